@@ -1,0 +1,188 @@
+"""run.json: the complete resolved description of one run, the only configuration a job reads.
+
+Pure data: this module imports no torch, since the plan builds runs whenever the Snakefile is parsed.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.errors import InputError, did_you_mean
+from bench.files import sha256_json, write_json
+
+Positive = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+M = TypeVar("M", bound=BaseModel)
+Task = Literal["fewshot", "oneshot", "classification"]
+
+
+class Strict(BaseModel):
+    """Unknown keys are errors, values are immutable, no silent conversion of strings to numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ModelSpec(Strict):
+    """A registry name and every keyword argument that differs from its defaults."""
+
+    name: str
+    args: dict[str, Any] = {}
+
+
+class DataSpec(Strict):
+    """A prepared data set: `path` is the folder with manifest.json, relative to the project root."""
+
+    path: str
+    image_size: Positive | None = Field(None, description="pixels of the prepared images; null keeps each image's own")
+    source_sha256: str | None = Field(None, description="hash of the fetched archive; null: given by path")
+
+
+class FewShotRecipe(Strict):
+    """FastGAN's training, as the paper's authors run it where a default stands."""
+
+    task: Literal["fewshot"] = "fewshot"
+    steps: Positive
+    batch_size: Positive = 8
+    learning_rate: PositiveFloat = 2e-4
+    adam_betas: tuple[float, float] = (0.5, 0.999)
+    augment: tuple[Literal["color", "translation", "cutout"], ...] = ("color", "translation")
+    flip: bool = True
+    ema_decay: Share = 0.999
+    ema_warmup: bool = Field(False, description="decay min(ema_decay, (1+t)/(10+t)): for runs of a few hundred steps")
+    perceptual: Literal["lpips-vgg16", "efflite0"] = "lpips-vgg16"
+    decoder_scaled: bool = Field(False, description="decoder widths times base_channels/64, output min(128, size)")
+    snapshots: int = Field(0, ge=0, description="exports evenly spaced over the run, scanned for the best one")
+    strips: int = Field(6, ge=0, description="sample grids evenly spaced over the run")
+
+
+class OneShotRecipe(Strict):
+    """SinGAN's training, one pyramid scale after another."""
+
+    task: Literal["oneshot"] = "oneshot"
+    epochs_per_scale: Positive = 2000
+    critic_steps: Positive = 3
+    generator_steps: Positive = 3
+    learning_rate: PositiveFloat = 5e-4
+    adam_betas: tuple[float, float] = (0.5, 0.999)
+    decay_at: Share = Field(0.8, description="share of a scale's epochs after which the learning rate is divided by 10")
+    min_size: Positive = 25
+    max_size: Positive = 250
+    scale_factor: PositiveFloat = 0.75
+    gradient_penalty: float = Field(0.1, ge=0)
+    reconstruction_weight: float = Field(10.0, ge=0)
+    noise_amplitude: PositiveFloat = 0.1
+    n_samples: Positive = 25
+
+
+class ClassificationRecipe(Strict):
+    """Supervised training of a classifier."""
+
+    task: Literal["classification"] = "classification"
+    epochs: Positive = 120
+    batch_size: Positive = Field(256, description="global batch over all processes")
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: PositiveFloat = Field(0.1, description="per 256 images, scaled linearly with the global batch")
+    momentum: Share = 0.9
+    weight_decay: float = Field(1e-4, ge=0)
+    warmup_epochs: int = Field(5, ge=0)
+    label_smoothing: Share = 0.0
+    mixup: float = Field(0.0, ge=0, description="alpha of the beta distribution; 0 is off")
+    cutmix: float = Field(0.0, ge=0, description="alpha of the beta distribution; 0 is off")
+    ema_decay: Share | None = None
+    augment: Literal["imagenet", "small", "none"] = "imagenet"
+    holdout: int = Field(0, ge=0, description="training images set aside to select the best epoch; 0: last only")
+
+
+class Evaluation(Strict):
+    """What is scored, and the sampling protocol of the scores."""
+
+    metrics: tuple[str, ...]
+    n_fake: Positive | None = None
+    batch_size: Positive = 16
+    latent_seed: int = Field(0, ge=0)
+
+
+class Compute(Strict):
+    """How the numbers are computed. `threads` is part of the result on CPU: bit-equality holds at equal counts only."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bf16"] = "float32"
+    compile: bool = False
+    threads: Positive | None = None
+    checkpoint_seconds: PositiveFloat = 120.0
+    log_every: Positive = Field(10, description="steps between two rows of history.csv")
+
+
+class Run(Strict):
+    """One experiment on one data set with one seed at one scale."""
+
+    schema_version: Literal[1] = 1
+    scale: str
+    experiment: str
+    dataset: str
+    seed: int = Field(ge=0)
+    task: Task
+    model: ModelSpec
+    data: DataSpec
+    recipe: Annotated[FewShotRecipe | OneShotRecipe | ClassificationRecipe, Field(discriminator="task")]
+    evaluation: Evaluation
+    compute: Compute = Compute()
+
+    @property
+    def name(self) -> str:
+        return f"{self.experiment}/{self.dataset}/seed{self.seed}"
+
+    @property
+    def hash(self) -> str:
+        """sha256 of the whole description: state and scores carry it."""
+        return sha256_json(self.model_dump(mode="json"))
+
+
+def write_run(path: Path, run: Run) -> None:
+    write_json(path, run.model_dump(mode="json"))
+
+
+def read_run(path: Path) -> Run:
+    """Read run.json; any fault is an InputError naming file and key."""
+    return parse_strict(Run, read_json(path), Path(path))
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: not JSON ({error})") from None
+
+
+def parse_strict(model: type[M], value: Any, source: Path | str) -> M:
+    """Validate `value`; the first fault becomes one line: source, key, what is wrong, the nearest valid key."""
+    try:
+        return model.model_validate_json(json.dumps(value))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        hint = ""
+        if first["type"] == "extra_forbidden":
+            hint = did_you_mean(str(first["loc"][-1]), _valid_keys(model, first["loc"][:-1]))
+        raise InputError(f"{source}: {key}: {first['msg']}{hint}") from None
+
+
+def _valid_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """Field names of the models found by walking `path` (list indices, mapping keys and union tags pass through)."""
+    models = [model]
+    for part in path:
+        tagged = [m for m in models if "task" in m.model_fields and m.model_fields["task"].default == part]
+        inner = [n for m in models if part in m.model_fields for n in _models_in(m.model_fields[part].annotation)]
+        models = tagged or inner or models
+    return [name for m in models for name in m.model_fields]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]

@@ -1,0 +1,56 @@
+"""scores/<metric>.json: one number with everything needed to walk back to where it came from."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.files import write_json
+from bench.run import Strict, parse_strict, read_json
+
+
+class Score(Strict):
+    """One metric of one run. Two scores may stand in one column only if their `protocol` is equal."""
+
+    metric: str
+    value: float | None
+    unit: str = ""
+    direction: Literal["lower", "higher", "none"]
+    protocol: str
+    n: int | None = None
+    standard_error: float | None = None
+    interval: tuple[float, float] | None = None
+    selection: str = "last"
+    """Which weights were scored: last, best (how: in the protocol), untrained, or a control (control-white, ...)."""
+    status: Literal["ok", "failed"] = "ok"
+    reason: str | None = None
+    seed: int
+    run: str
+    run_sha256: str
+    data_sha256: str | None = None
+    model_sha256: str | None = None
+    seconds: float | None = None
+    device: str | None = None
+    peak_memory_bytes: int | None = None
+    precision: str | None = None
+    compile: bool | None = None
+    versions: dict[str, str | None] = {}
+    commit: str | None = None
+    dirty: bool | None = None
+    code_sha256: str | None = None
+    command: str | None = None
+    details: dict[str, Any] = {}
+    """Small extras a figure needs: a curve over n, per-image values, names of nearest neighbours."""
+
+
+def score_path(folder: Path, metric: str, selection: str = "last") -> Path:
+    """scores/<metric>.json for the last export, scores/<metric>@<selection>.json for everything else."""
+    return Path(folder) / (f"{metric}.json" if selection == "last" else f"{metric}@{selection}.json")
+
+
+def write_score(folder: Path, score: Score) -> Path:
+    path = score_path(folder, score.metric, score.selection)
+    write_json(path, score.model_dump(mode="json"))
+    return path
+
+
+def read_score(path: Path) -> Score:
+    return parse_strict(Score, read_json(path), path)
