@@ -1,0 +1,172 @@
+"""ResNet, ResNeXt and SE-ResNet from one bottleneck with a slot for its 3x3 convolution.
+
+Bottleneck of planes p and 3x3 width w:  y = relu(shortcut(x) + SE?(1x1_{w->4p}(slot_w(1x1_{->w}(x))))), each conv with BN.
+The stride sits on the slot (torchvision's, also called v1.5), the shortcut is a 1x1 conv where shapes change. Parameter
+names equal torchvision's, so its weights load. Torchvision's own class has no slot, no width and no small stem.
+
+Sources: He et al. 2016 (ResNet), Xie et al. 2017 (ResNeXt), Hu et al. 2018 (SE), Goyal et al. 2017 (zero-init of the last gamma).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import SqueezeExcitation
+
+Slot = Callable[[int, int], nn.Module]
+"""(channels, stride) -> module mapping [B, C, H, W] to [B, C, ceil(H/stride), ceil(W/stride)]."""
+Stem = Literal["imagenet", "small"]
+EXPANSION = 4
+DEPTH_50, DEPTH_101 = (3, 4, 6, 3), (3, 4, 23, 3)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes of a network: stage i has blocks[i] bottlenecks of width * 2^i planes and a 3x3 width of conv_width * 2^i."""
+
+    blocks: tuple[int, ...]
+    width: int
+    conv_width: int
+    stem: Stem
+    in_channels: int
+    num_classes: int
+    squeeze: int | None = None
+    zero_init_residual: bool = False
+
+    def __post_init__(self) -> None:
+        sizes = {"width": self.width, "in_channels": self.in_channels, "num_classes": self.num_classes}
+        if not self.blocks or min(*self.blocks, 1) < 1 or min(sizes.values()) < 1:
+            raise ValueError(f"blocks, width, in_channels, num_classes must be positive, got {self.blocks} and {sizes}")
+        if self.stem not in ("imagenet", "small"):
+            raise ValueError(f"stem must be 'imagenet' or 'small', got {self.stem!r}")
+        if self.squeeze is not None and not 1 <= self.squeeze <= self.width * EXPANSION:
+            raise ValueError(f"squeeze must lie in 1..{self.width * EXPANSION} (width * 4), got {self.squeeze}")
+
+
+class Bottleneck(nn.Module):
+    """[B, C, H, W] -> [B, 4 * planes, ceil(H/stride), ceil(W/stride)]."""
+
+    def __init__(self, in_channels: int, planes: int, slot: nn.Module, *, conv_width: int, stride: int) -> None:
+        super().__init__()
+        out_channels = planes * EXPANSION
+        self.conv1 = nn.Conv2d(in_channels, conv_width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(conv_width)
+        self.conv2 = slot
+        self.bn2 = nn.BatchNorm2d(conv_width)
+        self.conv3 = nn.Conv2d(conv_width, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.se: nn.Module = nn.Identity()
+        self.downsample: nn.Module = nn.Identity()
+        if stride != 1 or in_channels != out_channels:
+            shortcut = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu_(self.bn1(self.conv1(x)))
+        y = torch.relu_(self.bn2(self.conv2(y)))
+        y = self.se(self.bn3(self.conv3(y)))
+        return torch.relu_(y.add_(self.downsample(x)))
+
+
+class ResNet(nn.Module):
+    """images [B, in_channels, H, W] -> logits [B, num_classes]; `slot` builds the 3x3 convolution of every bottleneck."""
+
+    def __init__(self, layout: Layout, slot: Slot) -> None:
+        super().__init__()
+        self.layout = layout
+        small = layout.stem == "small"
+        kernel, stride = (3, 1) if small else (7, 2)
+        self.conv1 = nn.Conv2d(layout.in_channels, layout.width, kernel, stride, kernel // 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(layout.width)
+        self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, 2, 1)
+        channels, stages = layout.width, []
+        for stage in range(len(layout.blocks)):
+            stages.append(self._stage(stage, channels, slot))
+            channels = layout.width * 2**stage * EXPANSION
+        for number, stage in enumerate(stages, 1):
+            self.add_module(f"layer{number}", stage)  # torchvision's names
+        self.fc = nn.Linear(channels, layout.num_classes)
+        _initialise(self, layout.zero_init_residual)
+
+    def _stage(self, stage: int, in_channels: int, slot: Slot) -> nn.Sequential:
+        planes, conv_width = self.layout.width * 2**stage, self.layout.conv_width * 2**stage
+        blocks = []
+        for index in range(self.layout.blocks[stage]):
+            stride = 2 if stage and not index else 1
+            conv = slot(conv_width, stride)
+            block = Bottleneck(in_channels, planes, conv, conv_width=conv_width, stride=stride)
+            in_channels = planes * EXPANSION
+            if self.layout.squeeze:
+                block.se = SqueezeExcitation(in_channels, in_channels // self.layout.squeeze)
+            blocks.append(block)
+        return nn.Sequential(*blocks)
+
+    def features(self, x: Tensor) -> Tensor:
+        """images -> last feature map [B, C, h, w]."""
+        x = self.maxpool(torch.relu_(self.bn1(self.conv1(x))))
+        for stage in range(1, len(self.layout.blocks) + 1):
+            x = getattr(self, f"layer{stage}")(x)
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.features(x).mean((2, 3)))
+
+
+def _initialise(network: ResNet, zero_init_residual: bool) -> None:
+    """Kaiming normal (fan-out, ReLU) for the plain convolutions; a slot of another kind has initialised itself."""
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d) and (".conv2." not in name):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    if zero_init_residual:
+        for module in network.modules():
+            if isinstance(module, Bottleneck):
+                nn.init.zeros_(module.bn3.weight)
+
+
+def conv3x3(groups: int) -> Slot:
+    """The slot of ResNet (groups 1) and ResNeXt: a grouped 3x3 convolution without bias."""
+
+    def build(channels: int, stride: int) -> nn.Module:
+        if channels % groups:
+            raise ValueError(f"groups must divide the 3x3 width: {channels} channels, {groups} groups")
+        return nn.Conv2d(channels, channels, 3, stride, 1, groups=groups, bias=False)
+
+    return build
+
+
+def resnet(
+    *,
+    blocks: tuple[int, ...] = (1, 1, 1, 1),
+    width: int = 16,
+    groups: int = 1,
+    group_width: int | None = None,
+    squeeze: int | None = None,
+    stem: Stem = "small",
+    in_channels: int = 3,
+    num_classes: int = 10,
+    zero_init_residual: bool = False,
+) -> ResNet:
+    """A network of any size. `group_width`: channels per group of the first stage's 3x3; null gives 3x3 width = planes."""
+    conv_width = groups * group_width if group_width else width
+    layout = Layout(tuple(blocks), width, conv_width, stem, in_channels, num_classes, squeeze, zero_init_residual)
+    return ResNet(layout, conv3x3(groups))
+
+
+def _imagenet(blocks: tuple[int, ...], groups: int, group_width: int, squeeze: int | None) -> Callable[..., ResNet]:
+    def build(
+        *, num_classes: int = 1000, in_channels: int = 3, stem: Stem = "imagenet", zero_init_residual: bool = False
+    ) -> ResNet:
+        conv_width = groups * group_width
+        layout = Layout(blocks, 64, conv_width, stem, in_channels, num_classes, squeeze, zero_init_residual)
+        return ResNet(layout, conv3x3(groups))
+
+    return build
+
+
+resnet50 = _imagenet(DEPTH_50, 1, 64, None)
+resnet101 = _imagenet(DEPTH_101, 1, 64, None)
+resnext50_32x4d = _imagenet(DEPTH_50, 32, 4, None)
+resnext101_32x4d = _imagenet(DEPTH_101, 32, 4, None)
+se_resnet50 = _imagenet(DEPTH_50, 1, 64, 16)

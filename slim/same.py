@@ -1,0 +1,79 @@
+"""SameLayerSLIM: a drop-in for a 3x3 convolution whose groups gate their own values over space and channels.
+
+The input x [B, C, H, W] is split along channels into G groups of c = C/G; with r = max(4, c // ratio), per group, unshared:
+
+    q = conv3x3_{r->c}(relu(BN(conv3x3_{c->r}(x))))          spatial map       [B, c, H, W]
+    k = conv1x1_{r->c}(relu(BN(conv1x1_{c->r}(mean_p x))))   channel vector    [B, c, 1, 1]
+    v = conv3x3_{c->c}(x)                                    value             [B, c, H, W]
+    out = softmax over the c channels of (q * k), times v; groups concatenated; stride 2 by 2x2 average pooling afterwards.
+
+Source: arXiv 2112.14804 (its form inferred from a co-author's release). The convolutions in front of a BN have no bias, the
+others have one. The groups run as grouped convolutions: same values as G branches. Initialisation is Kaiming normal (fan-out)
+of each group's own convolution: the framework's initialiser would take the fan of all groups together.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class SameLayerSLIM(nn.Module):
+    """[B, C, H, W] -> [B, C, ceil(H/stride), ceil(W/stride)]; training needs more than one image (BN of k)."""
+
+    def __init__(self, *, channels: int, groups: int = 4, ratio: int = 4, stride: int = 1) -> None:
+        super().__init__()
+        check_arguments(channels, groups, ratio, stride)
+        self.channels, self.groups, self.stride = channels, groups, stride
+        hidden = groups * max(4, channels // groups // ratio)
+        self.query = nn.Sequential(
+            nn.Conv2d(channels, hidden, 3, padding=1, groups=groups, bias=False),
+            nn.BatchNorm2d(hidden),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(hidden, channels, 3, padding=1, groups=groups),
+        )
+        self.key = nn.Sequential(
+            nn.Conv2d(channels, hidden, 1, groups=groups, bias=False),
+            nn.BatchNorm2d(hidden),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(hidden, channels, 1, groups=groups),
+        )
+        self.value = nn.Conv2d(channels, channels, 3, padding=1, groups=groups)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                initialise_grouped(module)
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_input(x, self.channels)
+        key = self.key(x.mean((2, 3), keepdim=True))
+        out = gate(self.query(x), key, self.value(x), self.groups)
+        return out if self.stride == 1 else functional.avg_pool2d(out, self.stride, ceil_mode=True)
+
+
+def gate(query: Tensor, key: Tensor, value: Tensor, groups: int) -> Tensor:
+    """softmax over each group's channels of (query * key), times value; key is [B, C, 1, 1], the rest [B, C, H, W]."""
+    weight = (query * key).unflatten(1, (groups, -1)).softmax(2).flatten(1, 2)
+    return weight * value
+
+
+def initialise_grouped(conv: nn.Conv2d) -> None:
+    """Kaiming normal with the fan-out of one group; bias 0."""
+    fan_out = conv.out_channels // conv.groups * math.prod(conv.kernel_size)
+    nn.init.normal_(conv.weight, std=math.sqrt(2 / fan_out))
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+
+
+def check_arguments(channels: int, groups: int, ratio: int, stride: int) -> None:
+    if min(channels, groups, ratio) < 1:
+        raise ValueError(f"channels, groups and ratio must be positive, got {channels}, {groups}, {ratio}")
+    if channels % groups:
+        raise ValueError(f"channels must be divisible by groups, got {channels} channels and {groups} groups")
+    if stride not in (1, 2):
+        raise ValueError(f"stride must be 1 or 2, got {stride}")
+
+
+def check_input(x: Tensor, channels: int) -> None:
+    if x.ndim != 4 or x.shape[1] != channels:
+        raise ValueError(f"expected [B, {channels}, H, W], got {list(x.shape)}")
