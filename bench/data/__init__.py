@@ -1,0 +1,1 @@
+"""Data: catalogue -> fetch -> extract -> audit -> prepare -> datasets. Only `datasets` imports torch."""

@@ -1,0 +1,217 @@
+"""Unpacking archives that strangers made: nothing lands outside the target, nothing unpacks without bound.
+
+Refused: absolute names and `..`, links, devices, encrypted members, two members of one name, more members or bytes
+than `Limits` allows (counted while unpacking: headers may lie), arrays that hold objects.
+"""
+
+import gzip
+import io
+import pickle
+import shutil
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from bench.errors import InputError
+
+CHUNK = 1 << 20
+BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Most an archive may unpack to."""
+
+    members: int = 200_000
+    bytes: int = 16 << 30
+
+
+@dataclass(frozen=True)
+class Member:
+    """A regular file of an archive; `open` gives its content."""
+
+    name: str
+    open: Callable[[], BinaryIO]
+
+
+def extract(archive: Path, target: Path, limits: Limits = Limits(), pattern: str = "*") -> None:
+    """Unpack the members that match `pattern` into the new folder `target`, all of them or nothing."""
+    archive, target = Path(archive), Path(target)
+    if target.exists():
+        raise InputError(f"{target}: already there; {archive} is only unpacked into a new folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    try:
+        budget = Budget(archive, limits)
+        for member in read_members(archive):
+            budget.count_member(member.name)
+            if fnmatch(member.name, pattern):
+                path = partial / member.name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _write_member(member, path, budget)
+        partial.chmod(0o755)
+        partial.rename(target)
+    except BROKEN as error:
+        raise InputError(f"{archive}: damaged archive ({error})") from None
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise InputError(f"{archive}: two members claim one name ({Path(error.filename).name})") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+class Budget:
+    """Counts what has been unpacked against the limits."""
+
+    def __init__(self, archive: Path, limits: Limits) -> None:
+        self.archive, self.limits = archive, limits
+        self.members = self.bytes = 0
+
+    def count_member(self, name: str) -> None:
+        self.members += 1
+        if self.members > self.limits.members:
+            raise InputError(f"{self.archive}: more than {self.limits.members} members (stopped at {name})")
+
+    def count_bytes(self, name: str, count: int) -> None:
+        self.bytes += count
+        if self.bytes > self.limits.bytes:
+            raise InputError(f"{self.archive}: unpacks to more than {self.limits.bytes} bytes (stopped at {name})")
+
+
+def _write_member(member: Member, path: Path, budget: Budget) -> None:
+    with member.open() as source, path.open("xb") as file:
+        while chunk := source.read(CHUNK):
+            budget.count_bytes(member.name, len(chunk))
+            file.write(chunk)
+
+
+def read_members(archive: Path) -> Iterator[Member]:
+    """The regular files of a tar (any compression) or zip, in archive order, with checked names."""
+    archive = Path(archive)
+    if not archive.is_file():
+        raise InputError(f"{archive}: no such file")
+    if zipfile.is_zipfile(archive):
+        yield from _zip_members(archive)
+    elif tarfile.is_tarfile(archive):
+        yield from _tar_members(archive)
+    else:
+        raise InputError(f"{archive}: neither a tar nor a zip archive")
+
+
+def _tar_members(path: Path) -> Iterator[Member]:
+    with tarfile.open(path) as archive:
+        for info in archive:
+            name = safe_name(path, info.name)
+            if info.isdir():
+                continue
+            if not info.isreg():
+                kind = "link" if info.issym() or info.islnk() else "device or pipe"
+                raise InputError(f"{path}: member {info.name!r} is a {kind}, not a regular file")
+            yield Member(name, lambda info=info: archive.extractfile(info))
+
+
+def _zip_members(path: Path) -> Iterator[Member]:
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            name = safe_name(path, info.filename)
+            kind = stat.S_IFMT(info.external_attr >> 16)
+            if info.is_dir():
+                continue
+            if kind not in (0, stat.S_IFREG):
+                raise InputError(
+                    f"{path}: member {info.filename!r} is a link or device, only regular files are unpacked"
+                )
+            if info.flag_bits & 1:
+                raise InputError(f"{path}: member {info.filename!r} is encrypted")
+            yield Member(name, lambda info=info: archive.open(info))
+
+
+def safe_name(archive: Path, name: str) -> str:
+    """`name` as a relative POSIX path that stays inside the target; everything else is refused."""
+    path = PurePosixPath(name)
+    hostile = path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name.split("/")[0]
+    if hostile:
+        raise InputError(f"{archive}: member {name!r} would be written outside the target folder")
+    return str(path)
+
+
+def read_idx(source: Path | BinaryIO, max_bytes: int = 1 << 30) -> np.ndarray:
+    """An IDX file of unsigned bytes (MNIST's format), gzipped or plain; length and header must agree."""
+    name = str(getattr(source, "name", source))
+    try:
+        raw = Path(source).read_bytes() if isinstance(source, str | Path) else source.read()
+        with _plain(raw) as file:
+            data = file.read(max_bytes + 1)
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read ({error.strerror or error})") from None
+    except BROKEN as error:
+        raise InputError(f"{name}: damaged gzip file ({error})") from None
+    if len(data) > max_bytes:
+        raise InputError(f"{name}: unpacks to more than {max_bytes} bytes")
+    if len(data) < 4 or data[:3] != b"\0\0\x08":
+        raise InputError(f"{name}: not an IDX file of unsigned bytes")
+    offset = 4 + 4 * data[3]
+    shape = tuple(int.from_bytes(data[i : i + 4], "big") for i in range(4, offset, 4))
+    if len(data) - offset != int(np.prod(shape, dtype=object)):
+        raise InputError(f"{name}: header says {shape}, but {len(data) - offset} bytes follow")
+    return np.frombuffer(data, np.uint8, offset=offset).reshape(shape)
+
+
+@contextmanager
+def _plain(raw: bytes) -> Iterator[BinaryIO]:
+    with io.BytesIO(raw) as file:
+        if raw.startswith(b"\x1f\x8b"):
+            with gzip.open(file) as unpacked:
+                yield unpacked
+        else:
+            yield file
+
+
+def read_npz(path: Path, limits: Limits = Limits(members=100, bytes=8 << 30)) -> dict[str, np.ndarray]:
+    """Arrays of an .npz file; object arrays (pickles) and oversized members are refused."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+        if len(infos) > limits.members or sum(info.file_size for info in infos) > limits.bytes:
+            raise InputError(f"{path}: larger than {limits.members} arrays or {limits.bytes} bytes")
+        with np.load(path, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not a plain array file ({error})") from None
+    except BROKEN as error:
+        raise InputError(f"{path}: damaged npz file ({error})") from None
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Unpickles containers, strings, numbers and NumPy arrays; any other name is refused."""
+
+    allowed = {("_reconstruct", "multiarray"), ("ndarray", "numpy"), ("dtype", "numpy"), ("encode", "_codecs")}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (name, module.split(".")[-1]) not in self.allowed or module.split(".")[0] not in ("numpy", "_codecs"):
+            raise pickle.UnpicklingError(f"{module}.{name} is not an array")
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+def read_array_pickle(data: bytes, name: str) -> dict[bytes, Any]:
+    """A batch of CIFAR's Python version: a pickled dictionary with byte-string keys, read without running code."""
+    try:
+        value = _ArraysOnly(io.BytesIO(data), encoding="bytes").load()
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+        raise InputError(f"{name}: not a plain array pickle ({error})") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{name}: a dictionary was expected, found {type(value).__name__}")
+    return value

@@ -1,0 +1,120 @@
+"""Rebuild the archives of the DVC remote inside the repository from their source folders, byte for byte.
+
+    python tools/build_shipped_data.py --emoji DIR --fashion DIR --out data/sources
+
+- fluent-emoji-100.tar: the 100 WebP files of DIR, unchanged.
+- fashion-mnist.tar: four IDX files; of each class the first 600 training and 200 test images, in published order.
+- photographs.tar: five photographs of the installed scikit-image, unchanged (checked against its own registry).
+- lpips-vgg16-heads.pth: the linear heads of LPIPS v0.1, from the installed torchmetrics, unchanged.
+
+Tar headers carry no time, owner or mode of this machine. The compressed IDX members depend on the zlib in use (their
+content does not): `--check` compares content with the archives that stand.
+"""
+
+import argparse
+import gzip
+import importlib.util
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+
+from bench.data.extract import read_idx
+from bench.errors import InputError
+from bench.files import atomic_file, sha256_bytes
+
+PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "hubble_deep_field.jpg", "rocket.jpg")
+LPIPS_SHA256 = "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"
+PER_CLASS = {"train": 600, "t10k": 200}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--emoji", type=Path, required=True, help="folder with the 100 WebP files")
+    parser.add_argument("--fashion", type=Path, required=True, help="folder with the four .gz files of Fashion-MNIST")
+    parser.add_argument("--out", type=Path, default=Path("data/sources"))
+    parser.add_argument("--check", action="store_true", help="write nothing; compare content with what stands in --out")
+    arguments = parser.parse_args()
+    archives = {
+        "fluent-emoji-100.tar": tar({path.name: path.read_bytes() for path in arguments.emoji.glob("*.webp")}),
+        "fashion-mnist.tar": tar(fashion_subset(arguments.fashion)),
+        "photographs.tar": tar(photographs()),
+        "lpips-vgg16-heads.pth": lpips_heads(),
+    }
+    for name, data in archives.items():
+        path = arguments.out / name
+        if arguments.check:
+            same = content(data) == content(path.read_bytes())
+            print(f"{name}: {'same content' if same else 'DIFFERS'}")
+        else:
+            with atomic_file(path) as file:
+                file.write(data)
+            print(f"{name}: {len(data)} bytes, sha256 {sha256_bytes(data)}")
+
+
+def tar(members: dict[str, bytes]) -> bytes:
+    """A ustar archive that depends on names and content only."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name in sorted(members):
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(members[name]), 0o644
+            archive.addfile(info, io.BytesIO(members[name]))
+    return buffer.getvalue()
+
+
+def fashion_subset(folder: Path) -> dict[str, bytes]:
+    members = {}
+    for split, count in PER_CLASS.items():
+        images = read_idx(folder / f"{split}-images-idx3-ubyte.gz")
+        labels = read_idx(folder / f"{split}-labels-idx1-ubyte.gz")
+        chosen = np.sort(np.concatenate([np.flatnonzero(labels == label)[:count] for label in range(10)]))
+        members[f"{split}-images-idx3-ubyte.gz"] = idx(images[chosen])
+        members[f"{split}-labels-idx1-ubyte.gz"] = idx(labels[chosen])
+    return members
+
+
+def idx(array: np.ndarray) -> bytes:
+    """IDX form (big-endian header: 0, 0, 8 = unsigned byte, dimensions, sizes), gzipped without time and name."""
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return gzip.compress(header + array.tobytes(), compresslevel=9, mtime=0)
+
+
+def photographs() -> dict[str, bytes]:
+    from skimage.data._registry import registry
+
+    folder = package_folder("skimage") / "data"
+    members = {name: (folder / name).read_bytes() for name in PHOTOGRAPHS}
+    for name, data in members.items():
+        if sha256_bytes(data) != registry[f"data/{name}"]:
+            raise InputError(f"{folder / name}: not the file that scikit-image's registry names")
+    return members
+
+
+def lpips_heads() -> bytes:
+    path = package_folder("torchmetrics") / "functional/image/lpips_models/vgg.pth"
+    data = path.read_bytes()
+    if sha256_bytes(data) != LPIPS_SHA256:
+        raise InputError(f"{path}: not the heads of LPIPS v0.1 (sha256 {LPIPS_SHA256})")
+    return data
+
+
+def package_folder(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise InputError(f"package {name} is not installed (it comes with the dev extra)")
+    return Path(spec.origin).parent
+
+
+def content(data: bytes) -> dict[str, str]:
+    """Member name -> sha256 of its (uncompressed) content."""
+    if not data.startswith(b"PK") and data[257:262] != b"ustar":
+        return {"": sha256_bytes(data)}
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        members = {info.name: archive.extractfile(info).read() for info in archive}
+    return {name: sha256_bytes(gzip.decompress(d) if name.endswith(".gz") else d) for name, d in members.items()}
+
+
+if __name__ == "__main__":
+    main()
