@@ -1,0 +1,141 @@
+"""Finished exports: model.safetensors with spectral norm folded in, model.json written last, a model card beside.
+
+`load_export` rebuilds the network from its registry name; `batch_statistics` lets BN use the statistics of the batch
+(the authors' sampling protocol) without changing any buffer, so that samples do not depend on what was drawn before.
+"""
+
+import copy
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from torch.nn.utils import parametrize
+
+from bench.errors import InputError
+from bench.files import atomic_file, sha256_file, write_json
+from bench.train.rng import seeded_globally
+
+WEIGHTS, META = "model.safetensors", "model.json"
+
+
+def create_seeded(spec: dict[str, Any], seed: int, purpose: str = "model") -> nn.Module:
+    """The network `spec` = {name, args} with the initial weights of `seed`: the untrained network of a run."""
+    from bench.registry import create_model
+
+    with seeded_globally(seed, "initialisation", purpose):
+        return create_model(spec["name"], **spec["args"])
+
+
+def fold(model: nn.Module) -> nn.Module:
+    """A copy of `model` in evaluation mode, on the CPU, every parametrisation (spectral norm) folded into its weight.
+
+    Evaluation mode first: in training mode the mere reading of a spectral-normed weight moves its power iteration.
+    """
+    folded = copy.deepcopy(model).eval().requires_grad_(False).cpu()
+    for module in list(folded.modules()):
+        if parametrize.is_parametrized(module):
+            for name in list(module.parametrizations):
+                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+    return folded.requires_grad_(False)
+
+
+def is_folded(model: nn.Module) -> bool:
+    return not any(parametrize.is_parametrized(module) for module in model.modules())
+
+
+@contextmanager
+def batch_statistics(model: nn.Module) -> Iterator[nn.Module]:
+    """Batch norms normalise with the batch's own statistics and update nothing; all is restored on leaving."""
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    before = [(m.training, m.track_running_stats, m.running_mean, m.running_var) for m in norms]
+    try:
+        for norm in norms:
+            norm.training, norm.track_running_stats = True, False
+            norm.running_mean = norm.running_var = None
+        yield model
+    finally:
+        for norm, (training, track, mean, variance) in zip(norms, before, strict=True):
+            norm.training, norm.track_running_stats = training, track
+            norm.running_mean, norm.running_var = mean, variance
+
+
+def save_weights(path: Path, model: nn.Module, spec: dict[str, Any]) -> str:
+    """Write the folded weights of `model`, made by registry entry `spec`; returns the file's sha256.
+
+    The file's metadata names the entry and its arguments, with spectral_norm=False where it was folded in.
+    """
+    from safetensors.torch import save
+
+    args = dict(spec["args"]) if is_folded(model) else {**spec["args"], "spectral_norm": False}
+    folded = fold(model)
+    tensors = {name: value.detach().contiguous().clone() for name, value in folded.state_dict().items()}
+    data = save(tensors, {"model": json.dumps({"name": spec["name"], "args": args}, sort_keys=True)})
+    with atomic_file(Path(path)) as file:
+        file.write(data)
+    return sha256_file(path)
+
+
+def read_spec(path: Path) -> dict[str, Any]:
+    """{name, args} that rebuild the network of a weights file."""
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads((file.metadata() or {})["model"])
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (SafetensorError, KeyError, json.JSONDecodeError):
+        raise InputError(f"{path}: not an export of slim-bench") from None
+
+
+def load_weights(path: Path) -> nn.Module:
+    """The network of a weights file, in evaluation mode, without gradients."""
+    from safetensors.torch import load_file
+
+    from bench.registry import create_model
+
+    spec = read_spec(path)
+    model = create_model(spec["name"], **spec["args"])
+    try:
+        model.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise InputError(f"{path}: does not fit {spec['name']}: {str(error).splitlines()[-1].strip()}") from None
+    return model.eval().requires_grad_(False)
+
+
+def save_export(out: Path, model: nn.Module, meta: dict[str, Any]) -> None:
+    """Weights, then model.json; `meta["model"]` = {name, args} as the run has them."""
+    sha256 = save_weights(Path(out) / WEIGHTS, model, meta["model"])
+    spec = read_spec(Path(out) / WEIGHTS)
+    write_json(Path(out) / META, {**meta, "status": "ok", "model": spec, "model_sha256": sha256})
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """model.json of a run folder, whatever its status."""
+    path = Path(folder) / META
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file: no finished export in this folder") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not JSON ({error})") from None
+
+
+def load_export(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """(network in evaluation mode, model.json) of a finished run folder; the weights' checksum must match."""
+    meta = read_meta(folder)
+    if meta.get("status") != "ok":
+        raise InputError(f"{Path(folder) / META}: this run has status {meta.get('status')}: {meta.get('reason')}")
+    path = Path(folder) / WEIGHTS
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if sha256_file(path) != meta["model_sha256"]:
+        raise InputError(f"{path}: sha256 differs from model.json's {meta['model_sha256']}: the export is damaged")
+    return load_weights(path), meta
+
+
+def module_device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device

@@ -1,0 +1,90 @@
+"""Where an artefact comes from: versions, commit, digest of the code that made it, command. Imports no torch."""
+
+import ast
+import platform
+import shlex
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bench.files import sha256_bytes
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("slim", "baselines", "bench")
+
+
+def provenance() -> dict[str, Any]:
+    """Fields that every model.json and score carries: versions, commit, dirty, code_sha256, command."""
+    commit, dirty = git_state()
+    return {
+        "versions": versions(),
+        "commit": commit,
+        "dirty": dirty,
+        "code_sha256": code_digest(),
+        "command": shlex.join(["slim-bench", *sys.argv[1:]]),
+    }
+
+
+@cache
+def code_digest(packages: tuple[str, ...] = PACKAGES) -> str:
+    """sha256 over the syntax trees of all modules of `packages`: comments, docstrings and layout do not count."""
+    parts = []
+    for package in packages:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            tree = _without_docstrings(ast.parse(path.read_bytes()))
+            parts.append(f"{path.relative_to(ROOT).as_posix()}\n{ast.dump(tree)}")
+    return sha256_bytes("\n".join(parts).encode())
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            value = body[0].value
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                node.body = body[1:]
+    return tree
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python and what computes; of CUDA and the driver only where torch is loaded and sees a GPU."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in ("torch", "torchvision", "numpy", "scipy", "slim-bench"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        found["cuda"] = torch.version.cuda
+        found["gpu"] = torch.cuda.get_device_name()
+        found["driver"] = _driver()
+    return found
+
+
+def _driver() -> str | None:
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    except Exception:  # a record is kept even where the driver's library is hidden
+        return None
+
+
+@cache
+def git_state() -> tuple[str | None, bool | None]:
+    """(commit, whether tracked files differ from it); (None, None) outside a repository."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return commit, bool(_git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(ROOT), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.strip()

@@ -1,0 +1,20 @@
+"""Training: `train(run, out, state)` makes the export of one run, resuming from `state` when there is one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.run import Run
+
+__all__ = ["train"]
+
+
+def train(run: "Run", out: Path, state: Path) -> None:
+    """Train `run` into folder `out`; resume state lives in `state` and is removed once the export is done.
+
+    A run that fails for its own reasons (NaN after three rollbacks, out of memory) leaves a model.json of status
+    failed and returns normally; a stop by signal raises SystemExit(128 + signal) after a checkpoint.
+    """
+    from bench.train.start import start
+
+    start(run, Path(out), Path(state))

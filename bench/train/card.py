@@ -1,0 +1,38 @@
+"""The model card of a run folder: README.md, made from run.json and model.json alone."""
+
+from typing import Any
+
+from bench.run import Run
+
+USE = {
+    "fewshot": "slim-bench sample --model . -n 64 --seed 0 --out grid.png",
+    "oneshot": "slim-bench sample --model . -n 16 --seed 0 --out grid.png",
+    "classification": "slim-bench classify --model . image.png",
+}
+
+
+def model_card(run: Run, meta: dict[str, Any]) -> str:
+    training = meta["training"]
+    rows = {
+        "network": f"`{meta['model']['name']}` {_arguments(meta['model']['args'])}",
+        "data": f"`{run.dataset}` (`{run.data.path}`, sha256 `{meta['data_sha256']}`)",
+        "scale, seed": f"{run.scale}, {run.seed}",
+        "status": meta["status"] if meta["reason"] is None else f"{meta['status']}: {meta['reason']}",
+        "training": f"{training['steps']} {training['unit']}s in {training['seconds']:.0f} s on {training['device']}, "
+        f"{training['precision']}, rollbacks: {len(training['rollbacks'])}",
+        "weights": f"`model.safetensors`, sha256 `{meta['model_sha256']}`",
+        "code": f"commit {meta['commit']}{' with local changes' if meta['dirty'] else ''}",
+        "made by": f"`{meta['command']}`",
+    }
+    table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
+    return (
+        f"# {run.name}\n\n| | |\n|---|---|\n{table}\n\n"
+        f"Use it, in this folder: `{USE[run.task]}`\n\n"
+        "`run.json` is the complete description: `slim-bench train --run run.json --out DIR` repeats the run. "
+        "Scores with their protocols are in `scores/`. The licence of the data applies to what was learned from it; "
+        "the network was trained to compare methods, not for any use in which its output is taken for real.\n"
+    )
+
+
+def _arguments(args: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in args.items())

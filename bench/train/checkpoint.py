@@ -1,0 +1,127 @@
+"""Checkpoints that survive kills, full disks and damage: two are kept, each with its own checksum.
+
+A file is one line of magic, one line with the sha256 of all that follows, one line of JSON (step, hashes of run and
+data, versions), then a torch.save archive of tensors and plain types, read back with weights_only=True.
+"""
+
+import errno
+import hashlib
+import io
+import json
+import pickle
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from bench.errors import InputError
+from bench.files import atomic_file
+
+MAGIC = b"slim-bench checkpoint 1\n"
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class Saved(NamedTuple):
+    """What `load_latest` found: steps done, the state, and the environment it was computed in."""
+
+    step: int
+    state: dict[str, Any]
+    environment: dict[str, Any]
+
+
+class DamagedError(Exception):
+    """A checkpoint whose bytes are not those that were written."""
+
+
+class Checkpoints:
+    """The resume state of one run on one data set, in `folder`."""
+
+    def __init__(self, folder: Path, run_sha256: str, data_sha256: str, keep: int = 2):
+        self.folder, self.keep = Path(folder), keep
+        self.run_sha256, self.data_sha256 = run_sha256, data_sha256
+        self.folder.mkdir(parents=True, exist_ok=True)
+        remove_orphans(self.folder)
+
+    def files(self) -> list[Path]:
+        """Oldest first."""
+        return sorted(self.folder.glob("step-*.ckpt"))
+
+    def save(self, step: int, state: dict[str, Any], environment: dict[str, Any] | None = None) -> Path:
+        """Write atomically, then drop all but the newest `keep`."""
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        header = {
+            "step": step,
+            "run_sha256": self.run_sha256,
+            "data_sha256": self.data_sha256,
+            "torch": torch.__version__,
+            "environment": environment or {},
+        }
+        head = json.dumps(header, sort_keys=True).encode() + b"\n"
+        digest = hashlib.sha256(head)
+        digest.update(buffer.getbuffer())
+        path = self.folder / f"step-{step:010d}.ckpt"
+        try:
+            with atomic_file(path) as file:
+                file.write(MAGIC + digest.hexdigest().encode() + b"\n" + head)
+                file.write(buffer.getbuffer())
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            raise InputError(self._no_space(path, buffer.getbuffer().nbytes, error)) from error
+        for old in self.files()[: -self.keep]:
+            old.unlink()
+        return path
+
+    def load_latest(self) -> Saved | None:
+        """The newest undamaged checkpoint; None when there is none. One of another run, data or torch is refused."""
+        for path in reversed(self.files()):
+            try:
+                header, payload = _read(path)
+            except DamagedError as error:
+                print(f"{path}: damaged ({error}); falling back to the one before", file=sys.stderr)
+                continue
+            self._check(path, header)
+            return Saved(header["step"], _unpickle(path, payload), header["environment"])
+        return None
+
+    def _check(self, path: Path, header: dict[str, Any]) -> None:
+        remedy = f"delete {self.folder} to start anew, or restore what the checkpoint was made with"
+        for key, name, mine in (
+            ("run_sha256", "run.json", self.run_sha256),
+            ("data_sha256", "data set", self.data_sha256),
+            ("torch", "torch version", torch.__version__),
+        ):
+            if header[key] != mine:
+                raise InputError(f"{path}: {name} differs: checkpoint {header[key]}, now {mine}; {remedy}")
+
+    def _no_space(self, path: Path, size: int, error: OSError) -> str:
+        files = self.files()
+        kept = f"the one of {files[-1].name} is intact" if files else "none stands yet"
+        return f"{path}: no room for a checkpoint of {size / 1e6:.1f} MB ({error.strerror}); {kept}: free space, resume"
+
+
+def remove_orphans(folder: Path) -> None:
+    """Delete half-written temporaries that a kill left in `folder` or below."""
+    for path in Path(folder).rglob(".*.part"):
+        path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], memoryview]:
+    data = memoryview(path.read_bytes())
+    start = len(MAGIC) + 65
+    if bytes(data[: len(MAGIC)]) != MAGIC:
+        raise DamagedError("not a checkpoint of this version")
+    if bytes(data[len(MAGIC) : start - 1]) != hashlib.sha256(data[start:]).hexdigest().encode():
+        raise DamagedError("checksum differs")
+    end = start + bytes(data[start : start + 65536]).index(b"\n") + 1
+    return json.loads(bytes(data[start:end])), data[end:]
+
+
+def _unpickle(path: Path, payload: memoryview) -> dict[str, Any]:
+    try:
+        return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path}: refused, it holds more than tensors and plain types ({reason})") from None

@@ -1,0 +1,89 @@
+"""Guards of the loop: is everything finite, and what an out-of-memory error means."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MAX_ROLLBACKS = 3
+
+
+class Window:
+    """Running means of the scalars since the last logging step, summed on the device: reading them costs one sync.
+
+    A sum is finite only if every addend was, so the mean doubles as the check on each step of the window.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, scalars: dict[str, Tensor]) -> None:
+        for key, value in scalars.items():
+            value = value.detach().float()
+            self._sums[key] = self._sums[key] + value if key in self._sums else value.clone()
+            self._counts[key] = self._counts.get(key, 0) + 1
+
+    def means(self) -> dict[str, float]:
+        if not self._sums:
+            return {}
+        values = torch.stack(list(self._sums.values())).tolist()
+        return {key: value / self._counts[key] for key, value in zip(self._sums, values, strict=True)}
+
+    def not_finite(self) -> list[str]:
+        """Names of the scalars that were NaN or infinite at least once."""
+        return [key for key, value in self.means().items() if not _finite(value)]
+
+    def clear(self) -> None:
+        self._sums, self._counts = {}, {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        self._sums = {key: value.to(device) for key, value in state["sums"].items()}
+        self._counts = dict(state["counts"])
+
+
+def _finite(value: float) -> bool:
+    return value - value == 0.0
+
+
+def state_is_finite(state: Any) -> bool:
+    """Whether every floating tensor in a nest of dicts, lists and tuples is finite: no checkpoint may hold a NaN."""
+    tensors = [t for t in _tensors(state) if t.is_floating_point() and t.numel()]
+    # the maximum norm takes one pass and no copy, and is NaN or infinite as soon as one element is
+    norms = torch._foreach_norm(tensors, float("inf")) if tensors else []
+    return all(_finite(value) for value in torch.stack([n.float().cpu() for n in norms]).tolist()) if norms else True
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _tensors(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _tensors(inner)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in text or "not enough memory" in text)
+
+
+def out_of_memory_message(error: BaseException, batch_size: int | None, device: torch.device) -> str:
+    """What was needed, what there is, and the batch that would fit (activations taken as linear in the batch)."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if device.type != "cuda":
+        return f"out of memory: {reason}; a smaller recipe.batch_size or more memory is needed"
+    total = torch.cuda.get_device_properties(device).total_memory
+    held, peak = torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
+    text = f"out of memory: at least {peak / 2**30:.1f} GiB needed before the failed request, {total / 2**30:.1f} there"
+    if batch_size and peak > held:
+        text += f"; about {max(1, batch_size // 2)} of recipe.batch_size {batch_size} would fit"
+    return f"{text} ({reason})"

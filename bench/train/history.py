@@ -1,0 +1,52 @@
+"""history.csv: one row per logging step, append-only, cut back to the checkpoint when a run resumes or rolls back."""
+
+import csv
+import math
+from pathlib import Path
+
+from bench.files import write_text
+
+
+class History:
+    """Rows of a training run keyed by `step`; a new column extends the header, absent values are empty cells."""
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        self._columns: list[str] = []
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                self._columns = next(csv.reader(file), [])
+
+    def add(self, row: dict[str, float | int | None]) -> None:
+        new = [key for key in row if key not in self._columns]
+        if new:
+            rows = self.read()
+            self._columns = [*self._columns, *new]
+            self._rewrite(rows)
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(file, self._columns).writerow({key: _cell(value) for key, value in row.items()})
+
+    def read(self) -> list[dict[str, str]]:
+        if not self.path.exists():
+            return []
+        with self.path.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def cut_after(self, step: int) -> None:
+        """Drop the rows after `step` (and a torn last line): the steps they tell of will be taken again."""
+        if self.path.exists():
+            self._rewrite([row for row in self.read() if _is_step(row.get("step")) and int(row["step"]) <= step])
+
+    def _rewrite(self, rows: list[dict[str, str]]) -> None:
+        lines = [self._columns, *([row.get(column) or "" for column in self._columns] for row in rows)]
+        write_text(self.path, "".join(",".join(line) + "\r\n" for line in lines))
+
+
+def _is_step(text: str | None) -> bool:
+    return text is not None and text.isdigit()
+
+
+def _cell(value: float | int | None) -> str | int:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    return f"{value:.8g}" if isinstance(value, float) else value

@@ -1,0 +1,324 @@
+"""One loop for the three engines: resume, stop on signal, checkpoints by time, guards, history, export.
+
+An engine owns networks, optimisers, data and random generators, and takes one step at a time; the loop owns
+everything a long run on a shared machine needs. State is left out of `out` until the run is done, because the
+workflow deletes declared outputs of a killed job.
+"""
+
+import math
+import shutil
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from bench.errors import InputError, RunFailedError
+from bench.export import META, WEIGHTS, read_spec
+from bench.files import atomic_file, sha256_file, write_json, write_text
+from bench.provenance import provenance
+from bench.run import Run
+from bench.train.card import model_card
+from bench.train.checkpoint import Checkpoints, Saved, remove_orphans
+from bench.train.group import any_process, barrier, rank, world_size
+from bench.train.guard import MAX_ROLLBACKS, Window, is_out_of_memory, out_of_memory_message, state_is_finite
+from bench.train.history import History
+from bench.train.monitor import Monitor, peak_memory_bytes
+from bench.train.progress import Progress
+from bench.train.signals import StopRequest
+from bench.train.sinks import open_sinks
+
+
+class Engine(Protocol):
+    """What a task must offer; made as `Engine(run, device)`.
+
+    An engine may also have `shrink(error) -> str | None`: after an out-of-memory error, halve what is computed at
+    once with the same result and say so, or give None.
+    """
+
+    device: torch.device
+    total_steps: int
+    unit: str
+    images_per_step: int
+
+    def step(self, index: int) -> dict[str, Tensor]:
+        """Take step `index` (from 0); detached scalar tensors, no host sync. Gradient norms among them are guarded."""
+
+    def learning_rates(self) -> dict[str, float]: ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain types only, random generators included: all that the following steps depend on."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+    def reseed(self, rollback: int) -> None:
+        """New random streams from (seed, rollback), after a rollback to the last good checkpoint."""
+
+    def observe(self, done: int, out: Path) -> None:
+        """After `done` steps (0: untrained): write what is due below `out`, atomically, changing no state."""
+
+    def export(self, out: Path) -> dict[str, Any]:
+        """Write model.safetensors (bench.export.save_weights) and last samples; fields for model.json's training."""
+
+
+@dataclass
+class Outcome:
+    """What happened in a run, as model.json tells it."""
+
+    steps: int = 0
+    unit: str = "step"
+    seconds: float = 0.0
+    images: int = 0
+    device: str | None = None
+    peak_memory_bytes: int | None = None
+    precision: str | None = None
+    compile: bool | None = None
+    threads: int | None = None
+    rollbacks: list[dict[str, Any]] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+    energy_joules: float | None = None
+
+    def training(self) -> dict[str, Any]:
+        rate = self.images / self.seconds if self.seconds else None
+        return {**vars(self), "images_per_second": rate}
+
+
+def run_loop(engine: Engine, run: Run, out: Path, state_dir: Path, data_sha256: str) -> None:
+    """Train `engine` to its last step and write the finished run folder; raises RunFailedError, SystemExit."""
+    Loop(engine, run, Path(out), Path(state_dir), data_sha256).run_to_end()
+
+
+class Loop:
+    def __init__(self, engine: Engine, run: Run, out: Path, state_dir: Path, data_sha256: str):
+        self.engine, self.run, self.out, self.state_dir = engine, run, out, state_dir
+        self.main = rank() == 0
+        self.staging = state_dir / "outputs"
+        for folder in (self.staging, out):
+            folder.mkdir(parents=True, exist_ok=True)
+            if self.main:
+                remove_orphans(folder)
+        self.checkpoints = Checkpoints(state_dir, run.hash, data_sha256)
+        self.history = History(self.staging / "history.csv")
+        self.window = Window()
+        self.monitor = Monitor(engine.device)
+        self.outcome = Outcome(
+            unit=engine.unit,
+            device=_device_name(engine.device),
+            precision=run.compute.precision,
+            compile=run.compute.compile,
+            threads=torch.get_num_threads(),
+        )
+        self.done = 0
+        self.ticked = self.saved_at = time.monotonic()
+        self.row_start = (0.0, 0)
+
+    def run_to_end(self) -> None:
+        saved = self.checkpoints.load_latest()
+        if saved is not None:
+            self._check_environment(saved)
+            self._restore(saved)
+            self.outcome = Outcome(**{**saved.state["outcome"], "threads": torch.get_num_threads()})
+            self.row_start = (self.outcome.seconds, self.outcome.images)
+        self.progress = Progress(self.run.name, self.engine.total_steps, self.engine.unit, self.done)
+        self.sinks = open_sinks(self.run.name, self.state_dir) if self.main else []
+        self.ticked = time.monotonic()
+        try:
+            with StopRequest() as stop:
+                self._begin(resumed=saved is not None)
+                while self.done < self.engine.total_steps:
+                    self._advance(stop)
+            self._finish()
+        except RunFailedError as error:
+            self._fail(error)
+            raise
+        finally:
+            self.progress.close()
+            for sink in self.sinks:
+                sink.close()
+
+    def _begin(self, resumed: bool) -> None:
+        if resumed:
+            self.progress.say(f"resumed at {self.engine.unit} {self.done} of {self.engine.total_steps}")
+            return
+        if self.main:
+            self.history.cut_after(-1)
+            self.engine.observe(0, self.staging)
+        self._save()
+
+    def _advance(self, stop: StopRequest) -> None:
+        try:
+            self.window.add(self.engine.step(self.done))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            self._out_of_memory(error)
+            return
+        self.done += 1
+        self.outcome.steps = self.done
+        self.outcome.images += self.engine.images_per_step
+        logging = self.done % self.run.compute.log_every == 0 or self.done == self.engine.total_steps
+        if logging and not self._log():
+            return
+        if self.main:
+            self.engine.observe(self.done, self.staging)
+            self.progress.update(self.done)
+        # several processes must agree by a collective, which is worth its wait only at a logging step
+        if logging or world_size() == 1:
+            self._stop_or_save(stop)
+
+    def _stop_or_save(self, stop: StopRequest) -> None:
+        device = self.engine.device
+        stopping = any_process(stop.number is not None, device)
+        due = time.monotonic() - self.saved_at >= self.run.compute.checkpoint_seconds
+        if not any_process(stopping or due, device):
+            return
+        if self._save() and stopping:
+            number = stop.number or signal.SIGTERM
+            self.progress.say(f"signal {int(number)}: checkpoint at {self.engine.unit} {self.done}, stopping")
+            raise SystemExit(128 + number)
+
+    def _log(self) -> bool:
+        """A row of history, or a rollback (False) when a value of the window was not finite."""
+        means = self.window.means()
+        if self._rolled_back([key for key, value in means.items() if not math.isfinite(value)]):
+            return False
+        self._tick()
+        seconds, images = self.row_start
+        row: dict[str, float | int | None] = {"step": self.done, **means, **self.engine.learning_rates()}
+        row["images_per_second"] = (self.outcome.images - images) / max(1e-9, self.outcome.seconds - seconds)
+        row["seconds"] = self.outcome.seconds
+        row.update(self.monitor.sample())
+        self.row_start = (self.outcome.seconds, self.outcome.images)
+        self.window.clear()
+        if self.main:
+            self.history.add(row)
+            self.progress.note(means)
+            for sink in self.sinks:
+                sink.log(self.done, row)
+        return True
+
+    def _save(self) -> bool:
+        """A checkpoint of finite state; False after a rollback instead."""
+        state = {"engine": self.engine.state_dict(), "window": self.window.state_dict()}
+        bad = self.window.not_finite() or ([] if state_is_finite(state["engine"]) else ["network or optimiser state"])
+        if self._rolled_back(bad):
+            return False
+        self._tick()
+        if self.main:
+            state["outcome"] = vars(self.outcome)
+            self.checkpoints.save(self.done, state, _environment(self.engine.device))
+        barrier()
+        self.saved_at = time.monotonic()
+        return True
+
+    def _rolled_back(self, bad: list[str]) -> bool:
+        """Go back to the last good checkpoint, with new random streams, when anything named in `bad` was not finite."""
+        if not any_process(bool(bad), self.engine.device):
+            return False
+        reason = f"not finite: {', '.join(bad) or 'in another process'}"
+        self.outcome.rollbacks.append({"step": self.done, "reason": reason})
+        if len(self.outcome.rollbacks) > MAX_ROLLBACKS:
+            raise RunFailedError(f"{reason} at {self.engine.unit} {self.done}, after {MAX_ROLLBACKS} rollbacks")
+        self._go_back(f"{reason} at {self.engine.unit} {self.done}")
+        self.engine.reseed(len(self.outcome.rollbacks))
+        return True
+
+    def _go_back(self, reason: str) -> None:
+        saved = self.checkpoints.load_latest()
+        if saved is None:
+            raise RunFailedError(f"{reason}, and no checkpoint to go back to")
+        self._tick()
+        self._restore(saved)
+        self.row_start = (self.outcome.seconds, self.outcome.images)
+        self.progress.say(f"{reason}: back to {self.engine.unit} {self.done}")
+
+    def _restore(self, saved: Saved) -> None:
+        self.engine.load_state_dict(saved.state["engine"])
+        self.window.load_state_dict(saved.state["window"], self.engine.device)
+        self.done = saved.step
+        if self.main:
+            self.history.cut_after(self.done)
+
+    def _check_environment(self, saved: Saved) -> None:
+        """Bit-equality needs the device kind and thread count that the checkpoint was made with."""
+        theirs, mine = saved.environment, _environment(self.engine.device)
+        if theirs["device"] != mine["device"]:
+            raise InputError(
+                f"{self.state_dir}: the checkpoint was made on {theirs['device']}, this is {mine['device']}: "
+                "set compute.device to continue there, or delete the folder to start anew"
+            )
+        if theirs["threads"] != mine["threads"] and self.engine.device.type == "cpu":
+            torch.set_num_threads(theirs["threads"])
+            note = f"resumed with {theirs['threads']} threads as begun (not {mine['threads']})"
+            print(f"[{self.run.name}] {note}", file=sys.stderr)
+
+    def _out_of_memory(self, error: BaseException) -> None:
+        """Halve what is computed at once where the engine can, from the last checkpoint; else fail with the numbers."""
+        change = self.engine.shrink(error) if hasattr(self.engine, "shrink") and world_size() == 1 else None
+        if change is None:
+            batch_size = getattr(self.run.recipe, "batch_size", None)
+            raise RunFailedError(out_of_memory_message(error, batch_size, self.engine.device)) from error
+        self.outcome.events.append(f"{self.engine.unit} {self.done}: out of memory, {change}")
+        self._go_back(f"out of memory, {change}")
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self.outcome.seconds += now - self.ticked
+        self.ticked = now
+        peak = peak_memory_bytes(self.engine.device)
+        self.outcome.peak_memory_bytes = max(peak, self.outcome.peak_memory_bytes or 0)
+
+    def _finish(self) -> None:
+        """The export: samples and history first, model.json last; then the resume state is not needed any more."""
+        self._tick()
+        if self.main:
+            self.outcome.energy_joules = self.monitor.energy_joules()
+            fields = self.engine.export(self.out)
+            self._copy_staging()
+            write_record(self.run, self.out, self.checkpoints.data_sha256, {**self.outcome.training(), **fields})
+            shutil.rmtree(self.state_dir)
+        barrier()
+
+    def _fail(self, error: RunFailedError) -> None:
+        self._tick()
+        if self.main:
+            self._copy_staging()
+            training = self.outcome.training()
+            write_record(self.run, self.out, self.checkpoints.data_sha256, training, reason=str(error))
+            shutil.rmtree(self.state_dir)
+
+    def _copy_staging(self) -> None:
+        for path in sorted(self.staging.rglob("*")):
+            if path.is_file():
+                with atomic_file(self.out / path.relative_to(self.staging)) as target, path.open("rb") as source:
+                    shutil.copyfileobj(source, target)
+
+
+def write_record(run: Run, out: Path, data_sha256: str, training: dict[str, Any], reason: str | None = None) -> None:
+    """Model card and model.json, the mark of a finished run: status failed where there is a `reason`."""
+    ok = reason is None
+    meta = {
+        "status": "ok" if ok else "failed",
+        "reason": reason,
+        "run": run.name,
+        "run_sha256": run.hash,
+        "data_sha256": data_sha256,
+        "model_sha256": sha256_file(out / WEIGHTS) if ok else None,
+        "model": read_spec(out / WEIGHTS) if ok else run.model.model_dump(mode="json"),
+        "training": training,
+        **provenance(),
+    }
+    write_text(out / "README.md", model_card(run, meta))
+    write_json(out / META, meta)
+
+
+def _environment(device: torch.device) -> dict[str, Any]:
+    return {"device": device.type, "threads": torch.get_num_threads()}
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -1,0 +1,57 @@
+"""What a run costs: peak memory, and on a GPU its utilisation, memory and energy through NVML."""
+
+import contextlib
+import resource
+import sys
+
+import torch
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Peak of the allocator on a GPU, of the process's resident memory on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+class Monitor:
+    """`sample()` gives columns for history.csv: nothing on a CPU or without a driver that answers."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self._handle = self._nvml = None
+        if device.type == "cuda":
+            with contextlib.suppress(Exception):  # no driver library, or a container that hides it
+                import pynvml
+
+                pynvml.nvmlInit()
+                uuid = str(torch.cuda.get_device_properties(device).uuid)
+                name = uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
+                self._handle, self._nvml = pynvml.nvmlDeviceGetHandleByUUID(name), pynvml
+        self._energy_start = self._energy()
+
+    def sample(self) -> dict[str, float]:
+        row: dict[str, float] = {"peak_memory_bytes": peak_memory_bytes(self.device)}
+        if self._handle is not None:
+            with contextlib.suppress(self._nvml.NVMLError):
+                row["gpu_utilisation_percent"] = self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu
+            with contextlib.suppress(self._nvml.NVMLError):
+                row["gpu_memory_bytes"] = self._nvml.nvmlDeviceGetMemoryInfo(self._handle).used
+            energy = self.energy_joules()
+            if energy is not None:
+                row["gpu_energy_joules"] = energy
+        return row
+
+    def energy_joules(self) -> float | None:
+        """Energy of the whole GPU since this monitor was made."""
+        now = self._energy()
+        return None if now is None or self._energy_start is None else now - self._energy_start
+
+    def _energy(self) -> float | None:
+        if self._handle is None:
+            return None
+        try:
+            return self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle) / 1000.0
+        except self._nvml.NVMLError:
+            return None

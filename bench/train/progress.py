@@ -1,0 +1,49 @@
+"""Progress within a job: a bar on a terminal, else a plain line at least every fifteen seconds."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Call `update` after every step; it prints when a line is due."""
+
+    def __init__(self, name: str, total: int, unit: str, done: int, every_seconds: float = 12.0):
+        self.name, self.total, self.unit, self.every = name, total, unit, every_seconds
+        self._start_time, self._start_step = time.monotonic(), done
+        self._last = float("-inf")
+        self._note = ""
+        self._bar = tqdm(total=total, initial=done, unit=unit, desc=name) if sys.stderr.isatty() else None
+
+    def note(self, values: dict[str, float]) -> None:
+        """The latest logged values, shown with the following lines."""
+        self._note = " ".join(f"{key} {value:.4g}" for key, value in values.items())
+
+    def update(self, done: int) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._note, refresh=False)
+            self._bar.update(max(0, done - self._bar.n))
+            return
+        now = time.monotonic()
+        if now - self._last < self.every and done < self.total:
+            return
+        self._last = now
+        left = ""
+        if done > self._start_step:
+            seconds = (now - self._start_time) / (done - self._start_step) * (self.total - done)
+            left = f", {int(seconds // 60)} min {int(seconds % 60):02d} s left"
+        share = 100 * done // max(1, self.total)
+        self.say(f"{self.unit} {done}/{self.total} ({share} %){left} {self._note}".rstrip())
+
+    def say(self, text: str) -> None:
+        """One line for the log, prefixed with the run's name."""
+        line = f"[{self.name}] {text}"
+        if self._bar is not None:
+            self._bar.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()

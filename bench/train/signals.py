@@ -1,0 +1,30 @@
+"""SIGTERM, SIGUSR1 and Ctrl-C ask the loop to checkpoint and stop; a second one of them stops at once."""
+
+import signal
+import threading
+from types import FrameType
+
+STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+class StopRequest:
+    """Context in which the stopping signals set `number` instead of ending the process."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():
+            for number in STOPPING:
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self.number is not None:
+            raise SystemExit(128 + number)
+        self.number = number

@@ -1,0 +1,59 @@
+"""Optional copies of history.csv's rows to TensorBoard or Weights & Biases (extras `tensorboard`, `wandb`).
+
+Switched on by the environment, SLIM_BENCH_SINKS=tensorboard,wandb: where rows are shown is no part of a run.
+"""
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+from bench.errors import InputError, did_you_mean
+
+
+class Sink(Protocol):
+    def log(self, step: int, row: dict[str, float]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class TensorBoard:
+    def __init__(self, name: str, folder: Path):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder / "tensorboard"), filename_suffix="." + name.replace("/", "-"))
+
+    def log(self, step: int, row: dict[str, float]) -> None:
+        for key, value in row.items():
+            self._writer.add_scalar(key, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class WeightsAndBiases:
+    def __init__(self, name: str, folder: Path):
+        import wandb
+
+        self._run = wandb.init(project="slim-bench", name=name, id=name.replace("/", "-"), resume="allow", dir=folder)
+
+    def log(self, step: int, row: dict[str, float]) -> None:
+        self._run.log(row, step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+KNOWN = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
+
+
+def open_sinks(name: str, folder: Path) -> list[Sink]:
+    wanted = [part.strip() for part in os.environ.get("SLIM_BENCH_SINKS", "").split(",") if part.strip()]
+    sinks = []
+    for sink in wanted:
+        if sink not in KNOWN:
+            raise InputError(f"SLIM_BENCH_SINKS: unknown sink {sink!r}{did_you_mean(sink, KNOWN)}")
+        try:
+            sinks.append(KNOWN[sink](name, folder))
+        except ImportError:
+            raise InputError(f"SLIM_BENCH_SINKS: {sink} is not installed: pip install 'slim-bench[{sink}]'") from None
+    return sinks
