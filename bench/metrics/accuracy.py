@@ -1,0 +1,54 @@
+"""Top-k accuracy, accuracy per class and the confusion matrix, from logits [N, classes] and labels [N]."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from bench.errors import InputError
+
+
+def check_logits(logits: Tensor, labels: Tensor) -> None:
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise InputError(
+            f"logits [N, classes] and labels [N] are needed, got {tuple(logits.shape)} {tuple(labels.shape)}"
+        )
+    if not len(labels):
+        raise InputError("no test images")
+    if not torch.isfinite(logits).all():
+        bad = int((~torch.isfinite(logits)).any(dim=1).sum())
+        raise InputError(f"{bad} of {len(logits)} rows of logits hold NaN or infinity")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= logits.shape[1]:
+        raise InputError(f"labels from {low} to {high} for a network of {logits.shape[1]} classes")
+
+
+def top_k(logits: Tensor, labels: Tensor, k: int) -> float:
+    """Percent of images whose label is among the k largest logits."""
+    check_logits(logits, labels)
+    if not 1 <= k <= logits.shape[1]:
+        raise InputError(f"top-{k} of {logits.shape[1]} classes")
+    hits = logits.topk(k, dim=1).indices.eq(labels[:, None]).any(dim=1)
+    return 100.0 * hits.double().mean().item()
+
+
+def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
+    """Counts [classes, classes], true class by row, predicted class by column."""
+    check_logits(logits, labels)
+    classes = logits.shape[1]
+    return torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes**2).reshape(classes, classes)
+
+
+def per_class(confusion: Tensor) -> list[float | None]:
+    """Percent right of each class; None for a class without test images."""
+    totals = confusion.sum(dim=1)
+    right = 100.0 * confusion.diagonal().double() / totals
+    return [value if total else None for value, total in zip(right.tolist(), totals.tolist(), strict=True)]
+
+
+def wilson_interval(percent: float, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """95 % interval, in percent, of a share counted on n test items."""
+    p = percent / 100
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return 100 * (centre - half), 100 * (centre + half)

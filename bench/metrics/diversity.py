@@ -1,0 +1,37 @@
+"""How different samples are from each other: in feature space (few-shot) and per pixel (one-shot)."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.errors import InputError
+from bench.metrics.checks import check_features, check_uint8
+from bench.metrics.prdc import distances
+
+LUMA = (0.299, 0.587, 0.114)
+
+
+def feature_diversity(features: np.ndarray, *, limit: int = 1000) -> float:
+    """Mean Euclidean distance over all pairs of the first `limit` rows of [N, D]."""
+    x = check_features(features, "sample set")[:limit]
+    return float(distances(x, x)[np.triu_indices(len(x), 1)].mean())
+
+
+def pixel_diversity(samples: Tensor, source: Tensor) -> float:
+    """SinGAN's score: spread of a pixel's intensity over samples, averaged over pixels, over the source's own spread.
+
+    `samples` uint8 [N, 3, H, W], `source` uint8 [1, 3, H, W]; intensity is Rec. 601 luma, spreads are population ones.
+    """
+    check_uint8(samples, "samples")
+    check_uint8(source, "source")
+    if len(samples) < 2:
+        raise InputError(f"diversity needs at least 2 samples, got {len(samples)}")
+    own = _luma(source).std(correction=0).item()
+    if own == 0:
+        raise InputError("diversity: the source image is constant, its spread is 0")
+    return _luma(samples).std(dim=0, correction=0).mean().item() / own
+
+
+def _luma(images: Tensor) -> Tensor:
+    weights = torch.tensor(LUMA, dtype=torch.float64, device=images.device)
+    return torch.einsum("bchw,c->bhw", images.double(), weights)

@@ -1,0 +1,17 @@
+"""Inception score: exp of the mean divergence KL(p(y|x) || p(y)) of class probabilities, in `splits` parts."""
+
+import numpy as np
+from scipy.special import log_softmax
+
+from bench.metrics.checks import check_features
+
+
+def inception_score(logits: np.ndarray, *, splits: int = 1) -> tuple[float, float]:
+    """Mean and spread over splits of the score of logits [N, classes]; small sets take one split (spread 0)."""
+    logits = check_features(logits, "logits")
+    scores = []
+    for part in np.array_split(log_softmax(logits, axis=1), splits):
+        probabilities = np.exp(part)
+        marginal = np.log(probabilities.mean(axis=0, keepdims=True))
+        scores.append(np.exp((probabilities * (part - marginal)).sum(axis=1).mean()))
+    return float(np.mean(scores)), float(np.std(scores))

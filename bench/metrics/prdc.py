@@ -1,0 +1,62 @@
+"""Precision, recall, density and coverage from k nearest neighbours in feature space.
+
+Precision: share of fakes inside some real image's ball (radius: distance to its k-th nearest other real); recall: the
+same with the roles exchanged (Kynkaanniemi et al. 2019). Density: real balls a fake lies in, over k; coverage: share of
+reals whose ball holds a fake (Naeem et al. 2020). All four depend on n and k: both stand in the protocol.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.errors import InputError
+from bench.metrics.checks import check_pair
+
+BLOCK = 2048
+
+
+@dataclass(frozen=True)
+class Prdc:
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def precision_recall(real: np.ndarray, fake: np.ndarray, *, k: int = 5) -> Prdc:
+    """All four for feature sets [n, D] and [m, D]."""
+    real, fake = check_pair(real, fake)
+    if min(len(real), len(fake)) <= k:
+        raise InputError(f"precision and recall with k={k} need more than {k} images, got {len(real)} and {len(fake)}")
+    radius_real, radius_fake = neighbour_distance(real, k), neighbour_distance(fake, k)
+    inside_real = np.zeros(len(fake), dtype=int)
+    recalled, covered = [], []
+    for start in range(0, len(real), BLOCK):
+        distance = distances(real[start : start + BLOCK], fake)
+        inside = distance <= radius_real[start : start + BLOCK, None]
+        inside_real += inside.sum(axis=0)
+        covered.append(inside.any(axis=1))
+        recalled.append((distance <= radius_fake[None, :]).any(axis=1))
+    return Prdc(
+        precision=float((inside_real > 0).mean()),
+        recall=float(np.concatenate(recalled).mean()),
+        density=float(inside_real.mean() / k),
+        coverage=float(np.concatenate(covered).mean()),
+    )
+
+
+def neighbour_distance(x: np.ndarray, k: int) -> np.ndarray:
+    """Distance of each row to its k-th nearest other row, [n]."""
+    rows = []
+    for start in range(0, len(x), BLOCK):
+        distance = distances(x[start : start + BLOCK], x)
+        own = np.arange(len(distance))
+        distance[own, own + start] = np.inf
+        rows.append(np.partition(distance, k - 1, axis=1)[:, k - 1])
+    return np.concatenate(rows)
+
+
+def distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Euclidean distances [n, m], by |x|^2 + |y|^2 - 2 x.y in float64."""
+    squared = np.einsum("nd,nd->n", x, x)[:, None] + np.einsum("nd,nd->n", y, y)[None, :] - 2 * (x @ y.T)
+    return np.sqrt(np.maximum(squared, 0))

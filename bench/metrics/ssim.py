@@ -1,0 +1,79 @@
+"""Structural similarity (Wang et al. 2004) and its multi-scale form (2003).
+
+Gaussian window 11x11, sigma 1.5, population covariance, K1 0.01, K2 0.03, data range 1 (uint8 images over 255),
+positions where the window fits entirely, mean over positions and channels: scikit-image's arguments are
+gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1, channel_axis. Computed in float64.
+
+The multi-scale form takes as many of its five scales as the window fits into (2x2 mean between scales, odd edges
+dropped), with the published weights renormalised to sum 1; under two scales it is not defined. Negative terms count 0.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.errors import InputError
+from bench.metrics.checks import check_uint8
+
+WINDOW, SIGMA = 11, 1.5
+C1, C2 = 0.01**2, 0.03**2
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+
+
+def ssim(images: Tensor, reference: Tensor) -> Tensor:
+    """SSIM per image [B] of uint8 [B, 3, H, W] against uint8 [B or 1, 3, H, W]."""
+    x, y = _unit_range(images, reference)
+    return _similarity_and_contrast(x, y)[0].mean(dim=1)
+
+
+def ms_ssim_scales(height: int, width: int) -> int:
+    """How many of the five scales fit an image; fewer than 2 means there is no multi-scale score."""
+    return sum(min(height, width) // 2**scale >= WINDOW for scale in range(len(SCALE_WEIGHTS)))
+
+
+def ms_ssim(images: Tensor, reference: Tensor) -> Tensor | None:
+    """Multi-scale SSIM per image [B], or None if fewer than two scales fit."""
+    scales = ms_ssim_scales(*images.shape[-2:])
+    if scales < 2:
+        return None
+    x, y = _unit_range(images, reference)
+    weights = torch.tensor(SCALE_WEIGHTS[:scales], dtype=x.dtype, device=x.device)
+    weights = weights / weights.sum()
+    result = torch.ones(x.shape[:2], dtype=x.dtype, device=x.device)
+    for scale in range(scales):
+        similarity, contrast = _similarity_and_contrast(x, y)
+        term = similarity if scale == scales - 1 else contrast
+        result = result * term.clamp(min=0) ** weights[scale]
+        x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+    return result.mean(dim=1)
+
+
+def _unit_range(images: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    check_uint8(images, "images")
+    check_uint8(reference, "reference")
+    if images.shape[-2:] != reference.shape[-2:] or len(reference) not in (1, len(images)):
+        raise InputError(f"SSIM of shape {tuple(images.shape)} against {tuple(reference.shape)}")
+    if min(images.shape[-2:]) < WINDOW:
+        raise InputError(f"SSIM needs {WINDOW} px at least, got {images.shape[-2]}x{images.shape[-1]}")
+    return images.double() / 255, (reference.double() / 255).expand(len(images), -1, -1, -1)
+
+
+def _similarity_and_contrast(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Means over positions of SSIM and of its contrast-structure part, both [B, C]."""
+    moments = _blur(torch.cat([x, y, x * x, y * y, x * y]))
+    mean_x, mean_y, square_x, square_y, product = moments.chunk(5)
+    variance_x, variance_y = square_x - mean_x**2, square_y - mean_y**2
+    covariance = product - mean_x * mean_y
+    contrast = (2 * covariance + C2) / (variance_x + variance_y + C2)
+    luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
+    return (luminance * contrast).mean(dim=(2, 3)), contrast.mean(dim=(2, 3))
+
+
+def _blur(images: Tensor) -> Tensor:
+    """Separable Gaussian window at every position where it fits: [N, C, H, W] -> [N, C, H-10, W-10]."""
+    offsets = torch.arange(WINDOW, dtype=images.dtype, device=images.device) - WINDOW // 2
+    window = torch.exp(-0.5 * (offsets / SIGMA) ** 2)
+    window = window / window.sum()
+    flat = images.flatten(0, 1)[:, None]  # [N*C, 1, H, W]
+    flat = F.conv2d(F.conv2d(flat, window.view(1, 1, 1, -1)), window.view(1, 1, -1, 1))
+    return flat.unflatten(0, images.shape[:2]).squeeze(2)
