@@ -1,10 +1,12 @@
 """ResNet, ResNeXt and SE-ResNet from one bottleneck with a slot for its 3x3 convolution.
 
-Bottleneck of planes p and 3x3 width w:  y = relu(shortcut(x) + SE?(1x1_{w->4p}(slot_w(1x1_{->w}(x))))), each conv with BN.
+Bottleneck of planes p and 3x3 width w: y = relu(shortcut(x) + SE(1x1_{w->4p}(slot_w(1x1_{->w}(x))))), BN after each
+conv, ReLU after the first two, SE only in SE-ResNets.
 The stride sits on the slot (torchvision's, also called v1.5), the shortcut is a 1x1 conv where shapes change. Parameter
 names equal torchvision's, so its weights load. Torchvision's own class has no slot, no width and no small stem.
 
-Sources: He et al. 2016 (ResNet), Xie et al. 2017 (ResNeXt), Hu et al. 2018 (SE), Goyal et al. 2017 (zero-init of the last gamma).
+Sources: He et al. 2016 (ResNet), Xie et al. 2017 (ResNeXt), Hu et al. 2018 (SE), Goyal et al. 2017 (zero-init of the
+last gamma).
 """
 
 from collections.abc import Callable
@@ -24,7 +26,7 @@ DEPTH_50, DEPTH_101 = (3, 4, 6, 3), (3, 4, 23, 3)
 
 @dataclass(frozen=True)
 class Layout:
-    """Sizes of a network: stage i has blocks[i] bottlenecks of width * 2^i planes and a 3x3 width of conv_width * 2^i."""
+    """Sizes of a network: stage i has blocks[i] bottlenecks, width * 2^i planes, a 3x3 width of conv_width * 2^i."""
 
     blocks: tuple[int, ...]
     width: int
@@ -71,7 +73,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """images [B, in_channels, H, W] -> logits [B, num_classes]; `slot` builds the 3x3 convolution of every bottleneck."""
+    """images [B, in_channels, H, W] -> logits [B, num_classes]; `slot` builds every bottleneck's 3x3 convolution."""
 
     def __init__(self, layout: Layout, slot: Slot) -> None:
         super().__init__()
@@ -148,7 +150,7 @@ def resnet(
     num_classes: int = 10,
     zero_init_residual: bool = False,
 ) -> ResNet:
-    """A network of any size. `group_width`: channels per group of the first stage's 3x3; null gives 3x3 width = planes."""
+    """A network of any size; `group_width` = channels per group of the first stage's 3x3, None: 3x3 width = planes."""
     conv_width = groups * group_width if group_width else width
     layout = Layout(tuple(blocks), width, conv_width, stem, in_channels, num_classes, squeeze, zero_init_residual)
     return ResNet(layout, conv3x3(groups))

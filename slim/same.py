@@ -1,20 +1,21 @@
 """SameLayerSLIM: a drop-in for a 3x3 convolution whose groups gate their own values over space and channels.
 
-The input x [B, C, H, W] is split along channels into G groups of c = C/G; with r = max(4, c // ratio), per group, unshared:
+The input x [B, C, H, W] is split along channels into G groups of c = C/G. With r = max(4, c // ratio), per group:
 
     q = conv3x3_{r->c}(relu(BN(conv3x3_{c->r}(x))))          spatial map       [B, c, H, W]
     k = conv1x1_{r->c}(relu(BN(conv1x1_{c->r}(mean_p x))))   channel vector    [B, c, 1, 1]
     v = conv3x3_{c->c}(x)                                    value             [B, c, H, W]
-    out = softmax over the c channels of (q * k), times v; groups concatenated; stride 2 by 2x2 average pooling afterwards.
+    out = softmax over the c channels of (q * k), times v
 
-Source: arXiv 2112.14804 (its form inferred from a co-author's release). The convolutions in front of a BN have no bias, the
-others have one. The groups run as grouped convolutions: same values as G branches. Initialisation is Kaiming normal (fan-out)
-of each group's own convolution: the framework's initialiser would take the fan of all groups together.
+Group outputs are concatenated; stride 2 is a 2x2 average pooling afterwards.
+
+Source: arXiv 2112.14804 (its form inferred from a co-author's release). Convolutions in front of a BN have no bias, the
+others have one. The groups run as grouped convolutions: same values as G branches. Initialisation is Kaiming normal
+(fan-out) of each group's own convolution: the framework's initialiser would take the fan of all groups together.
 """
 
 import math
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 

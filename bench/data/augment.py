@@ -1,0 +1,139 @@
+"""Augmentation for classification, on uint8 batches [B, C, H, W] wherever they lie.
+
+Every random number comes from one explicit CPU generator and is drawn for the whole global batch, of which `rows` is
+this process's part: an image gets the same crop on any device and for any number of processes.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+PADDING = 4
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows start..stop of a global batch of `total` images."""
+
+    start: int
+    stop: int
+    total: int
+
+    def uniform(self, generator: torch.Generator, *shape: int) -> Tensor:
+        """This process's rows of uniform draws [total, *shape] in [0, 1)."""
+        return torch.rand(self.total, *shape, generator=generator)[self.start : self.stop]
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """Channel means and standard deviations on the scale of images in [0, 1]."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 [B, C, H, W] -> float32, zero mean and unit deviation per channel."""
+        shift = images.new_tensor(self.mean, dtype=torch.float32).mul(255)[:, None, None]
+        scale = images.new_tensor(self.std, dtype=torch.float32).mul(255).reciprocal()[:, None, None]
+        return (images.float() - shift) * scale
+
+
+def measure_normalise(images: Tensor) -> Normalise:
+    """Mean and deviation per channel over uint8 [N, C, H, W], exact: counted from histograms."""
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    mean, std = [], []
+    for channel in range(images.shape[1]):
+        share = torch.bincount(images[:, channel].flatten(), minlength=256).double().cpu()
+        share /= share.sum()
+        mean.append(float(share @ levels))
+        std.append(max(1e-3, math.sqrt(float(share @ (levels - mean[-1]) ** 2))))
+    return Normalise(tuple(mean), tuple(std))
+
+
+def flip(images: Tensor, chosen: Tensor) -> Tensor:
+    """Mirror the images left to right where `chosen` [B] is true."""
+    return torch.where(chosen.to(images.device)[:, None, None, None], images.flip(3), images)
+
+
+def shift(images: Tensor, offsets: Tensor, padding: int = PADDING) -> Tensor:
+    """Pad by zeros and cut windows of the old size at `offsets` int64 [B, 2] (top, left) in 0..2*padding."""
+    height, width = images.shape[2:]
+    padded = F.pad(images, (padding,) * 4)
+    offsets = offsets.to(images.device)
+    rows = offsets[:, :1] + torch.arange(height, device=images.device)  # [B, H]
+    columns = offsets[:, 1:] + torch.arange(width, device=images.device)  # [B, W]
+    batch = torch.arange(len(images), device=images.device)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def resized_crop(images: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Cut `boxes` float [B, 4] (top, left, height, width in pixels) and resize them bilinearly to size x size."""
+    height, width = images.shape[2:]
+    top, left, box_height, box_width = boxes.to(images.device).float().unbind(1)
+    steps = (torch.arange(size, device=images.device) + 0.5) / size
+    y = (top[:, None] + box_height[:, None] * steps) * 2 / height - 1  # [B, size], -1..1 from edge to edge
+    x = (left[:, None] + box_width[:, None] * steps) * 2 / width - 1
+    grid = torch.stack([x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], dim=3)
+    values = F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return values.round().clamp(0, 255).to(torch.uint8)
+
+
+def draw_boxes(uniform: Tensor, height: int, width: int) -> Tensor:
+    """Random-resized-crop boxes [B, 4] from uniform draws [B, 4]: area 0.08..1, aspect 3/4..4/3 (log-uniform)."""
+    area = (0.08 + 0.92 * uniform[:, 0]) * height * width
+    aspect = torch.exp((2 * uniform[:, 1] - 1) * math.log(4 / 3))
+    box_height = (area / aspect).sqrt().clamp(1, height)
+    box_width = (area * aspect).sqrt().clamp(1, width)
+    top, left = uniform[:, 2] * (height - box_height), uniform[:, 3] * (width - box_width)
+    return torch.stack([top, left, box_height, box_width], dim=1)
+
+
+def augment(
+    images: Tensor, kind: Literal["imagenet", "small", "none"], generator: torch.Generator, rows: Rows
+) -> Tensor:
+    """imagenet: random resized crop and flip; small: crop from 4 px of zero padding and flip."""
+    if kind == "none":
+        return images
+    chosen = rows.uniform(generator) < 0.5
+    if kind == "small":
+        offsets = (rows.uniform(generator, 2) * (2 * PADDING + 1)).long()
+        return flip(shift(images, offsets), chosen)
+    boxes = draw_boxes(rows.uniform(generator, 4), *images.shape[2:])
+    return flip(resized_crop(images, boxes, images.shape[2]), chosen)
+
+
+def draw_lambda(alpha: float, generator: torch.Generator) -> float:
+    """One Beta(alpha, alpha) draw; NumPy's, seeded by `generator`, since torch's Beta takes no generator."""
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return float(np.random.default_rng(seed).beta(alpha, alpha))
+
+
+def partners(count: int, device: torch.device) -> Tensor:
+    """Row 2j pairs with 2j+1 (a last odd row with itself): the order is random, and pairs never leave a process."""
+    return (torch.arange(count, device=device) ^ 1).clamp(max=count - 1)
+
+
+def mixup(images: Tensor, targets: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+    """weight of the image plus 1 - weight of its partner; images float [B, C, H, W], targets [B, classes]."""
+    other = partners(len(images), images.device)
+    return torch.lerp(images[other], images, weight), torch.lerp(targets[other], targets, weight)
+
+
+def cutmix(images: Tensor, targets: Tensor, weight: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A box of area 1 - weight comes from the partner; the targets mix by the area left after clipping."""
+    height, width = images.shape[2:]
+    side = math.sqrt(1 - weight)
+    centre_y, centre_x = (torch.rand(2, generator=generator) * torch.tensor([height, width])).tolist()
+    top, bottom = (min(height, max(0, round(centre_y + sign * height * side / 2))) for sign in (-1, 1))
+    left, right = (min(width, max(0, round(centre_x + sign * width * side / 2))) for sign in (-1, 1))
+    other = partners(len(images), images.device)
+    mixed = images.clone()
+    mixed[:, :, top:bottom, left:right] = images[other][:, :, top:bottom, left:right]
+    kept = 1 - (bottom - top) * (right - left) / (height * width)
+    return mixed, torch.lerp(targets[other], targets, kept)
