@@ -1,0 +1,247 @@
+"""The catalogue, config/datasets.yaml: what data exist, where they come from, under which terms, how they are prepared.
+
+Pure data, no torch. A data set has one source: `shipped` (DVC, inside the repository), `download` (URLs with pins),
+`manual` (needs an account or a person; placed by hand under data/sources) or `folder` (the user's own, by path).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from bench.errors import InputError, did_you_mean
+from bench.run import Positive, Strict, Task, parse_strict
+
+CATALOGUE = Path("config/datasets.yaml")
+PINS = Path("data/pins.yaml")
+SOURCES = Path("data/sources")
+PREPARED = Path("data/prepared")
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
+class SourceFile(Strict):
+    """One file under data/sources. Without sha256 or md5 it has no published checksum: see data/pins.yaml."""
+
+    name: FileName
+    url: str | None = Field(None, pattern=r"^https?://")
+    sha256: Sha256 | None = None
+    md5: Md5 | None = None
+    bytes: Positive | None = None
+
+    @property
+    def path(self) -> Path:
+        return SOURCES / self.name
+
+    @property
+    def pointer(self) -> Path:
+        """The DVC file that tracks it, where there is one."""
+        return SOURCES / f"{self.name}.dvc"
+
+
+class Shipped(Strict):
+    """An archive in the DVC remote inside the repository."""
+
+    kind: Literal["shipped"]
+    file: SourceFile
+
+    @property
+    def files(self) -> tuple[SourceFile, ...]:
+        return (self.file,)
+
+
+class Download(Strict):
+    """Archives at URLs, fetched only against a checksum."""
+
+    kind: Literal["download"]
+    files: tuple[SourceFile, ...]
+
+
+class Manual(Strict):
+    """Files that a person has to place: a folder `place` under data/sources, or the `files`, beside it."""
+
+    kind: Literal["manual"]
+    place: FileName
+    how: str
+    files: tuple[SourceFile, ...] = ()
+
+
+class Folder(Strict):
+    """The user's own folder (or .npz file), by path; relative paths count from the project root."""
+
+    kind: Literal["folder"]
+    path: str
+
+    @property
+    def files(self) -> tuple[SourceFile, ...]:
+        return ()
+
+
+Source = Annotated[Shipped | Download | Manual | Folder, Field(discriminator="kind")]
+
+
+class Preparation(Strict):
+    """How images become arrays. Transparent pixels lie on `background`; resizing is antialiased."""
+
+    members: str = Field("*", description="which files of the source, as a glob on their names")
+    background: tuple[int, int, int] = (255, 255, 255)
+    fit: Literal["crop", "longest-side", "pad"] = Field(
+        "crop",
+        description="crop: centre square, then resize; longest-side: keep the shape; pad: zeros around, no resize",
+    )
+    resample: Literal["lanczos", "bicubic"] = "lanczos"
+    upscale: bool = Field(False, description="allow images below the wanted size; off: they are refused by name")
+
+
+class Dataset(Strict):
+    """One entry of the catalogue."""
+
+    title: str
+    task: Task
+    source: Source
+    layout: Literal["images", "idx", "cifar", "npz", "imagefolder", "imagenet"] = "images"
+    licence: str
+    terms: str | None = None
+    role: str
+    n: Positive | None = Field(None, description="images expected (of the training split); another count is refused")
+    n_test: Positive | None = None
+    classes: Positive | None = None
+    size: Positive | None = Field(None, description="pixels of the images' shortest side, where known")
+    preparation: Preparation = Preparation()
+
+    @model_validator(mode="after")
+    def _classification_has_a_layout(self) -> "Dataset":
+        if (self.task == "classification") != (self.layout != "images"):
+            raise ValueError(f"layout {self.layout!r} does not go with task {self.task!r}")
+        return self
+
+
+class Weights(Strict):
+    """Trained weights used as an instrument (metrics, perceptual loss), always checked against their checksum."""
+
+    title: str
+    file: FileName
+    url: str | None = None
+    sha256: str = Field(pattern=r"^[0-9a-f]{8,64}$", description="a prefix where no more is published")
+    bytes: Positive | None = None
+    package: str | None = Field(None, description="path inside an installed Python package that ships the file")
+    shipped: bool = Field(False, description="lies in the DVC remote inside the repository")
+    licence: str
+    used_by: str
+
+
+class UserFolder(Strict):
+    """A folder of the user's own images as a data set: `folders: {my-cats: {path: ~/cats}}` in the configuration."""
+
+    path: str
+    task: Task = "fewshot"
+    licence: str = "given by the user"
+    background: tuple[int, int, int] = (255, 255, 255)
+    resample: Literal["lanczos", "bicubic"] = "lanczos"
+    upscale: bool = False
+    layout: Literal["images", "idx", "npz", "imagefolder"] | None = Field(
+        None, description="null: images, or for classification npz (a path ending so) or imagefolder"
+    )
+
+
+class Catalogue(Strict):
+    """All data sets and weights, and the checksums that users have accepted for files without a published one."""
+
+    datasets: dict[Name, Dataset]
+    weights: dict[Name, Weights]
+    pins: dict[FileName, Sha256] = {}
+
+    def dataset(self, name: str) -> Dataset:
+        if name not in self.datasets:
+            raise InputError(f"data set {name!r} is not in {CATALOGUE}{did_you_mean(name, self.datasets)}")
+        return self.datasets[name]
+
+    def find_weights(self, name: str) -> Weights:
+        if name not in self.weights:
+            raise InputError(f"weights {name!r} are not in {CATALOGUE}{did_you_mean(name, self.weights)}")
+        return self.weights[name]
+
+    def pin(self, file: SourceFile) -> str | None:
+        """The sha256 a source file must have: the published one, else the one accepted in data/pins.yaml."""
+        return file.sha256 or self.pins.get(file.name)
+
+    def source_sha256(self, name: str) -> str | None:
+        """Pin of a data set that comes as one archive; None for folders, several files, md5-only pins."""
+        files = self.dataset(name).source.files
+        return self.pin(files[0]) if len(files) == 1 else None
+
+
+def load_catalogue(root: Path = Path("."), folders: Mapping[str, Any] | None = None) -> Catalogue:
+    """Read config/datasets.yaml and data/pins.yaml under `root`, and add the user's own folders."""
+    path = Path(root) / CATALOGUE
+    value = read_yaml(path)
+    pins = Path(root) / PINS
+    value["pins"] = read_yaml(pins) if pins.exists() else {}
+    catalogue = parse_strict(Catalogue, value, path)
+    own = {name: folder_dataset(name, given) for name, given in (folders or {}).items()}
+    for name in own:
+        if name in catalogue.datasets:
+            raise InputError(f"folders.{name}: the catalogue has a data set of this name, choose another")
+    return catalogue.model_copy(update={"datasets": catalogue.datasets | own})
+
+
+def folder_dataset(name: str, given: Mapping[str, Any]) -> Dataset:
+    """The catalogue entry of a user's folder (or .npz file)."""
+    folder = parse_strict(UserFolder, dict(given), f"folders.{name}")
+    fits = {"fewshot": "crop", "oneshot": "longest-side", "classification": "pad"}
+    layout = {True: "npz", False: "imagefolder"}[folder.path.endswith(".npz")]
+    value = {
+        "title": name,
+        "task": folder.task,
+        "source": {"kind": "folder", "path": folder.path},
+        "layout": folder.layout or (layout if folder.task == "classification" else "images"),
+        "licence": folder.licence,
+        "role": "the user's own",
+        "preparation": {
+            "background": folder.background,
+            "fit": fits[folder.task],
+            "resample": folder.resample,
+            "upscale": folder.upscale,
+        },
+    }
+    return parse_strict(Dataset, value, f"folders.{name}")
+
+
+def prepared_path(name: str, image_size: int | None) -> Path:
+    """Where the prepared form lies, relative to the project root."""
+    return PREPARED / f"{name}-{image_size or 'full'}"
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML where a key given twice is an error instead of the last one winning in silence."""
+
+
+def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
+    loader.flatten_mapping(node)
+    pairs = [(loader.construct_object(key, deep=True), value) for key, value in node.value]
+    keys = [key for key, _ in pairs]
+    twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
+    if twice is not None:
+        raise yaml.constructor.ConstructorError(None, None, f"key {twice!r} given twice", node.start_mark)
+    return {key: loader.construct_object(value, deep=True) for key, value in pairs}
+
+
+_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping; any fault is one line that names the file and place."""
+    try:
+        value = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506 (a SafeLoader)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: a mapping was expected, found {type(value).__name__}")
+    return value

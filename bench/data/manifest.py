@@ -1,0 +1,72 @@
+"""manifest.json: what a prepared data set holds and what it was made from. No torch."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from bench.errors import InputError
+from bench.files import write_json
+from bench.run import Positive, Strict, Task, parse_strict, read_json
+
+MANIFEST = "manifest.json"
+
+
+class Split(Strict):
+    """One split of a classification set. `files` names a list in the folder: relative path, tab, label per line."""
+
+    n: Positive
+    path: str | None = Field(None, description="kind folder: ImageFolder split or shards, relative to `root`")
+    files: str | None = None
+
+
+class Manifest(Strict):
+    """Written last, so a folder with a manifest is complete."""
+
+    name: str
+    title: str
+    task: Task
+    kind: Literal["images", "classification", "folder"]
+    n: Positive = Field(description="images; of the training split where there are splits")
+    image_size: Positive | None
+    channels: Literal[1, 3]
+    sha256: str = Field(description="of shapes, pixels, labels and order; kind folder: of names, byte sizes and labels")
+    source_sha256: str | None = None
+    preparation: dict[str, Any]
+    licence: str
+    names: tuple[str, ...] = ()
+    classes: tuple[str, ...] | None = None
+    splits: dict[str, Split] | None = None
+    format: Literal["imagefolder", "webdataset"] | None = None
+    root: str | None = Field(None, description="kind folder: where the files lie, relative to the manifest's folder")
+    arrays: dict[str, tuple[int, ...]] = Field({}, description="array file -> shape")
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    write_json(Path(folder) / MANIFEST, manifest.model_dump(mode="json"))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Manifest of a prepared folder; its arrays must be there with the shapes it states."""
+    folder = Path(folder)
+    if not (folder / MANIFEST).is_file():
+        raise InputError(f"{folder}: not a prepared data set (no {MANIFEST}); `slim-bench prepare` makes one")
+    manifest = parse_strict(Manifest, read_json(folder / MANIFEST), folder / MANIFEST)
+    for file in manifest.arrays:
+        open_array(folder, manifest, file)
+    return manifest
+
+
+def open_array(folder: Path, manifest: Manifest, file: str) -> np.ndarray:
+    """One array of the folder, memory-mapped read-only, its shape checked against the manifest."""
+    path = Path(folder) / file
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; {folder} is damaged, delete the folder and prepare it again") from None
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path}: damaged ({error}); delete the folder and prepare it again") from None
+    if array.shape != manifest.arrays[file]:
+        raise InputError(f"{path}: shape {array.shape}, but {MANIFEST} says {manifest.arrays[file]}")
+    return array
