@@ -1,0 +1,77 @@
+"""Spectral normalisation: a weight divided by its largest singular value (Miyato et al. 2018).
+
+The scheme of torch.nn.utils.parametrizations.spectral_norm (one power step per training forward), with a hand-written
+gradient, one matrix-vector product fewer (after v = W'u / |W'u|, u'Wv is |W'u|), and float32 arithmetic under autocast.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+
+EPSILON = 1e-12
+
+
+class _Divide(torch.autograd.Function):
+    """W -> W / s with u, v constant: dL/dW = (D - <D, W/s> u v') / s for the gradient D of the quotient."""
+
+    @staticmethod
+    def forward(ctx, matrix: Tensor, u: Tensor, v: Tensor, sigma: Tensor) -> Tensor:
+        quotient = matrix / sigma
+        ctx.save_for_backward(quotient, u, v, sigma)
+        return quotient
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        quotient, u, v, sigma = ctx.saved_tensors
+        inner = torch.dot(gradient.flatten(), quotient.flatten())
+        return torch.addr(gradient, u, v * -inner) / sigma, None, None, None
+
+
+class SpectralNorm(nn.Module):
+    """Parametrisation of a weight, read as a matrix with axis `dim` first. u: [n], v: [fan_in]."""
+
+    def __init__(self, weight: Tensor, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+        matrix = self._matrix(weight.detach())
+        u = F.normalize(torch.randn_like(matrix[:, 0]), dim=0, eps=EPSILON)
+        for _ in range(15):  # as torch does, so that the first norm is already close
+            v, _ = _right(matrix, u)
+            u = F.normalize(torch.mv(matrix, v), dim=0, eps=EPSILON)
+        self.register_buffer("u", u)
+        self.register_buffer("v", v)
+
+    def _matrix(self, weight: Tensor) -> Tensor:
+        return weight.transpose(0, self.dim).flatten(1)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        with torch.autocast(weight.device.type, enabled=False):  # a norm in half precision is off by 0.4 %
+            matrix = self._matrix(weight)
+            quotient = _Divide.apply(matrix, *self._singular(matrix.detach()))
+            return quotient.unflatten(1, weight.transpose(0, self.dim).shape[1:]).transpose(0, self.dim)
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        return weight
+
+    @torch.no_grad()
+    def _singular(self, matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if not self.training:
+            return self.u, self.v, torch.dot(self.u, torch.mv(matrix, self.v))
+        u = F.normalize(torch.mv(matrix, self.v), dim=0, eps=EPSILON)
+        v, sigma = _right(matrix, u)
+        self.u.copy_(u)
+        self.v.copy_(v)
+        return u, v, sigma
+
+
+def _right(matrix: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """v = W'u / |W'u| and |W'u|."""
+    product = torch.mv(matrix.t(), u)
+    sigma = torch.linalg.vector_norm(product)
+    return product / sigma.clamp_min(EPSILON), sigma
+
+
+def spectral_norm(layer: nn.Module, dim: int = 0) -> nn.Module:
+    """Put a spectral norm on `layer.weight`; initialise the weight before, a later one is lost."""
+    return parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight, dim))

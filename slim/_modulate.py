@@ -1,0 +1,59 @@
+"""x_t * w with w given at the low resolution: the product of a target with a block-wise constant gate.
+
+Nearest upsampling commutes with pointwise arithmetic, so w [B, C, h, w] is broadcast onto x_t [B, C, H, W] and never
+exists at full size; nothing of the target's size is saved beyond x_t itself. Where the ratio is not an integer the
+index map is that of torch's nearest interpolation.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def modulate(high: Tensor, gate: Tensor) -> Tensor:
+    """high [B, C, H, W] * nearest_upsample(gate [B, C, h, w]), in the dtype of `high`."""
+    size, grid = high.shape[2:], gate.shape[2:]
+    gate = gate.to(high.dtype)
+    if size[0] % grid[0] or size[1] % grid[1]:
+        return high * F.interpolate(gate, size=size, mode="nearest")
+    return _Modulate.apply(high, gate)
+
+
+class _Modulate(torch.autograd.Function):
+    """Both gradients are recomputed from the two inputs: peak memory is the output and one gradient."""
+
+    @staticmethod
+    def forward(ctx, high: Tensor, gate: Tensor) -> Tensor:
+        ctx.save_for_backward(high, gate)
+        return _product(high, gate)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        high, gate = ctx.saved_tensors
+        for_high = _product(gradient, gate) if ctx.needs_input_grad[0] else None
+        for_gate = _block_sums(gradient, high, gate) if ctx.needs_input_grad[1] else None
+        return for_high, for_gate
+
+
+def _product(values: Tensor, gate: Tensor) -> Tensor:
+    """values [B, C, H, W] times gate [B, C, h, w], each gate value over its block."""
+    batch, channels, height, width = values.shape
+    rows, columns = gate.shape[2:]
+    if values.is_contiguous():  # whole rows of one length: the inner loop runs over W, not over one block
+        line = gate[..., None].expand(*gate.shape, width // columns).reshape(batch, channels, rows, 1, width)
+        return (values.view(batch, channels, rows, height // rows, width) * line).view(values.shape)
+    blocks = values.unflatten(3, (columns, -1)).unflatten(2, (rows, -1))
+    return (blocks * gate[:, :, :, None, :, None]).flatten(4, 5).flatten(2, 3)
+
+
+def _block_sums(gradient: Tensor, high: Tensor, gate: Tensor) -> Tensor:
+    """sum of gradient * high over the block of each gate value, [B, C, h, w]."""
+    if torch.compiler.is_compiling() or high.is_cuda:  # there the product and the sum run as one or two kernels
+        return _sum_blocks(gradient * high, gate)
+    # image by image the product stays in the cache and a full-size temporary is never made
+    return torch.cat([_sum_blocks(gradient[i : i + 1] * high[i : i + 1], gate) for i in range(high.shape[0])])
+
+
+def _sum_blocks(product: Tensor, gate: Tensor) -> Tensor:
+    rows, columns = gate.shape[2:]
+    return product.unflatten(2, (rows, -1)).sum(3).unflatten(3, (columns, -1)).sum(4)
