@@ -1,0 +1,85 @@
+"""SinGAN's networks of one scale: a small unpadded generator and critic (Shaham et al., ICCV 2019).
+
+    G(v, p) = [p +] tanh(tail(gate(h, body(h)))),  h = head(v)
+
+Inputs carry a border of 5 px (zeros), which the five 3x3 convolutions use up. `p +` is the residual; the gate slot is
+where SLIM goes.
+"""
+
+from torch import Tensor, nn
+
+LAYERS = 5
+PADDING = LAYERS
+"""pixels of border that the unpadded 3x3 convolutions use up on each side"""
+
+
+def width_at(scale: int, base_channels: int) -> int:
+    """Channels of a scale: doubled every four scales, up to 128."""
+    return min(base_channels * 2 ** (scale // 4), max(base_channels, 128))
+
+
+class ConvBlock(nn.Sequential):
+    """3x3 convolution without padding, BN, LeakyReLU: [B, C, H, W] -> [B, D, H-2, W-2]."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.add_module("conv", nn.Conv2d(in_channels, out_channels, 3))
+        self.add_module("norm", nn.BatchNorm2d(out_channels))
+        self.add_module("act", nn.LeakyReLU(0.2, inplace=True))
+
+
+def _body(width: int) -> nn.Sequential:
+    body = nn.Sequential()
+    for index in range(1, LAYERS - 1):
+        body.add_module(f"block{index}", ConvBlock(width, width))
+    return body
+
+
+def initialise(module: nn.Module) -> None:
+    """Convolutions N(0, 0.02), BN weights N(1, 0.02) and bias 0; other layers and biases keep the framework's."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)
+
+
+def crop(image: Tensor, height: int, width: int) -> Tensor:
+    """The centre of [..., H, W]."""
+    top, left = (image.shape[-2] - height) // 2, (image.shape[-1] - width) // 2
+    return image[..., top : top + height, left : left + width]
+
+
+class ScaleGenerator(nn.Module):
+    """(noisy, previous) both [B, 3, H+10, W+10] -> [B, 3, H, W] in about [-1, 1] (with the residual it may exceed)."""
+
+    def __init__(self, width: int, *, residual: bool = True, gate: nn.Module | None = None) -> None:
+        super().__init__()
+        self.residual = residual
+        self.head = ConvBlock(3, width)
+        self.body = _body(width)
+        self.tail = nn.Sequential(nn.Conv2d(width, 3, 3), nn.Tanh())
+        self.apply(initialise)
+        self.gate = gate  # brings its own initialisation
+
+    def forward(self, noisy: Tensor, previous: Tensor) -> Tensor:
+        low = self.head(noisy)  # [B, width, H+8, W+8]
+        high = self.body(low)  # [B, width, H+2, W+2]
+        if self.gate is not None:
+            high = self.gate(low, high)
+        image = self.tail(high)
+        return image + crop(previous, *image.shape[-2:]) if self.residual else image
+
+
+class ScaleCritic(nn.Module):
+    """[B, 3, H, W] -> [B, 1, H-10, W-10]: one value per 11x11 patch."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.head = ConvBlock(3, width)
+        self.body = _body(width)
+        self.tail = nn.Conv2d(width, 1, 3)
+        self.apply(initialise)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.tail(self.body(self.head(image)))

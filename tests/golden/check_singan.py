@@ -1,0 +1,84 @@
+"""Golden values of SinGAN: scale networks with and without SLIM, the bicubic resize, the pyramid's sizes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from baselines.imresize import imresize
+from baselines.pyramid import pyramid_sizes
+from baselines.singan_scale import PADDING, ScaleCritic, ScaleGenerator
+from bench.train.wgan import gradient_penalty
+from slim.skip import SkipLayerSLIM
+
+STYLE_LAYERS = {"2": "fc1", "4": "fc2"}
+
+
+def check_imresize(tensors: dict[str, Tensor], metadata: dict[str, str]) -> dict[str, Tensor]:
+    prefix = "output_scale_"
+    names = [name for name in tensors if name.startswith(prefix)]
+    return {name: imresize(tensors["image"].float(), float(name.removeprefix(prefix))) for name in names}
+
+
+def check_scale(tensors: dict[str, Tensor], metadata: dict[str, str]) -> dict[str, Tensor]:
+    """Generator, critic and gradient penalty (taken at the image), all with batch statistics."""
+    width, slim = int(metadata["channels"]), metadata["slim"] == "True"
+    assert int(metadata["padding"]) == PADDING
+    gate = None
+    if slim:
+        gate = SkipLayerSLIM(
+            low_channels=width,
+            high_channels=width,
+            groups=int(metadata["groups"]),
+            reduction=int(metadata["reduction"]),
+            dilation=int(metadata["dilation"]),
+            spectral_norm=False,
+            style_norm=False,
+        )
+    generator = ScaleGenerator(width, residual=metadata["residual"] == "True", gate=gate)
+    load(generator, generator_state(tensors, int(metadata["groups"])))
+    critic = ScaleCritic(width)
+    load(critic, below(tensors, "critic."))
+    image = tensors["image"].float()
+    return {
+        "output_generator": generator(tensors["noise_plus_previous"].float(), tensors["previous"].float()),
+        "output_critic": critic(image),
+        "output_gradient_penalty_unweighted": gradient_penalty(critic, image).reshape(1),
+    }
+
+
+def check_pyramid(entries: list[dict[str, Any]]) -> None:
+    """Every size, count and factor of every entry, exactly."""
+    assert entries
+    for entry in entries:
+        plan = pyramid_sizes(entry["height"], entry["width"], min_size=entry["min_size"], max_size=entry["max_size"])
+        assert [list(size) for size in plan.sizes] == entry["sizes"], entry
+        assert (plan.num_scales, plan.stop_scale) == (entry["num_scales"], entry["stop_scale"]), entry
+        assert (plan.shrink, plan.scale_factor) == (entry["scale1"], entry["scale_factor"]), entry
+
+
+KINDS = {"singan_imresize": check_imresize, "singan_scale": check_scale}
+
+
+def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value.float() for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def generator_state(tensors: dict[str, Tensor], groups: int) -> dict[str, Tensor]:
+    """State of a scale generator: SLIM's branches, stored group by group, are stacked along their outputs."""
+    state = below(tensors, "generator.")
+    block = "Inception_Block."
+    for name in [name for name in state if name.startswith(block)]:
+        part, group, layer, tensor = name.removeprefix(block).split(".")
+        if group == "0":
+            stacked = torch.cat([state[f"{block}{part}.{index}.{layer}.{tensor}"] for index in range(groups)])
+            role = f"mask.{layer}" if part == "spatial_attn" else f"style.{STYLE_LAYERS[layer]}"
+            state[f"gate.{role}.{tensor}"] = stacked
+    return {name: value for name, value in state.items() if not name.startswith(block)}
+
+
+def load(module: torch.nn.Module, state: dict[str, Tensor]) -> None:
+    """Every stored tensor has a place, every parameter a stored tensor; only the batch counters are not stored."""
+    missing, unexpected = module.load_state_dict(state, strict=False)
+    assert not unexpected, unexpected
+    assert all(name.endswith("num_batches_tracked") for name in missing), missing
