@@ -3,16 +3,13 @@
 A test holds that names, kinds and defaults equal the constructors'.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field
-
-from bench.run import Positive, Strict
+from bench.run import Positive, PositiveFloat, Strict
 
 ImageSize = Literal[64, 128, 256, 512, 1024]
 GateName = Literal["sle", "sle-residual", "none"]
 Stem = Literal["imagenet", "small"]
-Size = Annotated[tuple[Positive, Positive], Field(description="height, width")]
 
 
 class Arguments(Strict):
@@ -37,7 +34,7 @@ class SkipLayer(Arguments):
     """What every skip-layer SLIM can vary."""
 
     groups: Positive = 4
-    residual: bool = True
+    dilation: Positive | None = None
     normalise: bool = True
     style: bool = True
     mask: bool = True
@@ -48,7 +45,7 @@ class SkipLayer(Arguments):
 class FastganSlim(FastganArguments, SkipLayer):
     pairs: tuple[Literal[64, 128, 256, 512], ...] | None = None
     reduction: Positive = 16
-    dilation: Positive | None = None
+    residual: bool = True
     mask_noise: bool | None = None
 
 
@@ -60,12 +57,20 @@ class FastganDiscriminator(Arguments):
 
 
 class Singan(Arguments):
-    """`sizes`, coarsest first, are those of the image: the engine fills them in."""
+    """The one-shot engine fills in the image's size and the recipe's pyramid."""
 
-    sizes: tuple[Size, ...] = ()
-    amplitudes: tuple[float, ...] | None = None
+    height: Positive = 250
+    width: Positive = 250
+    min_size: Positive = 25
+    max_size: Positive = 250
+    scale_factor: PositiveFloat = 0.75
     base_channels: Positive = 32
     residual: bool = True
+
+
+class SinganSlim(Singan, SkipLayer):
+    residual: bool = False
+    reduction: Positive = 1
 
 
 class ResnetArguments(Arguments):
@@ -103,11 +108,6 @@ class ImagenetResnet(ResnetArguments):
 
 class ImagenetSlimResnet(ImagenetResnet, SameLayer):
     pass
-
-
-class SinganSlim(Singan):
-    groups: Positive = 4
-    reduction: Positive = 1
 
 
 ARGUMENTS: dict[str, type[Arguments]] = {
