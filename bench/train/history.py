@@ -1,6 +1,7 @@
 """history.csv: one row per logging step, append-only, cut back to the checkpoint when a run resumes or rolls back."""
 
 import csv
+import io
 import math
 from pathlib import Path
 
@@ -29,21 +30,17 @@ class History:
     def read(self) -> list[dict[str, str]]:
         if not self.path.exists():
             return []
-        with self.path.open(newline="") as file:
-            return list(csv.DictReader(file))
+        whole, newline, _torn = self.path.read_bytes().decode().rpartition("\n")
+        return list(csv.DictReader(io.StringIO(whole + newline, newline="")))
 
     def cut_after(self, step: int) -> None:
         """Drop the rows after `step` (and a torn last line): the steps they tell of will be taken again."""
         if self.path.exists():
-            self._rewrite([row for row in self.read() if _is_step(row.get("step")) and int(row["step"]) <= step])
+            self._rewrite([row for row in self.read() if int(row["step"]) <= step])
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
         lines = [self._columns, *([row.get(column) or "" for column in self._columns] for row in rows)]
         write_text(self.path, "".join(",".join(line) + "\r\n" for line in lines))
-
-
-def _is_step(text: str | None) -> bool:
-    return text is not None and text.isdigit()
 
 
 def _cell(value: float | int | None) -> str | int:

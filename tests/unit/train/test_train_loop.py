@@ -1,0 +1,199 @@
+"""The loop on a toy engine: killed, stopped, poisoned and out of memory, it ends as one uninterrupted run would."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from toy import DATA_SHA, ToyEngine, toy_run
+
+from bench.errors import InputError, RunFailedError
+from bench.train.history import History
+from bench.train.loop import run_loop
+
+CPU = torch.device("cpu")
+
+
+def train(folder: Path, run=None, engine: ToyEngine | None = None) -> dict:
+    run = run or toy_run()
+    run_loop(engine or ToyEngine(run, CPU), run, folder / "out", folder / "state", DATA_SHA)
+    return json.loads((folder / "out" / "model.json").read_text())
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "out" / "model.safetensors")
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def losses(folder: Path) -> list[tuple[str, str]]:
+    return [(row["step"], row["loss"]) for row in History(folder / "out" / "history.csv").read()]
+
+
+class Killed(ToyEngine):
+    """Ends its process at a step, as `ending` says."""
+
+    ending, at = signal.SIGKILL, 7
+
+    def step(self, index: int):
+        if index == self.at:
+            os.kill(os.getpid(), self.ending)
+        return super().step(index)
+
+
+def child(folder: Path, ending: signal.Signals, run=None) -> int:
+    """Train a Killed engine in a process of its own; its exit code."""
+    code = (
+        "import sys, signal; from pathlib import Path; import test_train_loop as t; "
+        f"t.Killed.ending = signal.Signals({int(ending)}); run = t.toy_run(checkpoint_seconds=1e-6, threads=1); "
+        "t.torch.set_num_threads(1); t.train(Path(sys.argv[1]), run, t.Killed(run, t.CPU))"
+    )
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parents[2])])}
+    return subprocess.run([sys.executable, "-c", code, str(folder)], env=environment, check=False).returncode
+
+
+def test_finished_run_folder(tmp_path):
+    meta = train(tmp_path)
+    out = tmp_path / "out"
+    assert meta["status"] == "ok" and meta["training"]["steps"] == 12 and meta["training"]["protocol"] == "toy"
+    assert meta["run_sha256"] == toy_run().hash and meta["data_sha256"] == DATA_SHA
+    assert [step for step, _ in losses(tmp_path)] == ["2", "4", "6", "8", "10", "12"]
+    assert {"lr", "images_per_second", "seconds", "peak_memory_bytes"} <= History(out / "history.csv").read()[0].keys()
+    assert sorted(p.name for p in (out / "samples").iterdir()) == ["0.txt", "6.txt"]
+    assert "toy" in (out / "README.md").read_text()
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1])
+def test_ended_and_resumed_equals_uninterrupted(tmp_path, ending):
+    threads = torch.get_num_threads()
+    run = toy_run(checkpoint_seconds=1e-6, threads=1)
+    code = child(tmp_path / "ended", ending)
+    assert code == (-9 if ending == signal.SIGKILL else 128 + ending)
+    assert not (tmp_path / "ended" / "out" / "model.json").exists()
+    try:
+        torch.set_num_threads(1)
+        meta = train(tmp_path / "ended", run)
+        train(tmp_path / "straight", run)
+    finally:
+        torch.set_num_threads(threads)
+    assert same(weights(tmp_path / "ended"), weights(tmp_path / "straight"))
+    assert losses(tmp_path / "ended") == losses(tmp_path / "straight")
+    assert meta["training"]["images"] == 48
+
+
+def test_resume_at_a_step_between_two_rows_keeps_the_mean_of_the_row(tmp_path):
+    run = toy_run(log_every=5, checkpoint_seconds=1e-6)
+    engine = ToyEngine(run, CPU)
+    engine.total_steps = 8
+    loop_steps = engine.step
+
+    def stop_after_seven(index):
+        if index == 7:
+            raise KeyboardInterrupt
+        return loop_steps(index)
+
+    engine.step = stop_after_seven
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "a", run, engine)
+    train(tmp_path / "a", run)
+    train(tmp_path / "b", run)
+    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+
+
+def test_nan_rolls_back_to_another_stream_and_is_recorded(tmp_path):
+    engine = ToyEngine(toy_run(), CPU)
+    engine.poison = {(0, 5)}
+    meta = train(tmp_path, engine=engine)
+    assert meta["status"] == "ok"
+    assert meta["training"]["rollbacks"] == [{"step": 6, "reason": "not finite: loss"}]
+    train(tmp_path / "clean")
+    assert not same(weights(tmp_path), weights(tmp_path / "clean"))
+    assert [step for step, _ in losses(tmp_path)] == ["2", "4", "6", "8", "10", "12"]
+
+
+def test_no_checkpoint_ever_holds_a_nan(tmp_path):
+    """A NaN at a step that is not logged must not be saved when a checkpoint is due right then."""
+    run = toy_run(log_every=100, checkpoint_seconds=1e-6)
+    engine = ToyEngine(run, CPU)
+    engine.poison = {(0, 5)}
+    meta = train(tmp_path, run, engine)
+    assert meta["status"] == "ok" and meta["training"]["rollbacks"][0]["step"] == 6
+
+
+def test_fails_after_three_rollbacks(tmp_path):
+    engine = ToyEngine(toy_run(), CPU)
+    engine.poison = {(stream, 5) for stream in range(4)}
+    with pytest.raises(RunFailedError, match=r"not finite: loss at step 6, after 3 rollbacks"):
+        train(tmp_path, engine=engine)
+    meta = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert meta["status"] == "failed" and "loss" in meta["reason"] and len(meta["training"]["rollbacks"]) == 4
+    assert [step for step, _ in losses(tmp_path)] == ["2", "4"]
+
+
+def test_out_of_memory_fails_with_a_reason(tmp_path):
+    engine = ToyEngine(toy_run(), CPU)
+
+    def step(index):
+        raise torch.OutOfMemoryError("tried to allocate 3 GiB")
+
+    engine.step = step
+    with pytest.raises(RunFailedError, match=r"out of memory.*3 GiB.*batch_size"):
+        train(tmp_path, engine=engine)
+
+
+def test_out_of_memory_shrinks_where_the_engine_can(tmp_path):
+    engine = ToyEngine(toy_run(), CPU)
+    whole_step, asked = engine.step, []
+
+    def step(index):
+        if index == 7 and not asked:
+            raise torch.OutOfMemoryError("no")
+        return whole_step(index)
+
+    def shrink(error):
+        asked.append(error)
+        return "micro-batch 4 -> 2"
+
+    engine.step, engine.shrink = step, shrink
+    meta = train(tmp_path / "a", engine=engine)
+    assert meta["training"]["events"] == ["step 7: out of memory, micro-batch 4 -> 2"]
+    train(tmp_path / "b")
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+
+
+def test_state_of_another_run_or_data_set_is_refused(tmp_path):
+    engine = ToyEngine(toy_run(), CPU)
+    engine.poison = {(s, 5) for s in range(4)}
+    run = toy_run()
+    stopped = ToyEngine(run, CPU)
+    stopped.step = lambda index: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, run, stopped)
+    other = toy_run(log_every=3)
+    with pytest.raises(InputError, match=rf"run.json differs: checkpoint {run.hash}, now {other.hash}; delete"):
+        train(tmp_path, other)
+    with pytest.raises(InputError, match=r"data set differs: checkpoint d+, now e+; delete"):
+        run_loop(ToyEngine(run, CPU), run, tmp_path / "out", tmp_path / "state", "e" * 64)
+
+
+def test_resume_sets_the_thread_count_of_the_start(tmp_path):
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        stopped = ToyEngine(toy_run(), CPU)
+        stopped.step = lambda index: (_ for _ in ()).throw(KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, engine=stopped)
+        torch.set_num_threads(2)
+        assert train(tmp_path)["training"]["threads"] == 1
+    finally:
+        torch.set_num_threads(threads)

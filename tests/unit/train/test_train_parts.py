@@ -1,0 +1,94 @@
+"""EMA, random streams, guards, history: the small parts of the loop."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from bench.train.ema import Ema
+from bench.train.guard import Window, state_is_finite
+from bench.train.history import History
+from bench.train.rng import batch_indices, derive, generator, seeded_globally
+
+
+def test_ema_follows_its_formula_and_copies_buffers():
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    ema = Ema(model, 0.9)
+    start = model[0].weight.detach().clone()
+    with torch.no_grad():
+        model[0].weight.add_(1.0)
+        model[1].running_mean.fill_(7.0)
+    ema.update()
+    averaged = ema.averaged()
+    assert torch.allclose(averaged[0].weight, start + 0.1)
+    assert torch.equal(averaged[1].running_mean, torch.full((2,), 7.0))
+
+
+def test_ema_warm_up():
+    ema = Ema(nn.Linear(1, 1), 0.999, warmup=True)
+    assert [ema.decay_at(t) for t in (0, 8, 10**6)] == [0.1, 0.5, 0.999]
+    assert Ema(nn.Linear(1, 1), 0.999).decay_at(0) == 0.999
+
+
+def test_ema_state_round_trip():
+    model = nn.Linear(3, 3)
+    first = Ema(model, 0.5)
+    with torch.no_grad():
+        model.weight.mul_(2.0)
+    first.update()
+    second = Ema(model, 0.5)
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(first.averaged().weight, second.averaged().weight) and second.updates == 1
+
+
+def test_streams_differ_by_purpose_and_do_not_touch_the_global_one():
+    assert len({derive(0, "a"), derive(1, "a"), derive(0, "b"), derive(0, "a", 1)}) == 4
+    before = torch.random.get_rng_state()
+    with seeded_globally(5):
+        first = torch.rand(3)
+    with seeded_globally(5):
+        assert torch.equal(first, torch.rand(3))
+    generator("cpu", 0, "x")
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("batch_size", [3, 10, 16])
+def test_batches_cover_every_epoch_once_in_a_new_order(batch_size):
+    n = 10
+    drawn = torch.cat([batch_indices(n, batch_size, step, 0, "order") for step in range(10 * n // batch_size + 1)])
+    epochs = drawn[: 5 * n].view(5, n)
+    assert all(sorted(epoch.tolist()) == list(range(n)) for epoch in epochs)
+    assert not torch.equal(epochs[0], epochs[1])
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_window_sees_one_bad_step_among_good_ones(bad):
+    window = Window()
+    for value in (1.0, bad, 3.0):
+        window.add({"a": torch.tensor(value), "b": torch.tensor(2.0)})
+    assert window.not_finite() == ["a"] and window.means()["b"] == 2.0
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_state_check_walks_the_nest(bad):
+    good = {"a": [torch.ones(3), {"b": torch.zeros(2, dtype=torch.uint8)}], "n": 1.0}
+    assert state_is_finite(good) and state_is_finite({})
+    assert not state_is_finite({**good, "c": (torch.tensor([1.0, bad]),)})
+
+
+def test_history_extends_columns_and_cuts_back(tmp_path):
+    history = History(tmp_path / "history.csv")
+    history.add({"step": 10, "loss": 0.5})
+    history.add({"step": 20, "loss": math.nan, "accuracy": 81.25})
+    with history.path.open("a") as file:
+        file.write("3")  # torn by a kill
+    again = History(history.path)
+    again.cut_after(20)
+    assert again.read() == [
+        {"step": "10", "loss": "0.5", "accuracy": ""},
+        {"step": "20", "loss": "", "accuracy": "81.25"},
+    ]
+    again.cut_after(10)
+    again.add({"step": 11, "loss": 0.25})
+    assert [row["step"] for row in again.read()] == ["10", "11"]
