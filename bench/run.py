@@ -137,8 +137,18 @@ class Run(Strict):
 
     @property
     def hash(self) -> str:
-        """sha256 of the whole description: state and scores carry it."""
+        """The run's identity: state, export and scores carry it."""
+        return training_hash(self.model_dump(mode="json"))
+
+    @property
+    def description_hash(self) -> str:
+        """sha256 of the whole of run.json."""
         return sha256_json(self.model_dump(mode="json"))
+
+
+def training_hash(description: dict[str, Any]) -> str:
+    """sha256 of all in a run.json that training depends on; asking for more scores does not make it another run."""
+    return sha256_json({key: value for key, value in description.items() if key != "evaluation"})
 
 
 def write_run(path: Path, run: Run) -> None:

@@ -1,0 +1,255 @@
+"""config/*.yaml as strict models: what users edit. An unknown key or name is one line with the nearest valid one.
+
+A scale says how large, an experiment says what, a suite lists which: nothing is said twice. No torch here.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from bench.data.catalogue import Catalogue, UserFolder, load_catalogue, read_yaml
+from bench.errors import InputError, did_you_mean
+from bench.model_args import ARGUMENTS
+from bench.run import (
+    ClassificationRecipe,
+    Compute,
+    Evaluation,
+    FewShotRecipe,
+    OneShotRecipe,
+    Positive,
+    Strict,
+    Task,
+    parse_strict,
+)
+
+Seeds = tuple[int, ...]
+RECIPES: dict[str, type[Strict]] = {
+    "fewshot": FewShotRecipe,
+    "oneshot": OneShotRecipe,
+    "classification": ClassificationRecipe,
+}
+
+
+class Settings(Strict):
+    """config.yaml: what a user changes first; `snakemake --config key=value` overrides it."""
+
+    scale: str | None = Field(None, description="null: each target's own (demo for all but paper and tiny)")
+    seeds: Seeds | None = Field(None, description="null: the scale's own")
+    folder: str | None = Field(None, description="your own images, by path: target `own`; what is run follows its form")
+    folders: dict[str, UserFolder] = Field({}, description="the same with names and options, any number of them")
+
+
+class TaskScale(Strict):
+    """What one task does at one scale."""
+
+    image_size: Positive | None = None
+    model: dict[str, Any] = {}
+    recipe: dict[str, Any] = {}
+    evaluation: Evaluation
+
+
+class Variation(Strict):
+    """What differs for some data sets of a scale."""
+
+    datasets: tuple[str, ...]
+    image_size: Positive | None = None
+    model: dict[str, Any] = {}
+    recipe: dict[str, Any] = {}
+
+
+class Scale(Strict):
+    """scales.yaml: sizes, budgets and seeds."""
+
+    description: str
+    seeds: Seeds
+    compute: Compute = Compute()
+    fewshot: TaskScale
+    oneshot: TaskScale
+    classification: TaskScale
+    variations: tuple[Variation, ...] = ()
+
+    def task(self, name: Task) -> TaskScale:
+        return getattr(self, name)
+
+
+class ModelChoice(Strict):
+    name: str | None = Field(None, description="a registry name; inherited where the experiment has a base")
+    args: dict[str, Any] = {}
+
+
+class Experiment(Strict):
+    """experiments.yaml: one named network with its variation; `base` inherits everything not said here."""
+
+    description: str
+    base: str | None = None
+    task: Task | None = None
+    model: ModelChoice = ModelChoice()
+    recipe: dict[str, Any] = {}
+    min_image_size: Positive | None = Field(None, description="below this size the network does not exist")
+
+
+class RunList(Strict):
+    """Every experiment with every data set, at the scales named."""
+
+    scales: tuple[str, ...]
+    experiments: tuple[str, ...]
+    datasets: tuple[str, ...]
+
+
+class Suite(Strict):
+    """suites/*.yaml: a target of the workflow. Only lists: what a run is stands elsewhere."""
+
+    description: str
+    scale: str
+    include: tuple[str, ...] = ()
+    runs: tuple[RunList, ...] = ()
+
+
+def require(name: str, valid: Iterable[str], where: str) -> str:
+    """`name` if it is one of `valid`, else an InputError with the nearest."""
+    valid = list(valid)
+    if name not in valid:
+        raise InputError(f"{where}: {name!r} is not known{did_you_mean(name, valid)}")
+    return name
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Everything under config/, checked, with the command line's overrides applied."""
+
+    root: Path
+    settings: Settings
+    experiments: dict[str, Experiment]
+    scales: dict[str, Scale]
+    suites: dict[str, Suite]
+    catalogue: Catalogue
+
+    @classmethod
+    def load(cls, root: Path = Path("."), overrides: dict[str, Any] | None = None) -> "Configuration":
+        folder = Path(root) / "config"
+        given = {**read_yaml(folder / "config.yaml"), **(overrides or {})}
+        suites = {path.stem: _named(folder, path, Suite) for path in sorted((folder / "suites").glob("*.yaml"))}
+        settings = parse_strict(Settings, given, "config/config.yaml")
+        loaded = cls(
+            root=Path(root),
+            settings=settings,
+            experiments=_mapping(folder / "experiments.yaml", Experiment),
+            scales=_mapping(folder / "scales.yaml", Scale),
+            suites=suites,
+            catalogue=load_catalogue(Path(root), own_folders(settings)),
+        )
+        loaded._check()
+        return loaded
+
+    @cached_property
+    def resolved(self) -> dict[str, Experiment]:
+        """Experiments with their bases merged in: own values win, model args and recipe key by key."""
+        return {name: self._resolve(name, ()) for name in self.experiments}
+
+    def _resolve(self, name: str, seen: tuple[str, ...]) -> Experiment:
+        own, where = self.experiments[name], f"config/experiments.yaml: {name}"
+        if own.base is None:
+            if own.task is None or own.model.name is None:
+                raise InputError(f"{where}: needs task and model.name, or a base")
+            return own
+        if own.base in (*seen, name):
+            raise InputError(f"{where}.base: goes round in a circle ({' -> '.join((*seen, name, own.base))})")
+        require(own.base, self.experiments, f"{where}.base")
+        base = self._resolve(own.base, (*seen, name))
+        model = ModelChoice(name=own.model.name or base.model.name, args={**base.model.args, **own.model.args})
+        return Experiment(
+            description=own.description,
+            task=own.task or base.task,
+            model=model,
+            recipe={**base.recipe, **own.recipe},
+            min_image_size=own.min_image_size or base.min_image_size,
+        )
+
+    def _check(self) -> None:
+        """Names and keys across files, so that a typing mistake costs a second and not a night."""
+        if self.settings.scale is not None:
+            require(self.settings.scale, self.scales, "config/config.yaml: scale")
+        for name, experiment in self.resolved.items():
+            where = f"config/experiments.yaml: {name}"
+            require(experiment.model.name, ARGUMENTS, f"{where}.model.name")
+            _check_partial(ARGUMENTS[experiment.model.name], experiment.model.args, f"{where}.model.args")
+            check_recipe(experiment.task, experiment.recipe, f"{where}.recipe")
+        for name, scale in self.scales.items():
+            self._check_scale(scale, f"config/scales.yaml: {name}")
+        for name, suite in self.suites.items():
+            self._check_suite(suite, f"config/suites/{name}.yaml")
+
+    def _check_scale(self, scale: Scale, where: str) -> None:
+        for task in RECIPES:
+            check_recipe(task, scale.task(task).recipe, f"{where}.{task}.recipe")
+        for index, variation in enumerate(scale.variations):
+            part = f"{where}.variations.{index}"
+            for dataset in variation.datasets:
+                require(dataset, self.catalogue.datasets, f"{part}.datasets")
+                check_recipe(self.catalogue.datasets[dataset].task, variation.recipe, f"{part}.recipe")
+
+    def _check_suite(self, suite: Suite, where: str) -> None:
+        require(suite.scale, self.scales, f"{where}: scale")
+        for name in suite.include:
+            require(name, self.suites, f"{where}: include")
+        for index, runs in enumerate(suite.runs):
+            _each(runs.scales, self.scales, f"{where}: runs.{index}.scales")
+            _each(runs.experiments, self.experiments, f"{where}: runs.{index}.experiments")
+            _each(runs.datasets, [*self.catalogue.datasets, OWN], f"{where}: runs.{index}.datasets")
+
+
+OWN = "own"
+"""In a suite's list of data sets: every folder or image the user gave."""
+
+
+def own_folders(settings: Settings) -> dict[str, dict[str, Any]]:
+    """`folders`, and `folder` under a name made from its path; its form says what it is for."""
+    found = {name: folder.model_dump(mode="json", exclude_unset=True) for name, folder in settings.folders.items()}
+    if settings.folder is not None:
+        path = Path(settings.folder).expanduser()
+        if not path.exists():
+            raise InputError(f"folder: {path}: no such file or folder")
+        name = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-") or "own"
+        found[name] = {"path": str(path), "task": _task_of(path)}
+    return found
+
+
+def _task_of(path: Path) -> Task:
+    """A single image is for one-shot, arrays or a folder with train/ for classification, other folders for few-shot."""
+    if path.suffix == ".npz" or (path / "train").is_dir():
+        return "classification"
+    return "oneshot" if path.is_file() else "fewshot"
+
+
+def check_recipe(task: Task, recipe: dict[str, Any], where: str) -> None:
+    """Keys and values of a part of a recipe, on their own."""
+    _check_partial(RECIPES[task], recipe, where)
+
+
+def _check_partial(model: type[BaseModel], values: dict[str, Any], where: str) -> None:
+    """Validate `values` as part of `model`: its required fields may be missing."""
+    needed = {name: 1 for name, field in model.model_fields.items() if field.is_required() and name not in values}
+    parse_strict(model, {**needed, **values}, where)
+
+
+def _each(names: Iterable[str], valid: Iterable[str], where: str) -> None:
+    for name in names:
+        require(name, valid, where)
+
+
+def _named(folder: Path, path: Path, model: type[Strict]) -> Any:
+    return parse_strict(model, read_yaml(path), path.relative_to(folder.parent))
+
+
+def _mapping(path: Path, model: type[Strict]) -> dict[str, Any]:
+    """A file that maps names to entries of one kind."""
+    where = path.relative_to(path.parents[1])
+    entries = read_yaml(path)
+    if not isinstance(entries, dict):
+        raise InputError(f"{where}: a mapping from names to entries is needed")
+    return {name: parse_strict(model, value, f"{where}: {name}") for name, value in entries.items()}

@@ -1,0 +1,154 @@
+"""From configuration to runs: pure Python, no torch, since the Snakefile is parsed often.
+
+Plan.load(overrides).runs("demo") -> the complete description of every run of a suite, at its scale
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.config import OWN, Configuration, Experiment, TaskScale, Variation, own_folders, require
+from bench.data.catalogue import Dataset, prepared_path
+from bench.errors import InputError
+from bench.model_args import ARGUMENTS
+from bench.paths import run_folder
+from bench.run import DataSpec, ModelSpec, Run, parse_strict
+
+
+class Plan:
+    """What there is to run."""
+
+    def __init__(self, configuration: Configuration):
+        self.configuration = configuration
+        self._resolved: dict[tuple[str, str, str, int], Run] = {}
+
+    @classmethod
+    def load(cls, overrides: Mapping[str, Any] | None = None, root: Path = Path(".")) -> "Plan":
+        """`overrides` win over config/config.yaml: Snakemake's `--config`."""
+        return cls(Configuration.load(root, dict(overrides or {})))
+
+    @property
+    def suites(self) -> list[str]:
+        return sorted(self.configuration.suites)
+
+    def scale_of(self, suite: str) -> str:
+        """The scale a suite runs at: the user's, else its own."""
+        require(suite, self.configuration.suites, "suite")
+        return self.configuration.settings.scale or self.configuration.suites[suite].scale
+
+    def seeds(self, scale: str) -> tuple[int, ...]:
+        given = self.configuration.settings.seeds
+        return self.configuration.scales[scale].seeds if given is None else given
+
+    @cached_property
+    def folders(self) -> dict[str, dict[str, Any]]:
+        return own_folders(self.configuration.settings)
+
+    def runs(self, suite: str, scale: str | None = None) -> list[Run]:
+        """Every run of a suite, each once, seed by seed."""
+        scale = scale or self.scale_of(suite)
+        pairs = dict.fromkeys(self._pairs(suite, scale, ()))
+        if not pairs:
+            raise InputError(f"suite {suite!r} has nothing to run at scale {scale!r}{self._why_empty(suite, scale)}")
+        seeds = self.seeds(scale)
+        return [self.run(scale, experiment, dataset, seed) for seed in seeds for experiment, dataset in pairs]
+
+    def _pairs(self, suite: str, scale: str, seen: tuple[str, ...]) -> list[tuple[str, str]]:
+        if suite in seen:
+            raise InputError(f"config/suites/{suite}.yaml: include goes round in a circle ({' -> '.join(seen)})")
+        entry = self.configuration.suites[suite]
+        found = [pair for name in entry.include for pair in self._pairs(name, scale, (*seen, suite))]
+        for listed in entry.runs:
+            if scale in listed.scales:
+                datasets = [name for given in listed.datasets for name in (self.folders if given == OWN else [given])]
+                pairs = [(experiment, dataset) for dataset in datasets for experiment in listed.experiments]
+                found += [pair for pair in pairs if self._same_task(*pair, listed.datasets)]
+        return found
+
+    def _same_task(self, experiment: str, dataset: str, listed: tuple[str, ...]) -> bool:
+        """A user's data set joins the experiments of its own task; a listed one of another task is a mistake."""
+        wanted = self.configuration.resolved[experiment].task
+        given = self.configuration.catalogue.datasets[dataset].task
+        if wanted != given and dataset in listed:
+            raise InputError(f"{experiment} is for {wanted}, but data set {dataset} is for {given}")
+        return wanted == given
+
+    def _why_empty(self, suite: str, scale: str) -> str:
+        if any(OWN in listed.datasets for listed in self.configuration.suites[suite].runs) and not self.folders:
+            return ": name your images, snakemake own --config folder=PATH"
+        scales = sorted({name for listed in self.configuration.suites[suite].runs for name in listed.scales})
+        return f": it is for {', '.join(scales)}" if scales and scale not in scales else ""
+
+    def run(self, scale: str, experiment: str, dataset: str, seed: int) -> Run:
+        """The complete description of one run; every fault in it is named by file and key."""
+        key = (scale, experiment, dataset, seed)
+        if key not in self._resolved:
+            self._resolved[key] = self._resolve(*key)
+        return self._resolved[key]
+
+    def _resolve(self, scale: str, experiment: str, dataset: str, seed: int) -> Run:
+        configuration = self.configuration
+        require(scale, configuration.scales, "scale")
+        require(experiment, configuration.experiments, "experiment")
+        chosen = configuration.resolved[experiment]
+        entry = configuration.catalogue.dataset(dataset)
+        if entry.task != chosen.task:
+            raise InputError(f"{experiment} is for {chosen.task}, but data set {dataset} is for {entry.task}")
+        sizes = configuration.scales[scale]
+        task = sizes.task(chosen.task)
+        variations = [v for v in sizes.variations if dataset in v.datasets]
+        image_size = next((v.image_size for v in reversed(variations) if v.image_size), task.image_size)
+        where = f"{experiment} on {dataset} at scale {scale}"
+        if chosen.min_image_size and image_size and image_size < chosen.min_image_size:
+            raise InputError(f"{where}: needs images of at least {chosen.min_image_size} px, not {image_size}")
+        data = DataSpec(
+            path=prepared_path(dataset, image_size).as_posix(),
+            image_size=image_size,
+            source_sha256=configuration.catalogue.source_sha256(dataset),
+        )
+        value = {
+            "scale": scale,
+            "experiment": experiment,
+            "dataset": dataset,
+            "seed": seed,
+            "task": chosen.task,
+            "model": _model(chosen, task, variations, entry, image_size, where).model_dump(mode="json"),
+            "data": data.model_dump(mode="json"),
+            "recipe": _recipe(chosen, task, variations),
+            "evaluation": task.evaluation.model_dump(mode="json"),
+            "compute": sizes.compute.model_dump(mode="json"),
+        }
+        return parse_strict(Run, value, where)
+
+    def folder_of(self, run: Run) -> Path:
+        return run_folder(run.scale, run.experiment, run.dataset, run.seed)
+
+
+def _recipe(chosen: Experiment, task: TaskScale, variations: list[Variation]) -> dict[str, Any]:
+    """The scale's recipe, then what differs for the data set, then the experiment's own."""
+    merged: dict[str, Any] = {"task": chosen.task, **task.recipe}
+    for variation in variations:
+        merged |= variation.recipe
+    return merged | chosen.recipe
+
+
+def _model(
+    chosen: Experiment,
+    task: TaskScale,
+    variations: list[Variation],
+    entry: Dataset,
+    image_size: int | None,
+    where: str,
+) -> ModelSpec:
+    """Registry name and arguments: the scale's, what the data set fixes, the data set's own, the experiment's own."""
+    args = dict(task.model)
+    if chosen.task == "fewshot":
+        args["image_size"] = image_size
+    if chosen.task == "classification" and entry.classes is not None:
+        args["num_classes"] = entry.classes
+    for variation in variations:
+        args |= variation.model
+    args |= chosen.model.args
+    parse_strict(ARGUMENTS[chosen.model.name], args, f"{where}: model.args")
+    return ModelSpec(name=chosen.model.name, args=args)
