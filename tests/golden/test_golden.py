@@ -1,0 +1,45 @@
+"""Every file of a folder of golden values, checked by its kind; see golden.py for what a check module provides."""
+
+import importlib
+from pathlib import Path
+
+import torch
+from check_singan import check_pyramid
+from golden import Check, Stored, faults, load, load_cases, relative_error
+
+CASES = {"singan_pyramid": check_pyramid}
+MODULES = sorted(path.stem for path in Path(__file__).parent.glob("check_*.py"))
+
+
+def checks() -> dict[str, Check]:
+    kinds: dict[str, Check] = {}
+    for name in MODULES:
+        kinds |= importlib.import_module(name).KINDS
+    return kinds
+
+
+def test_golden_file(golden_file: Path | None) -> None:
+    assert golden_file is not None, "no golden files in the folder"
+    if golden_file.suffix == ".json":
+        assert golden_file.stem in CASES, f"{golden_file.name}: unknown kind (known: {', '.join(CASES)})"
+        cases = load_cases(golden_file)
+        CASES[golden_file.stem](cases)
+        assert not set.union(*(case.unread for case in cases)), "keys that no check reads"
+        return
+    assert golden_file.suffix == ".safetensors", f"{golden_file.name}: neither .safetensors nor .json"
+    kind, stored, metadata = load(golden_file)
+    known = checks()
+    assert kind in known, f"{golden_file.name}: unknown kind {kind!r} (known: {', '.join(sorted(known))})"
+    wrong = faults(stored, known[kind](stored, metadata))
+    assert not wrong, f"{golden_file.name}:\n" + "\n".join(wrong)
+
+
+def test_the_comparison_sees_a_wrong_value_a_missing_output_and_an_unread_tensor() -> None:
+    reference = torch.tensor([1.0, 2.0])
+    stored = Stored({"output": reference, "other_output": reference, "low": reference.half(), "count": torch.tensor(3)})
+    assert len(faults(stored, {})) == 4
+    stored = Stored({"output": reference, "count": torch.tensor(3)})
+    assert not faults(stored, {"output": reference * (1 + 5e-6), "count": torch.tensor(3)})
+    assert len(faults(stored, {"output": reference * (1 + 5e-5), "count": torch.tensor(4)})) == 2
+    assert relative_error(reference[:1], reference) == float("inf")
+    assert faults(stored, {"output": reference * float("nan"), "count": torch.tensor(3)})
