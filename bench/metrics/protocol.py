@@ -1,14 +1,20 @@
-"""Protocol ids: how a number was measured, in one line.
+"""Protocol ids: how a number was measured, in one line, and the guard that keeps two protocols apart.
 
 An id is a path of lower-case parts, coarse to fine, e.g.
-`fd/efflite0-v1/px64/resize224-bicubic/pool1280/real100-all/fake500/ema/bn-train-b16`.
-Whatever changes the number's meaning is a part; which weights were scored (last, untrained) is `Score.selection`. Numbers
-of two ids never meet in one column, test or plot: `bench.report.guard` refuses, with both named.
+`fd/efflite0-v1/resize224-bicubic/pool1280/px64/real100-all/fake500/ema/bn-train-b16`.
+Whatever changes the meaning of the number is a part; which weights were scored (last, untrained) is `Score.selection`.
 """
 
 import re
+from collections.abc import Iterable
 
-PART = re.compile(r"[a-z0-9][a-z0-9.+_-]*")
+from bench.errors import InputError
+
+PART = re.compile(r"[a-z0-9][a-z0-9.+_-]*(/[a-z0-9][a-z0-9.+_-]*)*")
+
+
+class ProtocolError(InputError):
+    """Two numbers of different protocols were about to meet in one column, test or plot."""
 
 
 def protocol_id(*parts: str) -> str:
@@ -16,3 +22,14 @@ def protocol_id(*parts: str) -> str:
         if not PART.fullmatch(part):
             raise ValueError(f"protocol part {part!r}: only a-z 0-9 . + _ - are allowed")
     return "/".join(parts)
+
+
+def same_protocol(protocols: Iterable[str], where: str) -> str | None:
+    """The one protocol of all numbers that meet at `where`; None if there are none; else both ids are named."""
+    first = None
+    for protocol in protocols:
+        if first is None:
+            first = protocol
+        elif protocol != first:
+            raise ProtocolError(f"{where}: two protocols must not meet: '{first}' and '{protocol}'")
+    return first

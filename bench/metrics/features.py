@@ -1,0 +1,67 @@
+"""Extractors turn images into feature vectors; everything about them that moves a score is in their name.
+
+An extractor takes uint8 RGB batches of any one size and does its own resizing. `extract` streams: features of N images
+are kept (float32), images never more than a batch.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.errors import InputError
+from bench.metrics.checks import check_uint8
+
+
+class Extractor(Protocol):
+    """`name` is the part of the protocol id from extractor to layer; `input_range` is that of the images it takes."""
+
+    name: str
+    dim: int
+    input_range: tuple[int, int]
+    weights_sha256: str
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 [B, 3, H, W] -> float32 [B, dim]."""
+        ...
+
+
+def extract(extractor: Extractor, batches: Iterable[Tensor]) -> np.ndarray:
+    """Features [N, dim], float32, of a stream of uint8 batches."""
+    rows = [features_of(extractor, batch) for batch in batches]
+    if not rows:
+        raise InputError("no images to score")
+    return np.concatenate(rows)
+
+
+def features_of(extractor: Extractor, batch: Tensor) -> np.ndarray:
+    """Features [B, dim] of one batch; NaN is refused here, where the batch is known."""
+    with torch.inference_mode(), exact_float32():
+        features = extractor(check_uint8(batch)).float().cpu().numpy()
+    if features.shape != (len(batch), extractor.dim):
+        raise InputError(f"{extractor.name}: features {features.shape}, expected {(len(batch), extractor.dim)}")
+    bad = int(np.count_nonzero(~np.isfinite(features).all(axis=1)))
+    if bad:
+        raise InputError(f"{extractor.name}: {bad} of {len(batch)} images gave NaN or infinite features")
+    return features
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """No TF32, no autotuned kernels: scores must not depend on what else ran."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = (matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic)
+    try:
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic = False, False, False, True
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic = before
+
+
+def chunks(images: Tensor, size: int) -> Iterator[Tensor]:
+    """Pieces of at most `size` images: small ones stay in the CPU's cache and its allocator's pool."""
+    for start in range(0, len(images), size):
+        yield images[start : start + size]

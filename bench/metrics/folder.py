@@ -1,0 +1,66 @@
+"""Images of a folder as a stream of uint8 batches, in sorted order; a file that cannot be read is named."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from bench.errors import InputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+MAX_PIXELS = 100_000_000
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Image files under `folder`, sorted by path; fewer than two are refused."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    if len(files) < 2:
+        raise InputError(f"{folder}: {len(files)} images ({', '.join(SUFFIXES)}), at least 2 are needed")
+    return files
+
+
+def read_image(path: Path) -> Tensor:
+    """uint8 [3, H, W]. Greyscale and transparency are refused: how to make RGB of them is the user's choice."""
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(f"{path}: {image.width}x{image.height} pixels, the limit is {MAX_PIXELS}")
+            if image.mode not in ("RGB", "P") or "transparency" in image.info:
+                bands = ", ".join(image.getbands())
+                raise InputError(f"{path}: RGB is needed, this image has {len(image.getbands())} channels ({bands})")
+            pixels = np.array(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not a readable image ({error})") from None
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def stream_images(files: list[Path], batch_size: int = 8) -> Iterator[Tensor]:
+    """uint8 batches [<= batch_size, 3, H, W]; neighbours of one size share a batch."""
+    batch: list[Tensor] = []
+    for path in files:
+        image = read_image(path)
+        if batch and (len(batch) == batch_size or image.shape != batch[0].shape):
+            yield torch.stack(batch)
+            batch = []
+        batch.append(image)
+    if batch:
+        yield torch.stack(batch)
+
+
+def hash_files(files: list[Path], root: Path) -> str:
+    """sha256 over names and contents."""
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

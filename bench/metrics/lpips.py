@@ -1,0 +1,62 @@
+"""LPIPS v0.1 with VGG16 (Zhang et al. 2018): distance of unit-normalised features, weighted per channel.
+
+d(x, y) = sum over five layers of mean over positions of sum_c w_c (f_c(x) - f_c(y))^2, images in -1..1. Differentiable
+in its inputs: the perceptual loss and the score are this one module.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bench.metrics.weights import weights_path
+
+CUTS = (4, 9, 16, 23, 30)  # torchvision's VGG16 up to relu1_2, relu2_2, relu3_3, relu4_3, relu5_3
+SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
+TINY = 1e-20
+
+
+class Lpips(nn.Module):
+    """forward(x [B, 3, H, W], y [B, 3, H, W]), both in -1..1 -> distance [B]."""
+
+    def __init__(self, trunk: dict[str, Tensor], heads: dict[str, Tensor]):
+        """`trunk`: state of torchvision's VGG16 (classifier ignored); `heads`: LPIPS's linear layers, lin0..lin4."""
+        super().__init__()
+        from torchvision.models import vgg16
+
+        features = vgg16(weights=None, init_weights=False).features
+        prefix = "features."
+        features.load_state_dict({k.removeprefix(prefix): v for k, v in trunk.items() if k.startswith(prefix)})
+        starts = (0, *CUTS[:-1])
+        self.slices = nn.ModuleList(features[start:end] for start, end in zip(starts, CUTS, strict=True))
+        for index in range(len(CUTS)):
+            self.register_buffer(f"weight{index}", heads[f"lin{index}.model.1.weight"].float(), persistent=False)
+        self.register_buffer("shift", torch.tensor(SHIFT).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1), persistent=False)
+        self.eval().requires_grad_(False)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        x, y = (x - self.shift) / self.scale, (y - self.shift) / self.scale
+        total = x.new_zeros(len(x))
+        for index, layers in enumerate(self.slices):
+            for layer in layers:
+                x, y = _apply(layer, x), _apply(layer, y)
+            squared = (_unit(x) - _unit(y)).square()
+            weight = getattr(self, f"weight{index}")
+            total = total + (squared * weight).sum(dim=1).mean(dim=(1, 2))
+        return total
+
+
+def _apply(layer: nn.Module, x: Tensor) -> Tensor:
+    return torch.relu(x) if isinstance(layer, nn.ReLU) else layer(x)
+
+
+def _unit(features: Tensor) -> Tensor:
+    """Unit length over channels; the constant keeps the gradient finite where all channels are 0."""
+    return features * torch.rsqrt(features.square().sum(dim=1, keepdim=True) + TINY)
+
+
+def load_lpips(trunk: Path | None = None, heads: Path | None = None) -> Lpips:
+    """From the catalogue's weights (checked by sha256) or from given files."""
+    paths = trunk or weights_path("vgg16-torchvision"), heads or weights_path("lpips-vgg16-heads")
+    return Lpips(*(torch.load(path, map_location="cpu", weights_only=True) for path in paths))

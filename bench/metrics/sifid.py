@@ -1,0 +1,65 @@
+"""Single-image FID: the Frechet distance between the positions of two images' feature maps (SinGAN).
+
+torchvision's ImageNet Inception v3, images scaled to -1..1 at their own size. Two layers are in use: the 64 channels
+after the first max pooling (the paper's authors' code) and the 192 before the second (SinGAN's text); both are given.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.errors import InputError
+from bench.files import sha256_file
+from bench.metrics.checks import check_uint8
+from bench.metrics.features import exact_float32
+from bench.metrics.frechet import frechet_distance
+
+
+class InceptionStem:
+    """First layers of torchvision's Inception: uint8 [1, 3, H, W] -> positions x channels at both layers."""
+
+    def __init__(self, path: Path, device: torch.device | str = "cpu"):
+        """`path`: inception_v3_google-0cc3c7bd.pth; the caller has checked it."""
+        from torchvision.models.inception import BasicConv2d
+
+        self.device = torch.device(device)
+        first = [BasicConv2d(3, 32, kernel_size=3, stride=2), BasicConv2d(32, 32, kernel_size=3)]
+        first += [BasicConv2d(32, 64, kernel_size=3, padding=1), nn.MaxPool2d(3, stride=2)]
+        second = [BasicConv2d(64, 80, kernel_size=1), BasicConv2d(80, 192, kernel_size=3)]
+        self.first, self.second = nn.Sequential(*first), nn.Sequential(*second)
+        self._load(torch.load(path, map_location="cpu", weights_only=True))
+        self.weights_sha256 = sha256_file(path)
+
+    def _load(self, state: dict[str, Tensor]) -> None:
+        names = ["Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3"]
+        layers = [*self.first[:3], *self.second]
+        for layer, name in zip(layers, names, strict=True):
+            prefix = f"{name}."
+            layer.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        for part in (self.first, self.second):
+            part.to(self.device).eval().requires_grad_(False)
+
+    def __call__(self, image: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Features [positions, 64] and [positions, 192] of one image."""
+        check_uint8(image, "image")
+        if len(image) != 1:
+            raise InputError(f"SIFID compares single images, got a batch of {len(image)}")
+        with torch.inference_mode(), exact_float32():
+            x = self.first(image.to(self.device).float() / 127.5 - 1)
+            return _positions(x), _positions(self.second(x))
+
+
+def _positions(maps: Tensor) -> np.ndarray:
+    return maps[0].flatten(1).T.float().cpu().numpy()
+
+
+def sifid(stem: InceptionStem, samples: Tensor, source: Tensor) -> tuple[list[float], list[float]]:
+    """SIFID of each sample uint8 [N, 3, H, W] against the source [1, 3, H, W], at 64 and at 192 channels."""
+    reference = stem(source)
+    values = [
+        tuple(frechet_distance(real, fake) for real, fake in zip(reference, stem(image[None]), strict=True))
+        for image in samples
+    ]
+    return [value[0] for value in values], [value[1] for value in values]
