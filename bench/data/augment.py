@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 PADDING = 4
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -31,20 +30,28 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Normalise:
-    """Channel means and standard deviations on the scale of images in [0, 1]."""
+class Statistics:
+    """Channel means and standard deviations on the scale of images in [0, 1]; part of a classifier's protocol."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+
+class Normalise:
+    """uint8 [B, C, H, W] -> float32 with zero mean and unit deviation per channel; its tensors lie on `device`."""
+
+    def __init__(self, statistics: Statistics, device: torch.device) -> None:
+        self.shift = torch.tensor(statistics.mean, device=device)[:, None, None] * 255
+        self.scale = (torch.tensor(statistics.std, device=device)[:, None, None] * 255).reciprocal()
+
     def __call__(self, images: Tensor) -> Tensor:
-        """uint8 [B, C, H, W] -> float32, zero mean and unit deviation per channel."""
-        shift = images.new_tensor(self.mean, dtype=torch.float32).mul(255)[:, None, None]
-        scale = images.new_tensor(self.std, dtype=torch.float32).mul(255).reciprocal()[:, None, None]
-        return (images.float() - shift) * scale
+        return (images.float() - self.shift) * self.scale
 
 
-def measure_normalise(images: Tensor) -> Normalise:
+IMAGENET = Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def measure_statistics(images: Tensor) -> Statistics:
     """Mean and deviation per channel over uint8 [N, C, H, W], exact: counted from histograms."""
     levels = torch.arange(256, dtype=torch.float64) / 255
     mean, std = [], []
@@ -53,7 +60,7 @@ def measure_normalise(images: Tensor) -> Normalise:
         share /= share.sum()
         mean.append(float(share @ levels))
         std.append(max(1e-3, math.sqrt(float(share @ (levels - mean[-1]) ** 2))))
-    return Normalise(tuple(mean), tuple(std))
+    return Statistics(tuple(mean), tuple(std))
 
 
 def flip(images: Tensor, chosen: Tensor) -> Tensor:

@@ -1,0 +1,98 @@
+"""The training images of a classification run: from its prepared data set to batches, hold-out and statistics."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bench.data.augment import IMAGENET, Rows, Statistics, measure_statistics
+from bench.data.loaders import Batches, FolderBatches, MemoryBatches, Plan, list_folder, read_evaluation
+from bench.data.manifest import Manifest, read_manifest
+from bench.errors import InputError
+from bench.run import Run
+from bench.train.rng import generator
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the engine needs to know of the data; `holdout` is (images uint8, labels) set aside from the training."""
+
+    batches: Batches
+    holdout: tuple[Tensor, Tensor] | None
+    statistics: Statistics
+    channels: int
+    classes: int
+
+
+def open_inputs(run: Run, device: torch.device, rows: Rows) -> Inputs:
+    folder = Path(run.data.path)
+    manifest = read_manifest(folder)
+    plan = Plan(rows, run.seed, device)
+    if manifest.kind == "classification":
+        return _arrays(run, manifest, plan)
+    if manifest.kind == "folder" and manifest.format == "webdataset":
+        return _shards(run, manifest, plan)
+    if manifest.kind == "folder":
+        return _files(run, manifest, plan)
+    raise InputError(f"{folder}: holds unlabelled images, a classifier needs labels")
+
+
+def _arrays(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
+    from bench.data.datasets import load_split
+
+    images, labels = load_split(Path(run.data.path), "train")
+    classes = len(manifest.classes) if manifest.classes else int(labels.max()) + 1
+    kept, held = split_holdout(labels, run.recipe.holdout, run.seed)
+    holdout = (images[held].to(plan.device), labels[held].to(plan.device)) if len(held) else None
+    batches = MemoryBatches(images[kept], labels[kept], plan, run.dataset)
+    return Inputs(batches, holdout, measure_statistics(images[kept]), images.shape[1], classes)
+
+
+def _files(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
+    files = list_files(Path(run.data.path), manifest, "train")
+    labels = torch.tensor([label for _, label in files])
+    kept, held = split_holdout(labels, run.recipe.holdout, run.seed)
+    size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
+    batches = FolderBatches([files[i] for i in kept.tolist()], size, plan, crop=crop, source=run.dataset)
+    holdout = read_evaluation([files[i] for i in held.tolist()], size) if len(held) else None
+    classes = len(manifest.classes) if manifest.classes else int(labels.max()) + 1
+    return Inputs(batches, holdout, IMAGENET, 3, classes)
+
+
+def _shards(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
+    from bench.data.shards import ShardBatches, list_shards
+
+    if run.recipe.holdout:
+        raise InputError(f"{run.dataset}: recipe.holdout needs an ImageFolder or arrays; shards cannot be split")
+    if not manifest.classes:
+        raise InputError(f"{run.data.path}/manifest.json: shards need their classes listed")
+    split = manifest.splits["train"]
+    shards = list_shards(Path(run.data.path) / (manifest.root or ".") / (split.path or "."))
+    size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
+    batches = ShardBatches(shards, split.n, size, plan, crop=crop, source=run.dataset)
+    return Inputs(batches, None, IMAGENET, 3, len(manifest.classes))
+
+
+def list_files(folder: Path, manifest: Manifest, split: str) -> list[tuple[str, int]]:
+    """(path, label) of every image of a split of kind folder: from its list, or as ImageFolder finds them."""
+    if not manifest.splits or split not in manifest.splits:
+        raise InputError(f"{folder}/manifest.json: no split {split!r}")
+    found, root = manifest.splits[split], folder / (manifest.root or ".")
+    if found.files is None:
+        return list_folder(root / (found.path or "."))
+    lines = (folder / found.files).read_text(encoding="utf-8").splitlines()
+    pairs = (line.rsplit("\t", 1) for line in lines)
+    return [(str(root / (found.path or ".") / path), int(label)) for path, label in pairs]
+
+
+def split_holdout(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices (kept, held): `count` images set aside, as evenly over the classes as they are, drawn from `seed`."""
+    if count >= len(labels):
+        raise InputError(f"recipe.holdout {count} leaves none of the {len(labels)} training images")
+    shuffled = torch.randperm(len(labels), generator=generator("cpu", seed, "holdout"))
+    shuffled = shuffled[labels[shuffled].argsort(stable=True)]  # by class, random within
+    places = (torch.arange(count) * len(labels)) // max(1, count)  # evenly spaced over the sorted classes
+    held = torch.zeros(len(labels), dtype=torch.bool)
+    held[shuffled[places]] = True
+    return (~held).nonzero()[:, 0], held.nonzero()[:, 0]
