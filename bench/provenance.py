@@ -1,52 +1,29 @@
 """Where an artefact comes from: versions, commit, digest of the code that made it, command. Imports no torch."""
 
-import ast
 import platform
 import shlex
 import subprocess
 import sys
 from functools import cache
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-from bench.files import sha256_bytes
-
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("slim", "baselines", "bench")
+from bench.code_digest import ROOT, code_digest
 
 
-def provenance() -> dict[str, Any]:
-    """Fields that every model.json and score carries: versions, commit, dirty, code_sha256, command."""
+def provenance(*modules: str) -> dict[str, Any]:
+    """Fields that every model.json and score carries: versions, commit, dirty, code_sha256, command.
+
+    `modules`: where the code that made the artefact starts; none stands for all code.
+    """
     commit, dirty = git_state()
     return {
         "versions": versions(),
         "commit": commit,
         "dirty": dirty,
-        "code_sha256": code_digest(),
+        "code_sha256": code_digest(*modules),
         "command": shlex.join(["slim-bench", *sys.argv[1:]]),
     }
-
-
-@cache
-def code_digest(packages: tuple[str, ...] = PACKAGES) -> str:
-    """sha256 over the syntax trees of all modules of `packages`: comments, docstrings and layout do not count."""
-    parts = []
-    for package in packages:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            tree = _without_docstrings(ast.parse(path.read_bytes()))
-            parts.append(f"{path.relative_to(ROOT).as_posix()}\n{ast.dump(tree)}")
-    return sha256_bytes("\n".join(parts).encode())
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            value = body[0].value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                node.body = body[1:]
-    return tree
 
 
 def versions() -> dict[str, str | None]:

@@ -1,0 +1,95 @@
+"""Digest of the code that makes an artefact: its syntax trees, so comments, docstrings and layout do not count.
+
+The modules are found by following imports from where the work starts, without importing anything. Networks are
+reached through the registry's strings, so a digest that covers them starts from their modules too.
+"""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from bench.files import sha256_bytes
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("slim", "baselines", "bench")
+
+
+@cache
+def code_digest(*starts: str, root: Path = ROOT) -> str:
+    """sha256 over the modules reachable from `starts` (dotted names); without any, over all of the three packages."""
+    modules = _reachable(starts, root) if starts else _all_modules(root)
+    parts = [f"{name}\n{_fingerprint(module_path(name, root))}" for name in sorted(modules)]
+    return sha256_bytes("\n".join(parts).encode())
+
+
+def module_path(name: str, root: Path = ROOT) -> Path | None:
+    """The file of a first-party module or package; None for anything else."""
+    if name.split(".")[0] not in PACKAGES:
+        return None
+    path = root.joinpath(*name.split("."))
+    candidates = (path.with_suffix(".py"), path / "__init__.py")
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def _all_modules(root: Path) -> set[str]:
+    paths = [path.relative_to(root) for package in PACKAGES for path in (root / package).rglob("*.py")]
+    return {".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths}
+
+
+def _reachable(starts: tuple[str, ...], root: Path) -> set[str]:
+    found: set[str] = set()
+    waiting = list(starts)
+    while waiting:
+        name = waiting.pop()
+        path = module_path(name, root)
+        if path is None or name in found:
+            continue
+        found.add(name)
+        waiting += [*_imports(path), name.rpartition(".")[0]]  # a package's __init__ runs before its modules
+    return found
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes())
+
+
+@cache
+def _imports(path: Path) -> tuple[str, ...]:
+    """Dotted names a file imports, also inside functions; `from a import b` may mean the module a.b."""
+    names: list[str] = []
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(names)
+
+
+@cache
+def _fingerprint(path: Path) -> str:
+    return sha256_bytes("\n".join(_lines(_tree(path))).encode())
+
+
+def _lines(node: ast.AST) -> Iterator[str]:
+    """The tree in text that is equal on all Python versions: empty fields, which differ between them, are left out."""
+    yield type(node).__name__
+    for name, value in ast.iter_fields(node):
+        if name == "body" and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            value = _without_docstring(value)
+        if value is None or value == []:
+            continue
+        yield f".{name}"
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, ast.AST):
+                yield from _lines(item)
+            else:
+                yield repr(item)
+    yield "end"
+
+
+def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    first = body[0] if body else None
+    is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    return body[1:] if is_text else body
