@@ -111,6 +111,7 @@ class Dataset(Strict):
     n: Positive | None = Field(None, description="images expected (of the training split); another count is refused")
     n_test: Positive | None = None
     classes: Positive | None = None
+    class_names: tuple[str, ...] | None = None
     size: Positive | None = Field(None, description="pixels of the images' shortest side, where known")
     preparation: Preparation = Preparation()
 
@@ -237,7 +238,7 @@ _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _map
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping; any fault is one line that names the file and place."""
     try:
-        value = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506 (a SafeLoader)
+        value = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeys)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:

@@ -39,7 +39,7 @@ class Manifest(Strict):
     classes: tuple[str, ...] | None = None
     splits: dict[str, Split] | None = None
     format: Literal["imagefolder", "webdataset"] | None = None
-    root: str | None = Field(None, description="kind folder: where the files lie, relative to the manifest's folder")
+    root: str | None = Field(None, description="kind folder: where the files lie, an absolute path")
     arrays: dict[str, tuple[int, ...]] = Field({}, description="array file -> shape")
 
 

@@ -1,0 +1,226 @@
+"""Preparing classification sets: small ones as arrays (IDX, CIFAR, npz), ImageNet-like ones as lists of files."""
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.data.extract import Limits, extract, read_array_pickle, read_idx, read_members, read_npz
+from bench.data.ilsvrc import unpack_imagenet
+from bench.data.images import list_files
+from bench.data.job import Job, check_count, describe
+from bench.data.manifest import Manifest, Split
+from bench.errors import InputError
+from bench.files import atomic_file, sha256_bytes
+
+Arrays = dict[str, np.ndarray]
+SPLITS = ("train", "test")
+IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+MAX_MEMBER_BYTES = 1 << 30
+
+
+def prepare_arrays(job: Job, staging: Path) -> Manifest:
+    """uint8 images [N, H, W, C] and int64 labels [N] of both splits, padded with zeros to the image size."""
+    readers: dict[str, Callable[[Job], tuple[Arrays, tuple[str, ...] | None]]] = {
+        "idx": _read_idx_set,
+        "cifar": _read_cifar_set,
+        "npz": _read_npz_set,
+    }
+    arrays, names = readers[job.dataset.layout](job)
+    for split, wanted in zip(SPLITS, (job.dataset.n, job.dataset.n_test), strict=True):
+        _check_split(job, arrays, split)
+        check_count(job, f"{split} images", len(arrays[f"{split}_images"]), wanted)
+        arrays[f"{split}_images"] = pad(job, arrays[f"{split}_images"])
+    count = int(max(arrays[f"{split}_labels"].max() for split in SPLITS)) + 1
+    count = max(count, job.dataset.classes or 0)
+    names = names or job.dataset.class_names or tuple(str(i) for i in range(count))
+    if len(names) != count:
+        raise InputError(f"{job.name}: labels up to {count - 1}, but {len(names)} class names")
+    files = {f"{key}.npy": arrays[key] for split in SPLITS for key in (f"{split}_images", f"{split}_labels")}
+    for file, array in files.items():
+        np.save(staging / file, array)
+    splits = {split: Split(n=len(arrays[f"{split}_labels"])) for split in SPLITS}
+    return describe(job, kind="classification", arrays=files, classes=names, splits=splits)
+
+
+def pad(job: Job, images: np.ndarray) -> np.ndarray:
+    """Zeros around the images up to the image size, the odd one at the end; no resizing."""
+    height, width = images.shape[1:3]
+    size = job.image_size or max(height, width)
+    if size < max(height, width):
+        raise InputError(f"{job.name}: images of {width}x{height} are padded, never shrunk, to {size} pixels")
+    before = ((size - height) // 2, (size - width) // 2)
+    after = (size - height - before[0], size - width - before[1])
+    return np.pad(images, ((0, 0), (before[0], after[0]), (before[1], after[1]), (0, 0)))
+
+
+def _check_split(job: Job, arrays: Arrays, split: str) -> None:
+    images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise InputError(f"{job.name}: {split} images are {images.dtype} {images.shape}, not uint8 [N, H, W, 1 or 3]")
+    if labels.ndim != 1 or len(labels) != len(images) or not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(f"{job.name}: {len(images)} {split} images, but labels are {labels.dtype} {labels.shape}")
+    if len(labels) == 0 or labels.min() < 0 or (job.dataset.classes and labels.max() >= job.dataset.classes):
+        raise InputError(f"{job.name}: {split} labels are empty or outside 0..{(job.dataset.classes or 0) - 1}")
+    arrays[f"{split}_labels"] = labels.astype(np.int64)
+
+
+def _read_idx_set(job: Job) -> tuple[Arrays, None]:
+    """The four files of MNIST's layout, in a folder, in one archive, or each by itself."""
+    parts = {"train": "train", "t10k": "test"}
+    kinds = {"images-idx3-ubyte": "images", "labels-idx1-ubyte": "labels"}
+    arrays: Arrays = {}
+    for name, content in _contents(job):
+        for part, split in parts.items():
+            for mark, kind in kinds.items():
+                if f"{part}-{mark}" in name:
+                    arrays[f"{split}_{kind}"] = read_idx(content, MAX_MEMBER_BYTES)
+    _check_complete(job, arrays)
+    for split in SPLITS:
+        images = arrays[f"{split}_images"]
+        arrays[f"{split}_images"] = images[..., None] if images.ndim == 3 else images
+    return arrays, None
+
+
+def _read_cifar_set(job: Job) -> tuple[Arrays, tuple[str, ...] | None]:
+    """The Python version of CIFAR-10 and CIFAR-100: rows of 3072 bytes, channel planes one after another."""
+    batches: dict[str, dict[bytes, Any]] = {}
+    for name, content in _contents(job):
+        stem = name.rsplit("/", 1)[-1]
+        if stem in ("train", "test", "meta", "batches.meta", "test_batch") or stem.startswith("data_batch_"):
+            batches[stem] = read_array_pickle(content.read(), name)
+    meta = batches.pop("meta", None) or batches.pop("batches.meta", {})
+    names = meta.get(b"fine_label_names") or meta.get(b"label_names")
+    arrays: Arrays = {}
+    for split in SPLITS:
+        chosen = [batches[stem] for stem in sorted(batches) if stem.startswith("test") == (split == "test")]
+        if chosen:
+            arrays |= _cifar_split(job, split, chosen)
+    _check_complete(job, arrays)
+    return arrays, tuple(name.decode() for name in names) if names else None
+
+
+def _cifar_split(job: Job, split: str, batches: list[dict[bytes, Any]]) -> Arrays:
+    try:
+        pixels = np.concatenate([np.asarray(batch[b"data"]) for batch in batches])
+        labels = np.concatenate([np.asarray(batch.get(b"fine_labels", batch.get(b"labels"))) for batch in batches])
+        images = np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{job.sources[0]}: {split} batches are not CIFAR's ({error})") from None
+    return {f"{split}_images": images, f"{split}_labels": labels}
+
+
+def _read_npz_set(job: Job) -> tuple[Arrays, None]:
+    """train_images, train_labels, test_images, test_labels; grey images may lack the channel axis."""
+    arrays = read_npz(job.sources[0])
+    _check_complete(job, arrays)
+    for split in SPLITS:
+        images = arrays[f"{split}_images"]
+        arrays[f"{split}_images"] = images[..., None] if images.ndim == 3 else images
+    return arrays, None
+
+
+def _check_complete(job: Job, arrays: Arrays) -> None:
+    wanted = [f"{split}_{kind}" for split in SPLITS for kind in ("images", "labels")]
+    missing = [key for key in wanted if key not in arrays]
+    if missing:
+        raise InputError(f"{job.sources[0]}: {', '.join(missing)} not found (layout {job.dataset.layout})")
+
+
+def _contents(job: Job) -> Iterator[tuple[str, Any]]:
+    """(name, open file) of every file of the source: folder, archive, or single files."""
+    for source in job.sources:
+        if source.is_dir():
+            for path in list_files(source):
+                yield path.name, path
+        elif len(job.sources) > 1:
+            yield source.name, source
+        else:
+            for member in read_members(source):
+                with member.open() as file:
+                    data = file.read(MAX_MEMBER_BYTES + 1)
+                if len(data) > MAX_MEMBER_BYTES:
+                    raise InputError(f"{source}: member {member.name} is larger than {MAX_MEMBER_BYTES} bytes")
+                content = io.BytesIO(data)
+                content.name = f"{source}:{member.name}"
+                yield member.name, content
+
+
+def prepare_files(job: Job, staging: Path) -> Manifest:
+    """List an ImageFolder or WebDataset shards; nothing is copied. The hash covers names, byte sizes and labels."""
+    root = _files_root(job)
+    second = next((name for name in ("val", "test", "validation") if (root / name).is_dir()), None)
+    if not (root / "train").is_dir() or second is None:
+        raise InputError(f"{root}: an ImageFolder or shards with train/ and val/ (or test/) are needed")
+    shards = any((root / "train").glob("*.tar"))
+    lister = _list_shards if shards else _list_classes
+    classes = None if shards else _class_names(root / "train", root / second)
+    splits, listing = {}, b""
+    for split, folder in zip(SPLITS, ("train", second), strict=True):
+        rows = lister(root / folder, classes)
+        text = "".join(f"{path}\t{label}\n" for path, label, _ in rows).encode()
+        with atomic_file(staging / f"{split}.tsv") as file:
+            file.write(text)
+        listing += "".join(f"{split}\t{path}\t{label}\t{size}\n" for path, label, size in rows).encode()
+        n = sum(label for _, label, _ in rows) if shards else len(rows)
+        check_count(job, f"{split} images", n, job.dataset.n if split == "train" else job.dataset.n_test)
+        splits[split] = Split(n=n, path=folder, files=f"{split}.tsv")
+    return Manifest(
+        name=job.name,
+        title=job.dataset.title,
+        task=job.dataset.task,
+        kind="folder",
+        n=splits["train"].n,
+        image_size=job.image_size,
+        channels=3,
+        sha256=sha256_bytes(listing),
+        source_sha256=job.source_sha256,
+        preparation=job.dataset.preparation.model_dump(mode="json"),
+        licence=job.dataset.licence,
+        classes=classes or tuple(str(label) for label in range(job.dataset.classes or 0)) or None,
+        splits=splits,
+        format="webdataset" if shards else "imagefolder",
+        root=str(root.resolve()),
+    )
+
+
+def _files_root(job: Job) -> Path:
+    """The folder with train/ and val/; archives are unpacked once, beside themselves, under the data set's name."""
+    if job.sources[0].is_dir():
+        return job.sources[0]
+    target = job.sources[0].parent / job.name
+    if job.dataset.layout == "imagenet":
+        unpack_imagenet(*job.sources, target)
+    elif not target.exists():
+        extract(job.sources[0], target, Limits(members=2_000_000, bytes=256 << 30))
+    inner = [path for path in target.iterdir() if path.is_dir()]
+    return inner[0] if len(inner) == 1 else target
+
+
+def _class_names(train: Path, test: Path) -> tuple[str, ...]:
+    names = {folder: tuple(sorted(p.name for p in folder.iterdir() if p.is_dir())) for folder in (train, test)}
+    if not names[train] or names[train] != names[test]:
+        differing = sorted(set(names[train]) ^ set(names[test]))[:3]
+        raise InputError(f"{test}: classes (sub-folders) differ from {train.name}'s: {', '.join(differing) or 'none'}")
+    return names[train]
+
+
+def _list_classes(folder: Path, classes: tuple[str, ...]) -> list[tuple[str, int, int]]:
+    rows = []
+    for label, name in enumerate(classes):
+        for path in sorted((folder / name).iterdir()):
+            if path.suffix.lower() not in IMAGES:
+                raise InputError(f"{path}: not an image ({', '.join(sorted(IMAGES))})")
+            rows.append((f"{name}/{path.name}", label, path.stat().st_size))
+    return rows
+
+
+def _list_shards(folder: Path, _: None) -> list[tuple[str, int, int]]:
+    """(shard, number of samples, bytes): a sample is the members that share a name up to the first dot."""
+    rows = []
+    for path in sorted(folder.glob("*.tar")):
+        samples = {member.name.partition(".")[0] for member in read_members(path)}
+        rows.append((path.name, len(samples), path.stat().st_size))
+    return rows

@@ -1,0 +1,67 @@
+"""Reading prepared data into tensors. Arrays are memory-mapped: what does not fit is read as it is used."""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from bench.data.job import content_hash
+from bench.data.manifest import Manifest, Split, open_array, read_manifest
+from bench.errors import InputError
+
+__all__ = ["check_content", "load_file_list", "load_images", "load_split", "read_manifest"]
+
+SplitName = Literal["train", "test"]
+
+
+def load_images(folder: Path) -> torch.Tensor:
+    """Images of a few-shot or one-shot set, uint8 [N, 3, H, W]."""
+    manifest = _of_kind(folder, "images")
+    return _planes(folder, manifest, "images.npy")
+
+
+def load_split(folder: Path, split: SplitName) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images uint8 [N, C, H, W] and labels int64 [N] of one split."""
+    manifest = _of_kind(folder, "classification")
+    _split(folder, manifest, split)
+    labels = torch.from_numpy(open_array(folder, manifest, f"{split}_labels.npy").copy())
+    return _planes(folder, manifest, f"{split}_images.npy"), labels
+
+
+def load_file_list(folder: Path, split: SplitName) -> tuple[list[Path], list[int]]:
+    """Paths and labels of an ImageFolder split (shards: paths and numbers of samples)."""
+    manifest = _of_kind(folder, "folder")
+    entry = _split(folder, manifest, split)
+    base = Path(manifest.root) / entry.path
+    if not base.is_dir():
+        raise InputError(f"{base}: the files of {manifest.name} are gone; place them again or prepare again")
+    rows = [line.split("\t") for line in (Path(folder) / entry.files).read_text(encoding="utf-8").splitlines()]
+    return [base / path for path, _ in rows], [int(number) for _, number in rows]
+
+
+def check_content(folder: Path) -> None:
+    """Read every byte and compare with the manifest's hash (a few seconds a gigabyte)."""
+    manifest = read_manifest(folder)
+    if not manifest.arrays:
+        raise InputError(f"{folder}: lists files, its hash covers names and sizes; `slim-bench audit` reads the images")
+    found = content_hash({file: open_array(folder, manifest, file) for file in manifest.arrays})
+    if found != manifest.sha256:
+        raise InputError(f"{folder}: content hash is {found}, the manifest says {manifest.sha256}; prepare it again")
+
+
+def _of_kind(folder: Path, kind: str) -> Manifest:
+    manifest = read_manifest(folder)
+    if manifest.kind != kind:
+        raise InputError(f"{folder}: holds a set of kind {manifest.kind!r}, {kind!r} is needed")
+    return manifest
+
+
+def _split(folder: Path, manifest: Manifest, split: str) -> Split:
+    if split not in (manifest.splits or {}):
+        raise InputError(f"{folder}: no split {split!r} (it has {', '.join(manifest.splits or {}) or 'none'})")
+    return manifest.splits[split]
+
+
+def _planes(folder: Path, manifest: Manifest, file: str) -> torch.Tensor:
+    """[N, H, W, C] on disk -> contiguous [N, C, H, W]."""
+    return torch.from_numpy(open_array(folder, manifest, file).transpose(0, 3, 1, 2).copy())

@@ -1,0 +1,118 @@
+"""Downloads that can be trusted: resumed after a break, checked before they appear under their name."""
+
+import fcntl
+import hashlib
+import http.client
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from bench.errors import InputError
+
+OFFLINE = "SLIM_BENCH_OFFLINE"
+CHUNK = 1 << 18
+ATTEMPTS = 4
+TIMEOUT_SECONDS = 30
+
+
+def download(url: str, path: Path, *, sha256: str | None, md5: str | None = None, size: int | None = None) -> None:
+    """Fetch `url` to `path`: into a partial file beside it (resumed if one is there), checked, then renamed.
+
+    `sha256` may be a prefix where the publisher states no more.
+    """
+    if os.environ.get(OFFLINE):
+        raise InputError(f"{path}: not here, and {OFFLINE} forbids the network; get {url} elsewhere and place it there")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    with _only_one(path.with_name(f".{path.name}.lock")):
+        if path.exists():
+            return  # another process was faster
+        resumed = partial.exists()
+        _fetch(url, partial, size)
+        fault = _fault(partial, sha256, md5, size)
+        if fault and resumed:  # the old part may have been of another version
+            partial.unlink()
+            _fetch(url, partial, size)
+            fault = _fault(partial, sha256, md5, size)
+        if fault:
+            partial.unlink()
+            raise InputError(f"{url}: {fault}; nothing was kept")
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.rename(path)
+
+
+@contextmanager
+def _only_one(lock: Path) -> Iterator[None]:
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fault(path: Path, sha256: str | None, md5: str | None, size: int | None) -> str | None:
+    if size is not None and path.stat().st_size != size:
+        return f"{path.stat().st_size} bytes came, {size} were expected"
+    for kind, wanted in (("sha256", sha256), ("md5", md5)):
+        if wanted:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, kind).hexdigest()
+            if not found.startswith(wanted):
+                return f"{kind} is {found}, but {wanted} is expected"
+    return None
+
+
+def _fetch(url: str, partial: Path, size: int | None) -> None:
+    """Read to the end, taking up a broken connection where it broke."""
+    for attempt in range(ATTEMPTS):
+        try:
+            _read_on(url, partial, size)
+            return
+        except urllib.error.HTTPError as error:
+            if error.code == 416:  # the partial file is longer than the source
+                partial.unlink(missing_ok=True)
+            elif error.code < 500:
+                raise InputError(f"{url}: {error.code} {error.reason}") from None
+            reason = f"{error.code} {error.reason}"
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+            reason = str(getattr(error, "reason", error)) or type(error).__name__
+        except OSError as error:
+            raise InputError(f"{partial}: {error.strerror or error}") from None
+        if attempt + 1 < ATTEMPTS:
+            time.sleep(0.5 * 2**attempt)
+    raise InputError(f"{url}: {reason} ({ATTEMPTS} attempts; what came is kept and the next fetch goes on from there)")
+
+
+def _read_on(url: str, partial: Path, size: int | None) -> None:
+    have = partial.stat().st_size if partial.exists() else 0
+    if size is not None and have == size:
+        return
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+        if have and not (answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")):
+            have = 0  # the server sends the whole again
+        length = answer.headers.get("Content-Length")
+        total = have + int(length) if length else size
+        if size is not None and total != size:
+            raise InputError(f"{url}: offers {total} bytes, {size} were expected")
+        with partial.open("ab" if have else "wb") as file, _bar(partial, have, total) as bar:
+            while chunk := answer.read(CHUNK):
+                file.write(chunk)
+                have += len(chunk)
+                bar.update(len(chunk))
+                if size is not None and have > size:
+                    raise InputError(f"{url}: sends more than the {size} bytes expected")
+    if total is not None and have < total:
+        raise http.client.IncompleteRead(b"", total - have)
+
+
+def _bar(partial: Path, have: int, total: int | None) -> tqdm:
+    interval = 0.2 if sys.stderr.isatty() else 15.0
+    name = partial.name.removeprefix(".").removesuffix(".partial")
+    return tqdm(desc=name, initial=have, total=total, unit="B", unit_scale=True, mininterval=interval, delay=1)

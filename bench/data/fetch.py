@@ -1,0 +1,208 @@
+"""Bringing a data set's source to data/sources, and proving that it is the right one.
+
+Shipped archives come through `dvc --wait-for-lock pull` (parallel pulls otherwise fail), URLs through
+bench.data.download; either way the file then has to match the catalogue's own sha256 or md5. A receipt,
+data/sources/NAME.json, says what was found; it is what the workflow depends on.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.data.catalogue import (
+    PINS,
+    SOURCES,
+    Catalogue,
+    Dataset,
+    Download,
+    Folder,
+    Manual,
+    Shipped,
+    SourceFile,
+    load_catalogue,
+    read_yaml,
+)
+from bench.data.download import download
+from bench.errors import InputError
+from bench.files import sha256_file, write_json, write_text
+from bench.run import read_json
+
+FIRST_SEEN = "first-seen"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One data set to fetch into the project at `root`."""
+
+    root: Path
+    catalogue: Catalogue
+    name: str
+    dataset: Dataset
+    accept: str | None
+
+    def pin(self, file: SourceFile) -> str | None:
+        """The sha256 that a file must have, where one is published or accepted."""
+        return self.catalogue.pin(file) or (self.accept if self.accept != FIRST_SEEN else None)
+
+
+def fetch(
+    name: str,
+    root: Path = Path("."),
+    *,
+    accept_sha256: str | None = None,
+    folders: Mapping[str, Any] | None = None,
+) -> Path:
+    """Fetch and check the source of data set `name`; returns its receipt. What is there and right is left alone.
+
+    `accept_sha256` (64 hex digits, or `first-seen`) is for a file without published checksum; data/pins.yaml keeps it.
+    """
+    root = Path(root)
+    catalogue = load_catalogue(root, folders)
+    job = Job(root, catalogue, name, catalogue.dataset(name), accept_sha256)
+    source = job.dataset.source
+    if accept_sha256 is not None:
+        _check_acceptable(job)
+    if isinstance(source, Folder):
+        return _write_receipt(job, {"place": str(user_path(root, source))})
+    if isinstance(source, Manual) and (root / SOURCES / source.place).exists():
+        return _write_receipt(job, {"place": (SOURCES / source.place).as_posix()})
+    if not source.files:
+        raise InputError(f"{name}: has to be placed by hand: {source.how}")
+    return _write_receipt(job, {"files": [_fetch_file(job, file) for file in source.files]})
+
+
+def receipt_path(name: str) -> Path:
+    """Where `fetch` writes what it found, relative to the project root."""
+    return SOURCES / f"{name}.json"
+
+
+def user_path(root: Path, source: Folder) -> Path:
+    place = root / Path(source.path).expanduser()
+    if not place.exists():
+        raise InputError(f"{place}: no such file or folder")
+    return place
+
+
+def source_files(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
+    """The fetched files of a data set, each one checked."""
+    job = Job(root, catalogue, name, catalogue.dataset(name), None)
+    for file in job.dataset.source.files:
+        if not (root / file.path).is_file():
+            raise InputError(f"{root / file.path}: not fetched yet, run `slim-bench fetch {name}`")
+        _checked(job, file)
+    return [root / file.path for file in job.dataset.source.files]
+
+
+def _fetch_file(job: Job, file: SourceFile) -> dict[str, Any]:
+    """Bring one file to its place if it is not there, check it, describe it for the receipt."""
+    brought = not (job.root / file.path).is_file()
+    if brought:
+        _bring(job, file)
+    entry = _checked(job, file)
+    if job.accept is not None and file.name not in job.catalogue.pins:
+        _write_pin(job.root, file.name, entry["sha256"])
+    if brought and isinstance(job.dataset.source, Download) and (job.root / file.pointer).exists():
+        run_dvc(job.root, "commit", "--force", file.pointer.as_posix())
+    return entry
+
+
+def _checked(job: Job, file: SourceFile) -> dict[str, Any]:
+    """Checksums of a file: from the receipt while size and time stand still (archives may be huge), else computed."""
+    status = (job.root / file.path).stat()
+    now = {"name": file.name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+    entry = _receipt_entries(job).get(file.name, {})
+    pin = job.pin(file)
+    agrees = entry.get("sha256") == (pin or entry.get("sha256", "")) and entry.get("md5") == file.md5
+    if agrees and all(entry.get(key) == value for key, value in now.items()):
+        return entry
+    return now | verify(job.root / file.path, file, pin)
+
+
+def _receipt_entries(job: Job) -> dict[str, Any]:
+    path = job.root / receipt_path(job.name)
+    return {entry["name"]: entry for entry in read_json(path).get("files", [])} if path.exists() else {}
+
+
+def _write_receipt(job: Job, found: dict[str, Any]) -> Path:
+    path = job.root / receipt_path(job.name)
+    value = {"dataset": job.name} | found
+    if not path.exists() or read_json(path) != value:
+        write_json(path, value)
+    return path
+
+
+def _bring(job: Job, file: SourceFile) -> None:
+    source, path = job.dataset.source, job.root / file.path
+    if isinstance(source, Shipped):
+        run_dvc(job.root, "pull", file.pointer.as_posix())
+        if not path.is_file():
+            raise InputError(f"{path}: `dvc pull` brought nothing; is data/shipped complete?")
+    elif isinstance(source, Manual):
+        raise InputError(f"{job.name}: {path} has to be placed by hand: {source.how}")
+    elif not (job.pin(file) or file.md5 or job.accept == FIRST_SEEN):
+        raise InputError(
+            f"{job.name}: no checksum is published for {file.url}, so nothing is downloaded; pass --accept-sha256 HEX"
+            f" of a copy you trust, or --accept-sha256 {FIRST_SEEN} to record what comes into {PINS}"
+        )
+    elif not _pulled(job, file):
+        download(file.url, path, sha256=job.pin(file), md5=file.md5, size=file.bytes)
+
+
+def _pulled(job: Job, file: SourceFile) -> bool:
+    """Try the DVC remotes of this checkout first, where the file is tracked: a lab may keep its own copy."""
+    if not (job.root / file.pointer).exists():
+        return False
+    try:
+        run_dvc(job.root, "pull", file.pointer.as_posix())
+    except InputError:
+        return False
+    return (job.root / file.path).is_file()
+
+
+def verify(path: Path, file: SourceFile, pin: str | None) -> dict[str, str]:
+    """Checksums of a file; a mismatch is refused with both values named."""
+    found = {"sha256": sha256_file(path)}
+    if pin and found["sha256"] != pin:
+        raise InputError(_mismatch(path, "sha256", pin, found["sha256"]))
+    if file.md5:
+        with path.open("rb") as stream:
+            found["md5"] = hashlib.file_digest(stream, "md5").hexdigest()
+        if found["md5"] != file.md5:
+            raise InputError(_mismatch(path, "md5", file.md5, found["md5"]))
+    return found
+
+
+def _mismatch(path: Path, kind: str, wanted: str, found: str) -> str:
+    return f"{path}: {kind} is {found}, but {wanted} is expected; delete the file and fetch it again"
+
+
+def _check_acceptable(job: Job) -> None:
+    files, accept = job.dataset.source.files, job.accept
+    if accept != FIRST_SEEN and (len(accept) != 64 or set(accept) - set("0123456789abcdef")):
+        raise InputError(f"--accept-sha256 {accept}: 64 hexadecimal digits (lower case) or {FIRST_SEEN}")
+    if len(files) != 1 or files[0].sha256 or files[0].md5:
+        raise InputError(f"{job.name}: --accept-sha256 is only for a single file without a published checksum")
+
+
+def _write_pin(root: Path, file: str, sha256: str) -> None:
+    path = root / PINS
+    pins = (read_yaml(path) if path.exists() else {}) | {file: sha256}
+    lines = [f'{key}: "{value}"\n' for key, value in sorted(pins.items())]
+    write_text(path, "# sha256 of files without a published checksum, as first accepted here\n" + "".join(lines))
+
+
+def run_dvc(root: Path, command: str, *arguments: str) -> None:
+    """The only place that calls DVC: waits for its lock, sends no analytics, and never fails in silence."""
+    line = [sys.executable, "-m", "dvc", "--wait-for-lock", command, *arguments]
+    done = subprocess.run(
+        line, cwd=root, env=os.environ | {"DVC_NO_ANALYTICS": "1"}, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        said = [text[7:] for text in (done.stderr + done.stdout).splitlines() if text.startswith("ERROR")]
+        reason = said[0] if said else f"failed with {done.returncode}: {done.stderr.strip()[-200:]}"
+        raise InputError(f"dvc {command} {' '.join(arguments)}: {reason}")

@@ -1,0 +1,61 @@
+"""One preparation: what goes in, and how the arrays that come out are described and hashed."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.data.catalogue import Dataset
+from bench.data.manifest import Manifest
+from bench.errors import InputError
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to prepare: `sources` are the fetched files, or the one folder that was placed."""
+
+    name: str
+    dataset: Dataset
+    image_size: int | None
+    sources: list[Path]
+    source_sha256: str | None
+    out: Path
+
+
+def check_count(job: Job, what: str, found: int, wanted: int | None) -> None:
+    if wanted is not None and found != wanted:
+        raise InputError(f"{job.name}: {found} {what} in {job.sources[0]}, {wanted} are expected")
+
+
+def describe(job: Job, *, kind: str, arrays: Mapping[str, np.ndarray], **more: Any) -> Manifest:
+    """The manifest of prepared arrays."""
+    first = next(iter(arrays.values()))
+    return Manifest(
+        name=job.name,
+        title=job.dataset.title,
+        task=job.dataset.task,
+        kind=kind,
+        n=len(first),
+        image_size=job.image_size,
+        channels=first.shape[-1],
+        sha256=content_hash(arrays),
+        source_sha256=job.source_sha256,
+        preparation=job.dataset.preparation.model_dump(mode="json"),
+        licence=job.dataset.licence,
+        arrays={file: array.shape for file, array in arrays.items()},
+        **more,
+    )
+
+
+def content_hash(arrays: Mapping[str, np.ndarray]) -> str:
+    """sha256 over shape, type and bytes of each array, in the given order."""
+    digest = hashlib.sha256()
+    for array in arrays.values():
+        digest.update(json.dumps([list(array.shape), array.dtype.str]).encode())
+        for start in range(0, len(array), 1024):
+            digest.update(np.ascontiguousarray(array[start : start + 1024]))
+    return digest.hexdigest()

@@ -1,0 +1,162 @@
+"""From a fetched source to the folder that training and metrics read: arrays, or a list of files, and manifest.json.
+
+Images: decoded, laid on a background where transparent, cropped or scaled with antialiasing, uint8.
+Small classification sets (28 or 32 px): padded with zeros, never resized. ImageNet-like sets: listed, not copied.
+The folder is made under another name and renamed when complete. Its hash depends on pixels, labels and order alone.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.data.catalogue import (
+    SOURCES,
+    Folder,
+    Manual,
+    folder_dataset,
+    load_catalogue,
+    prepared_path,
+)
+from bench.data.classes import prepare_arrays, prepare_files
+from bench.data.extract import extract
+from bench.data.fetch import source_files, user_path
+from bench.data.images import check_size, fitted, list_files, read_header, target_size
+from bench.data.job import Job, check_count, describe
+from bench.data.manifest import Manifest, write_manifest
+from bench.errors import InputError
+
+MIN_ONE_SHOT_SIDE = 25  # pixels: the coarsest image of the pyramid
+
+
+def prepare(
+    name: str,
+    image_size: int | None,
+    out: Path | None = None,
+    root: Path = Path("."),
+    *,
+    folders: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """Prepare data set `name` at `image_size` (None: each image's own) into `out` (default: data/prepared)."""
+    root = Path(root)
+    catalogue = load_catalogue(root, folders)
+    dataset = catalogue.dataset(name)
+    sources = source_paths(name, root, folders)
+    out = Path(out) if out else root / prepared_path(name, image_size)
+    return _prepare(Job(name, dataset, image_size, sources, catalogue.source_sha256(name), out))
+
+
+def prepare_folder(path: Path, image_size: int | None, out: Path, task: str = "fewshot") -> Manifest:
+    """Prepare the user's own folder of images, without any entry in the configuration."""
+    dataset = folder_dataset(Path(path).name.lower(), {"path": str(path), "task": task})
+    sources = [user_path(Path("."), dataset.source)]
+    return _prepare(Job(dataset.title, dataset, image_size, sources, None, Path(out)))
+
+
+def source_paths(name: str, root: Path, folders: Mapping[str, Any] | None = None) -> list[Path]:
+    """The checked source of a data set: its archives, or the one folder that was placed or named by the user."""
+    catalogue = load_catalogue(root, folders)
+    source = catalogue.dataset(name).source
+    if isinstance(source, Folder):
+        return [user_path(root, source)]
+    if isinstance(source, Manual):
+        place = root / SOURCES / source.place
+        if place.exists():
+            return [place]
+        if not all((root / file.path).exists() for file in source.files) or not source.files:
+            raise InputError(f"{name}: nothing at {place}: {source.how}")
+    return source_files(name, root, catalogue)
+
+
+def _prepare(job: Job) -> Manifest:
+    preparers: dict[str, Callable[[Job, Path], Manifest]] = {
+        "images": prepare_images,
+        "idx": prepare_arrays,
+        "cifar": prepare_arrays,
+        "npz": prepare_arrays,
+        "imagefolder": prepare_files,
+        "imagenet": prepare_files,
+    }
+    if job.image_size is not None and job.image_size < 8:
+        raise InputError(f"{job.name}: image size {job.image_size}, 8 pixels at least")
+    with new_folder(job.out) as staging:
+        manifest = preparers[job.dataset.layout](job, staging)
+        write_manifest(staging, manifest)
+    return manifest
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that takes its place when the block ends well; anything else leaves no trace."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+    try:
+        yield staging
+        staging.chmod(0o755)
+        if out.exists():
+            old = staging.with_suffix(".old")
+            out.rename(old)
+            staging.rename(out)
+            shutil.rmtree(old)
+        else:
+            staging.rename(out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def prepare_images(job: Job, staging: Path) -> Manifest:
+    """Few-shot and one-shot: one array of RGB images in the order of their names."""
+    with unpacked(job, staging) as folder:
+        headers = [read_header(path) for path in list_files(folder, job.dataset.preparation.members)]
+        check_count(job, "images", len(headers), 1 if job.dataset.task == "oneshot" else job.dataset.n)
+        for header in headers:
+            check_size(header, job.image_size, job.dataset.preparation)
+        names = tuple(header.path.relative_to(folder).as_posix() for header in headers)
+        size = _common_size(job, headers)
+        shape = (len(headers), size[1], size[0], 3)
+        array = np.lib.format.open_memmap(staging / "images.npy", "w+", np.uint8, shape)
+
+        def write(index: int) -> None:
+            array[index] = fitted(headers[index].path, size, job.dataset.preparation)
+
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            for _ in pool.map(write, range(len(headers))):
+                pass
+        array.flush()
+    return describe(job, kind="images", arrays={"images.npy": array}, names=names)
+
+
+def _common_size(job: Job, headers: list) -> tuple[int, int]:
+    """(width, height) of all prepared images."""
+    size = target_size(headers[0], job.image_size, job.dataset.preparation.fit)
+    for header in headers:
+        if target_size(header, job.image_size, job.dataset.preparation.fit) != size:
+            first = headers[0]
+            raise InputError(
+                f"{header.path}: {header.width}x{header.height}, but {first.path.name} has"
+                f" {first.width}x{first.height}; give an image size"
+            )
+    if job.dataset.task == "oneshot" and min(size) < MIN_ONE_SHOT_SIDE:
+        raise InputError(f"{headers[0].path}: {size[0]}x{size[1]} after scaling, {MIN_ONE_SHOT_SIDE} pixels are needed")
+    return size
+
+
+@contextmanager
+def unpacked(job: Job, staging: Path) -> Iterator[Path]:
+    """The source as a folder: as it is, or an archive unpacked for the time of the block."""
+    (source,) = job.sources
+    if source.is_dir():
+        yield source
+        return
+    target = staging.parent / f"{staging.name}.unpacked"
+    try:
+        extract(source, target)
+        yield target
+    finally:
+        shutil.rmtree(target, ignore_errors=True)
