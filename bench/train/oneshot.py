@@ -1,0 +1,153 @@
+"""The one-shot engine: SinGAN's training, one scale after another, with or without SLIM.
+
+A step of the loop is an epoch of a scale: `critic_steps` critic steps, each on a new sample, then `generator_steps`
+generator steps on the last of them. The scales below are frozen.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.errors import InputError
+from bench.export import WEIGHTS, create_seeded, save_weights
+from bench.run import OneShotRecipe, Run
+from bench.train.oneshot_scale import Pyramid, ScaleTraining
+from bench.train.pictures import save_png, save_strip
+from bench.train.rng import generator, seeded_globally
+
+
+class OneShot:
+    """Engine of bench.train.loop for a data set of one image."""
+
+    unit = "epoch"
+
+    def __init__(self, run: Run, device: torch.device) -> None:
+        assert isinstance(run.recipe, OneShotRecipe)
+        self.run, self.device, self.recipe = run, device, run.recipe
+        image = load_image(run)
+        self.spec = model_spec(run, image)
+        self.pyramid = create_pyramid(self.spec, run).to(device)
+        self.reals = self.pyramid.training_images((image.float() / 127.5 - 1).to(device))
+        self.total_steps = self.recipe.epochs_per_scale * len(self.pyramid.sizes)
+        self.images_per_step = self.recipe.critic_steps + self.recipe.generator_steps
+        self.pyramid.coarsest.copy_(self.reals[0])
+        self.pyramid.fixed_noise.copy_(self.pyramid.draw(0, 1, generator(device, run.seed, "fixed noise")))
+        self.noise = generator(device, run.seed, "noise")
+        self.training = self._open(0)
+
+    def step(self, index: int) -> dict[str, Tensor]:
+        scale, epoch = divmod(index, self.recipe.epochs_per_scale)
+        if scale != self.training.scale:
+            self._begin(scale)
+        decayed = epoch >= self.recipe.decay_at * self.recipe.epochs_per_scale
+        self.training.set_learning_rate(self.recipe.learning_rate * (0.1 if decayed else 1.0))
+        for _ in range(self.recipe.critic_steps):
+            previous, noise = self._previous(), self.pyramid.draw(scale, 1, self.noise)
+            share = torch.rand((), generator=self.noise, device=self.device)
+            critic_losses = self.training.critic_step(noise, previous, share)
+        for _ in range(self.recipe.generator_steps):
+            generator_losses = self.training.generator_step(noise, previous)
+        return {**critic_losses, **generator_losses}
+
+    def _previous(self) -> Tensor:
+        """A new sample of the scales below, at this scale's size."""
+        scale = self.training.scale
+        if not scale:
+            return self.training.previous
+        with torch.no_grad():
+            return self.pyramid.ups[scale - 1](self.pyramid.sample(1, self.noise, scales=scale))
+
+    def _open(self, scale: int) -> ScaleTraining:
+        with seeded_globally(self.run.seed, "critic", scale):
+            critic = self.pyramid.new_critic(scale).to(self.device)
+        real, precision = self.reals[scale], self.run.compute.precision
+        return ScaleTraining(self.pyramid, scale, critic, real, self.recipe, precision)
+
+    def _begin(self, scale: int) -> None:
+        """Go up one scale: what belonged to the one below, but for its generator, is dropped."""
+        below, self.training = self.training, self._open(scale)
+        self.training.set_amplitude()
+        if self.pyramid.widths[scale] == self.pyramid.widths[scale - 1]:
+            self.training.copy_from(below)
+
+    def learning_rates(self) -> dict[str, float]:
+        return {"learning_rate": self.training.generator_optimiser.param_groups[0]["lr"], "scale": self.training.scale}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "scale": self.training.scale,
+            "pyramid": self.pyramid.state_dict(),
+            "training": self.training.state_dict(),
+            "noise": self.noise.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.pyramid.load_state_dict(state["pyramid"])
+        self.training = self._open(state["scale"])
+        self.training.load_state_dict(state["training"])
+        self.noise.set_state(state["noise"].cpu())
+
+    def reseed(self, rollback: int) -> None:
+        self.noise = generator(self.device, self.run.seed, "noise", rollback)
+
+    def observe(self, done: int, out: Path) -> None:
+        """At the end of a scale a strip: training image, reconstruction, four samples."""
+        scales, epoch = divmod(done, self.recipe.epochs_per_scale)
+        if not scales or epoch:
+            return
+        self.pyramid.eval()
+        samples = self.pyramid.sample(4, self._draws("strip"), scales=scales)
+        images = [self.reals[scales - 1], self.pyramid.reconstruct(scales), *samples.split(1)]
+        save_strip(out / "samples" / f"scale{scales - 1}.png", images, self.pyramid.sizes[-1][0])
+        self.training.generator.train()
+
+    def _draws(self, purpose: str) -> torch.Generator:
+        """Apart from the stream of the training, so that looking changes nothing; on the CPU: the same everywhere."""
+        return generator("cpu", self.run.evaluation.latent_seed, purpose)
+
+    def export(self, out: Path) -> dict[str, Any]:
+        """Weights; the training image, its reconstruction, the bicubic control and the samples at the finest scale."""
+        self.pyramid.eval()
+        save_weights(out / WEIGHTS, self.pyramid, self.spec)
+        folder = out / "samples"
+        save_png(folder / "training.png", self.reals[-1])
+        save_png(folder / "reconstruction.png", self.pyramid.reconstruct())
+        save_png(folder / "bicubic.png", self.pyramid.bicubic())
+        for index, sample in enumerate(self.pyramid.sample(self.recipe.n_samples, self._draws("samples"))):
+            save_png(folder / f"sample_{index:03d}.png", sample)
+        return {
+            "protocol": "batch norm with running statistics below the scale in training and in samples",
+            "sizes": [list(size) for size in self.pyramid.sizes],
+            "widths": list(self.pyramid.widths),
+            "amplitudes": self.pyramid.amplitudes.tolist(),
+        }
+
+
+def load_image(run: Run) -> Tensor:
+    """uint8 [1, 3, H, W]"""
+    from bench.data.datasets import load_images
+
+    images = load_images(Path(run.data.path))
+    if images.shape[0] != 1:
+        raise InputError(
+            f"{run.data.path}: one-shot training takes a data set of one image, this has {images.shape[0]}"
+        )
+    return images
+
+
+def model_spec(run: Run, image: Tensor) -> dict[str, Any]:
+    """Registry name and arguments: the run's, the image's size, the limits of the pyramid."""
+    height, width = image.shape[-2:]
+    limits = {name: getattr(run.recipe, name) for name in ("min_size", "max_size", "scale_factor")}
+    return {"name": run.model.name, "args": {**run.model.args, "height": height, "width": width, **limits}}
+
+
+def create_pyramid(spec: dict[str, Any], run: Run) -> Pyramid:
+    try:
+        return create_seeded(spec, run.seed)
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"{run.data.path}: {error}") from None

@@ -1,0 +1,112 @@
+"""One scale of SinGAN in training: its critic and optimisers, and the tensors that stay fixed while it is trained."""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.run import OneShotRecipe
+from bench.train.wgan import gradient_penalty
+
+
+class Pyramid(Protocol):
+    """What the engine needs of a one-shot network (see baselines.singan.Pyramid)."""
+
+    sizes: tuple[tuple[int, int], ...]
+    widths: tuple[int, ...]
+    scales: nn.ModuleList
+    ups: nn.ModuleList
+    amplitudes: Tensor
+    fixed_noise: Tensor
+    coarsest: Tensor
+
+    def training_images(self, image: Tensor) -> list[Tensor]: ...
+    def refine(self, scale: int, noise: Tensor | None, previous: Tensor) -> Tensor: ...
+    def draw(self, scale: int, n: int, generator: torch.Generator) -> Tensor: ...
+    def sample(self, n: int, generator: torch.Generator, *, scales: int | None = None) -> Tensor: ...
+    def reconstruct(self, scales: int | None = None) -> Tensor: ...
+    def bicubic(self) -> Tensor: ...
+    def new_critic(self, scale: int) -> nn.Module: ...
+
+
+class ScaleTraining:
+    """Scales below are frozen and have no optimiser state; scales above are untouched.
+
+    Args:
+        critic: newly made, on the device of `real`.
+        real: [1, 3, H, W] in [-1, 1], the training image at this scale.
+        precision: bf16 runs the networks under autocast; the gradient penalty stays in float32.
+    """
+
+    def __init__(
+        self, pyramid: Pyramid, scale: int, critic: nn.Module, real: Tensor, recipe: OneShotRecipe, precision: str
+    ) -> None:
+        self.pyramid, self.scale, self.real, self.recipe = pyramid, scale, real, recipe
+        for index, network in enumerate(pyramid.scales):
+            network.train(index == scale).requires_grad_(index == scale)
+        self.generator, self.critic = pyramid.scales[scale], critic.train()
+        # made once: the frozen scales' reconstruction never changes while this scale is trained
+        self.previous = pyramid.ups[scale - 1](pyramid.reconstruct(scale)) if scale else torch.zeros_like(real)
+        self.fixed_noise = None if scale else pyramid.fixed_noise
+        self.generator_optimiser, self.critic_optimiser = (
+            torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, betas=recipe.adam_betas, foreach=True)
+            for network in (self.generator, self.critic)
+        )
+        self.autocast = torch.autocast(real.device.type, torch.bfloat16, enabled=precision == "bf16")
+
+    def set_amplitude(self) -> None:
+        """Noise as large as what the scales below leave to be added: share of the RMSE; 1 at the coarsest scale."""
+        if self.scale:
+            error = F.mse_loss(self.previous, self.real).sqrt()
+            self.pyramid.amplitudes[self.scale] = self.recipe.noise_amplitude * error
+
+    def copy_from(self, below: "ScaleTraining") -> None:
+        """Start from the weights of the scale below; a gate that is not there yet (scale 1 of SLIM) stays new."""
+        missing, unexpected = self.generator.load_state_dict(below.generator.state_dict(), strict=False)
+        if unexpected or any(not name.startswith("gate.") for name in missing):
+            raise RuntimeError(f"scale {self.scale} does not take the weights of the one below: {missing}{unexpected}")
+        self.critic.load_state_dict(below.critic.state_dict())
+
+    def set_learning_rate(self, rate: float) -> None:
+        for group in self.generator_optimiser.param_groups + self.critic_optimiser.param_groups:
+            group["lr"] = rate
+
+    def critic_step(self, noise: Tensor, previous: Tensor, share: Tensor) -> dict[str, Tensor]:
+        """WGAN loss plus penalty at the point that lies `share` of the way from the fake to the real image."""
+        with torch.no_grad(), self.autocast:
+            fake = self.pyramid.refine(self.scale, noise, previous)
+        fake = fake.float()
+        self.critic_optimiser.zero_grad(set_to_none=True)
+        with self.autocast:
+            distance = self.critic(fake).float().mean() - self.critic(self.real).float().mean()
+        penalty = gradient_penalty(self.critic, torch.lerp(fake, self.real, share))
+        (distance + self.recipe.gradient_penalty * penalty).backward()
+        self.critic_optimiser.step()
+        return {"critic": distance.detach(), "penalty": penalty.detach()}
+
+    def generator_step(self, noise: Tensor, previous: Tensor) -> dict[str, Tensor]:
+        """Adversarial loss of a sample plus the weighted squared error of the reconstruction."""
+        self.generator_optimiser.zero_grad(set_to_none=True)
+        self.critic.requires_grad_(False)  # no gradients that nobody takes
+        with self.autocast:
+            fake = self.pyramid.refine(self.scale, noise, previous)
+            adversarial = -self.critic(fake).float().mean()
+            rebuilt = self.pyramid.refine(self.scale, self.fixed_noise, self.previous)
+        reconstruction = F.mse_loss(rebuilt.float(), self.real)
+        (adversarial + self.recipe.reconstruction_weight * reconstruction).backward()
+        self.critic.requires_grad_(True)
+        self.generator_optimiser.step()
+        return {"generator": adversarial.detach(), "reconstruction": reconstruction.detach()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "critic": self.critic.state_dict(),
+            "generator_optimiser": self.generator_optimiser.state_dict(),
+            "critic_optimiser": self.critic_optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.critic.load_state_dict(state["critic"])
+        self.generator_optimiser.load_state_dict(state["generator_optimiser"])
+        self.critic_optimiser.load_state_dict(state["critic_optimiser"])
