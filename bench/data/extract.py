@@ -107,6 +107,10 @@ def read_members(archive: Path) -> Iterator[Member]:
         raise InputError(f"{archive}: neither a tar nor a zip archive")
 
 
+def is_archive(path: Path) -> bool:
+    return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+
+
 def _tar_members(path: Path) -> Iterator[Member]:
     with tarfile.open(path) as archive:
         for info in archive:

@@ -6,9 +6,6 @@ data/sources/NAME.json, says what was found; it is what the workflow depends on.
 """
 
 import hashlib
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +25,8 @@ from bench.data.catalogue import (
     read_yaml,
 )
 from bench.data.download import download
+from bench.data.dvc import run_dvc
+from bench.data.weights import fetch_weights
 from bench.errors import InputError
 from bench.files import sha256_file, write_json, write_text
 from bench.run import read_json
@@ -59,10 +58,13 @@ def fetch(
 ) -> Path:
     """Fetch and check the source of data set `name`; returns its receipt. What is there and right is left alone.
 
+    A name from the catalogue's section `weights` is taken too; then the file itself is returned.
     `accept_sha256` (64 hex digits, or `first-seen`) is for a file without published checksum; data/pins.yaml keeps it.
     """
     root = Path(root)
     catalogue = load_catalogue(root, folders)
+    if name in catalogue.weights:
+        return fetch_weights(name, root)
     job = Job(root, catalogue, name, catalogue.dataset(name), accept_sha256)
     source = job.dataset.source
     if accept_sha256 is not None:
@@ -194,15 +196,3 @@ def _write_pin(root: Path, file: str, sha256: str) -> None:
     pins = (read_yaml(path) if path.exists() else {}) | {file: sha256}
     lines = [f'{key}: "{value}"\n' for key, value in sorted(pins.items())]
     write_text(path, "# sha256 of files without a published checksum, as first accepted here\n" + "".join(lines))
-
-
-def run_dvc(root: Path, command: str, *arguments: str) -> None:
-    """The only place that calls DVC: waits for its lock, sends no analytics, and never fails in silence."""
-    line = [sys.executable, "-m", "dvc", "--wait-for-lock", command, *arguments]
-    done = subprocess.run(
-        line, cwd=root, env=os.environ | {"DVC_NO_ANALYTICS": "1"}, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        said = [text[7:] for text in (done.stderr + done.stdout).splitlines() if text.startswith("ERROR")]
-        reason = said[0] if said else f"failed with {done.returncode}: {done.stderr.strip()[-200:]}"
-        raise InputError(f"dvc {command} {' '.join(arguments)}: {reason}")

@@ -25,7 +25,7 @@ from bench.data.catalogue import (
     prepared_path,
 )
 from bench.data.classes import prepare_arrays, prepare_files
-from bench.data.extract import extract
+from bench.data.extract import extract, is_archive
 from bench.data.fetch import source_files, user_path
 from bench.data.images import check_size, fitted, list_files, read_header, target_size
 from bench.data.job import Job, check_count, describe
@@ -112,12 +112,13 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 def prepare_images(job: Job, staging: Path) -> Manifest:
     """Few-shot and one-shot: one array of RGB images in the order of their names."""
-    with unpacked(job, staging) as folder:
-        headers = [read_header(path) for path in list_files(folder, job.dataset.preparation.members)]
+    with image_files(job, staging) as paths:
+        headers = [read_header(path) for path in paths]
         check_count(job, "images", len(headers), 1 if job.dataset.task == "oneshot" else job.dataset.n)
         for header in headers:
             check_size(header, job.image_size, job.dataset.preparation)
-        names = tuple(header.path.relative_to(folder).as_posix() for header in headers)
+        common = os.path.commonpath([path.parent for path in paths])
+        names = tuple(path.relative_to(common).as_posix() for path in paths)
         size = _common_size(job, headers)
         shape = (len(headers), size[1], size[0], 3)
         array = np.lib.format.open_memmap(staging / "images.npy", "w+", np.uint8, shape)
@@ -148,15 +149,18 @@ def _common_size(job: Job, headers: list) -> tuple[int, int]:
 
 
 @contextmanager
-def unpacked(job: Job, staging: Path) -> Iterator[Path]:
-    """The source as a folder: as it is, or an archive unpacked for the time of the block."""
+def image_files(job: Job, staging: Path) -> Iterator[list[Path]]:
+    """The images of the source: a folder's, an archive's (unpacked for the time of the block), or one image file."""
     (source,) = job.sources
+    pattern = job.dataset.preparation.members
     if source.is_dir():
-        yield source
-        return
-    target = staging.parent / f"{staging.name}.unpacked"
-    try:
-        extract(source, target)
-        yield target
-    finally:
-        shutil.rmtree(target, ignore_errors=True)
+        yield list_files(source, pattern)
+    elif isinstance(job.dataset.source, Folder) and not is_archive(source):
+        yield [source]
+    else:
+        target = staging.parent / f"{staging.name}.unpacked"
+        try:
+            extract(source, target)
+            yield list_files(target, pattern)
+        finally:
+            shutil.rmtree(target, ignore_errors=True)

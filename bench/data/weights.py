@@ -1,0 +1,60 @@
+"""Files of trained weights used as instruments (metrics, perceptual loss): found, or fetched, and always checked.
+
+LPIPS-VGG16 needs two: `lpips-vgg16-heads` (7 kB) is shipped with the repository, `vgg16-torchvision` (553 MB) has to be
+fetched once. EfficientNet-Lite0 lies in an installed package. The Inception files have to be fetched.
+A state dictionary (.pth) is to be loaded with `weights_only=True`; the TorchScript file (.pt) with `torch.jit.load`.
+"""
+
+import importlib.util
+import os
+from pathlib import Path
+
+from bench.data.catalogue import SOURCES, Weights, load_catalogue
+from bench.data.download import download
+from bench.data.dvc import run_dvc
+from bench.errors import InputError
+from bench.files import sha256_file
+
+FOLDER = "SLIM_BENCH_WEIGHTS"
+
+
+def fetch_weights(name: str, root: Path = Path("."), *, network: bool = True) -> Path:
+    """The checked file of weights `name`; fetched if it is not on this machine and `network` allows it."""
+    entry = load_catalogue(root).find_weights(name)
+    path = find_weights_file(entry, root)
+    if path is None:
+        path = _places(root)[0] / entry.file
+        if entry.shipped:
+            path = Path(root) / SOURCES / entry.file
+            run_dvc(root, "pull", f"{(SOURCES / entry.file).as_posix()}.dvc")
+        elif entry.url is None or not network:
+            raise InputError(f"{path}: weights {name!r} are not here; {_origin(name, entry)}")
+        else:
+            download(entry.url, path, sha256=entry.sha256, size=entry.bytes)
+    found = sha256_file(path)
+    if not found.startswith(entry.sha256):
+        raise InputError(f"{path}: wrong weights, sha256 is {found}, not {entry.sha256}; {_origin(name, entry)}")
+    return path
+
+
+def find_weights_file(entry: Weights, root: Path = Path(".")) -> Path | None:
+    """Where the file lies, unchecked; None if nowhere: in its package, $SLIM_BENCH_WEIGHTS, data/sources, the cache."""
+    if entry.package is not None:
+        package, _, inner = entry.package.partition("/")
+        spec = importlib.util.find_spec(package)
+        path = Path(spec.origin).parent / inner if spec and spec.origin else None
+        return path if path and path.is_file() else None
+    return next((folder / entry.file for folder in _places(root) if (folder / entry.file).is_file()), None)
+
+
+def _places(root: Path) -> list[Path]:
+    """Folders looked through in turn; what is fetched goes to the first."""
+    given = [Path(os.environ[FOLDER]).expanduser()] if os.environ.get(FOLDER) else []
+    return [*given, Path(root) / SOURCES, Path("~/.cache/slim-bench/weights").expanduser()]
+
+
+def _origin(name: str, entry: Weights) -> str:
+    if entry.package is not None:
+        return f"install the Python package that holds {entry.package}"
+    where = f"or place {entry.url} in data/sources" if entry.url else "which pulls it from the repository"
+    return f"get the right file by `slim-bench fetch {name}`, {where}"
