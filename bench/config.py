@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from bench.data.catalogue import Catalogue, UserFolder, load_catalogue, read_yaml
 from bench.errors import InputError, did_you_mean
+from bench.metrics.names import check_metrics
 from bench.model_args import ARGUMENTS
 from bench.run import (
     ClassificationRecipe,
@@ -40,6 +41,7 @@ class Settings(Strict):
 
     scale: str | None = Field(None, description="null: each target's own (demo for all but paper and tiny)")
     seeds: Seeds | None = Field(None, description="null: the scale's own")
+    allow_mixed_code: bool = Field(False, description="paper scale: let runs of different code stand in one table")
     folder: str | None = Field(None, description="your own images, by path: target `own`; what is run follows its form")
     folders: dict[str, UserFolder] = Field({}, description="the same with names and options, any number of them")
 
@@ -187,6 +189,7 @@ class Configuration:
     def _check_scale(self, scale: Scale, where: str) -> None:
         for task in RECIPES:
             check_recipe(task, scale.task(task).recipe, f"{where}.{task}.recipe")
+            check_metrics(scale.task(task).evaluation.metrics, task, f"{where}.{task}.evaluation.metrics")
         for index, variation in enumerate(scale.variations):
             part = f"{where}.variations.{index}"
             for dataset in variation.datasets:

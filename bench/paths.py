@@ -20,3 +20,9 @@ def state_folder(run_dir: Path) -> Path:
     if not parts:
         raise InputError("an output folder is needed")
     return Path(run_dir).parent / f".{Path(run_dir).name}-state"
+
+
+def lock_path(run_dir: Path) -> Path:
+    """Held by the one process that trains the run in `run_dir`; outside the state, which goes when the run is done."""
+    state = state_folder(run_dir)
+    return state.parent / f".{state.name}.lock"

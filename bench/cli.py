@@ -1,0 +1,55 @@
+"""slim-bench: plan, run and report one thing at a time. Snakemake calls these commands; so can you.
+
+A mistake in what was given is one line on stderr and exit code 2. A run that fails for its own reasons (NaN after
+three rollbacks, out of memory) is recorded as failed in model.json and exits 0, so that only preemption is retried.
+"""
+
+import argparse
+import os
+import signal
+import sys
+
+from bench.commands import data, planning, reporting, running, using
+from bench.errors import InputError
+
+EPILOG = """\
+a job by hand (its line stands in its log):
+  slim-bench freeze --scale demo --experiment fastgan-slim-4to64 --dataset fluent-emoji-100 --seed 0 --out my/run.json
+  slim-bench train --run my/run.json
+  slim-bench evaluate --run my/run.json
+the whole workflow:
+  snakemake            the demo        snakemake paper        the paper
+  snakemake -n TARGET  what would run  slim-bench status      what has run
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="slim-bench",
+        description="SLIM (arXiv 2112.14804) and its rivals: plan, train, score and report.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for topic in (planning, data, running, reporting, using):
+        topic.add_commands(commands)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = build_parser().parse_args(argv)
+    try:
+        arguments.function(arguments)
+    except InputError as error:
+        print(f"slim-bench: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:  # `slim-bench plan | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""plan, status, freeze: what there is to run, how far it is, and the one file a job reads. None imports torch."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from bench.commands.common import add_command, add_folder_option, overrides_of
+from bench.history import Progress, measured_seconds, progress_of
+from bench.plan import Plan
+from bench.run import Run, write_run
+
+
+def add_commands(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "plan",
+        plan,
+        "print what a suite runs, and what it cost where that was measured",
+        "An estimate is given only from runs of the same experiment, data set and scale that have finished here;\n"
+        "nothing is guessed. `slim-bench plan` lists the suites.",
+    )
+    _add_suite(parser, "suite to print; none lists them all", None)
+    parser = add_command(
+        commands,
+        "status",
+        status,
+        "print how far every run of a suite is",
+        "missing: nothing there yet; queued: frozen, not started; running; stopped: goes on from its checkpoint when\n"
+        "started again; trained: not scored yet; ok; failed: for its own reasons, which are printed.\n"
+        "`make resume` goes on after a kill.",
+    )
+    _add_suite(parser, "suite to look at (default: demo)", "demo")
+    parser = add_command(
+        commands,
+        "freeze",
+        freeze,
+        "write run.json, the complete description of one run",
+        "Everything is resolved from config/*.yaml, checked, and written out: the only configuration a job reads.",
+    )
+    for name, text in (
+        ("scale", "tiny, demo, small or paper"),
+        ("experiment", "from config/experiments.yaml"),
+        ("dataset", "from config/datasets.yaml, or NAME of --folder"),
+    ):
+        parser.add_argument(f"--{name}", required=True, help=text)
+    parser.add_argument("--seed", required=True, type=int)
+    parser.add_argument("--out", required=True, type=Path, help="the run.json to write")
+    add_folder_option(parser)
+
+
+def _add_suite(parser: argparse.ArgumentParser, text: str, default: str | None) -> None:
+    parser.add_argument("suite", nargs="?", default=default, help=text)
+    parser.add_argument("--scale", help="instead of the suite's own scale")
+    add_folder_option(parser)
+
+
+def freeze(arguments: argparse.Namespace) -> None:
+    chosen = Plan.load(overrides_of(arguments))
+    write_run(arguments.out, chosen.run(arguments.scale, arguments.experiment, arguments.dataset, arguments.seed))
+
+
+def plan(arguments: argparse.Namespace) -> None:
+    chosen = Plan.load(overrides_of(arguments))
+    if arguments.suite is None:
+        for name, suite in sorted(chosen.configuration.suites.items()):
+            print(f"{name:<17}{chosen.scale_of(name):<7}{suite.description}")
+        return
+    runs = chosen.runs(arguments.suite, _scale(chosen, arguments))
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.experiment, run.dataset), []).append(run)
+    width = max(len(f"{experiment} on {dataset}") for experiment, dataset in groups)
+    known, left = 0.0, 0
+    for (experiment, dataset), members in groups.items():
+        seconds = measured_seconds(chosen, members[0])
+        cost = "not measured here yet" if seconds is None else f"{_duration(seconds)} a run, measured"
+        print(f"{f'{experiment} on {dataset}':<{width}}  seeds {_numbers(members)}  {cost}")
+        known += (seconds or 0.0) * len(members)
+        left += len(members) if seconds is None else 0
+    print(f"{len(runs)} runs at scale {runs[0].scale}; each is trained, then scored")
+    if left < len(runs):
+        rest = f"; {left} runs have no measurement, so there is no total" if left else ""
+        print(f"training of the {len(runs) - left} measured runs: {_duration(known)} one after another{rest}")
+
+
+def status(arguments: argparse.Namespace) -> None:
+    chosen = Plan.load(overrides_of(arguments))
+    runs = chosen.runs(arguments.suite, _scale(chosen, arguments))
+    counts: dict[str, int] = {}
+    width = max(len(run.name) for run in runs)
+    for run in runs:
+        progress = progress_of(run, chosen.folder_of(run))
+        counts[progress.state] = counts.get(progress.state, 0) + 1
+        print(f"{run.name:<{width}}  {_words(progress)}")
+    print(f"{arguments.suite} at scale {runs[0].scale}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
+    if "stopped" in counts:
+        print("`make resume` (or snakemake --unlock, then snakemake) goes on from the checkpoints")
+
+
+def _scale(chosen: Plan, arguments: argparse.Namespace) -> str:
+    from bench.config import require
+
+    if arguments.scale is None:
+        return chosen.scale_of(arguments.suite)
+    require(arguments.suite, chosen.configuration.suites, "suite")
+    return require(arguments.scale, chosen.configuration.scales, "--scale")
+
+
+def _words(progress: Progress) -> str:
+    step = "" if progress.step is None else f" at step {progress.step}"
+    total = f" of {progress.total}" if step and progress.total else ""
+    reason = f": {progress.reason}" if progress.reason else ""
+    return f"{progress.state}{step}{total}{reason}"
+
+
+def _numbers(runs: list[Run]) -> str:
+    return ", ".join(str(run.seed) for run in runs)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

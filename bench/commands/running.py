@@ -1,0 +1,126 @@
+"""train, evaluate: one job from one run.json."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.commands.common import add_command
+from bench.devices import leased_device, lock_file
+from bench.errors import InputError
+from bench.paths import lock_path, state_folder
+from bench.run import Run, read_json, read_run
+
+
+def add_commands(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "train",
+        train,
+        "train one run, or go on where it was stopped",
+        "Reads run.json, writes model.safetensors, model.json (last: the run is finished when it stands), history.csv\n"
+        "and samples/. Killed or stopped (SIGTERM, SIGUSR1), the same command goes on from the last checkpoint.\n"
+        "Several GPUs for one classifier: torchrun --nproc-per-node N -m bench.cli train --run RUN.",
+    )
+    parser.add_argument("--run", required=True, type=Path, help="run.json, made by `slim-bench freeze`")
+    parser.add_argument("--out", type=Path, help="folder of the finished run (default: where run.json lies)")
+    parser.add_argument("--state", type=Path, help="folder of the checkpoints (default: results/SCALE/state/...)")
+    parser = add_command(
+        commands,
+        "evaluate",
+        evaluate,
+        "score a finished run, or anyone's images against a reference",
+        "--run: every metric that run.json asks for, a file a metric, each with its protocol, into RUN's scores/.\n"
+        "--samples, --reference: Frechet distance, KID and more between two folders of images, the same protocol.",
+    )
+    parser.add_argument("--run", type=Path, help="run.json of a trained run")
+    parser.add_argument("--samples", type=Path, metavar="DIR", help="images to score")
+    parser.add_argument("--reference", type=Path, metavar="DIR", help="images to compare them with")
+    parser.add_argument("--out", type=Path, help="scores folder (--run), or a JSON file (--samples); default: print")
+
+
+def train(arguments: argparse.Namespace) -> None:
+    run = read_run(arguments.run)
+    out = arguments.out or arguments.run.parent
+    state = arguments.state or state_folder(out)
+    with _only_one(run, out), leased_device():
+        if _is_finished(run, out):
+            print(f"[{run.name}] already trained: remove {out / 'model.json'} to train again", file=sys.stderr)
+            return
+        _limit_threads(run)
+        from bench.train import train
+
+        train(run, out, state)
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    if arguments.run is not None and arguments.samples is None and arguments.reference is None:
+        _evaluate_run(arguments)
+    elif arguments.run is None and arguments.samples is not None and arguments.reference is not None:
+        _evaluate_folders(arguments)
+    else:
+        raise InputError("evaluate: either --run, or both --samples and --reference")
+
+
+def _evaluate_run(arguments: argparse.Namespace) -> None:
+    run = read_run(arguments.run)
+    started = time.monotonic()
+    print(f"[{run.name}] scoring", file=sys.stderr, flush=True)
+    with leased_device():
+        _limit_threads(run)
+        from bench.evaluate import evaluate_run
+
+        evaluate_run(run, arguments.run.parent, arguments.out or arguments.run.parent / "scores")
+    print(f"[{run.name}] scored in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+
+
+def _evaluate_folders(arguments: argparse.Namespace) -> None:
+    from bench.files import write_json
+
+    with leased_device():
+        from bench.evaluate import evaluate_folders
+
+        scores = evaluate_folders(arguments.samples, arguments.reference)
+    for score in scores:
+        error = "" if score.standard_error is None else f" ± {score.standard_error:.4g}"
+        print(f"{score.metric:<22} {score.value:.6g}{error} {score.unit}  ({score.protocol})")
+    if arguments.out is not None:
+        write_json(arguments.out, [score.model_dump(mode="json") for score in scores])
+
+
+@contextmanager
+def _only_one(run: Run, out: Path) -> Iterator[None]:
+    """One process a run: after a kill -9 of the workflow its jobs may still be at work. The others wait for it."""
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    path = lock_path(out)
+    lock = lock_file(path)
+    if lock is None:
+        print(f"[{run.name}] another process is training this run; waiting for it", file=sys.stderr, flush=True)
+    while lock is None:
+        time.sleep(1.0)
+        lock = lock_file(path)
+    try:
+        yield
+    finally:
+        lock.close()
+
+
+def _is_finished(run: Run, out: Path) -> bool:
+    path = out / "model.json"
+    if not path.exists():
+        return False
+    model = read_json(path)
+    return model.get("status") == "ok" and model.get("run_sha256") == run.hash and (out / "model.safetensors").exists()
+
+
+def _limit_threads(run: Run) -> None:
+    """Before torch is imported: its thread pools are made once."""
+    if run.compute.threads is not None:
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ[name] = str(run.compute.threads)

@@ -1,0 +1,37 @@
+"""sample, classify: using what was trained."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from bench.commands.common import add_command
+
+
+def add_commands(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "sample",
+        sample,
+        "draw images from a trained generator",
+        "Batch norm uses the batch's statistics and changes nothing, so the same seed gives the same images.",
+    )
+    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="folder of a finished run")
+    parser.add_argument("-n", type=int, default=64, help="how many images (default: 64)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", required=True, type=Path, help="a PNG with all of them in a grid")
+    parser.add_argument("--interpolate", action="store_true", help="rows that walk from one latent to the next")
+    parser = add_command(commands, "classify", classify, "print the likeliest classes of images")
+    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="folder of a finished run")
+    parser.add_argument("images", nargs="+", type=Path)
+
+
+def sample(arguments: argparse.Namespace) -> None:
+    from bench.sample import sample
+
+    sample(arguments.model, arguments.n, arguments.seed, arguments.out, interpolate=arguments.interpolate)
+
+
+def classify(arguments: argparse.Namespace) -> None:
+    from bench.sample import classify
+
+    classify(arguments.model, arguments.images)
