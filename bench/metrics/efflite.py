@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from bench.files import sha256_file
 from bench.metrics.features import chunks
-from bench.metrics.weights import describe, weights_path
+from bench.metrics.weights import weights_path
 
 SIZE, MEAN, SCALE = 224, 127.0, 128.0
 CPU_CHUNK, CUDA_CHUNK = 8, 64
@@ -54,9 +55,10 @@ class EfficientNetLite0:
 
     def __init__(self, device: torch.device | str = "cpu"):
         self.device = torch.device(device)
-        network = fold_batch_norms(load_efflite0()).to(self.device, memory_format=torch.channels_last)
+        path = weights_path("efficientnet-lite0")
+        network = fold_batch_norms(load_efflite0(path)).to(self.device, memory_format=torch.channels_last)
         self.network = network.requires_grad_(False)
-        self.weights_sha256 = describe("efficientnet-lite0").sha256
+        self.weights_sha256 = sha256_file(path)
         self.chunk = CUDA_CHUNK if self.device.type == "cuda" else CPU_CHUNK
 
     def __call__(self, images: Tensor) -> Tensor:

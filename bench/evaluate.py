@@ -1,0 +1,47 @@
+"""Score a finished run, or anyone's folder of images.
+
+`evaluate_run` writes one file per planned metric and selection into the scores folder. A run that failed gets its
+planned metrics as failed, with the reason, and the command still ends well: other runs do not wait for it.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from bench.errors import InputError, RunFailedError
+from bench.evaluation.classification import evaluate_classification
+from bench.evaluation.fewshot import evaluate_fewshot
+from bench.evaluation.oneshot import evaluate_oneshot
+from bench.evaluation.scores import ScoreFolder
+from bench.export import META, read_meta
+from bench.metrics.names import check_metrics
+from bench.run import Run
+from bench.train.start import choose_device
+
+TASKS: dict[str, Callable[[Run, Path, ScoreFolder], None]] = {
+    "fewshot": evaluate_fewshot,
+    "oneshot": evaluate_oneshot,
+    "classification": evaluate_classification,
+}
+
+
+def evaluate_run(run: Run, run_dir: Path, out: Path) -> None:
+    """Write scores/*.json of the export in `run_dir` to `out`."""
+    run_dir, out = Path(run_dir), Path(out)
+    check_metrics(run.evaluation.metrics, run.task, run.name)
+    meta = read_meta(run_dir)
+    if meta.get("run_sha256") not in (None, run.hash):
+        raise InputError(f"{run_dir / META}: this export was trained from another run.json than {run.name}'s")
+    device = choose_device(run.compute.device)
+    if run.compute.threads is not None:
+        torch.set_num_threads(run.compute.threads)
+    scores = ScoreFolder(run, meta, out, device)
+    if meta["status"] != "ok":
+        scores.fail(meta.get("reason") or "the run failed")
+    else:
+        try:
+            TASKS[run.task](run, run_dir, scores)
+        except RunFailedError as error:
+            scores.fail(str(error))
+    scores.finish()

@@ -1,0 +1,127 @@
+"""Classification: accuracy and calibration on the test split, beside a linear classifier on the same training images.
+
+Each test image is seen once: whole where the set holds small arrays, as a single centre crop where it holds files.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.data.augment import Normalise, Statistics
+from bench.data.datasets import load_split, read_manifest
+from bench.data.manifest import Manifest
+from bench.evaluation.cost import measure_cost
+from bench.evaluation.scores import Clock, Measurement, ScoreFolder
+from bench.export import WEIGHTS, load_export, load_weights
+from bench.files import sha256_file
+from bench.metrics.accuracy import confusion_matrix, per_class, top_k, wilson_interval
+from bench.metrics.calibration import calibration_error, reliability
+from bench.metrics.features import exact_float32
+from bench.metrics.protocol import protocol_id
+from bench.run import ClassificationRecipe, Run
+from bench.train.linear import fit_linear
+
+BINS = 15
+LARGEST_CONFUSION = 100
+BATCH = 250
+Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
+
+
+def evaluate_classification(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
+    folder = Path(run.data.path)
+    manifest = read_manifest(folder)
+    batches, view = open_test(run, folder, manifest)
+    network, meta = load_export(run_dir)
+    network = network.to(scores.device)
+    fields = meta["training"]["normalise"]
+    normalise = Normalise(Statistics(tuple(fields["mean"]), tuple(fields["std"])), scores.device)
+    averaged = meta["training"]["protocol"]
+    _score(scores, lambda x: network(normalise(x)), batches, (view, averaged), "last")
+    best = run_dir / "best" / WEIGHTS
+    if best.exists():
+        assert isinstance(run.recipe, ClassificationRecipe)
+        chosen = load_weights(best).to(scores.device)
+        part = f"best-epoch-by-holdout{run.recipe.holdout}"
+        _score(scores, lambda x: chosen(normalise(x)), batches, (view, averaged, part), "best", sha256_file(best))
+    if manifest.kind == "classification":
+        _linear_control(run, folder, scores, batches, view)
+    images, _ = next(batches())
+    image = normalise(images[:1].to(scores.device))
+    with torch.no_grad():
+        measure_cost(scores, network, lambda: network(image), f"px{image.shape[-1]}")
+
+
+def open_test(run: Run, folder: Path, manifest: Manifest) -> tuple[Batches, str]:
+    """A function that starts over the test batches (uint8, labels), and the protocol's word for what is seen."""
+    if manifest.kind == "classification":
+        images, labels = load_split(folder, "test")
+        return lambda: zip(images.split(BATCH), labels.split(BATCH), strict=True), f"whole{images.shape[-1]}"
+    from bench.data.loaders import evaluation_batches
+    from bench.train.inputs import list_files
+
+    size = run.data.image_size or 224
+    files = list_files(folder, manifest, "test" if "test" in (manifest.splits or {}) else "val")
+    return lambda: evaluation_batches(files, size, BATCH), f"centre-crop0.875-bilinear{size}"
+
+
+@torch.inference_mode()
+def predict(network: Callable[[Tensor], Tensor], batches: Batches, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Logits [N, classes] and labels [N] of all test images, on the CPU."""
+    outputs, targets = [], []
+    with exact_float32():
+        for images, labels in batches():
+            outputs.append(network(images.to(device)).float().cpu())
+            targets.append(labels.long())
+    return torch.cat(outputs), torch.cat(targets)
+
+
+def _score(
+    scores: ScoreFolder,
+    network: Callable[[Tensor], Tensor] | nn.Module,
+    batches: Batches,
+    parts: tuple[str, ...],
+    selection: str,
+    model_sha256: str | None = None,
+) -> None:
+    clock = Clock()
+    logits, labels = predict(network, batches, scores.device)
+    n = len(labels)
+    for metric, k in (("top1", 1), ("top5", 5)):
+        if not scores.wants(metric) or k > logits.shape[1]:
+            continue
+        value = top_k(logits, labels, k)
+        measurement = Measurement(
+            metric,
+            value,
+            protocol_id(metric, *parts, f"test{n}"),
+            n=n,
+            seconds=clock.seconds,
+            standard_error=(value * (100 - value) / n) ** 0.5,
+            interval=wilson_interval(value, n),
+            details=_per_class(logits, labels) if k == 1 else {},
+        )
+        scores.add(measurement, selection, model_sha256)
+    if scores.wants("ece"):
+        value = calibration_error(logits, labels, BINS)
+        protocol = protocol_id("ece", f"bins{BINS}", *parts, f"test{n}")
+        details = {"bins": [[count, round(c, 6), round(a, 6)] for count, c, a in reliability(logits, labels, BINS)]}
+        measurement = Measurement("ece", value, protocol, n=n, seconds=clock.seconds, details=details)
+        scores.add(measurement, selection, model_sha256)
+
+
+def _per_class(logits: Tensor, labels: Tensor) -> dict[str, Any]:
+    confusion = confusion_matrix(logits, labels)
+    details: dict[str, Any] = {"per_class": per_class(confusion)}
+    if len(confusion) <= LARGEST_CONFUSION:
+        details["confusion"] = confusion.tolist()
+    return details
+
+
+def _linear_control(run: Run, folder: Path, scores: ScoreFolder, batches: Batches, view: str) -> None:
+    """Logistic regression on the pixels of the same training images."""
+    images, labels = load_split(folder, "train")
+    linear = fit_linear(images.to(scores.device), labels.to(scores.device), int(labels.max()) + 1)
+    _score(scores, linear, batches, (view, "last"), "control-linear")

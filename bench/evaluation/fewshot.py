@@ -1,0 +1,212 @@
+"""Few-shot: distances between generated images and all training images, through the extractors of the plan.
+
+Scored are the last export, the best snapshot where the run kept any (chosen on other latents than the reported ones),
+the untrained network of the same seed, and two controls that need no network: a constant white image, and the training
+images against themselves in two halves.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.data.datasets import load_images, read_manifest
+from bench.evaluation.cost import measure_cost
+from bench.evaluation.instruments import FRECHET, Instrument, compare, curve, open_instruments
+from bench.evaluation.pictures import save_neighbours
+from bench.evaluation.sampling import generate, pick
+from bench.evaluation.scores import Clock, Measurement, ScoreFolder
+from bench.export import create_seeded, fold, load_export, load_weights
+from bench.files import sha256_file
+from bench.metrics.cache import cached_features
+from bench.metrics.checks import check_count
+from bench.metrics.features import chunks, features_of
+from bench.metrics.frechet import frechet_distance
+from bench.metrics.lpips import load_lpips
+from bench.metrics.protocol import protocol_id
+from bench.run import FewShotRecipe, Run
+
+SNAPSHOTS = "snapshots"
+LPIPS_SAMPLES = 40
+REAL_BATCH = 16
+CONTROLLED = ("frechet", "kid")
+SMALLEST_HALF = 3
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all scores of one run share."""
+
+    run: Run
+    scores: ScoreFolder
+    images: Tensor
+    instruments: list[Instrument]
+    real: list[np.ndarray]
+
+    @property
+    def n_fake(self) -> int:
+        return self.run.evaluation.n_fake or 5000
+
+    def protocol(self, metric: str, instrument: Instrument, fakes: tuple[str, ...], parts: tuple[str, ...]) -> str:
+        size = f"px{self.images.shape[-1]}"
+        reals = () if any(part.startswith("halves") for part in fakes) else (f"real{len(self.images)}-all",)
+        return protocol_id(metric, instrument.extractor.name, size, *reals, *fakes, *parts)
+
+    def sampling(self, instrument: Instrument) -> tuple[str, ...]:
+        """Parts of the protocol that say how the fakes were drawn."""
+        recipe = self.run.recipe
+        assert isinstance(recipe, FewShotRecipe)
+        ema = f"ema{recipe.ema_decay:g}" + ("-warmup" if recipe.ema_warmup else "")
+        saved = (instrument.fake_part,) if instrument.fake_part else ()
+        return (f"fake{self.n_fake}", *saved, ema, f"bn-train-b{self.run.evaluation.batch_size}")
+
+
+def evaluate_fewshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
+    folder = Path(run.data.path)
+    manifest, images = read_manifest(folder), load_images(folder)
+    check_count(len(images), manifest.n, str(folder))
+    instruments = open_instruments(run.evaluation.metrics, scores.device)
+    real = [cached_features(i.extractor, manifest.sha256, lambda: chunks(images, REAL_BATCH)) for i in instruments]
+    setting = Setting(run, scores, images, instruments, real)
+    network, _ = load_export(run_dir)
+    network = network.to(scores.device)
+    fake = _score(setting, network, "last")
+    _score_best(setting, run_dir)
+    untrained = fold(create_seeded(run.model.model_dump(), run.seed)).to(scores.device)
+    _score(setting, untrained, "untrained")
+    _controls(setting)
+    _lpips_diversity(setting, network)
+    z = torch.zeros(1, network.latent_dim, device=scores.device)
+    with torch.no_grad():
+        measure_cost(scores, network, lambda: network(z), f"px{images.shape[-1]}")
+    _neighbours(setting, network, fake)
+
+
+def _features(setting: Setting, network: nn.Module, purpose: str = "latents") -> list[np.ndarray]:
+    """Features of the fakes for every instrument; images never exist more than a batch at a time."""
+    rows: list[list[np.ndarray]] = [[] for _ in setting.instruments]
+    evaluation = setting.run.evaluation
+    for batch in generate(network, setting.n_fake, evaluation.batch_size, evaluation.latent_seed, purpose):
+        for own, instrument in zip(rows, setting.instruments, strict=True):
+            own.append(features_of(instrument.extractor, instrument.prepare_fake(batch)))
+    return [np.concatenate(own) for own in rows]
+
+
+def _score(
+    setting: Setting,
+    network: nn.Module,
+    selection: str,
+    extra: tuple[str, ...] = (),
+    model_sha256: str | None = None,
+) -> list[np.ndarray]:
+    clock = Clock()
+    fakes = _features(setting, network)
+    for instrument, real, fake in zip(setting.instruments, setting.real, fakes, strict=True):
+        parts = (*setting.sampling(instrument), *extra)
+        _compare(setting, instrument, (real, fake), parts, selection, clock, model_sha256)
+    return fakes
+
+
+def _compare(
+    setting: Setting,
+    instrument: Instrument,
+    pair: tuple[np.ndarray, np.ndarray],
+    fakes: tuple[str, ...],
+    selection: str,
+    clock: Clock,
+    model_sha256: str | None = None,
+) -> None:
+    """Write every planned number of one instrument; `fakes` are the protocol's parts about the second set."""
+    real, fake = pair
+    wanted = set(setting.run.evaluation.metrics)
+    if selection.startswith("control"):
+        wanted &= {instrument.metrics[family] for family in CONTROLLED if family in instrument.metrics}
+    for number in compare(instrument, real, fake, wanted):
+        metric = instrument.metrics[number.family]
+        details = dict(number.details)
+        if number.family == "frechet" and not selection.startswith("control"):
+            details["curve"] = curve(real, fake)
+        if number.family == "memorisation" and selection == "last":
+            details["pictures"] = "neighbours.png"
+        measurement = Measurement(
+            metric,
+            number.value,
+            setting.protocol(metric, instrument, fakes, number.parts),
+            n=len(fake),
+            seconds=clock.seconds,
+            standard_error=number.standard_error,
+            details=details,
+        )
+        setting.scores.add(measurement, selection, model_sha256)
+
+
+def _score_best(setting: Setting, run_dir: Path) -> None:
+    """Score the snapshot with the smallest distance on latents of its own; nothing if the run kept none."""
+    snapshots = sorted((run_dir / SNAPSHOTS).glob("*.safetensors"))
+    metrics = {i.metrics["frechet"]: index for index, i in enumerate(setting.instruments)}
+    judge = next((metric for metric in FRECHET if metric in metrics), None)
+    if not snapshots or judge is None:
+        return
+    index = metrics[judge]
+    only = Setting(setting.run, setting.scores, setting.images, [setting.instruments[index]], [setting.real[index]])
+    distances = {}
+    for path in snapshots:
+        network = load_weights(path).to(setting.scores.device)
+        distances[path] = frechet_distance(only.real[0], _features(only, network, "selection")[0])
+    best = min(snapshots, key=lambda path: distances[path])
+    part = f"best-of-{len(snapshots)}-by-{judge}-own-latents"
+    network = load_weights(best).to(setting.scores.device)
+    _score(setting, network, "best", (part,), sha256_file(best))
+
+
+def _controls(setting: Setting) -> None:
+    """What no network made: a white image as every fake, and one half of the reals against the other."""
+    for instrument, real in zip(setting.instruments, setting.real, strict=True):
+        clock = Clock()
+        white = torch.full_like(setting.images[:1], 255)
+        feature = features_of(instrument.extractor, instrument.prepare_fake(white))
+        constant = np.repeat(feature, setting.n_fake, axis=0)
+        _compare(setting, instrument, (real, constant), (f"white{setting.n_fake}",), "control-white", clock)
+        if len(real) < 2 * SMALLEST_HALF:
+            continue
+        order = np.random.default_rng(0).permutation(len(real))
+        halves = real[order[: len(real) // 2]], real[order[len(real) // 2 :]]
+        part = f"halves{len(halves[0])}-{len(halves[1])}"
+        _compare(setting, instrument, halves, (part,), "control-halves", Clock())
+
+
+def _lpips_diversity(setting: Setting, network: nn.Module) -> None:
+    """Mean LPIPS over all pairs of the first samples."""
+    if not setting.scores.wants("lpips_diversity"):
+        return
+    clock, evaluation = Clock(), setting.run.evaluation
+    images = torch.cat(list(generate(network, LPIPS_SAMPLES, evaluation.batch_size, evaluation.latent_seed)))
+    value = mean_pairwise_lpips(images, setting.scores.device)
+    protocol = protocol_id("lpips_diversity", "vgg16-v0.1", f"px{images.shape[-1]}", f"samples{LPIPS_SAMPLES}")
+    setting.scores.add(Measurement("lpips_diversity", value, protocol, n=len(images), seconds=clock.seconds))
+
+
+@torch.inference_mode()
+def mean_pairwise_lpips(images: Tensor, device: torch.device) -> float:
+    distance = load_lpips().to(device)
+    scaled = images.to(device).float() / 127.5 - 1
+    first, second = torch.triu_indices(len(scaled), len(scaled), 1).unbind()
+    parts = [distance(scaled[i], scaled[j]) for i, j in zip(first.split(8), second.split(8), strict=True)]
+    return torch.cat(parts).double().mean().item()
+
+
+def _neighbours(setting: Setting, network: nn.Module, fakes: Iterable[np.ndarray]) -> None:
+    """The samples nearest to a training image, beside it."""
+    for instrument, real, fake in zip(setting.instruments, setting.real, fakes, strict=True):
+        if not setting.scores.wants(instrument.metrics.get("memorisation", "")):
+            continue
+        numbers = compare(instrument, real, fake, {instrument.metrics["memorisation"]})
+        pairs = [(entry["sample"], entry["training"]) for entry in numbers[0].details["closest"]]
+        evaluation = setting.run.evaluation
+        samples = pick(
+            network, [sample for sample, _ in pairs], setting.n_fake, evaluation.batch_size, evaluation.latent_seed
+        )
+        save_neighbours(setting.scores.out / "neighbours.png", samples, setting.images[[real for _, real in pairs]])

@@ -1,0 +1,23 @@
+"""Pictures that belong to a score."""
+
+import io
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bench.files import atomic_file
+
+
+def save_neighbours(path: Path, samples: Tensor, training: Tensor, gap: int = 2) -> None:
+    """Two rows: samples uint8 [N, 3, H, W], below each its nearest training image."""
+    columns = []
+    for sample, real in zip(samples, training, strict=True):
+        columns += [torch.cat([sample, torch.full_like(sample[:, :gap], 255), real], dim=1)]
+    space = torch.full_like(columns[0][:, :, :gap], 255)
+    sheet = torch.cat([part for column in columns for part in (space, column)][1:], dim=2)
+    buffer = io.BytesIO()
+    Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(buffer, "PNG")
+    with atomic_file(path) as file:
+        file.write(buffer.getvalue())
