@@ -1,0 +1,100 @@
+"""How metrics and rows are written for people: labels, digits, order, and the sign that says which way is better."""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """`relative`: differences between data sets of different difficulty are compared as shares of the rival's value."""
+
+    label: str
+    digits: int = 3
+    relative: bool = False
+    constant: bool = False
+
+
+METRICS = {
+    "fd_efflite0": Metric("FD, EfficientNet-Lite0", 1, relative=True),
+    "fid_authors": Metric("FID, authors' protocol", 2, relative=True),
+    "fid_cleanfid": Metric("FID, clean-fid", 2, relative=True),
+    "kid_efflite0": Metric("KID, EfficientNet-Lite0", 3),
+    "kid_inception": Metric("KID, Inception", 4),
+    "precision_efflite0": Metric("Precision", 3),
+    "recall_efflite0": Metric("Recall", 3),
+    "density_efflite0": Metric("Density", 3),
+    "coverage_efflite0": Metric("Coverage", 3),
+    "diversity_efflite0": Metric("Feature diversity", 3),
+    "memorisation_efflite0": Metric("Nearer than reals", 3),
+    "inception_score": Metric("Inception score", 2),
+    "sifid64": Metric("SIFID, 64 channels", 4, relative=True),
+    "sifid192": Metric("SIFID, 192 channels", 4, relative=True),
+    "ssim_reconstruction": Metric("SSIM, reconstruction", 3),
+    "ssim_samples": Metric("SSIM, samples", 3),
+    "ms_ssim_reconstruction": Metric("MS-SSIM, reconstruction", 3),
+    "ms_ssim_samples": Metric("MS-SSIM, samples", 3),
+    "lpips_samples": Metric("LPIPS, samples", 3),
+    "diversity": Metric("Pixel diversity", 3),
+    "top1": Metric("Top-1", 2),
+    "top5": Metric("Top-5", 2),
+    "ece": Metric("Calibration error", 3),
+    "params": Metric("Parameters", constant=True),
+    "macs": Metric("MACs", constant=True),
+    "latency": Metric("Latency", 2),
+    "train_seconds": Metric("Training time", 0),
+}
+ORDER = {name: position for position, name in enumerate(METRICS)}
+CONTROLS = {
+    "control-white": "white image",
+    "control-halves": "two halves of the reals",
+    "control-linear": "linear classifier",
+    "control-bicubic": "bicubic upsampling",
+}
+ARROWS = {"lower": "↓", "higher": "↑", "none": ""}
+TASKS = ("fewshot", "oneshot", "classification")
+PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def metric_of(name: str) -> Metric:
+    return METRICS.get(name, Metric(name))
+
+
+def control_label(selection: str) -> str:
+    return CONTROLS.get(selection, selection.removeprefix("control-").replace("-", " "))
+
+
+def format_value(metric: str, value: float | None) -> str:
+    """A number as the tables print it: counts with an SI prefix, scores with the metric's digits, a true minus."""
+    if value is None or not math.isfinite(value):
+        return "n/a"
+    if metric in ("params", "macs"):
+        return format_count(value)
+    return f"{value:.{metric_of(metric).digits}f}".replace("-", "−")
+
+
+def format_count(value: float) -> str:
+    """12345678 -> 12.35 M."""
+    for size, prefix in PREFIXES:
+        if abs(value) >= size:
+            return f"{value / size:.2f} {prefix}"
+    return f"{value:.0f}"
+
+
+def format_seconds(seconds: float | None) -> str:
+    if seconds is None or not math.isfinite(seconds):
+        return ""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def format_bytes(count: float | None) -> str:
+    if count is None or not math.isfinite(count):
+        return ""
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def format_p(p: float | None) -> str:
+    if p is None:
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,0 +1,40 @@
+"""What the report writes under results/{scale}/: known before anything has run, so that rules can declare it."""
+
+TABLES = {
+    "tables/summary": "summary.rst",
+    "tables/fewshot": "comparison.rst",
+    "tables/oneshot": "comparison.rst",
+    "tables/classification": "comparison.rst",
+    "tables/ablations": "ablations.rst",
+    "tables/paired": "paired.rst",
+    "tables/claims": "claims.rst",
+    "tables/published": "published.rst",
+    "tables/runs": "runs.rst",
+}
+FIGURES = {
+    "figures/scores_fewshot": "scores.rst",
+    "figures/scores_oneshot": "scores.rst",
+    "figures/scores_classification": "scores.rst",
+    "figures/curves_fewshot": "curves.rst",
+    "figures/curves_oneshot": "curves.rst",
+    "figures/curves_classification": "curves.rst",
+    "figures/complexity": "complexity.rst",
+    "figures/ablations": "ablations.rst",
+    "figures/fd_curve": "fd_curve.rst",
+    "figures/calibration": "calibration.rst",
+}
+PICTURES = {
+    "figures/samples_fewshot": "samples.rst",
+    "figures/strip_fewshot": "strip.rst",
+    "figures/neighbours": "neighbours.rst",
+    "figures/pictures_oneshot": "oneshot.rst",
+}
+PAGE = "report/index.html"
+
+OUTPUTS: dict[str, str] = (
+    {f"{stem}.csv": caption for stem, caption in TABLES.items()}
+    | {f"{stem}.png": caption for stem, caption in (FIGURES | PICTURES).items()}
+    | {PAGE: "page.rst"}
+)
+"""Output, relative to results/{scale} -> caption in workflow/report. Each stands after every render, with words where there is
+nothing to show yet; beside a table's .csv lie .md and .tex, beside a figure's .png (pictures excepted) .svg."""

@@ -1,0 +1,47 @@
+"""The page: one self-contained HTML file that needs no network, no script and no font, light and dark, narrow and wide.
+
+Importing this module is cheap, since the workflow asks it for OUTPUTS whenever the Snakefile is parsed; pandas and seaborn
+are loaded by `render`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.report.outputs import OUTPUTS, PAGE
+
+if TYPE_CHECKING:
+    from bench.report.build import Report
+
+__all__ = ["OUTPUTS", "render"]
+CONFIG = Path("config")
+
+
+def render(scale_dir: Path, out: Path | None = None, config: Path = CONFIG) -> Path:
+    """Write tables/, figures/ and report/index.html under `out` (default: `scale_dir`) from `scale_dir`/scores.csv."""
+    from bench.files import write_text
+    from bench.report.build import build
+
+    scale_dir = Path(scale_dir)
+    out = Path(out) if out is not None else scale_dir
+    report = build(scale_dir, out, Path(config))
+    page = out / PAGE
+    write_text(page, html_of(report, out, Path(config)))
+    return page
+
+
+def html_of(report: Report, out: Path, config: Path) -> str:
+    """The page as text; pictures are inlined as data URIs, figures as SVG that follows the page's colours."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    from bench.report.context import page_context
+
+    environment = Environment(
+        loader=PackageLoader("bench.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    return environment.get_template("page.html").render(page_context(report, out, config))

@@ -1,0 +1,110 @@
+"""config/claims.yaml and config/published.csv: what is compared with what, decided before the first run."""
+
+import csv
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field
+
+from bench.errors import InputError
+from bench.run import Strict, Task, parse_strict
+
+
+class Pair(Strict):
+    """SLIM and the rival it is compared with."""
+
+    slim: str
+    rival: str
+
+
+class TaskSettings(Strict):
+    title: str
+    pairs: tuple[Pair, ...]
+    primary: tuple[str, ...] = Field(description="metrics of the summary, the figures and the tests, most wanted first")
+    controls: dict[str, str] = Field({}, description="experiment -> the doubt it answers")
+    ablation_bases: tuple[str, ...] = ()
+    ablation_metrics: tuple[str, ...] = ()
+
+
+class Comparison(Strict):
+    """One inequality. Improvement is positive where SLIM is better; `margin` is what it must exceed."""
+
+    metric: str
+    protocol: str = Field(description="pattern that the protocol ids must match")
+    slim: str
+    rival: str
+    sets: tuple[str, ...]
+    measure: Literal["relative", "difference", "constant"] = Field(
+        description="relative: share of the rival's value; difference: in units; constant: relative, without a test"
+    )
+    direction: Literal["lower", "higher"]
+    margin: float
+    role: Literal["verdict", "control"] = Field("verdict", description="a control is shown beside, it decides nothing")
+
+
+class Claim(Strict):
+    id: str
+    title: str
+    statement: str
+    comparisons: tuple[Comparison, ...]
+    doubt: str = Field("", description="what else could explain the result, and which control answers it")
+
+
+class Tolerance(Strict):
+    """How near to a published value counts as reproduced: a share of the value, or an absolute difference."""
+
+    relative: Annotated[float, Field(gt=0)] | None = None
+    absolute: Annotated[float, Field(gt=0)] | None = None
+
+
+class Settings(Strict):
+    verdict_scale: str
+    minimum_seeds: Annotated[int, Field(ge=3)]
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    tasks: dict[Task, TaskSettings]
+    claims: tuple[Claim, ...]
+    tolerances: dict[str, Tolerance]
+
+
+class Published(Strict):
+    """One confirmed published value; `protocol` is the pattern that a protocol id of ours must match to be comparable."""
+
+    method: str
+    experiment: str | None
+    dataset: str
+    metric: str
+    value: float
+    unit: str
+    protocol: str
+    source: str
+
+    def comparable(self, protocol: str) -> bool:
+        return fnmatchcase(protocol, self.protocol)
+
+
+def load_settings(path: Path = Path("config/claims.yaml")) -> Settings:
+    try:
+        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    return parse_strict(Settings, value, path)
+
+
+def load_published(path: Path = Path("config/published.csv")) -> list[Published]:
+    """Rows of published.csv; a fault names file and line."""
+    convert: dict[str, Callable[[str], object]] = {"value": float, "experiment": lambda text: text or None}
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        rows = []
+        for row in reader:
+            try:
+                row = {key: convert.get(key, str)(value) for key, value in row.items()}
+            except (TypeError, ValueError) as error:
+                raise InputError(f"{path}, line {reader.line_num}: {error}") from None
+            rows.append(parse_strict(Published, row, f"{path}, line {reader.line_num}"))
+    return rows

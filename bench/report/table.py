@@ -1,0 +1,109 @@
+"""A table of words and numbers, and its three written forms: CSV, Markdown, LaTeX."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.files import write_text
+
+LATEX = str.maketrans(
+    {
+        **{"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"},
+        **{"±": r"$\pm$", "−": "$-$", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "≥": r"$\geq$", "≤": r"$\leq$"},
+        **{"<": r"$<$", ">": r"$>$", "…": r"\dots{}", "–": "--", "×": r"$\times$", "\\": r"\textbackslash{}"},
+        **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+    }
+)
+
+
+@dataclass(frozen=True)
+class Head:
+    """A column's title; the note beneath it is the protocol id."""
+
+    label: str
+    note: str = ""
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell: text, a small note, an anchor on the page that it leads to, a kind for its looks, a longer explanation."""
+
+    text: str
+    note: str = ""
+    link: str = ""
+    kind: str = ""
+    title: str = ""
+
+    @property
+    def plain(self) -> str:
+        return f"{self.text} ({self.note})" if self.note else self.text
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    head: tuple[Head, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    note: str = ""
+    kinds: tuple[str, ...] = field(default=())
+    """One word per row for its looks: slim, rival, control, or nothing."""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.head):
+                raise ValueError(f"table {self.title!r}: a row of {len(row)} cells under {len(self.head)} columns")
+
+
+def write_tables(stem: Path, tables: Sequence[Table], records: list[dict[str, Any]] | None = None) -> None:
+    """Write `stem`.csv, .md and .tex. `records`: the CSV in full precision, else the tables' own text."""
+    write_text(stem.with_suffix(".csv"), _records_csv(records) if records is not None else _csv(tables))
+    write_text(stem.with_suffix(".md"), "\n".join(markdown(table) for table in tables) or "Nothing to show yet.\n")
+    write_text(stem.with_suffix(".tex"), "\n".join(latex(table) for table in tables) or "% nothing to show yet\n")
+
+
+def markdown(table: Table) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+    marks = ["---:" if head.numeric else "---" for head in table.head]
+    notes = [head.note for head in table.head]
+    lines = [f"### {table.title}", "", line([head.label for head in table.head]), line(marks)]
+    lines += [line([f"`{note}`" if note else "" for note in notes])] if any(notes) else []
+    lines += [line([entry.plain for entry in row]) for row in table.rows]
+    return "\n".join([*lines, "", *([table.note, ""] if table.note else [])])
+
+
+def latex(table: Table) -> str:
+    """A booktabs tabular with its protocols as comments; needs \\usepackage{booktabs}."""
+    spec = "".join("r" if head.numeric else "l" for head in table.head)
+    lines = [f"% {table.title}"]
+    lines += [f"% {head.label}: {head.note}" for head in table.head if head.note]
+    lines += [rf"\begin{{tabular}}{{{spec}}}", r"\toprule"]
+    lines += [" & ".join(head.label.translate(LATEX) for head in table.head) + r" \\", r"\midrule"]
+    lines += [" & ".join(entry.plain.translate(LATEX) for entry in row) + r" \\" for row in table.rows]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _csv(tables: Sequence[Table]) -> str:
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    for position, table in enumerate(tables):
+        if position:
+            writer.writerow([])
+        writer.writerow([head.label for head in table.head])
+        writer.writerows([entry.plain for entry in row] for row in table.rows)
+    return out.getvalue() or "nothing to show yet\n"
+
+
+def _records_csv(records: list[dict[str, Any]]) -> str:
+    if not records:
+        return "nothing to show yet\n"
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: "" if value is None else value for key, value in record.items()} for record in records)
+    return out.getvalue()
