@@ -174,7 +174,9 @@ def parse_strict(model: type[M], value: Any, source: Path | str) -> M:
     try:
         return model.model_validate_json(json.dumps(value))
     except ValidationError as error:
-        first = error.errors()[0]
+        faults = error.errors()
+        # a mistyped key often also leaves a field missing: the typing mistake is the one to name
+        first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
         key = ".".join(str(part) for part in first["loc"])
         hint = ""
         if first["type"] == "extra_forbidden":

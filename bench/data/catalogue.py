@@ -225,10 +225,10 @@ class _UniqueKeys(yaml.SafeLoader):
 def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
     loader.flatten_mapping(node)
     pairs = [(loader.construct_object(key, deep=True), value) for key, value in node.value]
-    keys = [key for key, _ in pairs]
-    twice = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
-    if twice is not None:
-        raise yaml.constructor.ConstructorError(None, None, f"key {twice!r} given twice", node.start_mark)
+    for index, (key, _) in enumerate(pairs):
+        if key in (other for other, _ in pairs[:index]):
+            mark = node.value[index][0].start_mark
+            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice", mark)
     return {key: loader.construct_object(value, deep=True) for key, value in pairs}
 
 

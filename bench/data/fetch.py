@@ -48,6 +48,13 @@ class Job:
         """The sha256 that a file must have, where one is published or accepted."""
         return self.catalogue.pin(file) or (self.accept if self.accept != FIRST_SEEN else None)
 
+    def md5(self, file: SourceFile) -> str | None:
+        """The md5 that a file must have: the published one, else that of its DVC pointer."""
+        pointer = self.root / file.pointer
+        if file.md5 or not pointer.exists():
+            return file.md5
+        return read_yaml(pointer)["outs"][0].get("md5")
+
 
 def fetch(
     name: str,
@@ -119,10 +126,10 @@ def _checked(job: Job, file: SourceFile) -> dict[str, Any]:
     now = {"name": file.name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
     entry = _receipt_entries(job).get(file.name, {})
     pin = job.pin(file)
-    agrees = entry.get("sha256") == (pin or entry.get("sha256", "")) and entry.get("md5") == file.md5
+    agrees = entry.get("sha256") == (pin or entry.get("sha256", "")) and entry.get("md5") == job.md5(file)
     if agrees and all(entry.get(key) == value for key, value in now.items()):
         return entry
-    return now | verify(job.root / file.path, file, pin)
+    return now | verify(job.root / file.path, pin, job.md5(file))
 
 
 def _receipt_entries(job: Job) -> dict[str, Any]:
@@ -146,13 +153,13 @@ def _bring(job: Job, file: SourceFile) -> None:
             raise InputError(f"{path}: `dvc pull` brought nothing; is data/shipped complete?")
     elif isinstance(source, Manual):
         raise InputError(f"{job.name}: {path} has to be placed by hand: {source.how}")
-    elif not (job.pin(file) or file.md5 or job.accept == FIRST_SEEN):
+    elif not (job.pin(file) or job.md5(file) or job.accept == FIRST_SEEN):
         raise InputError(
             f"{job.name}: no checksum is published for {file.url}, so nothing is downloaded; pass --accept-sha256 HEX"
             f" of a copy you trust, or --accept-sha256 {FIRST_SEEN} to record what comes into {PINS}"
         )
     elif not _pulled(job, file):
-        download(file.url, path, sha256=job.pin(file), md5=file.md5, size=file.bytes)
+        download(file.url, path, sha256=job.pin(file), md5=job.md5(file), size=file.bytes)
 
 
 def _pulled(job: Job, file: SourceFile) -> bool:
@@ -166,16 +173,16 @@ def _pulled(job: Job, file: SourceFile) -> bool:
     return (job.root / file.path).is_file()
 
 
-def verify(path: Path, file: SourceFile, pin: str | None) -> dict[str, str]:
+def verify(path: Path, sha256: str | None, md5: str | None) -> dict[str, str]:
     """Checksums of a file; a mismatch is refused with both values named."""
     found = {"sha256": sha256_file(path)}
-    if pin and found["sha256"] != pin:
-        raise InputError(_mismatch(path, "sha256", pin, found["sha256"]))
-    if file.md5:
+    if sha256 and found["sha256"] != sha256:
+        raise InputError(_mismatch(path, "sha256", sha256, found["sha256"]))
+    if md5:
         with path.open("rb") as stream:
             found["md5"] = hashlib.file_digest(stream, "md5").hexdigest()
-        if found["md5"] != file.md5:
-            raise InputError(_mismatch(path, "md5", file.md5, found["md5"]))
+        if found["md5"] != md5:
+            raise InputError(_mismatch(path, "md5", md5, found["md5"]))
     return found
 
 
