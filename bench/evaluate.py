@@ -12,12 +12,15 @@ import torch
 from bench.errors import InputError, RunFailedError
 from bench.evaluation.classification import evaluate_classification
 from bench.evaluation.fewshot import evaluate_fewshot
+from bench.evaluation.folders import evaluate_folders
 from bench.evaluation.oneshot import evaluate_oneshot
 from bench.evaluation.scores import ScoreFolder
 from bench.export import META, read_meta
 from bench.metrics.names import check_metrics
 from bench.run import Run
 from bench.train.start import choose_device
+
+__all__ = ["evaluate_folders", "evaluate_run"]
 
 TASKS: dict[str, Callable[[Run, Path, ScoreFolder], None]] = {
     "fewshot": evaluate_fewshot,

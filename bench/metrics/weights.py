@@ -3,10 +3,20 @@
 from pathlib import Path
 
 from bench.code_digest import ROOT
-from bench.data.catalogue import CATALOGUE
-from bench.data.weights import fetch_weights
+from bench.data.catalogue import CATALOGUE, load_catalogue
+from bench.data.weights import fetch_weights, find_weights_file
+
+
+def project() -> Path:
+    """The current folder, else the one this package lies in."""
+    return Path(".") if CATALOGUE.exists() else ROOT
 
 
 def weights_path(name: str) -> Path:
-    """The checked file; an InputError says where to get it. The project is the current folder, else this package's."""
-    return fetch_weights(name, Path(".") if CATALOGUE.exists() else ROOT)
+    """The checked file; an InputError says where to get it."""
+    return fetch_weights(name, project())
+
+
+def weights_are_here(name: str) -> bool:
+    """Whether the file lies on this machine, unchecked."""
+    return find_weights_file(load_catalogue(project()).find_weights(name), project()) is not None
