@@ -1,0 +1,32 @@
+# From a pinned source to the arrays that training and metrics read.
+
+
+rule fetch_dataset:
+    input:
+        plan.pointers,
+    output:
+        "data/sources/{dataset}.json",
+    log:
+        "logs/data/{dataset}.fetch.log",
+    resources:
+        dvc=1,
+    params:
+        entry=plan.entry,
+        folder=plan.folder_option,
+    shell:
+        "slim-bench fetch {wildcards.dataset} {params.folder} > {log} 2>&1"
+
+
+rule prepare_dataset:
+    input:
+        plan.receipt,
+    output:
+        "data/prepared/{dataset}-{size}/manifest.json",
+    log:
+        "logs/data/{dataset}-{size}.prepare.log",
+    params:
+        entry=plan.entry,
+        folder=plan.folder_option,
+        code=plan.code("bench.data.prepare"),
+    shell:
+        "slim-bench prepare {wildcards.dataset} --size {wildcards.size} {params.folder} > {log} 2>&1"

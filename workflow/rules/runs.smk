@@ -1,0 +1,59 @@
+# One run = experiment x data set x seed at a scale. Training goes on from results/{scale}/state, which no rule declares,
+# so a killed job loses minutes; its declared output is the finished model.json, written last.
+# `tee` shows progress while it happens and outlives a signal to the group, so that the job can still write and end well.
+
+RUN = "{experiment}/{dataset}/seed{seed}"
+
+
+rule freeze_run:
+    output:
+        f"results/{{scale}}/runs/{RUN}/run.json",
+    log:
+        f"logs/{{scale}}/runs/{RUN}/freeze.log",
+    priority: 100
+    params:
+        sha256=plan.description_hash,
+        folder=plan.folder_option,
+    shell:
+        "slim-bench freeze --scale {wildcards.scale} --experiment {wildcards.experiment}"
+        " --dataset {wildcards.dataset} --seed {wildcards.seed} {params.folder} --out {output} > {log} 2>&1"
+
+
+rule train:
+    input:
+        run=ancient(f"results/{{scale}}/runs/{RUN}/run.json"),
+        data=plan.manifest,
+    output:
+        f"results/{{scale}}/runs/{RUN}/model.json",
+    log:
+        f"logs/{{scale}}/runs/{RUN}/train.log",
+    benchmark:
+        f"logs/{{scale}}/runs/{RUN}/train.tsv"
+    retries: 3
+    threads: plan.threads
+    resources:
+        gpu=plan.gpus_per_job,
+    params:
+        sha256=plan.training_hash,
+    shell:
+        "slim-bench train --run {input.run} 2>&1 | (trap '' INT TERM; exec tee -a {log})"
+
+
+rule evaluate:
+    input:
+        run=f"results/{{scale}}/runs/{RUN}/run.json",
+        model=f"results/{{scale}}/runs/{RUN}/model.json",
+        data=plan.manifest,
+    output:
+        directory(f"results/{{scale}}/runs/{RUN}/scores"),
+    log:
+        f"logs/{{scale}}/runs/{RUN}/evaluate.log",
+    benchmark:
+        f"logs/{{scale}}/runs/{RUN}/evaluate.tsv"
+    threads: plan.threads
+    resources:
+        gpu=plan.gpus_per_job,
+    params:
+        code=plan.code("bench.evaluate"),
+    shell:
+        "slim-bench evaluate --run {input.run} --out {output} 2>&1 | (trap '' INT TERM; exec tee {log})"
