@@ -1,0 +1,68 @@
+"""The counter: published totals, what it counts, and what it does not."""
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from bench.metrics.complexity import multiply_accumulates, parameter_count
+from bench.metrics.latency import measure_latency
+from bench.registry import create_model
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnext50_32x4d"])
+def test_totals_published_by_torchvision(name):
+    meta = torchvision.models.get_model_weights(name).DEFAULT.meta
+    with torch.device("meta"):
+        network = torchvision.models.get_model(name).eval()
+        image = torch.zeros(1, 3, 224, 224)
+    assert parameter_count(network) == meta["num_params"]
+    assert multiply_accumulates(lambda: network(image)) == pytest.approx(1e9 * meta["_ops"], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "giga"),
+    [("resnet50", 4.089), ("resnext50-32x4d", 4.230), ("slim-resnet50", 3.323), ("slim-resnet101", 5.81)],
+)
+def test_totals_of_our_networks(name, giga):
+    with torch.device("meta"):
+        network, image = create_model(name).eval(), torch.zeros(1, 3, 224, 224)
+    assert multiply_accumulates(lambda: network(image)) == pytest.approx(1e9 * giga, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "count"),
+    [
+        (nn.Conv2d(8, 12, 3, padding=1, groups=4), (2, 8, 5, 6), 2 * 12 * 30 * 2 * 9),
+        (nn.ConvTranspose2d(8, 12, 4, stride=2, groups=2), (1, 8, 5, 5), 8 * 25 * 6 * 16),
+        (nn.Linear(7, 5), (3, 7), 105),
+        (nn.Linear(7, 5, bias=False), (3, 7), 105),
+        (nn.BatchNorm2d(8), (2, 8, 5, 5), 0),
+        (nn.Sequential(nn.ReLU(), nn.AvgPool2d(2), nn.Upsample(scale_factor=2)), (2, 8, 6, 6), 0),
+    ],
+)
+def test_layers(layer, shape, count):
+    assert multiply_accumulates(lambda: layer.eval()(torch.zeros(shape))) == count
+
+
+def test_products_of_tensors_count_and_scaling_does_not():
+    x, gate = torch.ones(2, 3, 4), torch.ones(2, 3, 1)
+    assert multiply_accumulates(lambda: x * gate) == 24
+    assert multiply_accumulates(lambda: x * 2) == 0
+    assert multiply_accumulates(lambda: x * torch.tensor(2.0)) == 0
+    assert multiply_accumulates(lambda: torch.einsum("bij,bik->bjk", x, x)) == 2 * 4 * 4 * 3
+
+
+def test_a_grouped_convolution_costs_a_groupth():
+    image = torch.zeros(1, 32, 16, 16)
+    plain, grouped = nn.Conv2d(32, 32, 3, padding=1), nn.Conv2d(32, 32, 3, padding=1, groups=8)
+    assert multiply_accumulates(lambda: plain(image)) == 8 * multiply_accumulates(lambda: grouped(image))
+
+
+def test_latency_counts_the_calls():
+    calls = []
+    result = measure_latency(lambda: calls.append(1), torch.device("cpu"), warmup=2, repeats=5)
+    assert len(calls) == 7
+    assert result.repeats == 5
+    assert result.quartiles_ms[0] <= result.median_ms <= result.quartiles_ms[1]
+    assert result.peak_memory_bytes is None

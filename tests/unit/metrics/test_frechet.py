@@ -1,0 +1,95 @@
+"""Frechet distance: closed forms, clean-fid's and torch-fidelity's values, both forms of the computation."""
+
+import numpy as np
+import pytest
+
+from bench.errors import InputError
+from bench.metrics.frechet import frechet_curve, frechet_distance
+from tests.unit.metrics.cases import FEATURES as CASES
+from tests.unit.metrics.cases import TOLERANCE, committed
+
+
+def whitened(n: int, dim: int, seed: int) -> np.ndarray:
+    """Rows whose sample mean is 0 and whose unbiased sample covariance is the identity, to rounding."""
+    x = np.random.default_rng(seed).normal(size=(n, dim))
+    x -= x.mean(axis=0)
+    return np.linalg.qr(x)[0] * np.sqrt(n - 1)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", CASES)
+def test_equals_clean_fid(name):
+    fid = pytest.importorskip("cleanfid.fid")
+    real, fake = CASES[name]
+    theirs = fid.fid_from_feats(real.astype(np.float64), fake.astype(np.float64))
+    assert frechet_distance(real, fake) == pytest.approx(float(np.real(theirs)), rel=TOLERANCE[name])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_equals_torch_fidelity(name):
+    import torch
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+
+    statistics = [fid_features_to_statistics(torch.from_numpy(x).double()) for x in CASES[name]]
+    theirs = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+    assert frechet_distance(*CASES[name]) == pytest.approx(theirs, rel=TOLERANCE[name])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_equals_committed_values_of_clean_fid(name):
+    assert frechet_distance(*CASES[name]) == pytest.approx(committed()["frechet"][name], rel=TOLERANCE[name])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_set_against_itself_is_zero(name):
+    for x in CASES[name]:
+        assert abs(frechet_distance(x, x)) < 1e-6
+        assert abs(frechet_distance(x, x[::-1])) < 1e-6
+
+
+@pytest.mark.parametrize(("n", "m", "dim"), [(200, 300, 32), (40, 300, 32), (33, 33, 32)])
+def test_closed_form_of_exact_moments(n, m, dim):
+    """N(mu, s^2 I) against N(nu, t^2 I): |mu - nu|^2 + D (s - t)^2."""
+    mean = np.linspace(-1, 1, dim)
+    value = frechet_distance(1.5 * whitened(n, dim, 1) + mean, 0.5 * whitened(m, dim, 2))
+    assert value == pytest.approx(mean @ mean + dim * 1.0**2, rel=1e-8)
+
+
+def test_closed_form_of_diagonal_covariances():
+    spread = np.linspace(0.1, 3, 24), np.linspace(2, 0.5, 24)
+    x, y = whitened(100, 24, 1) * spread[0], whitened(200, 24, 2) * spread[1]
+    assert frechet_distance(x, y) == pytest.approx(((spread[0] - spread[1]) ** 2).sum(), rel=1e-8)
+
+
+def test_symmetric_and_blind_to_order():
+    real, fake = CASES["few reals"]
+    value = frechet_distance(real, fake)
+    assert frechet_distance(fake, real) == pytest.approx(value, rel=1e-12)
+    assert frechet_distance(real[::-1], fake[::-1]) == pytest.approx(value, rel=1e-12)
+
+
+def test_repeats_to_the_last_digit():
+    for pair in CASES.values():
+        assert frechet_distance(*pair) == frechet_distance(*pair)
+
+
+def test_curve_takes_the_first_fakes():
+    real, fake = CASES["few reals"]
+    curve = frechet_curve(real, fake, [50, 300, 400])
+    assert [n for n, _ in curve] == [50, 300]
+    assert curve[0][1] == frechet_distance(real, fake[:50])
+    assert curve[0][1] > curve[1][1]  # fewer fakes look further away
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "words"),
+    [
+        (np.zeros((1, 4)), np.zeros((5, 4)), "at least 2 images are needed, got 1"),
+        (np.full((5, 4), np.nan), np.zeros((5, 4)), "5 of 5"),
+        (np.zeros((5, 4)), np.zeros((5, 6)), "4 dimensions against 6"),
+        (np.zeros(5), np.zeros((5, 4)), r"\(5,\)"),
+    ],
+)
+def test_bad_features_are_refused_with_the_numbers(real, fake, words):
+    with pytest.raises(InputError, match=words):
+        frechet_distance(real, fake)

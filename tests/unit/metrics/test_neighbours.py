@@ -1,0 +1,80 @@
+"""Precision and recall against torch-fidelity, coverage and memorisation on sets one can count by hand, diversity."""
+
+import numpy as np
+import pytest
+import torch
+
+from bench.errors import InputError
+from bench.metrics import prdc
+from bench.metrics.diversity import feature_diversity, pixel_diversity
+from bench.metrics.memorisation import memorisation
+from bench.metrics.prdc import distances, neighbour_distance, precision_recall
+from tests.unit.metrics.cases import FEATURES
+
+
+@pytest.mark.parametrize("name", ["full rank", "few reals", "rank deficient"])
+def test_precision_and_recall_equal_torch_fidelity(name):
+    from torch_fidelity.metric_prc import prc_features_to_metric
+
+    real, fake = (torch.from_numpy(x).double() for x in FEATURES[name])
+    theirs = prc_features_to_metric(fake, real, prc_neighborhood=3, prc_batch_size=1000, verbose=False)
+    ours = precision_recall(real.numpy(), fake.numpy(), k=3)
+    assert ours.precision == pytest.approx(theirs["precision"], abs=1e-6)
+    assert ours.recall == pytest.approx(theirs["recall"], abs=1e-6)
+
+
+def test_by_hand():
+    """On a line, k = 1: real balls [0,1] [0,2] [2,4]... count."""
+    real = np.array([[0.0], [1.0], [3.0]])  # radii 1, 1, 2: balls [-1, 1], [0, 2], [1, 5]
+    fake = np.array([[0.5], [4.0], [9.0], [9.5]])  # radii 3.5, 3.5, .5, .5
+    result = precision_recall(real, fake, k=1)
+    assert result.precision == 2 / 4
+    assert result.density == (2 + 1) / 4
+    assert result.coverage == 3 / 3
+    assert result.recall == 3 / 3
+
+
+def test_blocks_change_nothing(monkeypatch):
+    real, fake = FEATURES["full rank"]
+    whole = precision_recall(real, fake)
+    monkeypatch.setattr(prdc, "BLOCK", 37)
+    assert precision_recall(real, fake) == whole
+
+
+def test_distances():
+    x, y = FEATURES["both few"]
+    expected = np.linalg.norm(x[:, None].astype(float) - y[None], axis=2)
+    assert np.allclose(distances(x.astype(float), y.astype(float)), expected, rtol=1e-9)
+    own = np.linalg.norm(x[:, None].astype(float) - x[None], axis=2)
+    assert np.allclose(neighbour_distance(x.astype(float), 2), np.sort(own, axis=1)[:, 2], rtol=1e-6)
+
+
+def test_a_copied_set_is_memorised_and_a_far_one_is_not():
+    real = FEATURES["both few"][0].astype(float)
+    copied = memorisation(real, real[:10] + 1e-3)
+    assert copied.share == 1
+    assert (copied.nearest == np.arange(10)).all()
+    far = memorisation(real, real[:10] + 100)
+    assert far.share == 0
+    assert far.median_ratio > 10
+
+
+def test_feature_diversity_by_hand():
+    assert feature_diversity(np.array([[0.0, 0], [3, 4], [0, 0]])) == pytest.approx((5 + 0 + 5) / 3)
+
+
+def test_pixel_diversity():
+    random = torch.Generator().manual_seed(0)
+    source = torch.randint(0, 256, (1, 3, 20, 30), generator=random, dtype=torch.uint8)
+    assert pixel_diversity(source.expand(5, -1, -1, -1), source) == 0
+    independent = torch.randint(0, 256, (200, 3, 20, 30), generator=random, dtype=torch.uint8)
+    assert pixel_diversity(independent, source) == pytest.approx(1, abs=0.05)
+    with pytest.raises(InputError, match="at least 2 samples, got 1"):
+        pixel_diversity(source, source)
+    with pytest.raises(InputError, match="constant"):
+        pixel_diversity(independent, torch.zeros_like(source))
+
+
+def test_too_few_images_for_k():
+    with pytest.raises(InputError, match="more than 5 images, got 50 and 4"):
+        precision_recall(FEATURES["both few"][0], FEATURES["both few"][1][:4])
