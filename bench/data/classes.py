@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.extract import Limits, extract, read_array_pickle, read_idx, read_members, read_npz
+from bench.data.extract import Limits, damage_named, extract, read_array_pickle, read_idx, read_members, read_npz
 from bench.data.ilsvrc import unpack_imagenet
 from bench.data.images import list_files
 from bench.data.job import Job, check_count, describe
@@ -138,14 +138,19 @@ def _contents(job: Job) -> Iterator[tuple[str, Any]]:
         elif len(job.sources) > 1:
             yield source.name, source
         else:
-            for member in read_members(source):
-                with member.open() as file:
-                    data = file.read(MAX_MEMBER_BYTES + 1)
-                if len(data) > MAX_MEMBER_BYTES:
-                    raise InputError(f"{source}: member {member.name} is larger than {MAX_MEMBER_BYTES} bytes")
-                content = io.BytesIO(data)
-                content.name = f"{source}:{member.name}"
-                yield member.name, content
+            with damage_named(source):
+                yield from _members(source)
+
+
+def _members(source: Path) -> Iterator[tuple[str, Any]]:
+    for member in read_members(source):
+        with member.open() as file:
+            data = file.read(MAX_MEMBER_BYTES + 1)
+        if len(data) > MAX_MEMBER_BYTES:
+            raise InputError(f"{source}: member {member.name} is larger than {MAX_MEMBER_BYTES} bytes")
+        content = io.BytesIO(data)
+        content.name = f"{source}:{member.name}"
+        yield member.name, content
 
 
 def prepare_files(job: Job, staging: Path) -> Manifest:
@@ -191,10 +196,11 @@ def _files_root(job: Job) -> Path:
     if job.sources[0].is_dir():
         return job.sources[0]
     target = job.sources[0].parent / job.name
-    if job.dataset.layout == "imagenet":
-        unpack_imagenet(*job.sources, target)
-    elif not target.exists():
-        extract(job.sources[0], target, Limits(members=2_000_000, bytes=256 << 30))
+    if not target.exists():  # it appears only when complete
+        if job.dataset.layout == "imagenet":
+            unpack_imagenet(*job.sources, target)
+        else:
+            extract(job.sources[0], target, Limits(members=2_000_000, bytes=256 << 30))
     inner = [path for path in target.iterdir() if path.is_dir()]
     return inner[0] if len(inner) == 1 else target
 
@@ -221,6 +227,7 @@ def _list_shards(folder: Path, _: None) -> list[tuple[str, int, int]]:
     """(shard, number of samples, bytes): a sample is the members that share a name up to the first dot."""
     rows = []
     for path in sorted(folder.glob("*.tar")):
-        samples = {member.name.partition(".")[0] for member in read_members(path)}
+        with damage_named(path):
+            samples = {member.name.partition(".")[0] for member in read_members(path)}
         rows.append((path.name, len(samples), path.stat().st_size))
     return rows

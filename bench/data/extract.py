@@ -53,20 +53,28 @@ def extract(archive: Path, target: Path, limits: Limits = Limits(), pattern: str
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
     try:
         budget = Budget(archive, limits)
-        for member in read_members(archive):
-            budget.count_member(member.name)
-            if fnmatch(member.name, pattern):
-                path = partial / member.name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                _write_member(member, path, budget)
+        with damage_named(archive):
+            for member in read_members(archive):
+                budget.count_member(member.name)
+                if fnmatch(member.name, pattern):
+                    path = partial / member.name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    _write_member(member, path, budget)
         partial.chmod(0o755)
         partial.rename(target)
-    except BROKEN as error:
-        raise InputError(f"{archive}: damaged archive ({error})") from None
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise InputError(f"{archive}: two members claim one name ({Path(error.filename).name})") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def damage_named(archive: Path) -> Iterator[None]:
+    """Whatever the libraries say of a damaged archive becomes one line with its path."""
+    try:
+        yield
+    except BROKEN as error:
+        raise InputError(f"{archive}: damaged archive ({error})") from None
 
 
 class Budget:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scipy.io import loadmat
 
-from bench.data.extract import Limits, extract, read_members
+from bench.data.extract import Limits, damage_named, extract, read_members
 from bench.errors import InputError
 
 LIMITS = Limits(members=2_000_000, bytes=512 << 30)
@@ -18,26 +18,29 @@ GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 
 
 def unpack_imagenet(train: Path, val: Path, devkit: Path, target: Path) -> None:
-    """Unpack what is not there yet; each class and each split appears only when it is complete."""
-    target.mkdir(parents=True, exist_ok=True)
-    if not (target / "val").exists():
-        _unpack_val(val, devkit, target)
-    if not (target / "train").exists():
-        _unpack_train(train, target)
+    """Unpack into the new folder `target`, which appears when it is complete; a broken attempt is taken up again."""
+    working = target.with_name(f".{target.name}.part")
+    working.mkdir(parents=True, exist_ok=True)
+    if not (working / "val").exists():
+        _unpack_val(val, devkit, working)
+    if not (working / "train").exists():
+        _unpack_train(train, working)
+    working.rename(target)
 
 
 def _unpack_train(archive: Path, target: Path) -> None:
     partial = target / ".train.part"
     inner = target / ".class.tar"
-    for member in read_members(archive):
-        wnid = Path(member.name).stem
-        if (partial / wnid).exists():
-            continue  # a former attempt came this far
-        with member.open() as source, inner.open("wb") as file:
-            shutil.copyfileobj(source, file, 1 << 20)
-        if not tarfile.is_tarfile(inner):
-            raise InputError(f"{archive}: member {member.name} is not the archive of a class")
-        extract(inner, partial / wnid, LIMITS)
+    with damage_named(archive):
+        for member in read_members(archive):
+            wnid = Path(member.name).stem
+            if (partial / wnid).exists():
+                continue  # a former attempt came this far
+            with member.open() as source, inner.open("wb") as file:
+                shutil.copyfileobj(source, file, 1 << 20)
+            if not tarfile.is_tarfile(inner):
+                raise InputError(f"{archive}: member {member.name} is not the archive of a class")
+            extract(inner, partial / wnid, LIMITS)
     inner.unlink(missing_ok=True)
     partial.rename(target / "train")
 

@@ -12,6 +12,7 @@ from bench.errors import InputError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 MAX_PIXELS = 1 << 26  # 8192 x 8192: larger headers are taken for an attack or a mistake
+ORIENTATION = 0x0112  # exif tag; from 5 on the image lies on its side
 FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bicubic": Image.Resampling.BICUBIC}
 BROKEN = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
@@ -46,7 +47,9 @@ def read_header(path: Path) -> Header:
     try:
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
-            turned = image.getexif().get(0x0112, 1) >= 5
+            # asking a PNG without an exif chunk would decode the whole image
+            known = "exif" in image.info or image.format == "TIFF"
+            turned = known and image.getexif().get(ORIENTATION, 1) >= 5
     except BROKEN:
         raise InputError(f"{path}: not an image that can be read ({', '.join(FORMATS)})") from None
     if width * height > MAX_PIXELS:
