@@ -7,6 +7,9 @@ from pathlib import Path
 
 from bench.errors import InputError
 
+SHIPPED = "shipped"
+"""The remote inside the repository, asked by name: a checkout may have another default."""
+
 
 def run_dvc(root: Path, command: str, *arguments: str) -> None:
     """`dvc COMMAND ARGUMENTS` in `root`: waits for DVC's lock, sends no analytics, never fails in silence."""

@@ -25,7 +25,7 @@ from bench.data.catalogue import (
     read_yaml,
 )
 from bench.data.download import download
-from bench.data.dvc import run_dvc
+from bench.data.dvc import SHIPPED, run_dvc
 from bench.data.weights import fetch_weights
 from bench.errors import InputError
 from bench.files import sha256_file, write_json, write_text
@@ -148,7 +148,7 @@ def _write_receipt(job: Job, found: dict[str, Any]) -> Path:
 def _bring(job: Job, file: SourceFile) -> None:
     source, path = job.dataset.source, job.root / file.path
     if isinstance(source, Shipped):
-        run_dvc(job.root, "pull", file.pointer.as_posix())
+        run_dvc(job.root, "pull", "--remote", SHIPPED, file.pointer.as_posix())
         if not path.is_file():
             raise InputError(f"{path}: `dvc pull` brought nothing; is data/shipped complete?")
     elif isinstance(source, Manual):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.data.catalogue import SOURCES, Weights, load_catalogue
 from bench.data.download import download
-from bench.data.dvc import run_dvc
+from bench.data.dvc import SHIPPED, run_dvc
 from bench.errors import InputError
 from bench.files import sha256_file
 
@@ -26,7 +26,7 @@ def fetch_weights(name: str, root: Path = Path("."), *, network: bool = True) ->
         path = _places(root)[0] / entry.file
         if entry.shipped:
             path = Path(root) / SOURCES / entry.file
-            run_dvc(root, "pull", f"{(SOURCES / entry.file).as_posix()}.dvc")
+            run_dvc(root, "pull", "--remote", SHIPPED, f"{(SOURCES / entry.file).as_posix()}.dvc")
         elif entry.url is None or not network:
             raise InputError(f"{path}: weights {name!r} are not here; {_origin(name, entry)}")
         else:
