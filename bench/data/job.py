@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 
 from bench.data.catalogue import Dataset
 from bench.data.manifest import Manifest
@@ -44,7 +45,7 @@ def describe(job: Job, *, kind: str, arrays: Mapping[str, np.ndarray], **more: A
         channels=first.shape[-1],
         sha256=content_hash(arrays),
         source_sha256=job.source_sha256,
-        preparation=job.dataset.preparation.model_dump(mode="json"),
+        preparation=job.dataset.preparation.model_dump(mode="json") | {"pillow": PIL.__version__},
         licence=job.dataset.licence,
         arrays={file: array.shape for file, array in arrays.items()},
         **more,

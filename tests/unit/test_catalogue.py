@@ -1,5 +1,6 @@
 """The catalogue: complete, strict, and free of torch."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from data_project import make_project
 
 from bench.data.catalogue import Download, Manual, Shipped, load_catalogue, prepared_path, read_yaml
 from bench.errors import InputError
-from bench.files import sha256_file
+from bench.files import sha256_bytes, sha256_file
 
 ROOT = Path(__file__).parents[2]
 PAPER_SETS = {
@@ -43,6 +44,15 @@ def test_shipped_sets_have_pointer_pin_and_object(catalogue):
         stored = ROOT / "data/shipped/files/md5" / md5[:2] / md5[2:]
         assert sha256_file(stored) == file.sha256
         assert stored.stat().st_size == file.bytes
+
+
+def test_shipped_archives_are_what_the_tool_builds(catalogue):
+    spec = importlib.util.spec_from_file_location("build_shipped_data", ROOT / "tools/build_shipped_data.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    photographs = catalogue.dataset("photo-coffee").source.file
+    assert sha256_bytes(tool.tar(tool.photographs())) == photographs.sha256
+    assert sha256_bytes(tool.lpips_heads()) == catalogue.find_weights("lpips-vgg16-heads").sha256
 
 
 def test_shipped_data_stay_under_eight_megabytes():
