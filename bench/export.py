@@ -39,6 +39,9 @@ def fold(model: nn.Module) -> nn.Module:
     folded = copy.deepcopy(model).eval().requires_grad_(False).cpu()
     for module in list(folded.modules()):
         if parametrize.is_parametrized(module):
+            # deepcopy shares the class that holds the property: removing it there would break the original
+            own = {name: value for name, value in vars(type(module)).items() if name not in ("__dict__", "__weakref__")}
+            module.__class__ = type(type(module).__name__, type(module).__bases__, own)
             for name in list(module.parametrizations):
                 parametrize.remove_parametrizations(module, name, leave_parametrized=True)
     return folded.requires_grad_(False)
