@@ -91,5 +91,5 @@ def _lines(node: ast.AST) -> Iterator[str]:
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
     first = body[0] if body else None
-    is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
-    return body[1:] if is_text else body
+    constant = first.value if isinstance(first, ast.Expr) else None
+    return body[1:] if isinstance(constant, ast.Constant) and isinstance(constant.value, str) else body

@@ -103,7 +103,7 @@ class WorkflowPlan(Plan):
         return f"{RESULTS}/{self.scale_of(suite)}/suites/{suite}.finished"
 
     def finished(self, targets: Iterable[str], w: Any) -> list[str]:
-        """Markers of the suites among Snakemake's targets: an order, not data. Without a suite nothing is waited for."""
+        """Markers of the suites among Snakemake's targets: an order, not data. Without one nothing is waited for."""
         suites = sorted(set(targets or [DEFAULT]) & set(self.suites))
         return [self.marker(suite) for suite in suites if self.scale_of(suite) == w.scale]
 

@@ -95,6 +95,7 @@ class Preparation(Strict):
         description="crop: centre square, then resize; longest-side: keep the shape; pad: zeros around, no resize",
     )
     resample: Literal["lanczos", "bicubic"] = "lanczos"
+    per_class: Positive | None = Field(None, description="keep the first so many of each class and split, small sets")
     upscale: bool = Field(False, description="allow images below the wanted size; off: they are refused by name")
 
 

@@ -32,6 +32,9 @@ def prepare_arrays(job: Job, staging: Path) -> Manifest:
     for split, wanted in zip(SPLITS, (job.dataset.n, job.dataset.n_test), strict=True):
         _check_split(job, arrays, split)
         check_count(job, f"{split} images", len(arrays[f"{split}_images"]), wanted)
+        if job.dataset.preparation.per_class:
+            keep = _first_of_each(arrays[f"{split}_labels"], job.dataset.preparation.per_class)
+            arrays |= {f"{split}_{kind}": arrays[f"{split}_{kind}"][keep] for kind in ("images", "labels")}
         arrays[f"{split}_images"] = pad(job, arrays[f"{split}_images"])
     count = int(max(arrays[f"{split}_labels"].max() for split in SPLITS)) + 1
     count = max(count, job.dataset.classes or 0)
@@ -43,6 +46,11 @@ def prepare_arrays(job: Job, staging: Path) -> Manifest:
         np.save(staging / file, array)
     splits = {split: Split(n=len(arrays[f"{split}_labels"])) for split in SPLITS}
     return describe(job, kind="classification", arrays=files, classes=names, splits=splits)
+
+
+def _first_of_each(labels: np.ndarray, count: int) -> np.ndarray:
+    """Indices of the first `count` of each class, in the order of the set."""
+    return np.sort(np.concatenate([np.flatnonzero(labels == label)[:count] for label in np.unique(labels)]))
 
 
 def pad(job: Job, images: np.ndarray) -> np.ndarray:
