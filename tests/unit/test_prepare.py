@@ -268,6 +268,17 @@ def test_idx_set_is_padded_with_zeros(tmp_path):
         prepare("a", 24, root=root)
 
 
+def test_the_first_of_each_class_can_be_kept(tmp_path):
+    preparation = {"fit": "pad", "per_class": 1}
+    root = classification(tmp_path, "idx", idx_set(tmp_path / "set.tar"), n=7, preparation=preparation)
+    manifest = prepare("a", 28, root=root)
+    images, labels = digits(7, 0)
+    kept = sorted(np.unique(labels, return_index=True)[1])
+    np.testing.assert_array_equal(np.load(root / "data/prepared/a-28/train_images.npy")[..., 0], images[kept])
+    np.testing.assert_array_equal(np.load(root / "data/prepared/a-28/train_labels.npy"), labels[kept])
+    assert manifest.splits["train"].n == len(kept)
+
+
 def test_labels_are_part_of_the_hash(tmp_path):
     images, labels = digits(7, 0)
     hashes = set()
