@@ -4,6 +4,10 @@
 
 Inputs carry a border of 5 px (zeros), which the five 3x3 convolutions use up. `p +` is the residual; the gate slot is
 where SLIM goes.
+
+Every BN normalises with the statistics of the image at hand, as in training, where a batch is one image: it is written
+as instance normalisation. So there are no running statistics that sampling could change or that lag behind short
+training, an image does not depend on what is computed beside it, and several images go through a network at once.
 """
 
 from torch import Tensor, nn
@@ -19,12 +23,12 @@ def width_at(scale: int, base_channels: int) -> int:
 
 
 class ConvBlock(nn.Sequential):
-    """3x3 convolution without padding, BN, LeakyReLU: [B, C, H, W] -> [B, D, H-2, W-2]."""
+    """3x3 convolution without padding, BN per image, LeakyReLU: [B, C, H, W] -> [B, D, H-2, W-2]."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.add_module("conv", nn.Conv2d(in_channels, out_channels, 3))
-        self.add_module("norm", nn.BatchNorm2d(out_channels))
+        self.add_module("norm", nn.InstanceNorm2d(out_channels, affine=True))
         self.add_module("act", nn.LeakyReLU(0.2, inplace=True))
 
 
@@ -39,9 +43,21 @@ def initialise(module: nn.Module) -> None:
     """Convolutions N(0, 0.02), BN weights N(1, 0.02) and bias 0; other layers and biases keep the framework's."""
     if isinstance(module, nn.Conv2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
-    elif isinstance(module, nn.BatchNorm2d):
+    elif isinstance(module, nn.InstanceNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)
         nn.init.zeros_(module.bias)
+
+
+def per_image(module: nn.Module) -> nn.Module:
+    """Replace every BatchNorm2d below `module` by the same with the statistics of each image."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            norm = nn.InstanceNorm2d(child.num_features, eps=child.eps, affine=True)
+            norm.load_state_dict({"weight": child.weight, "bias": child.bias})
+            setattr(module, name, norm)
+        else:
+            per_image(child)
+    return module
 
 
 def crop(image: Tensor, height: int, width: int) -> Tensor:

@@ -5,8 +5,11 @@ the body's, which is 6 px smaller. The authors also drop SinGAN's residual there
 is a switch of its own.
 """
 
+from torch import nn
+
 from baselines.pyramid import pyramid_sizes
 from baselines.singan import Pyramid
+from baselines.singan_scale import per_image
 from slim.skip import SkipLayerSLIM
 
 
@@ -39,8 +42,8 @@ def pyramid(
     choice per scale; `style`, `mask`, `normalise`, `shared`, `allow_constant` are those of `SkipLayerSLIM`.
     """
 
-    def make_gate(scale: int, channels: int) -> SkipLayerSLIM:
-        return SkipLayerSLIM(
+    def make_gate(scale: int, channels: int) -> nn.Module:
+        gate = SkipLayerSLIM(
             low_channels=channels,
             high_channels=channels,
             groups=groups,
@@ -54,6 +57,7 @@ def pyramid(
             style_norm=False,
             allow_constant=allow_constant,
         )
+        return per_image(gate)
 
     plan = pyramid_sizes(height, width, min_size=min_size, max_size=max_size, scale_factor=scale_factor)
     return Pyramid(plan, base_channels=base_channels, residual=residual, make_gate=make_gate)

@@ -43,21 +43,23 @@ class OneShot:
             self._begin(scale)
         decayed = epoch >= self.recipe.decay_at * self.recipe.epochs_per_scale
         self.training.set_learning_rate(self.recipe.learning_rate * (0.1 if decayed else 1.0))
-        for _ in range(self.recipe.critic_steps):
-            previous, noise = self._previous(), self.pyramid.draw(scale, 1, self.noise)
-            share = torch.rand((), generator=self.noise, device=self.device)
-            critic_losses = self.training.critic_step(noise, previous, share)
+        noise, previous, shares = self._draw(scale)
+        for fake, share in zip(self.training.fakes(noise, previous).split(1), shares, strict=True):
+            critic_losses = self.training.critic_step(fake, share)
         for _ in range(self.recipe.generator_steps):
-            generator_losses = self.training.generator_step(noise, previous)
+            generator_losses = self.training.generator_step(noise[-1:], previous[-1:])
         return {**critic_losses, **generator_losses}
 
-    def _previous(self) -> Tensor:
-        """A new sample of the scales below, at this scale's size."""
-        scale = self.training.scale
-        if not scale:
-            return self.training.previous
-        with torch.no_grad():
-            return self.pyramid.ups[scale - 1](self.pyramid.sample(1, self.noise, scales=scale))
+    @torch.no_grad()
+    def _draw(self, scale: int) -> tuple[Tensor, Tensor, Tensor]:
+        """For all critic steps at once, since the generators stand still during them: noise, samples from below."""
+        n = self.recipe.critic_steps
+        if scale:
+            previous = self.pyramid.ups[scale - 1](self.pyramid.sample(n, self.noise, scales=scale))
+        else:
+            previous = self.training.previous.expand(n, -1, -1, -1)
+        noise = self.pyramid.draw(scale, n, self.noise).expand_as(previous)
+        return noise, previous, torch.rand(n, generator=self.noise, device=self.device)
 
     def _open(self, scale: int) -> ScaleTraining:
         with seeded_globally(self.run.seed, "critic", scale):
@@ -97,11 +99,9 @@ class OneShot:
         scales, epoch = divmod(done, self.recipe.epochs_per_scale)
         if not scales or epoch:
             return
-        self.pyramid.eval()
         samples = self.pyramid.sample(4, self._draws("strip"), scales=scales)
         images = [self.reals[scales - 1], self.pyramid.reconstruct(scales), *samples.split(1)]
         save_strip(out / "samples" / f"scale{scales - 1}.png", images, self.pyramid.sizes[-1][0])
-        self.training.generator.train()
 
     def _draws(self, purpose: str) -> torch.Generator:
         """Apart from the stream of the training, so that looking changes nothing; on the CPU: the same everywhere."""
@@ -109,7 +109,6 @@ class OneShot:
 
     def export(self, out: Path) -> dict[str, Any]:
         """Weights; the training image, its reconstruction, the bicubic control and the samples at the finest scale."""
-        self.pyramid.eval()
         save_weights(out / WEIGHTS, self.pyramid, self.spec)
         folder = out / "samples"
         save_png(folder / "training.png", self.reals[-1])
@@ -118,7 +117,7 @@ class OneShot:
         for index, sample in enumerate(self.pyramid.sample(self.recipe.n_samples, self._draws("samples"))):
             save_png(folder / f"sample_{index:03d}.png", sample)
         return {
-            "protocol": "batch norm with running statistics below the scale in training and in samples",
+            "protocol": "batch norm with the statistics of each image, in training and in samples",
             "sizes": [list(size) for size in self.pyramid.sizes],
             "widths": list(self.pyramid.widths),
             "amplitudes": self.pyramid.amplitudes.tolist(),

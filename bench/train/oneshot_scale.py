@@ -44,11 +44,12 @@ class ScaleTraining:
     ) -> None:
         self.pyramid, self.scale, self.real, self.recipe = pyramid, scale, real, recipe
         for index, network in enumerate(pyramid.scales):
-            network.train(index == scale).requires_grad_(index == scale)
-        self.generator, self.critic = pyramid.scales[scale], critic.train()
+            network.requires_grad_(index == scale)
+        self.generator, self.critic = pyramid.scales[scale], critic
         # made once: the frozen scales' reconstruction never changes while this scale is trained
         self.previous = pyramid.ups[scale - 1](pyramid.reconstruct(scale)) if scale else torch.zeros_like(real)
-        self.fixed_noise = None if scale else pyramid.fixed_noise
+        fixed_noise = torch.zeros_like(real) if scale else pyramid.fixed_noise.expand_as(real)
+        self.fixed_noise = fixed_noise.contiguous()
         self.generator_optimiser, self.critic_optimiser = (
             torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, betas=recipe.adam_betas, foreach=True)
             for network in (self.generator, self.critic)
@@ -72,14 +73,18 @@ class ScaleTraining:
         for group in self.generator_optimiser.param_groups + self.critic_optimiser.param_groups:
             group["lr"] = rate
 
-    def critic_step(self, noise: Tensor, previous: Tensor, share: Tensor) -> dict[str, Tensor]:
-        """WGAN loss plus penalty at the point that lies `share` of the way from the fake to the real image."""
-        with torch.no_grad(), self.autocast:
-            fake = self.pyramid.refine(self.scale, noise, previous)
-        fake = fake.float()
-        self.critic_optimiser.zero_grad(set_to_none=True)
+    @torch.no_grad()
+    def fakes(self, noise: Tensor, previous: Tensor) -> Tensor:
+        """Images for the critic [B, 3, H, W] from noise and samples of the scale below."""
         with self.autocast:
-            distance = self.critic(fake).float().mean() - self.critic(self.real).float().mean()
+            return self.pyramid.refine(self.scale, noise, previous).float()
+
+    def critic_step(self, fake: Tensor, share: Tensor) -> dict[str, Tensor]:
+        """WGAN loss plus penalty at the point that lies `share` of the way from the fake to the real image."""
+        self.critic_optimiser.zero_grad(set_to_none=True)
+        with self.autocast:  # one pass for both: the critic normalises each image by itself
+            fake_value, real_value = self.critic(torch.cat([fake, self.real])).float().mean((1, 2, 3))
+        distance = fake_value - real_value
         penalty = gradient_penalty(self.critic, torch.lerp(fake, self.real, share))
         (distance + self.recipe.gradient_penalty * penalty).backward()
         self.critic_optimiser.step()
@@ -89,10 +94,10 @@ class ScaleTraining:
         """Adversarial loss of a sample plus the weighted squared error of the reconstruction."""
         self.generator_optimiser.zero_grad(set_to_none=True)
         self.critic.requires_grad_(False)  # no gradients that nobody takes
+        noises, below = torch.cat([noise, self.fixed_noise]), torch.cat([previous, self.previous])
         with self.autocast:
-            fake = self.pyramid.refine(self.scale, noise, previous)
+            fake, rebuilt = self.pyramid.refine(self.scale, noises, below).split(1)
             adversarial = -self.critic(fake).float().mean()
-            rebuilt = self.pyramid.refine(self.scale, self.fixed_noise, self.previous)
         reconstruction = F.mse_loss(rebuilt.float(), self.real)
         (adversarial + self.recipe.reconstruction_weight * reconstruction).backward()
         self.critic.requires_grad_(True)

@@ -1,5 +1,6 @@
 """Golden values of SinGAN: scale networks with and without SLIM, the bicubic resize, the pyramid's sizes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -7,26 +8,28 @@ from torch import Tensor
 
 from baselines.imresize import imresize
 from baselines.pyramid import pyramid_sizes
-from baselines.singan_scale import PADDING, ScaleCritic, ScaleGenerator
+from baselines.singan_scale import PADDING, ScaleCritic, ScaleGenerator, per_image
 from bench.train.wgan import gradient_penalty
+from slim.singan import dilation_at
 from slim.skip import SkipLayerSLIM
 
 STYLE_LAYERS = {"2": "fc1", "4": "fc2"}
 
 
-def check_imresize(tensors: dict[str, Tensor], metadata: dict[str, str]) -> dict[str, Tensor]:
+def check_imresize(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, Tensor]:
     prefix = "output_scale_"
     names = [name for name in tensors if name.startswith(prefix)]
     return {name: imresize(tensors["image"].float(), float(name.removeprefix(prefix))) for name in names}
 
 
-def check_scale(tensors: dict[str, Tensor], metadata: dict[str, str]) -> dict[str, Tensor]:
-    """Generator, critic and gradient penalty (taken at the image), all with batch statistics."""
+def check_scale(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, Tensor]:
+    """Generator, critic and gradient penalty (taken at the image), all with the statistics of the image."""
     width, slim = int(metadata["channels"]), metadata["slim"] == "True"
     assert int(metadata["padding"]) == PADDING
     gate = None
     if slim:
-        gate = SkipLayerSLIM(
+        assert int(metadata["dilation"]) == dilation_at(int(metadata["scale"]))
+        slim_gate = SkipLayerSLIM(
             low_channels=width,
             high_channels=width,
             groups=int(metadata["groups"]),
@@ -35,10 +38,11 @@ def check_scale(tensors: dict[str, Tensor], metadata: dict[str, str]) -> dict[st
             spectral_norm=False,
             style_norm=False,
         )
+        gate = per_image(slim_gate)
     generator = ScaleGenerator(width, residual=metadata["residual"] == "True", gate=gate)
-    load(generator, generator_state(tensors, int(metadata["groups"])))
+    generator.load_state_dict(generator_state(tensors, int(metadata["groups"])))
     critic = ScaleCritic(width)
-    load(critic, below(tensors, "critic."))
+    critic.load_state_dict(below(tensors, "critic."))
     image = tensors["image"].float()
     return {
         "output_generator": generator(tensors["noise_plus_previous"].float(), tensors["previous"].float()),
@@ -60,11 +64,13 @@ def check_pyramid(entries: list[dict[str, Any]]) -> None:
 KINDS = {"singan_imresize": check_imresize, "singan_scale": check_scale}
 
 
-def below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value.float() for name, value in tensors.items() if name.startswith(prefix)}
+def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those tensors, without BN's running statistics: the outputs are made with the image's own."""
+    found = {name.removeprefix(prefix): value.float() for name, value in tensors.items() if name.startswith(prefix)}
+    return {name: value for name, value in found.items() if not name.endswith(("running_mean", "running_var"))}
 
 
-def generator_state(tensors: dict[str, Tensor], groups: int) -> dict[str, Tensor]:
+def generator_state(tensors: Mapping[str, Tensor], groups: int) -> dict[str, Tensor]:
     """State of a scale generator: SLIM's branches, stored group by group, are stacked along their outputs."""
     state = below(tensors, "generator.")
     block = "Inception_Block."
@@ -75,10 +81,3 @@ def generator_state(tensors: dict[str, Tensor], groups: int) -> dict[str, Tensor
             role = f"mask.{layer}" if part == "spatial_attn" else f"style.{STYLE_LAYERS[layer]}"
             state[f"gate.{role}.{tensor}"] = stacked
     return {name: value for name, value in state.items() if not name.startswith(block)}
-
-
-def load(module: torch.nn.Module, state: dict[str, Tensor]) -> None:
-    """Every stored tensor has a place, every parameter a stored tensor; only the batch counters are not stored."""
-    missing, unexpected = module.load_state_dict(state, strict=False)
-    assert not unexpected, unexpected
-    assert all(name.endswith("num_batches_tracked") for name in missing), missing
