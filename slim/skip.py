@@ -112,9 +112,10 @@ class SkipLayerSLIM(nn.Module):
         return torch.sigmoid(logits)
 
     def _gate(self, styles: Tensor, masks: Tensor) -> Tensor:
-        """w [B, C_high, h, w], in float32 under autocast: a sum over G products, a batched matrix product."""
+        """w [B, C_high, h, w], in float32 or finer: the sum over G products is a batched matrix product."""
         with torch.autocast(masks.device.type, enabled=False):
-            styles, masks = styles.float(), masks.float()
+            dtype = torch.promote_types(masks.dtype, torch.float32)
+            styles, masks = styles.to(dtype), masks.to(dtype)
             if self.normalise:
                 masks = masks / (masks.sum(1, keepdim=True) + EPSILON)
             gate = torch.bmm(styles.transpose(1, 2), masks.flatten(2)).unflatten(2, masks.shape[2:])

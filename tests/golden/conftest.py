@@ -16,5 +16,5 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     # the option is unknown where this file was loaded late, as in a run of the whole suite
     folder = metafunc.config.getoption("--golden-dir", default=None) or Path(__file__).parent / "data"
-    files = sorted(path for path in folder.glob("*") if path.is_file())
+    files = sorted(path for path in folder.glob("*") if path.is_file() and not path.name.startswith("."))
     metafunc.parametrize("golden_file", files or [None], ids=[path.name for path in files] or [f"{folder} is empty"])

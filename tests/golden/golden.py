@@ -3,7 +3,7 @@
 A check module has KINDS: kind -> check(tensors, metadata) -> {name of a stored output: value computed}. `tensors` is a
 mapping that remembers what was read: a stored tensor that is neither read nor computed is a failure, and so is a
 stored float32 or float64 tensor that is not computed (inputs and weights are stored in half precision, outputs not).
-A JSON file is a list of cases; its kind is the file's name, and its check asserts on the cases itself, reading every key.
+A JSON file is a list of cases; its kind is the file's name, and its check asserts on the cases, reading every key.
 """
 
 import json
