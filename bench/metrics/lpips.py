@@ -22,11 +22,13 @@ class Lpips(nn.Module):
     def __init__(self, trunk: dict[str, Tensor], heads: dict[str, Tensor]):
         """`trunk`: state of torchvision's VGG16 (classifier ignored); `heads`: LPIPS's linear layers, lin0..lin4."""
         super().__init__()
-        from torchvision.models import vgg16
+        from torchvision.models.vgg import cfgs, make_layers
 
-        features = vgg16(weights=None, init_weights=False).features
+        with torch.device("meta"):
+            features = make_layers(cfgs["D"])
         prefix = "features."
-        features.load_state_dict({k.removeprefix(prefix): v for k, v in trunk.items() if k.startswith(prefix)})
+        state = {name.removeprefix(prefix): value for name, value in trunk.items() if name.startswith(prefix)}
+        features.load_state_dict(state, assign=True)
         starts = (0, *CUTS[:-1])
         self.slices = nn.ModuleList(features[start:end] for start, end in zip(starts, CUTS, strict=True))
         for index in range(len(CUTS)):

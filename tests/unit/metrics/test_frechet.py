@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from metric_cases import FEATURES as CASES
+from metric_cases import TOLERANCE, committed
 
 from bench.errors import InputError
 from bench.metrics.frechet import frechet_curve, frechet_distance
-from tests.unit.metrics.cases import FEATURES as CASES
-from tests.unit.metrics.cases import TOLERANCE, committed
 
 
 def whitened(n: int, dim: int, seed: int) -> np.ndarray:

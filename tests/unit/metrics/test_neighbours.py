@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from metric_cases import FEATURES
 
 from bench.errors import InputError
 from bench.metrics import prdc
 from bench.metrics.diversity import feature_diversity, pixel_diversity
 from bench.metrics.memorisation import memorisation
 from bench.metrics.prdc import distances, neighbour_distance, precision_recall
-from tests.unit.metrics.cases import FEATURES
 
 
 @pytest.mark.parametrize("name", ["full rank", "few reals", "rank deficient"])

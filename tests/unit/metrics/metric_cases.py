@@ -1,6 +1,6 @@
 """Inputs of the metric tests, and the values that other implementations give for them.
 
-tests/data/metrics.json was written by `python -m tests.unit.metrics.cases` with clean-fid 0.1.35 on scipy 1.17.1 and
+`python tests/unit/metrics/metric_cases.py` wrote tests/data/metrics.json, with clean-fid 0.1.35 on scipy 1.17.1 and
 scikit-image 0.26: clean-fid breaks on scipy 1.18, the committed values do not.
 """
 

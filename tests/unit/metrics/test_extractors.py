@@ -1,0 +1,199 @@
+"""Extractors against the code they stand for: clean-fid's folder loop, pytorch-fid's network, plain EfficientNet."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+
+from bench.errors import InputError
+from bench.metrics.efflite import EfficientNetLite0, load_efflite0
+from bench.metrics.features import extract, features_of
+from bench.metrics.inception import AuthorsInception, CleanFidInception, as_saved_by_authors
+from bench.metrics.sifid import InceptionStem, sifid
+
+CLEANFID_FILE = "inception-2015-12-05.pt"
+
+
+def images(n: int, size: int = 40, seed: int = 0) -> torch.Tensor:
+    random = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(n, 3, 6, 6, generator=random)
+    return (255 * F.interpolate(coarse, size=size, mode="bilinear")).round().to(torch.uint8)
+
+
+class StubInception(nn.Module):
+    """The form of the TorchScript file: `layers` from 299 px to 2048 features, `output` to 1008 classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.AvgPool2d(23), nn.Conv2d(3, 32, 5), nn.Tanh(), nn.Flatten(), nn.Linear(2592, 2048)
+        )
+        self.output = nn.Linear(2048, 1008)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.output(self.layers(x))
+
+
+@pytest.fixture(scope="module")
+def stub_file(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / CLEANFID_FILE
+    torch.jit.script(StubInception().eval()).save(str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def efflite():
+    return EfficientNetLite0()
+
+
+def test_cleanfid_features_equal_clean_fids_folder_loop(stub_file, tmp_path):
+    from cleanfid.fid import get_folder_features
+    from cleanfid.inception_torchscript import InceptionV3W
+
+    batch = images(5)
+    for index, image in enumerate(batch):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / f"{index}.png")
+    network = InceptionV3W(str(stub_file.parent), download=False)
+    theirs = get_folder_features(
+        str(tmp_path), network, num_workers=0, batch_size=5, device=torch.device("cpu"), mode="clean", verbose=False
+    )
+    extractor = CleanFidInception(stub_file)
+    ours = extract(extractor, [batch])
+    assert ours.dtype == np.float32
+    assert np.allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert extractor.logits(ours).shape == (5, 1008)
+
+
+def test_authors_network_equals_pytorch_fids(tmp_path, monkeypatch):
+    """clean-fid carries pytorch-fid's network; both load one random state here."""
+    from cleanfid import inception_pytorch as theirs
+    from torchvision.models import inception_v3
+
+    monkeypatch.setattr(theirs, "load_state_dict_from_url", lambda *_, **__: torch.load(path, weights_only=True))
+    path = tmp_path / "weights.pth"
+    monkeypatch.setattr(theirs, "_inception_v3", _small_initialised(inception_v3))
+    torch.manual_seed(0)
+    blank = theirs._inception_v3(num_classes=1008, aux_logits=False)
+    _patch(blank, theirs)
+    torch.save(blank.state_dict(), path)
+    network = theirs.InceptionV3(output_blocks=[3], resize_input=False).eval()
+    extractor = AuthorsInception(path)
+    batch = images(2, 256)
+    x = F.interpolate(batch.float() / 255, size=(299, 299), mode="bilinear", align_corners=False)
+    with torch.inference_mode():
+        expected = network(x)[0][..., 0, 0].numpy()
+    assert np.allclose(features_of(extractor, batch), expected, rtol=1e-4, atol=1e-6)
+
+
+def _small_initialised(constructor):
+    def create(**keywords):
+        keywords = {key: value for key, value in keywords.items() if key != "pretrained"}
+        return constructor(**{**keywords, "weights": None, "init_weights": False})
+
+    return create
+
+
+def _patch(network, theirs) -> None:
+    sizes = {"5b": (192, 32), "5c": (256, 64), "5d": (288, 64)}
+    for block, (channels, pool) in sizes.items():
+        setattr(network, f"Mixed_{block}", theirs.FIDInceptionA(channels, pool_features=pool))
+    for block, channels in {"6b": 128, "6c": 160, "6d": 160, "6e": 192}.items():
+        setattr(network, f"Mixed_{block}", theirs.FIDInceptionC(768, channels_7x7=channels))
+    network.Mixed_7b, network.Mixed_7c = theirs.FIDInceptionE_1(1280), theirs.FIDInceptionE_2(2048)
+
+
+def test_as_saved_by_authors_repeats_pixels():
+    batch = images(2, 256)
+    saved = as_saved_by_authors(batch)
+    assert saved.shape == (2, 3, 512, 512)
+    assert torch.equal(saved[:, :, ::2, ::2], batch)
+    assert torch.equal(saved[:, :, 1::2, 1::2], batch)
+
+
+def test_efflite_equals_the_plain_network(efflite):
+    """Folded batch norms, channels-last and chunks change nothing but rounding."""
+    batch = images(3, 64)
+    x = F.interpolate(batch.float(), size=(224, 224), mode="bicubic", antialias=True).clamp(0, 255)
+    with torch.inference_mode():
+        expected = load_efflite0().extract_features((x - 127) / 128).mean(dim=(2, 3)).numpy()
+    assert np.allclose(features_of(efflite, batch), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_efflite_knows_a_cat(efflite):
+    data = pytest.importorskip("skimage.data")
+    cat = torch.from_numpy(data.cat()).permute(2, 0, 1)[None]
+    features = torch.from_numpy(features_of(efflite, cat))
+    assert load_efflite0()._fc(features).argmax().item() == 285  # Egyptian cat
+
+
+def test_extraction_streams_and_repeats(efflite):
+    batch = images(11, 32)
+    whole = extract(efflite, [batch])
+    assert whole.shape == (11, 1280)
+    assert (extract(efflite, [batch]) == whole).all()
+    alive = []
+
+    def stream():
+        for image in batch:
+            alive.append(1)
+            yield image[None]
+            alive.pop()
+
+    parts = extract(efflite, stream())
+    assert not alive
+    assert np.allclose(parts, whole, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("batch", "words"),
+    [
+        (torch.rand(2, 3, 8, 8), "uint8 .* got float32"),
+        (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), r"RGB .* \(2, 1, 8, 8\)"),
+        (torch.zeros(3, 8, 8, dtype=torch.uint8), r"RGB .* \(3, 8, 8\)"),
+    ],
+)
+def test_float_and_grey_images_are_refused(efflite, batch, words):
+    with pytest.raises(InputError, match=words):
+        features_of(efflite, batch)
+
+
+def test_no_images_and_nan_features_are_refused(efflite):
+    with pytest.raises(InputError, match="no images"):
+        extract(efflite, [])
+
+    class Broken:
+        name, dim, input_range, weights_sha256 = "broken", 4, (0, 255), ""
+
+        def __call__(self, batch):
+            return torch.tensor([[0.0, 1, 2, 3], [0, 1, torch.nan, 3]])
+
+    with pytest.raises(InputError, match="broken: 1 of 2 images"):
+        features_of(Broken(), images(2))
+
+
+def test_sifid_layers_equal_torchvisions(tmp_path):
+    from torchvision.models import inception_v3
+
+    torch.manual_seed(0)
+    network = inception_v3(weights=None, aux_logits=True, init_weights=False, transform_input=False).eval()
+    torch.save(network.state_dict(), tmp_path / "inception.pth")
+    stem = InceptionStem(tmp_path / "inception.pth")
+    image = images(1, 75)
+    with torch.inference_mode():
+        x = image.float() / 127.5 - 1
+        x = network.Conv2d_2b_3x3(network.Conv2d_2a_3x3(network.Conv2d_1a_3x3(x)))
+        first = network.maxpool1(x)
+        second = network.Conv2d_4a_3x3(network.Conv2d_3b_1x1(first))
+    for ours, theirs in zip(stem(image), (first, second), strict=True):
+        assert np.allclose(ours, theirs[0].flatten(1).T.numpy(), rtol=1e-5, atol=1e-6)
+    assert stem(image)[0].shape[1] == 64
+    assert stem(image)[1].shape[1] == 192
+    at64, at192 = sifid(stem, torch.cat([image, images(1, 75, seed=5)]), image)
+    assert abs(at64[0]) < 1e-6
+    assert abs(at192[0]) < 1e-6
+    assert at64[1] > 1e-6
+    with pytest.raises(InputError, match="batch of 2"):
+        stem(images(2))

@@ -1,0 +1,155 @@
+"""Weights by checksum, features kept on disk, folders of images: what is wrong is named."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.data.catalogue import load_catalogue
+from bench.errors import InputError
+from bench.metrics import cache, folder
+from bench.metrics.cache import cache_key, cached_features
+from bench.metrics.checks import check_count
+from bench.metrics.folder import hash_files, list_images, read_image, stream_images
+from bench.metrics.names import METRICS, check_metrics
+from bench.metrics.protocol import ProtocolError, protocol_id, same_protocol
+from bench.metrics.weights import project, weights_are_here, weights_path
+
+
+class Means:
+    """An extractor of three features that counts its calls."""
+
+    name, dim, input_range, weights_sha256, device = "means/pool3", 3, (0, 255), "0" * 64, "cpu"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return images.float().mean(dim=(2, 3))
+
+
+def write_images(root, n=3, size=(10, 12)):
+    root.mkdir(exist_ok=True)
+    for index in range(n):
+        pixels = np.random.default_rng(index).integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / f"{index}.png")
+    return root
+
+
+def test_weights_of_the_metrics_are_in_the_catalogue():
+    catalogue = load_catalogue(project())
+    for kind in METRICS.values():
+        if kind.weights:
+            assert catalogue.find_weights(kind.weights).url
+
+
+def test_absent_and_wrong_weights_say_where_to_get_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLIM_BENCH_WEIGHTS", str(tmp_path))
+    path = tmp_path / "inception-2015-12-05.pt"
+    path.write_bytes(b"half a download")
+    wrong = hashlib.sha256(b"half a download").hexdigest()
+    assert weights_are_here("inception-cleanfid")
+    with pytest.raises(InputError, match=f"(?s){wrong}.*f58cb9b6.*nvlabs"):
+        weights_path("inception-cleanfid")
+
+
+def test_features_are_computed_once(tmp_path):
+    images = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8)
+    extractor = Means()
+    first = cached_features(extractor, "a" * 64, lambda: images.split(2), tmp_path)
+    again = cached_features(extractor, "a" * 64, lambda: images.split(2), tmp_path)
+    assert extractor.calls == 3
+    assert first.dtype == np.float32
+    assert (first == again).all()
+    cached_features(extractor, "b" * 64, lambda: images.split(2), tmp_path)
+    assert extractor.calls == 6
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".npy", ".npy"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY garbage", None])
+def test_a_damaged_cache_file_is_computed_anew(tmp_path, damage):
+    images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
+    extractor = Means()
+    expected = cached_features(extractor, "a" * 64, lambda: [images], tmp_path)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-5] if damage is None else damage)
+    assert (cached_features(extractor, "a" * 64, lambda: [images], tmp_path) == expected).all()
+    assert extractor.calls == 2
+    assert (np.load(path) == expected).all()
+
+
+def test_the_key_tells_extractor_weights_and_threads(monkeypatch):
+    first, second = Means(), Means()
+    second.weights_sha256 = "1" * 64
+    key = cache_key(first, "a")
+    assert cache_key(second, "a") != key
+    monkeypatch.setattr(cache.torch, "get_num_threads", lambda: 77)
+    assert cache_key(first, "a") != key
+
+
+def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("SLIM_BENCH_CACHE", str(tmp_path))
+    assert cache.cache_folder() == tmp_path
+
+
+def test_folder_is_read_sorted_and_streamed(tmp_path):
+    root = write_images(tmp_path / "images", 5)
+    write_images(root / "deeper", 1, (7, 7))
+    files = list_images(root)
+    assert [path.relative_to(root).as_posix() for path in files][:2] == ["0.png", "1.png"]
+    assert [tuple(batch.shape) for batch in stream_images(files, 2)] == [
+        (2, 3, 10, 12),
+        (2, 3, 10, 12),
+        (1, 3, 10, 12),
+        (1, 3, 7, 7),
+    ]
+    before = hash_files(files, root)
+    (root / "4.png").write_bytes((root / "3.png").read_bytes())
+    assert hash_files(files, root) != before
+
+
+def test_bad_folders_and_files_are_named(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        list_images(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"1 images .* at least 2"):
+        list_images(write_images(tmp_path / "one", 1))
+    (tmp_path / "text.png").write_text("not an image")
+    with pytest.raises(InputError, match=r"text\.png: not a readable image"):
+        read_image(tmp_path / "text.png")
+    Image.new("L", (8, 8)).save(tmp_path / "grey.png")
+    with pytest.raises(InputError, match=r"grey\.png: RGB is needed, this image has 1 channels \(L\)"):
+        read_image(tmp_path / "grey.png")
+    Image.new("RGBA", (8, 8)).save(tmp_path / "clear.png")
+    with pytest.raises(InputError, match=r"clear\.png: .* 4 channels"):
+        read_image(tmp_path / "clear.png")
+    monkeypatch.setattr(folder, "MAX_PIXELS", 50)
+    with pytest.raises(InputError, match=r"0\.png: 12x10 pixels"):
+        read_image(tmp_path / "one" / "0.png")
+
+
+def test_protocols_are_kept_apart():
+    first = protocol_id("fd_efflite0", "efflite0-v1", "real100-all", "fake500")
+    second = protocol_id("fd_efflite0", "efflite0-v1", "real100-all", "fake5000")
+    assert same_protocol([first, first], "a table") == first
+    assert same_protocol([], "a table") is None
+    with pytest.raises(ProtocolError, match=f"a table: .*'{first}' and '{second}'"):
+        same_protocol([first, first, second], "a table")
+    with pytest.raises(ValueError, match="protocol part"):
+        protocol_id("fd", "Not This")
+
+
+def test_a_set_of_another_size_than_the_protocol_says():
+    check_count(100, 100, "reals")
+    with pytest.raises(InputError, match="reals: the protocol says 100 images, the set has 99"):
+        check_count(99, 100, "reals")
+
+
+def test_metric_names():
+    check_metrics(("fd_efflite0", "params"), "fewshot", "run")
+    with pytest.raises(InputError, match=r"unknown metric 'fd_eflite0' .*'fd_efflite0'"):
+        check_metrics(("fd_eflite0",), "fewshot", "run")
+    with pytest.raises(InputError, match="'top1' is for classification, not fewshot"):
+        check_metrics(("top1",), "fewshot", "run")
