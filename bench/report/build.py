@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from bench.report import figures, pictures, style, tables
+from bench.report import curves, figures, listings, pictures, style
+from bench.report.ablations import ablation_table, find_ablations
 from bench.report.claims import Answer, answer_claims
-from bench.report.frame import read_scores
-from bench.report.names import TASKS
+from bench.report.comparison import comparison_records, comparison_tables
+from bench.report.evidence import claims_table, paired_table, summary_table
 from bench.report.outputs import FIGURES, PICTURES
 from bench.report.paired import Result, compare
-from bench.report.settings import Settings, load_published, load_settings
-from bench.report.table import Table, write_tables
+from bench.report.scores import Scores, read_scores
+from bench.report.settings import Published, Settings, load_published, load_settings
+from bench.report.tables import Table, write_tables
 
 NOTHING = "Nothing to show yet: no finished run has what this needs."
 
@@ -24,65 +24,71 @@ class Report:
     """Everything the page shows. `drawn`: stems of the figures and pictures that hold more than words."""
 
     scale: str
-    frame: pd.DataFrame
+    scores: Scores
     settings: Settings
     answers: list[Answer]
-    results: list[Result]
     tables: dict[str, list[Table]]
     drawn: frozenset[str]
 
 
 def build(scale_dir: Path, out: Path, config: Path) -> Report:
-    """Write tables/ and figures/ under `out`, reading `scale_dir`/scores.csv and the run folders' pictures and histories."""
-    frame = read_scores(scale_dir / "scores.csv")
+    """Write tables/ and figures/ under `out` from `scale_dir`/scores.csv and the pictures and histories of the runs."""
+    scores = read_scores(scale_dir / "scores.csv")
     settings = load_settings(config / "claims.yaml")
-    published = load_published(config / "published.csv")
-    scale = frame["scale"].iloc[0] if len(frame) else scale_dir.name
-    results = compare(frame, settings)
-    answers = answer_claims(frame, settings, scale)
-    made: dict[str, list[Table]] = {
-        "summary": [tables.summary_table(results, frame, settings)],
-        "ablations": _ablation_tables(frame, settings),
-        "paired": [tables.paired_table(results, settings)],
-        "claims": [tables.claims_table(answers)],
-        "published": [tables.published_table(frame, published, settings, scale)],
-        "runs": [tables.runs_table(frame)],
+    scale = scores[0].scale if scores else scale_dir.name
+    results = compare(scores, settings)
+    answers = answer_claims(scores, settings, scale)
+    tables = _tables(scores, settings, load_published(config / "published.csv"), results, answers)
+    for task in settings.tasks:
+        tables[task] = _write_task(scores.where(task=task), task, settings, out)
+    for name in tables.keys() - settings.tasks.keys():
+        write_tables(out / "tables" / name, tables[name])
+    drawn = _draw(scores, settings, scale_dir, out) | _picture(scores, settings, scale_dir, out)
+    return Report(scale, scores, settings, answers, tables, frozenset(drawn))
+
+
+def _tables(
+    scores: Scores, settings: Settings, published: list[Published], results: list[Result], answers: list[Answer]
+) -> dict[str, list[Table]]:
+    scale = scores[0].scale if scores else ""
+    return {
+        "summary": [summary_table(results, scores, settings)],
+        "ablations": [
+            ablation_table(scores, ablation, task_settings)
+            for task, task_settings in settings.tasks.items()
+            for ablation in find_ablations(scores.where(task=task), task_settings)
+        ],
+        "paired": [paired_table(results, settings)],
+        "claims": [claims_table(answers)],
+        "published": [listings.published_table(scores, published, settings, scale)],
+        "runs": [listings.runs_table(scores)],
     }
-    for task in TASKS:
-        rows = frame[frame["task"] == task]
-        if task in settings.tasks:
-            names = rows["dataset"].unique()
-            made[task] = [tables.comparison_table(frame, task, name, settings.tasks[task]) for name in names]
-    for name, group in made.items():
-        records = tables.comparison_records(frame, name) if name in TASKS else None
-        write_tables(out / "tables" / name, group, records)
-    drawn = _draw(frame, settings, scale_dir, out) | _picture(frame, settings, scale_dir, out)
-    return Report(scale, frame, settings, answers, results, made, frozenset(drawn))
 
 
-def _ablation_tables(frame: pd.DataFrame, settings: Settings) -> list[Table]:
-    return [
-        tables.ablation_table(frame, base, dataset, variations, task_settings)
-        for task_settings in settings.tasks.values()
-        for base, dataset, variations in tables.ablations_of(frame, task_settings)
-    ]
+def _write_task(scores: Scores, task: str, settings: Settings, out: Path) -> list[Table]:
+    names = scores.distinct("dataset")
+    made = [table for name in names for table in comparison_tables(scores, name, settings.tasks[task])]
+    write_tables(out / "tables" / task, made, comparison_records(scores))
+    return made
 
 
-def _draw(frame: pd.DataFrame, settings: Settings, scale_dir: Path, out: Path) -> set[str]:
+def _draw(scores: Scores, settings: Settings, scale_dir: Path, out: Path) -> set[str]:
     """Draw every figure of FIGURES; where there is nothing to draw the file says so in words."""
     style.use_theme()
+    few, classes = scores.where(task="fewshot"), scores.where(task="classification")
     makers: dict[str, Callable[[], Any]] = {
-        "figures/complexity": lambda: figures.complexity_figure(frame, settings.tasks),
-        "figures/ablations": lambda: figures.ablation_figure(frame, settings.tasks),
-        "figures/fd_curve": lambda: figures.fd_curve_figure(frame, settings.tasks["fewshot"]),
-        "figures/calibration": lambda: figures.calibration_figure(frame, settings.tasks["classification"]),
+        "figures/complexity": lambda: figures.complexity_figure(scores, settings.tasks),
+        "figures/ablations": lambda: figures.ablation_figure(scores, settings.tasks),
+        "figures/fd_curve": lambda: figures.fd_curve_figure(few, settings.tasks["fewshot"]),
+        "figures/calibration": lambda: figures.calibration_figure(classes, settings.tasks["classification"]),
     }
     for task, task_settings in settings.tasks.items():
-        makers[f"figures/scores_{task}"] = lambda t=task, s=task_settings: figures.scores_figure(frame, t, s)
-        makers[f"figures/curves_{task}"] = lambda t=task, s=task_settings: figures.curves_figure(frame, t, s, scale_dir)
+        mine = (scores.where(task=task), task_settings)
+        makers[f"figures/scores_{task}"] = lambda mine=mine: figures.scores_figure(*mine)
+        makers[f"figures/curves_{task}"] = lambda mine=mine: curves.curves_figure(*mine, scale_dir)
     drawn = set()
     for stem in FIGURES:
-        figure = makers[stem]() if stem in makers else None
+        figure = makers[stem]()
         if figure is None:
             style.save_words(out / stem, NOTHING)
         else:
@@ -91,7 +97,7 @@ def _draw(frame: pd.DataFrame, settings: Settings, scale_dir: Path, out: Path) -
     return drawn
 
 
-def _picture(frame: pd.DataFrame, settings: Settings, scale_dir: Path, out: Path) -> set[str]:
+def _picture(scores: Scores, settings: Settings, scale_dir: Path, out: Path) -> set[str]:
     makers = {
         "figures/samples_fewshot": pictures.samples_picture,
         "figures/strip_fewshot": pictures.strip_picture,
@@ -100,7 +106,7 @@ def _picture(frame: pd.DataFrame, settings: Settings, scale_dir: Path, out: Path
     }
     drawn = set()
     for stem in PICTURES:
-        image = makers[stem](frame, settings, scale_dir)
+        image = makers[stem](scores, settings, scale_dir)
         path = out / f"{stem}.png"
         if image is None:
             pictures.save_placeholder(path, NOTHING)

@@ -1,19 +1,17 @@
 """The abstract's claims against the numbers: supported, contradicted, no evidence, or not tested at this scale.
 
-A verdict needs the scale named in config/claims.yaml, every set named there, and enough seeds on each. The unit is the data
-set (seeds averaged first); where a claim names fewer than three sets it is the seed. A claim holds if all its comparisons do,
-and falls if one does.
+A verdict needs the scale named in config/claims.yaml, every set named there, and enough seeds on each. The unit is the
+data set, its seeds averaged first; where a claim names fewer than three sets it is the seed. A claim holds if all its
+comparisons do, and falls if one does.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-import pandas as pd
-
-from bench.metrics.protocol import same_protocol
-from bench.report.paired import improvement, seed_values
-from bench.report.settings import Claim, Comparison, Settings
+from bench.report.paired import Matched, improvement, match
+from bench.report.scores import Scores
+from bench.report.settings import Claim, Comparison, Pair, Settings
 from bench.report.statistics import MINIMUM, Paired, compare_paired, holm, summarise
 
 SUPPORTED, CONTRADICTED, NO_EVIDENCE = "supported", "contradicted", "no evidence"
@@ -22,7 +20,7 @@ NOT_TESTED = "not tested at this scale"
 
 @dataclass(frozen=True)
 class Finding:
-    """One comparison with its numbers. `improvement` positive: SLIM is better."""
+    """One comparison with its numbers. `paired.mean` positive: SLIM is better."""
 
     comparison: Comparison
     paired: Paired
@@ -44,17 +42,15 @@ class Answer:
     findings: tuple[Finding, ...]
 
 
-def answer_claims(frame: pd.DataFrame, settings: Settings, scale: str) -> list[Answer]:
+def answer_claims(scores: Scores, settings: Settings, scale: str) -> list[Answer]:
     """One answer per claim; Holm's correction runs over the tested comparisons of all claims."""
-    findings = [[_find(frame, comparison) for comparison in claim.comparisons] for claim in settings.claims]
-    flat = [finding for group in findings for finding in group]
-    tested = [f.paired.p if _is_tested(f.comparison) else None for f in flat]
+    findings = [[_find(scores, comparison) for comparison in claim.comparisons] for claim in settings.claims]
+    tested = [f.paired.p if _is_tested(f.comparison) else None for group in findings for f in group]
     corrected = iter(holm(tested))
     answers = []
     for claim, group in zip(settings.claims, findings, strict=True):
-        group = tuple(_judge(replace(finding, p_holm=next(corrected)), settings) for finding in group)
-        verdict, reason = _conclude(group, settings, scale)
-        answers.append(Answer(claim, verdict, reason, group))
+        judged = tuple(_judge(replace(finding, p_holm=next(corrected)), settings) for finding in group)
+        answers.append(Answer(claim, *_conclude(judged, settings, scale), judged))
     return answers
 
 
@@ -62,40 +58,29 @@ def _is_tested(comparison: Comparison) -> bool:
     return comparison.role == "verdict" and comparison.measure != "constant"
 
 
-def _find(frame: pd.DataFrame, comparison: Comparison) -> Finding:
-    """Differences per set, or per seed where fewer than three sets are named; protocols are checked against the family."""
-    per_set, per_seed, slim_means, rival_means, seeds = [], [], [], [], []
-    share = comparison.measure != "difference"
-    for dataset in comparison.sets:
-        slim, rival = (
-            _in_family(seed_values(frame, experiment, comparison.metric, dataset, "last"), comparison)
-            for experiment in (comparison.slim, comparison.rival)
-        )
-        common = slim.index.intersection(rival.index)
-        if common.empty:
-            continue
-        where = f"claim on {comparison.metric}: {comparison.slim} against {comparison.rival} on {dataset}"
-        same_protocol([*slim["protocol"], *rival["protocol"]], where)
-        pairs = list(zip(slim.loc[common, "value"], rival.loc[common, "value"], strict=True))
-        per_seed += [improvement(a, b, comparison.direction, share) for a, b in pairs]
-        slim_means.append(float(slim.loc[common, "value"].mean()))
-        rival_means.append(float(rival.loc[common, "value"].mean()))
-        per_set.append(improvement(slim_means[-1], rival_means[-1], comparison.direction, share))
-        seeds.append(len(common))
+def _find(scores: Scores, comparison: Comparison) -> Finding:
+    """Differences per set, or per seed where fewer than three sets are named."""
+    pair = Pair(slim=comparison.slim, rival=comparison.rival)
+    matches = [m for name in comparison.sets if (m := match(scores, pair, comparison.metric, name))]
+    matches = [m for m in matches if fnmatchcase(m.protocol, comparison.protocol)]
     by_set = len(comparison.sets) >= MINIMUM
     return Finding(
         comparison=comparison,
-        paired=compare_paired(per_set if by_set else per_seed, comparison.margin),
+        paired=compare_paired(_improvements(matches, comparison, by_set), comparison.margin),
         unit="data set" if by_set else "seed",
-        slim_mean=summarise(slim_means).mean,
-        rival_mean=summarise(rival_means).mean,
-        sets_found=len(per_set),
-        seeds=min(seeds, default=0),
+        slim_mean=summarise([m.means[0] for m in matches]).mean,
+        rival_mean=summarise([m.means[1] for m in matches]).mean,
+        sets_found=len(matches),
+        seeds=min((len(m.slim) for m in matches), default=0),
     )
 
 
-def _in_family(rows: pd.DataFrame, comparison: Comparison) -> pd.DataFrame:
-    return rows[[fnmatchcase(protocol, comparison.protocol) for protocol in rows["protocol"]]]
+def _improvements(matches: list[Matched], comparison: Comparison, by_set: bool) -> list[float]:
+    share = comparison.measure != "difference"
+    pairs = (
+        [m.means for m in matches] if by_set else [pair for m in matches for pair in zip(m.slim, m.rival, strict=True)]
+    )
+    return [improvement(a, b, comparison.direction, share) for a, b in pairs]
 
 
 def _judge(finding: Finding, settings: Settings) -> Finding:
@@ -105,22 +90,21 @@ def _judge(finding: Finding, settings: Settings) -> Finding:
         return replace(finding, reason=f"{finding.sets_found} of {len(comparison.sets)} sets finished")
     if finding.seeds < settings.minimum_seeds:
         return replace(finding, reason=f"{finding.seeds} of {settings.minimum_seeds} seeds finished")
-    beyond = paired.mean > comparison.margin
+    verdict = SUPPORTED if paired.mean > comparison.margin else CONTRADICTED
     if comparison.measure == "constant":
-        return replace(finding, verdict=SUPPORTED if beyond else CONTRADICTED, reason="a constant of the networks")
+        return replace(finding, verdict=verdict, reason="a constant of the networks")
     p = finding.p_holm if comparison.role == "verdict" else paired.p
     if p is None or p >= settings.alpha:
-        return replace(finding, reason="the interval contains the margin")
-    return replace(finding, verdict=SUPPORTED if beyond else CONTRADICTED)
+        return replace(finding, reason="the difference is within what seeds and sets vary by")
+    return replace(finding, verdict=verdict)
 
 
 def _conclude(findings: Sequence[Finding], settings: Settings, scale: str) -> tuple[str, str]:
+    """Verdict and reason of the claim: the worst of its deciding comparisons."""
     if scale != settings.verdict_scale:
-        return NOT_TESTED, f"verdicts come from the {settings.verdict_scale} scale with {settings.minimum_seeds} seeds"
+        needs = f"verdicts come from the {settings.verdict_scale} scale with {settings.minimum_seeds} seeds"
+        return NOT_TESTED, needs
     deciding = [finding for finding in findings if finding.comparison.role == "verdict"]
-    verdicts = {finding.verdict for finding in deciding}
-    for verdict in (CONTRADICTED, NO_EVIDENCE, SUPPORTED):
-        if verdict in verdicts:
-            reasons = [f.reason for f in deciding if f.verdict == verdict and f.reason]
-            return verdict, "; ".join(dict.fromkeys(reasons))
-    return NO_EVIDENCE, ""
+    verdict = next(v for v in (CONTRADICTED, NO_EVIDENCE, SUPPORTED) if any(f.verdict == v for f in deciding))
+    reasons = dict.fromkeys(f.reason for f in deciding if f.verdict == verdict and f.reason)
+    return verdict, "; ".join(reasons)

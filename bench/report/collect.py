@@ -1,8 +1,8 @@
 """Collect whatever exists under results/{scale}/runs into one tidy table, a row per run x metric x selection.
 
-`scores.csv` carries every provenance field; `metrics.json` is the short nested form for `dvc metrics diff`. A planned run that
-has not finished, and a planned metric without a score, become rows with status missing, so that no gap is ever silent. A score
-of another export than the one that stands beside it is stale, and counts as missing.
+`scores.csv` carries every provenance field; `metrics.json` is the short nested form for `dvc metrics diff`. A planned
+run that has not finished, and a planned metric without a score, become rows with status missing, so that no gap is
+ever silent. A score of another export than the one that stands beside it is stale, and counts as missing.
 """
 
 import csv
@@ -136,13 +136,13 @@ def _mark_mixed_code(rows: list[dict[str, Any]], refuse: bool) -> None:
 
 
 def nested_means(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """{task: {dataset: {experiment: {"metric (protocol)": mean over seeds}}}} of finished last exports, timings left out."""
+    """{task: {dataset: {experiment: {"metric (protocol)": mean over seeds}}}} of last exports, timings left out."""
     values: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for row in rows:
-        if row["status"] == "ok" and row["selection"] == "last" and row.get("value") is not None:
-            if row["metric"] not in (TRAINING, "latency"):
-                key = f"{row['metric']} ({row['protocol']})"
-                values[row["task"], row["dataset"], row["experiment"], key].append(float(row["value"]))
+        finished = row["status"] == "ok" and row["selection"] == "last" and row.get("value") is not None
+        if finished and row["metric"] not in (TRAINING, "latency"):
+            key = f"{row['metric']} ({row['protocol']})"
+            values[row["task"], row["dataset"], row["experiment"], key].append(float(row["value"]))
     tree: dict[str, Any] = {}
     for (task, dataset, experiment, key), seeds in sorted(values.items()):
         branch = tree.setdefault(task, {}).setdefault(dataset, {}).setdefault(experiment, {})

@@ -25,7 +25,7 @@ METRICS = {
     "density_efflite0": Metric("Density", 3),
     "coverage_efflite0": Metric("Coverage", 3),
     "diversity_efflite0": Metric("Feature diversity", 3),
-    "memorisation_efflite0": Metric("Nearer than reals", 3),
+    "memorisation_efflite0": Metric("Memorised share", 3),
     "inception_score": Metric("Inception score", 2),
     "sifid64": Metric("SIFID, 64 channels", 4, relative=True),
     "sifid192": Metric("SIFID, 192 channels", 4, relative=True),
@@ -33,17 +33,18 @@ METRICS = {
     "ssim_samples": Metric("SSIM, samples", 3),
     "ms_ssim_reconstruction": Metric("MS-SSIM, reconstruction", 3),
     "ms_ssim_samples": Metric("MS-SSIM, samples", 3),
+    "lpips_reconstruction": Metric("LPIPS, reconstruction", 3),
     "lpips_samples": Metric("LPIPS, samples", 3),
+    "lpips_diversity": Metric("LPIPS diversity", 3),
     "diversity": Metric("Pixel diversity", 3),
     "top1": Metric("Top-1", 2),
     "top5": Metric("Top-5", 2),
-    "ece": Metric("Calibration error", 3),
+    "ece": Metric("Calibration error", 2),
     "params": Metric("Parameters", constant=True),
     "macs": Metric("MACs", constant=True),
     "latency": Metric("Latency", 2),
     "train_seconds": Metric("Training time", 0),
 }
-ORDER = {name: position for position, name in enumerate(METRICS)}
 CONTROLS = {
     "control-white": "white image",
     "control-halves": "two halves of the reals",
@@ -73,11 +74,16 @@ def format_value(metric: str, value: float | None) -> str:
 
 
 def format_count(value: float) -> str:
-    """12345678 -> 12.35 M."""
+    """28486942 -> 28.49 M."""
     for size, prefix in PREFIXES:
         if abs(value) >= size:
-            return f"{value / size:.2f} {prefix}"
+            return f"{value / size:#.4g}".rstrip("0").rstrip(".") + f" {prefix}"
     return f"{value:.0f}"
+
+
+def format_share(share: float) -> str:
+    """0.123 -> 12.3 %."""
+    return f"{100 * share:.1f} %".replace("-", "−")
 
 
 def format_seconds(seconds: float | None) -> str:

@@ -36,5 +36,5 @@ OUTPUTS: dict[str, str] = (
     | {f"{stem}.png": caption for stem, caption in (FIGURES | PICTURES).items()}
     | {PAGE: "page.rst"}
 )
-"""Output, relative to results/{scale} -> caption in workflow/report. Each stands after every render, with words where there is
-nothing to show yet; beside a table's .csv lie .md and .tex, beside a figure's .png (pictures excepted) .svg."""
+"""Output, relative to results/{scale} -> caption in workflow/report. Each stands after every render, with words where
+there is nothing to show yet. Beside a table's .csv lie .md and .tex, beside a figure (pictures excepted) .svg."""

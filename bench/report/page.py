@@ -1,7 +1,7 @@
 """The page: one self-contained HTML file that needs no network, no script and no font, light and dark, narrow and wide.
 
-Importing this module is cheap, since the workflow asks it for OUTPUTS whenever the Snakefile is parsed; pandas and seaborn
-are loaded by `render`.
+Importing this module is cheap, since the workflow asks it for OUTPUTS whenever the Snakefile is parsed; pandas and
+seaborn are loaded by `render`.
 """
 
 from __future__ import annotations

@@ -1,24 +1,23 @@
 """SLIM against its rival, paired: seed by seed within a data set, and set by set with the seeds averaged first.
 
-An improvement is positive where SLIM is better. Within a set it is in the metric's unit; across sets of different difficulty
-it is a share of the rival's value for distances, else in the metric's unit. Holm's correction runs over all tests of one task
-and one unit.
+An improvement is positive where SLIM is better. Within a set it is in the metric's unit; across sets of different
+difficulty it is a share of the rival's value for distances, else in the metric's unit. Holm's correction runs over all
+tests of one task and one unit.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-
-import pandas as pd
 
 from bench.metrics.protocol import same_protocol
 from bench.report.names import metric_of
+from bench.report.scores import Row, Scores
 from bench.report.settings import Pair, Settings, TaskSettings
-from bench.report.statistics import MINIMUM, Paired, compare_paired, holm, summarise
+from bench.report.statistics import MINIMUM, Paired, compare_paired, holm, mean_of
 
 
 @dataclass(frozen=True)
 class Result:
-    """One paired comparison. `slim_mean`, `rival_mean` are over the pairs; `share`: differences are relative."""
+    """One paired comparison; the means are over the pairs. `share`: differences are shares of the rival's value."""
 
     task: str
     metric: str
@@ -33,19 +32,34 @@ class Result:
     paired: Paired
     p_holm: float | None = None
 
+    @property
+    def count(self) -> str:
+        return f"{self.paired.n} {self.unit}{'' if self.paired.n == 1 else 's'}"
+
     def evidence(self, alpha: float) -> str:
         if self.paired.n < MINIMUM:
-            return f"no evidence: {self.paired.n} {self.unit}{'' if self.paired.n == 1 else 's'}"
+            return f"no evidence: {self.count}"
         if self.p_holm is None or self.p_holm >= alpha:
             return "no evidence"
         return "SLIM better" if self.paired.mean > 0 else "rival better"
 
 
-def seed_values(frame: pd.DataFrame, experiment: str, metric: str, dataset: str, selection: str) -> pd.DataFrame:
-    """Finished rows of one experiment with seed, value, protocol, direction."""
-    rows = frame[(frame["experiment"] == experiment) & (frame["metric"] == metric) & (frame["dataset"] == dataset)]
-    rows = rows[(rows["selection"] == selection) & (rows["status"] == "ok")]
-    return rows.dropna(subset=["value"]).drop_duplicates("seed").set_index("seed")
+@dataclass(frozen=True)
+class Matched:
+    """Finished scores of SLIM and rival on one data set, seed by seed, under one protocol."""
+
+    dataset: str
+    protocol: str
+    direction: str
+    slim: tuple[float, ...]
+    rival: tuple[float, ...]
+
+    def improvements(self, share: bool) -> list[float]:
+        return [improvement(a, b, self.direction, share) for a, b in zip(self.slim, self.rival, strict=True)]
+
+    @property
+    def means(self) -> tuple[float, float]:
+        return mean_of(self.slim), mean_of(self.rival)
 
 
 def improvement(slim: float, rival: float, direction: str, share: bool) -> float:
@@ -54,12 +68,29 @@ def improvement(slim: float, rival: float, direction: str, share: bool) -> float
     return better / abs(rival) if share else better
 
 
-def compare(frame: pd.DataFrame, settings: Settings) -> list[Result]:
+def finished(scores: Scores, experiment: str, metric: str, dataset: str, selection: str) -> dict[int, Row]:
+    """Finished rows of one experiment by seed."""
+    rows = scores.of(experiment, dataset).where(metric=metric, selection=selection, status="ok")
+    return {row.seed: row for row in rows if row.value is not None}
+
+
+def match(scores: Scores, pair: Pair, metric: str, dataset: str, selection: str = "last") -> Matched | None:
+    """The seeds that both have; None without any; scores of two protocols are refused."""
+    slim, rival = (finished(scores, name, metric, dataset, selection) for name in (pair.slim, pair.rival))
+    seeds = sorted(slim.keys() & rival.keys())
+    if not seeds:
+        return None
+    where = f"{metric}: {pair.slim} against {pair.rival} on {dataset}"
+    protocol = same_protocol((side[seed].protocol for seed in seeds for side in (slim, rival)), where)
+    values = (tuple(side[seed].value for seed in seeds) for side in (slim, rival))
+    return Matched(dataset, protocol or "", slim[seeds[0]].direction, *values)
+
+
+def compare(scores: Scores, settings: Settings) -> list[Result]:
     """Every pair of every task on its primary metrics, last and best exports."""
     results = []
     for task, task_settings in settings.tasks.items():
-        rows = frame[frame["task"] == task]
-        found = [*_within_sets(rows, task, task_settings), *_across_sets(rows, task, task_settings)]
+        found = list(_compare_task(scores.where(task=task), task, task_settings))
         for unit in ("seed", "data set"):
             family = [result for result in found if result.unit == unit]
             corrected = holm([result.paired.p for result in family])
@@ -67,49 +98,25 @@ def compare(frame: pd.DataFrame, settings: Settings) -> list[Result]:
     return results
 
 
-def _pairings(rows: pd.DataFrame, settings: TaskSettings) -> Iterable[tuple[Pair, str, str]]:
-    experiments = set(rows["experiment"])
+def _compare_task(scores: Scores, task: str, settings: TaskSettings) -> Iterator[Result]:
+    datasets, experiments = scores.distinct("dataset"), set(scores.distinct("experiment"))
     for pair in settings.pairs:
-        if {pair.slim, pair.rival} <= experiments:
-            for metric in settings.primary:
-                yield from ((pair, metric, selection) for selection in ("last", "best"))
-
-
-def _within_sets(rows: pd.DataFrame, task: str, settings: TaskSettings) -> Iterable[Result]:
-    for pair, metric, selection in _pairings(rows, settings):
-        for dataset in rows["dataset"].unique():
-            slim = seed_values(rows, pair.slim, metric, dataset, selection)
-            rival = seed_values(rows, pair.rival, metric, dataset, selection)
-            seeds = slim.index.intersection(rival.index)
-            if seeds.empty:
-                continue
-            both = pd.concat([slim.loc[seeds], rival.loc[seeds]])
-            protocol = same_protocol(both["protocol"], f"{pair.slim} against {pair.rival} on {dataset}")
-            direction = both["direction"].iloc[0]
-            differences = [
-                improvement(a, b, direction, False)
-                for a, b in zip(slim.loc[seeds, "value"], rival.loc[seeds, "value"], strict=True)
-            ]
-            means = (summarise(side.loc[seeds, "value"].to_list()).mean for side in (slim, rival))
-            key = (task, metric, protocol, dataset, selection, pair, "seed")
-            yield Result(*key, *means, False, compare_paired(differences))
-
-
-def _across_sets(rows: pd.DataFrame, task: str, settings: TaskSettings) -> Iterable[Result]:
-    """The seeds of each set are averaged first; the sets are the sample. One set alone is no sample of sets."""
-    for pair, metric, selection in _pairings(rows, settings):
-        means, directions = [], set()
-        for dataset in rows["dataset"].unique():
-            slim = seed_values(rows, pair.slim, metric, dataset, selection)
-            rival = seed_values(rows, pair.rival, metric, dataset, selection)
-            if len(slim) and len(rival):
-                same_protocol([*slim["protocol"], *rival["protocol"]], f"{pair.slim} against {pair.rival} on {dataset}")
-                means.append((float(slim["value"].mean()), float(rival["value"].mean())))
-                directions |= set(slim["direction"])
-        if len(means) < 2:
+        if not {pair.slim, pair.rival} <= experiments:
             continue
-        share = metric_of(metric).relative
-        differences = [improvement(a, b, min(directions), share) for a, b in means]
-        sides = (summarise([mean[side] for mean in means]).mean for side in (0, 1))
-        key = (task, metric, "", f"{len(means)} data sets", selection, pair, "data set")
-        yield Result(*key, *sides, share, compare_paired(differences))
+        for metric in settings.primary:
+            for selection in ("last", "best"):
+                matches = [m for name in datasets if (m := match(scores, pair, metric, name, selection))]
+                for m in matches:
+                    key = (task, metric, m.protocol, m.dataset, selection, pair, "seed")
+                    yield Result(*key, *m.means, False, compare_paired(m.improvements(False)))
+                if len(matches) > 1:
+                    yield _across(matches, task, metric, selection, pair)
+
+
+def _across(matches: list[Matched], task: str, metric: str, selection: str, pair: Pair) -> Result:
+    """The seeds of each set are averaged first; the sets are the sample."""
+    share = metric_of(metric).relative
+    differences = [improvement(*m.means, m.direction, share) for m in matches]
+    means = (mean_of([m.means[side] for m in matches]) for side in (0, 1))
+    key = (task, metric, "", f"all {len(matches)} data sets", selection, pair, "data set")
+    return Result(*key, *means, share, compare_paired(differences))

@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
-import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from bench.files import atomic_file
-from bench.report.frame import training_rows
-from bench.report.settings import Settings, TaskSettings
-from bench.report.tables import experiments_of, without_ablations
+from bench.report.roles import experiments_of, role_of, without_ablations
+from bench.report.scores import Scores
+from bench.report.settings import Settings
 
 LABEL = (110, 120, 130, 255)
-GAP, LABEL_HEIGHT, SHEET_WIDTH = 4, 26, 1160
+GAP, LABEL_HEIGHT, MOST_SOURCES = 4, 26, 6
 
 
 @dataclass(frozen=True)
@@ -78,25 +77,17 @@ def open_image(path: Path) -> Image.Image | None:
         return None
 
 
-def first_runs(
-    frame: pd.DataFrame, task: str, settings: TaskSettings, scale_dir: Path
-) -> list[tuple[str, list[tuple[str, Path]]]]:
-    """[(data set, [(experiment, samples folder of its first finished seed)])], ablations left out, the rival first."""
-    runs = training_rows(frame)
-    runs = runs[(runs["task"] == task) & (runs["status"] == "ok")]
-    runs = without_ablations(runs, settings)
-    found = []
-    for dataset in runs["dataset"].unique():
-        here = (
-            runs[runs["dataset"] == dataset].sort_values("seed").drop_duplicates("experiment").set_index("experiment")
-        )
-        order = sorted(experiments_of(here.reset_index(), settings), key=lambda name: not _is_rival(name, settings))
-        found.append((dataset, [(name, scale_dir / here.loc[name, "run_dir"] / "samples") for name in order]))
+def first_runs(scores: Scores, task: str, settings: Settings, scale_dir: Path) -> dict[str, list[tuple[str, Path]]]:
+    """Data set -> (experiment, samples folder of its first finished seed), the rival first, ablations left out."""
+    runs = without_ablations(scores.runs.where(task=task, status="ok"), settings.tasks[task])
+    found: dict[str, list[tuple[str, Path]]] = {}
+    for dataset in runs.distinct("dataset"):
+        here = runs.where(dataset=dataset)
+        names = experiments_of(here, settings.tasks[task])
+        names.sort(key=lambda name: role_of(name, settings.tasks[task]) != "rival")
+        first = {name: min(here.where(experiment=name), key=lambda row: row.seed) for name in names}
+        found[dataset] = [(name, scale_dir / row.run_dir / "samples") for name, row in first.items()]
     return found
-
-
-def _is_rival(name: str, settings: TaskSettings) -> bool:
-    return any(name == pair.rival for pair in settings.pairs)
 
 
 def tiles_of(grid: Image.Image, tile: int, count: int) -> tuple[Image.Image, ...]:
@@ -106,25 +97,25 @@ def tiles_of(grid: Image.Image, tile: int, count: int) -> tuple[Image.Image, ...
     return tuple(grid.crop((x, y, x + tile, y + tile)) for x, y in boxes if y + tile <= grid.height)
 
 
-def samples_picture(frame: pd.DataFrame, settings: Settings, scale_dir: Path) -> Image.Image | None:
+def samples_picture(scores: Scores, settings: Settings, scale_dir: Path) -> Image.Image | None:
     """Real images, then the same latents through every network of the first data set."""
     return None
 
 
-def strip_picture(frame: pd.DataFrame, settings: Settings, scale_dir: Path) -> Image.Image | None:
+def strip_picture(scores: Scores, settings: Settings, scale_dir: Path) -> Image.Image | None:
     """The same latents by step, a row per network."""
     return None
 
 
-def neighbours_picture(frame: pd.DataFrame, settings: Settings, scale_dir: Path) -> Image.Image | None:
+def neighbours_picture(scores: Scores, settings: Settings, scale_dir: Path) -> Image.Image | None:
     """Samples above their nearest training images."""
     return None
 
 
-def oneshot_picture(frame: pd.DataFrame, settings: Settings, scale_dir: Path) -> Image.Image | None:
+def oneshot_picture(scores: Scores, settings: Settings, scale_dir: Path) -> Image.Image | None:
     """Per image: the training image and its bicubic control, then per method the reconstruction and five samples."""
     strips = []
-    for dataset, samples in first_runs(frame, "oneshot", settings.tasks["oneshot"], scale_dir)[:6]:
+    for dataset, samples in list(first_runs(scores, "oneshot", settings, scale_dir).items())[:MOST_SOURCES]:
         strips += _source_strip(dataset, samples)
         for experiment, folder in samples:
             paths = [folder / "reconstruction.png", *sorted(folder.glob("sample_*.png"))[:5]]

@@ -50,6 +50,8 @@ class Claim(Strict):
     title: str
     statement: str
     comparisons: tuple[Comparison, ...]
+    tasks: tuple[Task, ...] = Field(description="where to look for its numbers at other scales")
+    shown: tuple[str, ...] = Field(description="the metrics shown there")
     doubt: str = Field("", description="what else could explain the result, and which control answers it")
 
 
@@ -68,9 +70,16 @@ class Settings(Strict):
     claims: tuple[Claim, ...]
     tolerances: dict[str, Tolerance]
 
+    def tolerance(self, metric: str, value: float) -> float | None:
+        """The difference from `value` that still counts as reproduced; None where none is stated."""
+        stated = self.tolerances.get(metric)
+        if stated is None:
+            return None
+        return stated.absolute if stated.absolute is not None else (stated.relative or 0.0) * abs(value)
+
 
 class Published(Strict):
-    """One confirmed published value; `protocol` is the pattern that a protocol id of ours must match to be comparable."""
+    """One confirmed published value; `protocol`: the pattern that a protocol id of ours must match."""
 
     method: str
     experiment: str | None

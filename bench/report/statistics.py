@@ -1,7 +1,7 @@
 """Means, spreads, intervals and paired comparisons of a handful of seeds and data sets.
 
-The seeds of a data set are averaged first; over several data sets the data set is the unit. Below three units no interval,
-no p value and no effect size is given: two points allow none worth printing.
+The seeds of a data set are averaged first; over several data sets the data set is the unit. Below three units no
+interval, no p value and no effect size is given: two points allow none worth printing.
 """
 
 import math
@@ -52,6 +52,10 @@ def summarise(values: Sequence[float], confidence: float = 0.95) -> Summary:
         return Summary(n, mean, sd)
     half = t_quantile(n - 1, confidence) * sd / math.sqrt(n)
     return Summary(n, mean, sd, mean - half, mean + half)
+
+
+def mean_of(values: Sequence[float]) -> float:
+    return float(np.mean(values))
 
 
 def t_quantile(degrees: int, confidence: float = 0.95) -> float:

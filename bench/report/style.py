@@ -1,18 +1,23 @@
 """How figures look: one theme, one fixed colour per role, and an SVG that the page can recolour for a dark screen."""
 
+import math
 import re
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import seaborn as sns
 
 from bench.files import atomic_file
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-INK, MUTED, RULE = "#1c2024", "#5d666f", "#d7dce1"
+WIDTH = 8.0
+PIXELS_PER_POINT = 1.5
+INK, MUTED, RULE = "#1c2024", "#5d666f", "#dcdfe1"
 SLIM, RIVAL = "#0b6e99", "#c8571b"
 OTHERS = ("#4f8a3c", "#8a5aa8", "#a97b00", "#7a6a5d", "#b04a6f", "#50708c")
 VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule", SLIM: "--slim", RIVAL: "--rival"} | {
@@ -20,38 +25,37 @@ VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule", SLIM: "--slim", RIV
 }
 """Colour in the file -> the page's variable of the same meaning."""
 
+THEME = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": RULE,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "legend.frameon": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "slim-bench",
+    "savefig.dpi": 160,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.08,
+    "figure.constrained_layout.w_pad": 0.1,
+}
+
 
 def use_theme() -> None:
-    """Seaborn's ticks theme with our colours; glyphs as paths, so that they look alike everywhere."""
-    sns.set_theme(
-        context="paper",
-        style="ticks",
-        font_scale=1.05,
-        rc={
-            "font.family": "sans-serif",
-            "font.sans-serif": ["DejaVu Sans"],
-            "axes.edgecolor": MUTED,
-            "axes.labelcolor": INK,
-            "axes.titlecolor": INK,
-            "axes.titlesize": 10,
-            "axes.titleweight": "bold",
-            "axes.titlelocation": "left",
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "axes.grid.axis": "y",
-            "grid.color": RULE,
-            "grid.linewidth": 0.6,
-            "text.color": INK,
-            "xtick.color": MUTED,
-            "ytick.color": MUTED,
-            "legend.frameon": False,
-            "svg.fonttype": "path",
-            "svg.hashsalt": "slim-bench",
-            "savefig.dpi": 160,
-            "figure.dpi": 100,
-        },
-    )
+    """Seaborn's ticks theme in our colours; glyphs as paths, so that they look alike everywhere."""
+    sns.set_theme(context="paper", style="ticks", font_scale=1.0, rc=THEME)
 
 
 def colours(slims: list[str], rivals: list[str], others: list[str]) -> dict[str, str]:
@@ -62,14 +66,34 @@ def colours(slims: list[str], rivals: list[str], others: list[str]) -> dict[str,
     return palette | {name: next(spare) for name in others}
 
 
+def grid(count: int, each: tuple[float, float], across: int) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels of `each` inches, `across` to a row."""
+    wide = min(count, across)
+    high = math.ceil(count / wide)
+    figure, axes = plt.subplots(high, wide, figsize=(each[0] * wide, each[1] * high), squeeze=False)
+    flat: list[Axes] = list(np.ravel(axes))
+    for unused in flat[count:]:
+        unused.set_visible(False)
+    return figure, flat[:count]
+
+
+def legend_above(figure: Figure, axis: Axes) -> None:
+    """Move the legend of one panel above all of them."""
+    handles, labels = axis.get_legend_handles_labels()
+    legend = axis.get_legend()
+    if legend is not None:
+        legend.remove()
+        figure.legend(handles, labels, loc="outside upper left", ncols=min(4, len(labels)), fontsize=8)
+
+
 def save(figure: Figure, stem: Path) -> None:
-    """Write `stem`.png on white and `stem`.svg without background; dates are left out, so equal figures are equal files."""
-    for suffix, options in (
-        (".png", {"facecolor": "white"}),
-        (".svg", {"transparent": True, "metadata": {"Date": None}}),
-    ):
-        with atomic_file(stem.with_suffix(suffix)) as file:
-            figure.savefig(file, format=suffix[1:], bbox_inches="tight", pad_inches=0.06, **options)
+    """Write `stem`.png on white and `stem`.svg without ground; undated, so that equal figures are equal files."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once, not again for each file
+    for options in ({"format": "png", "facecolor": "white"}, {"format": "svg", "transparent": True}):
+        metadata = {"metadata": {"Date": None}} if options["format"] == "svg" else {}
+        with atomic_file(stem.with_suffix(f".{options['format']}")) as file:
+            figure.savefig(file, **options, **metadata)
     plt.close(figure)
 
 
@@ -80,15 +104,14 @@ def save_words(stem: Path, words: str) -> None:
     save(figure, stem)
 
 
-def inline_svg(text: str, prefix: str) -> str:
-    """An SVG file for the page: ids made unique by `prefix`, colours replaced by the page's variables, size left to CSS."""
+def inline_svg(text: str, prefix: str) -> tuple[str, float]:
+    """An SVG file for the page, ids made unique, colours replaced by the page's variables; and its width in pixels."""
     svg = text[text.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
-    svg = re.sub(r'(href=")#', rf"\1#{prefix}-", svg)
-    svg = svg.replace("url(#", f"url(#{prefix}-")
+    svg = re.sub(r'(href=")#', rf"\1#{prefix}-", svg).replace("url(#", f"url(#{prefix}-")
     for colour, variable in VARIABLES.items():
         svg = re.sub(re.escape(colour), f"var({variable})", svg, flags=re.IGNORECASE)
-    return re.sub(
-        r'(<svg[^>]*?) width="[^"]+" height="[^"]+"|(<svg[^>]*?) height="[^"]+" width="[^"]+"', r"\1\2", svg, count=1
-    )
+    opening, rest = svg[: svg.index(">")], svg[svg.index(">") :]
+    points = float(re.search(r' width="([\d.]+)pt"', opening).group(1))
+    return re.sub(r' (width|height)="[^"]*"', "", opening) + rest, points * PIXELS_PER_POINT

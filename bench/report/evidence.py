@@ -1,0 +1,146 @@
+"""Tables of comparisons: the answer at a glance, the paired tests behind it, the claims."""
+
+from collections.abc import Callable, Sequence
+
+from bench.report.claims import Answer, Finding
+from bench.report.comparison import anchor
+from bench.report.names import format_p, format_share, format_value, metric_of
+from bench.report.paired import Matched, Result, improvement, match
+from bench.report.scores import Scores
+from bench.report.settings import Claim, Pair, Settings
+from bench.report.tables import Entry, Head, Table
+
+EXPLAINED = (
+    "Differences are positive where SLIM is better; seed by seed within a data set, set by set across them "
+    "(shares of the rival's value for distances). Below three pairs there is no interval, no effect size and no test."
+)
+
+
+def formatter(metric: str, share: bool) -> Callable[[float], str]:
+    return format_share if share else lambda value: format_value(metric, value)
+
+
+def interval_text(low: float | None, high: float | None, form: Callable[[float], str]) -> str:
+    return "" if low is None or high is None else f"{form(low)} … {form(high)}"
+
+
+def summary_table(results: Sequence[Result], scores: Scores, settings: Settings) -> Table:
+    """One line per pair and data set on the first primary metric that has numbers: last exports, seed by seed."""
+    head = [Head(name, numeric=False) for name in ("task", "data set", "metric")]
+    head += [Head("SLIM"), Head("rival"), Head("difference"), Head("evidence", numeric=False)]
+    lines = []
+    for task, task_settings in settings.tasks.items():
+        here = scores.where(task=task)
+        for pair in task_settings.pairs:
+            if not {pair.slim, pair.rival} <= set(here.distinct("experiment")):
+                continue
+            for dataset in here.where(experiment=pair.slim).distinct("dataset"):
+                wanted = (pair, dataset, "last", "seed")
+                found = [r for r in results if (r.pair, r.dataset, r.selection, r.unit) == wanted]
+                cells = _finished_line(found[0], settings) if found else _unfinished_line(pair, dataset, here)
+                lines.append((Entry(task_settings.title, link=task), Entry(dataset, kind="text"), *cells))
+    return Table("SLIM against its rival", tuple(head), tuple(lines))
+
+
+def _finished_line(result: Result, settings: Settings) -> tuple[Entry, ...]:
+    pair, gain = result.pair, result.paired.mean
+    sides = zip((result.slim_mean, result.rival_mean), (pair.slim, pair.rival), strict=True)
+    values = [Entry(format_value(result.metric, v), name, anchor(name, result.dataset)) for v, name in sides]
+    label = Entry(metric_of(result.metric).label, result.protocol, kind="metric")
+    return label, *values, Entry(_better(result.metric, gain)), Entry(result.evidence(settings.alpha))
+
+
+def _unfinished_line(pair: Pair, dataset: str, scores: Scores) -> tuple[Entry, ...]:
+    words = []
+    for name in (pair.slim, pair.rival):
+        states = set(scores.runs.where(experiment=name, dataset=dataset).distinct("status"))
+        word = "FAILED" if states == {"failed"} else "MISSING" if states - {"ok"} or not states else "not scored"
+        words.append(Entry(word, name, anchor(name, dataset), "word"))
+    return Entry("–"), *words, Entry("–"), Entry("no evidence")
+
+
+def paired_table(results: Sequence[Result], settings: Settings) -> Table:
+    """All paired comparisons with interval, effect size and corrected p; below three pairs only the difference."""
+    head = [Head(name, numeric=False) for name in ("data", "SLIM", "rival", "metric", "weights")]
+    head += [Head(name) for name in ("pairs", "difference", "95 % interval", "effect g", "p", "p, Holm")]
+    head += [Head("evidence", numeric=False)]
+    lines = []
+    for r in results:
+        form = formatter(r.metric, r.share)
+        effect = "" if r.paired.effect is None else f"{r.paired.effect:.2f}".replace("-", "−")
+        texts = [r.dataset, r.pair.slim, r.pair.rival, metric_of(r.metric).label, r.selection, r.count]
+        texts += [form(r.paired.mean), interval_text(r.paired.low, r.paired.high, form), effect]
+        texts += [format_p(r.paired.p), format_p(r.p_holm), r.evidence(settings.alpha)]
+        lines.append(tuple(Entry(text) for text in texts))
+    return Table("Paired comparisons", tuple(head), tuple(lines), EXPLAINED)
+
+
+def claim_table(answer: Answer) -> Table:
+    """The comparisons of one claim with what they found and what they need."""
+    head = [Head(name, numeric=False) for name in ("metric", "SLIM", "rival")]
+    head += [Head("improvement"), Head("95 % interval"), Head("p, Holm")]
+    head += [Head(name, numeric=False) for name in ("found", "needed")]
+    lines = tuple(_claim_line(finding) for finding in answer.findings)
+    kinds = tuple("control" if f.comparison.role == "control" else "" for f in answer.findings)
+    return Table(answer.claim.title, tuple(head), lines, kinds=kinds)
+
+
+def _claim_line(finding: Finding) -> tuple[Entry, ...]:
+    c, paired = finding.comparison, finding.paired
+    form = formatter(c.metric, c.measure != "difference")
+    sides = []
+    for mean, name in ((finding.slim_mean, c.slim), (finding.rival_mean, c.rival)):
+        sides.append(Entry(format_value(c.metric, mean) if mean is not None else "MISSING", name))
+    gain = form(paired.mean) if paired.mean is not None else "–"
+    number = len(c.sets)
+    found = f"{finding.sets_found} of {number} data sets, {finding.seeds} seeds"
+    needed = f"more than {form(c.margin)} on {number} data set{'' if number == 1 else 's'}"
+    role = "control: decides nothing" if c.role == "control" else c.protocol
+    entries = [Entry(metric_of(c.metric).label, role, kind="metric"), *sides, Entry(gain)]
+    entries += [Entry(interval_text(paired.low, paired.high, form)), Entry(format_p(finding.p_holm))]
+    return *entries, Entry(found), Entry(needed)
+
+
+def shown_table(claim: Claim, scores: Scores, settings: Settings) -> Table:
+    """The claim's metrics at a scale that gives no verdict: every pair of its tasks, on whatever was run."""
+    head = [Head("data set", numeric=False), Head("metric", numeric=False), Head("SLIM"), Head("rival")]
+    lines = []
+    for task in claim.tasks:
+        here = scores.where(task=task)
+        for pair in settings.tasks[task].pairs:
+            for dataset in here.where(experiment=pair.slim).distinct("dataset"):
+                for metric in claim.shown:
+                    matched = match(here, pair, metric, dataset)
+                    if matched:
+                        lines.append(_shown_line(matched, pair, metric))
+    return Table(f"{claim.title}, at this scale", (*head, Head("difference"), Head("seeds")), tuple(lines))
+
+
+def _shown_line(matched: Matched, pair: Pair, metric: str) -> tuple[Entry, ...]:
+    sides = zip(matched.means, (pair.slim, pair.rival), strict=True)
+    values = [Entry(format_value(metric, v), name, anchor(name, matched.dataset)) for v, name in sides]
+    gain = improvement(*matched.means, matched.direction, False)
+    label = Entry(metric_of(metric).label, matched.protocol, kind="metric")
+    return (
+        Entry(matched.dataset, kind="text"),
+        label,
+        *values,
+        Entry(_better(metric, gain)),
+        Entry(str(len(matched.slim))),
+    )
+
+
+def _better(metric: str, gain: float) -> str:
+    return "equal" if gain == 0 else f"{'better' if gain > 0 else 'worse'} by {format_value(metric, abs(gain))}"
+
+
+def claims_table(answers: Sequence[Answer]) -> Table:
+    """All claims in one table, for the files."""
+    first = claim_table(answers[0]).head if answers else ()
+    lines = [
+        (Entry(answer.claim.title), Entry(answer.verdict), *line)
+        for answer in answers
+        for line in claim_table(answer).rows
+    ]
+    head = (Head("claim", numeric=False), Head("verdict", numeric=False), *first)
+    return Table("The abstract's claims", head, tuple(lines))
