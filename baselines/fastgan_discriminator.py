@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from baselines.fastgan_generator import small_size
 from baselines.fastgan_layers import batch_norm, check_size, conv
 from baselines.sle import SLEGate
+from baselines.upconv import upsampled_conv
 
 GATES = {32: 256, 16: 128, 8: 64}
 """Target map -> source map of the discriminator's own gates."""
@@ -132,6 +133,10 @@ class UpGLU(nn.Sequential):
     def __init__(self, in_channels: int, out_channels: int, *, spectral: bool) -> None:
         layers = (conv(in_channels, 2 * out_channels, 3, spectral=spectral), batch_norm(2 * out_channels), nn.GLU(1))
         super().__init__(nn.Upsample(scale_factor=2, mode="nearest"), *layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, conv, norm, glu = self
+        return glu(norm(upsampled_conv(x, conv.weight)))
 
 
 def _down(in_channels: int, out_channels: int, spectral: bool) -> list[nn.Module]:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from baselines.fastgan_layers import INIT_STD, batch_norm, check_size, conv
 from baselines.spectral import spectral_norm
+from baselines.upconv import upsampled_conv
 
 GATE_TARGETS = (64, 128, 256, 512)
 GATE_RATIO = 16
@@ -117,7 +118,7 @@ class PlainUp(nn.Module):
         self.norm = batch_norm(2 * out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.glu(self.norm(self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))), dim=1)
+        return F.glu(self.norm(upsampled_conv(x, self.conv.weight)), dim=1)
 
 
 class CompositeUp(nn.Module):
@@ -133,6 +134,6 @@ class CompositeUp(nn.Module):
         self.norm2 = batch_norm(2 * out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv1(F.interpolate(x, scale_factor=2, mode="nearest"))
+        x = upsampled_conv(x, self.conv1.weight)
         x = F.glu(self.norm1(self.noise1(x)), dim=1)
         return F.glu(self.norm2(self.noise2(self.conv2(x))), dim=1)

@@ -1,0 +1,28 @@
+"""FastGAN's adversarial losses: hinge with a random margin, drawn per logit from U(0.8, 1)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+MARGIN_LOW, MARGIN_HIGH = 0.8, 1.0
+
+
+class RandomMarginHinge:
+    """real: mean relu(u - D(x)); fake: mean relu(u + D(G(z))); generator: -mean D(G(z)). Logits of any shape."""
+
+    def __init__(self, generator: torch.Generator):
+        self.generator = generator
+
+    def _margin(self, logits: Tensor) -> Tensor:
+        uniform = torch.rand(logits.shape, generator=self.generator, device=logits.device)
+        return MARGIN_LOW + (MARGIN_HIGH - MARGIN_LOW) * uniform
+
+    def real(self, logits: Tensor) -> Tensor:
+        return F.relu(self._margin(logits) - logits).mean()
+
+    def fake(self, logits: Tensor) -> Tensor:
+        return F.relu(self._margin(logits) + logits).mean()
+
+    @staticmethod
+    def generator_loss(logits: Tensor) -> Tensor:
+        return -logits.mean()

@@ -1,0 +1,114 @@
+"""The perceptual loss of the discriminator's decoders: LPIPS with VGG16, or distances of EfficientNet-Lite0 features.
+
+Both are sums over the batch of d(x, y) = sum over layers of the mean over positions of |f(x) - f(y)|^2, where f has
+unit length over channels; LPIPS weights the channels by its learned heads, the other weights them all by 1.
+"efflite0" takes the outputs of the blocks 0, 2, 4 and 10 of EfficientNet-Lite0 (strides 2, 4, 8, 16; 16, 24, 40 and 112
+channels; batch norms folded), of images at their own size with values (127.5 x + 0.5) / 128 for x in -1..1, which is
+the network's own input range. It is a stand-in for work without LPIPS's weights and is named as such.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+EFFLITE_BLOCKS = (0, 2, 4, 10)
+TINY = 1e-10
+
+
+class Trunk(Protocol):
+    """A frozen network whose feature maps are compared."""
+
+    name: str
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        """[B, 3, H, W] in -1..1 -> maps [B, C, h, w]."""
+
+    def weight(self, layer: int) -> Tensor | None:
+        """Channel weights [1, C, 1, 1] of a layer, None for 1."""
+
+
+class PerceptualLoss:
+    """`__call__(groups)`: groups of reconstructions with their common target; the sum over all images of d."""
+
+    def __init__(self, trunk: Trunk):
+        self.trunk, self.name = trunk, trunk.name
+
+    def __call__(self, groups: Sequence[tuple[Sequence[Tensor], Tensor]]) -> Tensor:
+        """Each group: (reconstructions [B, 3, H, W] ..., target [B, 3, H, W]); every target is embedded once."""
+        with torch.no_grad():
+            targets = self.trunk(torch.cat([target for _, target in groups]))
+        owner = [index for index, (images, _) in enumerate(groups) for _ in images]
+        maps = self.trunk(torch.cat([image for images, _ in groups for image in images]))
+        total = maps[0].new_zeros((), dtype=torch.float32)
+        for layer, (ours, theirs) in enumerate(zip(maps, targets, strict=True)):
+            wanted = unit_length(theirs.float()).chunk(len(groups))
+            squared = (unit_length(ours.float()) - torch.cat([wanted[index] for index in owner])).square()
+            weight = self.trunk.weight(layer)
+            squared = squared if weight is None else squared * weight
+            total = total + squared.sum() / (ours.shape[2] * ours.shape[3])
+        return total
+
+
+def unit_length(maps: Tensor) -> Tensor:
+    """Unit length over channels; the constant keeps the gradient finite where all channels are 0."""
+    return maps * torch.rsqrt(maps.square().sum(dim=1, keepdim=True) + TINY)
+
+
+class EffliteTrunk(nn.Module):
+    """EfficientNet-Lite0 up to its block 10; the later maps of a 64-px image have two positions a side."""
+
+    name = f"efflite0-blocks{'-'.join(map(str, EFFLITE_BLOCKS))}"
+
+    def __init__(self) -> None:
+        from bench.metrics.efflite import fold_batch_norms, load_efflite0
+
+        super().__init__()
+        network = fold_batch_norms(load_efflite0())
+        self.stem = nn.Sequential(network._conv_stem, nn.ReLU6(inplace=True))
+        self.blocks = nn.ModuleList(network._blocks[: EFFLITE_BLOCKS[-1] + 1])
+        self.requires_grad_(False).eval()
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        x, maps = self.stem((images * 127.5 + 0.5) / 128.0), []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in EFFLITE_BLOCKS:
+                maps.append(x)
+        return maps
+
+    def weight(self, layer: int) -> None:
+        return None
+
+
+class LpipsTrunk(nn.Module):
+    """The five VGG16 maps and heads of LPIPS v0.1, around the module that the metrics use."""
+
+    name = "lpips-vgg16"
+
+    def __init__(self, lpips: nn.Module) -> None:
+        super().__init__()
+        self.lpips = lpips.requires_grad_(False).eval()
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        x, maps = (images - self.lpips.shift) / self.lpips.scale, []
+        for layers in self.lpips.slices:
+            for layer in layers:
+                x = torch.relu(x) if isinstance(layer, nn.ReLU) else layer(x)
+            maps.append(x)
+        return maps
+
+    def weight(self, layer: int) -> Tensor:
+        return getattr(self.lpips, f"weight{layer}")
+
+
+def perceptual_loss(name: str, device: torch.device) -> PerceptualLoss:
+    """By the recipe's name; for lpips-vgg16 the weights must be there (an InputError says how to get them)."""
+    if name == "lpips-vgg16":
+        from bench.metrics.lpips import load_lpips
+
+        trunk: nn.Module = LpipsTrunk(load_lpips())
+    else:
+        trunk = EffliteTrunk()
+    return PerceptualLoss(trunk.to(device, memory_format=torch.channels_last))
