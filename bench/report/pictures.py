@@ -16,39 +16,168 @@ from bench.report.roles import experiments_of, role_of, without_ablations
 from bench.report.scores import Scores
 from bench.report.settings import Settings
 
-LABEL = (110, 120, 130, 255)
-GAP, LABEL_HEIGHT, MOST_SOURCES = 4, 26, 6
+LABEL = (118, 128, 138, 255)
+GAP, LINE, SPACE = 4, 22, 14
+TILE, ONESHOT_HEIGHT = 128, 180
+ACROSS, GRID_ROWS, STRIP_ROWS = 8, 2, 3
+MOST_SETS = 6
 
 
 @dataclass(frozen=True)
 class Strip:
-    """A labelled row of images."""
+    """A labelled row of images; `captions` stand above each of them."""
 
     label: str
     images: tuple[Image.Image, ...]
+    captions: tuple[str, ...] = ()
 
 
-def sheet(strips: Sequence[Strip], tile: int) -> Image.Image:
-    """Rows of images, each scaled to `tile` pixels high (whole multiples by nearest, so that pixels stay pixels)."""
-    rows = [(strip.label, [_fit(image, tile) for image in strip.images]) for strip in strips]
-    width = max(sum(image.width + GAP for image in images) - GAP for _, images in rows)
-    height = sum(LABEL_HEIGHT + max(image.height for image in images) + GAP for _, images in rows)
-    canvas = Image.new("RGBA", (max(width, 240), height), (0, 0, 0, 0))
-    draw, font, top = ImageDraw.Draw(canvas), _font(15), 0
-    for label, images in rows:
-        draw.text((0, top + 4), label, fill=LABEL, font=font)
-        left, top = 0, top + LABEL_HEIGHT
-        for image in images:
-            canvas.paste(image, (left, top))
-            left += image.width + GAP
-        top += max(image.height for image in images) + GAP
-    return canvas
+# -- the four pictures ----------------------------------------------------------------------------------------------
+
+
+def samples_picture(scores: Scores, settings: Settings, scale_dir: Path) -> Image.Image | None:
+    """Per data set: training images, then the same latents through every network."""
+    strips = []
+    for dataset, runs in _first_runs(scores, "fewshot", settings, scale_dir):
+        reals = (_top_rows(folder / "samples" / "real.png") for _, folder in runs)
+        strips += [Strip(f"{dataset}: training images", (real,)) for real in list(filter(None, reals))[:1]]
+        grids = ((name, _top_rows(folder / "samples" / "grid.png")) for name, folder in runs)
+        strips += [Strip(name, (grid,)) for name, grid in grids if grid]
+    return sheet(strips)
+
+
+def strip_picture(scores: Scores, settings: Settings, scale_dir: Path) -> Image.Image | None:
+    """Of the first data set: the same latents by step, a row of columns per network."""
+    for dataset, runs in _first_runs(scores, "fewshot", settings, scale_dir):
+        strips = [strip for name, folder in runs if (strip := _steps(name, folder / "samples"))]
+        if strips:
+            return sheet([Strip(f"{dataset}, {strips[0].label}", strips[0].images, strips[0].captions), *strips[1:]])
+    return None
+
+
+def neighbours_picture(scores: Scores, settings: Settings, scale_dir: Path) -> Image.Image | None:
+    """Per network of the first data set that has one: samples above their nearest training images."""
+    for dataset, runs in _first_runs(scores, "fewshot", settings, scale_dir):
+        pairs = ((name, open_image(folder / "scores" / "neighbours.png")) for name, folder in runs)
+        strips = [Strip(f"{dataset}, {name}", (_fit(image, 2 * TILE),)) for name, image in pairs if image]
+        if strips:
+            return sheet(strips)
+    return None
+
+
+def oneshot_picture(scores: Scores, settings: Settings, scale_dir: Path) -> Image.Image | None:
+    """Per image: the training image and its bicubic control, then per network the reconstruction and five samples."""
+    strips = []
+    for dataset, runs in _first_runs(scores, "oneshot", settings, scale_dir):
+        sources = (_row(folder / "samples", {"training": "training", "bicubic": "bicubic"}) for _, folder in runs)
+        strips += [Strip(dataset, *row) for row in list(filter(None, sources))[:1]]
+        for name, folder in runs:
+            samples = sorted((folder / "samples").glob("sample_*.png"))[:5]
+            row = _row(folder / "samples", {"reconstruction": "reconstruction"} | {p.stem: "sample" for p in samples})
+            strips += [Strip(name, *row)] if row else []
+    return sheet(strips)
+
+
+# -- what they are made of ------------------------------------------------------------------------------------------
+
+
+def _first_runs(
+    scores: Scores, task: str, settings: Settings, scale_dir: Path
+) -> list[tuple[str, list[tuple[str, Path]]]]:
+    """(data set, [(experiment, folder of its first finished seed)]), the rival first, ablations left out."""
+    roles = settings.tasks[task]
+    runs = without_ablations(scores.runs.where(task=task, status="ok"), roles)
+    found = []
+    for dataset in runs.distinct("dataset")[:MOST_SETS]:
+        here = runs.where(dataset=dataset)
+        names = sorted(experiments_of(here, roles), key=lambda name: role_of(name, roles) != "rival")
+        first = {name: min(here.where(experiment=name), key=lambda row: row.seed) for name in names}
+        found.append((dataset, [(name, scale_dir / row.run_dir) for name, row in first.items()]))
+    return found
+
+
+def _top_rows(path: Path) -> Image.Image | None:
+    """The first rows of a grid of square tiles, ACROSS to a row."""
+    grid = open_image(path)
+    if grid is None:
+        return None
+    tile = grid.width // ACROSS if grid.width // ACROSS <= grid.height else grid.height
+    rows = max(1, min(GRID_ROWS, grid.height // tile))
+    return _fit(grid.crop((0, 0, grid.width, rows * tile)), rows * TILE)
+
+
+def _steps(name: str, folder: Path) -> Strip | None:
+    """A column of samples per step, from rows of tiles named step-NNNNNNN.png."""
+    columns, captions = [], []
+    for path in sorted(folder.glob("step-*.png")):
+        row = open_image(path)
+        if row is not None:
+            captions.append(f"step {int(path.stem.removeprefix('step-'))}")
+            columns.append(_stack([_fit(tile, TILE) for tile in _cut(row)[:STRIP_ROWS]]))
+    return Strip(name, tuple(columns[:ACROSS]), tuple(captions[:ACROSS])) if columns else None
+
+
+def _cut(row: Image.Image) -> list[Image.Image]:
+    size = row.height
+    return [row.crop((left, 0, left + size, size)) for left in range(0, row.width - size + 1, size)]
+
+
+def _stack(tiles: Sequence[Image.Image]) -> Image.Image:
+    column = Image.new("RGB", (tiles[0].width, sum(tile.height for tile in tiles)))
+    for index, tile in enumerate(tiles):
+        column.paste(tile, (0, index * tile.height))
+    return column
+
+
+def _row(folder: Path, names: dict[str, str]) -> tuple[tuple[Image.Image, ...], tuple[str, ...]] | None:
+    """Pictures `folder`/NAME.png that exist, at one height, with their captions."""
+    found = [(image, caption) for name, caption in names.items() if (image := open_image(folder / f"{name}.png"))]
+    images, captions = (tuple(part) for part in zip(*found, strict=True)) if found else ((), ())
+    return (tuple(_fit(image, ONESHOT_HEIGHT) for image in images), captions) if found else None
+
+
+def open_image(path: Path) -> Image.Image | None:
+    """The picture, or None where it is absent or broken: a report never fails over a picture."""
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except OSError:
+        return None
 
 
 def _fit(image: Image.Image, height: int) -> Image.Image:
+    """Scale to `height` pixels; whole multiples by nearest, so that pixels stay pixels."""
     width = max(1, round(image.width * height / image.height))
     whole = height % image.height == 0
-    return image.convert("RGB").resize((width, height), Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS)
+    return image.resize((width, height), Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS)
+
+
+def sheet(strips: Sequence[Strip]) -> Image.Image | None:
+    """Labelled rows of images under each other; None without any."""
+    if not strips:
+        return None
+    width = max(sum(image.width + GAP for image in strip.images) for strip in strips)
+    height = sum(_height(strip) for strip in strips)
+    canvas = Image.new("RGBA", (max(width, 360), height), (0, 0, 0, 0))
+    draw, top = ImageDraw.Draw(canvas), 0
+    for strip in strips:
+        draw.text((0, top + 2), strip.label, fill=LABEL, font=_font(15))
+        _place(canvas, draw, strip, top + LINE)
+        top += _height(strip)
+    return canvas
+
+
+def _height(strip: Strip) -> int:
+    return LINE + (LINE if strip.captions else 0) + max(image.height for image in strip.images) + SPACE
+
+
+def _place(canvas: Image.Image, draw: ImageDraw.ImageDraw, strip: Strip, top: int) -> None:
+    left = 0
+    for index, image in enumerate(strip.images):
+        if strip.captions:
+            draw.text((left, top + 3), strip.captions[index], fill=LABEL, font=_font(12))
+        canvas.paste(image, (left, top + (LINE if strip.captions else 0)))
+        left += image.width + GAP
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:
@@ -57,81 +186,12 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 def save_sheet(path: Path, image: Image.Image) -> None:
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
+    image.save(buffer, "PNG")
     with atomic_file(path) as file:
         file.write(buffer.getvalue())
 
 
 def save_placeholder(path: Path, words: str) -> None:
     canvas = Image.new("RGBA", (480, 60), (0, 0, 0, 0))
-    ImageDraw.Draw(canvas).text((8, 20), words, fill=LABEL, font=_font(15))
+    ImageDraw.Draw(canvas).text((8, 20), words, fill=LABEL, font=_font(13))
     save_sheet(path, canvas)
-
-
-def open_image(path: Path) -> Image.Image | None:
-    """The picture, or None where it is not there or broken: a report never fails over a picture."""
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except OSError:
-        return None
-
-
-def first_runs(scores: Scores, task: str, settings: Settings, scale_dir: Path) -> dict[str, list[tuple[str, Path]]]:
-    """Data set -> (experiment, samples folder of its first finished seed), the rival first, ablations left out."""
-    runs = without_ablations(scores.runs.where(task=task, status="ok"), settings.tasks[task])
-    found: dict[str, list[tuple[str, Path]]] = {}
-    for dataset in runs.distinct("dataset"):
-        here = runs.where(dataset=dataset)
-        names = experiments_of(here, settings.tasks[task])
-        names.sort(key=lambda name: role_of(name, settings.tasks[task]) != "rival")
-        first = {name: min(here.where(experiment=name), key=lambda row: row.seed) for name in names}
-        found[dataset] = [(name, scale_dir / row.run_dir / "samples") for name, row in first.items()]
-    return found
-
-
-def tiles_of(grid: Image.Image, tile: int, count: int) -> tuple[Image.Image, ...]:
-    """The first `count` tiles of a grid picture, row by row."""
-    across = max(1, grid.width // tile)
-    boxes = ((index % across * tile, index // across * tile) for index in range(count))
-    return tuple(grid.crop((x, y, x + tile, y + tile)) for x, y in boxes if y + tile <= grid.height)
-
-
-def samples_picture(scores: Scores, settings: Settings, scale_dir: Path) -> Image.Image | None:
-    """Real images, then the same latents through every network of the first data set."""
-    return None
-
-
-def strip_picture(scores: Scores, settings: Settings, scale_dir: Path) -> Image.Image | None:
-    """The same latents by step, a row per network."""
-    return None
-
-
-def neighbours_picture(scores: Scores, settings: Settings, scale_dir: Path) -> Image.Image | None:
-    """Samples above their nearest training images."""
-    return None
-
-
-def oneshot_picture(scores: Scores, settings: Settings, scale_dir: Path) -> Image.Image | None:
-    """Per image: the training image and its bicubic control, then per method the reconstruction and five samples."""
-    strips = []
-    for dataset, samples in list(first_runs(scores, "oneshot", settings, scale_dir).items())[:MOST_SOURCES]:
-        strips += _source_strip(dataset, samples)
-        for experiment, folder in samples:
-            paths = [folder / "reconstruction.png", *sorted(folder.glob("sample_*.png"))[:5]]
-            images = tuple(filter(None, map(open_image, paths)))
-            if images:
-                strips.append(Strip(f"{experiment}: reconstruction, samples", images))
-    return sheet(strips, 180) if strips else None
-
-
-def _source_strip(dataset: str, samples: list[tuple[str, Path]]) -> list[Strip]:
-    for _, folder in samples:
-        images = tuple(filter(None, (open_image(folder / "training.png"), open_image(folder / "bicubic.png"))))
-        if images:
-            return [
-                Strip(
-                    f"{dataset}: training image" + (", bicubic from the coarsest" if len(images) == 2 else ""), images
-                )
-            ]
-    return []

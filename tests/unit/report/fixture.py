@@ -122,6 +122,11 @@ def _few_shot(scale_dir: Path, scale: str, seed: int) -> list[dict[str, Any]]:
         write_score(folder, "kid_efflite0", value / 1000 - 0.01 * seed, standard_error=0.002)
         write_score(folder, "params", 2_000_000 + 1000 * len(experiment))
         write_score(folder, "macs", 150_000_000 + 100_000 * len(experiment))
+        for index, name in enumerate(("step-0000000", "step-0000150", "step-0000300")):
+            picture(folder / "samples" / f"{name}.png", (512, 64), 40 * index + seed)
+        picture(folder / "samples" / "grid.png", (512, 512), int(value))
+        picture(folder / "samples" / "real.png", (512, 512), 11)
+        picture(folder / "scores" / "neighbours.png", (526, 130), int(value))
         plan.append(run)
     return plan
 
