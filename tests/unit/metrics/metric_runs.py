@@ -1,0 +1,114 @@
+"""Finished runs of all three tasks in small: prepared data, run, untrained export."""
+
+from pathlib import Path
+
+import numpy as np
+
+from bench.data.job import content_hash
+from bench.data.manifest import Manifest, Split, write_manifest
+from bench.export import create_seeded, save_export
+from bench.run import ClassificationRecipe, Compute, DataSpec, Evaluation, FewShotRecipe, ModelSpec, OneShotRecipe, Run
+
+FEWSHOT = (
+    "fd_efflite0",
+    "kid_efflite0",
+    "precision_efflite0",
+    "diversity_efflite0",
+    "memorisation_efflite0",
+    "params",
+    "macs",
+)
+ONESHOT = ("ssim_reconstruction", "ssim_samples", "ms_ssim_samples", "diversity", "params", "macs")
+CLASSIFICATION = ("top1", "top5", "ece", "params", "macs", "latency")
+
+
+def prepare(folder: Path, task: str, arrays: dict[str, np.ndarray], **fields) -> str:
+    folder.mkdir(parents=True)
+    files = {f"{name}.npy": array for name, array in arrays.items()}
+    for name, array in files.items():
+        np.save(folder / name, array)
+    first = next(iter(arrays.values()))
+    manifest = Manifest(
+        name=folder.name,
+        title="a test set",
+        task=task,
+        kind="classification" if task == "classification" else "images",
+        n=len(first),
+        image_size=first.shape[1],
+        channels=first.shape[3],
+        sha256=content_hash(files),
+        preparation={},
+        licence="none",
+        arrays={name: array.shape for name, array in files.items()},
+        **fields,
+    )
+    write_manifest(folder, manifest)
+    return manifest.sha256
+
+
+def pictures(n: int, size: tuple[int, int], channels: int = 3, seed: int = 0) -> np.ndarray:
+    """Smooth random pictures, uint8 [n, H, W, C]."""
+    random = np.random.default_rng(seed)
+    coarse = random.random((n, 5, 5, channels))
+    rows, columns = (np.linspace(0, 3.99, length).astype(int) for length in size)
+    noise = random.random((n, *size, channels))
+    return (255 * (0.8 * coarse[:, rows][:, :, columns] + 0.2 * noise)).astype(np.uint8)
+
+
+def finish(root: Path, run: Run, spec: dict, data_sha256: str, seed: int = 5, **training) -> Path:
+    """An export as the training leaves it, of the network that `seed` initialises."""
+    folder = root / "run"
+    folder.mkdir(parents=True, exist_ok=True)
+    meta = {"model": spec, "reason": None, "run_sha256": run.hash, "data_sha256": data_sha256, "training": training}
+    save_export(folder, create_seeded(spec, seed), meta)
+    return folder
+
+
+def describe(
+    root: Path, task: str, model: ModelSpec, metrics: tuple[str, ...], recipe, n_fake: int | None = None
+) -> Run:
+    return Run(
+        scale="tiny",
+        experiment=model.name,
+        dataset="test",
+        seed=3,
+        task=task,
+        model=model,
+        data=DataSpec(path=str(root / "data")),
+        recipe=recipe,
+        evaluation=Evaluation(metrics=metrics, n_fake=n_fake, batch_size=8),
+        compute=Compute(device="cpu", threads=1),
+    )
+
+
+def fewshot(root: Path, metrics: tuple[str, ...] = FEWSHOT, name: str = "fastgan-sle") -> tuple[Run, Path]:
+    sha256 = prepare(root / "data", "fewshot", {"images": pictures(12, (64, 64))})
+    model = ModelSpec(name=name, args={"image_size": 64, "base_channels": 4})
+    run = describe(root, "fewshot", model, metrics, FewShotRecipe(steps=1, ema_warmup=True), n_fake=20)
+    return run, finish(root, run, model.model_dump(), sha256)
+
+
+def oneshot(root: Path, size: tuple[int, int] = (48, 60), min_size: int = 25) -> tuple[Run, Path]:
+    from bench.train.oneshot import load_image, model_spec
+
+    sha256 = prepare(root / "data", "oneshot", {"images": pictures(1, size)})
+    model, recipe = (
+        ModelSpec(name="singan-slim", args={"base_channels": 4}),
+        OneShotRecipe(min_size=min_size, max_size=60, n_samples=3),
+    )
+    run = describe(root, "oneshot", model, ONESHOT, recipe)
+    return run, finish(root, run, model_spec(run, load_image(run)), sha256)
+
+
+def classification(root: Path) -> tuple[Run, Path]:
+    labels = np.arange(60) % 6
+    images = pictures(60, (32, 32), channels=1)
+    images[np.arange(60), labels * 5] = 255  # a bright row tells the class
+    arrays = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels}
+    splits = {name: Split(n=60) for name in ("train", "test")}
+    classes = tuple("abcdef")
+    sha256 = prepare(root / "data", "classification", arrays, splits=splits, classes=classes)
+    model = ModelSpec(name="resnet", args={"in_channels": 1, "num_classes": 6, "width": 8})
+    run = describe(root, "classification", model, CLASSIFICATION, ClassificationRecipe(epochs=1))
+    normalise = {"mean": [0.4], "std": [0.2]}
+    return run, finish(root, run, model.model_dump(), sha256, normalise=normalise, protocol="last")

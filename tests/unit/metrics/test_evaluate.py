@@ -1,0 +1,211 @@
+"""Scoring a finished run of each task: which files there are, what they say, that they repeat, what is refused."""
+
+import json
+import shutil
+from pathlib import Path
+
+import metric_runs
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.errors import InputError
+from bench.evaluate import evaluate_folders, evaluate_run
+from bench.evaluation.sampling import generate, pick
+from bench.export import WEIGHTS, create_seeded, load_export, save_weights
+from bench.run import Run
+from bench.score import Score, read_score
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLIM_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        threads = torch.get_num_threads()
+        yield
+        torch.set_num_threads(threads)
+
+
+def evaluate(run: Run, folder: Path, out: Path | None = None) -> dict[str, Score]:
+    out = out or folder / "scores"
+    evaluate_run(run, folder, out)
+    return {path.stem: read_score(path) for path in sorted(out.glob("*.json"))}
+
+
+@pytest.fixture(scope="module")
+def fewshot(tmp_path_factory):
+    run, folder = metric_runs.fewshot(tmp_path_factory.mktemp("fewshot"))
+    for step in (1, 2):
+        spec = run.model.model_dump()
+        save_weights(folder / "snapshots" / f"step-{step:07d}.safetensors", create_seeded(spec, step), spec)
+    return run, folder, evaluate(run, folder)
+
+
+def test_fewshot_files(fewshot):
+    run, folder, scores = fewshot
+    for metric in run.evaluation.metrics:
+        assert metric in scores
+    for selection in ("untrained", "best", "control-white", "control-halves"):
+        assert f"fd_efflite0@{selection}" in scores
+        assert f"kid_efflite0@{selection}" in scores
+    assert (folder / "scores" / "neighbours.png").exists()
+    with Image.open(folder / "scores" / "neighbours.png") as sheet:
+        assert sheet.height == 2 * 64 + 2
+    assert all(score.status == "ok" for score in scores.values())
+
+
+def test_scores_lead_back_to_run_data_and_code(fewshot):
+    run, folder, scores = fewshot
+    meta = json.loads((folder / "model.json").read_text())
+    score = scores["fd_efflite0"]
+    assert (score.run, score.seed, score.run_sha256) == (run.name, run.seed, run.hash)
+    assert (score.model_sha256, score.data_sha256) == (meta["model_sha256"], meta["data_sha256"])
+    assert score.protocol == (
+        "fd_efflite0/efflite0-v1/resize224-bicubic/pool1280/px64/real12-all/fake20/ema0.999-warmup/bn-train-b8"
+    )
+    assert (score.n, score.device, score.precision) == (20, "cpu", "float32")
+    assert score.seconds > 0
+    assert score.peak_memory_bytes > 0
+    assert score.versions["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert score.code_sha256 and score.command
+    assert scores["fd_efflite0@untrained"].protocol == score.protocol
+    assert scores["fd_efflite0@control-white"].protocol.endswith("real12-all/white20")
+    assert scores["fd_efflite0@control-halves"].protocol.endswith("px64/halves6-6")
+    assert scores["fd_efflite0@best"].protocol == score.protocol + "/best-of-2-by-fd_efflite0-own-latents"
+    assert scores["fd_efflite0@best"].model_sha256 not in (None, score.model_sha256)
+    assert scores["kid_efflite0"].standard_error > 0
+
+
+def test_the_same_export_gives_the_same_scores_to_the_last_digit(fewshot, tmp_path, monkeypatch):
+    """With the cache warm and with it cold."""
+    run, folder, scores = fewshot
+    monkeypatch.setenv("SLIM_BENCH_CACHE", str(tmp_path / "cold"))
+    again = evaluate(run, folder, tmp_path / "again")
+    assert again.keys() == scores.keys()
+    for name, score in scores.items():
+        assert again[name].value == score.value, name
+
+
+def test_untrained_is_the_seeds_network_before_training(fewshot, tmp_path):
+    run, folder, scores = fewshot
+    other = tmp_path / "run"
+    shutil.copytree(folder, other)
+    shutil.rmtree(other / "snapshots")
+    shutil.rmtree(other / "scores")
+    meta = json.loads((folder / "model.json").read_text())
+    metric_runs.finish(tmp_path, run, run.model.model_dump(), meta["data_sha256"], seed=run.seed)
+    mine = evaluate(run, other)
+    assert mine["fd_efflite0"].value == scores["fd_efflite0@untrained"].value
+    assert mine["fd_efflite0"].value != scores["fd_efflite0"].value
+    assert "fd_efflite0@best" not in mine
+
+
+def test_fakes_do_not_depend_on_what_was_drawn_before(fewshot):
+    _, folder, _ = fewshot
+    network, _ = load_export(folder)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    first = torch.cat(list(generate(network, 20, 8, seed=0)))
+    again = torch.cat(list(generate(network, 20, 8, seed=0)))
+    assert torch.equal(first, again)
+    assert torch.equal(torch.cat(list(generate(network, 11, 8, seed=0))), first[:11])
+    assert torch.equal(pick(network, [17, 2, 9], 20, 8, seed=0), first[[17, 2, 9]])
+    assert not torch.equal(torch.cat(list(generate(network, 20, 8, seed=1))), first)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_oneshot(tmp_path):
+    run, folder = metric_runs.oneshot(tmp_path)
+    scores = evaluate(run, folder)
+    assert set(run.evaluation.metrics) | {"ssim_reconstruction@control-bicubic"} == set(scores)
+    assert scores["ssim_samples"].n == 3
+    assert len(scores["ssim_samples"].details["per_image"]) == 3
+    assert scores["ssim_samples"].value == pytest.approx(np.mean(scores["ssim_samples"].details["per_image"]), abs=1e-6)
+    assert "/scales3/" in scores["ms_ssim_samples"].protocol
+    assert scores["ssim_reconstruction@control-bicubic"].protocol == scores["ssim_reconstruction"].protocol
+    assert {name: score.value for name, score in evaluate(run, folder, tmp_path / "again").items()} == {
+        name: score.value for name, score in scores.items()
+    }
+
+
+def test_oneshot_too_small_for_two_scales_says_so(tmp_path):
+    run, folder = metric_runs.oneshot(tmp_path, size=(26, 20), min_size=15)
+    score = evaluate(run, folder)["ms_ssim_samples"]
+    assert (score.value, score.status) == (None, "ok")
+    assert score.reason == "not defined: fewer than two scales fit 26x20 px"
+    assert "/scales1/" in score.protocol
+
+
+def test_classification(tmp_path):
+    run, folder = metric_runs.classification(tmp_path)
+    scores = evaluate(run, folder)
+    assert set(run.evaluation.metrics) | {f"{name}@control-linear" for name in ("top1", "top5", "ece")} == set(scores)
+    top1 = scores["top1"]
+    assert top1.protocol == "top1/whole32/last/test60"
+    assert top1.interval[0] <= top1.value <= top1.interval[1]
+    confusion = np.array(top1.details["confusion"])
+    assert confusion.shape == (6, 6)
+    assert 100 * np.trace(confusion) / 60 == pytest.approx(top1.value)
+    assert scores["top1@control-linear"].value == 100  # a bright row is all it takes
+    assert sum(count for count, _, _ in scores["ece"].details["bins"]) == 60
+    assert scores["macs"].value > scores["params"].value
+
+
+def test_a_failed_run_fails_its_metrics_with_the_reason(fewshot, tmp_path):
+    run, _, _ = fewshot
+    (tmp_path / "model.json").write_text(json.dumps({"status": "failed", "reason": "NaN at step 7"}))
+    scores = evaluate(run, tmp_path)
+    assert set(scores) == set(run.evaluation.metrics)
+    assert {(score.status, score.reason, score.value) for score in scores.values()} == {
+        ("failed", "NaN at step 7", None)
+    }
+
+
+def test_a_network_that_gives_nan_fails_without_an_error(tmp_path):
+    run, folder = metric_runs.fewshot(tmp_path, ("fd_efflite0", "params"))
+    network = create_seeded(run.model.model_dump(), 0)
+    with torch.no_grad():
+        network.to_image.parametrizations.weight.original.fill_(torch.nan)
+    meta = json.loads((folder / "model.json").read_text())
+    meta["model_sha256"] = save_weights(folder / WEIGHTS, network, run.model.model_dump())
+    (folder / "model.json").write_text(json.dumps(meta))
+    scores = evaluate(run, folder)
+    assert scores["fd_efflite0"].status == "failed"
+    assert "8 of 8 images hold NaN" in scores["fd_efflite0"].reason
+
+
+def test_earlier_scores_go_and_unknown_metrics_are_refused(fewshot, tmp_path):
+    run, folder, _ = fewshot
+    out = tmp_path / "scores"
+    out.mkdir()
+    (out / "old_metric.json").write_text("{}")
+    fewer = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"metrics": ("params",)})})
+    assert set(evaluate(fewer, folder, out)) == {"params"}
+    wrong = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"metrics": ("parms",)})})
+    with pytest.raises(InputError, match=r"unknown metric 'parms' \(did you mean 'params'"):
+        evaluate_run(wrong, folder, out)
+
+
+def test_an_export_of_another_run_is_refused(fewshot, tmp_path):
+    run, folder, _ = fewshot
+    with pytest.raises(InputError, match=r"trained from another run\.json"):
+        evaluate_run(run.model_copy(update={"seed": 4}), folder, tmp_path)
+
+
+def test_folders(tmp_path):
+    first, second = metric_runs.pictures(8, (40, 40)), metric_runs.pictures(8, (40, 40), seed=1)
+    for name, images in {"a": first, "b": second}.items():
+        (tmp_path / name).mkdir()
+        for index, image in enumerate(images):
+            Image.fromarray(image).save(tmp_path / name / f"{index}.png")
+    scores = {score.metric: score for score in evaluate_folders(tmp_path / "a", tmp_path / "b")}
+    assert scores["fd_efflite0"].value > 0
+    assert "/px40/real8-all/fake8-folder" in scores["fd_efflite0"].protocol
+    assert 0 < scores["ssim_samples"].value < 1
+    same = {score.metric: score for score in evaluate_folders(tmp_path / "a", tmp_path / "a")}
+    assert abs(same["fd_efflite0"].value) < 1e-6
+    assert same["ssim_samples"].value == 1
+    assert same["memorisation_efflite0"].value == 1
+    (tmp_path / "a" / "broken.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"broken\.png: not a readable image"):
+        evaluate_folders(tmp_path / "a", tmp_path / "b")
