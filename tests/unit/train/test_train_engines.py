@@ -1,0 +1,97 @@
+"""Every engine: ended at any step and resumed, it gives bit for bit what the uninterrupted run gives."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import tiny_run, write_data
+
+from bench.export import load_export
+from bench.run import write_run
+from bench.train import train
+from bench.train.history import History
+from bench.train.start import engine_class
+
+TASKS = ["fewshot", "oneshot", "classification"]
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def result(folder: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, str]]]:
+    timings = ("seconds", "images_per_second", "peak_memory_bytes")
+    rows = History(folder / "history.csv").read()
+    return load_file(folder / "model.safetensors"), [{k: v for k, v in r.items() if k not in timings} for r in rows]
+
+
+def assert_same(a: Path, b: Path) -> None:
+    (weights_a, rows_a), (weights_b, rows_b) = result(a), result(b)
+    assert rows_a == rows_b and rows_a
+    assert weights_a.keys() == weights_b.keys()
+    assert [name for name in weights_a if not torch.equal(weights_a[name], weights_b[name])] == []
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_interrupted_at_every_step_and_resumed(task, tmp_path, monkeypatch):
+    run = tiny_run(task, write_data(task, tmp_path / "data"))
+    train(run, tmp_path / "straight", tmp_path / "state")
+    engine = engine_class(task)
+    whole, done = engine.step, []
+
+    def one_step(self, index):
+        if done:
+            raise KeyboardInterrupt
+        done.append(index)
+        return whole(self, index)
+
+    monkeypatch.setattr(engine, "step", one_step)
+    for _ in range(100):
+        done.clear()
+        try:
+            train(run, tmp_path / "pieces", tmp_path / "state")
+            break
+        except KeyboardInterrupt:
+            continue
+    assert_same(tmp_path / "straight", tmp_path / "pieces")
+    network, meta = load_export(tmp_path / "pieces")
+    assert meta["status"] == "ok" and not network.training
+
+
+@pytest.mark.slow
+def test_kill_9_and_resume_of_the_command(tmp_path):
+    data = write_data("fewshot", tmp_path / "data")
+    run = tiny_run("fewshot", data, steps=6)
+    write_run(tmp_path / "run.json", run)
+    arguments = [sys.executable, "-m", "bench.cli", "train", "--run", str(tmp_path / "run.json")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+    def command(name: str) -> list[str]:
+        return [*arguments, "--out", str(tmp_path / name), "--state", str(tmp_path / "state")]
+
+    process = subprocess.Popen(command("killed"), env=environment, cwd=ROOT)
+    try:
+        for _ in range(2400):
+            if list((tmp_path / "state").glob("step-*[2-5].ckpt")) or process.poll() is not None:
+                break
+            time.sleep(0.05)
+        assert process.poll() is None, "it ended before it could be killed"
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    assert not (tmp_path / "killed" / "model.json").exists()
+    subprocess.run(command("killed"), env=environment, cwd=ROOT, check=True)
+    train(run, tmp_path / "straight", tmp_path / "state")
+    assert_same(tmp_path / "straight", tmp_path / "killed")
