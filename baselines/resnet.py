@@ -11,7 +11,7 @@ last gamma).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from torchvision.ops import SqueezeExcitation
 Slot = Callable[[int, int], nn.Module]
 """(channels, stride) -> module mapping [B, C, H, W] to [B, C, ceil(H/stride), ceil(W/stride)]."""
 Stem = Literal["imagenet", "small"]
+"""imagenet: 7x7 conv of stride 2 and 3x3 max-pool of stride 2; small: 3x3 conv, full resolution in the first stage."""
 EXPANSION = 4
 DEPTH_50, DEPTH_101 = (3, 4, 6, 3), (3, 4, 23, 3)
 
@@ -41,8 +42,8 @@ class Layout:
         sizes = {"width": self.width, "in_channels": self.in_channels, "num_classes": self.num_classes}
         if not self.blocks or min(*self.blocks, 1) < 1 or min(sizes.values()) < 1:
             raise ValueError(f"blocks, width, in_channels, num_classes must be positive, got {self.blocks} and {sizes}")
-        if self.stem not in ("imagenet", "small"):
-            raise ValueError(f"stem must be 'imagenet' or 'small', got {self.stem!r}")
+        if self.stem not in get_args(Stem):
+            raise ValueError(f"stem must be one of {get_args(Stem)}, got {self.stem!r}")
         if self.squeeze is not None and not 1 <= self.squeeze <= self.width * EXPANSION:
             raise ValueError(f"squeeze must lie in 1..{self.width * EXPANSION} (width * 4), got {self.squeeze}")
 
@@ -78,11 +79,11 @@ class ResNet(nn.Module):
     def __init__(self, layout: Layout, slot: Slot) -> None:
         super().__init__()
         self.layout = layout
-        small = layout.stem == "small"
-        kernel, stride = (3, 1) if small else (7, 2)
+        imagenet = layout.stem == "imagenet"
+        kernel, stride = (7, 2) if imagenet else (3, 1)
         self.conv1 = nn.Conv2d(layout.in_channels, layout.width, kernel, stride, kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(layout.width)
-        self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, 2, 1)
+        self.maxpool = nn.MaxPool2d(3, 2, 1) if imagenet else nn.Identity()
         channels, stages = layout.width, []
         for stage in range(len(layout.blocks)):
             stages.append(self._stage(stage, channels, slot))

@@ -6,9 +6,10 @@ from typing import Literal
 from torch import nn
 
 from baselines.resnet import DEPTH_50, DEPTH_101, Layout, ResNet, Slot, Stem
-from slim.same import SameLayerSLIM
+from slim.same import LiteralSameLayerSLIM, SameLayerSLIM
 
-Variant = Literal["softmax"]
+Variant = Literal["softmax", "literal"]
+VARIANTS = {"softmax": SameLayerSLIM, "literal": LiteralSameLayerSLIM}
 
 
 def slim_slot(groups: int, ratio: int, variant: Variant) -> Slot:
@@ -18,10 +19,12 @@ def slim_slot(groups: int, ratio: int, variant: Variant) -> Slot:
         divisor = groups
         while channels % divisor:
             divisor //= 2
-        return SameLayerSLIM(channels=channels, groups=divisor, ratio=ratio, stride=stride)
+        return VARIANTS[variant](channels=channels, groups=divisor, ratio=ratio, stride=stride)
 
     if groups < 1:
         raise ValueError(f"slim_groups must be positive, got {groups}")
+    if variant not in VARIANTS:
+        raise ValueError(f"variant must be one of {tuple(VARIANTS)}, got {variant!r}")
     return build
 
 

@@ -12,12 +12,17 @@ Group outputs are concatenated; stride 2 is a 2x2 average pooling afterwards.
 Source: arXiv 2112.14804 (its form inferred from a co-author's release). Convolutions in front of a BN have no bias, the
 others have one. The groups run as grouped convolutions: same values as G branches. Initialisation is Kaiming normal
 (fan-out) of each group's own convolution: the framework's initialiser would take the fan of all groups together.
+
+`LiteralSameLayerSLIM` is the abstract read literally: the value v, gated as in the skip-layer form with x as the
+source, out = v * (1 + sum_g m_g s_g / (sum_g m_g + 1e-6)).
 """
 
 import math
 
 from torch import Tensor, nn
 from torch.nn import functional
+
+from slim.skip import SkipLayerSLIM
 
 
 class SameLayerSLIM(nn.Module):
@@ -48,14 +53,41 @@ class SameLayerSLIM(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         check_input(x, self.channels)
         key = self.key(x.mean((2, 3), keepdim=True))
-        out = gate(self.query(x), key, self.value(x), self.groups)
-        return out if self.stride == 1 else functional.avg_pool2d(out, self.stride, ceil_mode=True)
+        return pool(gate(self.query(x), key, self.value(x), self.groups), self.stride)
+
+
+class LiteralSameLayerSLIM(nn.Module):
+    """The second reading, same shapes; hidden width of style and mask about max(4, c // ratio), at most c."""
+
+    def __init__(self, *, channels: int, groups: int = 4, ratio: int = 4, stride: int = 1) -> None:
+        super().__init__()
+        check_arguments(channels, groups, ratio, stride)
+        self.channels, self.stride = channels, stride
+        width = channels // groups
+        self.value = nn.Conv2d(channels, channels, 3, padding=1, groups=groups)
+        initialise_grouped(self.value)
+        self.skip = SkipLayerSLIM(
+            low_channels=channels,
+            high_channels=channels,
+            groups=groups,
+            reduction=max(1, width // max(4, width // ratio)),
+            spectral_norm=False,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_input(x, self.channels)
+        return pool(self.skip(x, self.value(x)), self.stride)
 
 
 def gate(query: Tensor, key: Tensor, value: Tensor, groups: int) -> Tensor:
     """softmax over each group's channels of (query * key), times value; key is [B, C, 1, 1], the rest [B, C, H, W]."""
     weight = (query * key).unflatten(1, (groups, -1)).softmax(2).flatten(1, 2)
     return weight * value
+
+
+def pool(x: Tensor, stride: int) -> Tensor:
+    """Mean over stride x stride windows; those at an odd border are over what is there."""
+    return x if stride == 1 else functional.avg_pool2d(x, stride, ceil_mode=True)
 
 
 def initialise_grouped(conv: nn.Conv2d) -> None:

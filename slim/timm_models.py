@@ -1,0 +1,63 @@
+"""The classifiers under `timm.create_model`: `import slim.timm_models` first (needs the extra `timm`).
+
+The rivals are called slimbench_resnet50 and so on, so that timm's own networks keep their names. There are no
+pretrained weights.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from timm.models import register_model
+
+from baselines import resnet as rivals
+from baselines.resnet import ResNet
+from slim import resnet as slim_resnet
+
+NETWORKS = {
+    "slim_resnet50": slim_resnet.resnet50,
+    "slim_resnet101": slim_resnet.resnet101,
+    "slimbench_resnet50": rivals.resnet50,
+    "slimbench_resnet101": rivals.resnet101,
+    "slimbench_resnext50_32x4d": rivals.resnext50_32x4d,
+    "slimbench_resnext101_32x4d": rivals.resnext101_32x4d,
+    "slimbench_se_resnet50": rivals.se_resnet50,
+}
+CONFIG = {
+    "url": "",
+    "input_size": (3, 224, 224),
+    "num_classes": 1000,
+    "pool_size": (7, 7),
+    "crop_pct": 224 / 256,
+    "interpolation": "bilinear",
+    "mean": (0.485, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.225),
+    "first_conv": "conv1",
+    "classifier": "fc",
+}
+
+
+def _entrypoint(name: str, make: Callable[..., ResNet]) -> Callable[..., ResNet]:
+    def build(
+        pretrained: bool = False,
+        pretrained_cfg: Any = None,
+        pretrained_cfg_overlay: Any = None,
+        cache_dir: Any = None,
+        in_chans: int = 3,
+        num_classes: int = 1000,
+        **options: Any,
+    ) -> ResNet:
+        """timm passes the first four to every network; `options` are the constructor's own arguments."""
+        if pretrained:
+            raise ValueError(f"{name} has no pretrained weights: pretrained must be False")
+        model = make(in_channels=in_chans, num_classes=num_classes, **options)
+        own = {"architecture": name, "num_classes": num_classes, "input_size": (in_chans, 224, 224)}
+        model.default_cfg = model.pretrained_cfg = CONFIG | own
+        model.num_classes, model.num_features = num_classes, model.fc.in_features
+        return model
+
+    build.__name__, build.__module__ = name, __name__
+    return build
+
+
+for _name, _make in NETWORKS.items():
+    register_model(_entrypoint(_name, _make))

@@ -1,0 +1,138 @@
+"""Same-layer SLIM against its equation written as a plain loop over groups, and its errors."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from slim.same import LiteralSameLayerSLIM, SameLayerSLIM, gate
+
+
+def loop_oracle(module: SameLayerSLIM, x: torch.Tensor) -> torch.Tensor:
+    """The equation group by group, batch statistics; weights of group g are rows g*n..(g+1)*n of the grouped layers."""
+
+    def part(tensor: torch.Tensor, group: int) -> torch.Tensor:
+        return tensor.chunk(module.groups)[group]
+
+    def branch(layers: torch.nn.Sequential, value: torch.Tensor, group: int, padding: int) -> torch.Tensor:
+        first, norm, _, second = layers
+        value = F.conv2d(value, part(first.weight, group), padding=padding)
+        value = F.batch_norm(value, None, None, part(norm.weight, group), part(norm.bias, group), True)
+        return F.conv2d(F.relu(value), part(second.weight, group), part(second.bias, group), padding=padding)
+
+    outputs = []
+    for group, slice_ in enumerate(x.chunk(module.groups, 1)):
+        query = branch(module.query, slice_, group, 1)
+        key = branch(module.key, slice_.mean((2, 3), keepdim=True), group, 0)
+        value = F.conv2d(slice_, part(module.value.weight, group), part(module.value.bias, group), padding=1)
+        outputs.append(torch.softmax(query * key, dim=1) * value)
+    out = torch.cat(outputs, 1)
+    return F.avg_pool2d(out, 2, ceil_mode=True) if module.stride == 2 else out
+
+
+def randomised(module: torch.nn.Module) -> torch.nn.Module:
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.3)
+    return module
+
+
+@pytest.mark.parametrize(("channels", "groups", "stride", "size"), [(32, 4, 1, 6), (32, 1, 2, 7), (48, 2, 2, 4)])
+def test_equals_the_loop_over_groups(channels: int, groups: int, stride: int, size: int) -> None:
+    torch.manual_seed(0)
+    module = randomised(SameLayerSLIM(channels=channels, groups=groups, stride=stride)).double()
+    x = torch.randn(3, channels, size, size, dtype=torch.double, requires_grad=True)
+    out, expected = module(x), loop_oracle(module, x)
+    assert out.shape == (3, channels, -(-size // stride), -(-size // stride))
+    torch.testing.assert_close(out, expected, rtol=1e-10, atol=1e-12)
+    probe = torch.randn_like(out)
+    ours = torch.autograd.grad((out * probe).sum(), [x, *module.parameters()])
+    theirs = torch.autograd.grad((expected * probe).sum(), [x, *module.parameters()])
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-8, atol=1e-10)
+
+
+def test_gate_by_hand() -> None:
+    """Two groups of two channels at one position: softmax((ln 3, 0)) = (3/4, 1/4), softmax((0, 0)) = (1/2, 1/2)."""
+    query = torch.tensor([3.0, 1.0, 5.0, 7.0]).log().view(1, 4, 1, 1)
+    key = torch.tensor([1.0, 9.0, 0.0, 0.0]).view(1, 4, 1, 1)
+    value = torch.tensor([8.0, 8.0, -2.0, 6.0]).view(1, 4, 1, 1)
+    torch.testing.assert_close(gate(query, key, value, 2).flatten(), torch.tensor([6.0, 2.0, -1.0, 3.0]))
+
+
+def test_groups_do_not_mix() -> None:
+    module = SameLayerSLIM(channels=16, groups=4).eval()
+    x = torch.randn(2, 16, 5, 5)
+    changed = x.clone()
+    changed[:, 4:8] += 1
+    difference = (module(x) - module(changed)).abs().amax((0, 2, 3))
+    assert difference[4:8].min() > 0
+    assert difference[:4].max() == 0 and difference[8:].max() == 0
+
+
+def test_odd_sizes_pool_over_what_is_there() -> None:
+    module = SameLayerSLIM(channels=8, groups=2).eval()
+    strided = SameLayerSLIM(channels=8, groups=2, stride=2).eval()
+    strided.load_state_dict(module.state_dict())
+    x = torch.randn(1, 8, 5, 5)
+    full, pooled = module(x), strided(x)
+    torch.testing.assert_close(pooled[:, :, 2, 2], full[:, :, 4, 4])
+    torch.testing.assert_close(pooled[:, :, 0, 2], full[:, :, :2, 4].mean(2))
+
+
+def test_initialisation_has_the_fan_of_one_group() -> None:
+    module = SameLayerSLIM(channels=512, groups=4)
+    assert module.value.weight.std().item() == pytest.approx((2 / (128 * 9)) ** 0.5, rel=0.02)
+    assert module.key[0].weight.std().item() == pytest.approx((2 / 32) ** 0.5, rel=0.02)
+    assert module.value.bias.abs().max() == 0
+
+
+def test_hidden_width_is_at_least_four() -> None:
+    assert SameLayerSLIM(channels=16, groups=4, ratio=4).query[0].out_channels == 4 * 4
+    assert SameLayerSLIM(channels=256, groups=4, ratio=4).query[0].out_channels == 4 * 16
+
+
+@pytest.mark.parametrize("groups", [2, 4])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_literal_variant_is_the_value_under_a_skip_layer_gate(groups: int, stride: int) -> None:
+    torch.manual_seed(0)
+    module = randomised(LiteralSameLayerSLIM(channels=16, groups=groups, stride=stride)).eval()
+    x = torch.randn(2, 16, 6, 6)
+    skip, value = module.skip, module.value(x)
+    masks, styles = skip._masks(x, None), skip._styles(x)  # [B, G, h, w], [B, G, C]
+    weight = 1 + torch.einsum("bghw,bgc->bchw", masks, styles) / (masks.sum(1, keepdim=True) + 1e-6)
+    expected = value * weight
+    if stride == 2:
+        expected = F.avg_pool2d(expected, 2)
+    torch.testing.assert_close(module(x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_literal_variant_needs_groups() -> None:
+    with pytest.raises(ValueError, match="constant"):
+        LiteralSameLayerSLIM(channels=16, groups=1)
+
+
+@pytest.mark.parametrize("kind", [SameLayerSLIM, LiteralSameLayerSLIM])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"channels": 30, "groups": 4}, "divisible by groups, got 30 channels and 4 groups"),
+        ({"channels": 16, "stride": 3}, "stride must be 1 or 2, got 3"),
+        ({"channels": 16, "ratio": 0}, "must be positive, got 16, 4, 0"),
+        ({"channels": 16, "groups": 0}, "must be positive, got 16, 0, 4"),
+    ],
+)
+def test_refused_at_construction(kind: type, arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        kind(**arguments)
+
+
+def test_refused_at_the_call() -> None:
+    with pytest.raises(ValueError, match=r"expected \[B, 16, H, W\], got \[2, 8, 4, 4\]"):
+        SameLayerSLIM(channels=16)(torch.zeros(2, 8, 4, 4))
+
+
+@pytest.mark.parametrize("kind", [SameLayerSLIM, LiteralSameLayerSLIM])
+def test_channels_last_and_contiguous_agree(kind: type) -> None:
+    module = kind(channels=32).eval()
+    x = torch.randn(2, 32, 8, 8)
+    torch.testing.assert_close(module(x.to(memory_format=torch.channels_last)), module(x), rtol=1e-4, atol=1e-5)
