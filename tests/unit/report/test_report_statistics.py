@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from bench.report.statistics import bootstrap, compare_paired, hedges_g, holm, summarise, t_test
+
+
+def test_interval_is_students():
+    values = [3.1, 2.7, 3.9, 3.3, 2.8]
+    over = summarise(values)
+    low, high = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
+    assert (over.n, over.mean, over.sd) == (5, pytest.approx(np.mean(values)), pytest.approx(np.std(values, ddof=1)))
+    assert (over.low, over.high) == (pytest.approx(low), pytest.approx(high))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_no_interval_and_no_test_below_three(count):
+    values = [1.0, 2.0][:count]
+    over, paired = summarise(values), compare_paired(values)
+    assert over.n == count and over.low is None and over.high is None
+    assert (over.sd is None) == (count < 2)
+    assert paired.p is None and paired.effect is None and paired.low is None
+
+
+def test_values_that_are_no_numbers_do_not_count():
+    assert summarise([1.0, float("nan"), None, 3.0]).n == 2
+
+
+def test_p_value_is_that_of_the_t_test():
+    values = [0.4, 0.1, -0.2, 0.5, 0.3, 0.2]
+    assert t_test(values) == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    assert t_test(values, 0.1) == pytest.approx(stats.ttest_1samp(values, 0.1).pvalue)
+
+
+def test_p_value_without_any_spread():
+    assert t_test([1.0, 1.0, 1.0]) == 0.0
+    assert t_test([1.0, 1.0, 1.0], 1.0) == 1.0
+
+
+def test_effect_size_is_corrected_for_few_pairs():
+    values = [1.0, 2.0, 3.0, 4.0]
+    plain = np.mean(values) / np.std(values, ddof=1)
+    assert hedges_g(values) == pytest.approx(plain * (1 - 3 / (4 * 3 - 1)))
+
+
+def test_holm_of_a_known_family():
+    # 0.01 x 4, 0.02 x 3, 0.03 x 2 but never below the one before, 0.04 x 1
+    assert holm([0.04, 0.01, None, 0.03, 0.02]) == [
+        pytest.approx(v) if v else None for v in (0.06, 0.04, None, 0.06, 0.06)
+    ]
+
+
+def test_holm_never_exceeds_one():
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_bootstrap_is_deterministic_and_near_the_t_interval():
+    values = np.random.default_rng(1).normal(5, 2, 400)
+    first, again = bootstrap(values), bootstrap(values)
+    assert first == again
+    expected = summarise(list(values))
+    assert first.low == pytest.approx(expected.low, abs=0.04) and first.high == pytest.approx(expected.high, abs=0.04)
