@@ -12,10 +12,9 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from bench.errors import InputError, RunFailedError
 from bench.export import META, WEIGHTS, read_spec
@@ -24,6 +23,7 @@ from bench.provenance import provenance
 from bench.run import Run
 from bench.train.card import model_card
 from bench.train.checkpoint import Checkpoints, Saved, remove_orphans
+from bench.train.engine import Engine
 from bench.train.group import any_process, barrier, rank, world_size
 from bench.train.guard import MAX_ROLLBACKS, Window, is_out_of_memory, out_of_memory_message, state_is_finite
 from bench.train.history import History
@@ -31,38 +31,6 @@ from bench.train.monitor import Monitor, peak_memory_bytes
 from bench.train.progress import Progress
 from bench.train.signals import StopRequest
 from bench.train.sinks import open_sinks
-
-
-class Engine(Protocol):
-    """What a task must offer; made as `Engine(run, device)`.
-
-    An engine may also have `shrink(error) -> str | None`: after an out-of-memory error, halve what is computed at
-    once with the same result and say so, or give None.
-    """
-
-    device: torch.device
-    total_steps: int
-    unit: str
-    images_per_step: int
-
-    def step(self, index: int) -> dict[str, Tensor]:
-        """Take step `index` (from 0); detached scalar tensors, no host sync. Gradient norms among them are guarded."""
-
-    def learning_rates(self) -> dict[str, float]: ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain types only, random generators included: all that the following steps depend on."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-    def reseed(self, rollback: int) -> None:
-        """New random streams from (seed, rollback), after a rollback to the last good checkpoint."""
-
-    def observe(self, done: int, out: Path) -> None:
-        """After `done` steps (0: untrained): write what is due below `out`, atomically, changing no state."""
-
-    def export(self, out: Path) -> dict[str, Any]:
-        """Write model.safetensors (bench.export.save_weights) and last samples; fields for model.json's training."""
 
 
 @dataclass
@@ -87,9 +55,16 @@ class Outcome:
         return {**vars(self), "images_per_second": rate}
 
 
-def run_loop(engine: Engine, run: Run, out: Path, state_dir: Path, data_sha256: str) -> None:
-    """Train `engine` to its last step and write the finished run folder; raises RunFailedError, SystemExit."""
-    Loop(engine, run, Path(out), Path(state_dir), data_sha256).run_to_end()
+def run_loop(
+    engine: Engine, run: Run, out: Path, state_dir: Path, data_sha256: str, data: dict[str, Any] | None = None
+) -> None:
+    """Train `engine` to its last step and write the finished run folder; raises RunFailedError, SystemExit.
+
+    `data`: what a user of the export must know of the data (size, channels, classes), kept in model.json.
+    """
+    loop = Loop(engine, run, Path(out), Path(state_dir), data_sha256)
+    loop.data = data
+    loop.run_to_end()
 
 
 class Loop:
@@ -112,6 +87,7 @@ class Loop:
             compile=run.compute.compile,
             threads=torch.get_num_threads(),
         )
+        self.data: dict[str, Any] | None = None
         self.done = 0
         self.ticked = self.saved_at = time.monotonic()
         self.row_start = (0.0, 0)
@@ -279,7 +255,7 @@ class Loop:
             self.outcome.energy_joules = self.monitor.energy_joules()
             fields = self.engine.export(self.out)
             self._copy_staging()
-            write_record(self.run, self.out, self.checkpoints.data_sha256, {**self.outcome.training(), **fields})
+            self._write_record({**self.outcome.training(), **fields})
             shutil.rmtree(self.state_dir)
         barrier()
 
@@ -287,8 +263,7 @@ class Loop:
         self._tick()
         if self.main:
             self._copy_staging()
-            training = self.outcome.training()
-            write_record(self.run, self.out, self.checkpoints.data_sha256, training, reason=str(error))
+            self._write_record(self.outcome.training(), reason=str(error))
             shutil.rmtree(self.state_dir)
 
     def _copy_staging(self) -> None:
@@ -297,23 +272,23 @@ class Loop:
                 with atomic_file(self.out / path.relative_to(self.staging)) as target, path.open("rb") as source:
                     shutil.copyfileobj(source, target)
 
-
-def write_record(run: Run, out: Path, data_sha256: str, training: dict[str, Any], reason: str | None = None) -> None:
-    """Model card and model.json, the mark of a finished run: status failed where there is a `reason`."""
-    ok = reason is None
-    meta = {
-        "status": "ok" if ok else "failed",
-        "reason": reason,
-        "run": run.name,
-        "run_sha256": run.hash,
-        "data_sha256": data_sha256,
-        "model_sha256": sha256_file(out / WEIGHTS) if ok else None,
-        "model": read_spec(out / WEIGHTS) if ok else run.model.model_dump(mode="json"),
-        "training": training,
-        **provenance(),
-    }
-    write_text(out / "README.md", model_card(run, meta))
-    write_json(out / META, meta)
+    def _write_record(self, training: dict[str, Any], reason: str | None = None) -> None:
+        """Model card and model.json, the mark of a finished run: status failed where there is a `reason`."""
+        ok, weights = reason is None, self.out / WEIGHTS
+        meta = {
+            "status": "ok" if ok else "failed",
+            "reason": reason,
+            "run": self.run.name,
+            "run_sha256": self.run.hash,
+            "data_sha256": self.checkpoints.data_sha256,
+            "data": self.data,
+            "model_sha256": sha256_file(weights) if ok else None,
+            "model": read_spec(weights) if ok else self.run.model.model_dump(mode="json"),
+            "training": training,
+            **provenance(),
+        }
+        write_text(self.out / "README.md", model_card(self.run, meta))
+        write_json(self.out / META, meta)
 
 
 def _environment(device: torch.device) -> dict[str, Any]:

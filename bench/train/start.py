@@ -34,14 +34,15 @@ def start(run: Run, out: Path, state: Path) -> None:
     device = choose_device(run.compute.device)
     if run.compute.threads is not None:
         torch.set_num_threads(run.compute.threads)
-    data_sha256 = read_manifest(Path(run.data.path)).sha256
+    manifest = read_manifest(Path(run.data.path))
+    about = {"image_size": manifest.image_size, "channels": manifest.channels, "classes": manifest.classes}
     start_group(device)
     try:
         if world_size() > 1 and run.task != "classification":
             raise InputError(f"{run.name}: {run.task} runs in one process; torchrun is for classification")
         set_precision(run, device)
         engine = engine_class(run.task)(run, device)
-        run_loop(engine, run, out, state, data_sha256)
+        run_loop(engine, run, out, state, manifest.sha256, about)
     except RunFailedError as error:
         print(f"[{run.name}] failed: {error}", file=sys.stderr, flush=True)
     finally:

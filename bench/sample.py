@@ -1,0 +1,127 @@
+"""Using a finished export: grids of samples, walks between latents, the likeliest classes of images."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from bench.data.augment import Normalise, Statistics
+from bench.errors import InputError
+from bench.evaluation.sampling import generate
+from bench.export import batch_statistics, load_export
+from bench.run import read_run
+from bench.train.grids import save_grid
+from bench.train.rng import generator, seeded_globally
+
+BATCH = 16  # the authors' sampling batch: batch norm takes its statistics from it
+FRAMES = 8
+TOP = 5
+MAX_PIXELS = 64_000_000
+
+
+def sample(model: Path, n: int, seed: int, out: Path, *, interpolate: bool = False) -> None:
+    """Draw `n` images into the grid `out`; with `interpolate`, rows of eight walk from one latent to the next."""
+    if n < 1:
+        raise InputError(f"-n {n}: at least 1 image is needed")
+    if seed < 0:
+        raise InputError(f"--seed {seed}: a seed is not negative")
+    network, meta = load_export(model)
+    kind = type_of(meta, model)
+    if kind == "classification" or (interpolate and kind == "oneshot"):
+        raise InputError(
+            f"{model}: {meta['model']['name']} has no latents to {'walk between' if interpolate else 'draw'}"
+        )
+    network = network.to("cuda" if torch.cuda.is_available() else "cpu")
+    if kind == "oneshot":
+        images = network.sample(n, generator("cpu", seed, "samples"))
+    elif interpolate:
+        images = walk(network, n, seed)
+    else:
+        images = torch.cat(list(generate(network, n, BATCH, seed))).float() / 127.5 - 1
+    save_grid(Path(out), images.cpu(), FRAMES if interpolate else max(1, math.ceil(math.sqrt(n))))
+
+
+def type_of(meta: dict[str, Any], folder: Path) -> str:
+    """The task of an export, by its registry entry."""
+    from bench.registry import MODELS
+
+    name = meta["model"]["name"]
+    if name not in MODELS:
+        raise InputError(f"{folder}: model {name!r} is not known to this version")
+    return MODELS[name].task
+
+
+@torch.no_grad()
+def walk(network: nn.Module, n: int, seed: int) -> Tensor:
+    """[n, 3, S, S]: rows of eight frames, row i from latent i to latent i + 1 on the sphere; noise maps stay fixed.
+
+    Batch norm sees one frame of every row at a time, filled up with latents of its own, so that its statistics are
+    those of different images and change as slowly as the frames do.
+    """
+    device = next(network.parameters()).device
+    rows = math.ceil(n / FRAMES)
+    latents = torch.randn(rows + 1, network.latent_dim, generator=generator("cpu", seed, "latents"))
+    shape = (max(0, BATCH - rows), network.latent_dim)
+    company = torch.randn(shape, generator=generator("cpu", seed, "company"))
+    frames = []
+    for frame in range(FRAMES):
+        between = slerp(latents[:-1], latents[1:], frame / FRAMES)
+        with seeded_globally(seed, "noise"), batch_statistics(network):
+            frames.append(network(torch.cat([between, company]).to(device))[0][:rows])
+    return torch.stack(frames, dim=1).flatten(0, 1)[:n]
+
+
+def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
+    """Spherical interpolation of the rows of [N, D], which keeps the length that a Gaussian has."""
+    cosine = nn.functional.cosine_similarity(a, b, dim=1, eps=1e-8).clamp(-0.9999, 0.9999)
+    angle = torch.arccos(cosine)[:, None]
+    return (torch.sin((1 - share) * angle) * a + torch.sin(share * angle) * b) / torch.sin(angle)
+
+
+def classify(model: Path, images: Sequence[Path]) -> None:
+    """Print the five likeliest classes of each image, with their probabilities in percent."""
+    network, meta = load_export(model)
+    if type_of(meta, model) != "classification":
+        raise InputError(f"{model}: {meta['model']['name']} is no classifier; `slim-bench sample` draws from it")
+    view = view_of(model, meta)
+    names = meta["data"]["classes"]
+    fields = meta["training"]["normalise"]
+    normalise = Normalise(Statistics(tuple(fields["mean"]), tuple(fields["std"])), torch.device("cpu"))
+    for path in images:
+        with torch.inference_mode():
+            probabilities = torch.softmax(network(normalise(read_image(path, *view)))[0], dim=0)
+        values, classes = probabilities.topk(min(TOP, len(probabilities)))
+        print(path)
+        for value, index in zip(values.tolist(), classes.tolist(), strict=True):
+            print(f"  {100 * value:5.1f} %  {names[index] if names else f'class {index}'}")
+
+
+def view_of(model: Path, meta: dict[str, Any]) -> tuple[int, int, str]:
+    """(size of the shorter side, size of the centre crop, colour mode) as the network was trained and tested."""
+    size = meta["data"]["image_size"] or 224
+    run = read_run(Path(model) / "run.json")
+    side = round(size * 256 / 224) if run.recipe.augment == "imagenet" else size
+    return side, size, "L" if meta["data"]["channels"] == 1 else "RGB"
+
+
+def read_image(path: Path, side: int, size: int, mode: str) -> Tensor:
+    """uint8 [1, C, size, size]: shorter side to `side` (bicubic, antialiased), centre crop."""
+    try:
+        with Image.open(path) as file:
+            if file.width * file.height > MAX_PIXELS:
+                raise InputError(f"{path}: {file.width}x{file.height} is above {MAX_PIXELS} pixels")
+            image = file.convert(mode)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: not an image that can be read ({error})") from None
+    scale = side / min(image.size)
+    image = image.resize([max(size, round(length * scale)) for length in image.size], Image.Resampling.BICUBIC)
+    left, top = (image.width - size) // 2, (image.height - size) // 2
+    image = image.crop((left, top, left + size, top + size))
+    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    return pixels.view(size, size, len(mode)).permute(2, 0, 1)[None]
