@@ -12,6 +12,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 EFFLITE_BLOCKS = (0, 2, 4, 10)
 TINY = 1e-10
@@ -39,21 +40,51 @@ class PerceptualLoss:
         """Each group: (reconstructions [B, 3, H, W] ..., target [B, 3, H, W]); every target is embedded once."""
         with torch.no_grad():
             targets = self.trunk(torch.cat([target for _, target in groups]))
-        owner = [index for index, (images, _) in enumerate(groups) for _ in images]
+        count = len(groups[0][1])
+        rows = [index * count + i for index, (images, _) in enumerate(groups) for _ in images for i in range(count)]
         maps = self.trunk(torch.cat([image for images, _ in groups for image in images]))
-        total = maps[0].new_zeros((), dtype=torch.float32)
-        for layer, (ours, theirs) in enumerate(zip(maps, targets, strict=True)):
-            wanted = unit_length(theirs.float()).chunk(len(groups))
-            squared = (unit_length(ours.float()) - torch.cat([wanted[index] for index in owner])).square()
-            weight = self.trunk.weight(layer)
-            squared = squared if weight is None else squared * weight
-            total = total + squared.sum() / (ours.shape[2] * ours.shape[3])
+        parts = [
+            _Distance.apply(ours, theirs, rows, self.trunk.weight(layer))
+            for layer, (ours, theirs) in enumerate(zip(maps, targets, strict=True))
+        ]
+        return torch.stack(parts).sum()
+
+
+class _Distance(torch.autograd.Function):
+    """sum over i and c of w_c (f(x_i)_c - f(y_rows[i])_c)^2, averaged over positions; f has unit length over channels.
+
+    x [N, C, h, w], y [M, C, h, w] -> scalar. The gradient for x is made along with the value, while the maps are in the
+    cache: an eager chain of operations would write and read eight arrays of their size, for each layer.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, y: Tensor, rows: Sequence[int], weight: Tensor | None) -> Tensor:
+        gradient = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        step = len(x) if x.is_cuda else 1
+        total = x.new_zeros((), dtype=torch.float32)
+        area = x.shape[2] * x.shape[3]
+        for start in range(0, len(x), step):
+            ours, scale = _unit_length(x[start : start + step].float())
+            theirs, _ = _unit_length(y[rows[start : start + step]].float())
+            difference = ours - theirs
+            weighted = difference if weight is None else difference * weight
+            total += (weighted * difference).sum() / area
+            if gradient is not None:  # of u = x / |x|: (g - u <u, g>) / |x| with g = 2 weighted
+                along = (ours * weighted).sum(dim=1, keepdim=True)
+                gradient[start : start + step] = (weighted - ours * along) * (scale * (2 / area))
+        ctx.save_for_backward(gradient)
         return total
 
+    @staticmethod
+    def backward(ctx, outer: Tensor) -> tuple[Tensor | None, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return (None if gradient is None else gradient * outer), None, None, None
 
-def unit_length(maps: Tensor) -> Tensor:
-    """Unit length over channels; the constant keeps the gradient finite where all channels are 0."""
-    return maps * torch.rsqrt(maps.square().sum(dim=1, keepdim=True) + TINY)
+
+def _unit_length(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps of unit length over channels and the factor; the constant keeps it finite where all channels are 0."""
+    scale = torch.rsqrt(maps.square().sum(dim=1, keepdim=True) + TINY)
+    return maps * scale, scale
 
 
 class EffliteTrunk(nn.Module):
@@ -95,7 +126,7 @@ class LpipsTrunk(nn.Module):
         x, maps = (images - self.lpips.shift) / self.lpips.scale, []
         for layers in self.lpips.slices:
             for layer in layers:
-                x = torch.relu(x) if isinstance(layer, nn.ReLU) else layer(x)
+                x = F.relu(x, inplace=True) if isinstance(layer, nn.ReLU) else layer(x)
             maps.append(x)
         return maps
 
