@@ -38,7 +38,7 @@ def comparison_tables(scores: Scores, dataset: str, settings: TaskSettings) -> l
 
 
 def _wide(rows: Scores, title: str, dataset: str, settings: TaskSettings) -> Table:
-    columns = columns_of(rows, METRICS)
+    columns = columns_of(rows, [*settings.primary, *(name for name in METRICS if name not in settings.primary)])
     lines, kinds = [], []
     for experiment, selection in _lines(rows, settings):
         mine = rows.where(selection=selection)

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from markupsafe import Markup
+from PIL import Image
 
 from bench.report.build import Report
 from bench.report.claims import NOT_TESTED, Answer
@@ -153,7 +154,10 @@ def _vector(path: Path, name: str, caption: str) -> Markup:
 
 def _raster(path: Path, caption: str) -> Markup:
     data = base64.b64encode(path.read_bytes()).decode()
-    return Markup('<img src="data:image/png;base64,{}" alt="{}">').format(data, caption)
+    with Image.open(path) as image:
+        size = image.width, image.height
+    tag = '<img src="data:image/png;base64,{}" alt="{}" width="{}" height="{}" style="--width: {}px">'
+    return Markup(tag).format(data, caption, *size, size[0])
 
 
 def _groups(scores: Scores) -> list[dict[str, Any]]:

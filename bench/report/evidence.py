@@ -25,8 +25,8 @@ def interval_text(low: float | None, high: float | None, form: Callable[[float],
 
 
 def summary_table(results: Sequence[Result], scores: Scores, settings: Settings) -> Table:
-    """One line per pair and data set on the first primary metric that has numbers: last exports, seed by seed."""
-    head = [Head(name, numeric=False) for name in ("task", "data set", "metric")]
+    """A line per pair and data set on the first primary metric that has numbers, and one over all sets together."""
+    head = [Head(name, numeric=False) for name in ("data", "metric")]
     head += [Head("SLIM"), Head("rival"), Head("difference"), Head("evidence", numeric=False)]
     lines = []
     for task, task_settings in settings.tasks.items():
@@ -34,29 +34,42 @@ def summary_table(results: Sequence[Result], scores: Scores, settings: Settings)
         for pair in task_settings.pairs:
             if not {pair.slim, pair.rival} <= set(here.distinct("experiment")):
                 continue
+            mine = [r for r in results if (r.task, r.pair, r.selection) == (task, pair, "last")]
+            together = [r for r in mine if r.unit == "data set"][:1]
+            lines += [_finished_line(r, task_settings.title, settings.alpha) for r in together]
             for dataset in here.where(experiment=pair.slim).distinct("dataset"):
-                wanted = (pair, dataset, "last", "seed")
-                found = [r for r in results if (r.pair, r.dataset, r.selection, r.unit) == wanted]
-                cells = _finished_line(found[0], settings) if found else _unfinished_line(pair, dataset, here)
-                lines.append((Entry(task_settings.title, link=task), Entry(dataset, kind="text"), *cells))
+                found = next((r for r in mine if r.dataset == dataset), None)
+                if found:
+                    lines.append(_finished_line(found, task_settings.title, settings.alpha))
+                else:
+                    lines.append(_unfinished_line(pair, dataset, here, task_settings.title))
     return Table("SLIM against its rival", tuple(head), tuple(lines))
 
 
-def _finished_line(result: Result, settings: Settings) -> tuple[Entry, ...]:
-    pair, gain = result.pair, result.paired.mean
+def _finished_line(result: Result, title: str, alpha: float) -> tuple[Entry, ...]:
+    pair, task = result.pair, result.task
     sides = zip((result.slim_mean, result.rival_mean), (pair.slim, pair.rival), strict=True)
-    values = [Entry(format_value(result.metric, v), name, anchor(name, result.dataset)) for v, name in sides]
+    link = (lambda name: anchor(name, result.dataset)) if result.unit == "seed" else (lambda name: task)
+    values = [Entry(format_value(result.metric, value), name, link(name)) for value, name in sides]
     label = Entry(metric_of(result.metric).label, result.protocol, kind="metric")
-    return label, *values, Entry(_better(result.metric, gain)), Entry(result.evidence(settings.alpha))
+    better = Entry(_better(result.paired.mean, formatter(result.metric, result.share)))
+    return (
+        Entry(result.dataset, title, task, "text"),
+        label,
+        *values,
+        better,
+        Entry(result.evidence(alpha), kind="text"),
+    )
 
 
-def _unfinished_line(pair: Pair, dataset: str, scores: Scores) -> tuple[Entry, ...]:
+def _unfinished_line(pair: Pair, dataset: str, scores: Scores, title: str) -> tuple[Entry, ...]:
     words = []
     for name in (pair.slim, pair.rival):
         states = set(scores.runs.where(experiment=name, dataset=dataset).distinct("status"))
         word = "FAILED" if states == {"failed"} else "MISSING" if states - {"ok"} or not states else "not scored"
         words.append(Entry(word, name, anchor(name, dataset), "word"))
-    return Entry("–"), *words, Entry("–"), Entry("no evidence")
+    name = Entry(dataset, title, scores[0].task, "text")
+    return name, Entry("–"), *words, Entry("–"), Entry("no evidence", kind="text")
 
 
 def paired_table(results: Sequence[Result], settings: Settings) -> Table:
@@ -125,13 +138,13 @@ def _shown_line(matched: Matched, pair: Pair, metric: str) -> tuple[Entry, ...]:
         Entry(matched.dataset, kind="text"),
         label,
         *values,
-        Entry(_better(metric, gain)),
+        Entry(_better(gain, formatter(metric, False))),
         Entry(str(len(matched.slim))),
     )
 
 
-def _better(metric: str, gain: float) -> str:
-    return "equal" if gain == 0 else f"{'better' if gain > 0 else 'worse'} by {format_value(metric, abs(gain))}"
+def _better(gain: float, form: Callable[[float], str]) -> str:
+    return "equal" if gain == 0 else f"{'better' if gain > 0 else 'worse'} by {form(abs(gain))}"
 
 
 def claims_table(answers: Sequence[Answer]) -> Table:

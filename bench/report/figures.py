@@ -19,6 +19,7 @@ from bench.report.statistics import summarise
 from bench.report.style import INK, MUTED, SLIM, WIDTH, colours, grid
 
 MOST_PANELS = 24
+LABEL_HEIGHT = 8.5
 
 
 def palette_of(scores: Scores, settings: TaskSettings) -> dict[str, str]:
@@ -108,12 +109,12 @@ def complexity_figure(scores: Scores, settings: Mapping[str, TaskSettings]) -> F
         known = palette_of(rows, task_settings)
         shades = {name: known.get(name, MUTED) for name in points["experiment"]}
         sns.scatterplot(points, x=cost, y="score", hue="experiment", palette=shades, s=46, ax=axis, legend=False)
-        _label_points(axis, points, cost)
         axis.set(xlabel="parameters" if cost == "params" else "MACs", ylabel=column.title)
         axis.set_title(f"{task_settings.title}: {points['dataset'].iloc[0]}")
         axis.xaxis.set_major_formatter(EngFormatter(sep=" "))
         axis.xaxis.set_major_locator(MaxNLocator(4))
         axis.margins(x=0.3, y=0.25)
+        _label_points(axis, points, cost)
     return figure
 
 
@@ -139,12 +140,16 @@ def _mean(rows: Iterable[Row]) -> float | None:
 
 
 def _label_points(axis: Axes, points: pd.DataFrame, cost: str) -> None:
-    """Names beside the dots, on the side where there is room."""
+    """Names beside the dots, on the side where there is room, pushed up where they would cover each other."""
     middle = (points[cost].min() + points[cost].max()) / 2
-    for name, x, y in zip(points["experiment"], points[cost], points["score"], strict=True):
+    points_per_pixel = 72 / axis.figure.dpi
+    highest = {True: -float("inf"), False: -float("inf")}
+    for name, x, y in sorted(zip(points["experiment"], points[cost], points["score"], strict=True), key=lambda p: p[2]):
         left = x > middle
+        own = axis.transData.transform((x, y))[1] * points_per_pixel
+        highest[left] = max(own - 2, highest[left] + LABEL_HEIGHT)
         axis.annotate(
-            name, (x, y), (-6 if left else 6, 4), textcoords="offset points", fontsize=7, color=INK,
+            name, (x, y), (-6 if left else 6, highest[left] - own), textcoords="offset points", fontsize=7, color=INK,
             ha="right" if left else "left",
         )  # fmt: skip
 

@@ -24,9 +24,11 @@ def is_ablation(experiment: str, settings: TaskSettings) -> bool:
 
 
 def experiments_of(scores: Scores, settings: TaskSettings) -> list[str]:
-    """SLIM first, then its rivals, whatever else was run, the controls; ablations have their own table."""
+    """SLIM first, then its rivals as the pairs name them, whatever else was run, the controls; no ablations."""
     names = [name for name in scores.distinct("experiment") if not is_ablation(name, settings)]
-    return sorted(names, key=lambda name: ORDER[role_of(name, settings)])
+    named = [name for pair in settings.pairs for name in (pair.slim, pair.rival)]
+    rank = {name: position for position, name in reversed(list(enumerate(named)))}
+    return sorted(names, key=lambda name: (ORDER[role_of(name, settings)], rank.get(name, len(named))))
 
 
 def without_ablations(scores: Scores, settings: TaskSettings) -> Scores:
