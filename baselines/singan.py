@@ -118,5 +118,5 @@ class Pyramid(nn.Module):
 
     def bicubic(self) -> Tensor:
         """[1, 3, H, W] in [-1, 1]: the coarsest training image brought to the finest size, learning nothing."""
-        factor = max(fine / coarse for fine, coarse in zip(self.sizes[-1], self.sizes[0], strict=True))
+        factor = 1 / self.plan.scale(0)  # not the ratio of the sizes, which were rounded up
         return Resize(self.sizes[0], factor, self.sizes[-1]).to(self.coarsest.device)(self.coarsest)
