@@ -1,12 +1,16 @@
 """Batches of a classification set: `batch(step)` is a function of (seed, rollback, step), so a resumed run continues.
 
-Arrays lie on the device as uint8. An ImageFolder is decoded by workers; an image's crop depends on (seed, epoch, its
+Arrays lie on the device as uint8. Image files are decoded by threads; a crop depends on (seed, epoch, the image's
 index) alone. WebDataset shards are in bench.data.shards. The last, incomplete batch of an epoch is dropped.
 """
 
+import itertools
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -14,14 +18,14 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from bench.data.augment import Rows, draw_boxes
 from bench.errors import InputError
-from bench.train.rng import generator, permutation
+from bench.train.rng import derive, generator, permutation
 
 Batch = tuple[Tensor, Tensor]
 """Images uint8 [B, C, H, W] and labels int64 [B]: this process's rows of a global batch."""
+AHEAD = 3  # batches decoded before they are asked for
 EVALUATION_SHARE = 224 / 256  # the centre crop's part of the shorter side in single-crop evaluation
 
 
@@ -100,29 +104,42 @@ def to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
-@dataclass(frozen=True)
-class ImageList(Dataset):
-    """Decoded images of an ImageFolder; key (index, epoch seed), where no seed means the evaluation crop."""
+File = tuple[str, int]
+"""Path and label."""
 
-    files: list[tuple[str, int]]
-    size: int
 
-    def __len__(self) -> int:
-        return len(self.dataset)
+def decode_file(file: File, size: int, crop_seed: int | None, index: int) -> tuple[Tensor, int]:
+    """One image: the training crop drawn from (crop_seed, index), or the evaluation crop where there is no seed."""
+    path, label = file
+    try:
+        with Image.open(path) as image:
+            if crop_seed is None:
+                return evaluation_crop(image, size), label
+            return training_crop(image, size, torch.rand(5, generator=generator("cpu", crop_seed, index))), label
+    except (OSError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: not a readable image ({error})") from None
 
-    def __getitem__(self, key: tuple[int, int | None]) -> tuple[Tensor, int]:
-        index, seed = key
-        path, label = self.files[index]
+
+def decode_ahead(batches: Iterator[list[Callable[[], tuple[Tensor, int]]]], device: torch.device) -> Iterator[Batch]:
+    """Run each batch's decoding jobs on threads, AHEAD batches early: Pillow decodes and resizes without the GIL."""
+    with ThreadPoolExecutor(count_threads()) as pool:
+        waiting: deque[list[Future]] = deque()
         try:
-            with Image.open(path) as image:
-                if seed is None:
-                    return evaluation_crop(image, self.size), label
-                return training_crop(image, self.size, torch.rand(5, generator=generator("cpu", seed, index))), label
-        except (OSError, Image.DecompressionBombError) as error:
-            raise InputError(f"{path}: not a readable image ({error})") from None
+            while True:
+                for jobs in itertools.islice(batches, AHEAD - len(waiting)):
+                    waiting.append([pool.submit(job) for job in jobs])
+                if not waiting:
+                    return
+                decoded = [future.result() for future in waiting.popleft()]
+                images, labels = torch.stack([image for image, _ in decoded]), torch.tensor([n for _, n in decoded])
+                if device.type == "cuda":
+                    images, labels = images.pin_memory(), labels.pin_memory()
+                yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def list_folder(root: Path) -> list[tuple[str, int]]:
+def list_folder(root: Path) -> list[File]:
     """(path, class index) of root/CLASS/*, classes in the order of their names."""
     from torchvision.datasets import ImageFolder
 
@@ -132,59 +149,54 @@ def list_folder(root: Path) -> list[tuple[str, int]]:
         raise InputError(f"{root}: {str(error).splitlines()[0]}") from None
 
 
-class FolderBatches:
-    """Image files (path, label), decoded by worker processes in the order of (seed, rollback, epoch)."""
+class Stream:
+    """Turns an iterator that can start anywhere into `batch(step)`: steps in order are read on, others start anew."""
 
-    def __init__(self, files: list[tuple[str, int]], size: int, plan: Plan, *, crop: bool, source: str) -> None:
-        self.steps_per_epoch = count_steps(len(files), plan.rows.total, source)
-        self.dataset, self.plan, self.cropped = ImageList(files, size), plan, crop
-        self.reseed(0)
-
-    def reseed(self, rollback: int) -> None:
-        self.rollback, self._next, self._iterator = rollback, -1, iter(())
+    def __init__(self, start: Callable[[int], Iterator[Batch]]) -> None:
+        self._start, self._next, self._batches = start, -1, iter(())
 
     def batch(self, step: int) -> Batch:
         if step != self._next:
-            self._iterator, self._next = self._restart(step), step
+            self._batches, self._next = self._start(step), step
         self._next += 1
-        return next(self._iterator)
+        return next(self._batches)
 
-    def _restart(self, step: int) -> Iterator[Batch]:
-        loader = DataLoader(
-            self.dataset,
-            batch_sampler=self._keys(step),
-            num_workers=count_workers(),
-            pin_memory=self.plan.device.type == "cuda",
-        )
-        for images, labels in loader:
-            yield images.to(self.plan.device, non_blocking=True), labels.to(self.plan.device, non_blocking=True)
 
-    def _keys(self, step: int) -> Iterator[list[tuple[int, int | None]]]:
+class FolderBatches:
+    """Image files, in the order of (seed, rollback, epoch)."""
+
+    def __init__(self, files: list[File], size: int, plan: Plan, *, crop: bool, source: str) -> None:
+        self.steps_per_epoch = count_steps(len(files), plan.rows.total, source)
+        self.files, self.size, self.plan, self.cropped = files, size, plan, crop
+        self.reseed(0)
+
+    def reseed(self, rollback: int) -> None:
+        self.rollback = rollback
+        self._stream = Stream(lambda step: decode_ahead(self._jobs(step), self.plan.device))
+
+    def batch(self, step: int) -> Batch:
+        return self._stream.batch(step)
+
+    def _jobs(self, step: int) -> Iterator[list[Callable[[], tuple[Tensor, int]]]]:
         rows, seed = self.plan.rows, self.plan.seed
         epoch, start = divmod(step, self.steps_per_epoch)
         while True:
-            order = permutation(len(self.dataset), seed, "order", self.rollback, epoch).tolist()
-            crop_seed = generator("cpu", seed, "crop", self.rollback, epoch).initial_seed() if self.cropped else None
+            order = permutation(len(self.files), seed, "order", self.rollback, epoch).tolist()
+            crop_seed = derive(seed, "crop", self.rollback, epoch) if self.cropped else None
             for index in range(start, self.steps_per_epoch):
                 chosen = order[index * rows.total :][rows.start : rows.stop]
-                yield [(image, crop_seed) for image in chosen]
+                yield [partial(decode_file, self.files[image], self.size, crop_seed, image) for image in chosen]
             epoch, start = epoch + 1, 0
 
 
-def read_evaluation(files: list[tuple[str, int]], size: int, batch_size: int = 64) -> Batch:
-    """All images once, in order, centre-cropped, as one uint8 tensor on the CPU."""
-    parts = list(evaluation_batches(files, size, batch_size))
-    return torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts])
+def evaluation_batches(files: list[File], size: int, batch_size: int, device: torch.device) -> Iterator[Batch]:
+    """All images once, in order, centre-cropped."""
+    starts = range(0, len(files), batch_size)
+    jobs = ([partial(decode_file, f, size, None, 0) for f in files[start : start + batch_size]] for start in starts)
+    return decode_ahead(jobs, device)
 
 
-def evaluation_batches(files: list[tuple[str, int]], size: int, batch_size: int) -> Iterator[Batch]:
-    """All images once, in order, centre-cropped, on the CPU."""
-    keys = [(index, None) for index in range(len(files))]
-    batches = [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
-    yield from DataLoader(ImageList(files, size), batch_sampler=batches, num_workers=count_workers())
-
-
-def count_workers() -> int:
-    """Decoding processes: the cores this process may use, shared by the processes of this machine, at most 16."""
+def count_threads() -> int:
+    """Decoding threads: the cores this process may use, shared by the processes of this machine, at most 16."""
     cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(1, min(16, cores))

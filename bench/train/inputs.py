@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from bench.data.augment import IMAGENET, Rows, Statistics, measure_statistics
-from bench.data.loaders import Batches, FolderBatches, MemoryBatches, Plan, list_folder, read_evaluation
+from bench.data.datasets import load_file_list, load_split
+from bench.data.loaders import Batches, FolderBatches, MemoryBatches, Plan, evaluation_batches
 from bench.data.manifest import Manifest, read_manifest
 from bench.errors import InputError
 from bench.run import Run
@@ -39,8 +40,6 @@ def open_inputs(run: Run, device: torch.device, rows: Rows) -> Inputs:
 
 
 def _arrays(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
-    from bench.data.datasets import load_split
-
     images, labels = load_split(Path(run.data.path), "train")
     classes = len(manifest.classes) if manifest.classes else int(labels.max()) + 1
     kept, held = split_holdout(labels, run.recipe.holdout, run.seed)
@@ -50,40 +49,30 @@ def _arrays(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
 
 
 def _files(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
-    files = list_files(Path(run.data.path), manifest, "train")
-    labels = torch.tensor([label for _, label in files])
+    paths, numbers = load_file_list(Path(run.data.path), "train")
+    files, labels = list(zip(map(str, paths), numbers, strict=True)), torch.tensor(numbers)
     kept, held = split_holdout(labels, run.recipe.holdout, run.seed)
     size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
     batches = FolderBatches([files[i] for i in kept.tolist()], size, plan, crop=crop, source=run.dataset)
-    holdout = read_evaluation([files[i] for i in held.tolist()], size) if len(held) else None
+    holdout = None
+    if len(held):
+        parts = list(evaluation_batches([files[i] for i in held.tolist()], size, 64, torch.device("cpu")))
+        holdout = torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts])
     classes = len(manifest.classes) if manifest.classes else int(labels.max()) + 1
     return Inputs(batches, holdout, IMAGENET, 3, classes)
 
 
 def _shards(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
-    from bench.data.shards import ShardBatches, list_shards
+    from bench.data.shards import ShardBatches
 
     if run.recipe.holdout:
-        raise InputError(f"{run.dataset}: recipe.holdout needs an ImageFolder or arrays; shards cannot be split")
+        raise InputError(f"{run.dataset}: recipe.holdout needs image files or arrays, shards are not split")
     if not manifest.classes:
         raise InputError(f"{run.data.path}/manifest.json: shards need their classes listed")
-    split = manifest.splits["train"]
-    shards = list_shards(Path(run.data.path) / (manifest.root or ".") / (split.path or "."))
+    paths, counts = load_file_list(Path(run.data.path), "train")
     size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
-    batches = ShardBatches(shards, split.n, size, plan, crop=crop, source=run.dataset)
+    batches = ShardBatches(list(map(str, paths)), sum(counts), size, plan, crop=crop, source=run.dataset)
     return Inputs(batches, None, IMAGENET, 3, len(manifest.classes))
-
-
-def list_files(folder: Path, manifest: Manifest, split: str) -> list[tuple[str, int]]:
-    """(path, label) of every image of a split of kind folder: from its list, or as ImageFolder finds them."""
-    if not manifest.splits or split not in manifest.splits:
-        raise InputError(f"{folder}/manifest.json: no split {split!r}")
-    found, root = manifest.splits[split], folder / (manifest.root or ".")
-    if found.files is None:
-        return list_folder(root / (found.path or "."))
-    lines = (folder / found.files).read_text(encoding="utf-8").splitlines()
-    pairs = (line.rsplit("\t", 1) for line in lines)
-    return [(str(root / (found.path or ".") / path), int(label)) for path, label in pairs]
 
 
 def split_holdout(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:

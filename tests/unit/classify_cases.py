@@ -1,0 +1,63 @@
+"""A small labelled set on disk and runs over it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.data.manifest import Manifest, Split, write_manifest
+from bench.run import ClassificationRecipe, Compute, DataSpec, Evaluation, ModelSpec, Run
+
+CLASSES, SIZE = 3, 16
+
+
+def labelled(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Noisy images with a bright band whose row tells the class; uint8 [N, H, W, 1] and int64 [N]."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count, dtype=np.int64) % CLASSES
+    images = random.integers(0, 100, (count, SIZE, SIZE, 1), np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[4 + 3 * label : 7 + 3 * label] += 100
+    return images, labels
+
+
+def write_set(folder: Path, train: int = 72, test: int = 30) -> Path:
+    arrays = {}
+    for split, count, seed in (("train", train, 0), ("test", test, 1)):
+        arrays[f"{split}_images.npy"], arrays[f"{split}_labels.npy"] = labelled(count, seed)
+    folder.mkdir(parents=True)
+    for name, array in arrays.items():
+        np.save(folder / name, array)
+    manifest = Manifest(
+        name="bands",
+        title="bands",
+        task="classification",
+        kind="classification",
+        n=train,
+        image_size=SIZE,
+        channels=1,
+        sha256="b" * 64,
+        preparation={},
+        licence="none",
+        classes=("low", "middle", "high"),
+        splits={"train": Split(n=train), "test": Split(n=test)},
+        arrays={name: array.shape for name, array in arrays.items()},
+    )
+    write_manifest(folder, manifest)
+    return folder
+
+
+def classify_run(data: Path, model: str = "resnet", *, compute: dict[str, Any] | None = None, **recipe: Any) -> Run:
+    values = {"epochs": 2, "batch_size": 24, "warmup_epochs": 1, "augment": "small", **recipe}
+    return Run(
+        scale="tiny",
+        experiment=model,
+        dataset="bands",
+        seed=5,
+        task="classification",
+        model=ModelSpec(name=model, args={"blocks": (1, 1), "width": 8}),
+        data=DataSpec(path=str(data)),
+        recipe=ClassificationRecipe(**values),
+        evaluation=Evaluation(metrics=("top1",)),
+        compute=Compute(device="cpu", threads=1, log_every=1, **(compute or {})),
+    )

@@ -1,0 +1,74 @@
+"""Two processes over gloo train as one does: the same losses, running statistics and weights."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from classify_cases import classify_run, write_set
+
+from bench.errors import InputError
+from bench.train import distributed
+from bench.train.classify import Classification
+
+WORKER = """
+import json, sys
+from pathlib import Path
+import torch
+from classify_cases import classify_run
+from bench.train.classify import Classification
+from bench.train.group import rank, start_group, stop_group
+
+torch.set_num_threads(1)
+start_group(torch.device("cpu"))
+found = {}
+for name, recipe in json.loads(sys.argv[3]).items():
+    engine = Classification(classify_run(Path(sys.argv[1]), "slim-resnet", **recipe), torch.device("cpu"))
+    losses = [engine.step(index)["loss"].item() for index in range(engine.total_steps)]
+    found[name] = {"losses": losses, "model": engine.model.state_dict()}
+if rank() == 0:
+    torch.save(found, sys.argv[2])
+stop_group()
+"""
+RECIPES = {
+    "smoothing": {"epochs": 2, "label_smoothing": 0.1},
+    "mixing": {"epochs": 2, "mixup": 0.2, "cutmix": 1.0, "augment": "imagenet"},
+}
+
+
+def run_two(data: Path, out: Path) -> dict:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(data), str(out), json.dumps(RECIPES)],
+            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank), "PYTHONPATH": path},
+        )
+        for rank in range(2)
+    ]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    return torch.load(out, weights_only=True)
+
+
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    data = write_set(tmp_path / "bands-16")
+    two = run_two(data, tmp_path / "two.pt")
+    for name, recipe in RECIPES.items():
+        engine = Classification(classify_run(data, "slim-resnet", **recipe), torch.device("cpu"))
+        expected = [engine.step(index)["loss"].item() for index in range(engine.total_steps)]
+        assert two[name]["losses"] == pytest.approx(expected, rel=1e-5, abs=1e-5)
+        for key, value in engine.model.state_dict().items():
+            torch.testing.assert_close(two[name]["model"][key], value, rtol=1e-3, atol=1e-4, msg=key)
+
+
+def test_a_batch_that_does_not_divide_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "world_size", lambda: 3)
+    with pytest.raises(InputError, match=r"recipe.batch_size 256 does not divide into 3 processes"):
+        distributed.share(256)

@@ -1,0 +1,158 @@
+"""Batches: every image once an epoch, the same from any starting step, for any number of processes."""
+
+import tarfile
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.data.augment import Rows
+from bench.data.loaders import FolderBatches, MemoryBatches, Plan, evaluation_batches, list_folder
+from bench.errors import InputError
+
+CPU = torch.device("cpu")
+WHOLE = Plan(Rows(0, 4, 4), 7, CPU)
+
+
+def memory(plan: Plan = WHOLE, count: int = 14) -> MemoryBatches:
+    numbers = torch.arange(count)
+    return MemoryBatches(numbers.to(torch.uint8).view(-1, 1, 1, 1), numbers, plan, "numbers")
+
+
+def labels_of(batches, steps: range) -> list[list[int]]:
+    return [batches.batch(step)[1].tolist() for step in steps]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    for label in ("ape", "bee"):
+        (tmp_path / label).mkdir()
+        for number in range(5):
+            pixels = random.integers(0, 256, (20, 30, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / label / f"{number}.png")
+    return tmp_path
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> list[str]:
+    """Three shards of four samples; the class is the sample's number."""
+    paths = []
+    for shard in range(3):
+        paths.append(str(tmp_path / f"{shard}.tar"))
+        with tarfile.open(paths[-1], "w") as archive:
+            for number in range(4 * shard, 4 * shard + 4):
+                data = BytesIO()
+                Image.new("RGB", (8, 8), (number, 0, 0)).save(data, "png")
+                for name, content in (("png", data.getvalue()), ("cls", str(number).encode())):
+                    entry = tarfile.TarInfo(f"{number:03d}.{name}")
+                    entry.size = len(content)
+                    archive.addfile(entry, BytesIO(content))
+    return paths
+
+
+def test_an_epoch_has_no_image_twice_and_epochs_differ() -> None:
+    batches = memory()
+    assert batches.steps_per_epoch == 3
+    first, second = (torch.tensor(labels_of(batches, range(a, a + 3))).flatten().tolist() for a in (0, 3))
+    assert len(set(first)) == len(set(second)) == 12 and first != second
+    images, labels = batches.batch(1)
+    assert torch.equal(images.flatten().long(), labels)
+
+
+def test_a_batch_depends_on_its_step_alone() -> None:
+    straight = labels_of(memory(), range(9))
+    assert [labels_of(memory(), range(step, step + 1))[0] for step in range(9)] == straight
+
+
+def test_a_rollback_changes_the_order() -> None:
+    batches = memory()
+    before = labels_of(batches, range(3))
+    batches.reseed(1)
+    assert labels_of(batches, range(3)) != before
+
+
+def test_two_processes_share_the_batches_of_one() -> None:
+    parts = [labels_of(memory(Plan(Rows(a, b, 4), 7, CPU)), range(5)) for a, b in ((0, 2), (2, 4))]
+    assert [left + right for left, right in zip(*parts, strict=True)] == labels_of(memory(), range(5))
+
+
+def test_a_batch_beyond_the_set_is_refused() -> None:
+    with pytest.raises(InputError, match=r"recipe.batch_size 4 exceeds the 3 training images of numbers"):
+        memory(count=3)
+
+
+@pytest.mark.parametrize("crop", [True, False])
+def test_folder_batches_continue_from_any_step(folder: Path, crop: bool) -> None:
+    def make() -> FolderBatches:
+        return FolderBatches(list_folder(folder), 8, WHOLE, crop=crop, source="folder")
+
+    batches = make()
+    straight = [batches.batch(step) for step in range(4)]
+    resumed = make()
+    for step in (2, 3):
+        images, labels = resumed.batch(step)
+        assert images.shape == (4, 3, 8, 8) and images.dtype == torch.uint8
+        assert torch.equal(images, straight[step][0]) and torch.equal(labels, straight[step][1])
+    assert not torch.equal(straight[0][0], straight[1][0])
+
+
+def test_training_crops_change_from_epoch_to_epoch(folder: Path) -> None:
+    files = [list_folder(folder)[0]] * 4
+    batches = FolderBatches(files, 8, WHOLE, crop=True, source="folder")
+    assert not torch.equal(batches.batch(0)[0].float().mean(0), batches.batch(1)[0].float().mean(0))
+
+
+def test_evaluation_takes_the_centre(tmp_path: Path) -> None:
+    pixels = np.zeros((256, 320, 3), np.uint8)
+    pixels[16:240, 48:272] = 200  # the centre 224 of the shorter 256
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    images, labels = next(evaluation_batches([(str(tmp_path / "a.png"), 3)], 224, 8, CPU))
+    assert labels.tolist() == [3] and images.shape == (1, 3, 224, 224) and images.unique().tolist() == [200]
+
+
+def test_a_broken_image_is_named(folder: Path) -> None:
+    (folder / "ape" / "0.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"ape/0.png: not a readable image"):
+        list(evaluation_batches(list_folder(folder), 8, 4, CPU))
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere"):
+        list_folder(tmp_path / "nowhere")
+
+
+def test_shards_give_every_sample_and_continue_from_any_step(shards: list[str]) -> None:
+    pytest.importorskip("webdataset")
+    from bench.data.shards import ShardBatches
+
+    def make() -> ShardBatches:
+        return ShardBatches(shards, 12, 8, WHOLE, crop=False, source="shards")
+
+    batches = make()
+    straight = [batches.batch(step) for step in range(6)]
+    assert batches.steps_per_epoch == 3
+    assert set(torch.cat([labels for _, labels in straight]).tolist()) == set(range(12))
+    assert all(torch.equal(images[:, 0, 0, 0].long(), labels) for images, labels in straight)
+    resumed = make()
+    for step in (3, 4, 5):
+        images, labels = resumed.batch(step)
+        assert torch.equal(labels, straight[step][1]) and torch.equal(images, straight[step][0])
+
+
+def test_too_few_shards_are_refused() -> None:
+    from bench.data.shards import ShardBatches
+
+    with pytest.raises(InputError, match="0 shards cannot be dealt to 1 processes"):
+        ShardBatches([], 12, 8, WHOLE, crop=False, source="shards")
+
+
+def test_a_shard_without_classes_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+    from bench.data.shards import decode_sample
+
+    with pytest.raises(InputError, match=r"a.tar: 000 needs an image"):
+        decode_sample({"__url__": "a.tar", "__key__": "000", "txt": b""}, 8, None, 0)
