@@ -1,5 +1,6 @@
 """Every engine: ended at any step and resumed, it gives bit for bit what the uninterrupted run gives."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from tiny import tiny_run, write_data
 
+from bench.errors import InputError
 from bench.export import load_export
 from bench.run import write_run
 from bench.train import train
@@ -95,3 +97,15 @@ def test_kill_9_and_resume_of_the_command(tmp_path):
     subprocess.run(command("killed"), env=environment, cwd=ROOT, check=True)
     train(run, tmp_path / "straight", tmp_path / "state")
     assert_same(tmp_path / "straight", tmp_path / "killed")
+
+
+def test_a_diverging_run_ends_as_failed_without_an_error(tmp_path, capsys):
+    run = tiny_run("fewshot", write_data("fewshot", tmp_path / "data"), learning_rate=1e30, strips=0)
+    train(run, tmp_path / "out", tmp_path / "state")
+    meta = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert meta["status"] == "failed" and "not finite" in meta["reason"] and "after 3 rollbacks" in meta["reason"]
+    assert len(meta["training"]["rollbacks"]) == 4 and meta["model_sha256"] is None
+    assert "failed: not finite" in capsys.readouterr().err
+    assert not (tmp_path / "state").exists() and not (tmp_path / "out" / "model.safetensors").exists()
+    with pytest.raises(InputError, match="status failed: not finite"):
+        load_export(tmp_path / "out")

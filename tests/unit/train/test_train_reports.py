@@ -1,0 +1,72 @@
+"""What a run tells while it goes on: progress lines, sinks, costs, signals."""
+
+import os
+import signal
+import sys
+
+import pytest
+import torch
+
+from bench.errors import InputError
+from bench.train import sinks
+from bench.train.monitor import Monitor, peak_memory_bytes
+from bench.train.progress import Progress
+from bench.train.signals import StopRequest
+
+
+def test_progress_prints_plain_lines_when_due(capsys):
+    progress = Progress("name", total=4, unit="step", done=0, every_seconds=3600)
+    progress.update(1)
+    progress.note({"loss": 0.5})
+    progress.update(2)  # not due
+    progress.update(4)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0].split(")")[0] for line in lines] == ["[name] step 1/4 (25 %", "[name] step 4/4 (100 %"]
+    assert "left" in lines[0] and lines[1].endswith("loss 0.5")
+
+
+def test_second_signal_stops_at_once_and_handlers_come_back():
+    before = signal.getsignal(signal.SIGUSR1)
+    with StopRequest() as stop:
+        assert stop.number is None
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert stop.number == signal.SIGUSR1
+        with pytest.raises(SystemExit) as caught:
+            os.kill(os.getpid(), signal.SIGUSR1)
+    assert caught.value.code == 128 + signal.SIGUSR1
+    assert signal.getsignal(signal.SIGUSR1) == before
+
+
+class Recorder:
+    def __init__(self, name, folder):
+        self.rows, self.closed = [], False
+
+    def log(self, step, row):
+        self.rows.append((step, row))
+
+    def close(self):
+        self.closed = True
+
+
+def test_sinks_are_chosen_by_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setitem(sinks.KNOWN, "recorder", Recorder)
+    monkeypatch.delenv("SLIM_BENCH_SINKS", raising=False)
+    assert sinks.open_sinks("run", tmp_path) == []
+    monkeypatch.setenv("SLIM_BENCH_SINKS", " recorder ,")
+    assert [type(sink) for sink in sinks.open_sinks("run", tmp_path)] == [Recorder]
+    monkeypatch.setenv("SLIM_BENCH_SINKS", "tensorbord")
+    with pytest.raises(InputError, match=r"'tensorbord'.*did you mean 'tensorboard'"):
+        sinks.open_sinks("run", tmp_path)
+
+
+def test_a_sink_that_is_not_installed_names_its_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    monkeypatch.setenv("SLIM_BENCH_SINKS", "wandb")
+    with pytest.raises(InputError, match=r"pip install 'slim-bench\[wandb\]'"):
+        sinks.open_sinks("run", tmp_path)
+
+
+def test_costs_on_a_cpu():
+    device = torch.device("cpu")
+    assert peak_memory_bytes(device) > 50e6
+    assert Monitor(device).sample().keys() == {"peak_memory_bytes"} and Monitor(device).energy_joules() is None
