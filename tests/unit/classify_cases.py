@@ -12,12 +12,13 @@ CLASSES, SIZE = 3, 16
 
 
 def labelled(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noisy images with a bright band whose row tells the class; uint8 [N, H, W, 1] and int64 [N]."""
+    """Noisy images with bright rows, bright columns or a bright plane; uint8 [N, H, W, 1] and int64 [N]."""
     random = np.random.default_rng(seed)
     labels = np.arange(count, dtype=np.int64) % CLASSES
     images = random.integers(0, 100, (count, SIZE, SIZE, 1), np.uint8)
-    for image, label in zip(images, labels, strict=True):
-        image[4 + 3 * label : 7 + 3 * label] += 100
+    images[labels == 0, ::2] += 100
+    images[labels == 1, :, ::2] += 100
+    images[labels == 2] += 50
     return images, labels
 
 
@@ -29,8 +30,8 @@ def write_set(folder: Path, train: int = 72, test: int = 30) -> Path:
     for name, array in arrays.items():
         np.save(folder / name, array)
     manifest = Manifest(
-        name="bands",
-        title="bands",
+        name="stripes",
+        title="stripes",
         task="classification",
         kind="classification",
         n=train,
@@ -39,7 +40,7 @@ def write_set(folder: Path, train: int = 72, test: int = 30) -> Path:
         sha256="b" * 64,
         preparation={},
         licence="none",
-        classes=("low", "middle", "high"),
+        classes=("rows", "columns", "plane"),
         splits={"train": Split(n=train), "test": Split(n=test)},
         arrays={name: array.shape for name, array in arrays.items()},
     )
@@ -52,7 +53,7 @@ def classify_run(data: Path, model: str = "resnet", *, compute: dict[str, Any] |
     return Run(
         scale="tiny",
         experiment=model,
-        dataset="bands",
+        dataset="stripes",
         seed=5,
         task="classification",
         model=ModelSpec(name=model, args={"blocks": (1, 1), "width": 8}),

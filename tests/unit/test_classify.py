@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    return write_set(tmp_path / "bands-16")
+    return write_set(tmp_path / "stripes-16")
 
 
 def losses(engine: Classification, start: int, stop: int) -> list[float]:
@@ -31,9 +31,9 @@ def losses(engine: Classification, start: int, stop: int) -> list[float]:
 
 @pytest.mark.parametrize("model", ["resnet", "slim-resnet"])
 def test_it_learns(data: Path, tmp_path: Path, model: str) -> None:
-    run = classify_run(data, model, epochs=20, optimiser="adamw", learning_rate=0.05, augment="none", holdout=12)
+    run = classify_run(data, model, epochs=12, optimiser="adamw", learning_rate=0.05, augment="none", holdout=12)
     engine = Classification(run, CPU)
-    assert engine.total_steps == 20 * 2  # 60 images left, two full batches of 24
+    assert engine.total_steps == 12 * 2  # 60 images left, two full batches of 24
     for index in range(engine.total_steps):
         scalars = engine.step(index)
     assert scalars["train_top1"] > 90
@@ -118,7 +118,7 @@ def test_bfloat16_stays_close(data: Path) -> None:
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ({"batch_size": 100}, "recipe.batch_size 100 exceeds the 72 training images of bands"),
+        ({"batch_size": 100}, "recipe.batch_size 100 exceeds the 72 training images of stripes"),
         ({"holdout": 72}, "recipe.holdout 72 leaves none of the 72 training images"),
     ],
 )
@@ -130,7 +130,7 @@ def test_refused_before_the_first_step(data: Path, recipe: dict, message: str) -
 def test_a_network_of_another_size_is_refused(data: Path) -> None:
     run = classify_run(data)
     model = run.model.model_copy(update={"args": {"num_classes": 10}})
-    with pytest.raises(InputError, match=r"model.args.num_classes is 10, but bands has 3"):
+    with pytest.raises(InputError, match=r"model.args.num_classes is 10, but stripes has 3"):
         Classification(run.model_copy(update={"model": model}), CPU)
 
 

@@ -58,7 +58,7 @@ def run_two(data: Path, out: Path) -> dict:
 
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
-    data = write_set(tmp_path / "bands-16")
+    data = write_set(tmp_path / "stripes-16")
     two = run_two(data, tmp_path / "two.pt")
     for name, recipe in RECIPES.items():
         engine = Classification(classify_run(data, "slim-resnet", **recipe), torch.device("cpu"))
