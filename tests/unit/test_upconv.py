@@ -1,0 +1,20 @@
+"""The convolution of an upsampled map equals its two steps, values and gradients, at every size."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from baselines.upconv import WORTH_IT, upsampled_conv
+
+
+@pytest.mark.parametrize("size", [(1, 1), (WORTH_IT - 1, 9), (WORTH_IT, 11)])
+def test_equals_upsampling_then_convolving(size):
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(5, 3, 3, 3, dtype=torch.float64, requires_grad=True)
+    got = upsampled_conv(x, weight)
+    wanted = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), weight, padding=1)
+    assert torch.allclose(got, wanted, atol=1e-12)
+    probe = torch.randn_like(wanted)
+    for a, b in zip(*(torch.autograd.grad(y, (x, weight), probe) for y in (got, wanted)), strict=True):
+        assert torch.allclose(a, b, atol=1e-12)
