@@ -189,11 +189,19 @@ class FolderBatches:
             epoch, start = epoch + 1, 0
 
 
-def evaluation_batches(files: list[File], size: int, batch_size: int, device: torch.device) -> Iterator[Batch]:
-    """All images once, in order, centre-cropped."""
-    starts = range(0, len(files), batch_size)
-    jobs = ([partial(decode_file, f, size, None, 0) for f in files[start : start + batch_size]] for start in starts)
-    return decode_ahead(jobs, device)
+def evaluation_batches(files: list[File], size: int, batch_size: int) -> Iterator[Batch]:
+    """All images once, in order, centre-cropped, on the CPU; a file ending in .tar is a shard of many."""
+    jobs = (job for file in files for job in _evaluation_jobs(file, size))
+    batches = iter(lambda: list(itertools.islice(jobs, batch_size)), [])
+    return decode_ahead(batches, torch.device("cpu"))
+
+
+def _evaluation_jobs(file: File, size: int) -> Iterator[Callable[[], tuple[Tensor, int]]]:
+    if not file[0].endswith(".tar"):
+        return iter([partial(decode_file, file, size, None, 0)])
+    from bench.data.shards import decode_sample, read_shards
+
+    return (partial(decode_sample, sample, size, None, 0) for sample in read_shards([file[0]]))
 
 
 def count_threads() -> int:

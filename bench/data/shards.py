@@ -72,10 +72,11 @@ class ShardBatches:
             order = list(self.shards)
             random.Random(derive(self.seed, "shards", number)).shuffle(order)
             shuffle = random.Random(derive(self.seed, "samples", number, rank()))
-            yield from _buffered(_read(order[rank() :: world_size()]), shuffle)
+            yield from _buffered(read_shards(order[rank() :: world_size()]), shuffle)
 
 
-def _read(shards: list[str]) -> Iterator[dict[str, Any]]:
+def read_shards(shards: list[str]) -> Iterator[dict[str, Any]]:
+    """Undecoded samples of tar files, in their order."""
     try:
         from webdataset.tariterators import tarfile_samples
     except ModuleNotFoundError:

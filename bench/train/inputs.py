@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bench.data.augment import IMAGENET, Rows, Statistics, measure_statistics
 from bench.data.datasets import load_file_list, load_split
-from bench.data.loaders import Batches, FolderBatches, MemoryBatches, Plan, evaluation_batches
+from bench.data.loaders import Batches, File, FolderBatches, MemoryBatches, Plan, evaluation_batches
 from bench.data.manifest import Manifest, read_manifest
 from bench.errors import InputError
 from bench.run import Run
@@ -49,14 +49,14 @@ def _arrays(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
 
 
 def _files(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
-    paths, numbers = load_file_list(Path(run.data.path), "train")
-    files, labels = list(zip(map(str, paths), numbers, strict=True)), torch.tensor(numbers)
+    files = list_files(Path(run.data.path), manifest, "train")
+    labels = torch.tensor([label for _, label in files])
     kept, held = split_holdout(labels, run.recipe.holdout, run.seed)
     size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
     batches = FolderBatches([files[i] for i in kept.tolist()], size, plan, crop=crop, source=run.dataset)
     holdout = None
     if len(held):
-        parts = list(evaluation_batches([files[i] for i in held.tolist()], size, 64, torch.device("cpu")))
+        parts = list(evaluation_batches([files[i] for i in held.tolist()], size, 64))
         holdout = torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts])
     classes = len(manifest.classes) if manifest.classes else int(labels.max()) + 1
     return Inputs(batches, holdout, IMAGENET, 3, classes)
@@ -69,10 +69,18 @@ def _shards(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
         raise InputError(f"{run.dataset}: recipe.holdout needs image files or arrays, shards are not split")
     if not manifest.classes:
         raise InputError(f"{run.data.path}/manifest.json: shards need their classes listed")
-    paths, counts = load_file_list(Path(run.data.path), "train")
+    shards, counts = zip(*list_files(Path(run.data.path), manifest, "train"), strict=True)
     size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
-    batches = ShardBatches(list(map(str, paths)), sum(counts), size, plan, crop=crop, source=run.dataset)
+    batches = ShardBatches(list(shards), sum(counts), size, plan, crop=crop, source=run.dataset)
     return Inputs(batches, None, IMAGENET, 3, len(manifest.classes))
+
+
+def list_files(folder: Path, manifest: Manifest, split: str) -> list[File]:
+    """Paths with labels of a split of kind folder; for shards, paths with numbers of samples."""
+    if split not in (manifest.splits or {}):
+        raise InputError(f"{folder}/manifest.json: no split {split!r}")
+    paths, numbers = load_file_list(folder, split)
+    return list(zip(map(str, paths), numbers, strict=True))
 
 
 def split_holdout(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:

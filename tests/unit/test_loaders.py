@@ -110,14 +110,14 @@ def test_evaluation_takes_the_centre(tmp_path: Path) -> None:
     pixels = np.zeros((256, 320, 3), np.uint8)
     pixels[16:240, 48:272] = 200  # the centre 224 of the shorter 256
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    images, labels = next(evaluation_batches([(str(tmp_path / "a.png"), 3)], 224, 8, CPU))
+    images, labels = next(evaluation_batches([(str(tmp_path / "a.png"), 3)], 224, 8))
     assert labels.tolist() == [3] and images.shape == (1, 3, 224, 224) and images.unique().tolist() == [200]
 
 
 def test_a_broken_image_is_named(folder: Path) -> None:
     (folder / "ape" / "0.png").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"ape/0.png: not a readable image"):
-        list(evaluation_batches(list_folder(folder), 8, 4, CPU))
+        list(evaluation_batches(list_folder(folder), 8, 4))
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
@@ -141,6 +141,13 @@ def test_shards_give_every_sample_and_continue_from_any_step(shards: list[str]) 
     for step in (3, 4, 5):
         images, labels = resumed.batch(step)
         assert torch.equal(labels, straight[step][1]) and torch.equal(images, straight[step][0])
+
+
+def test_evaluation_reads_shards_in_order(shards: list[str]) -> None:
+    pytest.importorskip("webdataset")
+    batches = list(evaluation_batches([(shard, 4) for shard in shards], 8, 5))
+    assert torch.cat([labels for _, labels in batches]).tolist() == list(range(12))
+    assert [len(images) for images, _ in batches] == [5, 5, 2]
 
 
 def test_too_few_shards_are_refused() -> None:
