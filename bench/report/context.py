@@ -65,6 +65,7 @@ def page_context(report: Report, out: Path, config: Path) -> dict[str, Any]:
         "facts": _facts(report.scores.runs),
         "counts": Counter(row.status for row in report.scores.runs),
         "troubles": _troubles(report.scores),
+        "warnings": _warnings(report.scores),
         "tables": report.tables,
         "claims": [_claim(report, answer) for answer in report.answers],
         "rules": report.settings,
@@ -74,6 +75,18 @@ def page_context(report: Report, out: Path, config: Path) -> dict[str, Any]:
         "groups": _groups(report.scores),
         "style": Markup((Path(__file__).parent / "templates" / "page.css").read_text(encoding="utf-8")),
     }
+
+
+def _warnings(scores: Scores) -> list[str]:
+    """What makes numbers of one table unequal in a way that no protocol id shows."""
+    found = []
+    for dataset in scores.distinct("dataset"):
+        hashes = {row.data_sha256[:8] for row in scores.where(dataset=dataset, status="ok") if row.data_sha256}
+        if len(hashes) > 1:
+            found.append(f"{dataset}: runs used different versions of the data ({', '.join(sorted(hashes))})")
+    mixed = dict.fromkeys(row.experiment for row in scores if row.mixed_code)
+    found += [f"{experiment}: its runs were made by different code" for experiment in mixed]
+    return found
 
 
 def _claim(report: Report, answer: Answer) -> dict[str, Any]:

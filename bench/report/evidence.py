@@ -21,7 +21,7 @@ def formatter(metric: str, share: bool) -> Callable[[float], str]:
 
 
 def interval_text(low: float | None, high: float | None, form: Callable[[float], str]) -> str:
-    return "" if low is None or high is None else f"{form(low)} … {form(high)}"
+    return "" if low is None or high is None or low == high else f"{form(low)} … {form(high)}"
 
 
 def summary_table(results: Sequence[Result], scores: Scores, settings: Settings) -> Table:

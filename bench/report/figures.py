@@ -50,7 +50,8 @@ def scores_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
             panels.append((dataset, column, in_column(finished(here), column)))
     if not panels:
         return None
-    panels = panels[:MOST_PANELS]
+    rank = {metric: position for position, metric in enumerate(settings.primary)}
+    panels = sorted(panels, key=lambda panel: rank[panel[1].metric])[:MOST_PANELS]
     palette = palette_of(rows, settings)
     figure, axes = grid(len(panels), (WIDTH / 2, 0.34 * len(palette) + 1.5), across=2)
     for axis, (dataset, column, shown) in zip(axes, panels, strict=True):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bench.report.cells import cell_of
 from bench.report.comparison import anchor
-from bench.report.names import format_bytes, format_seconds, metric_of
+from bench.report.names import format_bytes, format_energy, format_rate, format_seconds, metric_of
 from bench.report.scores import Scores
 from bench.report.settings import Published, Settings
 from bench.report.tables import Entry, Head, Table
@@ -47,12 +47,18 @@ def _judge(scores: Scores, value: Published, allowed: float | None, is_paper: bo
 def runs_table(scores: Scores) -> Table:
     """Every planned run with its state, cost and hashes."""
     head = [Head("run", numeric=False), Head("status", numeric=False), Head("time"), Head("device", numeric=False)]
-    head += [Head("peak memory"), *(Head(name, numeric=False) for name in ("weights", "data", "code", "commit"))]
+    head += [
+        Head("peak memory"),
+        Head("images/s"),
+        Head("energy"),
+        *(Head(name, numeric=False) for name in ("weights", "data", "code", "commit")),
+    ]
     lines = []
     for row in scores.runs:
         state = Entry(row.status) if row.ok else Entry(row.status.upper(), row.reason, kind="word")
         commit = row.commit[:8] + (" +" if row.dirty else "")
         texts = [format_seconds(row.seconds), row.device, format_bytes(row.peak_memory_bytes)]
+        texts += [format_rate(row.extras.get("images_per_second")), format_energy(row.extras.get("energy_joules"))]
         texts += [row.model_sha256[:8], row.data_sha256[:8], row.code_sha256[:8], commit]
         name = Entry(row.run, link=anchor(row.experiment, row.dataset))
         lines.append((name, state, *(Entry(text) for text in texts)))

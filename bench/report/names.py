@@ -100,6 +100,14 @@ def format_bytes(count: float | None) -> str:
     return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
+def format_rate(per_second: float | None) -> str:
+    return "" if per_second is None else f"{per_second:.3g}"
+
+
+def format_energy(joules: float | None) -> str:
+    return "" if joules is None else f"{joules / 3600:.1f} Wh"
+
+
 def format_p(p: float | None) -> str:
     if p is None:
         return ""

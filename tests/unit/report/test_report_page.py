@@ -4,8 +4,9 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
-from report_fixture import EMOJI, FD, PHOTO, make_results, write_score
+from report_fixture import EMOJI, FD, PHOTO, collected, described, make_results, write_run, write_score
 
+from bench.files import sha256_json
 from bench.report.collect import collect
 from bench.report.outputs import FIGURES, OUTPUTS, TABLES
 from bench.report.page import render
@@ -141,3 +142,15 @@ def test_inlined_figures_follow_the_page():
     assert width == 432 and "pt" not in text.split(">")[0] and "<metadata>" not in text
     assert 'id="fig-a"' in text and 'href="#fig-a"' in text and "url(#fig-p1)" in text
     assert "var(--slim)" in text and "var(--ink)" in text and "#0b6e99" not in text
+
+
+def test_different_data_and_code_in_one_table_are_said(tmp_path):
+    from bench.report.context import _warnings
+
+    plan = described("demo", "fewshot", "fastgan-sle", EMOJI, 0, ["fd_efflite0"])
+    write_score(write_run(tmp_path / "demo", plan), "fd_efflite0", 1.0)
+    write_score(write_run(tmp_path / "demo", plan | {"seed": 1}, code="f"), "fd_efflite0", 1.0, data_sha256="9" * 64)
+    assert _warnings(collected(tmp_path / "demo")) == [
+        f"{EMOJI}: runs used different versions of the data ({sha256_json(EMOJI)[:8]}, 99999999)",
+        "fastgan-sle: its runs were made by different code",
+    ]
