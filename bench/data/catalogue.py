@@ -4,6 +4,7 @@ Pure data, no torch. A data set has one source: `shipped` (DVC, inside the repos
 `manual` (needs an account or a person; placed by hand under data/sources) or `folder` (the user's own, by path).
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -234,6 +235,9 @@ def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
 
 
 _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_UniqueKeys.add_implicit_resolver(  # 1e-4 is a number, as in YAML 1.2, not a string
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -36,7 +36,7 @@ rule train:
     params:
         sha256=plan.training_hash,
     shell:
-        "slim-bench train --run {input.run} 2>&1 | (trap '' INT TERM; exec tee -a {log})"
+        "slim-bench train --run {input.run} 2>&1 | (trap '' INT TERM; exec tee -ap {log})"
 
 
 rule evaluate:
@@ -56,4 +56,4 @@ rule evaluate:
     params:
         code=plan.code("bench.evaluate"),
     shell:
-        "slim-bench evaluate --run {input.run} --out {output} 2>&1 | (trap '' INT TERM; exec tee {log})"
+        "slim-bench evaluate --run {input.run} --out {output} 2>&1 | (trap '' INT TERM; exec tee -p {log})"

@@ -1,0 +1,31 @@
+"""Shared by all tests: one thread, so that tests side by side do not slow each other, and a configuration to edit."""
+
+import os
+import shutil
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with a copy of config/, for tests that change it."""
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    return tmp_path
+
+
+@pytest.fixture
+def edit(project: Path):
+    """edit(file, old, new): replace the one occurrence of `old` in a file of the copied configuration."""
+
+    def replace(file: str, old: str, new: str) -> None:
+        path = project / "config" / file
+        text = path.read_text()
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
+        path.write_text(text.replace(old, new))
+
+    return replace

@@ -1,0 +1,164 @@
+"""The plan: what runs, from configuration alone, quickly and without torch."""
+
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from bench.errors import InputError
+from bench.plan import Plan
+from bench.run import Run, parse_strict, read_run, write_run
+
+FEWSHOT_256 = {"100-shot-obama", "100-shot-grumpy-cat", "100-shot-panda", "animalface-cat", "animalface-dog"}
+FEWSHOT_1024 = {"art-painting", "ffhq-1k", "flower-1k", "pokemon", "anime-face", "skulls", "shells"}
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return Plan.load()
+
+
+def test_paper_has_every_data_set_network_and_seed(plan):
+    runs = plan.runs("paper")
+    assert len({run.name for run in runs}) == len(runs)
+    assert {run.seed for run in runs} == {0, 1, 2, 3, 4}
+    sizes = {run.dataset: run.data.image_size for run in runs if run.task == "fewshot"}
+    assert {name for name, size in sizes.items() if size == 256} == FEWSHOT_256
+    assert {name for name, size in sizes.items() if size == 1024} == FEWSHOT_1024
+    one_shot = {(run.experiment, run.dataset) for run in runs if run.task == "oneshot"}
+    assert len({dataset for _, dataset in one_shot}) == 14
+    assert {name for name, _ in one_shot} == {"singan", "singan-noresidual", "singan-slim", "singan-slim-residual"}
+    assert len(one_shot) == 14 * 4
+    networks = {run.experiment for run in runs if run.task == "classification" and run.dataset == "imagenet"}
+    assert {
+        "resnet50",
+        "resnext50-32x4d",
+        "resnet50-slim",
+        "resnet101",
+        "resnext101-32x4d",
+        "resnet101-slim",
+    } <= networks
+    per_pair = Counter((run.experiment, run.dataset) for run in runs)
+    assert set(per_pair.values()) == {5}
+
+
+def test_paper_recipe_follows_the_authors(plan):
+    runs = {(run.experiment, run.dataset): run for run in plan.runs("paper")}
+    obama, panda = runs["fastgan-slim", "100-shot-obama"], runs["fastgan-slim", "100-shot-panda"]
+    assert (obama.recipe.steps, obama.recipe.learning_rate, obama.recipe.batch_size) == (70000, 2e-4, 8)
+    assert panda.recipe.learning_rate == 1e-4 and panda.model.args["tanh"] is True
+    ffhq = runs["fastgan-sle", "ffhq-1k"]
+    assert (ffhq.recipe.steps, ffhq.recipe.learning_rate, ffhq.model.args["image_size"]) == (75000, 1e-4, 1024)
+    assert obama.recipe.perceptual == "lpips-vgg16" and not obama.recipe.ema_warmup
+    one_shot = runs["singan", "singan-tree"].recipe
+    assert (one_shot.epochs_per_scale, one_shot.min_size, one_shot.max_size) == (2000, 25, 250)
+    imagenet = runs["resnet50-slim", "imagenet"]
+    assert (imagenet.recipe.epochs, imagenet.recipe.warmup_epochs, imagenet.model.args["num_classes"]) == (120, 5, 1000)
+
+
+def test_slim_and_its_rival_differ_in_the_network_alone(plan):
+    for suite in ("demo", "paper"):
+        runs = {(run.experiment, run.dataset, run.seed): run for run in plan.runs(suite)}
+        slim = "fastgan-slim" if suite == "paper" else "fastgan-slim-4to64"
+        pairs = {slim: "fastgan-sle", "singan-slim": "singan"}
+        for (experiment, dataset, seed), run in runs.items():
+            if experiment in pairs:
+                rival = runs[pairs[experiment], dataset, seed]
+                assert (run.recipe, run.data, run.compute) == (rival.recipe, rival.data, rival.compute)
+                assert run.evaluation == rival.evaluation
+
+
+def test_ablations_vary_the_groups(plan):
+    groups = {run.model.args.get("groups", 4): run for run in plan.runs("ablations")}
+    assert set(groups) == {1, 2, 4, 8}
+    assert {run.scale for run in groups.values()} == {"demo"}
+    unnormalised = [run for run in plan.runs("ablations") if run.model.args.get("normalise") is False]
+    assert {run.model.args["groups"] for run in unnormalised} == {1}
+
+
+def test_a_suite_lists_the_same_runs_as_another(plan):
+    main = {run.name: run.hash for run in plan.runs("demo")}
+    shared = [run for run in plan.runs("ablations") if run.name in main]
+    assert shared and all(run.hash == main[run.name] for run in shared)
+
+
+@pytest.mark.parametrize("scale", ["tiny", "demo", "small", "paper"])
+def test_every_suite_plans_at_every_scale(plan, scale):
+    for suite in set(plan.suites) - {"own"}:
+        assert plan.runs(suite, scale)
+
+
+def test_frozen_run_reads_back_equal(plan, tmp_path):
+    run = plan.runs("demo")[0]
+    write_run(tmp_path / "run.json", run)
+    again = read_run(tmp_path / "run.json")
+    assert again == run and again.hash == run.hash
+
+
+def test_asking_for_other_scores_is_the_same_run(plan):
+    run = plan.runs("demo")[0]
+    value = run.model_dump(mode="json")
+    value["evaluation"]["n_fake"] = 7
+    scored = parse_strict(Run, value, "run.json")
+    assert scored.hash == run.hash and scored.description_hash != run.description_hash
+    value["recipe"]["steps"] += 1
+    longer = parse_strict(Run, value, "run.json")
+    assert longer.hash != run.hash
+
+
+def test_settings_override(plan):
+    assert plan.scale_of("demo") == "demo" and plan.scale_of("paper") == "paper"
+    other = Plan.load({"scale": "small", "seeds": [7]})
+    assert other.scale_of("demo") == other.scale_of("paper") == "small"
+    assert {run.seed for run in other.runs("fewshot")} == {7}
+
+
+def test_names_that_do_not_exist(plan):
+    for arguments, message in {
+        ("demoo", "fastgan-sle", "fluent-emoji-100"): "scale.*'demo'",
+        ("demo", "fastgan-slee", "fluent-emoji-100"): "experiment.*'fastgan-sle'",
+        ("demo", "fastgan-sle", "fluent-emoji-10"): "data set.*'fluent-emoji-100'",
+        ("demo", "fastgan-slim", "fluent-emoji-100"): "at least 256 px, not 64",
+        (
+            "demo",
+            "fastgan-sle",
+            "fashion-mnist",
+        ): "fastgan-sle is for fewshot, but .* fashion-mnist is for classification",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            plan.run(*arguments, 0)
+    with pytest.raises(InputError, match=r"suite: 'demos'.*'demo'"):
+        plan.runs("demos")
+
+
+def test_own_images_choose_their_task(tmp_path):
+    folder = tmp_path / "My Cats"
+    folder.mkdir()
+    plan = Plan.load({"folder": str(folder)})
+    assert {(run.experiment, run.dataset) for run in plan.runs("own")} == {
+        ("fastgan-sle", "my-cats"),
+        ("fastgan-slim-4to64", "my-cats"),
+    }
+    picture = tmp_path / "view.jpg"
+    picture.touch()
+    assert {run.experiment for run in Plan.load({"folder": str(picture)}).runs("own")} == {"singan", "singan-slim"}
+    with pytest.raises(InputError, match="no such file or folder"):
+        Plan.load({"folder": str(tmp_path / "nothing")})
+    with pytest.raises(InputError, match="name your images"):
+        Plan.load().runs("own")
+
+
+def test_planning_is_quick_and_needs_no_torch():
+    code = (
+        "import sys, time; start = time.perf_counter()\n"
+        "from bench.workflow import WorkflowPlan\n"
+        "plan = WorkflowPlan.open({}); plan.runs('paper')\n"
+        "print(time.perf_counter() - start, *({'torch', 'pandas', 'torchvision', 'scipy'} & set(sys.modules)))"
+    )
+    times = []
+    for _ in range(3):
+        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+        assert out[1:] == []
+        times.append(float(out[0]))
+    assert min(times) < 3.0

@@ -1,0 +1,61 @@
+"""Every registered network is built from checked arguments that equal its constructor's."""
+
+import importlib
+import inspect
+
+import pytest
+
+from bench.config import Configuration
+from bench.errors import InputError
+from bench.model_args import ARGUMENTS
+from bench.registry import MODELS, create_model
+
+
+def constructor(name):
+    module, function = MODELS[name].target.split(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def test_names_are_the_same():
+    assert set(MODELS) == set(ARGUMENTS)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_arguments_equal_the_constructors(name):
+    parameters = inspect.signature(constructor(name)).parameters
+    assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters.values())
+    defaults = {key: parameter.default for key, parameter in parameters.items()}
+    assert {key: field.default for key, field in ARGUMENTS[name].model_fields.items()} == defaults
+
+
+def test_unknown_names_are_refused_with_the_nearest():
+    with pytest.raises(InputError, match=r"model 'resnet5' .*'resnet50'"):
+        create_model("resnet5")
+    with pytest.raises(InputError, match=r"model resnet: blokcs: .*'blocks'"):
+        create_model("resnet", blokcs=(1,))
+    with pytest.raises(InputError, match="model fastgan-sle: image_size"):
+        create_model("fastgan-sle", image_size=100)
+
+
+def small(name, args):
+    """The network of an experiment, narrow: 256 px stays, since the pairs depend on it."""
+    task = MODELS[name].task
+    if task == "fewshot":
+        return {"base_channels": 32, "image_size": 64 if args.get("pairs") == [64] else 256} | args
+    return {"base_channels": 32, "height": 40, "width": 40} | args if task == "oneshot" else args
+
+
+EXPERIMENTS = Configuration.load().resolved
+
+
+@pytest.mark.parametrize("name", sorted(EXPERIMENTS))
+def test_every_experiment_can_be_built(name):
+    model = EXPERIMENTS[name].model
+    if "50" in model.name or "101" in model.name:
+        import torch
+
+        with torch.device("meta"):
+            network = create_model(model.name, **model.args)
+    else:
+        network = create_model(model.name, **small(model.name, model.args))
+    assert sum(parameter.numel() for parameter in network.parameters()) > 0
