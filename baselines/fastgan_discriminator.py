@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from baselines.fastgan_generator import small_size
-from baselines.fastgan_layers import batch_norm, check_size, conv
+from baselines.fastgan_layers import batch_norm, check_size, conv, up_conv
 from baselines.sle import SLEGate
-from baselines.upconv import upsampled_conv
 
 GATES = {32: 256, 16: 128, 8: 64}
 """Target map -> source map of the discriminator's own gates."""
@@ -131,12 +130,8 @@ class UpGLU(nn.Sequential):
     """A decoder's block: nearest x2, 3x3 conv, BN, GLU."""
 
     def __init__(self, in_channels: int, out_channels: int, *, spectral: bool) -> None:
-        layers = (conv(in_channels, 2 * out_channels, 3, spectral=spectral), batch_norm(2 * out_channels), nn.GLU(1))
-        super().__init__(nn.Upsample(scale_factor=2, mode="nearest"), *layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        _, conv, norm, glu = self
-        return glu(norm(upsampled_conv(x, conv.weight)))
+        layer = up_conv(in_channels, 2 * out_channels, spectral=spectral)
+        super().__init__(layer, batch_norm(2 * out_channels), nn.GLU(1))
 
 
 def _down(in_channels: int, out_channels: int, spectral: bool) -> list[nn.Module]:

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.fastgan_layers import INIT_STD, batch_norm, check_size, conv
+from baselines.fastgan_layers import INIT_STD, batch_norm, check_size, conv, up_conv
 from baselines.spectral import spectral_norm
-from baselines.upconv import upsampled_conv
 
 GATE_TARGETS = (64, 128, 256, 512)
 GATE_RATIO = 16
@@ -114,11 +113,11 @@ class PlainUp(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, spectral: bool) -> None:
         super().__init__()
-        self.conv = conv(in_channels, 2 * out_channels, 3, spectral=spectral)
+        self.conv = up_conv(in_channels, 2 * out_channels, spectral=spectral)
         self.norm = batch_norm(2 * out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.glu(self.norm(upsampled_conv(x, self.conv.weight)), dim=1)
+        return F.glu(self.norm(self.conv(x)), dim=1)
 
 
 class CompositeUp(nn.Module):
@@ -126,7 +125,7 @@ class CompositeUp(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, spectral: bool) -> None:
         super().__init__()
-        self.conv1 = conv(in_channels, 2 * out_channels, 3, spectral=spectral)
+        self.conv1 = up_conv(in_channels, 2 * out_channels, spectral=spectral)
         self.noise1 = Noise()
         self.norm1 = batch_norm(2 * out_channels)
         self.conv2 = conv(out_channels, 2 * out_channels, 3, spectral=spectral)
@@ -134,6 +133,5 @@ class CompositeUp(nn.Module):
         self.norm2 = batch_norm(2 * out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = upsampled_conv(x, self.conv1.weight)
-        x = F.glu(self.norm1(self.noise1(x)), dim=1)
+        x = F.glu(self.norm1(self.noise1(self.conv1(x))), dim=1)
         return F.glu(self.norm2(self.noise2(self.conv2(x))), dim=1)

@@ -1,8 +1,9 @@
 """What FastGAN's generator and discriminator share: convs N(0, 0.02) without bias, BN N(1, 0.02), the sizes."""
 
-from torch import nn
+from torch import Tensor, nn
 
 from baselines.spectral import spectral_norm
+from baselines.upconv import upsampled_conv
 
 INIT_STD = 0.02
 WIDTH_DIVISOR = {64: 1, 128: 2, 256: 4, 512: 4, 1024: 8}
@@ -14,6 +15,20 @@ def conv(
 ) -> nn.Conv2d:
     """Convolution without bias; `pad` keeps the size at stride 1 (1x1, 3x3) and halves it at stride 2 (4x4)."""
     layer = nn.Conv2d(in_channels, out_channels, kernel, stride, (kernel - 1) // 2 if pad else 0, bias=False)
+    nn.init.normal_(layer.weight, 0.0, INIT_STD)
+    return spectral_norm(layer) if spectral else layer
+
+
+class UpsampledConv2d(nn.Conv2d):
+    """Nearest x2, then a 3x3 convolution: [B, C_in, h, w] -> [B, C_out, 2h, 2w]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return upsampled_conv(x, self.weight)
+
+
+def up_conv(in_channels: int, out_channels: int, *, spectral: bool) -> UpsampledConv2d:
+    """Nearest x2 and a 3x3 convolution without bias."""
+    layer = UpsampledConv2d(in_channels, out_channels, 3, padding=1, bias=False)
     nn.init.normal_(layer.weight, 0.0, INIT_STD)
     return spectral_norm(layer) if spectral else layer
 

@@ -168,8 +168,8 @@ def discriminator_state(source: Tensors, discriminator: nn.Module) -> dict[str, 
         places |= {f"{prefix}.main.1": f"gates.{target}.conv1", f"{prefix}.main.3": f"gates.{target}.conv2"}
     for name, ours in (("big", "whole"), ("small", "small"), ("part", "part")):
         for n in range(4):
-            places[f"decoder_{name}.main.{n + 1}.1"] = f"decode_{ours}.{n}.1"
-            places[f"decoder_{name}.main.{n + 1}.2"] = f"decode_{ours}.{n}.2"
+            places[f"decoder_{name}.main.{n + 1}.1"] = f"decode_{ours}.{n}.0"
+            places[f"decoder_{name}.main.{n + 1}.2"] = f"decode_{ours}.{n}.1"
         places[f"decoder_{name}.main.5"] = f"decode_{ours}.4"
     return _renamed(source, places)
 

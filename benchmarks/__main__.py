@@ -1,0 +1,84 @@
+"""Runs the benchmarks of this folder, prints a table, writes benchmarks/results/<device>-<name>.json.
+
+Exit status 1 when a target is missed, 2 for a name that does not exist.
+"""
+
+import argparse
+import importlib
+import json
+import platform
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FOLDER = Path(__file__).parent
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed and memory, side by side.")
+    parser.add_argument("names", nargs="*", help=f"out of: {', '.join(available())} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="few repeats: a look, not a measurement")
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.names) - set(available()))
+    if unknown:
+        parser.error(f"no benchmark named {', '.join(unknown)} (there are: {', '.join(available())})")
+    missed = 0
+    for name in arguments.names or available():
+        start = time.perf_counter()
+        result = importlib.import_module(f"benchmarks.bench_{name}").measure(arguments.quick)
+        record = {"benchmark": name, "quick": arguments.quick, **machine(), **result}
+        record["seconds"] = round(time.perf_counter() - start, 1)
+        print_table(record)
+        if not arguments.quick:
+            write(FOLDER / "results" / f"{slug(record['device'])}-{name}.json", record)
+        missed += sum(not row["met"] for row in record["targets"])
+    return 1 if missed else 0
+
+
+def available() -> list[str]:
+    return sorted(path.stem.removeprefix("bench_") for path in FOLDER.glob("bench_*.py"))
+
+
+def machine() -> dict[str, Any]:
+    """Device, versions and threads: what a number of this run hangs on."""
+    gpu = torch.cuda.is_available()
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "cuda": torch.version.cuda}
+    return {
+        "device": torch.cuda.get_device_name() if gpu else "cpu",
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "versions": versions,
+    }
+
+
+def processor() -> str:
+    """Model name and vector instructions of the CPU."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*:\s*(.*)", info.read_text()) if info.exists() else None
+    return f"{found.group(1) if found else platform.processor()}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def print_table(record: dict[str, Any]) -> None:
+    print(f"\n{record['benchmark']}  ({record['device']}, {record['threads']} threads, {record['seconds']} s)")
+    width = max(len(row["name"]) for row in record["targets"])
+    for row in record["targets"]:
+        verdict = "" if row["target"] is None else "met" if row["met"] else "MISSED"
+        print(f"  {row['name']:<{width}}  {row['value']:>9.3f}  {row['target'] or '':<9}  {verdict}", flush=True)
+
+
+def write(path: Path, record: dict[str, Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print(f"  {path.relative_to(FOLDER.parent)}")
+
+
+def slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""Skip-layer gates, forward plus backward at batch 8: SLIM against the direct form and against SLE; peak memory."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from baselines.fastgan import SLEGate, gate_pairs
+from benchmarks.memory import peak_bytes
+from benchmarks.timing import interleaved, median_milliseconds, median_ratio, target
+from slim import SkipLayerSLIM
+from tests.oracle import OracleSLIM
+
+BATCH, BASE_CHANNELS, REPEATS = 8, 64, 15
+PAIRS = gate_pairs(512, BASE_CHANNELS)
+ORACLE_AT_LEAST = {128: 6.0, 256: 6.0, 512: 8.0}
+SLE_AT_MOST = {128: 1.15, 256: 1.15}
+MEMORY_AT_MOST = 2.5
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    compiled = device.type == "cuda"  # eager gates on a GPU measure launches
+    repeats = 3 if quick else REPEATS
+    rows, milliseconds = [], {}
+    for size in ORACLE_AT_LEAST:
+        label = f"{size // 16}->{size}"
+        times = interleaved(
+            {name: work(gate, size, device) for name, gate in gates(size, device, compiled).items()}, repeats
+        )
+        milliseconds[label] = median_milliseconds(times)
+        bounds = (ORACLE_AT_LEAST[size], SLE_AT_MOST.get(size)) if device.type == "cpu" else (None, None)
+        rows.append(
+            target(f"direct form / SLIM, {label}", median_ratio(times["oracle"], times["slim"]), at_least=bounds[0])
+        )
+        rows.append(target(f"SLIM / SLE, {label}", median_ratio(times["slim"], times["sle"]), at_most=bounds[1]))
+    if device.type == "cpu":
+        rows += [memory("SLIM", "slim", MEMORY_AT_MOST), memory("direct form", "oracle", None)]
+    setting = {"batch": BATCH, "base_channels": BASE_CHANNELS, "repeats": repeats, "gates_compiled": compiled}
+    return {"targets": rows, "milliseconds": milliseconds, **setting}
+
+
+def gates(size: int, device: torch.device, compiled: bool) -> dict[str, nn.Module]:
+    """The three gates of one pair, spectral norm in all of them; the direct form stays eager."""
+    low, high = PAIRS[size]
+    options = {"low_channels": low, "high_channels": high, "dilation": 4 if size == 512 else 2}
+    made = {
+        "slim": SkipLayerSLIM(**options),
+        "sle": SLEGate(low_channels=low, high_channels=high),
+        "oracle": OracleSLIM(**options),
+    }
+    made = {name: gate.to(device) for name, gate in made.items()}
+    return {n: torch.compile(g, fullgraph=True) if compiled and n != "oracle" else g for n, g in made.items()}
+
+
+def work(gate: nn.Module, size: int, device: torch.device) -> Callable[[], None]:
+    """Forward and backward with gradients of the two maps and of the parameters."""
+    low, high = PAIRS[size]
+    source = torch.randn(BATCH, low, size // 16, size // 16, device=device, requires_grad=True)
+    sink = torch.randn(BATCH, high, size, size, device=device, requires_grad=True)
+    probe = torch.randn_like(sink)
+
+    def run() -> None:
+        source.grad = sink.grad = None
+        gate.zero_grad()
+        gate(source, sink).backward(probe)
+
+    return run
+
+
+def memory(label: str, name: str, at_most: float | None) -> dict[str, Any]:
+    gate = gates(512, torch.device("cpu"), compiled=False)[name]
+    run = work(gate, 512, torch.device("cpu"))
+    size = BATCH * PAIRS[512][1] * 512 * 512 * 4
+    return target(f"peak memory in targets, {label}, 32->512", peak_bytes(run) / size, at_most=at_most)
