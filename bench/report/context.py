@@ -30,7 +30,7 @@ STATEMENTS = {
 }
 CAPTIONS = {
     "scores": "A dot per seed, a bar at their mean; a line for the 95 % interval, from three seeds on. "
-    "Dashed: untrained networks and controls of the same protocol.",
+    "Hollow: the untrained networks. Dashed: controls of the same protocol.",
     "curves": "Training, as logged; a thin line per seed.",
     "complexity": "Score against cost, seeds averaged.",
     "ablations": "One factor varied at a time; blue is the base. The line joins the means.",
@@ -41,6 +41,7 @@ CAPTIONS = {
     "neighbours": "The samples nearest to a training image in feature space, above that image: copies would show here.",
     "pictures_oneshot": "The training image, what each network makes of its fixed noise, and new samples, not picked.",
 }
+MOST_COMMITS = 3
 PICTURES = {"fewshot": ("samples_fewshot", "strip_fewshot", "neighbours"), "oneshot": ("pictures_oneshot",)}
 EXTRAS = {"fewshot": ("fd_curve",), "classification": ("calibration",)}
 
@@ -103,7 +104,9 @@ def _claim(report: Report, answer: Answer) -> dict[str, Any]:
 
 def _facts(runs: Scores) -> list[tuple[str, str]]:
     """Date, commit, device, cost: a line each."""
-    commits = dict.fromkeys(row.commit[:10] + (" + local changes" if row.dirty else "") for row in runs if row.commit)
+    commits = list(dict.fromkeys(row.commit[:10] + (" + changes" if row.dirty else "") for row in runs if row.commit))
+    if len(commits) > MOST_COMMITS:
+        commits[MOST_COMMITS:] = [f"{len(commits) - MOST_COMMITS} more"]
     seconds = sum(row.seconds or 0 for row in runs)
     now = datetime.datetime.now(datetime.UTC)
     return [

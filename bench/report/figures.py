@@ -74,8 +74,12 @@ def _score_panel(axis: Axes, rows: list[Row], column: Column, palette: Mapping[s
         axis.plot([over.mean] * 2, [position - 0.24, position + 0.24], color=palette[name], linewidth=2)
         if over.low is not None:
             axis.plot([over.low, over.high], [position] * 2, color=palette[name], linewidth=1.2)
+    untrained = [row for row in rows if row.selection == "untrained" and row.experiment in present]
+    positions = [order.index(row.experiment) for row in untrained]
+    edges = [palette[row.experiment] for row in untrained]
+    axis.scatter([row.value for row in untrained], positions, s=30, facecolors="none", edgecolors=edges, linewidths=1)
     axis.set_ylim(len(order) - 0.4, -0.6)
-    _reference_lines(axis, [row for row in rows if row.selection not in ("last", "best")])
+    _reference_lines(axis, [row for row in rows if row.is_control])
     axis.set(ylabel="", xlabel=column.title)
     axis.grid(axis="x")
     axis.grid(axis="y", visible=False)
@@ -84,7 +88,7 @@ def _score_panel(axis: Axes, rows: list[Row], column: Column, palette: Mapping[s
 
 
 def _reference_lines(axis: Axes, rows: list[Row]) -> None:
-    """Controls and the untrained networks as dashed lines with their names along them."""
+    """Controls as dashed lines with their names along them."""
     for selection in dict.fromkeys(row.selection for row in rows):
         values = [row.value for row in rows if row.selection == selection and row.value is not None]
         value = sum(values) / len(values)
