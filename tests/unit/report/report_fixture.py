@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from bench.files import sha256_json, write_json, write_text
+from bench.files import sha256_json
 from bench.report.collect import collect
 from bench.report.scores import Scores, read_scores
 from bench.run import training_hash
@@ -17,6 +17,16 @@ EMOJI, PHOTO, FASHION = "fluent-emoji-100", "photo-astronaut", "fashion-mnist"
 FD = "fd_efflite0/efflite0-v1/px64/real100-all/fake500/ema0.999-warmup/bn-train-b16"
 PROTOCOLS = {"fd_efflite0": FD, "params": "params/folded-export", "macs": "macs/conv-linear-products/batch1/px64"}
 LOWER = ("fd_efflite0", "kid_efflite0", "ece", "params", "macs", "fid_authors", "sifid64")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Plainly, without the flushing to disk that results deserve."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value))
 
 
 def described(
