@@ -4,6 +4,7 @@ A file is one line of magic, one line with the sha256 of all that follows, one l
 data, versions), then a torch.save archive of tensors and plain types, read back with weights_only=True.
 """
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -80,7 +81,9 @@ class Checkpoints:
             try:
                 header, payload = _read(path)
             except DamagedError as error:
-                print(f"{path}: damaged ({error}); falling back to the one before", file=sys.stderr)
+                print(f"{path}: damaged ({error}), set aside; falling back to the one before", file=sys.stderr)
+                with contextlib.suppress(FileNotFoundError):  # another process of the group was faster
+                    path.rename(path.with_suffix(".damaged"))
                 continue
             self._check(path, header)
             return Saved(header["step"], _unpickle(path, payload), header["environment"])

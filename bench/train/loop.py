@@ -22,7 +22,7 @@ from bench.files import atomic_file, sha256_file, write_json, write_text
 from bench.provenance import provenance
 from bench.run import Run
 from bench.train.card import model_card
-from bench.train.checkpoint import Checkpoints, Saved, remove_orphans
+from bench.train.checkpoint import NO_SPACE, Checkpoints, Saved, remove_orphans
 from bench.train.engine import Engine
 from bench.train.group import any_process, barrier, rank, world_size
 from bench.train.guard import MAX_ROLLBACKS, Window, is_out_of_memory, out_of_memory_message, state_is_finite
@@ -111,6 +111,10 @@ class Loop:
         except RunFailedError as error:
             self._fail(error)
             raise
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            raise InputError(f"{self.state_dir}: {error.strerror}: free space, then start again to resume") from error
         finally:
             self.progress.close()
             for sink in self.sinks:

@@ -60,6 +60,8 @@ def test_damaged_newest_falls_back(tmp_path, damage, capsys):
     newest.write_bytes(data)
     assert store.load_latest().step == 1
     assert newest.name in capsys.readouterr().err
+    store.save(1, state(1))
+    assert [p.name for p in store.files()] == ["step-0000000001.ckpt"], "a damaged one must not push out a good one"
 
 
 def test_all_damaged_starts_anew(tmp_path):

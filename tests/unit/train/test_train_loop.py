@@ -19,6 +19,14 @@ from bench.train.loop import run_loop
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def train(folder: Path, run=None, engine: ToyEngine | None = None) -> dict:
     run = run or toy_run()
     run_loop(engine or ToyEngine(run, CPU), run, folder / "out", folder / "state", DATA_SHA)
@@ -72,21 +80,28 @@ def test_finished_run_folder(tmp_path):
     assert not (tmp_path / "state").exists()
 
 
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("straight")
+    train(folder, toy_run(checkpoint_seconds=1e-6, threads=1))
+    return folder
+
+
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1])
-def test_ended_and_resumed_equals_uninterrupted(tmp_path, ending):
-    threads = torch.get_num_threads()
+def test_ended_and_resumed_equals_uninterrupted(tmp_path, straight, ending):
     run = toy_run(checkpoint_seconds=1e-6, threads=1)
-    code = child(tmp_path / "ended", ending)
-    assert code == (-9 if ending == signal.SIGKILL else 128 + ending)
-    assert not (tmp_path / "ended" / "out" / "model.json").exists()
-    try:
-        torch.set_num_threads(1)
-        meta = train(tmp_path / "ended", run)
-        train(tmp_path / "straight", run)
-    finally:
-        torch.set_num_threads(threads)
-    assert same(weights(tmp_path / "ended"), weights(tmp_path / "straight"))
-    assert losses(tmp_path / "ended") == losses(tmp_path / "straight")
+    if ending == signal.SIGKILL:
+        assert child(tmp_path, ending) == -9
+    else:
+        engine = Killed(run, CPU)
+        engine.ending = ending
+        with pytest.raises(SystemExit) as caught:
+            train(tmp_path, run, engine)
+        assert caught.value.code == 128 + ending
+    assert not (tmp_path / "out" / "model.json").exists()
+    meta = train(tmp_path, run)
+    assert same(weights(tmp_path), weights(straight))
+    assert losses(tmp_path) == losses(straight)
     assert meta["training"]["images"] == 48
 
 

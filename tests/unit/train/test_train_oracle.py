@@ -1,0 +1,55 @@
+"""The plain loop's networks, the yardstick of speed and loss curves, compute what ours compute."""
+
+import torch
+from torch import nn
+
+from baselines.fastgan import discriminator, generator
+from benchmarks import plain_fewshot
+from benchmarks.plain_networks import PlainDiscriminator, PlainGenerator
+
+
+def copy_weights(source: nn.Module, target: nn.Module) -> None:
+    """By order: both list their layers in the order of the network."""
+    for a, b in ((source.parameters(), target.parameters()), (source.buffers(), target.buffers())):
+        for ours, theirs in zip(a, b, strict=True):
+            assert ours.shape == theirs.shape
+            theirs.data.copy_(ours.data)
+
+
+def close(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return bool((a - b).abs().max() <= 1e-4 * b.abs().max())
+
+
+def test_generators_agree():
+    torch.manual_seed(0)
+    ours, plain = generator(image_size=256, base_channels=8), PlainGenerator(256, 8, slim=())
+    copy_weights(ours, plain)
+    z = torch.randn(2, 256)
+    for a, b in zip(ours(z), plain(z), strict=True):
+        assert close(a, b)
+
+
+def test_discriminators_agree():
+    torch.manual_seed(0)
+    ours, plain = discriminator(image_size=256, base_channels=8), PlainDiscriminator(8)
+    copy_weights(ours, plain)
+    image, small = torch.randn(2, 3, 256, 256), torch.randn(2, 3, 128, 128)
+    logits, decoded = ours(image, small, 2)
+    plain_logits, plain_decoded = plain(image, small, 2)
+    assert logits.shape == (2, 50) and close(logits, plain_logits)
+    assert all(close(a, b) for a, b in zip(decoded, plain_decoded, strict=True))
+
+
+def test_plain_step_trains(monkeypatch):
+    torch.manual_seed(0)
+    monkeypatch.setattr(plain_fewshot, "PlainGenerator", lambda slim: PlainGenerator(256, 8, slim))
+    monkeypatch.setattr(plain_fewshot, "PlainDiscriminator", lambda: PlainDiscriminator(8))
+
+    def percept(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return (x - y).square().mean((1, 2, 3))
+
+    plain = plain_fewshot.PlainFewShot(torch.device("cpu"), percept, slim=False)
+    before = plain.average[0].clone()
+    losses = plain.step(torch.randint(0, 256, (1, 3, 256, 256), dtype=torch.uint8))
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert not torch.equal(before, plain.average[0])
