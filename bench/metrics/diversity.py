@@ -13,7 +13,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 def feature_diversity(features: np.ndarray, *, limit: int = 1000) -> float:
     """Mean Euclidean distance over all pairs of the first `limit` rows of [N, D]."""
-    x = check_features(features, "sample set")[:limit]
+    x = check_features(features, "sample set")[:limit].astype(np.float64, copy=False)
     return float(distances(x, x)[np.triu_indices(len(x), 1)].mean())
 
 

@@ -3,25 +3,37 @@
     d^2 = |mu1 - mu2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2)
 
 With A, B the centred features over sqrt(n - 1), S1 = A'A and S2 = B'B, the eigenvalues of S1 S2 are the squared
-singular values of A B', so the last trace is their sum. No covariance matrix of few images is ever rooted: with fewer
-images than dimensions A B' itself is small, else the triangular factors of A and B stand for them (A = Q R keeps
-R'R = S). Singular values, not roots of a Gram matrix's eigenvalues: those lose half the digits on rank-deficient sets.
+singular values of A B', so the last trace is their sum. Two forms, chosen by size:
+
+- fewer images than dimensions: A B' itself is small (its triangular factor, where one side is long), and no covariance
+  is ever formed;
+- more images: the eigenvalues of S1 S2 by the symmetric-definite solver, several times cheaper. It squares what it
+  then roots, so a small singular value loses half its digits: where the bound on that exceeds TOLERANCE (rank-deficient
+  sets), the singular values of the triangular factors' product are taken instead (A = Q R keeps R'R = S1).
+
 Covariances are the unbiased ones (n - 1), as in the published scores.
 """
 
 import numpy as np
+import torch
 from scipy import linalg
 
 from bench.metrics.checks import check_pair
+
+TOLERANCE = 1e-9
+"""Largest error, relative to the trace of the root, that the eigenvalue form may carry."""
+ROUNDING = 16 * np.finfo(np.float64).eps
 
 
 def frechet_distance(real: np.ndarray, fake: np.ndarray) -> float:
     """Squared Frechet distance of two feature sets [n, D] and [m, D], in float64."""
     real, fake = check_pair(real, fake)
-    difference = real.mean(axis=0) - fake.mean(axis=0)
-    a, b = _scaled(real), _scaled(fake)
-    traces = np.vdot(a, a) + np.vdot(b, b)
-    return float(difference @ difference + traces - 2 * _trace_of_root(a, b))
+    mean_a, a = _centred(real)
+    mean_b, b = _centred(fake)
+    n, m = len(a) - 1, len(b) - 1
+    difference = mean_a - mean_b
+    traces = np.vdot(a, a) / n + np.vdot(b, b) / m
+    return float(difference @ difference + traces - 2 * _trace_of_root(a, b) / np.sqrt(n * m))
 
 
 def frechet_curve(real: np.ndarray, fake: np.ndarray, counts: list[int]) -> list[tuple[int, float]]:
@@ -29,24 +41,41 @@ def frechet_curve(real: np.ndarray, fake: np.ndarray, counts: list[int]) -> list
     return [(n, frechet_distance(real, fake[:n])) for n in counts if 2 <= n <= len(fake)]
 
 
-def _scaled(features: np.ndarray) -> np.ndarray:
-    return (features - features.mean(axis=0)) / np.sqrt(len(features) - 1)
+def _centred(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    centred = np.array(features, dtype=np.float64)
+    mean = centred.mean(axis=0)
+    centred -= mean
+    return mean, centred
 
 
 def _trace_of_root(a: np.ndarray, b: np.ndarray) -> float:
     """tr (A'A B'B)^(1/2) for A [n, D] and B [m, D]."""
-    if min(len(a), len(b)) >= a.shape[1]:
-        return _nuclear_norm(_triangle(a) @ _triangle(b).T)
+    if min(len(a), len(b)) > a.shape[1]:
+        trace = _from_eigenvalues(a.T @ a, b.T @ b)
+        return _singular_values(_triangle(a) @ _triangle(b).T) if trace is None else trace
     product = a @ b.T if len(a) >= len(b) else b @ a.T  # long side first
-    return _nuclear_norm(_triangle(product))
+    return _singular_values(_triangle(product))
+
+
+def _from_eigenvalues(s1: np.ndarray, s2: np.ndarray) -> float | None:
+    """Sum of the roots of the eigenvalues of S1 S2; None where rounding could show in it."""
+    try:
+        squares = linalg.eigh(s1, s2, type=2, eigvals_only=True, overwrite_a=True, overwrite_b=True, check_finite=False)
+    except linalg.LinAlgError:  # S2 is not positive definite
+        return None
+    if squares[0] <= 0:
+        return None
+    roots = np.sqrt(squares)
+    error = ROUNDING * squares[-1] * (0.5 / roots).sum()
+    trace = roots.sum()
+    return float(trace) if error <= TOLERANCE * trace else None
 
 
 def _triangle(tall: np.ndarray) -> np.ndarray:
-    """R of the QR factorisation of a tall matrix; a square one is its own stand-in."""
-    if len(tall) == tall.shape[1]:
-        return tall
-    return linalg.qr(tall, mode="r", overwrite_a=False, check_finite=False)[0][: tall.shape[1]]
+    """R of the QR factorisation of a tall matrix, by torch's LAPACK: four times as fast as SciPy's on CPUs."""
+    return torch.linalg.qr(torch.from_numpy(tall), mode="r").R.numpy()
 
 
-def _nuclear_norm(matrix: np.ndarray) -> float:
+def _singular_values(matrix: np.ndarray) -> float:
+    """Their sum."""
     return float(linalg.svdvals(matrix, check_finite=False).sum())

@@ -100,10 +100,10 @@ def ported_inception(path: Path) -> nn.Sequential:
     network.Mixed_7b = ported.FIDInceptionE_1(1280)
     network.Mixed_7c = ported.FIDInceptionE_2(2048)
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return _trunk(network).eval().requires_grad_(False)
+    return trunk(network).eval().requires_grad_(False)
 
 
-def _trunk(network: nn.Module) -> nn.Sequential:
+def trunk(network: nn.Module) -> nn.Sequential:
     stem = [network.Conv2d_1a_3x3, network.Conv2d_2a_3x3, network.Conv2d_2b_3x3, nn.MaxPool2d(3, stride=2)]
     stem += [network.Conv2d_3b_1x1, network.Conv2d_4a_3x3, nn.MaxPool2d(3, stride=2)]
     mixed = [getattr(network, f"Mixed_{block}") for block in BLOCKS]

@@ -8,7 +8,7 @@ from bench.metrics.checks import check_features
 
 def inception_score(logits: np.ndarray, *, splits: int = 1) -> tuple[float, float]:
     """Mean and spread over splits of the score of logits [N, classes]; small sets take one split (spread 0)."""
-    logits = check_features(logits, "logits")
+    logits = check_features(logits, "logits").astype(np.float64, copy=False)
     scores = []
     for part in np.array_split(log_softmax(logits, axis=1), splits):
         probabilities = np.exp(part)

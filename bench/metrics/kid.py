@@ -29,7 +29,7 @@ def kernel_distance(
     real: np.ndarray, fake: np.ndarray, *, subsets: int = 100, subset_size: int | None = None, seed: int = 0
 ) -> Kid:
     """KID of feature sets [n, D] and [m, D]; `subset_size` None: min(1000, half the smaller set)."""
-    real, fake = check_pair(real, fake)
+    real, fake = (x.astype(np.float64, copy=False) for x in check_pair(real, fake))
     smaller = min(len(real), len(fake))
     size = subset_size or max(2, min(1000, smaller // 2))
     if not 2 <= size <= smaller:

@@ -24,7 +24,7 @@ class Memorisation:
 
 
 def memorisation(real: np.ndarray, fake: np.ndarray) -> Memorisation:
-    real, fake = check_pair(real, fake)
+    real, fake = (x.astype(np.float64, copy=False) for x in check_pair(real, fake))
     between = distances(fake, real)
     nearest = between.argmin(axis=1)
     distance = between[np.arange(len(fake)), nearest]

@@ -25,7 +25,7 @@ class Prdc:
 
 def precision_recall(real: np.ndarray, fake: np.ndarray, *, k: int = 5) -> Prdc:
     """All four for feature sets [n, D] and [m, D]."""
-    real, fake = check_pair(real, fake)
+    real, fake = (x.astype(np.float64, copy=False) for x in check_pair(real, fake))
     if min(len(real), len(fake)) <= k:
         raise InputError(f"precision and recall with k={k} need more than {k} images, got {len(real)} and {len(fake)}")
     radius_real, radius_fake = neighbour_distance(real, k), neighbour_distance(fake, k)

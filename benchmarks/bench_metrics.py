@@ -1,0 +1,101 @@
+"""Frechet distance against clean-fid's, covariances counted on both sides, and feature extraction against its loop."""
+
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from bench.metrics.features import extract
+from bench.metrics.folder import list_images, stream_images
+from bench.metrics.frechet import frechet_distance
+from bench.metrics.inception import CleanFidInception
+from benchmarks.timing import interleaved, median_milliseconds, median_ratio, target
+
+DIM = 2048
+SIZES = {"100 real, 5,000 fake": (100, 5000, 40.0), "10,000 real, 10,000 fake": (10_000, 10_000, 4.0)}
+IMAGES, PIXELS, REPEATS = 64, 256, 3
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    rows, milliseconds, agreement = [], {}, {}
+    for label, (n, m, at_least) in SIZES.items():
+        real, fake = features(n, 1), features(m, 2)
+        works = {
+            "clean-fid": lambda r=real, f=fake: theirs(r, f),
+            "ours": lambda r=real, f=fake: frechet_distance(r, f),
+        }
+        times = interleaved(works, 1 if quick else REPEATS, warm_up=1)
+        milliseconds[label] = median_milliseconds(times)
+        ratio = median_ratio(times["clean-fid"], times["ours"])
+        rows.append(target(f"clean-fid / ours, {label}", ratio, at_least=at_least))
+        agreement[label] = abs(works["ours"]() / works["clean-fid"]() - 1)
+    times = extraction(8 if quick else IMAGES, 1 if quick else REPEATS)
+    milliseconds[f"extraction of {IMAGES} images"] = median_milliseconds(times)
+    rows.append(target("clean-fid / ours, extraction", median_ratio(times["clean-fid"], times["ours"]), at_least=1.0))
+    return {"targets": rows, "milliseconds": milliseconds, "relative_difference": agreement, "dimensions": DIM}
+
+
+def features(n: int, seed: int) -> np.ndarray:
+    """Correlated, non-negative features with a decaying spectrum, as a pooled ReLU network gives them; float32."""
+    random = np.random.default_rng(seed)
+    mixing = np.random.default_rng(0).normal(size=(DIM, DIM)) * np.arange(1, DIM + 1) ** -0.5 / 30
+    return np.maximum((1 + seed / 20) * random.normal(size=(n, DIM)) @ mixing + 0.3, 0).astype(np.float32)
+
+
+def theirs(real: np.ndarray, fake: np.ndarray) -> float:
+    """clean-fid's distance, from features, as its own `fid_from_feats` does it (in float64)."""
+    from cleanfid.fid import fid_from_feats
+
+    return float(np.real(fid_from_feats(real.astype(np.float64), fake.astype(np.float64))))
+
+
+def extraction(count: int, repeats: int) -> dict[str, list[float]]:
+    """Seconds for a folder of PNGs through one scripted Inception with random weights, in one process each."""
+    from cleanfid.fid import get_folder_features
+    from cleanfid.inception_torchscript import InceptionV3W
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        weights = folder / "inception-2015-12-05.pt"
+        torch.jit.script(ScriptedInception().eval()).save(str(weights))
+        write_images(folder / "images", count)
+        network, extractor = InceptionV3W(str(folder), download=False), CleanFidInception(weights)
+        options = {"num_workers": 0, "batch_size": 32, "device": torch.device("cpu"), "mode": "clean", "verbose": False}
+        return interleaved(
+            {
+                "clean-fid": lambda: get_folder_features(str(folder / "images"), network, **options),
+                "ours": lambda: extract(extractor, stream_images(list_images(folder / "images"))),
+            },
+            repeats,
+            warm_up=1,
+        )
+
+
+class ScriptedInception(nn.Module):
+    """The TorchScript file's form, `layers` and `output`, around torchvision's Inception v3."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from torchvision.models import inception_v3
+
+        from bench.metrics.inception import trunk
+
+        self.layers = trunk(inception_v3(weights=None, aux_logits=False, init_weights=False))
+        self.output = nn.Linear(DIM, 1008)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)
+
+
+def write_images(folder: Path, count: int) -> None:
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for index in range(count):
+        coarse = Image.fromarray(random.integers(0, 256, (16, 16, 3), dtype=np.uint8))
+        coarse.resize((PIXELS, PIXELS), Image.Resampling.BICUBIC).save(folder / f"{index:03d}.png")
