@@ -68,11 +68,16 @@ class Pyramid(nn.Module):
         finest = imresize(image, self.plan.shrink)
         return [imresize(finest, self.plan.scale(scale)) for scale in range(len(self.sizes))]
 
-    def refine(self, scale: int, noise: Tensor | None, previous: Tensor) -> Tensor:
-        """One scale: noise (None: zero) [B, 3 or 1, H, W] and the image from below, already at this size."""
+    def inputs(self, scale: int, noise: Tensor | None, previous: Tensor) -> tuple[Tensor, Tensor]:
+        """What a scale's generator takes: noise (None: zero) [B, 3 or 1, H, W] upon the image from below, already at
+        this size, and that image itself, both with their border."""
         noisy = previous if noise is None else previous + self.amplitudes[scale] * noise
         border = (PADDING,) * 4
-        return self.scales[scale](F.pad(noisy, border), F.pad(previous, border))
+        return F.pad(noisy, border), F.pad(previous, border)
+
+    def refine(self, scale: int, noise: Tensor | None, previous: Tensor) -> Tensor:
+        """One scale: [B, 3, H, W] from noise and the image from below, both of that size."""
+        return self.scales[scale](*self.inputs(scale, noise, previous))
 
     def forward(self, noises: Sequence[Tensor | None], ups: nn.ModuleList | None = None) -> Tensor:
         """One noise map a scale -> the image [B, 3, H, W] of the last scale given, in [-1, 1]."""

@@ -64,8 +64,7 @@ class OneShot:
     def _open(self, scale: int) -> ScaleTraining:
         with seeded_globally(self.run.seed, "critic", scale):
             critic = self.pyramid.new_critic(scale).to(self.device)
-        real, precision = self.reals[scale], self.run.compute.precision
-        return ScaleTraining(self.pyramid, scale, critic, real, self.recipe, precision)
+        return ScaleTraining(self.pyramid, scale, critic, self.reals[scale], self.recipe, self.run.compute)
 
     def _begin(self, scale: int) -> None:
         """Go up one scale: what belonged to the one below, but for its generator, is dropped."""

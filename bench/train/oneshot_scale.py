@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.run import OneShotRecipe
+from bench.run import Compute, OneShotRecipe
 from bench.train.wgan import gradient_penalty
 
 
@@ -22,7 +22,7 @@ class Pyramid(Protocol):
     coarsest: Tensor
 
     def training_images(self, image: Tensor) -> list[Tensor]: ...
-    def refine(self, scale: int, noise: Tensor | None, previous: Tensor) -> Tensor: ...
+    def inputs(self, scale: int, noise: Tensor | None, previous: Tensor) -> tuple[Tensor, Tensor]: ...
     def draw(self, scale: int, n: int, generator: torch.Generator) -> Tensor: ...
     def sample(self, n: int, generator: torch.Generator, *, scales: int | None = None) -> Tensor: ...
     def reconstruct(self, scales: int | None = None) -> Tensor: ...
@@ -36,25 +36,30 @@ class ScaleTraining:
     Args:
         critic: newly made, on the device of `real`.
         real: [1, 3, H, W] in [-1, 1], the training image at this scale.
-        precision: bf16 runs the networks under autocast; the gradient penalty stays in float32.
+        compute: bf16 runs the networks under autocast, but for the gradient penalty; `compile` is for the generator
+            only, since a compiled critic has no second derivative.
     """
 
     def __init__(
-        self, pyramid: Pyramid, scale: int, critic: nn.Module, real: Tensor, recipe: OneShotRecipe, precision: str
+        self, pyramid: Pyramid, scale: int, critic: nn.Module, real: Tensor, recipe: OneShotRecipe, compute: Compute
     ) -> None:
         self.pyramid, self.scale, self.real, self.recipe = pyramid, scale, real, recipe
         for index, network in enumerate(pyramid.scales):
             network.requires_grad_(index == scale)
         self.generator, self.critic = pyramid.scales[scale], critic
+        self.generate = self.generator
+        if compute.compile:
+            torch.compiler.reset()  # scales share their code, and together would pass the limit of recompilations
+            self.generate = torch.compile(self.generator, dynamic=False)
         # made once: the frozen scales' reconstruction never changes while this scale is trained
         self.previous = pyramid.ups[scale - 1](pyramid.reconstruct(scale)) if scale else torch.zeros_like(real)
         fixed_noise = torch.zeros_like(real) if scale else pyramid.fixed_noise.expand_as(real)
         self.fixed_noise = fixed_noise.contiguous()
         self.generator_optimiser, self.critic_optimiser = (
-            torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, betas=recipe.adam_betas, foreach=True)
+            torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, betas=recipe.adam_betas, fused=True)
             for network in (self.generator, self.critic)
         )
-        self.autocast = torch.autocast(real.device.type, torch.bfloat16, enabled=precision == "bf16")
+        self.autocast = torch.autocast(real.device.type, torch.bfloat16, enabled=compute.precision == "bf16")
 
     def set_amplitude(self) -> None:
         """Noise as large as what the scales below leave to be added: share of the RMSE; 1 at the coarsest scale."""
@@ -77,7 +82,7 @@ class ScaleTraining:
     def fakes(self, noise: Tensor, previous: Tensor) -> Tensor:
         """Images for the critic [B, 3, H, W] from noise and samples of the scale below."""
         with self.autocast:
-            return self.pyramid.refine(self.scale, noise, previous).float()
+            return self.generate(*self.pyramid.inputs(self.scale, noise, previous)).float()
 
     def critic_step(self, fake: Tensor, share: Tensor) -> dict[str, Tensor]:
         """WGAN loss plus penalty at the point that lies `share` of the way from the fake to the real image."""
@@ -96,7 +101,7 @@ class ScaleTraining:
         self.critic.requires_grad_(False)  # no gradients that nobody takes
         noises, below = torch.cat([noise, self.fixed_noise]), torch.cat([previous, self.previous])
         with self.autocast:
-            fake, rebuilt = self.pyramid.refine(self.scale, noises, below).split(1)
+            fake, rebuilt = self.generate(*self.pyramid.inputs(self.scale, noises, below)).split(1)
             adversarial = -self.critic(fake).float().mean()
         reconstruction = F.mse_loss(rebuilt.float(), self.real)
         (adversarial + self.recipe.reconstruction_weight * reconstruction).backward()
