@@ -13,11 +13,14 @@ from bench.data.fetch import receipt_path
 from bench.devices import lock_file, visible_devices
 from bench.errors import InputError
 from bench.files import sha256_json
+from bench.metrics.names import METRICS
 from bench.paths import RESULTS
 from bench.plan import Plan
 from bench.run import Run
 
 DEFAULT = "demo"
+LPIPS_TRUNK, LPIPS_HEADS = "vgg16-torchvision", "lpips-vgg16-heads"
+PERCEPTUAL_WEIGHTS = {"lpips-vgg16": (LPIPS_TRUNK, LPIPS_HEADS)}
 
 
 class WorkflowPlan(Plan):
@@ -68,6 +71,20 @@ class WorkflowPlan(Plan):
 
     def receipt(self, w: Any) -> str:
         return receipt_path(w.dataset).as_posix()
+
+    def weights(self, needed: Iterable[str]) -> list[str]:
+        """Marks of trained weights that have to be fetched; those inside an installed package do not."""
+        known = self.configuration.catalogue.weights
+        return [f"data/sources/{name}.fetched" for name in sorted(set(needed)) if known[name].package is None]
+
+    def training_weights(self, w: Any) -> list[str]:
+        perceptual = getattr(self.run_of(w).recipe, "perceptual", None)
+        return self.weights(PERCEPTUAL_WEIGHTS.get(perceptual, ()))
+
+    def scoring_weights(self, w: Any) -> list[str]:
+        kinds = [METRICS[name] for name in self.run_of(w).evaluation.metrics]
+        needed = [kind.weights for kind in kinds if kind.weights]
+        return self.weights([*needed, *([LPIPS_HEADS] if LPIPS_TRUNK in needed else [])])
 
     # ---- runs ----------------------------------------------------------------------------------------------------
 

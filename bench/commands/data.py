@@ -1,4 +1,4 @@
-"""fetch, prepare: a data set's source, checked, and the arrays that training and metrics read."""
+"""fetch, audit, prepare: a data set's source, checked, and the arrays that training and metrics read."""
 
 import argparse
 from pathlib import Path
@@ -16,12 +16,22 @@ def add_commands(commands: Any) -> None:
         "Shipped data come through DVC from the remote inside the repository, others from their URL, all against a\n"
         "checksum. Where a person has to place files, the error says which and where.",
     )
-    parser.add_argument("dataset", help="a name from config/datasets.yaml, or NAME of --folder")
+    parser.add_argument("dataset", help="a data set or weights of config/datasets.yaml, or NAME of --folder")
     parser.add_argument(
         "--accept-sha256",
         metavar="HEX",
         help="for files without a published checksum: the one you trust, or first-seen; kept in data/pins.yaml",
     )
+    add_folder_option(parser)
+    parser = add_command(
+        commands,
+        "audit",
+        audit,
+        "look through a data set or folder and name every fault in it",
+        "Damaged files, files that are no images, images below the size, copies: all of them, not only the first.",
+    )
+    parser.add_argument("dataset", help="a fetched data set, or a folder of images by path")
+    parser.add_argument("--size", type=int, help="pixels the images have to reach")
     add_folder_option(parser)
     parser = add_command(
         commands,
@@ -48,6 +58,16 @@ def fetch(arguments: argparse.Namespace) -> None:
 
     receipt = fetch(arguments.dataset, accept_sha256=arguments.accept_sha256, folders=_folders(arguments))
     print(f"{arguments.dataset}: fetched and checked ({receipt})")
+
+
+def audit(arguments: argparse.Namespace) -> None:
+    from bench.data.audit import audit
+    from bench.errors import InputError
+
+    found = audit(arguments.dataset, arguments.size, folders=_folders(arguments))
+    print(*found.lines(), sep="\n")
+    if not found.ok:
+        raise InputError(f"{arguments.dataset}: {len(found.errors)} faults, listed above")
 
 
 def prepare(arguments: argparse.Namespace) -> None:

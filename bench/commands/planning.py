@@ -37,12 +37,9 @@ def add_commands(commands: Any) -> None:
         "write run.json, the complete description of one run",
         "Everything is resolved from config/*.yaml, checked, and written out: the only configuration a job reads.",
     )
-    for name, text in (
-        ("scale", "tiny, demo, small or paper"),
-        ("experiment", "from config/experiments.yaml"),
-        ("dataset", "from config/datasets.yaml, or NAME of --folder"),
-    ):
-        parser.add_argument(f"--{name}", required=True, help=text)
+    parser.add_argument("--scale", default="demo", help="tiny, demo, small or paper (default: demo)")
+    parser.add_argument("--experiment", required=True, help="from config/experiments.yaml")
+    parser.add_argument("--dataset", required=True, help="from config/datasets.yaml, or NAME of --folder")
     parser.add_argument("--seed", required=True, type=int)
     parser.add_argument("--out", required=True, type=Path, help="the run.json to write")
     add_folder_option(parser)

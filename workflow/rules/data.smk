@@ -30,3 +30,14 @@ rule prepare_dataset:
         code=plan.code("bench.data.prepare"),
     shell:
         "slim-bench prepare {wildcards.dataset} --size {wildcards.size} {params.folder} > {log} 2>&1"
+
+
+rule fetch_weights:
+    output:
+        touch("data/sources/{weights}.fetched"),
+    log:
+        "logs/data/{weights}.fetch.log",
+    resources:
+        dvc=1,
+    shell:
+        "slim-bench fetch {wildcards.weights} > {log} 2>&1"

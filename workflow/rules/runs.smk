@@ -23,6 +23,7 @@ rule train:
     input:
         run=ancient(f"results/{{scale}}/runs/{RUN}/run.json"),
         data=plan.manifest,
+        weights=plan.training_weights,
     output:
         f"results/{{scale}}/runs/{RUN}/model.json",
     log:
@@ -44,6 +45,7 @@ rule evaluate:
         run=f"results/{{scale}}/runs/{RUN}/run.json",
         model=f"results/{{scale}}/runs/{RUN}/model.json",
         data=plan.manifest,
+        weights=plan.scoring_weights,
     output:
         directory(f"results/{{scale}}/runs/{RUN}/scores"),
     log:
