@@ -43,23 +43,7 @@ class OneShot:
             self._begin(scale)
         decayed = epoch >= self.recipe.decay_at * self.recipe.epochs_per_scale
         self.training.set_learning_rate(self.recipe.learning_rate * (0.1 if decayed else 1.0))
-        noise, previous, shares = self._draw(scale)
-        for fake, share in zip(self.training.fakes(noise, previous).split(1), shares, strict=True):
-            critic_losses = self.training.critic_step(fake, share)
-        for _ in range(self.recipe.generator_steps):
-            generator_losses = self.training.generator_step(noise[-1:], previous[-1:])
-        return {**critic_losses, **generator_losses}
-
-    @torch.no_grad()
-    def _draw(self, scale: int) -> tuple[Tensor, Tensor, Tensor]:
-        """For all critic steps at once, since the generators stand still during them: noise, samples from below."""
-        n = self.recipe.critic_steps
-        if scale:
-            previous = self.pyramid.ups[scale - 1](self.pyramid.sample(n, self.noise, scales=scale))
-        else:
-            previous = self.training.previous.expand(n, -1, -1, -1)
-        noise = self.pyramid.draw(scale, n, self.noise).expand_as(previous)
-        return noise, previous, torch.rand(n, generator=self.noise, device=self.device)
+        return train_epoch(self.training, self.noise)
 
     def _open(self, scale: int) -> ScaleTraining:
         with seeded_globally(self.run.seed, "critic", scale):
@@ -121,6 +105,17 @@ class OneShot:
             "widths": list(self.pyramid.widths),
             "amplitudes": self.pyramid.amplitudes.tolist(),
         }
+
+
+def train_epoch(training: ScaleTraining, source: torch.Generator) -> dict[str, Tensor]:
+    """Critic steps, then generator steps on the last sample; the losses of the last of each."""
+    noise, previous = training.draw(training.recipe.critic_steps, source)
+    shares = torch.rand(len(noise), generator=source, device=noise.device)
+    for fake, share in zip(training.fakes(noise, previous).split(1), shares, strict=True):
+        critic_losses = training.critic_step(fake, share)
+    for _ in range(training.recipe.generator_steps):
+        generator_losses = training.generator_step(noise[-1:], previous[-1:])
+    return {**critic_losses, **generator_losses}
 
 
 def load_image(run: Run) -> Tensor:

@@ -79,6 +79,16 @@ class ScaleTraining:
             group["lr"] = rate
 
     @torch.no_grad()
+    def draw(self, n: int, source: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Noise, and new samples of the scales below at this size, both [n, 3, H, W]: for all critic steps of an epoch
+        at once, since the generators stand still during them."""
+        if self.scale:
+            previous = self.pyramid.ups[self.scale - 1](self.pyramid.sample(n, source, scales=self.scale))
+        else:
+            previous = self.previous.expand(n, -1, -1, -1)
+        return self.pyramid.draw(self.scale, n, source).expand_as(previous), previous
+
+    @torch.no_grad()
     def fakes(self, noise: Tensor, previous: Tensor) -> Tensor:
         """Images for the critic [B, 3, H, W] from noise and samples of the scale below."""
         with self.autocast:
