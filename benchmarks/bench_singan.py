@@ -1,4 +1,4 @@
-"""An epoch (3 critic and 3 generator steps) of SinGAN's engine against the plain loop, at three scales; SLIM beside it."""
+"""An epoch (3 critic, 3 generator steps) of SinGAN's engine against the plain loop at three scales; SLIM beside it."""
 
 from typing import Any
 
