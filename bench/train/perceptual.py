@@ -1,10 +1,11 @@
 """The perceptual loss of the discriminator's decoders: LPIPS with VGG16, or distances of EfficientNet-Lite0 features.
 
-Both are sums over the batch of d(x, y) = sum over layers of the mean over positions of |f(x) - f(y)|^2, where f has
-unit length over channels; LPIPS weights the channels by its learned heads, the other weights them all by 1.
-"efflite0" takes the outputs of the blocks 0, 2, 4 and 10 of EfficientNet-Lite0 (strides 2, 4, 8, 16; 16, 24, 40 and 112
-channels; batch norms folded), of images at their own size with values (127.5 x + 0.5) / 128 for x in -1..1, which is
-the network's own input range. It is a stand-in for work without LPIPS's weights and is named as such.
+Both are sums over the batch of d(x, y) = sum over layers of the mean over positions of sum_c w_c (f(x) - f(y))_c^2,
+where f has unit length over channels. LPIPS has learned w. "efflite0", a stand-in for work without LPIPS's weights and
+named as such, takes the outputs of the blocks 0, 2, 4 and 10 of EfficientNet-Lite0 (strides 2, 4, 8, 16; 16, 24, 40 and
+112 channels; batch norms folded), of images at their own size with values (127.5 x + 0.5) / 128 for x in -1..1, the
+network's own input range; w = 1/4, the mean over the four layers, so that a pair is about as far apart as by LPIPS and
+the hinge is not drowned.
 """
 
 from collections.abc import Sequence
@@ -26,8 +27,8 @@ class Trunk(Protocol):
     def __call__(self, images: Tensor) -> list[Tensor]:
         """[B, 3, H, W] in -1..1 -> maps [B, C, h, w]."""
 
-    def weight(self, layer: int) -> Tensor | None:
-        """Channel weights [1, C, 1, 1] of a layer, None for 1."""
+    def weight(self, layer: int) -> Tensor | float:
+        """Channel weights [1, C, 1, 1] of a layer, or one for all channels."""
 
 
 class PerceptualLoss:
@@ -58,7 +59,7 @@ class _Distance(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, y: Tensor, rows: Sequence[int], weight: Tensor | None) -> Tensor:
+    def forward(ctx, x: Tensor, y: Tensor, rows: Sequence[int], weight: Tensor | float) -> Tensor:
         gradient = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         step = len(x) if x.is_cuda else 1
         total = x.new_zeros((), dtype=torch.float32)
@@ -67,7 +68,7 @@ class _Distance(torch.autograd.Function):
             ours, scale = _unit_length(x[start : start + step].float())
             theirs, _ = _unit_length(y[rows[start : start + step]].float())
             difference = ours - theirs
-            weighted = difference if weight is None else difference * weight
+            weighted = difference * weight
             total += (weighted * difference).sum() / area
             if gradient is not None:  # of u = x / |x|: (g - u <u, g>) / |x| with g = 2 weighted
                 along = (ours * weighted).sum(dim=1, keepdim=True)
@@ -90,7 +91,7 @@ def _unit_length(maps: Tensor) -> tuple[Tensor, Tensor]:
 class EffliteTrunk(nn.Module):
     """EfficientNet-Lite0 up to its block 10; the later maps of a 64-px image have two positions a side."""
 
-    name = f"efflite0-blocks{'-'.join(map(str, EFFLITE_BLOCKS))}"
+    name = f"efflite0-blocks{'-'.join(map(str, EFFLITE_BLOCKS))}-mean"
 
     def __init__(self) -> None:
         from bench.metrics.efflite import fold_batch_norms, load_efflite0
@@ -109,8 +110,8 @@ class EffliteTrunk(nn.Module):
                 maps.append(x)
         return maps
 
-    def weight(self, layer: int) -> None:
-        return None
+    def weight(self, layer: int) -> float:
+        return 1 / len(EFFLITE_BLOCKS)
 
 
 class LpipsTrunk(nn.Module):

@@ -85,7 +85,7 @@ class Pool(nn.Module):
         return [x, F.avg_pool2d(x, 2)]
 
     def weight(self, layer):
-        return None
+        return (0.5, 3.0)[layer]
 
 
 def test_perceptual_loss_closed_form_and_grouping():
@@ -94,8 +94,8 @@ def test_perceptual_loss_closed_form_and_grouping():
 
     def distance(x, y):
         total = 0.0
-        for f, g in zip(Pool()(x), Pool()(y), strict=True):
-            total += (F.normalize(f, dim=1) - F.normalize(g, dim=1)).square().sum(1).mean((1, 2)).sum()
+        for f, g, weight in zip(Pool()(x), Pool()(y), (0.5, 3.0), strict=True):
+            total += weight * (F.normalize(f, dim=1) - F.normalize(g, dim=1)).square().sum(1).mean((1, 2)).sum()
         return total
 
     expected = distance(a, t) + distance(b, t) + distance(c, u)
