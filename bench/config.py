@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from bench.data.catalogue import Catalogue, UserFolder, load_catalogue, read_yaml
 from bench.errors import InputError, did_you_mean
@@ -44,6 +44,13 @@ class Settings(Strict):
     allow_mixed_code: bool = Field(False, description="paper scale: let runs of different code stand in one table")
     folder: str | None = Field(None, description="your own images, by path: target `own`; what is run follows its form")
     folders: dict[str, UserFolder] = Field({}, description="the same with names and options, any number of them")
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _seeds_of_a_command_line(cls, value: Any) -> Any:
+        """`--config seeds=[3]` comes as text from Snakemake, `seeds=3` as a number."""
+        values = value if isinstance(value, list) else [value]
+        return None if value is None else [int(v) if isinstance(v, str) and v.isdecimal() else v for v in values]
 
 
 class TaskScale(Strict):

@@ -22,7 +22,7 @@ def findings(text: str) -> list[str]:
 
 
 def refused(found: list[str]) -> list[str]:
-    return [finding for finding in found if not finding.split("): ", 1)[-1].startswith(ALLOWED)]
+    return [finding for finding in found if not any(f": {title}" in finding for title in ALLOWED)]
 
 
 def main() -> int:

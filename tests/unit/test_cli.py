@@ -1,0 +1,184 @@
+"""The command line: planning without torch, mistakes in one line with exit code 2, locks and progress of runs."""
+
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from bench.cli import build_parser, main
+from bench.commands import running
+from bench.devices import lock_file
+from bench.history import progress_of
+from bench.paths import lock_path, run_folder, state_folder
+from bench.plan import Plan
+from bench.run import read_run
+from bench.workflow import WorkflowPlan, clear_stale_lock
+
+COMMANDS = ("plan", "status", "freeze", "fetch", "audit", "prepare", "train", "evaluate", "collect", "report", "models")
+
+
+@pytest.fixture
+def run():
+    return Plan.load().runs("demo")[0]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, project):
+    monkeypatch.chdir(project)
+    return project
+
+
+def write_json(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "sample", "classify"])
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        build_parser().parse_args([command, "--help"])
+    assert end.value.code == 0
+    assert len(capsys.readouterr().out.splitlines()) > 6
+
+
+def test_plan_lists_suites_and_runs(here, capsys):
+    assert main(["plan"]) == 0
+    assert {"demo", "paper", "ablations"} <= {line.split()[0] for line in capsys.readouterr().out.splitlines()}
+    assert main(["plan", "demo"]) == 0
+    out = capsys.readouterr().out
+    assert "14 runs at scale demo" in out and "not measured here yet" in out
+
+
+def test_an_estimate_comes_from_measurements_only(here, run, capsys):
+    folder = here / run_folder("demo", "fastgan-sle", "fluent-emoji-100", 1)
+    write_json(folder / "model.json", {"status": "ok", "run_sha256": "x", "training": {"seconds": 90.0}})
+    assert main(["plan", "fewshot"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "90 s a run, measured" in lines[0] and "not measured" in lines[1]
+    assert lines[-1] == "training of the 2 measured runs: 3 min one after another; 2 runs have no measurement, " + (
+        "so there is no total"
+    )
+
+
+def test_freeze_writes_what_the_plan_says(here, run):
+    arguments = ["--experiment", run.experiment, "--dataset", run.dataset, "--seed", "0", "--out", "my/run.json"]
+    assert main(["freeze", *arguments]) == 0
+    assert read_run(here / "my/run.json") == run
+
+
+def test_freeze_knows_a_users_folder(here, tmp_path):
+    arguments = ["--experiment", "fastgan-sle", "--dataset", "cats", "--seed", "0", "--out", "run.json"]
+    assert main(["freeze", *arguments, "--folder", f"cats={{path: {tmp_path}, task: fewshot}}"]) == 0
+    assert read_run(here / "run.json").data.path == "data/prepared/cats-64"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["plan", "demmo"], "suite: 'demmo' is not known (did you mean 'demo'?)"),
+        (["plan", "demo", "--scale", "demmo"], "--scale: 'demmo' is not known (did you mean 'demo'?)"),
+        (["train", "--run", "nothing.json"], "nothing.json: no such file"),
+        (["evaluate"], "either --run, or both --samples and --reference"),
+        (["prepare", "fashion-mnist", "--size", "-4"], "--size"),
+        (["fetch", "fashion-mnits"], "did you mean 'fashion-mnist'?"),
+        (["collect", "--scale", "paper"], "results/paper: no such folder"),
+        (["status", "own"], "name your images"),
+        (["freeze", "--experiment", "x", "--dataset", "y", "--seed", "0", "--out", "o", "--folder", "z"], "NAME=PATH"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(here, capsys, arguments, message):
+    try:
+        code = main(arguments)
+    except SystemExit as end:
+        code = end.code
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert code == 2 and message in error
+
+
+def test_planning_commands_import_no_torch(project):
+    code = "import sys; from bench.cli import main; [main(x) for x in (['plan'], ['status'])]; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=project, capture_output=True)
+
+
+def test_progress_goes_through_all_states(here, run):
+    folder = here / run_folder(run.scale, run.experiment, run.dataset, run.seed)
+    state = state_folder(folder)
+    assert progress_of(run, folder).state == "missing"
+    write_json(folder / "run.json", {})
+    assert progress_of(run, folder).state == "queued"
+    (state / "outputs").mkdir(parents=True)
+    (state / "outputs/history.csv").write_text("step,loss\n10,1.0\n20,0.5\n")
+    found = progress_of(run, folder)
+    assert (found.state, found.step, found.total) == ("stopped", 20, run.recipe.steps)
+    lock = lock_file(lock_path(folder))
+    assert progress_of(run, folder).state == "running"
+    lock.close()
+    write_json(folder / "model.json", {"status": "ok", "run_sha256": run.hash})
+    assert progress_of(run, folder).state == "trained"
+    write_json(folder / "scores/params.json", {"status": "ok", "metric": "params"})
+    assert progress_of(run, folder).state == "ok"
+    write_json(folder / "scores/macs.json", {"status": "failed", "metric": "macs"})
+    assert progress_of(run, folder) == progress_of(run, folder).__class__("failed", reason="no score for macs")
+    write_json(folder / "model.json", {"status": "failed", "reason": "loss not finite"})
+    assert progress_of(run, folder).reason == "loss not finite"
+
+
+def test_two_processes_never_train_one_run(here, run, monkeypatch, capsys):
+    held = lock_file(lock_path(here / "out"))
+    monkeypatch.setattr(running.time, "sleep", lambda _: held.close())
+    with running._only_one(run, here / "out"):
+        assert lock_file(lock_path(here / "out")) is None
+    assert "another process is training this run" in capsys.readouterr().err
+
+
+def test_a_finished_run_is_not_trained_again(here, run, capsys):
+    main(["freeze", "--experiment", run.experiment, "--dataset", run.dataset, "--seed", "0", "--out", "my/run.json"])
+    write_json(here / "my/model.json", {"status": "ok", "run_sha256": run.hash})
+    (here / "my/model.safetensors").touch()
+    assert main(["train", "--run", "my/run.json"]) == 0
+    assert "already trained" in capsys.readouterr().err
+
+
+def test_state_mirrors_the_runs():
+    folder = run_folder("demo", "singan", "photo-rocket", 1)
+    assert state_folder(folder).as_posix() == "results/demo/state/singan/photo-rocket/seed1"
+    assert state_folder("my/run").as_posix() == "my/.run-state"
+
+
+def test_a_stale_lock_goes_a_live_one_stays(tmp_path):
+    (tmp_path / "locks").mkdir()
+    left = tmp_path / "locks/0.output.lock"
+    left.write_text("results/demo/report/index.html\n")
+    live = lock_file(tmp_path / "slim-bench.lock")
+    assert clear_stale_lock(tmp_path) is None and left.exists()
+    live.close()
+    assert clear_stale_lock(tmp_path) is not None and not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"scale": "domo"}, "did you mean 'demo'"),
+        ({"folder": "nothing"}, "nothing: no such"),
+        ({"seeds": [-1]}, "seed"),
+    ],
+)
+def test_a_mistake_ends_snakemake_with_one_line(config, message):
+    with pytest.raises(SystemExit) as end:
+        WorkflowPlan.open(config).targets("demo")
+    assert message in str(end.value) and "\n" not in str(end.value)
+
+
+def test_workflow_prepares_again_when_a_folder_or_the_catalogue_changes(tmp_path):
+    folder = tmp_path / "cats"
+    folder.mkdir()
+    wildcards = SimpleNamespace(dataset="cats")
+    before = WorkflowPlan.load({"folder": str(folder)})
+    empty = before.entry(wildcards)
+    assert before.entry(wildcards) == empty
+    (folder / "a.png").write_bytes(b"1")
+    assert before.entry(wildcards) != empty
+    assert before.folder_option(wildcards).startswith("--folder 'cats={")
+    assert before.folder_option(SimpleNamespace(dataset="fashion-mnist")) == ""

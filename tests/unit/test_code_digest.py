@@ -1,0 +1,51 @@
+"""The digest sees what code does, and only the code that is reached."""
+
+import pytest
+
+from bench.code_digest import _fingerprint, _imports, _tree, code_digest
+
+BASE = 'import bench.b\n\n\ndef f(x):\n    """Text."""\n    return x + 1\n'
+
+
+@pytest.fixture
+def digest(tmp_path):
+    """digest(a=..., b=..., c=...): of module bench.a, where c is not reached from a."""
+
+    def compute(**texts: str) -> str:
+        sources = {"__init__": "", "a": BASE, "b": "VALUE = 1\n", "c": "VALUE = 2\n"} | texts
+        (tmp_path / "bench").mkdir(exist_ok=True)
+        for name, text in sources.items():
+            (tmp_path / "bench" / f"{name}.py").write_text(text)
+        for cached in (code_digest, _tree, _imports, _fingerprint):
+            cached.cache_clear()
+        return code_digest("bench.a", root=tmp_path)
+
+    return compute
+
+
+def test_comments_docstrings_and_layout_do_not_count(digest):
+    other = '"""A module."""\nimport bench.b  # why\n\ndef f( x ):\n    "Other text."\n    # why\n    return (x + 1)\n'
+    assert digest(a=other) == digest()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"a": BASE.replace("x + 1", "x + 2")}, {"a": BASE.replace("f(x)", "f(x, y=0)")}, {"b": "VALUE = 2\n"}],
+)
+def test_code_counts_also_where_it_is_imported(digest, changed):
+    assert digest(**changed) != digest()
+
+
+def test_code_that_is_not_reached_does_not_count(digest):
+    assert digest(c="VALUE = 3\n") == digest()
+
+
+def test_imports_inside_functions_are_followed(digest):
+    lazy = BASE + "\n\ndef g():\n    from bench import c\n\n    return c.VALUE\n"
+    assert digest(a=lazy, c="VALUE = 3\n") != digest(a=lazy)
+
+
+def test_the_projects_own_parts():
+    report, training = code_digest("bench.report.page"), code_digest("bench.train.loop")
+    assert len({report, training, code_digest()}) == 3
+    assert all(len(value) == 64 for value in (report, training))

@@ -1,0 +1,60 @@
+"""Jobs on a machine with several GPUs get one each, and give it back however they end."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from bench import devices
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from bench.devices import leased_device
+with leased_device(Path(sys.argv[1])) as device:
+    print(device, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture(autouse=True)
+def two_gpus(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+
+
+def test_each_job_gets_its_own(tmp_path):
+    with devices.leased_device(tmp_path) as first:
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == first == "3"
+        os.environ["CUDA_VISIBLE_DEVICES"] = "3,5"  # another process sees all of them
+        with devices.leased_device(tmp_path) as second:
+            assert second == "5"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3,5"
+
+
+def test_a_killed_job_gives_its_device_back(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as job:
+        assert job.stdout.readline().strip() == "3"
+        with devices.leased_device(tmp_path) as device:
+            assert device == "5"
+        job.kill()
+        job.wait()
+    with devices.leased_device(tmp_path) as device:
+        assert device == "3"
+
+
+def test_a_job_waits_while_all_are_held(tmp_path, monkeypatch, capsys):
+    held = [devices.lock_file(tmp_path / f"{name}.lock") for name in ("3", "5")]
+    monkeypatch.setattr(devices.time, "sleep", lambda _: held.pop().close())
+    with devices.leased_device(tmp_path) as device:
+        assert device == "5"
+    assert "all 2 GPUs are held" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("given", "expected"), [("", None), ("-1", None), ("2", "2")])
+def test_one_or_none_needs_no_lease(tmp_path, monkeypatch, given, expected):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    with devices.leased_device(tmp_path) as device:
+        assert device == expected
+    assert not list(tmp_path.iterdir())

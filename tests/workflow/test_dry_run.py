@@ -1,0 +1,60 @@
+"""Snakemake plans every suite without torch, and refuses mistakes with one line before anything runs."""
+
+import re
+
+import pytest
+
+from bench.plan import Plan
+
+
+def counts(text: str) -> dict[str, int]:
+    """Jobs per rule of the last table of job counts."""
+    table = text.rsplit("Job stats:", 1)[1]
+    return {name: int(number) for name, number in re.findall(r"^(\w+(?:-\w+)?) +(\d+)$", table, re.MULTILINE)}
+
+
+def test_the_default_is_the_demo(project_copy):
+    result = project_copy.plan_only()
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = counts(result.stdout + result.stderr)
+    assert found["demo"] == 1
+    assert found["train"] == found["evaluate"] == found["freeze_run"] == len(Plan.load().runs("demo"))
+    assert found["collect"] == found["render_report"] == 1
+
+
+@pytest.mark.parametrize(
+    ("targets", "scale"),
+    [(["paper"], "paper"), (["ablations", "fewshot", "oneshot", "classification"], "demo")],
+)
+def test_every_suite_plans(project_copy, targets, scale):
+    result = project_copy.plan_only(*targets)
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = counts(result.stdout + result.stderr)
+    plan = Plan.load()
+    runs = {run.name for suite in targets for run in plan.runs(suite)}
+    assert {run.scale for suite in targets for run in plan.runs(suite)} == {scale}
+    assert found["train"] == found["evaluate"] == len(runs)
+    assert all(found[target] == 1 for target in targets)
+
+
+def test_own_images_and_another_scale_and_seed_in_one_line(project_copy):
+    result = project_copy.plan_only("own", "--config", "folder=docs", "scale=tiny", "seeds=[3]")
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = counts(result.stdout + result.stderr)
+    assert (found["train"], found["prepare_dataset"], found["fetch_dataset"]) == (2, 1, 1)
+    assert "results/tiny/runs/fastgan-sle/docs/seed3" in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config", "scal=demo"], "config/config.yaml: scal: Extra inputs are not permitted (did you mean 'scale'?)"),
+        (["own"], "name your images, snakemake own --config folder=PATH"),
+    ],
+)
+def test_a_mistake_is_one_line(project_copy, arguments, message):
+    result = project_copy.plan_only(*arguments)
+    assert result.returncode != 0
+    lines = [line for line in (result.stdout + result.stderr).splitlines() if "slim-bench: error" in line]
+    assert len(lines) == 1 and message in lines[0]
+    assert "Traceback" not in result.stdout + result.stderr

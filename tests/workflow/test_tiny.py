@@ -1,0 +1,102 @@
+"""The whole pipeline for real, in a network namespace of its own, from fetching to the page."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+NAMESPACES = (("unshare", "--net"), ("unshare", "--user", "--map-root-user", "--net"))
+PROBE = "import socket; socket.create_connection(('127.0.0.1', 9), timeout=1)"
+
+
+def no_network() -> tuple[str, ...] | None:
+    """A prefix that cuts a command and all its children off any network, loopback included."""
+    for prefix in NAMESPACES:
+        try:
+            done = subprocess.run([*prefix, "true"], capture_output=True)
+        except FileNotFoundError:
+            return None
+        if done.returncode == 0:
+            return prefix
+    return None
+
+
+@pytest.fixture(scope="module")
+def tiny(project_copy):
+    prefix = no_network()
+    if prefix is None:
+        pytest.skip("network namespaces are not permitted here")
+    probe = project_copy.run(sys.executable, "-c", PROBE, prefix=prefix)
+    assert "Network is unreachable" in probe.stderr
+    result = project_copy.run(sys.executable, "-m", "snakemake", "tiny", "--cores", "2", prefix=prefix)
+    assert result.returncode == 0, (result.stdout + result.stderr)[-8000:]
+    return project_copy, result
+
+
+def test_every_run_ends_well(tiny):
+    project, _ = tiny
+    status = project.run("slim-bench", "status", "tiny").stdout
+    assert status.splitlines()[-1] == "tiny at scale tiny: 7 ok", status
+    with (project.path / "results/tiny/scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["status"] for row in rows} == {"ok"}
+    assert {row["task"] for row in rows} == {"fewshot", "oneshot", "classification"}
+
+
+def test_every_score_leads_back_to_what_made_it(tiny):
+    project, _ = tiny
+    paths = list((project.path / "results/tiny/runs").glob("*/*/*/scores/*.json"))
+    assert paths
+    for path in paths:
+        score = json.loads(path.read_text())
+        run = json.loads((path.parents[1] / "run.json").read_text())
+        model = json.loads((path.parents[1] / "model.json").read_text())
+        data = json.loads((project.path / run["data"]["path"] / "manifest.json").read_text())
+        assert score["data_sha256"] == model["data_sha256"] == data["sha256"], path
+        assert score["run_sha256"] == model["run_sha256"], path
+        assert score["protocol"] and score["versions"]["torch"] and score["command"].startswith("slim-bench"), path
+
+
+def test_the_page_stands_alone(tiny):
+    project, _ = tiny
+    page = (project.path / "results/tiny/report/index.html").read_text()
+    assert "not tested at this scale" in page.lower()
+    assert not re.search(r"""(?:src|href)=["'](?:https?:)?//[^"']+\.(?:js|css|png|svg|woff2?)""", page)
+    assert all(name in page for name in ("fastgan-slim-4to64", "singan-slim", "resnet14-slim-w16"))
+
+
+def test_progress_is_shown_and_logged(tiny):
+    project, result = tiny
+    text = result.stdout + result.stderr
+    assert re.search(r"\[fastgan-sle/fluent-emoji-100/seed0\] step 6/6", text)
+    log = project.path / "logs/tiny/runs/fastgan-sle/fluent-emoji-100/seed0/train.log"
+    assert "step 6/6" in log.read_text()
+
+
+def test_a_second_time_does_nothing(tiny):
+    project, _ = tiny
+    before = {path: path.stat().st_mtime_ns for path in (project.path / "results").rglob("*") if path.is_file()}
+    start = time.monotonic()
+    result = project.snakemake("tiny")
+    assert result.returncode == 0 and "Nothing to be done" in result.stdout + result.stderr
+    after = {path: path.stat().st_mtime_ns for path in (project.path / "results").rglob("*") if path.is_file()}
+    assert after == before
+    assert time.monotonic() - start < 60
+
+
+def test_a_lost_run_is_shown_as_missing_by_what_still_exists(tiny):
+    """`snakemake report` reads what there is; the sweep then makes the lost run again, and no other."""
+    project, _ = tiny
+    folder = project.path / "results/tiny/runs/resnet14-w16/fashion-mnist-tiny/seed0"
+    kept = (folder / "model.json").read_bytes()
+    (folder / "model.json").unlink()
+    result = project.snakemake("report", "--config", "scale=tiny")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "MISSING" in (project.path / "results/tiny/tables/classification.csv").read_text().upper()
+    planned = project.plan_only("tiny")
+    assert re.search(r"^train +1$", planned.stdout + planned.stderr, re.MULTILINE)
+    (folder / "model.json").write_bytes(kept)
