@@ -63,7 +63,7 @@ def open_test(run: Run, folder: Path, manifest: Manifest, size: int) -> tuple[Ba
     from bench.train.inputs import list_files
 
     pixels = run.data.image_size or 224
-    files = list_files(folder, manifest, "test" if "test" in (manifest.splits or {}) else "val")
+    files = list_files(folder, manifest, "test")
     return lambda: evaluation_batches(files, pixels, size), f"centre-crop0.875-bilinear{pixels}"
 
 

@@ -6,7 +6,7 @@ images against themselves in two halves.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,7 @@ SMALLEST_HALF = 3
 
 @dataclass(frozen=True)
 class Setting:
-    """What all scores of one run share."""
+    """What all scores of one run share; `real` holds the training images' features, an array per instrument."""
 
     run: Run
     scores: ScoreFolder
@@ -50,18 +50,26 @@ class Setting:
     def n_fake(self) -> int:
         return self.run.evaluation.n_fake or 5000
 
-    def protocol(self, metric: str, instrument: Instrument, fakes: tuple[str, ...], parts: tuple[str, ...]) -> str:
-        size = f"px{self.images.shape[-1]}"
-        reals = () if any(part.startswith("halves") for part in fakes) else (f"real{len(self.images)}-all",)
-        return protocol_id(metric, instrument.extractor.name, size, *reals, *fakes, *parts)
-
     def sampling(self, instrument: Instrument) -> tuple[str, ...]:
-        """Parts of the protocol that say how the fakes were drawn."""
+        """Parts of the protocol about the two sets: all training images, and how the fakes were drawn."""
         recipe = self.run.recipe
         assert isinstance(recipe, FewShotRecipe)
         ema = f"ema{recipe.ema_decay:g}" + ("-warmup" if recipe.ema_warmup else "")
         saved = (instrument.fake_part,) if instrument.fake_part else ()
-        return (f"fake{self.n_fake}", *saved, ema, f"bn-train-b{self.run.evaluation.batch_size}")
+        return (self.reals, f"fake{self.n_fake}", *saved, ema, f"bn-train-b{self.run.evaluation.batch_size}")
+
+    @property
+    def reals(self) -> str:
+        return f"real{len(self.images)}-all"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is scored: its selection, the protocol's parts about the two sets, the hash of its weights."""
+
+    selection: str
+    parts: tuple[str, ...]
+    model_sha256: str | None = None
 
 
 def evaluate_fewshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
@@ -71,12 +79,10 @@ def evaluate_fewshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
     instruments = open_instruments(run.evaluation.metrics, scores.device)
     real = [cached_features(i.extractor, manifest.sha256, lambda: chunks(images, REAL_BATCH)) for i in instruments]
     setting = Setting(run, scores, images, instruments, real)
-    network, _ = load_export(run_dir)
-    network = network.to(scores.device)
+    network = load_export(run_dir)[0].to(scores.device)
     fake = _score(setting, network, "last")
     _score_best(setting, run_dir)
-    untrained = fold(create_seeded(run.model.model_dump(), run.seed)).to(scores.device)
-    _score(setting, untrained, "untrained")
+    _score(setting, fold(create_seeded(run.model.model_dump(), run.seed)).to(scores.device), "untrained")
     _controls(setting)
     _lpips_diversity(setting, network)
     z = torch.zeros(1, network.latent_dim, device=scores.device)
@@ -96,86 +102,73 @@ def _features(setting: Setting, network: nn.Module, purpose: str = "latents") ->
 
 
 def _score(
-    setting: Setting,
-    network: nn.Module,
-    selection: str,
-    extra: tuple[str, ...] = (),
-    model_sha256: str | None = None,
+    setting: Setting, network: nn.Module, selection: str, extra: tuple[str, ...] = (), model_sha256: str | None = None
 ) -> list[np.ndarray]:
+    """Score a generator through every instrument; returns the features of its images."""
     clock = Clock()
-    fakes = _features(setting, network)
+    fakes = _features(setting, network) if setting.instruments else []
     for instrument, real, fake in zip(setting.instruments, setting.real, fakes, strict=True):
-        parts = (*setting.sampling(instrument), *extra)
-        _compare(setting, instrument, (real, fake), parts, selection, clock, model_sha256)
+        subject = Subject(selection, (*setting.sampling(instrument), *extra), model_sha256)
+        _compare(setting, subject, instrument, (real, fake), clock)
     return fakes
 
 
 def _compare(
-    setting: Setting,
-    instrument: Instrument,
-    pair: tuple[np.ndarray, np.ndarray],
-    fakes: tuple[str, ...],
-    selection: str,
-    clock: Clock,
-    model_sha256: str | None = None,
+    setting: Setting, subject: Subject, instrument: Instrument, pair: tuple[np.ndarray, np.ndarray], clock: Clock
 ) -> None:
-    """Write every planned number of one instrument; `fakes` are the protocol's parts about the second set."""
-    real, fake = pair
-    wanted = set(setting.run.evaluation.metrics)
-    if selection.startswith("control"):
+    """Write every planned number of one instrument; of a control only what does not count neighbours."""
+    wanted, control = set(setting.run.evaluation.metrics), subject.selection.startswith("control")
+    if control:
         wanted &= {instrument.metrics[family] for family in CONTROLLED if family in instrument.metrics}
-    for number in compare(instrument, real, fake, wanted):
+    for number in compare(instrument, *pair, wanted):
         metric = instrument.metrics[number.family]
         details = dict(number.details)
-        if number.family == "frechet" and not selection.startswith("control"):
-            details["curve"] = curve(real, fake)
-        if number.family == "memorisation" and selection == "last":
-            details["pictures"] = "neighbours.png"
+        if number.family == "frechet" and not control:
+            details["curve"] = curve(*pair)
+        size = f"px{setting.images.shape[-1]}"
         measurement = Measurement(
             metric,
             number.value,
-            setting.protocol(metric, instrument, fakes, number.parts),
-            n=len(fake),
+            protocol_id(metric, instrument.extractor.name, size, *subject.parts, *number.parts),
+            n=len(pair[1]),
             seconds=clock.seconds,
             standard_error=number.standard_error,
             details=details,
         )
-        setting.scores.add(measurement, selection, model_sha256)
+        setting.scores.add(measurement, subject.selection, subject.model_sha256)
 
 
 def _score_best(setting: Setting, run_dir: Path) -> None:
     """Score the snapshot with the smallest distance on latents of its own; nothing if the run kept none."""
     snapshots = sorted((run_dir / SNAPSHOTS).glob("*.safetensors"))
-    metrics = {i.metrics["frechet"]: index for index, i in enumerate(setting.instruments)}
-    judge = next((metric for metric in FRECHET if metric in metrics), None)
+    judges = {i.metrics["frechet"]: index for index, i in enumerate(setting.instruments)}
+    judge = next((metric for metric in FRECHET if metric in judges), None)
     if not snapshots or judge is None:
         return
-    index = metrics[judge]
-    only = Setting(setting.run, setting.scores, setting.images, [setting.instruments[index]], [setting.real[index]])
+    index = judges[judge]
+    alone = replace(setting, instruments=[setting.instruments[index]], real=[setting.real[index]])
     distances = {}
     for path in snapshots:
         network = load_weights(path).to(setting.scores.device)
-        distances[path] = frechet_distance(only.real[0], _features(only, network, "selection")[0])
+        distances[path] = frechet_distance(alone.real[0], _features(alone, network, "selection")[0])
     best = min(snapshots, key=lambda path: distances[path])
     part = f"best-of-{len(snapshots)}-by-{judge}-own-latents"
-    network = load_weights(best).to(setting.scores.device)
-    _score(setting, network, "best", (part,), sha256_file(best))
+    _score(setting, load_weights(best).to(setting.scores.device), "best", (part,), sha256_file(best))
 
 
 def _controls(setting: Setting) -> None:
     """What no network made: a white image as every fake, and one half of the reals against the other."""
     for instrument, real in zip(setting.instruments, setting.real, strict=True):
         clock = Clock()
-        white = torch.full_like(setting.images[:1], 255)
-        feature = features_of(instrument.extractor, instrument.prepare_fake(white))
-        constant = np.repeat(feature, setting.n_fake, axis=0)
-        _compare(setting, instrument, (real, constant), (f"white{setting.n_fake}",), "control-white", clock)
-        if len(real) < 2 * SMALLEST_HALF:
-            continue
-        order = np.random.default_rng(0).permutation(len(real))
-        halves = real[order[: len(real) // 2]], real[order[len(real) // 2 :]]
-        part = f"halves{len(halves[0])}-{len(halves[1])}"
-        _compare(setting, instrument, halves, (part,), "control-halves", Clock())
+        white = instrument.prepare_fake(torch.full_like(setting.images[:1], 255))
+        constant = np.repeat(features_of(instrument.extractor, white), setting.n_fake, axis=0)
+        subject = Subject("control-white", (setting.reals, f"white{setting.n_fake}"))
+        _compare(setting, subject, instrument, (real, constant), clock)
+        if len(real) >= 2 * SMALLEST_HALF:
+            order = np.random.default_rng(0).permutation(len(real))
+            halves = real[order[: len(real) // 2]], real[order[len(real) // 2 :]]
+            subject = Subject("control-halves", (f"halves{len(halves[0])}-{len(halves[1])}",))
+            _compare(setting, subject, instrument, halves, Clock())
 
 
 def _lpips_diversity(setting: Setting, network: nn.Module) -> None:
@@ -203,10 +196,9 @@ def _neighbours(setting: Setting, network: nn.Module, fakes: Iterable[np.ndarray
     for instrument, real, fake in zip(setting.instruments, setting.real, fakes, strict=True):
         if not setting.scores.wants(instrument.metrics.get("memorisation", "")):
             continue
-        numbers = compare(instrument, real, fake, {instrument.metrics["memorisation"]})
-        pairs = [(entry["sample"], entry["training"]) for entry in numbers[0].details["closest"]]
+        closest = compare(instrument, real, fake, {instrument.metrics["memorisation"]})[0].details["closest"]
         evaluation = setting.run.evaluation
-        samples = pick(
-            network, [sample for sample, _ in pairs], setting.n_fake, evaluation.batch_size, evaluation.latent_seed
-        )
-        save_neighbours(setting.scores.out / "neighbours.png", samples, setting.images[[real for _, real in pairs]])
+        indices = [entry["sample"] for entry in closest]
+        samples = pick(network, indices, setting.n_fake, evaluation.batch_size, evaluation.latent_seed)
+        training = setting.images[[entry["training"] for entry in closest]]
+        save_neighbours(setting.scores.out / "neighbours.png", samples, training)
