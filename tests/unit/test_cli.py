@@ -98,7 +98,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(here, capsys, arguments, message)
 
 
 def test_planning_commands_import_no_torch(project):
-    code = "import sys; from bench.cli import main; [main(x) for x in (['plan'], ['status'])]; sys.exit('torch' in sys.modules)"
+    code = "from bench.cli import main; import sys; main(['plan', 'paper']); main(['status'])"
+    code += "; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=project, capture_output=True)
 
 
