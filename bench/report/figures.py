@@ -84,6 +84,7 @@ def _score_panel(axis: Axes, rows: list[Row], column: Column, palette: Mapping[s
     axis.grid(axis="x")
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0, labelcolor=INK)
+    axis.xaxis.set_major_locator(MaxNLocator(5))
     axis.margins(x=0.08)
 
 

@@ -69,7 +69,10 @@ def oneshot_picture(scores: Scores, settings: Settings, scale_dir: Path) -> Imag
     """Per image: the training image and its bicubic control, then per network the reconstruction and five samples."""
     strips = []
     for dataset, runs in _first_runs(scores, "oneshot", settings, scale_dir):
-        sources = (_row(folder / "samples", {"training": "training", "bicubic": "bicubic"}) for _, folder in runs)
+        sources = (
+            _row(folder / "samples", {"training": "training image", "bicubic": "bicubic upsampling"})
+            for _, folder in runs
+        )
         strips += [Strip(dataset, *row) for row in list(filter(None, sources))[:1]]
         for name, folder in runs:
             samples = sorted((folder / "samples").glob("sample_*.png"))[:5]
