@@ -15,7 +15,6 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import SqueezeExcitation
 
 Slot = Callable[[int, int], nn.Module]
 """(channels, stride) -> module mapping [B, C, H, W] to [B, C, ceil(H/stride), ceil(W/stride)]."""
@@ -46,6 +45,18 @@ class Layout:
             raise ValueError(f"stem must be one of {get_args(Stem)}, got {self.stem!r}")
         if self.squeeze is not None and not 1 <= self.squeeze <= self.width * EXPANSION:
             raise ValueError(f"squeeze must lie in 1..{self.width * EXPANSION} (width * 4), got {self.squeeze}")
+
+
+class SqueezeExcitation(nn.Module):
+    """x times sigmoid(fc2(relu(fc1(mean over positions)))); its import is why torchvision's is not taken."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Conv2d(channels, hidden, 1)
+        self.fc2 = nn.Conv2d(hidden, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(self.fc2(torch.relu_(self.fc1(x.mean((2, 3), keepdim=True)))))
 
 
 class Bottleneck(nn.Module):

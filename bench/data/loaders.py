@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -137,16 +136,6 @@ def decode_ahead(batches: Iterator[list[Callable[[], tuple[Tensor, int]]]], devi
                 yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def list_folder(root: Path) -> list[File]:
-    """(path, class index) of root/CLASS/*, classes in the order of their names."""
-    from torchvision.datasets import ImageFolder
-
-    try:
-        return ImageFolder(str(root)).samples
-    except FileNotFoundError as error:
-        raise InputError(f"{root}: {str(error).splitlines()[0]}") from None
 
 
 class Stream:

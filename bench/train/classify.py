@@ -40,8 +40,7 @@ class Classification:
         self.total_steps = self.recipe.epochs * self.batches.steps_per_epoch
         self.classes, self.normalise = data.classes, Normalise(data.statistics, device)
         self.spec = complete_spec(run, data.channels, data.classes)
-        self.layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
-        self.model = create_seeded(self.spec, run.seed).to(device, memory_format=self.layout)
+        self.model = create_seeded(self.spec, run.seed).to(device, memory_format=torch.channels_last)
         self.model = distributed.synchronise_norms(self.model)
         self.ema = None if self.recipe.ema_decay is None else Ema(self.model, self.recipe.ema_decay)
         self.net = distributed.wrap(self.model)
@@ -73,7 +72,7 @@ class Classification:
     def _augmented(self, images: Tensor, labels: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Network inputs, and targets as classes or, with mixup or cutmix, as shares [B, classes]."""
         kind = "none" if self.batches.cropped else self.recipe.augment
-        inputs = self.normalise(augment(images, kind, random, self.rows)).contiguous(memory_format=self.layout)
+        inputs = self.normalise(augment(images, kind, random, self.rows)).contiguous(memory_format=torch.channels_last)
         alphas = {"mixup": self.recipe.mixup, "cutmix": self.recipe.cutmix}
         active = [name for name, alpha in alphas.items() if alpha]
         if not active:

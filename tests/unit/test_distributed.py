@@ -35,8 +35,8 @@ if rank() == 0:
 stop_group()
 """
 RECIPES = {
-    "smoothing": {"epochs": 2, "label_smoothing": 0.1},
-    "mixing": {"epochs": 2, "mixup": 0.2, "cutmix": 1.0, "augment": "imagenet"},
+    "smoothing": {"epochs": 1, "warmup_epochs": 0, "label_smoothing": 0.1},
+    "mixing": {"epochs": 1, "warmup_epochs": 0, "mixup": 0.2, "cutmix": 1.0, "augment": "imagenet"},
 }
 
 
