@@ -44,7 +44,7 @@ report: setup
 	$(BIN)/snakemake --cores $(CORES) report
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadscope
 
 lint: setup
 	$(BIN)/ruff check .
