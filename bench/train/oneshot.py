@@ -84,7 +84,7 @@ class OneShot:
             return
         samples = self.pyramid.sample(4, self._draws("strip"), scales=scales)
         images = [self.reals[scales - 1], self.pyramid.reconstruct(scales), *samples.split(1)]
-        save_strip(out / "samples" / f"scale{scales - 1}.png", images, self.pyramid.sizes[-1][0])
+        save_strip(out / "samples" / f"scale-{scales - 1:02d}.png", images, self.pyramid.sizes[-1][0])
 
     def _draws(self, purpose: str) -> torch.Generator:
         """Apart from the stream of the training, so that looking changes nothing; on the CPU: the same everywhere."""

@@ -172,7 +172,7 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "samples").exists()
     engine.observe(EPOCHS, tmp_path)
     assert same(before, engine.state_dict())
-    assert Image.open(tmp_path / "samples" / "scale0.png").height == engine.pyramid.sizes[-1][0]
+    assert Image.open(tmp_path / "samples" / "scale-00.png").height == engine.pyramid.sizes[-1][0]
 
 
 def test_a_whole_run_and_its_export(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_whole_run_and_its_export(tmp_path: Path) -> None:
     engine = OneShot(run, CPU)
     run_loop(engine, run, tmp_path / "out", tmp_path / "state", "d" * 64)
     names = {path.name for path in (tmp_path / "out" / "samples").iterdir()}
-    strips = {f"scale{scale}.png" for scale in range(SCALES)}
+    strips = {f"scale-{scale:02d}.png" for scale in range(SCALES)}
     pictures = {"training.png", "reconstruction.png", "bicubic.png", "sample_000.png", "sample_001.png"}
     assert names == strips | pictures
     loaded = load_weights(tmp_path / "out" / WEIGHTS)
