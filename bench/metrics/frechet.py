@@ -7,8 +7,8 @@ singular values of A B', so the last trace is their sum. Two forms, chosen by si
 
 - fewer images than dimensions: A B' itself is small (its triangular factor, where one side is long), and no covariance
   is ever formed;
-- more images: the eigenvalues of S1 S2 by the symmetric-definite solver, several times cheaper. It squares what it
-  then roots, so a small singular value loses half its digits: where the bound on that exceeds TOLERANCE (rank-deficient
+- more images: the eigenvalues of S1 S2 through one Cholesky factor, several times cheaper. It squares what it then
+  roots, so a small singular value loses half its digits: where the bound on that exceeds TOLERANCE (rank-deficient
   sets), the singular values of the triangular factors' product are taken instead (A = Q R keeps R'R = S1).
 
 Covariances are the unbiased ones (n - 1), as in the published scores.
@@ -58,11 +58,14 @@ def _trace_of_root(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _from_eigenvalues(s1: np.ndarray, s2: np.ndarray) -> float | None:
-    """Sum of the roots of the eigenvalues of S1 S2; None where rounding could show in it."""
+    """Sum of the roots of the eigenvalues of S1 S2, those of L' S1 L with S2 = L L'; None where rounding could show."""
     try:
-        squares = linalg.eigh(s1, s2, type=2, eigvals_only=True, overwrite_a=True, overwrite_b=True, check_finite=False)
+        lower = linalg.cholesky(s2, lower=True, check_finite=False)
     except linalg.LinAlgError:  # S2 is not positive definite
         return None
+    product = linalg.blas.dtrmm(1.0, lower, s1, side=1, lower=1)
+    product = linalg.blas.dtrmm(1.0, lower, product, trans_a=1, lower=1, overwrite_b=1)
+    squares = linalg.eigvalsh(product, overwrite_a=True, check_finite=False)
     if squares[0] <= 0:
         return None
     roots = np.sqrt(squares)
