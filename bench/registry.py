@@ -55,6 +55,15 @@ def entry(name: str) -> Entry:
     return MODELS[name]
 
 
+def training_modules(task: str, model: str) -> tuple[str, ...]:
+    """Where the code that trains a network starts: the engine's imports do not name the networks."""
+    engine = {"fewshot": "fewshot", "oneshot": "oneshot", "classification": "classify"}[task]
+    networks = {entry(model).target.partition(":")[0]}
+    if task == "fewshot":
+        networks.add(entry("fastgan-discriminator").target.partition(":")[0])
+    return ("bench.train.start", f"bench.train.{engine}", *sorted(networks))
+
+
 def create_model(name: str, **overrides: Any) -> nn.Module:
     """Build a network; an unknown name or argument is an InputError that names the nearest one."""
     module, function = entry(name).target.split(":")

@@ -20,6 +20,7 @@ from bench.errors import InputError, RunFailedError
 from bench.export import META, WEIGHTS, read_spec
 from bench.files import atomic_file, sha256_file, write_json, write_text
 from bench.provenance import provenance
+from bench.registry import training_modules
 from bench.run import Run
 from bench.train.card import model_card
 from bench.train.checkpoint import NO_SPACE, Checkpoints, Saved, remove_orphans
@@ -289,7 +290,7 @@ class Loop:
             "model_sha256": sha256_file(weights) if ok else None,
             "model": read_spec(weights) if ok else self.run.model.model_dump(mode="json"),
             "training": training,
-            **provenance(),
+            **provenance(*training_modules(self.run.task, self.run.model.name)),
         }
         write_text(self.out / "README.md", model_card(self.run, meta))
         write_json(self.out / META, meta)

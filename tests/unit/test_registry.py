@@ -5,10 +5,11 @@ import inspect
 
 import pytest
 
+from bench.code_digest import module_path
 from bench.config import Configuration
 from bench.errors import InputError
 from bench.model_args import ARGUMENTS
-from bench.registry import MODELS, create_model
+from bench.registry import MODELS, create_model, training_modules
 
 
 def constructor(name):
@@ -59,3 +60,11 @@ def test_every_experiment_can_be_built(name):
     else:
         network = create_model(model.name, **small(model.name, model.args))
     assert sum(parameter.numel() for parameter in network.parameters()) > 0
+
+
+@pytest.mark.parametrize("name", sorted(EXPERIMENTS))
+def test_what_trains_an_experiment_is_covered_by_its_digest(name):
+    experiment = EXPERIMENTS[name]
+    modules = training_modules(experiment.task, experiment.model.name)
+    assert all(module_path(module) for module in modules)
+    assert MODELS[experiment.model.name].target.split(":")[0] in modules
