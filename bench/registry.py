@@ -58,9 +58,8 @@ def entry(name: str) -> Entry:
 def training_modules(task: str, model: str) -> tuple[str, ...]:
     """Where the code that trains a network starts: the engine's imports do not name the networks."""
     engine = {"fewshot": "fewshot", "oneshot": "oneshot", "classification": "classify"}[task]
-    networks = {entry(model).target.partition(":")[0]}
-    if task == "fewshot":
-        networks.add(entry("fastgan-discriminator").target.partition(":")[0])
+    names = (model, "fastgan-discriminator") if task == "fewshot" else (model,)
+    networks = {MODELS[name].target.partition(":")[0] for name in names if name in MODELS}
     return ("bench.train.start", f"bench.train.{engine}", *sorted(networks))
 
 
