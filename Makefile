@@ -44,7 +44,7 @@ report: setup
 	$(BIN)/snakemake --cores $(CORES) report
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadscope
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadscope --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check .

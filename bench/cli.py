@@ -6,12 +6,16 @@ three rollbacks, out of memory) is recorded as failed in model.json and exits 0,
 
 import argparse
 import os
+import shlex
 import signal
 import sys
+from datetime import datetime
 
 from bench.commands import data, planning, reporting, running, using
 from bench.errors import InputError
 
+LOGGED = ("freeze", "fetch", "prepare", "train", "evaluate", "collect", "report")
+"""Their line goes first into a log, so that anyone can repeat the job by hand."""
 EPILOG = """\
 a job by hand (its line stands in its log):
   slim-bench freeze --scale demo --experiment fastgan-slim-4to64 --dataset fluent-emoji-100 --seed 0 --out my/run.json
@@ -38,6 +42,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
+    if arguments.command in LOGGED and not sys.stderr.isatty():
+        line = shlex.join(["slim-bench", *(sys.argv[1:] if argv is None else argv)])
+        print(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}", file=sys.stderr, flush=True)
     try:
         arguments.function(arguments)
     except InputError as error:

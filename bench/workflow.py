@@ -1,16 +1,17 @@
 """What the Snakefile asks: functions from wildcards to paths, hashes and numbers, so that rules hold no logic."""
 
+import fcntl
 import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bench.code_digest import code_digest
 from bench.data.catalogue import Folder
 from bench.data.fetch import receipt_path
-from bench.devices import lock_file, visible_devices
+from bench.devices import visible_devices
 from bench.errors import InputError
 from bench.files import sha256_json
 from bench.metrics.names import METRICS
@@ -133,15 +134,21 @@ class WorkflowPlan(Plan):
         return code_digest(*modules)
 
 
-def clear_stale_lock(folder: Path = Path(".snakemake")) -> Any:
-    """Remove the lock that a killed Snakemake left, as its kernel lock tells; keep the file that is returned open.
+def clear_stale_lock(folder: Path = Path(".snakemake")) -> IO[str]:
+    """Remove the locks that a killed Snakemake left; keep the returned file open for as long as this one lives.
 
-    Snakemake's own lock is a file that outlives a SIGKILL, and says nothing of who made it.
+    Snakemake's own locks are files that outlive a SIGKILL and do not say whose they are. Every Snakemake here shares a
+    kernel lock, which dies with its process: whoever can have it alone is the only one, so all lock files are stale.
     """
-    own = lock_file(folder / "slim-bench.lock")
-    if own is not None:
+    folder.mkdir(exist_ok=True)
+    own = (folder / "slim-bench.lock").open("a")
+    try:
+        fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for path in (folder / "locks").glob("*.lock"):
             path.unlink(missing_ok=True)
+    except BlockingIOError:
+        pass
+    fcntl.flock(own, fcntl.LOCK_SH)
     return own
 
 

@@ -29,3 +29,8 @@ def edit(project: Path):
         path.write_text(text.replace(old, new))
 
     return replace
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The workflow's tests are the longest: they start first, so that no core waits for them at the end."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)

@@ -74,11 +74,16 @@ def test_progress_is_shown_and_logged(tiny):
     text = result.stdout + result.stderr
     assert re.search(r"\[fastgan-sle/fluent-emoji-100/seed0\] step 6/6", text)
     log = project.path / "logs/tiny/runs/fastgan-sle/fluent-emoji-100/seed0/train.log"
+    first, *_ = log.read_text().splitlines()
+    assert first.endswith("slim-bench train --run results/tiny/runs/fastgan-sle/fluent-emoji-100/seed0/run.json")
     assert "step 6/6" in log.read_text()
 
 
-def test_a_second_time_does_nothing(tiny):
+def test_a_second_time_does_nothing_even_after_a_kill_that_left_locks(tiny):
     project, _ = tiny
+    locks = project.path / ".snakemake/locks"
+    locks.mkdir(exist_ok=True)
+    (locks / "0.output.lock").write_text("results/tiny/report/index.html\n")
     before = {path: path.stat().st_mtime_ns for path in (project.path / "results").rglob("*") if path.is_file()}
     start = time.monotonic()
     result = project.snakemake("tiny")
