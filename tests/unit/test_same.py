@@ -132,7 +132,26 @@ def test_refused_at_the_call() -> None:
 
 
 @pytest.mark.parametrize("kind", [SameLayerSLIM, LiteralSameLayerSLIM])
-def test_channels_last_and_contiguous_agree(kind: type) -> None:
-    module = kind(channels=32).eval()
-    x = torch.randn(2, 32, 8, 8)
-    torch.testing.assert_close(module(x.to(memory_format=torch.channels_last)), module(x), rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("channels", [32, 64])
+def test_channels_last_and_contiguous_agree(kind: type, channels: int) -> None:
+    module = kind(channels=channels)
+    x = torch.randn(2, channels, 8, 8)
+    plain, last = module(x), module(x.to(memory_format=torch.channels_last))
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(last, plain, rtol=1e-4, atol=1e-5)
+    parameters = list(module.parameters())
+    probe = torch.randn_like(plain)
+    for one, other in zip(
+        torch.autograd.grad((plain * probe).sum(), parameters),
+        torch.autograd.grad((last * probe).sum(), parameters),
+        strict=True,
+    ):
+        torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [SameLayerSLIM, LiteralSameLayerSLIM])
+def test_one_graph_without_breaks(kind: type) -> None:
+    module = kind(channels=64, stride=2).eval()
+    x = torch.randn(2, 64, 8, 8).to(memory_format=torch.channels_last)
+    compiled = torch.compile(module, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x), module(x))
