@@ -25,7 +25,7 @@ class _Divide(torch.autograd.Function):
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         quotient, u, v, sigma = ctx.saved_tensors
         inner = torch.dot(gradient.flatten(), quotient.flatten())
-        return torch.addr(gradient, u, v * -inner) / sigma, None, None, None
+        return torch.addr(gradient, u, v * -inner).div_(sigma), None, None, None
 
 
 class SpectralNorm(nn.Module):

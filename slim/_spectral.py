@@ -27,8 +27,8 @@ class _Divide(torch.autograd.Function):
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         quotient, u, v, sigma = ctx.saved_tensors
         inner = (gradient * quotient).sum((1, 2))[:, None]
-        along = torch.baddbmm(gradient, (-inner * u)[:, :, None], v[:, None, :])
-        return along / sigma[:, None, None], None, None, None
+        along = torch.addcmul(gradient, (u * inner)[:, :, None], v[:, None, :], value=-1)
+        return along.div_(sigma[:, None, None]), None, None, None
 
 
 class GroupedSpectralNorm(nn.Module):
@@ -59,25 +59,29 @@ class GroupedSpectralNorm(nn.Module):
     @torch.no_grad()
     def _singular(self, matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if not self.training:
-            sigma = (self.u * torch.bmm(matrix, self.v[:, :, None])[:, :, 0]).sum(1)
-            return self.u, self.v, sigma
-        u = F.normalize(torch.bmm(matrix, self.v[:, :, None])[:, :, 0], dim=1, eps=EPSILON)
+            return self.u, self.v, (self.u * _apply(matrix, self.v)).sum(1)
+        u = F.normalize(_apply(matrix, self.v), dim=1, eps=EPSILON)
         v, sigma = _right(matrix, u)
         self.u.copy_(u)
         self.v.copy_(v)
         return u, v, sigma
 
 
+def _apply(matrix: Tensor, v: Tensor) -> Tensor:
+    """W v of each slice; by sums, since these matrices are too small for the set-up of a batched product."""
+    return (matrix * v[:, None, :]).sum(2)
+
+
 def _right(matrix: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     """v = W'u / |W'u|, and u'Wv, which equals |W'u|: no third product is needed."""
-    product = torch.bmm(u[:, None, :], matrix)[:, 0]
+    product = (matrix * u[:, :, None]).sum(1)
     sigma = torch.linalg.vector_norm(product, dim=1)
     return product / sigma.clamp_min(EPSILON)[:, None], sigma
 
 
 def _power_iteration(matrix: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     v, sigma = _right(matrix, u)
-    return F.normalize(torch.bmm(matrix, v[:, :, None])[:, :, 0], dim=1, eps=EPSILON), v, sigma
+    return F.normalize(_apply(matrix, v), dim=1, eps=EPSILON), v, sigma
 
 
 def normalise_groups(layer: nn.Module, groups: int) -> nn.Module:

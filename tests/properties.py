@@ -57,10 +57,10 @@ def check_batch_independence(module: nn.Module, inputs: Sequence[Tensor], tolera
 
 
 def check_channels_last(module: nn.Module, inputs: Sequence[Tensor], tolerance: float = 1e-5) -> None:
-    """Same values and same input gradients in both layouts."""
+    """Same values and same input gradients in both layouts, in the mode the module is in."""
     results = []
     for layout in (torch.contiguous_format, torch.channels_last):
-        network = copy.deepcopy(module).to(memory_format=layout).train()
+        network = copy.deepcopy(module).to(memory_format=layout)
         leaves = [_laid_out(value, layout).detach().requires_grad_() for value in inputs]
         out = outputs(network, leaves)
         sum((o * o).sum() for o in out).backward()
@@ -87,12 +87,13 @@ def check_autocast(module: nn.Module, inputs: Sequence[Tensor], tolerance: float
 
 def check_compile(module: nn.Module, inputs: Sequence[Tensor], backend: str, tolerance: float = 1e-5) -> None:
     """torch.compile(fullgraph=True), forward and backward in training mode, equals eager."""
+    torch.compiler.reset()
     compiled_module = copy.deepcopy(module).train()
     module.train()
     results = []
     for network in (module, torch.compile(compiled_module, fullgraph=True, backend=backend)):
         network.zero_grad()
-        out = tensors_in(network(*inputs))
+        out = outputs(network, inputs)
         sum((o * o).sum() for o in out).backward()
         results.append([*out, *(p.grad for p in network.parameters() if p.grad is not None)])
     largest = max(value.abs().max() for value in results[0])
