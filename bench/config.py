@@ -50,7 +50,7 @@ class Settings(Strict):
     def _seeds_of_a_command_line(cls, value: Any) -> Any:
         """`--config seeds=[3]` comes as text from Snakemake, `seeds=3` as a number."""
         values = value if isinstance(value, list) else [value]
-        return None if value is None else [int(v) if isinstance(v, str) and v.isdecimal() else v for v in values]
+        return None if value is None else tuple(int(v) if isinstance(v, str) and v.isdecimal() else v for v in values)
 
 
 class TaskScale(Strict):
