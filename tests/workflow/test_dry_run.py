@@ -38,7 +38,7 @@ def test_every_suite_plans(project_copy, targets, scale):
 
 
 def test_own_images_and_another_scale_and_seed_in_one_line(project_copy):
-    result = project_copy.plan_only("own", "--config", "folder=docs", "scale=tiny", "seeds=[3]")
+    result = project_copy.plan_only("own", "--quiet", "host", "--config", "folder=docs", "scale=tiny", "seeds=[3]")
     assert result.returncode == 0, result.stdout + result.stderr
     found = counts(result.stdout + result.stderr)
     assert (found["train"], found["prepare_dataset"], found["fetch_dataset"]) == (2, 1, 1)
