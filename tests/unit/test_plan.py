@@ -112,6 +112,8 @@ def test_settings_override(plan):
     other = Plan.load({"scale": "small", "seeds": [7]})
     assert other.scale_of("demo") == other.scale_of("paper") == "small"
     assert {run.seed for run in other.runs("fewshot")} == {7}
+    assert Plan.load({"seeds": ["7", "8"]}).seeds("demo") == (7, 8)  # as Snakemake hands over `seeds=[7,8]`
+    assert Plan.load({"seeds": 7}).seeds("demo") == (7,)
 
 
 def test_names_that_do_not_exist(plan):

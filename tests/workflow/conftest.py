@@ -29,7 +29,7 @@ class Project:
         return self.run(sys.executable, "-m", "snakemake", *arguments, **environment)
 
     def plan_only(self, *arguments: str) -> subprocess.CompletedProcess:
-        """A dry run in which importing torch or pandas fails."""
+        """A dry run in which importing torch fails."""
         return self.snakemake("--dry-run", *arguments, PYTHONPATH=f"{self.path / 'torchless'}:{self.path}")
 
 
@@ -49,7 +49,7 @@ def copy_project(target: Path) -> Project:
     git = ["git", "-C", str(target), "-c", "user.name=test", "-c", "user.email=test@localhost"]
     for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "copy"]):
         subprocess.run([*git, *command], check=True, capture_output=True)
-    for name in ("torch", "pandas", "torchvision"):
+    for name in ("torch", "torchvision"):
         (target / "torchless").mkdir(exist_ok=True)
         (target / "torchless" / f"{name}.py").write_text(TORCHLESS)
     return Project(target)
