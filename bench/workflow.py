@@ -107,12 +107,16 @@ class WorkflowPlan(Plan):
     # ---- suites and the report -----------------------------------------------------------------------------------
 
     def targets(self, suite: str) -> list[str]:
-        """What a suite's target asks for: its scores, and a report that has seen them."""
+        """What a suite's target asks for: its models and scores, and a report that has seen them.
+
+        Models are named although scores follow from them: Snakemake makes no lost file again that lies in between.
+        """
         try:
-            scores = self.scores(suite)
+            folders = [self.folder_of(run) for run in self.runs(suite)]
         except InputError as error:
             raise SystemExit(f"slim-bench: error: {error}") from None
-        return [self.marker(suite), *scores, f"{RESULTS}/{self.scale_of(suite)}/report/index.html"]
+        made = [f"{folder}/{name}" for folder in folders for name in ("model.json", "scores")]
+        return [self.marker(suite), *made, f"{RESULTS}/{self.scale_of(suite)}/report/index.html"]
 
     def scores(self, suite: str) -> list[str]:
         return [f"{self.folder_of(run)}/scores" for run in self.runs(suite)]
