@@ -1,15 +1,16 @@
 """Digest of the code that makes an artefact: its syntax trees, so comments, docstrings and layout do not count.
 
 The modules are found by following imports from where the work starts, without importing anything. Networks are
-reached through the registry's strings, so a digest that covers them starts from their modules too.
+reached through the registry's strings, so a digest that covers them starts from their modules too. The files of a
+package's templates/ count whole.
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from bench.files import sha256_bytes
+from bench.files import sha256_bytes, sha256_file
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("slim", "baselines", "bench")
@@ -19,7 +20,9 @@ PACKAGES = ("slim", "baselines", "bench")
 def code_digest(*starts: str, root: Path = ROOT) -> str:
     """sha256 over the modules reachable from `starts` (dotted names); without any, over all of the three packages."""
     modules = _reachable(starts, root) if starts else _all_modules(root)
-    parts = [f"{name}\n{_fingerprint(module_path(name, root))}" for name in sorted(modules)]
+    paths = {name: module_path(name, root) for name in sorted(modules)}
+    parts = [f"{name}\n{_fingerprint(path)}" for name, path in paths.items()]
+    parts += [f"{path.name}\n{sha256_file(path)}" for path in _templates(paths.values())]
     return sha256_bytes("\n".join(parts).encode())
 
 
@@ -48,6 +51,12 @@ def _reachable(starts: tuple[str, ...], root: Path) -> set[str]:
         found.add(name)
         waiting += [*_imports(path), name.rpartition(".")[0]]  # a package's __init__ runs before its modules
     return found
+
+
+def _templates(paths: Iterable[Path]) -> list[Path]:
+    """What a package writes its pages from: text that acts, and no module."""
+    packages = [path.parent for path in paths if path.name == "__init__.py"]
+    return [file for package in packages for file in sorted(package.glob("templates/*")) if file.is_file()]
 
 
 @cache

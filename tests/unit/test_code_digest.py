@@ -49,3 +49,10 @@ def test_the_projects_own_parts():
     report, training = code_digest("bench.report.page"), code_digest("bench.train.loop")
     assert len({report, training, code_digest()}) == 3
     assert all(len(value) == 64 for value in (report, training))
+
+
+def test_templates_of_a_package_count(digest, tmp_path):
+    before = digest()
+    (tmp_path / "bench/templates").mkdir()
+    (tmp_path / "bench/templates/page.html").write_text("<p>")
+    assert digest() != before
