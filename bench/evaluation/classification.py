@@ -4,6 +4,7 @@ Each test image is seen once: whole where the set holds small arrays, as a singl
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,15 @@ CPU_BATCH, CUDA_BATCH = 32, 256  # on a CPU small batches stay in its cache: twi
 Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 
 
+@dataclass(frozen=True)
+class TestImages:
+    """The test images, the protocol's parts about them and the weights, and the names of the classes if known."""
+
+    batches: Batches
+    parts: tuple[str, ...]
+    classes: tuple[str, ...] | None = None
+
+
 def evaluate_classification(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
     folder = Path(run.data.path)
     manifest = read_manifest(folder)
@@ -39,15 +49,17 @@ def evaluate_classification(run: Run, run_dir: Path, scores: ScoreFolder) -> Non
     fields = meta["training"]["normalise"]
     normalise = Normalise(Statistics(tuple(fields["mean"]), tuple(fields["std"])), scores.device)
     averaged = meta["training"]["protocol"]
-    _score(scores, lambda x: network(normalise(x)), batches, (view, averaged), "last")
+    test = TestImages(batches, (view, averaged), manifest.classes)
+    _score(scores, lambda x: network(normalise(x)), test, "last")
     best = run_dir / "best" / WEIGHTS
     if best.exists():
         assert isinstance(run.recipe, ClassificationRecipe)
         chosen = load_weights(best).to(scores.device)
         part = f"best-epoch-by-holdout{run.recipe.holdout}"
-        _score(scores, lambda x: chosen(normalise(x)), batches, (view, averaged, part), "best", sha256_file(best))
+        selected = replace(test, parts=(view, averaged, part))
+        _score(scores, lambda x: chosen(normalise(x)), selected, "best", sha256_file(best))
     if manifest.kind == "classification":
-        _linear_control(run, folder, scores, batches, view)
+        _linear_control(folder, scores, replace(test, parts=(view, "last")))
     images, _ = next(batches())
     image = normalise(images[:1].to(scores.device))
     with torch.no_grad():
@@ -81,13 +93,12 @@ def predict(network: Callable[[Tensor], Tensor], batches: Batches, device: torch
 def _score(
     scores: ScoreFolder,
     network: Callable[[Tensor], Tensor] | nn.Module,
-    batches: Batches,
-    parts: tuple[str, ...],
+    test: TestImages,
     selection: str,
     model_sha256: str | None = None,
 ) -> None:
     clock = Clock()
-    logits, labels = predict(network, batches, scores.device)
+    logits, labels = predict(network, test.batches, scores.device)
     n = len(labels)
     for metric, k in (("top1", 1), ("top5", 5)):
         if not scores.wants(metric) or k > logits.shape[1]:
@@ -96,32 +107,33 @@ def _score(
         measurement = Measurement(
             metric,
             value,
-            protocol_id(metric, *parts, f"test{n}"),
+            protocol_id(metric, *test.parts, f"test{n}"),
             n=n,
             seconds=clock.seconds,
             standard_error=(value * (100 - value) / n) ** 0.5,
             interval=wilson_interval(value, n),
-            details=_per_class(logits, labels) if k == 1 else {},
+            details=_per_class(logits, labels, test.classes) if k == 1 else {},
         )
         scores.add(measurement, selection, model_sha256)
     if scores.wants("ece"):
         value = calibration_error(logits, labels, BINS)
-        protocol = protocol_id("ece", f"bins{BINS}", *parts, f"test{n}")
+        protocol = protocol_id("ece", f"bins{BINS}", *test.parts, f"test{n}")
         details = {"bins": [[count, round(c, 6), round(a, 6)] for count, c, a in reliability(logits, labels, BINS)]}
         measurement = Measurement("ece", value, protocol, n=n, seconds=clock.seconds, details=details)
         scores.add(measurement, selection, model_sha256)
 
 
-def _per_class(logits: Tensor, labels: Tensor) -> dict[str, Any]:
+def _per_class(logits: Tensor, labels: Tensor, classes: tuple[str, ...] | None) -> dict[str, Any]:
     confusion = confusion_matrix(logits, labels)
     details: dict[str, Any] = {"per_class": per_class(confusion)}
     if len(confusion) <= LARGEST_CONFUSION:
         details["confusion"] = confusion.tolist()
+        details |= {"classes": list(classes)} if classes else {}
     return details
 
 
-def _linear_control(run: Run, folder: Path, scores: ScoreFolder, batches: Batches, view: str) -> None:
+def _linear_control(folder: Path, scores: ScoreFolder, test: TestImages) -> None:
     """Logistic regression on the pixels of the same training images."""
     images, labels = load_split(folder, "train")
     linear = fit_linear(images.to(scores.device), labels.to(scores.device), int(labels.max()) + 1)
-    _score(scores, linear, batches, (view, "last"), "control-linear")
+    _score(scores, linear, test, "control-linear")

@@ -11,6 +11,11 @@ from collections.abc import Iterable
 from bench.errors import InputError
 
 PART = re.compile(r"[a-z0-9][a-z0-9.+_-]*(/[a-z0-9][a-z0-9.+_-]*)*")
+OF_THE_SET = (
+    (re.compile(r"(?<=/)(px|real|test|scales)\d+(x\d+)?(?=-all|/|$)"), r"\1*"),
+    (re.compile(r"(subsets\d+x)\d+"), r"\1*"),
+)
+"""Numbers that a data set brings with it: image size, counts of its images, and what follows from these."""
 
 
 class ProtocolError(InputError):
@@ -22,6 +27,13 @@ def protocol_id(*parts: str) -> str:
         if not PART.fullmatch(part):
             raise ValueError(f"protocol part {part!r}: only a-z 0-9 . + _ - are allowed")
     return "/".join(parts)
+
+
+def across_sets(protocol: str) -> str:
+    """The id without the numbers of the data set: what must be equal where several data sets meet in one test."""
+    for pattern, replacement in OF_THE_SET:
+        protocol = pattern.sub(replacement, protocol)
+    return protocol
 
 
 def same_protocol(protocols: Iterable[str], where: str) -> str | None:

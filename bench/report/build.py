@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.report import curves, figures, listings, pictures, style
+from bench.report import curves, figures, listings, pictures, recognition, style
 from bench.report.ablations import ablation_table, find_ablations
 from bench.report.claims import Answer, answer_claims
 from bench.report.comparison import comparison_records, comparison_tables
@@ -68,6 +68,8 @@ def _tables(
 def _write_task(scores: Scores, task: str, settings: Settings, out: Path) -> list[Table]:
     names = scores.distinct("dataset")
     made = [table for name in names for table in comparison_tables(scores, name, settings.tasks[task])]
+    by_class = (recognition.per_class_table(scores, name, settings.tasks[task]) for name in names)
+    made += [table for table in by_class if table]
     write_tables(out / "tables" / task, made, comparison_records(scores))
     return made
 
@@ -80,7 +82,8 @@ def _draw(scores: Scores, settings: Settings, scale_dir: Path, out: Path) -> set
         "figures/complexity": lambda: figures.complexity_figure(scores, settings.tasks),
         "figures/ablations": lambda: figures.ablation_figure(scores, settings.tasks),
         "figures/fd_curve": lambda: figures.fd_curve_figure(few, settings.tasks["fewshot"]),
-        "figures/calibration": lambda: figures.calibration_figure(classes, settings.tasks["classification"]),
+        "figures/confusion": lambda: recognition.confusion_figure(classes, settings.tasks["classification"]),
+        "figures/calibration": lambda: recognition.calibration_figure(classes, settings.tasks["classification"]),
     }
     for task, task_settings in settings.tasks.items():
         mine = (scores.where(task=task), task_settings)

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from bench.metrics.protocol import same_protocol
 from bench.report.names import ARROWS, format_value, metric_of
 from bench.report.scores import Row
-from bench.report.statistics import Summary, summarise
+from bench.report.statistics import MINIMUM, Summary, summarise
 from bench.report.tables import Entry, Head
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One number over seeds, or the words that stand in its place."""
+    """One number over seeds, or the words that stand in its place. `points`: the seeds' own values."""
 
     metric: str
     summary: Summary
+    points: tuple[float, ...] = ()
     failed: int = 0
     missing: int = 0
     reasons: tuple[str, ...] = ()
@@ -32,8 +33,10 @@ class Cell:
 
     @property
     def number(self) -> str:
+        """Mean and spread; below three seeds the mean alone, since a spread of two is read as an interval."""
         mean = format_value(self.metric, self.summary.mean)
-        return f"{mean} ± {format_value(self.metric, self.summary.sd)}" if self.summary.sd else mean
+        shown = self.summary.n >= MINIMUM and self.summary.sd
+        return f"{mean} ± {format_value(self.metric, self.summary.sd)}" if shown else mean
 
     @property
     def interval(self) -> str:
@@ -48,6 +51,8 @@ class Cell:
         if not self.metric:
             return Entry("–", kind="empty")
         notes = [f"n = {self.summary.n}"] if self.summary.n and not metric_of(self.metric).constant else []
+        if self.summary.n == 2 and self.summary.sd:
+            notes[:0] = [" and ".join(format_value(self.metric, point) for point in self.points)]
         notes += [f"95 % {self.interval}"] if self.interval else []
         notes += ["mixed code"] if self.mixed_code else []
         kind = "word" if not self.summary.n else "partial" if self.failed or self.missing else "number"
@@ -85,9 +90,11 @@ def seed_means(rows: Iterable[Row], where: str) -> dict[int, float]:
 
 def cell_of(rows: Sequence[Row], where: str) -> Cell:
     """Average the seeds of `rows`: one metric, data set and method."""
+    points = tuple(seed_means(rows, where).values())
     return Cell(
         metric=rows[0].metric if len(rows) else "",
-        summary=summarise(list(seed_means(rows, where).values())),
+        summary=summarise(points),
+        points=points,
         failed=sum(row.status == "failed" for row in rows),
         missing=sum(row.status == "missing" for row in rows),
         reasons=tuple(dict.fromkeys(row.reason for row in rows if row.reason)),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
+from bench.metrics.protocol import across_sets, same_protocol
 from bench.report.paired import Matched, improvement, match
 from bench.report.scores import Scores
 from bench.report.settings import Claim, Comparison, Pair, Settings
@@ -63,6 +64,8 @@ def _find(scores: Scores, comparison: Comparison) -> Finding:
     pair = Pair(slim=comparison.slim, rival=comparison.rival)
     matches = [m for name in comparison.sets if (m := match(scores, pair, comparison.metric, name))]
     matches = [m for m in matches if fnmatchcase(m.protocol, comparison.protocol)]
+    where = f"claim on {comparison.metric}: {comparison.slim} against {comparison.rival}"
+    same_protocol((across_sets(m.protocol) for m in matches), where)
     by_set = len(comparison.sets) >= MINIMUM
     return Finding(
         comparison=comparison,

@@ -36,6 +36,7 @@ CAPTIONS = {
     "ablations": "One factor varied at a time; blue is the base. The line joins the means.",
     "fd_curve": "The distance falls with the number of generated images: values at different n are not comparable.",
     "calibration": "Accuracy against confidence; a calibrated network lies on the dashed line.",
+    "confusion": "True class by row, predicted class by column, in percent; the diagonal is each class's accuracy.",
     "samples_fewshot": "The same latents for every network, not picked, beside real images.",
     "strip_fewshot": "The same latents while training goes on, first seed.",
     "neighbours": "The samples nearest to a training image in feature space, above that image: copies would show here.",
@@ -43,7 +44,7 @@ CAPTIONS = {
 }
 MOST_COMMITS = 3
 PICTURES = {"fewshot": ("samples_fewshot", "strip_fewshot", "neighbours"), "oneshot": ("pictures_oneshot",)}
-EXTRAS = {"fewshot": ("fd_curve",), "classification": ("calibration",)}
+EXTRAS = {"fewshot": ("fd_curve",), "classification": ("confusion", "calibration")}
 
 
 @dataclass(frozen=True)

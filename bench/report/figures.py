@@ -207,13 +207,13 @@ def fd_curve_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
     for row in rows:
         for n, value in row.extras.get("curve", {}).items():
             point = {"n": int(n), "value": value, "experiment": row.experiment, "seed": row.seed}
-            points.append(point | {"dataset": row.dataset, "metric": row.metric})
+            points.append(point | {"dataset": row.dataset, "metric": row.metric, "protocol": row.protocol})
     if not points:
         return None
     palette = palette_of(rows, settings)
-    panels = list(pd.DataFrame(points).groupby(["dataset", "metric"], sort=False))[:MOST_PANELS]
+    panels = list(pd.DataFrame(points).groupby(["dataset", "metric", "protocol"], sort=False))[:MOST_PANELS]
     figure, axes = grid(len(panels), (WIDTH / 2, 2.6), across=2)
-    for axis, ((dataset, metric), part) in zip(axes, panels, strict=True):
+    for axis, ((dataset, metric, _), part) in zip(axes, panels, strict=True):
         order = [name for name in palette if name in set(part["experiment"])]
         sns.lineplot(
             part, x="n", y="value", hue="experiment", hue_order=order, units="seed", estimator=None, palette=palette,
@@ -225,27 +225,4 @@ def fd_curve_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
         axis.set_xticks(counts, [str(n) for n in counts])
         axis.minorticks_off()
         axis.set_title(dataset)
-    return figure
-
-
-def calibration_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
-    """Reliability: accuracy against confidence, from the bins that `ece` keeps ([count, confidence, accuracy])."""
-    points = []
-    rows = without_ablations(scores.measured.where(metric="ece", selection="last", status="ok"), settings)
-    for row in rows.where(dataset=rows.distinct("dataset")[:1]):
-        for count, confidence, accuracy in row.extras.get("bins", []):
-            if count:
-                points.append((confidence, accuracy, row.experiment, row.seed, row.dataset))
-    if not points:
-        return None
-    palette = palette_of(rows, settings)
-    table = pd.DataFrame(points, columns=["confidence", "accuracy", "experiment", "seed", "dataset"])
-    figure, (axis,) = grid(1, (WIDTH * 0.56, 3.2), across=1)
-    axis.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-    sns.lineplot(
-        table, x="confidence", y="accuracy", hue="experiment", hue_order=list(palette), units="seed", estimator=None,
-        palette=palette, marker="o", markersize=4, linewidth=1, ax=axis,
-    )  # fmt: skip
-    axis.legend(title=None, fontsize=8)
-    axis.set_title(table["dataset"].iloc[0])
     return figure

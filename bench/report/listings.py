@@ -9,18 +9,24 @@ from bench.report.scores import Scores
 from bench.report.settings import Published, Settings
 from bench.report.tables import Entry, Head, Table
 
+NOTE = (
+    "The verdict is on the last checkpoint. The best one is chosen on latents of its own; which of the two a published "
+    "value is of, its source does not say."
+)
+
 
 def published_table(scores: Scores, published: Sequence[Published], settings: Settings, scale: str) -> Table:
     head = [Head(name, numeric=False) for name in ("method", "data set", "metric")]
-    head += [Head("published"), Head("ours"), Head("tolerance"), Head("verdict", numeric=False)]
+    head += [Head("published"), Head("ours"), Head("ours, best"), Head("tolerance"), Head("verdict", numeric=False)]
     lines = []
     for value in published:
         allowed = settings.tolerance(value.metric, value.value)
         ours, verdict = _judge(scores, value, allowed, scale == settings.verdict_scale)
-        texts = [value.method, value.dataset, metric_of(value.metric).label, f"{value.value:g}", ours]
+        texts = [value.method, value.dataset, metric_of(value.metric).label, f"{value.value:g}"]
+        texts += [ours, _best(scores, value)]
         texts += ["" if allowed is None else f"± {allowed:.2f}", verdict]
         lines.append(tuple(Entry(text) for text in (*texts, value.source)))
-    return Table("Published beside ours", (*head, Head("source", numeric=False)), tuple(lines))
+    return Table("Published beside ours", (*head, Head("source", numeric=False)), tuple(lines), NOTE)
 
 
 def _judge(scores: Scores, value: Published, allowed: float | None, is_paper: bool) -> tuple[str, str]:
@@ -42,6 +48,15 @@ def _judge(scores: Scores, value: Published, allowed: float | None, is_paper: bo
         return ours, "no tolerance stated"
     near = abs(cell.summary.mean - value.value) <= allowed
     return ours, "reproduced" if near else "not reproduced"
+
+
+def _best(scores: Scores, value: Published) -> str:
+    """The best snapshots beside the last: it is often not said which of them a published value is of."""
+    if value.experiment is None:
+        return "–"
+    rows = scores.of(value.experiment, value.dataset).where(metric=value.metric, selection="best", status="ok")
+    rows = rows.where(lambda row: value.comparable(row.protocol))
+    return cell_of(rows, f"best of {value.method} on {value.dataset}").text if rows else "–"
 
 
 def runs_table(scores: Scores) -> Table:

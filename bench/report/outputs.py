@@ -21,6 +21,7 @@ FIGURES = {
     "figures/complexity": "complexity.rst",
     "figures/ablations": "ablations.rst",
     "figures/fd_curve": "fd_curve.rst",
+    "figures/confusion": "confusion.rst",
     "figures/calibration": "calibration.rst",
 }
 PICTURES = {

@@ -8,7 +8,7 @@ tests of one task and one unit.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from bench.metrics.protocol import same_protocol
+from bench.metrics.protocol import across_sets, same_protocol
 from bench.report.names import metric_of
 from bench.report.scores import Row, Scores
 from bench.report.settings import Pair, Settings, TaskSettings
@@ -114,9 +114,11 @@ def _compare_task(scores: Scores, task: str, settings: TaskSettings) -> Iterator
 
 
 def _across(matches: list[Matched], task: str, metric: str, selection: str, pair: Pair) -> Result:
-    """The seeds of each set are averaged first; the sets are the sample."""
+    """The seeds of each set are averaged first; the sets are the sample, scored alike but for what is their own."""
+    where = f"{metric}: {pair.slim} against {pair.rival} over data sets"
+    protocol = same_protocol((across_sets(m.protocol) for m in matches), where)
     share = metric_of(metric).relative
     differences = [improvement(*m.means, m.direction, share) for m in matches]
     means = (mean_of([m.means[side] for m in matches]) for side in (0, 1))
-    key = (task, metric, "", f"all {len(matches)} data sets", selection, pair, "data set")
+    key = (task, metric, protocol or "", f"all {len(matches)} data sets", selection, pair, "data set")
     return Result(*key, *means, share, compare_paired(differences))

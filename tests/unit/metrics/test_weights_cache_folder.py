@@ -14,7 +14,7 @@ from bench.metrics.cache import cache_key, cached_features
 from bench.metrics.checks import check_count
 from bench.metrics.folder import hash_files, list_images, read_image, stream_images
 from bench.metrics.names import METRICS, check_metrics
-from bench.metrics.protocol import ProtocolError, protocol_id, same_protocol
+from bench.metrics.protocol import ProtocolError, across_sets, protocol_id, same_protocol
 from bench.metrics.weights import project, weights_are_here, weights_path
 
 
@@ -139,6 +139,14 @@ def test_protocols_are_kept_apart():
         same_protocol([first, first, second], "a table")
     with pytest.raises(ValueError, match="protocol part"):
         protocol_id("fd", "Not This")
+
+
+def test_over_data_sets_only_what_is_the_sets_own_may_differ():
+    assert across_sets("kid/efflite0-v1/resize224-bicubic/pool1280/px64/real100-all/fake500/poly3-subsets100x50") == (
+        "kid/efflite0-v1/resize224-bicubic/pool1280/px*/real*-all/fake500/poly3-subsets100x*"
+    )
+    assert across_sets("ms_ssim/gauss11/scales4/px186x248/samples25") == "ms_ssim/gauss11/scales*/px*/samples25"
+    assert across_sets("top1/whole32/last/test10000") == "top1/whole32/last/test*"
 
 
 def test_a_set_of_another_size_than_the_protocol_says():

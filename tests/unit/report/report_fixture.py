@@ -169,7 +169,9 @@ def _classification(scale_dir: Path, seed: int) -> Iterable[dict[str, Any]]:
         metrics = ["top1", "top5", "ece", "params", "macs"]
         run = described(scale_dir.name, "classification", experiment, FASHION, seed, metrics)
         folder = write_run(scale_dir, run)
-        write_score(folder, "top1", value + 0.4 * seed, interval=[value - 1, value + 1], n=2000)
+        classes = {"per_class": [80.0 + seed, 90.0], "confusion": [[80 + seed, 20 - seed], [10, 90]]}
+        classes |= {"classes": ["shirt", "boot"]}
+        write_score(folder, "top1", value + 0.4 * seed, interval=[value - 1, value + 1], n=2000, details=classes)
         write_score(folder, "top1", 81.2, "control-linear")
         bins = [[100, (i + 0.5) / 10, min(1.0, (i + 0.3) / 10 + 0.02 * seed)] for i in range(10)]
         write_score(folder, "ece", 3.0 + seed, details={"bins": bins})

@@ -118,6 +118,25 @@ def test_two_protocols_never_meet_in_a_test(tmp_path):
         answer_claims(scores, settings(sets=("a",)), "paper")
 
 
+def test_data_sets_scored_differently_never_meet_in_a_test(tmp_path):
+    """What a set brings with it may differ, the number of generated images may not."""
+    scale_dir = tmp_path / "paper"
+    for sets, fakes in (({"a": 100, "b": 160}, (5000, 5000)), ({"c": 100}, (500,))):
+        for (dataset, reals), fake in zip(sets.items(), fakes, strict=True):
+            for name in ("slim", "sle"):
+                run = described("paper", "fewshot", name, dataset, 0, ["fid_authors"])
+                protocol = f"fid_authors/x/px{reals}/real{reals}-all/fake{fake}"
+                write_score(write_run(scale_dir, run), "fid_authors", 40.0, protocol=protocol)
+    scores = collected(scale_dir)
+    words = r"over data sets: .*'fid_authors/x/px\*/real\*-all/fake5000' and 'fid_authors/x/px\*/real\*-all/fake500'"
+    with pytest.raises(ProtocolError, match=words):
+        compare(scores, settings())
+    with pytest.raises(ProtocolError, match="claim on fid_authors: slim against sle"):
+        answer_claims(scores, settings(sets=("a", "b", "c")), "paper")
+    found = compare(scores.where(dataset=("a", "b")), settings())
+    assert found[-1].protocol == "fid_authors/x/px*/real*-all/fake5000"
+
+
 def test_seeds_are_averaged_first_and_the_set_is_the_unit(tmp_path):
     found = compare(results(tmp_path, (40.0, 45.0, 30.0, 20.0), (50.0, 50.0, 40.0, 25.0)), settings())
     across = [result for result in found if result.unit == "data set"]
@@ -153,7 +172,7 @@ def test_published_beside_ours(tmp_path, value, protocol, scale, expected):
     scores = results(tmp_path, 40.0, 50.0, scale=scale)
     chosen = settings().model_copy(update={"tolerances": load_settings().tolerances})
     table = published_table(scores, published(value, protocol), chosen, scale)
-    assert table.rows[0][6].text == expected
+    assert table.rows[0][7].text == expected
 
 
 def test_the_shipped_claims_name_what_exists():
@@ -171,6 +190,24 @@ def test_the_shipped_claims_name_what_exists():
         )
         assert names <= experiments
     assert {value.experiment for value in load_published() if value.experiment} <= experiments
+
+
+def test_published_values_of_torchvision_are_those_of_the_package():
+    from torchvision.models import ResNeXt50_32X4D_Weights
+
+    theirs = ResNeXt50_32X4D_Weights.IMAGENET1K_V1.meta["_metrics"]["ImageNet-1K"]
+    ours = {value.metric: value.value for value in load_published() if value.source.startswith("torchvision")}
+    assert ours == {"top1": theirs["acc@1"], "top5": theirs["acc@5"]}
+
+
+def test_published_values_meet_the_protocols_they_were_measured_by():
+    patterns = {(value.metric, value.dataset): value for value in load_published()}
+    extractor, weights = "inception-ptfid/pil-bilinear256/pool2048", "fake-nearest512/ema0.999/bn-train-b16"
+    authors = f"fid_authors/{extractor}/px256/real100-all/fake{{}}/{weights}"
+    obama, imagenet = patterns["fid_authors", "100-shot-obama"], patterns["top1", "imagenet"]
+    assert obama.comparable(authors.format(4992)) and not obama.comparable(authors.format(500))
+    assert imagenet.comparable("top1/centre-crop0.875-bilinear224/last/test50000")
+    assert not imagenet.comparable("top1/whole32/last/test50000")
 
 
 def test_no_published_value_of_slim_is_claimed():

@@ -92,7 +92,7 @@ def test_every_link_leads_somewhere(html):
 
 
 def test_a_number_leads_to_its_run_protocol_and_command(html):
-    assert f'<a href="#of-fastgan-sle--{EMOJI}"><span>301.6 ± 2.3</span></a>' in html
+    assert f'<a href="#of-fastgan-sle--{EMOJI}"><span>301.6</span></a><small>300.0 and 303.3, n = 2</small>' in html
     group = html[html.index(f'id="of-fastgan-sle--{EMOJI}"') :]
     group = group[: group.index("</details>")]
     folder = f"results/demo/runs/fastgan-sle/{EMOJI}/seed0"

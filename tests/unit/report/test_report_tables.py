@@ -6,6 +6,7 @@ from bench.report.ablations import ablation_table, find_ablations
 from bench.report.cells import cell_of, columns_of
 from bench.report.comparison import comparison_records, comparison_tables
 from bench.report.names import format_count, format_value
+from bench.report.recognition import per_class_table
 from bench.report.settings import load_settings
 from bench.report.tables import Entry, Head, Table, latex, markdown, write_tables
 
@@ -28,8 +29,8 @@ def column(table, label):
 
 def test_cells_say_mean_spread_and_n(scores, settings):
     table = comparison_tables(scores.where(task="fewshot"), EMOJI, settings.tasks["fewshot"])[0]
-    assert column(table, "FD")["fastgan-slim-4to64"] == "291.6 ± 2.3"
-    assert {row[1].note for row in table.rows if row[1].kind == "number"} == {"n = 2"}
+    assert column(table, "FD")["fastgan-slim-4to64"] == "291.6"
+    assert table.rows[0][1].note == "290.0 and 293.3, n = 2"  # two seeds: the points, neither spread nor interval
 
 
 def test_failed_and_missing_stand_as_words(scores, settings):
@@ -85,7 +86,7 @@ def test_some_failed_seeds_are_counted_beside_the_mean(tmp_path, settings):
         if reason is None:
             write_score(folder, "fd_efflite0", 100.0 + seed)
     rows = collected(tmp_path / "demo").where(metric="fd_efflite0")
-    assert cell_of(rows, "test").text == "100.5 ± 0.7 (1 FAILED)"
+    assert cell_of(rows, "test").text == "100.5 (1 FAILED)"
 
 
 def test_an_interval_is_printed_from_three_seeds(tmp_path):
@@ -94,7 +95,9 @@ def test_an_interval_is_printed_from_three_seeds(tmp_path):
         write_score(write_run(tmp_path / "demo", run), "fd_efflite0", 100.0 + seed)
     rows = list(collected(tmp_path / "demo").where(metric="fd_efflite0"))
     assert cell_of(rows, "test").interval == "98.5 … 103.5"
-    assert cell_of(rows[:2], "test").interval == ""
+    assert cell_of(rows, "test").text == "101.0 ± 1.0"
+    two = cell_of(rows[:2], "test")
+    assert (two.interval, two.text, two.entry().note) == ("", "100.5", "100.0 and 101.0, n = 2")
 
 
 def test_a_score_without_a_value_is_not_a_gap(tmp_path):
@@ -102,6 +105,13 @@ def test_a_score_without_a_value_is_not_a_gap(tmp_path):
     write_score(write_run(tmp_path / "demo", run), "ms_ssim_samples", None, reason="fewer than two scales fit")
     cell = cell_of(collected(tmp_path / "demo").where(metric="ms_ssim_samples"), "test")
     assert cell.text == "n/a" and cell.reasons == ("fewer than two scales fit",)
+
+
+def test_accuracy_by_class_is_shown(scores, settings):
+    table = per_class_table(scores, FASHION, settings.tasks["classification"])
+    assert [head.label for head in table.head] == ["class", "resnet14-slim-w16", "resnext14-w16", "resnet14-w16"]
+    assert [[entry.text for entry in row][:2] for row in table.rows] == [["shirt", "80.50"], ["boot", "90.00"]]
+    assert {head.note for head in table.head[1:]} == {"top1/made-up"}
 
 
 def test_records_keep_full_precision_and_one_protocol_each(scores):
