@@ -2,6 +2,7 @@
 #   make setup   one virtual environment, .venv, from requirements.lock (every pin with its hashes)
 #   make demo    the whole pipeline at demo scale, on real images; ends in results/demo/report/index.html
 #   make test    the test-suite, offline
+#   make test-scipy  the metrics' own code on SciPy 1.18, which clean-fid cannot take
 #   make lint    ruff, snakefmt, snakemake --lint
 #   make bench   speed and memory, each ratio measured side by side in one run
 #   make report  tables, figures and page from whatever has finished so far
@@ -17,7 +18,7 @@ STAMP := $(VENV)/.installed
 export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test lint bench report resume lock clean
+.PHONY: setup demo test test-scipy lint bench report resume lock clean
 .DEFAULT_GOAL := demo
 
 setup: $(STAMP)
@@ -45,6 +46,17 @@ report: setup
 
 test: setup
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadscope --no-loadscope-reorder
+
+# a throw-away environment from the same lock, but with SciPy 1.18 (no wheels for Python 3.11) and without clean-fid
+PYTHON312 ?= python3.12
+NEXT := build/scipy-1.18
+test-scipy: setup
+	mkdir -p build
+	printf 'scipy>=1.18,<1.19\nclean-fid ; python_version < "3"\n' > $(NEXT).txt
+	$(BIN)/uv venv --quiet --clear --no-python-downloads --python $(PYTHON312) $(NEXT)
+	$(BIN)/uv pip install --quiet --python $(NEXT)/bin/python --override $(NEXT).txt -r requirements.lock
+	$(NEXT)/bin/python -m pytest --numprocesses $(CORES) --dist loadscope \
+		tests/unit/metrics tests/unit/report/test_report_statistics.py tests/unit/test_prepare.py
 
 lint: setup
 	$(BIN)/ruff check .
