@@ -6,9 +6,11 @@ planned metrics as failed, with the reason, and the command still ends well: oth
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from bench.data.manifest import read_manifest
 from bench.errors import InputError, RunFailedError
 from bench.evaluation.classification import evaluate_classification
 from bench.evaluation.fewshot import evaluate_fewshot
@@ -36,6 +38,7 @@ def evaluate_run(run: Run, run_dir: Path, out: Path) -> None:
     meta = read_meta(run_dir)
     if meta.get("run_sha256") not in (None, run.hash):
         raise InputError(f"{run_dir / META}: this export was trained from another run.json than {run.name}'s")
+    _check_data(run, meta, run_dir)
     device = choose_device(run.compute.device)
     if run.compute.threads is not None:
         torch.set_num_threads(run.compute.threads)
@@ -48,3 +51,13 @@ def evaluate_run(run: Run, run_dir: Path, out: Path) -> None:
         except RunFailedError as error:
             scores.fail(str(error))
     scores.finish()
+
+
+def _check_data(run: Run, meta: dict[str, Any], run_dir: Path) -> None:
+    """The images of the scores are those of the training: a set prepared anew since is another one."""
+    trained, found = meta.get("data_sha256"), read_manifest(Path(run.data.path)).sha256
+    if trained not in (None, found):
+        raise InputError(
+            f"{run.data.path}: sha256 of the data is {found}, {run_dir / META} was trained on {trained}; "
+            "prepare the same data again, or train anew"
+        )

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from baselines.fastgan import SLEGate, gate_pairs
-from benchmarks.memory import peak_bytes
+from bench.metrics.memory import peak_bytes
 from benchmarks.timing import interleaved, median_milliseconds, median_ratio, target
 from slim import SkipLayerSLIM
 from tests.oracle import OracleSLIM

@@ -1,4 +1,8 @@
-"""Frechet distance against clean-fid's, covariances counted on both sides, and feature extraction against its loop."""
+"""Frechet distance against clean-fid's, covariances counted on both sides, and feature extraction against its loop.
+
+About three minutes on two cores, most of it clean-fid's matrix square roots. On a busy machine these take many times as
+long on two threads as on one, since OpenBLAS's threads wait for each other: measure on a quiet one.
+"""
 
 import tempfile
 import warnings
@@ -14,31 +18,46 @@ from bench.metrics.features import extract
 from bench.metrics.folder import list_images, stream_images
 from bench.metrics.frechet import frechet_distance
 from bench.metrics.inception import CleanFidInception
-from benchmarks.timing import interleaved, median_milliseconds, median_ratio, target
+from bench.metrics.memory import peak_bytes
+from benchmarks.timing import Work, interleaved, median_milliseconds, median_ratio, target
 
 DIM = 2048
-SIZES = {"100 real, 5,000 fake": (100, 5000, 40.0), "10,000 real, 10,000 fake": (10_000, 10_000, 4.0)}
-IMAGES, PIXELS, REPEATS = 64, 256, 3
+SIZES = {"100 real, 5,000 fake": (100, 5000, 40.0, 1e-4), "10,000 real, 10,000 fake": (10_000, 10_000, 4.0, 1e-6)}
+"""Images on both sides, how many times as fast at least, relative difference at most."""
+WARM_UP_DIM = 256
+IMAGES, PIXELS, REPEATS = 32, 256, 3
 
 
 def measure(quick: bool) -> dict[str, Any]:
     warnings.filterwarnings("ignore", category=FutureWarning)
-    rows, milliseconds, agreement = [], {}, {}
-    for label, (n, m, at_least) in SIZES.items():
-        real, fake = features(n, 1), features(m, 2)
-        works = {
-            "clean-fid": lambda r=real, f=fake: theirs(r, f),
-            "ours": lambda r=real, f=fake: frechet_distance(r, f),
-        }
-        times = interleaved(works, 1 if quick else REPEATS, warm_up=1)
+    rows, milliseconds = [], {}
+    for label, (n, m, at_least, at_most) in SIZES.items():
+        values: dict[str, float] = {}
+        for work in distances(n, m, {}, dim=WARM_UP_DIM).values():
+            work()
+        times = interleaved(distances(n, m, values), 1 if quick else REPEATS, warm_up=0)
         milliseconds[label] = median_milliseconds(times)
         ratio = median_ratio(times["clean-fid"], times["ours"])
         rows.append(target(f"clean-fid / ours, {label}", ratio, at_least=at_least))
-        agreement[label] = abs(works["ours"]() / works["clean-fid"]() - 1)
-    times = extraction(8 if quick else IMAGES, 1 if quick else REPEATS)
+        difference = abs(values["ours"] / values["clean-fid"] - 1)
+        rows.append(target(f"relative difference x 1e6, {label}", 1e6 * difference, at_most=1e6 * at_most))
+    times, growth = extraction(16 if quick else IMAGES, 1 if quick else REPEATS)
     milliseconds[f"extraction of {IMAGES} images"] = median_milliseconds(times)
     rows.append(target("clean-fid / ours, extraction", median_ratio(times["clean-fid"], times["ours"]), at_least=1.0))
-    return {"targets": rows, "milliseconds": milliseconds, "relative_difference": agreement, "dimensions": DIM}
+    rows.append(target("peak memory, all images / half of them", growth, at_most=1.1))
+    return {"targets": rows, "milliseconds": milliseconds, "dimensions": DIM}
+
+
+def distances(n: int, m: int, values: dict[str, float], dim: int = DIM) -> dict[str, Work]:
+    """Both competitors on the same features; each leaves its value in `values`."""
+    from cleanfid.fid import fid_from_feats
+
+    real, fake = features(n, 1)[:, :dim], features(m, 2)[:, :dim]
+    doubles = real.astype(np.float64), fake.astype(np.float64)  # the accuracy to compare with; not on its clock
+    return {
+        "clean-fid": lambda: values.update({"clean-fid": float(np.real(fid_from_feats(*doubles)))}),
+        "ours": lambda: values.update(ours=frechet_distance(real, fake)),
+    }
 
 
 def features(n: int, seed: int) -> np.ndarray:
@@ -48,15 +67,11 @@ def features(n: int, seed: int) -> np.ndarray:
     return np.maximum((1 + seed / 20) * random.normal(size=(n, DIM)) @ mixing + 0.3, 0).astype(np.float32)
 
 
-def theirs(real: np.ndarray, fake: np.ndarray) -> float:
-    """clean-fid's distance, from features, as its own `fid_from_feats` does it (in float64)."""
-    from cleanfid.fid import fid_from_feats
+def extraction(count: int, repeats: int) -> tuple[dict[str, list[float]], float]:
+    """Seconds for a folder of PNGs through one scripted Inception with random weights, in one process each.
 
-    return float(np.real(fid_from_feats(real.astype(np.float64), fake.astype(np.float64))))
-
-
-def extraction(count: int, repeats: int) -> dict[str, list[float]]:
-    """Seconds for a folder of PNGs through one scripted Inception with random weights, in one process each."""
+    And our peak memory on all of them over that on half of them: 1 if images are streamed.
+    """
     from cleanfid.fid import get_folder_features
     from cleanfid.inception_torchscript import InceptionV3W
 
@@ -67,14 +82,16 @@ def extraction(count: int, repeats: int) -> dict[str, list[float]]:
         write_images(folder / "images", count)
         network, extractor = InceptionV3W(str(folder), download=False), CleanFidInception(weights)
         options = {"num_workers": 0, "batch_size": 32, "device": torch.device("cpu"), "mode": "clean", "verbose": False}
-        return interleaved(
-            {
-                "clean-fid": lambda: get_folder_features(str(folder / "images"), network, **options),
-                "ours": lambda: extract(extractor, stream_images(list_images(folder / "images"))),
-            },
-            repeats,
-            warm_up=1,
+        files = list_images(folder / "images")
+        works: dict[str, Work] = {
+            "clean-fid": lambda: get_folder_features(str(folder / "images"), network, **options),
+            "ours": lambda: extract(extractor, stream_images(list_images(folder / "images"))),
+        }
+        times = interleaved(works, repeats, warm_up=1)
+        whole, half = (
+            peak_bytes(lambda n=n: extract(extractor, stream_images(files[:n]))) for n in (count, count // 2)
         )
+        return times, whole / half
 
 
 class ScriptedInception(nn.Module):

@@ -1,5 +1,6 @@
-"""Parameters, multiply-accumulates and latency of a run's network, batch 1, at the size it works at."""
+"""Parameters, multiply-accumulates, latency and memory of a run's network, batch 1, at the size it works at."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from bench.evaluation.scores import Clock, Measurement, ScoreFolder
 from bench.metrics.complexity import multiply_accumulates, parameter_count
 from bench.metrics.features import exact_float32
 from bench.metrics.latency import measure_latency
+from bench.metrics.memory import peak_bytes
 from bench.metrics.protocol import protocol_id
 
 
@@ -24,14 +26,26 @@ def measure_cost(scores: ScoreFolder, model: nn.Module, call: Callable[[], Any],
         scores.add(Measurement("macs", float(value), protocol, seconds=clock.seconds))
     if scores.wants("latency"):
         _measure_latency(scores, call, size)
+    if scores.wants("memory"):
+        clock = Clock()
+        with torch.inference_mode(), exact_float32():
+            peak = peak_bytes(call, scores.device)
+        protocol = protocol_id("memory", "float32-eager", "batch1", size, scores.device.type)
+        scores.add(Measurement("memory", float(peak), protocol, seconds=clock.seconds))
+
+
+def _place(device: torch.device) -> str:
+    """Part of the protocol: times of two kinds of GPU, or of other thread counts, are two columns."""
+    if device.type == "cpu":
+        return f"cpu-threads{torch.get_num_threads()}"
+    return re.sub(r"[^a-z0-9]+", "-", torch.cuda.get_device_name(device).lower()).strip("-")
 
 
 def _measure_latency(scores: ScoreFolder, call: Callable[[], Any], size: str) -> None:
     clock = Clock()
     with exact_float32():
         latency = measure_latency(call, scores.device)
-    place = f"cpu-threads{torch.get_num_threads()}" if scores.device.type == "cpu" else "cuda"
-    protocol = protocol_id("latency", "float32-eager", "batch1", size, place)
-    details = {"quartiles_ms": latency.quartiles_ms, "peak_memory_bytes": latency.peak_memory_bytes}
+    protocol = protocol_id("latency", "float32-eager", "batch1", size, _place(scores.device))
+    details = {"quartiles_ms": latency.quartiles_ms}
     n, seconds = latency.repeats, clock.seconds
     scores.add(Measurement("latency", latency.median_ms, protocol, n=n, seconds=seconds, details=details))

@@ -52,11 +52,16 @@ class Setting:
 
     def sampling(self, instrument: Instrument) -> tuple[str, ...]:
         """Parts of the protocol about the two sets: all training images, and how the fakes were drawn."""
+        saved = (instrument.fake_part,) if instrument.fake_part else ()
+        return (self.reals, f"fake{self.n_fake}", *saved, *self.drawn)
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """Which weights generate, and by which statistics their batch norms normalise."""
         recipe = self.run.recipe
         assert isinstance(recipe, FewShotRecipe)
         ema = f"ema{recipe.ema_decay:g}" + ("-warmup" if recipe.ema_warmup else "")
-        saved = (instrument.fake_part,) if instrument.fake_part else ()
-        return (self.reals, f"fake{self.n_fake}", *saved, ema, f"bn-train-b{self.run.evaluation.batch_size}")
+        return ema, f"bn-train-b{self.run.evaluation.batch_size}"
 
     @property
     def reals(self) -> str:
@@ -178,7 +183,8 @@ def _lpips_diversity(setting: Setting, network: nn.Module) -> None:
     clock, evaluation = Clock(), setting.run.evaluation
     images = torch.cat(list(generate(network, LPIPS_SAMPLES, evaluation.batch_size, evaluation.latent_seed)))
     value = mean_pairwise_lpips(images, setting.scores.device)
-    protocol = protocol_id("lpips_diversity", "vgg16-v0.1", f"px{images.shape[-1]}", f"samples{LPIPS_SAMPLES}")
+    sets = (f"px{images.shape[-1]}", f"samples{LPIPS_SAMPLES}", *setting.drawn)
+    protocol = protocol_id("lpips_diversity", "vgg16-v0.1", *sets)
     setting.scores.add(Measurement("lpips_diversity", value, protocol, n=len(images), seconds=clock.seconds))
 
 

@@ -57,6 +57,7 @@ METRICS: dict[str, Kind] = {
     "params": Kind(ALL, "lower"),
     "macs": Kind(ALL, "lower"),
     "latency": Kind(ALL, "lower", "ms"),
+    "memory": Kind(ALL, "lower"),
 }
 
 

@@ -43,6 +43,7 @@ METRICS = {
     "params": Metric("Parameters", constant=True),
     "macs": Metric("MACs", constant=True),
     "latency": Metric("Latency", 2),
+    "memory": Metric("Memory", constant=True),
     "train_seconds": Metric("Training time", 0),
 }
 CONTROLS = {
@@ -70,6 +71,8 @@ def format_value(metric: str, value: float | None) -> str:
         return "n/a"
     if metric in ("params", "macs"):
         return format_count(value)
+    if metric == "memory":
+        return format_bytes(value)
     return f"{value:.{metric_of(metric).digits}f}".replace("-", "−")
 
 

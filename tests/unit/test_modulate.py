@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmarks.memory import peak_bytes
+from bench.metrics.memory import peak_bytes
 from slim import SkipLayerSLIM
 from slim._modulate import modulate
 from tests.properties import error

@@ -19,7 +19,7 @@ FEWSHOT = (
     "macs",
 )
 ONESHOT = ("ssim_reconstruction", "ssim_samples", "ms_ssim_samples", "diversity", "params", "macs")
-CLASSIFICATION = ("top1", "top5", "ece", "params", "macs", "latency")
+CLASSIFICATION = ("top1", "top5", "ece", "params", "macs", "latency", "memory")
 
 
 def prepare(folder: Path, task: str, arrays: dict[str, np.ndarray], **fields) -> str:

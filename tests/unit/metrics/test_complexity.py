@@ -7,6 +7,7 @@ from torch import nn
 
 from bench.metrics.complexity import multiply_accumulates, parameter_count
 from bench.metrics.latency import measure_latency
+from bench.metrics.memory import peak_bytes
 from bench.registry import create_model
 
 
@@ -65,4 +66,14 @@ def test_latency_counts_the_calls():
     assert len(calls) == 7
     assert result.repeats == 5
     assert result.quartiles_ms[0] <= result.median_ms <= result.quartiles_ms[1]
-    assert result.peak_memory_bytes is None
+
+
+def test_peak_memory_is_what_one_call_holds_at_once():
+    def work():
+        first = torch.empty(1000, dtype=torch.float32)
+        second = torch.empty(500, dtype=torch.float32)
+        del first
+        torch.empty(250, dtype=torch.float32)
+        return second
+
+    assert peak_bytes(work) == 6000

@@ -145,10 +145,15 @@ def test_classification(tmp_path):
     assert top1.interval[0] <= top1.value <= top1.interval[1]
     confusion = np.array(top1.details["confusion"])
     assert confusion.shape == (6, 6)
+    assert top1.details["classes"] == list("abcdef")
+    assert top1.details["per_class"] == pytest.approx(list(10.0 * np.diag(confusion)))
     assert 100 * np.trace(confusion) / 60 == pytest.approx(top1.value)
     assert scores["top1@control-linear"].value == 100  # a bright row is all it takes
     assert sum(count for count, _, _ in scores["ece"].details["bins"]) == 60
     assert scores["macs"].value > scores["params"].value
+    assert scores["latency"].protocol == "latency/float32-eager/batch1/px32/cpu-threads1"
+    assert scores["memory"].protocol == "memory/float32-eager/batch1/px32/cpu"
+    assert scores["memory"].value > 3 * 32 * 32 * 4
 
 
 def test_a_failed_run_fails_its_metrics_with_the_reason(fewshot, tmp_path):
@@ -190,6 +195,15 @@ def test_an_export_of_another_run_is_refused(fewshot, tmp_path):
     run, folder, _ = fewshot
     with pytest.raises(InputError, match=r"trained from another run\.json"):
         evaluate_run(run.model_copy(update={"seed": 4}), folder, tmp_path)
+
+
+def test_data_prepared_anew_since_the_training_are_refused(tmp_path):
+    run, folder = metric_runs.fewshot(tmp_path)
+    before = json.loads((folder / "model.json").read_text())["data_sha256"]
+    shutil.rmtree(tmp_path / "data")
+    other = metric_runs.prepare(tmp_path / "data", "fewshot", {"images": metric_runs.pictures(11, (64, 64), seed=1)})
+    with pytest.raises(InputError, match=f"sha256 of the data is {other}, .* was trained on {before}"):
+        evaluate_run(run, folder, tmp_path / "scores")
 
 
 def test_folders(tmp_path):

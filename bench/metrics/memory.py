@@ -1,0 +1,33 @@
+"""Peak memory of a piece of work, above what existed before it: by the allocator on a GPU, by its events on a CPU."""
+
+from collections.abc import Callable
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+
+def peak_bytes(work: Callable[[], object], device: torch.device | str = "cpu") -> int:
+    """Largest number of bytes held at once by what `work` allocates on `device`."""
+    device = torch.device(device)
+    return _peak_on_cuda(work, device) if device.type == "cuda" else _peak_on_cpu(work)
+
+
+def _peak_on_cuda(work: Callable[[], object], device: torch.device) -> int:
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    work()
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device) - before
+
+
+def _peak_on_cpu(work: Callable[[], object]) -> int:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        work()
+    held = peak = 0
+    events = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        if event.device_type() == torch.autograd.DeviceType.CPU:
+            held += event.nbytes()
+            peak = max(peak, held)
+    return peak
