@@ -25,7 +25,7 @@ from bench.metrics.cache import cached_features
 from bench.metrics.checks import check_count
 from bench.metrics.features import chunks, features_of
 from bench.metrics.frechet import frechet_distance
-from bench.metrics.lpips import load_lpips
+from bench.metrics.lpips import ABSENT, load_lpips, lpips_is_here
 from bench.metrics.protocol import protocol_id
 from bench.run import FewShotRecipe, Run
 
@@ -179,6 +179,9 @@ def _controls(setting: Setting) -> None:
 def _lpips_diversity(setting: Setting, network: nn.Module) -> None:
     """Mean LPIPS over all pairs of the first samples."""
     if not setting.scores.wants("lpips_diversity"):
+        return
+    if not lpips_is_here():
+        setting.scores.fail(ABSENT, among=("lpips_diversity",))
         return
     clock, evaluation = Clock(), setting.run.evaluation
     images = torch.cat(list(generate(network, LPIPS_SAMPLES, evaluation.batch_size, evaluation.latent_seed)))

@@ -18,7 +18,7 @@ from bench.evaluation.scores import Clock, Measurement, ScoreFolder, finite
 from bench.export import load_export
 from bench.metrics.diversity import pixel_diversity
 from bench.metrics.features import exact_float32
-from bench.metrics.lpips import load_lpips
+from bench.metrics.lpips import ABSENT, load_lpips, lpips_is_here
 from bench.metrics.protocol import protocol_id
 from bench.metrics.sifid import InceptionStem, sifid
 from bench.metrics.ssim import ms_ssim, ms_ssim_scales, ssim
@@ -26,6 +26,7 @@ from bench.metrics.weights import weights_path
 from bench.run import OneShotRecipe, Run
 from bench.train.rng import generator
 
+LPIPS = ("lpips_reconstruction", "lpips_samples")
 PerImage = Callable[[Tensor, Tensor], list[float] | None]
 """Values of each image uint8 [N, 3, H, W] against the source [1, 3, H, W]; None where it is not defined."""
 
@@ -77,7 +78,9 @@ def _measures(scores: ScoreFolder, height: int, width: int) -> dict[str, tuple[t
         "ssim": ((window,), lambda images, source: ssim(images, source).tolist()),
         "ms_ssim": ((window, f"scales{scales}"), _ms_ssim),
     }
-    if scores.wants("lpips_reconstruction", "lpips_samples"):
+    if scores.wants(*LPIPS) and not lpips_is_here():
+        scores.fail(ABSENT, among=LPIPS)
+    elif scores.wants(*LPIPS):
         network = load_lpips().to(scores.device)
         measures["lpips"] = (("vgg16-v0.1",), lambda images, source: _lpips(network, images, source))
     return measures

@@ -1,6 +1,7 @@
 """Measurements become score files: the numbers from the task, everything else from the run and the machine."""
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,11 @@ class ScoreFolder:
             )
         )
 
-    def fail(self, reason: str, selection: str = "last") -> None:
-        """Every planned metric of `selection` that has no score yet becomes a failed one, with the reason."""
+    def fail(self, reason: str, selection: str = "last", among: Collection[str] | None = None) -> None:
+        """Planned metrics (`among` some: of these) without a score yet become failed ones, with the reason."""
         for metric in self.run.evaluation.metrics:
+            if among is not None and metric not in among:
+                continue
             if score_path(self.out, metric, selection) in self.written:
                 continue
             kind = METRICS[metric]

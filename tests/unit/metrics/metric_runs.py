@@ -88,7 +88,9 @@ def fewshot(root: Path, metrics: tuple[str, ...] = FEWSHOT, name: str = "fastgan
     return run, finish(root, run, model.model_dump(), sha256)
 
 
-def oneshot(root: Path, size: tuple[int, int] = (48, 60), min_size: int = 25) -> tuple[Run, Path]:
+def oneshot(
+    root: Path, size: tuple[int, int] = (48, 60), min_size: int = 25, metrics: tuple[str, ...] = ONESHOT
+) -> tuple[Run, Path]:
     from bench.train.oneshot import load_image, model_spec
 
     sha256 = prepare(root / "data", "oneshot", {"images": pictures(1, size)})
@@ -96,7 +98,7 @@ def oneshot(root: Path, size: tuple[int, int] = (48, 60), min_size: int = 25) ->
         ModelSpec(name="singan-slim", args={"base_channels": 4}),
         OneShotRecipe(min_size=min_size, max_size=60, n_samples=3),
     )
-    run = describe(root, "oneshot", model, ONESHOT, recipe)
+    run = describe(root, "oneshot", model, metrics, recipe)
     return run, finish(root, run, model_spec(run, load_image(run)), sha256)
 
 

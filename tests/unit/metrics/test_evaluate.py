@@ -14,6 +14,7 @@ from bench.errors import InputError
 from bench.evaluate import evaluate_folders, evaluate_run
 from bench.evaluation.sampling import generate, pick
 from bench.export import WEIGHTS, create_seeded, load_export, save_weights
+from bench.metrics.weights import weights_are_here
 from bench.run import Run
 from bench.score import Score, read_score
 
@@ -134,6 +135,18 @@ def test_oneshot_too_small_for_two_scales_says_so(tmp_path):
     assert (score.value, score.status) == (None, "ok")
     assert score.reason == "not defined: fewer than two scales fit 26x20 px"
     assert "/scales1/" in score.protocol
+
+
+def test_lpips_without_its_weights_is_a_word_and_hinders_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if weights_are_here("vgg16-torchvision"):
+        pytest.skip("the weights lie in data/sources")
+    run, folder = metric_runs.oneshot(tmp_path, metrics=("ssim_samples", "lpips_samples"))
+    scores = evaluate(run, folder)
+    assert scores["ssim_samples"].status == "ok"
+    assert (scores["lpips_samples"].status, scores["lpips_samples"].value) == ("failed", None)
+    assert "slim-bench fetch vgg16-torchvision" in scores["lpips_samples"].reason
+    assert "lpips_reconstruction" not in scores
 
 
 def test_classification(tmp_path):

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from bench.data.catalogue import load_catalogue
+from bench.data.fetch import fetch
 from bench.errors import InputError
 from bench.metrics import cache, folder
 from bench.metrics.cache import cache_key, cached_features
@@ -54,6 +55,25 @@ def test_absent_and_wrong_weights_say_where_to_get_them(tmp_path, monkeypatch):
     assert weights_are_here("inception-cleanfid")
     with pytest.raises(InputError, match=f"(?s){wrong}.*f58cb9b6.*nvlabs"):
         weights_path("inception-cleanfid")
+
+
+@pytest.mark.parametrize("place", ["given", "data/sources", "home/.cache/slim-bench/weights"])
+def test_metrics_and_fetch_look_in_the_same_places(tmp_path, monkeypatch, place):
+    """The environment's folder, data/sources, the user's cache: what one finds, the other finds there too."""
+    monkeypatch.setenv("SLIM_BENCH_WEIGHTS", str(tmp_path / "given"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "config").mkdir()
+    content = b"weights"
+    entry = {"title": "t", "file": "w.pth", "url": "https://nowhere.invalid/w.pth", "licence": "l", "used_by": "u"}
+    entry["sha256"] = hashlib.sha256(content).hexdigest()
+    (tmp_path / "config/datasets.yaml").write_text(f"datasets: {{}}\nweights: {{w: {entry!r}}}\n")
+    monkeypatch.chdir(tmp_path)
+    assert not weights_are_here("w")
+    path = tmp_path / place / "w.pth"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    assert weights_are_here("w")
+    assert weights_path("w").resolve() == fetch("w").resolve() == path
 
 
 def test_features_are_computed_once(tmp_path):
