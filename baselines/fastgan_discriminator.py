@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.fastgan_generator import small_size
-from baselines.fastgan_layers import batch_norm, check_size, conv, up_conv
+from baselines.fastgan_layers import GLU, batch_norm, check_size, conv, up_conv
 from baselines.sle import SLEGate
 
 GATES = {32: 256, 16: 128, 8: 64}
@@ -131,7 +131,7 @@ class UpGLU(nn.Sequential):
 
     def __init__(self, in_channels: int, out_channels: int, *, spectral: bool) -> None:
         layer = up_conv(in_channels, 2 * out_channels, spectral=spectral)
-        super().__init__(layer, batch_norm(2 * out_channels), nn.GLU(1))
+        super().__init__(layer, batch_norm(2 * out_channels), GLU())
 
 
 def _down(in_channels: int, out_channels: int, spectral: bool) -> list[nn.Module]:

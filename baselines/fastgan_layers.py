@@ -1,11 +1,14 @@
-"""What FastGAN's generator and discriminator share: convs N(0, 0.02) without bias, BN N(1, 0.02), the sizes."""
+"""What FastGAN's generator and discriminator share: convs N(0, 0.02) without bias, BN N(1, 0.02), GLU, the sizes."""
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from baselines.spectral import spectral_norm
 from baselines.upconv import upsampled_conv
 
 INIT_STD = 0.02
+PART = 4096
 WIDTH_DIVISOR = {64: 1, 128: 2, 256: 4, 512: 4, 1024: 8}
 """base_channels over the narrowest map, generator and discriminator together, per image size."""
 
@@ -33,10 +36,85 @@ def up_conv(in_channels: int, out_channels: int, *, spectral: bool) -> Upsampled
     return spectral_norm(layer) if spectral else layer
 
 
+class BatchNorm2d(nn.BatchNorm2d):
+    """torch's own, but for large channels-last maps on a CPU.
+
+    There torch adds up a map value by value in float32, which costs two digits of the statistics at 256 px; taken by
+    parts of PART positions they are as exact as those of channels-first maps, at half the cost.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        exact = not x.is_contiguous(memory_format=torch.channels_last) or x.numel() <= PART * x.shape[1]
+        if exact or not self.training or x.is_cuda or x.dtype != torch.float32 or torch.compiler.is_compiling():
+            return super().forward(x)
+        with torch.no_grad():
+            mean, variance, count = statistics_by_parts(x)
+            if self.track_running_stats:
+                self.num_batches_tracked += 1
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+        return _Normalise.apply(x, self.weight, self.bias, mean, variance, self.eps)
+
+
+def statistics_by_parts(x: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Mean and population variance of each channel of [B, C, h, w], and the number of values behind each."""
+    rows = x.permute(0, 2, 3, 1).flatten(0, 2)  # a view
+    count = rows.shape[0]
+    size = next(size for size in range(min(PART, count), 0, -1) if count % size == 0)
+    parts = [torch.batch_norm_update_stats(part, None, None, 0.0) for part in rows.split(size)]
+    means, variances = (torch.stack(values) for values in zip(*parts, strict=True))
+    mean = means.mean(0)
+    return mean, variances.mean(0) + (means - mean).square().mean(0), count
+
+
+class _Normalise(torch.autograd.Function):
+    """Batch norm with its statistics given; the gradient takes them as functions of x."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, eps: float) -> Tensor:
+        ctx.save_for_backward(x, weight, mean, torch.rsqrt(variance + eps))
+        ctx.eps = eps
+        return torch.native_batch_norm(x, weight, bias, mean, variance, False, 0.0, eps)[0]
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, scale = ctx.saved_tensors
+        gradients = torch.ops.aten.native_batch_norm_backward(
+            gradient, x, weight, None, None, mean, scale, True, ctx.eps, list(ctx.needs_input_grad[:3])
+        )
+        return *gradients, None, None, None
+
+
 def batch_norm(channels: int) -> nn.BatchNorm2d:
-    norm = nn.BatchNorm2d(channels)
+    norm = BatchNorm2d(channels)
     nn.init.normal_(norm.weight, 1.0, INIT_STD)
     return norm
+
+
+def glu(x: Tensor) -> Tensor:
+    """a * sigmoid(b) of the two halves of the channels."""
+    return F.glu(x, dim=1) if torch.compiler.is_compiling() or not x.requires_grad else _GLU.apply(x)
+
+
+class _GLU(torch.autograd.Function):
+    """torch's own, but that the gradient keeps the layout of x: torch's falls back to channels first."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return F.glu(x, dim=1)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return torch.ops.aten.glu_backward.grad_input(gradient, x, 1, grad_input=torch.empty_like(x))
+
+
+class GLU(nn.Module):
+    """[B, 2 C, h, w] -> [B, C, h, w]"""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return glu(x)
 
 
 def check_size(image_size: int, base_channels: int) -> None:

@@ -17,7 +17,7 @@ def upsampled_conv(x: Tensor, weight: Tensor) -> Tensor:
     """conv2d(nearest x2 of x [B, C_in, h, w], weight [C_out, C_in, 3, 3], padding=1) -> [B, C_out, 2h, 2w]."""
     if min(x.shape[2:]) < WORTH_IT:
         return F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), weight, padding=1)
-    return F.conv_transpose2d(x, four_taps(four_taps(weight, 2), 3).transpose(0, 1), stride=2, padding=1)
+    return F.conv_transpose2d(x, four_taps(four_taps(weight.transpose(0, 1), 2), 3), stride=2, padding=1)
 
 
 def four_taps(weight: Tensor, dim: int) -> Tensor:

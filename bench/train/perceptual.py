@@ -16,7 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 EFFLITE_BLOCKS = (0, 2, 4, 10)
+EFFLITE_STRIDE = 16
 TINY = 1e-10
+CACHED = 2**16
+"""Elements of a map compared at once on a CPU: what is computed from them stays in the cache."""
 
 
 class Trunk(Protocol):
@@ -43,6 +46,7 @@ class PerceptualLoss:
             targets = self.trunk(torch.cat([target for _, target in groups]))
         count = len(groups[0][1])
         rows = [index * count + i for index, (images, _) in enumerate(groups) for _ in images for i in range(count)]
+        rows = torch.tensor(rows, device=targets[0].device)
         maps = self.trunk(torch.cat([image for images, _ in groups for image in images]))
         parts = [
             _Distance.apply(ours, theirs, rows, self.trunk.weight(layer))
@@ -59,20 +63,20 @@ class _Distance(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, y: Tensor, rows: Sequence[int], weight: Tensor | float) -> Tensor:
+    def forward(ctx, x: Tensor, y: Tensor, rows: Tensor, weight: Tensor | float) -> Tensor:
         gradient = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        step = len(x) if x.is_cuda else 1
+        step = len(x) if x.is_cuda else max(1, CACHED // x[0].numel())
         total = x.new_zeros((), dtype=torch.float32)
         area = x.shape[2] * x.shape[3]
-        for start in range(0, len(x), step):
-            ours, scale = _unit_length(x[start : start + step].float())
-            theirs, _ = _unit_length(y[rows[start : start + step]].float())
+        for part in range(0, len(x), step):
+            ours, scale = _unit_length(x[part : part + step].float())
+            theirs, _ = _unit_length(y[rows[part : part + step]].float())
             difference = ours - theirs
             weighted = difference * weight
             total += (weighted * difference).sum() / area
             if gradient is not None:  # of u = x / |x|: (g - u <u, g>) / |x| with g = 2 weighted
                 along = (ours * weighted).sum(dim=1, keepdim=True)
-                gradient[start : start + step] = (weighted - ours * along) * (scale * (2 / area))
+                gradient[part : part + step] = torch.addcmul(weighted, ours, along, value=-1).mul_(scale * (2 / area))
         ctx.save_for_backward(gradient)
         return total
 
@@ -98,11 +102,15 @@ class EffliteTrunk(nn.Module):
 
         super().__init__()
         network = fold_batch_norms(load_efflite0())
-        self.stem = nn.Sequential(network._conv_stem, nn.ReLU6(inplace=True))
+        self.stem = nn.Sequential(pad_evenly(network._conv_stem), nn.ReLU6(inplace=True))
         self.blocks = nn.ModuleList(network._blocks[: EFFLITE_BLOCKS[-1] + 1])
+        for block in self.blocks:
+            block._depthwise_conv = pad_evenly(block._depthwise_conv)
         self.requires_grad_(False).eval()
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        if images.shape[2] % EFFLITE_STRIDE or images.shape[3] % EFFLITE_STRIDE:
+            raise ValueError(f"sides must be multiples of {EFFLITE_STRIDE}, got {list(images.shape)}")
         x, maps = self.stem((images * 127.5 + 0.5) / 128.0), []
         for index, block in enumerate(self.blocks):
             x = block(x)
@@ -112,6 +120,19 @@ class EffliteTrunk(nn.Module):
 
     def weight(self, layer: int) -> float:
         return 1 / len(EFFLITE_BLOCKS)
+
+
+def pad_evenly(conv: nn.Conv2d) -> nn.Conv2d:
+    """The convolution of "same" padding at sides that its stride divides, as one that needs no padded copy.
+
+    At stride 2 that padding is one wider behind than in front: a kernel with a row and a column of zeros in front,
+    padded alike on both sides, gives the same values.
+    """
+    size, stride = conv.kernel_size[0], conv.stride[0]
+    weight = F.pad(conv.weight.detach(), (1, 0, 1, 0)) if stride == 2 else conv.weight.detach()
+    even = nn.Conv2d(conv.in_channels, conv.out_channels, weight.shape[2:], stride, (size - 1) // 2, groups=conv.groups)
+    even.weight, even.bias = nn.Parameter(weight), nn.Parameter(conv.bias.detach())
+    return even
 
 
 class LpipsTrunk(nn.Module):

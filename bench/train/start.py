@@ -9,6 +9,7 @@ import torch
 
 from bench.errors import InputError, RunFailedError
 from bench.run import Run
+from bench.train.allocator import keep_freed_memory
 from bench.train.eager import spare_compiler_import
 from bench.train.group import start_group, stop_group, world_size
 from bench.train.loop import run_loop
@@ -42,6 +43,8 @@ def start(run: Run, out: Path, state: Path) -> None:
         if world_size() > 1 and run.task != "classification":
             raise InputError(f"{run.name}: {run.task} runs in one process; torchrun is for classification")
         set_precision(run, device)
+        if device.type == "cpu":
+            keep_freed_memory()
         if not run.compute.compile:
             spare_compiler_import()
         engine = engine_class(run.task)(run, device)

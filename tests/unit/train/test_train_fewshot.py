@@ -8,11 +8,12 @@ from torch.nn import functional as F
 
 from bench.errors import InputError
 from bench.export import batch_statistics, load_export
+from bench.metrics.efflite import load_efflite0
 from bench.train.diffaugment import DiffAugment
 from bench.train.fewshot import FewShot, evenly, quadrant
 from bench.train.loop import run_loop
 from bench.train.losses import RandomMarginHinge
-from bench.train.perceptual import LpipsTrunk, PerceptualLoss
+from bench.train.perceptual import EFFLITE_BLOCKS, EffliteTrunk, LpipsTrunk, PerceptualLoss
 from bench.train.rng import generator, seeded_globally
 
 CPU = torch.device("cpu")
@@ -120,9 +121,42 @@ def test_perceptual_loss_around_lpips_is_lpips():
     assert torch.allclose(torch.autograd.grad(loss, x)[0], reference, rtol=1e-3, atol=1e-3 * reference.abs().max())
 
 
+@pytest.mark.parametrize("size", [32, 48])
+def test_efflite_trunk_gives_the_maps_of_the_network_it_is_taken_from(size):
+    network, trunk = load_efflite0(), EffliteTrunk()
+    images = (torch.rand(2, 3, size, size) * 2 - 1).requires_grad_()
+    x, wanted = network._swish(network._bn0(network._conv_stem((images * 127.5 + 0.5) / 128))), []
+    for index, block in enumerate(network._blocks[: EFFLITE_BLOCKS[-1] + 1]):
+        x = block(x)
+        wanted += [x] if index in EFFLITE_BLOCKS else []
+    maps = trunk(images)
+    assert all((a - b).abs().max() < 1e-4 * b.abs().max() for a, b in zip(maps, wanted, strict=True))
+    ours, theirs = (torch.autograd.grad(sum(m.square().sum() for m in value), images)[0] for value in (maps, wanted))
+    assert (ours - theirs).abs().max() < 1e-3 * theirs.abs().max()
+    with pytest.raises(ValueError, match="multiples of 16"):
+        trunk(torch.zeros(1, 3, 24, 32))
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return write_data("fewshot", tmp_path_factory.mktemp("fewshot") / "data")
+
+
+def test_every_map_of_a_step_is_channels_last(data):
+    engine, layouts = FewShot(tiny_run("fewshot", data), CPU), {}
+
+    def look(name: str):
+        def hook(module, inputs, output):
+            layouts[name] = output.is_contiguous(memory_format=torch.channels_last)
+
+        return hook
+
+    for network in (engine.generator, engine.discriminator):
+        for name, module in network.named_modules():
+            if isinstance(module, nn.BatchNorm2d | nn.Conv2d) and "gates" not in name:
+                module.register_forward_hook(look(f"{type(network).__name__}.{name}"))
+    engine.step(0)
+    assert layouts and not [name for name, last in layouts.items() if not last]
 
 
 def test_step_trains_every_parameter_of_both_networks(data):
