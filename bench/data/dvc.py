@@ -21,3 +21,15 @@ def run_dvc(root: Path, command: str, *arguments: str) -> None:
         said = [text[7:] for text in (done.stderr + done.stdout).splitlines() if text.startswith("ERROR")]
         reason = said[0] if said else f"failed with {done.returncode}: {done.stderr.strip()[-200:]}"
         raise InputError(f"dvc {command} {' '.join(arguments)}: {reason}")
+
+
+def pulled(root: Path, path: Path) -> bool:
+    """Whether a DVC remote of this checkout brought `path`: asked where the file is tracked, for a lab's own copies."""
+    pointer = path.with_name(f"{path.name}.dvc")
+    if not (root / pointer).exists():
+        return False
+    try:
+        run_dvc(root, "pull", pointer.as_posix())
+    except InputError:
+        return False
+    return (root / path).is_file()

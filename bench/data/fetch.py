@@ -25,7 +25,7 @@ from bench.data.catalogue import (
     read_yaml,
 )
 from bench.data.download import download
-from bench.data.dvc import SHIPPED, run_dvc
+from bench.data.dvc import SHIPPED, pulled, run_dvc
 from bench.data.weights import fetch_weights
 from bench.errors import InputError
 from bench.files import sha256_file, write_json, write_text
@@ -158,19 +158,8 @@ def _bring(job: Job, file: SourceFile) -> None:
             f"{job.name}: no checksum is published for {file.url}, so nothing is downloaded; pass --accept-sha256 HEX"
             f" of a copy you trust, or --accept-sha256 {FIRST_SEEN} to record what comes into {PINS}"
         )
-    elif not _pulled(job, file):
+    elif not pulled(job.root, file.path):
         download(file.url, path, sha256=job.pin(file), md5=job.md5(file), size=file.bytes)
-
-
-def _pulled(job: Job, file: SourceFile) -> bool:
-    """Try the DVC remotes of this checkout first, where the file is tracked: a lab may keep its own copy."""
-    if not (job.root / file.pointer).exists():
-        return False
-    try:
-        run_dvc(job.root, "pull", file.pointer.as_posix())
-    except InputError:
-        return False
-    return (job.root / file.path).is_file()
 
 
 def verify(path: Path, sha256: str | None, md5: str | None) -> dict[str, str]:

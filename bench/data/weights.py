@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.data.catalogue import SOURCES, Weights, load_catalogue
 from bench.data.download import download
-from bench.data.dvc import SHIPPED, run_dvc
+from bench.data.dvc import SHIPPED, pulled, run_dvc
 from bench.errors import InputError
 from bench.files import sha256_file
 
@@ -23,10 +23,12 @@ def fetch_weights(name: str, root: Path = Path("."), *, network: bool = True) ->
     entry = load_catalogue(root).find_weights(name)
     path = find_weights_file(entry, root)
     if path is None:
-        path = _places(root)[0] / entry.file
+        path, source = _places(root)[0] / entry.file, SOURCES / entry.file
         if entry.shipped:
-            path = Path(root) / SOURCES / entry.file
-            run_dvc(root, "pull", "--remote", SHIPPED, f"{(SOURCES / entry.file).as_posix()}.dvc")
+            path = Path(root) / source
+            run_dvc(root, "pull", "--remote", SHIPPED, f"{source.as_posix()}.dvc")
+        elif network and pulled(root, source):
+            path = Path(root) / source
         elif entry.url is None or not network:
             raise InputError(f"{path}: weights {name!r} are not here; {_origin(name, entry)}")
         else:

@@ -285,6 +285,32 @@ def test_weights_are_fetched_once_and_always_checked(tmp_path, server, monkeypat
         fetch_weights("w", root)
 
 
+def test_weights_tracked_by_dvc_come_from_its_remote_and_are_checked(tmp_path, server, monkeypatch):
+    monkeypatch.delenv("SLIM_BENCH_WEIGHTS", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    root = weights_project(tmp_path / "project", f"{server.url}/w.pth")
+    pointer = root / "data/sources/w.pth.dvc"
+    pointer.parent.mkdir(parents=True, exist_ok=True)
+    pointer.write_text("outs: []\n")
+    asked = []
+
+    def bring(content):
+        def run_dvc(folder, *line):
+            asked.append(line)
+            (folder / "data/sources/w.pth").write_bytes(content)
+
+        return run_dvc
+
+    monkeypatch.setattr("bench.data.dvc.run_dvc", bring(b"another file"))
+    with pytest.raises(InputError, match="wrong weights"):
+        fetch_weights("w", root)
+    (root / "data/sources/w.pth").unlink()
+    monkeypatch.setattr("bench.data.dvc.run_dvc", bring(DATA))
+    assert fetch_weights("w", root) == root / "data/sources/w.pth"
+    assert asked == 2 * [("pull", "data/sources/w.pth.dvc")]
+    assert not server.asked
+
+
 def test_weights_in_a_package_need_no_network():
     path = fetch_weights("efficientnet-lite0", ROOT, network=False)
     assert path.name == "efficientnet-lite0-57934424.pth"
