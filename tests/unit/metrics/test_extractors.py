@@ -10,6 +10,8 @@ from PIL import Image
 from torch import nn
 
 from bench.errors import InputError
+from bench.evaluation.sampling import to_uint8
+from bench.metrics import inception
 from bench.metrics.efflite import EfficientNetLite0, load_efflite0
 from bench.metrics.features import extract, features_of
 from bench.metrics.inception import AuthorsInception, CleanFidInception, as_saved_by_authors
@@ -116,6 +118,24 @@ def test_as_saved_by_authors_repeats_pixels():
     assert saved.shape == (2, 3, 512, 512)
     assert torch.equal(saved[:, :, ::2, ::2], batch)
     assert torch.equal(saved[:, :, 1::2, 1::2], batch)
+
+
+def test_fakes_reach_the_authors_network_as_through_their_files(tmp_path, monkeypatch):
+    """Theirs: nearest to 512, PNG by torchvision, PIL bilinear to 256, bilinear to 299, -1..1; ours without a file."""
+    from torchvision.utils import save_image
+
+    monkeypatch.setattr(inception, "ported_inception", lambda _: nn.Sequential(nn.AvgPool2d(13), nn.Flatten()))
+    (tmp_path / "weights.pth").touch()
+    generated = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(3)) * 2.2 - 1.1
+    pictures = []
+    for index, image in enumerate(F.interpolate(generated, size=(512, 512))):
+        save_image(image.add(1).mul(0.5), tmp_path / f"{index}.png")
+        with Image.open(tmp_path / f"{index}.png") as saved:
+            pictures.append(np.asarray(saved.resize((256, 256), Image.Resampling.BILINEAR)))
+    x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+    x = 2 * F.interpolate(x, size=(299, 299), mode="bilinear", align_corners=False) - 1
+    ours = AuthorsInception(tmp_path / "weights.pth")(as_saved_by_authors(to_uint8(generated)))
+    assert torch.equal(ours, F.avg_pool2d(x, 13).flatten(1))
 
 
 def test_efflite_equals_the_plain_network(efflite):
