@@ -49,7 +49,7 @@ def confusion_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
 
 
 def _draw_confusion(found: dict[str, list[Row]], dataset: str) -> Figure:
-    figure, axes = grid(len(found), (WIDTH / 2, 0.42 * WIDTH), across=2)
+    figure, axes = grid(len(found), (0.4 * WIDTH, 0.4 * WIDTH), across=3)
     colours = LinearSegmentedColormap.from_list("share", ["#ffffff", SLIM])
     for axis, (experiment, rows) in zip(axes, found.items(), strict=True):
         counts = np.sum([row.extras["confusion"] for row in rows], axis=0)

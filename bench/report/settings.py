@@ -64,7 +64,7 @@ class Tolerance(Strict):
 
 class Settings(Strict):
     verdict_scale: str
-    minimum_seeds: Annotated[int, Field(ge=3)]
+    minimum_seeds: Annotated[int, Field(ge=5)]
     alpha: Annotated[float, Field(gt=0, lt=1)]
     tasks: dict[Task, TaskSettings]
     claims: tuple[Claim, ...]

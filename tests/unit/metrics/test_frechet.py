@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from metric_cases import FEATURES as CASES
 from metric_cases import TOLERANCE, committed
 
@@ -28,7 +29,6 @@ def test_equals_clean_fid(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_equals_torch_fidelity(name):
-    import torch
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
     statistics = [fid_features_to_statistics(torch.from_numpy(x).double()) for x in CASES[name]]
@@ -85,6 +85,19 @@ def test_symmetric_and_blind_to_order():
 def test_repeats_to_the_last_digit():
     for pair in CASES.values():
         assert frechet_distance(*pair) == frechet_distance(*pair)
+
+
+def test_small_sets_are_worked_on_by_one_thread_and_the_number_is_given_back():
+    before = torch.get_num_threads()
+    values = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            values.append(frechet_distance(*CASES["few reals"]))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert values[0] == values[1]
 
 
 def test_curve_takes_the_first_fakes():

@@ -222,6 +222,13 @@ def test_a_mistyped_key_is_named_with_the_nearest(tmp_path):
         load_settings(path)
 
 
+def test_fewer_than_five_seeds_cannot_be_asked_for(tmp_path):
+    path = tmp_path / "claims.yaml"
+    path.write_text(Path("config/claims.yaml").read_text().replace("minimum_seeds: 5", "minimum_seeds: 3"))
+    with pytest.raises(InputError, match=r"claims.yaml: minimum_seeds: .*greater than or equal to 5"):
+        load_settings(path)
+
+
 def test_a_published_value_that_is_no_number_names_its_line(tmp_path):
     path = tmp_path / "published.csv"
     lines = Path("config/published.csv").read_text().splitlines()
