@@ -38,7 +38,6 @@ def evaluate_run(run: Run, run_dir: Path, out: Path) -> None:
     meta = read_meta(run_dir)
     if meta.get("run_sha256") not in (None, run.hash):
         raise InputError(f"{run_dir / META}: this export was trained from another run.json than {run.name}'s")
-    _check_data(run, meta, run_dir)
     device = choose_device(run.compute.device)
     if run.compute.threads is not None:
         torch.set_num_threads(run.compute.threads)
@@ -46,6 +45,7 @@ def evaluate_run(run: Run, run_dir: Path, out: Path) -> None:
     if meta["status"] != "ok":
         scores.fail(meta.get("reason") or "the run failed")
     else:
+        _check_data(run, meta, run_dir)
         try:
             TASKS[run.task](run, run_dir, scores)
         except RunFailedError as error:
