@@ -62,7 +62,24 @@ class SpectralNorm(nn.Module):
         v, sigma = _right(matrix, u)
         self.u.copy_(u)
         self.v.copy_(v)
-        return u, v, sigma
+        return _kept(u, v, sigma) if torch.compiler.is_compiling() else (u, v, sigma)
+
+
+@torch.library.custom_op("baselines::keep", mutates_args=())
+def _keep(values: Tensor) -> Tensor:
+    """A copy that the compiler cannot see into, and so saves for the backward pass."""
+    return values.clone()
+
+
+@_keep.register_fake
+def _(values: Tensor) -> Tensor:
+    return torch.empty_like(values)
+
+
+def _kept(u: Tensor, v: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The compiled backward would recompute all three from the buffers, which hold the next step's vectors by then."""
+    u, v, sigma = _keep(torch.cat([u, v, sigma[None]])).split([u.shape[0], v.shape[0], 1])
+    return u, v, sigma[0]
 
 
 def _right(matrix: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:

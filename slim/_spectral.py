@@ -50,8 +50,7 @@ class GroupedSpectralNorm(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         with torch.autocast(weight.device.type, enabled=False):  # a norm in half precision is off by 0.4 %
             matrix = self._matrices(weight)
-            u, v, sigma = self._singular(matrix.detach())
-            return _Divide.apply(matrix, u, v, sigma).reshape(weight.shape)
+            return _Divide.apply(matrix, *self._singular(matrix.detach())).reshape(weight.shape)
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         return weight
@@ -64,7 +63,24 @@ class GroupedSpectralNorm(nn.Module):
         v, sigma = _right(matrix, u)
         self.u.copy_(u)
         self.v.copy_(v)
-        return u, v, sigma
+        return _kept(u, v, sigma) if torch.compiler.is_compiling() else (u, v, sigma)
+
+
+@torch.library.custom_op("slim::keep", mutates_args=())
+def _keep(values: Tensor) -> Tensor:
+    """A copy that the compiler cannot see into, and so saves for the backward pass."""
+    return values.clone()
+
+
+@_keep.register_fake
+def _(values: Tensor) -> Tensor:
+    return torch.empty_like(values)
+
+
+def _kept(u: Tensor, v: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The compiled backward would recompute all three from the buffers, which hold the next step's vectors by then."""
+    u, v, sigma = _keep(torch.cat([u, v, sigma[:, None]], dim=1)).split([u.shape[1], v.shape[1], 1], dim=1)
+    return u, v, sigma[:, 0]
 
 
 def _apply(matrix: Tensor, v: Tensor) -> Tensor:
