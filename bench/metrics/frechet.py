@@ -69,9 +69,8 @@ def _from_eigenvalues(s1: np.ndarray, s2: np.ndarray) -> float | None:
         lower = linalg.cholesky(s2, lower=True, check_finite=False)
     except linalg.LinAlgError:  # S2 is not positive definite
         return None
-    product = linalg.blas.dtrmm(1.0, lower, s1, side=1, lower=1)
-    product = linalg.blas.dtrmm(1.0, lower, product, trans_a=1, lower=1, overwrite_b=1)
-    squares = linalg.eigvalsh(product, overwrite_a=True, check_finite=False)
+    product, _ = linalg.lapack.dsygst(s1.T, lower, itype=2, lower=1, overwrite_a=1)  # L' S1 L, its lower triangle
+    squares = linalg.eigvalsh(product, lower=True, overwrite_a=True, check_finite=False)
     if squares[0] <= 0:
         return None
     roots = np.sqrt(squares)
