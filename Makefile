@@ -16,6 +16,8 @@ BIN := $(VENV)/bin
 # set-up is finished only when this file stands: it is written last, and any change of the lock renews it
 STAMP := $(VENV)/.installed
 export DVC_NO_ANALYTICS := 1
+# containers set this; but torch's bytecode is then compiled anew (10 s) at each of a demo's sixty process starts
+unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: setup demo test test-scipy lint bench report resume lock clean
