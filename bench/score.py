@@ -32,6 +32,9 @@ class Score(Strict):
     peak_memory_bytes: int | None = None
     precision: str | None = None
     compile: bool | None = None
+    training_precision: str | None = None
+    training_compile: bool | None = None
+    """precision and compile are those of the measurement, these two those of the run (its keys compute.…)."""
     versions: dict[str, str | None] = {}
     commit: str | None = None
     dirty: bool | None = None

@@ -24,7 +24,7 @@ def add_commands(commands: Any) -> None:
         "train one run, or go on where it was stopped",
         "Reads run.json, writes model.safetensors, model.json (last: the run is finished when it stands), history.csv\n"
         "and samples/. Killed or stopped (SIGTERM, SIGUSR1), the same command goes on from the last checkpoint.\n"
-        "Several GPUs for one classifier: torchrun --nproc-per-node N -m bench.cli train --run RUN.",
+        "Several GPUs for one classifier: torchrun --nproc-per-node N -m -- bench.cli train --run RUN.",
     )
     parser.add_argument("--run", required=True, type=Path, help="run.json, made by `slim-bench freeze`")
     parser.add_argument("--out", type=Path, help="folder of the finished run (default: where run.json lies)")

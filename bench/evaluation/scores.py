@@ -103,6 +103,8 @@ class ScoreFolder:
             "peak_memory_bytes": peak_memory_bytes(self.device),
             "precision": "float32",
             "compile": False,
+            "training_precision": self.run.compute.precision,
+            "training_compile": self.run.compute.compile,
             **self._provenance,
         }
 

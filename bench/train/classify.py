@@ -18,6 +18,7 @@ from bench.export import WEIGHTS, create_seeded, save_weights
 from bench.run import ClassificationRecipe, Run
 from bench.train import distributed
 from bench.train.ema import Ema
+from bench.train.guard import gradient_norm
 from bench.train.inputs import open_inputs
 from bench.train.rng import generator
 from bench.train.schedule import learning_rate, make_optimiser
@@ -60,7 +61,7 @@ class Classification:
         self.net.train()
         self.optimiser.zero_grad(set_to_none=True)
         scalars = self._gradients(inputs, targets, labels)
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        norm = gradient_norm(self.model)
         self.optimiser.step()
         if self.ema is not None:
             self.ema.update()

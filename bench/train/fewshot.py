@@ -21,6 +21,7 @@ from bench.run import FewShotRecipe, Run
 from bench.train.diffaugment import DiffAugment
 from bench.train.ema import Ema
 from bench.train.grids import save_grid
+from bench.train.guard import gradient_norm
 from bench.train.losses import RandomMarginHinge
 from bench.train.perceptual import perceptual_loss
 from bench.train.rng import batch_indices, derive, generator
@@ -211,13 +212,6 @@ def quadrant(images: Tensor, part: int) -> Tensor:
     height, width = images.shape[2] // 2, images.shape[3] // 2
     row, column = height * (part // 2), width * (part % 2)
     return images[:, :, row : row + height, column : column + width]
-
-
-@torch.no_grad()
-def gradient_norm(module: nn.Module) -> Tensor:
-    """Euclidean norm over all gradients; not finite as soon as one gradient is not."""
-    gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
 
 
 @contextlib.contextmanager

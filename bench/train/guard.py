@@ -1,10 +1,13 @@
 """Guards of the loop: is everything finite, and what an out-of-memory error means."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from bench.train.monitor import peak_memory_bytes
 
 MAX_ROLLBACKS = 3
 
@@ -46,6 +49,13 @@ class Window:
         self._counts = dict(state["counts"])
 
 
+@torch.no_grad()
+def gradient_norm(module: nn.Module) -> Tensor:
+    """Euclidean norm over all gradients; not finite as soon as one gradient is not."""
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+
+
 def _finite(value: float) -> bool:
     return value - value == 0.0
 
@@ -79,11 +89,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 def out_of_memory_message(error: BaseException, batch_size: int | None, device: torch.device) -> str:
     """What was needed, what there is, and the batch that would fit (activations taken as linear in the batch)."""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if device.type != "cuda":
-        return f"out of memory: {reason}; a smaller recipe.batch_size or more memory is needed"
-    total = torch.cuda.get_device_properties(device).total_memory
-    held, peak = torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
+    peak, total = peak_memory_bytes(device), total_memory_bytes(device)
     text = f"out of memory: at least {peak / 2**30:.1f} GiB needed before the failed request, {total / 2**30:.1f} there"
-    if batch_size and peak > held:
-        text += f"; about {max(1, batch_size // 2)} of recipe.batch_size {batch_size} would fit"
+    if batch_size and batch_size > 1:
+        text += f"; about {batch_size // 2} of recipe.batch_size {batch_size} would fit"
     return f"{text} ({reason})"
+
+
+def total_memory_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -10,19 +10,14 @@ import shutil
 import signal
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench.errors import InputError, RunFailedError
-from bench.export import META, WEIGHTS, read_spec
-from bench.files import atomic_file, sha256_file, write_json, write_text
-from bench.provenance import provenance
-from bench.registry import training_modules
+from bench.files import atomic_file
 from bench.run import Run
-from bench.train.card import model_card
 from bench.train.checkpoint import NO_SPACE, Checkpoints, Saved, remove_orphans
 from bench.train.engine import Engine
 from bench.train.group import any_process, barrier, rank, world_size
@@ -30,30 +25,9 @@ from bench.train.guard import MAX_ROLLBACKS, Window, is_out_of_memory, out_of_me
 from bench.train.history import History
 from bench.train.monitor import Monitor, peak_memory_bytes
 from bench.train.progress import Progress
+from bench.train.record import Data, Outcome, write_record
 from bench.train.signals import StopRequest
 from bench.train.sinks import open_sinks
-
-
-@dataclass
-class Outcome:
-    """What happened in a run, as model.json tells it."""
-
-    steps: int = 0
-    unit: str = "step"
-    seconds: float = 0.0
-    images: int = 0
-    device: str | None = None
-    peak_memory_bytes: int | None = None
-    precision: str | None = None
-    compile: bool | None = None
-    threads: int | None = None
-    rollbacks: list[dict[str, Any]] = field(default_factory=list)
-    events: list[str] = field(default_factory=list)
-    energy_joules: float | None = None
-
-    def training(self) -> dict[str, Any]:
-        rate = self.images / self.seconds if self.seconds else None
-        return {**vars(self), "images_per_second": rate}
 
 
 def run_loop(
@@ -260,7 +234,7 @@ class Loop:
             self.outcome.energy_joules = self.monitor.energy_joules()
             fields = self.engine.export(self.out)
             self._copy_staging()
-            self._write_record({**self.outcome.training(), **fields})
+            self._record({**self.outcome.training(), **fields})
             shutil.rmtree(self.state_dir)
         barrier()
 
@@ -268,32 +242,17 @@ class Loop:
         self._tick()
         if self.main:
             self._copy_staging()
-            self._write_record(self.outcome.training(), reason=str(error))
+            self._record(self.outcome.training(), str(error))
             shutil.rmtree(self.state_dir)
+
+    def _record(self, training: dict[str, Any], reason: str | None = None) -> None:
+        write_record(self.out, self.run, Data(self.checkpoints.data_sha256, self.data), training, reason)
 
     def _copy_staging(self) -> None:
         for path in sorted(self.staging.rglob("*")):
             if path.is_file():
                 with atomic_file(self.out / path.relative_to(self.staging)) as target, path.open("rb") as source:
                     shutil.copyfileobj(source, target)
-
-    def _write_record(self, training: dict[str, Any], reason: str | None = None) -> None:
-        """Model card and model.json, the mark of a finished run: status failed where there is a `reason`."""
-        ok, weights = reason is None, self.out / WEIGHTS
-        meta = {
-            "status": "ok" if ok else "failed",
-            "reason": reason,
-            "run": self.run.name,
-            "run_sha256": self.run.hash,
-            "data_sha256": self.checkpoints.data_sha256,
-            "data": self.data,
-            "model_sha256": sha256_file(weights) if ok else None,
-            "model": read_spec(weights) if ok else self.run.model.model_dump(mode="json"),
-            "training": training,
-            **provenance(*training_modules(self.run.task, self.run.model.name)),
-        }
-        write_text(self.out / "README.md", model_card(self.run, meta))
-        write_json(self.out / META, meta)
 
 
 def _environment(device: torch.device) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.run import Compute, OneShotRecipe
+from bench.train.guard import gradient_norm
 from bench.train.wgan import gradient_penalty
 
 
@@ -102,8 +103,9 @@ class ScaleTraining:
         distance = fake_value - real_value
         penalty = gradient_penalty(self.critic, torch.lerp(fake, self.real, share))
         (distance + self.recipe.gradient_penalty * penalty).backward()
+        norm = gradient_norm(self.critic)
         self.critic_optimiser.step()
-        return {"critic": distance.detach(), "penalty": penalty.detach()}
+        return {"critic": distance.detach(), "penalty": penalty.detach(), "gradient_norm_d": norm}
 
     def generator_step(self, noise: Tensor, previous: Tensor) -> dict[str, Tensor]:
         """Adversarial loss of a sample plus the weighted squared error of the reconstruction."""
@@ -116,8 +118,10 @@ class ScaleTraining:
         reconstruction = F.mse_loss(rebuilt.float(), self.real)
         (adversarial + self.recipe.reconstruction_weight * reconstruction).backward()
         self.critic.requires_grad_(True)
+        norm = gradient_norm(self.generator)
         self.generator_optimiser.step()
-        return {"generator": adversarial.detach(), "reconstruction": reconstruction.detach()}
+        losses = {"generator": adversarial.detach(), "reconstruction": reconstruction.detach()}
+        return {**losses, "gradient_norm_g": norm}
 
     def state_dict(self) -> dict[str, Any]:
         return {

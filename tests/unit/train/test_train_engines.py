@@ -71,10 +71,14 @@ def test_interrupted_at_every_step_and_resumed(task, tmp_path, monkeypatch):
     assert meta["status"] == "ok" and not network.training
 
 
+LONGER = {"fewshot": {"steps": 6}, "oneshot": {"epochs_per_scale": 8}, "classification": {"epochs": 8}}
+
+
 @pytest.mark.slow
-def test_kill_9_and_resume_of_the_command(tmp_path):
-    data = write_data("fewshot", tmp_path / "data")
-    run = tiny_run("fewshot", data, steps=6)
+@pytest.mark.parametrize("task", TASKS)
+def test_kill_9_and_resume_of_the_command(task, tmp_path):
+    data = write_data(task, tmp_path / "data")
+    run = tiny_run(task, data, **LONGER[task])
     write_run(tmp_path / "run.json", run)
     arguments = [sys.executable, "-m", "bench.cli", "train", "--run", str(tmp_path / "run.json")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

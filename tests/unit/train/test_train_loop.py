@@ -161,7 +161,8 @@ def test_out_of_memory_fails_with_a_reason(tmp_path):
         raise torch.OutOfMemoryError("tried to allocate 3 GiB")
 
     engine.step = step
-    with pytest.raises(RunFailedError, match=r"out of memory.*3 GiB.*batch_size"):
+    fits = r"at least \d+\.\d GiB needed .* there; about 128 of recipe.batch_size 256 would fit .*3 GiB"
+    with pytest.raises(RunFailedError, match=fits):
         train(tmp_path, engine=engine)
 
 

@@ -1,0 +1,60 @@
+"""model.json and the model card: what happened in a run, on which data, and what came of it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.export import META, WEIGHTS, read_spec
+from bench.files import sha256_file, write_json, write_text
+from bench.provenance import provenance
+from bench.registry import training_modules
+from bench.run import Run
+from bench.train.card import model_card
+
+
+@dataclass
+class Outcome:
+    """What happened in a run, as model.json tells it."""
+
+    steps: int = 0
+    unit: str = "step"
+    seconds: float = 0.0
+    images: int = 0
+    device: str | None = None
+    peak_memory_bytes: int | None = None
+    precision: str | None = None
+    compile: bool | None = None
+    threads: int | None = None
+    rollbacks: list[dict[str, Any]] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+    energy_joules: float | None = None
+
+    def training(self) -> dict[str, Any]:
+        rate = self.images / self.seconds if self.seconds else None
+        return {**vars(self), "images_per_second": rate}
+
+
+class Data(NamedTuple):
+    """The hash of the data trained on, and what a user of the export must know of them (size, channels, classes)."""
+
+    sha256: str
+    about: dict[str, Any] | None
+
+
+def write_record(out: Path, run: Run, data: Data, training: dict[str, Any], reason: str | None = None) -> None:
+    """Model card and model.json, the mark of a finished run: status failed where there is a `reason`."""
+    ok, weights = reason is None, out / WEIGHTS
+    meta = {
+        "status": "ok" if ok else "failed",
+        "reason": reason,
+        "run": run.name,
+        "run_sha256": run.hash,
+        "data_sha256": data.sha256,
+        "data": data.about,
+        "model_sha256": sha256_file(weights) if ok else None,
+        "model": read_spec(weights) if ok else run.model.model_dump(mode="json"),
+        "training": training,
+        **provenance(*training_modules(run.task, run.model.name)),
+    }
+    write_text(out / "README.md", model_card(run, meta))
+    write_json(out / META, meta)
