@@ -68,7 +68,7 @@ def test_the_four_combinations_train(name: str, residual: bool) -> None:
     engine = OneShot(make_run(name, {"residual": residual}), CPU)
     assert engine.total_steps == EPOCHS * SCALES == EPOCHS * len(engine.pyramid.sizes)
     losses = advance(engine, 0, EPOCHS + 1)
-    assert set(losses) == {"critic", "penalty", "generator", "reconstruction"}
+    assert set(losses) == {"critic", "penalty", "generator", "reconstruction", "gradient_norm_d", "gradient_norm_g"}
     assert all(value.ndim == 0 and not value.requires_grad and value.isfinite() for value in losses.values())
 
 
