@@ -93,7 +93,8 @@ def batch_norm(channels: int) -> nn.BatchNorm2d:
 
 def glu(x: Tensor) -> Tensor:
     """a * sigmoid(b) of the two halves of the channels."""
-    return F.glu(x, dim=1) if torch.compiler.is_compiling() or not x.requires_grad else _GLU.apply(x)
+    plain = x.is_cuda or not x.requires_grad or torch.compiler.is_compiling()
+    return F.glu(x, dim=1) if plain else _GLU.apply(x)
 
 
 class _GLU(torch.autograd.Function):

@@ -11,23 +11,35 @@ from tiny import tiny_run, write_data
 
 from bench.export import load_export
 from bench.train import train
+from bench.train.classify import Classification
 from bench.train.fewshot import FewShot
 from bench.train.history import History
 from bench.train.monitor import Monitor
+from bench.train.start import set_precision
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
 
+@pytest.mark.parametrize("task", ["fewshot", "oneshot", "classification"])
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("compile", [False, True])
-def test_few_shot_run(tmp_path, precision, compile):
+def test_a_run_of_each_engine(tmp_path, task, precision, compile):
     compute = {"device": "cuda", "precision": precision, "compile": compile}
-    run = tiny_run("fewshot", write_data("fewshot", tmp_path / "data"), steps=6, batch_size=4, compute=compute)
+    run = tiny_run(task, write_data(task, tmp_path / "data"), compute=compute)
     train(run, tmp_path / "out", tmp_path / "state")
     network, meta = load_export(tmp_path / "out")
+    assert meta["status"] == "ok" and not meta["training"]["rollbacks"]
     assert meta["training"]["precision"] == precision and meta["training"]["compile"] == compile
     assert all(torch.isfinite(value).all() for value in network.state_dict().values())
     assert float(History(tmp_path / "out" / "history.csv").read()[-1]["gpu_memory_bytes"]) > 0
+
+
+def test_a_classifiers_first_step_is_that_of_the_cpu(tmp_path):
+    """Weights, order, augmentation and mixup of this engine are all drawn on the CPU."""
+    run = tiny_run("classification", write_data("classification", tmp_path / "data"))
+    set_precision(run, torch.device("cuda"))
+    ours, theirs = (Classification(run, torch.device(name)).step(0) for name in ("cpu", "cuda"))
+    assert all(torch.isclose(ours[key], theirs[key].cpu(), rtol=1e-3) for key in ours)
 
 
 def test_state_survives_the_way_through_the_cpu(tmp_path):

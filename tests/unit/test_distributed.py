@@ -12,8 +12,10 @@ import torch
 from classify_cases import classify_run, write_set
 
 from bench.errors import InputError
+from bench.run import write_run
 from bench.train import distributed
 from bench.train.classify import Classification
+from bench.train.history import History
 
 WORKER = """
 import json, sys
@@ -40,11 +42,14 @@ RECIPES = {
 }
 
 
-def run_two(data: Path, out: Path) -> dict:
+def free_port() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+        return str(probe.getsockname()[1])
+
+
+def run_two(data: Path, out: Path) -> dict:
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "OMP_NUM_THREADS": "1"}
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     processes = [
         subprocess.Popen(
@@ -66,6 +71,22 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         assert two[name]["losses"] == pytest.approx(expected, rel=1e-5, abs=1e-5)
         for key, value in engine.model.state_dict().items():
             torch.testing.assert_close(two[name]["model"][key], value, rtol=1e-3, atol=1e-4, msg=key)
+
+
+@pytest.mark.slow
+def test_the_documented_torchrun_command_equals_one_process(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    write_run(tmp_path / "run.json", classify_run(write_set(tmp_path / "stripes-16"), epochs=1))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--master-port", free_port()]
+    torchrun += ["--nproc-per-node", "2", "-m", "--"]
+    losses = {}
+    for name, start in (("two", torchrun), ("one", [sys.executable, "-m"])):
+        out, state = str(tmp_path / name), str(tmp_path / f"state-{name}")
+        arguments = ["train", "--run", str(tmp_path / "run.json"), "--out", out, "--state", state]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+        subprocess.run([*start, "bench.cli", *arguments], env=environment, cwd=root, check=True, timeout=300)
+        losses[name] = [float(row["loss"]) for row in History(tmp_path / name / "history.csv").read()]
+    assert losses["two"] == pytest.approx(losses["one"], rel=1e-5) and losses["one"]
 
 
 def test_a_batch_that_does_not_divide_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

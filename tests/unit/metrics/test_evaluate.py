@@ -66,6 +66,7 @@ def test_scores_lead_back_to_run_data_and_code(fewshot):
         "fd_efflite0/efflite0-v1/resize224-bicubic/pool1280/px64/real12-all/fake20/ema0.999-warmup/bn-train-b8"
     )
     assert (score.n, score.device, score.precision) == (20, "cpu", "float32")
+    assert (score.training_precision, score.training_compile) == ("float32", False)
     assert score.seconds > 0
     assert score.peak_memory_bytes > 0
     assert score.versions["torch"].split("+")[0] == torch.__version__.split("+")[0]
