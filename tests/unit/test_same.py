@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from slim.same import LiteralSameLayerSLIM, SameLayerSLIM, gate
+from slim.same import LiteralSameLayerSLIM, NarrowConv2d, SameLayerSLIM, gate, merge_groups
 
 
 def loop_oracle(module: SameLayerSLIM, x: torch.Tensor) -> torch.Tensor:
@@ -36,7 +36,9 @@ def randomised(module: torch.nn.Module) -> torch.nn.Module:
     return module
 
 
-@pytest.mark.parametrize(("channels", "groups", "stride", "size"), [(32, 4, 1, 6), (32, 1, 2, 7), (48, 2, 2, 4)])
+@pytest.mark.parametrize(
+    ("channels", "groups", "stride", "size"), [(32, 4, 1, 6), (32, 1, 2, 7), (48, 2, 2, 4), (12, 4, 1, 5)]
+)
 def test_equals_the_loop_over_groups(channels: int, groups: int, stride: int, size: int) -> None:
     torch.manual_seed(0)
     module = randomised(SameLayerSLIM(channels=channels, groups=groups, stride=stride)).double()
@@ -49,6 +51,21 @@ def test_equals_the_loop_over_groups(channels: int, groups: int, stride: int, si
     theirs = torch.autograd.grad((expected * probe).sum(), [x, *module.parameters()])
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "merged"), [(16, 4, 2), (4, 16, 2), (8, 4, 4), (2, 2, 4), (5, 3, 1)])
+def test_merged_groups_are_the_same_map(inputs: int, outputs: int, merged: int) -> None:
+    """Also inside the layer, where it is only a matter of speed: with and without gradients the same values."""
+    torch.manual_seed(0)
+    conv = NarrowConv2d(4 * inputs, 4 * outputs, 3, padding=1, groups=4).double()
+    x = torch.randn(2, 4 * inputs, 5, 6, dtype=torch.double)
+    weight = merge_groups(conv.weight, 4, merged)
+    assert weight.shape == (4 * outputs, merged * inputs, 3, 3)
+    reference = F.conv2d(x, conv.weight, conv.bias, padding=1, groups=4)
+    torch.testing.assert_close(F.conv2d(x, weight, conv.bias, padding=1, groups=4 // merged), reference)
+    torch.testing.assert_close(conv(x), reference)
+    with torch.no_grad():
+        torch.testing.assert_close(conv(x), reference)
 
 
 def test_gate_by_hand() -> None:
