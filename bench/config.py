@@ -12,10 +12,11 @@ from typing import Any
 
 from pydantic import BaseModel, Field, field_validator
 
-from bench.data.catalogue import Catalogue, UserFolder, load_catalogue, read_yaml
+from bench.data.catalogue import NAME, OWN, Catalogue, UserFolder, load_catalogue, read_yaml
 from bench.errors import InputError, did_you_mean
 from bench.metrics.names import check_metrics
 from bench.model_args import ARGUMENTS
+from bench.registry import MODELS
 from bench.run import (
     ClassificationRecipe,
     Compute,
@@ -23,12 +24,12 @@ from bench.run import (
     FewShotRecipe,
     OneShotRecipe,
     Positive,
+    Seeds,
     Strict,
     Task,
     parse_strict,
 )
 
-Seeds = tuple[int, ...]
 RECIPES: dict[str, type[Strict]] = {
     "fewshot": FewShotRecipe,
     "oneshot": OneShotRecipe,
@@ -42,7 +43,9 @@ class Settings(Strict):
     scale: str | None = Field(None, description="null: each target's own (demo for all but paper and tiny)")
     seeds: Seeds | None = Field(None, description="null: the scale's own")
     allow_mixed_code: bool = Field(False, description="paper scale: let runs of different code stand in one table")
-    folder: str | None = Field(None, description="your own images, by path: target `own`; what is run follows its form")
+    folder: str | None = Field(
+        None, min_length=1, description="your own images, by path: target `own`; what is run follows its form"
+    )
     folders: dict[str, UserFolder] = Field({}, description="the same with names and options, any number of them")
 
     @field_validator("seeds", mode="before")
@@ -185,7 +188,7 @@ class Configuration:
             require(self.settings.scale, self.scales, "config/config.yaml: scale")
         for name, experiment in self.resolved.items():
             where = f"config/experiments.yaml: {name}"
-            require(experiment.model.name, ARGUMENTS, f"{where}.model.name")
+            _check_network(experiment, f"{where}.model.name")
             _check_partial(ARGUMENTS[experiment.model.name], experiment.model.args, f"{where}.model.args")
             check_recipe(experiment.task, experiment.recipe, f"{where}.recipe")
         for name, scale in self.scales.items():
@@ -196,7 +199,8 @@ class Configuration:
     def _check_scale(self, scale: Scale, where: str) -> None:
         for task in RECIPES:
             check_recipe(task, scale.task(task).recipe, f"{where}.{task}.recipe")
-            check_metrics(scale.task(task).evaluation.metrics, task, f"{where}.{task}.evaluation.metrics")
+            given = scale.task(task).evaluation
+            check_metrics(given.metrics, task, f"{where}.{task}.evaluation.metrics", given.n_fake)
         for index, variation in enumerate(scale.variations):
             part = f"{where}.variations.{index}"
             for dataset in variation.datasets:
@@ -213,10 +217,6 @@ class Configuration:
             _each(runs.datasets, [*self.catalogue.datasets, OWN], f"{where}: runs.{index}.datasets")
 
 
-OWN = "own"
-"""In a suite's list of data sets: every folder or image the user gave."""
-
-
 def own_folders(settings: Settings) -> dict[str, dict[str, Any]]:
     """`folders`, and `folder` under a name made from its path; its form says what it is for."""
     found = {name: folder.model_dump(mode="json", exclude_unset=True) for name, folder in settings.folders.items()}
@@ -224,7 +224,9 @@ def own_folders(settings: Settings) -> dict[str, dict[str, Any]]:
         path = Path(settings.folder).expanduser()
         if not path.exists():
             raise InputError(f"folder: {path}: no such file or folder")
-        name = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-") or "own"
+        name = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower())[:80].strip("-") or "images"
+        if name in found:
+            raise InputError(f"folder: {path} would be called {name}, as one of folders is; give it a name there too")
         found[name] = {"path": str(path), "task": _task_of(path)}
     return found
 
@@ -234,6 +236,13 @@ def _task_of(path: Path) -> Task:
     if path.suffix == ".npz" or (path / "train").is_dir():
         return "classification"
     return "oneshot" if path.is_file() else "fewshot"
+
+
+def _check_network(experiment: Experiment, where: str) -> None:
+    """A network of the experiment's task; a discriminator comes with its generator and is none by itself."""
+    name = require(experiment.model.name, MODELS, where)
+    if MODELS[name].task != experiment.task or name == "fastgan-discriminator":
+        raise InputError(f"{where}: {name!r} is not a network for {experiment.task}")
 
 
 def check_recipe(task: Task, recipe: dict[str, Any], where: str) -> None:
@@ -262,4 +271,7 @@ def _mapping(path: Path, model: type[Strict]) -> dict[str, Any]:
     entries = read_yaml(path)
     if not isinstance(entries, dict):
         raise InputError(f"{where}: a mapping from names to entries is needed")
+    for name in entries:
+        if not re.fullmatch(NAME, name):
+            raise InputError(f"{where}: {name!r}: a name has a-z, 0-9 and - only, and 80 characters at most")
     return {name: parse_strict(model, value, f"{where}: {name}") for name, value in entries.items()}

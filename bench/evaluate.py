@@ -34,7 +34,7 @@ TASKS: dict[str, Callable[[Run, Path, ScoreFolder], None]] = {
 def evaluate_run(run: Run, run_dir: Path, out: Path) -> None:
     """Write scores/*.json of the export in `run_dir` to `out`."""
     run_dir, out = Path(run_dir), Path(out)
-    check_metrics(run.evaluation.metrics, run.task, run.name)
+    check_metrics(run.evaluation.metrics, run.task, run.name, run.evaluation.n_fake)
     meta = read_meta(run_dir)
     if meta.get("run_sha256") not in (None, run.hash):
         raise InputError(f"{run_dir / META}: this export was trained from another run.json than {run.name}'s")

@@ -26,7 +26,7 @@ def progress_of(run: Run, folder: Path) -> Progress:
     if model.get("status") == "failed":
         return Progress("failed", reason=model.get("reason"))
     if model.get("status") == "ok" and model.get("run_sha256") == run.hash:
-        return _scored(folder)
+        return _scored(run, folder, model)
     state = state_folder(folder)
     step = _last_step(state / "outputs" / "history.csv")
     total = getattr(run.recipe, "steps", None)
@@ -37,12 +37,14 @@ def progress_of(run: Run, folder: Path) -> Progress:
     return Progress("queued" if (folder / "run.json").exists() else "missing")
 
 
-def _scored(folder: Path) -> Progress:
-    scores = [_read(path) for path in sorted((folder / "scores").glob("*.json"))]
+def _scored(run: Run, folder: Path, model: dict) -> Progress:
+    """ok: every planned metric has a score of the weights that stand here."""
+    scores = [_read(folder / "scores" / f"{metric}.json") for metric in run.evaluation.metrics]
     failed = [score["metric"] for score in scores if score.get("status") == "failed"]
     if failed:
         return Progress("failed", reason=f"no score for {', '.join(failed)}")
-    return Progress("ok" if scores else "trained")
+    of_these = (score.get("model_sha256") == model.get("model_sha256") for score in scores if score)
+    return Progress("ok" if all(scores) and all(of_these) else "trained")
 
 
 def measured_seconds(plan: Plan, run: Run) -> float | None:

@@ -7,22 +7,35 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.errors import InputError, did_you_mean
 from bench.files import sha256_json, write_json
 
-Positive = Annotated[int, Field(gt=0)]
+M = TypeVar("M", bound=BaseModel)
+
+
+def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    twice = [value for index, value in enumerate(values) if value in values[:index]]
+    if twice:
+        raise ValueError(f"{twice[0]} is given twice")
+    return values
+
+
+Positive = Annotated[int, Field(gt=0, lt=2**53)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-M = TypeVar("M", bound=BaseModel)
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**53)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_each_once)]
+Metrics = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_each_once)]
 Task = Literal["fewshot", "oneshot", "classification"]
 
 
 class Strict(BaseModel):
-    """Unknown keys are errors, values are immutable, no silent conversion of strings to numbers."""
+    """Unknown keys are errors, values are immutable, numbers are finite and never made from strings."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class ModelSpec(Strict):
@@ -47,7 +60,7 @@ class FewShotRecipe(Strict):
     steps: Positive
     batch_size: Positive = 8
     learning_rate: PositiveFloat = 2e-4
-    adam_betas: tuple[float, float] = (0.5, 0.999)
+    adam_betas: tuple[Beta, Beta] = (0.5, 0.999)
     augment: tuple[Literal["color", "translation", "cutout"], ...] = ("color", "translation")
     flip: bool = True
     ema_decay: Share = 0.999
@@ -66,11 +79,11 @@ class OneShotRecipe(Strict):
     critic_steps: Positive = 3
     generator_steps: Positive = 3
     learning_rate: PositiveFloat = 5e-4
-    adam_betas: tuple[float, float] = (0.5, 0.999)
+    adam_betas: tuple[Beta, Beta] = (0.5, 0.999)
     decay_at: Share = Field(0.8, description="share of a scale's epochs after which the learning rate is divided by 10")
     min_size: Positive = 25
     max_size: Positive = 250
-    scale_factor: PositiveFloat = 0.75
+    scale_factor: float = Field(0.75, gt=0, lt=1)
     gradient_penalty: float = Field(0.1, ge=0)
     reconstruction_weight: float = Field(10.0, ge=0)
     noise_amplitude: PositiveFloat = 0.1
@@ -99,7 +112,7 @@ class ClassificationRecipe(Strict):
 class Evaluation(Strict):
     """What is scored, and the sampling protocol of the scores."""
 
-    metrics: tuple[str, ...]
+    metrics: Metrics
     n_fake: Positive | None = None
     batch_size: Positive = 16
     latent_seed: int = Field(0, ge=0)
@@ -123,13 +136,19 @@ class Run(Strict):
     scale: str
     experiment: str
     dataset: str
-    seed: int = Field(ge=0)
+    seed: Seed
     task: Task
     model: ModelSpec
     data: DataSpec
     recipe: Annotated[FewShotRecipe | OneShotRecipe | ClassificationRecipe, Field(discriminator="task")]
     evaluation: Evaluation
     compute: Compute = Compute()
+
+    @model_validator(mode="after")
+    def _recipe_is_possible(self) -> "Run":
+        if isinstance(self.recipe, OneShotRecipe) and self.recipe.min_size > self.recipe.max_size:
+            raise ValueError(f"recipe.min_size {self.recipe.min_size} exceeds recipe.max_size {self.recipe.max_size}")
+        return self
 
     @property
     def name(self) -> str:
@@ -172,7 +191,11 @@ def read_json(path: Path) -> Any:
 def parse_strict(model: type[M], value: Any, source: Path | str) -> M:
     """Validate `value`; the first fault becomes one line: source, key, what is wrong, the nearest valid key."""
     try:
-        return model.model_validate_json(json.dumps(value))
+        text = json.dumps(value)
+    except (TypeError, ValueError) as error:  # YAML knows dates, bytes and sets
+        raise InputError(f"{source}: {error}; put it in quotes") from None
+    try:
+        return model.model_validate_json(text)
     except ValidationError as error:
         faults = error.errors()
         # a mistyped key often also leaves a field missing: the typing mistake is the one to name
@@ -181,7 +204,8 @@ def parse_strict(model: type[M], value: Any, source: Path | str) -> M:
         hint = ""
         if first["type"] == "extra_forbidden":
             hint = did_you_mean(str(first["loc"][-1]), _valid_keys(model, first["loc"][:-1]))
-        raise InputError(f"{source}: {key}: {first['msg']}{hint}") from None
+        place = f"{source}: {key}" if key else str(source)
+        raise InputError(f"{place}: {first['msg'].removeprefix('Value error, ')}{hint}") from None
 
 
 def _valid_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

@@ -23,7 +23,11 @@ PREPARED = Path("data/prepared")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+NAME = r"[a-z0-9][a-z0-9-]{0,79}"
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
+Byte = Annotated[int, Field(ge=0, le=255)]
+OWN = "own"
+"""In a suite's list of data sets: every folder or image the user gave."""
 
 
 class SourceFile(Strict):
@@ -90,7 +94,7 @@ class Preparation(Strict):
     """How images become arrays. Transparent pixels lie on `background`; resizing is antialiased."""
 
     members: str = Field("*", description="which files of the source, as a glob on their names")
-    background: tuple[int, int, int] = (255, 255, 255)
+    background: tuple[Byte, Byte, Byte] = (255, 255, 255)
     fit: Literal["crop", "longest-side", "pad"] = Field(
         "crop",
         description="crop: centre square, then resize; longest-side: keep the shape; pad: zeros around, no resize",
@@ -141,10 +145,10 @@ class Weights(Strict):
 class UserFolder(Strict):
     """A folder of the user's own images as a data set: `folders: {my-cats: {path: ~/cats}}` in the configuration."""
 
-    path: str
+    path: str = Field(min_length=1)
     task: Task = "fewshot"
     licence: str = "given by the user"
-    background: tuple[int, int, int] = (255, 255, 255)
+    background: tuple[Byte, Byte, Byte] = (255, 255, 255)
     resample: Literal["lanczos", "bicubic"] = "lanczos"
     upscale: bool = False
     layout: Literal["images", "idx", "npz", "imagefolder"] | None = Field(
@@ -188,13 +192,15 @@ def load_catalogue(root: Path = Path("."), folders: Mapping[str, Any] | None = N
     catalogue = parse_strict(Catalogue, value, path)
     own = {name: folder_dataset(name, given) for name, given in (folders or {}).items()}
     for name in own:
-        if name in catalogue.datasets:
-            raise InputError(f"folders.{name}: the catalogue has a data set of this name, choose another")
+        if name in catalogue.datasets or name in catalogue.weights or name == OWN:
+            raise InputError(f"folders.{name}: the name is taken; choose another: folders: {{NAME: {{path: ...}}}}")
     return catalogue.model_copy(update={"datasets": catalogue.datasets | own})
 
 
 def folder_dataset(name: str, given: Mapping[str, Any]) -> Dataset:
     """The catalogue entry of a user's folder (or .npz file)."""
+    if not re.fullmatch(NAME, name):
+        raise InputError(f"folders.{name!r}: a name has a-z, 0-9 and - only, and 80 characters at most")
     folder = parse_strict(UserFolder, dict(given), f"folders.{name}")
     fits = {"fewshot": "crop", "oneshot": "longest-side", "classification": "pad"}
     layout = {True: "npz", False: "imagefolder"}[folder.path.endswith(".npz")]
@@ -224,14 +230,17 @@ class _UniqueKeys(yaml.SafeLoader):
     """YAML where a key given twice is an error instead of the last one winning in silence."""
 
 
-def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
-    loader.flatten_mapping(node)
-    pairs = [(loader.construct_object(key, deep=True), value) for key, value in node.value]
-    for index, (key, _) in enumerate(pairs):
-        if key in (other for other, _ in pairs[:index]):
-            mark = node.value[index][0].start_mark
-            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice", mark)
-    return {key: loader.construct_object(value, deep=True) for key, value in pairs}
+def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[str, Any]:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if key.tag not in (yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG, "tag:yaml.org,2002:merge"):
+            told = f"key {key.value!r}" if isinstance(key, yaml.ScalarNode) else "a key"
+            raise yaml.constructor.ConstructorError(None, None, f"{told} is not a word", key.start_mark)
+        if key.value in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} given twice", key.start_mark)
+        seen.add(key.value)
+    loader.flatten_mapping(node)  # what `<<` brings stands first: own keys win
+    return {loader.construct_object(key): loader.construct_object(value, deep=True) for key, value in node.value}
 
 
 _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)

@@ -12,16 +12,17 @@ Direction = Literal["lower", "higher", "none"]
 
 @dataclass(frozen=True)
 class Kind:
-    """`weights`: what the metric needs beyond the packages, a name of the catalogue's weights."""
+    """`weights`: what the metric needs beyond the packages, a name of the catalogue's weights; `least`: of images."""
 
     tasks: tuple[str, ...]
     direction: Direction
     unit: str = ""
     weights: str | None = None
+    least: int = 1
 
 
-def _few(direction: Direction, weights: str | None = None) -> Kind:
-    return Kind((FEWSHOT,), direction, weights=weights)
+def _few(direction: Direction, weights: str | None = None, least: int = 2) -> Kind:
+    return Kind((FEWSHOT,), direction, weights=weights, least=least)
 
 
 def _one(direction: Direction, weights: str | None = None) -> Kind:
@@ -31,10 +32,10 @@ def _one(direction: Direction, weights: str | None = None) -> Kind:
 METRICS: dict[str, Kind] = {
     "fd_efflite0": _few("lower"),
     "kid_efflite0": _few("lower"),
-    "precision_efflite0": _few("higher"),
-    "recall_efflite0": _few("higher"),
-    "density_efflite0": _few("higher"),
-    "coverage_efflite0": _few("higher"),
+    "precision_efflite0": _few("higher", least=6),
+    "recall_efflite0": _few("higher", least=6),
+    "density_efflite0": _few("higher", least=6),
+    "coverage_efflite0": _few("higher", least=6),
     "diversity_efflite0": _few("higher"),
     "memorisation_efflite0": _few("lower"),
     "fid_cleanfid": _few("lower", "inception-cleanfid"),
@@ -61,11 +62,13 @@ METRICS: dict[str, Kind] = {
 }
 
 
-def check_metrics(metrics: tuple[str, ...], task: str, source: str) -> None:
-    """Refuse a name that does not exist, or exists for another task."""
+def check_metrics(metrics: tuple[str, ...], task: str, source: str, n_fake: int | None = None) -> None:
+    """Refuse a name that does not exist, or exists for another task, or needs more images than are generated."""
     valid = [name for name, kind in METRICS.items() if task in kind.tasks]
     for name in metrics:
         if name not in METRICS:
             raise InputError(f"{source}: unknown metric {name!r}{did_you_mean(name, valid)}")
         if name not in valid:
             raise InputError(f"{source}: metric {name!r} is for {METRICS[name].tasks[0]}, not {task}")
+        if n_fake is not None and n_fake < METRICS[name].least:
+            raise InputError(f"{source}: {name!r} needs n_fake of {METRICS[name].least} at least, not {n_fake}")

@@ -118,8 +118,12 @@ def test_progress_goes_through_all_states(here, run):
     lock.close()
     write_json(folder / "model.json", {"status": "ok", "run_sha256": run.hash})
     assert progress_of(run, folder).state == "trained"
-    write_json(folder / "scores/params.json", {"status": "ok", "metric": "params"})
+    for metric in run.evaluation.metrics:
+        assert progress_of(run, folder).state == "trained"  # a part of the scores is not all
+        write_json(folder / f"scores/{metric}.json", {"status": "ok", "metric": metric})
     assert progress_of(run, folder).state == "ok"
+    write_json(folder / "scores/params.json", {"status": "ok", "metric": "params", "model_sha256": "of another"})
+    assert progress_of(run, folder).state == "trained"
     write_json(folder / "scores/macs.json", {"status": "failed", "metric": "macs"})
     assert progress_of(run, folder) == progress_of(run, folder).__class__("failed", reason="no score for macs")
     write_json(folder / "model.json", {"status": "failed", "reason": "loss not finite"})

@@ -4,6 +4,7 @@ import pytest
 
 from bench.config import Configuration
 from bench.errors import InputError
+from bench.plan import Plan
 
 FAULTS = {
     "unknown setting": ("config.yaml", "seeds: null", "sedes: null", "config/config.yaml: sedes: .*'seeds'"),
@@ -81,6 +82,66 @@ FAULTS = {
         "suites/demo.yaml: include: 'fewshots' .*'fewshot'",
     ),
     "not YAML": ("scales.yaml", "seeds: [0, 1, 2, 3, 4]", "seeds: [0, 1", "config/scales.yaml: not YAML"),
+    "infinite": (
+        "scales.yaml",
+        "checkpoint_seconds: 20",
+        "checkpoint_seconds: .inf",
+        "demo: compute.checkpoint_s.*finite",
+    ),
+    "too large for a float": ("scales.yaml", "learning_rate: 0.012", "learning_rate: 1e400", "learning_rate: .*finite"),
+    "a beta of an optimiser": (
+        "scales.yaml",
+        "steps: 70000, snapshots",
+        "adam_betas: [-1.0, 0.9], steps: 70000, snapshots",
+        r"paper.fewshot.recipe: adam_betas.0: .*greater than or equal to 0",
+    ),
+    "no seeds": ("scales.yaml", "seeds: [0, 1, 2, 3, 4]", "seeds: []", "scales.yaml: paper: seeds: .*at least 1"),
+    "a seed twice": (
+        "scales.yaml",
+        "seeds: [0, 1, 2, 3, 4]",
+        "seeds: [3, 3]",
+        "scales.yaml: paper: seeds: 3 is given twice",
+    ),
+    "a seed beyond all numbers": (
+        "scales.yaml",
+        "seeds: [0, 1, 2, 3, 4]",
+        f"seeds: [{10**30}]",
+        "paper: seeds.0: .*less",
+    ),
+    "no metric": ("scales.yaml", "[top1, top5, params, macs]", "[]", "classification.evaluation.metrics: .*at least 1"),
+    "a metric twice": ("scales.yaml", "[top1, top5, params, macs]", "[top1, top1]", "metrics: top1 is given twice"),
+    "too few generated images": (
+        "scales.yaml",
+        "n_fake: 500",
+        "n_fake: 5",
+        "demo.fewshot.*'precision_efflite0' needs n_fake of 6",
+    ),
+    "a pyramid that grows": ("scales.yaml", "scale_factor: 0.5", "scale_factor: 1.5", "scale_factor: .*less than 1"),
+    "a date": (
+        "experiments.yaml",
+        "fastgan-sle:\n",
+        "x: {description: 2020-01-01}\nfastgan-sle:\n",
+        "x: .*put it in quotes",
+    ),
+    "a key that is a number": ("experiments.yaml", "fastgan-sle:\n", "3: {}\nfastgan-sle:\n", "key '3' is not a word"),
+    "a key that is a list": (
+        "experiments.yaml",
+        "fastgan-sle:\n",
+        "? [a]\n: {}\nfastgan-sle:\n",
+        "a key is not a word",
+    ),
+    "a name that is no folder": (
+        "experiments.yaml",
+        "fastgan-sle:\n",
+        "../x: {}\nfastgan-sle:\n",
+        "'../x': a name has a-z, 0-9",
+    ),
+    "a network of another task": (
+        "experiments.yaml",
+        "model: {name: fastgan-sle}",
+        "model: {name: resnet50}",
+        "fastgan-sle.model.name: 'resnet50' is not a network for fewshot",
+    ),
     "a key twice": ("suites/demo.yaml", "scale: demo\n", "scale: demo\nscale: paper\n", "suites/demo.yaml.*twice"),
 }
 
@@ -119,3 +180,34 @@ def test_numbers_in_exponent_form_are_numbers(project, edit):
     edit("scales.yaml", "model: {tanh: true}\n      recipe: {learning_rate: 1.0e-4}", "recipe: {learning_rate: 1e-4}")
     scale = Configuration.load(project).scales["paper"]
     assert scale.variations[1].recipe == {"learning_rate": 1e-4}
+
+
+def test_a_pyramid_needs_a_smallest_image_below_the_largest(project, edit):
+    edit("scales.yaml", "max_size: 96", "max_size: 10")
+    with pytest.raises(InputError, match=r"singan on .* recipe.min_size 25 exceeds recipe.max_size 10"):
+        Plan.load(root=project).runs("demo")
+
+
+def test_what_a_merged_key_brings_can_be_varied(project, edit):
+    given = "xx: &a {base: fastgan-sle, description: d}\nyy: {<<: *a, description: e}\nfastgan-sle:\n"
+    edit("experiments.yaml", "fastgan-sle:\n", given)
+    assert Configuration.load(project).experiments["yy"].description == "e"
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a b", "-x", "A", "", "x\ny", "a" * 81, "own", "imagenet", "lpips-vgg16-heads"]
+)
+def test_a_users_name_is_a_plain_and_free_one(name):
+    with pytest.raises(InputError, match=r"folders.* name") as caught:
+        Plan.load({"folders": {name: {"path": "docs"}}})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_users_folder_never_hides_another(tmp_path):
+    (tmp_path / "cats").mkdir()
+    with pytest.raises(InputError, match="would be called cats, as one of folders"):
+        Plan.load({"folder": str(tmp_path / "cats"), "folders": {"cats": {"path": "docs"}}})
+    with pytest.raises(InputError, match=r"config.yaml: folder: .*at least 1 character"):
+        Plan.load({"folder": ""})
+    with pytest.raises(InputError, match=r"folders.x.background.0: .*less than or equal to 255"):
+        Plan.load({"folders": {"x": {"path": "docs", "background": [256, 0, 0]}}})
