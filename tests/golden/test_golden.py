@@ -3,10 +3,14 @@
 import importlib
 from pathlib import Path
 
+import pytest
 import torch
 from check_singan import check_pyramid
 from golden import Check, Stored, faults, load, load_cases, relative_error
+from safetensors import safe_open
+from safetensors.torch import save_file
 
+DATA = Path(__file__).parent / "data"
 CASES = {"singan_pyramid": check_pyramid}
 MODULES = sorted(path.stem for path in Path(__file__).parent.glob("check_*.py"))
 
@@ -32,6 +36,24 @@ def test_golden_file(golden_file: Path | None) -> None:
     assert kind in known, f"{golden_file.name}: unknown kind {kind!r} (known: {', '.join(sorted(known))})"
     wrong = faults(stored, known[kind](stored, metadata))
     assert not wrong, f"{golden_file.name}:\n" + "\n".join(wrong)
+
+
+def test_an_empty_folder_an_unknown_kind_and_an_unread_output_are_failures(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="no golden files"):
+        test_golden_file(None)
+    for kind in ("slim_skipp", None):
+        save_file({"low": torch.zeros(1)}, tmp_path / "new.safetensors", {"kind": kind} if kind else None)
+        with pytest.raises(AssertionError, match="unknown kind"):
+            test_golden_file(tmp_path / "new.safetensors")
+    for name, words in (("new.json", "unknown kind"), ("new.txt", "neither")):
+        (tmp_path / name).write_text("[]")
+        with pytest.raises(AssertionError, match=words):
+            test_golden_file(tmp_path / name)
+    with safe_open(DATA / "sle_gate.safetensors", "pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        save_file(tensors | {"output_2": tensors["output"].clone()}, tmp_path / "more.safetensors", file.metadata())
+    with pytest.raises(AssertionError, match="output_2: a stored output that was not computed"):
+        test_golden_file(tmp_path / "more.safetensors")
 
 
 def test_the_comparison_sees_a_wrong_value_a_missing_output_and_an_unread_tensor() -> None:

@@ -1,9 +1,12 @@
 """Same-layer SLIM against its equation written as a plain loop over groups, and its errors."""
 
+import inspect
+
 import pytest
 import torch
 from torch.nn import functional as F
 
+import slim
 from slim.same import LiteralSameLayerSLIM, NarrowConv2d, SameLayerSLIM, gate, merge_groups
 
 
@@ -74,6 +77,14 @@ def test_gate_by_hand() -> None:
     key = torch.tensor([1.0, 9.0, 0.0, 0.0]).view(1, 4, 1, 1)
     value = torch.tensor([8.0, 8.0, -2.0, 6.0]).view(1, 4, 1, 1)
     torch.testing.assert_close(gate(query, key, value, 2).flatten(), torch.tensor([6.0, 2.0, -1.0, 3.0]))
+
+
+def test_signature() -> None:
+    for module in (slim.SameLayerSLIM, slim.LiteralSameLayerSLIM):
+        parameters = inspect.signature(module).parameters.values()
+        assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters)
+        defaults = [(parameter.name, parameter.default) for parameter in parameters]
+        assert defaults == [("channels", inspect.Parameter.empty), ("groups", 4), ("ratio", 4), ("stride", 1)]
 
 
 def test_groups_do_not_mix() -> None:

@@ -1,6 +1,7 @@
 """Skip-layer SLIM against the direct form of its equations, branch by branch."""
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -30,6 +31,20 @@ VARIANTS = {
     "no spectral norm": {"spectral_norm": False},
     "SinGAN": {"spectral_norm": False, "style_norm": False, "reduction": 1, "dilation": 5},
 }
+
+
+def test_signature() -> None:
+    parameters = inspect.signature(SkipLayerSLIM).parameters.values()
+    assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters)
+    defaults = {parameter.name: parameter.default for parameter in parameters}
+    assert [name for name, value in defaults.items() if value is inspect.Parameter.empty] == [
+        "low_channels",
+        "high_channels",
+    ]
+    numbers = {"groups": 4, "reduction": 16, "dilation": 2, "steps": 2}
+    switches = {"residual": True, "normalise": True, "mask_noise": False, "style": True, "mask": True, "shared": False}
+    assert defaults.items() >= (numbers | switches).items()
+    assert {"spectral_norm", "style_norm"} <= set(defaults)
 
 
 def pair(**options: object) -> tuple[OracleSLIM, SkipLayerSLIM]:
