@@ -20,7 +20,7 @@ export DVC_NO_ANALYTICS := 1
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test test-scipy lint bench report resume lock clean
+.PHONY: setup demo test test-scipy lint bench report lock clean
 .DEFAULT_GOAL := demo
 
 setup: $(STAMP)
@@ -37,11 +37,6 @@ $(STAMP): requirements.lock pyproject.toml
 
 demo: setup
 	$(BIN)/snakemake --cores $(CORES)
-
-# after a kill: removes the lock the killed run left, then goes on from the last checkpoints
-resume: setup
-	$(BIN)/snakemake --unlock
-	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete
 
 report: setup
 	$(BIN)/snakemake --cores $(CORES) report

@@ -48,7 +48,7 @@ class Layout:
 
 
 class SqueezeExcitation(nn.Module):
-    """x times sigmoid(fc2(relu(fc1(mean over positions)))); its import is why torchvision's is not taken."""
+    """x * sigmoid(fc2(relu(fc1(mean over positions)))); torchvision's would be the only reason to import it here."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()

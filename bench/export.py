@@ -11,13 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.nn.utils import parametrize
 
 from bench.errors import InputError
-from bench.files import atomic_file, sha256_file, write_json
+from bench.files import atomic_file, sha256_file
 from bench.train.rng import seeded_globally
 
 WEIGHTS, META = "model.safetensors", "model.json"
@@ -109,13 +108,6 @@ def load_weights(path: Path) -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
-def save_export(out: Path, model: nn.Module, meta: dict[str, Any]) -> None:
-    """Weights, then model.json; `meta["model"]` = {name, args} as the run has them."""
-    sha256 = save_weights(Path(out) / WEIGHTS, model, meta["model"])
-    spec = read_spec(Path(out) / WEIGHTS)
-    write_json(Path(out) / META, {**meta, "status": "ok", "model": spec, "model_sha256": sha256})
-
-
 def read_meta(folder: Path) -> dict[str, Any]:
     """model.json of a run folder, whatever its status."""
     path = Path(folder) / META
@@ -138,7 +130,3 @@ def load_export(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     if sha256_file(path) != meta["model_sha256"]:
         raise InputError(f"{path}: sha256 differs from model.json's {meta['model_sha256']}: the export is damaged")
     return load_weights(path), meta
-
-
-def module_device(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device

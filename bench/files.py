@@ -7,7 +7,10 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 @contextlib.contextmanager
@@ -34,6 +37,11 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def write_png(path: Path, image: "Image") -> None:
+    with atomic_file(path) as file:
+        image.save(file, "PNG")
 
 
 def write_text(path: Path, text: str) -> None:

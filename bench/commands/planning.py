@@ -26,8 +26,7 @@ def add_commands(commands: Any) -> None:
         status,
         "print how far every run of a suite is",
         "missing: nothing there yet; queued: frozen, not started; running; stopped: goes on from its checkpoint when\n"
-        "started again; trained: not scored yet; ok; failed: for its own reasons, which are printed.\n"
-        "`make resume` goes on after a kill.",
+        "started again; trained: not scored yet; ok; failed: for its own reasons, which are printed.",
     )
     _add_suite(parser, "suite to look at (default: demo)", "demo")
     parser = add_command(
@@ -91,7 +90,7 @@ def status(arguments: argparse.Namespace) -> None:
         print(f"{run.name:<{width}}  {_words(progress)}")
     print(f"{arguments.suite} at scale {runs[0].scale}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
     if "stopped" in counts:
-        print("`make resume` (or snakemake --unlock, then snakemake) goes on from the checkpoints")
+        print("the same command as before goes on from the checkpoints")
 
 
 def _scale(chosen: Plan, arguments: argparse.Namespace) -> str:

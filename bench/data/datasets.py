@@ -5,11 +5,10 @@ from typing import Literal
 
 import torch
 
-from bench.data.job import content_hash
 from bench.data.manifest import Manifest, Split, open_array, read_manifest
 from bench.errors import InputError
 
-__all__ = ["check_content", "load_file_list", "load_images", "load_split", "read_manifest"]
+__all__ = ["load_file_list", "load_images", "load_split", "read_manifest"]
 
 SplitName = Literal["train", "test"]
 
@@ -37,16 +36,6 @@ def load_file_list(folder: Path, split: SplitName) -> tuple[list[Path], list[int
         raise InputError(f"{base}: the files of {manifest.name} are gone; place them again or prepare again")
     rows = [line.split("\t") for line in (Path(folder) / entry.files).read_text(encoding="utf-8").splitlines()]
     return [base / path for path, _ in rows], [int(number) for _, number in rows]
-
-
-def check_content(folder: Path) -> None:
-    """Read every byte and compare with the manifest's hash (a few seconds a gigabyte)."""
-    manifest = read_manifest(folder)
-    if not manifest.arrays:
-        raise InputError(f"{folder}: lists files, its hash covers names and sizes; `slim-bench audit` reads the images")
-    found = content_hash({file: open_array(folder, manifest, file) for file in manifest.arrays})
-    if found != manifest.sha256:
-        raise InputError(f"{folder}: content hash is {found}, the manifest says {manifest.sha256}; prepare it again")
 
 
 def _of_kind(folder: Path, kind: str) -> Manifest:

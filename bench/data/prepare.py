@@ -16,14 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.catalogue import (
-    SOURCES,
-    Folder,
-    Manual,
-    folder_dataset,
-    load_catalogue,
-    prepared_path,
-)
+from bench.data.catalogue import SOURCES, Folder, Manual, load_catalogue, prepared_path
 from bench.data.classes import prepare_arrays, prepare_files
 from bench.data.extract import extract, is_archive
 from bench.data.fetch import source_files, user_path
@@ -50,13 +43,6 @@ def prepare(
     sources = source_paths(name, root, folders)
     out = Path(out) if out else root / prepared_path(name, image_size)
     return _prepare(Job(name, dataset, image_size, sources, catalogue.source_sha256(name), out))
-
-
-def prepare_folder(path: Path, image_size: int | None, out: Path, task: str = "fewshot") -> Manifest:
-    """Prepare the user's own folder of images, without any entry in the configuration."""
-    dataset = folder_dataset(Path(path).name.lower(), {"path": str(path), "task": task})
-    sources = [user_path(Path("."), dataset.source)]
-    return _prepare(Job(dataset.title, dataset, image_size, sources, None, Path(out)))
 
 
 def source_paths(name: str, root: Path, folders: Mapping[str, Any] | None = None) -> list[Path]:

@@ -80,7 +80,7 @@ def read_shards(shards: list[str]) -> Iterator[dict[str, Any]]:
     try:
         from webdataset.tariterators import tarfile_samples
     except ModuleNotFoundError:
-        raise InputError("shards need the extra: pip install 'slim-bench[webdataset]'") from None
+        raise InputError("shards need a package: pip install webdataset") from None
     return tarfile_samples({"url": shard} for shard in shards)
 
 

@@ -1,13 +1,12 @@
 """Pictures that belong to a score."""
 
-import io
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from bench.files import atomic_file
+from bench.files import write_png
 
 
 def save_neighbours(path: Path, samples: Tensor, training: Tensor, gap: int = 2) -> None:
@@ -17,7 +16,4 @@ def save_neighbours(path: Path, samples: Tensor, training: Tensor, gap: int = 2)
         columns += [torch.cat([sample, torch.full_like(sample[:, :gap], 255), real], dim=1)]
     space = torch.full_like(columns[0][:, :, :gap], 255)
     sheet = torch.cat([part for column in columns for part in (space, column)][1:], dim=2)
-    buffer = io.BytesIO()
-    Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(buffer, "PNG")
-    with atomic_file(path) as file:
-        file.write(buffer.getvalue())
+    write_png(path, Image.fromarray(sheet.permute(1, 2, 0).numpy()))

@@ -71,18 +71,16 @@ class ScoreFolder:
             )
         )
 
-    def fail(self, reason: str, selection: str = "last", among: Collection[str] | None = None) -> None:
+    def fail(self, reason: str, among: Collection[str] | None = None) -> None:
         """Planned metrics (`among` some: of these) without a score yet become failed ones, with the reason."""
         for metric in self.run.evaluation.metrics:
             if among is not None and metric not in among:
                 continue
-            if score_path(self.out, metric, selection) in self.written:
+            if score_path(self.out, metric) in self.written:
                 continue
             kind = METRICS[metric]
             failed = {"metric": metric, "value": None, "protocol": "", "status": "failed", "reason": reason}
-            self._write(
-                Score(**failed, unit=kind.unit, direction=kind.direction, selection=selection, **self._common())
-            )
+            self._write(Score(**failed, unit=kind.unit, direction=kind.direction, **self._common()))
 
     def finish(self) -> None:
         for path in self.out.glob("*.json"):

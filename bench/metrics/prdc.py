@@ -17,6 +17,8 @@ BLOCK = 2048
 
 @dataclass(frozen=True)
 class Prdc:
+    """Shares in 0..1, but for the density, which may exceed 1."""
+
     precision: float
     recall: float
     density: float

@@ -1,7 +1,7 @@
 """Protocol ids: how a number was measured, in one line, and the guard that keeps two protocols apart.
 
 An id is a path of lower-case parts, coarse to fine, e.g.
-`fd/efflite0-v1/resize224-bicubic/pool1280/px64/real100-all/fake500/ema/bn-train-b16`.
+`fd_efflite0/efflite0-v1/resize224-bicubic/pool1280/px64/real100-all/fake500/ema0.999/bn-train-b16`.
 Whatever changes the meaning of the number is a part; which weights were scored (last, untrained) is `Score.selection`.
 """
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.files import write_png
 from bench.report import curves, figures, listings, pictures, recognition, style
 from bench.report.ablations import ablation_table, find_ablations
 from bench.report.claims import Answer, answer_claims
@@ -31,8 +32,8 @@ class Report:
     drawn: frozenset[str]
 
 
-def build(scale_dir: Path, out: Path, config: Path) -> Report:
-    """Write tables/ and figures/ under `out` from `scale_dir`/scores.csv and the pictures and histories of the runs."""
+def build(scale_dir: Path, config: Path) -> Report:
+    """Write tables/ and figures/ from scores.csv and the pictures and histories of the runs, all under `scale_dir`."""
     scores = read_scores(scale_dir / "scores.csv")
     settings = load_settings(config / "claims.yaml")
     scale = scores[0].scale if scores else scale_dir.name
@@ -40,10 +41,10 @@ def build(scale_dir: Path, out: Path, config: Path) -> Report:
     answers = answer_claims(scores, settings, scale)
     tables = _tables(scores, settings, load_published(config / "published.csv"), results, answers)
     for task in settings.tasks:
-        tables[task] = _write_task(scores.where(task=task), task, settings, out)
+        tables[task] = _write_task(scores.where(task=task), task, settings, scale_dir)
     for name in tables.keys() - settings.tasks.keys():
-        write_tables(out / "tables" / name, tables[name])
-    drawn = _draw(scores, settings, scale_dir, out) | _picture(scores, settings, scale_dir, out)
+        write_tables(scale_dir / "tables" / name, tables[name])
+    drawn = _draw(scores, settings, scale_dir) | _picture(scores, settings, scale_dir)
     return Report(scale, scores, settings, answers, tables, frozenset(drawn))
 
 
@@ -65,16 +66,16 @@ def _tables(
     }
 
 
-def _write_task(scores: Scores, task: str, settings: Settings, out: Path) -> list[Table]:
+def _write_task(scores: Scores, task: str, settings: Settings, scale_dir: Path) -> list[Table]:
     names = scores.distinct("dataset")
     made = [table for name in names for table in comparison_tables(scores, name, settings.tasks[task])]
     by_class = (recognition.per_class_table(scores, name, settings.tasks[task]) for name in names)
     made += [table for table in by_class if table]
-    write_tables(out / "tables" / task, made, comparison_records(scores))
+    write_tables(scale_dir / "tables" / task, made, comparison_records(scores))
     return made
 
 
-def _draw(scores: Scores, settings: Settings, scale_dir: Path, out: Path) -> set[str]:
+def _draw(scores: Scores, settings: Settings, scale_dir: Path) -> set[str]:
     """Draw every figure of FIGURES; where there is nothing to draw the file says so in words."""
     style.use_theme()
     few, classes = scores.where(task="fewshot"), scores.where(task="classification")
@@ -93,14 +94,14 @@ def _draw(scores: Scores, settings: Settings, scale_dir: Path, out: Path) -> set
     for stem in FIGURES:
         figure = makers[stem]()
         if figure is None:
-            style.save_words(out / stem, NOTHING)
+            style.save_words(scale_dir / stem, NOTHING)
         else:
-            style.save(figure, out / stem)
+            style.save(figure, scale_dir / stem)
             drawn.add(stem)
     return drawn
 
 
-def _picture(scores: Scores, settings: Settings, scale_dir: Path, out: Path) -> set[str]:
+def _picture(scores: Scores, settings: Settings, scale_dir: Path) -> set[str]:
     makers = {
         "figures/samples_fewshot": pictures.samples_picture,
         "figures/strip_fewshot": pictures.strip_picture,
@@ -110,10 +111,10 @@ def _picture(scores: Scores, settings: Settings, scale_dir: Path, out: Path) -> 
     drawn = set()
     for stem in PICTURES:
         image = makers[stem](scores, settings, scale_dir)
-        path = out / f"{stem}.png"
+        path = scale_dir / f"{stem}.png"
         if image is None:
             pictures.save_placeholder(path, NOTHING)
         else:
-            pictures.save_sheet(path, image)
+            write_png(path, image)
             drawn.add(stem)
     return drawn

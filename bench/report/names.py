@@ -53,7 +53,6 @@ CONTROLS = {
     "control-bicubic": "bicubic upsampling",
 }
 ARROWS = {"lower": "↓", "higher": "↑", "none": ""}
-TASKS = ("fewshot", "oneshot", "classification")
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 

@@ -18,16 +18,14 @@ __all__ = ["OUTPUTS", "render"]
 CONFIG = Path("config")
 
 
-def render(scale_dir: Path, out: Path | None = None, config: Path = CONFIG) -> Path:
-    """Write tables/, figures/ and report/index.html under `out` (default: `scale_dir`) from `scale_dir`/scores.csv."""
+def render(scale_dir: Path) -> Path:
+    """Write tables/, figures/ and report/index.html under `scale_dir` from its scores.csv."""
     from bench.files import write_text
     from bench.report.build import build
 
     scale_dir = Path(scale_dir)
-    out = Path(out) if out is not None else scale_dir
-    report = build(scale_dir, out, Path(config))
-    page = out / PAGE
-    write_text(page, html_of(report, out, Path(config)))
+    page = scale_dir / PAGE
+    write_text(page, html_of(build(scale_dir, CONFIG), scale_dir, CONFIG))
     return page
 
 

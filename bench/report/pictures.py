@@ -3,7 +3,6 @@
 Sheets have a transparent ground and grey labels, so that they stand on a light page and on a dark one.
 """
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
-from bench.files import atomic_file
+from bench.files import write_png
 from bench.report.roles import experiments_of, role_of, without_ablations
 from bench.report.scores import Scores
 from bench.report.settings import Settings
@@ -187,14 +186,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)
 
 
-def save_sheet(path: Path, image: Image.Image) -> None:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    with atomic_file(path) as file:
-        file.write(buffer.getvalue())
-
-
 def save_placeholder(path: Path, words: str) -> None:
     canvas = Image.new("RGBA", (480, 60), (0, 0, 0, 0))
     ImageDraw.Draw(canvas).text((8, 20), words, fill=LABEL, font=_font(13))
-    save_sheet(path, canvas)
+    write_png(path, canvas)

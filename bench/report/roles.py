@@ -1,7 +1,5 @@
 """Which experiment plays which part, by config/claims.yaml: SLIM, rival, control, ablation, or just a method."""
 
-from collections.abc import Iterable
-
 from bench.report.scores import Scores
 from bench.report.settings import TaskSettings
 
@@ -33,7 +31,3 @@ def experiments_of(scores: Scores, settings: TaskSettings) -> list[str]:
 
 def without_ablations(scores: Scores, settings: TaskSettings) -> Scores:
     return scores.where(experiment=experiments_of(scores, settings))
-
-
-def in_role(names: Iterable[str], role: str, settings: TaskSettings) -> list[str]:
-    return [name for name in names if role_of(name, settings) == role]

@@ -41,7 +41,7 @@ class FewShot:
         self.total_steps, self.images_per_step = self.recipe.steps, self.recipe.batch_size
         self.images = load_images(run).to(device)  # uint8 [N, 3, S, S], augmented where it lies
         self.spec = run.model.model_dump(mode="json")
-        # on a CPU only the maps are channels last: spectral norm reads a weight as a matrix, which costs a copy else
+        # on a CPU only the maps are channels last: spectral norm would copy each weight to read it as a matrix
         layout = {"memory_format": torch.channels_last if device.type == "cuda" else torch.preserve_format}
         self.generator = create_seeded(self.spec, run.seed).to(device, **layout).train()
         self._check_size()

@@ -26,14 +26,14 @@ class LinearClassifier(nn.Module):
         return F.linear(self.normalise(images).flatten(1), self.weight, self.bias)
 
 
-def fit_linear(images: Tensor, labels: Tensor, classes: int, iterations: int = ITERATIONS) -> LinearClassifier:
+def fit_linear(images: Tensor, labels: Tensor, classes: int) -> LinearClassifier:
     """Fit on uint8 [N, C, H, W] and int64 [N], on their device."""
     normalise = Normalise(measure_statistics(images), images.device)
     features = normalise(images).flatten(1)
     weight = features.new_zeros(classes, features.shape[1]).requires_grad_()
     bias = features.new_zeros(classes).requires_grad_()
     optimiser = torch.optim.LBFGS(
-        [weight, bias], max_iter=iterations, history_size=10, line_search_fn="strong_wolfe", tolerance_change=1e-7
+        [weight, bias], max_iter=ITERATIONS, history_size=10, line_search_fn="strong_wolfe", tolerance_change=1e-7
     )
 
     def closure() -> Tensor:

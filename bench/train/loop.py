@@ -37,21 +37,21 @@ def run_loop(
 
     `data`: what a user of the export must know of the data (size, channels, classes), kept in model.json.
     """
-    loop = Loop(engine, run, Path(out), Path(state_dir), data_sha256)
-    loop.data = data
-    loop.run_to_end()
+    Loop(engine, run, Path(out), Path(state_dir), Data(data_sha256, data)).run_to_end()
 
 
 class Loop:
-    def __init__(self, engine: Engine, run: Run, out: Path, state_dir: Path, data_sha256: str):
-        self.engine, self.run, self.out, self.state_dir = engine, run, out, state_dir
+    """One run, from its last checkpoint (if any) to its end; `row_start`: seconds and images at the last row."""
+
+    def __init__(self, engine: Engine, run: Run, out: Path, state_dir: Path, data: Data):
+        self.engine, self.run, self.out, self.state_dir, self.data = engine, run, out, state_dir, data
         self.main = rank() == 0
         self.staging = state_dir / "outputs"
         for folder in (self.staging, out):
             folder.mkdir(parents=True, exist_ok=True)
             if self.main:
                 remove_orphans(folder)
-        self.checkpoints = Checkpoints(state_dir, run.hash, data_sha256)
+        self.checkpoints = Checkpoints(state_dir, run.hash, data.sha256)
         self.history = History(self.staging / "history.csv")
         self.window = Window()
         self.monitor = Monitor(engine.device)
@@ -62,7 +62,6 @@ class Loop:
             compile=run.compute.compile,
             threads=torch.get_num_threads(),
         )
-        self.data: dict[str, Any] | None = None
         self.done = 0
         self.ticked = self.saved_at = time.monotonic()
         self.row_start = (0.0, 0)
@@ -246,7 +245,7 @@ class Loop:
             shutil.rmtree(self.state_dir)
 
     def _record(self, training: dict[str, Any], reason: str | None = None) -> None:
-        write_record(self.out, self.run, Data(self.checkpoints.data_sha256, self.data), training, reason)
+        write_record(self.out, self.run, self.data, training, reason)
 
     def _copy_staging(self) -> None:
         for path in sorted(self.staging.rglob("*")):

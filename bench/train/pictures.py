@@ -1,6 +1,5 @@
 """Tensors to PNG files, written atomically."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.files import atomic_file
+from bench.files import write_png
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -20,10 +19,7 @@ def to_uint8(images: Tensor) -> Tensor:
 def save_png(path: Path, image: Tensor) -> None:
     """image [3, H, W] or [1, 3, H, W] in [-1, 1]"""
     pixels = to_uint8(image.detach().reshape(image.shape[-3:])).permute(1, 2, 0).cpu().numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    with atomic_file(path) as file:
-        file.write(buffer.getvalue())
+    write_png(path, Image.fromarray(pixels))
 
 
 def save_strip(path: Path, images: Sequence[Tensor], height: int, gap: int = 2) -> None:

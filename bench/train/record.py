@@ -1,4 +1,4 @@
-"""model.json and the model card: what happened in a run, on which data, and what came of it."""
+"""run.json, model card and model.json of a finished run: what was asked for, on which data, and what came of it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +8,7 @@ from bench.export import META, WEIGHTS, read_spec
 from bench.files import sha256_file, write_json, write_text
 from bench.provenance import provenance
 from bench.registry import training_modules
-from bench.run import Run
+from bench.run import Run, write_run
 from bench.train.card import model_card
 
 
@@ -42,7 +42,7 @@ class Data(NamedTuple):
 
 
 def write_record(out: Path, run: Run, data: Data, training: dict[str, Any], reason: str | None = None) -> None:
-    """Model card and model.json, the mark of a finished run: status failed where there is a `reason`."""
+    """All that explains the weights in `out`; model.json last, as the mark of a finished run; `reason`: it failed."""
     ok, weights = reason is None, out / WEIGHTS
     meta = {
         "status": "ok" if ok else "failed",
@@ -56,5 +56,7 @@ def write_record(out: Path, run: Run, data: Data, training: dict[str, Any], reas
         "training": training,
         **provenance(*training_modules(run.task, run.model.name)),
     }
+    if not (out / "run.json").exists():  # trained into another folder than that of its run.json
+        write_run(out / "run.json", run)
     write_text(out / "README.md", model_card(run, meta))
     write_json(out / META, meta)

@@ -55,5 +55,5 @@ def open_sinks(name: str, folder: Path) -> list[Sink]:
         try:
             sinks.append(KNOWN[sink](name, folder))
         except ImportError:
-            raise InputError(f"SLIM_BENCH_SINKS: {sink} is not installed: pip install 'slim-bench[{sink}]'") from None
+            raise InputError(f"SLIM_BENCH_SINKS: {sink} is not installed: pip install {sink}") from None
     return sinks

@@ -9,8 +9,8 @@ import torch
 from data_project import image_folder
 
 from bench.data.catalogue import load_catalogue, read_yaml
-from bench.data.datasets import check_content, load_file_list, load_images, load_split, read_manifest
-from bench.data.prepare import prepare, prepare_folder
+from bench.data.datasets import load_file_list, load_images, load_split, read_manifest
+from bench.data.prepare import prepare
 from bench.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ def shipped(tmp_path_factory):
 @pytest.fixture
 def prepared(tmp_path):
     image_folder(tmp_path / "pictures", 5)
-    prepare_folder(tmp_path / "pictures", 16, tmp_path / "out")
+    prepare("mine", 16, tmp_path / "out", ROOT, folders={"mine": {"path": str(tmp_path / "pictures")}})
     return tmp_path / "out"
 
 
@@ -70,15 +70,6 @@ def test_fashion_subset_is_stratified_and_padded(shipped):
     assert manifest.sha256 == "03b3eec3889cd68c1b31507fe125fe0b1a7454cc9fc7bbfca1e19e381297dc40"
 
 
-def test_content_is_checked_on_request(prepared):
-    check_content(prepared)
-    array = np.load(prepared / "images.npy", mmap_mode="r+")
-    array[0, 0, 0, 0] ^= 1
-    array.flush()
-    with pytest.raises(InputError, match=r"content hash is .*prepare it again"):
-        check_content(prepared)
-
-
 def test_damage_is_named(prepared):
     np.save(prepared / "images.npy", np.zeros((4, 16, 16, 3), np.uint8))
     with pytest.raises(InputError, match=r"shape \(4, 16, 16, 3\), but manifest\.json says \(5, 16, 16, 3\)"):
@@ -105,7 +96,8 @@ def test_file_list(tmp_path):
     for split in ("train", "val"):
         for name in ("a", "b"):
             image_folder(tmp_path / "set" / split / name, 2)
-    prepare_folder(tmp_path / "set", None, tmp_path / "out", task="classification")
+    given = {"path": str(tmp_path / "set"), "task": "classification"}
+    prepare("set", None, tmp_path / "out", ROOT, folders={"set": given})
     paths, labels = load_file_list(tmp_path / "out", "test")
     assert labels == [0, 0, 1, 1]
     assert all(path.is_file() for path in paths)

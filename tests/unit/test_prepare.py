@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 from bench.data.images import MAX_PIXELS
 from bench.data.manifest import read_manifest
-from bench.data.prepare import prepare, prepare_folder
+from bench.data.prepare import prepare
 from bench.errors import InputError
 
 SIZE = 16
@@ -214,9 +214,10 @@ def test_a_failed_preparation_leaves_the_former_one(tmp_path):
     assert read_manifest(root / f"data/prepared/a-{SIZE}") == first
 
 
-def test_folder_by_path_needs_no_catalogue(tmp_path):
+def test_folder_by_path_needs_no_entry_of_the_catalogue(tmp_path):
     image_folder(tmp_path / "My Cats", 4)
-    manifest = prepare_folder(tmp_path / "My Cats", 8, tmp_path / "out")
+    folders = {"my-cats": {"path": str(tmp_path / "My Cats")}}
+    manifest = prepare("my-cats", 8, tmp_path / "out", make_project(tmp_path / "project"), folders=folders)
     assert (manifest.n, manifest.task) == (4, "fewshot")
     assert np.load(tmp_path / "out/images.npy").shape == (4, 8, 8, 3)
 

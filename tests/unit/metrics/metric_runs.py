@@ -6,7 +6,8 @@ import numpy as np
 
 from bench.data.job import content_hash
 from bench.data.manifest import Manifest, Split, write_manifest
-from bench.export import create_seeded, save_export
+from bench.export import META, WEIGHTS, create_seeded, read_spec, save_weights
+from bench.files import write_json
 from bench.run import ClassificationRecipe, Compute, DataSpec, Evaluation, FewShotRecipe, ModelSpec, OneShotRecipe, Run
 
 FEWSHOT = (
@@ -59,8 +60,9 @@ def finish(root: Path, run: Run, spec: dict, data_sha256: str, seed: int = 5, **
     """An export as the training leaves it, of the network that `seed` initialises."""
     folder = root / "run"
     folder.mkdir(parents=True, exist_ok=True)
-    meta = {"model": spec, "reason": None, "run_sha256": run.hash, "data_sha256": data_sha256, "training": training}
-    save_export(folder, create_seeded(spec, seed), meta)
+    sha256 = save_weights(folder / WEIGHTS, create_seeded(spec, seed), spec)
+    meta = {"status": "ok", "reason": None, "run_sha256": run.hash, "data_sha256": data_sha256, "training": training}
+    write_json(folder / META, meta | {"model": read_spec(folder / WEIGHTS), "model_sha256": sha256})
     return folder
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from toy import DATA_SHA, ToyEngine, toy_run
 
 from bench.errors import InputError, RunFailedError
+from bench.run import read_run
 from bench.train.history import History
 from bench.train.loop import run_loop
 
@@ -213,3 +214,9 @@ def test_resume_sets_the_thread_count_of_the_start(tmp_path):
         assert train(tmp_path)["training"]["threads"] == 1
     finally:
         torch.set_num_threads(threads)
+
+
+def test_an_export_made_elsewhere_has_its_description_beside_it(tmp_path):
+    run = toy_run()
+    train(tmp_path, run)
+    assert read_run(tmp_path / "out" / "run.json") == run

@@ -59,10 +59,10 @@ def test_sinks_are_chosen_by_the_environment(tmp_path, monkeypatch):
         sinks.open_sinks("run", tmp_path)
 
 
-def test_a_sink_that_is_not_installed_names_its_extra(tmp_path, monkeypatch):
+def test_a_sink_that_is_not_installed_names_its_package(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     monkeypatch.setenv("SLIM_BENCH_SINKS", "wandb")
-    with pytest.raises(InputError, match=r"pip install 'slim-bench\[wandb\]'"):
+    with pytest.raises(InputError, match="pip install wandb"):
         sinks.open_sinks("run", tmp_path)
 
 
