@@ -99,7 +99,8 @@ def format_seconds(seconds: float | None) -> str:
 def format_bytes(count: float | None) -> str:
     if count is None or not math.isfinite(count):
         return ""
-    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+    unit, name = next((unit for unit in ((2**30, "GiB"), (2**20, "MiB")) if count >= unit[0]), (2**10, "KiB"))
+    return f"{count / unit:.4g} {name}"
 
 
 def format_rate(per_second: float | None) -> str:
