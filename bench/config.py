@@ -200,6 +200,8 @@ class Configuration:
         for task in RECIPES:
             check_recipe(task, scale.task(task).recipe, f"{where}.{task}.recipe")
             given = scale.task(task).evaluation
+            if not given.metrics:
+                raise InputError(f"{where}.{task}.evaluation.metrics: none is named, so no run would be scored")
             check_metrics(given.metrics, task, f"{where}.{task}.evaluation.metrics", given.n_fake)
         for index, variation in enumerate(scale.variations):
             part = f"{where}.variations.{index}"

@@ -28,7 +28,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**53)]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_each_once)]
-Metrics = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_each_once)]
+Metrics = Annotated[tuple[str, ...], AfterValidator(_each_once)]
 Task = Literal["fewshot", "oneshot", "classification"]
 
 
