@@ -139,6 +139,6 @@ def _run(folder: Path, size: int, base_channels: int, precision: str) -> Run:
         model=ModelSpec(name="fastgan-slim", args={"image_size": size, "base_channels": base_channels, **pairs}),
         data=DataSpec(path=str(folder), image_size=size),
         recipe=FewShotRecipe(steps=1000, batch_size=BATCH, perceptual="efflite0", decoder_scaled=size == 64),
-        evaluation=Evaluation(metrics=()),
+        evaluation=Evaluation(metrics=("params",)),
         compute=Compute(device="cpu", threads=THREADS, precision=precision),
     )

@@ -40,7 +40,7 @@ def make_run(name: str = "singan-slim", args: dict[str, Any] | None = None, **re
         model=ModelSpec(name=name, args={"base_channels": 8, **(args or {})}),
         data=DataSpec(path="waves-full"),
         recipe=OneShotRecipe(**values),
-        evaluation=Evaluation(metrics=()),
+        evaluation=Evaluation(metrics=("params",)),
         compute=Compute(device="cpu", log_every=2, checkpoint_seconds=1e9),
     )
 

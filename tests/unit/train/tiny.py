@@ -86,7 +86,7 @@ def tiny_run(task: str, data: Path, **changes: Any) -> Run:
         model=MODELS[task],
         data=DataSpec(path=str(data)),
         recipe=RECIPES[task].model_copy(update=changes),
-        evaluation=Evaluation(metrics=()),
+        evaluation=Evaluation(metrics=("params",)),
         compute=Compute(**compute),
     )
 

@@ -24,7 +24,7 @@ def toy_run(**compute: Any) -> Run:
         model=ModelSpec(name="toy"),
         data=DataSpec(path="nowhere"),
         recipe=ClassificationRecipe(epochs=1),
-        evaluation=Evaluation(metrics=()),
+        evaluation=Evaluation(metrics=("params",)),
         compute=Compute(**values),
     )
 
