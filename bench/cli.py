@@ -12,7 +12,7 @@ import sys
 from datetime import datetime
 
 from bench.commands import data, planning, reporting, running, using
-from bench.errors import InputError
+from bench.errors import InputError, RunFailedError
 
 LOGGED = ("freeze", "fetch", "prepare", "train", "evaluate", "collect", "report")
 """Their line goes first into a log, so that anyone can repeat the job by hand."""
@@ -50,6 +50,9 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         print(f"slim-bench: error: {error}", file=sys.stderr)
         return 2
+    except RunFailedError as error:  # of an export whose images are NaN, say; a training run records its own
+        print(f"slim-bench: failed: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:  # `slim-bench plan | head`

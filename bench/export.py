@@ -86,10 +86,11 @@ def read_spec(path: Path) -> dict[str, Any]:
     """{name, args} that rebuild the network of a weights file."""
     try:
         with safe_open(path, "pt") as file:
-            return json.loads((file.metadata() or {})["model"])
+            spec = json.loads((file.metadata() or {})["model"])
+        return {"name": str(spec["name"]), "args": dict(spec["args"])}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (SafetensorError, KeyError, json.JSONDecodeError):
+    except (SafetensorError, KeyError, TypeError, ValueError):
         raise InputError(f"{path}: not an export of slim-bench") from None
 
 
@@ -112,11 +113,14 @@ def read_meta(folder: Path) -> dict[str, Any]:
     """model.json of a run folder, whatever its status."""
     path = Path(folder) / META
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        meta = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file: no finished export in this folder") from None
-    except json.JSONDecodeError as error:
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: not JSON ({error})") from None
+    if not isinstance(meta, dict):
+        raise InputError(f"{path}: not the record of a run")
+    return meta
 
 
 def load_export(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -127,6 +131,8 @@ def load_export(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     path = Path(folder) / WEIGHTS
     if not path.exists():
         raise InputError(f"{path}: no such file")
-    if sha256_file(path) != meta["model_sha256"]:
-        raise InputError(f"{path}: sha256 differs from model.json's {meta['model_sha256']}: the export is damaged")
+    if sha256_file(path) != meta.get("model_sha256"):
+        raise InputError(f"{path}: sha256 differs from model.json's {meta.get('model_sha256')}: the export is damaged")
+    if read_spec(path) != meta.get("model"):
+        raise InputError(f"{Path(folder) / META}: names another network than {path} holds")
     return load_weights(path), meta

@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.data.extract import Limits, damage_named, extract, read_array_pickle, read_idx, read_members, read_npz
 from bench.data.ilsvrc import unpack_imagenet
-from bench.data.images import list_files
+from bench.data.images import check_name, is_litter, list_files
 from bench.data.job import Job, check_count, describe
 from bench.data.manifest import Manifest, Split
 from bench.errors import InputError
@@ -214,19 +214,25 @@ def _files_root(job: Job) -> Path:
 
 
 def _class_names(train: Path, test: Path) -> tuple[str, ...]:
-    names = {folder: tuple(sorted(p.name for p in folder.iterdir() if p.is_dir())) for folder in (train, test)}
+    names = {folder: tuple(path.name for path in _shown(folder) if path.is_dir()) for folder in (train, test)}
     if not names[train] or names[train] != names[test]:
         differing = sorted(set(names[train]) ^ set(names[test]))[:3]
         raise InputError(f"{test}: classes (sub-folders) differ from {train.name}'s: {', '.join(differing) or 'none'}")
     return names[train]
 
 
+def _shown(folder: Path) -> list[Path]:
+    """What lies in a folder, by name; hidden files and system litter do not count."""
+    return sorted(path for path in folder.iterdir() if not is_litter(Path(path.name)))
+
+
 def _list_classes(folder: Path, classes: tuple[str, ...]) -> list[tuple[str, int, int]]:
     rows = []
     for label, name in enumerate(classes):
-        for path in sorted((folder / name).iterdir()):
+        for path in _shown(folder / name):
             if path.suffix.lower() not in IMAGES:
                 raise InputError(f"{path}: not an image ({', '.join(sorted(IMAGES))})")
+            check_name(path)
             rows.append((f"{name}/{path.name}", label, path.stat().st_size))
     return rows
 

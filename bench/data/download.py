@@ -34,6 +34,8 @@ def download(url: str, path: Path, *, sha256: str | None, md5: str | None = None
     with _only_one(path.with_name(f".{path.name}.lock")):
         if path.exists():
             return  # another process was faster
+        if not (sha256 or md5):
+            partial.unlink(missing_ok=True)  # nothing would tell two versions glued together
         resumed = partial.exists()
         _fetch(url, partial, size)
         fault = _fault(partial, sha256, md5, size)

@@ -6,6 +6,7 @@ than `Limits` allows (counted while unpacking: headers may lie), arrays that hol
 
 import gzip
 import io
+import lzma
 import pickle
 import shutil
 import stat
@@ -25,7 +26,7 @@ import numpy as np
 from bench.errors import InputError
 
 CHUNK = 1 << 20
-BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile, NotImplementedError)
+BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,10 @@ def damage_named(archive: Path) -> Iterator[None]:
         yield
     except BROKEN as error:
         raise InputError(f"{archive}: damaged archive ({error})") from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise InputError(f"{archive}: damaged archive ({error})") from None  # how bz2 says it
 
 
 class Budget:
@@ -129,6 +134,8 @@ def _tar_members(path: Path) -> Iterator[Member]:
                 kind = "link" if info.issym() or info.islnk() else "device or pipe"
                 raise InputError(f"{path}: member {info.name!r} is a {kind}, not a regular file")
             yield Member(name, lambda info=info: archive.extractfile(info))
+        while archive.fileobj.read(CHUNK):  # to the end, where compressed streams keep their checksum
+            pass
 
 
 def _zip_members(path: Path) -> Iterator[Member]:

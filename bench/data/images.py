@@ -31,14 +31,24 @@ def list_files(folder: Path, pattern: str = "*") -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    found = [path for path in folder.rglob("*") if path.is_file() and not _litter(path.relative_to(folder))]
+    found = [path for path in folder.rglob("*") if path.is_file() and not is_litter(path.relative_to(folder))]
     found = [path for path in found if fnmatch(path.name, pattern)]
     if not found:
         raise InputError(f"{folder}: no file matches {pattern!r}" if pattern != "*" else f"{folder}: no images in it")
+    for path in found:
+        check_name(path)
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def _litter(path: Path) -> bool:
+def check_name(path: Path) -> None:
+    """Refuse a name that a line of a UTF-8 list cannot hold."""
+    name = str(path)
+    if "\t" in name or len(name.splitlines()) != 1 or any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise InputError(f"{name!r}: a name with a tab, a line break or bytes that are not UTF-8; rename it")
+
+
+def is_litter(path: Path) -> bool:
+    """Hidden, or left behind by an operating system."""
     return any(part.startswith((".", "__MACOSX")) or part in ("Thumbs.db", "desktop.ini") for part in path.parts)
 
 

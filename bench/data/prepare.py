@@ -24,6 +24,7 @@ from bench.data.images import check_size, fitted, list_files, read_header, targe
 from bench.data.job import Job, check_count, describe
 from bench.data.manifest import Manifest, write_manifest
 from bench.errors import InputError
+from bench.files import sync
 
 MIN_ONE_SHOT_SIDE = 25  # pixels: the coarsest image of the pyramid
 
@@ -85,6 +86,8 @@ def new_folder(out: Path) -> Iterator[Path]:
     try:
         yield staging
         staging.chmod(0o755)
+        for path in staging.iterdir():
+            sync(path)
         if out.exists():
             old = staging.with_suffix(".old")
             out.rename(old)

@@ -93,6 +93,8 @@ def _judge(finding: Finding, settings: Settings) -> Finding:
         return replace(finding, reason=f"{finding.sets_found} of {len(comparison.sets)} sets finished")
     if finding.seeds < settings.minimum_seeds:
         return replace(finding, reason=f"{finding.seeds} of {settings.minimum_seeds} seeds finished")
+    if paired.mean is None:
+        return replace(finding, reason="the rival's value is 0: no share of it can be given")
     verdict = SUPPORTED if paired.mean > comparison.margin else CONTRADICTED
     if comparison.measure == "constant":
         return replace(finding, verdict=verdict, reason="a constant of the networks")

@@ -8,6 +8,7 @@ ever silent. A score of another export than the one that stands beside it is sta
 import csv
 import io
 import json
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from bench.run import training_hash
 TRAINING = "train_seconds"
 """The metric of the row that every run has, finished or not: its value is the training time."""
 
+IDENTITY = {"task", "experiment", "dataset", "seed"}
 COLUMNS = (
     *("scale", "task", "experiment", "dataset", "seed", "model", "metric", "selection", "value", "unit", "direction"),
     *("protocol", "n", "standard_error", "interval_low", "interval_high", "status", "reason", "run", "run_dir"),
@@ -47,7 +49,11 @@ def collect_rows(scale_dir: Path, plan_rows: list[dict[str, Any]]) -> list[dict[
     for run in plan_rows:
         runs[run_folder(scale_dir, run)] = run
     for path in sorted((scale_dir / "runs").glob("*/*/*/run.json")):
-        runs[path.parent] = _read(path) or runs.get(path.parent, {})
+        run = _read(path) or runs.get(path.parent, {})
+        if run and (not run.keys() >= IDENTITY or run_folder(scale_dir, run) != path.parent):
+            print(f"{path}: describes another run than its folder's name: not counted", file=sys.stderr)
+            continue
+        runs[path.parent] = run
     order = {"fewshot": 0, "oneshot": 1, "classification": 2}
     described = [(folder, run) for folder, run in runs.items() if run]
     described.sort(
@@ -68,7 +74,8 @@ def _rows_of_run(scale_dir: Path, folder: Path, run: dict[str, Any]) -> list[dic
     model = _read(folder / "model.json")
     training = base | _training_row(folder, run, model)
     rows = [training]
-    scores = [score for path in sorted((folder / "scores").glob("*.json")) if (score := _read(path))]
+    found = map(_read, sorted((folder / "scores").glob("*.json")))
+    scores = [score for score in found if score and {"metric", "status"} <= score.keys()]
     rows += [base | _score_row(score, run, model) for score in scores]
     present = {score["metric"] for score in scores}
     for metric in run.get("evaluation", {}).get("metrics", ()):

@@ -5,6 +5,7 @@ difficulty it is a share of the rival's value for distances, else in the metric'
 tests of one task and one unit.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -65,13 +66,15 @@ class Matched:
 def improvement(slim: float, rival: float, direction: str, share: bool) -> float:
     """How much better SLIM is, in the metric's unit or as a share of the rival's value."""
     better = rival - slim if direction == "lower" else slim - rival
-    return better / abs(rival) if share else better
+    if share:
+        return better / abs(rival) if rival else math.nan  # no share of nothing
+    return better
 
 
 def finished(scores: Scores, experiment: str, metric: str, dataset: str, selection: str) -> dict[int, Row]:
     """Finished rows of one experiment by seed."""
     rows = scores.of(experiment, dataset).where(metric=metric, selection=selection, status="ok")
-    return {row.seed: row for row in rows if row.value is not None}
+    return {row.seed: row for row in rows if row.value is not None and math.isfinite(row.value)}
 
 
 def match(scores: Scores, pair: Pair, metric: str, dataset: str, selection: str = "last") -> Matched | None:
@@ -117,7 +120,7 @@ def _across(matches: list[Matched], task: str, metric: str, selection: str, pair
     """The seeds of each set are averaged first; the sets are the sample, scored alike but for what is their own."""
     where = f"{metric}: {pair.slim} against {pair.rival} over data sets"
     protocol = same_protocol((across_sets(m.protocol) for m in matches), where)
-    share = metric_of(metric).relative
+    share = metric_of(metric).relative and all(m.means[1] for m in matches)  # no share of nothing
     differences = [improvement(*m.means, m.direction, share) for m in matches]
     means = (mean_of([m.means[side] for m in matches]) for side in (0, 1))
     key = (task, metric, protocol or "", f"all {len(matches)} data sets", selection, pair, "data set")

@@ -54,7 +54,7 @@ def _draw_confusion(found: dict[str, list[Row]], dataset: str) -> Figure:
     for axis, (experiment, rows) in zip(axes, found.items(), strict=True):
         counts = np.sum([row.extras["confusion"] for row in rows], axis=0)
         percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        names = _class_names(rows[0])
+        names = [name.replace("$", r"\$") for name in _class_names(rows[0])]  # words, not formulas
         sns.heatmap(
             percent, vmin=0, vmax=100, cmap=colours, annot=True, fmt=".0f", annot_kws={"size": 6}, cbar=False,
             square=True, xticklabels=names, yticklabels=names, ax=axis,

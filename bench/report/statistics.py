@@ -87,6 +87,8 @@ def hedges_g(differences: Sequence[float]) -> float | None:
 
 def compare_paired(differences: Sequence[float], margin: float = 0.0) -> Paired:
     """Summary of paired differences (positive: in favour of the first), tested against `margin`."""
+    if not all(math.isfinite(value) for value in differences):
+        return Paired(0)  # a share of nothing: neither left out in silence nor tested
     over = summarise(differences)
     return Paired(over.n, over.mean, over.low, over.high, t_test(differences, margin), hedges_g(differences))
 

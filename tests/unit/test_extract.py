@@ -105,6 +105,16 @@ def test_truncated_tar_is_refused(tmp_path, mode):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
+def test_a_damaged_stream_is_refused(tmp_path, mode):
+    data = bytearray(tar_bytes({"a": np.random.default_rng(0).bytes(2_000_000), "b": b"x"}, mode))
+    data[len(data) // 2 : len(data) // 2 + 99] = bytes(99)
+    (tmp_path / "a.tar").write_bytes(bytes(data))
+    with pytest.raises(InputError, match=r"a\.tar: damaged archive"):
+        extract(tmp_path / "a.tar", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_damaged_zip_member_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("x", b"0123456789" * 100)

@@ -164,6 +164,13 @@ def test_without_a_checksum_nothing_is_downloaded_unasked(tmp_path, server):
         fetch("a", root)
 
 
+def test_without_a_checksum_no_old_part_is_glued_to_a_new_version(tmp_path, server):
+    root = project(tmp_path, server)
+    (root / "data/sources/.a.zip.partial").write_bytes(b"of another version")
+    fetch("a", root, accept_sha256="first-seen")
+    assert (root / "data/sources/a.zip").read_bytes() == DATA
+
+
 def test_given_checksum_is_checked_before_it_is_recorded(tmp_path, server):
     root = project(tmp_path, server)
     with pytest.raises(InputError, match="sha256 is"):

@@ -357,6 +357,34 @@ def test_image_folder_is_listed_not_copied(tmp_path):
     assert prepare("a", None, root=root).sha256 != manifest.sha256, "a file's size changed"
 
 
+def test_image_folder_without_litter_and_without_names_that_break_lines(tmp_path):
+    source = class_folders(class_folders(tmp_path / "set", "train"), "val")
+    root = classification(tmp_path, "imagefolder", source)
+    before = prepare("a", None, root=root)
+    (source / "train/.cache").mkdir()
+    (source / "train/n01/.DS_Store").write_bytes(b"x")
+    assert prepare("a", None, root=root) == before
+    for name in ("a\tb.png", "a\nb.png", "a\u2028b.png", "a\udcffb.png"):
+        (source / "train/n01/0.png").rename(source / "train/n01" / name)
+        with pytest.raises(InputError, match="rename it"):
+            prepare("a", None, root=root)
+        (source / "train/n01" / name).rename(source / "train/n01/0.png")
+
+
+@pytest.mark.parametrize("name", ["a b'$x\"&;.png", "-rf.png", "猫.png", "narrow\u202fspace.png"])
+def test_odd_but_whole_names_are_fine(tmp_path, name):
+    root = fewshot(tmp_path, 1)
+    (tmp_path / "pictures/0.png").rename(tmp_path / "pictures" / name)
+    assert prepare("a", 16, root=root).names == (name,)
+
+
+def test_a_name_that_is_not_utf8_is_refused_in_one_line(tmp_path):
+    root = fewshot(tmp_path, 1)
+    (tmp_path / "pictures/0.png").rename(tmp_path / "pictures" / "\udcff.png")
+    with pytest.raises(InputError, match=r"udcff.*not UTF-8; rename it"):
+        prepare("a", 16, root=root)
+
+
 def test_image_folder_faults(tmp_path):
     source = class_folders(tmp_path / "set", "train")
     root = classification(tmp_path, "imagefolder", source)

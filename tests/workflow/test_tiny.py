@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 
@@ -28,11 +29,13 @@ def no_network() -> tuple[str, ...] | None:
 @pytest.fixture(scope="module")
 def tiny(project_copy):
     prefix = no_network()
-    if prefix is None:
-        pytest.skip("network namespaces are not permitted here")
-    probe = project_copy.run(sys.executable, "-c", PROBE, prefix=prefix)
-    assert "Network is unreachable" in probe.stderr
-    result = project_copy.run(sys.executable, "-m", "snakemake", "tiny", "--cores", "2", prefix=prefix)
+    if prefix is None:  # no reason to skip the longest way through the code
+        warnings.warn("network namespaces are not permitted here: the run is only told to stay offline", stacklevel=1)
+    else:
+        probe = project_copy.run(sys.executable, "-c", PROBE, prefix=prefix)
+        assert "Network is unreachable" in probe.stderr
+    command = (sys.executable, "-m", "snakemake", "tiny", "--cores", "2")
+    result = project_copy.run(*command, prefix=prefix or (), SLIM_BENCH_OFFLINE="1")
     assert result.returncode == 0, (result.stdout + result.stderr)[-8000:]
     return project_copy, result
 

@@ -131,6 +131,13 @@ def test_folder_is_read_sorted_and_streamed(tmp_path):
     assert hash_files(files, root) != before
 
 
+def test_hidden_folders_and_folders_with_an_images_name_do_not_count(tmp_path):
+    root = write_images(tmp_path / "set", 2)
+    write_images(root / ".thumbnails", 1)
+    (root / "album.png").mkdir()
+    assert [path.name for path in list_images(root)] == ["0.png", "1.png"]
+
+
 def test_bad_folders_and_files_are_named(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="nowhere: no such folder"):
         list_images(tmp_path / "nowhere")

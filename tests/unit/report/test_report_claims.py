@@ -7,6 +7,7 @@ from report_fixture import collected, described, write_run, write_runs, write_sc
 from bench.errors import InputError
 from bench.metrics.protocol import ProtocolError
 from bench.report.claims import answer_claims
+from bench.report.evidence import paired_table
 from bench.report.listings import published_table
 from bench.report.paired import compare
 from bench.report.settings import (
@@ -235,3 +236,12 @@ def test_a_published_value_that_is_no_number_names_its_line(tmp_path):
     path.write_text("\n".join([*lines[:2], lines[2].replace("35.1", "about 35")]))
     with pytest.raises(InputError, match=r"published.csv, line 3"):
         load_published(path)
+
+
+def test_a_rival_of_zero_breaks_neither_claims_nor_tables(tmp_path):
+    scores = results(tmp_path, 40.0, 0.0, seeds=1)
+    found = [result for result in compare(scores, settings()) if result.unit == "data set"]
+    assert {result.share for result in found} == {False}
+    (answer,) = answer_claims(scores, settings(minimum_seeds=5), "paper")
+    assert answer.verdict == "no evidence"
+    assert paired_table(compare(scores, settings()), settings()).rows

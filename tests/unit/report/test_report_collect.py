@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 from report_fixture import EMOJI, FD, collected, described, make_results, write_run, write_score
@@ -70,6 +71,26 @@ def test_a_torn_score_file_counts_as_none(run):
     write_score(folder, "fd_efflite0", 300.0)
     (folder / "scores" / "fd_efflite0.json").write_text('{"metric": "fd_effl')
     assert one(collected(scale_dir), metric="fd_efflite0").status == "missing"
+
+
+def test_a_copy_of_a_run_folder_is_not_counted_again(run, capsys):
+    scale_dir, plan = run
+    folder = write_run(scale_dir, plan)
+    write_score(folder, "fd_efflite0", 300.0)
+    before = list(collected(scale_dir))
+    shutil.copytree(folder, folder.with_name("seed0.bak"))
+    (folder.parent / "seed9").mkdir()
+    (folder.parent / "seed9/run.json").write_text('{"scale": "demo"}')
+    assert list(collected(scale_dir)) == before
+    said = capsys.readouterr().err
+    assert "seed0.bak/run.json: describes another run" in said and "seed9/run.json" in said
+
+
+def test_a_score_without_a_metric_counts_as_none(run):
+    scale_dir, plan = run
+    write_score(write_run(scale_dir, plan), "fd_efflite0", 300.0)
+    (scale_dir / "runs/fastgan-sle" / EMOJI / "seed0/scores/kid_efflite0.json").write_text("{}")
+    assert one(collected(scale_dir), metric="kid_efflite0").status == "missing"
 
 
 def test_mixed_code_is_marked(run):

@@ -43,6 +43,15 @@ def test_two_protocols_never_meet_in_a_figure(tmp_path, tasks, draw, metric, det
         draw(collected(tmp_path / "demo"), tasks["classification"])
 
 
+def test_class_names_are_words_not_formulas(tmp_path, tasks):
+    names = {"classes": [r"$\nonsense{$", "<script>"]}
+    folder = write_run(tmp_path / "demo", described("demo", "classification", "resnet14-w16", FASHION, 0, ["top1"]))
+    write_score(folder, "top1", 75.0, details=CLASSES | names)
+    figure = confusion_figure(collected(tmp_path / "demo"), tasks["classification"])
+    figure.draw_without_rendering()
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [r"\$\nonsense{\$", "<script>"]
+
+
 def test_confusion_is_percent_of_the_true_class_with_seeds_together(tmp_path, tasks):
     scale_dir, plan = make_results(tmp_path)
     figure = confusion_figure(collected(scale_dir, plan), tasks["classification"])

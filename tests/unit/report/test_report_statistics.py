@@ -60,3 +60,8 @@ def test_bootstrap_is_deterministic_and_near_the_t_interval():
     assert first == again
     expected = summarise(list(values))
     assert first.low == pytest.approx(expected.low, abs=0.04) and first.high == pytest.approx(expected.high, abs=0.04)
+
+
+def test_no_difference_is_left_out_in_silence():
+    found = compare_paired([0.1, float("nan"), 0.2, 0.15])
+    assert (found.n, found.mean, found.p, found.effect) == (0, None, None, None)

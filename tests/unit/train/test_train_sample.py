@@ -1,12 +1,19 @@
 """sample and classify on exports of tiny runs, and what they refuse."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from tiny import tiny_run, write_data
 
+from bench.cli import main
 from bench.errors import InputError
+from bench.files import sha256_file
 from bench.run import write_run
 from bench.sample import classify, sample, slerp
 from bench.train import train
@@ -89,6 +96,39 @@ def test_damaged_export_is_refused(exports, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
     with pytest.raises(InputError, match="damaged"):
         sample(tmp_path, 1, 0, tmp_path / "x.png")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda meta: meta | {"model": {"name": "singan", "args": {}}}, "names another network"),
+        (lambda meta: {k: v for k, v in meta.items() if k != "model"}, "names another network"),
+        (lambda meta: {k: v for k, v in meta.items() if k != "model_sha256"}, "damaged"),
+        (lambda meta: [meta], "not the record of a run"),
+        (lambda meta: meta | {"status": "failed", "reason": "NaN"}, "status failed: NaN"),
+    ],
+)
+def test_a_record_that_was_tampered_with_is_refused(exports, tmp_path, change, said):
+    shutil.copytree(exports / "fewshot", tmp_path / "run")
+    path = tmp_path / "run/model.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(InputError, match=said):
+        sample(tmp_path / "run", 1, 0, tmp_path / "x.png")
+
+
+def test_an_export_that_makes_nan_is_one_line_and_exit_code_1(exports, tmp_path, capsys):
+    shutil.copytree(exports / "fewshot", tmp_path / "run")
+    path = tmp_path / "run/model.safetensors"
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    broken = {k: v * torch.nan if v.is_floating_point() else v for k, v in load_file(path).items()}
+    save_file(broken, path, metadata)
+    meta = json.loads((tmp_path / "run/model.json").read_text())
+    (tmp_path / "run/model.json").write_text(json.dumps(meta | {"model_sha256": sha256_file(path)}))
+    given = ["sample", "--model", str(tmp_path / "run"), "-n", "2", "--out", str(tmp_path / "x.png")]
+    assert main(given) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "x.png").exists()
 
 
 def test_model_card_names_data_and_weights(exports):
