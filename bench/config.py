@@ -40,7 +40,7 @@ RECIPES: dict[str, type[Strict]] = {
 class Settings(Strict):
     """config.yaml: what a user changes first; `snakemake --config key=value` overrides it."""
 
-    scale: str | None = Field(None, description="null: each target's own (demo for all but paper and tiny)")
+    scale: str | None = Field(None, description="null: each target's own (demo for all but paper, small and tiny)")
     seeds: Seeds | None = Field(None, description="null: the scale's own")
     allow_mixed_code: bool = Field(False, description="paper scale: let runs of different code stand in one table")
     folder: str | None = Field(
