@@ -90,7 +90,8 @@ def check_compile(
 ) -> None:
     """torch.compile(fullgraph=True), forward and backward in training mode, equals eager with the same noise.
 
-    The gradient of a `feeds_norm` bias is rounding alone, so it is measured against the largest gradient.
+    A gradient smaller than a tenth of the largest is measured against that tenth: a noise weight's is one sum of terms
+    that cancel, up to 2e-5 of its size away from float64 in both modes. That of a `feeds_norm` bias is rounding alone.
     """
     torch.compiler.reset()
     from torch._inductor import config
@@ -109,7 +110,7 @@ def check_compile(
     assert all(error(our_values[name], value) <= tolerance for name, value in values.items())
     largest = max(gradient.abs().max() for gradient in gradients.values())
     for name, value in gradients.items():
-        scale = largest if name in feeds_norm else max(largest * 1e-2, value.abs().max())
+        scale = largest if name in feeds_norm else max(largest * 0.1, value.abs().max())
         assert (our_gradients[name] - value).abs().max() <= tolerance * scale, name
 
 
