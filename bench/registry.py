@@ -67,4 +67,8 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
     """Build a network; an unknown name or argument is an InputError that names the nearest one."""
     module, function = entry(name).target.split(":")
     arguments = parse_strict(ARGUMENTS[name], overrides, f"model {name}")
-    return getattr(importlib.import_module(module), function)(**arguments.given())
+    build = getattr(importlib.import_module(module), function)
+    try:
+        return build(**arguments.given())
+    except ValueError as error:  # each argument is right by itself, but not together
+        raise InputError(f"model {name}: {error}") from error

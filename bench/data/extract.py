@@ -210,7 +210,7 @@ def read_npz(path: Path, limits: Limits = Limits(members=100, bytes=8 << 30)) ->
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: not a plain array file ({error})") from None
-    except BROKEN as error:
+    except (*BROKEN, OSError) as error:
         raise InputError(f"{path}: damaged npz file ({error})") from None
 
 
@@ -229,7 +229,7 @@ def read_array_pickle(data: bytes, name: str) -> dict[bytes, Any]:
     """A batch of CIFAR's Python version: a pickled dictionary with byte-string keys, read without running code."""
     try:
         value = _ArraysOnly(io.BytesIO(data), encoding="bytes").load()
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+    except Exception as error:  # a damaged pickle may end in anything, SystemError included
         raise InputError(f"{name}: not a plain array pickle ({error})") from None
     if not isinstance(value, dict):
         raise InputError(f"{name}: a dictionary was expected, found {type(value).__name__}")

@@ -78,7 +78,8 @@ def compare(instrument: Instrument, real: np.ndarray, fake: np.ndarray, wanted: 
     if "kid" in families:
         kid = kernel_distance(real, fake)
         parts = (f"poly3-subsets{kid.subsets}x{kid.subset_size}",)
-        numbers.append(Number("kid", kid.value, parts, kid.standard_error))
+        error = kid.standard_error if np.isfinite(kid.standard_error) else None  # of a single subset there is none
+        numbers.append(Number("kid", kid.value, parts, error))
     if families & set(PRDC):
         values = precision_recall(real, fake, k=NEIGHBOURS)
         numbers += [Number(family, getattr(values, family), (f"k{NEIGHBOURS}",)) for family in PRDC]

@@ -8,6 +8,7 @@ ever silent. A score of another export than the one that stands beside it is sta
 import csv
 import io
 import json
+import math
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -116,6 +117,8 @@ def _score_row(score: dict[str, Any], run: dict[str, Any], model: dict[str, Any]
         and None not in (model.get("model_sha256"), score.get("model_sha256"))
         and model["model_sha256"] != score["model_sha256"]
     )
+    if isinstance(row.get("value"), float) and not math.isfinite(row["value"]):
+        row |= {"status": "failed", "value": None, "reason": "the score is not a finite number"}
     if _is_stale(score, run) or other_weights:
         row |= {"status": "missing", "value": None, "reason": "stale: score of another export"}
     return row

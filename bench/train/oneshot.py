@@ -140,7 +140,5 @@ def model_spec(run: Run, image: Tensor) -> dict[str, Any]:
 def create_pyramid(spec: dict[str, Any], run: Run) -> Pyramid:
     try:
         return create_seeded(spec, run.seed)
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(f"{run.data.path}: {error}") from None
+    except InputError as error:  # mostly of the image's size
+        raise InputError(f"{run.data.path}: {error.__cause__ or error}") from None

@@ -38,6 +38,20 @@ def test_unknown_names_are_refused_with_the_nearest():
         create_model("fastgan-sle", image_size=100)
 
 
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("fastgan-slim", {"image_size": 64, "base_channels": 8, "groups": 3, "pairs": [64]}),
+        ("singan-slim", {"groups": 3}),
+        ("resnet", {"groups": 7}),
+        ("resnet", {"blocks": []}),
+    ],
+)
+def test_values_that_do_not_go_together_are_one_line(name, args):
+    with pytest.raises(InputError, match=f"model {name}: .* got |model {name}: groups must divide"):
+        create_model(name, **args)
+
+
 def small(name, args):
     """The network of an experiment, narrow: 256 px stays, since the pairs depend on it."""
     task = MODELS[name].task

@@ -234,6 +234,11 @@ def test_folders(tmp_path):
     assert abs(same["fd_efflite0"].value) < 1e-6
     assert same["ssim_samples"].value == 1
     assert same["memorisation_efflite0"].value == 1
+    for path in sorted((tmp_path / "a").glob("*.png"))[2:]:
+        path.unlink()
+    few = {score.metric: score for score in evaluate_folders(tmp_path / "a", tmp_path / "b")}
+    assert few["kid_efflite0"].standard_error is None  # of two images there is none
+    assert "precision_efflite0" not in few
     (tmp_path / "a" / "broken.png").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"broken\.png: not a readable image"):
         evaluate_folders(tmp_path / "a", tmp_path / "b")

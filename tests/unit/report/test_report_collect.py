@@ -93,6 +93,13 @@ def test_a_score_without_a_metric_counts_as_none(run):
     assert one(collected(scale_dir), metric="kid_efflite0").status == "missing"
 
 
+def test_a_score_that_is_not_finite_has_failed(run):
+    scale_dir, plan = run
+    write_score(write_run(scale_dir, plan), "fd_efflite0", float("nan"))
+    row = one(collected(scale_dir), metric="fd_efflite0")
+    assert (row.status, row.value, row.reason) == ("failed", None, "the score is not a finite number")
+
+
 def test_mixed_code_is_marked(run):
     scale_dir, plan = run
     write_run(scale_dir, plan)
