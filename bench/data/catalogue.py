@@ -202,18 +202,19 @@ def folder_dataset(name: str, given: Mapping[str, Any]) -> Dataset:
     if not re.fullmatch(NAME, name):
         raise InputError(f"folders.{name!r}: a name has a-z, 0-9 and - only, and 80 characters at most")
     folder = parse_strict(UserFolder, dict(given), f"folders.{name}")
-    fits = {"fewshot": "crop", "oneshot": "longest-side", "classification": "pad"}
-    layout = {True: "npz", False: "imagefolder"}[folder.path.endswith(".npz")]
+    given_layout = "npz" if folder.path.endswith(".npz") else "imagefolder"
+    layout = folder.layout or (given_layout if folder.task == "classification" else "images")
+    fit = "longest-side" if folder.task == "oneshot" else "pad" if layout in ("idx", "npz") else "crop"
     value = {
         "title": name,
         "task": folder.task,
         "source": {"kind": "folder", "path": folder.path},
-        "layout": folder.layout or (layout if folder.task == "classification" else "images"),
+        "layout": layout,
         "licence": folder.licence,
         "role": "the user's own",
         "preparation": {
             "background": folder.background,
-            "fit": fits[folder.task],
+            "fit": fit,
             "resample": folder.resample,
             "upscale": folder.upscale,
         },

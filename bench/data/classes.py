@@ -1,15 +1,18 @@
 """Preparing classification sets: small ones as arrays (IDX, CIFAR, npz), ImageNet-like ones as lists of files."""
 
 import io
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.data.catalogue import Folder
 from bench.data.extract import Limits, damage_named, extract, read_array_pickle, read_idx, read_members, read_npz
 from bench.data.ilsvrc import unpack_imagenet
-from bench.data.images import check_name, is_litter, list_files
+from bench.data.images import check_name, check_size, decode, is_litter, list_files, read_header
 from bench.data.job import Job, check_count, describe
 from bench.data.manifest import Manifest, Split
 from bench.errors import InputError
@@ -19,6 +22,7 @@ Arrays = dict[str, np.ndarray]
 SPLITS = ("train", "test")
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 MAX_MEMBER_BYTES = 1 << 30
+CHECKED_TOGETHER = 64  # images a task of the thread pool
 
 
 def prepare_arrays(job: Job, staging: Path) -> Manifest:
@@ -162,7 +166,10 @@ def _members(source: Path) -> Iterator[tuple[str, Any]]:
 
 
 def prepare_files(job: Job, staging: Path) -> Manifest:
-    """List an ImageFolder or WebDataset shards; nothing is copied. The hash covers names, byte sizes and labels."""
+    """List an ImageFolder, its images checked, or WebDataset shards; nothing is copied.
+
+    The hash covers names, byte sizes and labels.
+    """
     root = _files_root(job)
     second = next((name for name in ("val", "test", "validation") if (root / name).is_dir()), None)
     if not (root / "train").is_dir() or second is None:
@@ -173,6 +180,8 @@ def prepare_files(job: Job, staging: Path) -> Manifest:
     splits, listing = {}, b""
     for split, folder in zip(SPLITS, ("train", second), strict=True):
         rows = lister(root / folder, classes)
+        if not shards:
+            _check_images(job, [root / folder / path for path, _, _ in rows])
         text = "".join(f"{path}\t{label}\n" for path, label, _ in rows).encode()
         with atomic_file(staging / f"{split}.tsv") as file:
             file.write(text)
@@ -197,6 +206,31 @@ def prepare_files(job: Job, staging: Path) -> Manifest:
         format="webdataset" if shards else "imagefolder",
         root=str(root.resolve()),
     )
+
+
+def _check_images(job: Job, paths: list[Path]) -> None:
+    """Refuse the first file that is no image, so that none ends a training.
+
+    A user's images are decoded and have to reach the size; of a published set, which may hold millions and is enlarged
+    where its protocol says so, the headers are read.
+    """
+    own = isinstance(job.dataset.source, Folder)
+
+    def look(part: list[Path]) -> None:
+        for path in part:
+            header = read_header(path)
+            if own:
+                check_size(header, job.image_size, job.dataset.preparation)
+                decode(path, job.dataset.preparation.background)
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        parts = [paths[start : start + CHECKED_TOGETHER] for start in range(0, len(paths), CHECKED_TOGETHER)]
+        try:
+            for _ in pool.map(look, parts):
+                pass
+        except InputError:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _files_root(job: Job) -> Path:

@@ -227,7 +227,8 @@ def test_folder_by_path_needs_no_entry_of_the_catalogue(tmp_path):
 
 def classification(root, layout, path, **options):
     entry = {"task": "classification", "layout": layout, "source": {"kind": "folder", "path": str(path)}}
-    return make_project(root / "project", a=entry | {"preparation": {"fit": "pad"}} | options)
+    preparation = {} if layout == "imagefolder" else {"preparation": {"fit": "pad"}}
+    return make_project(root / "project", a=entry | preparation | options)
 
 
 def digits(count, seed):
@@ -397,6 +398,39 @@ def test_image_folder_faults(tmp_path):
     (source / "val/n02/notes.txt").write_text("x")
     with pytest.raises(InputError, match=r"notes\.txt: not an image"):
         prepare("a", None, root=root)
+
+
+@pytest.mark.parametrize("fault", [name for name in FAULTS if name != "text"])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_bad_image_of_a_class_is_named_before_training(tmp_path, split, fault):
+    make, said = FAULTS[fault]
+    source = class_folders(class_folders(tmp_path / "set", "train"), "val")
+    root = classification(tmp_path, "imagefolder", source)
+    assert prepare("a", SIZE, root=root).n == 5
+    make(source / split / "n02")
+    with pytest.raises(InputError, match=said) as error:
+        prepare("a", SIZE, root=root)
+    assert "\n" not in str(error.value)
+
+
+def test_class_folders_by_path_reach_the_size_or_say_that_they_may_be_enlarged(tmp_path):
+    source = class_folders(class_folders(tmp_path / "set", "train"), "val")
+    project = make_project(tmp_path / "project")
+    given = {"path": str(source), "task": "classification"}
+    with pytest.raises(InputError, match=r"0\.png: 16x16, but 32 pixels are needed on the shortest side"):
+        prepare("a", 32, tmp_path / "out", project, folders={"a": given})
+    assert prepare("a", 32, tmp_path / "out", project, folders={"a": given | {"upscale": True}}).n == 5
+
+
+def test_of_a_published_set_headers_are_read(tmp_path):
+    source = {"kind": "manual", "place": "a", "how": "ask"}
+    entry = {"task": "classification", "layout": "imagefolder", "source": source}
+    root = make_project(tmp_path / "project", a=entry)
+    class_folders(class_folders(root / "data/sources/a", "train"), "val")
+    assert prepare("a", 64, root=root).n == 5, "enlarged as its protocol says"
+    put("zz.jpg", b"text")(root / "data/sources/a/val/n01")
+    with pytest.raises(InputError, match=r"val/n01/zz\.jpg: not an image"):
+        prepare("a", 64, root=root)
 
 
 def test_shards_are_counted(tmp_path):
