@@ -26,7 +26,15 @@ import numpy as np
 from bench.errors import InputError
 
 CHUNK = 1 << 20
-BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile, NotImplementedError)
+BROKEN = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    gzip.BadGzipFile,
+    NotImplementedError,
+)
 
 
 @dataclass(frozen=True)
