@@ -45,6 +45,15 @@ class WorkflowPlan(Plan):
         """Local jobs ask for a GPU only where there is one; cluster profiles set it themselves."""
         return min(1, self.gpus)
 
+    def limit_gpus(self, workflow: Any) -> None:
+        """Jobs of this machine share its GPUs; those of a cluster, whose profile says how many a rule gets, do not.
+
+        Snakemake clips every request to the limit: that of a head node without a GPU would leave each job with none.
+        """
+        asked = workflow.resource_settings.overwrite_resources.values()  # --set-resources, also passed on to the nodes
+        if not any("gpu" in given for given in asked):
+            workflow.global_resources.setdefault("gpu", self.gpus)
+
     @property
     def report_scale(self) -> str:
         return self.configuration.settings.scale or DEFAULT

@@ -170,6 +170,20 @@ def test_a_stale_lock_goes_a_live_one_stays(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("asked", "limits"),
+    [({}, {"gpu": 2}), ({"train": {"mem_mb": 1}}, {"gpu": 2}), ({"train": {"gpu": 1}}, {})],
+)
+def test_this_machines_gpus_limit_its_own_jobs_alone(monkeypatch, asked, limits):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    workflow = SimpleNamespace(resource_settings=SimpleNamespace(overwrite_resources=asked), global_resources={})
+    WorkflowPlan.open({}).limit_gpus(workflow)
+    assert workflow.global_resources == limits
+    workflow.global_resources = {"gpu": 1}  # --resources gpu=1
+    WorkflowPlan.open({}).limit_gpus(workflow)
+    assert workflow.global_resources == {"gpu": 1}
+
+
+@pytest.mark.parametrize(
     ("config", "message"),
     [
         ({"scale": "domo"}, "did you mean 'demo'"),

@@ -6,6 +6,13 @@ import pytest
 
 from bench.plan import Plan
 
+EXECUTOR = """\
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor as Executor
+from snakemake_interface_executor_plugins.settings import CommonSettings
+
+common_settings = CommonSettings(non_local_exec=True, implies_no_shared_fs=False, job_deploy_sources=False)
+"""
+
 
 def counts(text: str) -> dict[str, int]:
     """Jobs per rule of the last table of job counts."""
@@ -43,6 +50,22 @@ def test_own_images_and_another_scale_and_seed_in_one_line(project_copy):
     found = counts(result.stdout + result.stderr)
     assert (found["train"], found["prepare_dataset"], found["fetch_dataset"]) == (2, 1, 1)
     assert "results/tiny/runs/fastgan-sle/docs/seed3" in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("cluster", ["slurm", "kubernetes"])
+def test_a_head_node_without_gpu_plans_one_for_each_training(project_copy, cluster, tmp_path):
+    """The executor is a stand-in that is never called: the real ones need their cluster."""
+    plugin = tmp_path / f"snakemake_executor_plugin_{cluster}/__init__.py"
+    plugin.parent.mkdir()
+    plugin.write_text(EXECUTOR)
+    arguments = ("--dry-run", "tiny", "--workflow-profile", f"workflow/profiles/{cluster}", "--quiet", "host")
+    search = f"{tmp_path}:{project_copy.path / 'torchless'}:{project_copy.path}"
+    result = project_copy.snakemake(*arguments, PYTHONPATH=search, CUDA_VISIBLE_DEVICES="")
+    assert result.returncode == 0, result.stdout + result.stderr
+    for rule in ("train", "evaluate"):
+        jobs = re.findall(rf"^rule {rule}:\n(?: .*\n)+", result.stdout + result.stderr, re.MULTILINE)
+        assert len(jobs) == len(Plan.load().runs("tiny"))
+        assert all(re.search(r"resources: .*\bgpu=1\b", job) for job in jobs)
 
 
 @pytest.mark.parametrize(
