@@ -175,6 +175,8 @@ def prepare_files(job: Job, staging: Path) -> Manifest:
     if not (root / "train").is_dir() or second is None:
         raise InputError(f"{root}: an ImageFolder or shards with train/ and val/ (or test/) are needed")
     shards = any((root / "train").glob("*.tar"))
+    if shards and not job.dataset.classes:
+        raise InputError(f"{root / 'train'}: shards do not name their classes; unpack them into a folder per class")
     lister = _list_shards if shards else _list_classes
     classes = None if shards else _class_names(root / "train", root / second)
     splits, listing = {}, b""
@@ -201,7 +203,7 @@ def prepare_files(job: Job, staging: Path) -> Manifest:
         source_sha256=job.source_sha256,
         preparation=job.dataset.preparation.model_dump(mode="json"),
         licence=job.dataset.licence,
-        classes=classes or tuple(str(label) for label in range(job.dataset.classes or 0)) or None,
+        classes=classes or tuple(str(label) for label in range(job.dataset.classes)),
         splits=splits,
         format="webdataset" if shards else "imagefolder",
         root=str(root.resolve()),

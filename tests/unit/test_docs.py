@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from snakemake.cli import get_argument_parser
 
 from bench.cli import build_parser
 from bench.plan import Plan
@@ -27,7 +28,8 @@ def fenced(text: str) -> list[str]:
 
 
 def commands(program: str) -> list[list[str]]:
-    found = [line for page in PAGES for line in code(page) if line.startswith(f"{program} ")]
+    lines = [re.sub(r"^(?:[A-Z_]+=\S* )+", "", line) for page in PAGES for line in code(page)]
+    found = [line for line in lines if line.startswith(f"{program} ")]
     return [shlex.split(line, comments=True)[1:] for line in dict.fromkeys(found)]
 
 
@@ -42,12 +44,23 @@ def test_commands_are_understood(arguments):
     assert build_parser().parse_args(arguments).function
 
 
+def test_commands_under_torchrun_are_understood():
+    lines = [arguments[arguments.index("bench.cli") + 1 :] for arguments in commands("torchrun")]
+    assert len(lines) == 2 and all(build_parser().parse_args(line).function for line in lines)
+
+
 def test_targets_exist():
     made = {target for arguments in commands("make") for target in arguments if "=" not in target}
     assert made and made <= set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    plan = Plan.load()
-    planned = {a[1] if a[0] == "-n" else a[0] for a in commands("snakemake")} - {"--cores"}
+    plan, parser = Plan.load(), get_argument_parser()
+    planned = {target for arguments in commands("snakemake") for target in parser.parse_args(arguments).targets}
     assert {"paper", "ablations", "report", "own"} <= planned <= {*plan.suites, *RULES}
+
+
+@pytest.mark.parametrize("arguments", commands("snakemake"), ids=" ".join)
+def test_a_target_is_not_swallowed_by_an_option(arguments):
+    """`--resources gpu=4 paper` takes paper for a resource."""
+    assert get_argument_parser().parse_args(arguments).targets or {"--report", "--config"} & {*arguments}
 
 
 def test_the_tutorials_progress_is_the_demos():

@@ -270,6 +270,17 @@ def test_idx_set_is_padded_with_zeros(tmp_path):
         prepare("a", 24, root=root)
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_folder_with_the_four_idx_files_by_path(tmp_path, packed):
+    files = idx_files(*digits(7, 0), "train") | idx_files(*digits(4, 1), "t10k")
+    (tmp_path / "fashion").mkdir()
+    for name, data in files.items():
+        (tmp_path / "fashion" / (name if packed else name[:-3])).write_bytes(data if packed else gzip.decompress(data))
+    given = {"path": str(tmp_path / "fashion"), "task": "classification", "layout": "idx"}
+    manifest = prepare("a", 32, tmp_path / "out", make_project(tmp_path / "project"), folders={"a": given})
+    assert manifest.arrays["train_images.npy"] == (7, 32, 32, 1) and manifest.splits["test"].n == 4
+
+
 def test_the_first_of_each_class_can_be_kept(tmp_path):
     preparation = {"fit": "pad", "per_class": 1}
     root = classification(tmp_path, "idx", idx_set(tmp_path / "set.tar"), n=7, preparation=preparation)
@@ -441,6 +452,14 @@ def test_shards_are_counted(tmp_path):
             (tmp_path / "set" / split / f"{index:05}.tar").write_bytes(tar_bytes(members))
     manifest = prepare("a", 224, root=classification(tmp_path, "imagefolder", tmp_path / "set", n=5, classes=2))
     assert (manifest.format, manifest.splits["train"].n, manifest.splits["test"].n) == ("webdataset", 5, 1)
+
+
+def test_shards_of_a_users_folder_do_not_say_their_classes(tmp_path):
+    for split in ("train", "val"):
+        (tmp_path / "set" / split).mkdir(parents=True)
+        (tmp_path / "set" / split / "0.tar").write_bytes(tar_bytes({"0.jpg": b"x", "0.cls": b"0"}))
+    with pytest.raises(InputError, match=r"train: shards do not name their classes; .* a folder per class"):
+        prepare("a", 224, root=classification(tmp_path, "imagefolder", tmp_path / "set"))
 
 
 WNIDS = ("n01440764", "n01443537", "n02084071")
