@@ -124,6 +124,7 @@ class Compute(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bf16"] = "float32"
     compile: bool = False
+    cuda_graphs: bool = Field(False, description="few-shot and one-shot on a GPU: record a step once, then replay it")
     threads: Positive | None = None
     checkpoint_seconds: PositiveFloat = 120.0
     log_every: Positive = Field(10, description="steps between two rows of history.csv")
@@ -186,6 +187,8 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: no such file") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: not JSON ({error})") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
 
 
 def parse_strict(model: type[M], value: Any, source: Path | str) -> M:

@@ -35,6 +35,9 @@ class Score(Strict):
     training_precision: str | None = None
     training_compile: bool | None = None
     """precision and compile are those of the measurement, these two those of the run (its keys compute.…)."""
+    training_rollbacks: int = 0
+    training_events: tuple[str, ...] = ()
+    """How often the training went back to a checkpoint; what else was changed on the way (a smaller micro-batch)."""
     versions: dict[str, str | None] = {}
     commit: str | None = None
     dirty: bool | None = None

@@ -1,9 +1,10 @@
-"""The few-shot step against the plain loop: 256 px, base_channels 64, batch 8, two threads, side by side.
+"""The few-shot step against the plain loop: 256 px, base_channels 64, batch 8, side by side; two threads on a CPU.
 
 Both take the same perceptual network, VGG16 with LPIPS's shape; its weights are random where LPIPS's are not there,
 which changes no operation. Steps are taken in turn, and the median over the rounds of the quotient of two neighbours
-is compared. float32 is always measured; bf16 only where the CPU multiplies it, and else the record says so. A last
-number tells how long a step waits for its data.
+is compared. float32 is always measured; bf16 only where the device multiplies it, and else the record says so;
+compiled and recorded steps on a GPU. Two more numbers: a step over its floor (see benchmarks.floor), and how long a
+step waits for its data.
 """
 
 import statistics
@@ -23,68 +24,85 @@ from bench.run import Compute, DataSpec, Evaluation, FewShotRecipe, ModelSpec, R
 from bench.train.allocator import keep_freed_memory
 from bench.train.fewshot import FewShot
 from bench.train.perceptual import LpipsTrunk, PerceptualLoss
+from benchmarks.floor import floor_seconds
 from benchmarks.plain_fewshot import PlainFewShot
 from benchmarks.timing import Work, interleaved, median_ratio, target
 
-THREADS, BATCH, REPEATS = 2, 8, 3
-SPEEDUP = {"float32": 1.3, "bf16": 1.8}
+THREADS, BATCH = 2, 8
+REPEATS, WARM_UP = {"cpu": 3, "cuda": 50}, {"cpu": 1, "cuda": 40}
+CPU_AT_LEAST, GPU_AT_LEAST = {"float32": 1.3, "bf16": 1.8}, {"bf16, compiled": 3.0}
 WAITING = 1.05
 CHANNELS = (64, 128, 256, 512, 512)
 
 
 def measure(quick: bool) -> dict[str, Any]:
     """Seconds a step of both loops and their ratio; waiting for data as a share of a small step."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     threads = torch.get_num_threads()
     torch.set_num_threads(THREADS)
-    keep_freed_memory()  # as a training does; the plain loop has it too
+    if device.type == "cpu":
+        keep_freed_memory()  # as a training does; the plain loop has it too
     try:
         with tempfile.TemporaryDirectory() as folder:
-            plain = _against_plain(Path(folder), 1 if quick else REPEATS)
-            waiting = _waiting_for_data(Path(folder), 4 if quick else 16)
+            plain = _against_plain(Path(folder), device, 1 if quick else REPEATS[device.type])
+            waiting = _waiting_for_data(Path(folder), device, 4 if quick else 16)
     finally:
         torch.set_num_threads(threads)
     return {**plain, **waiting, "targets": [*plain["targets"], *waiting["targets"]]}
 
 
-def _against_plain(folder: Path, repeats: int) -> dict[str, Any]:
+def _against_plain(folder: Path, device: torch.device, repeats: int) -> dict[str, Any]:
     torch.manual_seed(0)
-    device = torch.device("cpu")
     lpips, weights = _lpips()
+    lpips = lpips.to(device)
     plain = PlainFewShot(device, lpips)
     engines = {}
-    for precision in ("float32", "bf16") if _has_bf16() else ("float32",):
-        engines[precision] = FewShot(_run(folder / precision, 256, 64, precision), device)
-        engines[precision].perceptual = PerceptualLoss(LpipsTrunk(lpips).to(memory_format=torch.channels_last))
-    images, steps = engines["float32"].images[:BATCH], iter(range(1000))
+    for name, compute in _ways(device).items():
+        engines[name] = FewShot(_run(folder / name, 256, 64, compute), device)
+        engines[name].perceptual = PerceptualLoss(LpipsTrunk(lpips).to(memory_format=torch.channels_last))
+    images, steps = engines["float32"].images[:BATCH], iter(range(10_000))
     works: dict[str, Work] = {"plain": lambda: plain.step(images)}
     works |= {name: lambda engine=engine: engine.step(next(steps)) for name, engine in engines.items()}
-    seconds = interleaved(works, repeats, warm_up=1)
-    rows = [
-        target(
-            f"plain loop over engine, {name}, CPU",
-            median_ratio(seconds["plain"], seconds[name]),
-            at_least=SPEEDUP[name],
-        )
-        for name in engines
-    ]
+    seconds = interleaved(works, repeats, warm_up=WARM_UP[device.type])
+    bounds = CPU_AT_LEAST if device.type == "cpu" else GPU_AT_LEAST
+    ratios = {name: median_ratio(seconds["plain"], seconds[name]) for name in engines}
+    eager = {name: engine for name, engine in engines.items() if not engine.run.compute.compile}
+    floors = {name: floor_seconds(works[name]) for name in eager}
+    least = {name: floors.get(name, floors.get("bf16")) for name in engines}
+    over = {name: statistics.median(seconds[name]) / least[name] for name in engines}
     return {
         "setting": f"256 px, base_channels 64, batch {BATCH}, {THREADS} threads, LPIPS with {weights} weights",
         "bf16": "measured" if "bf16" in engines else "not measured: this CPU has no instructions for it",
-        "step_seconds": {name: [round(value, 3) for value in values] for name, values in seconds.items()},
-        "targets": rows,
+        "step_seconds": {name: [round(value, 4) for value in values] for name, values in seconds.items()},
+        "floor_seconds": {name: round(value, 4) for name, value in floors.items()},
+        "targets": [
+            *(target(f"plain loop over engine, {n}", ratio, at_least=bounds.get(n)) for n, ratio in ratios.items()),
+            *(target(f"engine over its floor, {n}", value) for n, value in over.items()),
+        ],
     }
 
 
-def _waiting_for_data(folder: Path, repeats: int) -> dict[str, Any]:
-    """Step time with real batches over that with one fixed batch, at the demo's size."""
-    engine = FewShot(_run(folder / "64", 64, 16, "float32"), torch.device("cpu"))
-    with_data, fixed, steps = engine._batch, engine._batch(0), iter(range(1000))
+def _ways(device: torch.device) -> dict[str, dict[str, Any]]:
+    """Settings of `compute` to measure on a device."""
+    ways: dict[str, dict[str, Any]] = {"float32": {}}
+    if device.type == "cuda" or _has_bf16():
+        ways["bf16"] = {"precision": "bf16"}
+    if device.type == "cuda":
+        ways["bf16, compiled"] = {"precision": "bf16", "compile": True}
+        ways["bf16, compiled, recorded"] = {**ways["bf16, compiled"], "cuda_graphs": True}
+    return ways
 
-    def step(batch: Callable[[int], torch.Tensor]) -> None:
-        engine._batch = batch
+
+def _waiting_for_data(folder: Path, device: torch.device, repeats: int) -> dict[str, Any]:
+    """Step time with real batches over that with one fixed batch, at the demo's size."""
+    engine = FewShot(_run(folder / "64", 64, 16, {}), device)
+    choose, batch, fixed, steps = engine._choose_images, engine._batch, engine._batch(), iter(range(1000))
+
+    def step(choose: Callable[[int], None], batch: Callable[[], torch.Tensor]) -> None:
+        engine._choose_images, engine._batch = choose, batch
         engine.step(next(steps))
 
-    works = {"data": lambda: step(with_data), "fixed": lambda: step(lambda index: fixed)}
+    works = {"data": lambda: step(choose, batch), "fixed": lambda: step(lambda index: None, lambda: fixed)}
     seconds = interleaved(works, repeats)
     ratio = median_ratio(seconds["data"], seconds["fixed"])
     return {
@@ -109,7 +127,7 @@ def _lpips() -> tuple[Lpips, str]:
         return Lpips(trunk, heads), "random"
 
 
-def _run(folder: Path, size: int, base_channels: int, precision: str) -> Run:
+def _run(folder: Path, size: int, base_channels: int, compute: dict[str, Any]) -> Run:
     """The paper's network at 256 px, the demo's at 64, on random images."""
     folder.mkdir()
     images = np.random.default_rng(0).integers(0, 256, (32, size, size, 3), dtype=np.uint8)
@@ -140,5 +158,5 @@ def _run(folder: Path, size: int, base_channels: int, precision: str) -> Run:
         data=DataSpec(path=str(folder), image_size=size),
         recipe=FewShotRecipe(steps=1000, batch_size=BATCH, perceptual="efflite0", decoder_scaled=size == 64),
         evaluation=Evaluation(metrics=("params",)),
-        compute=Compute(device="cpu", threads=THREADS, precision=precision),
+        compute=Compute(threads=THREADS, **compute),
     )

@@ -7,6 +7,7 @@ import torch
 from baselines.singan import Pyramid
 from baselines.singan import pyramid as plain_pyramid
 from bench.run import Compute, OneShotRecipe
+from bench.train.graphs import Replayed, recorder
 from bench.train.oneshot import train_epoch
 from bench.train.oneshot_scale import ScaleTraining
 from benchmarks.plain_singan import PlainScale
@@ -29,22 +30,26 @@ def measure(quick: bool) -> dict[str, Any]:
     rows, milliseconds = [], {}
     for scale in sorted({0, len(sizes) // 2, len(sizes) - 1}):
         works: dict[str, Work] = {name: engine(pyramid, scale, device) for name, pyramid in pyramids.items()}
+        if not cpu:
+            works["recorded"] = engine(pyramids["engine"], scale, device, recorded=True)
         works["plain"] = plain(pyramids["engine"], scale, device)
-        times = interleaved(works, repeats)
+        times = interleaved(works, repeats, warm_up=5)  # a recording is made at the fourth call
         name = f"{sizes[scale][0]} px"
         milliseconds[name] = median_milliseconds(times)
-        ratio = median_ratio(times["plain"], times["engine"])
-        rows.append(target(f"plain loop / engine, {name}", ratio, at_least=None if cpu else GPU_AT_LEAST))
+        rows.append(target(f"plain loop / engine, {name}", median_ratio(times["plain"], times["engine"])))
+        if not cpu:
+            ratio = median_ratio(times["plain"], times["recorded"])
+            rows.append(target(f"plain loop / recorded engine, {name}", ratio, at_least=GPU_AT_LEAST))
         rows.append(target(f"SinGAN-SLIM / SinGAN, {name}", median_ratio(times["slim"], times["engine"])))
     return {"targets": rows, "milliseconds": milliseconds, "size": size, "repeats": repeats, "precision": "float32"}
 
 
-def engine(pyramid: Pyramid, scale: int, device: torch.device) -> Work:
-    recipe = OneShotRecipe()
+def engine(pyramid: Pyramid, scale: int, device: torch.device, recorded: bool = False) -> Work:
+    recipe, compute = OneShotRecipe(), Compute(cuda_graphs=recorded)
     real = torch.rand(1, 3, *pyramid.sizes[scale], device=device) * 2 - 1
-    training = ScaleTraining(pyramid, scale, pyramid.new_critic(scale).to(device), real, recipe, Compute())
+    training = ScaleTraining(pyramid, scale, pyramid.new_critic(scale).to(device), real, recipe, compute)
     noise = torch.Generator(device).manual_seed(0)
-    return lambda: train_epoch(training, noise)
+    return Replayed(lambda: train_epoch(training, noise), recorder(compute, device, [noise]))
 
 
 def plain(pyramid: Pyramid, scale: int, device: torch.device) -> Work:

@@ -42,7 +42,6 @@ class Checkpoints:
         self.folder, self.keep = Path(folder), keep
         self.run_sha256, self.data_sha256 = run_sha256, data_sha256
         self.folder.mkdir(parents=True, exist_ok=True)
-        remove_orphans(self.folder)
 
     def files(self) -> list[Path]:
         """Oldest first."""

@@ -36,6 +36,8 @@ class Classification:
         self.run, self.device, self.recipe = run, device, run.recipe
         self.rows = distributed.share(self.recipe.batch_size)
         self.images_per_step = self.recipe.batch_size
+        if self.recipe.mixup or self.recipe.cutmix:
+            distributed.refuse_odd(self.rows)
         data = open_inputs(run, device, self.rows)
         self.batches, self.holdout, self.statistics = data.batches, data.holdout, data.statistics
         self.total_steps = self.recipe.epochs * self.batches.steps_per_epoch
@@ -144,9 +146,14 @@ class Classification:
         self.rollback = rollback
         self.batches.reseed(rollback)
 
+    @property
+    def micro_batch(self) -> int:
+        """Images computed at once."""
+        return math.ceil((self.rows.stop - self.rows.start) / self.parts)
+
     def shrink(self, error: BaseException) -> str | None:
         """Halve the micro-batch; None where batch norm's statistics would come from too few images."""
-        size = math.ceil(len(range(self.rows.start, self.rows.stop)) / (2 * self.parts))
+        size = math.ceil(self.micro_batch / 2)
         if size < SMALLEST_MICRO_BATCH:
             return None
         self.parts *= 2
@@ -163,7 +170,7 @@ class Classification:
             "protocol": "ema" if self.ema is not None else "last",
             "normalise": {"mean": list(self.statistics.mean), "std": list(self.statistics.std)},
             "processes": distributed.world_size(),
-            "micro_batch": math.ceil((self.rows.stop - self.rows.start) / self.parts),
+            "micro_batch": self.micro_batch,
         }
         if self.best:
             model.load_state_dict(self.best["weights"])

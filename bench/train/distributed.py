@@ -27,6 +27,12 @@ def share(batch_size: int) -> Rows:
     return Rows(rank() * count, (rank() + 1) * count, batch_size)
 
 
+def refuse_odd(rows: Rows) -> None:
+    """Images are mixed in pairs within a process: an odd share would pair others than one process does."""
+    if world_size() > 1 and (rows.stop - rows.start) % 2:
+        raise InputError(f"recipe.batch_size {rows.total}: mixup and cutmix need an even share for each process")
+
+
 def wrap(model: nn.Module) -> nn.Module:
     """DistributedDataParallel where there are several processes; buffers are equal by construction."""
     if world_size() == 1:

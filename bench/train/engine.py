@@ -11,7 +11,8 @@ class Engine(Protocol):
     """One task's networks, optimisers, data and random generators; made as `Engine(run, device)`.
 
     An engine may also have `shrink(error) -> str | None`: after an out-of-memory error, halve what is computed at
-    once with the same result and say so, or give None.
+    once with the same result and say so, or give None; `micro_batch`: images computed at once, where that is not the
+    batch; `ends_part(done) -> bool`: after these steps a checkpoint is due whatever the time.
     """
 
     device: torch.device

@@ -20,6 +20,7 @@ from bench.export import WEIGHTS, batch_statistics, create_seeded, save_weights
 from bench.run import FewShotRecipe, Run
 from bench.train.diffaugment import DiffAugment
 from bench.train.ema import Ema
+from bench.train.graphs import Replayed, recorder, uses_graphs
 from bench.train.grids import save_grid
 from bench.train.guard import gradient_norm
 from bench.train.losses import RandomMarginHinge
@@ -47,10 +48,12 @@ class FewShot:
         self._check_size()
         self.discriminator = create_seeded(discriminator_spec(run), run.seed, "discriminator")
         self.discriminator = self.discriminator.to(device, **layout).train()
+        self.order = torch.zeros(self.recipe.batch_size, dtype=torch.int64, device=device)  # of the batch at hand
         self.perceptual = perceptual_loss(self.recipe.perceptual, device)
         self.ema = Ema(self.generator, self.recipe.ema_decay, self.recipe.ema_warmup)
         self.ema.model.eval()
         adam = {"lr": self.recipe.learning_rate, "betas": self.recipe.adam_betas, "fused": True}
+        adam["capturable"] = uses_graphs(run.compute, device)
         self.optimisers = {
             "generator": torch.optim.Adam(self.generator.parameters(), **adam),
             "discriminator": torch.optim.Adam(self.discriminator.parameters(), **adam),
@@ -67,41 +70,53 @@ class FewShot:
         }
         self.augment = DiffAugment(self.recipe.augment, self.streams["augment"])
         self.hinge = RandomMarginHinge(self.streams["margin"])
+        drawn_from = [self.streams[name] for name in STREAMS if name != "part"]
+        self.compute = Replayed(self._compute, recorder(self.run.compute, self.device, drawn_from))
 
     def step(self, index: int) -> dict[str, Tensor]:
-        with self._layer_noise("step", self.stream, index), self._autocast():
-            latents = torch.randn(
-                self.recipe.batch_size, self.generator.latent_dim, generator=self.streams["latents"], device=self.device
-            )
-            fakes = [self.augment(fake) for fake in self.generate(latents)]
-            real = self.augment(self._batch(index))
-            scalars = self._discriminator_step(real, fakes)
-            scalars |= self._generator_step(fakes)
+        self._choose_images(index)
+        part = int(torch.randint(4, (), generator=self.streams["part"]))
+        with self._layer_noise("step", self.stream, index):
+            scalars = self.compute(part)
         self.ema.update()
         return scalars
 
-    def _batch(self, index: int) -> Tensor:
-        """Real images [B, 3, S, S] in -1..1 of step `index`, each flipped with probability 1/2."""
-        order = batch_indices(len(self.images), self.recipe.batch_size, index, self.run.seed, "order", self.stream)
-        images = self.images[order.to(self.device)].float() / 127.5 - 1
+    def _compute(self, part: int) -> dict[str, Tensor]:
+        """All of a step that the device does by itself."""
+        shape = (self.recipe.batch_size, self.generator.latent_dim)
+        latents = torch.randn(shape, generator=self.streams["latents"], device=self.device)
+        with self._autocast():
+            fakes = [self.augment(fake) for fake in self.generate(latents)]
+        real = self.augment(self._batch())
+        return {**self._discriminator_step(real, fakes, part), **self._generator_step(fakes)}
+
+    def _choose_images(self, index: int) -> None:
+        purpose = (self.run.seed, "order", self.stream)
+        self.order.copy_(batch_indices(len(self.images), self.recipe.batch_size, index, *purpose))
+
+    def _batch(self) -> Tensor:
+        """Real images [B, 3, S, S] in -1..1 of this step, each flipped with probability 1/2."""
+        images = self.images[self.order].float() / 127.5 - 1
         if self.recipe.flip:
             uniform = torch.rand(len(images), 1, 1, 1, generator=self.streams["augment"], device=self.device)
             images = torch.where(uniform < 0.5, images.flip(3), images)
         return images.contiguous(memory_format=torch.channels_last)
 
-    def _discriminator_step(self, real: Tensor, fakes: list[Tensor]) -> dict[str, Tensor]:
+    def _discriminator_step(self, real: Tensor, fakes: list[Tensor], part: int) -> dict[str, Tensor]:
         optimiser = self.optimisers["discriminator"]
         optimiser.zero_grad(set_to_none=True)
-        part = int(torch.randint(4, (), generator=self.streams["part"]))
         small = F.interpolate(real, self.discriminator.small_size, mode="nearest")
-        logits, decoded = self.judge(real, small, part)
-        size = decoded.whole.shape[2]
-        whole_target = F.interpolate(real, size, mode="nearest")
-        part_target = F.interpolate(quadrant(real, part), size, mode="nearest")
+        with self._autocast():
+            logits, decoded = self.judge(real, small, part)
+            size = decoded.whole.shape[2]
+            whole = F.interpolate(real, size, mode="nearest")
+            quarter = F.interpolate(quadrant(real, part), size, mode="nearest")
+            loss_decoded = self.perceptual([([decoded.whole, decoded.small], whole), ([decoded.part], quarter)])
         loss_real = self.hinge.real(logits.float())
-        loss_decoded = self.perceptual([([decoded.whole, decoded.small], whole_target), ([decoded.part], part_target)])
         (loss_real + loss_decoded).backward()
-        loss_fake = self.hinge.fake(self.judge(*(fake.detach() for fake in fakes)).float())
+        with self._autocast():
+            logits = self.judge(*(fake.detach() for fake in fakes))
+        loss_fake = self.hinge.fake(logits.float())
         loss_fake.backward()
         norm = gradient_norm(self.discriminator)
         optimiser.step()
@@ -112,7 +127,9 @@ class FewShot:
         optimiser = self.optimisers["generator"]
         optimiser.zero_grad(set_to_none=True)
         with frozen(self.discriminator):  # its gradients would be thrown away: a third of this backward pass
-            loss = self.hinge.generator_loss(self.judge(*fakes).float())
+            with self._autocast():
+                logits = self.judge(*fakes)
+            loss = self.hinge.generator_loss(logits.float())
             loss.backward()
         norm = gradient_norm(self.generator)
         optimiser.step()
@@ -178,6 +195,7 @@ class FewShot:
             yield
 
     def _autocast(self) -> contextlib.AbstractContextManager:
+        """Around forward passes only: a backward pass takes each operation's own precision."""
         enabled = self.run.compute.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 

@@ -34,6 +34,15 @@ def any_process(flag: bool, device: torch.device) -> bool:
     return bool(value.item())
 
 
+def all_equal(value: int, device: torch.device) -> bool:
+    """Whether all processes hold the same number."""
+    if world_size() == 1:
+        return True
+    extremes = torch.tensor([value, -value], device=device)
+    dist.all_reduce(extremes, dist.ReduceOp.MAX)
+    return int(extremes[0]) == -int(extremes[1])
+
+
 def barrier() -> None:
     if world_size() > 1:
         dist.barrier()

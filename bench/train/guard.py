@@ -86,13 +86,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in text or "not enough memory" in text)
 
 
-def out_of_memory_message(error: BaseException, batch_size: int | None, device: torch.device) -> str:
-    """What was needed, what there is, and the batch that would fit (activations taken as linear in the batch)."""
+def out_of_memory_message(error: BaseException, at_once: int | None, device: torch.device) -> str:
+    """What was needed, what there is, and how many of the `at_once` images of a batch would fit: half of them."""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     peak, total = peak_memory_bytes(device), total_memory_bytes(device)
     text = f"out of memory: at least {peak / 2**30:.1f} GiB needed before the failed request, {total / 2**30:.1f} there"
-    if batch_size and batch_size > 1:
-        text += f"; about {batch_size // 2} of recipe.batch_size {batch_size} would fit"
+    if at_once and at_once > 1:
+        text += f"; {at_once} images at once were too many, about {at_once // 2} at once would fit (recipe.batch_size)"
     return f"{text} ({reason})"
 
 

@@ -20,7 +20,8 @@ from bench.files import atomic_file
 from bench.run import Run
 from bench.train.checkpoint import NO_SPACE, Checkpoints, Saved, remove_orphans
 from bench.train.engine import Engine
-from bench.train.group import any_process, barrier, rank, world_size
+from bench.train.graphs import uses_graphs
+from bench.train.group import all_equal, any_process, barrier, rank, world_size
 from bench.train.guard import MAX_ROLLBACKS, Window, is_out_of_memory, out_of_memory_message, state_is_finite
 from bench.train.history import History
 from bench.train.monitor import Monitor, peak_memory_bytes
@@ -30,14 +31,9 @@ from bench.train.signals import StopRequest
 from bench.train.sinks import open_sinks
 
 
-def run_loop(
-    engine: Engine, run: Run, out: Path, state_dir: Path, data_sha256: str, data: dict[str, Any] | None = None
-) -> None:
-    """Train `engine` to its last step and write the finished run folder; raises RunFailedError, SystemExit.
-
-    `data`: what a user of the export must know of the data (size, channels, classes), kept in model.json.
-    """
-    Loop(engine, run, Path(out), Path(state_dir), Data(data_sha256, data)).run_to_end()
+def run_loop(engine: Engine, run: Run, out: Path, state_dir: Path, data: Data) -> None:
+    """Train `engine` to its last step and write the finished run folder; raises RunFailedError, SystemExit."""
+    Loop(engine, run, Path(out), Path(state_dir), data).run_to_end()
 
 
 class Loop:
@@ -49,8 +45,10 @@ class Loop:
         self.staging = state_dir / "outputs"
         for folder in (self.staging, out):
             folder.mkdir(parents=True, exist_ok=True)
-            if self.main:
-                remove_orphans(folder)
+        if self.main:
+            remove_orphans(state_dir)
+            remove_orphans(out)
+        barrier()
         self.checkpoints = Checkpoints(state_dir, run.hash, data.sha256)
         self.history = History(self.staging / "history.csv")
         self.window = Window()
@@ -60,6 +58,7 @@ class Loop:
             device=_device_name(engine.device),
             precision=run.compute.precision,
             compile=run.compute.compile,
+            cuda_graphs=uses_graphs(run.compute, engine.device),
             threads=torch.get_num_threads(),
         )
         self.done = 0
@@ -73,8 +72,10 @@ class Loop:
             self._restore(saved)
             self.outcome = Outcome(**{**saved.state["outcome"], "threads": torch.get_num_threads()})
             self.row_start = (self.outcome.seconds, self.outcome.images)
+        if not all_equal(self.done, self.engine.device):
+            raise InputError(f"{self.state_dir}: the processes find different checkpoints: it must be a shared folder")
         self.progress = Progress(self.run.name, self.engine.total_steps, self.engine.unit, self.done)
-        self.sinks = open_sinks(self.run.name, self.state_dir) if self.main else []
+        self.sinks = open_sinks(self.run.name, self.out) if self.main else []
         self.ticked = time.monotonic()
         try:
             with StopRequest() as stop:
@@ -85,31 +86,45 @@ class Loop:
         except RunFailedError as error:
             self._fail(error)
             raise
+        except (RuntimeError, MemoryError) as error:  # outside a step, where nothing can be halved
+            if not is_out_of_memory(error) or world_size() > 1:
+                raise
+            failure = RunFailedError(self._memory_message(error))
+            self._fail(failure)
+            raise failure from error
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
             raise InputError(f"{self.state_dir}: {error.strerror}: free space, then start again to resume") from error
         finally:
-            self.progress.close()
-            for sink in self.sinks:
-                sink.close()
+            self._close()
+
+    def _close(self) -> None:
+        self.progress.close()
+        while self.sinks:
+            self.sinks.pop().close()
 
     def _begin(self, resumed: bool) -> None:
         if resumed:
             self.progress.say(f"resumed at {self.engine.unit} {self.done} of {self.engine.total_steps}")
             return
         if self.main:
+            shutil.rmtree(self.staging, ignore_errors=True)  # of a run that was here before
+            self.staging.mkdir()
             self.history.cut_after(-1)
             self.engine.observe(0, self.staging)
         self._save()
 
     def _advance(self, stop: StopRequest) -> None:
+        failure = None
         try:
             self.window.add(self.engine.step(self.done))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            self._out_of_memory(error)
+            failure = error.with_traceback(None)  # which would keep all that the step had computed
+        if failure is not None:
+            self._out_of_memory(failure)
             return
         self.done += 1
         self.outcome.steps = self.done
@@ -127,13 +142,16 @@ class Loop:
     def _stop_or_save(self, stop: StopRequest) -> None:
         device = self.engine.device
         stopping = any_process(stop.number is not None, device)
-        due = time.monotonic() - self.saved_at >= self.run.compute.checkpoint_seconds
+        due = time.monotonic() - self.saved_at >= self.run.compute.checkpoint_seconds or self._ends_part()
         if not any_process(stopping or due, device):
             return
         if self._save() and stopping:
             number = stop.number or signal.SIGTERM
             self.progress.say(f"signal {int(number)}: checkpoint at {self.engine.unit} {self.done}, stopping")
             raise SystemExit(128 + number)
+
+    def _ends_part(self) -> bool:
+        return hasattr(self.engine, "ends_part") and self.engine.ends_part(self.done)
 
     def _log(self) -> bool:
         """A row of history, or a rollback (False) when a value of the window was not finite."""
@@ -146,6 +164,8 @@ class Loop:
         row["images_per_second"] = (self.outcome.images - images) / max(1e-9, self.outcome.seconds - seconds)
         row["seconds"] = self.outcome.seconds
         row.update(self.monitor.sample())
+        if self.outcome.energy_joules is not None:
+            row["gpu_energy_joules"] = self.outcome.energy_joules
         self.row_start = (self.outcome.seconds, self.outcome.images)
         self.window.clear()
         if self.main:
@@ -212,12 +232,19 @@ class Loop:
 
     def _out_of_memory(self, error: BaseException) -> None:
         """Halve what is computed at once where the engine can, from the last checkpoint; else fail with the numbers."""
-        change = self.engine.shrink(error) if hasattr(self.engine, "shrink") and world_size() == 1 else None
+        if world_size() > 1:  # the others wait for this process in the middle of their step
+            raise InputError(f"{self.run.name}: {self._memory_message(error)}; or take more processes")
+        change = self.engine.shrink(error) if hasattr(self.engine, "shrink") else None
         if change is None:
-            batch_size = getattr(self.run.recipe, "batch_size", None)
-            raise RunFailedError(out_of_memory_message(error, batch_size, self.engine.device)) from error
+            raise RunFailedError(self._memory_message(error)) from error
+        if self.engine.device.type == "cuda":
+            torch.cuda.empty_cache()
         self.outcome.events.append(f"{self.engine.unit} {self.done}: out of memory, {change}")
         self._go_back(f"out of memory, {change}")
+
+    def _memory_message(self, error: BaseException) -> str:
+        at_once = getattr(self.engine, "micro_batch", getattr(self.run.recipe, "batch_size", None))
+        return out_of_memory_message(error, at_once, self.engine.device)
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -225,14 +252,19 @@ class Loop:
         self.ticked = now
         peak = peak_memory_bytes(self.engine.device)
         self.outcome.peak_memory_bytes = max(peak, self.outcome.peak_memory_bytes or 0)
+        spent = self.monitor.spent_joules()
+        if spent is not None:
+            self.outcome.energy_joules = (self.outcome.energy_joules or 0.0) + spent
 
     def _finish(self) -> None:
         """The export: samples and history first, model.json last; then the resume state is not needed any more."""
         self._tick()
         if self.main:
-            self.outcome.energy_joules = self.monitor.energy_joules()
+            for name in ("samples", "snapshots", "best"):
+                shutil.rmtree(self.out / name, ignore_errors=True)  # of an earlier training
             fields = self.engine.export(self.out)
             self._copy_staging()
+            self._close()
             self._record({**self.outcome.training(), **fields})
             shutil.rmtree(self.state_dir)
         barrier()
@@ -241,6 +273,7 @@ class Loop:
         self._tick()
         if self.main:
             self._copy_staging()
+            self._close()
             self._record(self.outcome.training(), str(error))
             shutil.rmtree(self.state_dir)
 

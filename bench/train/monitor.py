@@ -29,7 +29,7 @@ class Monitor:
                 uuid = str(torch.cuda.get_device_properties(device).uuid)
                 name = uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
                 self._handle, self._nvml = pynvml.nvmlDeviceGetHandleByUUID(name), pynvml
-        self._energy_start = self._energy()
+        self._energy_read = self._energy()
 
     def sample(self) -> dict[str, float]:
         row: dict[str, float] = {"peak_memory_bytes": peak_memory_bytes(self.device)}
@@ -38,15 +38,12 @@ class Monitor:
                 row["gpu_utilisation_percent"] = self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu
             with contextlib.suppress(self._nvml.NVMLError):
                 row["gpu_memory_bytes"] = self._nvml.nvmlDeviceGetMemoryInfo(self._handle).used
-            energy = self.energy_joules()
-            if energy is not None:
-                row["gpu_energy_joules"] = energy
         return row
 
-    def energy_joules(self) -> float | None:
-        """Energy of the whole GPU since this monitor was made."""
-        now = self._energy()
-        return None if now is None or self._energy_start is None else now - self._energy_start
+    def spent_joules(self) -> float | None:
+        """Energy of the whole GPU since the last call, or since this monitor was made."""
+        before, self._energy_read = self._energy_read, self._energy()
+        return None if before is None or self._energy_read is None else self._energy_read - before
 
     def _energy(self) -> float | None:
         if self._handle is None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from bench.errors import InputError
 from bench.export import WEIGHTS, create_seeded, save_weights
 from bench.run import OneShotRecipe, Run
+from bench.train.graphs import Replayed, recorder
 from bench.train.oneshot_scale import Pyramid, ScaleTraining
 from bench.train.pictures import save_png, save_strip
 from bench.train.rng import generator, seeded_globally
@@ -35,27 +36,38 @@ class OneShot:
         self.pyramid.coarsest.copy_(self.reals[0])
         self.pyramid.fixed_noise.copy_(self.pyramid.draw(0, 1, generator(device, run.seed, "fixed noise")))
         self.noise = generator(device, run.seed, "noise")
-        self.training = self._open(0)
+        self._train(self._open(0))
 
     def step(self, index: int) -> dict[str, Tensor]:
         scale, epoch = divmod(index, self.recipe.epochs_per_scale)
         if scale != self.training.scale:
             self._begin(scale)
         decayed = epoch >= self.recipe.decay_at * self.recipe.epochs_per_scale
-        self.training.set_learning_rate(self.recipe.learning_rate * (0.1 if decayed else 1.0))
-        return train_epoch(self.training, self.noise)
+        if self.training.set_learning_rate(self.recipe.learning_rate * (0.1 if decayed else 1.0)):
+            self.epoch.forget()
+        return self.epoch()
 
     def _open(self, scale: int) -> ScaleTraining:
         with seeded_globally(self.run.seed, "critic", scale):
             critic = self.pyramid.new_critic(scale).to(self.device)
         return ScaleTraining(self.pyramid, scale, critic, self.reals[scale], self.recipe, self.run.compute)
 
+    def _train(self, training: ScaleTraining) -> None:
+        self.training = training
+        record = recorder(self.run.compute, self.device, [self.noise])
+        self.epoch = Replayed(lambda: train_epoch(training, self.noise), record)
+
     def _begin(self, scale: int) -> None:
         """Go up one scale: what belonged to the one below, but for its generator, is dropped."""
-        below, self.training = self.training, self._open(scale)
+        below = self.training
+        self._train(self._open(scale))
         self.training.set_amplitude()
         if self.pyramid.widths[scale] == self.pyramid.widths[scale - 1]:
             self.training.copy_from(below)
+
+    def ends_part(self, done: int) -> bool:
+        """A scale is worth keeping."""
+        return done % self.recipe.epochs_per_scale == 0
 
     def learning_rates(self) -> dict[str, float]:
         return {"learning_rate": self.training.generator_optimiser.param_groups[0]["lr"], "scale": self.training.scale}
@@ -70,12 +82,13 @@ class OneShot:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.pyramid.load_state_dict(state["pyramid"])
-        self.training = self._open(state["scale"])
+        self._train(self._open(state["scale"]))
         self.training.load_state_dict(state["training"])
         self.noise.set_state(state["noise"].cpu())
 
     def reseed(self, rollback: int) -> None:
         self.noise = generator(self.device, self.run.seed, "noise", rollback)
+        self._train(self.training)
 
     def observe(self, done: int, out: Path) -> None:
         """At the end of a scale a strip: training image, reconstruction, four samples."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.run import Compute, OneShotRecipe
+from bench.train.graphs import uses_graphs
 from bench.train.guard import gradient_norm
 from bench.train.wgan import gradient_penalty
 
@@ -56,9 +57,10 @@ class ScaleTraining:
         self.previous = pyramid.ups[scale - 1](pyramid.reconstruct(scale)) if scale else torch.zeros_like(real)
         fixed_noise = torch.zeros_like(real) if scale else pyramid.fixed_noise.expand_as(real)
         self.fixed_noise = fixed_noise.contiguous()
+        adam = {"lr": recipe.learning_rate, "betas": recipe.adam_betas, "fused": True}
+        adam["capturable"] = uses_graphs(compute, real.device)
         self.generator_optimiser, self.critic_optimiser = (
-            torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, betas=recipe.adam_betas, fused=True)
-            for network in (self.generator, self.critic)
+            torch.optim.Adam(network.parameters(), **adam) for network in (self.generator, self.critic)
         )
         self.autocast = torch.autocast(real.device.type, torch.bfloat16, enabled=compute.precision == "bf16")
 
@@ -75,9 +77,13 @@ class ScaleTraining:
             raise RuntimeError(f"scale {self.scale} does not take the weights of the one below: {missing}{unexpected}")
         self.critic.load_state_dict(below.critic.state_dict())
 
-    def set_learning_rate(self, rate: float) -> None:
-        for group in self.generator_optimiser.param_groups + self.critic_optimiser.param_groups:
+    def set_learning_rate(self, rate: float) -> bool:
+        """Whether it is another than before."""
+        groups = self.generator_optimiser.param_groups + self.critic_optimiser.param_groups
+        changed = any(group["lr"] != rate for group in groups)
+        for group in groups:
             group["lr"] = rate
+        return changed
 
     @torch.no_grad()
     def draw(self, n: int, source: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ network's own input range; w = 1/4, the mean over the four layers, so that a pai
 the hinge is not drowned.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -45,14 +46,20 @@ class PerceptualLoss:
         with torch.no_grad():
             targets = self.trunk(torch.cat([target for _, target in groups]))
         count = len(groups[0][1])
-        rows = [index * count + i for index, (images, _) in enumerate(groups) for _ in images for i in range(count)]
-        rows = torch.tensor(rows, device=targets[0].device)
+        rows = _target_rows(tuple(len(images) for images, _ in groups), count, targets[0].device)
         maps = self.trunk(torch.cat([image for images, _ in groups for image in images]))
         parts = [
             _Distance.apply(ours, theirs, rows, self.trunk.weight(layer))
             for layer, (ours, theirs) in enumerate(zip(maps, targets, strict=True))
         ]
         return torch.stack(parts).sum()
+
+
+@functools.lru_cache
+def _target_rows(reconstructions: tuple[int, ...], count: int, device: torch.device) -> Tensor:
+    """int64 [sum(reconstructions) * count]: for each reconstructed image the row of its target; kept on the device."""
+    rows = [group * count + i for group, n in enumerate(reconstructions) for _ in range(n) for i in range(count)]
+    return torch.tensor(rows, device=device)
 
 
 class _Distance(torch.autograd.Function):

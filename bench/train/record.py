@@ -1,5 +1,10 @@
-"""run.json, model card and model.json of a finished run: what was asked for, on which data, and what came of it."""
+"""run.json, model card and model.json of a finished run: what was asked for, on which data, and what came of it.
 
+A workflow that was killed before it saw the end of a job deletes the job's declared output, model.json. A second copy
+spares such a run its repetition: see `restore_record`.
+"""
+
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +15,8 @@ from bench.provenance import provenance
 from bench.registry import training_modules
 from bench.run import Run, write_run
 from bench.train.card import model_card
+
+COPY = ".model.json"
 
 
 @dataclass
@@ -24,6 +31,7 @@ class Outcome:
     peak_memory_bytes: int | None = None
     precision: str | None = None
     compile: bool | None = None
+    cuda_graphs: bool | None = None
     threads: int | None = None
     rollbacks: list[dict[str, Any]] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
@@ -59,4 +67,20 @@ def write_record(out: Path, run: Run, data: Data, training: dict[str, Any], reas
     if not (out / "run.json").exists():  # trained into another folder than that of its run.json
         write_run(out / "run.json", run)
     write_text(out / "README.md", model_card(run, meta))
+    if ok:
+        write_json(out / COPY, meta)
     write_json(out / META, meta)
+
+
+def restore_record(run: Run, out: Path, data_sha256: str) -> bool:
+    """Write model.json again where the weights of this run, trained to its end by the present code, still lie."""
+    try:
+        meta = json.loads((out / COPY).read_text(encoding="utf-8"))
+        mine = {"run_sha256": run.hash, "data_sha256": data_sha256, "model_sha256": sha256_file(out / WEIGHTS)}
+    except (FileNotFoundError, ValueError):
+        return False
+    mine["code_sha256"] = provenance(*training_modules(run.task, run.model.name))["code_sha256"]
+    if any(meta.get(key) != value for key, value in mine.items()):
+        return False
+    write_json(out / META, meta)
+    return True

@@ -11,8 +11,11 @@ from bench.errors import InputError, RunFailedError
 from bench.run import Run
 from bench.train.allocator import keep_freed_memory
 from bench.train.eager import spare_compiler_import
+from bench.train.engine import Engine
 from bench.train.group import start_group, stop_group, world_size
+from bench.train.guard import is_out_of_memory, out_of_memory_message
 from bench.train.loop import run_loop
+from bench.train.record import Data, restore_record, write_record
 
 ENGINES = {
     "fewshot": "bench.train.fewshot:FewShot",
@@ -42,13 +45,16 @@ def start(run: Run, out: Path, state: Path) -> None:
     try:
         if world_size() > 1 and run.task != "classification":
             raise InputError(f"{run.name}: {run.task} runs in one process; torchrun is for classification")
+        if restore_record(run, out, manifest.sha256):
+            print(f"[{run.name}] was trained to its end before: delete {out} to train anew", file=sys.stderr)
+            return
         set_precision(run, device)
         if device.type == "cpu":
             keep_freed_memory()
         if not run.compute.compile:
             spare_compiler_import()
-        engine = engine_class(run.task)(run, device)
-        run_loop(engine, run, out, state, manifest.sha256, about)
+        data = Data(manifest.sha256, about)
+        run_loop(_make_engine(run, device, out, data), run, out, state, data)
     except RunFailedError as error:
         print(f"[{run.name}] failed: {error}", file=sys.stderr, flush=True)
     finally:
@@ -58,10 +64,25 @@ def start(run: Run, out: Path, state: Path) -> None:
 def set_precision(run: Run, device: torch.device) -> None:
     """float32 means float32: no TF32 in convolutions or products unless the run says bf16."""
     if device.type == "cuda":
+        torch.cuda.set_device(device)
+        if run.compute.precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+            name = torch.cuda.get_device_name(device)
+            raise InputError(f"{run.name}: compute.precision is bf16, which {name} does not have: set float32")
         allowed = run.compute.precision != "float32"
         torch.backends.cudnn.allow_tf32 = allowed
         torch.backends.cuda.matmul.allow_tf32 = allowed
         torch.backends.cudnn.benchmark = True
+
+
+def _make_engine(run: Run, device: torch.device, out: Path, data: Data) -> Engine:
+    try:
+        return engine_class(run.task)(run, device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error) or world_size() > 1:
+            raise
+        reason = out_of_memory_message(error, getattr(run.recipe, "batch_size", None), device)
+        write_record(out, run, data, {}, reason)
+        raise RunFailedError(reason) from error
 
 
 def engine_class(task: str) -> type:

@@ -15,6 +15,7 @@ from bench.train.classify import Classification
 from bench.train.fewshot import FewShot
 from bench.train.history import History
 from bench.train.monitor import Monitor
+from bench.train.oneshot import OneShot
 from bench.train.start import set_precision
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
@@ -32,6 +33,24 @@ def test_a_run_of_each_engine(tmp_path, task, precision, compile):
     assert meta["training"]["precision"] == precision and meta["training"]["compile"] == compile
     assert all(torch.isfinite(value).all() for value in network.state_dict().values())
     assert float(History(tmp_path / "out" / "history.csv").read()[-1]["gpu_memory_bytes"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("task", "make", "changes"),
+    [
+        ("fewshot", FewShot, {"steps": 40}),
+        ("oneshot", OneShot, {"epochs_per_scale": 20, "generator_steps": 2}),
+    ],
+)
+def test_a_recorded_training_is_the_same_training(tmp_path, task, make, changes):
+    """Long enough that most steps are replayed; a GPU's sums differ in their last digits from call to call."""
+    data, losses = write_data(task, tmp_path / "data"), []
+    for recorded in (False, True):
+        run = tiny_run(task, data, compute={"device": "cuda", "cuda_graphs": recorded}, **changes)
+        engine = make(run, torch.device("cuda", 0))
+        losses.append([{name: float(value) for name, value in engine.step(i).items()} for i in range(40)])
+    for plain, recorded in zip(*losses, strict=True):
+        assert recorded == pytest.approx(plain, rel=0.05, abs=0.02)
 
 
 def test_a_classifiers_first_step_is_that_of_the_cpu(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from classify_cases import classify_run, write_set
 
+from bench.data.augment import Rows
 from bench.errors import InputError
 from bench.run import write_run
 from bench.train import distributed
@@ -93,3 +94,11 @@ def test_a_batch_that_does_not_divide_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(distributed, "world_size", lambda: 3)
     with pytest.raises(InputError, match=r"recipe.batch_size 256 does not divide into 3 processes"):
         distributed.share(256)
+
+
+def test_an_odd_share_is_not_mixed_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed.refuse_odd(Rows(0, 3, 3))
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    distributed.refuse_odd(Rows(0, 4, 8))
+    with pytest.raises(InputError, match="batch_size 6: mixup and cutmix need an even share"):
+        distributed.refuse_odd(Rows(3, 6, 6))

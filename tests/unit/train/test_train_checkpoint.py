@@ -70,13 +70,6 @@ def test_all_damaged_starts_anew(tmp_path):
     assert store.load_latest() is None
 
 
-def test_orphans_are_cleaned_on_start(tmp_path):
-    orphan = tmp_path / ".step-0000000001.ckpt.abc.part"
-    orphan.write_bytes(b"half")
-    checkpoints(tmp_path)
-    assert not orphan.exists()
-
-
 def forged(payload: bytes, **fields: str) -> bytes:
     header = {"step": 1, "run_sha256": RUN, "data_sha256": DATA, "torch": torch.__version__, "environment": {}}
     body = json.dumps({**header, **fields}).encode() + b"\n" + payload

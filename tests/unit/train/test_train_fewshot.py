@@ -14,6 +14,7 @@ from bench.train.fewshot import FewShot, evenly, quadrant
 from bench.train.loop import run_loop
 from bench.train.losses import RandomMarginHinge
 from bench.train.perceptual import EFFLITE_BLOCKS, EffliteTrunk, LpipsTrunk, PerceptualLoss
+from bench.train.record import Data
 from bench.train.rng import generator, seeded_globally
 
 CPU = torch.device("cpu")
@@ -194,7 +195,7 @@ def test_looking_changes_nothing(data, tmp_path):
 def test_export_is_the_averaged_generator_with_spectral_norm_folded(data, tmp_path):
     run = tiny_run("fewshot", data, steps=1)
     engine = FewShot(run, CPU)
-    run_loop(engine, run, tmp_path / "out", tmp_path / "state", "d" * 64)
+    run_loop(engine, run, tmp_path / "out", tmp_path / "state", Data("d" * 64, None))
     network, meta = load_export(tmp_path / "out")
     assert meta["model"]["args"]["spectral_norm"] is False
     assert meta["training"]["perceptual"].startswith("efflite0")
@@ -215,7 +216,10 @@ def test_export_is_the_averaged_generator_with_spectral_norm_folded(data, tmp_pa
 def test_another_rollback_is_another_stream(data):
     engines = [FewShot(tiny_run("fewshot", data), CPU) for _ in range(2)]
     engines[1].reseed(1)
-    assert not torch.equal(engines[0]._batch(0), engines[1]._batch(0))
+    for engine in engines:
+        engine._choose_images(0)
+    assert not torch.equal(engines[0].order, engines[1].order)
+    assert not torch.equal(engines[0]._batch(), engines[1]._batch())
 
 
 def test_batch_above_the_set_is_refused(data):

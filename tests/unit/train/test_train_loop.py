@@ -14,8 +14,10 @@ from toy import DATA_SHA, ToyEngine, toy_run
 
 from bench.errors import InputError, RunFailedError
 from bench.run import read_run
+from bench.train import sinks
 from bench.train.history import History
-from bench.train.loop import run_loop
+from bench.train.loop import Loop, run_loop
+from bench.train.record import Data, restore_record
 
 CPU = torch.device("cpu")
 
@@ -30,7 +32,7 @@ def one_thread():
 
 def train(folder: Path, run=None, engine: ToyEngine | None = None) -> dict:
     run = run or toy_run()
-    run_loop(engine or ToyEngine(run, CPU), run, folder / "out", folder / "state", DATA_SHA)
+    run_loop(engine or ToyEngine(run, CPU), run, folder / "out", folder / "state", Data(DATA_SHA, None))
     return json.loads((folder / "out" / "model.json").read_text())
 
 
@@ -162,7 +164,7 @@ def test_out_of_memory_fails_with_a_reason(tmp_path):
         raise torch.OutOfMemoryError("tried to allocate 3 GiB")
 
     engine.step = step
-    fits = r"at least \d+\.\d GiB needed .* there; about 128 of recipe.batch_size 256 would fit .*3 GiB"
+    fits = r"at least \d+\.\d GiB needed .* there; 256 images at once were too many, about 128 at once .*3 GiB"
     with pytest.raises(RunFailedError, match=fits):
         train(tmp_path, engine=engine)
 
@@ -187,6 +189,107 @@ def test_out_of_memory_shrinks_where_the_engine_can(tmp_path):
     assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
 
 
+def test_out_of_memory_before_and_after_the_steps_fails_with_a_reason(tmp_path):
+    def no_memory(out):
+        raise torch.OutOfMemoryError("no")
+
+    engine = ToyEngine(toy_run(), CPU)
+    engine.export = no_memory
+    with pytest.raises(RunFailedError, match="out of memory"):
+        train(tmp_path, engine=engine)
+    meta = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert meta["status"] == "failed" and meta["reason"].startswith("out of memory")
+
+
+def test_the_batch_that_would_fit_is_half_of_what_was_computed_at_once(tmp_path):
+    engine = ToyEngine(toy_run(), CPU)
+    engine.micro_batch = 32
+
+    def step(index):
+        raise torch.OutOfMemoryError("no")
+
+    engine.step = step
+    with pytest.raises(RunFailedError, match="about 16 at once would fit"):
+        train(tmp_path, engine=engine)
+
+
+def test_the_end_of_a_part_is_kept_whatever_the_time(tmp_path):
+    engine, kept = ToyEngine(toy_run(), CPU), []
+    engine.ends_part = lambda done: done in (4, 9)
+    loop = Loop(engine, toy_run(), tmp_path / "out", tmp_path / "state", Data(DATA_SHA, None))
+    save = loop.checkpoints.save
+    loop.checkpoints.save = lambda step, *rest: kept.append(step) or save(step, *rest)
+    loop.run_to_end()
+    assert kept == [0, 4, 9]
+
+
+def test_half_written_files_are_cleaned_on_start(tmp_path):
+    orphans = [tmp_path / name / ".a.part" for name in ("out", "state", "state/outputs")]
+    for orphan in orphans:
+        orphan.parent.mkdir(parents=True, exist_ok=True)
+        orphan.write_bytes(b"half")
+    Loop(ToyEngine(toy_run(), CPU), toy_run(), tmp_path / "out", tmp_path / "state", Data(DATA_SHA, None))
+    assert not any(orphan.exists() for orphan in orphans)
+
+
+def test_nothing_of_an_earlier_training_stays(tmp_path):
+    for name in ("out/snapshots", "out/best", "out/samples", "state/outputs/snapshots"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "old").touch()
+    train(tmp_path)
+    assert not list(tmp_path.rglob("old"))
+
+
+def test_a_sink_writes_beside_the_run_and_is_closed_before_its_record(tmp_path, monkeypatch):
+    class Late:
+        def __init__(self, name, folder):
+            self.folder = folder
+
+        def log(self, step, row): ...
+
+        def close(self):
+            assert not (tmp_path / "out" / "model.json").exists()
+            (self.folder / "closed").write_text("yes")
+
+    monkeypatch.setitem(sinks.KNOWN, "late", Late)
+    monkeypatch.setenv("SLIM_BENCH_SINKS", "late")
+    train(tmp_path)
+    assert (tmp_path / "out" / "closed").read_text() == "yes"
+
+
+def test_energy_adds_up_over_a_resume(tmp_path, monkeypatch):
+    """The meter is a mock: there is none on a CPU."""
+    monkeypatch.setattr("bench.train.monitor.Monitor.spent_joules", lambda self: 1.0)
+    run = toy_run(checkpoint_seconds=1e-6)
+    engine = Killed(run, CPU)
+    engine.ending = signal.SIGTERM
+    with pytest.raises(SystemExit):
+        train(tmp_path, run, engine)
+    resumed = train(tmp_path, run)["training"]["energy_joules"]
+    straight = train(tmp_path / "straight", run)["training"]["energy_joules"]
+    assert resumed >= straight > 6
+    assert float(History(tmp_path / "out" / "history.csv").read()[-1]["gpu_energy_joules"]) > 6
+
+
+def test_a_lost_record_is_made_again_without_training(tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.train.record.training_modules", lambda task, model: ("bench.train.loop",))
+    meta, out = train(tmp_path), tmp_path / "out"
+    (out / "model.json").unlink()
+    assert not restore_record(toy_run(log_every=3), out, DATA_SHA)
+    assert not restore_record(toy_run(), out, "e" * 64)
+    assert not (out / "model.json").exists()
+    assert restore_record(toy_run(), out, DATA_SHA)
+    assert json.loads((out / "model.json").read_text()) == meta
+    monkeypatch.setattr("bench.train.record.training_modules", lambda task, model: ("bench.train.ema",))
+    assert not restore_record(toy_run(), out, DATA_SHA)
+
+
+def test_the_record_of_other_weights_is_not_made_again(tmp_path):
+    train(tmp_path)
+    (tmp_path / "out" / "model.safetensors").write_bytes(b"other")
+    assert not restore_record(toy_run(), tmp_path / "out", DATA_SHA)
+
+
 def test_state_of_another_run_or_data_set_is_refused(tmp_path):
     engine = ToyEngine(toy_run(), CPU)
     engine.poison = {(s, 5) for s in range(4)}
@@ -199,7 +302,7 @@ def test_state_of_another_run_or_data_set_is_refused(tmp_path):
     with pytest.raises(InputError, match=rf"run.json differs: checkpoint {run.hash}, now {other.hash}; delete"):
         train(tmp_path, other)
     with pytest.raises(InputError, match=r"data set differs: checkpoint d+, now e+; delete"):
-        run_loop(ToyEngine(run, CPU), run, tmp_path / "out", tmp_path / "state", "e" * 64)
+        run_loop(ToyEngine(run, CPU), run, tmp_path / "out", tmp_path / "state", Data("e" * 64, None))
 
 
 def test_resume_sets_the_thread_count_of_the_start(tmp_path):

@@ -15,6 +15,7 @@ from bench.run import Compute, DataSpec, Evaluation, ModelSpec, OneShotRecipe, R
 from bench.train import oneshot
 from bench.train.loop import run_loop
 from bench.train.oneshot import OneShot
+from bench.train.record import Data
 
 EPOCHS, SCALES = 3, 3
 CPU = torch.device("cpu")
@@ -105,7 +106,7 @@ def test_a_scale_twice_as_wide_starts_anew() -> None:
     engine = OneShot(make_run(max_size=60, scale_factor=0.87), CPU)
     assert engine.pyramid.widths[3:5] == (8, 16)
     fresh = {name: value.clone() for name, value in engine.pyramid.scales[4].state_dict().items()}
-    engine.training = engine._open(3)
+    engine._train(engine._open(3))
     engine._begin(4)
     assert same(dict(engine.pyramid.scales[4].state_dict()), fresh)
 
@@ -178,7 +179,7 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
 def test_a_whole_run_and_its_export(tmp_path: Path) -> None:
     run = make_run(epochs_per_scale=2)
     engine = OneShot(run, CPU)
-    run_loop(engine, run, tmp_path / "out", tmp_path / "state", "d" * 64)
+    run_loop(engine, run, tmp_path / "out", tmp_path / "state", Data("d" * 64, None))
     names = {path.name for path in (tmp_path / "out" / "samples").iterdir()}
     strips = {f"scale-{scale:02d}.png" for scale in range(SCALES)}
     pictures = {"training.png", "reconstruction.png", "bicubic.png", "sample_000.png", "sample_001.png"}

@@ -4,7 +4,9 @@ import torch
 from torch import nn
 
 from baselines.fastgan import discriminator, generator
-from benchmarks.plain_networks import PlainDiscriminator, PlainGenerator
+from benchmarks.plain_networks import SLIM, PlainDiscriminator, PlainGenerator
+from slim import SkipLayerSLIM
+from tests.oracle import OracleSLIM, copy_state
 
 
 def copy_weights(source: nn.Module, target: nn.Module) -> None:
@@ -26,6 +28,21 @@ def test_generators_agree():
     z = torch.randn(2, 256)
     for a, b in zip(ours(z), plain(z), strict=True):
         assert close(a, b)
+
+
+def test_gates_agree():
+    """The direct form that is timed, through the oracle of the gate's own tests."""
+    torch.manual_seed(0)
+    sides = {"low_channels": 128, "high_channels": 16}
+    gate, oracle, plain = SkipLayerSLIM(**sides), OracleSLIM(**sides), SLIM(128, 16)
+    copy_state(oracle, gate)
+    names = ["fc1", "fc_norm", "fc2", "conv_in", "norm_in", "convs.0", "norms.0", "convs.1", "norms.1", "conv_out"]
+    for branch, group in zip(oracle.branches, plain.groups, strict=True):
+        layers = [layer for layer in (*group.style, *group.mask) if list(layer.parameters())]
+        for name, layer in zip(names, layers, strict=True):
+            layer.load_state_dict(branch.get_submodule(name).state_dict())
+    low, high = torch.randn(4, 128, 8, 8), torch.randn(4, 16, 128, 128)
+    assert close(gate(low, high), plain(low, high))
 
 
 def test_discriminators_agree():

@@ -69,4 +69,4 @@ def test_a_sink_that_is_not_installed_names_its_package(tmp_path, monkeypatch):
 def test_costs_on_a_cpu():
     device = torch.device("cpu")
     assert peak_memory_bytes(device) > 50e6
-    assert Monitor(device).sample().keys() == {"peak_memory_bytes"} and Monitor(device).energy_joules() is None
+    assert Monitor(device).sample().keys() == {"peak_memory_bytes"} and Monitor(device).spent_joules() is None
