@@ -58,6 +58,11 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # `slim-bench plan | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"slim-bench: error: {os.fsdecode(error.filename)}: {error.strerror}", file=sys.stderr)
+        return 2
     return 0
 
 

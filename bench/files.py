@@ -1,6 +1,7 @@
 """Writing files so that nothing half-written is ever taken for finished, and hashing them."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -17,8 +18,13 @@ if TYPE_CHECKING:
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; on a clean exit flush, fsync, rename onto `path`, fsync the folder."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), error.filename) from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None  # the name that was asked for
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file

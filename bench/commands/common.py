@@ -42,5 +42,13 @@ def overrides_of(arguments: argparse.Namespace) -> dict[str, Any]:
         name, equals, value = given.partition("=")
         if not equals or not name or not value:
             raise InputError(f"--folder {given}: NAME=PATH is needed")
-        folders[name] = yaml.safe_load(value) if value.startswith("{") else {"path": value}
+        folders[name] = _flow(given, value) if value.startswith("{") else {"path": value}
     return {"folders": folders} if folders else {}
+
+
+def _flow(given: str, value: str) -> Any:
+    """What stands in braces, as YAML reads it."""
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"--folder {given}: not YAML ({' '.join(str(error).split())})") from None

@@ -258,6 +258,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: no such file") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
     if not isinstance(value, dict):
         raise InputError(f"{path}: a mapping was expected, found {type(value).__name__}")
     return value

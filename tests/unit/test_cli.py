@@ -13,10 +13,12 @@ from bench.devices import lock_file
 from bench.history import progress_of
 from bench.paths import lock_path, run_folder, state_folder
 from bench.plan import Plan
+from bench.report.collect import COLUMNS
 from bench.run import read_run
 from bench.workflow import WorkflowPlan, clear_stale_lock
 
 COMMANDS = ("plan", "status", "freeze", "fetch", "audit", "prepare", "train", "evaluate", "collect", "report", "models")
+FREEZE = ["freeze", "--experiment", "fastgan-sle", "--dataset", "fluent-emoji-100", "--seed", "0", "--out"]
 
 
 @pytest.fixture
@@ -85,16 +87,31 @@ def test_freeze_knows_a_users_folder(here, tmp_path):
         (["fetch", "fashion-mnits"], "did you mean 'fashion-mnist'?"),
         (["collect", "--scale", "paper"], "results/paper: no such folder"),
         (["status", "own"], "name your images"),
-        (["freeze", "--experiment", "x", "--dataset", "y", "--seed", "0", "--out", "o", "--folder", "z"], "NAME=PATH"),
+        ([*FREEZE, "o", "--folder", "z"], "NAME=PATH"),
+        ([*FREEZE, "o", "--folder", "z={path: ["], "--folder z={path: [: not YAML (while parsing"),
+        ([*FREEZE, "/dev/null/run.json"], "/dev/null: Not a directory"),
+        ([*FREEZE, "/proc/run.json"], "/proc/run.json: "),
+        (["train", "--run", "config"], "config: Is a directory"),
+        (["report"], "config/published.csv: No such file"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(here, capsys, arguments, message):
+    (here / "config/published.csv").unlink()
+    (here / "results/demo").mkdir(parents=True)
+    (here / "results/demo/scores.csv").write_text(",".join(COLUMNS) + "\n")
     try:
         code = main(arguments)
     except SystemExit as end:
         code = end.code
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert code == 2 and message in error
+
+
+def test_a_directory_in_place_of_a_configuration_file_is_named(here):
+    (here / "config/scales.yaml").unlink()
+    (here / "config/scales.yaml").mkdir()
+    with pytest.raises(SystemExit, match=r"config/scales\.yaml: Is a directory"):
+        WorkflowPlan.open({})
 
 
 def test_planning_commands_import_no_torch(project):
