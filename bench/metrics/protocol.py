@@ -36,12 +36,21 @@ def across_sets(protocol: str) -> str:
     return protocol
 
 
-def same_protocol(protocols: Iterable[str], where: str) -> str | None:
-    """The one protocol of all numbers that meet at `where`; None if there are none; else both ids are named."""
+def without_choice(protocol: str) -> str:
+    """The id of a chosen export without how it was chosen: what it shares with the last one."""
+    return re.sub(r"/best-[^/]+", "", protocol)
+
+
+def same_protocol(protocols: Iterable[str], where: str, advice: str = "") -> str | None:
+    """The one protocol of all numbers that meet at `where`; None if there are none; else both ids are named.
+
+    `advice`: what to do then, the end of the one line.
+    """
     first = None
     for protocol in protocols:
         if first is None:
             first = protocol
         elif protocol != first:
-            raise ProtocolError(f"{where}: two protocols must not meet: '{first}' and '{protocol}'")
+            way_out = f"; {advice}" if advice else ""
+            raise ProtocolError(f"{where}: two protocols must not meet: '{first}' and '{protocol}'{way_out}")
     return first

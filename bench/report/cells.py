@@ -4,9 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.metrics.protocol import same_protocol
 from bench.report.names import ARROWS, format_value, metric_of
-from bench.report.scores import Row
+from bench.report.scores import Row, one_protocol
 from bench.report.statistics import MINIMUM, Summary, summarise
 from bench.report.tables import Entry, Head
 
@@ -81,7 +80,7 @@ class Column:
 def seed_means(rows: Iterable[Row], where: str) -> dict[int, float]:
     """Finished values by seed; rows of two protocols are refused."""
     rows = [row for row in rows if row.ok and row.value is not None]
-    same_protocol((row.protocol for row in rows), where)
+    one_protocol(rows, where)
     values: dict[int, list[float]] = defaultdict(list)
     for row in rows:
         values[row.seed].append(row.value)

@@ -1,8 +1,8 @@
 """The abstract's claims against the numbers: supported, contradicted, no evidence, or not tested at this scale.
 
 A verdict needs the scale named in config/claims.yaml, every set named there, and enough seeds on each. The unit is the
-data set, its seeds averaged first; where a claim names fewer than three sets it is the seed. A claim holds if all its
-comparisons do, and falls if one does.
+data set, its seeds averaged first; where a claim names one set it is the seed. A claim holds if all its comparisons do,
+and falls if one does; controls are judged beside, without correction, and decide nothing.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ NOT_TESTED = "not tested at this scale"
 
 @dataclass(frozen=True)
 class Finding:
-    """One comparison with its numbers. `paired.mean` positive: SLIM is better."""
+    """One comparison with its numbers. `paired.mean` positive: SLIM is better. `refused`: sets left out, and why."""
 
     comparison: Comparison
     paired: Paired
@@ -30,6 +30,7 @@ class Finding:
     rival_mean: float | None
     sets_found: int
     seeds: int
+    refused: tuple[str, ...] = ()
     p_holm: float | None = None
     verdict: str = NO_EVIDENCE
     reason: str = ""
@@ -44,14 +45,15 @@ class Answer:
 
 
 def answer_claims(scores: Scores, settings: Settings, scale: str) -> list[Answer]:
-    """One answer per claim; Holm's correction runs over the tested comparisons of all claims."""
+    """One answer per claim; Holm's correction runs over the declared tests of all claims, made yet or not."""
     findings = [[_find(scores, comparison) for comparison in claim.comparisons] for claim in settings.claims]
     tested = [f.paired.p if _is_tested(f.comparison) else None for group in findings for f in group]
-    corrected = iter(holm(tested))
+    declared = sum(_is_tested(comparison) for claim in settings.claims for comparison in claim.comparisons)
+    corrected = iter(holm(tested, family=declared))
     answers = []
     for claim, group in zip(settings.claims, findings, strict=True):
-        judged = tuple(_judge(replace(finding, p_holm=next(corrected)), settings) for finding in group)
-        answers.append(Answer(claim, *_conclude(judged, settings, scale), judged))
+        judged = tuple(_judge(replace(finding, p_holm=next(corrected)), settings, scale) for finding in group)
+        answers.append(Answer(claim, *_conclude(judged), judged))
     return answers
 
 
@@ -60,12 +62,14 @@ def _is_tested(comparison: Comparison) -> bool:
 
 
 def _find(scores: Scores, comparison: Comparison) -> Finding:
-    """Differences per set, or per seed where fewer than three sets are named."""
+    """Differences per set, or per seed where one set is named."""
     pair = Pair(slim=comparison.slim, rival=comparison.rival)
-    matches = [m for name in comparison.sets if (m := match(scores, pair, comparison.metric, name))]
-    matches = [m for m in matches if fnmatchcase(m.protocol, comparison.protocol)]
+    found = [m for name in comparison.sets if (m := match(scores, pair, comparison.metric, name))]
+    why = [_why_not(m, comparison) for m in found]
+    matches = [m for m, reason in zip(found, why, strict=True) if not reason]
     where = f"claim on {comparison.metric}: {comparison.slim} against {comparison.rival}"
-    same_protocol((across_sets(m.protocol) for m in matches), where)
+    advice = "narrow the comparison's `protocol` in config/claims.yaml"
+    same_protocol((across_sets(m.protocol) for m in matches), where, advice)
     by_set = len(comparison.sets) >= MINIMUM
     return Finding(
         comparison=comparison,
@@ -75,7 +79,17 @@ def _find(scores: Scores, comparison: Comparison) -> Finding:
         rival_mean=summarise([m.means[1] for m in matches]).mean,
         sets_found=len(matches),
         seeds=min((len(m.slim) for m in matches), default=0),
+        refused=tuple(reason for reason in why if reason),
     )
+
+
+def _why_not(matched: Matched, comparison: Comparison) -> str:
+    """Why a set cannot be part of the comparison; empty where it can."""
+    if matched.conflict:
+        return f"{matched.dataset}: {matched.conflict}"
+    if not fnmatchcase(matched.protocol, comparison.protocol):
+        return f"{matched.dataset}: another protocol, {matched.protocol}"
+    return ""
 
 
 def _improvements(matches: list[Matched], comparison: Comparison, by_set: bool) -> list[float]:
@@ -86,9 +100,15 @@ def _improvements(matches: list[Matched], comparison: Comparison, by_set: bool) 
     return [improvement(a, b, comparison.direction, share) for a, b in pairs]
 
 
-def _judge(finding: Finding, settings: Settings) -> Finding:
-    """The verdict of one comparison, were the scale the right one."""
+def _judge(finding: Finding, settings: Settings, scale: str) -> Finding:
+    """The verdict of one comparison: a control's by its p as it is, the others' by the corrected one."""
     comparison, paired = finding.comparison, finding.paired
+    if scale != settings.verdict_scale:
+        needs = f"verdicts come from the {settings.verdict_scale} scale with {settings.minimum_seeds} seeds"
+        return replace(finding, verdict=NOT_TESTED, reason=needs)
+    if finding.refused:
+        others = f" and {len(finding.refused) - 1} more" if len(finding.refused) > 1 else ""
+        return replace(finding, reason=f"not comparable: {finding.refused[0]}{others}")
     if finding.sets_found < len(comparison.sets):
         return replace(finding, reason=f"{finding.sets_found} of {len(comparison.sets)} sets finished")
     if finding.seeds < settings.minimum_seeds:
@@ -104,12 +124,10 @@ def _judge(finding: Finding, settings: Settings) -> Finding:
     return replace(finding, verdict=verdict)
 
 
-def _conclude(findings: Sequence[Finding], settings: Settings, scale: str) -> tuple[str, str]:
+def _conclude(findings: Sequence[Finding]) -> tuple[str, str]:
     """Verdict and reason of the claim: the worst of its deciding comparisons."""
-    if scale != settings.verdict_scale:
-        needs = f"verdicts come from the {settings.verdict_scale} scale with {settings.minimum_seeds} seeds"
-        return NOT_TESTED, needs
     deciding = [finding for finding in findings if finding.comparison.role == "verdict"]
-    verdict = next(v for v in (CONTRADICTED, NO_EVIDENCE, SUPPORTED) if any(f.verdict == v for f in deciding))
+    order = (NOT_TESTED, CONTRADICTED, NO_EVIDENCE, SUPPORTED)
+    verdict = next(v for v in order if any(f.verdict == v for f in deciding))
     reasons = dict.fromkeys(f.reason for f in deciding if f.verdict == verdict and f.reason)
     return verdict, "; ".join(reasons)

@@ -1,8 +1,9 @@
 """Collect whatever exists under results/{scale}/runs into one tidy table, a row per run x metric x selection.
 
-`scores.csv` carries every provenance field; `metrics.json` is the short nested form for `dvc metrics diff`. A planned
-run that has not finished, and a planned metric without a score, become rows with status missing, so that no gap is
-ever silent. A score of another export than the one that stands beside it is stale, and counts as missing.
+`scores.csv` carries every provenance field; `metrics.json` is the short nested form for `dvc metrics diff`. A run that
+has not finished, and a metric of its run.json without a score, become rows with status missing, so that no gap is ever
+silent. A score of another export than the one that stands beside it is stale, and counts as missing; so do the scores
+of other weights (best, untrained) that were made beside it.
 """
 
 import csv
@@ -31,10 +32,10 @@ COLUMNS = (
 )
 
 
-def collect(scale_dir: Path, plan_rows: list[dict[str, Any]] | None = None, allow_mixed_code: bool = False) -> None:
-    """Write `scale_dir`/scores.csv and metrics.json; `plan_rows` are planned runs, each in the form of run.json."""
+def collect(scale_dir: Path, allow_mixed_code: bool = False) -> None:
+    """Write `scale_dir`/scores.csv and metrics.json."""
     scale_dir = Path(scale_dir)
-    rows = collect_rows(scale_dir, plan_rows or [])
+    rows = collect_rows(scale_dir)
     _mark_mixed_code(rows, refuse=scale_dir.name == "paper" and not allow_mixed_code)
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
@@ -44,23 +45,22 @@ def collect(scale_dir: Path, plan_rows: list[dict[str, Any]] | None = None, allo
     write_json(scale_dir / "metrics.json", nested_means(rows))
 
 
-def collect_rows(scale_dir: Path, plan_rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of every run folder that exists and of every planned run, in the order task, data set, experiment, seed."""
-    runs: dict[Path, dict[str, Any]] = {}
-    for run in plan_rows:
-        runs[run_folder(scale_dir, run)] = run
+def collect_rows(scale_dir: Path) -> list[dict[str, Any]]:
+    """Rows of every run folder with a run.json, in the order task, data set, experiment, seed."""
+    runs: list[tuple[Path, dict[str, Any]]] = []
     for path in sorted((scale_dir / "runs").glob("*/*/*/run.json")):
-        run = _read(path) or runs.get(path.parent, {})
-        if run and (not run.keys() >= IDENTITY or run_folder(scale_dir, run) != path.parent):
+        run = _read(path)
+        if run is None:
+            print(f"{path}: not JSON: not counted", file=sys.stderr)
+        elif not run.keys() >= IDENTITY or run_folder(scale_dir, run) != path.parent:
             print(f"{path}: describes another run than its folder's name: not counted", file=sys.stderr)
-            continue
-        runs[path.parent] = run
+        else:
+            runs.append((path.parent, run))
     order = {"fewshot": 0, "oneshot": 1, "classification": 2}
-    described = [(folder, run) for folder, run in runs.items() if run]
-    described.sort(
+    runs.sort(
         key=lambda item: (order.get(item[1]["task"], 9), item[1]["dataset"], item[1]["experiment"], item[1]["seed"])
     )
-    return [row for folder, run in described for row in _rows_of_run(scale_dir, folder, run)]
+    return [row for folder, run in runs for row in _rows_of_run(scale_dir, folder, run)]
 
 
 def run_folder(scale_dir: Path, run: dict[str, Any]) -> Path:
@@ -68,7 +68,7 @@ def run_folder(scale_dir: Path, run: dict[str, Any]) -> Path:
 
 
 def _rows_of_run(scale_dir: Path, folder: Path, run: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row for the training, one per score, one per planned metric without a score."""
+    """One row for the training, one per score, one per metric of run.json without a score."""
     base = {key: run.get(key) for key in ("scale", "task", "experiment", "dataset", "seed")}
     base |= {"model": run.get("model", {}).get("name"), "run_dir": folder.relative_to(scale_dir).as_posix()}
     base |= {"run": f"{run['experiment']}/{run['dataset']}/seed{run['seed']}"}
@@ -77,7 +77,10 @@ def _rows_of_run(scale_dir: Path, folder: Path, run: dict[str, Any]) -> list[dic
     rows = [training]
     found = map(_read, sorted((folder / "scores").glob("*.json")))
     scores = [score for score in found if score and {"metric", "status"} <= score.keys()]
-    rows += [base | _score_row(score, run, model) for score in scores]
+    stale = [_is_stale(score, run) or _is_of_other_weights(score, model) for score in scores]
+    before = any(old and score.get("selection") == "last" for old, score in zip(stale, scores, strict=True))
+    for old, score in zip(stale, scores, strict=True):
+        rows.append(base | _score_row(score, old or (before and _is_beside_the_last(score))))
     present = {score["metric"] for score in scores}
     for metric in run.get("evaluation", {}).get("metrics", ()):
         if metric not in present:
@@ -107,19 +110,25 @@ def _is_stale(record: dict[str, Any], run: dict[str, Any]) -> bool:
     return bool(record.get("run_sha256")) and record["run_sha256"] != training_hash(run)
 
 
-def _score_row(score: dict[str, Any], run: dict[str, Any], model: dict[str, Any] | None) -> dict[str, Any]:
+def _is_of_other_weights(score: dict[str, Any], model: dict[str, Any] | None) -> bool:
+    """A score of the last export that is not of the export that stands here."""
+    hashes = ((model or {}).get("model_sha256"), score.get("model_sha256"))
+    return score.get("selection") == "last" and None not in hashes and hashes[0] != hashes[1]
+
+
+def _is_beside_the_last(score: dict[str, Any]) -> bool:
+    """Of weights that do not tell which export they belong to (best, untrained); a control belongs to none."""
+    selection = score.get("selection") or "last"
+    return selection != "last" and not selection.startswith("control")
+
+
+def _score_row(score: dict[str, Any], stale: bool) -> dict[str, Any]:
     row = {key: score.get(key) for key in COLUMNS if key in score and key not in ("run", "seed")}
     interval = score.get("interval") or (None, None)
     row |= {"interval_low": interval[0], "interval_high": interval[1]} | _versions(score)
-    other_weights = (
-        score.get("selection") == "last"
-        and model is not None
-        and None not in (model.get("model_sha256"), score.get("model_sha256"))
-        and model["model_sha256"] != score["model_sha256"]
-    )
     if isinstance(row.get("value"), float) and not math.isfinite(row["value"]):
         row |= {"status": "failed", "value": None, "reason": "the score is not a finite number"}
-    if _is_stale(score, run) or other_weights:
+    if stale:
         row |= {"status": "missing", "value": None, "reason": "stale: score of another export"}
     return row
 

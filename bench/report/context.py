@@ -224,10 +224,17 @@ def _score(row: Row) -> dict[str, str]:
         "metric": metric_of(row.metric).label,
         "weights": control_label(row.selection) if row.is_control else row.selection,
         "value": format_value(row.metric, row.value) if row.ok else row.status.upper(),
+        "median": _median(row),
         "spread": _spread(row),
         "protocol": row.protocol,
         "note": ", ".join(note for note in notes if note),
     }
+
+
+def _median(row: Row) -> str:
+    """Over the images that a score is the mean of, where it keeps one."""
+    median = row.extras.get("median") if row.ok else None
+    return "" if median is None else format_value(row.metric, median)
 
 
 def _spread(row: Row) -> str:

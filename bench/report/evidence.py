@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from bench.report.claims import Answer, Finding
+from bench.report.claims import NOT_TESTED, Answer, Finding
 from bench.report.comparison import anchor
 from bench.report.names import format_p, format_share, format_value, metric_of
 from bench.report.paired import Matched, Result, improvement, match
@@ -35,7 +35,8 @@ def summary_table(results: Sequence[Result], scores: Scores, settings: Settings)
             if not {pair.slim, pair.rival} <= set(here.distinct("experiment")):
                 continue
             mine = [r for r in results if (r.task, r.pair, r.selection) == (task, pair, "last")]
-            together = [r for r in mine if r.unit == "data set"][:1]
+            together = [r for r in mine if r.unit == "data set"]
+            together = [r for r in together if r.metric == together[0].metric]
             lines += [_finished_line(r, task_settings.title, settings.alpha) for r in together]
             for dataset in here.where(experiment=pair.slim).distinct("dataset"):
                 found = next((r for r in mine if r.dataset == dataset), None)
@@ -52,7 +53,8 @@ def _finished_line(result: Result, title: str, alpha: float) -> tuple[Entry, ...
     link = (lambda name: anchor(name, result.dataset)) if result.unit == "seed" else (lambda name: task)
     values = [Entry(format_value(result.metric, value), name, link(name)) for value, name in sides]
     label = Entry(metric_of(result.metric).label, result.protocol, kind="metric")
-    better = Entry(_better(result.paired.mean, formatter(result.metric, result.share)))
+    gain = result.paired.mean
+    better = Entry("–" if gain is None else _better(gain, formatter(result.metric, result.share)))
     return (
         Entry(result.dataset, title, task, "text"),
         label,
@@ -81,16 +83,18 @@ def paired_table(results: Sequence[Result], settings: Settings) -> Table:
     for r in results:
         form = formatter(r.metric, r.share)
         effect = "" if r.paired.effect is None else f"{r.paired.effect:.2f}".replace("-", "−")
-        texts = [r.dataset, r.pair.slim, r.pair.rival, metric_of(r.metric).label, r.selection, r.count]
-        texts += [form(r.paired.mean), interval_text(r.paired.low, r.paired.high, form), effect]
+        label = Entry(metric_of(r.metric).label, r.protocol, kind="metric")
+        gain = "" if r.paired.mean is None else form(r.paired.mean)
+        texts = [r.selection, r.count, gain, interval_text(r.paired.low, r.paired.high, form), effect]
         texts += [format_p(r.paired.p), format_p(r.p_holm), r.evidence(settings.alpha)]
-        lines.append(tuple(Entry(text) for text in texts))
+        names = (r.dataset, r.pair.slim, r.pair.rival)
+        lines.append((*(Entry(name) for name in names), label, *(Entry(text) for text in texts)))
     return Table("Paired comparisons", tuple(head), tuple(lines), EXPLAINED)
 
 
 def claim_table(answer: Answer) -> Table:
     """The comparisons of one claim with what they found and what they need."""
-    head = [Head(name, numeric=False) for name in ("metric", "SLIM", "rival")]
+    head = [Head(name, numeric=False) for name in ("metric", "outcome", "SLIM", "rival")]
     head += [Head("improvement"), Head("95 % interval"), Head("p, Holm")]
     head += [Head(name, numeric=False) for name in ("found", "needed")]
     lines = tuple(_claim_line(finding) for finding in answer.findings)
@@ -108,10 +112,21 @@ def _claim_line(finding: Finding) -> tuple[Entry, ...]:
     number = len(c.sets)
     found = f"{finding.sets_found} of {number} data sets, {finding.seeds} seeds"
     needed = f"more than {form(c.margin)} on {number} data set{'' if number == 1 else 's'}"
-    role = "control: decides nothing" if c.role == "control" else c.protocol
-    entries = [Entry(metric_of(c.metric).label, role, kind="metric"), *sides, Entry(gain)]
+    role = f"control, decides nothing: {c.protocol}" if c.role == "control" else c.protocol
+    entries = [Entry(metric_of(c.metric).label, role, kind="metric"), _outcome(finding), *sides, Entry(gain)]
     entries += [Entry(interval_text(paired.low, paired.high, form)), Entry(format_p(finding.p_holm))]
     return *entries, Entry(found), Entry(needed)
+
+
+def _outcome(finding: Finding) -> Entry:
+    """What one comparison alone says, and why; of a control its own p. Nothing at a scale that gives no verdict."""
+    if finding.verdict == NOT_TESTED:
+        return Entry("")
+    notes = [finding.reason] if finding.reason else []
+    if finding.comparison.role == "control" and finding.paired.p is not None:
+        p = format_p(finding.paired.p)
+        notes[:0] = [f"control: p {p if p.startswith('<') else f'= {p}'}, not corrected"]
+    return Entry(finding.verdict, "; ".join(notes), kind="outcome")
 
 
 def shown_table(claim: Claim, scores: Scores, settings: Settings) -> Table:
@@ -130,17 +145,13 @@ def shown_table(claim: Claim, scores: Scores, settings: Settings) -> Table:
 
 
 def _shown_line(matched: Matched, pair: Pair, metric: str) -> tuple[Entry, ...]:
-    sides = zip(matched.means, (pair.slim, pair.rival), strict=True)
+    means = (None, None) if matched.conflict else matched.means
+    sides = zip(means, (pair.slim, pair.rival), strict=True)
     values = [Entry(format_value(metric, v), name, anchor(name, matched.dataset)) for v, name in sides]
-    gain = improvement(*matched.means, matched.direction, False)
+    gain = matched.conflict or _better(improvement(*matched.means, matched.direction, False), formatter(metric, False))
     label = Entry(metric_of(metric).label, matched.protocol, kind="metric")
-    return (
-        Entry(matched.dataset, kind="text"),
-        label,
-        *values,
-        Entry(_better(gain, formatter(metric, False))),
-        Entry(str(len(matched.slim))),
-    )
+    name = Entry(matched.dataset, kind="text")
+    return name, label, *values, Entry(gain), Entry(str(len(matched.slim)))
 
 
 def _better(gain: float, form: Callable[[float], str]) -> str:

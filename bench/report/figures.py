@@ -8,12 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from bench.metrics.protocol import same_protocol
 from bench.report.ablations import Ablation, find_ablations
 from bench.report.cells import Column, columns_of, in_column, seed_means
 from bench.report.names import ARROWS, control_label, metric_of
 from bench.report.roles import experiments_of, role_of, without_ablations
-from bench.report.scores import Row, Scores
+from bench.report.scores import Row, Scores, one_protocol
 from bench.report.settings import TaskSettings
 from bench.report.statistics import summarise
 from bench.report.style import INK, MUTED, SLIM, WIDTH, colours, grid
@@ -61,7 +60,7 @@ def scores_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
 
 
 def _score_panel(axis: Axes, rows: list[Row], column: Column, palette: Mapping[str, str]) -> None:
-    same_protocol((row.protocol for row in rows), f"figure of {column.metric}")
+    one_protocol(rows, f"figure of {column.metric}")
     last = [row for row in rows if row.selection == "last"]
     present = {row.experiment for row in last}
     order = [name for name in palette if name in present]
@@ -136,7 +135,7 @@ def _costs(rows: Scores, settings: TaskSettings) -> tuple[pd.DataFrame, Column] 
                 points.append((name, mine[0].dataset, *values))
         if len(points) > 1:
             for cost in ("params", "macs"):
-                same_protocol((row.protocol for row in rows if row.metric == cost), f"figure of {cost}")
+                one_protocol(rows.where(metric=cost), f"figure of {cost}")
             return pd.DataFrame(points, columns=["experiment", "dataset", "score", "params", "macs"]), column
     return None
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from bench.metrics.protocol import without_choice
 from bench.report.cells import cell_of
 from bench.report.comparison import anchor
 from bench.report.names import format_bytes, format_energy, format_rate, format_seconds, metric_of
@@ -55,7 +56,7 @@ def _best(scores: Scores, value: Published) -> str:
     if value.experiment is None:
         return "–"
     rows = scores.of(value.experiment, value.dataset).where(metric=value.metric, selection="best", status="ok")
-    rows = rows.where(lambda row: value.comparable(row.protocol))
+    rows = rows.where(lambda row: value.comparable(without_choice(row.protocol)))
     return cell_of(rows, f"best of {value.method} on {value.dataset}").text if rows else "–"
 
 

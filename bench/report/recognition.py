@@ -9,11 +9,10 @@ import seaborn as sns
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from bench.metrics.protocol import same_protocol
 from bench.report.figures import palette_of
 from bench.report.names import format_value
 from bench.report.roles import experiments_of, without_ablations
-from bench.report.scores import Row, Scores
+from bench.report.scores import Row, Scores, one_protocol
 from bench.report.settings import TaskSettings
 from bench.report.statistics import summarise
 from bench.report.style import MUTED, SLIM, WIDTH, grid
@@ -29,7 +28,7 @@ def per_class_table(scores: Scores, dataset: str, settings: TaskSettings) -> Tab
     if not found:
         return None
     names = _class_names(next(iter(found.values()))[0])
-    protocol = same_protocol((row.protocol for rows in found.values() for row in rows), f"{dataset}, by class")
+    protocol = one_protocol((row for rows in found.values() for row in rows), f"{dataset}, by class")
     lines = []
     for index, name in enumerate(names):
         means = (summarise([row.extras["per_class"][index] for row in rows]).mean for rows in found.values())
@@ -43,7 +42,7 @@ def confusion_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
     for dataset in scores.distinct("dataset"):
         found = _top1(scores, dataset, settings, "confusion")
         if found:
-            same_protocol((row.protocol for rows in found.values() for row in rows), f"confusion on {dataset}")
+            one_protocol((row for rows in found.values() for row in rows), f"confusion on {dataset}")
             return _draw_confusion(found, dataset)
     return None
 
@@ -82,7 +81,7 @@ def calibration_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
     """Reliability: accuracy against confidence, from the bins that `ece` keeps ([count, confidence, accuracy])."""
     rows = without_ablations(scores.measured.where(metric="ece", selection="last", status="ok"), settings)
     rows = rows.where(dataset=rows.distinct("dataset")[:1])
-    same_protocol((row.protocol for row in rows), "figure of calibration")
+    one_protocol(rows, "figure of calibration")
     points = list(_reliability(rows))
     if not points:
         return None

@@ -3,13 +3,14 @@
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError
+from bench.metrics.protocol import same_protocol
 from bench.report.collect import TRAINING
 
 
@@ -118,6 +119,18 @@ class Scores(Sequence[Row]):
     def measured(self) -> "Scores":
         """All but the training times."""
         return self.where(lambda row: row.metric != TRAINING)
+
+
+def one_protocol(rows: Iterable[Row], where: str) -> str | None:
+    """The one protocol of rows that meet at `where`; None without any; two are refused, with the way out."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        first.setdefault(row.protocol, row)
+    runs = list(dict.fromkeys(row.run for row in list(first.values())[:2]))
+    folder = next((f"results/{row.scale}/runs" for row in first.values()), "")
+    one = "run both again by one configuration" if len(runs) > 1 else "run it again"
+    advice = f"they are of {' and '.join(runs)}: {one}, or move a folder that is not wanted out of {folder}"
+    return same_protocol(first, where, advice)
 
 
 def read_scores(path: Path) -> Scores:

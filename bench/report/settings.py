@@ -7,10 +7,22 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from bench.errors import InputError
 from bench.run import Strict, Task, parse_strict
+
+
+def _no_two_sets(sets: tuple[str, ...]) -> tuple[str, ...]:
+    """Over one set the seeds are the sample, over three and more the sets; over two neither would be honest."""
+    twice = [name for index, name in enumerate(sets) if name in sets[:index]]
+    if twice:
+        raise ValueError(f"{twice[0]} is given twice")
+    if len(sets) in (0, 2):
+        raise ValueError(
+            f"{len(sets)} data sets: name one (its seeds are compared) or three and more (sets are compared)"
+        )
+    return sets
 
 
 class Pair(Strict):
@@ -36,7 +48,7 @@ class Comparison(Strict):
     protocol: str = Field(description="pattern that the protocol ids must match")
     slim: str
     rival: str
-    sets: tuple[str, ...]
+    sets: Annotated[tuple[str, ...], AfterValidator(_no_two_sets)]
     measure: Literal["relative", "difference", "constant"] = Field(
         description="relative: share of the rival's value; difference: in units; constant: relative, without a test"
     )
@@ -53,6 +65,12 @@ class Claim(Strict):
     tasks: tuple[Task, ...] = Field(description="where to look for its numbers at other scales")
     shown: tuple[str, ...] = Field(description="the metrics shown there")
     doubt: str = Field("", description="what else could explain the result, and which control answers it")
+
+    @model_validator(mode="after")
+    def _something_decides(self) -> "Claim":
+        if not any(comparison.role == "verdict" for comparison in self.comparisons):
+            raise ValueError("no comparison of role verdict: nothing would decide the claim")
+        return self
 
 
 class Tolerance(Strict):

@@ -93,13 +93,17 @@ def compare_paired(differences: Sequence[float], margin: float = 0.0) -> Paired:
     return Paired(over.n, over.mean, over.low, over.high, t_test(differences, margin), hedges_g(differences))
 
 
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's step-down correction within one family; None (not tested) stays None and does not count."""
+def holm(p_values: Sequence[float | None], family: int | None = None) -> list[float | None]:
+    """Holm's step-down correction within one family; None (not tested) stays None.
+
+    `family`: how many tests were declared, so that those not made yet count as the largest p values; None: those made.
+    """
     order = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
+    size = len(order) if family is None else family
     adjusted: list[float | None] = [None] * len(p_values)
     largest = 0.0
     for rank, (p, index) in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - rank) * p))
+        largest = max(largest, min(1.0, (size - rank) * p))
         adjusted[index] = largest
     return adjusted
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from bench.files import sha256_json
 from bench.report.collect import collect
 from bench.report.scores import Scores, read_scores
+from bench.report.settings import Claim, Comparison, Pair, Settings, TaskSettings
 from bench.run import training_hash
 
 EMOJI, PHOTO, FASHION = "fluent-emoji-100", "photo-astronaut", "fashion-mnist"
@@ -45,10 +46,16 @@ def described(
     }
 
 
-def write_run(scale_dir: Path, run: dict[str, Any], reason: str | None = None, code: str = "d") -> Path:
-    """The run folder as training leaves it; a `reason` makes it a failed one."""
+def freeze(scale_dir: Path, run: dict[str, Any]) -> Path:
+    """The run folder before training: its description alone."""
     folder = scale_dir / "runs" / run["experiment"] / run["dataset"] / f"seed{run['seed']}"
     write_json(folder / "run.json", run)
+    return folder
+
+
+def write_run(scale_dir: Path, run: dict[str, Any], reason: str | None = None, code: str = "d") -> Path:
+    """The run folder as training leaves it; a `reason` makes it a failed one."""
+    folder = freeze(scale_dir, run)
     training = {"steps": 300, "seconds": 141.5, "device": "cpu", "peak_memory_bytes": 1_300_000_000}
     model = {
         "status": "ok" if reason is None else "failed",
@@ -102,27 +109,24 @@ def write_runs(scale_dir: Path, task: str, values: dict[tuple[str, str], Iterabl
             write_score(write_run(scale_dir, run), metric, value)
 
 
-def collected(scale_dir: Path, plan: list[dict[str, Any]] | None = None) -> Scores:
-    collect(scale_dir, plan)
+def collected(scale_dir: Path) -> Scores:
+    collect(scale_dir)
     return read_scores(scale_dir / "scores.csv")
 
 
-def make_results(root: Path, scale: str = "demo", seeds: int = 2) -> tuple[Path, list[dict[str, Any]]]:
-    """results/{scale} with all three tasks, an ablation, one failed run and one that has not begun; and its plan."""
+def make_results(root: Path, scale: str = "demo", seeds: int = 2) -> Path:
+    """results/{scale} with all three tasks, an ablation, one failed run and one that has not begun."""
     scale_dir = root / "results" / scale
-    plan = [
-        run
-        for seed in range(seeds)
-        for make in (_few_shot, _one_shot, _classification)
-        for run in make(scale_dir, seed)
-    ]
+    for seed in range(seeds):
+        for make in (_few_shot, _one_shot, _classification):
+            make(scale_dir, seed)
     broken = described(scale, "fewshot", "fastgan-sle-residual", EMOJI, 0, ["fd_efflite0"])
     write_run(scale_dir, broken, "not finite after 3 rollbacks: loss_d at step 120")
-    absent = described(scale, "oneshot", "singan-noresidual", PHOTO, 0, ["ssim_samples"])
-    return scale_dir, [*plan, broken, absent]
+    freeze(scale_dir, described(scale, "oneshot", "singan-noresidual", PHOTO, 0, ["ssim_samples"]))
+    return scale_dir
 
 
-def _few_shot(scale_dir: Path, seed: int) -> Iterable[dict[str, Any]]:
+def _few_shot(scale_dir: Path, seed: int) -> None:
     values = {"fastgan-sle": 300.0, "fastgan-slim-4to64": 290.0}
     values |= {f"fastgan-slim-4to64-g{groups}": 285.0 + 20 / groups for groups in (1, 2, 8)}
     for experiment, value in values.items():
@@ -140,7 +144,6 @@ def _few_shot(scale_dir: Path, seed: int) -> Iterable[dict[str, Any]]:
         write_score(folder, "params", 2_000_000 + 1000 * len(experiment))
         write_score(folder, "macs", 150_000_000 + 100_000 * len(experiment))
         _few_shot_pictures(folder, int(value))
-        yield run
 
 
 def _few_shot_pictures(folder: Path, hue: int) -> None:
@@ -151,20 +154,21 @@ def _few_shot_pictures(folder: Path, hue: int) -> None:
     discs(folder / "scores" / "neighbours.png", 8, 2, hue)
 
 
-def _one_shot(scale_dir: Path, seed: int) -> Iterable[dict[str, Any]]:
+def _one_shot(scale_dir: Path, seed: int) -> None:
     for experiment in ("singan", "singan-slim"):
         run = described(scale_dir.name, "oneshot", experiment, PHOTO, seed, ["ssim_reconstruction", "ssim_samples"])
         folder = write_run(scale_dir, run)
         write_score(folder, "ssim_reconstruction", 0.8 + 0.01 * seed + 0.02 * ("slim" in experiment))
         write_score(folder, "ssim_reconstruction", 0.61, "control-bicubic")
-        write_score(folder, "ssim_samples", 0.4 + 0.01 * seed, details={"per_image": [0.38, 0.4, 0.41, 0.43]})
+        write_score(
+            folder, "ssim_samples", 0.4 + 0.01 * seed, details={"per_image": [0.38, 0.4, 0.41, 0.43], "median": 0.405}
+        )
         names = ["training", "bicubic", "reconstruction", *(f"sample_{index:03d}" for index in range(6))]
         for index, name in enumerate(names):
             discs(folder / "samples" / f"{name}.png", 1, 1, 30 * index + seed)
-        yield run
 
 
-def _classification(scale_dir: Path, seed: int) -> Iterable[dict[str, Any]]:
+def _classification(scale_dir: Path, seed: int) -> None:
     for experiment, value in {"resnet14-w16": 87.0, "resnext14-w16": 87.5, "resnet14-slim-w16": 88.0}.items():
         metrics = ["top1", "top5", "ece", "params", "macs"]
         run = described(scale_dir.name, "classification", experiment, FASHION, seed, metrics)
@@ -177,7 +181,6 @@ def _classification(scale_dir: Path, seed: int) -> Iterable[dict[str, Any]]:
         write_score(folder, "ece", 3.0 + seed, details={"bins": bins})
         write_score(folder, "params", 100_000 + 9000 * len(experiment))
         write_score(folder, "macs", 9_000_000 - 200_000 * len(experiment))
-        yield run
 
 
 def discs(path: Path, across: int, down: int, hue: int, size: int = 64) -> None:
@@ -190,3 +193,37 @@ def discs(path: Path, across: int, down: int, hue: int, size: int = 64) -> None:
         draw.ellipse((left + 6, top + 6, left + size - 6, top + size - 6), fill=colour)
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path)
+
+
+SETS = ("a", "b", "c", "d")
+SPREAD = (0.0, 0.4, -0.3, 0.2, -0.1)
+
+
+def claim_settings(
+    sets: tuple[str, ...] = SETS, measure: str = "relative", margin: float = 0.0, minimum_seeds: int = 5
+) -> Settings:
+    """One claim of one comparison, and the pair it is about."""
+    comparison = Comparison(
+        metric="fid_authors", protocol="fid_authors*", slim="slim", rival="sle", sets=sets, measure=measure,
+        direction="lower", margin=margin,
+    )  # fmt: skip
+    claim = Claim(
+        id="c", title="t", statement="s", comparisons=(comparison,), tasks=("fewshot",), shown=("fid_authors",)
+    )
+    task = TaskSettings(title="t", pairs=(Pair(slim="slim", rival="sle"),), primary=("fid_authors",))
+    return Settings(
+        verdict_scale="paper", minimum_seeds=minimum_seeds, alpha=0.05, tasks={"fewshot": task}, claims=(claim,),
+        tolerances={},
+    )  # fmt: skip
+
+
+def claim_results(
+    root: Path, slim: Any, rival: Any, scale: str = "paper", seeds: int = 5, sets: tuple[str, ...] = SETS
+) -> Scores:
+    """Scores of every set around `slim` and `rival`, which are per set or one number for all."""
+    scale_dir = root / scale
+    for name, level in (("slim", slim), ("sle", rival)):
+        levels = level if isinstance(level, tuple) else (level,) * len(sets)
+        values = {(name, s): [v + e for e in SPREAD[:seeds]] for s, v in zip(sets, levels, strict=True)}
+        write_runs(scale_dir, "fewshot", values, "fid_authors")
+    return collected(scale_dir)

@@ -1,53 +1,17 @@
+import re
 from pathlib import Path
 
 import pytest
 import yaml
-from report_fixture import collected, described, write_run, write_runs, write_score
+from report_fixture import SETS, claim_results, claim_settings, collected, described, write_run, write_score
 
 from bench.errors import InputError
 from bench.metrics.protocol import ProtocolError
-from bench.report.claims import answer_claims
-from bench.report.evidence import paired_table
+from bench.report.claims import Answer, answer_claims
+from bench.report.evidence import claim_table, paired_table
 from bench.report.listings import published_table
 from bench.report.paired import compare
-from bench.report.settings import (
-    Claim,
-    Comparison,
-    Pair,
-    Published,
-    Settings,
-    TaskSettings,
-    load_published,
-    load_settings,
-)
-
-SETS = ("a", "b", "c", "d")
-SPREAD = (0.0, 0.4, -0.3, 0.2, -0.1)
-
-
-def settings(sets=SETS, measure="relative", margin=0.0, minimum_seeds=5):
-    comparison = Comparison(
-        metric="fid_authors", protocol="fid_authors*", slim="slim", rival="sle", sets=sets, measure=measure,
-        direction="lower", margin=margin,
-    )  # fmt: skip
-    claim = Claim(
-        id="c", title="t", statement="s", comparisons=(comparison,), tasks=("fewshot",), shown=("fid_authors",)
-    )
-    task = TaskSettings(title="t", pairs=(Pair(slim="slim", rival="sle"),), primary=("fid_authors",))
-    return Settings(
-        verdict_scale="paper", minimum_seeds=minimum_seeds, alpha=0.05, tasks={"fewshot": task}, claims=(claim,),
-        tolerances={},
-    )  # fmt: skip
-
-
-def results(tmp_path, slim, rival, scale="paper", seeds=5, sets=SETS):
-    """Scores of every set around `slim` and `rival`, which are per set or one number for all."""
-    scale_dir = tmp_path / scale
-    for name, level in (("slim", slim), ("sle", rival)):
-        levels = level if isinstance(level, tuple) else (level,) * len(sets)
-        values = {(name, s): [v + e for e in SPREAD[:seeds]] for s, v in zip(sets, levels, strict=True)}
-        write_runs(scale_dir, "fewshot", values, "fid_authors")
-    return collected(scale_dir)
+from bench.report.settings import Published, load_published, load_settings
 
 
 def verdict(scores, settings, scale="paper"):
@@ -56,44 +20,44 @@ def verdict(scores, settings, scale="paper"):
 
 
 def test_supported_where_slim_is_better_on_the_sets(tmp_path):
-    scores = results(tmp_path, (40.0, 41.0, 38.0, 42.0), 50.0)
-    assert verdict(scores, settings())[0] == "supported"
+    scores = claim_results(tmp_path, (40.0, 41.0, 38.0, 42.0), 50.0)
+    assert verdict(scores, claim_settings())[0] == "supported"
 
 
 def test_contradicted_where_it_is_worse(tmp_path):
-    scores = results(tmp_path, (60.0, 61.0, 58.0, 62.0), 50.0)
-    assert verdict(scores, settings())[0] == "contradicted"
+    scores = claim_results(tmp_path, (60.0, 61.0, 58.0, 62.0), 50.0)
+    assert verdict(scores, claim_settings())[0] == "contradicted"
 
 
 def test_no_evidence_where_sets_disagree(tmp_path):
-    scores = results(tmp_path, (40.0, 60.0, 45.0, 56.0), 50.0)
-    assert verdict(scores, settings()) == ("no evidence", "the difference is within what seeds and sets vary by")
+    scores = claim_results(tmp_path, (40.0, 60.0, 45.0, 56.0), 50.0)
+    assert verdict(scores, claim_settings()) == ("no evidence", "the difference is within what seeds and sets vary by")
 
 
 def test_an_improvement_below_the_margin_does_not_support(tmp_path):
-    scores = results(tmp_path, (49.0, 49.1, 48.9, 49.0), 50.0)
-    assert verdict(scores, settings(margin=0.1))[0] == "contradicted"
+    scores = claim_results(tmp_path, (49.0, 49.1, 48.9, 49.0), 50.0)
+    assert verdict(scores, claim_settings(margin=0.1))[0] == "contradicted"
 
 
 def test_too_few_seeds_are_no_evidence(tmp_path):
-    scores = results(tmp_path, 40.0, 50.0, seeds=4)
-    assert verdict(scores, settings()) == ("no evidence", "4 of 5 seeds finished")
+    scores = claim_results(tmp_path, 40.0, 50.0, seeds=4)
+    assert verdict(scores, claim_settings()) == ("no evidence", "4 of 5 seeds finished")
 
 
 def test_an_unfinished_set_is_no_evidence(tmp_path):
-    scores = results(tmp_path, 40.0, 50.0, sets=SETS[:3])
-    assert verdict(scores, settings()) == ("no evidence", "3 of 4 sets finished")
+    scores = claim_results(tmp_path, 40.0, 50.0, sets=SETS[:3])
+    assert verdict(scores, claim_settings()) == ("no evidence", "3 of 4 sets finished")
 
 
 @pytest.mark.parametrize("scale", ["tiny", "demo", "small"])
 def test_other_scales_give_no_verdict(tmp_path, scale):
-    scores = results(tmp_path, 40.0, 50.0, scale=scale)
-    assert verdict(scores, settings(), scale)[0] == "not tested at this scale"
+    scores = claim_results(tmp_path, 40.0, 50.0, scale=scale)
+    assert verdict(scores, claim_settings(), scale)[0] == "not tested at this scale"
 
 
 def test_few_sets_take_the_seed_as_unit(tmp_path):
-    scores = results(tmp_path, 40.0, 50.0, sets=("a",))
-    (answer,) = answer_claims(scores, settings(sets=("a",)), "paper")
+    scores = claim_results(tmp_path, 40.0, 50.0, sets=("a",))
+    (answer,) = answer_claims(scores, claim_settings(sets=("a",)), "paper")
     assert answer.findings[0].unit == "seed" and answer.findings[0].paired.n == 5
     assert answer.verdict == "supported"
 
@@ -104,55 +68,94 @@ def test_another_protocol_does_not_count(tmp_path):
         for seed in range(5):
             run = described("paper", "fewshot", name, "a", seed, ["fid_authors"])
             write_score(write_run(scale_dir, run), "fid_authors", 40.0 + seed, protocol="other/protocol")
-    assert verdict(collected(scale_dir), settings(sets=("a",))) == ("no evidence", "0 of 1 sets finished")
+    reason = "not comparable: a: another protocol, other/protocol"
+    assert verdict(collected(scale_dir), claim_settings(sets=("a",))) == ("no evidence", reason)
 
 
-def test_two_protocols_never_meet_in_a_test(tmp_path):
+def test_sets_scored_differently_never_meet_in_a_claim(tmp_path):
     scale_dir = tmp_path / "paper"
-    for name in ("slim", "sle"):
-        run = described("paper", "fewshot", name, "a", 0, ["fid_authors"])
-        write_score(write_run(scale_dir, run), "fid_authors", 40.0, protocol=f"fid_authors/{name}")
-    scores = collected(scale_dir)
-    with pytest.raises(ProtocolError, match="'fid_authors/slim' and 'fid_authors/sle'"):
-        compare(scores, settings())
-    with pytest.raises(ProtocolError, match="slim against sle on a"):
-        answer_claims(scores, settings(sets=("a",)), "paper")
-
-
-def test_data_sets_scored_differently_never_meet_in_a_test(tmp_path):
-    """What a set brings with it may differ, the number of generated images may not."""
-    scale_dir = tmp_path / "paper"
-    for sets, fakes in (({"a": 100, "b": 160}, (5000, 5000)), ({"c": 100}, (500,))):
-        for (dataset, reals), fake in zip(sets.items(), fakes, strict=True):
-            for name in ("slim", "sle"):
-                run = described("paper", "fewshot", name, dataset, 0, ["fid_authors"])
-                protocol = f"fid_authors/x/px{reals}/real{reals}-all/fake{fake}"
-                write_score(write_run(scale_dir, run), "fid_authors", 40.0, protocol=protocol)
-    scores = collected(scale_dir)
-    words = r"over data sets: .*'fid_authors/x/px\*/real\*-all/fake5000' and 'fid_authors/x/px\*/real\*-all/fake500'"
+    for dataset, fake in (("a", 5000), ("b", 5000), ("c", 500)):
+        for name in ("slim", "sle"):
+            run = described("paper", "fewshot", name, dataset, 0, ["fid_authors"])
+            protocol = f"fid_authors/x/px{fake}/fake{fake}"
+            write_score(write_run(scale_dir, run), "fid_authors", 40.0, protocol=protocol)
+    words = (
+        r"^claim on fid_authors: slim against sle: .*'fid_authors/x/px\*/fake5000' and 'fid_authors/x/px\*/fake500'; "
+        r"narrow the comparison's `protocol` in config/claims.yaml$"
+    )
     with pytest.raises(ProtocolError, match=words):
-        compare(scores, settings())
-    with pytest.raises(ProtocolError, match="claim on fid_authors: slim against sle"):
-        answer_claims(scores, settings(sets=("a", "b", "c")), "paper")
-    found = compare(scores.where(dataset=("a", "b")), settings())
-    assert found[-1].protocol == "fid_authors/x/px*/real*-all/fake5000"
+        answer_claims(collected(scale_dir), claim_settings(sets=("a", "b", "c")), "paper")
 
 
-def test_seeds_are_averaged_first_and_the_set_is_the_unit(tmp_path):
-    found = compare(results(tmp_path, (40.0, 45.0, 30.0, 20.0), (50.0, 50.0, 40.0, 25.0)), settings())
-    across = [result for result in found if result.unit == "data set"]
-    assert len(across) == 1 and across[0].paired.n == 4
-    assert across[0].paired.mean == pytest.approx((0.2 + 0.1 + 0.25 + 0.2) / 4, abs=2e-3)
-    within = [result for result in found if result.unit == "seed"]
-    assert len(within) == 4 and all(result.paired.n == 5 for result in within)
-    assert all(result.p_holm >= result.paired.p for result in within)
+def test_another_version_of_the_data_does_not_count(tmp_path):
+    scores = claim_results(tmp_path, (40.0, 41.0, 38.0, 42.0), 50.0)
+    folder = tmp_path / "paper/runs/slim/b/seed3"
+    write_score(folder, "fid_authors", 41.0, data_sha256="9" * 64)
+    (answer,) = answer_claims(collected(tmp_path / "paper"), claim_settings(), "paper")
+    hashes = ", ".join(sorted({row.data_sha256[:8] for row in scores.where(dataset="b")} | {"99999999"}))
+    assert (answer.verdict, answer.reason) == ("no evidence", f"not comparable: b: data differ ({hashes})")
+    assert answer.findings[0].sets_found == 3
 
 
-def test_two_seeds_show_points_and_no_evidence(tmp_path):
-    found = compare(results(tmp_path, 40.0, 50.0, seeds=2), settings())
-    within = [result for result in found if result.unit == "seed"]
-    assert {result.evidence(0.05) for result in within} == {"no evidence: 2 seeds"}
-    assert all(r.paired.p is None and r.paired.low is None and r.paired.effect is None for r in within)
+def with_comparisons(*changes):
+    """Settings of one claim, its one comparison varied."""
+    plain = claim_settings()
+    (claim,) = plain.claims
+    comparisons = tuple(claim.comparisons[0].model_copy(update=change) for change in changes)
+    return plain.model_copy(update={"claims": (claim.model_copy(update={"comparisons": comparisons}),)})
+
+
+def test_tests_not_made_yet_count_in_the_correction(tmp_path):
+    """Else a verdict given early would be corrected over fewer tests than were declared."""
+    scores = claim_results(tmp_path, (46.0, 48.5, 45.0, 48.2), 50.0)
+    absent = {"sets": ("e", "f", "g")}
+    (alone,) = answer_claims(scores, with_comparisons({}), "paper")
+    (early,) = answer_claims(scores, with_comparisons({}, absent, absent), "paper")
+    p = alone.findings[0].paired.p
+    assert (alone.findings[0].p_holm, early.findings[0].p_holm) == (pytest.approx(p), pytest.approx(3 * p))
+    assert 0.05 / 3 < p < 0.05
+    assert [answer.findings[0].verdict for answer in (alone, early)] == ["supported", "no evidence"]
+
+
+def test_controls_and_constants_are_no_part_of_the_correction(tmp_path):
+    scores = claim_results(tmp_path, (46.0, 48.5, 45.0, 48.2), 50.0)
+    (answer,) = answer_claims(scores, with_comparisons({}, {"role": "control"}, {"measure": "constant"}), "paper")
+    assert answer.findings[0].p_holm == pytest.approx(answer.findings[0].paired.p)
+
+
+def outcomes(answer: Answer):
+    """Corrected p, outcome and its note, by row."""
+    table = claim_table(answer)
+    p, outcome = ([head.label for head in table.head].index(name) for name in ("p, Holm", "outcome"))
+    return [(row[p].text, row[outcome].text, row[outcome].note) for row in table.rows]
+
+
+def test_a_control_shows_its_own_p_and_outcome_uncorrected(tmp_path):
+    scores = claim_results(tmp_path, (46.0, 48.5, 45.0, 48.2), 50.0)
+    settings = with_comparisons({}, {"role": "control"}, {"sets": ("e", "f", "g")})
+    (answer,) = answer_claims(scores, settings, "paper")
+    p = answer.findings[1].paired.p
+    assert outcomes(answer) == [
+        (f"{2 * p:.3f}", "no evidence", "the difference is within what seeds and sets vary by"),
+        ("", "supported", f"control: p = {p:.3f}, not corrected"),
+        ("", "no evidence", "0 of 3 sets finished"),
+    ]
+    assert (answer.verdict, "0 of 3" in answer.reason) == ("no evidence", True)
+
+
+def test_a_control_that_shares_the_gain_says_so(tmp_path):
+    scores = claim_results(tmp_path, (49.0, 51.0, 50.5, 49.5), 50.0)
+    (answer,) = answer_claims(scores, with_comparisons({}, {"role": "control"}), "paper")
+    p = answer.findings[1].paired.p
+    reason = f"control: p = {p:.3f}, not corrected; the difference is within what seeds and sets vary by"
+    assert outcomes(answer)[1] == ("", "no evidence", reason)
+
+
+def test_no_outcome_stands_at_other_scales(tmp_path):
+    scores = claim_results(tmp_path, (40.0, 41.0, 38.0, 42.0), 50.0, scale="small")
+    (answer,) = answer_claims(scores, with_comparisons({}, {"role": "control"}), "small")
+    assert {row[1] for row in outcomes(answer)} == {""}
+    assert "outcome" not in [head.label for head in claim_table(answer).without_empty_columns().head]
 
 
 def published(value, protocol):
@@ -170,10 +173,21 @@ def published(value, protocol):
     ],
 )
 def test_published_beside_ours(tmp_path, value, protocol, scale, expected):
-    scores = results(tmp_path, 40.0, 50.0, scale=scale)
-    chosen = settings().model_copy(update={"tolerances": load_settings().tolerances})
+    scores = claim_results(tmp_path, 40.0, 50.0, scale=scale)
+    chosen = claim_settings().model_copy(update={"tolerances": load_settings().tolerances})
     table = published_table(scores, published(value, protocol), chosen, scale)
     assert table.rows[0][7].text == expected
+
+
+def test_the_best_checkpoint_stands_beside_a_published_value(tmp_path):
+    """How it was chosen is part of its protocol, and no part of what the published value must have."""
+    scores = claim_results(tmp_path, 40.0, 50.0, sets=("a",))
+    for seed in range(5):
+        folder = tmp_path / "paper/runs/sle/a" / f"seed{seed}"
+        write_score(folder, "fid_authors", 45.0, "best", protocol="fid_authors/made-up/best-of-7-by-fid_authors")
+    scores = collected(tmp_path / "paper")
+    row = published_table(scores, published(49.0, "fid_authors/made-up"), claim_settings(), "paper").rows[0]
+    assert [row[4].text, row[5].text] == ["50.04 ± 0.27, n = 5", "45.00"]
 
 
 def test_the_shipped_claims_name_what_exists():
@@ -201,16 +215,6 @@ def test_published_values_of_torchvision_are_those_of_the_package():
     assert ours == {"top1": theirs["acc@1"], "top5": theirs["acc@5"]}
 
 
-def test_published_values_meet_the_protocols_they_were_measured_by():
-    patterns = {(value.metric, value.dataset): value for value in load_published()}
-    extractor, weights = "inception-ptfid/pil-bilinear256/pool2048", "fake-nearest512/ema0.999/bn-train-b16"
-    authors = f"fid_authors/{extractor}/px256/real100-all/fake{{}}/{weights}"
-    obama, imagenet = patterns["fid_authors", "100-shot-obama"], patterns["top1", "imagenet"]
-    assert obama.comparable(authors.format(4992)) and not obama.comparable(authors.format(500))
-    assert imagenet.comparable("top1/centre-crop0.875-bilinear224/last/test50000")
-    assert not imagenet.comparable("top1/whole32/last/test50000")
-
-
 def test_no_published_value_of_slim_is_claimed():
     assert not [value for value in load_published() if "slim" in value.method.lower()]
 
@@ -220,6 +224,35 @@ def test_a_mistyped_key_is_named_with_the_nearest(tmp_path):
     text = Path("config/claims.yaml").read_text()
     path.write_text(text.replace("alpha: 0.05", "alfa: 0.05"))
     with pytest.raises(InputError, match=r"claims.yaml: alfa: .*did you mean 'alpha'"):
+        load_settings(path)
+
+
+@pytest.mark.parametrize(
+    ("sets", "words"),
+    [
+        ("[shells, skulls]", "2 data sets: name one (its seeds are compared) or three and more (sets are compared)"),
+        ("[]", "0 data sets: name one (its seeds are compared) or three and more (sets are compared)"),
+        ("[shells, skulls, shells]", "shells is given twice"),
+    ],
+)
+def test_a_claim_over_two_sets_is_refused_in_one_line(tmp_path, sets, words):
+    """Neither the sets nor the seeds of both together would be a sample of independent units."""
+    path = tmp_path / "claims.yaml"
+    text = Path("config/claims.yaml").read_text()
+    path.write_text(re.sub(r"sets: &sets_256 \[.*\]", f"sets: &sets_256 {sets}", text))
+    with pytest.raises(InputError) as raised:
+        load_settings(path)
+    assert str(raised.value) == f"{path}: claims.0.comparisons.0.sets: {words}"
+
+
+def test_a_claim_that_nothing_decides_is_refused(tmp_path):
+    path = tmp_path / "claims.yaml"
+    path.write_text(
+        Path("config/claims.yaml").read_text().replace("margin: 0.0\n", "margin: 0.0\n        role: control\n")
+    )
+    text = path.read_text().replace("role: control\n        role: control", "role: control")
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"claims.yaml: claims.0: no comparison of role verdict"):
         load_settings(path)
 
 
@@ -239,9 +272,9 @@ def test_a_published_value_that_is_no_number_names_its_line(tmp_path):
 
 
 def test_a_rival_of_zero_breaks_neither_claims_nor_tables(tmp_path):
-    scores = results(tmp_path, 40.0, 0.0, seeds=1)
-    found = [result for result in compare(scores, settings()) if result.unit == "data set"]
+    scores = claim_results(tmp_path, 40.0, 0.0, seeds=1)
+    found = [result for result in compare(scores, claim_settings()) if result.unit == "data set"]
     assert {result.share for result in found} == {False}
-    (answer,) = answer_claims(scores, settings(minimum_seeds=5), "paper")
+    (answer,) = answer_claims(scores, claim_settings(minimum_seeds=5), "paper")
     assert answer.verdict == "no evidence"
-    assert paired_table(compare(scores, settings()), settings()).rows
+    assert paired_table(compare(scores, claim_settings()), claim_settings()).rows

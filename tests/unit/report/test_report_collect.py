@@ -2,7 +2,7 @@ import json
 import shutil
 
 import pytest
-from report_fixture import EMOJI, FD, collected, described, make_results, write_run, write_score
+from report_fixture import EMOJI, FD, collected, described, freeze, make_results, write_run, write_score
 
 from bench.errors import InputError
 from bench.report.collect import collect
@@ -29,9 +29,9 @@ def test_a_row_carries_where_its_number_comes_from(run):
     assert len(row.model_sha256) == len(row.data_sha256) == len(row.run_sha256) == 64
 
 
-def test_a_planned_run_without_a_folder_is_missing(run):
-    scale_dir, plan = run
-    scores = collected(scale_dir, [plan])
+def test_a_planned_run_that_has_not_begun_is_missing(run):
+    freeze(*run)
+    scores = collected(run[0])
     assert {(row.metric, row.status, row.reason) for row in scores} == {
         ("train_seconds", "missing", "not started"),
         ("fd_efflite0", "missing", "not started"),
@@ -56,6 +56,32 @@ def test_a_score_of_other_weights_is_stale(run):
     write_score(write_run(scale_dir, plan), "fd_efflite0", 300.0, model_sha256="0" * 64)
     row = one(collected(scale_dir), metric="fd_efflite0")
     assert (row.status, row.value, row.reason) == ("missing", None, "stale: score of another export")
+
+
+def test_with_the_last_scores_those_of_other_weights_are_stale_too(run):
+    """After training anew from the same run.json nothing in a score of `best` or `untrained` tells its export."""
+    scale_dir, plan = run
+    folder = write_run(scale_dir, plan)
+    write_score(folder, "fd_efflite0", 300.0, model_sha256="0" * 64)
+    for selection in ("best", "untrained", "control-white"):
+        write_score(folder, "fd_efflite0", 310.0, selection)
+    scores = collected(scale_dir).where(metric="fd_efflite0")
+    stale = ("missing", "stale: score of another export")
+    assert {row.selection: (row.status, row.reason) for row in scores} == {
+        "last": stale,
+        "best": stale,
+        "untrained": stale,
+        "control-white": ("ok", ""),
+    }
+    write_score(folder, "fd_efflite0", 301.0)
+    assert {row.status for row in collected(scale_dir).where(metric="fd_efflite0")} == {"ok"}
+
+
+def test_a_torn_description_is_said(run, capsys):
+    scale_dir, plan = run
+    (freeze(scale_dir, plan) / "run.json").write_text('{"scale": "de')
+    assert list(collected(scale_dir)) == []
+    assert "seed0/run.json: not JSON: not counted" in capsys.readouterr().err
 
 
 def test_an_export_of_another_description_is_stale(run):
@@ -119,8 +145,8 @@ def test_mixed_code_is_refused_at_paper_scale_unless_allowed(tmp_path):
 
 
 def test_metrics_json_nests_means_by_protocol_and_leaves_out_times(tmp_path):
-    scale_dir, plan = make_results(tmp_path)
-    collect(scale_dir, plan)
+    scale_dir = make_results(tmp_path)
+    collect(scale_dir)
     tree = json.loads((scale_dir / "metrics.json").read_text())
     assert tree["fewshot"][EMOJI]["fastgan-sle"][f"fd_efflite0 ({FD})"] == pytest.approx(301.65)
     assert "train_seconds" not in json.dumps(tree)
@@ -128,10 +154,10 @@ def test_metrics_json_nests_means_by_protocol_and_leaves_out_times(tmp_path):
 
 
 def test_collecting_twice_gives_the_same_bytes(tmp_path):
-    scale_dir, plan = make_results(tmp_path)
-    collect(scale_dir, plan)
+    scale_dir = make_results(tmp_path)
+    collect(scale_dir)
     first = [(scale_dir / name).read_bytes() for name in ("scores.csv", "metrics.json")]
-    collect(scale_dir, plan)
+    collect(scale_dir)
     assert first == [(scale_dir / name).read_bytes() for name in ("scores.csv", "metrics.json")]
 
 

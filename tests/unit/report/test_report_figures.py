@@ -53,8 +53,8 @@ def test_class_names_are_words_not_formulas(tmp_path, tasks):
 
 
 def test_confusion_is_percent_of_the_true_class_with_seeds_together(tmp_path, tasks):
-    scale_dir, plan = make_results(tmp_path)
-    figure = confusion_figure(collected(scale_dir, plan), tasks["classification"])
+    scale_dir = make_results(tmp_path)
+    figure = confusion_figure(collected(scale_dir), tasks["classification"])
     shown = [axis for axis in figure.axes if axis.get_visible()]
     assert (shown[0].get_title() or shown[0].get_title(loc="left")) == f"resnet14-slim-w16: {FASHION}"
     assert [text.get_text() for text in shown[0].texts] == ["80", "20", "10", "90"]  # 161 of 200: 80 %

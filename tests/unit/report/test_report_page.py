@@ -4,7 +4,7 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
-from report_fixture import EMOJI, FD, PHOTO, collected, described, make_results, write_run, write_score
+from report_fixture import EMOJI, FASHION, FD, PHOTO, collected, described, make_results, write_run, write_score
 
 from bench.files import sha256_json
 from bench.report.collect import collect
@@ -37,10 +37,10 @@ class Tags(HTMLParser):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    scale_dir, plan = make_results(tmp_path_factory.mktemp("page"))
+    scale_dir = make_results(tmp_path_factory.mktemp("page"))
     folder = scale_dir / "runs" / "singan" / PHOTO / "seed0"
     write_score(folder, "diversity", None, status="failed", reason="<script>alert(1)</script>")
-    collect(scale_dir, plan)
+    collect(scale_dir)
     render(scale_dir)
     return scale_dir
 
@@ -111,6 +111,33 @@ def test_the_page_says_what_was_not_tested_and_what_failed(html):
 def test_intervals_over_test_items_are_labelled_as_such(html):
     assert "86.00 … 88.00 over 2000 items" in html
     assert "over 4 items" in html
+
+
+def test_the_median_stands_beside_the_mean_where_a_score_keeps_one(html):
+    group = html[html.index(f'id="of-singan--{PHOTO}"') :]
+    group = group[: group.index("</details>")]
+    assert '<th scope="col" class="num">median</th>' in group
+    assert '<td class="num">0.400</td><td class="num">0.405</td>' in group
+    few = html[html.index(f'id="of-fastgan-sle--{EMOJI}"') :]
+    assert "median" not in few[: few.index("</details>")]
+
+
+def test_a_set_that_is_scored_otherwise_joins_the_page(tmp_path):
+    """Fashion-MNIST is seen whole, a user's folder of files as a centre crop: the tables of both stand."""
+    scale_dir = tmp_path / "results" / "demo"
+    for dataset, view in ((FASHION, "whole32"), ("own", "centre-crop0.875-bilinear32")):
+        for name in ("resnet14-slim-w16", "resnext14-w16", "resnet14-w16"):
+            for seed in range(2):
+                run = described("demo", "classification", name, dataset, seed, ["top1"])
+                classes = {"per_class": [80.0, 90.0], "confusion": [[80, 20], [10, 90]]}
+                protocol = f"top1/{view}/last/test2000"
+                write_score(write_run(scale_dir, run), "top1", 80.0 + seed, protocol=protocol, details=classes)
+    collect(scale_dir)
+    render(scale_dir)
+    text = (scale_dir / "report" / "index.html").read_text()
+    assert all((scale_dir / path).exists() for path in OUTPUTS)
+    assert "top1/whole32/last/test2000" in text and "top1/centre-crop0.875-bilinear32/last/test2000" in text
+    assert "data sets" not in (scale_dir / "tables" / "paired.md").read_text()  # they meet in no test
 
 
 def test_text_from_runs_is_escaped(html):

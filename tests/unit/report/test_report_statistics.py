@@ -50,6 +50,11 @@ def test_holm_of_a_known_family():
     ]
 
 
+def test_holm_counts_tests_that_were_declared_but_not_made():
+    assert holm([0.01, None, 0.02], family=5) == [pytest.approx(0.05), None, pytest.approx(0.08)]
+    assert holm([0.01, None, 0.02]) == [pytest.approx(0.02), None, pytest.approx(0.02)]
+
+
 def test_holm_never_exceeds_one():
     assert holm([0.9, 0.8]) == [1.0, 1.0]
 

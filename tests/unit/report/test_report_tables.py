@@ -18,8 +18,8 @@ def settings():
 
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory):
-    scale_dir, plan = make_results(tmp_path_factory.mktemp("tables"))
-    return collected(scale_dir, plan)
+    scale_dir = make_results(tmp_path_factory.mktemp("tables"))
+    return collected(scale_dir)
 
 
 def column(table, label):
