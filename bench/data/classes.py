@@ -14,6 +14,7 @@ from bench.data.extract import Limits, damage_named, extract, read_array_pickle,
 from bench.data.ilsvrc import unpack_imagenet
 from bench.data.images import check_name, check_size, decode, is_litter, list_files, read_header
 from bench.data.job import Job, check_count, describe
+from bench.data.leftovers import only_maker
 from bench.data.manifest import Manifest, Split
 from bench.errors import InputError
 from bench.files import atomic_file, sha256_bytes
@@ -240,11 +241,12 @@ def _files_root(job: Job) -> Path:
     if job.sources[0].is_dir():
         return job.sources[0]
     target = job.sources[0].parent / job.name
-    if not target.exists():  # it appears only when complete
-        if job.dataset.layout == "imagenet":
-            unpack_imagenet(*job.sources, target)
-        else:
-            extract(job.sources[0], target, Limits(members=2_000_000, bytes=256 << 30))
+    with only_maker(target):
+        if not target.exists():  # it appears only when complete
+            if job.dataset.layout == "imagenet":
+                unpack_imagenet(*job.sources, target)
+            else:
+                extract(job.sources[0], target, Limits(members=2_000_000, bytes=256 << 30))
     inner = [path for path in target.iterdir() if path.is_dir()]
     return inner[0] if len(inner) == 1 else target
 

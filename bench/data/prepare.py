@@ -22,6 +22,7 @@ from bench.data.extract import extract, is_archive
 from bench.data.fetch import source_files, user_path
 from bench.data.images import check_size, fitted, list_files, read_header, target_size
 from bench.data.job import Job, check_count, describe
+from bench.data.leftovers import only_maker
 from bench.data.manifest import Manifest, write_manifest
 from bench.errors import InputError
 from bench.files import sync
@@ -81,22 +82,22 @@ def _prepare(job: Job) -> Manifest:
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
     """A folder beside `out` that takes its place when the block ends well; anything else leaves no trace."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
-    try:
-        yield staging
-        staging.chmod(0o755)
-        for path in staging.iterdir():
-            sync(path)
-        if out.exists():
-            old = staging.with_suffix(".old")
-            out.rename(old)
-            staging.rename(out)
-            shutil.rmtree(old)
-        else:
-            staging.rename(out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with only_maker(out):
+        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+        try:
+            yield staging
+            staging.chmod(0o755)
+            for path in staging.iterdir():
+                sync(path)
+            if out.exists():
+                old = staging.with_suffix(".old")
+                out.rename(old)
+                staging.rename(out)
+                shutil.rmtree(old)
+            else:
+                staging.rename(out)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def prepare_images(job: Job, staging: Path) -> Manifest:
@@ -147,7 +148,7 @@ def image_files(job: Job, staging: Path) -> Iterator[list[Path]]:
     elif isinstance(job.dataset.source, Folder) and not is_archive(source):
         yield [source]
     else:
-        target = staging.parent / f"{staging.name}.unpacked"
+        target = staging / ".unpacked"
         try:
             extract(source, target)
             yield list_files(target, pattern)

@@ -14,6 +14,7 @@ from scipy.io import savemat
 from bench.data.images import MAX_PIXELS
 from bench.data.manifest import read_manifest
 from bench.data.prepare import prepare
+from bench.devices import lock_file
 from bench.errors import InputError
 
 SIZE = 16
@@ -212,6 +213,38 @@ def test_a_failed_preparation_leaves_the_former_one(tmp_path):
     with pytest.raises(InputError):
         prepare("a", SIZE, root=root)
     assert read_manifest(root / f"data/prepared/a-{SIZE}") == first
+
+
+def left_by_a_kill(root):
+    """Half-made folders of a-16, and of two other sets whose names begin or end alike."""
+    names = (".a-16.x1y2.part", ".a-16.x1y2.old", ".a-160.x1y2.part", ".aa-16.x1y2.part")
+    for name in names:
+        (root / "data/prepared" / name / ".unpacked").mkdir(parents=True)
+    return names
+
+
+def test_what_a_kill_left_is_removed(tmp_path):
+    root = fewshot(tmp_path)
+    *_, longer, other = left_by_a_kill(root)
+    prepare("a", SIZE, root=root)
+    assert sorted(path.name for path in (root / "data/prepared").iterdir()) == [longer, other, "a-16"]
+
+
+def test_a_preparation_at_work_is_waited_for_and_not_hurt(tmp_path, monkeypatch):
+    root = fewshot(tmp_path)
+    first, *_ = left_by_a_kill(root)
+    path = root / "data/prepared/.a-16.lock"
+    lock, waited = lock_file(path), []
+
+    def ends(_seconds):
+        waited.append((root / "data/prepared" / first).exists())
+        path.unlink()
+        lock.close()
+
+    monkeypatch.setattr("bench.data.leftovers.time.sleep", ends)
+    prepare("a", SIZE, root=root)
+    assert waited == [True]
+    assert not (root / "data/prepared" / first).exists() and not path.exists()
 
 
 def test_folder_by_path_needs_no_entry_of_the_catalogue(tmp_path):
