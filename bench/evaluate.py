@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from bench.data.manifest import read_manifest
+from bench.data.job import content_hash
+from bench.data.manifest import MANIFEST, open_array, read_manifest
 from bench.errors import InputError, RunFailedError
 from bench.evaluation.classification import evaluate_classification
 from bench.evaluation.fewshot import evaluate_fewshot
@@ -29,6 +30,9 @@ TASKS: dict[str, Callable[[Run, Path, ScoreFolder], None]] = {
     "oneshot": evaluate_oneshot,
     "classification": evaluate_classification,
 }
+
+LARGEST_HASHED = 2**28
+"""Bytes of arrays up to which their content is hashed at each scoring: a second or two."""
 
 
 def evaluate_run(run: Run, run_dir: Path, out: Path) -> None:
@@ -54,10 +58,20 @@ def evaluate_run(run: Run, run_dir: Path, out: Path) -> None:
 
 
 def _check_data(run: Run, meta: dict[str, Any], run_dir: Path) -> None:
-    """The images of the scores are those of the training: a set prepared anew since is another one."""
-    trained, found = meta.get("data_sha256"), read_manifest(Path(run.data.path)).sha256
-    if trained not in (None, found):
+    """The images of the scores are those of the training: neither prepared anew nor edited since."""
+    folder = Path(run.data.path)
+    manifest, trained = read_manifest(folder), meta.get("data_sha256")
+    if trained not in (None, manifest.sha256):
         raise InputError(
-            f"{run.data.path}: sha256 of the data is {found}, {run_dir / META} was trained on {trained}; "
+            f"{folder}: sha256 of the data is {manifest.sha256}, {run_dir / META} was trained on {trained}; "
             "prepare the same data again, or train anew"
+        )
+    arrays = {file: open_array(folder, manifest, file) for file in manifest.arrays}
+    if not 0 < sum(array.nbytes for array in arrays.values()) <= LARGEST_HASHED:
+        return
+    found = content_hash(arrays)
+    if found != manifest.sha256:
+        raise InputError(
+            f"{folder}: sha256 of the arrays is {found}, but {MANIFEST} says {manifest.sha256}: they were changed "
+            "since; delete the folder and prepare it again"
         )
