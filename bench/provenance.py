@@ -1,11 +1,13 @@
 """Where an artefact comes from: versions, commit, digest of the code that made it, command. Imports no torch."""
 
 import platform
+import re
 import shlex
 import subprocess
 import sys
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from bench.code_digest import ROOT, code_digest
@@ -40,6 +42,18 @@ def versions() -> dict[str, str | None]:
         found["gpu"] = torch.cuda.get_device_name()
         found["driver"] = _driver()
     return found
+
+
+def processor_name() -> str:
+    """Model of the CPU as its maker calls it; where the system does not tell, its architecture."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*:\s*(\S.*)", info.read_text()) if info.exists() else None
+    return found.group(1) if found else platform.processor() or platform.machine()
+
+
+def slug(text: str) -> str:
+    """`text` as a part of file names and protocol ids."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def _driver() -> str | None:

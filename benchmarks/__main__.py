@@ -7,13 +7,14 @@ import argparse
 import importlib
 import json
 import platform
-import re
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from bench.provenance import processor_name, slug
 
 FOLDER = Path(__file__).parent
 
@@ -57,9 +58,7 @@ def machine() -> dict[str, Any]:
 
 def processor() -> str:
     """Model name and vector instructions of the CPU."""
-    info = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*:\s*(.*)", info.read_text()) if info.exists() else None
-    return f"{found.group(1) if found else platform.processor()}, {torch.backends.cpu.get_cpu_capability()}"
+    return f"{processor_name()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def print_table(record: dict[str, Any]) -> None:
@@ -74,10 +73,6 @@ def write(path: Path, record: dict[str, Any]) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(f"  {path.relative_to(FOLDER.parent)}")
-
-
-def slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Parameters, multiply-accumulates, latency and memory of a run's network, batch 1, at the size it works at."""
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from bench.metrics.features import exact_float32
 from bench.metrics.latency import measure_latency
 from bench.metrics.memory import peak_bytes
 from bench.metrics.protocol import protocol_id
+from bench.provenance import processor_name, slug
 
 
 def measure_cost(scores: ScoreFolder, model: nn.Module, call: Callable[[], Any], size: str) -> None:
@@ -30,15 +30,16 @@ def measure_cost(scores: ScoreFolder, model: nn.Module, call: Callable[[], Any],
         clock = Clock()
         with torch.inference_mode(), exact_float32():
             peak = peak_bytes(call, scores.device)
-        protocol = protocol_id("memory", "float32-eager", "batch1", size, scores.device.type)
+        place = "cpu" if scores.device.type == "cpu" else _place(scores.device)
+        protocol = protocol_id("memory", "float32-eager", "batch1", size, place)
         scores.add(Measurement("memory", float(peak), protocol, seconds=clock.seconds))
 
 
 def _place(device: torch.device) -> str:
-    """Part of the protocol: times of two kinds of GPU, or of other thread counts, are two columns."""
+    """Part of the protocol: times of two kinds of GPU or CPU, or of other thread counts, are two columns."""
     if device.type == "cpu":
-        return f"cpu-threads{torch.get_num_threads()}"
-    return re.sub(r"[^a-z0-9]+", "-", torch.cuda.get_device_name(device).lower()).strip("-")
+        return f"cpu-{slug(processor_name())}-threads{torch.get_num_threads()}"
+    return slug(torch.cuda.get_device_name(device))
 
 
 def _measure_latency(scores: ScoreFolder, call: Callable[[], Any], size: str) -> None:

@@ -5,7 +5,6 @@ the same score whether the cache was warm or not.
 """
 
 import os
-import platform
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from bench.files import atomic_file, sha256_json
 from bench.metrics.features import Extractor, extract
+from bench.provenance import processor_name
 
 
 def cache_folder() -> Path:
@@ -24,7 +24,7 @@ def cache_folder() -> Path:
 
 def cache_key(extractor: Extractor, data_sha256: str) -> str:
     device = str(getattr(extractor, "device", "cpu")).partition(":")[0]
-    machine = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
+    machine = torch.cuda.get_device_name() if device == "cuda" else processor_name()
     return sha256_json(
         {
             "extractor": extractor.name,
