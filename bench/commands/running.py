@@ -86,6 +86,9 @@ def _evaluate_folders(arguments: argparse.Namespace) -> None:
 
         scores = evaluate_folders(arguments.samples, arguments.reference)
     for score in scores:
+        if score.value is None:
+            print(f"{score.metric:<22} FAILED: {score.reason}")
+            continue
         error = "" if score.standard_error is None else f" ± {score.standard_error:.4g}"
         print(f"{score.metric:<22} {score.value:.6g}{error} {score.unit}  ({score.protocol})")
     if arguments.out is not None:

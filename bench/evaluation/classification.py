@@ -19,7 +19,7 @@ from bench.evaluation.scores import Clock, Measurement, ScoreFolder
 from bench.export import WEIGHTS, load_export, load_weights
 from bench.files import sha256_file
 from bench.metrics.accuracy import confusion_matrix, per_class, top_k, wilson_interval
-from bench.metrics.calibration import calibration_error, reliability
+from bench.metrics.calibration import calibration_error, calibration_interval, reliability
 from bench.metrics.features import exact_float32
 from bench.metrics.protocol import protocol_id
 from bench.run import ClassificationRecipe, Run
@@ -99,28 +99,40 @@ def _score(
 ) -> None:
     clock = Clock()
     logits, labels = predict(network, test.batches, scores.device)
-    n = len(labels)
     for metric, k in (("top1", 1), ("top5", 5)):
-        if not scores.wants(metric) or k > logits.shape[1]:
-            continue
-        value = top_k(logits, labels, k)
-        measurement = Measurement(
-            metric,
-            value,
-            protocol_id(metric, *test.parts, f"test{n}"),
-            n=n,
-            seconds=clock.seconds,
-            standard_error=(value * (100 - value) / n) ** 0.5,
-            interval=wilson_interval(value, n),
-            details=_per_class(logits, labels, test.classes) if k == 1 else {},
-        )
-        scores.add(measurement, selection, model_sha256)
+        if k > logits.shape[1]:
+            scores.fail(f"{metric} of {logits.shape[1]} classes", among=(metric,))
+        elif scores.wants(metric):
+            scores.add(_accuracy(metric, k, logits, labels, test, clock), selection, model_sha256)
     if scores.wants("ece"):
-        value = calibration_error(logits, labels, BINS)
-        protocol = protocol_id("ece", f"bins{BINS}", *test.parts, f"test{n}")
-        details = {"bins": [[count, round(c, 6), round(a, 6)] for count, c, a in reliability(logits, labels, BINS)]}
-        measurement = Measurement("ece", value, protocol, n=n, seconds=clock.seconds, details=details)
-        scores.add(measurement, selection, model_sha256)
+        scores.add(_calibration(logits, labels, test, clock), selection, model_sha256)
+
+
+def _accuracy(metric: str, k: int, logits: Tensor, labels: Tensor, test: TestImages, clock: Clock) -> Measurement:
+    n, value = len(labels), top_k(logits, labels, k)
+    return Measurement(
+        metric,
+        value,
+        protocol_id(metric, *test.parts, f"test{n}"),
+        n=n,
+        seconds=clock.seconds,
+        standard_error=(value * (100 - value) / n) ** 0.5,
+        interval=wilson_interval(value, n),
+        details=_per_class(logits, labels, test.classes) if k == 1 else {},
+    )
+
+
+def _calibration(logits: Tensor, labels: Tensor, test: TestImages, clock: Clock) -> Measurement:
+    n = len(labels)
+    return Measurement(
+        "ece",
+        calibration_error(logits, labels, BINS),
+        protocol_id("ece", f"bins{BINS}", *test.parts, f"test{n}"),
+        n=n,
+        seconds=clock.seconds,
+        interval=calibration_interval(logits, labels, BINS),
+        details={"bins": [[count, round(c, 6), round(a, 6)] for count, c, a in reliability(logits, labels, BINS)]},
+    )
 
 
 def _per_class(logits: Tensor, labels: Tensor, classes: tuple[str, ...] | None) -> dict[str, Any]:

@@ -125,7 +125,11 @@ def _compare(
     wanted, control = set(setting.run.evaluation.metrics), subject.selection.startswith("control")
     if control:
         wanted &= {instrument.metrics[family] for family in CONTROLLED if family in instrument.metrics}
-    for number in compare(instrument, *pair, wanted):
+    numbers, refused = compare(instrument, *pair, wanted)
+    if subject.selection == "last":
+        for metric, reason in refused.items():
+            setting.scores.fail(reason, among=(metric,))
+    for number in numbers:
         metric = instrument.metrics[number.family]
         details = dict(number.details)
         if number.family == "frechet" and not control:
@@ -138,6 +142,7 @@ def _compare(
             n=len(pair[1]),
             seconds=clock.seconds,
             standard_error=number.standard_error,
+            interval=number.interval,
             details=details,
         )
         setting.scores.add(measurement, subject.selection, subject.model_sha256)
@@ -148,7 +153,7 @@ def _score_best(setting: Setting, run_dir: Path) -> None:
     snapshots = sorted((run_dir / SNAPSHOTS).glob("*.safetensors"))
     judges = {i.metrics["frechet"]: index for index, i in enumerate(setting.instruments)}
     judge = next((metric for metric in FRECHET if metric in judges), None)
-    if not snapshots or judge is None:
+    if not snapshots or judge is None or len(setting.images) < 2:
         return
     index = judges[judge]
     alone = replace(setting, instruments=[setting.instruments[index]], real=[setting.real[index]])
@@ -205,7 +210,10 @@ def _neighbours(setting: Setting, network: nn.Module, fakes: Iterable[np.ndarray
     for instrument, real, fake in zip(setting.instruments, setting.real, fakes, strict=True):
         if not setting.scores.wants(instrument.metrics.get("memorisation", "")):
             continue
-        closest = compare(instrument, real, fake, {instrument.metrics["memorisation"]})[0].details["closest"]
+        numbers, _ = compare(instrument, real, fake, {instrument.metrics["memorisation"]})
+        if not numbers:
+            continue
+        closest = numbers[0].details["closest"]
         evaluation = setting.run.evaluation
         indices = [entry["sample"] for entry in closest]
         samples = pick(network, indices, setting.n_fake, evaluation.batch_size, evaluation.latent_seed)

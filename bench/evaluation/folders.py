@@ -2,21 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bench.evaluation.instruments import (
-    CLEANFID,
-    EFFLITE0,
-    NEIGHBOURS,
-    PRDC,
-    Instrument,
-    compare,
-    curve,
-    open_instruments,
-)
+from bench.evaluation.instruments import CLEANFID, EFFLITE0, Instrument, Number, compare, curve, open_instruments
 from bench.evaluation.scores import Clock
 from bench.files import sha256_json
 from bench.metrics.features import extract
@@ -70,29 +62,32 @@ def evaluate_folders(samples: Path, reference: Path) -> list[Score]:
         clock = Clock()
         pair = real.features(instrument), fake.features(instrument)
         wanted = metrics if max(map(len, pair)) <= MOST_FOR_NEIGHBOURS else {instrument.metrics["frechet"]}
-        for number in compare(instrument, *pair, _possible(wanted, pair)):
-            metric = instrument.metrics[number.family]
-            sizes = (f"px{real.size}",) if real.size == fake.size else (f"real-px{real.size}", f"fake-px{fake.size}")
-            sets = (*sizes, f"real{len(pair[0])}-all", f"fake{len(pair[1])}-folder")
-            details = number.details | ({"curve": curve(*pair)} if number.family == "frechet" else {})
-            score = {
-                "metric": metric,
-                "value": number.value,
-                "protocol": protocol_id(metric, instrument.extractor.name, *sets, *number.parts),
-                "n": len(pair[1]),
-                "standard_error": number.standard_error,
-                "seconds": clock.seconds,
-                "details": details,
-            }
-            scores.append(_score(score, fake, real, device))
+        numbers, refused = compare(instrument, *pair, wanted)
+        fields = [_measured(number, instrument, pair, fake, real) | {"seconds": clock.seconds} for number in numbers]
+        fields += [_refused(metric, reason) for metric, reason in refused.items()]
+        scores += [_score(value, fake, real, device) for value in fields]
     return scores + _pairs(fake, real, device)
 
 
-def _possible(metrics: set[str], pair: tuple[np.ndarray, np.ndarray]) -> set[str]:
-    """Neighbour counts need more images than neighbours."""
-    if min(map(len, pair)) > NEIGHBOURS:
-        return metrics
-    return metrics - {EFFLITE0[family] for family in PRDC}
+def _measured(
+    number: Number, instrument: Instrument, pair: tuple[np.ndarray, np.ndarray], fake: Folder, real: Folder
+) -> dict[str, Any]:
+    metric = instrument.metrics[number.family]
+    sizes = (f"px{real.size}",) if real.size == fake.size else (f"real-px{real.size}", f"fake-px{fake.size}")
+    sets = (*sizes, f"real{len(pair[0])}-all", f"fake{len(pair[1])}-folder")
+    return {
+        "metric": metric,
+        "value": number.value,
+        "protocol": protocol_id(metric, instrument.extractor.name, *sets, *number.parts),
+        "n": len(pair[1]),
+        "standard_error": number.standard_error,
+        "interval": number.interval,
+        "details": number.details | ({"curve": curve(*pair)} if number.family == "frechet" else {}),
+    }
+
+
+def _refused(metric: str, reason: str) -> dict[str, Any]:
+    return {"metric": metric, "value": None, "protocol": "", "status": "failed", "reason": reason}
 
 
 def _pairs(fake: Folder, real: Folder, device: torch.device) -> list[Score]:

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.metrics.diversity import feature_diversity
+from bench.errors import InputError
+from bench.metrics.accuracy import wilson_interval
+from bench.metrics.diversity import relative_diversity
 from bench.metrics.efflite import EfficientNetLite0
 from bench.metrics.features import Extractor
 from bench.metrics.frechet import frechet_curve, frechet_distance
@@ -43,6 +45,7 @@ class Number:
     value: float
     parts: tuple[str, ...] = ()
     standard_error: float | None = None
+    interval: tuple[float, float] | None = None
     details: dict[str, Any] = field(default_factory=dict)
 
 
@@ -69,33 +72,47 @@ def open_instruments(metrics: Iterable[str], device: torch.device) -> list[Instr
     return instruments
 
 
-def compare(instrument: Instrument, real: np.ndarray, fake: np.ndarray, wanted: set[str]) -> list[Number]:
-    """All numbers of `instrument` among the `wanted` metrics, from features [n, D] and [m, D]."""
-    families = {family for family, metric in instrument.metrics.items() if metric in wanted}
-    numbers = []
-    if "frechet" in families:
-        numbers.append(Number("frechet", frechet_distance(real, fake)))
-    if "kid" in families:
-        kid = kernel_distance(real, fake)
-        parts = (f"poly3-subsets{kid.subsets}x{kid.subset_size}",)
-        error = kid.standard_error if np.isfinite(kid.standard_error) else None  # of a single subset there is none
-        numbers.append(Number("kid", kid.value, parts, error))
-    if families & set(PRDC):
-        values = precision_recall(real, fake, k=NEIGHBOURS)
-        numbers += [Number(family, getattr(values, family), (f"k{NEIGHBOURS}",)) for family in PRDC]
-    if "diversity" in families:
-        own = feature_diversity(real)
-        value = feature_diversity(fake)
-        numbers.append(Number("diversity", value / own, ("pairs-over-real-pairs",), details={"real_pairs": own}))
-    if "memorisation" in families:
-        numbers.append(_memorisation(real, fake))
-    if "inception_score" in families:
-        value, _ = inception_score(instrument.extractor.logits(fake))
-        numbers.append(Number("inception_score", value, ("splits1",)))
-    return [number for number in numbers if number.family in families]
+def compare(
+    instrument: Instrument, real: np.ndarray, fake: np.ndarray, wanted: set[str]
+) -> tuple[list[Number], dict[str, str]]:
+    """All numbers of `instrument` among the `wanted` metrics, from features [n, D] and [m, D].
+
+    Where the two sets do not allow a metric (too few images, copies of one image) it has a reason instead of a number.
+    """
+    numbers, refused = [], {}
+    for families, measure in MEASURES.items():
+        metrics = {f: instrument.metrics[f] for f in families if instrument.metrics.get(f) in wanted}
+        if not metrics:
+            continue
+        try:
+            numbers += [number for number in measure(instrument, real, fake) if number.family in metrics]
+        except InputError as error:
+            refused |= dict.fromkeys(metrics.values(), str(error))
+    return numbers, refused
 
 
-def _memorisation(real: np.ndarray, fake: np.ndarray) -> Number:
+def _frechet(_: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Number]:
+    return [Number("frechet", frechet_distance(real, fake))]
+
+
+def _kid(_: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Number]:
+    kid = kernel_distance(real, fake)
+    parts = (f"poly3-subsets{kid.subsets}x{kid.subset_size}",)
+    error = kid.standard_error if np.isfinite(kid.standard_error) else None  # of a single subset there is none
+    return [Number("kid", kid.value, parts, error)]
+
+
+def _prdc(_: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Number]:
+    values = precision_recall(real, fake, k=NEIGHBOURS)
+    return [Number(family, getattr(values, family), (f"k{NEIGHBOURS}",)) for family in PRDC]
+
+
+def _diversity(_: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Number]:
+    value, own = relative_diversity(real, fake)
+    return [Number("diversity", value, ("pairs-over-real-pairs",), details={"real_pairs": own})]
+
+
+def _memorisation(_: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Number]:
     result = memorisation(real, fake)
     closest = np.argsort(result.ratio, kind="stable")[:8]
     details = {
@@ -105,7 +122,25 @@ def _memorisation(real: np.ndarray, fake: np.ndarray) -> Number:
             for i in closest
         ],
     }
-    return Number("memorisation", result.share, ("nearer-than-reals",), details=details)
+    low, high = wilson_interval(100 * result.share, len(fake))
+    parts = ("nearer-than-distinct-reals",)
+    return [Number("memorisation", result.share, parts, interval=(low / 100, high / 100), details=details)]
+
+
+def _inception_score(instrument: Instrument, _: np.ndarray, fake: np.ndarray) -> list[Number]:
+    value, _spread = inception_score(instrument.extractor.logits(fake))
+    return [Number("inception_score", value, ("splits1",))]
+
+
+MEASURES: dict[tuple[str, ...], Callable[[Instrument, np.ndarray, np.ndarray], list[Number]]] = {
+    ("frechet",): _frechet,
+    ("kid",): _kid,
+    PRDC: _prdc,
+    ("diversity",): _diversity,
+    ("memorisation",): _memorisation,
+    ("inception_score",): _inception_score,
+}
+"""What gives the numbers of which families, in the order in which they are computed."""
 
 
 def curve(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:

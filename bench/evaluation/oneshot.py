@@ -5,13 +5,15 @@ coarsest training image upsampled bicubically to the finest size: what a network
 scale would give.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from bench.data.datasets import load_images
+from bench.errors import InputError
 from bench.evaluation.cost import measure_cost
 from bench.evaluation.sampling import to_uint8
 from bench.evaluation.scores import Clock, Measurement, ScoreFolder, finite
@@ -27,6 +29,8 @@ from bench.run import OneShotRecipe, Run
 from bench.train.rng import generator
 
 LPIPS = ("lpips_reconstruction", "lpips_samples")
+SMALLEST_LPIPS = 16  # px: VGG halves four times
+SIFID = {"sifid64": "maxpool1-64", "sifid192": "before-pool2-192"}
 PerImage = Callable[[Tensor, Tensor], list[float] | None]
 """Values of each image uint8 [N, 3, H, W] against the source [1, 3, H, W]; None where it is not defined."""
 
@@ -50,16 +54,22 @@ def evaluate_oneshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
             (f"{family}_samples", samples, "last"),
         ):
             if scores.wants(metric):
-                _add(scores, metric, selection, (*parts, size), measure, (images, source))
+                with _allowed(scores, metric):
+                    _add(scores, metric, selection, (*parts, size), measure, (images, source))
     _sifid(scores, samples, source, size)
-    if scores.wants("diversity"):
-        clock, n = Clock(), len(samples)
-        value = pixel_diversity(samples, source)
-        protocol = protocol_id("diversity", "singan-luma", size, f"samples{n}")
-        scores.add(Measurement("diversity", value, protocol, n=n, seconds=clock.seconds))
+    _diversity(scores, samples, source, size)
     noises = [pyramid.draw(scale, 1, None) for scale in range(len(pyramid.sizes))]
     with torch.no_grad():
         measure_cost(scores, pyramid, lambda: pyramid(noises), size)
+
+
+@contextmanager
+def _allowed(scores: ScoreFolder, *metrics: str) -> Iterator[None]:
+    """What the images do not allow (too small, of one colour, a single sample) fails these metrics and no others."""
+    try:
+        yield
+    except InputError as error:
+        scores.fail(str(error), among=metrics)
 
 
 def draw_samples(pyramid: nn.Module, n: int, seed: int) -> Tensor:
@@ -93,6 +103,9 @@ def _ms_ssim(images: Tensor, source: Tensor) -> list[float] | None:
 
 @torch.inference_mode()
 def _lpips(network: nn.Module, images: Tensor, source: Tensor) -> list[float]:
+    height, width = source.shape[-2:]
+    if min(height, width) < SMALLEST_LPIPS:
+        raise InputError(f"LPIPS needs {SMALLEST_LPIPS} px at least, got {height}x{width}")
     y = source.float() / 127.5 - 1
     return [network(image[None].float() / 127.5 - 1, y).item() for image in images]
 
@@ -138,12 +151,23 @@ def _mean(metric: str, protocol: str, values: list[float], clock: Clock) -> Meas
 
 
 def _sifid(scores: ScoreFolder, samples: Tensor, source: Tensor, size: str) -> None:
-    if not scores.wants("sifid64", "sifid192"):
+    if not scores.wants(*SIFID):
         return
     clock = Clock()
     stem = InceptionStem(weights_path("inception-torchvision"), scores.device)
-    for metric, layer, values in zip(
-        ("sifid64", "sifid192"), ("maxpool1-64", "before-pool2-192"), sifid(stem, samples, source), strict=True
-    ):
-        protocol = protocol_id(metric, "inception-torchvision-v1", layer, "no-resize", size, f"samples{len(values)}")
-        scores.add(_mean(metric, protocol, values, clock))
+    with _allowed(scores, *SIFID):
+        found = sifid(stem, samples, source)
+        for (metric, layer), values in zip(SIFID.items(), found, strict=True):
+            sets = ("no-resize", size, f"samples{len(values)}")
+            protocol = protocol_id(metric, "inception-torchvision-v1", layer, *sets)
+            scores.add(_mean(metric, protocol, values, clock))
+
+
+def _diversity(scores: ScoreFolder, samples: Tensor, source: Tensor, size: str) -> None:
+    if not scores.wants("diversity"):
+        return
+    clock, n = Clock(), len(samples)
+    with _allowed(scores, "diversity"):
+        value = pixel_diversity(samples, source)
+        protocol = protocol_id("diversity", "singan-luma", size, f"samples{n}")
+        scores.add(Measurement("diversity", value, protocol, n=n, seconds=clock.seconds))

@@ -51,4 +51,4 @@ def wilson_interval(percent: float, n: int, z: float = 1.959964) -> tuple[float,
     p = percent / 100
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return 100 * (centre - half), 100 * (centre + half)
+    return max(0.0, 100 * (centre - half)), min(100.0, 100 * (centre + half))

@@ -1,5 +1,6 @@
 """Expected calibration error: |confidence - accuracy| over equal-width bins of confidence, weighted by their counts."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -8,10 +9,7 @@ from bench.metrics.accuracy import check_logits
 
 def reliability(logits: Tensor, labels: Tensor, bins: int = 15) -> list[tuple[int, float, float]]:
     """Count, mean confidence and accuracy (both 0..1) of each bin; bin i holds (i/bins, (i+1)/bins]."""
-    check_logits(logits, labels)
-    confidence, prediction = logits.double().softmax(dim=1).max(dim=1)
-    right = prediction.eq(labels).double()
-    index = (confidence * bins).ceil().long().sub(1).clamp(0, bins - 1)
+    confidence, right, index = _binned(logits, labels, bins)
     count = torch.bincount(index, minlength=bins)
     divisor = count.clamp(min=1)
     mean_confidence = torch.bincount(index, weights=confidence, minlength=bins) / divisor
@@ -24,3 +22,31 @@ def calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -> float:
     table = reliability(logits, labels, bins)
     total = sum(count for count, _, _ in table)
     return 100.0 * sum(count * abs(confidence - accuracy) for count, confidence, accuracy in table) / total
+
+
+def calibration_interval(
+    logits: Tensor, labels: Tensor, bins: int = 15, *, resamples: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % interval in percent, by bootstrap over test items: how far the error moves with other items.
+
+    The error of a finite test set is biased upwards, and resampling adds the same bias once more: the quantiles are
+    those of the resamples about their own mean, laid around the value.
+    """
+    confidence, right, index = (x.numpy() for x in _binned(logits, labels, bins))
+    gap, n = confidence - right, len(index)
+    generator = np.random.default_rng(seed)
+    errors = np.empty(resamples)
+    for resample in range(resamples):
+        items = generator.integers(n, size=n)
+        errors[resample] = np.abs(np.bincount(index[items], weights=gap[items], minlength=bins)).sum() / n
+    low, high = np.quantile(errors, [0.025, 0.975]) - errors.mean()
+    value = calibration_error(logits, labels, bins)
+    return max(0.0, value + 100 * float(low)), min(100.0, value + 100 * float(high))
+
+
+def _binned(logits: Tensor, labels: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Confidence, whether right (0 or 1), and bin of each item."""
+    check_logits(logits, labels)
+    confidence, prediction = logits.double().softmax(dim=1).max(dim=1)
+    index = (confidence * bins).ceil().long().sub(1).clamp(0, bins - 1)
+    return confidence, prediction.eq(labels).double(), index

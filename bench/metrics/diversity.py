@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from bench.errors import InputError
-from bench.metrics.checks import check_features, check_uint8
-from bench.metrics.prdc import distances
+from bench.metrics.checks import check_features, check_pair, check_uint8
+from bench.metrics.prdc import COPY, distances
 
 LUMA = (0.299, 0.587, 0.114)
 
@@ -15,6 +15,15 @@ def feature_diversity(features: np.ndarray, *, limit: int = 1000) -> float:
     """Mean Euclidean distance over all pairs of the first `limit` rows of [N, D]."""
     x = check_features(features, "sample set")[:limit].astype(np.float64, copy=False)
     return float(distances(x, x)[np.triu_indices(len(x), 1)].mean())
+
+
+def relative_diversity(real: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
+    """Feature diversity of the fakes over that of the reals, and the latter; copies of one image cannot be the unit."""
+    real, fake = check_pair(real, fake)
+    own = feature_diversity(real)
+    if own <= COPY * float(np.linalg.norm(real, axis=1).mean()):
+        raise InputError(f"diversity needs reference images that differ: all {len(real)} are copies of one")
+    return feature_diversity(fake) / own, own
 
 
 def pixel_diversity(samples: Tensor, source: Tensor) -> float:

@@ -13,6 +13,8 @@ from bench.errors import InputError
 from bench.metrics.checks import check_pair
 
 BLOCK = 2048
+COPY = 1e-4
+"""Rows nearer than this share of their length are one image: equal pixels give float32 features some 1e-6 apart."""
 
 
 @dataclass(frozen=True)

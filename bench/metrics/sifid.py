@@ -16,6 +16,8 @@ from bench.metrics.checks import check_uint8
 from bench.metrics.features import exact_float32
 from bench.metrics.frechet import frechet_distance
 
+SMALLEST = 23  # px: then the second layer has 2x2 positions
+
 
 class InceptionStem:
     """First layers of torchvision's Inception: uint8 [1, 3, H, W] -> positions x channels at both layers."""
@@ -46,6 +48,9 @@ class InceptionStem:
         check_uint8(image, "image")
         if len(image) != 1:
             raise InputError(f"SIFID compares single images, got a batch of {len(image)}")
+        height, width = image.shape[-2:]
+        if min(height, width) < SMALLEST:
+            raise InputError(f"SIFID needs {SMALLEST} px at least, got {height}x{width}")
         with torch.inference_mode(), exact_float32():
             x = self.first(image.to(self.device).float() / 127.5 - 1)
             return _positions(x), _positions(self.second(x))
