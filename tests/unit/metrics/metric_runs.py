@@ -6,9 +6,11 @@ import numpy as np
 
 from bench.data.job import content_hash
 from bench.data.manifest import Manifest, Split, write_manifest
+from bench.evaluate import evaluate_run
 from bench.export import META, WEIGHTS, create_seeded, read_spec, save_weights
 from bench.files import write_json
 from bench.run import ClassificationRecipe, Compute, DataSpec, Evaluation, FewShotRecipe, ModelSpec, OneShotRecipe, Run
+from bench.score import Score, read_score
 
 FEWSHOT = (
     "fd_efflite0",
@@ -83,19 +85,44 @@ def describe(
     )
 
 
-def fewshot(root: Path, metrics: tuple[str, ...] = FEWSHOT, name: str = "fastgan-sle") -> tuple[Run, Path]:
-    sha256 = prepare(root / "data", "fewshot", {"images": pictures(12, (64, 64))})
-    model = ModelSpec(name=name, args={"image_size": 64, "base_channels": 4})
-    run = describe(root, "fewshot", model, metrics, FewShotRecipe(steps=1, ema_warmup=True), n_fake=20)
+def evaluated(run: Run, **changes) -> Run:
+    """The run with another evaluation: it needs no other training."""
+    return run.model_copy(update={"evaluation": run.evaluation.model_copy(update=changes)})
+
+
+def evaluate(run: Run, folder: Path, out: Path | None = None) -> dict[str, Score]:
+    """Scores by the names of their files."""
+    out = out or folder / "scores"
+    evaluate_run(run, folder, out)
+    return {path.stem: read_score(path) for path in sorted(out.glob("*.json"))}
+
+
+def fewshot(
+    root: Path,
+    metrics: tuple[str, ...] = FEWSHOT,
+    n: int = 12,
+    images: np.ndarray | None = None,
+    ema_warmup: bool = True,
+) -> tuple[Run, Path]:
+    """Of n random pictures, or of `images`."""
+    images = pictures(n, (64, 64)) if images is None else images
+    sha256 = prepare(root / "data", "fewshot", {"images": images})
+    model = ModelSpec(name="fastgan-sle", args={"image_size": 64, "base_channels": 4})
+    run = describe(root, "fewshot", model, metrics, FewShotRecipe(steps=1, ema_warmup=ema_warmup), n_fake=20)
     return run, finish(root, run, model.model_dump(), sha256)
 
 
 def oneshot(
-    root: Path, size: tuple[int, int] = (48, 60), min_size: int = 25, metrics: tuple[str, ...] = ONESHOT
+    root: Path,
+    size: tuple[int, int] = (48, 60),
+    min_size: int = 25,
+    metrics: tuple[str, ...] = ONESHOT,
+    images: np.ndarray | None = None,
 ) -> tuple[Run, Path]:
+    """Of one random picture of that size, or of `images`."""
     from bench.train.oneshot import load_image, model_spec
 
-    sha256 = prepare(root / "data", "oneshot", {"images": pictures(1, size)})
+    sha256 = prepare(root / "data", "oneshot", {"images": pictures(1, size) if images is None else images})
     model, recipe = (
         ModelSpec(name="singan-slim", args={"base_channels": 4}),
         OneShotRecipe(min_size=min_size, max_size=60, n_samples=3),
@@ -104,15 +131,15 @@ def oneshot(
     return run, finish(root, run, model_spec(run, load_image(run)), sha256)
 
 
-def classification(root: Path) -> tuple[Run, Path]:
-    labels = np.arange(60) % 6
+def classification(root: Path, n_classes: int = 6, holdout: int = 0) -> tuple[Run, Path]:
+    labels = np.arange(60) % n_classes
     images = pictures(60, (32, 32), channels=1)
     images[np.arange(60), labels * 5] = 255  # a bright row tells the class
     arrays = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels}
     splits = {name: Split(n=60) for name in ("train", "test")}
-    classes = tuple("abcdef")
+    classes = tuple("abcdef"[:n_classes])
     sha256 = prepare(root / "data", "classification", arrays, splits=splits, classes=classes)
-    model = ModelSpec(name="resnet", args={"in_channels": 1, "num_classes": 6, "width": 8})
-    run = describe(root, "classification", model, CLASSIFICATION, ClassificationRecipe(epochs=1))
+    model = ModelSpec(name="resnet", args={"in_channels": 1, "num_classes": n_classes, "width": 8})
+    run = describe(root, "classification", model, CLASSIFICATION, ClassificationRecipe(epochs=1, holdout=holdout))
     normalise = {"mean": [0.4], "std": [0.2]}
     return run, finish(root, run, model.model_dump(), sha256, normalise=normalise, protocol="last")

@@ -6,7 +6,7 @@ import torch
 
 from bench.errors import InputError
 from bench.metrics.accuracy import confusion_matrix, per_class, top_k, wilson_interval
-from bench.metrics.calibration import calibration_error, reliability
+from bench.metrics.calibration import calibration_error, calibration_interval, reliability
 from bench.metrics.inception_score import inception_score
 
 LOGITS = 2 * torch.randn(500, 10, generator=torch.Generator().manual_seed(0))
@@ -48,12 +48,29 @@ def test_a_calibrated_network_has_a_small_error():
     assert calibration_error(5 * logits, labels) > 15
 
 
+def test_calibration_interval_is_as_wide_as_test_sets_differ():
+    """Against the spread of the error over 200 test sets of their own."""
+    random = torch.Generator().manual_seed(6)
+    logits = torch.randn(200 * 400, 4, generator=random)
+    labels = torch.multinomial((logits / 3).softmax(dim=1), 1, generator=random)[:, 0]  # over-confident
+    sets = list(zip(logits.split(400), labels.split(400), strict=True))
+    low, high = calibration_interval(*sets[0])
+    assert low < calibration_error(*sets[0]) < high
+    assert calibration_interval(*sets[0]) == (low, high)
+    spread = np.std([calibration_error(*one) for one in sets])
+    assert (high - low) / (2 * 1.96 * spread) == pytest.approx(1, abs=0.25)
+    certain = torch.eye(4).repeat(5, 1) * 1000
+    assert calibration_interval(certain, torch.arange(4).repeat(5)) == (0, 0)
+
+
 def test_wilson_interval():
     """Newcombe 1998, table I: 81 of 263 and 0 of 20."""
     assert wilson_interval(100 * 81 / 263, 263) == pytest.approx((25.53, 36.62), abs=0.01)
     low, high = wilson_interval(0.0, 20)
     assert low == pytest.approx(0, abs=1e-9)
     assert high == pytest.approx(16.11, abs=0.01)
+    assert min(wilson_interval(0.0, n)[0] for n in range(1, 200)) == 0  # no -0 by rounding
+    assert max(wilson_interval(100.0, n)[1] for n in range(1, 200)) == 100
 
 
 def test_inception_score_equals_torch_fidelity():

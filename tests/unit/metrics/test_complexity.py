@@ -1,13 +1,18 @@
 """The counter: published totals, what it counts, and what it does not."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torchvision
 from torch import nn
 
+from baselines.imresize import Resize
+from bench.evaluation import cost
 from bench.metrics.complexity import multiply_accumulates, parameter_count
-from bench.metrics.latency import measure_latency
+from bench.metrics.latency import Latency, measure_latency
 from bench.metrics.memory import peak_bytes
+from bench.provenance import processor_name, slug
 from bench.registry import create_model
 
 
@@ -52,6 +57,49 @@ def test_products_of_tensors_count_and_scaling_does_not():
     assert multiply_accumulates(lambda: x * 2) == 0
     assert multiply_accumulates(lambda: x * torch.tensor(2.0)) == 0
     assert multiply_accumulates(lambda: torch.einsum("bij,bik->bjk", x, x)) == 2 * 4 * 4 * 3
+
+
+def test_singans_resizing_counts_as_the_matrix_products_that_it_is():
+    """Interpolation by torch does not (see the layers above)."""
+    resize = Resize((9, 12), 4 / 3)
+    height, width = 12, 16
+    counted = multiply_accumulates(lambda: resize(torch.zeros(2, 3, 9, 12)))
+    assert counted == 2 * 3 * (height * 12 * 9 + height * width * 12)
+
+
+def cost_scores(device, *metrics):
+    """What `measure_cost` asks of a scores folder; the measurements land in `.added`."""
+    added = []
+    return SimpleNamespace(wants=lambda metric: metric in metrics, add=added.append, device=device, added=added)
+
+
+def test_places_bear_the_name_of_the_processor(monkeypatch):
+    """Times of two machines are two columns, on CPUs too."""
+    ids = []
+    for name in ("AMD EPYC 9J14 96-Core Processor", "Intel(R) Xeon(R) CPU @ 2.20GHz"):
+        monkeypatch.setattr(cost, "processor_name", lambda name=name: name)
+        scores = cost_scores(torch.device("cpu"), "latency", "memory")
+        cost.measure_cost(scores, nn.Identity(), lambda: torch.ones(1), "px8")
+        ids += [measurement.protocol for measurement in scores.added]
+    threads = f"threads{torch.get_num_threads()}"
+    assert ids[0] == f"latency/float32-eager/batch1/px8/cpu-amd-epyc-9j14-96-core-processor-{threads}"
+    assert ids[2] == f"latency/float32-eager/batch1/px8/cpu-intel-r-xeon-r-cpu-2-20ghz-{threads}"
+    assert ids[1] == ids[3] == "memory/float32-eager/batch1/px8/cpu"
+
+
+def test_places_bear_the_name_of_the_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(cost, "peak_bytes", lambda *_: 1)
+    monkeypatch.setattr(cost, "measure_latency", lambda *_: Latency(1.0, (1.0, 1.0), 1))
+    scores = cost_scores(torch.device("cuda"), "latency", "memory")
+    cost.measure_cost(scores, nn.Identity(), lambda: None, "px8")
+    assert [measurement.protocol for measurement in scores.added] == [
+        f"{metric}/float32-eager/batch1/px8/nvidia-h100-80gb-hbm3" for metric in ("latency", "memory")
+    ]
+
+
+def test_the_processor_has_a_name():
+    assert slug(processor_name())
 
 
 def test_a_grouped_convolution_costs_a_groupth():

@@ -2,21 +2,22 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import metric_runs
 import numpy as np
 import pytest
 import torch
+from metric_runs import evaluate
 from PIL import Image
 
+from bench.data.job import content_hash
 from bench.errors import InputError
 from bench.evaluate import evaluate_folders, evaluate_run
 from bench.evaluation.sampling import generate, pick
 from bench.export import WEIGHTS, create_seeded, load_export, save_weights
+from bench.metrics.accuracy import wilson_interval
 from bench.metrics.weights import weights_are_here
-from bench.run import Run
-from bench.score import Score, read_score
+from bench.provenance import processor_name, slug
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -26,12 +27,6 @@ def cache(tmp_path_factory):
         threads = torch.get_num_threads()
         yield
         torch.set_num_threads(threads)
-
-
-def evaluate(run: Run, folder: Path, out: Path | None = None) -> dict[str, Score]:
-    out = out or folder / "scores"
-    evaluate_run(run, folder, out)
-    return {path.stem: read_score(path) for path in sorted(out.glob("*.json"))}
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +72,9 @@ def test_scores_lead_back_to_run_data_and_code(fewshot):
     assert scores["fd_efflite0@best"].protocol == score.protocol + "/best-of-2-by-fd_efflite0-own-latents"
     assert scores["fd_efflite0@best"].model_sha256 not in (None, score.model_sha256)
     assert scores["kid_efflite0"].standard_error > 0
+    copied = scores["memorisation_efflite0"]
+    assert 0 <= copied.interval[0] <= copied.value <= copied.interval[1] <= 1
+    assert copied.interval == pytest.approx([share / 100 for share in wilson_interval(100 * copied.value, 20)])
 
 
 def test_the_same_export_gives_the_same_scores_to_the_last_digit(fewshot, tmp_path, monkeypatch):
@@ -150,9 +148,14 @@ def test_lpips_without_its_weights_is_a_word_and_hinders_nothing(tmp_path, monke
     assert "lpips_reconstruction" not in scores
 
 
-def test_classification(tmp_path):
-    run, folder = metric_runs.classification(tmp_path)
-    scores = evaluate(run, folder)
+@pytest.fixture(scope="module")
+def classification(tmp_path_factory):
+    run, folder = metric_runs.classification(tmp_path_factory.mktemp("classification"))
+    return run, folder, evaluate(run, folder)
+
+
+def test_classification(classification):
+    run, _, scores = classification
     assert set(run.evaluation.metrics) | {f"{name}@control-linear" for name in ("top1", "top5", "ece")} == set(scores)
     top1 = scores["top1"]
     assert top1.protocol == "top1/whole32/last/test60"
@@ -164,10 +167,45 @@ def test_classification(tmp_path):
     assert 100 * np.trace(confusion) / 60 == pytest.approx(top1.value)
     assert scores["top1@control-linear"].value == 100  # a bright row is all it takes
     assert sum(count for count, _, _ in scores["ece"].details["bins"]) == 60
+    low, high = scores["ece"].interval
+    assert low < scores["ece"].value < high
     assert scores["macs"].value > scores["params"].value
-    assert scores["latency"].protocol == "latency/float32-eager/batch1/px32/cpu-threads1"
+    cpu = f"cpu-{slug(processor_name())}-threads1"
+    assert scores["latency"].protocol == f"latency/float32-eager/batch1/px32/{cpu}"
     assert scores["memory"].protocol == "memory/float32-eager/batch1/px32/cpu"
     assert scores["memory"].value > 3 * 32 * 32 * 4
+
+
+def test_classification_repeats_to_the_last_digit(classification, tmp_path):
+    run, folder, scores = classification
+    again = evaluate(run, folder, tmp_path / "again")
+    assert again.keys() == scores.keys()
+    for name, score in scores.items():
+        if score.metric not in ("latency", "memory"):
+            assert (again[name].value, again[name].interval) == (score.value, score.interval), name
+
+
+def test_the_best_epoch_by_held_out_images_has_scores_of_its_own(tmp_path):
+    run, folder = metric_runs.classification(tmp_path, holdout=12)
+    spec = run.model.model_dump()
+    sha256 = save_weights(folder / "best" / WEIGHTS, create_seeded(spec, 9), spec)
+    scores = evaluate(run, folder)
+    for metric in ("top1", "top5", "ece"):
+        last, best = scores[metric], scores[f"{metric}@best"]
+        assert best.protocol == last.protocol.replace("/last/", "/last/best-epoch-by-holdout12/")
+        assert (best.selection, best.model_sha256) == ("best", sha256)
+    assert scores["top1@best"].details["confusion"] != scores["top1"].details["confusion"]
+    meta = json.loads((folder / "model.json").read_text())
+    training = {"normalise": meta["training"]["normalise"], "protocol": "last"}
+    other = metric_runs.finish(tmp_path / "other", run, spec, meta["data_sha256"], seed=9, **training)
+    assert evaluate(run, other)["top1"].details["confusion"] == scores["top1@best"].details["confusion"]
+
+
+def test_fewer_classes_than_five_have_no_top5(tmp_path):
+    run, folder = metric_runs.classification(tmp_path, n_classes=4)
+    scores = evaluate(metric_runs.evaluated(run, metrics=("top1", "top5")), folder)
+    assert scores["top1"].status == "ok"
+    assert (scores["top5"].status, scores["top5"].reason) == ("failed", "top5 of 4 classes")
 
 
 def test_a_failed_run_fails_its_metrics_with_the_reason(fewshot, tmp_path):
@@ -198,9 +236,8 @@ def test_earlier_scores_go_and_unknown_metrics_are_refused(fewshot, tmp_path):
     out = tmp_path / "scores"
     out.mkdir()
     (out / "old_metric.json").write_text("{}")
-    fewer = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"metrics": ("params",)})})
-    assert set(evaluate(fewer, folder, out)) == {"params"}
-    wrong = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"metrics": ("parms",)})})
+    assert set(evaluate(metric_runs.evaluated(run, metrics=("params",)), folder, out)) == {"params"}
+    wrong = metric_runs.evaluated(run, metrics=("parms",))
     with pytest.raises(InputError, match=r"unknown metric 'parms' \(did you mean 'params'"):
         evaluate_run(wrong, folder, out)
 
@@ -218,6 +255,21 @@ def test_data_prepared_anew_since_the_training_are_refused(tmp_path):
     other = metric_runs.prepare(tmp_path / "data", "fewshot", {"images": metric_runs.pictures(11, (64, 64), seed=1)})
     with pytest.raises(InputError, match=f"sha256 of the data is {other}, .* was trained on {before}"):
         evaluate_run(run, folder, tmp_path / "scores")
+
+
+def test_images_edited_since_the_preparation_are_refused(tmp_path, monkeypatch):
+    """Of equal shape and under the manifest of before."""
+    run, folder = metric_runs.fewshot(tmp_path, ("params",))
+    prepared = json.loads((folder / "model.json").read_text())["data_sha256"]
+    images = np.load(tmp_path / "data" / "images.npy")
+    images[3, 5, 5, 0] ^= 1
+    np.save(tmp_path / "data" / "images.npy", images)
+    found = content_hash({"images.npy": images})
+    with pytest.raises(InputError, match=f"arrays is {found}, but manifest.json says {prepared}: .*prepare it again"):
+        evaluate_run(run, folder, tmp_path / "scores")
+    assert not (tmp_path / "scores").exists()
+    monkeypatch.setattr("bench.evaluate.LARGEST_HASHED", images.nbytes - 1)  # too large a set is taken at its word
+    assert evaluate(run, folder)["params"].status == "ok"
 
 
 def test_folders(tmp_path):
@@ -238,7 +290,8 @@ def test_folders(tmp_path):
         path.unlink()
     few = {score.metric: score for score in evaluate_folders(tmp_path / "a", tmp_path / "b")}
     assert few["kid_efflite0"].standard_error is None  # of two images there is none
-    assert "precision_efflite0" not in few
+    assert (few["precision_efflite0"].status, few["precision_efflite0"].value) == ("failed", None)
+    assert few["precision_efflite0"].reason == "precision and recall with k=5 need more than 5 images, got 8 and 2"
     (tmp_path / "a" / "broken.png").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"broken\.png: not a readable image"):
         evaluate_folders(tmp_path / "a", tmp_path / "b")

@@ -7,13 +7,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from stub_weights import StubInception, port_blocks
 from torch import nn
 
 from bench.errors import InputError
 from bench.evaluation.sampling import to_uint8
-from bench.metrics import inception
+from bench.metrics import folder, inception
 from bench.metrics.efflite import EfficientNetLite0, load_efflite0
 from bench.metrics.features import extract, features_of
+from bench.metrics.folder import list_images, read_image, stream_images
 from bench.metrics.inception import AuthorsInception, CleanFidInception, as_saved_by_authors
 from bench.metrics.sifid import InceptionStem, sifid
 
@@ -25,20 +27,6 @@ def images(n: int, size: int = 40, seed: int = 0) -> torch.Tensor:
     random = torch.Generator().manual_seed(seed)
     coarse = torch.rand(n, 3, 6, 6, generator=random)
     return (255 * F.interpolate(coarse, size=size, mode="bilinear")).round().to(torch.uint8)
-
-
-class StubInception(nn.Module):
-    """The form of the TorchScript file: `layers` from 299 px to 2048 features, `output` to 1008 classes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.AvgPool2d(23), nn.Conv2d(3, 32, 5), nn.Tanh(), nn.Flatten(), nn.Linear(2592, 2048)
-        )
-        self.output = nn.Linear(2048, 1008)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.output(self.layers(x))
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +72,7 @@ def test_authors_network_equals_pytorch_fids(tmp_path, monkeypatch):
     monkeypatch.setattr(theirs, "_inception_v3", _small_initialised(inception_v3))
     torch.manual_seed(0)
     blank = theirs._inception_v3(num_classes=1008, aux_logits=False)
-    _patch(blank, theirs)
+    port_blocks(blank)
     torch.save(blank.state_dict(), path)
     network = theirs.InceptionV3(output_blocks=[3], resize_input=False).eval()
     extractor = AuthorsInception(path)
@@ -101,15 +89,6 @@ def _small_initialised(constructor):
         return constructor(**{**keywords, "weights": None, "init_weights": False})
 
     return create
-
-
-def _patch(network, theirs) -> None:
-    sizes = {"5b": (192, 32), "5c": (256, 64), "5d": (288, 64)}
-    for block, (channels, pool) in sizes.items():
-        setattr(network, f"Mixed_{block}", theirs.FIDInceptionA(channels, pool_features=pool))
-    for block, channels in {"6b": 128, "6c": 160, "6d": 160, "6e": 192}.items():
-        setattr(network, f"Mixed_{block}", theirs.FIDInceptionC(768, channels_7x7=channels))
-    network.Mixed_7b, network.Mixed_7c = theirs.FIDInceptionE_1(1280), theirs.FIDInceptionE_2(2048)
 
 
 def test_as_saved_by_authors_repeats_pixels():
@@ -154,22 +133,57 @@ def test_efflite_knows_a_cat(efflite):
     assert load_efflite0()._fc(features).argmax().item() == 285  # Egyptian cat
 
 
-def test_extraction_streams_and_repeats(efflite):
+def test_extraction_repeats(efflite):
     batch = images(11, 32)
     whole = extract(efflite, [batch])
     assert whole.shape == (11, 1280)
     assert (extract(efflite, [batch]) == whole).all()
-    alive = []
+    assert np.allclose(extract(efflite, batch.split(1)), whole, rtol=1e-3, atol=1e-4)
+
+
+def test_extraction_is_never_more_than_a_batch_ahead():
+    extractor, drawn, ahead = CountingExtractor(), 0, []
 
     def stream():
-        for image in batch:
-            alive.append(1)
-            yield image[None]
-            alive.pop()
+        nonlocal drawn
+        for batch in images(24, 8).split(4):
+            drawn += len(batch)
+            ahead.append(drawn - extractor.seen)
+            yield batch
 
-    parts = extract(efflite, stream())
-    assert not alive
-    assert np.allclose(parts, whole, rtol=1e-3, atol=1e-4)
+    assert len(extract(extractor, stream())) == extractor.seen == 24
+    assert max(ahead) == 4
+
+
+def test_a_folder_is_read_no_more_than_a_batch_ahead(tmp_path, monkeypatch):
+    """But for the one image of which it is asked whether it goes into the same batch."""
+    extractor, read, ahead = CountingExtractor(), 0, []
+
+    def counted(path):
+        nonlocal read
+        read += 1
+        ahead.append(read - extractor.seen)
+        return read_image(path)
+
+    for index, image in enumerate(images(24, 8)):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / f"{index:02d}.png")
+    monkeypatch.setattr(folder, "read_image", counted)
+    extract(extractor, stream_images(list_images(tmp_path), 4))
+    assert read == extractor.seen == 24
+    assert max(ahead) == 4 + 1
+
+
+class CountingExtractor:
+    """One feature, the mean; counts the images it was given."""
+
+    name, dim, input_range, weights_sha256 = "mean", 1, (0, 255), ""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        self.seen += len(batch)
+        return batch.float().flatten(1).mean(dim=1, keepdim=True)
 
 
 @pytest.mark.parametrize(

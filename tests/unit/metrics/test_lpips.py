@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from stub_weights import vgg16
 
 from bench.metrics.lpips import load_lpips
 
@@ -14,9 +15,8 @@ def both(tmp_path_factory):
     from torchvision.models.vgg import cfgs, make_layers
 
     torch.manual_seed(0)
-    features = make_layers(cfgs["D"])
     trunk = tmp_path_factory.mktemp("weights") / "vgg16.pth"
-    torch.save({f"features.{name}": value for name, value in features.state_dict().items()}, trunk)
+    features = vgg16(trunk)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(theirs, "_get_tv_model_features", lambda *_: make_layers(cfgs["D"]))
         reference = theirs._LPIPS(pretrained=True, net="vgg", pnet_rand=True)

@@ -6,9 +6,10 @@ import torch
 from metric_cases import FEATURES
 
 from bench.errors import InputError
+from bench.metrics import memorisation as memorisation_module
 from bench.metrics import prdc
-from bench.metrics.diversity import feature_diversity, pixel_diversity
-from bench.metrics.memorisation import memorisation
+from bench.metrics.diversity import feature_diversity, pixel_diversity, relative_diversity
+from bench.metrics.memorisation import memorisation, nearest_distinct
 from bench.metrics.prdc import distances, neighbour_distance, precision_recall
 
 
@@ -57,6 +58,35 @@ def test_a_copied_set_is_memorised_and_a_far_one_is_not():
     far = memorisation(real, real[:10] + 100)
     assert far.share == 0
     assert far.median_ratio > 10
+
+
+@pytest.mark.parametrize("noise", [0, 1e-6])
+def test_copies_of_an_image_that_the_set_holds_twice_are_memorised(noise):
+    """Equal pixels give equal features but for float32's rounding."""
+    real = FEATURES["both few"][0].astype(float)
+    twice = np.concatenate([real, real[:25] * (1 + noise)])
+    assert memorisation(twice, real[:25]).share == 1
+    samples = real[:25] + 0.3 * np.random.default_rng(0).normal(size=real[:25].shape)
+    once, doubled = memorisation(real, samples), memorisation(twice, samples)
+    assert doubled.share == once.share
+    assert doubled.median_ratio == pytest.approx(once.median_ratio, rel=1e-4)
+
+
+def test_nearest_distinct_by_hand(monkeypatch):
+    x = np.array([[3.0], [1.0], [3.0 + 1e-6], [7.0], [1.0]])
+    assert nearest_distinct(x) == pytest.approx([2, 2, 2, 4, 2])
+    monkeypatch.setattr(memorisation_module, "BLOCK", 2)
+    assert nearest_distinct(x) == pytest.approx([2, 2, 2, 4, 2])
+
+
+def test_a_set_of_copies_of_one_image_is_refused():
+    real = np.repeat(FEATURES["both few"][0][:1], 4, axis=0)
+    with pytest.raises(InputError, match="training images that differ: all 4 are copies"):
+        memorisation(real, real[:2])
+    with pytest.raises(InputError, match="reference images that differ: all 4 are copies"):
+        relative_diversity(real, FEATURES["both few"][1])
+    value, own = relative_diversity(*FEATURES["both few"])
+    assert value * own == pytest.approx(feature_diversity(FEATURES["both few"][1]))
 
 
 def test_feature_diversity_by_hand():
