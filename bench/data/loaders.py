@@ -104,7 +104,7 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 
 File = tuple[str, int]
-"""Path and label."""
+"""Path and label; of a shard, path and number of samples."""
 
 
 def decode_file(file: File, size: int, crop_seed: int | None, index: int) -> tuple[Tensor, int]:

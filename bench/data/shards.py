@@ -1,8 +1,8 @@
 """WebDataset shards (tar files of KEY.jpg|png|webp and KEY.cls) as batches; needs the extra `webdataset`.
 
 Pass by pass the shards are shuffled and dealt to the processes; samples go through a shuffle buffer. The order is a
-function of seed, rollback and number of processes, so a resumed run must keep that; what it skips is read but not
-decoded. Global batch and epoch length do not depend on the number of processes, the choice of images in a batch does
+function of seed, rollback and number of processes, so a resumed run must keep that; it skips whole passes by the
+number of samples in each shard, and reads what it skips of the pass it stopped in, undecoded. Global batch and epoch length do not depend on the number of processes, the choice of images in a batch does
 (arrays and image files give equal batches for any number).
 """
 
@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench.data.loaders import Batch, Plan, Stream, count_steps, decode_ahead, evaluation_crop, training_crop
+from bench.data.loaders import Batch, File, Plan, Stream, count_steps, decode_ahead, evaluation_crop, training_crop
 from bench.errors import InputError
 from bench.train.group import rank, world_size
 from bench.train.rng import derive, generator
@@ -42,12 +42,12 @@ def decode_sample(sample: dict[str, Any], size: int, crop_seed: int | None, numb
 
 
 class ShardBatches:
-    """Batches from shards; `count` is the number of training images, which sets the length of an epoch."""
+    """Batches from shards, given with their numbers of samples; the sum of those sets the length of an epoch."""
 
-    def __init__(self, shards: list[str], count: int, size: int, plan: Plan, *, crop: bool, source: str) -> None:
+    def __init__(self, shards: list[File], size: int, plan: Plan, *, crop: bool, source: str) -> None:
         if len(shards) < world_size():
             raise InputError(f"{source}: {len(shards)} shards cannot be dealt to {world_size()} processes")
-        self.steps_per_epoch = count_steps(count, plan.rows.total, source)
+        self.steps_per_epoch = count_steps(sum(count for _, count in shards), plan.rows.total, source)
         self.shards, self.size, self.plan, self.cropped = shards, size, plan, crop
         self.reseed(0)
 
@@ -61,18 +61,24 @@ class ShardBatches:
     def _jobs(self, step: int) -> Iterator[list[Callable[[], tuple[Tensor, int]]]]:
         local = self.plan.rows.stop - self.plan.rows.start
         crop_seed = derive(self.seed, "crop", rank()) if self.cropped else None
-        samples = itertools.islice(enumerate(self._samples()), step * local, None)
+        samples = self._samples(step * local)
         while True:
             part = list(itertools.islice(samples, local))
             yield [partial(decode_sample, sample, self.size, crop_seed, number) for number, sample in part]
 
-    def _samples(self) -> Iterator[dict[str, Any]]:
-        """Undecoded samples, pass after pass over this process's shards."""
+    def _samples(self, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Undecoded samples with their numbers, from `start` on, pass after pass over this process's shards."""
+        passed = 0
         for number in itertools.count():
             order = list(self.shards)
             random.Random(derive(self.seed, "shards", number)).shuffle(order)
-            shuffle = random.Random(derive(self.seed, "samples", number, rank()))
-            yield from _buffered(read_shards(order[rank() :: world_size()]), shuffle)
+            mine = order[rank() :: world_size()]
+            length = sum(count for _, count in mine)
+            if start < passed + length:
+                shuffle = random.Random(derive(self.seed, "samples", number, rank()))
+                samples = _buffered(read_shards([path for path, _ in mine]), shuffle)
+                yield from itertools.islice(enumerate(samples, passed), max(0, start - passed), None)
+            passed += length
 
 
 def read_shards(shards: list[str]) -> Iterator[dict[str, Any]]:

@@ -69,9 +69,9 @@ def _shards(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
         raise InputError(f"{run.dataset}: recipe.holdout needs image files or arrays, shards are not split")
     if not manifest.classes:
         raise InputError(f"{run.data.path}/manifest.json: shards need their classes listed")
-    shards, counts = zip(*list_files(Path(run.data.path), manifest, "train"), strict=True)
+    shards = list_files(Path(run.data.path), manifest, "train")
     size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
-    batches = ShardBatches(list(shards), sum(counts), size, plan, crop=crop, source=run.dataset)
+    batches = ShardBatches(shards, size, plan, crop=crop, source=run.dataset)
     return Inputs(batches, None, IMAGENET, 3, len(manifest.classes))
 
 

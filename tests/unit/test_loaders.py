@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shards(tmp_path: Path) -> list[str]:
+def shards(tmp_path: Path) -> list[tuple[str, int]]:
     """Three shards of four samples; the class is the sample's number."""
     paths = []
     for shard in range(3):
@@ -55,7 +55,7 @@ def shards(tmp_path: Path) -> list[str]:
                     entry = tarfile.TarInfo(f"{number:03d}.{name}")
                     entry.size = len(content)
                     archive.addfile(entry, BytesIO(content))
-    return paths
+    return [(path, 4) for path in paths]
 
 
 def test_an_epoch_has_no_image_twice_and_epochs_differ() -> None:
@@ -124,12 +124,12 @@ def test_a_broken_image_is_named(folder: Path) -> None:
         list(evaluation_batches(list_folder(folder), 8, 4))
 
 
-def test_shards_give_every_sample_and_continue_from_any_step(shards: list[str]) -> None:
+def test_shards_give_every_sample_and_continue_from_any_step(shards: list[tuple[str, int]]) -> None:
     pytest.importorskip("webdataset")
     from bench.data.shards import ShardBatches
 
     def make() -> ShardBatches:
-        return ShardBatches(shards, 12, 8, WHOLE, crop=False, source="shards")
+        return ShardBatches(shards, 8, WHOLE, crop=False, source="shards")
 
     batches = make()
     straight = [batches.batch(step) for step in range(6)]
@@ -142,9 +142,31 @@ def test_shards_give_every_sample_and_continue_from_any_step(shards: list[str]) 
         assert torch.equal(labels, straight[step][1]) and torch.equal(images, straight[step][0])
 
 
-def test_evaluation_reads_shards_in_order(shards: list[str]) -> None:
+def test_a_resumed_run_reads_no_pass_that_is_over(shards: list[tuple[str, int]], monkeypatch) -> None:
     pytest.importorskip("webdataset")
-    batches = list(evaluation_batches([(shard, 4) for shard in shards], 8, 5))
+    from bench.data import shards as module
+
+    read: list[str] = []
+
+    def counted(paths: list[str]):
+        for sample in whole(paths):
+            read.append(sample["__key__"])
+            yield sample
+
+    whole = module.read_shards
+    monkeypatch.setattr(module, "read_shards", counted)
+    batches = module.ShardBatches(shards, 8, WHOLE, crop=True, source="shards")
+    images, labels = batches.batch(3 * 100 + 1)
+    assert len(read) <= 12 * 2, "the pass it stopped in, and one to look ahead"
+    straight = module.ShardBatches(shards, 8, WHOLE, crop=True, source="shards")
+    for step in range(3 * 100 + 2):
+        wanted = straight.batch(step)
+    assert torch.equal(labels, wanted[1]) and torch.equal(images, wanted[0])
+
+
+def test_evaluation_reads_shards_in_order(shards: list[tuple[str, int]]) -> None:
+    pytest.importorskip("webdataset")
+    batches = list(evaluation_batches(shards, 8, 5))
     assert torch.cat([labels for _, labels in batches]).tolist() == list(range(12))
     assert [len(images) for images, _ in batches] == [5, 5, 2]
 
@@ -153,7 +175,7 @@ def test_too_few_shards_are_refused() -> None:
     from bench.data.shards import ShardBatches
 
     with pytest.raises(InputError, match="0 shards cannot be dealt to 1 processes"):
-        ShardBatches([], 12, 8, WHOLE, crop=False, source="shards")
+        ShardBatches([], 8, WHOLE, crop=False, source="shards")
 
 
 def test_a_shard_without_classes_is_named(tmp_path: Path) -> None:
