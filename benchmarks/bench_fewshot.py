@@ -3,40 +3,34 @@
 Both take the same perceptual network, VGG16 with LPIPS's shape; its weights are random where LPIPS's are not there,
 which changes no operation. Steps are taken in turn, and the median over the rounds of the quotient of two neighbours
 is compared. float32 is always measured; bf16 only where the device multiplies it, and else the record says so;
-compiled and recorded steps on a GPU. Two more numbers: a step over its floor (see benchmarks.floor), and how long a
-step waits for its data.
+compiled and recorded steps on a GPU. A step is also given as a multiple of its floor (see benchmarks.floor).
 """
 
 import statistics
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from bench.data.job import content_hash
-from bench.data.manifest import Manifest, write_manifest
 from bench.errors import InputError
 from bench.metrics.lpips import Lpips, load_lpips
-from bench.run import Compute, DataSpec, Evaluation, FewShotRecipe, ModelSpec, Run
 from bench.train.allocator import keep_freed_memory
 from bench.train.fewshot import FewShot
 from bench.train.perceptual import LpipsTrunk, PerceptualLoss
 from benchmarks.floor import floor_seconds
 from benchmarks.plain_fewshot import PlainFewShot
+from benchmarks.runs import fewshot_run
 from benchmarks.timing import Work, interleaved, median_ratio, target
 
 THREADS, BATCH = 2, 8
 REPEATS, WARM_UP = {"cpu": 3, "cuda": 50}, {"cpu": 1, "cuda": 40}
 CPU_AT_LEAST, GPU_AT_LEAST = {"float32": 1.3, "bf16": 1.8}, {"bf16, compiled": 3.0}
-WAITING = 1.05
 CHANNELS = (64, 128, 256, 512, 512)
 
 
 def measure(quick: bool) -> dict[str, Any]:
-    """Seconds a step of both loops and their ratio; waiting for data as a share of a small step."""
+    """Seconds a step of both loops, their ratio, and the engine's time over its floor."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     threads = torch.get_num_threads()
     torch.set_num_threads(THREADS)
@@ -44,11 +38,9 @@ def measure(quick: bool) -> dict[str, Any]:
         keep_freed_memory()  # as a training does; the plain loop has it too
     try:
         with tempfile.TemporaryDirectory() as folder:
-            plain = _against_plain(Path(folder), device, 1 if quick else REPEATS[device.type])
-            waiting = _waiting_for_data(Path(folder), device, 4 if quick else 16)
+            return _against_plain(Path(folder), device, 1 if quick else REPEATS[device.type])
     finally:
         torch.set_num_threads(threads)
-    return {**plain, **waiting, "targets": [*plain["targets"], *waiting["targets"]]}
 
 
 def _against_plain(folder: Path, device: torch.device, repeats: int) -> dict[str, Any]:
@@ -58,7 +50,7 @@ def _against_plain(folder: Path, device: torch.device, repeats: int) -> dict[str
     plain = PlainFewShot(device, lpips)
     engines = {}
     for name, compute in _ways(device).items():
-        engines[name] = FewShot(_run(folder / name, 256, 64, compute), device)
+        engines[name] = FewShot(fewshot_run(folder / name, 256, 64, BATCH, threads=THREADS, **compute), device)
         engines[name].perceptual = PerceptualLoss(LpipsTrunk(lpips).to(memory_format=torch.channels_last))
     images, steps = engines["float32"].images[:BATCH], iter(range(10_000))
     works: dict[str, Work] = {"plain": lambda: plain.step(images)}
@@ -93,24 +85,6 @@ def _ways(device: torch.device) -> dict[str, dict[str, Any]]:
     return ways
 
 
-def _waiting_for_data(folder: Path, device: torch.device, repeats: int) -> dict[str, Any]:
-    """Step time with real batches over that with one fixed batch, at the demo's size."""
-    engine = FewShot(_run(folder / "64", 64, 16, {}), device)
-    choose, batch, fixed, steps = engine._choose_images, engine._batch, engine._batch(), iter(range(1000))
-
-    def step(choose: Callable[[int], None], batch: Callable[[], torch.Tensor]) -> None:
-        engine._choose_images, engine._batch = choose, batch
-        engine.step(next(steps))
-
-    works = {"data": lambda: step(choose, batch), "fixed": lambda: step(lambda index: None, lambda: fixed)}
-    seconds = interleaved(works, repeats)
-    ratio = median_ratio(seconds["data"], seconds["fixed"])
-    return {
-        "demo_step_seconds": statistics.median(seconds["data"]),
-        "targets": [target("step with data over step on a fixed batch", ratio, at_most=WAITING)],
-    }
-
-
 def _has_bf16() -> bool:
     """Whether the CPU multiplies bf16 in hardware; elsewhere it is emulated and slower than float32."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
@@ -125,38 +99,3 @@ def _lpips() -> tuple[Lpips, str]:
         trunk = {f"features.{key}": value for key, value in make_layers(cfgs["D"]).state_dict().items()}
         heads = {f"lin{i}.model.1.weight": torch.rand(1, n, 1, 1) for i, n in enumerate(CHANNELS)}
         return Lpips(trunk, heads), "random"
-
-
-def _run(folder: Path, size: int, base_channels: int, compute: dict[str, Any]) -> Run:
-    """The paper's network at 256 px, the demo's at 64, on random images."""
-    folder.mkdir()
-    images = np.random.default_rng(0).integers(0, 256, (32, size, size, 3), dtype=np.uint8)
-    np.save(folder / "images.npy", images)
-    arrays = {"images.npy": images}
-    manifest = Manifest(
-        name="random",
-        title="random pixels",
-        task="fewshot",
-        kind="images",
-        n=len(images),
-        image_size=size,
-        channels=3,
-        sha256=content_hash(arrays),
-        preparation={},
-        licence="none",
-        arrays={name: array.shape for name, array in arrays.items()},
-    )
-    write_manifest(folder, manifest)
-    pairs = {"pairs": (64,)} if size == 64 else {}
-    return Run(
-        scale="bench",
-        experiment="fastgan-slim",
-        dataset="random",
-        seed=0,
-        task="fewshot",
-        model=ModelSpec(name="fastgan-slim", args={"image_size": size, "base_channels": base_channels, **pairs}),
-        data=DataSpec(path=str(folder), image_size=size),
-        recipe=FewShotRecipe(steps=1000, batch_size=BATCH, perceptual="efflite0", decoder_scaled=size == 64),
-        evaluation=Evaluation(metrics=("params",)),
-        compute=Compute(threads=THREADS, **compute),
-    )

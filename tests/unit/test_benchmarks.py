@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from baselines.singan import pyramid
-from benchmarks import bench_fewshot, bench_singan, floor
+from benchmarks import bench_data, bench_singan, floor
+from benchmarks.runs import classification_run, fewshot_run
 
 CPU = torch.device("cpu")
 
@@ -47,9 +48,13 @@ def test_rates_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     floor.bandwidth.cache_clear()
 
 
-def test_waiting_for_data_is_measured(tmp_path: Path) -> None:
-    found = bench_fewshot._waiting_for_data(tmp_path, CPU, 1)
-    assert found["demo_step_seconds"] > 0 and found["targets"][0]["value"] > 0
+@pytest.mark.parametrize("task", ["fewshot", "classification"])
+def test_steps_run_with_data_and_on_a_fixed_batch(tmp_path: Path, task: str) -> None:
+    fewshot = task == "fewshot"
+    run = fewshot_run(tmp_path / "a", 64, 4, 2) if fewshot else classification_run(tmp_path / "a", 32, 8)
+    works = bench_data.with_and_without(run, CPU)
+    for work in (*works.values(), works["data"]):
+        work()
 
 
 def test_an_epoch_of_singan_runs_in_both_loops() -> None:
