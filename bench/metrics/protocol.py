@@ -12,7 +12,7 @@ from bench.errors import InputError
 
 PART = re.compile(r"[a-z0-9][a-z0-9.+_-]*(/[a-z0-9][a-z0-9.+_-]*)*")
 OF_THE_SET = (
-    (re.compile(r"(?<=/)(px|real|test|scales)\d+(x\d+)?(?=-all|/|$)"), r"\1*"),
+    (re.compile(r"(?<=/)(px|real|test)\d+(x\d+)?(?=-all|/|$)"), r"\1*"),
     (re.compile(r"(subsets\d+x)\d+"), r"\1*"),
 )
 """Numbers that a data set brings with it: image size, counts of its images, and what follows from these."""

@@ -77,6 +77,13 @@ def test_data_sets_scored_differently_get_tests_of_their_own(tmp_path):
     assert protocols == {result.protocol for result in found}
 
 
+def test_scales_of_ms_ssim_are_no_property_of_the_set(tmp_path):
+    for dataset, scales in (("a", 4), ("b", 5)):
+        for name in ("slim", "sle"):
+            scored(tmp_path / "paper", name, dataset, 0, protocol=f"ms_ssim/scales{scales}/px100x{scales}0")
+    assert {result.unit for result in compare(collected(tmp_path / "paper"), claim_settings())} == {"seed"}
+
+
 @pytest.mark.parametrize(("name", "seed"), [("slim", 1), ("sle", 0)])
 def test_versions_of_the_data_are_not_paired(tmp_path, name, seed):
     for dataset in ("a", "b", "c"):
