@@ -27,6 +27,9 @@ class Score(Strict):
     run_sha256: str
     data_sha256: str | None = None
     model_sha256: str | None = None
+    """Of the weights that were scored; a control has none."""
+    export_sha256: str | None = None
+    """Of the last export of the run that was evaluated, whatever the selection."""
     seconds: float | None = None
     device: str | None = None
     peak_memory_bytes: int | None = None

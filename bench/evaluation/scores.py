@@ -48,6 +48,7 @@ class ScoreFolder:
 
     def __init__(self, run: Run, meta: dict[str, Any], out: Path, device: torch.device):
         self.run, self.meta, self.out, self.device = run, meta, Path(out), device
+        self.training = meta.get("training") or {}
         self.written: set[Path] = set()
         self._provenance = provenance("bench.evaluate", network_module(run.model.name))
 
@@ -97,12 +98,15 @@ class ScoreFolder:
             "run": self.run.name,
             "run_sha256": self.run.hash,
             "data_sha256": self.meta.get("data_sha256"),
+            "export_sha256": self.meta.get("model_sha256"),
             "device": name,
             "peak_memory_bytes": peak_memory_bytes(self.device),
             "precision": "float32",
             "compile": False,
             "training_precision": self.run.compute.precision,
             "training_compile": self.run.compute.compile,
+            "training_rollbacks": len(self.training.get("rollbacks", ())),
+            "training_events": tuple(self.training.get("events", ())),
             **self._provenance,
         }
 

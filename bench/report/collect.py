@@ -2,8 +2,7 @@
 
 `scores.csv` carries every provenance field; `metrics.json` is the short nested form for `dvc metrics diff`. A run that
 has not finished, and a metric of its run.json without a score, become rows with status missing, so that no gap is ever
-silent. A score of another export than the one that stands beside it is stale, and counts as missing; so do the scores
-of other weights (best, untrained) that were made beside it.
+silent. A score made beside another export than the one that stands there now is stale, and counts as missing.
 """
 
 import csv
@@ -77,10 +76,8 @@ def _rows_of_run(scale_dir: Path, folder: Path, run: dict[str, Any]) -> list[dic
     rows = [training]
     found = map(_read, sorted((folder / "scores").glob("*.json")))
     scores = [score for score in found if score and {"metric", "status"} <= score.keys()]
-    stale = [_is_stale(score, run) or _is_of_other_weights(score, model) for score in scores]
-    before = any(old and score.get("selection") == "last" for old, score in zip(stale, scores, strict=True))
-    for old, score in zip(stale, scores, strict=True):
-        rows.append(base | _score_row(score, old or (before and _is_beside_the_last(score))))
+    for score in scores:
+        rows.append(base | _score_row(score, _is_stale(score, run) or _is_of_another_export(score, model)))
     present = {score["metric"] for score in scores}
     for metric in run.get("evaluation", {}).get("metrics", ()):
         if metric not in present:
@@ -110,16 +107,10 @@ def _is_stale(record: dict[str, Any], run: dict[str, Any]) -> bool:
     return bool(record.get("run_sha256")) and record["run_sha256"] != training_hash(run)
 
 
-def _is_of_other_weights(score: dict[str, Any], model: dict[str, Any] | None) -> bool:
-    """A score of the last export that is not of the export that stands here."""
-    hashes = ((model or {}).get("model_sha256"), score.get("model_sha256"))
-    return score.get("selection") == "last" and None not in hashes and hashes[0] != hashes[1]
-
-
-def _is_beside_the_last(score: dict[str, Any]) -> bool:
-    """Of weights that do not tell which export they belong to (best, untrained); a control belongs to none."""
-    selection = score.get("selection") or "last"
-    return selection != "last" and not selection.startswith("control")
+def _is_of_another_export(score: dict[str, Any], model: dict[str, Any] | None) -> bool:
+    """A score, of whatever weights, made when another export stood here."""
+    hashes = ((model or {}).get("model_sha256"), score.get("export_sha256"))
+    return None not in hashes and hashes[0] != hashes[1]
 
 
 def _score_row(score: dict[str, Any], stale: bool) -> dict[str, Any]:

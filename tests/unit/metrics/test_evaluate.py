@@ -71,6 +71,7 @@ def test_scores_lead_back_to_run_data_and_code(fewshot):
     assert scores["fd_efflite0@control-halves"].protocol.endswith("px64/halves6-6")
     assert scores["fd_efflite0@best"].protocol == score.protocol + "/best-of-2-by-fd_efflite0-own-latents"
     assert scores["fd_efflite0@best"].model_sha256 not in (None, score.model_sha256)
+    assert {s.export_sha256 for s in scores.values()} == {meta["model_sha256"]}
     assert scores["kid_efflite0"].standard_error > 0
     copied = scores["memorisation_efflite0"]
     assert 0 <= copied.interval[0] <= copied.value <= copied.interval[1] <= 1

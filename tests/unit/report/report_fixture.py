@@ -93,6 +93,7 @@ def write_score(folder: Path, metric: str, value: float | None, selection: str =
         "run_sha256": training_hash(run),
         "data_sha256": model["data_sha256"],
         "model_sha256": model["model_sha256"] if selection == "last" else None,
+        "export_sha256": model["model_sha256"],
         "versions": {"python": "3.11.9", "torch": "0.0"},
         "code_sha256": "e" * 64,
         "details": {},

@@ -51,30 +51,16 @@ def test_a_failed_run_fails_its_metrics_with_its_reason(run):
     assert {(row.status, row.reason) for row in collected(scale_dir)} == {("failed", "not finite")}
 
 
-def test_a_score_of_other_weights_is_stale(run):
-    scale_dir, plan = run
-    write_score(write_run(scale_dir, plan), "fd_efflite0", 300.0, model_sha256="0" * 64)
-    row = one(collected(scale_dir), metric="fd_efflite0")
-    assert (row.status, row.value, row.reason) == ("missing", None, "stale: score of another export")
-
-
-def test_with_the_last_scores_those_of_other_weights_are_stale_too(run):
-    """After training anew from the same run.json nothing in a score of `best` or `untrained` tells its export."""
+@pytest.mark.parametrize("selection", ["last", "best", "untrained", "control-white"])
+def test_a_score_of_another_export_is_stale(run, selection):
+    """After training anew from the same run.json nothing else tells it."""
     scale_dir, plan = run
     folder = write_run(scale_dir, plan)
-    write_score(folder, "fd_efflite0", 300.0, model_sha256="0" * 64)
-    for selection in ("best", "untrained", "control-white"):
-        write_score(folder, "fd_efflite0", 310.0, selection)
-    scores = collected(scale_dir).where(metric="fd_efflite0")
-    stale = ("missing", "stale: score of another export")
-    assert {row.selection: (row.status, row.reason) for row in scores} == {
-        "last": stale,
-        "best": stale,
-        "untrained": stale,
-        "control-white": ("ok", ""),
-    }
-    write_score(folder, "fd_efflite0", 301.0)
-    assert {row.status for row in collected(scale_dir).where(metric="fd_efflite0")} == {"ok"}
+    write_score(folder, "fd_efflite0", 300.0, selection, export_sha256="0" * 64)
+    row = one(collected(scale_dir), metric="fd_efflite0", selection=selection)
+    assert (row.status, row.value, row.reason) == ("missing", None, "stale: score of another export")
+    write_score(folder, "fd_efflite0", 301.0, selection)
+    assert one(collected(scale_dir), metric="fd_efflite0", selection=selection).status == "ok"
 
 
 def test_a_torn_description_is_said(run, capsys):
