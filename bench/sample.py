@@ -2,18 +2,19 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from bench.data.augment import Normalise, Statistics
+from bench.data.loaders import evaluation_crop, to_tensor
 from bench.errors import InputError
 from bench.evaluation.sampling import generate
 from bench.export import batch_statistics, load_export
-from bench.run import read_run
 from bench.train.grids import save_grid
 from bench.train.rng import generator, seeded_globally
 
@@ -87,41 +88,49 @@ def classify(model: Path, images: Sequence[Path]) -> None:
     network, meta = load_export(model)
     if type_of(meta, model) != "classification":
         raise InputError(f"{model}: {meta['model']['name']} is no classifier; `slim-bench sample` draws from it")
-    view = view_of(model, meta)
+    view = view_of(meta)
     names = meta["data"]["classes"]
     fields = meta["training"]["normalise"]
     normalise = Normalise(Statistics(tuple(fields["mean"]), tuple(fields["std"])), torch.device("cpu"))
     for path in images:
         with torch.inference_mode():
-            probabilities = torch.softmax(network(normalise(read_image(path, *view)))[0], dim=0)
+            probabilities = torch.softmax(network(normalise(read_image(path, view)))[0], dim=0)
         values, classes = probabilities.topk(min(TOP, len(probabilities)))
         print(path)
         for value, index in zip(values.tolist(), classes.tolist(), strict=True):
             print(f"  {100 * value:5.1f} %  {names[index] if names else f'class {index}'}")
 
 
-def view_of(model: Path, meta: dict[str, Any]) -> tuple[int, int, str]:
-    """(size of the shorter side, size of the centre crop, colour mode) as the network was trained and tested."""
-    size = meta["data"]["image_size"] or 224
-    run = read_run(Path(model) / "run.json")
-    side = round(size * 256 / 224) if run.recipe.augment == "imagenet" else size
-    return side, size, "L" if meta["data"]["channels"] == 1 else "RGB"
+@dataclass(frozen=True)
+class View:
+    """How a network was shown the test images: `size` pixels, colour `mode`, of files the centre crop."""
+
+    size: int
+    mode: str
+    files: bool
 
 
-def read_image(path: Path, side: int, size: int, mode: str) -> Tensor:
-    """uint8 [1, C, size, size]: shorter side to `side` (bicubic, antialiased), centre crop."""
+def view_of(meta: dict[str, Any]) -> View:
+    data = meta["data"]
+    return View(data["image_size"] or 224, "L" if data["channels"] == 1 else "RGB", data.get("kind") == "folder")
+
+
+def read_image(path: Path, view: View) -> Tensor:
+    """uint8 [1, C, size, size], as the evaluation saw the test set; of arrays, what is larger is scaled to fill."""
     try:
         with Image.open(path) as file:
             if file.width * file.height > MAX_PIXELS:
                 raise InputError(f"{path}: {file.width}x{file.height} is above {MAX_PIXELS} pixels")
-            image = file.convert(mode)
+            if view.files:
+                return evaluation_crop(file, view.size)[None]
+            image = file.convert(view.mode)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: not an image that can be read ({error})") from None
-    scale = side / min(image.size)
-    image = image.resize([max(size, round(length * scale)) for length in image.size], Image.Resampling.BICUBIC)
-    left, top = (image.width - size) // 2, (image.height - size) // 2
-    image = image.crop((left, top, left + size, top + size))
-    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-    return pixels.view(size, size, len(mode)).permute(2, 0, 1)[None]
+    square = (view.size, view.size)
+    if max(image.size) > view.size:
+        image = ImageOps.fit(image, square, Image.Resampling.BICUBIC)
+    whole = Image.new(view.mode, square)  # zeros around, as when the set was prepared
+    whole.paste(image, ((view.size - image.width) // 2, (view.size - image.height) // 2))
+    return to_tensor(whole)[None]

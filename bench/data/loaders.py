@@ -100,7 +100,9 @@ def evaluation_crop(image: Image.Image, size: int) -> Tensor:
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+    """uint8 [C, H, W]"""
+    pixels = np.array(image)
+    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1).contiguous()
 
 
 File = tuple[str, int]

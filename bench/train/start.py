@@ -4,9 +4,11 @@ import importlib
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from bench.data.manifest import Manifest
 from bench.errors import InputError, RunFailedError
 from bench.run import Run
 from bench.train.allocator import keep_freed_memory
@@ -40,7 +42,6 @@ def start(run: Run, out: Path, state: Path) -> None:
     if run.compute.threads is not None:
         torch.set_num_threads(run.compute.threads)
     manifest = read_manifest(Path(run.data.path))
-    about = {"image_size": manifest.image_size, "channels": manifest.channels, "classes": manifest.classes}
     start_group(device)
     try:
         if world_size() > 1 and run.task != "classification":
@@ -53,12 +54,19 @@ def start(run: Run, out: Path, state: Path) -> None:
             keep_freed_memory()
         if not run.compute.compile:
             spare_compiler_import()
-        data = Data(manifest.sha256, about)
+        data = Data(manifest.sha256, describe(manifest))
         run_loop(_make_engine(run, device, out, data), run, out, state, data)
     except RunFailedError as error:
         print(f"[{run.name}] failed: {error}", file=sys.stderr, flush=True)
     finally:
         stop_group()
+
+
+def describe(manifest: Manifest) -> dict[str, Any]:
+    """What a user of the export has to know of the data; arrays prepared whole tell their size by their shape."""
+    shape = manifest.arrays.get("train_images.npy", (0, None))
+    fields = {"kind": manifest.kind, "image_size": manifest.image_size or shape[1]}
+    return {**fields, "channels": manifest.channels, "classes": manifest.classes}
 
 
 def set_precision(run: Run, device: torch.device) -> None:
