@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, field_validator
 
-from bench.data.catalogue import NAME, OWN, Catalogue, UserFolder, load_catalogue, read_yaml
+from bench.data.catalogue import NAME, OWN, Catalogue, UserFolder, load_catalogue, read_yaml, spoken
 from bench.errors import InputError, did_you_mean
 from bench.metrics.names import check_metrics
 from bench.model_args import ARGUMENTS
@@ -48,12 +48,19 @@ class Settings(Strict):
     )
     folders: dict[str, UserFolder] = Field({}, description="the same with names and options, any number of them")
 
+    _said = field_validator("scale", "allow_mixed_code", mode="before")(spoken)
+
     @field_validator("seeds", mode="before")
     @classmethod
     def _seeds_of_a_command_line(cls, value: Any) -> Any:
-        """`--config seeds=[3]` comes as text from Snakemake, `seeds=3` as a number."""
-        values = value if isinstance(value, list) else [value]
-        return None if value is None else tuple(int(v) if isinstance(v, str) and v.isdecimal() else v for v in values)
+        """`--config seeds=3` is a list of one."""
+        value = spoken(value)
+        return value if value is None or isinstance(value, tuple) else (value,)
+
+    @field_validator("folder", mode="before")
+    @classmethod
+    def _folder_called_by_a_number(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) else value
 
 
 class TaskScale(Strict):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bench.errors import InputError, did_you_mean
 from bench.run import Positive, Strict, Task, parse_strict
@@ -26,6 +26,7 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 NAME = r"[a-z0-9][a-z0-9-]{0,79}"
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 Byte = Annotated[int, Field(ge=0, le=255)]
+WORDS = {"true": True, "false": False, "null": None}
 OWN = "own"
 """In a suite's list of data sets: every folder or image the user gave."""
 
@@ -142,6 +143,15 @@ class Weights(Strict):
     used_by: str
 
 
+def spoken(value: Any) -> Any:
+    """Words of a command line as what they mean: within lists and mappings Snakemake hands them on as text."""
+    if isinstance(value, list):
+        return tuple(spoken(part) for part in value)
+    if not isinstance(value, str):
+        return value
+    return int(value) if value.isdecimal() else WORDS.get(value.lower(), value)
+
+
 class UserFolder(Strict):
     """A folder of the user's own images as a data set: `folders: {my-cats: {path: ~/cats}}` in the configuration."""
 
@@ -154,6 +164,8 @@ class UserFolder(Strict):
     layout: Literal["images", "idx", "npz", "imagefolder"] | None = Field(
         None, description="null: images, or for classification npz (a path ending so) or imagefolder"
     )
+
+    _said = field_validator("background", "upscale", mode="before")(spoken)
 
 
 class Catalogue(Strict):
@@ -193,7 +205,9 @@ def load_catalogue(root: Path = Path("."), folders: Mapping[str, Any] | None = N
     own = {name: folder_dataset(name, given) for name, given in (folders or {}).items()}
     for name in own:
         if name in catalogue.datasets or name in catalogue.weights or name == OWN:
-            raise InputError(f"folders.{name}: the name is taken; choose another: folders: {{NAME: {{path: ...}}}}")
+            path = own[name].source.path
+            advice = f"--config 'folders={{NAME: {{path: {path}}}}}'"
+            raise InputError(f"folders.{name}: the name, yours or made from {path}, is taken; choose another: {advice}")
     return catalogue.model_copy(update={"datasets": catalogue.datasets | own})
 
 

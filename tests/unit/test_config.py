@@ -1,6 +1,9 @@
 """A mistake in config/*.yaml is one line that names file and key and the nearest valid name."""
 
+import shlex
+
 import pytest
+from snakemake.cli import parse_config
 
 from bench.config import Configuration
 from bench.errors import InputError
@@ -197,6 +200,34 @@ def test_what_a_merged_key_brings_can_be_varied(project, edit):
     given = "xx: &a {base: fastgan-sle, description: d}\nyy: {<<: *a, description: e}\nfastgan-sle:\n"
     edit("experiments.yaml", "fastgan-sle:\n", given)
     assert Configuration.load(project).experiments["yy"].description == "e"
+
+
+def test_words_of_a_command_line_mean_what_they_say():
+    """Snakemake hands on most of `--config` as text."""
+    given = [
+        "seeds=[3]",
+        "scale=null",
+        "allow_mixed_code=true",
+        "folders={x: {path: docs, upscale: true, background: [0, 0, 9]}}",
+    ]
+    plan = Plan.load(parse_config(given))
+    settings = plan.configuration.settings
+    assert (settings.seeds, settings.scale, settings.allow_mixed_code) == ((3,), None, True)
+    assert plan.configuration.catalogue.datasets["x"].preparation.background == (0, 0, 9)
+    assert plan.configuration.catalogue.datasets["x"].preparation.upscale
+    assert Plan.load(parse_config(["seeds=3"])).configuration.settings.seeds == (3,)
+
+
+def test_a_folder_whose_name_is_taken_can_be_named(tmp_path):
+    for name in ("own", "fashion-mnist", "12"):
+        (tmp_path / name).mkdir()
+    for name in ("own", "fashion-mnist"):
+        with pytest.raises(InputError, match=rf"folders.{name}: the name, .*/{name}, is taken") as caught:
+            Plan.load({"folder": str(tmp_path / name)})
+        advice = shlex.split(str(caught.value).partition("--config ")[2].replace("NAME", "mine"))
+        assert Plan.load(parse_config(advice)).folders["mine"]["path"] == str(tmp_path / name)
+    with pytest.raises(InputError, match="12: no such file or folder"):
+        Plan.load(parse_config(["folder=12"]))
 
 
 @pytest.mark.parametrize(
