@@ -23,7 +23,7 @@ from bench.export import create_seeded, fold, load_export, load_weights
 from bench.files import sha256_file
 from bench.metrics.cache import cached_features
 from bench.metrics.checks import check_count
-from bench.metrics.features import chunks, features_of
+from bench.metrics.features import Rows, chunks, features_of
 from bench.metrics.frechet import frechet_distance
 from bench.metrics.lpips import ABSENT, load_lpips, lpips_is_here
 from bench.metrics.protocol import protocol_id
@@ -98,12 +98,12 @@ def evaluate_fewshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
 
 def _features(setting: Setting, network: nn.Module, purpose: str = "latents") -> list[np.ndarray]:
     """Features of the fakes for every instrument; images never exist more than a batch at a time."""
-    rows: list[list[np.ndarray]] = [[] for _ in setting.instruments]
+    rows = [Rows(instrument.extractor.dim) for instrument in setting.instruments]
     evaluation = setting.run.evaluation
     for batch in generate(network, setting.n_fake, evaluation.batch_size, evaluation.latent_seed, purpose):
         for own, instrument in zip(rows, setting.instruments, strict=True):
-            own.append(features_of(instrument.extractor, instrument.prepare_fake(batch)))
-    return [np.concatenate(own) for own in rows]
+            own.add(features_of(instrument.extractor, instrument.prepare_fake(batch)))
+    return [own.all() for own in rows]
 
 
 def _score(

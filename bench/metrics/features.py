@@ -29,12 +29,38 @@ class Extractor(Protocol):
         ...
 
 
+class Rows:
+    """Features of one batch after the other, in a single array that grows.
+
+    A small array kept of each batch would lie in the heap above that batch's images, whose memory then could not be
+    used again: a folder of images would grow resident memory by nearly their size.
+    """
+
+    def __init__(self, dim: int, capacity: int = 256):
+        self._rows, self._n = np.empty((capacity, dim), np.float32), 0
+
+    def add(self, features: np.ndarray) -> None:
+        end = self._n + len(features)
+        if end > len(self._rows):
+            larger = np.empty((max(end, 2 * len(self._rows)), self._rows.shape[1]), np.float32)
+            larger[: self._n] = self._rows[: self._n]
+            self._rows = larger
+        self._rows[self._n : end] = features
+        self._n = end
+
+    def all(self) -> np.ndarray:
+        """[N, dim] of what was added."""
+        if not self._n:
+            raise InputError("no images to score")
+        return self._rows[: self._n]
+
+
 def extract(extractor: Extractor, batches: Iterable[Tensor]) -> np.ndarray:
     """Features [N, dim], float32, of a stream of uint8 batches."""
-    rows = [features_of(extractor, batch) for batch in batches]
-    if not rows:
-        raise InputError("no images to score")
-    return np.concatenate(rows)
+    rows = Rows(extractor.dim)
+    for batch in batches:
+        rows.add(features_of(extractor, batch))
+    return rows.all()
 
 
 def features_of(extractor: Extractor, batch: Tensor) -> np.ndarray:

@@ -269,7 +269,7 @@ def test_images_edited_since_the_preparation_are_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=f"arrays is {found}, but manifest.json says {prepared}: .*prepare it again"):
         evaluate_run(run, folder, tmp_path / "scores")
     assert not (tmp_path / "scores").exists()
-    monkeypatch.setattr("bench.evaluate.LARGEST_HASHED", images.nbytes - 1)  # too large a set is taken at its word
+    monkeypatch.setattr("bench.data.datasets.LARGEST_HASHED", images.nbytes - 1)  # too large a set is taken at its word
     assert evaluate(run, folder)["params"].status == "ok"
 
 

@@ -1,5 +1,6 @@
 """Extractors against the code they stand for: clean-fid's folder loop, pytorch-fid's network, plain EfficientNet."""
 
+import weakref
 from importlib.util import find_spec
 
 import numpy as np
@@ -12,9 +13,9 @@ from torch import nn
 
 from bench.errors import InputError
 from bench.evaluation.sampling import to_uint8
-from bench.metrics import folder, inception
+from bench.metrics import features, folder, inception
 from bench.metrics.efflite import EfficientNetLite0, load_efflite0
-from bench.metrics.features import extract, features_of
+from bench.metrics.features import Rows, extract, features_of
 from bench.metrics.folder import list_images, read_image, stream_images
 from bench.metrics.inception import AuthorsInception, CleanFidInception, as_saved_by_authors
 from bench.metrics.sifid import InceptionStem, sifid
@@ -153,6 +154,29 @@ def test_extraction_is_never_more_than_a_batch_ahead():
 
     assert len(extract(extractor, stream())) == extractor.seen == 24
     assert max(ahead) == 4
+
+
+def test_no_array_is_kept_of_each_batch(monkeypatch):
+    """Each would keep the heap below it, where the batch's images were, from being used again."""
+    given, alive = [], []
+
+    def watched(extractor, batch):
+        rows = features_of(extractor, batch)
+        alive.append(sum(reference() is not None for reference in given))
+        given.append(weakref.ref(rows))
+        return rows
+
+    monkeypatch.setattr(features, "features_of", watched)
+    found = extract(CountingExtractor(), images(24, 8).split(2))
+    assert len(alive) == 12 and max(alive) <= 1
+    assert (found == features_of(CountingExtractor(), images(24, 8))).all()
+
+
+def test_features_grow_beyond_the_first_guess():
+    rows, parts = Rows(3, capacity=2), [np.full((n, 3), n, np.float32) for n in (1, 2, 3, 9)]
+    for part in parts:
+        rows.add(part)
+    assert (rows.all() == np.concatenate(parts)).all()
 
 
 def test_a_folder_is_read_no_more_than_a_batch_ahead(tmp_path, monkeypatch):

@@ -1,0 +1,47 @@
+"""Most resident memory while a folder streams through an extractor: `python -m benchmarks.resident FOLDER COUNT`.
+
+A process of its own, since a high water never sinks. Read from /proc, since neither torch's allocator nor its profiler
+sees what NumPy and Pillow hold, and a child's `ru_maxrss` begins at that of its parent. The extractor is a light one:
+what shows is what the stream keeps.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bench.metrics.features import extract
+from bench.metrics.folder import list_images, stream_images
+
+ROOT = Path(__file__).parent.parent
+
+
+class Means:
+    """Extractor of the mean of each channel."""
+
+    name, dim, input_range, weights_sha256 = "means", 3, (0, 255), ""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return images.float().mean(dim=(2, 3))
+
+
+def resident_megabytes(folder: Path, count: int) -> float:
+    """High water of a new process that extracts `count` images, those of `folder` over and over."""
+    command = [sys.executable, "-m", "benchmarks.resident", str(folder), str(count)]
+    return float(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+
+
+def main(folder: Path, count: int) -> None:
+    torch.set_num_threads(1)
+    files = list_images(folder)
+    files = (files * -(-count // len(files)))[:count]
+    extract(Means(), stream_images(files))
+    kilobytes = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text()).group(1)
+    print(int(kilobytes) / 1024)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
