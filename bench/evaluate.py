@@ -10,8 +10,7 @@ from typing import Any
 
 import torch
 
-from bench.data.job import content_hash
-from bench.data.manifest import MANIFEST, open_array, read_manifest
+from bench.data.datasets import check_content, read_manifest
 from bench.errors import InputError, RunFailedError
 from bench.evaluation.classification import evaluate_classification
 from bench.evaluation.fewshot import evaluate_fewshot
@@ -30,9 +29,6 @@ TASKS: dict[str, Callable[[Run, Path, ScoreFolder], None]] = {
     "oneshot": evaluate_oneshot,
     "classification": evaluate_classification,
 }
-
-LARGEST_HASHED = 2**28
-"""Bytes of arrays up to which their content is hashed at each scoring: a second or two."""
 
 
 def evaluate_run(run: Run, run_dir: Path, out: Path) -> None:
@@ -66,12 +62,4 @@ def _check_data(run: Run, meta: dict[str, Any], run_dir: Path) -> None:
             f"{folder}: sha256 of the data is {manifest.sha256}, {run_dir / META} was trained on {trained}; "
             "prepare the same data again, or train anew"
         )
-    arrays = {file: open_array(folder, manifest, file) for file in manifest.arrays}
-    if not 0 < sum(array.nbytes for array in arrays.values()) <= LARGEST_HASHED:
-        return
-    found = content_hash(arrays)
-    if found != manifest.sha256:
-        raise InputError(
-            f"{folder}: sha256 of the arrays is {found}, but {MANIFEST} says {manifest.sha256}: they were changed "
-            "since; delete the folder and prepare it again"
-        )
+    check_content(folder, manifest)

@@ -5,10 +5,14 @@ from typing import Literal
 
 import torch
 
-from bench.data.manifest import Manifest, Split, open_array, read_manifest
+from bench.data.job import content_hash
+from bench.data.manifest import MANIFEST, Manifest, Split, open_array, read_manifest
 from bench.errors import InputError
 
-__all__ = ["load_file_list", "load_images", "load_split", "read_manifest"]
+__all__ = ["check_content", "load_file_list", "load_images", "load_split", "read_manifest"]
+
+LARGEST_HASHED = 2**28
+"""Bytes of arrays up to which their content is hashed at each training and scoring: a second or two."""
 
 SplitName = Literal["train", "test"]
 
@@ -36,6 +40,19 @@ def load_file_list(folder: Path, split: SplitName) -> tuple[list[Path], list[int
         raise InputError(f"{base}: the files of {manifest.name} are gone; place them again or prepare again")
     rows = [line.split("\t") for line in (Path(folder) / entry.files).read_text(encoding="utf-8").splitlines()]
     return [base / path for path, _ in rows], [int(number) for _, number in rows]
+
+
+def check_content(folder: Path, manifest: Manifest) -> None:
+    """Refuse arrays that are not those of the manifest; too large ones are believed."""
+    arrays = {file: open_array(folder, manifest, file) for file in manifest.arrays}
+    if not 0 < sum(array.nbytes for array in arrays.values()) <= LARGEST_HASHED:
+        return
+    found = content_hash(arrays)
+    if found != manifest.sha256:
+        raise InputError(
+            f"{folder}: sha256 of the arrays is {found}, but {MANIFEST} says {manifest.sha256}: they were changed "
+            "since; delete the folder and prepare it again"
+        )
 
 
 def _of_kind(folder: Path, kind: str) -> Manifest:

@@ -17,7 +17,7 @@ from bench.train.engine import Engine
 from bench.train.group import start_group, stop_group, world_size
 from bench.train.guard import is_out_of_memory, out_of_memory_message
 from bench.train.loop import run_loop
-from bench.train.record import Data, restore_record, write_record
+from bench.train.record import Data, Outcome, restore_record, write_record
 
 ENGINES = {
     "fewshot": "bench.train.fewshot:FewShot",
@@ -36,9 +36,11 @@ def choose_device(name: str) -> torch.device:
 
 
 def start(run: Run, out: Path, state: Path) -> None:
-    from bench.data.datasets import read_manifest
+    from bench.data.datasets import check_content, read_manifest
 
     device = choose_device(run.compute.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     if run.compute.threads is not None:
         torch.set_num_threads(run.compute.threads)
     manifest = read_manifest(Path(run.data.path))
@@ -49,6 +51,7 @@ def start(run: Run, out: Path, state: Path) -> None:
         if restore_record(run, out, manifest.sha256):
             print(f"[{run.name}] was trained to its end before: delete {out} to train anew", file=sys.stderr)
             return
+        check_content(Path(run.data.path), manifest)
         set_precision(run, device)
         if device.type == "cpu":
             keep_freed_memory()
@@ -72,7 +75,6 @@ def describe(manifest: Manifest) -> dict[str, Any]:
 def set_precision(run: Run, device: torch.device) -> None:
     """float32 means float32: no TF32 in convolutions or products unless the run says bf16."""
     if device.type == "cuda":
-        torch.cuda.set_device(device)
         if run.compute.precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
             name = torch.cuda.get_device_name(device)
             raise InputError(f"{run.name}: compute.precision is bf16, which {name} does not have: set float32")
@@ -89,7 +91,7 @@ def _make_engine(run: Run, device: torch.device, out: Path, data: Data) -> Engin
         if not is_out_of_memory(error) or world_size() > 1:
             raise
         reason = out_of_memory_message(error, getattr(run.recipe, "batch_size", None), device)
-        write_record(out, run, data, {}, reason)
+        write_record(out, run, data, Outcome(device=device.type, precision=run.compute.precision).training(), reason)
         raise RunFailedError(reason) from error
 
 

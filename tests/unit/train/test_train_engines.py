@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -113,3 +114,35 @@ def test_a_diverging_run_ends_as_failed_without_an_error(tmp_path, capsys):
     assert not (tmp_path / "state").exists() and not (tmp_path / "out" / "model.safetensors").exists()
     with pytest.raises(InputError, match="status failed: not finite"):
         load_export(tmp_path / "out")
+
+
+def test_a_network_that_does_not_fit_is_a_failed_run(tmp_path, monkeypatch):
+    def too_large(run, device):
+        raise torch.OutOfMemoryError("tried to allocate 3 GiB")
+
+    monkeypatch.setattr("bench.train.start.engine_class", lambda task: too_large)
+    run = tiny_run("classification", write_data("classification", tmp_path / "data"))
+    train(run, tmp_path / "out", tmp_path / "state")
+    meta = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert meta["status"] == "failed"
+    assert meta["reason"].startswith("out of memory") and "tried to allocate 3 GiB" in meta["reason"]
+
+
+def test_a_finished_run_without_its_record_is_not_trained_again(tmp_path, monkeypatch, capsys):
+    run = tiny_run("classification", write_data("classification", tmp_path / "data"))
+    train(run, tmp_path / "out", tmp_path / "state")
+    before = (tmp_path / "out" / "model.json").read_bytes()
+    (tmp_path / "out" / "model.json").unlink()
+    monkeypatch.setattr("bench.train.start.engine_class", None)
+    train(run, tmp_path / "out", tmp_path / "state")
+    assert (tmp_path / "out" / "model.json").read_bytes() == before
+    assert "was trained to its end before" in capsys.readouterr().err
+
+
+def test_images_edited_since_the_preparation_are_refused(tmp_path):
+    data = write_data("fewshot", tmp_path / "data")
+    images = np.load(data / "images.npy")
+    images[0, 0, 0, 0] ^= 1
+    np.save(data / "images.npy", images)
+    with pytest.raises(InputError, match=r"sha256 of the arrays is .*, but manifest.json says .*prepare it again"):
+        train(tiny_run("fewshot", data), tmp_path / "out", tmp_path / "state")
