@@ -6,7 +6,7 @@ from bench.metrics.protocol import without_choice
 from bench.report.cells import cell_of
 from bench.report.comparison import anchor
 from bench.report.names import format_bytes, format_energy, format_rate, format_seconds, metric_of
-from bench.report.scores import Scores
+from bench.report.scores import Row, Scores
 from bench.report.settings import Published, Settings
 from bench.report.tables import Entry, Head, Table
 
@@ -60,6 +60,13 @@ def _best(scores: Scores, value: Published) -> str:
     return cell_of(rows, f"best of {value.method} on {value.dataset}").text if rows else "–"
 
 
+def _finished(row: Row) -> Entry:
+    """A finished training, and what it went through."""
+    rollbacks, events = row.extras.get("rollbacks") or [], row.extras.get("events") or []
+    told = [f"{entry['reason']}, at {entry['step']}: rolled back" for entry in rollbacks] + list(events)
+    return Entry(row.status, "; ".join(told))
+
+
 def runs_table(scores: Scores) -> Table:
     """Every planned run with its state, cost and hashes."""
     head = [Head("run", numeric=False), Head("status", numeric=False), Head("time"), Head("device", numeric=False)]
@@ -71,7 +78,7 @@ def runs_table(scores: Scores) -> Table:
     ]
     lines = []
     for row in scores.runs:
-        state = Entry(row.status) if row.ok else Entry(row.status.upper(), row.reason, kind="word")
+        state = _finished(row) if row.ok else Entry(row.status.upper(), row.reason, kind="word")
         commit = row.commit[:8] + (" +" if row.dirty else "")
         texts = [format_seconds(row.seconds), row.device, format_bytes(row.peak_memory_bytes)]
         texts += [format_rate(row.extras.get("images_per_second")), format_energy(row.extras.get("energy_joules"))]

@@ -1,10 +1,14 @@
+import json
+
 import pytest
 from report_fixture import EMOJI, FASHION, FD, PHOTO, collected, described, make_results, write_run, write_score
 
+from bench.files import write_json
 from bench.metrics.protocol import ProtocolError
 from bench.report.ablations import ablation_table, find_ablations
 from bench.report.cells import cell_of, columns_of
 from bench.report.comparison import comparison_records, comparison_tables
+from bench.report.listings import runs_table
 from bench.report.names import format_count, format_value
 from bench.report.recognition import per_class_table
 from bench.report.settings import load_settings
@@ -160,3 +164,16 @@ def test_numbers_have_a_true_minus_and_their_metrics_digits():
     assert format_value("kid_efflite0", -0.00123) == "−0.001"
     assert format_value("top1", 87.654) == "87.65"
     assert format_value("top1", None) == "n/a"
+
+
+def test_the_list_of_runs_tells_what_a_training_went_through(tmp_path):
+    folder = write_run(tmp_path / "demo", described("demo", "fewshot", "fastgan-sle", EMOJI, 0, []))
+    model = json.loads((folder / "model.json").read_text())
+    model["training"] |= {
+        "rollbacks": [{"step": 120, "reason": "not finite: loss_d"}],
+        "events": ["step 130: out of memory, micro-batch 16"],
+    }
+    write_json(folder / "model.json", model)
+    table = runs_table(collected(tmp_path / "demo"))
+    told = "ok (not finite: loss_d, at 120: rolled back; step 130: out of memory, micro-batch 16)"
+    assert table.rows[0][1].plain == told
