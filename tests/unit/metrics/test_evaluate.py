@@ -10,6 +10,7 @@ import torch
 from metric_runs import evaluate
 from PIL import Image
 
+from bench.cli import main
 from bench.data.job import content_hash
 from bench.errors import InputError
 from bench.evaluate import evaluate_folders, evaluate_run
@@ -18,6 +19,8 @@ from bench.export import WEIGHTS, create_seeded, load_export, save_weights
 from bench.metrics.accuracy import wilson_interval
 from bench.metrics.weights import weights_are_here
 from bench.provenance import processor_name, slug
+from bench.run import parse_strict, read_json
+from bench.score import Score
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -273,7 +276,7 @@ def test_images_edited_since_the_preparation_are_refused(tmp_path, monkeypatch):
     assert evaluate(run, folder)["params"].status == "ok"
 
 
-def test_folders(tmp_path):
+def test_folders(tmp_path, capsys):
     first, second = metric_runs.pictures(8, (40, 40)), metric_runs.pictures(8, (40, 40), seed=1)
     for name, images in {"a": first, "b": second}.items():
         (tmp_path / name).mkdir()
@@ -289,10 +292,14 @@ def test_folders(tmp_path):
     assert same["memorisation_efflite0"].value == 1
     for path in sorted((tmp_path / "a").glob("*.png"))[2:]:
         path.unlink()
-    few = {score.metric: score for score in evaluate_folders(tmp_path / "a", tmp_path / "b")}
+    command = ["evaluate", "--samples", str(tmp_path / "a"), "--reference", str(tmp_path / "b")]
+    assert main([*command, "--out", str(tmp_path / "few.json")]) == 0
+    few = {value["metric"]: parse_strict(Score, value, "few.json") for value in read_json(tmp_path / "few.json")}
     assert few["kid_efflite0"].standard_error is None  # of two images there is none
     assert (few["precision_efflite0"].status, few["precision_efflite0"].value) == ("failed", None)
-    assert few["precision_efflite0"].reason == "precision and recall with k=5 need more than 5 images, got 8 and 2"
+    reason = "precision and recall with k=5 need more than 5 images, got 8 and 2"
+    assert few["precision_efflite0"].reason == reason
+    assert f"FAILED: {reason}" in capsys.readouterr().out
     (tmp_path / "a" / "broken.png").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"broken\.png: not a readable image"):
         evaluate_folders(tmp_path / "a", tmp_path / "b")
