@@ -9,7 +9,10 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-PYTHON ?= python3
+# the first that is 3.11 or 3.12 and can make environments
+PYTHONS := python3.11 python3.12 python3
+CHECK := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(firstword $(foreach name,$(PYTHONS),$(shell $(name) -c '$(CHECK)' 2>/dev/null && echo $(name))))
 CORES ?= $(shell nproc)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,7 +30,8 @@ setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
 	@echo "setting up $(VENV) from requirements.lock (once; torch with CUDA is large, a few minutes)"
-	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 12) else "Python 3.11 or 3.12 is needed, this is %s: run make with PYTHON=python3.11" % sys.version.split()[0])'
+	@$(or $(PYTHON),false) -c '$(CHECK)' 2>/dev/null || { \
+		echo "Python 3.11 or 3.12 with venv is needed, not $(or $(PYTHON),any of $(PYTHONS)): run make with PYTHON=PATH" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	awk '/^uv==/ {on = 1} on {print} on && !/\\$$/ {exit}' requirements.lock > $(VENV)/uv.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
