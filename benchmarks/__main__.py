@@ -67,6 +67,8 @@ def print_table(record: dict[str, Any]) -> None:
     for row in record["targets"]:
         verdict = "" if row["target"] is None else "met" if row["met"] else "MISSED"
         print(f"  {row['name']:<{width}}  {row['value']:>9.3f}  {row['target'] or '':<9}  {verdict}", flush=True)
+    for name, reason in record.get("not_measured", {}).items():
+        print(f"  {name:<{width}}  not measured: {reason}", flush=True)
 
 
 def write(path: Path, record: dict[str, Any]) -> None:
