@@ -58,3 +58,9 @@ def copy_project(target: Path) -> Project:
 @pytest.fixture(scope="session")
 def project_copy(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return copy_project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture
+def fresh_copy(tmp_path: Path) -> Project:
+    """For a test that changes the project."""
+    return copy_project(tmp_path)

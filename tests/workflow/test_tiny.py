@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import time
 import warnings
 
 import pytest
+
+from bench.report.outputs import OUTPUTS
 
 NAMESPACES = (("unshare", "--net"), ("unshare", "--user", "--map-root-user", "--net"))
 PROBE = "import socket; socket.create_connection(('127.0.0.1', 9), timeout=1)"
@@ -94,6 +97,24 @@ def test_a_second_time_does_nothing_even_after_a_kill_that_left_locks(tiny):
     after = {path: path.stat().st_mtime_ns for path in (project.path / "results").rglob("*") if path.is_file()}
     assert after == before
     assert time.monotonic() - start < 60
+
+
+def test_what_another_suite_has_finished_is_not_collected_again(tiny):
+    project, _ = tiny
+    other, own = (project.path / f"results/tiny/suites/{suite}.finished" for suite in ("fewshot", "tiny"))
+    other.touch()
+    os.utime(other, ns=(own.stat().st_atime_ns, own.stat().st_mtime_ns))
+    result = project.snakemake("--dry-run", "tiny", "fewshot", "--config", "scale=tiny")
+    other.unlink()
+    assert "Nothing to be done" in result.stdout + result.stderr, result.stdout
+
+
+def test_snakemakes_own_report_holds_what_the_page_holds(tiny):
+    project, _ = tiny
+    result = project.snakemake("--report", "tiny.html", "tiny", SLIM_BENCH_OFFLINE="1")
+    assert result.returncode == 0, result.stdout + result.stderr
+    text = (project.path / "tiny.html").read_text()
+    assert all(f"results/tiny/{path}" in text for path in OUTPUTS)
 
 
 def test_a_lost_run_is_shown_as_missing_by_what_still_exists(tiny):

@@ -1,6 +1,7 @@
 # One run = experiment x data set x seed at a scale. Training goes on from results/{scale}/state, which no rule declares,
 # so a killed job loses minutes; its declared output is the finished model.json, written last.
-# `tee` shows progress while it happens and outlives a signal to the group, so that the job can still write and end well.
+# `tee` shows progress while it happens and outlives a signal to the group, so that the job can still write and end well;
+# the shell does so where the signal is SLURM's warning, USR1, and then ends as the job does.
 
 RUN = "{experiment}/{dataset}/seed{seed}"
 
@@ -37,7 +38,7 @@ rule train:
     params:
         sha256=plan.training_hash,
     shell:
-        "slim-bench train --run {input.run} 2>&1 | (trap '' INT TERM; exec tee -ap {log})"
+        "trap '' USR1; slim-bench train --run {input.run} 2>&1 | (trap '' INT TERM; exec tee -ap {log})"
 
 
 rule evaluate:
@@ -58,4 +59,4 @@ rule evaluate:
     params:
         code=plan.code("bench.evaluate"),
     shell:
-        "slim-bench evaluate --run {input.run} --out {output} 2>&1 | (trap '' INT TERM; exec tee -p {log})"
+        "trap '' USR1; slim-bench evaluate --run {input.run} --out {output} 2>&1 | (trap '' INT TERM; exec tee -p {log})"
