@@ -149,6 +149,9 @@ class Run(Strict):
     def _recipe_is_possible(self) -> "Run":
         if isinstance(self.recipe, OneShotRecipe) and self.recipe.min_size > self.recipe.max_size:
             raise ValueError(f"recipe.min_size {self.recipe.min_size} exceeds recipe.max_size {self.recipe.max_size}")
+        if isinstance(self.recipe, ClassificationRecipe) and self.recipe.warmup_epochs > self.recipe.epochs:
+            warmup, epochs = self.recipe.warmup_epochs, self.recipe.epochs
+            raise ValueError(f"recipe.warmup_epochs {warmup} exceeds recipe.epochs {epochs}: it would never end")
         return self
 
     @property

@@ -196,6 +196,13 @@ def test_a_pyramid_needs_a_smallest_image_below_the_largest(project, edit):
         Plan.load(root=project).runs("demo")
 
 
+def test_a_warm_up_ends_within_the_training(project, edit):
+    edit("scales.yaml", "recipe: {epochs: 8,", "recipe: {epochs: 1,")
+    edit("scales.yaml", "warmup_epochs: 1,", "warmup_epochs: 2,")
+    with pytest.raises(InputError, match=r"fashion-mnist.* recipe.warmup_epochs 2 exceeds recipe.epochs 1"):
+        Plan.load(root=project).runs("demo")
+
+
 def test_what_a_merged_key_brings_can_be_varied(project, edit):
     given = "xx: &a {base: fastgan-sle, description: d}\nyy: {<<: *a, description: e}\nfastgan-sle:\n"
     edit("experiments.yaml", "fastgan-sle:\n", given)

@@ -140,6 +140,8 @@ def classification(root: Path, n_classes: int = 6, holdout: int = 0) -> tuple[Ru
     classes = tuple("abcdef"[:n_classes])
     sha256 = prepare(root / "data", "classification", arrays, splits=splits, classes=classes)
     model = ModelSpec(name="resnet", args={"in_channels": 1, "num_classes": n_classes, "width": 8})
-    run = describe(root, "classification", model, CLASSIFICATION, ClassificationRecipe(epochs=1, holdout=holdout))
+    run = describe(
+        root, "classification", model, CLASSIFICATION, ClassificationRecipe(epochs=1, warmup_epochs=0, holdout=holdout)
+    )
     normalise = {"mean": [0.4], "std": [0.2]}
     return run, finish(root, run, model.model_dump(), sha256, normalise=normalise, protocol="last")

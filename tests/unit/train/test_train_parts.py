@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from bench.errors import InputError
+from bench.run import ClassificationRecipe, FewShotRecipe, OneShotRecipe, parse_strict
 from bench.train.ema import Ema
 from bench.train.guard import Window, state_is_finite
 from bench.train.history import History
@@ -92,3 +94,11 @@ def test_history_extends_columns_and_cuts_back(tmp_path):
     again.cut_after(10)
     again.add({"step": 11, "loss": 0.25})
     assert [row["step"] for row in again.read()] == ["10", "11"]
+
+
+@pytest.mark.parametrize("recipe", [FewShotRecipe, OneShotRecipe, ClassificationRecipe])
+@pytest.mark.parametrize("rate", [0.0, -0.1])
+def test_a_learning_rate_that_learns_nothing_is_refused(recipe, rate):
+    values = {"steps": 1} if recipe is FewShotRecipe else {}
+    with pytest.raises(InputError, match=r"recipe: learning_rate: Input should be greater than 0"):
+        parse_strict(recipe, {**values, "learning_rate": rate}, "recipe")

@@ -23,7 +23,7 @@ def toy_run(**compute: Any) -> Run:
         task="classification",
         model=ModelSpec(name="toy"),
         data=DataSpec(path="nowhere"),
-        recipe=ClassificationRecipe(epochs=1),
+        recipe=ClassificationRecipe(epochs=1, warmup_epochs=0),
         evaluation=Evaluation(metrics=("params",)),
         compute=Compute(**values),
     )
