@@ -111,7 +111,8 @@ def test_what_another_suite_has_finished_is_not_collected_again(tiny):
 
 def test_snakemakes_own_report_holds_what_the_page_holds(tiny):
     project, _ = tiny
-    result = project.snakemake("--report", "tiny.html", "tiny", SLIM_BENCH_OFFLINE="1")
+    command = (sys.executable, "-m", "snakemake", "--report", "tiny.html", "tiny")
+    result = project.run(*command, prefix=no_network() or (), SLIM_BENCH_OFFLINE="1")
     assert result.returncode == 0, result.stdout + result.stderr
     text = (project.path / "tiny.html").read_text()
     assert all(f"results/tiny/{path}" in text for path in OUTPUTS)
