@@ -226,13 +226,14 @@ def test_words_of_a_command_line_mean_what_they_say():
 
 
 def test_a_folder_whose_name_is_taken_can_be_named(tmp_path):
-    for name in ("own", "fashion-mnist", "12"):
-        (tmp_path / name).mkdir()
+    for name in ("own", "fashion-mnist"):
+        (tmp_path / name / "train").mkdir(parents=True)
     for name in ("own", "fashion-mnist"):
         with pytest.raises(InputError, match=rf"folders.{name}: the name, .*/{name}, is taken") as caught:
             Plan.load({"folder": str(tmp_path / name)})
         advice = shlex.split(str(caught.value).partition("--config ")[2].replace("NAME", "mine"))
-        assert Plan.load(parse_config(advice)).folders["mine"]["path"] == str(tmp_path / name)
+        found = Plan.load(parse_config(advice)).folders["mine"]
+        assert found == {"path": str(tmp_path / name), "task": "classification"}
     with pytest.raises(InputError, match="12: no such file or folder"):
         Plan.load(parse_config(["folder=12"]))
 
