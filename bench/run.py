@@ -106,7 +106,7 @@ class ClassificationRecipe(Strict):
     cutmix: float = Field(0.0, ge=0, description="alpha of the beta distribution; 0 is off")
     ema_decay: Share | None = None
     augment: Literal["imagenet", "small", "none"] = "imagenet"
-    holdout: int = Field(0, ge=0, description="training images set aside to select the best epoch; 0: last only")
+    holdout: int = Field(0, ge=0, description="training images (or whole shards) set aside to select the best epoch")
 
 
 class Evaluation(Strict):

@@ -49,7 +49,7 @@ def train(arguments: argparse.Namespace) -> None:
     state = arguments.state or state_folder(out)
     with _only_one(run, out), leased_device():
         if _is_finished(run, out):
-            print(f"[{run.name}] already trained: remove {out} to train again", file=sys.stderr)
+            print(f"[{run.name}] already trained: remove {out / 'model.safetensors'} to train again", file=sys.stderr)
             return
         _limit_threads(run)
         from bench.train import train

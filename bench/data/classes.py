@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,8 @@ from bench.files import atomic_file, sha256_bytes
 
 Arrays = dict[str, np.ndarray]
 SPLITS = ("train", "test")
+SAMPLE_NAME = re.compile(r"((?:.*/)?[^.]+)\.[^/]*")
+"""As webdataset groups the members of a shard; what has no dot is no part of a sample."""
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 MAX_MEMBER_BYTES = 1 << 30
 CHECKED_TOGETHER = 64  # images a task of the thread pool
@@ -241,14 +244,19 @@ def _files_root(job: Job) -> Path:
     if job.sources[0].is_dir():
         return job.sources[0]
     target = job.sources[0].parent / job.name
-    with only_maker(target):
-        if not target.exists():  # it appears only when complete
-            if job.dataset.layout == "imagenet":
-                unpack_imagenet(*job.sources, target)
-            else:
-                extract(job.sources[0], target, Limits(members=2_000_000, bytes=256 << 30))
+    if not target.exists():  # it appears only when complete
+        with only_maker(target):
+            if not target.exists():
+                _unpack(job, target)
     inner = [path for path in target.iterdir() if path.is_dir()]
     return inner[0] if len(inner) == 1 else target
+
+
+def _unpack(job: Job, target: Path) -> None:
+    if job.dataset.layout == "imagenet":
+        unpack_imagenet(*job.sources, target)
+    else:
+        extract(job.sources[0], target, Limits(members=2_000_000, bytes=256 << 30))
 
 
 def _class_names(train: Path, test: Path) -> tuple[str, ...]:
@@ -276,10 +284,11 @@ def _list_classes(folder: Path, classes: tuple[str, ...]) -> list[tuple[str, int
 
 
 def _list_shards(folder: Path, _: None) -> list[tuple[str, int, int]]:
-    """(shard, number of samples, bytes): a sample is the members that share a name up to the first dot."""
+    """(shard, number of samples, bytes): a sample is the members that share a name up to its first dot."""
     rows = []
     for path in sorted(folder.glob("*.tar")):
         with damage_named(path):
-            samples = {member.name.partition(".")[0] for member in read_members(path)}
+            matches = (SAMPLE_NAME.fullmatch(member.name) for member in read_members(path))
+            samples = {match[1] for match in matches if match}
         rows.append((path.name, len(samples), path.stat().st_size))
     return rows

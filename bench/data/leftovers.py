@@ -25,7 +25,8 @@ def only_maker(folder: Path) -> Iterator[None]:
     try:
         for kind in TEMPORARY:
             for left in folder.parent.glob(f".{escape(folder.name)}.*.{kind}"):
-                shutil.rmtree(left, ignore_errors=True)
+                if "." not in left.name[len(folder.name) + 2 : -len(kind) - 1]:  # else of a folder called NAME.MORE
+                    shutil.rmtree(left, ignore_errors=True)
         yield
     finally:
         path.unlink(missing_ok=True)

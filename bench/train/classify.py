@@ -111,6 +111,7 @@ class Classification:
         model, right = self._trained().eval(), 0
         images, labels = self.holdout
         for part, label in zip(images.split(500), labels.split(500), strict=True):
+            part, label = part.to(self.device), label.to(self.device)
             with self._autocast():
                 right += (model(self.normalise(part)).argmax(1) == label).sum()
         top1 = 100 * right / len(labels)

@@ -54,25 +54,27 @@ def _files(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
     kept, held = split_holdout(labels, run.recipe.holdout, run.seed)
     size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
     batches = FolderBatches([files[i] for i in kept.tolist()], size, plan, crop=crop, source=run.dataset)
-    holdout = None
-    if len(held):
-        parts = list(evaluation_batches([files[i] for i in held.tolist()], size, 64))
-        holdout = torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts])
     classes = len(manifest.classes) if manifest.classes else int(labels.max()) + 1
-    return Inputs(batches, holdout, IMAGENET, 3, classes)
+    return Inputs(batches, _decoded([files[i] for i in held.tolist()], size), IMAGENET, 3, classes)
 
 
 def _shards(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
     from bench.data.shards import ShardBatches
 
-    if run.recipe.holdout:
-        raise InputError(f"{run.dataset}: recipe.holdout needs image files or arrays, shards are not split")
     if not manifest.classes:
         raise InputError(f"{run.data.path}/manifest.json: shards need their classes listed")
-    shards = list_files(Path(run.data.path), manifest, "train")
+    kept, held = split_shards(list_files(Path(run.data.path), manifest, "train"), run.recipe.holdout)
     size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
-    batches = ShardBatches(shards, size, plan, crop=crop, source=run.dataset)
-    return Inputs(batches, None, IMAGENET, 3, len(manifest.classes))
+    batches = ShardBatches(kept, size, plan, crop=crop, source=run.dataset)
+    return Inputs(batches, _decoded(held, size), IMAGENET, 3, len(manifest.classes))
+
+
+def _decoded(files: list[File], size: int) -> tuple[Tensor, Tensor] | None:
+    """The held-out images, centre-cropped, uint8 [N, 3, size, size], and their labels, on the CPU."""
+    if not files:
+        return None
+    parts = list(evaluation_batches(files, size, 64))
+    return torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts])
 
 
 def list_files(folder: Path, manifest: Manifest, split: str) -> list[File]:
@@ -81,6 +83,16 @@ def list_files(folder: Path, manifest: Manifest, split: str) -> list[File]:
         raise InputError(f"{folder}/manifest.json: no split {split!r}")
     paths, numbers = load_file_list(folder, split)
     return list(zip(map(str, paths), numbers, strict=True))
+
+
+def split_shards(shards: list[File], count: int) -> tuple[list[File], list[File]]:
+    """(kept, held): whole shards from the end, until at least `count` samples are set aside."""
+    kept, held = list(shards), []
+    while sum(number for _, number in held) < count and kept:
+        held.append(kept.pop())
+    if not kept:
+        raise InputError(f"recipe.holdout {count} leaves none of the {len(shards)} training shards")
+    return kept, held[::-1]
 
 
 def split_holdout(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:

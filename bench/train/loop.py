@@ -86,12 +86,12 @@ class Loop:
         except RunFailedError as error:
             self._fail(error)
             raise
-        except (RuntimeError, MemoryError) as error:  # outside a step, where nothing can be halved
-            if not is_out_of_memory(error) or world_size() > 1:
+        except (RuntimeError, MemoryError) as error:  # outside a step: what was trained is too good to be dropped
+            if not is_out_of_memory(error):
                 raise
-            failure = RunFailedError(self._memory_message(error))
-            self._fail(failure)
-            raise failure from error
+            reason = out_of_memory_message(error, None, self.engine.device)
+            kept = f"the checkpoints in {self.state_dir} are kept: free memory and start again"
+            raise InputError(f"{self.run.name}: {reason}; {kept}") from error
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise

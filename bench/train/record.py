@@ -72,6 +72,11 @@ def write_record(out: Path, run: Run, data: Data, training: dict[str, Any], reas
     write_json(out / META, meta)
 
 
+def forget_record(out: Path) -> None:
+    """What is trained from here on is another training than the one whose record was kept."""
+    (out / COPY).unlink(missing_ok=True)
+
+
 def restore_record(run: Run, out: Path, data_sha256: str) -> bool:
     """Write model.json again where the weights of this run, trained to its end by the present code, still lie."""
     try:

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 
 from bench.data.manifest import Manifest
 from bench.errors import InputError, RunFailedError
+from bench.export import WEIGHTS
 from bench.run import Run
 from bench.train.allocator import keep_freed_memory
 from bench.train.eager import spare_compiler_import
@@ -17,7 +19,7 @@ from bench.train.engine import Engine
 from bench.train.group import start_group, stop_group, world_size
 from bench.train.guard import is_out_of_memory, out_of_memory_message
 from bench.train.loop import run_loop
-from bench.train.record import Data, Outcome, restore_record, write_record
+from bench.train.record import Data, Outcome, forget_record, restore_record, write_record
 
 ENGINES = {
     "fewshot": "bench.train.fewshot:FewShot",
@@ -49,8 +51,10 @@ def start(run: Run, out: Path, state: Path) -> None:
         if world_size() > 1 and run.task != "classification":
             raise InputError(f"{run.name}: {run.task} runs in one process; torchrun is for classification")
         if restore_record(run, out, manifest.sha256):
-            print(f"[{run.name}] was trained to its end before: delete {out} to train anew", file=sys.stderr)
+            print(f"[{run.name}] was trained to its end before: delete {out / WEIGHTS} to train anew", file=sys.stderr)
+            shutil.rmtree(state, ignore_errors=True)
             return
+        forget_record(out)
         check_content(Path(run.data.path), manifest)
         set_precision(run, device)
         if device.type == "cpu":
@@ -58,7 +62,7 @@ def start(run: Run, out: Path, state: Path) -> None:
         if not run.compute.compile:
             spare_compiler_import()
         data = Data(manifest.sha256, describe(manifest))
-        run_loop(_make_engine(run, device, out, data), run, out, state, data)
+        run_loop(_make_engine(run, device, (out, state), data), run, out, state, data)
     except RunFailedError as error:
         print(f"[{run.name}] failed: {error}", file=sys.stderr, flush=True)
     finally:
@@ -84,13 +88,17 @@ def set_precision(run: Run, device: torch.device) -> None:
         torch.backends.cudnn.benchmark = True
 
 
-def _make_engine(run: Run, device: torch.device, out: Path, data: Data) -> Engine:
+def _make_engine(run: Run, device: torch.device, folders: tuple[Path, Path], data: Data) -> Engine:
+    """A run whose networks do not fit has failed, unless a part of it was trained already."""
+    out, state = folders
     try:
         return engine_class(run.task)(run, device)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error) or world_size() > 1:
             raise
-        reason = out_of_memory_message(error, getattr(run.recipe, "batch_size", None), device)
+        reason = out_of_memory_message(error, None, device)
+        if any(state.glob("step-*")):
+            raise InputError(f"{run.name}: {reason}; its checkpoints are kept: free memory and start again") from error
         write_record(out, run, data, Outcome(device=device.type, precision=run.compute.precision).training(), reason)
         raise RunFailedError(reason) from error
 

@@ -3,17 +3,21 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from classify_cases import classify_run, labelled, write_set
+from data_project import make_project
+from PIL import Image
 from safetensors.torch import load_file
 
 from bench.data.datasets import load_split
+from bench.data.prepare import prepare
 from bench.errors import InputError
 from bench.export import load_weights
-from bench.run import ClassificationRecipe
+from bench.run import ClassificationRecipe, DataSpec
 from bench.train.classify import Classification
-from bench.train.inputs import split_holdout
+from bench.train.inputs import split_holdout, split_shards
 from bench.train.linear import fit_linear
 from bench.train.schedule import learning_rate
 
@@ -149,3 +153,29 @@ def test_linear_control_fits_what_is_linear() -> None:
     assert (model(test_images).argmax(1) == test_labels).float().mean() > 0.9
     assert torch.equal(model.weight, fit_linear(images, labels, 3).weight)
     assert math.isfinite(model.bias.sum().item())
+
+
+def test_held_out_files_and_shards_choose_the_best_epoch(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for split, count in (("train", 24), ("val", 4)):
+        for index in range(count):
+            path = tmp_path / "set" / split / f"n{index % 2}" / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(random.integers(0, 256, (16, 16, 3), np.uint8)).save(path)
+    folders = {"a": {"path": str(tmp_path / "set"), "task": "classification"}}
+    prepare("a", 16, tmp_path / "a-16", make_project(tmp_path / "project"), folders=folders)
+    run = classify_run(tmp_path / "a-16", batch_size=8, holdout=6)
+    run = run.model_copy(update={"data": DataSpec(path=str(tmp_path / "a-16"), image_size=16)})
+    engine = Classification(run, CPU)
+    assert engine.batches.steps_per_epoch == 2 and len(engine.holdout[1]) == 6
+    losses(engine, 0, engine.total_steps)
+    assert engine.best["epoch"] in (1, 2) and engine.export(tmp_path)["best"]["epoch"] == engine.best["epoch"]
+
+
+def test_whole_shards_are_held_out() -> None:
+    shards = [("0.tar", 4), ("1.tar", 4), ("2.tar", 3)]
+    assert split_shards(shards, 0) == (shards, [])
+    assert split_shards(shards, 3) == (shards[:2], shards[2:])
+    assert split_shards(shards, 4) == (shards[:1], shards[1:])
+    with pytest.raises(InputError, match=r"recipe.holdout 8 leaves none of the 3 training shards"):
+        split_shards(shards, 8)

@@ -216,8 +216,8 @@ def test_a_failed_preparation_leaves_the_former_one(tmp_path):
 
 
 def left_by_a_kill(root):
-    """Half-made folders of a-16, and of two other sets whose names begin or end alike."""
-    names = (".a-16.x1y2.part", ".a-16.x1y2.old", ".a-160.x1y2.part", ".aa-16.x1y2.part")
+    """Half-made folders of a-16, and of three other sets whose names begin or end alike."""
+    names = (".a-16.x1y2.part", ".a-16.x1y2.old", ".a-16.v2.x1y2.part", ".a-160.x1y2.part", ".aa-16.x1y2.part")
     for name in names:
         (root / "data/prepared" / name / ".unpacked").mkdir(parents=True)
     return names
@@ -225,9 +225,9 @@ def left_by_a_kill(root):
 
 def test_what_a_kill_left_is_removed(tmp_path):
     root = fewshot(tmp_path)
-    *_, longer, other = left_by_a_kill(root)
+    *_, dotted, longer, other = left_by_a_kill(root)
     prepare("a", SIZE, root=root)
-    assert sorted(path.name for path in (root / "data/prepared").iterdir()) == [longer, other, "a-16"]
+    assert sorted(path.name for path in (root / "data/prepared").iterdir()) == [dotted, longer, other, "a-16"]
 
 
 def test_a_preparation_at_work_is_waited_for_and_not_hurt(tmp_path, monkeypatch):
@@ -481,7 +481,8 @@ def test_shards_are_counted(tmp_path):
     for split, counts in {"train": (2, 3), "val": (1,)}.items():
         (tmp_path / "set" / split).mkdir(parents=True)
         for index, count in enumerate(counts):
-            members = {f"{i:03}.{kind}": b"x" for i in range(count) for kind in ("jpg", "cls")}
+            members = {f"v1.0/{i:03}.{kind}": b"x" for i in range(count) for kind in ("jpg", "cls")}
+            members |= {"README": b"x", "v1.0/NOTES": b"x"}  # webdataset passes them by
             (tmp_path / "set" / split / f"{index:05}.tar").write_bytes(tar_bytes(members))
     manifest = prepare("a", 224, root=classification(tmp_path, "imagefolder", tmp_path / "set", n=5, classes=2))
     assert (manifest.format, manifest.splits["train"].n, manifest.splits["test"].n) == ("webdataset", 5, 1)

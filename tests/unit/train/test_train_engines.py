@@ -14,11 +14,13 @@ import torch
 from safetensors.torch import load_file
 from tiny import tiny_run, write_data
 
+from bench.data.datasets import read_manifest
 from bench.errors import InputError
 from bench.export import load_export
 from bench.run import write_run
 from bench.train import train
 from bench.train.history import History
+from bench.train.record import restore_record
 from bench.train.start import engine_class
 
 TASKS = ["fewshot", "oneshot", "classification"]
@@ -126,6 +128,31 @@ def test_a_network_that_does_not_fit_is_a_failed_run(tmp_path, monkeypatch):
     meta = json.loads((tmp_path / "out" / "model.json").read_text())
     assert meta["status"] == "failed"
     assert meta["reason"].startswith("out of memory") and "tried to allocate 3 GiB" in meta["reason"]
+
+
+def test_a_network_that_does_not_fit_any_more_keeps_what_was_trained(tmp_path, monkeypatch):
+    def too_large(run, device):
+        raise torch.OutOfMemoryError("tried to allocate 3 GiB")
+
+    monkeypatch.setattr("bench.train.start.engine_class", lambda task: too_large)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "step-0000000004.ckpt").touch()
+    run = tiny_run("classification", write_data("classification", tmp_path / "data"))
+    with pytest.raises(InputError, match=r"out of memory: .*3 GiB.*its checkpoints are kept"):
+        train(run, tmp_path / "out", tmp_path / "state")
+    assert not (tmp_path / "out" / "model.json").exists()
+
+
+def test_a_training_forgets_the_record_of_the_one_before(tmp_path, monkeypatch):
+    """Else weights that lie there still would pass for finished after a training by other code was killed."""
+    run = tiny_run("classification", write_data("classification", tmp_path / "data"))
+    train(run, tmp_path / "out", tmp_path / "state")
+    monkeypatch.setattr("bench.train.record.training_modules", lambda task, model: ("bench.train.ema",))
+    monkeypatch.setattr("bench.train.start.run_loop", lambda *rest: None)
+    train(run, tmp_path / "out", tmp_path / "state")
+    monkeypatch.undo()
+    (tmp_path / "out" / "model.json").unlink()
+    assert not restore_record(run, tmp_path / "out", read_manifest(tmp_path / "data").sha256)
 
 
 def test_a_finished_run_without_its_record_is_not_trained_again(tmp_path, monkeypatch, capsys):

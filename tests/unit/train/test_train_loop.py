@@ -189,16 +189,19 @@ def test_out_of_memory_shrinks_where_the_engine_can(tmp_path):
     assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
 
 
-def test_out_of_memory_before_and_after_the_steps_fails_with_a_reason(tmp_path):
+def test_out_of_memory_outside_a_step_keeps_what_was_trained(tmp_path):
     def no_memory(out):
-        raise torch.OutOfMemoryError("no")
+        raise torch.OutOfMemoryError("tried to allocate 3 GiB")
 
-    engine = ToyEngine(toy_run(), CPU)
+    run = toy_run(checkpoint_seconds=1e-6)
+    engine = ToyEngine(run, CPU)
     engine.export = no_memory
-    with pytest.raises(RunFailedError, match="out of memory"):
-        train(tmp_path, engine=engine)
-    meta = json.loads((tmp_path / "out" / "model.json").read_text())
-    assert meta["status"] == "failed" and meta["reason"].startswith("out of memory")
+    with pytest.raises(InputError, match=r"out of memory: .*3 GiB.*; the checkpoints in .* are kept: free memory"):
+        train(tmp_path, run, engine)
+    assert not (tmp_path / "out" / "model.json").exists()
+    resumed = ToyEngine(run, CPU)
+    resumed.step = None
+    assert train(tmp_path, run, resumed)["status"] == "ok"
 
 
 def test_the_batch_that_would_fit_is_half_of_what_was_computed_at_once(tmp_path):
