@@ -1,20 +1,20 @@
 """Runs the benchmarks of this folder, prints a table, writes benchmarks/results/<device>-<name>.json.
 
+Each runs in a process of its own: what one leaves behind (a large heap, settings of the allocator) slows no other.
+
 Exit status 1 when a target is missed, 2 for a name that does not exist.
 """
 
 import argparse
-import importlib
 import json
-import platform
+import multiprocessing
 import sys
-import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from bench.provenance import processor_name, slug
+from bench.provenance import slug
+from benchmarks.measure import measure
 
 FOLDER = Path(__file__).parent
 
@@ -29,10 +29,8 @@ def main() -> int:
         parser.error(f"no benchmark named {', '.join(unknown)} (there are: {', '.join(available())})")
     missed = 0
     for name in arguments.names or available():
-        start = time.perf_counter()
-        result = importlib.import_module(f"benchmarks.bench_{name}").measure(arguments.quick)
-        record = {"benchmark": name, "quick": arguments.quick, **machine(), **result}
-        record["seconds"] = round(time.perf_counter() - start, 1)
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
+            record = alone.submit(measure, name, arguments.quick).result()
         print_table(record)
         if not arguments.quick:
             write(FOLDER / "results" / f"{slug(record['device'])}-{name}.json", record)
@@ -42,23 +40,6 @@ def main() -> int:
 
 def available() -> list[str]:
     return sorted(path.stem.removeprefix("bench_") for path in FOLDER.glob("bench_*.py"))
-
-
-def machine() -> dict[str, Any]:
-    """Device, versions and threads: what a number of this run hangs on."""
-    gpu = torch.cuda.is_available()
-    versions = {"python": platform.python_version(), "torch": torch.__version__, "cuda": torch.version.cuda}
-    return {
-        "device": torch.cuda.get_device_name() if gpu else "cpu",
-        "processor": processor(),
-        "threads": torch.get_num_threads(),
-        "versions": versions,
-    }
-
-
-def processor() -> str:
-    """Model name and vector instructions of the CPU."""
-    return f"{processor_name()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def print_table(record: dict[str, Any]) -> None:
