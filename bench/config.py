@@ -227,8 +227,10 @@ class Configuration:
 
 
 def own_folders(settings: Settings) -> dict[str, dict[str, Any]]:
-    """`folders`, and `folder` under a name made from its path; its form says what it is for."""
+    """`folders`, and `folder` under a name made from its path; where no task is given, the form says it."""
     found = {name: folder.model_dump(mode="json", exclude_unset=True) for name, folder in settings.folders.items()}
+    for folder in found.values():
+        folder.setdefault("task", _task_of(Path(folder["path"]).expanduser()))
     if settings.folder is not None:
         path = Path(settings.folder).expanduser()
         if not path.exists():

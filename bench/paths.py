@@ -25,4 +25,4 @@ def state_folder(run_dir: Path) -> Path:
 def lock_path(run_dir: Path) -> Path:
     """Held by the one process that trains the run in `run_dir`; outside the state, which goes when the run is done."""
     state = state_folder(run_dir)
-    return state.parent / f".{state.name}.lock"
+    return state.parent / f".{state.name.lstrip('.')}.lock"

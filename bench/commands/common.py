@@ -31,7 +31,8 @@ def add_folder_option(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=PATH",
-        help="your own images as data set NAME; or NAME={path: PATH, task: fewshot|oneshot|classification}",
+        help="your own images as data set NAME, for the task that their form says (one image: one-shot; train/ and "
+        "val/: classification); or NAME={path: PATH, task: fewshot|oneshot|classification}",
     )
 
 

@@ -29,6 +29,7 @@ def sample(arguments: argparse.Namespace) -> None:
     from bench.sample import sample
 
     sample(arguments.model, arguments.n, arguments.seed, arguments.out, interpolate=arguments.interpolate)
+    print(arguments.out)
 
 
 def classify(arguments: argparse.Namespace) -> None:

@@ -177,7 +177,8 @@ class Catalogue(Strict):
 
     def dataset(self, name: str) -> Dataset:
         if name not in self.datasets:
-            raise InputError(f"data set {name!r} is not in {CATALOGUE}{did_you_mean(name, self.datasets)}")
+            hint = ", nor is there such a file or folder" if "/" in name else did_you_mean(name, self.datasets)
+            raise InputError(f"data set {name!r} is not in {CATALOGUE}{hint}")
         return self.datasets[name]
 
     def find_weights(self, name: str) -> Weights:

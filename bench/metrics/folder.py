@@ -36,7 +36,8 @@ def read_image(path: Path) -> Tensor:
                 raise InputError(f"{path}: {image.width}x{image.height} pixels, the limit is {MAX_PIXELS}")
             if image.mode not in ("RGB", "P") or "transparency" in image.info:
                 bands = ", ".join(image.getbands())
-                raise InputError(f"{path}: RGB is needed, this image has {len(image.getbands())} channels ({bands})")
+                found = f"this image has {len(image.getbands())} channels ({bands})"
+                raise InputError(f"{path}: RGB is needed, {found}; save it as RGB, without transparency")
             pixels = np.array(image.convert("RGB"))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, InputError):

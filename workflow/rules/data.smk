@@ -14,7 +14,7 @@ rule fetch_dataset:
         entry=plan.entry,
         folder=plan.folder_option,
     shell:
-        "slim-bench fetch {wildcards.dataset} {params.folder} > {log} 2>&1"
+        "slim-bench fetch {wildcards.dataset} {params.folder} 2>&1 | tee {log}"
 
 
 rule prepare_dataset:
@@ -29,7 +29,7 @@ rule prepare_dataset:
         folder=plan.folder_option,
         code=plan.code("bench.data.prepare"),
     shell:
-        "slim-bench prepare {wildcards.dataset} --size {wildcards.size} {params.folder} > {log} 2>&1"
+        "slim-bench prepare {wildcards.dataset} --size {wildcards.size} {params.folder} 2>&1 | tee {log}"
 
 
 rule fetch_weights:
@@ -40,4 +40,4 @@ rule fetch_weights:
     resources:
         dvc=1,
     shell:
-        "slim-bench fetch {wildcards.weights} > {log} 2>&1"
+        "slim-bench fetch {wildcards.weights} 2>&1 | tee {log}"

@@ -25,7 +25,7 @@ rule collect:
         options=plan.collect_options,
         code=plan.code("bench.report.collect"),
     shell:
-        "slim-bench collect --scale {wildcards.scale} {params.options} > {log} 2>&1"
+        "slim-bench collect --scale {wildcards.scale} {params.options} 2>&1 | tee {log}"
 
 
 rule render_report:

@@ -17,7 +17,7 @@ rule freeze_run:
         folder=plan.folder_option,
     shell:
         "slim-bench freeze --scale {wildcards.scale} --experiment {wildcards.experiment}"
-        " --dataset {wildcards.dataset} --seed {wildcards.seed} {params.folder} --out {output} > {log} 2>&1"
+        " --dataset {wildcards.dataset} --seed {wildcards.seed} {params.folder} --out {output} 2>&1 | tee {log}"
 
 
 rule train:
