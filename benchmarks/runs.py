@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.job import content_hash
-from bench.data.manifest import Manifest, Split, write_manifest
 from bench.run import ClassificationRecipe, Compute, DataSpec, Evaluation, FewShotRecipe, ModelSpec, Run
+from tests.prepared import write_set
 
 CLASSES = 10
 EVALUATION = Evaluation(metrics=("params",))
@@ -16,7 +15,7 @@ EVALUATION = Evaluation(metrics=("params",))
 def fewshot_run(folder: Path, size: int, base_channels: int, batch_size: int, **compute: Any) -> Run:
     """fastgan-slim: the paper's network at 256 px, the demo's at 64."""
     pixels = np.random.default_rng(0).integers(0, 256, (32, size, size, 3), dtype=np.uint8)
-    _write(folder, "fewshot", {"images.npy": pixels}, kind="images", n=len(pixels))
+    write_set(folder, "fewshot", {"images.npy": pixels}, "random")
     pairs = {"pairs": (64,)} if size == 64 else {}
     return Run(
         scale="bench",
@@ -39,9 +38,7 @@ def classification_run(folder: Path, count: int, batch_size: int, **compute: Any
     for split in ("train", "test"):
         arrays[f"{split}_images.npy"] = random.integers(0, 256, (count, 32, 32, 1), dtype=np.uint8)
         arrays[f"{split}_labels.npy"] = random.integers(0, CLASSES, count)
-    splits = {split: Split(n=count) for split in ("train", "test")}
-    classes = tuple("abcdefghij")
-    _write(folder, "classification", arrays, kind="classification", n=count, splits=splits, classes=classes)
+    write_set(folder, "classification", arrays, "random", classes=tuple("abcdefghij"))
     return Run(
         scale="bench",
         experiment="slim-resnet",
@@ -54,23 +51,3 @@ def classification_run(folder: Path, count: int, batch_size: int, **compute: Any
         evaluation=EVALUATION,
         compute=Compute(**compute),
     )
-
-
-def _write(folder: Path, task: str, arrays: dict[str, np.ndarray], **fields: Any) -> None:
-    folder.mkdir(parents=True)
-    for name, array in arrays.items():
-        np.save(folder / name, array)
-    first = next(iter(arrays.values()))
-    manifest = Manifest(
-        name="random",
-        title="random pixels",
-        task=task,
-        image_size=first.shape[1],
-        channels=first.shape[3],
-        sha256=content_hash(arrays),
-        preparation={},
-        licence="none",
-        arrays={name: array.shape for name, array in arrays.items()},
-        **fields,
-    )
-    write_manifest(folder, manifest)

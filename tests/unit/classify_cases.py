@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.job import content_hash
-from bench.data.manifest import Manifest, Split, write_manifest
 from bench.run import ClassificationRecipe, Compute, DataSpec, Evaluation, ModelSpec, Run
+from tests import prepared
 
 CLASSES, SIZE = 3, 16
 
@@ -27,25 +26,7 @@ def write_set(folder: Path, train: int = 72, test: int = 30) -> Path:
     arrays = {}
     for split, count, seed in (("train", train, 0), ("test", test, 1)):
         arrays[f"{split}_images.npy"], arrays[f"{split}_labels.npy"] = labelled(count, seed)
-    folder.mkdir(parents=True)
-    for name, array in arrays.items():
-        np.save(folder / name, array)
-    manifest = Manifest(
-        name="stripes",
-        title="stripes",
-        task="classification",
-        kind="classification",
-        n=train,
-        image_size=SIZE,
-        channels=1,
-        sha256=content_hash(arrays),
-        preparation={},
-        licence="none",
-        classes=("rows", "columns", "plane"),
-        splits={"train": Split(n=train), "test": Split(n=test)},
-        arrays={name: array.shape for name, array in arrays.items()},
-    )
-    write_manifest(folder, manifest)
+    prepared.write_set(folder, "classification", arrays, "stripes", classes=("rows", "columns", "plane"))
     return folder
 
 

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.job import content_hash
-from bench.data.manifest import Manifest, Split, write_manifest
 from bench.evaluate import evaluate_run
 from bench.export import META, WEIGHTS, create_seeded, read_spec, save_weights
 from bench.files import write_json
 from bench.run import ClassificationRecipe, Compute, DataSpec, Evaluation, FewShotRecipe, ModelSpec, OneShotRecipe, Run
 from bench.score import Score, read_score
+from tests.prepared import write_set
 
 FEWSHOT = (
     "fd_efflite0",
@@ -25,28 +24,8 @@ ONESHOT = ("ssim_reconstruction", "ssim_samples", "ms_ssim_samples", "diversity"
 CLASSIFICATION = ("top1", "top5", "ece", "params", "macs", "latency", "memory")
 
 
-def prepare(folder: Path, task: str, arrays: dict[str, np.ndarray], **fields) -> str:
-    folder.mkdir(parents=True)
-    files = {f"{name}.npy": array for name, array in arrays.items()}
-    for name, array in files.items():
-        np.save(folder / name, array)
-    first = next(iter(arrays.values()))
-    manifest = Manifest(
-        name=folder.name,
-        title="a test set",
-        task=task,
-        kind="classification" if task == "classification" else "images",
-        n=len(first),
-        image_size=first.shape[1],
-        channels=first.shape[3],
-        sha256=content_hash(files),
-        preparation={},
-        licence="none",
-        arrays={name: array.shape for name, array in files.items()},
-        **fields,
-    )
-    write_manifest(folder, manifest)
-    return manifest.sha256
+def prepare(folder: Path, task: str, arrays: dict[str, np.ndarray], classes: tuple[str, ...] | None = None) -> str:
+    return write_set(folder, task, {f"{name}.npy": array for name, array in arrays.items()}, folder.name, classes)
 
 
 def pictures(n: int, size: tuple[int, int], channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -136,9 +115,8 @@ def classification(root: Path, n_classes: int = 6, holdout: int = 0) -> tuple[Ru
     images = pictures(60, (32, 32), channels=1)
     images[np.arange(60), labels * 5] = 255  # a bright row tells the class
     arrays = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels}
-    splits = {name: Split(n=60) for name in ("train", "test")}
     classes = tuple("abcdef"[:n_classes])
-    sha256 = prepare(root / "data", "classification", arrays, splits=splits, classes=classes)
+    sha256 = prepare(root / "data", "classification", arrays, classes)
     model = ModelSpec(name="resnet", args={"in_channels": 1, "num_classes": n_classes, "width": 8})
     run = describe(
         root, "classification", model, CLASSIFICATION, ClassificationRecipe(epochs=1, warmup_epochs=0, holdout=holdout)

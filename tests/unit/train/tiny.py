@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.job import content_hash
-from bench.data.manifest import Manifest, write_manifest
 from bench.run import (
     ClassificationRecipe,
     Compute,
@@ -17,13 +15,15 @@ from bench.run import (
     OneShotRecipe,
     Run,
 )
+from tests.prepared import write_set
 
 
 def write_images(folder: Path, n: int, size: int, task: str) -> Path:
     """n smooth random RGB images of size x size."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (n, 4, 4, 3)).astype(np.uint8)
-    return _write(folder, {"images.npy": coarse.repeat(size // 4, 1).repeat(size // 4, 2)}, task, "images", size)
+    write_set(folder, task, {"images.npy": coarse.repeat(size // 4, 1).repeat(size // 4, 2)}, "tiny")
+    return folder
 
 
 def write_classes(folder: Path, size: int = 32) -> Path:
@@ -34,31 +34,7 @@ def write_classes(folder: Path, size: int = 32) -> Path:
         shade = 60 * labels[:, None, None, None] + rng.integers(0, 60, (n, size, size, 1))
         arrays[f"{split}_images.npy"] = shade.astype(np.uint8)
         arrays[f"{split}_labels.npy"] = labels.astype(np.int64)
-    return _write(folder, arrays, "classification", "classification", size)
-
-
-def _write(folder: Path, arrays: dict[str, np.ndarray], task: str, kind: str, size: int) -> Path:
-    folder.mkdir(parents=True)
-    for name, array in arrays.items():
-        np.save(folder / name, array)
-    images = next(iter(arrays.values()))
-    splits = {s: {"n": len(arrays[f"{s}_labels.npy"])} for s in ("train", "test")} if task == "classification" else None
-    manifest = {
-        "name": "tiny",
-        "title": "tiny",
-        "task": task,
-        "kind": kind,
-        "n": len(images),
-        "image_size": size,
-        "channels": images.shape[-1],
-        "sha256": content_hash(arrays),
-        "preparation": {},
-        "licence": "none",
-        "classes": ("a", "b", "c", "d") if task == "classification" else None,
-        "splits": splits,
-        "arrays": {name: array.shape for name, array in arrays.items()},
-    }
-    write_manifest(folder, Manifest(**manifest))
+    write_set(folder, "classification", arrays, "tiny", classes=("a", "b", "c", "d"))
     return folder
 
 
