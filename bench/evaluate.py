@@ -55,7 +55,7 @@ def evaluate_run(run: Run, run_dir: Path, out: Path) -> None:
 
 def _check_data(run: Run, meta: dict[str, Any], run_dir: Path) -> None:
     """The images of the scores are those of the training: neither prepared anew nor edited since."""
-    folder = Path(run.data.path)
+    folder = run.data_folder
     manifest, trained = read_manifest(folder), meta.get("data_sha256")
     if trained not in (None, manifest.sha256):
         raise InputError(

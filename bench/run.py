@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from bench.errors import InputError, did_you_mean
 from bench.files import sha256_json, write_json
+from bench.paths import find_data
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -46,7 +47,7 @@ class ModelSpec(Strict):
 
 
 class DataSpec(Strict):
-    """A prepared data set: `path` is the folder with manifest.json, relative to the project root."""
+    """A prepared data set: `path` is the folder with manifest.json, relative to the project root (see `find_data`)."""
 
     path: str
     image_size: Positive | None = Field(None, description="pixels of the prepared images; null keeps each image's own")
@@ -144,6 +145,7 @@ class Run(Strict):
     recipe: Annotated[FewShotRecipe | OneShotRecipe | ClassificationRecipe, Field(discriminator="task")]
     evaluation: Evaluation
     compute: Compute = Compute()
+    _file: Path | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _recipe_is_possible(self) -> "Run":
@@ -157,6 +159,17 @@ class Run(Strict):
     @property
     def name(self) -> str:
         return f"{self.experiment}/{self.dataset}/seed{self.seed}"
+
+    @property
+    def data_folder(self) -> Path:
+        """The prepared data set on this machine, found as `find_data` says; an InputError where there is none."""
+        found = find_data(self.data.path, self._file)
+        if found is None:
+            raise InputError(
+                f"{self._file or self.name}: data.path: no folder {self.data.path} here or in the project; "
+                f"`slim-bench prepare {self.dataset} --size {self.data.image_size or 'full'}` there makes it"
+            )
+        return found
 
     @property
     def hash(self) -> str:
@@ -181,6 +194,13 @@ def write_run(path: Path, run: Run) -> None:
 def read_run(path: Path) -> Run:
     """Read run.json; any fault is an InputError naming file and key."""
     return parse_strict(Run, read_json(path), Path(path))
+
+
+def read_job(path: Path) -> Run:
+    """`read_run`, for a job that needs the data: they are looked for in the project of the file too."""
+    run = read_run(path)
+    run._file = Path(path)
+    return run
 
 
 def read_json(path: Path) -> Any:

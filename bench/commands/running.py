@@ -13,7 +13,7 @@ from bench.commands.common import add_command
 from bench.devices import leased_device, lock_file
 from bench.errors import InputError
 from bench.paths import lock_path, state_folder
-from bench.run import Run, read_json, read_run
+from bench.run import Run, read_job, read_json
 
 
 def add_commands(commands: Any) -> None:
@@ -44,7 +44,7 @@ def add_commands(commands: Any) -> None:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    run = read_run(arguments.run)
+    run = read_job(arguments.run)
     out = arguments.out or arguments.run.parent
     state = arguments.state or state_folder(out)
     with _only_one(run, out), leased_device():
@@ -67,7 +67,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate_run(arguments: argparse.Namespace) -> None:
-    run = read_run(arguments.run)
+    run = read_job(arguments.run)
     started = time.monotonic()
     print(f"[{run.name}] scoring", file=sys.stderr, flush=True)
     with leased_device():

@@ -41,7 +41,7 @@ class TestImages:
 
 
 def evaluate_classification(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
-    folder = Path(run.data.path)
+    folder = run.data_folder
     manifest = read_manifest(folder)
     batches, view = open_test(run, folder, manifest, CUDA_BATCH if scores.device.type == "cuda" else CPU_BATCH)
     network, meta = load_export(run_dir)

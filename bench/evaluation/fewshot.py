@@ -78,7 +78,7 @@ class Subject:
 
 
 def evaluate_fewshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
-    folder = Path(run.data.path)
+    folder = run.data_folder
     manifest, images = read_manifest(folder), load_images(folder)
     check_count(len(images), manifest.n, str(folder))
     instruments = open_instruments(run.evaluation.metrics, scores.device)

@@ -39,7 +39,7 @@ def evaluate_oneshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
     assert isinstance(run.recipe, OneShotRecipe)
     pyramid, _ = load_export(run_dir)
     pyramid = pyramid.to(scores.device)
-    image = load_images(Path(run.data.path)).to(scores.device)
+    image = load_images(run.data_folder).to(scores.device)
     with torch.inference_mode(), exact_float32():
         source = to_uint8(pyramid.training_images(image.float() / 127.5 - 1)[-1])
         reconstruction = to_uint8(finite(pyramid.reconstruct(), "reconstruction"))

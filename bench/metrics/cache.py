@@ -5,6 +5,7 @@ the same score whether the cache was warm or not.
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -14,12 +15,13 @@ from torch import Tensor
 
 from bench.files import atomic_file, sha256_json
 from bench.metrics.features import Extractor, extract
+from bench.metrics.weights import project
 from bench.provenance import processor_name
 
 
 def cache_folder() -> Path:
-    """SLIM_BENCH_CACHE, else results/cache."""
-    return Path(os.environ.get("SLIM_BENCH_CACHE", "results/cache"))
+    """SLIM_BENCH_CACHE, else results/cache of the project."""
+    return Path(os.environ.get("SLIM_BENCH_CACHE") or project() / "results/cache")
 
 
 def cache_key(extractor: Extractor, data_sha256: str) -> str:
@@ -47,8 +49,11 @@ def cached_features(
     features = _read(path, extractor.dim)
     if features is None:
         features = extract(extractor, batches())
-        with atomic_file(path) as file:
-            np.save(file, features)
+        try:
+            with atomic_file(path) as file:
+                np.save(file, features)
+        except OSError as error:  # somebody else's project, say: the next scoring computes them again
+            print(f"features are not kept: {path}: {error.strerror}", file=sys.stderr)
     return features
 
 

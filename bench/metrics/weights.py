@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-from bench.code_digest import ROOT
 from bench.data.catalogue import CATALOGUE, load_catalogue
 from bench.data.weights import fetch_weights, find_weights_file
+from bench.paths import PROJECT
 
 
 def project() -> Path:
-    """The current folder, else the one this package lies in."""
-    return Path(".") if CATALOGUE.exists() else ROOT
+    """The current folder if it is a project, else the one that this package is part of."""
+    here = Path(".")
+    return next((folder for folder in (here, PROJECT) if (folder / CATALOGUE).is_file()), here)
 
 
 def weights_path(name: str) -> Path:

@@ -203,7 +203,7 @@ class FewShot:
         size = getattr(self.generator, "image_size", None)
         if size != self.images.shape[2]:
             raise InputError(
-                f"{self.run.name}: model.args.image_size is {size}, but {self.run.data.path} holds images of "
+                f"{self.run.name}: model.args.image_size is {size}, but {self.run.data_folder} holds images of "
                 f"{self.images.shape[2]} px"
             )
 
@@ -212,10 +212,10 @@ def load_images(run: Run) -> Tensor:
     """uint8 [N, 3, S, S]; refused when a batch does not fit into it."""
     from bench.data import datasets
 
-    images = datasets.load_images(Path(run.data.path))
+    images = datasets.load_images(run.data_folder)
     if run.recipe.batch_size > len(images):
         given = f"recipe.batch_size {run.recipe.batch_size}"
-        raise InputError(f"{run.name}: {given} is above the {len(images)} images of {run.data.path}")
+        raise InputError(f"{run.name}: {given} is above the {len(images)} images of {run.data_folder}")
     return images
 
 

@@ -27,7 +27,7 @@ class Inputs:
 
 
 def open_inputs(run: Run, device: torch.device, rows: Rows) -> Inputs:
-    folder = Path(run.data.path)
+    folder = run.data_folder
     manifest = read_manifest(folder)
     plan = Plan(rows, run.seed, device)
     if manifest.kind == "classification":
@@ -40,7 +40,7 @@ def open_inputs(run: Run, device: torch.device, rows: Rows) -> Inputs:
 
 
 def _arrays(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
-    images, labels = load_split(Path(run.data.path), "train")
+    images, labels = load_split(run.data_folder, "train")
     classes = len(manifest.classes) if manifest.classes else int(labels.max()) + 1
     kept, held = split_holdout(labels, run.recipe.holdout, run.seed)
     holdout = (images[held].to(plan.device), labels[held].to(plan.device)) if len(held) else None
@@ -49,7 +49,7 @@ def _arrays(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
 
 
 def _files(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
-    files = list_files(Path(run.data.path), manifest, "train")
+    files = list_files(run.data_folder, manifest, "train")
     labels = torch.tensor([label for _, label in files])
     kept, held = split_holdout(labels, run.recipe.holdout, run.seed)
     size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
@@ -62,8 +62,8 @@ def _shards(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
     from bench.data.shards import ShardBatches
 
     if not manifest.classes:
-        raise InputError(f"{run.data.path}/manifest.json: shards need their classes listed")
-    kept, held = split_shards(list_files(Path(run.data.path), manifest, "train"), run.recipe.holdout)
+        raise InputError(f"{run.data_folder}/manifest.json: shards need their classes listed")
+    kept, held = split_shards(list_files(run.data_folder, manifest, "train"), run.recipe.holdout)
     size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
     batches = ShardBatches(kept, size, plan, crop=crop, source=run.dataset)
     return Inputs(batches, _decoded(held, size), IMAGENET, 3, len(manifest.classes))

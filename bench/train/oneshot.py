@@ -135,10 +135,10 @@ def load_image(run: Run) -> Tensor:
     """uint8 [1, 3, H, W]"""
     from bench.data.datasets import load_images
 
-    images = load_images(Path(run.data.path))
+    images = load_images(run.data_folder)
     if images.shape[0] != 1:
         raise InputError(
-            f"{run.data.path}: one-shot training takes a data set of one image, this has {images.shape[0]}"
+            f"{run.data_folder}: one-shot training takes a data set of one image, this has {images.shape[0]}"
         )
     return images
 
@@ -154,4 +154,4 @@ def create_pyramid(spec: dict[str, Any], run: Run) -> Pyramid:
     try:
         return create_seeded(spec, run.seed)
     except InputError as error:  # mostly of the image's size
-        raise InputError(f"{run.data.path}: {error.__cause__ or error}") from None
+        raise InputError(f"{run.data_folder}: {error.__cause__ or error}") from None

@@ -45,7 +45,7 @@ def start(run: Run, out: Path, state: Path) -> None:
         torch.cuda.set_device(device)
     if run.compute.threads is not None:
         torch.set_num_threads(run.compute.threads)
-    manifest = read_manifest(Path(run.data.path))
+    manifest = read_manifest(run.data_folder)
     start_group(device)
     try:
         if world_size() > 1 and run.task != "classification":
@@ -55,7 +55,7 @@ def start(run: Run, out: Path, state: Path) -> None:
             shutil.rmtree(state, ignore_errors=True)
             return
         forget_record(out)
-        check_content(Path(run.data.path), manifest)
+        check_content(run.data_folder, manifest)
         set_precision(run, device)
         if device.type == "cpu":
             keep_freed_memory()

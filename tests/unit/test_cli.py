@@ -163,12 +163,6 @@ def test_a_finished_run_is_not_trained_again(here, run, capsys):
     assert "already trained" in capsys.readouterr().err
 
 
-def test_state_mirrors_the_runs():
-    folder = run_folder("demo", "singan", "photo-rocket", 1)
-    assert state_folder(folder).as_posix() == "results/demo/state/singan/photo-rocket/seed1"
-    assert state_folder("my/run").as_posix() == "my/.run-state"
-
-
 def test_a_stale_lock_goes_a_live_one_stays(tmp_path):
     (tmp_path / "locks").mkdir()
     left = tmp_path / "locks/0.output.lock"

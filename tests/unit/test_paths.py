@@ -1,0 +1,66 @@
+"""A job may be started in any folder: its checkpoints and its data are the same from everywhere."""
+
+from pathlib import Path
+
+import pytest
+
+from bench import paths
+from bench.errors import InputError
+from bench.paths import find_data, lock_path, run_folder, state_folder
+from bench.plan import Plan
+from bench.run import read_job, read_run, write_run
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = run_folder("demo", "singan", "photo-rocket", 1)
+STATE = "results/demo/state/singan/photo-rocket/seed1"
+
+
+def test_state_mirrors_the_runs():
+    assert state_folder(FOLDER).as_posix() == STATE
+    assert state_folder("my/run").as_posix() == "my/.run-state"
+
+
+@pytest.mark.parametrize("given", [".", "", "../seed1", "../../photo-rocket/seed1/samples/..", "{here}"])
+def test_state_is_the_same_from_within_the_run(tmp_path, monkeypatch, given):
+    (tmp_path / FOLDER / "samples").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / FOLDER)
+    assert state_folder(given.format(here=tmp_path / FOLDER)) == tmp_path / STATE
+
+
+@pytest.mark.parametrize("given", [".", "..", "../my", "sub", "../my/sub"])
+def test_state_of_a_folder_of_ones_own_is_its_hidden_neighbour(tmp_path, monkeypatch, given):
+    (tmp_path / "my/sub").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "my")
+    folder = Path(given).resolve()
+    assert Path.cwd() / state_folder(given) == folder.parent / f".{folder.name}-state"
+    assert lock_path(given).resolve() == lock_path(folder)
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A present folder without data, and two projects: one holds a run.json, the other the package."""
+    for project in ("theirs", "installed"):
+        (tmp_path / project / "config").mkdir(parents=True)
+        (tmp_path / project / "config/datasets.yaml").touch()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(paths, "PROJECT", tmp_path / "installed")
+    return tmp_path
+
+
+def test_data_are_here_else_in_the_project_of_the_run_else_in_that_of_the_package(elsewhere):
+    file, data = elsewhere / "theirs/my/run.json", "data/prepared/cats-64"
+    assert find_data(data, file) is None
+    for place in ("installed", "theirs", "here"):
+        (elsewhere / place / data).mkdir(parents=True)
+        assert find_data(data, file).resolve() == elsewhere / place / data
+    assert find_data(str(elsewhere / "theirs" / data), file) == elsewhere / "theirs" / data
+    assert find_data(str(elsewhere / "nowhere"), file) is None
+
+
+def test_data_that_are_nowhere_are_told_by_file_and_key(elsewhere):
+    run, file = Plan.load(root=ROOT).runs("demo")[0], elsewhere / "theirs/run.json"
+    write_run(file, run)
+    with pytest.raises(InputError, match=rf"{file}: data\.path: no folder {run.data.path} .*slim-bench prepare"):
+        read_job(file).data_folder  # noqa: B018
+    assert read_job(file).hash == read_run(file).hash == run.hash
