@@ -43,8 +43,8 @@ class Settings(Strict):
     scale: str | None = Field(None, description="null: each target's own (demo for all but paper, small and tiny)")
     seeds: Seeds | None = Field(None, description="null: the scale's own")
     allow_mixed_code: bool = Field(False, description="paper scale: let runs of different code stand in one table")
-    folder: str | None = Field(
-        None, min_length=1, description="your own images, by path: target `own`; what is run follows its form"
+    folder: UserFolder | None = Field(
+        None, description="your own images, by path: target `own`; what is run follows its form"
     )
     folders: dict[str, UserFolder] = Field({}, description="the same with names and options, any number of them")
 
@@ -59,8 +59,19 @@ class Settings(Strict):
 
     @field_validator("folder", mode="before")
     @classmethod
-    def _folder_called_by_a_number(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, int) else value
+    def _one_path(cls, value: Any) -> Any:
+        if value == "":
+            raise ValueError("a path has at least 1 character")
+        if isinstance(value, list | tuple):
+            raise ValueError("one path is needed; several have names, folders={NAME: PATH, NAME: PATH}")
+        return value
+
+    @field_validator("folders", mode="before")
+    @classmethod
+    def _names_with_paths(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError("names with paths are needed, folders={NAME: PATH}; a path alone is `folder`")
+        return value
 
 
 class TaskScale(Strict):
@@ -232,13 +243,14 @@ def own_folders(settings: Settings) -> dict[str, dict[str, Any]]:
     for folder in found.values():
         folder.setdefault("task", _task_of(Path(folder["path"]).expanduser()))
     if settings.folder is not None:
-        path = Path(settings.folder).expanduser()
+        path = Path(settings.folder.path).expanduser()
         if not path.exists():
             raise InputError(f"folder: {path}: no such file or folder")
         name = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower())[:80].strip("-") or "images"
         if name in found:
             raise InputError(f"folder: {path} would be called {name}, as one of folders is; give it a name there too")
-        found[name] = {"path": str(path), "task": _task_of(path)}
+        given = settings.folder.model_dump(mode="json", exclude_unset=True)
+        found[name] = {"task": _task_of(path)} | given | {"path": str(path)}
     return found
 
 

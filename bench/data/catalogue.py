@@ -153,7 +153,7 @@ def spoken(value: Any) -> Any:
 
 
 class UserFolder(Strict):
-    """A folder of the user's own images as a data set: `folders: {my-cats: {path: ~/cats}}` in the configuration."""
+    """A folder of the user's own images as a data set: `folders: {my-cats: {path: ~/cats}}`, or `{my-cats: ~/cats}`."""
 
     path: str = Field(min_length=1)
     task: Task = "fewshot"
@@ -166,6 +166,13 @@ class UserFolder(Strict):
     )
 
     _said = field_validator("background", "upscale", mode="before")(spoken)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_alone(cls, value: Any) -> Any:
+        """YAML reads a path such as 2024 as a number."""
+        value = value if isinstance(value, Mapping) else {"path": value}
+        return {**value, "path": str(value["path"])} if isinstance(value.get("path"), int) else value
 
 
 class Catalogue(Strict):

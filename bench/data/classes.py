@@ -3,9 +3,11 @@
 import io
 import os
 import re
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from bench.files import atomic_file, sha256_bytes
 
 Arrays = dict[str, np.ndarray]
 SPLITS = ("train", "test")
+KEYS = tuple(f"{split}_{kind}" for split in SPLITS for kind in ("images", "labels"))
 SAMPLE_NAME = re.compile(r"((?:.*/)?[^.]+)\.[^/]*")
 """As webdataset groups the members of a shard; what has no dot is no part of a sample."""
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
@@ -49,7 +52,7 @@ def prepare_arrays(job: Job, staging: Path) -> Manifest:
     names = names or job.dataset.class_names or tuple(str(i) for i in range(count))
     if len(names) != count:
         raise InputError(f"{job.name}: labels up to {count - 1}, but {len(names)} class names")
-    files = {f"{key}.npy": arrays[key] for split in SPLITS for key in (f"{split}_images", f"{split}_labels")}
+    files = {f"{key}.npy": arrays[key] for key in KEYS}
     for file, array in files.items():
         np.save(staging / file, array)
     splits = {split: Split(n=len(arrays[f"{split}_labels"])) for split in SPLITS}
@@ -77,7 +80,8 @@ def _check_split(job: Job, arrays: Arrays, split: str) -> None:
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise InputError(f"{job.name}: {split} images are {images.dtype} {images.shape}, not uint8 [N, H, W, 1 or 3]")
     if labels.ndim != 1 or len(labels) != len(images) or not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"{job.name}: {len(images)} {split} images, but labels are {labels.dtype} {labels.shape}")
+        found = f"labels are {labels.dtype} {labels.shape}, not a class number each"
+        raise InputError(f"{job.name}: {len(images)} {split} images, but {found}")
     if len(labels) == 0 or labels.min() < 0 or (job.dataset.classes and labels.max() >= job.dataset.classes):
         raise InputError(f"{job.name}: {split} labels are empty or outside 0..{(job.dataset.classes or 0) - 1}")
     arrays[f"{split}_labels"] = labels.astype(np.int64)
@@ -88,12 +92,14 @@ def _read_idx_set(job: Job) -> tuple[Arrays, None]:
     parts = {"train": "train", "t10k": "test"}
     kinds = {"images-idx3-ubyte": "images", "labels-idx1-ubyte": "labels"}
     arrays: Arrays = {}
+    names: list[str] = []
     for name, content in _contents(job):
+        names.append(name)
         for part, split in parts.items():
             for mark, kind in kinds.items():
                 if f"{part}-{mark}" in name:
                     arrays[f"{split}_{kind}"] = read_idx(content, MAX_MEMBER_BYTES)
-    _check_complete(job, arrays)
+    _check_complete(job, arrays, names)
     for split in SPLITS:
         images = arrays[f"{split}_images"]
         arrays[f"{split}_images"] = images[..., None] if images.ndim == 3 else images
@@ -103,7 +109,9 @@ def _read_idx_set(job: Job) -> tuple[Arrays, None]:
 def _read_cifar_set(job: Job) -> tuple[Arrays, tuple[str, ...] | None]:
     """The Python version of CIFAR-10 and CIFAR-100: rows of 3072 bytes, channel planes one after another."""
     batches: dict[str, dict[bytes, Any]] = {}
+    found: list[str] = []
     for name, content in _contents(job):
+        found.append(name)
         stem = name.rsplit("/", 1)[-1]
         if stem in ("train", "test", "meta", "batches.meta", "test_batch") or stem.startswith("data_batch_"):
             batches[stem] = read_array_pickle(content.read(), name)
@@ -114,7 +122,7 @@ def _read_cifar_set(job: Job) -> tuple[Arrays, tuple[str, ...] | None]:
         chosen = [batches[stem] for stem in sorted(batches) if stem.startswith("test") == (split == "test")]
         if chosen:
             arrays |= _cifar_split(job, split, chosen)
-    _check_complete(job, arrays)
+    _check_complete(job, arrays, found)
     return arrays, tuple(name.decode() for name in names) if names else None
 
 
@@ -129,20 +137,27 @@ def _cifar_split(job: Job, split: str, batches: list[dict[bytes, Any]]) -> Array
 
 
 def _read_npz_set(job: Job) -> tuple[Arrays, None]:
-    """train_images, train_labels, test_images, test_labels; grey images may lack the channel axis."""
+    """The four arrays of KEYS; grey images may lack the channel axis, labels may be a column, as in MedMNIST.
+
+    Other arrays, such as val_images, are left out: `best` weights are selected on a part of the training images.
+    """
     arrays = read_npz(job.sources[0])
-    _check_complete(job, arrays)
+    _check_complete(job, arrays, arrays)
+    if unused := [key for key in arrays if key not in KEYS]:
+        print(f"{job.sources[0]}: not used: {', '.join(unused)}", file=sys.stderr)
     for split in SPLITS:
-        images = arrays[f"{split}_images"]
+        images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
         arrays[f"{split}_images"] = images[..., None] if images.ndim == 3 else images
+        arrays[f"{split}_labels"] = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     return arrays, None
 
 
-def _check_complete(job: Job, arrays: Arrays) -> None:
-    wanted = [f"{split}_{kind}" for split in SPLITS for kind in ("images", "labels")]
-    missing = [key for key in wanted if key not in arrays]
+def _check_complete(job: Job, arrays: Arrays, names: Iterable[str]) -> None:
+    """Refuse a source that lacks one of KEYS; `names` are what it has, as its reader calls them."""
+    missing = [key for key in KEYS if key not in arrays]
     if missing:
-        raise InputError(f"{job.sources[0]}: {', '.join(missing)} not found (layout {job.dataset.layout})")
+        has = shorten(", ".join(names) or "nothing", 200, placeholder=" ...")
+        raise InputError(f"{job.sources[0]}: {', '.join(missing)} not found; it has {has} (layout {job.dataset.layout})")
 
 
 def _contents(job: Job) -> Iterator[tuple[str, Any]]:

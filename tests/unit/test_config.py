@@ -225,6 +225,41 @@ def test_words_of_a_command_line_mean_what_they_say():
     assert Plan.load(parse_config(["seeds=3"])).configuration.settings.seeds == (3,)
 
 
+@pytest.mark.parametrize(
+    "given",
+    ["folders={{cats: {0}}}", "folders={{cats: {{path: {0}}}}}", "folder={0}", "folder={{path: {0}}}"],
+)
+def test_a_path_is_understood_with_and_without_its_braces(tmp_path, given):
+    (tmp_path / "cats").mkdir()
+    plan = Plan.load(parse_config([given.format(tmp_path / "cats")]))
+    ((name, folder),) = plan.folders.items()
+    assert name.startswith("cats") and folder == {"path": str(tmp_path / "cats"), "task": "fewshot"}
+    assert plan.configuration.catalogue.datasets[name].source.path == folder["path"]
+
+
+def test_options_go_with_a_path_that_has_no_name(tmp_path):
+    plan = Plan.load(parse_config([f"folder={{path: {tmp_path}, upscale: true, background: [0, 0, 9]}}"]))
+    (name,) = plan.folders
+    preparation = plan.configuration.catalogue.datasets[name].preparation
+    assert preparation.upscale and preparation.background == (0, 0, 9)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("folder=[a, b]", r"config\.yaml: folder: one path is needed; .*folders=\{NAME: PATH"),
+        ("folders=[a, b]", r"config\.yaml: folders: names with paths are needed, folders=\{NAME: PATH\}"),
+        ("folders=docs", r"config\.yaml: folders: names with paths are needed"),
+        ("folders={x: [docs]}", r"config\.yaml: folders\.x\.path: .*string"),
+        ("folders={x: {upscale: true}}", r"config\.yaml: folders\.x\.path: Field required"),
+        ("folder={pth: docs}", r"config\.yaml: folder\.pth: .*did you mean 'path'"),
+    ],
+)
+def test_what_is_no_path_is_one_line(given, message):
+    with pytest.raises(InputError, match=message):
+        Plan.load(parse_config([given]))
+
+
 def test_a_folder_whose_name_is_taken_can_be_named(tmp_path):
     for name in ("own", "fashion-mnist"):
         (tmp_path / name / "train").mkdir(parents=True)

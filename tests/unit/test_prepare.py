@@ -336,10 +336,40 @@ def test_labels_are_part_of_the_hash(tmp_path):
     assert len(hashes) == 2
 
 
+@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 3)])
+def test_the_archives_of_medmnist_are_accepted_and_their_validation_split_is_left_out(tmp_path, capsys, shape):
+    random, arrays = np.random.default_rng(0), {}
+    for split, count in (("train", 7), ("val", 3), ("test", 4)):
+        arrays[f"{split}_images"] = random.integers(0, 256, (count, *shape), dtype=np.uint8)
+        arrays[f"{split}_labels"] = random.integers(0, 3, (count, 1), dtype=np.uint8)
+    np.savez_compressed(tmp_path / "somemnist.npz", **arrays)
+    folder = {"path": str(tmp_path / "somemnist.npz"), "task": "classification"}
+    root = make_project(tmp_path / "project")
+    manifest = prepare("med", None, root=root, folders={"med": folder})
+    assert (manifest.splits["train"].n, manifest.splits["test"].n, manifest.channels) == (7, 4, (*shape, 1)[2])
+    for split in ("train", "test"):
+        for kind in ("images", "labels"):
+            found = np.load(root / f"data/prepared/med-full/{split}_{kind}.npy")
+            np.testing.assert_array_equal(found.ravel(), arrays[f"{split}_{kind}"].ravel())
+    assert capsys.readouterr().err == f"{tmp_path}/somemnist.npz: not used: val_images, val_labels\n"
+
+
+def test_a_set_without_its_parts_is_answered_with_what_it_has(tmp_path):
+    np.savez(tmp_path / "keras.npz", **{f"{name}_{split}": np.zeros(3) for split in ("train", "test") for name in "xy"})
+    with pytest.raises(InputError, match=r"keras\.npz: train_images, .* not found; it has x_train, y_train, x_"):
+        prepare("a", 32, root=classification(tmp_path / "npz", "npz", tmp_path / "keras.npz"))
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/readme").write_text("no images")
+    for layout in ("idx", "cifar"):
+        with pytest.raises(InputError, match=rf"not found; it has readme \(layout {layout}\)"):
+            prepare("a", 32, root=classification(tmp_path / layout, layout, tmp_path / "set"))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"train_labels": None}, "train_labels not found"),
+        ({"train_labels": None}, r"train_labels not found; it has train_images, test_images, test_labels \(layout npz"),
+        ({"train_labels": np.zeros((7, 14), np.uint8)}, r"labels are uint8 \(7, 14\), not a class number each"),
         ({"train_images": np.zeros((7, 28, 28), np.float32)}, "train images are float32"),
         ({"train_labels": np.zeros(6, np.uint8)}, "7 train images, but labels are uint8"),
         ({"train_labels": np.full(7, 9)}, "labels are empty or outside 0..2"),
