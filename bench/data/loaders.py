@@ -123,21 +123,22 @@ def decode_file(file: File, size: int, crop_seed: int | None, index: int) -> tup
 
 def decode_ahead(batches: Iterator[list[Callable[[], tuple[Tensor, int]]]], device: torch.device) -> Iterator[Batch]:
     """Run each batch's decoding jobs on threads, AHEAD batches early: Pillow decodes and resizes without the GIL."""
-    with ThreadPoolExecutor(count_threads()) as pool:
-        waiting: deque[list[Future]] = deque()
-        try:
-            while True:
-                for jobs in itertools.islice(batches, AHEAD - len(waiting)):
-                    waiting.append([pool.submit(job) for job in jobs])
-                if not waiting:
-                    return
-                decoded = [future.result() for future in waiting.popleft()]
-                images, labels = torch.stack([image for image, _ in decoded]), torch.tensor([n for _, n in decoded])
-                if device.type == "cuda":
-                    images, labels = images.pin_memory(), labels.pin_memory()
-                yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    pool = ThreadPoolExecutor(count_threads())
+    waiting: deque[list[Future]] = deque()
+    try:
+        while True:
+            for jobs in itertools.islice(batches, AHEAD - len(waiting)):
+                waiting.append([pool.submit(job) for job in jobs])
+            if not waiting:
+                return
+            decoded = [future.result() for future in waiting.popleft()]
+            images, labels = torch.stack([image for image, _ in decoded]), torch.tensor([n for _, n in decoded])
+            if device.type == "cuda":
+                images, labels = images.pin_memory(), labels.pin_memory()
+            yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+    finally:
+        # without waiting: the garbage collector may close an unfinished stream on a thread of this pool
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Stream:

@@ -1,6 +1,7 @@
 """Batches: every image once an epoch, the same from any starting step, for any number of processes."""
 
 import tarfile
+import threading
 from io import BytesIO
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 
 from bench.data.augment import Rows
-from bench.data.loaders import FolderBatches, MemoryBatches, Plan, evaluation_batches
+from bench.data.loaders import FolderBatches, MemoryBatches, Plan, decode_ahead, evaluation_batches
 from bench.errors import InputError
 
 CPU = torch.device("cpu")
@@ -122,6 +123,28 @@ def test_a_broken_image_is_named(folder: Path) -> None:
     (folder / "ape" / "0.png").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"ape/0.png: not a readable image"):
         list(evaluation_batches(list_folder(folder), 8, 4))
+
+
+def test_an_unfinished_stream_can_be_closed_on_a_thread_of_its_pool() -> None:
+    """The garbage collector, which closes a stream that is no longer used, runs on any thread."""
+    started, closed, refused = threading.Event(), threading.Event(), []
+
+    def image() -> tuple[torch.Tensor, int]:
+        return torch.zeros(3, 1, 1, dtype=torch.uint8), 0
+
+    def close() -> tuple[torch.Tensor, int]:
+        started.wait()
+        try:
+            batches.close()
+        except RuntimeError as error:
+            refused.append(error)
+        closed.set()
+        return image()
+
+    batches = decode_ahead(iter([[image], [close]]), CPU)
+    next(batches)
+    started.set()
+    assert closed.wait(60) and not refused
 
 
 def test_shards_give_every_sample_and_continue_from_any_step(shards: list[tuple[str, int]]) -> None:
