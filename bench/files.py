@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+SOFTWARE = "slim-bench"
+"""The text chunk `Software` of every PNG written here, by which it is recognised later."""
+TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.part")
+"""Name of a file that `atomic_file` has not finished."""
 
 
 @contextlib.contextmanager
@@ -51,8 +57,12 @@ def sync(path: Path) -> None:
 
 
 def write_png(path: Path, image: "Image") -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    mark = PngInfo()
+    mark.add_text("Software", SOFTWARE)
     with atomic_file(path) as file:
-        image.save(file, "PNG")
+        image.save(file, "PNG", pnginfo=mark)
 
 
 def write_text(path: Path, text: str) -> None:

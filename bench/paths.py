@@ -5,6 +5,9 @@ from pathlib import Path
 from bench.code_digest import ROOT as PROJECT
 
 RESULTS = Path("results")
+WEIGHTS, META = "model.safetensors", "model.json"
+META_COPY = ".model.json"
+"""A workflow that was killed before it saw the end of a job deletes the job's declared output, model.json."""
 
 
 def run_folder(scale: str, experiment: str, dataset: str, seed: int | str) -> Path:
@@ -14,16 +17,29 @@ def run_folder(scale: str, experiment: str, dataset: str, seed: int | str) -> Pa
 
 def state_folder(run_dir: Path) -> Path:
     """Resume state of a run: mirrors results/SCALE/runs under results/SCALE/state; elsewhere a hidden folder beside."""
+    return _related(run_dir, "state", "{}", ".{}-state")
+
+
+def superseded_folder(run_dir: Path, number: int) -> Path:
+    """Where a finished run goes that another training replaces: the `number`-th of this folder.
+
+    results/SCALE/superseded/EXPERIMENT/DATASET/seedN-1 for results/SCALE/runs/...; elsewhere NAME.superseded-1.
+    """
+    return _related(run_dir, "superseded", f"{{}}-{number}", f"{{}}.superseded-{number}")
+
+
+def _related(run_dir: Path, tree: str, in_results: str, elsewhere: str) -> Path:
+    """A folder that belongs to `run_dir`: in the tree that mirrors results/SCALE/runs, elsewhere next to it."""
     here = Path.cwd()
     folder = here / run_dir
     if ".." in folder.parts:
         folder = folder.resolve()
     if folder.parts[-4:-3] == ("runs",):
-        state = Path(*folder.parts[:-4], "state", *folder.parts[-3:])
+        related = Path(*folder.parts[:-4], tree, *folder.parts[-3:-1], in_results.replace("{}", folder.name))
     else:
-        state = folder.parent / f".{folder.name}-state"
-    named_from_here = not Path(run_dir).is_absolute() and state.is_relative_to(here)
-    return state.relative_to(here) if named_from_here else state
+        related = folder.parent / elsewhere.replace("{}", folder.name)
+    named_from_here = not Path(run_dir).is_absolute() and related.is_relative_to(here)
+    return related.relative_to(here) if named_from_here else related
 
 
 def lock_path(run_dir: Path) -> Path:

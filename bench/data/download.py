@@ -53,7 +53,7 @@ def download(url: str, path: Path, *, sha256: str | None, md5: str | None = None
 
 @contextmanager
 def _only_one(lock: Path) -> Iterator[None]:
-    with lock.open("w") as file:
+    with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

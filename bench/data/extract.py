@@ -11,7 +11,6 @@ import pickle
 import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from bench.data.leftovers import make_temporary, unmark
 from bench.errors import InputError
 
 CHUNK = 1 << 20
@@ -59,7 +59,7 @@ def extract(archive: Path, target: Path, limits: Limits = Limits(), pattern: str
     if target.exists():
         raise InputError(f"{target}: already there; {archive} is only unpacked into a new folder")
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    partial = make_temporary(target.parent, target.name)
     try:
         budget = Budget(archive, limits)
         with damage_named(archive):
@@ -69,6 +69,7 @@ def extract(archive: Path, target: Path, limits: Limits = Limits(), pattern: str
                     path = partial / member.name
                     path.parent.mkdir(parents=True, exist_ok=True)
                     _write_member(member, path, budget)
+        unmark(partial)
         partial.chmod(0o755)
         partial.rename(target)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:

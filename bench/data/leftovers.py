@@ -1,7 +1,12 @@
-"""One process at a time makes a folder; what one that was killed left beside it goes first."""
+"""One process at a time makes a folder; what one that was killed left behind is removed first.
+
+Temporary folders are called .NAME.RANDOM.part and hold a mark until they are complete.
+"""
 
 import os
+import re
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +14,25 @@ from glob import escape
 from pathlib import Path
 from typing import IO
 
+from bench.data.own import NAMES, own_files
 from bench.devices import lock_file
+from bench.files import TEMPORARY
 
 POLL_SECONDS = 0.5
-TEMPORARY = ("part", "old")
-"""Folders made beside NAME are called .NAME.RANDOM.part, or .old when they wait for their removal."""
+MARK = ".slim-bench-temporary"
+RANDOM = re.compile(r"[a-z0-9_]{8}")
+
+
+def make_temporary(parent: Path, name: str) -> Path:
+    """A new folder in `parent` for what is to be called `name`, marked as ours."""
+    folder = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=parent))
+    (folder / MARK).touch()
+    return folder
+
+
+def unmark(folder: Path) -> None:
+    """The content is complete: what is left is to give it its name."""
+    (folder / MARK).unlink()
 
 
 @contextmanager
@@ -23,14 +42,32 @@ def only_maker(folder: Path) -> Iterator[None]:
     path = folder.parent / f".{folder.name}.lock"
     lock = _wait_for(path)
     try:
-        for kind in TEMPORARY:
-            for left in folder.parent.glob(f".{escape(folder.name)}.*.{kind}"):
-                if "." not in left.name[len(folder.name) + 2 : -len(kind) - 1]:  # else of a folder called NAME.MORE
-                    shutil.rmtree(left, ignore_errors=True)
+        for parent in (folder.parent, folder):
+            for left in parent.glob(f".{escape(folder.name)}.*"):
+                _remove_left(left, left.name[len(folder.name) + 2 :])
         yield
     finally:
-        path.unlink(missing_ok=True)
+        if not path.stat().st_size:  # else a file of somebody who calls it so
+            path.unlink()
         lock.close()
+
+
+def _remove_left(left: Path, ending: str) -> None:
+    """Remove a folder called RANDOM.part or RANDOM.old after its dot and name, if its content is ours alone."""
+    random, _, kind = ending.rpartition(".")
+    if kind not in ("part", "old") or "." in random or left.is_symlink() or not left.is_dir():
+        return
+    if (left / MARK).is_file() or not any(path.is_symlink() or path.is_file() for path in left.rglob("*")):
+        shutil.rmtree(left, ignore_errors=True)
+    elif RANDOM.fullmatch(random):  # of a version that made no mark
+        names = {path.name for path in left.iterdir()}
+        if all(map(_is_staged, names)) if kind == "part" else names <= own_files(left):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_staged(name: str) -> bool:
+    match = TEMPORARY.fullmatch(name)
+    return name in {*NAMES, ".unpacked"} or (match is not None and match["name"] in NAMES)
 
 
 def _wait_for(path: Path) -> IO[str]:

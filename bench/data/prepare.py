@@ -2,12 +2,11 @@
 
 Images: decoded, laid on a background where transparent, cropped or scaled with antialiasing, uint8.
 Small classification sets (28 or 32 px): padded with zeros, never resized. ImageNet-like sets: listed, not copied.
-The folder is made under another name and renamed when complete. Its hash depends on pixels, labels and order alone.
+The files appear under their names when all are complete. The hash depends on pixels, labels and order alone.
 """
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,11 +20,11 @@ from bench.data.classes import prepare_arrays, prepare_files
 from bench.data.extract import extract, is_archive
 from bench.data.fetch import source_files, user_path
 from bench.data.images import check_size, fitted, list_files, read_header, target_size
+from bench.data.install import new_content, refuse_overlap
 from bench.data.job import Job, check_count, describe
-from bench.data.leftovers import only_maker
 from bench.data.manifest import Manifest, write_manifest
+from bench.data.own import IMAGES, LISTS, SPLIT_ARRAYS
 from bench.errors import InputError
-from bench.files import sync
 
 MIN_ONE_SHOT_SIDE = 25  # pixels: the coarsest image of the pyramid
 
@@ -43,8 +42,11 @@ def prepare(
     catalogue = load_catalogue(root, folders)
     dataset = catalogue.dataset(name)
     sources = source_paths(name, root, folders)
-    out = Path(out) if out else root / prepared_path(name, image_size)
-    return _prepare(Job(name, dataset, image_size, sources, catalogue.source_sha256(name), out))
+    default = root / prepared_path(name, image_size)
+    out = Path(out) if out else default
+    refuse_overlap(out, sources)
+    job = Job(name, dataset, image_size, sources, catalogue.source_sha256(name), out)
+    return _prepare(job, is_default=out.resolve() == default.resolve())
 
 
 def source_paths(name: str, root: Path, folders: Mapping[str, Any] | None = None) -> list[Path]:
@@ -62,42 +64,22 @@ def source_paths(name: str, root: Path, folders: Mapping[str, Any] | None = None
     return source_files(name, root, catalogue)
 
 
-def _prepare(job: Job) -> Manifest:
-    preparers: dict[str, Callable[[Job, Path], Manifest]] = {
-        "images": prepare_images,
-        "idx": prepare_arrays,
-        "cifar": prepare_arrays,
-        "npz": prepare_arrays,
-        "imagefolder": prepare_files,
-        "imagenet": prepare_files,
+def _prepare(job: Job, is_default: bool) -> Manifest:
+    preparers: dict[str, tuple[Callable[[Job, Path], Manifest], tuple[str, ...]]] = {
+        "images": (prepare_images, IMAGES),
+        "idx": (prepare_arrays, SPLIT_ARRAYS),
+        "cifar": (prepare_arrays, SPLIT_ARRAYS),
+        "npz": (prepare_arrays, SPLIT_ARRAYS),
+        "imagefolder": (prepare_files, LISTS),
+        "imagenet": (prepare_files, LISTS),
     }
     if job.image_size is not None and job.image_size < 8:
         raise InputError(f"{job.name}: image size {job.image_size}, 8 pixels at least")
-    with new_folder(job.out) as staging:
-        manifest = preparers[job.dataset.layout](job, staging)
+    prepare_layout, names = preparers[job.dataset.layout]
+    with new_content(job.out, names, is_default) as staging:
+        manifest = prepare_layout(job, staging)
         write_manifest(staging, manifest)
     return manifest
-
-
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its place when the block ends well; anything else leaves no trace."""
-    with only_maker(out):
-        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
-        try:
-            yield staging
-            staging.chmod(0o755)
-            for path in staging.iterdir():
-                sync(path)
-            if out.exists():
-                old = staging.with_suffix(".old")
-                out.rename(old)
-                staging.rename(out)
-                shutil.rmtree(old)
-            else:
-                staging.rename(out)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
 
 
 def prepare_images(job: Job, staging: Path) -> Manifest:

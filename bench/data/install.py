@@ -1,0 +1,82 @@
+"""Putting a prepared data set into its folder: whole where the folder is new, else file by file.
+
+In a folder that exists only files of an earlier preparation are replaced, and all else stays. manifest.json goes first
+and comes last, so that nothing half-replaced is taken for finished; meanwhile a journal says which files are ours, so
+that a start after a kill recognises them. Who has an old array mapped keeps it.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.data.leftovers import make_temporary, only_maker, unmark
+from bench.data.manifest import MANIFEST
+from bench.data.own import JOURNAL, is_journal, own_files
+from bench.errors import InputError
+from bench.files import sha256_file, sync, write_json
+from bench.ownership import refuse_foreign
+
+REMEDY = "move it away, or give another --out"
+
+
+def refuse_overlap(out: Path, sources: Iterable[Path]) -> None:
+    """InputError where the prepared data would be written into, over or around their own source."""
+    target = out.resolve()
+    for source in sources:
+        place = source.resolve()
+        if target == place or place in target.parents or target in place.parents:
+            raise InputError(f"{out}: overlaps with the source {source}; give an --out outside of it")
+
+
+@contextmanager
+def new_content(out: Path, names: tuple[str, ...], is_default: bool = False) -> Iterator[Path]:
+    """A folder to write `names` and manifest.json into; they go to `out` when the block ends well, else nowhere.
+
+    `out` may be a link to a folder. Refused before the block: a name there that holds something else than ours.
+    `is_default`: see `own_files`.
+    """
+    out = Path(os.path.realpath(out))
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file, a folder is to be written there; give another --out")
+    with only_maker(out):
+        _refuse_taken(out, names, own_files(out, is_default))
+        staging = make_temporary(out if out.is_dir() else out.parent, out.name)
+        try:
+            yield staging
+            unmark(staging)
+            for path in staging.iterdir():
+                sync(path)
+            if out.exists():
+                _replace_files(staging, out, is_default)
+            else:
+                staging.chmod(0o755)
+                staging.rename(out)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _refuse_taken(out: Path, names: Iterable[str], own: set[str]) -> None:
+    refuse_foreign(out / JOURNAL, is_journal, REMEDY)
+    for name in (*names, MANIFEST):
+        refuse_foreign(out / name, lambda path: path.name in own, REMEDY)
+
+
+def _replace_files(staging: Path, out: Path, is_default: bool) -> None:
+    new, own = {path.name for path in staging.iterdir()}, own_files(out, is_default)
+    _refuse_taken(out, new, own)
+    files = [(name, folder / name) for folder, names in ((out, own), (staging, new)) for name in names]
+    journal: dict[str, list[str]] = {name: [] for name, _ in files}
+    for name, path in files:
+        journal[name].append(sha256_file(path))
+    write_json(out / JOURNAL, {"files": journal})
+    (out / MANIFEST).unlink(missing_ok=True)
+    for name in sorted(new - {MANIFEST}):
+        os.replace(staging / name, out / name)
+    for name in own - new:
+        (out / name).unlink()
+    sync(out)
+    os.replace(staging / MANIFEST, out / MANIFEST)
+    (out / JOURNAL).unlink()
+    sync(out)

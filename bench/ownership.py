@@ -1,0 +1,136 @@
+"""Which files the commands wrote themselves, recognised by name and content. No torch.
+
+A command replaces or removes a file only where a test of this module says that it is one of ours. Where a name that it
+would write is taken by anything else, it refuses before it computes: `refuse_foreign`.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.errors import InputError
+from bench.files import SOFTWARE, TEMPORARY
+
+Test = Callable[[Path], bool]
+
+CHECKPOINT_MAGIC = b"slim-bench checkpoint 1\n"
+CHECKPOINT_NAME = re.compile(r"step-\d{10}\.(ckpt|damaged)")
+RUN_KEYS = {"scale", "task", "experiment", "dataset", "seed"}
+RECORD_KEYS = {"status", "run_sha256"}
+SCORE_KEYS = {"metric", "value", "protocol", "status", "run_sha256"}
+HISTORY_COLUMNS = {"images_per_second", "seconds"}
+LONGEST_HEADER = 1 << 20
+
+
+def refuse_foreign(path: Path, ours: Test, remedy: str) -> None:
+    """InputError if `path` is taken by something that the test `ours` does not recognise; `remedy`: the way out."""
+    if not os.path.lexists(path):
+        return
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, a file is to be written there; {remedy}")
+    if not path.is_file() or not ours(path):
+        raise InputError(f"{path}: is not a file that slim-bench wrote, and is not overwritten; {remedy}")
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is none."""
+    value = _json(path)
+    return value if isinstance(value, dict) else {}
+
+
+def is_run(path: Path) -> bool:
+    """run.json, edited by hand or not."""
+    return read_mapping(path).keys() >= RUN_KEYS
+
+
+def is_record(path: Path) -> bool:
+    """model.json or its copy."""
+    return read_mapping(path).keys() >= RECORD_KEYS
+
+
+def is_score(path: Path) -> bool:
+    """A score under the name that its metric and selection give it."""
+    score = read_mapping(path)
+    if not score.keys() >= SCORE_KEYS:
+        return False
+    selection = score.get("selection", "last")
+    return path.name == (f"{score['metric']}.json" if selection == "last" else f"{score['metric']}@{selection}.json")
+
+
+def is_score_list(path: Path) -> bool:
+    """What `evaluate --samples --out` writes."""
+    scores = _json(path)
+    return isinstance(scores, list) and all(isinstance(item, dict) and item.keys() >= SCORE_KEYS for item in scores)
+
+
+def is_weights(path: Path) -> bool:
+    """A safetensors file whose header names the network as `bench.export.save_weights` does."""
+    start = _head(path, 8)
+    length = int.from_bytes(start, "little")
+    if len(start) < 8 or not 2 <= length <= LONGEST_HEADER * 64:
+        return False
+    try:
+        spec = json.loads(json.loads(_head(path, 8 + length)[8:])["__metadata__"]["model"])
+        return {"name", "args"} <= spec.keys()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def is_history(path: Path) -> bool:
+    """history.csv by its columns; one without any row or column holds nothing to lose."""
+    columns = _head(path, LONGEST_HEADER).partition(b"\n")[0].decode("utf-8", "replace").strip().split(",")
+    return columns == [""] or (columns[0] == "step" and set(columns) >= HISTORY_COLUMNS)
+
+
+def is_png(path: Path) -> bool:
+    return _head(path, 8) == b"\x89PNG\r\n\x1a\n"
+
+
+def is_picture(path: Path) -> bool:
+    """A PNG with the mark of `bench.files.write_png`."""
+    from PIL import Image
+
+    if not is_png(path):
+        return False
+    try:
+        with Image.open(path) as image:
+            return image.info.get("Software") == SOFTWARE
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False
+
+
+def is_checkpoint(path: Path) -> bool:
+    """A checkpoint, also one that a full disk cut off within its first line."""
+    return CHECKPOINT_MAGIC.startswith(_head(path, len(CHECKPOINT_MAGIC)))
+
+
+def is_temporary(path: Path, names: Callable[[str], bool]) -> bool:
+    """What a kill left of a file that was being written, where `names` says that its name is one of ours."""
+    match = TEMPORARY.fullmatch(path.name)
+    return match is not None and names(match["name"]) and path.is_file()
+
+
+def text_of(path: Path) -> str:
+    """The text of a file; empty where it cannot be read as text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _head(path: Path, size: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError:
+        return b"?"
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
