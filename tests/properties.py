@@ -8,6 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+SLIM_FEEDS_NORM = ("style.fc1.bias", "mask.0.bias", "mask.3.bias", "mask.6.bias")
+"""Biases of a skip-layer gate in front of a batch norm: it takes the mean away, so their gradient is zero. Computed, it
+is zero or rounding, by the processor."""
+
 
 def tensors_in(value: object) -> list[Tensor]:
     """All tensors of an output, whatever tuple it comes in."""

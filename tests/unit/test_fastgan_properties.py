@@ -30,7 +30,7 @@ class Case(NamedTuple):
 
 
 def slim_biases(prefix: str = "") -> tuple[str, ...]:
-    return tuple(f"{prefix}{layer}.bias" for layer in ("style.fc1", "mask.0", "mask.3", "mask.6"))
+    return tuple(f"{prefix}{name}" for name in properties.SLIM_FEEDS_NORM)
 
 
 def gate(**options: object) -> Case:

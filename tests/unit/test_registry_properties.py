@@ -13,8 +13,7 @@ from tests import properties
 
 Shape = tuple[int, ...]
 BATCH = 4
-SLIM_GATE = ("style.fc1.bias", "mask.0.bias", "mask.3.bias", "mask.6.bias")
-SINGAN = ("conv.bias", "mask.0.bias", "mask.3.bias", "mask.6.bias")
+SINGAN = ("conv.bias", *(name for name in properties.SLIM_FEEDS_NORM if name.startswith("mask")))  # no norm of styles
 
 
 class AllScales(nn.Module):
@@ -52,7 +51,7 @@ class Case(NamedTuple):
 
 def generator(size: int, **arguments: object) -> Case:
     given = {"image_size": size, "base_channels": 8, "latent_dim": 16, **arguments}
-    feeds = SLIM_GATE if "pairs" in arguments else ()
+    feeds = properties.SLIM_FEEDS_NORM if "pairs" in arguments else ()
     return Case(given, ((16,),), ((3, size, size), (3, size // 2, size // 2)), feeds_norm=feeds)
 
 

@@ -16,6 +16,7 @@ from bench.train.losses import RandomMarginHinge
 from bench.train.perceptual import EFFLITE_BLOCKS, EffliteTrunk, LpipsTrunk, PerceptualLoss
 from bench.train.record import Data
 from bench.train.rng import generator, seeded_globally
+from tests.properties import SLIM_FEEDS_NORM
 
 CPU = torch.device("cpu")
 
@@ -102,7 +103,7 @@ def test_perceptual_loss_closed_form_and_grouping():
 
     expected = distance(a, t) + distance(b, t) + distance(c, u)
     assert torch.allclose(loss([([a, b], t), ([c], u)]), expected, rtol=1e-4)
-    assert loss([([t], t)]) == 0
+    assert loss([([t], t)]) < 1e-10  # squares of rounding
 
 
 def test_perceptual_loss_around_lpips_is_lpips():
@@ -162,12 +163,15 @@ def test_every_map_of_a_step_is_channels_last(data):
 
 def test_step_trains_every_parameter_of_both_networks(data):
     engine = FewShot(tiny_run("fewshot", data), CPU)
-    before = [p.detach().clone() for n in (engine.generator, engine.discriminator) for p in n.parameters()]
+    networks = nn.ModuleDict({"generator": engine.generator, "discriminator": engine.discriminator})
+    before = {name: parameter.detach().clone() for name, parameter in networks.named_parameters()}
+    untrained = {f"generator.gates.64.{name}" for name in SLIM_FEEDS_NORM}
+    assert untrained < before.keys()
     scalars = engine.step(0)
-    after = [p for n in (engine.generator, engine.discriminator) for p in n.parameters()]
     assert all(torch.isfinite(value) and value.ndim == 0 and not value.requires_grad for value in scalars.values())
-    assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
-    assert all(p.requires_grad for p in after)
+    stayed = {name for name, parameter in networks.named_parameters() if torch.equal(parameter, before[name])}
+    assert stayed <= untrained
+    assert all(parameter.requires_grad for parameter in networks.parameters())
 
 
 def test_generator_step_leaves_no_gradient_in_the_discriminator(data):
