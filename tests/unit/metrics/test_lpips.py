@@ -1,5 +1,6 @@
 """LPIPS against torchmetrics' implementation on one random VGG16, and its gradient where features vanish."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -36,11 +37,11 @@ def test_equals_torchmetrics(both):
     with torch.inference_mode():
         expected = theirs(x, y).flatten()
         assert torch.allclose(ours(x, y), expected, rtol=1e-4)
-        assert ours(x, x).abs().max() == 0
+        assert ours(x, x).abs().max() < 1e-10  # squares of rounding
 
 
 def test_gradient_is_finite_where_features_vanish(both):
-    ours, _ = both
+    ours = copy.deepcopy(both[0])
     for layers in ours.slices:
         for layer in layers:
             if hasattr(layer, "bias"):
