@@ -9,12 +9,12 @@ import pytest
 from bench import devices
 
 HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from bench.devices import leased_device
 with leased_device(Path(sys.argv[1])) as device:
     print(device, flush=True)
-    time.sleep(60)
+    sys.stdin.read()
 """
 
 
@@ -34,7 +34,8 @@ def test_each_job_gets_its_own(tmp_path):
 
 
 def test_a_killed_job_gives_its_device_back(tmp_path):
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as job:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], **pipes) as job:
         assert job.stdout.readline().strip() == "3"
         with devices.leased_device(tmp_path) as device:
             assert device == "5"

@@ -2,10 +2,12 @@
 
 import hashlib
 import shutil
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -132,10 +134,11 @@ def test_partial_file_of_something_else_is_replaced(tmp_path, server, length):
 
 
 def test_no_server_is_one_line(tmp_path):
-    with serve(b"") as gone:
-        root = project(tmp_path, gone, sha256=SHA256)
-    with pytest.raises(InputError, match="refused"):
-        fetch("a", root)
+    with socket.socket() as silent:  # bound, so that no other process answers there, but never listening
+        silent.bind(("127.0.0.1", 0))
+        nobody = SimpleNamespace(url=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(InputError, match="refused"):
+            fetch("a", project(tmp_path, nobody, sha256=SHA256))
 
 
 def test_offline_switch_says_what_to_do(tmp_path, server, monkeypatch):

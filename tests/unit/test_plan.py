@@ -151,16 +151,29 @@ def test_own_images_choose_their_task(tmp_path):
         Plan.load().runs("own")
 
 
-def test_planning_is_quick_and_needs_no_torch():
-    code = (
-        "import sys, time\n"
-        "from bench.workflow import WorkflowPlan\n"
-        "plan = WorkflowPlan.open({}); plan.runs('paper')\n"
-        "print(time.process_time(), *({'torch', 'pandas', 'torchvision', 'scipy'} & set(sys.modules)))"
-    )
+TIMED = """
+import sys, time
+from pathlib import Path
+import yaml
+from bench.workflow import WorkflowPlan
+
+def least(work):
     times = []
     for _ in range(3):
-        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-        assert out[1:] == []
-        times.append(float(out[0]))
-    assert min(times) < 3.0
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return min(times)
+
+texts = [path.read_text(encoding="utf-8") for path in Path("config").rglob("*.yaml")]
+print(least(lambda: WorkflowPlan.open({}).runs("paper")), least(lambda: [yaml.safe_load(text) for text in texts]))
+print(*({"torch", "pandas", "torchvision", "scipy"} & set(sys.modules)))
+"""
+
+
+def test_planning_is_quick_and_needs_no_torch():
+    """Quick: within a few times what reading its YAML files takes, on this processor and under this load."""
+    done = subprocess.run([sys.executable, "-c", TIMED], capture_output=True, text=True, check=True)
+    planning, reading, *heavy = done.stdout.split()
+    assert heavy == []
+    assert float(planning) < 6 * float(reading)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ def stop(number, frame):
 for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
     signal.signal(number, stop)
 print("started", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -39,12 +40,12 @@ def test_a_signal_to_the_group_lets_a_job_write_its_last_words(tmp_path, number)
     (line,) = re.findall(r'"(.*slim-bench train .*)"', (ROOT / "workflow/rules/runs.smk").read_text())
     (tmp_path / "job.py").write_text(JOB)
     log = tmp_path / "log"
-    shell = line.replace("slim-bench train --run {input.run}", f"{sys.executable} {tmp_path}/job.py")
-    command = ["bash", "-c", "set -euo pipefail; " + shell.format(log=log)]
+    shell = line.replace("slim-bench train --run {input.run}", shlex.join([sys.executable, f"{tmp_path}/job.py"]))
+    command = ["bash", "-c", "set -euo pipefail; " + shell.format(log=shlex.quote(str(log)))]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as process:
         wait_for(lambda: log.exists() and "started" in log.read_text())
         os.killpg(process.pid, number)
-        wait_for(lambda: "checkpoint written" in log.read_text(), 10)
+        wait_for(lambda: "checkpoint written" in log.read_text())
     if number == signal.SIGUSR1:
         assert process.returncode == 128 + number, "the job's own code, so that the workflow tries again"
 

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import warnings
 
 import pytest
@@ -91,12 +90,10 @@ def test_a_second_time_does_nothing_even_after_a_kill_that_left_locks(tiny):
     locks.mkdir(exist_ok=True)
     (locks / "0.output.lock").write_text("results/tiny/report/index.html\n")
     before = {path: path.stat().st_mtime_ns for path in (project.path / "results").rglob("*") if path.is_file()}
-    start = time.monotonic()
     result = project.snakemake("tiny")
     assert result.returncode == 0 and "Nothing to be done" in result.stdout + result.stderr
     after = {path: path.stat().st_mtime_ns for path in (project.path / "results").rglob("*") if path.is_file()}
     assert after == before
-    assert time.monotonic() - start < 60
 
 
 def test_what_another_suite_has_finished_is_not_collected_again(tiny):
