@@ -3,6 +3,7 @@
 A scale says how large, an experiment says what, a suite lists which: nothing is said twice. No torch here.
 """
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from bench.data.catalogue import NAME, OWN, Catalogue, UserFolder, load_catalogue, read_yaml, spoken
 from bench.errors import InputError, did_you_mean
+from bench.files import sha256_bytes
 from bench.metrics.names import check_metrics
 from bench.model_args import ARGUMENTS
 from bench.registry import MODELS
@@ -246,12 +248,19 @@ def own_folders(settings: Settings) -> dict[str, dict[str, Any]]:
         path = Path(settings.folder.path).expanduser()
         if not path.exists():
             raise InputError(f"folder: {path}: no such file or folder")
-        name = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower())[:80].strip("-") or "images"
-        if name in found:
-            raise InputError(f"folder: {path} would be called {name}, as one of folders is; give it a name there too")
         given = settings.folder.model_dump(mode="json", exclude_unset=True)
-        found[name] = {"task": _task_of(path)} | given | {"path": str(path)}
+        found[name_of_path(path)] = {"task": _task_of(path)} | given | {"path": str(path)}
     return found
+
+
+def name_of_path(path: Path) -> str:
+    """Dataset name of a user's folder or file: its last part, and eight digits of its path's hash.
+
+    The digits keep two folders called `images` apart.
+    """
+    whole = path.resolve()
+    stem = re.sub(r"[^a-z0-9]+", "-", whole.stem.lower())[:70].strip("-") or "images"
+    return f"{stem}-{sha256_bytes(os.fsencode(whole))[:8]}"
 
 
 def _task_of(path: Path) -> Task:

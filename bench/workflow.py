@@ -4,22 +4,25 @@ import fcntl
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
-from bench.code_digest import code_digest
-from bench.data.catalogue import Folder
-from bench.data.fetch import receipt_path
+from bench.data.catalogue import prepared_path
+from bench.data.fetch import receipt_path, refuse_changed_source
 from bench.devices import visible_devices
 from bench.errors import InputError
-from bench.files import sha256_json
+from bench.made_from import COMPLETE
 from bench.metrics.names import METRICS
+from bench.outdated import Outdated, settle
 from bench.paths import RESULTS
 from bench.plan import Plan
+from bench.report.outputs import PAGE
 from bench.run import Run
 
 DEFAULT = "demo"
+RENEWALS = RESULTS / ".outdated"
 LPIPS_TRUNK, LPIPS_HEADS = "vgg16-torchvision", "lpips-vgg16-heads"
 PERCEPTUAL_WEIGHTS = {"lpips-vgg16": (LPIPS_TRUNK, LPIPS_HEADS)}
 
@@ -32,9 +35,18 @@ class WorkflowPlan(Plan):
         """Read the configuration as Snakemake merged it; a mistake in it ends Snakemake with one line."""
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # venv not activated
         try:
-            return cls.load(config)
+            plan = cls.load(config)
+            for name, folder in plan.folders.items():
+                refuse_changed_source(name, Path(folder["path"]).expanduser())
         except InputError as error:
             raise SystemExit(f"slim-bench: error: {error}") from None
+        plan.outdated, plan._reasons, plan._workflow = Outdated(plan), {}, None
+        return plan
+
+    def attach(self, workflow: Any) -> None:
+        """Take the targets from `workflow`, Snakemake's own object, and give it the limit of this machine's GPUs."""
+        self._workflow = workflow
+        self._limit_gpus(workflow)
 
     @property
     def gpus(self) -> int:
@@ -45,7 +57,7 @@ class WorkflowPlan(Plan):
         """Local jobs ask for a GPU only where there is one; cluster profiles set it themselves."""
         return min(1, self.gpus)
 
-    def limit_gpus(self, workflow: Any) -> None:
+    def _limit_gpus(self, workflow: Any) -> None:
         """Jobs of this machine share its GPUs; those of a cluster, whose profile says how many a rule gets, do not.
 
         Snakemake clips every request to the limit: that of a head node without a GPU would leave each job with none.
@@ -58,21 +70,43 @@ class WorkflowPlan(Plan):
     def report_scale(self) -> str:
         return self.configuration.settings.scale or DEFAULT
 
+    # ---- what is out of date -------------------------------------------------------------------------------------
+
+    def renewal(self, rule: str) -> Callable[[Any], list[str]]:
+        """Input function of `rule`: the marker that makes Snakemake run a job again whose output is out of date.
+
+        The marker is the temporary output of a job, so the reason does not depend on times or Snakemake's metadata.
+        """
+        reasons: dict[str, Callable[[Any], str | None]] = {
+            "fetch": lambda w: self.outdated.source(w.dataset),
+            "prepare": lambda w: self.outdated.prepared(_prepared(w), w.dataset),
+            "freeze": lambda w: self.outdated.description(self.run_of(w)),
+            "train": lambda w: self.outdated.model(self.run_of(w)),
+            "evaluate": lambda w: self.outdated.scores(self.run_of(w)),
+            "finish": lambda w: self.outdated.suite(Path(self.marker(w.suite)), self.runs(w.suite)),
+            "collect": self._why_collect,
+            "render": lambda w: self._why_collect(w) or self.outdated.page(w.scale, PAGE),
+        }
+
+        def markers(w: Any) -> list[str]:
+            reason = reasons[rule](w)
+            if reason is None:
+                return []
+            marker = "/".join([rule, *map(str, w)])
+            self._reasons[marker] = reason
+            return [f"{RENEWALS}/{marker}"]
+
+        return markers
+
+    def reason(self, w: Any) -> str:
+        return self._reasons.get(w.marker, "")
+
+    def _why_collect(self, w: Any) -> str | None:
+        suites = [suite for suite in self.requested_suites if self.scale_of(suite) == w.scale]
+        runs = [run for suite in suites for run in self.runs(suite)]
+        return self.outdated.table(w.scale, runs, self.configuration.settings.allow_mixed_code)
+
     # ---- data ----------------------------------------------------------------------------------------------------
-
-    def pointers(self, w: Any) -> list[str]:
-        """The .dvc files of a data set: their hash changes when the data do, their time does not matter."""
-        files = self.configuration.catalogue.dataset(w.dataset).source.files
-        return [file.pointer.as_posix() for file in files if file.pointer.exists()]
-
-    def entry(self, w: Any) -> str:
-        """Hash of a data set's catalogue entry, and for a user's folder of the names, sizes and times in it."""
-        dataset = self.configuration.catalogue.dataset(w.dataset)
-        described = dataset.model_dump(mode="json", include={"source", "preparation", "layout", "task", "n", "n_test"})
-        files = [file.name for file in dataset.source.files]
-        pins = {name: value for name, value in self.configuration.catalogue.pins.items() if name in files}
-        seen = _listing(Path(dataset.source.path).expanduser()) if isinstance(dataset.source, Folder) else []
-        return sha256_json([described, pins, seen])
 
     def folder_option(self, w: Any) -> str:
         """A user's data set has to be told to the command; the catalogue's are known to it."""
@@ -85,7 +119,10 @@ class WorkflowPlan(Plan):
     def weights(self, needed: Iterable[str]) -> list[str]:
         """Marks of trained weights that have to be fetched; those inside an installed package do not."""
         known = self.configuration.catalogue.weights
-        return [f"data/sources/{name}.fetched" for name in sorted(set(needed)) if known[name].package is None]
+        marks = [f"data/sources/{name}.fetched" for name in sorted(set(needed)) if known[name].package is None]
+        for mark in marks:
+            settle(Path(mark))
+        return marks
 
     def training_weights(self, w: Any) -> list[str]:
         perceptual = getattr(self.run_of(w).recipe, "perceptual", None)
@@ -100,12 +137,6 @@ class WorkflowPlan(Plan):
 
     def run_of(self, w: Any) -> Run:
         return self.run(w.scale, w.experiment, w.dataset, int(w.seed))
-
-    def description_hash(self, w: Any) -> str:
-        return self.run_of(w).description_hash
-
-    def training_hash(self, w: Any) -> str:
-        return self.run_of(w).hash
 
     def manifest(self, w: Any) -> str:
         return f"{self.run_of(w).data.path}/manifest.json"
@@ -124,27 +155,27 @@ class WorkflowPlan(Plan):
             folders = [self.folder_of(run) for run in self.runs(suite)]
         except InputError as error:
             raise SystemExit(f"slim-bench: error: {error}") from None
-        made = [f"{folder}/{name}" for folder in folders for name in ("model.json", "scores")]
+        made = [f"{folder}/{name}" for folder in folders for name in ("model.json", f"scores/{COMPLETE}")]
         return [self.marker(suite), *made, f"{RESULTS}/{self.scale_of(suite)}/report/index.html"]
 
     def scores(self, suite: str) -> list[str]:
-        return [f"{self.folder_of(run)}/scores" for run in self.runs(suite)]
+        return [f"{self.folder_of(run)}/scores/{COMPLETE}" for run in self.runs(suite)]
 
     def marker(self, suite: str) -> str:
         return f"{RESULTS}/{self.scale_of(suite)}/suites/{suite}.finished"
 
-    def finished(self, targets: Iterable[str], w: Any) -> list[str]:
-        """Markers of the suites among Snakemake's targets: an order, not data. Without one nothing is waited for."""
-        suites = sorted(set(targets or [DEFAULT]) & set(self.suites))
-        return [self.marker(suite) for suite in suites if self.scale_of(suite) == w.scale]
+    @cached_property
+    def requested_suites(self) -> list[str]:
+        """The suites among Snakemake's targets."""
+        return sorted(set(self._workflow.dag_settings.targets or [DEFAULT]) & set(self.suites))
+
+    def finished(self, w: Any) -> list[str]:
+        """Markers of the requested suites: an order, not data. Without one nothing is waited for."""
+        return [self.marker(suite) for suite in self.requested_suites if self.scale_of(suite) == w.scale]
 
     @property
     def collect_options(self) -> str:
         return "--allow-mixed-code" if self.configuration.settings.allow_mixed_code else ""
-
-    def code(self, *modules: str) -> str:
-        """Digest of the code that cheap jobs run: they run again when it changes."""
-        return code_digest(*modules)
 
 
 def clear_stale_lock(folder: Path = Path(".snakemake")) -> IO[str]:
@@ -165,14 +196,12 @@ def clear_stale_lock(folder: Path = Path(".snakemake")) -> IO[str]:
     return own
 
 
-def _listing(path: Path) -> list[Any]:
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    found = [(file, file.stat()) for file in files if file.is_file()]
-    return [[file.as_posix(), status.st_size, status.st_mtime_ns] for file, status in found]
-
-
 def _flow(given: Mapping[str, Any]) -> str:
     """A mapping in one line of YAML."""
     import yaml
 
     return yaml.safe_dump(dict(given), default_flow_style=True, width=100000).strip()
+
+
+def _prepared(w: Any) -> str:
+    return prepared_path(w.dataset, None if w.size == "full" else int(w.size)).as_posix()

@@ -220,6 +220,7 @@ def prepare_files(job: Job, staging: Path) -> Manifest:
         channels=3,
         sha256=sha256_bytes(listing),
         source_sha256=job.source_sha256,
+        made_from=job.made_from,
         preparation=job.dataset.preparation.model_dump(mode="json"),
         licence=job.dataset.licence,
         classes=classes or tuple(str(label) for label in range(job.dataset.classes)),

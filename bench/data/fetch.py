@@ -24,11 +24,13 @@ from bench.data.catalogue import (
     load_catalogue,
     read_yaml,
 )
+from bench.data.content import UNREAD, content_sha256, describe_file, describe_place, entry_sha256, file_stamp, is_untouched
 from bench.data.download import download
 from bench.data.dvc import SHIPPED, pulled, run_dvc
 from bench.data.weights import fetch_weights
 from bench.errors import InputError
 from bench.files import sha256_file, write_json, write_text
+from bench.paths import RESULTS
 from bench.run import read_json
 
 FIRST_SEEN = "first-seen"
@@ -76,13 +78,13 @@ def fetch(
     source = job.dataset.source
     if accept_sha256 is not None:
         _check_acceptable(job)
-    if isinstance(source, Folder):
-        return _write_receipt(job, {"place": str(user_path(root, source))})
-    if isinstance(source, Manual) and (root / SOURCES / source.place).exists():
-        return _write_receipt(job, {"place": (SOURCES / source.place).as_posix()})
+    place = placed(root, job.dataset)
+    if place is not None:
+        return _write_place(job, place)
     if not source.files:
         raise InputError(f"{name}: has to be placed by hand: {source.how}")
-    return _write_receipt(job, {"files": [_fetch_file(job, file) for file in source.files]})
+    files = [_fetch_file(job, file) for file in source.files]
+    return _write_receipt(job, {"files": files, "content_sha256": content_sha256(files, job.dataset)})
 
 
 def receipt_path(name: str) -> Path:
@@ -107,6 +109,28 @@ def source_files(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
     return [root / file.path for file in job.dataset.source.files]
 
 
+def source_content(name: str, root: Path, catalogue: Catalogue) -> str:
+    """Hash of what the source of a dataset holds now; a file with the size and times of the receipt is not read again."""
+    dataset, receipt = catalogue.dataset(name), read_receipt(name, root)
+    place = placed(root, dataset)
+    if place is not None:
+        return describe_place(place, dataset, receipt)["content_sha256"]
+    if dataset.layout == "imagenet":
+        return UNREAD
+    known = {record["name"]: record for record in receipt.get("files", ())}
+    files = [describe_file(root / file.path, file.name, known.get(file.name)) for file in dataset.source.files]
+    return content_sha256(files, dataset)
+
+
+def placed(root: Path, dataset: Dataset) -> Path | None:
+    """The folder or file that a person placed or named; None for sets that come as files of the catalogue."""
+    if isinstance(dataset.source, Folder):
+        return user_path(root, dataset.source)
+    if isinstance(dataset.source, Manual) and (root / SOURCES / dataset.source.place).exists():
+        return root / SOURCES / dataset.source.place
+    return None
+
+
 def _fetch_file(job: Job, file: SourceFile) -> dict[str, Any]:
     """Bring one file to its place if it is not there, check it, describe it for the receipt."""
     brought = not (job.root / file.path).is_file()
@@ -122,27 +146,50 @@ def _fetch_file(job: Job, file: SourceFile) -> dict[str, Any]:
 
 def _checked(job: Job, file: SourceFile) -> dict[str, Any]:
     """Checksums of a file: from the receipt while size and time stand still (archives may be huge), else computed."""
-    status = (job.root / file.path).stat()
-    now = {"name": file.name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
-    entry = _receipt_entries(job).get(file.name, {})
+    now = file_stamp(job.root / file.path, file.name)
+    entries = {entry["name"]: entry for entry in read_receipt(job.name, job.root).get("files", ())}
+    entry = entries.get(file.name, {})
     pin = job.pin(file)
     agrees = entry.get("sha256") == (pin or entry.get("sha256", "")) and entry.get("md5") == job.md5(file)
-    if agrees and all(entry.get(key) == value for key, value in now.items()):
+    if agrees and is_untouched(entry, now):
         return entry
     return now | verify(job.root / file.path, pin, job.md5(file))
 
 
-def _receipt_entries(job: Job) -> dict[str, Any]:
-    path = job.root / receipt_path(job.name)
-    return {entry["name"]: entry for entry in read_json(path).get("files", [])} if path.exists() else {}
+def read_receipt(name: str, root: Path = Path(".")) -> dict[str, Any]:
+    """The receipt of data set `name`; empty before its first fetch."""
+    path = root / receipt_path(name)
+    return read_json(path) if path.exists() else {}
+
+
+def _write_place(job: Job, place: Path) -> Path:
+    """The receipt of a folder or file that was placed or named: where it is, within the project relative to its root."""
+    inside = not isinstance(job.dataset.source, Folder)
+    if not inside:
+        refuse_changed_source(job.name, place, job.root)
+    where = {"place": place.relative_to(job.root).as_posix() if inside else str(place)}
+    return _write_receipt(job, where | describe_place(place, job.dataset, read_receipt(job.name, job.root)))
 
 
 def _write_receipt(job: Job, found: dict[str, Any]) -> Path:
     path = job.root / receipt_path(job.name)
-    value = {"dataset": job.name} | found
-    if not path.exists() or read_json(path) != value:
+    value = {"dataset": job.name, "entry_sha256": entry_sha256(job.catalogue, job.name, job.root)} | found
+    if read_receipt(job.name, job.root) != value:
         write_json(path, value)
     return path
+
+
+def refuse_changed_source(name: str, place: Path, root: Path = Path(".")) -> None:
+    """A name given to other images than those its results were made from is refused while these results exist."""
+    before = read_receipt(name, root).get("place")
+    if before is None or (root / before).resolve() == place.resolve():
+        return
+    results = next((root / RESULTS).glob(f"*/runs/*/{name}"), None)
+    if results is not None:
+        raise InputError(
+            f"{name}: its results ({results}) were made from {before}, not from {place}; give the new images another "
+            f"name, --config 'folders={{NAME: {{path: {place}}}}}', or move these results away"
+        )
 
 
 def _bring(job: Job, file: SourceFile) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import PIL
 
 from bench.data.catalogue import Dataset
-from bench.data.manifest import Manifest
+from bench.data.manifest import MadeFrom, Manifest
 from bench.errors import InputError
 
 
@@ -24,6 +24,7 @@ class Job:
     image_size: int | None
     sources: list[Path]
     source_sha256: str | None
+    made_from: MadeFrom
     out: Path
 
 
@@ -45,6 +46,7 @@ def describe(job: Job, *, kind: str, arrays: Mapping[str, np.ndarray], **more: A
         channels=first.shape[-1],
         sha256=content_hash(arrays),
         source_sha256=job.source_sha256,
+        made_from=job.made_from,
         preparation=job.dataset.preparation.model_dump(mode="json") | {"pillow": PIL.__version__},
         licence=job.dataset.licence,
         arrays={file: array.shape for file, array in arrays.items()},

@@ -21,6 +21,13 @@ class Split(Strict):
     files: str | None = None
 
 
+class MadeFrom(Strict):
+    """What has to be unchanged for a prepared data set to be current: see bench.data.content."""
+
+    content_sha256: str
+    preparation_sha256: str
+
+
 class Manifest(Strict):
     """Written last, so a folder with a manifest is complete."""
 
@@ -33,6 +40,7 @@ class Manifest(Strict):
     channels: Literal[1, 3]
     sha256: str = Field(description="of shapes, pixels, labels and order; kind folder: of names, byte sizes and labels")
     source_sha256: str | None = None
+    made_from: MadeFrom | None = Field(None, description="null: of an earlier version, or not made by `prepare`")
     preparation: dict[str, Any]
     licence: str
     names: tuple[str, ...] = ()

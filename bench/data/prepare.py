@@ -18,11 +18,12 @@ import numpy as np
 from bench.data.catalogue import SOURCES, Folder, Manual, load_catalogue, prepared_path
 from bench.data.classes import prepare_arrays, prepare_files
 from bench.data.extract import extract, is_archive
-from bench.data.fetch import source_files, user_path
+from bench.data.content import preparation_sha256
+from bench.data.fetch import source_content, source_files, user_path
 from bench.data.images import check_size, fitted, list_files, read_header, target_size
 from bench.data.install import new_content, refuse_overlap
 from bench.data.job import Job, check_count, describe
-from bench.data.manifest import Manifest, write_manifest
+from bench.data.manifest import MadeFrom, Manifest, write_manifest
 from bench.data.own import IMAGES, LISTS, SPLIT_ARRAYS
 from bench.errors import InputError
 
@@ -45,7 +46,10 @@ def prepare(
     default = root / prepared_path(name, image_size)
     out = Path(out) if out else default
     refuse_overlap(out, sources)
-    job = Job(name, dataset, image_size, sources, catalogue.source_sha256(name), out)
+    made_from = MadeFrom(
+        content_sha256=source_content(name, root, catalogue), preparation_sha256=preparation_sha256(dataset)
+    )
+    job = Job(name, dataset, image_size, sources, catalogue.source_sha256(name), made_from, out)
     return _prepare(job, is_default=out.resolve() == default.resolve())
 
 

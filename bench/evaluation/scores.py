@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from bench.errors import RunFailedError
+from bench.made_from import write_complete
 from bench.metrics.names import METRICS
 from bench.provenance import provenance
 from bench.registry import entry
@@ -84,9 +85,11 @@ class ScoreFolder:
             self._write(Score(**failed, unit=kind.unit, direction=kind.direction, **self._common()))
 
     def finish(self) -> None:
+        """Remove scores that are not part of this evaluation, then record that it is complete."""
         for path in self.out.glob("*.json"):
             if path not in self.written:
                 path.unlink()
+        write_complete(self.out, self.run, self.meta, self.written)
 
     def _write(self, score: Score) -> None:
         self.written.add(write_score(self.out, score))

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError
-from bench.files import write_json, write_text
+from bench.files import sha256_file, write_json, write_text
+from bench.made_from import COLLECTED, collected_from
 from bench.report.statistics import summarise
 from bench.run import training_hash
 
@@ -34,6 +35,7 @@ COLUMNS = (
 def collect(scale_dir: Path, allow_mixed_code: bool = False) -> None:
     """Write `scale_dir`/scores.csv and metrics.json."""
     scale_dir = Path(scale_dir)
+    made_from = collected_from(scale_dir, allow_mixed_code)
     rows = collect_rows(scale_dir)
     _mark_mixed_code(rows, refuse=scale_dir.name == "paper" and not allow_mixed_code)
     out = io.StringIO(newline="")
@@ -42,6 +44,7 @@ def collect(scale_dir: Path, allow_mixed_code: bool = False) -> None:
     writer.writerows({key: _cell(row.get(key)) for key in COLUMNS} for row in rows)
     write_text(scale_dir / "scores.csv", out.getvalue())
     write_json(scale_dir / "metrics.json", nested_means(rows))
+    write_json(scale_dir / COLLECTED, {"made_from": made_from, "sha256": sha256_file(scale_dir / "scores.csv")})
 
 
 def collect_rows(scale_dir: Path) -> list[dict[str, Any]]:

@@ -20,12 +20,15 @@ CONFIG = Path("config")
 
 def render(scale_dir: Path) -> Path:
     """Write tables/, figures/ and report/index.html under `scale_dir` from its scores.csv."""
-    from bench.files import write_text
+    from bench.files import write_json, write_text
+    from bench.made_from import RENDERED, rendered_from
     from bench.report.build import build
 
     scale_dir = Path(scale_dir)
     page = scale_dir / PAGE
+    made_from = rendered_from(scale_dir)
     write_text(page, html_of(build(scale_dir, CONFIG), scale_dir, CONFIG))
+    write_json(scale_dir / RENDERED, {"made_from": made_from})
     return page
 
 

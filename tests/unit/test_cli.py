@@ -187,10 +187,10 @@ def test_a_stale_lock_goes_a_live_one_stays(tmp_path):
 def test_this_machines_gpus_limit_its_own_jobs_alone(monkeypatch, asked, limits):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     workflow = SimpleNamespace(resource_settings=SimpleNamespace(overwrite_resources=asked), global_resources={})
-    WorkflowPlan.open({}).limit_gpus(workflow)
+    WorkflowPlan.open({}).attach(workflow)
     assert workflow.global_resources == limits
     workflow.global_resources = {"gpu": 1}  # --resources gpu=1
-    WorkflowPlan.open({}).limit_gpus(workflow)
+    WorkflowPlan.open({}).attach(workflow)
     assert workflow.global_resources == {"gpu": 1}
 
 
@@ -208,14 +208,7 @@ def test_a_mistake_ends_snakemake_with_one_line(config, message):
     assert message in str(end.value) and "\n" not in str(end.value)
 
 
-def test_workflow_prepares_again_when_a_folder_or_the_catalogue_changes(tmp_path):
-    folder = tmp_path / "cats"
-    folder.mkdir()
-    wildcards = SimpleNamespace(dataset="cats")
-    before = WorkflowPlan.load({"folder": str(folder)})
-    empty = before.entry(wildcards)
-    assert before.entry(wildcards) == empty
-    (folder / "a.png").write_bytes(b"1")
-    assert before.entry(wildcards) != empty
-    assert before.folder_option(wildcards).startswith("--folder 'cats={")
-    assert before.folder_option(SimpleNamespace(dataset="fashion-mnist")) == ""
+def test_workflow_tells_the_commands_of_a_users_folder(tmp_path):
+    plan = WorkflowPlan.open({"folders": {"cats": {"path": str(tmp_path)}}})
+    assert plan.folder_option(SimpleNamespace(dataset="cats")).startswith("--folder 'cats={")
+    assert plan.folder_option(SimpleNamespace(dataset="fashion-mnist")) == ""

@@ -1,6 +1,6 @@
 """A mistake in config/*.yaml is one line that names file and key and the nearest valid name."""
 
-import shlex
+import re
 
 import pytest
 from snakemake.cli import parse_config
@@ -260,15 +260,22 @@ def test_what_is_no_path_is_one_line(given, message):
         Plan.load(parse_config([given]))
 
 
-def test_a_folder_whose_name_is_taken_can_be_named(tmp_path):
-    for name in ("own", "fashion-mnist"):
-        (tmp_path / name / "train").mkdir(parents=True)
-    for name in ("own", "fashion-mnist"):
-        with pytest.raises(InputError, match=rf"folders.{name}: the name, .*/{name}, is taken") as caught:
-            Plan.load({"folder": str(tmp_path / name)})
-        advice = shlex.split(str(caught.value).partition("--config ")[2].replace("NAME", "mine"))
-        found = Plan.load(parse_config(advice)).folders["mine"]
-        assert found == {"path": str(tmp_path / name), "task": "classification"}
+def test_folders_of_the_same_name_are_different_datasets(tmp_path):
+    names = []
+    for place in ("a/images", "b/images", "own", "Fashion MNIST"):
+        (tmp_path / place).mkdir(parents=True)
+        names += Plan.load({"folder": str(tmp_path / place)}).folders
+    assert len(set(names)) == 4
+    assert [re.fullmatch(r"(.*)-[0-9a-f]{8}", name)[1] for name in names] == [
+        "images",
+        "images",
+        "own",
+        "fashion-mnist",
+    ]
+    assert [*Plan.load({"folder": f"{tmp_path}/b/../a/images"}).folders] == names[:1], "another word for the same path"
+
+
+def test_a_folder_must_exist():
     with pytest.raises(InputError, match="12: no such file or folder"):
         Plan.load(parse_config(["folder=12"]))
 
@@ -284,8 +291,8 @@ def test_a_users_name_is_a_plain_and_free_one(name):
 
 def test_a_users_folder_never_hides_another(tmp_path):
     (tmp_path / "cats").mkdir()
-    with pytest.raises(InputError, match="would be called cats, as one of folders"):
-        Plan.load({"folder": str(tmp_path / "cats"), "folders": {"cats": {"path": "docs"}}})
+    both = Plan.load({"folder": str(tmp_path / "cats"), "folders": {"cats": {"path": "docs"}}}).folders
+    assert [folder["path"] for folder in both.values()] == ["docs", str(tmp_path / "cats")]
     with pytest.raises(InputError, match=r"config.yaml: folder: .*at least 1 character"):
         Plan.load({"folder": ""})
     with pytest.raises(InputError, match=r"folders.x.background.0: .*less than or equal to 255"):

@@ -205,7 +205,8 @@ def test_manual_set_says_how_then_is_taken(tmp_path):
     with pytest.raises(InputError, match="placed by hand: ask for it"):
         fetch("a", root)
     image_folder(root / "data/sources/mine")
-    assert read_json(fetch("a", root)) == {"dataset": "a", "place": "data/sources/mine"}
+    receipt = read_json(fetch("a", root))
+    assert (receipt["dataset"], receipt["place"], len(receipt["members"])) == ("a", "data/sources/mine", 3)
 
 
 def test_own_folder_must_exist(tmp_path):

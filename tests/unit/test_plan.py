@@ -1,5 +1,6 @@
 """The plan: what runs, from configuration alone, quickly and without torch."""
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -138,9 +139,11 @@ def test_own_images_choose_their_task(tmp_path):
     folder = tmp_path / "My Cats"
     folder.mkdir()
     plan = Plan.load({"folder": str(folder)})
+    (name,) = plan.folders
+    assert re.fullmatch(r"my-cats-[0-9a-f]{8}", name)
     assert {(run.experiment, run.dataset) for run in plan.runs("own")} == {
-        ("fastgan-sle", "my-cats"),
-        ("fastgan-slim-4to64", "my-cats"),
+        ("fastgan-sle", name),
+        ("fastgan-slim-4to64", name),
     }
     picture = tmp_path / "view.jpg"
     picture.touch()

@@ -49,7 +49,7 @@ def test_own_images_and_another_scale_and_seed_in_one_line(project_copy):
     assert result.returncode == 0, result.stdout + result.stderr
     found = counts(result.stdout + result.stderr)
     assert (found["train"], found["prepare_dataset"], found["fetch_dataset"]) == (2, 1, 1)
-    assert "results/tiny/runs/fastgan-sle/docs/seed3" in result.stdout + result.stderr
+    assert re.search("results/tiny/runs/fastgan-sle/docs-[0-9a-f]{8}/seed3", result.stdout + result.stderr)
 
 
 @pytest.mark.parametrize("cluster", ["slurm", "kubernetes"])

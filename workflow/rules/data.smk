@@ -1,9 +1,24 @@
 # From a pinned source to the arrays that training and metrics read.
+#
+# In all rules `ancient` and the input `renewal` take the place of Snakemake's triggers, which compare times: a job runs
+# again when content says so (bench/outdated.py). What is said here of one rule holds for all.
+
+
+rule note_renewal:
+    output:
+        temp(f"{RENEWALS}/{{marker}}"),
+    log:
+        "logs/outdated/{marker}.log",
+    localrule: True
+    params:
+        reason=plan.reason,
+    shell:
+        "echo runs again, because {params.reason:q} | tee {log} > {output}"
 
 
 rule fetch_dataset:
     input:
-        plan.pointers,
+        renewal=plan.renewal("fetch"),
     output:
         "data/sources/{dataset}.json",
     log:
@@ -11,7 +26,6 @@ rule fetch_dataset:
     resources:
         dvc=1,
     params:
-        entry=plan.entry,
         folder=plan.folder_option,
     shell:
         "slim-bench fetch {wildcards.dataset} {params.folder} 2>&1 | tee {log}"
@@ -19,15 +33,14 @@ rule fetch_dataset:
 
 rule prepare_dataset:
     input:
-        plan.receipt,
+        receipt=ancient(plan.receipt),
+        renewal=plan.renewal("prepare"),
     output:
         "data/prepared/{dataset}-{size}/manifest.json",
     log:
         "logs/data/{dataset}-{size}.prepare.log",
     params:
-        entry=plan.entry,
         folder=plan.folder_option,
-        code=plan.code("bench.data.prepare"),
     shell:
         "slim-bench prepare {wildcards.dataset} --size {wildcards.size} {params.folder} 2>&1 | tee {log}"
 

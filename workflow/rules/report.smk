@@ -4,7 +4,8 @@
 
 rule finish_suite:
     input:
-        lambda w: plan.scores(w.suite),
+        scores=lambda w: ancient(plan.scores(w.suite)),
+        renewal=plan.renewal("finish"),
     output:
         touch("results/{scale}/suites/{suite}.finished"),
     log:
@@ -16,23 +17,22 @@ rule finish_suite:
 
 rule collect:
     input:
-        lambda w: plan.finished(workflow.dag_settings.targets, w),
+        suites=ancient(plan.finished),
+        renewal=plan.renewal("collect"),
     output:
         "results/{scale}/scores.csv",
     log:
         "logs/{scale}/collect.log",
     params:
         options=plan.collect_options,
-        code=plan.code("bench.report.collect"),
     shell:
         "slim-bench collect --scale {wildcards.scale} {params.options} 2>&1 | tee {log}"
 
 
 rule render_report:
     input:
-        "results/{scale}/scores.csv",
-        "config/claims.yaml",
-        "config/published.csv",
+        scores=ancient("results/{scale}/scores.csv"),
+        renewal=plan.renewal("render"),
     output:
         [
             report(
@@ -44,8 +44,6 @@ rule render_report:
         ],
     log:
         "logs/{scale}/report.log",
-    params:
-        code=plan.code("bench.report.page"),
     shell:
         "slim-bench report --scale {wildcards.scale} 2>&1 | tee {log}"
 

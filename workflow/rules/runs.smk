@@ -7,13 +7,14 @@ RUN = "{experiment}/{dataset}/seed{seed}"
 
 
 rule freeze_run:
+    input:
+        renewal=plan.renewal("freeze"),
     output:
         f"results/{{scale}}/runs/{RUN}/run.json",
     log:
         f"logs/{{scale}}/runs/{RUN}/freeze.log",
     priority: 100
     params:
-        sha256=plan.description_hash,
         folder=plan.folder_option,
     shell:
         "slim-bench freeze --scale {wildcards.scale} --experiment {wildcards.experiment}"
@@ -23,8 +24,9 @@ rule freeze_run:
 rule train:
     input:
         run=ancient(f"results/{{scale}}/runs/{RUN}/run.json"),
-        data=plan.manifest,
-        weights=plan.training_weights,
+        data=ancient(plan.manifest),
+        weights=ancient(plan.training_weights),
+        renewal=plan.renewal("train"),
     output:
         f"results/{{scale}}/runs/{RUN}/model.json",
     log:
@@ -35,20 +37,19 @@ rule train:
     threads: plan.threads
     resources:
         gpu=plan.gpus_per_job,
-    params:
-        sha256=plan.training_hash,
     shell:
         "trap '' USR1; slim-bench train --run {input.run} 2>&1 | (trap '' INT TERM; exec tee -ap {log})"
 
 
 rule evaluate:
     input:
-        run=f"results/{{scale}}/runs/{RUN}/run.json",
-        model=f"results/{{scale}}/runs/{RUN}/model.json",
-        data=plan.manifest,
-        weights=plan.scoring_weights,
+        run=ancient(f"results/{{scale}}/runs/{RUN}/run.json"),
+        model=ancient(f"results/{{scale}}/runs/{RUN}/model.json"),
+        data=ancient(plan.manifest),
+        weights=ancient(plan.scoring_weights),
+        renewal=plan.renewal("evaluate"),
     output:
-        directory(f"results/{{scale}}/runs/{RUN}/scores"),
+        f"results/{{scale}}/runs/{RUN}/scores/{COMPLETE}",
     log:
         f"logs/{{scale}}/runs/{RUN}/evaluate.log",
     benchmark:
@@ -56,7 +57,5 @@ rule evaluate:
     threads: plan.threads
     resources:
         gpu=plan.gpus_per_job,
-    params:
-        code=plan.code("bench.evaluate"),
     shell:
-        "trap '' USR1; slim-bench evaluate --run {input.run} --out {output} 2>&1 | (trap '' INT TERM; exec tee -p {log})"
+        "trap '' USR1; slim-bench evaluate --run {input.run} 2>&1 | (trap '' INT TERM; exec tee -p {log})"

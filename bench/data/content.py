@@ -1,0 +1,82 @@
+"""Content of a dataset's source, as its receipt records it: content decides what is prepared again, times never do.
+
+Sizes and times only spare the hashing of files that nobody has touched. Sets of class folders may hold a million
+files: as in the hash of their prepared form, names and byte sizes stand for their content.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.data.catalogue import Catalogue, Dataset
+from bench.data.images import is_litter
+from bench.files import sha256_file, sha256_json
+
+LISTED = ("imagefolder", "imagenet")
+"""Layouts whose files are listed by name and size instead of read."""
+
+UNREAD = sha256_json([])
+"""Content of ImageNet, as archives or unpacked: its files are counted and listed when it is prepared, not before."""
+
+FileRecord = dict[str, Any]
+"""Of one file: name, bytes, mtime_ns, ctime_ns, sha256."""
+
+
+def describe_place(place: Path, dataset: Dataset, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The receipt's fields `content_sha256` and, unless the files are only listed, `members` of a folder or file.
+
+    `known`: an earlier receipt, whose hashes hold for the files with unchanged size and times.
+    """
+    if dataset.layout == "imagenet":
+        return {"content_sha256": UNREAD}
+    files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
+    names = [path.relative_to(place) if path != place else Path(path.name) for path in files]
+    named = {_printable(name): path for name, path in zip(names, files, strict=True) if not is_litter(name)}
+    if dataset.layout in LISTED:
+        return {"content_sha256": sha256_json([[name, path.stat().st_size] for name, path in named.items()])}
+    before = {record["name"]: record for record in (known or {}).get("members", ())}
+    members = [describe_file(path, name, before.get(name)) for name, path in named.items()]
+    return {"content_sha256": content_sha256(members, dataset), "members": members}
+
+
+def describe_file(path: Path, name: str, known: FileRecord | None = None) -> FileRecord:
+    """Name, size, times and sha256 of a file; the hash is that of `known` while size and times agree."""
+    now = file_stamp(path, name)
+    return known if is_untouched(known, now) else now | {"sha256": sha256_file(path)}
+
+
+def file_stamp(path: Path, name: str) -> FileRecord:
+    """The fields of a record that need no reading."""
+    status = path.stat()
+    return {"name": name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
+
+
+def is_untouched(known: FileRecord | None, now: FileRecord) -> bool:
+    """Whether the hash in `known` still holds for a file of stamp `now`."""
+    return known is not None and all(known.get(key) == value for key, value in now.items())
+
+
+def content_sha256(files: list[FileRecord], dataset: Dataset) -> str:
+    """One hash for the names and contents of the files of a dataset."""
+    return UNREAD if dataset.layout == "imagenet" else sha256_json([[file["name"], file["sha256"]] for file in files])
+
+
+def entry_sha256(catalogue: Catalogue, name: str, root: Path = Path(".")) -> str:
+    """Hash of what fetching depends on: the source in the catalogue, accepted checksums, the DVC pointers."""
+    source = catalogue.dataset(name).source
+    pins = {file.name: catalogue.pins[file.name] for file in source.files if file.name in catalogue.pins}
+    pointers = [root / file.pointer for file in source.files]
+    tracked = [sha256_file(path) for path in pointers if path.is_file()]
+    return sha256_json([source.model_dump(mode="json"), pins, tracked])
+
+
+def preparation_sha256(dataset: Dataset) -> str:
+    """Hash of all in a catalogue entry that the prepared arrays depend on, the source's content apart."""
+    parts = {"preparation", "layout", "task", "n", "n_test", "classes", "class_names"}
+    return sha256_json(dataset.model_dump(mode="json", include=parts))
+
+
+def _printable(name: Path) -> str:
+    """A name as a receipt can hold it: bytes that are not UTF-8 are escaped."""
+    return os.fsencode(name.as_posix()).decode("utf-8", "backslashreplace")

@@ -1,0 +1,45 @@
+"""What scores, tables and page were made from, recorded next to them: `bench.outdated` compares it with the present."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from bench.code_digest import code_digest
+from bench.files import sha256_file, sha256_json, write_json
+from bench.run import Run
+
+COMPLETE = ".complete"
+"""In a scores folder, written last: what the scores were computed from, and the hash of each score file."""
+COLLECTED, RENDERED = ".collected.json", ".rendered.json"
+"""In results/SCALE: what the tables, and the page, were made from."""
+
+
+def scored_sha256(run: Run, export_sha256: str | None, data_sha256: str | None) -> str:
+    """Hash of what the scores of a run depend on, their code apart."""
+    asked = run.evaluation.model_dump(mode="json")
+    return sha256_json([run.hash, asked, export_sha256, data_sha256])
+
+
+def write_complete(folder: Path, run: Run, model: dict[str, Any], files: Iterable[Path]) -> None:
+    """Record that `files` are all the scores of a run, made by the present code from the export of `model`.json."""
+    record = {
+        "scored_sha256": scored_sha256(run, model.get("model_sha256"), model.get("data_sha256")),
+        "code_sha256": code_digest("bench.evaluate"),
+        "files": {path.name: sha256_file(path) for path in sorted(files)},
+    }
+    write_json(Path(folder) / COMPLETE, record)
+
+
+def collected_from(scale_dir: Path, allow_mixed_code: bool) -> str:
+    """Hash of everything that scores.csv is made from: the records and scores of all runs, the code, the option."""
+    runs = Path(scale_dir) / "runs"
+    paths = [path for name in ("run.json", "model.json", "scores/*.json") for path in runs.glob(f"*/*/*/{name}")]
+    found = [[path.relative_to(runs).as_posix(), sha256_file(path)] for path in sorted(paths)]
+    begun = sorted(path.relative_to(runs).as_posix() for path in runs.glob("*/*/*/history.csv"))
+    return sha256_json([found, begun, code_digest("bench.report.collect"), allow_mixed_code])
+
+
+def rendered_from(scale_dir: Path) -> str:
+    """Hash of everything that the page is made from. Histories and samples change with the scores of their run."""
+    paths = (Path(scale_dir) / "scores.csv", Path("config/claims.yaml"), Path("config/published.csv"))
+    return sha256_json([*map(sha256_file, paths), code_digest("bench.report.page")])
