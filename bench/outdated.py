@@ -155,9 +155,9 @@ class Outdated:
         if not _exists(folder / page) or not (folder / "scores.csv").exists():
             return None
         record = _read(folder / RENDERED) or {}
-        return (
-            None if record.get("made_from") == rendered_from(folder) else f"{folder}/scores.csv or config/ has changed"
-        )
+        if record.get("made_from") == rendered_from(folder):
+            return None
+        return f"{folder}/scores.csv, the claims or the published values have changed since the page was made"
 
 
 def settle(path: Path) -> None:

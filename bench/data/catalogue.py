@@ -215,7 +215,7 @@ def load_catalogue(root: Path = Path("."), folders: Mapping[str, Any] | None = N
         if name in catalogue.datasets or name in catalogue.weights or name == OWN:
             path = own[name].source.path
             advice = f"--config 'folders={{NAME: {{path: {path}, task: {own[name].task}}}}}'"
-            raise InputError(f"folders.{name}: the name, yours or made from {path}, is taken; choose another: {advice}")
+            raise InputError(f"folders.{name}: the catalogue has this name already; choose another: {advice}")
     return catalogue.model_copy(update={"datasets": catalogue.datasets | own})
 
 
