@@ -13,7 +13,7 @@ from bench.commands.common import add_command
 from bench.devices import leased_device, lock_file
 from bench.errors import InputError
 from bench.paths import lock_path, state_folder
-from bench.run import Run, read_job, read_json
+from bench.run import Run, read_job
 
 
 def add_commands(commands: Any) -> None:
@@ -29,6 +29,9 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--run", required=True, type=Path, help="run.json, made by `slim-bench freeze`")
     parser.add_argument("--out", type=Path, help="folder of the finished run (default: where run.json lies)")
     parser.add_argument("--state", type=Path, help="folder of the checkpoints (default: results/SCALE/state/...)")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="train again although finished; the finished run is moved aside"
+    )
     parser = add_command(
         commands,
         "evaluate",
@@ -48,13 +51,12 @@ def train(arguments: argparse.Namespace) -> None:
     out = arguments.out or arguments.run.parent
     state = arguments.state or state_folder(out)
     with _only_one(run, out), leased_device():
-        if _is_finished(run, out):
-            print(f"[{run.name}] already trained: remove {out / 'model.safetensors'} to train again", file=sys.stderr)
+        if not arguments.overwrite and _is_finished(run, out):
             return
         _limit_threads(run)
         from bench.train import train
 
-        train(run, out, state)
+        train(run, out, state, arguments.overwrite)
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
@@ -115,11 +117,15 @@ def _only_one(run: Run, out: Path) -> Iterator[None]:
 
 
 def _is_finished(run: Run, out: Path) -> bool:
-    path = out / "model.json"
-    if not path.exists():
-        return False
-    model = read_json(path)
-    return model.get("status") == "ok" and model.get("run_sha256") == run.hash and (out / "model.safetensors").exists()
+    """Before torch is imported."""
+    from bench.data.manifest import read_manifest
+    from bench.train.record import restore_record
+
+    try:
+        data_sha256 = read_manifest(run.data_folder).sha256
+    except InputError:  # data that are gone are no reason to train again
+        data_sha256 = None
+    return restore_record(run, out, data_sha256)
 
 
 def _limit_threads(run: Run) -> None:

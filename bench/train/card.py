@@ -1,8 +1,14 @@
 """The model card of a run folder: README.md, made from run.json and model.json alone."""
 
+import re
 from typing import Any
 
 from bench.run import Run
+
+MARK = "<!-- Written by slim-bench train; another training writes it again. -->"
+HEAD = re.compile(r"# \S+/\S+/seed\d+\n\n\| \| \|\n\|---\|---\|\n\| network \| `")
+OLD_ENDING = "for any use in which its output is taken for real."
+"""Of the cards without a mark."""
 
 USE = {
     "fewshot": "slim-bench sample --model . -n 64 --seed 0 --out grid.png",
@@ -30,8 +36,14 @@ def model_card(run: Run, meta: dict[str, Any]) -> str:
         f"Use it, in this folder: `{USE[run.task]}`\n\n"
         "`run.json` is the complete description: `slim-bench train --run run.json --out DIR` repeats the run. "
         "Scores with their protocols are in `scores/`. The licence of the data applies to what was learned from it; "
-        "the network was trained to compare methods, not for any use in which its output is taken for real.\n"
+        "the network was trained to compare methods, not for any use in which its output is taken for real.\n\n"
+        f"{MARK}\n"
     )
+
+
+def is_model_card(text: str) -> bool:
+    """Whether a README.md is a card as it was written: nothing was put before it or after."""
+    return HEAD.match(text) is not None and text.rstrip().endswith((MARK, OLD_ENDING))
 
 
 def _arguments(args: dict[str, Any]) -> str:

@@ -18,8 +18,9 @@ import torch
 
 from bench.errors import InputError
 from bench.files import atomic_file
+from bench.ownership import CHECKPOINT_MAGIC, CHECKPOINT_NAME, is_checkpoint
 
-MAGIC = b"slim-bench checkpoint 1\n"
+MAGIC = CHECKPOINT_MAGIC
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -45,7 +46,7 @@ class Checkpoints:
 
     def files(self) -> list[Path]:
         """Oldest first."""
-        return sorted(self.folder.glob("step-*.ckpt"))
+        return sorted(path for path in self.folder.glob("step-*.ckpt") if CHECKPOINT_NAME.fullmatch(path.name))
 
     def save(self, step: int, state: dict[str, Any], environment: dict[str, Any] | None = None) -> Path:
         """Write atomically, then drop all but the newest `keep`."""
@@ -71,7 +72,8 @@ class Checkpoints:
                 raise
             raise InputError(self._no_space(path, buffer.getbuffer().nbytes, error)) from error
         for old in self.files()[: -self.keep]:
-            old.unlink()
+            if is_checkpoint(old):
+                old.unlink()
         return path
 
     def load_latest(self) -> Saved | None:
@@ -102,12 +104,6 @@ class Checkpoints:
         files = self.files()
         kept = f"the one of {files[-1].name} is intact" if files else "none stands yet"
         return f"{path}: no room for a checkpoint of {size / 1e6:.1f} MB ({error.strerror}); {kept}: free space, resume"
-
-
-def remove_orphans(folder: Path) -> None:
-    """Delete half-written temporaries that a kill left in `folder` or below."""
-    for path in Path(folder).rglob(".*.part"):
-        path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], memoryview]:

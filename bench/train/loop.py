@@ -18,8 +18,19 @@ import torch
 from bench.errors import InputError, RunFailedError
 from bench.files import atomic_file
 from bench.run import Run
-from bench.train.checkpoint import NO_SPACE, Checkpoints, Saved, remove_orphans
+from bench.train.checkpoint import NO_SPACE, Checkpoints, Saved
 from bench.train.engine import Engine
+from bench.train.folders import (
+    OUTPUTS,
+    PARTS,
+    check_out,
+    claim_state,
+    is_unmarked,
+    own_files,
+    release_state,
+    remove_files,
+    remove_temporaries,
+)
 from bench.train.graphs import uses_graphs
 from bench.train.group import all_equal, any_process, barrier, rank, world_size
 from bench.train.guard import MAX_ROLLBACKS, Window, is_out_of_memory, out_of_memory_message, state_is_finite
@@ -42,12 +53,14 @@ class Loop:
     def __init__(self, engine: Engine, run: Run, out: Path, state_dir: Path, data: Data):
         self.engine, self.run, self.out, self.state_dir, self.data = engine, run, out, state_dir, data
         self.main = rank() == 0
-        self.staging = state_dir / "outputs"
+        self.staging = state_dir / OUTPUTS
+        if self.main:
+            claim_state(state_dir)
         for folder in (self.staging, out):
             folder.mkdir(parents=True, exist_ok=True)
         if self.main:
-            remove_orphans(state_dir)
-            remove_orphans(out)
+            remove_temporaries(state_dir)
+            remove_temporaries(out)
         barrier()
         self.checkpoints = Checkpoints(state_dir, run.hash, data.sha256)
         self.history = History(self.staging / "history.csv")
@@ -109,9 +122,8 @@ class Loop:
             self.progress.say(f"resumed at {self.engine.unit} {self.done} of {self.engine.total_steps}")
             return
         if self.main:
-            shutil.rmtree(self.staging, ignore_errors=True)  # of a run that was here before
-            self.staging.mkdir()
-            self.history.cut_after(-1)
+            remove_files(own_files(self.staging, unmarked=True), self.staging)  # of a run that was here before
+            self.history = History(self.staging / "history.csv")
             self.engine.observe(0, self.staging)
         self._save()
 
@@ -260,31 +272,38 @@ class Loop:
         """The export: samples and history first, model.json last; then the resume state is not needed any more."""
         self._tick()
         if self.main:
-            for name in ("samples", "snapshots", "best"):
-                shutil.rmtree(self.out / name, ignore_errors=True)  # of an earlier training
+            check_out(self.out, self.state_dir)  # hours have passed since the start
+            old = [path for path in own_files(self.out, is_unmarked(self.out)) if path.parent.name in PARTS]
+            remove_files(old, self.out)  # of an earlier training
             fields = self.engine.export(self.out)
-            self._copy_staging()
+            self._move_staging()
             self._close()
             self._record({**self.outcome.training(), **fields})
-            shutil.rmtree(self.state_dir)
+            release_state(self.state_dir)
         barrier()
 
     def _fail(self, error: RunFailedError) -> None:
         self._tick()
         if self.main:
-            self._copy_staging()
+            check_out(self.out, self.state_dir)
+            self._move_staging()
             self._close()
             self._record(self.outcome.training(), str(error))
-            shutil.rmtree(self.state_dir)
+            release_state(self.state_dir)
 
     def _record(self, training: dict[str, Any], reason: str | None = None) -> None:
         write_record(self.out, self.run, self.data, training, reason)
 
-    def _copy_staging(self) -> None:
-        for path in sorted(self.staging.rglob("*")):
-            if path.is_file():
-                with atomic_file(self.out / path.relative_to(self.staging)) as target, path.open("rb") as source:
-                    shutil.copyfileobj(source, target)
+    def _move_staging(self) -> None:
+        """What was written on the way goes to the run's folder; a file of somebody else's stays on either side."""
+        own = {*own_files(self.out, is_unmarked(self.out)), *own_files(self.staging, unmarked=True)}
+        found = [self.staging / "history.csv", *(path for part in PARTS for path in (self.staging / part).glob("*"))]
+        for path in filter(Path.is_file, found):
+            target = self.out / path.relative_to(self.staging)
+            if path in own or not target.exists():
+                with atomic_file(target) as file, path.open("rb") as source:
+                    shutil.copyfileobj(source, file)
+                remove_files([path], self.staging)
 
 
 def _environment(device: torch.device) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,16 @@ import torch
 
 from bench.data.manifest import Manifest
 from bench.errors import InputError, RunFailedError
-from bench.export import WEIGHTS
 from bench.run import Run
 from bench.train.allocator import keep_freed_memory
 from bench.train.eager import spare_compiler_import
 from bench.train.engine import Engine
-from bench.train.group import start_group, stop_group, world_size
+from bench.train.folders import check_description, check_out, check_state, claim_state, finished_record, release_state
+from bench.train.group import barrier, rank, start_group, stop_group, world_size
 from bench.train.guard import is_out_of_memory, out_of_memory_message
 from bench.train.loop import run_loop
 from bench.train.record import Data, Outcome, forget_record, restore_record, write_record
+from bench.train.superseded import move_aside
 
 ENGINES = {
     "fewshot": "bench.train.fewshot:FewShot",
@@ -37,7 +37,7 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
-def start(run: Run, out: Path, state: Path) -> None:
+def start(run: Run, out: Path, state: Path, overwrite: bool = False) -> None:
     from bench.data.datasets import check_content, read_manifest
 
     device = choose_device(run.compute.device)
@@ -50,11 +50,12 @@ def start(run: Run, out: Path, state: Path) -> None:
     try:
         if world_size() > 1 and run.task != "classification":
             raise InputError(f"{run.name}: {run.task} runs in one process; torchrun is for classification")
-        if restore_record(run, out, manifest.sha256):
-            print(f"[{run.name}] was trained to its end before: delete {out / WEIGHTS} to train anew", file=sys.stderr)
-            shutil.rmtree(state, ignore_errors=True)
+        check_state(state, out, run.data_folder)
+        if not overwrite and restore_record(run, out, manifest.sha256):
+            release_state(state)
             return
-        forget_record(out)
+        check_out(out, state)
+        check_description(run, out)
         check_content(run.data_folder, manifest)
         set_precision(run, device)
         if device.type == "cpu":
@@ -62,7 +63,9 @@ def start(run: Run, out: Path, state: Path) -> None:
         if not run.compute.compile:
             spare_compiler_import()
         data = Data(manifest.sha256, describe(manifest))
-        run_loop(_make_engine(run, device, (out, state), data), run, out, state, data)
+        engine = _make_engine(run, device, (out, state), data)
+        _make_room(run, out, state)
+        run_loop(engine, run, out, state, data)
     except RunFailedError as error:
         print(f"[{run.name}] failed: {error}", file=sys.stderr, flush=True)
     finally:
@@ -99,8 +102,23 @@ def _make_engine(run: Run, device: torch.device, folders: tuple[Path, Path], dat
         reason = out_of_memory_message(error, None, device)
         if any(state.glob("step-*")):
             raise InputError(f"{run.name}: {reason}; its checkpoints are kept: free memory and start again") from error
+        _make_room(run, out, state)
         write_record(out, run, data, Outcome(device=device.type, precision=run.compute.precision).training(), reason)
         raise RunFailedError(reason) from error
+
+
+def _make_room(run: Run, out: Path, state: Path) -> None:
+    """Move a finished run aside; weights beside checkpoints but without a record are those of an end that was killed.
+
+    The state is claimed first: it tells a start after a kill that this folder was looked through.
+    """
+    if rank() == 0:
+        claim_state(state)
+        place = move_aside(run, out) if finished_record(out) or not any(state.glob("step-*")) else None
+        if place is not None:
+            print(f"[{run.name}] the finished run in {out} was moved to {place}", file=sys.stderr, flush=True)
+        forget_record(out)
+    barrier()
 
 
 def engine_class(task: str) -> type:

@@ -151,15 +151,13 @@ def test_a_network_that_does_not_fit_any_more_keeps_what_was_trained(tmp_path, m
 
 
 def test_a_training_forgets_the_record_of_the_one_before(tmp_path, monkeypatch):
-    """Else weights that lie there still would pass for finished after a training by other code was killed."""
+    """Else weights that are there would pass for finished after a training that was killed."""
     run = tiny_run("classification", write_data("classification", tmp_path / "data"))
     train(run, tmp_path / "out", tmp_path / "state")
-    monkeypatch.setattr("bench.train.record.training_modules", lambda task, model: ("bench.train.ema",))
     monkeypatch.setattr("bench.train.start.run_loop", lambda *rest: None)
-    train(run, tmp_path / "out", tmp_path / "state")
-    monkeypatch.undo()
-    (tmp_path / "out" / "model.json").unlink()
+    train(run, tmp_path / "out", tmp_path / "state", overwrite=True)
     assert not restore_record(run, tmp_path / "out", read_manifest(tmp_path / "data").sha256)
+    assert restore_record(run, tmp_path / "out.superseded-1", read_manifest(tmp_path / "data").sha256)
 
 
 def test_a_finished_run_without_its_record_is_not_trained_again(tmp_path, monkeypatch, capsys):

@@ -9,12 +9,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
+from torch import nn
 from toy import DATA_SHA, ToyEngine, toy_run
 
 from bench.errors import InputError, RunFailedError
+from bench.export import save_weights
+from bench.files import write_png
 from bench.run import read_run
 from bench.train import sinks
+from bench.train.folders import claim_state
 from bench.train.history import History
 from bench.train.loop import Loop, run_loop
 from bench.train.record import Data, restore_record
@@ -227,20 +232,28 @@ def test_the_end_of_a_part_is_kept_whatever_the_time(tmp_path):
 
 
 def test_half_written_files_are_cleaned_on_start(tmp_path):
-    orphans = [tmp_path / name / ".a.part" for name in ("out", "state", "state/outputs")]
-    for orphan in orphans:
-        orphan.parent.mkdir(parents=True, exist_ok=True)
-        orphan.write_bytes(b"half")
+    names = ("out/.model.safetensors", "out/samples/.grid.png", "out/..model.json", "state/.step-0000000004.ckpt")
+    orphans = [tmp_path / f"{name}.ab_12xyz.part" for name in (*names, "state/outputs/.history.csv")]
+    others = [tmp_path / name for name in ("out/.a.part", "out/.thesis.tex.ab_12xyz.part", "out/sub/.grid.png.part")]
+    for path in (*orphans, *others):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
     Loop(ToyEngine(toy_run(), CPU), toy_run(), tmp_path / "out", tmp_path / "state", Data(DATA_SHA, None))
     assert not any(orphan.exists() for orphan in orphans)
+    assert all(path.read_bytes() == b"half" for path in others)
 
 
-def test_nothing_of_an_earlier_training_stays(tmp_path):
-    for name in ("out/snapshots", "out/best", "out/samples", "state/outputs/snapshots"):
-        (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / "old").touch()
+def test_nothing_of_an_earlier_training_stays_but_what_is_not_ours(tmp_path):
+    for name in ("out", "state/outputs"):
+        write_png(tmp_path / name / "samples/step-0000003.png", Image.new("RGB", (2, 2)))
+        save_weights(tmp_path / name / "snapshots/step-0000003.safetensors", nn.Linear(1, 1), {"name": "x", "args": {}})
+        (tmp_path / name / "samples/note.txt").write_text("mine")
+    save_weights(tmp_path / "out/best/model.safetensors", nn.Linear(1, 1), {"name": "x", "args": {}})
+    claim_state(tmp_path / "state")
     train(tmp_path)
-    assert not list(tmp_path.rglob("old"))
+    assert not list(tmp_path.rglob("step-*")) and not (tmp_path / "out/best").exists()
+    assert (tmp_path / "out/samples/note.txt").read_text() == "mine"
+    assert (tmp_path / "state/outputs/samples/note.txt").read_text() == "mine"
 
 
 def test_a_sink_writes_beside_the_run_and_is_closed_before_its_record(tmp_path, monkeypatch):
@@ -274,7 +287,7 @@ def test_energy_adds_up_over_a_resume(tmp_path, monkeypatch):
     assert float(History(tmp_path / "out" / "history.csv").read()[-1]["gpu_energy_joules"]) > 6
 
 
-def test_a_lost_record_is_made_again_without_training(tmp_path, monkeypatch):
+def test_a_lost_record_is_made_again_without_training(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("bench.train.record.training_modules", lambda task, model: ("bench.train.loop",))
     meta, out = train(tmp_path), tmp_path / "out"
     (out / "model.json").unlink()
@@ -284,7 +297,8 @@ def test_a_lost_record_is_made_again_without_training(tmp_path, monkeypatch):
     assert restore_record(toy_run(), out, DATA_SHA)
     assert json.loads((out / "model.json").read_text()) == meta
     monkeypatch.setattr("bench.train.record.training_modules", lambda task, model: ("bench.train.ema",))
-    assert not restore_record(toy_run(), out, DATA_SHA)
+    assert restore_record(toy_run(), out, DATA_SHA), "by other code: kept all the same"
+    assert "by other code than the present: --overwrite trains again" in capsys.readouterr().err
 
 
 def test_the_record_of_other_weights_is_not_made_again(tmp_path):
