@@ -16,7 +16,7 @@ from bench.evaluation.classification import evaluate_classification
 from bench.evaluation.fewshot import evaluate_fewshot
 from bench.evaluation.folders import evaluate_folders
 from bench.evaluation.oneshot import evaluate_oneshot
-from bench.evaluation.scores import ScoreFolder
+from bench.evaluation.scores import ScoreFolder, check_scores
 from bench.export import META, read_meta
 from bench.metrics.names import check_metrics
 from bench.run import Run
@@ -31,17 +31,18 @@ TASKS: dict[str, Callable[[Run, Path, ScoreFolder], None]] = {
 }
 
 
-def evaluate_run(run: Run, run_dir: Path, out: Path) -> None:
-    """Write scores/*.json of the export in `run_dir` to `out`."""
+def evaluate_run(run: Run, run_dir: Path, out: Path, overwrite: bool = False) -> None:
+    """Write scores/*.json of the export in `run_dir` to `out`; `overwrite`: also over the scores of another run."""
     run_dir, out = Path(run_dir), Path(out)
     check_metrics(run.evaluation.metrics, run.task, run.name, run.evaluation.n_fake)
     meta = read_meta(run_dir)
     if meta.get("run_sha256") not in (None, run.hash):
         raise InputError(f"{run_dir / META}: this export was trained from another run.json than {run.name}'s")
+    check_scores(run, run_dir, out, overwrite)
     device = choose_device(run.compute.device)
     if run.compute.threads is not None:
         torch.set_num_threads(run.compute.threads)
-    scores = ScoreFolder(run, meta, out, device)
+    scores = ScoreFolder(run, meta, run_dir, out, device)
     if meta["status"] != "ok":
         scores.fail(meta.get("reason") or "the run failed")
     else:

@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.code_digest import code_digest
 from bench.files import sha256_file, sha256_json, write_json
+from bench.ownership import read_mapping
 from bench.run import Run
 
 COMPLETE = ".complete"
@@ -28,6 +29,10 @@ def write_complete(folder: Path, run: Run, model: dict[str, Any], files: Iterabl
         "files": {path.name: sha256_file(path) for path in sorted(files)},
     }
     write_json(Path(folder) / COMPLETE, record)
+
+
+def is_complete_mark(path: Path) -> bool:
+    return read_mapping(path).keys() == {"scored_sha256", "code_sha256", "files"}
 
 
 def collected_from(scale_dir: Path, allow_mixed_code: bool) -> str:

@@ -60,6 +60,12 @@ def is_score(path: Path) -> bool:
     return path.name == (f"{score['metric']}.json" if selection == "last" else f"{score['metric']}@{selection}.json")
 
 
+def is_score_of(path: Path, run: str, sha256: str | None) -> bool:
+    """A score of the run with that name and, where it is given, that hash."""
+    score = read_mapping(path)
+    return is_score(path) and score.get("run", run) == run and sha256 in (None, score["run_sha256"])
+
+
 def is_score_list(path: Path) -> bool:
     """What `evaluate --samples --out` writes."""
     scores = _json(path)

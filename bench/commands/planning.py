@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.commands.common import add_command, add_folder_option, overrides_of
 from bench.history import Progress, measured_seconds, progress_of
+from bench.ownership import is_run, refuse_foreign
 from bench.plan import Plan
 from bench.run import Run, write_run
 
@@ -52,6 +53,7 @@ def _add_suite(parser: argparse.ArgumentParser, text: str, default: str | None) 
 
 def freeze(arguments: argparse.Namespace) -> None:
     chosen = Plan.load(overrides_of(arguments))
+    refuse_foreign(arguments.out, is_run, "give another --out")
     write_run(arguments.out, chosen.run(arguments.scale, arguments.experiment, arguments.dataset, arguments.seed))
 
 

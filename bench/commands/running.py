@@ -44,6 +44,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--samples", type=Path, metavar="DIR", help="images to score")
     parser.add_argument("--reference", type=Path, metavar="DIR", help="images to compare them with")
     parser.add_argument("--out", type=Path, help="scores folder (--run), or a JSON file (--samples); default: print")
+    parser.add_argument("--overwrite", action="store_true", help="--run: replace scores of another run in --out")
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -70,19 +71,25 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 def _evaluate_run(arguments: argparse.Namespace) -> None:
     run = read_job(arguments.run)
+    run_dir = arguments.run.parent
     started = time.monotonic()
     print(f"[{run.name}] scoring", file=sys.stderr, flush=True)
     with leased_device():
         _limit_threads(run)
         from bench.evaluate import evaluate_run
 
-        evaluate_run(run, arguments.run.parent, arguments.out or arguments.run.parent / "scores")
+        evaluate_run(run, run_dir, arguments.out or run_dir / "scores", arguments.overwrite)
     print(f"[{run.name}] scored in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
 
 
 def _evaluate_folders(arguments: argparse.Namespace) -> None:
     from bench.files import write_json
+    from bench.ownership import is_score_list, refuse_foreign
 
+    if arguments.overwrite:
+        raise InputError("--overwrite: goes with --run; for --samples give a new --out, or delete the old one")
+    if arguments.out is not None:
+        refuse_foreign(arguments.out, is_score_list, "give another --out")
     with leased_device():
         from bench.evaluate import evaluate_folders
 

@@ -26,6 +26,9 @@ def add_commands(commands: Any) -> None:
 
 
 def sample(arguments: argparse.Namespace) -> None:
+    from bench.ownership import is_picture, refuse_foreign
+
+    refuse_foreign(arguments.out, is_picture, "give another --out")
     from bench.sample import sample
 
     sample(arguments.model, arguments.n, arguments.seed, arguments.out, interpolate=arguments.interpolate)

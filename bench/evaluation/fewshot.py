@@ -18,7 +18,7 @@ from bench.evaluation.cost import measure_cost
 from bench.evaluation.instruments import FRECHET, Instrument, compare, curve, open_instruments
 from bench.evaluation.pictures import save_neighbours
 from bench.evaluation.sampling import generate, pick
-from bench.evaluation.scores import Clock, Measurement, ScoreFolder
+from bench.evaluation.scores import NEIGHBOURS, Clock, Measurement, ScoreFolder
 from bench.export import create_seeded, fold, load_export, load_weights
 from bench.files import sha256_file
 from bench.metrics.cache import cached_features
@@ -218,4 +218,4 @@ def _neighbours(setting: Setting, network: nn.Module, fakes: Iterable[np.ndarray
         indices = [entry["sample"] for entry in closest]
         samples = pick(network, indices, setting.n_fake, evaluation.batch_size, evaluation.latent_seed)
         training = setting.images[[entry["training"] for entry in closest]]
-        save_neighbours(setting.scores.out / "neighbours.png", samples, training)
+        save_neighbours(setting.scores.out / NEIGHBOURS, samples, training)

@@ -1,4 +1,8 @@
-"""Measurements become score files: the numbers from the task, everything else from the run and the machine."""
+"""Measurements become score files: the numbers from the task, everything else from the run and the machine.
+
+Only scores of the same run are replaced or removed: in the run's own folder those of any training of it, elsewhere
+those of this very description.
+"""
 
 import time
 from collections.abc import Collection
@@ -8,14 +12,19 @@ from typing import Any
 
 import torch
 
-from bench.errors import RunFailedError
-from bench.made_from import write_complete
+from bench.errors import InputError, RunFailedError
+from bench.made_from import COMPLETE, is_complete_mark, write_complete
 from bench.metrics.names import METRICS
+from bench.ownership import is_picture, is_png, is_score, is_score_of, refuse_foreign
 from bench.provenance import provenance
 from bench.registry import entry
 from bench.run import Run
 from bench.score import Score, score_path, write_score
 from bench.train.monitor import peak_memory_bytes
+
+SELECTIONS = ("last", "best", "untrained", "control-white", "control-halves", "control-bicubic", "control-linear")
+NEIGHBOURS = "neighbours.png"
+REMEDY = "move it away, or give another --out"
 
 
 @dataclass(frozen=True)
@@ -44,11 +53,35 @@ class Clock:
         return round(time.perf_counter() - self._start, 4)
 
 
-class ScoreFolder:
-    """Writes the scores of one run; at the end files of earlier evaluations that were not renewed are removed."""
+def check_scores(run: Run, run_dir: Path, out: Path, overwrite: bool) -> None:
+    """InputError where a name that the scores of `run` take in `out` holds anything else.
 
-    def __init__(self, run: Run, meta: dict[str, Any], out: Path, device: torch.device):
+    `overwrite`: the scores of another run are replaced; files that are no scores never are.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file, a folder of scores is to be written there; give another --out")
+    paths = [score_path(out, metric, kind) for metric in run.evaluation.metrics for kind in SELECTIONS]
+    for path in paths:
+        refuse_foreign(path, is_score, REMEDY)
+        if path.exists() and not overwrite and not is_score_of(path, run.name, _only(run, run_dir, out)):
+            raise InputError(f"{path}: is a score of another run; --overwrite replaces it, or give another --out")
+    refuse_foreign(out / COMPLETE, is_complete_mark, REMEDY)
+    if run.task == "fewshot":
+        unmarked = any(path.exists() for path in paths)  # an earlier version did not mark its pictures
+        refuse_foreign(out / NEIGHBOURS, is_png if unmarked else is_picture, REMEDY)
+
+
+def _only(run: Run, run_dir: Path, out: Path) -> str | None:
+    """The hash that a score of this run has; in the run's own folder those of its earlier trainings count too."""
+    return None if out.resolve() == (run_dir / "scores").resolve() else run.hash
+
+
+class ScoreFolder:
+    """Writes the scores of one run; at the end those of earlier evaluations that were not renewed are removed."""
+
+    def __init__(self, run: Run, meta: dict[str, Any], run_dir: Path, out: Path, device: torch.device):
         self.run, self.meta, self.out, self.device = run, meta, Path(out), device
+        self._sha256 = _only(run, run_dir, self.out)
         self.training = meta.get("training") or {}
         self.written: set[Path] = set()
         self._provenance = provenance("bench.evaluate", network_module(run.model.name))
@@ -87,7 +120,7 @@ class ScoreFolder:
     def finish(self) -> None:
         """Remove scores that are not part of this evaluation, then record that it is complete."""
         for path in self.out.glob("*.json"):
-            if path not in self.written:
+            if path not in self.written and path.is_file() and is_score_of(path, self.run.name, self._sha256):
                 path.unlink()
         write_complete(self.out, self.run, self.meta, self.written)
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from bench.errors import InputError
 from bench.files import sync, write_json
-from bench.ownership import is_picture, is_png, is_score, is_weights, read_mapping
+from bench.made_from import COMPLETE, is_complete_mark
+from bench.ownership import is_picture, is_png, is_score_of, is_weights
 from bench.paths import META, META_COPY, WEIGHTS, superseded_folder
 from bench.run import Run, read_run
 from bench.train.folders import finished_record, is_unmarked, own_files, remove_files
@@ -94,10 +95,11 @@ def _hash_of(description: Path) -> str | None:
 
 
 def _scores(out: Path, record: dict[str, Any]) -> list[Path]:
-    """The run's scores and the picture that belongs to them."""
+    """The run's scores, and the picture and the mark that belong to them."""
     folder = out / "scores"
-    found = [path for path in folder.glob("*.json") if path.is_file() and is_score(path)]
-    found = [path for path in found if read_mapping(path).get("run", record.get("run")) == record.get("run")]
-    picture = folder / "neighbours.png"
-    ours = is_png if is_unmarked(out) and found else is_picture
-    return [*found, *([picture] if picture.is_file() and ours(picture) else [])]
+    found = [
+        path for path in folder.glob("*.json") if path.is_file() and is_score_of(path, record.get("run", ""), None)
+    ]
+    more = [(folder / "neighbours.png", is_png if is_unmarked(out) and found else is_picture)]
+    more += [(folder / COMPLETE, is_complete_mark)]
+    return [*found, *(path for path, ours in more if path.is_file() and ours(path))]

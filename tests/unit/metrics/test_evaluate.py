@@ -238,8 +238,7 @@ def test_a_network_that_gives_nan_fails_without_an_error(tmp_path):
 def test_earlier_scores_go_and_unknown_metrics_are_refused(fewshot, tmp_path):
     run, folder, _ = fewshot
     out = tmp_path / "scores"
-    out.mkdir()
-    (out / "old_metric.json").write_text("{}")
+    evaluate(metric_runs.evaluated(run, metrics=("macs",)), folder, out)
     assert set(evaluate(metric_runs.evaluated(run, metrics=("params",)), folder, out)) == {"params"}
     wrong = metric_runs.evaluated(run, metrics=("parms",))
     with pytest.raises(InputError, match=r"unknown metric 'parms' \(did you mean 'params'"):

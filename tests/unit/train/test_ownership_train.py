@@ -197,7 +197,7 @@ def again(finished, tmp_path, monkeypatch):
 
 
 OURS = {"run.json", "model.json", ".model.json", "model.safetensors", "README.md", "history.csv", "samples/grid.png"}
-OURS |= {"scores/params.json"}
+OURS |= {"scores/params.json", "scores/.complete"}
 
 
 def is_kept(place, before):
