@@ -17,12 +17,14 @@ from typing import Any
 from bench.errors import InputError
 from bench.files import sha256_file, write_json, write_text
 from bench.made_from import COLLECTED, collected_from
+from bench.ownership import Test, read_mapping, refuse_foreign, text_of
 from bench.report.statistics import summarise
 from bench.run import training_hash
 
 TRAINING = "train_seconds"
 """The metric of the row that every run has, finished or not: its value is the training time."""
 
+ORDER = {"fewshot": 0, "oneshot": 1, "classification": 2}
 IDENTITY = {"task", "experiment", "dataset", "seed"}
 COLUMNS = (
     *("scale", "task", "experiment", "dataset", "seed", "model", "metric", "selection", "value", "unit", "direction"),
@@ -32,9 +34,28 @@ COLUMNS = (
 )
 
 
+def _is_table(path: Path) -> bool:
+    """Of any version: the first columns stay. An empty file holds nothing to lose."""
+    return not path.stat().st_size or text_of(path).startswith(",".join(COLUMNS[:5]) + ",")
+
+
+def _is_means(path: Path) -> bool:
+    means = read_mapping(path)
+    return path.read_bytes().strip() == b"{}" or (bool(means) and means.keys() <= ORDER.keys())
+
+
+WRITTEN: dict[str, Test] = {
+    "scores.csv": _is_table,
+    "metrics.json": _is_means,
+    COLLECTED: lambda path: "made_from" in read_mapping(path),
+}
+
+
 def collect(scale_dir: Path, allow_mixed_code: bool = False) -> None:
     """Write `scale_dir`/scores.csv and metrics.json."""
     scale_dir = Path(scale_dir)
+    for name, ours in WRITTEN.items():
+        refuse_foreign(scale_dir / name, ours, "move it away")
     made_from = collected_from(scale_dir, allow_mixed_code)
     rows = collect_rows(scale_dir)
     _mark_mixed_code(rows, refuse=scale_dir.name == "paper" and not allow_mixed_code)
@@ -58,9 +79,8 @@ def collect_rows(scale_dir: Path) -> list[dict[str, Any]]:
             print(f"{path}: describes another run than its folder's name: not counted", file=sys.stderr)
         else:
             runs.append((path.parent, run))
-    order = {"fewshot": 0, "oneshot": 1, "classification": 2}
     runs.sort(
-        key=lambda item: (order.get(item[1]["task"], 9), item[1]["dataset"], item[1]["experiment"], item[1]["seed"])
+        key=lambda item: (ORDER.get(item[1]["task"], 9), item[1]["dataset"], item[1]["experiment"], item[1]["seed"])
     )
     return [row for folder, run in runs for row in _rows_of_run(scale_dir, folder, run)]
 

@@ -20,15 +20,17 @@ CONFIG = Path("config")
 
 def render(scale_dir: Path) -> Path:
     """Write tables/, figures/ and report/index.html under `scale_dir` from its scores.csv."""
-    from bench.files import write_json, write_text
-    from bench.made_from import RENDERED, rendered_from
+    from bench.files import write_text
+    from bench.made_from import rendered_from
     from bench.report.build import build
+    from bench.report.written import begin_report, end_report
 
     scale_dir = Path(scale_dir)
     page = scale_dir / PAGE
     made_from = rendered_from(scale_dir)
+    begin_report(scale_dir)
     write_text(page, html_of(build(scale_dir, CONFIG), scale_dir, CONFIG))
-    write_json(scale_dir / RENDERED, {"made_from": made_from})
+    end_report(scale_dir, made_from)
     return page
 
 

@@ -1,0 +1,55 @@
+"""Which files under results/{scale} an earlier report wrote: those whose hash its record, RENDERED, still names.
+
+A version without that record is known by the form of its files.
+"""
+
+from pathlib import Path
+
+from bench.files import sha256_file, write_json
+from bench.made_from import RENDERED
+from bench.ownership import is_png, read_mapping, refuse_foreign, text_of
+from bench.report.outputs import FIGURES, PAGE, PICTURES, TABLES
+
+PATHS = (
+    *(f"{stem}.{suffix}" for stem in TABLES for suffix in ("csv", "md", "tex")),
+    *(f"{stem}.{suffix}" for stem in FIGURES for suffix in ("png", "svg")),
+    *(f"{stem}.png" for stem in PICTURES),
+    PAGE,
+)
+OLD_PAGE = "<title>SLIM and its rivals"
+
+
+def begin_report(scale_dir: Path) -> None:
+    """InputError where a name of the report is taken by another file; else note that the files are being written."""
+    record = scale_dir / RENDERED
+    refuse_foreign(record, lambda path: "made_from" in read_mapping(path), "move it away")
+    known = read_mapping(record)
+    for path in PATHS:
+        ours = known["files"].get(path) if "files" in known else None
+        refuse_foreign(
+            scale_dir / path,
+            lambda place, ours=ours: (
+                bool(known.get("writing"))
+                or (sha256_file(place) == ours if "files" in known else _has_old_form(place, scale_dir))
+            ),
+            "move it away, or delete it if it is a part of the report that was edited",
+        )
+    write_json(record, {"made_from": None, "writing": True})
+
+
+def end_report(scale_dir: Path, made_from: str) -> None:
+    """Record what was written, and from what."""
+    files = {path: sha256_file(scale_dir / path) for path in PATHS if (scale_dir / path).is_file()}
+    write_json(scale_dir / RENDERED, {"made_from": made_from, "files": files})
+
+
+def _has_old_form(path: Path, scale_dir: Path) -> bool:
+    text = text_of(path)
+    if path.suffix == ".md":
+        return text.startswith("Nothing to show yet.") or (text.startswith("### ") and "\n\n| " in text)
+    if path.suffix == ".tex":
+        return text.startswith("% ") and ("\\begin{tabular}" in text or "nothing to show yet" in text)
+    if path.suffix == ".svg":
+        return "<dc:title>Matplotlib v" in text
+    page = OLD_PAGE in text_of(scale_dir / PAGE)
+    return page and (is_png(path) or path.suffix in (".csv", ".html"))

@@ -1,0 +1,101 @@
+"""collect and report write over their own files alone."""
+
+import json
+
+import pytest
+from PIL import Image
+from report_fixture import make_results
+
+from bench.cli import main
+from bench.made_from import RENDERED
+from bench.report.outputs import OUTPUTS
+from bench.report.written import PATHS
+
+
+@pytest.fixture
+def demo(project, monkeypatch):
+    monkeypatch.chdir(project)
+    return make_results(project, seeds=1)
+
+
+def content(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def error(capsys):
+    return capsys.readouterr().err.strip().splitlines()[-1].removeprefix("slim-bench: error: ")
+
+
+@pytest.mark.parametrize("name", ["scores.csv", "metrics.json", ".collected.json"])
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", '{"mine": {}}', "[]"])
+def test_collect_refuses_a_name_taken_by_something_else(demo, capsys, name, text):
+    (demo / name).write_text(text)
+    before = content(demo)
+    assert main(["collect"]) == 2
+    assert error(capsys).startswith(f"results/demo/{name}: is not a file that slim-bench wrote")
+    assert content(demo) == before
+
+
+def test_collect_replaces_its_own_and_leaves_the_rest(demo):
+    (demo / "notes.csv").write_text("mine")
+    assert main(["collect"]) == 0 and main(["collect"]) == 0
+    (demo / "scores.csv").write_text("")  # of a full disk
+    assert main(["collect"]) == 0
+    assert (demo / "notes.csv").read_text() == "mine"
+
+
+TAKEN = ("tables/summary.csv", "tables/claims.md", "tables/runs.tex", "figures/complexity.png", "figures/ablations.svg")
+
+
+@pytest.mark.parametrize("name", [*TAKEN, "figures/neighbours.png", "report/index.html", RENDERED])
+def test_report_refuses_a_name_taken_by_something_else(demo, capsys, monkeypatch, name):
+    assert main(["collect"]) == 0
+    path = demo / name
+    path.parent.mkdir(exist_ok=True)
+    if path.suffix == ".png":
+        Image.new("RGB", (2, 2)).save(path)
+    else:
+        path.write_text("mine")
+    before = content(demo)
+    monkeypatch.setattr("bench.report.build.build", None)
+    assert main(["report"]) == 2
+    assert error(capsys).startswith(f"results/demo/{name}: is not a file that slim-bench wrote")
+    assert content(demo) == before
+
+
+def test_report_replaces_its_own_files_and_nothing_else(demo, capsys, monkeypatch):
+    assert main(["collect"]) == 0
+    for name in ("tables/notes.md", "figures/mine.png", "report/mine.html"):
+        (demo / name).parent.mkdir(exist_ok=True)
+        (demo / name).write_text("mine")
+    assert main(["report"]) == 0
+    assert content(demo).keys() >= {*PATHS} and {*PATHS} >= OUTPUTS.keys()
+    record = json.loads((demo / RENDERED).read_text())
+    (demo / RENDERED).unlink()  # as a version without the record left it
+    for name in TAKEN:
+        (demo / name).unlink()
+    monkeypatch.setattr("bench.report.page.html_of", lambda *_: "the new page")
+    monkeypatch.setattr("bench.report.build.build", lambda *_: None)
+    assert main(["report"]) == 0
+    assert (demo / "report/index.html").read_text() == "the new page"
+    assert all((demo / name).read_text() == "mine" for name in ("tables/notes.md", "figures/mine.png"))
+    assert record["made_from"] == json.loads((demo / RENDERED).read_text())["made_from"]
+    (demo / "tables/claims.md").write_text("edited")
+    assert main(["report"]) == 2
+    assert error(capsys).startswith("results/demo/tables/claims.md: is not")
+    assert (demo / "tables/claims.md").read_text() == "edited"
+
+
+def test_a_report_that_was_killed_is_written_again(demo, monkeypatch):
+    assert main(["collect"]) == 0
+
+    def killed(*_):
+        (demo / "tables").mkdir()
+        (demo / "tables/claims.md").write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.report.build.build", killed)
+    assert main(["report"]) == 130
+    monkeypatch.setattr("bench.report.page.html_of", lambda *_: "the page")
+    monkeypatch.setattr("bench.report.build.build", lambda *_: None)
+    assert main(["report"]) == 0
