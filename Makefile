@@ -3,41 +3,33 @@
 #   make demo    the whole pipeline at demo scale, on real images; ends in results/demo/report/index.html
 #   make test    the test-suite, offline
 #   make test-scipy  the metrics' own code on SciPy 1.18, which clean-fid cannot take
+#   make test-python PYTHON_VERSION=3.13  a part of the test-suite on another Python
 #   make lint    ruff, snakefmt, snakemake --lint
 #   make bench   speed and memory, each ratio measured side by side in one run
 #   make report  tables, figures and page from whatever has finished so far
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-# the first that is 3.11 or 3.12 and can make environments
-PYTHONS := python3.11 python3.12 python3
-CHECK := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
-PYTHON ?= $(firstword $(foreach name,$(PYTHONS),$(shell $(name) -c '$(CHECK)' 2>/dev/null && echo $(name))))
+# what the lock is compiled for; PYTHON=PATH names one, else tools/find_python.sh looks for the first that works
+VERSIONS := 3.11 3.12 3.13
+# pip and uv keep caches in the home; where that is missing or read-only, in build/
+CACHE := $${XDG_CACHE_HOME:-$${HOME:?}/.cache}
+ifneq ($(shell { mkdir -p "$(CACHE)" && [ -w "$(CACHE)" ] && echo yes; } 2>/dev/null),yes)
+export XDG_CACHE_HOME := $(CURDIR)/build/cache
+endif
 CORES ?= $(shell nproc)
 VENV := .venv
 BIN := $(VENV)/bin
-# set-up is finished only when this file stands: it is written last, and any change of the lock renews it
-STAMP := $(VENV)/.installed
 export DVC_NO_ANALYTICS := 1
 # containers set this; but torch's bytecode is then compiled anew (10 s) at each of a demo's sixty process starts
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test test-scipy lint bench report lock clean
+.PHONY: setup demo test test-scipy test-python lint bench report lock clean
 .DEFAULT_GOAL := demo
 
-setup: $(STAMP)
-
-$(STAMP): requirements.lock pyproject.toml
-	@echo "setting up $(VENV) from requirements.lock (once; torch with CUDA is large, a few minutes)"
-	@$(or $(PYTHON),false) -c '$(CHECK)' 2>/dev/null || { \
-		echo "Python 3.11 or 3.12 with venv is needed, not $(or $(PYTHON),any of $(PYTHONS)): run make with PYTHON=PATH" >&2; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
-	awk '/^uv==/ {on = 1} on {print} on && !/\\$$/ {exit}' requirements.lock > $(VENV)/uv.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	touch $@
+setup:
+	@PYTHON='$(PYTHON)' $(SHELL) tools/setup.sh $(VERSIONS)
 
 demo: setup
 	$(BIN)/snakemake --cores $(CORES)
@@ -48,16 +40,31 @@ report: setup
 test: setup
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadscope --no-loadscope-reorder
 
-# a throw-away environment from the same lock, but with SciPy 1.18 (no wheels for Python 3.11) and without clean-fid
-PYTHON312 ?= python3.12
-NEXT := build/scipy-1.18
-test-scipy: setup
+# a throw-away environment in $@, from the same lock: of Python VERSIONS, with the pins in OVERRIDE instead of the lock's
+define throw_away
 	mkdir -p build
-	printf 'scipy>=1.18,<1.19\nclean-fid ; python_version < "3"\n' > $(NEXT).txt
-	$(BIN)/uv venv --quiet --clear --no-python-downloads --python $(PYTHON312) $(NEXT)
-	$(BIN)/uv pip install --quiet --python $(NEXT)/bin/python --override $(NEXT).txt -r requirements.lock
-	$(NEXT)/bin/python -m pytest --numprocesses $(CORES) --dist loadscope \
+	printf '$(OVERRIDE)\n' > build/$@.txt
+	python=$$(PYTHON= tools/find_python.sh $(VERSIONS)) && \
+		$(BIN)/uv venv --quiet --clear --no-python-downloads --python "$$python" build/$@
+	$(BIN)/uv pip install --quiet --python build/$@/bin/python --override build/$@.txt -r requirements.lock
+endef
+
+# SciPy 1.18 has no wheels for Python 3.11, and clean-fid does not run on it
+test-scipy: private VERSIONS = 3.12 3.13
+test-scipy: private OVERRIDE = scipy>=1.18,<1.19\nclean-fid ; python_version < "3"
+test-scipy: setup
+	$(throw_away)
+	build/$@/bin/python -m pytest --numprocesses $(CORES) --dist loadscope \
 		tests/unit/metrics tests/unit/report/test_report_statistics.py tests/unit/test_prepare.py
+
+# the part of the suite that meets Python and its packages most: configuration, data, command line, one training, report
+PYTHON_VERSION ?= 3.13
+test-python: private VERSIONS = $(PYTHON_VERSION)
+test-python: setup
+	$(throw_away)
+	build/$@/bin/python -m pytest --numprocesses $(CORES) --dist loadscope \
+		tests/unit/test_[a-e]*.py tests/unit/test_[lp]*.py tests/unit/train/test_train_checkpoint.py \
+		tests/unit/train/test_train_fewshot.py tests/unit/report
 
 lint: setup
 	$(BIN)/ruff check .
@@ -68,10 +75,13 @@ lint: setup
 bench: setup
 	$(BIN)/python -m benchmarks
 
-# the one lock for Python 3.11 and 3.12; scipy stays at 1.17.1 because clean-fid breaks on 1.18
+# the one lock for every Python of VERSIONS; scipy stays at 1.17.1 because clean-fid breaks on 1.18
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--extra dev --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
 
+# what this Makefile made, nothing else in these folders
 clean:
-	rm -rf $(VENV) build *.egg-info
+	[ ! -e $(VENV)/.slim-bench ] || rm -rf $(VENV)
+	rm -rf build/test-scipy* build/test-python* slim_bench.egg-info
+	rmdir build 2>/dev/null || true
