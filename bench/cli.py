@@ -12,6 +12,7 @@ import sys
 from datetime import datetime
 
 from bench.commands import data, planning, reporting, running, using
+from bench.environment import OFFLINE, switched_on
 from bench.errors import InputError, RunFailedError
 
 LOGGED = ("freeze", "fetch", "prepare", "train", "evaluate", "collect", "report")
@@ -46,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         line = shlex.join(["slim-bench", *(sys.argv[1:] if argv is None else argv)])
         print(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}", file=sys.stderr, flush=True)
     try:
+        switched_on(OFFLINE)  # a mistake in it is named before anything runs
         arguments.function(arguments)
     except InputError as error:
         print(f"slim-bench: error: {error}", file=sys.stderr)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from bench.environment import OFFLINE, switched_on
 from bench.errors import InputError
 
-OFFLINE = "SLIM_BENCH_OFFLINE"
 CHUNK = 1 << 18
 ATTEMPTS = 4
 TIMEOUT_SECONDS = 30
@@ -27,7 +27,7 @@ def download(url: str, path: Path, *, sha256: str | None, md5: str | None = None
 
     `sha256` may be a prefix where the publisher states no more.
     """
-    if os.environ.get(OFFLINE):
+    if switched_on(OFFLINE):
         raise InputError(f"{path}: not here, and {OFFLINE} forbids the network; get {url} elsewhere and place it there")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")

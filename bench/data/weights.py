@@ -12,6 +12,7 @@ from pathlib import Path
 from bench.data.catalogue import SOURCES, Weights, load_catalogue
 from bench.data.download import download
 from bench.data.dvc import SHIPPED, pulled, run_dvc
+from bench.environment import user_cache
 from bench.errors import InputError
 from bench.files import sha256_file
 
@@ -52,7 +53,7 @@ def find_weights_file(entry: Weights, root: Path = Path(".")) -> Path | None:
 def _places(root: Path) -> list[Path]:
     """Folders looked through in turn; what is fetched goes to the first."""
     given = [Path(os.environ[FOLDER]).expanduser()] if os.environ.get(FOLDER) else []
-    return [*given, Path(root) / SOURCES, Path("~/.cache/slim-bench/weights").expanduser()]
+    return [*given, Path(root) / SOURCES, user_cache() / "slim-bench/weights"]
 
 
 def _origin(name: str, entry: Weights) -> str:

@@ -21,7 +21,7 @@ from bench.provenance import processor_name
 
 def cache_folder() -> Path:
     """SLIM_BENCH_CACHE, else results/cache of the project."""
-    return Path(os.environ.get("SLIM_BENCH_CACHE") or project() / "results/cache")
+    return Path(os.environ.get("SLIM_BENCH_CACHE") or project() / "results/cache").expanduser()
 
 
 def cache_key(extractor: Extractor, data_sha256: str) -> str:

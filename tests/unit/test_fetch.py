@@ -298,7 +298,7 @@ def test_weights_are_fetched_once_and_always_checked(tmp_path, server, monkeypat
 
 def test_weights_tracked_by_dvc_come_from_its_remote_and_are_checked(tmp_path, server, monkeypatch):
     monkeypatch.delenv("SLIM_BENCH_WEIGHTS", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     root = weights_project(tmp_path / "project", f"{server.url}/w.pth")
     pointer = root / "data/sources/w.pth.dvc"
     pointer.parent.mkdir(parents=True, exist_ok=True)

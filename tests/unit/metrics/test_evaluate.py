@@ -141,7 +141,7 @@ def test_oneshot_too_small_for_two_scales_says_so(tmp_path):
 
 
 def test_lpips_without_its_weights_is_a_word_and_hinders_nothing(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if weights_are_here("vgg16-torchvision"):
         pytest.skip("the weights lie in data/sources")
     run, folder = metric_runs.oneshot(tmp_path, metrics=("ssim_samples", "lpips_samples"))

@@ -62,6 +62,7 @@ def test_metrics_and_fetch_look_in_the_same_places(tmp_path, monkeypatch, place)
     """The environment's folder, data/sources, the user's cache: what one finds, the other finds there too."""
     monkeypatch.setenv("SLIM_BENCH_WEIGHTS", str(tmp_path / "given"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     (tmp_path / "config").mkdir()
     content = b"weights"
     entry = {"title": "t", "file": "w.pth", "url": "https://nowhere.invalid/w.pth", "licence": "l", "used_by": "u"}
