@@ -5,7 +5,7 @@ A scale says how large, an experiment says what, a suite lists which: nothing is
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -164,7 +164,7 @@ class Configuration:
     @classmethod
     def load(cls, root: Path = Path("."), overrides: dict[str, Any] | None = None) -> "Configuration":
         folder = Path(root) / "config"
-        given = {**read_yaml(folder / "config.yaml"), **(overrides or {})}
+        given = _merged(read_yaml(folder / "config.yaml"), overrides or {})
         suites = {path.stem: _named(folder, path, Suite) for path in sorted((folder / "suites").glob("*.yaml"))}
         settings = parse_strict(Settings, given, "config/config.yaml")
         loaded = cls(
@@ -237,6 +237,15 @@ class Configuration:
             _each(runs.scales, self.scales, f"{where}: runs.{index}.scales")
             _each(runs.experiments, self.experiments, f"{where}: runs.{index}.experiments")
             _each(runs.datasets, [*self.catalogue.datasets, OWN], f"{where}: runs.{index}.datasets")
+
+
+def _merged(settings: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides win; mappings are merged key by key, as Snakemake does it with --config and --configfile."""
+    both = dict(settings)
+    for key, value in overrides.items():
+        inner = both.get(key)
+        both[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
+    return both
 
 
 def own_folders(settings: Settings) -> dict[str, dict[str, Any]]:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from bench.errors import InputError
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -63,6 +65,21 @@ def write_png(path: Path, image: "Image") -> None:
     mark.add_text("Software", SOFTWARE)
     with atomic_file(path) as file:
         image.save(file, "PNG", pnginfo=mark)
+
+
+def read_text(path: Path) -> str:
+    """Text of a file that users edit: UTF-8, with or without a byte order mark; any fault is one line naming it."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        text = "\0"
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    if "\0" in text:  # UTF-16 without a mark is valid UTF-8
+        raise InputError(f"{path}: not UTF-8 text; save it in the encoding UTF-8")
+    return text
 
 
 def write_text(path: Path, text: str) -> None:

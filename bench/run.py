@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from bench.errors import InputError, did_you_mean
-from bench.files import sha256_json, write_json
+from bench.files import read_text, sha256_json, write_json
 from bench.paths import find_data
 
 M = TypeVar("M", bound=BaseModel)
@@ -204,14 +204,11 @@ def read_job(path: Path) -> Run:
 
 
 def read_json(path: Path) -> Any:
+    text = read_text(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
         raise InputError(f"{path}: not JSON ({error})") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
 
 
 def parse_strict(model: type[M], value: Any, source: Path | str) -> M:

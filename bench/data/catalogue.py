@@ -13,6 +13,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from bench.errors import InputError, did_you_mean
+from bench.files import read_text
 from bench.run import Positive, Strict, Task, parse_strict
 
 CATALOGUE = Path("config/datasets.yaml")
@@ -273,15 +274,14 @@ _UniqueKeys.add_implicit_resolver(  # 1e-4 is a number, as in YAML 1.2, not a st
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping; any fault is one line that names the file and place."""
+    """A YAML mapping, {} of an empty file; any fault is one line that names the file and place."""
+    text = read_text(path)
     try:
-        value = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeys)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        value = yaml.load(text, Loader=_UniqueKeys)
+    except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
+    if value is None:
+        return {}
     if not isinstance(value, dict):
         raise InputError(f"{path}: a mapping was expected, found {type(value).__name__}")
     return value

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from markupsafe import Markup
 from PIL import Image
 
+from bench.data.catalogue import read_yaml
 from bench.report.build import Report
 from bench.report.claims import NOT_TESTED, Answer
 from bench.report.collect import TRAINING
@@ -147,8 +147,8 @@ def _task(report: Report, task: str, out: Path, config: Path) -> dict[str, Any]:
 def _descriptions(config: Path) -> dict[str, str]:
     """What each experiment is, in the words of config/experiments.yaml."""
     path = config / "experiments.yaml"
-    entries = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return {name: str(entry.get("description", "")) for name, entry in (entries or {}).items()}
+    entries = read_yaml(path) if path.exists() else {}
+    return {name: str(entry.get("description", "")) for name, entry in entries.items()}
 
 
 def _exhibits(report: Report, out: Path, names: Any) -> list[Exhibit]:

@@ -1,15 +1,17 @@
 """config/claims.yaml and config/published.csv: what is compared with what, decided before the first run."""
 
 import csv
+import io
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import AfterValidator, Field, model_validator
 
+from bench.data.catalogue import read_yaml
 from bench.errors import InputError
+from bench.files import read_text
 from bench.run import Strict, Task, parse_strict
 
 
@@ -113,25 +115,18 @@ class Published(Strict):
 
 
 def load_settings(path: Path = Path("config/claims.yaml")) -> Settings:
-    try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    return parse_strict(Settings, value, path)
+    return parse_strict(Settings, read_yaml(path), path)
 
 
 def load_published(path: Path = Path("config/published.csv")) -> list[Published]:
     """Rows of published.csv; a fault names file and line."""
     convert: dict[str, Callable[[str], object]] = {"value": float, "experiment": lambda text: text or None}
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        rows = []
-        for row in reader:
-            try:
-                row = {key: convert.get(key, str)(value) for key, value in row.items()}
-            except (TypeError, ValueError) as error:
-                raise InputError(f"{path}, line {reader.line_num}: {error}") from None
-            rows.append(parse_strict(Published, row, f"{path}, line {reader.line_num}"))
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    rows = []
+    for row in reader:
+        try:
+            row = {key: convert.get(key, str)(value) for key, value in row.items()}
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{path}, line {reader.line_num}: {error}") from None
+        rows.append(parse_strict(Published, row, f"{path}, line {reader.line_num}"))
     return rows

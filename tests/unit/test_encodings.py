@@ -1,0 +1,79 @@
+"""Files as editors save them: UTF-8 with or without a byte order mark is read, anything else is named in one line."""
+
+import codecs
+
+import pytest
+
+from bench.errors import InputError
+from bench.files import write_text
+from bench.plan import Plan
+from bench.report.settings import load_published, load_settings
+from bench.run import read_run, write_run
+
+READERS = {
+    "config.yaml": lambda root: Plan.load(root=root),
+    "datasets.yaml": lambda root: Plan.load(root=root),
+    "experiments.yaml": lambda root: Plan.load(root=root),
+    "scales.yaml": lambda root: Plan.load(root=root),
+    "suites/tiny.yaml": lambda root: Plan.load(root=root),
+    "claims.yaml": lambda root: load_settings(root / "config/claims.yaml"),
+    "published.csv": lambda root: load_published(root / "config/published.csv"),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_mark_at_the_beginning_changes_nothing(project, name):
+    path = project / "config" / name
+    before = READERS[name](project)
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    after = READERS[name](project)
+    assert after.configuration == before.configuration if isinstance(after, Plan) else after == before
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+@pytest.mark.parametrize("name", READERS)
+def test_another_encoding_is_named_with_the_file(project, name, encoding):
+    path = project / "config" / name
+    path.write_bytes((path.read_text(encoding="utf-8") + "# Zürich\n").encode(encoding, "replace"))
+    with pytest.raises(InputError) as error:
+        READERS[name](project)
+    assert str(error.value) == f"{path}: not UTF-8 text; save it in the encoding UTF-8"
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nothing is set\n"])
+def test_an_empty_configuration_sets_nothing(project, text):
+    write_text(project / "config/config.yaml", text)
+    settings = Plan.load(root=project).configuration.settings
+    assert settings.scale is None and settings.seeds is None and not settings.folders
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("datasets.yaml", "config/datasets.yaml: datasets: Field required"),
+        ("experiments.yaml", "is not known"),
+        ("scales.yaml", "scale: 'demo' is not known"),
+        ("suites/tiny.yaml", "config/suites/tiny.yaml: description: Field required"),
+        ("claims.yaml", "config/claims.yaml: verdict_scale: Field required"),
+    ],
+)
+def test_other_empty_files_are_named_by_what_they_lack(project, name, said):
+    write_text(project / "config" / name, "")
+    with pytest.raises(InputError) as error:
+        READERS[name](project)
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_no_published_values_are_no_values(project):
+    write_text(project / "config/published.csv", "")
+    assert load_published(project / "config/published.csv") == []
+
+
+def test_a_run_edited_by_hand(tmp_path):
+    run = Plan.load().runs("tiny")[0]
+    write_run(tmp_path / "run.json", run)
+    (tmp_path / "run.json").write_bytes(codecs.BOM_UTF8 + (tmp_path / "run.json").read_bytes())
+    assert read_run(tmp_path / "run.json") == run
+    (tmp_path / "run.json").write_text((tmp_path / "run.json").read_text(encoding="utf-8-sig"), encoding="utf-16")
+    with pytest.raises(InputError, match=r"run\.json: not UTF-8 text"):
+        read_run(tmp_path / "run.json")
