@@ -1,5 +1,6 @@
 """Where an artefact comes from: versions, commit, digest of the code that made it, command. Imports no torch."""
 
+import os
 import platform
 import re
 import shlex
@@ -68,9 +69,11 @@ def _driver() -> str | None:
 
 @cache
 def git_state() -> tuple[str | None, bool | None]:
-    """(commit, whether tracked files differ from it); (None, None) outside a repository."""
+    """(commit, whether tracked files differ from it) of this project; (None, None) where it has no repository."""
     try:
-        commit = _git("rev-parse", "HEAD")
+        top, commit = _git("rev-parse", "--show-toplevel", "HEAD").split("\n")
+        if not ROOT.samefile(top):  # unpacked from an archive inside a repository of something else
+            return None, None
         return commit, bool(_git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
         return None, None
@@ -78,4 +81,6 @@ def git_state() -> tuple[str | None, bool | None]:
 
 def _git(*arguments: str) -> str:
     command = ["git", "-C", str(ROOT), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}  # as hooks set them
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30, env=environment)
+    return done.stdout.strip()

@@ -1,0 +1,61 @@
+"""The commit in a record is one of this project, or none."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bench import provenance
+
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+
+
+@pytest.fixture
+def state(monkeypatch):
+    """state(folder): what would be recorded by a project in `folder`."""
+
+    def ask(folder: Path) -> tuple[str | None, bool | None]:
+        monkeypatch.setattr(provenance, "ROOT", folder)
+        return provenance.git_state.__wrapped__()
+
+    return ask
+
+
+def repository(folder: Path) -> str:
+    """A repository with one file and one commit, whose hash is returned."""
+    folder.mkdir(parents=True)
+    (folder / "file").write_text("one\n")
+    git = ["git", "-C", str(folder), "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "one"]):
+        subprocess.run([*git, *command], check=True, capture_output=True)
+    return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+@needs_git
+def test_the_projects_own_commit_and_whether_files_differ(state, tmp_path):
+    commit = repository(tmp_path / "project")
+    assert state(tmp_path / "project") == (commit, False)
+    (tmp_path / "project/file").write_text("two\n")
+    assert state(tmp_path / "project") == (commit, True)
+
+
+@needs_git
+def test_the_commit_of_a_repository_around_it_is_not_recorded(state, tmp_path):
+    repository(tmp_path / "thesis")
+    (tmp_path / "thesis/slim-bench").mkdir()
+    assert state(tmp_path / "thesis/slim-bench") == (None, None)
+
+
+@needs_git
+def test_variables_of_another_repositorys_hook_do_not_count(state, tmp_path, monkeypatch):
+    commit = repository(tmp_path / "project")
+    repository(tmp_path / "thesis")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "thesis/.git"))
+    assert state(tmp_path / "project") == (commit, False)
+
+
+def test_without_a_repository_or_without_git_there_is_none(state, tmp_path, monkeypatch):
+    assert state(tmp_path) == (None, None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert state(tmp_path) == (None, None)
