@@ -47,6 +47,8 @@ def main() -> None:
         if arguments.check:
             same = content(data) == content(path.read_bytes())
             print(f"{name}: {'same content' if same else 'DIFFERS'}")
+        elif path.exists() and path.read_bytes() != data:
+            raise SystemExit(f"{path}: holds something else, and is not overwritten; move it away")
         else:
             with atomic_file(path) as file:
                 file.write(data)

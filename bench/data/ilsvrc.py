@@ -14,6 +14,8 @@ from bench.data.extract import Limits, damage_named, extract, read_members
 from bench.errors import InputError
 
 LIMITS = Limits(members=2_000_000, bytes=512 << 30)
+WORKING = {"train", "val", ".train.part", ".val.part", ".devkit", ".class.tar"}
+"""What an attempt that was broken off leaves."""
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 
 
@@ -21,6 +23,9 @@ def unpack_imagenet(train: Path, val: Path, devkit: Path, target: Path) -> None:
     """Unpack into the new folder `target`, which appears when it is complete; a broken attempt is taken up again."""
     working = target.with_name(f".{target.name}.part")
     working.mkdir(parents=True, exist_ok=True)
+    for path in working.iterdir():
+        if path.name not in WORKING and not path.name.endswith(".part"):
+            raise InputError(f"{path}: is no part of an unpacking that was broken off; move it away")
     if not (working / "val").exists():
         _unpack_val(val, devkit, working)
     if not (working / "train").exists():

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from typing import IO
@@ -47,8 +47,9 @@ def only_maker(folder: Path) -> Iterator[None]:
                 _remove_left(left, left.name[len(folder.name) + 2 :])
         yield
     finally:
-        if not path.stat().st_size:  # else a file of somebody who calls it so
-            path.unlink()
+        with suppress(FileNotFoundError):
+            if not path.stat().st_size:  # else a file of somebody who calls it so
+                path.unlink()
         lock.close()
 
 

@@ -591,3 +591,12 @@ def test_unpacking_imagenet_goes_on_where_it_stopped(tmp_path):
     first = (root / "data/sources/.a.part/.train.part/n01440764").stat().st_ino
     assert prepare("a", 224, root=root).n == 6
     assert (root / "data/sources/a/train/n01440764").stat().st_ino == first
+
+
+def test_unpacking_imagenet_refuses_a_working_folder_with_other_files(tmp_path):
+    root = imagenet_project(tmp_path)
+    (root / "data/sources/.a.part").mkdir()
+    (root / "data/sources/.a.part/thesis.tex").write_text("mine")
+    with pytest.raises(InputError, match=r"\.a\.part/thesis\.tex: is no part of"):
+        prepare("a", 224, root=root)
+    assert (root / "data/sources/.a.part/thesis.tex").read_text() == "mine"
