@@ -67,7 +67,7 @@ class Outdated:
             return f"the preparation of {name} in config/datasets.yaml has changed"
         if made_from.get("content_sha256") != self._content(name):
             return f"the files of {name} have changed"
-        return self.source(name)
+        return None
 
     def description(self, run: Run) -> str | None:
         """run.json of a run."""

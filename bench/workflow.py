@@ -4,6 +4,7 @@ import fcntl
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from bench.data.catalogue import prepared_path
 from bench.data.fetch import receipt_path, refuse_changed_source
 from bench.devices import visible_devices
 from bench.errors import InputError
+from bench.files import write_text
 from bench.made_from import COMPLETE
 from bench.metrics.names import METRICS
 from bench.outdated import Outdated, settle
@@ -22,7 +24,7 @@ from bench.report.outputs import PAGE
 from bench.run import Run
 
 DEFAULT = "demo"
-RENEWALS = RESULTS / ".outdated"
+RENEWALS, RENEWED = RESULTS / ".outdated", "outdated since"
 LPIPS_TRUNK, LPIPS_HEADS = "vgg16-torchvision", "lpips-vgg16-heads"
 PERCEPTUAL_WEIGHTS = {"lpips-vgg16": (LPIPS_TRUNK, LPIPS_HEADS)}
 
@@ -40,7 +42,7 @@ class WorkflowPlan(Plan):
                 refuse_changed_source(name, Path(folder["path"]).expanduser())
         except InputError as error:
             raise SystemExit(f"slim-bench: error: {error}") from None
-        plan.outdated, plan._reasons, plan._workflow = Outdated(plan), {}, None
+        plan.outdated, plan._renewals, plan._workflow = Outdated(plan), {}, None
         return plan
 
     def attach(self, workflow: Any) -> None:
@@ -73,9 +75,9 @@ class WorkflowPlan(Plan):
     # ---- what is out of date -------------------------------------------------------------------------------------
 
     def renewal(self, rule: str) -> Callable[[Any], list[str]]:
-        """Input function of `rule`: the marker that makes Snakemake run a job again whose output is out of date.
+        """Input function of `rule`: where its output is out of date, the output of a job note_renewal.
 
-        The marker is the temporary output of a job, so the reason does not depend on times or Snakemake's metadata.
+        The file with the reason, which that job reads, is the only input whose time counts. It is written here.
         """
         reasons: dict[str, Callable[[Any], str | None]] = {
             "fetch": lambda w: self.outdated.source(w.dataset),
@@ -92,14 +94,20 @@ class WorkflowPlan(Plan):
             reason = reasons[rule](w)
             if reason is None:
                 return []
-            marker = "/".join([rule, *map(str, w)])
-            self._reasons[marker] = reason
-            return [f"{RENEWALS}/{marker}"]
+            job = RENEWALS / "/".join([rule, *map(str, w)])
+            if job not in self._renewals:
+                # the time of day, as Snakemake takes an input of known content for unchanged
+                write_text(Path(f"{job}.reason"), f"{RENEWED} {time.time_ns()}: {reason}\n")
+                self._tell(reason)
+            self._renewals[job] = reason
+            return [f"{job}.noted"]
 
         return markers
 
-    def reason(self, w: Any) -> str:
-        return self._reasons.get(w.marker, "")
+    def _tell(self, reason: str) -> None:
+        """Say once why jobs run again."""
+        if reason not in self._renewals.values():
+            print(f"slim-bench: to be made again: {reason}", file=sys.stderr, flush=True)
 
     def _why_collect(self, w: Any) -> str | None:
         suites = [suite for suite in self.requested_suites if self.scale_of(suite) == w.scale]
@@ -194,6 +202,13 @@ def clear_stale_lock(folder: Path = Path(".snakemake")) -> IO[str]:
         pass
     fcntl.flock(own, fcntl.LOCK_SH)
     return own
+
+
+def clear_renewals() -> None:
+    """Remove the files with reasons that an earlier start of the workflow wrote."""
+    for path in RENEWALS.rglob("*"):
+        if path.is_file() and path.read_text(encoding="utf-8", errors="replace").startswith(RENEWED):
+            path.unlink()
 
 
 def _flow(given: Mapping[str, Any]) -> str:

@@ -4,8 +4,10 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import time
 import warnings
 
 import pytest
@@ -94,6 +96,35 @@ def test_a_second_time_does_nothing_even_after_a_kill_that_left_locks(tiny):
     assert result.returncode == 0 and "Nothing to be done" in result.stdout + result.stderr
     after = {path: path.stat().st_mtime_ns for path in (project.path / "results").rglob("*") if path.is_file()}
     assert after == before
+
+
+def test_times_decide_nothing(tiny):
+    """Touched sources, a wrong clock, no record of Snakemake's: finished work stays as it is."""
+    project, _ = tiny
+    kept = {path: path.read_bytes() for path in (project.path / "results/tiny").rglob("*") if path.is_file()}
+    tomorrow = time.time() + 86400
+    for path in [*(project.path / "config").rglob("*"), *(project.path / "data").rglob("*"), *kept]:
+        os.utime(path, (tomorrow, tomorrow))
+    shutil.rmtree(project.path / ".snakemake/metadata")
+    result = project.snakemake("tiny")
+    assert result.returncode == 0 and "Nothing to be done" in result.stdout + result.stderr, result.stderr
+    assert {path: path.read_bytes() for path in kept} == kept
+
+
+def test_a_cut_score_is_computed_again_and_no_other(tiny):
+    project, _ = tiny
+    path = project.path / "results/tiny/runs/singan/photo-astronaut/seed0/scores/params.json"
+    whole = json.loads(path.read_text())
+    path.write_text(path.read_text()[:40])
+    note = path.with_name("note.txt")
+    note.write_text("of a user")
+    result = project.snakemake("tiny", "--cores", "2")
+    said = result.stdout + result.stderr
+    assert result.returncode == 0, said
+    assert re.search(r"^evaluate +1$", said, re.MULTILINE) and not re.search(r"^train ", said, re.MULTILINE), said
+    assert "params.json is missing or damaged" in said
+    assert json.loads(path.read_text())["value"] == whole["value"]
+    assert note.read_text() == "of a user"
 
 
 def test_what_another_suite_has_finished_is_not_collected_again(tiny):

@@ -1,19 +1,21 @@
 # From a pinned source to the arrays that training and metrics read.
 #
 # In all rules `ancient` and the input `renewal` take the place of Snakemake's triggers, which compare times: a job runs
-# again when content says so (bench/outdated.py). What is said here of one rule holds for all.
+# again when content says so. For an output that is out of date the plan writes a file with the reason
+# (bench/outdated.py, WorkflowPlan.renewal). note_renewal depends on nothing else, so it is sure to run, and with it the
+# jobs that wait for it.
 
 
 rule note_renewal:
+    input:
+        f"{RENEWALS}/{{job}}.reason",
     output:
-        temp(f"{RENEWALS}/{{marker}}"),
+        temp(f"{RENEWALS}/{{job}}.noted"),
     log:
-        "logs/outdated/{marker}.log",
+        "logs/outdated/{job}.log",
     localrule: True
-    params:
-        reason=plan.reason,
     shell:
-        "echo runs again, because {params.reason:q} | tee {log} > {output}"
+        "tee {log} < {input} > {output}"
 
 
 rule fetch_dataset:
