@@ -1,5 +1,8 @@
 """Switches in the environment, and where the user's caches are."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,8 @@ from bench.data.weights import find_weights_file
 from bench.environment import OFFLINE, switched_on, user_cache
 from bench.errors import InputError
 from bench.metrics.cache import cache_folder
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("value", ["1", "true", "YES", " on "])
@@ -58,3 +63,21 @@ def test_weights_are_looked_for_where_the_user_keeps_caches(monkeypatch, tmp_pat
     path.parent.mkdir(parents=True)
     path.touch()
     assert find_weights_file(entry, tmp_path) == path
+
+
+@pytest.mark.parametrize("home", ["/proc/nohome", "/dev/null"])
+def test_caches_go_to_the_project_where_the_home_takes_none(home):
+    assert cache_home(HOME=home) == str(ROOT / "build/cache")
+
+
+def test_a_home_that_takes_caches_and_a_folder_that_is_given_stay(tmp_path):
+    assert cache_home(HOME=str(tmp_path)) == "None"
+    assert cache_home(HOME="/dev/null", XDG_CACHE_HOME="/given") == "/given"
+
+
+def cache_home(**environment: str) -> str:
+    """XDG_CACHE_HOME as programs of .venv see it."""
+    env = {key: value for key, value in os.environ.items() if key != "XDG_CACHE_HOME"} | {"PYTHONPATH": str(ROOT)}
+    code = "import os, bench.caches; print(os.environ.get('XDG_CACHE_HOME'))"
+    done = subprocess.run([sys.executable, "-c", code], env=env | environment, capture_output=True, text=True)
+    return done.stdout.strip()

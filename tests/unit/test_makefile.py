@@ -16,7 +16,7 @@ OLD = "echo Python 3.10.13 >&2; exit 1"
 FITS = """\
 case "$1" in
     -c) echo "$0" ;;
-    -m) mkdir -p "$3/bin"; echo made >> made
+    -m) mkdir -p "$3/bin" "$3/lib/python3.11/site-packages"; echo made >> made
         printf '#!/bin/sh\\n[ "$1" != -c ] || echo %s\\n' "$0" > "$3/bin/python"
         printf '#!/bin/sh\\n%s\\n' "$INSTALL" > "$3/bin/uv"
         chmod +x "$3/bin/python" "$3/bin/uv" ;;
@@ -184,6 +184,19 @@ def test_clean_removes_what_make_made_and_nothing_else(folder):
     left = {path.name for path in folder.path.iterdir()}
     assert ".venv" not in left and not (folder.path / "build/test-scipy").exists()
     assert (folder.path / "build/mine.txt").exists() and (folder.path / "other.egg-info/PKG-INFO").exists()
+
+
+def test_programs_of_the_environment_set_their_cache_first(folder):
+    folder.program("python3", FITS)
+    folder.make("setup")
+    (first,) = (folder.path / ".venv/lib").rglob("*.pth")
+    code = f"exec(open({str(first)!r}).read()); import os; print(os.environ['XDG_CACHE_HOME'])"
+    command = [sys.executable, "-S", "-c", code]
+    env = {"HOME": "/dev/null", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.stdout.strip() == str(ROOT / "build/cache")
+    moved = subprocess.run(command, env={"HOME": "/dev/null"}, cwd=folder.path, capture_output=True, text=True)
+    assert moved.stderr.strip().endswith("KeyError: 'XDG_CACHE_HOME'")
 
 
 @pytest.mark.parametrize("home", ["/proc/nohome", "/dev/null", ""])

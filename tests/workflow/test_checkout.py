@@ -29,6 +29,12 @@ def test_an_archive_fetches_and_prepares_where_git_is_not_installed(tmp_path):
     assert not (project.path / ".dvc/config.local").exists()
 
 
+@pytest.mark.parametrize("home", ["/proc/nohome", "/dev/null"])
+def test_data_are_fetched_without_a_home(fresh_copy, home):
+    result = fresh_copy.run("slim-bench", "fetch", "fluent-emoji-100", HOME=home)
+    assert result.returncode == 0, result.stderr
+
+
 @needs_git
 def test_an_archive_inside_another_repository_leaves_that_alone(tmp_path):
     outer = tmp_path / "thesis"
