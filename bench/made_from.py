@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.code_digest import code_digest
 from bench.files import sha256_file, sha256_json, write_json
-from bench.ownership import read_mapping
+from bench.ownership import is_cut_off, read_mapping
 from bench.run import Run
 
 COMPLETE = ".complete"
@@ -32,7 +32,8 @@ def write_complete(folder: Path, run: Run, model: dict[str, Any], files: Iterabl
 
 
 def is_complete_mark(path: Path) -> bool:
-    return read_mapping(path).keys() == {"scored_sha256", "code_sha256", "files"}
+    keys = {"scored_sha256", "code_sha256", "files"}
+    return read_mapping(path).keys() == keys or is_cut_off(path, '"scored_sha256": "')
 
 
 def collected_from(scale_dir: Path, allow_mixed_code: bool) -> str:

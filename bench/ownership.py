@@ -1,7 +1,8 @@
 """Which files the commands wrote themselves, recognised by name and content. No torch.
 
 A command replaces or removes a file only where a test of this module says that it is one of ours. Where a name that it
-would write is taken by anything else, it refuses before it computes: `refuse_foreign`.
+would write is taken by anything else, it refuses before it computes: `refuse_foreign`. A file that a full disk or a
+broken copy cut off is recognised by its beginning.
 """
 
 import json
@@ -48,14 +49,14 @@ def is_run(path: Path) -> bool:
 
 def is_record(path: Path) -> bool:
     """model.json or its copy."""
-    return read_mapping(path).keys() >= RECORD_KEYS
+    return read_mapping(path).keys() >= RECORD_KEYS or is_cut_off(path, '"status": "')
 
 
 def is_score(path: Path) -> bool:
     """A score under the name that its metric and selection give it."""
     score = read_mapping(path)
     if not score.keys() >= SCORE_KEYS:
-        return False
+        return is_cut_off(path, f'"metric": "{path.stem.partition("@")[0]}"')
     selection = score.get("selection", "last")
     return path.name == (f"{score['metric']}.json" if selection == "last" else f"{score['metric']}@{selection}.json")
 
@@ -63,7 +64,7 @@ def is_score(path: Path) -> bool:
 def is_score_of(path: Path, run: str, sha256: str | None) -> bool:
     """A score of the run with that name and, where it is given, that hash."""
     score = read_mapping(path)
-    return is_score(path) and score.get("run", run) == run and sha256 in (None, score["run_sha256"])
+    return is_score(path) and score.get("run", run) == run and sha256 in (None, score.get("run_sha256", sha256))
 
 
 def is_score_list(path: Path) -> bool:
@@ -74,12 +75,12 @@ def is_score_list(path: Path) -> bool:
 
 def is_weights(path: Path) -> bool:
     """A safetensors file whose header names the network as `bench.export.save_weights` does."""
-    start = _head(path, 8)
+    start = head_of(path, 8)
     length = int.from_bytes(start, "little")
     if len(start) < 8 or not 2 <= length <= LONGEST_HEADER * 64:
         return False
     try:
-        spec = json.loads(json.loads(_head(path, 8 + length)[8:])["__metadata__"]["model"])
+        spec = json.loads(json.loads(head_of(path, 8 + length)[8:])["__metadata__"]["model"])
         return {"name", "args"} <= spec.keys()
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
@@ -87,12 +88,13 @@ def is_weights(path: Path) -> bool:
 
 def is_history(path: Path) -> bool:
     """history.csv by its columns; one without any row or column holds nothing to lose."""
-    columns = _head(path, LONGEST_HEADER).partition(b"\n")[0].decode("utf-8", "replace").strip().split(",")
-    return columns == [""] or (columns[0] == "step" and set(columns) >= HISTORY_COLUMNS)
+    start = head_of(path, LONGEST_HEADER)
+    columns = start.partition(b"\n")[0].decode("utf-8", "replace").strip().split(",")
+    return not start.strip() or (columns[0] == "step" and set(columns) >= HISTORY_COLUMNS)
 
 
 def is_png(path: Path) -> bool:
-    return _head(path, 8) == b"\x89PNG\r\n\x1a\n"
+    return head_of(path, 8) == b"\x89PNG\r\n\x1a\n"
 
 
 def is_picture(path: Path) -> bool:
@@ -110,7 +112,7 @@ def is_picture(path: Path) -> bool:
 
 def is_checkpoint(path: Path) -> bool:
     """A checkpoint, also one that a full disk cut off within its first line."""
-    return CHECKPOINT_MAGIC.startswith(_head(path, len(CHECKPOINT_MAGIC)))
+    return CHECKPOINT_MAGIC.startswith(head_of(path, len(CHECKPOINT_MAGIC)))
 
 
 def is_temporary(path: Path, names: Callable[[str], bool]) -> bool:
@@ -119,20 +121,27 @@ def is_temporary(path: Path, names: Callable[[str], bool]) -> bool:
     return match is not None and names(match["name"]) and path.is_file()
 
 
+def is_cut_off(path: Path, start: str) -> bool:
+    """The beginning of a JSON object that `bench.files.write_json` wrote, `start` being that of its first line."""
+    first = f"{{\n {start}".encode()
+    return first.startswith(head_of(path, len(first))) and _json(path) is None
+
+
+def head_of(path: Path, size: int) -> bytes:
+    """The first bytes of a file; `?` where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError:
+        return b"?"
+
+
 def text_of(path: Path) -> str:
     """The text of a file; empty where it cannot be read as text."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
-
-
-def _head(path: Path, size: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(size)
-    except OSError:
-        return b"?"
 
 
 def _json(path: Path) -> Any:

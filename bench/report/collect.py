@@ -17,7 +17,7 @@ from typing import Any
 from bench.errors import InputError
 from bench.files import sha256_file, write_json, write_text
 from bench.made_from import COLLECTED, collected_from
-from bench.ownership import Test, read_mapping, refuse_foreign, text_of
+from bench.ownership import Test, head_of, is_cut_off, read_mapping, refuse_foreign
 from bench.report.statistics import summarise
 from bench.run import training_hash
 
@@ -35,13 +35,15 @@ COLUMNS = (
 
 
 def _is_table(path: Path) -> bool:
-    """Of any version: the first columns stay. An empty file holds nothing to lose."""
-    return not path.stat().st_size or text_of(path).startswith(",".join(COLUMNS[:5]) + ",")
+    """Of any version, since the first columns stay, and also where it was cut off."""
+    start = (",".join(COLUMNS[:5]) + ",").encode()
+    return start.startswith(head_of(path, len(start)))
 
 
 def _is_means(path: Path) -> bool:
     means = read_mapping(path)
-    return path.read_bytes().strip() == b"{}" or (bool(means) and means.keys() <= ORDER.keys())
+    cut = any(is_cut_off(path, f'"{task}": ') for task in ORDER)
+    return head_of(path, 8).strip() == b"{}" or (bool(means) and means.keys() <= ORDER.keys()) or cut
 
 
 WRITTEN: dict[str, Test] = {

@@ -161,7 +161,7 @@ def test_a_table_follows_the_scores_and_heals(here):
     collect(scale)
     assert Outdated(plan).table("tiny", [run], False) is None
     assert "holds other runs" in Outdated(plan).table("tiny", [run], True), "the option is part of the table"
-    (scale / "scores.csv").write_text("cut")
+    (scale / "scores.csv").write_text((scale / "scores.csv").read_text()[:200])
     assert "damaged" in Outdated(plan).table("tiny", [], False)
     collect(scale)
     write_json(here / "scores/macs.json", score("macs"))

@@ -95,6 +95,16 @@ def test_in_the_runs_own_folder_scores_of_its_earlier_training_go(my):
     assert sorted(path.name for path in (my / "scores").iterdir()) == [".complete", "notes.json", "params.json"]
 
 
+@pytest.mark.parametrize("size", [0, 20, 60])
+def test_a_score_that_was_cut_off_is_written_again(my, size):
+    assert evaluate() == 0
+    for name in ("params.json", ".complete"):
+        path = my / "scores" / name
+        path.write_bytes(path.read_bytes()[:size])
+    assert evaluate() == 0
+    assert read_score(my / "scores/params.json").value
+
+
 def test_scores_of_another_run_that_are_in_nobodys_way_stay(my):
     other = {"metric": "ece", "value": 1.0, "protocol": "p", "status": "ok", "run_sha256": "x", "run": "a/b/seed0"}
     write_json(Path("scores/ece.json"), other)
