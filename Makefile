@@ -4,6 +4,7 @@
 #   make test    the test-suite, offline
 #   make test-scipy  the metrics' own code on SciPy 1.18, which clean-fid cannot take
 #   make test-python PYTHON_VERSION=3.13  a part of the test-suite on another Python
+#   make test-fresh  demo and tests in a fresh Debian 13; needs root and debootstrap
 #   make lint    ruff, snakefmt, snakemake --lint
 #   make bench   speed and memory, each ratio measured side by side in one run
 #   make report  tables, figures and page from whatever has finished so far
@@ -25,7 +26,7 @@ export DVC_NO_ANALYTICS := 1
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test test-scipy test-python lint bench report lock clean
+.PHONY: setup demo test test-scipy test-python test-fresh lint bench report lock clean
 .DEFAULT_GOAL := demo
 
 setup:
@@ -65,6 +66,10 @@ test-python: setup
 	build/$@/bin/python -m pytest --numprocesses $(CORES) --dist loadscope \
 		tests/unit/test_[a-e]*.py tests/unit/test_[lp]*.py tests/unit/train/test_train_checkpoint.py \
 		tests/unit/train/test_train_fewshot.py tests/unit/report
+
+# not in CI: root, debootstrap and a network; QUICK=--quick for a small part
+test-fresh:
+	$(SHELL) tools/test_fresh.sh $(QUICK)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Run the README's two commands in a fresh Debian 13 (its own Python is 3.13), as an ordinary user, from a clone of the
+# last commit. Needs root, debootstrap and a network: tools/test_fresh.sh [--quick]
+#   --quick         set-up, a small part of the tests and the tiny suite instead
+#   DEBIAN_MIRROR   where Debian comes from, if not from where this machine has it or from deb.debian.org
+# All mounts are made in a namespace that ends with this script, however it ends.
+set -euo pipefail
+cd "${0%/*}/.."
+packages=git,make,python3,python3-venv,ca-certificates # what the README asks for
+
+stop() {
+    echo "test_fresh: $1" >&2
+    exit 1
+}
+
+debian_mirror() { # as this machine's apt has it, if it is a Debian
+    local found
+    found=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -oE 'https?://[^ ]+/debian/?( |$)' | head -1)
+    echo "${found:-http://deb.debian.org/debian}"
+}
+
+inside() { # in the namespace: mount, then the commands as user `tester`
+    local root=$1 commands=$2 file
+    for place in /proc /dev; do
+        mount --rbind $place "$root$place"
+    done
+    cp --dereference /etc/resolv.conf /etc/hosts "$root/etc/"
+    mkdir -p "$root/etc/ssl/certs"
+    mount --bind /etc/ssl/certs "$root/etc/ssl/certs"
+    for file in "${SSL_CERT_FILE:-}" "${PIP_CERT:-}" "${REQUESTS_CA_BUNDLE:-}"; do
+        [ ! -f "$file" ] || [ -e "$root$file" ] || install -D --mode 644 "$file" "$root$file"
+    done
+    # where packages come from may hold a password: it is kept in memory alone, and never printed
+    mkdir -p "$root/home/tester/.config"
+    mount -t tmpfs tmpfs "$root/home/tester/.config"
+    for file in pip/pip.conf uv/uv.toml; do
+        for folder in /etc/xdg "$HOME/.config"; do
+            [ ! -f "$folder/$file" ] || install -D --mode 644 "$folder/$file" "$root/home/tester/.config/$file"
+        done
+    done
+    touch "$root/etc/pip.conf"
+    [ ! -f /etc/pip.conf ] || mount --bind /etc/pip.conf "$root/etc/pip.conf"
+    chroot "$root" chown -R tester: /home/tester
+    # the environment goes through, because it may name an index; but not where this machine keeps things
+    env -u PYTHONPATH -u PYTHONHOME -u VIRTUAL_ENV -u PYENV_ROOT -u PYENV_VERSION -u XDG_CACHE_HOME \
+        HOME=/home/tester USER=tester LOGNAME=tester PATH=/usr/bin:/bin LC_ALL=C.UTF-8 TMPDIR=/tmp \
+        "$(command -v chroot)" --userspec=tester "$root" bash -euxo pipefail -c "cd ~/slim-bench; $commands"
+}
+
+if [ "${1:-}" = --inside ]; then
+    inside "$2" "$3"
+    exit
+fi
+commands="make demo; test -s results/demo/report/index.html; make test"
+if [ "${1:-}" = --quick ]; then
+    commands="make setup; source .venv/bin/activate; snakemake tiny
+        python -m pytest -q tests/unit/test_config.py tests/unit/test_fetch.py tests/unit/test_makefile.py"
+elif [ $# -gt 0 ]; then
+    stop "$1 is not known: tools/test_fresh.sh [--quick]"
+fi
+[ "$(id -u)" = 0 ] || stop "root is needed, for debootstrap and chroot"
+for program in debootstrap chroot unshare git; do
+    command -v $program >/dev/null || stop "$program is not installed"
+done
+
+folder=$(mktemp --directory)
+trap 'rm --recursive --force --one-file-system "$folder"' EXIT
+chmod 755 "$folder"
+root=$folder/debian
+echo "making a Debian 13 in $folder"
+debootstrap --variant=minbase --include=$packages trixie "$root" "${DEBIAN_MIRROR:-$(debian_mirror)}" >"$folder/log" 2>&1 ||
+    stop "debootstrap failed: $(tail -1 "$folder/log")"
+chroot "$root" useradd --create-home --shell /bin/bash tester
+git clone --quiet --no-hardlinks . "$root/home/tester/slim-bench"
+unshare --mount --propagation private "$BASH" "tools/${0##*/}" --inside "$root" "$commands"
+echo "test_fresh: ok"
