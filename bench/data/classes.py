@@ -157,7 +157,9 @@ def _check_complete(job: Job, arrays: Arrays, names: Iterable[str]) -> None:
     missing = [key for key in KEYS if key not in arrays]
     if missing:
         has = shorten(", ".join(names) or "nothing", 200, placeholder=" ...")
-        raise InputError(f"{job.sources[0]}: {', '.join(missing)} not found; it has {has} (layout {job.dataset.layout})")
+        raise InputError(
+            f"{job.sources[0]}: {', '.join(missing)} not found; it has {has} (layout {job.dataset.layout})"
+        )
 
 
 def _contents(job: Job) -> Iterator[tuple[str, Any]]:

@@ -24,7 +24,15 @@ from bench.data.catalogue import (
     load_catalogue,
     read_yaml,
 )
-from bench.data.content import UNREAD, content_sha256, describe_file, describe_place, entry_sha256, file_stamp, is_untouched
+from bench.data.content import (
+    UNREAD,
+    content_sha256,
+    describe_file,
+    describe_place,
+    entry_sha256,
+    file_stamp,
+    is_untouched,
+)
 from bench.data.download import download
 from bench.data.dvc import SHIPPED, pulled, run_dvc
 from bench.data.weights import fetch_weights
@@ -110,7 +118,7 @@ def source_files(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
 
 
 def source_content(name: str, root: Path, catalogue: Catalogue) -> str:
-    """Hash of what the source of a dataset holds now; a file with the size and times of the receipt is not read again."""
+    """Hash of what the source of a dataset holds now; files with the size and times of the receipt are not read."""
     dataset, receipt = catalogue.dataset(name), read_receipt(name, root)
     place = placed(root, dataset)
     if place is not None:
@@ -163,7 +171,7 @@ def read_receipt(name: str, root: Path = Path(".")) -> dict[str, Any]:
 
 
 def _write_place(job: Job, place: Path) -> Path:
-    """The receipt of a folder or file that was placed or named: where it is, within the project relative to its root."""
+    """The receipt of a folder or file that was placed or named; a placed one is given relative to the project root."""
     inside = not isinstance(job.dataset.source, Folder)
     if not inside:
         refuse_changed_source(job.name, place, job.root)

@@ -17,8 +17,8 @@ import numpy as np
 
 from bench.data.catalogue import SOURCES, Folder, Manual, load_catalogue, prepared_path
 from bench.data.classes import prepare_arrays, prepare_files
-from bench.data.extract import extract, is_archive
 from bench.data.content import preparation_sha256
+from bench.data.extract import extract, is_archive
 from bench.data.fetch import source_content, source_files, user_path
 from bench.data.images import check_size, fitted, list_files, read_header, target_size
 from bench.data.install import new_content, refuse_overlap

@@ -2,8 +2,9 @@
 
 Pass by pass the shards are shuffled and dealt to the processes; samples go through a shuffle buffer. The order is a
 function of seed, rollback and number of processes, so a resumed run must keep that; it skips whole passes by the
-number of samples in each shard, and reads what it skips of the pass it stopped in, undecoded. Global batch and epoch length do not depend on the number of processes, the choice of images in a batch does
-(arrays and image files give equal batches for any number).
+number of samples in each shard, and reads what it skips of the pass it stopped in, undecoded. Global batch and epoch
+length do not depend on the number of processes, the choice of images in a batch does (arrays and image files give equal
+batches for any number).
 """
 
 import io
