@@ -2,11 +2,15 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from bench.errors import InputError
+
+RUN_FILES = ("run.json", "model.json", "model.safetensors")
+"""Any of them says which run folder is meant."""
 
 Handler = Callable[[argparse.Namespace], None]
 
@@ -23,6 +27,32 @@ def add_command(
     )
     parser.set_defaults(function=function)
     return parser
+
+
+def user_path(given: str) -> Path:
+    """A path as it was typed: in `--out=~/x` no shell puts in the home folder."""
+    return Path(given).expanduser()
+
+
+def run_file(given: Path) -> Path:
+    """run.json, where its folder or another file of the run was named."""
+    folder = given.parent if given.name in RUN_FILES[1:] and not given.is_dir() else given
+    if not folder.is_dir():
+        return given
+    if not (folder / RUN_FILES[0]).is_file():
+        raise InputError(f"--run {folder}: Is a directory without {RUN_FILES[0]}, which `slim-bench freeze` writes")
+    return folder / RUN_FILES[0]
+
+
+def export_folder(given: Path) -> Path:
+    """The folder of a finished run, where one of its files was named."""
+    return given.parent if given.name in RUN_FILES and not given.is_dir() else given
+
+
+def check_suffix(path: Path, suffix: str) -> None:
+    """Refuse the name of a file of another kind than is written; a name without suffix is fine."""
+    if path.suffix.lower() not in ("", suffix):
+        raise InputError(f"--out {path}: a {suffix} file is written, not {path.suffix}")
 
 
 def add_folder_option(parser: argparse.ArgumentParser) -> None:

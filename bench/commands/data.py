@@ -1,10 +1,9 @@
 """fetch, audit, prepare: a data set's source, checked, and the arrays that training and metrics read."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from bench.commands.common import add_command, add_folder_option, overrides_of
+from bench.commands.common import add_command, add_folder_option, overrides_of, user_path
 
 
 def add_commands(commands: Any) -> None:
@@ -42,7 +41,7 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument("dataset", help="a name from config/datasets.yaml, or NAME of --folder")
     parser.add_argument("--size", default="full", help="pixels, or full for each image's own size (default)")
-    parser.add_argument("--out", type=Path, help="instead of data/prepared/DATASET-SIZE")
+    parser.add_argument("--out", type=user_path, help="instead of data/prepared/DATASET-SIZE")
     add_folder_option(parser)
 
 

@@ -1,10 +1,10 @@
 """plan, status, freeze: what there is to run, how far it is, and the one file a job reads. None imports torch."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from bench.commands.common import add_command, add_folder_option, overrides_of
+from bench.commands.common import add_command, add_folder_option, overrides_of, user_path
+from bench.errors import InputError
 from bench.history import Progress, measured_seconds, progress_of
 from bench.ownership import is_run, refuse_foreign
 from bench.plan import Plan
@@ -41,7 +41,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--experiment", required=True, help="from config/experiments.yaml")
     parser.add_argument("--dataset", required=True, help="from config/datasets.yaml, or NAME of --folder")
     parser.add_argument("--seed", required=True, type=int)
-    parser.add_argument("--out", required=True, type=Path, help="the run.json to write")
+    parser.add_argument("--out", required=True, help="the run.json to write, or its folder")
     add_folder_option(parser)
 
 
@@ -53,12 +53,18 @@ def _add_suite(parser: argparse.ArgumentParser, text: str, default: str | None) 
 
 def freeze(arguments: argparse.Namespace) -> None:
     chosen = Plan.load(overrides_of(arguments))
-    refuse_foreign(arguments.out, is_run, "give another --out")
-    write_run(arguments.out, chosen.run(arguments.scale, arguments.experiment, arguments.dataset, arguments.seed))
+    path = user_path(arguments.out)
+    if arguments.out.endswith("/") or path.is_dir() or not path.suffix:
+        path /= "run.json"
+    refuse_foreign(path, is_run, "give another --out")
+    write_run(path, chosen.run(arguments.scale, arguments.experiment, arguments.dataset, arguments.seed))
+    print(path)
 
 
 def plan(arguments: argparse.Namespace) -> None:
     chosen = Plan.load(overrides_of(arguments))
+    if arguments.suite is None and arguments.scale is not None:
+        raise InputError(f"plan --scale {arguments.scale}: of which suite? `slim-bench plan demo --scale ...`, say")
     if arguments.suite is None:
         for name, suite in sorted(chosen.configuration.suites.items()):
             print(f"{name:<17}{chosen.scale_of(name):<7}{suite.description}")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.commands.common import add_command
-from bench.errors import InputError
+from bench.errors import InputError, did_you_mean
 from bench.paths import RESULTS
 
 
@@ -60,7 +60,9 @@ def report(arguments: argparse.Namespace) -> None:
 def _scale_folder(arguments: argparse.Namespace) -> Any:
     folder = RESULTS / arguments.scale
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder: nothing has run at scale {arguments.scale} yet")
+        known = [path.parent.name for path in RESULTS.glob("*/runs")]
+        hint = did_you_mean(arguments.scale, known)
+        raise InputError(f"{folder}: no such folder: nothing has run at scale {arguments.scale} yet{hint}")
     return folder
 
 

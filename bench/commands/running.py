@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.commands.common import add_command
+from bench.commands.common import add_command, check_suffix, run_file, user_path
 from bench.devices import leased_device, lock_file
 from bench.errors import InputError
 from bench.paths import lock_path, state_folder
@@ -26,9 +26,11 @@ def add_commands(commands: Any) -> None:
         "and samples/. Killed or stopped (SIGTERM, SIGUSR1), the same command goes on from the last checkpoint.\n"
         "Several GPUs for one classifier: torchrun --nproc-per-node N -m -- bench.cli train --run RUN.",
     )
-    parser.add_argument("--run", required=True, type=Path, help="run.json, made by `slim-bench freeze`")
-    parser.add_argument("--out", type=Path, help="folder of the finished run (default: where run.json lies)")
-    parser.add_argument("--state", type=Path, help="folder of the checkpoints (default: results/SCALE/state/...)")
+    parser.add_argument(
+        "--run", required=True, type=user_path, help="run.json (see `slim-bench freeze`), or its folder"
+    )
+    parser.add_argument("--out", type=user_path, help="folder of the finished run (default: where run.json lies)")
+    parser.add_argument("--state", type=user_path, help="folder of the checkpoints (default: results/SCALE/state/...)")
     parser.add_argument(
         "--overwrite", action="store_true", help="train again although finished; the finished run is moved aside"
     )
@@ -40,16 +42,17 @@ def add_commands(commands: Any) -> None:
         "--run: every metric that run.json asks for, a file a metric, each with its protocol, into RUN's scores/.\n"
         "--samples, --reference: Frechet distance, KID and more between two folders of images, the same protocol.",
     )
-    parser.add_argument("--run", type=Path, help="run.json of a trained run")
-    parser.add_argument("--samples", type=Path, metavar="DIR", help="images to score")
-    parser.add_argument("--reference", type=Path, metavar="DIR", help="images to compare them with")
-    parser.add_argument("--out", type=Path, help="scores folder (--run), or a JSON file (--samples); default: print")
+    parser.add_argument("--run", type=user_path, help="run.json of a trained run, or its folder")
+    parser.add_argument("--samples", type=user_path, metavar="DIR", help="images to score")
+    parser.add_argument("--reference", type=user_path, metavar="DIR", help="images to compare them with")
+    parser.add_argument("--out", type=user_path, help="scores folder (--run), or JSON file (--samples); default: print")
     parser.add_argument("--overwrite", action="store_true", help="--run: replace scores of another run in --out")
 
 
 def train(arguments: argparse.Namespace) -> None:
-    run = read_job(arguments.run)
-    out = arguments.out or arguments.run.parent
+    file = run_file(arguments.run)
+    run = read_job(file)
+    out = arguments.out or file.parent
     state = arguments.state or state_folder(out)
     with _only_one(run, out), leased_device():
         if not arguments.overwrite and _is_finished(run, out):
@@ -70,15 +73,15 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate_run(arguments: argparse.Namespace) -> None:
-    run = read_job(arguments.run)
-    run_dir = arguments.run.parent
+    file = run_file(arguments.run)
+    run = read_job(file)
     started = time.monotonic()
     print(f"[{run.name}] scoring", file=sys.stderr, flush=True)
     with leased_device():
         _limit_threads(run)
         from bench.evaluate import evaluate_run
 
-        evaluate_run(run, run_dir, arguments.out or run_dir / "scores", arguments.overwrite)
+        evaluate_run(run, file.parent, arguments.out or file.parent / "scores", arguments.overwrite)
     print(f"[{run.name}] scored in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
 
 
@@ -90,6 +93,7 @@ def _evaluate_folders(arguments: argparse.Namespace) -> None:
         raise InputError("--overwrite: goes with --run; for --samples give a new --out, or delete the old one")
     if arguments.out is not None:
         refuse_foreign(arguments.out, is_score_list, "give another --out")
+        check_suffix(arguments.out, ".json")
     with leased_device():
         from bench.evaluate import evaluate_folders
 

@@ -1,10 +1,10 @@
 """sample, classify: using what was trained."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from bench.commands.common import add_command
+from bench.commands.common import add_command, check_suffix, export_folder, user_path
+from bench.errors import InputError
 
 
 def add_commands(commands: Any) -> None:
@@ -15,27 +15,32 @@ def add_commands(commands: Any) -> None:
         "draw images from a trained generator",
         "Batch norm uses the batch's statistics and changes nothing, so the same seed gives the same images.",
     )
-    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="folder of a finished run")
+    parser.add_argument("--model", required=True, type=user_path, metavar="DIR", help="folder of a finished run")
     parser.add_argument("-n", type=int, default=64, help="how many images (default: 64)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", required=True, type=Path, help="a PNG with all of them in a grid")
+    parser.add_argument("--out", required=True, type=user_path, help="a PNG with all of them in a grid")
     parser.add_argument("--interpolate", action="store_true", help="rows that walk from one latent to the next")
     parser = add_command(commands, "classify", classify, "print the likeliest classes of images")
-    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="folder of a finished run")
-    parser.add_argument("images", nargs="+", type=Path)
+    parser.add_argument("--model", required=True, type=user_path, metavar="DIR", help="folder of a finished run")
+    parser.add_argument("images", nargs="+", type=user_path)
 
 
 def sample(arguments: argparse.Namespace) -> None:
     from bench.ownership import is_picture, refuse_foreign
 
     refuse_foreign(arguments.out, is_picture, "give another --out")
+    check_suffix(arguments.out, ".png")
     from bench.sample import sample
 
-    sample(arguments.model, arguments.n, arguments.seed, arguments.out, interpolate=arguments.interpolate)
+    folder = export_folder(arguments.model)
+    sample(folder, arguments.n, arguments.seed, arguments.out, interpolate=arguments.interpolate)
     print(arguments.out)
 
 
 def classify(arguments: argparse.Namespace) -> None:
+    for path in arguments.images:
+        if path.is_dir():
+            raise InputError(f"{path}: Is a directory; name its images, {path}/*")
     from bench.sample import classify
 
-    classify(arguments.model, arguments.images)
+    classify(export_folder(arguments.model), arguments.images)

@@ -186,6 +186,8 @@ class Catalogue(Strict):
     def dataset(self, name: str) -> Dataset:
         if name not in self.datasets:
             hint = ", nor is there such a file or folder" if "/" in name else did_you_mean(name, self.datasets)
+            if Path(name).expanduser().exists():
+                hint = f"; your own images have a name: give --folder mine={name}, and mine in its place"
             raise InputError(f"data set {name!r} is not in {CATALOGUE}{hint}")
         return self.datasets[name]
 

@@ -156,7 +156,7 @@ def test_another_file_of_that_name_is_refused(commands, command, name, capsys, m
     assert content(Path()) == before
 
 
-@pytest.mark.parametrize("command", ["evaluate", "sample", "freeze"])
+@pytest.mark.parametrize("command", ["evaluate", "sample"])
 def test_a_folder_as_file_is_one_line(commands, command, capsys):
     before = content(Path())
     assert main([*commands[command], "a"]) == 2

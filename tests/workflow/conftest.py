@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from pathspec import GitIgnoreSpec
+from tiny_project import session_folder, shared_run
 
 ROOT = Path(__file__).resolve().parents[2]
 TORCHLESS = "raise ImportError('planning must not import torch')\n"
@@ -88,3 +89,13 @@ def project_copy(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def fresh_copy(tmp_path: Path) -> Project:
     """For a test that changes the project."""
     return copy_project(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, subprocess.CompletedProcess]:
+    """A project in which the tiny suite has run, for this module alone, and what the run said."""
+    folder = session_folder(tmp_path_factory.getbasetemp())
+    result = shared_run(folder, copy_project)
+    target = tmp_path_factory.mktemp("tiny") / "project"
+    shutil.copytree(folder / "project", target, symlinks=True)
+    return Project(target), result

@@ -3,15 +3,9 @@
 import re
 
 import pytest
+from executors import stand_in_executor
 
 from bench.plan import Plan
-
-EXECUTOR = """\
-from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor as Executor
-from snakemake_interface_executor_plugins.settings import CommonSettings
-
-common_settings = CommonSettings(non_local_exec=True, implies_no_shared_fs=False, job_deploy_sources=False)
-"""
 
 
 def counts(text: str) -> dict[str, int]:
@@ -55,9 +49,7 @@ def test_own_images_and_another_scale_and_seed_in_one_line(project_copy):
 @pytest.mark.parametrize("cluster", ["slurm", "kubernetes"])
 def test_a_head_node_without_gpu_plans_one_for_each_training(project_copy, cluster, tmp_path):
     """The executor is a stand-in that is never called: the real ones need their cluster."""
-    plugin = tmp_path / f"snakemake_executor_plugin_{cluster}/__init__.py"
-    plugin.parent.mkdir()
-    plugin.write_text(EXECUTOR)
+    stand_in_executor(tmp_path, cluster)
     arguments = ("--dry-run", "tiny", "--workflow-profile", f"workflow/profiles/{cluster}", "--quiet", "host")
     search = f"{tmp_path}:{project_copy.path / 'torchless'}:{project_copy.path}"
     result = project_copy.snakemake(*arguments, PYTHONPATH=search, CUDA_VISIBLE_DEVICES="")

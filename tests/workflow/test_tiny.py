@@ -1,47 +1,16 @@
-"""The whole pipeline for real, in a network namespace of its own, from fetching to the page."""
+"""The whole pipeline for real, from fetching to the page, without a network."""
 
 import csv
 import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
-import warnings
 
-import pytest
+from tiny_project import no_network
 
 from bench.report.outputs import OUTPUTS
-
-NAMESPACES = (("unshare", "--net"), ("unshare", "--user", "--map-root-user", "--net"))
-PROBE = "import socket; socket.create_connection(('127.0.0.1', 9), timeout=1)"
-
-
-def no_network() -> tuple[str, ...] | None:
-    """A prefix that cuts a command and all its children off any network, loopback included."""
-    for prefix in NAMESPACES:
-        try:
-            done = subprocess.run([*prefix, "true"], capture_output=True)
-        except FileNotFoundError:
-            return None
-        if done.returncode == 0:
-            return prefix
-    return None
-
-
-@pytest.fixture(scope="module")
-def tiny(project_copy):
-    prefix = no_network()
-    if prefix is None:  # no reason to skip the longest way through the code
-        warnings.warn("network namespaces are not permitted here: the run is only told to stay offline", stacklevel=1)
-    else:
-        probe = project_copy.run(sys.executable, "-c", PROBE, prefix=prefix)
-        assert "Network is unreachable" in probe.stderr
-    command = (sys.executable, "-m", "snakemake", "tiny", "--cores", "2")
-    result = project_copy.run(*command, prefix=prefix or (), SLIM_BENCH_OFFLINE="1")
-    assert result.returncode == 0, (result.stdout + result.stderr)[-8000:]
-    return project_copy, result
 
 
 def test_every_run_ends_well(tiny):

@@ -1,0 +1,80 @@
+"""What users type instead of the documented form is understood, or answered in one line before anything is computed."""
+
+import json
+
+import pytest
+
+from bench.cli import main
+from bench.commands import running
+from bench.commands.common import export_folder, run_file, user_path
+from bench.run import read_run
+
+FREEZE = ["freeze", "--experiment", "fastgan-sle", "--dataset", "fluent-emoji-100", "--seed", "0", "--out"]
+
+
+@pytest.fixture
+def here(monkeypatch, project):
+    """A project with a frozen run `my`, an empty folder and a folder of images."""
+    monkeypatch.chdir(project)
+    for name in ("empty", "pictures"):
+        (project / name).mkdir()
+    (project / "pictures/a.png").touch()
+    assert main([*FREEZE, "my/run.json"]) == 0
+    return project
+
+
+@pytest.mark.parametrize("given", ["my", "my/", "new", "new/", "./new", "empty", "new/run.json", "new/other.json"])
+def test_freeze_takes_the_folder_for_its_run(here, given, capsys):
+    assert main([*FREEZE, given]) == 0
+    written = here / capsys.readouterr().out.splitlines()[-1]
+    assert written == (here / given if given.endswith(".json") else here / given / "run.json")
+    assert read_run(written) == read_run(here / "my/run.json")
+
+
+@pytest.mark.parametrize("given", ["my", "my/", "my/run.json", "my/model.json", "my/model.safetensors"])
+def test_a_run_is_named_by_its_folder_or_any_of_its_files(here, monkeypatch, given):
+    seen = []
+    monkeypatch.setattr(running, "read_job", lambda path: seen.append(path.as_posix()) or read_run("my/other.json"))
+    (here / "my/model.json").write_text(json.dumps({"status": "ok"}))
+    for command in ("train", "evaluate"):
+        assert main([command, "--run", given]) == 2
+    assert seen == ["my/run.json"] * 2
+    assert export_folder(user_path(given)).as_posix() == "my"
+
+
+def test_what_is_no_run_is_left_for_the_reader_to_name(here):
+    assert run_file(user_path("nothing")).as_posix() == "nothing"
+    assert export_folder(user_path("nothing")).as_posix() == "nothing"
+    assert user_path("~/x") == user_path("~") / "x"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--run", "empty"], "--run empty: Is a directory without run.json, which `slim-bench freeze` writes"),
+        (["evaluate", "--run", "empty"], "--run empty: Is a directory without run.json"),
+        (["train", "--run", "nothing/model.json"], "nothing/model.json: no such file"),
+        (["sample", "--model", "my", "--out", "empty"], "empty: is a folder, a file is to be written there"),
+        (["sample", "--model", "my", "--out", "grid.jpg"], "--out grid.jpg: a .png file is written, not .jpg"),
+        (["sample", "--model", "my/run.json", "--out", "grid"], "my/model.json: no such file"),
+        (["classify", "--model", "my", "pictures"], "pictures: Is a directory; name its images, pictures/*"),
+        (
+            ["evaluate", "--samples", "a", "--reference", "b", "--out", "empty"],
+            "empty: is a folder, a file is to be written there",
+        ),
+        (["evaluate", "--samples", "a", "--reference", "b", "--out", "a.csv"], "a .json file is written, not .csv"),
+        (["prepare", "pictures", "--size", "64"], "a name: give --folder mine=pictures, and mine in its place"),
+        (["fetch", "./pictures"], "'./pictures' is not in config/datasets.yaml; your own images have a name"),
+        (["audit", "pictures/a.png"], "give --folder mine=pictures/a.png, and mine in its place"),
+        (["prepare", "nothing/x"], "nor is there such a file or folder"),
+        (["prepare", "fluent-emoji-100", "--size", "64px"], "--size 64px: a number of pixels, or full"),
+        (["plan", "--scale", "paper"], "plan --scale paper: of which suite?"),
+        (["collect", "--scale", "Demo"], "nothing has run at scale Demo yet (did you mean 'demo'?)"),
+        (["report", "--scale", "tiny"], "results/tiny: no such folder"),
+    ],
+)
+def test_one_line_says_what_to_name_instead(here, capsys, arguments, message):
+    (here / "results/demo/runs").mkdir(parents=True)
+    assert main(arguments) == 2
+    (line,) = [row for row in capsys.readouterr().err.splitlines() if "slim-bench: error" in row]
+    assert message in line

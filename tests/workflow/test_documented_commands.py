@@ -1,0 +1,172 @@
+"""Every line that README.md and docs/ tell one to type is run, page by page, in a project where the tiny suite has run.
+
+RULES says in which form: as it is printed, or the smallest one that has the same words, with the reason. A line of a
+block that neither RULES nor NO_COMMANDS knows fails the test: add it where it belongs.
+"""
+
+import re
+import shlex
+import sys
+import sysconfig
+import textwrap
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from command_runner import CommandRunner
+from executors import stand_in_executor
+from PIL import Image
+from snakemake.cli import get_argument_parser
+
+from bench.cli import EPILOG, build_parser
+from bench.plan import Plan
+from tests.documentation import PAGES, ROOT, Line, lines, python_blocks
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A whole line that matches `pattern` is run as `form` (None: see `parsed`) and has to end with `code`."""
+
+    pattern: str
+    form: str | None = r"\g<0>"
+    why: str = "as it is printed"
+    code: int = 0
+    says: str = ""
+
+
+RULES = [
+    Rule(r"make(?: [a-z-]+)?", r"\g<0> --dry-run", "an environment, a demo, the whole test-suite or benchmarks"),
+    Rule(r"source \.venv/bin/activate"),
+    Rule(r"\.venv/bin/python tools/check_demo\.py", code=2, says="`make demo` comes first", why="no demo ran here"),
+    Rule(r"\.venv/bin/uv pip install .*", r"\g<0> --help", "packages come from the network; options are checked first"),
+    Rule(r"pytest (\S+)", r"ls \1/test_*.py", "a part of `make test`"),
+    Rule(r"python -m benchmarks (.*)", r"for name in \1; do ls benchmarks/bench_$name.py || exit; done", "minutes"),
+    Rule(r"torchrun .*", None, "several GPUs; tests/unit/test_distributed.py trains in several processes"),
+    Rule(r"snakemake --report demo\.html", None, "needs a finished demo; test_tiny.py makes the tiny suite's"),
+    Rule(r"snakemake(?: -n)?\b(.*)", r"snakemake --dry-run\1", "up to months of training; test_tiny.py runs a suite"),
+    Rule(r"dvc remote add --local lab /shared/dvc", r"dvc remote add --local lab ../shared", "the user's disc"),
+    Rule(r"dvc add (\S+).*", r"touch \1 && \g<0> && rm \1*", "a copy of such an archive is not here"),
+    Rule(r"dvc .*"),
+    Rule(r"slim-bench (freeze|evaluate)", r"\g<0> --help", "a command by its name"),
+    Rule(r"slim-bench freeze (.*)", r"\g<0> --scale tiny", "the demo's training takes a minute"),
+    Rule(r"slim-bench fetch (.*) HEX", rf"slim-bench fetch \1 {64 * '0'}", "no network", 2, "SLIM_BENCH_OFFLINE"),
+    Rule(r"slim-bench fetch (100-shot-obama|inception).*", code=2, says="SLIM_BENCH_OFFLINE", why="no network"),
+    Rule(r"slim-bench fetch NAME", "slim-bench fetch shells", "prints place and origin", 2, "data/sources/shells"),
+    Rule(r"slim-bench (collect|report) --scale demo", r"slim-bench \1 --scale tiny", "no demo ran here"),
+    Rule(r"slim-bench (.*)results/demo/runs/(.*)/fashion-mnist/(.*)",
+         r"slim-bench \1results/tiny/runs/\2/fashion-mnist-tiny/\3", "the tiny suite ran instead of the demo"),
+    Rule(r"slim-bench (.*)results/demo/runs/(.*)", r"slim-bench \1results/tiny/runs/\2", "as above"),
+    Rule(r"slim-bench .*"),
+]  # fmt: skip
+NO_COMMANDS = {
+    "YAML": r"[a-z-]+:( .*)?",
+    "a job's progress": r"\[[\w/-]+\] step .*",
+    "a folder, and what is in it": r"results/\S+/|[\w./]+ {2,}.*",
+    "an id, and its parts": r"\w+(/[\w.-]+){5,}",
+}
+DEMO_RUN = r"results/demo/runs/([a-z0-9-]+)/([a-z0-9-]+)/seed(\d+)"
+
+
+def pictures(folder: Path, count: int = 6, side: int = 256) -> None:
+    folder.mkdir()
+    for index in range(count):
+        Image.radial_gradient("L").rotate(17 * index).resize((side, side)).convert("RGB").save(folder / f"{index}.png")
+
+
+def environment(folder: Path) -> None:
+    """Sees the packages of the one that runs this test, which no documented line can change."""
+    venv.create(folder)
+    (site,) = folder.glob("lib/python*/site-packages")
+    (site / "packages.pth").write_text(sysconfig.get_path("purelib"))
+    (folder / "bin/uv").symlink_to(Path(sys.executable).with_name("uv"))
+
+
+@pytest.fixture(scope="module")
+def runner(tiny, tmp_path_factory):
+    """What the pages take for granted: an environment, and the user's images under the names they are given."""
+    project, home = tiny[0].path, tmp_path_factory.mktemp("home")
+    environment(project / ".venv")
+    for folder in ("PATH", "FAKES", "REALS", "my-images", "real-images"):
+        pictures(project / folder)
+    pictures(home / "cats")
+    Image.linear_gradient("L").resize((28, 28)).save(project / "shirt.png")
+    stand_in_executor(home, "slurm")
+    runner = CommandRunner(project, home)
+    yield runner
+    runner.close()
+
+
+def rule_of(line: Line) -> Rule:
+    found = next((rule for rule in RULES if re.fullmatch(rule.pattern, line.command)), None)
+    assert found, f"{line.place}: no rule says how to run {line.text!r}"
+    return found
+
+
+def is_command(line: Line) -> bool:
+    return not any(re.fullmatch(pattern, line.text) for pattern in NO_COMMANDS.values())
+
+
+def parsed(command: str) -> bool:
+    words = shlex.split(command)
+    if words[0] == "torchrun":
+        from torch.distributed.run import get_args_parser
+
+        given = get_args_parser().parse_args(words[1:])
+        assert (given.module, given.training_script) == (True, "bench.cli")
+        return build_parser().parse_args(given.training_script_args).command == "train"
+    return get_argument_parser().parse_args(words[1:]) is not None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_line_of_a_page_works(runner, page):
+    failed = []
+    for line in filter(is_command, lines(page)):
+        rule = rule_of(line)
+        if rule.form is None:
+            assert parsed(line.command), line.place
+            continue
+        outcome = runner.run(re.sub(rule.pattern, rule.form, line.command), line.environment)
+        if outcome.code != rule.code or rule.says not in outcome.output:
+            failed.append(f"{line.place}: {line.text}\nends with {outcome.code}\n{outcome.output[-2000:]}")
+    assert not failed, "\n\n".join(failed)
+    for block in python_blocks(page):
+        exec(compile(textwrap.dedent(block), str(page), "exec"), {})
+
+
+def test_the_lines_of_a_model_card_work_in_its_folder(runner, tiny):
+    (folder,) = (tiny[0].path / "results/tiny/runs").glob("resnet14-slim-w16/*/seed0")
+    Image.linear_gradient("L").save(folder / "image.png")
+    found = re.findall(r"`(slim-bench [^`]*)`", (folder / "README.md").read_text().partition("Use it")[2])
+    assert [line.split()[1] for line in found] == ["classify", "train"]
+    for line in found:
+        outcome = runner.run(line, folder=str(folder))
+        assert outcome.code == 0, outcome.output[-2000:]
+    assert (folder / "DIR/model.json").exists()
+
+
+def test_the_lines_of_the_help_are_understood():
+    for line in re.findall(r"^  slim-bench (.*)", EPILOG, re.MULTILINE):
+        assert build_parser().parse_args(shlex.split(line)).function
+    assert EPILOG.count("  slim-bench ") > 3
+
+
+def test_every_rule_is_needed():
+    found = [line for page in PAGES for line in lines(page)]
+    used = {rule_of(line).pattern for line in filter(is_command, found)}
+    assert used == {rule.pattern for rule in RULES}
+    for name, pattern in NO_COMMANDS.items():
+        assert any(re.fullmatch(pattern, line.text) for line in found), name
+
+
+def test_a_new_line_needs_a_rule():
+    line = Line(PAGES[0], 1, "docker run slim-bench")
+    assert is_command(line)
+    with pytest.raises(AssertionError, match=r"README\.md:1: no rule says how to run 'docker run"):
+        rule_of(line)
+
+
+def test_runs_of_the_demo_that_are_named_are_planned():
+    planned = {run.name for run in Plan.load(root=ROOT).runs("demo", "demo")}
+    named = {match for page in PAGES for match in re.findall(DEMO_RUN, page.read_text())}
+    assert named and {f"{experiment}/{dataset}/seed{seed}" for experiment, dataset, seed in named} <= planned
