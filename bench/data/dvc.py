@@ -1,6 +1,5 @@
 """The only place that calls DVC."""
 
-import getpass
 import os
 import subprocess
 import sys
@@ -30,7 +29,7 @@ def run_dvc(root: Path, command: str, *arguments: str) -> None:
 
 @contextmanager
 def _settings(root: Path) -> Iterator[dict[str, str]]:
-    """Environment variables for DVC, which reads files in the home and asks for the user's name.
+    """Environment variables for DVC, which reads files in the home.
 
     Without git's folder (the repository unpacked from an archive) DVC must be told not to look for one: it would fail,
     or take a repository that contains this folder. It reads that from configuration files only. Those of the checkout
@@ -40,10 +39,6 @@ def _settings(root: Path) -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="slim-bench-dvc-") as folder:
         if not os.path.isdir(os.path.expanduser("~")):
             found["HOME"] = folder
-        try:
-            getpass.getuser()
-        except (KeyError, OSError):  # a container run with any number as user
-            found["LOGNAME"] = str(os.getuid())
         if not (root / ".git").exists():
             from configobj import ConfigObj
             from dvc.dirs import system_config_dir

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import caches
 from bench.cli import main
 from bench.data.catalogue import Weights
 from bench.data.weights import find_weights_file
@@ -73,6 +74,22 @@ def test_caches_go_to_the_project_where_the_home_takes_none(home):
 def test_a_home_that_takes_caches_and_a_folder_that_is_given_stay(tmp_path):
     assert cache_home(HOME=str(tmp_path)) == "None"
     assert cache_home(HOME="/dev/null", XDG_CACHE_HOME="/given") == "/given"
+
+
+def test_a_number_as_user_gets_a_name_and_a_home(monkeypatch):
+    """As `docker run --user 12345` has neither."""
+
+    def unknown(_):
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    for name in ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, "")  # so that all are as before in the end
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MPLCONFIGDIR", "given")
+    caches.set_cache_home()
+    assert os.environ["HOME"] == os.environ["XDG_CACHE_HOME"] == str(ROOT / "build/cache")
+    assert os.environ["LOGNAME"] == str(os.getuid())
 
 
 def cache_home(**environment: str) -> str:
