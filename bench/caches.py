@@ -18,11 +18,12 @@ def set_cache_home() -> None:
     """
     project = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     instead = os.path.join(project, "build", "cache")
-    if not os.path.isabs(os.path.expanduser("~")):
+    homeless = not os.path.isabs(os.path.expanduser("~"))
+    if homeless:
         os.environ["HOME"] = instead
     if not (_known() or any(os.environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME"))):
         os.environ["LOGNAME"] = str(os.getuid())
-    if os.environ.get("XDG_CACHE_HOME") or _writable(os.path.expanduser("~/.cache")):
+    if os.environ.get("XDG_CACHE_HOME") or (not homeless and _writable(os.path.expanduser("~/.cache"))):
         return
     os.environ["XDG_CACHE_HOME"] = instead
     os.environ.setdefault("MPLCONFIGDIR", os.path.join(instead, "matplotlib"))
