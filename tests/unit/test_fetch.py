@@ -242,6 +242,7 @@ def test_shipped_sets_are_pulled_side_by_side_and_tampering_is_refused(tmp_path)
     tampered = root / "data/shipped/files/md5" / md5[:2] / md5[2:]
     data = bytearray(tampered.read_bytes())
     data[1_000_000] ^= 1
+    tampered.chmod(0o644)  # DVC makes objects read-only once it has read them
     tampered.write_bytes(bytes(data))
     names = ["fluent-emoji-100", "photo-coffee", "fashion-mnist"]
     running = {
