@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.data.catalogue import read_yaml
 from bench.errors import InputError
 
 SHIPPED = "shipped"
@@ -49,6 +50,14 @@ def _settings(root: Path) -> Iterator[dict[str, str]]:
             config.write()
             found["DVC_SYSTEM_CONFIG_DIR"] = folder
         yield found
+
+
+def pointer_md5(pointer: Path) -> str | None:
+    """The md5 that a .dvc file records for its one output; None where it records none, as an import may."""
+    outputs = read_yaml(pointer).get("outs")
+    if not isinstance(outputs, list) or len(outputs) != 1 or not isinstance(outputs[0], dict):
+        raise InputError(f"{pointer}: outs: one output of DVC is expected; `git checkout {pointer}` restores the file")
+    return outputs[0].get("md5")
 
 
 def pulled(root: Path, path: Path) -> bool:

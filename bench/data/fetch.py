@@ -34,7 +34,7 @@ from bench.data.content import (
     is_untouched,
 )
 from bench.data.download import download
-from bench.data.dvc import SHIPPED, pulled, run_dvc
+from bench.data.dvc import SHIPPED, pointer_md5, pulled, run_dvc
 from bench.data.weights import fetch_weights
 from bench.errors import InputError
 from bench.files import sha256_file, write_json, write_text
@@ -63,7 +63,7 @@ class Job:
         pointer = self.root / file.pointer
         if file.md5 or not pointer.exists():
             return file.md5
-        return read_yaml(pointer)["outs"][0].get("md5")
+        return pointer_md5(pointer)
 
 
 def fetch(

@@ -332,3 +332,12 @@ def test_weights_tracked_by_dvc_come_from_its_remote_and_are_checked(tmp_path, s
 def test_weights_in_a_package_need_no_network():
     path = fetch_weights("efficientnet-lite0", ROOT, network=False)
     assert path.name == "efficientnet-lite0-57934424.pth"
+
+
+@pytest.mark.parametrize("text", ["", "outs: []", "outs: {}", "outs: [a.zip]", "md5: 1", "outs: [{md5: x}, {md5: y}]"])
+def test_a_damaged_pointer_is_one_line(tmp_path, server, text):
+    root = project(tmp_path, server, sha256=SHA256)
+    fetch("a", root)
+    (root / "data/sources/a.zip.dvc").write_text(text)
+    with pytest.raises(InputError, match=r"a\.zip\.dvc: outs: one output of DVC is expected"):
+        fetch("a", root)
