@@ -67,9 +67,9 @@ test-python: setup
 		tests/unit/test_[a-e]*.py tests/unit/test_[lp]*.py tests/unit/train/test_train_checkpoint.py \
 		tests/unit/train/test_train_fewshot.py tests/unit/report
 
-# not in CI: root, debootstrap and a network; QUICK=--quick for a small part
+# not in CI: root, debootstrap and a network; FRESH='--quick --archive': a small part, and as from a ZIP
 test-fresh:
-	$(SHELL) tools/test_fresh.sh $(QUICK)
+	$(SHELL) tools/test_fresh.sh $(FRESH)
 
 lint: setup
 	$(BIN)/ruff check .

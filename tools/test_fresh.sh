@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Run the README's two commands in a fresh Debian 13 (its own Python is 3.13), as an ordinary user, from a clone of the
-# last commit. Needs root, debootstrap and a network: tools/test_fresh.sh [--quick]
+# last commit. Needs root, debootstrap and a network: tools/test_fresh.sh [--quick] [--archive]
 #   --quick         set-up, a small part of the tests and the tiny suite instead
+#   --archive       from the files of that commit without git's folder, as in a downloaded ZIP
 #   DEBIAN_MIRROR   where Debian comes from, if not from where this machine has it or from deb.debian.org
 # All mounts are made in a namespace that ends with this script, however it ends.
 set -euo pipefail
@@ -52,12 +53,15 @@ if [ "${1:-}" = --inside ]; then
     exit
 fi
 commands="make demo; test -s results/demo/report/index.html; make test"
-if [ "${1:-}" = --quick ]; then
-    commands="make setup; source .venv/bin/activate; snakemake tiny
-        python -m pytest -q tests/unit/test_config.py tests/unit/test_fetch.py tests/unit/test_makefile.py"
-elif [ $# -gt 0 ]; then
-    stop "$1 is not known: tools/test_fresh.sh [--quick]"
-fi
+archive=no
+for option in "$@"; do
+    case $option in
+        --quick) commands="make setup; source .venv/bin/activate; snakemake tiny
+            python -m pytest -q tests/unit/test_config.py tests/unit/test_fetch.py tests/unit/test_makefile.py" ;;
+        --archive) archive=yes ;;
+        *) stop "$option is not known: tools/test_fresh.sh [--quick] [--archive]" ;;
+    esac
+done
 [ "$(id -u)" = 0 ] || stop "root is needed, for debootstrap and chroot"
 for program in debootstrap chroot unshare git; do
     command -v $program >/dev/null || stop "$program is not installed"
@@ -71,6 +75,11 @@ echo "making a Debian 13 in $folder"
 debootstrap --variant=minbase --include=$packages trixie "$root" "${DEBIAN_MIRROR:-$(debian_mirror)}" >"$folder/log" 2>&1 ||
     stop "debootstrap failed: $(tail -1 "$folder/log")"
 chroot "$root" useradd --create-home --shell /bin/bash tester
-git clone --quiet --no-hardlinks . "$root/home/tester/slim-bench"
+if [ $archive = yes ]; then
+    mkdir "$root/home/tester/slim-bench"
+    git archive HEAD | tar --extract --directory "$root/home/tester/slim-bench"
+else
+    git clone --quiet --no-hardlinks . "$root/home/tester/slim-bench"
+fi
 unshare --mount --propagation private "$BASH" "tools/${0##*/}" --inside "$root" "$commands"
 echo "test_fresh: ok"
