@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.fastgan_layers import INIT_STD, batch_norm, check_size, conv, glu, up_conv
-from baselines.spectral import spectral_norm
+from baselines.ops.spectral_norm import spectral_norm
 
 GATE_TARGETS = (64, 128, 256, 512)
 GATE_RATIO = 16

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.spectral import spectral_norm
-from baselines.upconv import upsampled_conv
+from baselines.ops.spectral_norm import spectral_norm
+from baselines.ops.upsampled_conv import upsampled_conv
 
 INIT_STD = 0.02
 PART = 4096

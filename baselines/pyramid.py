@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from baselines.imresize import output_length
+from baselines.ops.imresize import output_length
 
 
 @dataclass(frozen=True)

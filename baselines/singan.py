@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.imresize import Resize, imresize
+from baselines.ops.imresize import Resize, imresize
 from baselines.pyramid import PyramidSizes, pyramid_sizes
 from baselines.singan_scale import PADDING, ScaleCritic, ScaleGenerator, width_at
 

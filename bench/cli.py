@@ -11,9 +11,10 @@ import signal
 import sys
 from datetime import datetime
 
-from bench.commands import data, planning, reporting, running, using
-from bench.environment import OFFLINE, switched_on
+from bench.commands import data, planning, reporting, running
+from bench.commands import inference as using
 from bench.errors import InputError, RunFailedError
+from bench.runtime.environment import OFFLINE, switched_on
 
 LOGGED = ("freeze", "fetch", "prepare", "train", "evaluate", "collect", "report")
 """Their line goes first into a log, so that anyone can repeat the job by hand."""

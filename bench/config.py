@@ -13,24 +13,14 @@ from typing import Any
 
 from pydantic import BaseModel, Field, field_validator
 
-from bench.data.catalogue import NAME, OWN, Catalogue, UserFolder, load_catalogue, read_yaml, spoken
+from bench.data.catalogue import NAME, OWN, Catalogue, UserFolder, load_catalogue, spoken
 from bench.errors import InputError, did_you_mean
-from bench.files import sha256_bytes
-from bench.metrics.names import check_metrics
+from bench.files import read_yaml, sha256_bytes
+from bench.metrics.catalogue import check_metrics
 from bench.model_args import ARGUMENTS
 from bench.registry import MODELS
-from bench.run import (
-    ClassificationRecipe,
-    Compute,
-    Evaluation,
-    FewShotRecipe,
-    OneShotRecipe,
-    Positive,
-    Seeds,
-    Strict,
-    Task,
-    parse_strict,
-)
+from bench.run import ClassificationRecipe, Compute, Evaluation, FewShotRecipe, OneShotRecipe
+from bench.schema import Positive, Seeds, Strict, Task, parse_strict
 
 RECIPES: dict[str, type[Strict]] = {
     "fewshot": FewShotRecipe,

@@ -18,7 +18,7 @@ from torch.nn.utils import parametrize
 from bench.errors import InputError
 from bench.files import atomic_file, sha256_file
 from bench.paths import META, WEIGHTS
-from bench.train.rng import seeded_globally
+from bench.runtime.rng import seeded_globally
 
 
 def create_seeded(spec: dict[str, Any], seed: int, purpose: str = "model") -> nn.Module:

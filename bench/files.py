@@ -1,4 +1,4 @@
-"""Writing files so that nothing half-written is ever taken for finished, and hashing them."""
+"""Reading and writing files: nothing half-written is ever taken for finished, every fault of a reader is one line."""
 
 import contextlib
 import errno
@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
+
+import yaml
 
 from bench.errors import InputError
 
@@ -106,3 +108,48 @@ def sha256_file(path: Path) -> str:
 def sha256_json(value: Any) -> str:
     """Hash of the canonical JSON form: sorted keys, no spaces."""
     return sha256_bytes(json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
+
+
+def read_json(path: Path) -> Any:
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not JSON ({error})") from None
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML where a key given twice is an error instead of the last one winning in silence."""
+
+
+def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[str, Any]:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if key.tag not in (yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG, "tag:yaml.org,2002:merge"):
+            told = f"key {key.value!r}" if isinstance(key, yaml.ScalarNode) else "a key"
+            raise yaml.constructor.ConstructorError(None, None, f"{told} is not a word", key.start_mark)
+        if key.value in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} given twice", key.start_mark)
+        seen.add(key.value)
+    loader.flatten_mapping(node)  # what `<<` brings stands first: own keys win
+    return {loader.construct_object(key): loader.construct_object(value, deep=True) for key, value in node.value}
+
+
+_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_UniqueKeys.add_implicit_resolver(  # 1e-4 is a number, as in YAML 1.2, not a string
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping, {} of an empty file; any fault is one line that names the file and place."""
+    text = read_text(path)
+    try:
+        value = yaml.load(text, Loader=_UniqueKeys)
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: a mapping was expected, found {type(value).__name__}")
+    return value

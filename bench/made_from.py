@@ -25,7 +25,7 @@ def write_complete(folder: Path, run: Run, model: dict[str, Any], files: Iterabl
     """Record that `files` are all the scores of a run, made by the present code from the export of `model`.json."""
     record = {
         "scored_sha256": scored_sha256(run, model.get("model_sha256"), model.get("data_sha256")),
-        "code_sha256": code_digest("bench.evaluate"),
+        "code_sha256": code_digest("bench.evaluate.run"),
         "files": {path.name: sha256_file(path) for path in sorted(files)},
     }
     write_json(Path(folder) / COMPLETE, record)
@@ -42,7 +42,7 @@ def collected_from(scale_dir: Path, allow_mixed_code: bool) -> str:
     paths = [path for name in ("run.json", "model.json", "scores/*.json") for path in runs.glob(f"*/*/*/{name}")]
     found = [[path.relative_to(runs).as_posix(), sha256_file(path)] for path in sorted(paths)]
     begun = sorted(path.relative_to(runs).as_posix() for path in runs.glob("*/*/*/history.csv"))
-    return sha256_json([found, begun, code_digest("bench.report.collect"), allow_mixed_code])
+    return sha256_json([found, begun, code_digest("bench.report.read.collect"), allow_mixed_code])
 
 
 def rendered_from(scale_dir: Path) -> str:

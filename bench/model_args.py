@@ -5,7 +5,7 @@ A test holds that names, kinds and defaults equal the constructors'.
 
 from typing import Any, Literal
 
-from bench.run import Positive, PositiveFloat, Strict
+from bench.schema import Positive, PositiveFloat, Strict
 
 ImageSize = Literal[64, 128, 256, 512, 1024]
 GateName = Literal["sle", "sle-residual", "none"]

@@ -18,11 +18,11 @@ from bench.data.content import entry_sha256, preparation_sha256
 from bench.data.fetch import read_receipt, receipt_path, source_content
 from bench.data.manifest import MANIFEST
 from bench.errors import InputError
-from bench.files import sha256_file
+from bench.files import read_json, sha256_file
 from bench.made_from import COLLECTED, COMPLETE, RENDERED, collected_from, rendered_from, scored_sha256
 from bench.paths import RESULTS
 from bench.plan import Plan
-from bench.run import Run, read_json, read_run
+from bench.run import Run, read_run
 
 
 class Outdated:
@@ -112,7 +112,7 @@ class Outdated:
         record = _read(path)
         if record is None:
             return f"{path} cannot be read"
-        if record.get("code_sha256") != code_digest("bench.evaluate"):
+        if record.get("code_sha256") != code_digest("bench.evaluate.run"):
             return f"the code that made {folder}/scores has changed"
         model = _read(folder / "model.json") or {}
         if record.get("scored_sha256") != scored_sha256(run, model.get("model_sha256"), model.get("data_sha256")):

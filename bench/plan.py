@@ -13,7 +13,8 @@ from bench.data.catalogue import Dataset, prepared_path
 from bench.errors import InputError
 from bench.model_args import ARGUMENTS
 from bench.paths import run_folder
-from bench.run import DataSpec, ModelSpec, Run, parse_strict
+from bench.run import DataSpec, ModelSpec, Run
+from bench.schema import parse_strict
 
 
 class Plan:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import InputError, did_you_mean
 from bench.model_args import ARGUMENTS
-from bench.run import parse_strict
+from bench.schema import parse_strict
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,7 +60,7 @@ def training_modules(task: str, model: str) -> tuple[str, ...]:
     engine = {"fewshot": "fewshot", "oneshot": "oneshot", "classification": "classify"}[task]
     names = (model, "fastgan-discriminator") if task == "fewshot" else (model,)
     networks = {MODELS[name].target.partition(":")[0] for name in names if name in MODELS}
-    return ("bench.train.start", f"bench.train.{engine}", *sorted(networks))
+    return ("bench.train.startup", f"bench.train.{engine}", *sorted(networks))
 
 
 def create_model(name: str, **overrides: Any) -> nn.Module:

@@ -3,40 +3,15 @@
 Pure data: this module imports no torch, since the plan builds runs whenever the Snakefile is parsed.
 """
 
-import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
-from bench.errors import InputError, did_you_mean
-from bench.files import read_text, sha256_json, write_json
+from bench.errors import InputError
+from bench.files import read_json, sha256_json, write_json
 from bench.paths import find_data
-
-M = TypeVar("M", bound=BaseModel)
-
-
-def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    twice = [value for index, value in enumerate(values) if value in values[:index]]
-    if twice:
-        raise ValueError(f"{twice[0]} is given twice")
-    return values
-
-
-Positive = Annotated[int, Field(gt=0, lt=2**53)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**53)]
-Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_each_once)]
-Metrics = Annotated[tuple[str, ...], AfterValidator(_each_once)]
-Task = Literal["fewshot", "oneshot", "classification"]
-
-
-class Strict(BaseModel):
-    """Unknown keys are errors, values are immutable, numbers are finite and never made from strings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+from bench.schema import Beta, Metrics, Positive, PositiveFloat, Seed, Share, Strict, Task, parse_strict
 
 
 class ModelSpec(Strict):
@@ -201,47 +176,3 @@ def read_job(path: Path) -> Run:
     run = read_run(path)
     run._file = Path(path)
     return run
-
-
-def read_json(path: Path) -> Any:
-    text = read_text(path)
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: not JSON ({error})") from None
-
-
-def parse_strict(model: type[M], value: Any, source: Path | str) -> M:
-    """Validate `value`; the first fault becomes one line: source, key, what is wrong, the nearest valid key."""
-    try:
-        text = json.dumps(value)
-    except (TypeError, ValueError) as error:  # YAML knows dates, bytes and sets
-        raise InputError(f"{source}: {error}; put it in quotes") from None
-    try:
-        return model.model_validate_json(text)
-    except ValidationError as error:
-        faults = error.errors()
-        # a mistyped key often also leaves a field missing: the typing mistake is the one to name
-        first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
-        key = ".".join(str(part) for part in first["loc"])
-        hint = ""
-        if first["type"] == "extra_forbidden":
-            hint = did_you_mean(str(first["loc"][-1]), _valid_keys(model, first["loc"][:-1]))
-        place = f"{source}: {key}" if key else str(source)
-        raise InputError(f"{place}: {first['msg'].removeprefix('Value error, ')}{hint}") from None
-
-
-def _valid_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """Field names of the models found by walking `path` (list indices, mapping keys and union tags pass through)."""
-    models = [model]
-    for part in path:
-        tagged = [m for m in models if "task" in m.model_fields and m.model_fields["task"].default == part]
-        inner = [n for m in models if part in m.model_fields for n in _models_in(m.model_fields[part].annotation)]
-        models = tagged or inner or models
-    return [name for m in models for name in m.model_fields]
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in get_args(annotation) for model in _models_in(argument)]

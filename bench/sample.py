@@ -11,12 +11,12 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from bench.data.augment import Normalise, Statistics
-from bench.data.loaders import evaluation_crop, to_tensor
+from bench.data.batches import evaluation_crop, to_tensor
 from bench.errors import InputError
-from bench.evaluation.sampling import generate
 from bench.export import batch_statistics, load_export
-from bench.train.grids import save_grid
-from bench.train.rng import generator, seeded_globally
+from bench.runtime.images import save_grid
+from bench.runtime.rng import generator, seeded_globally
+from bench.sampling import generate
 
 BATCH = 16  # the authors' sampling batch: batch norm takes its statistics from it
 FRAMES = 8

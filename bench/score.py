@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.files import write_json
-from bench.run import Strict, parse_strict, read_json
+from bench.files import read_json, write_json
+from bench.schema import Strict, parse_strict
 
 
 class Score(Strict):

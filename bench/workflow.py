@@ -12,16 +12,16 @@ from typing import IO, Any
 
 from bench.data.catalogue import prepared_path
 from bench.data.fetch import receipt_path, refuse_changed_source
-from bench.devices import visible_devices
 from bench.errors import InputError
 from bench.files import write_text
 from bench.made_from import COMPLETE
-from bench.metrics.names import METRICS
+from bench.metrics.catalogue import METRICS
 from bench.outdated import Outdated, settle
 from bench.paths import RESULTS
 from bench.plan import Plan
 from bench.report.outputs import PAGE
 from bench.run import Run
+from bench.runtime.leases import visible_devices
 
 DEFAULT = "demo"
 RENEWALS, RENEWED = RESULTS / ".outdated", "outdated since"

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from bench.run import Run
-from bench.train.classify import Classification
-from bench.train.fewshot import FewShot
+from bench.train.classification.engine import Classification
+from bench.train.fewshot.engine import FewShot
 from benchmarks.runs import classification_run, fewshot_run
 from benchmarks.timing import Work, interleaved, median_ratio, target
 

@@ -15,13 +15,13 @@ import torch
 
 from bench.errors import InputError
 from bench.metrics.lpips import Lpips, load_lpips
-from bench.train.allocator import keep_freed_memory
-from bench.train.fewshot import FewShot
-from bench.train.perceptual import LpipsTrunk, PerceptualLoss
+from bench.runtime.memory import keep_freed_memory
+from bench.train.fewshot.engine import FewShot
+from bench.train.fewshot.perceptual import LpipsTrunk, PerceptualLoss
 from benchmarks.floor import floor_seconds
-from benchmarks.plain_fewshot import PlainFewShot
 from benchmarks.runs import fewshot_run
 from benchmarks.timing import Work, interleaved, median_ratio, target
+from reference.fewshot_loop import PlainFewShot
 
 THREADS, BATCH = 2, 8
 REPEATS, WARM_UP = {"cpu": 3, "cuda": 50}, {"cpu": 1, "cuda": 40}

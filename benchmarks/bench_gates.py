@@ -1,7 +1,7 @@
 """Skip-layer gates, forward plus backward at batch 8: SLIM against the direct form and against SLE; peak memory.
 
 On a CPU twice: as torch is, where fetching memory anew for each map is most of the time, and with freed memory kept as
-in our training (bench.train.allocator), where all three gates are about three times as fast.
+in our training (bench.runtime.memory), where all three gates are about three times as fast.
 """
 
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from torch import nn
 
 from baselines.fastgan import SLEGate, gate_pairs
 from bench.metrics.memory import peak_bytes
-from bench.train.allocator import keep_freed_memory
+from bench.runtime.memory import keep_freed_memory
 from benchmarks.timing import interleaved, median_milliseconds, median_ratio, target
+from reference.slim_gate import OracleSLIM
 from slim import SkipLayerSLIM
-from tests.oracle import OracleSLIM
 
 BATCH, BASE_CHANNELS, REPEATS = 8, 64, 15
 PAIRS = gate_pairs(512, BASE_CHANNELS)

@@ -7,11 +7,11 @@ import torch
 from baselines.singan import Pyramid
 from baselines.singan import pyramid as plain_pyramid
 from bench.run import Compute, OneShotRecipe
-from bench.train.graphs import Replayed, recorder
-from bench.train.oneshot import train_epoch
-from bench.train.oneshot_scale import ScaleTraining
-from benchmarks.plain_singan import PlainScale
+from bench.train.loop.graphs import Replayed, recorder
+from bench.train.oneshot.engine import train_epoch
+from bench.train.oneshot.scale import ScaleTraining
 from benchmarks.timing import Work, interleaved, median_milliseconds, median_ratio, target
+from reference.singan_loop import PlainScale
 from slim.singan import pyramid as slim_pyramid
 
 CPU_SIZE, GPU_SIZE = 96, 250

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bench.run import ClassificationRecipe, Compute, DataSpec, Evaluation, FewShotRecipe, ModelSpec, Run
-from tests.prepared import write_set
+from reference.prepared import write_set
 
 CLASSES = 10
 EVALUATION = Evaluation(metrics=("params",))

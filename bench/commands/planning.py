@@ -5,10 +5,10 @@ from typing import Any
 
 from bench.commands.common import add_command, add_folder_option, overrides_of, user_path
 from bench.errors import InputError
-from bench.history import Progress, measured_seconds, progress_of
 from bench.ownership import is_run, refuse_foreign
 from bench.plan import Plan
 from bench.run import Run, write_run
+from bench.status import Progress, measured_seconds, progress_of
 
 
 def add_commands(commands: Any) -> None:

@@ -45,7 +45,7 @@ def _add_scale(parser: argparse.ArgumentParser) -> None:
 
 
 def collect(arguments: argparse.Namespace) -> None:
-    from bench.report.collect import collect
+    from bench.report.read.collect import collect
 
     collect(_scale_folder(arguments), allow_mixed_code=arguments.allow_mixed_code)
 

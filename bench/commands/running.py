@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.commands.common import add_command, check_suffix, run_file, user_path
-from bench.devices import leased_device, lock_file
 from bench.errors import InputError
 from bench.paths import lock_path, state_folder
 from bench.run import Run, read_job
+from bench.runtime.leases import leased_device
+from bench.runtime.locks import lock_file
 
 
 def add_commands(commands: Any) -> None:
@@ -130,7 +131,7 @@ def _only_one(run: Run, out: Path) -> Iterator[None]:
 def _is_finished(run: Run, out: Path) -> bool:
     """Before torch is imported."""
     from bench.data.manifest import read_manifest
-    from bench.train.record import restore_record
+    from bench.train.loop.record import restore_record
 
     try:
         data_sha256 = read_manifest(run.data_folder).sha256

@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from bench.errors import InputError, did_you_mean
-from bench.files import read_text
-from bench.run import Positive, Strict, Task, parse_strict
+from bench.files import read_yaml
+from bench.schema import Positive, Strict, Task, parse_strict
 
 CATALOGUE = Path("config/datasets.yaml")
 PINS = Path("data/pins.yaml")
@@ -250,40 +249,3 @@ def folder_dataset(name: str, given: Mapping[str, Any]) -> Dataset:
 def prepared_path(name: str, image_size: int | None) -> Path:
     """Where the prepared form lies, relative to the project root."""
     return PREPARED / f"{name}-{image_size or 'full'}"
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML where a key given twice is an error instead of the last one winning in silence."""
-
-
-def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[str, Any]:
-    seen: set[str] = set()
-    for key, _ in node.value:
-        if key.tag not in (yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG, "tag:yaml.org,2002:merge"):
-            told = f"key {key.value!r}" if isinstance(key, yaml.ScalarNode) else "a key"
-            raise yaml.constructor.ConstructorError(None, None, f"{told} is not a word", key.start_mark)
-        if key.value in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} given twice", key.start_mark)
-        seen.add(key.value)
-    loader.flatten_mapping(node)  # what `<<` brings stands first: own keys win
-    return {loader.construct_object(key): loader.construct_object(value, deep=True) for key, value in node.value}
-
-
-_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-_UniqueKeys.add_implicit_resolver(  # 1e-4 is a number, as in YAML 1.2, not a string
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping, {} of an empty file; any fault is one line that names the file and place."""
-    text = read_text(path)
-    try:
-        value = yaml.load(text, Loader=_UniqueKeys)
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: a mapping was expected, found {type(value).__name__}")
-    return value

@@ -16,9 +16,9 @@ from bench.data.catalogue import Folder
 from bench.data.extract import Limits, damage_named, extract, read_array_pickle, read_idx, read_members, read_npz
 from bench.data.ilsvrc import unpack_imagenet
 from bench.data.images import check_name, check_size, decode, is_litter, list_files, read_header
-from bench.data.job import Job, check_count, describe
-from bench.data.leftovers import only_maker
 from bench.data.manifest import Manifest, Split
+from bench.data.prepared import Job, check_count, describe
+from bench.data.staging import only_maker
 from bench.errors import InputError
 from bench.files import atomic_file, sha256_bytes
 

@@ -5,8 +5,8 @@ from typing import Literal
 
 import torch
 
-from bench.data.job import content_hash
 from bench.data.manifest import MANIFEST, Manifest, Split, open_array, read_manifest
+from bench.data.prepared import content_hash
 from bench.errors import InputError
 
 __all__ = ["check_content", "load_file_list", "load_images", "load_split", "read_manifest"]

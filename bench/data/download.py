@@ -14,8 +14,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bench.environment import OFFLINE, switched_on
 from bench.errors import InputError
+from bench.runtime.environment import OFFLINE, switched_on
 
 CHUNK = 1 << 18
 ATTEMPTS = 4

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.data.catalogue import read_yaml
 from bench.errors import InputError
+from bench.files import read_yaml
 
 SHIPPED = "shipped"
 """The remote inside the repository, asked by name: a checkout may have another default."""

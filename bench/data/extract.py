@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from bench.data.leftovers import make_temporary, unmark
+from bench.data.staging import make_temporary, unmark
 from bench.errors import InputError
 
 CHUNK = 1 << 20

@@ -22,7 +22,6 @@ from bench.data.catalogue import (
     Shipped,
     SourceFile,
     load_catalogue,
-    read_yaml,
 )
 from bench.data.content import (
     UNREAD,
@@ -37,9 +36,8 @@ from bench.data.download import download
 from bench.data.dvc import SHIPPED, pointer_md5, pulled, run_dvc
 from bench.data.weights import fetch_weights
 from bench.errors import InputError
-from bench.files import sha256_file, write_json, write_text
+from bench.files import read_json, read_yaml, sha256_file, write_json, write_text
 from bench.paths import RESULTS
-from bench.run import read_json
 
 FIRST_SEEN = "first-seen"
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.data.leftovers import make_temporary, only_maker, unmark
 from bench.data.manifest import MANIFEST
-from bench.data.own import JOURNAL, is_journal, own_files
+from bench.data.ownership import JOURNAL, is_journal, own_files
+from bench.data.staging import make_temporary, only_maker, unmark
 from bench.errors import InputError
 from bench.files import sha256_file, sync, write_json
 from bench.ownership import refuse_foreign

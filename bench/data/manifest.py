@@ -7,8 +7,8 @@ import numpy as np
 from pydantic import Field
 
 from bench.errors import InputError
-from bench.files import write_json
-from bench.run import Positive, Strict, Task, parse_strict, read_json
+from bench.files import read_json, write_json
+from bench.schema import Positive, Strict, Task, parse_strict
 
 MANIFEST = "manifest.json"
 

@@ -22,9 +22,9 @@ from bench.data.extract import extract, is_archive
 from bench.data.fetch import source_content, source_files, user_path
 from bench.data.images import check_size, fitted, list_files, read_header, target_size
 from bench.data.install import new_content, refuse_overlap
-from bench.data.job import Job, check_count, describe
 from bench.data.manifest import MadeFrom, Manifest, write_manifest
-from bench.data.own import IMAGES, LISTS, SPLIT_ARRAYS
+from bench.data.ownership import IMAGES, LISTS, SPLIT_ARRAYS
+from bench.data.prepared import Job, check_count, describe
 from bench.errors import InputError
 
 MIN_ONE_SHOT_SIDE = 25  # pixels: the coarsest image of the pyramid

@@ -18,10 +18,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench.data.loaders import Batch, File, Plan, Stream, count_steps, decode_ahead, evaluation_crop, training_crop
+from bench.data.batches import Batch, File, Plan, Stream, count_steps, decode_ahead, evaluation_crop, training_crop
 from bench.errors import InputError
-from bench.train.group import rank, world_size
-from bench.train.rng import derive, generator
+from bench.runtime.processes import rank, world_size
+from bench.runtime.rng import derive, generator
 
 BUFFER = 2000
 IMAGES = ("jpg", "jpeg", "png", "webp")

@@ -12,9 +12,9 @@ from pathlib import Path
 from bench.data.catalogue import SOURCES, Weights, load_catalogue
 from bench.data.download import download
 from bench.data.dvc import SHIPPED, pulled, run_dvc
-from bench.environment import user_cache
 from bench.errors import InputError
 from bench.files import sha256_file
+from bench.runtime.environment import user_cache
 
 FOLDER = "SLIM_BENCH_WEIGHTS"
 

@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from bench.files import write_png
-from bench.report import curves, figures, listings, pictures, recognition, style
-from bench.report.ablations import ablation_table, find_ablations
-from bench.report.claims import Answer, answer_claims
-from bench.report.comparison import comparison_records, comparison_tables
-from bench.report.evidence import claims_table, paired_table, summary_table
+from bench.report.compare.claims import Answer, answer_claims
+from bench.report.compare.paired import Result, compare
+from bench.report.figures import classification as recognition
+from bench.report.figures import curves, style
+from bench.report.figures import image_grids as pictures
+from bench.report.figures import plots as figures
 from bench.report.outputs import FIGURES, PICTURES
-from bench.report.paired import Result, compare
-from bench.report.scores import Scores, read_scores
-from bench.report.settings import Published, Settings, load_published, load_settings
-from bench.report.tables import Table, write_tables
+from bench.report.read.scores import Scores, read_scores
+from bench.report.read.settings import Published, Settings, load_published, load_settings
+from bench.report.tables import listings
+from bench.report.tables.ablations import ablation_table, find_ablations
+from bench.report.tables.comparison import comparison_records, comparison_tables
+from bench.report.tables.significance import claims_table, paired_table, summary_table
+from bench.report.tables.table import Table, write_tables
 
 NOTHING = "Nothing to show yet: no finished run has what this needs."
 

@@ -11,16 +11,16 @@ from typing import Any
 from markupsafe import Markup
 from PIL import Image
 
-from bench.data.catalogue import read_yaml
+from bench.files import read_yaml
 from bench.report.build import Report
-from bench.report.claims import NOT_TESTED, Answer
-from bench.report.collect import TRAINING
-from bench.report.comparison import anchor
-from bench.report.evidence import claim_table, shown_table
-from bench.report.names import control_label, format_bytes, format_seconds, format_value, metric_of
-from bench.report.scores import Row, Scores
-from bench.report.statistics import MINIMUM, bootstrap
-from bench.report.style import inline_svg
+from bench.report.compare.claims import NOT_TESTED, Answer
+from bench.report.compare.statistics import MINIMUM, bootstrap
+from bench.report.figures.style import inline_svg
+from bench.report.read.collect import TRAINING
+from bench.report.read.names import control_label, format_bytes, format_seconds, format_value, metric_of
+from bench.report.read.scores import Row, Scores
+from bench.report.tables.comparison import anchor
+from bench.report.tables.significance import claim_table, shown_table
 
 STATEMENTS = {
     "tiny": "A few steps of everything, to show that the pipeline runs. No number here means anything.",

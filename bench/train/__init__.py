@@ -18,6 +18,6 @@ def train(run: "Run", out: Path, state: Path, overwrite: bool = False) -> None:
     A run that fails for its own reasons (NaN after three rollbacks, out of memory) leaves a model.json of status
     failed and returns normally; a stop by signal raises SystemExit(128 + signal) after a checkpoint.
     """
-    from bench.train.start import start
+    from bench.train.startup import start
 
     start(run, Path(out), Path(state), overwrite)

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from baselines.imresize import imresize
+from baselines.ops.imresize import imresize
 from baselines.pyramid import pyramid_sizes
 from baselines.singan_scale import PADDING, ScaleCritic, ScaleGenerator, per_image
-from bench.train.wgan import gradient_penalty
+from bench.train.oneshot.wgan import gradient_penalty
 from slim.singan import dilation_at
 from slim.skip import SkipLayerSLIM
 

@@ -11,12 +11,12 @@ from tiny import tiny_run, write_data
 
 from bench.export import load_export
 from bench.train import train
-from bench.train.classify import Classification
-from bench.train.fewshot import FewShot
-from bench.train.history import History
-from bench.train.monitor import Monitor
-from bench.train.oneshot import OneShot
-from bench.train.start import set_precision
+from bench.train.classification.engine import Classification
+from bench.train.fewshot.engine import FewShot
+from bench.train.loop.history import History
+from bench.train.loop.monitor import Monitor
+from bench.train.oneshot.engine import OneShot
+from bench.train.startup import set_precision
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 

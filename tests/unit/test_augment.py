@@ -17,7 +17,7 @@ from bench.data.augment import (
     resized_crop,
     shift,
 )
-from bench.train.rng import generator
+from bench.runtime.rng import generator
 
 
 def ramp(batch: int = 2, size: int = 8) -> torch.Tensor:

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from data_project import make_project
 
-from bench.data.catalogue import Download, Manual, Shipped, load_catalogue, prepared_path, read_yaml
+from bench.data.catalogue import Download, Manual, Shipped, load_catalogue, prepared_path
 from bench.errors import InputError
-from bench.files import sha256_bytes, sha256_file
+from bench.files import read_yaml, sha256_bytes, sha256_file
 
 ROOT = Path(__file__).parents[2]
 PAPER_SETS = {

@@ -12,14 +12,14 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from bench.data.datasets import load_split
+from bench.data.inputs import split_holdout, split_shards
 from bench.data.prepare import prepare
 from bench.errors import InputError
+from bench.evaluate.linear import fit_linear
 from bench.export import load_weights
 from bench.run import ClassificationRecipe, DataSpec
-from bench.train.classify import Classification
-from bench.train.inputs import split_holdout, split_shards
-from bench.train.linear import fit_linear
-from bench.train.schedule import learning_rate
+from bench.train.classification.engine import Classification
+from bench.train.classification.schedule import learning_rate
 
 CPU = torch.device("cpu")
 

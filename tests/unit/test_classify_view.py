@@ -10,7 +10,7 @@ from bench.data.loaders import evaluation_batches
 from bench.data.prepare import prepare
 from bench.errors import InputError
 from bench.sample import View, read_image, view_of
-from bench.train.start import describe
+from bench.train.startup import describe
 
 
 def prepared(tmp_path, given, size):

@@ -9,12 +9,12 @@ import pytest
 
 from bench.cli import build_parser, main
 from bench.commands import running
-from bench.devices import lock_file
-from bench.history import progress_of
 from bench.paths import lock_path, run_folder, state_folder
 from bench.plan import Plan
-from bench.report.collect import COLUMNS
+from bench.report.read.collect import COLUMNS
 from bench.run import read_run
+from bench.runtime.locks import lock_file
+from bench.status import progress_of
 from bench.workflow import WorkflowPlan, clear_stale_lock
 
 COMMANDS = ("plan", "status", "freeze", "fetch", "audit", "prepare", "train", "evaluate", "collect", "report", "models")

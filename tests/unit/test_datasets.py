@@ -8,10 +8,11 @@ import pytest
 import torch
 from data_project import image_folder
 
-from bench.data.catalogue import load_catalogue, read_yaml
+from bench.data.catalogue import load_catalogue
 from bench.data.datasets import load_file_list, load_images, load_split, read_manifest
 from bench.data.prepare import prepare
 from bench.errors import InputError
+from bench.files import read_yaml
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from bench import devices
+from bench.runtime import leases as devices
 
 HOLD = """
 import sys
 from pathlib import Path
-from bench.devices import leased_device
+from bench.runtime.leases import leased_device
 with leased_device(Path(sys.argv[1])) as device:
     print(device, flush=True)
     sys.stdin.read()

@@ -14,17 +14,17 @@ from classify_cases import classify_run, write_set
 from bench.data.augment import Rows
 from bench.errors import InputError
 from bench.run import write_run
-from bench.train import distributed
-from bench.train.classify import Classification
-from bench.train.history import History
+from bench.train.classification import distributed
+from bench.train.classification.engine import Classification
+from bench.train.loop.history import History
 
 WORKER = """
 import json, sys
 from pathlib import Path
 import torch
 from classify_cases import classify_run
-from bench.train.classify import Classification
-from bench.train.group import rank, start_group, stop_group
+from bench.train.classification.engine import Classification
+from bench.runtime.processes import rank, start_group, stop_group
 
 torch.set_num_threads(1)
 start_group(torch.device("cpu"))

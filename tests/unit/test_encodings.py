@@ -7,7 +7,7 @@ import pytest
 from bench.errors import InputError
 from bench.files import write_text
 from bench.plan import Plan
-from bench.report.settings import load_published, load_settings
+from bench.report.read.settings import load_published, load_settings
 from bench.run import read_run, write_run
 
 READERS = {

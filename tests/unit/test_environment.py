@@ -11,9 +11,9 @@ from bench import caches
 from bench.cli import main
 from bench.data.catalogue import Weights
 from bench.data.weights import find_weights_file
-from bench.environment import OFFLINE, switched_on, user_cache
 from bench.errors import InputError
 from bench.metrics.cache import cache_folder
+from bench.runtime.environment import OFFLINE, switched_on, user_cache
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,7 +7,7 @@ import baselines.fastgan
 import slim.fastgan
 from baselines.fastgan import SLEGate
 from slim import SkipLayerSLIM
-from tests.properties import error
+from tests.helpers.properties import error
 
 COUNTS = {
     ("sle", 256): 29_127_846,

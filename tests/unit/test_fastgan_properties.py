@@ -12,7 +12,7 @@ import baselines.fastgan
 import slim.fastgan
 from baselines.fastgan import SLEGate
 from slim import SkipLayerSLIM
-from tests import properties
+from tests.helpers import properties
 
 GATE = {"low_channels": 64, "high_channels": 8}
 

@@ -14,13 +14,12 @@ import pytest
 from data_project import image_folder, make_project, serve
 
 from bench.data import download as downloading
-from bench.data.catalogue import load_catalogue, read_yaml
+from bench.data.catalogue import load_catalogue
 from bench.data.dvc import run_dvc
 from bench.data.fetch import fetch, receipt_path, source_files
 from bench.data.weights import fetch_weights
 from bench.errors import InputError
-from bench.files import sha256_bytes
-from bench.run import read_json
+from bench.files import read_json, read_yaml, sha256_bytes
 
 ROOT = Path(__file__).parents[2]
 FETCH = """

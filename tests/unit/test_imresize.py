@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from baselines.imresize import Resize, cubic, eight_bits, imresize, output_length, resize_matrix
+from baselines.ops.imresize import Resize, cubic, eight_bits, imresize, output_length, resize_matrix
 
 
 def test_the_kernel_by_hand() -> None:

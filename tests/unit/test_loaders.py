@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from bench.data.augment import Rows
-from bench.data.loaders import FolderBatches, MemoryBatches, Plan, decode_ahead, evaluation_batches
+from bench.data.batches import MemoryBatches, Plan, decode_ahead
+from bench.data.loaders import FolderBatches, evaluation_batches
 from bench.errors import InputError
 
 CPU = torch.device("cpu")

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from bench.metrics.memory import peak_bytes
 from slim import SkipLayerSLIM
 from slim._modulate import modulate
-from tests.properties import error
+from tests.helpers.properties import error
 
 SHAPES = {
     "16x": ((2, 3, 4, 2), (2, 3, 64, 32)),

@@ -10,14 +10,14 @@ import pytest
 from bench.data.fetch import fetch
 from bench.data.prepare import prepare
 from bench.errors import InputError
-from bench.files import write_json, write_text
+from bench.files import read_json, write_json, write_text
 from bench.made_from import COMPLETE, write_complete
 from bench.outdated import Outdated, settle
 from bench.paths import RESULTS
 from bench.plan import Plan
-from bench.report.collect import collect
-from bench.run import read_json, write_run
-from tests.unit.data_project import image_folder
+from bench.report.read.collect import collect
+from bench.run import write_run
+from tests.helpers.data_project import image_folder
 
 EXPERIMENT = "fastgan-sle"
 

@@ -7,8 +7,8 @@ from PIL import Image
 
 from bench import ownership
 from bench.files import write_json, write_png
-from bench.report.collect import WRITTEN
-from bench.train.card import is_model_card
+from bench.report.read.collect import WRITTEN
+from bench.train.loop.card import is_model_card
 
 FOREIGN = {
     "binary": b"\xff\xd8\xff\xe0" + bytes(range(256)),

@@ -179,7 +179,7 @@ def test_hidden_folders_of_the_user_are_not_taken_for_leftovers(here):
 
 
 def test_what_a_killed_preparation_left_is_removed(here):
-    from bench.data.leftovers import make_temporary
+    from bench.data.staging import make_temporary
 
     left = make_temporary(here, "out")
     (left / ".unpacked").mkdir()

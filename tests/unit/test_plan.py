@@ -9,7 +9,8 @@ import pytest
 
 from bench.errors import InputError
 from bench.plan import Plan
-from bench.run import Run, parse_strict, read_run, write_run
+from bench.run import Run, read_run, write_run
+from bench.schema import parse_strict
 
 FEWSHOT_256 = {"100-shot-obama", "100-shot-grumpy-cat", "100-shot-panda", "animalface-cat", "animalface-dog"}
 FEWSHOT_1024 = {"art-painting", "ffhq-1k", "flower-1k", "pokemon", "anime-face", "skulls", "shells"}

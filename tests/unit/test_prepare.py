@@ -14,8 +14,8 @@ from scipy.io import savemat
 from bench.data.images import MAX_PIXELS
 from bench.data.manifest import read_manifest
 from bench.data.prepare import prepare
-from bench.devices import lock_file
 from bench.errors import InputError
+from bench.runtime.locks import lock_file
 
 SIZE = 16
 
@@ -241,7 +241,7 @@ def test_a_preparation_at_work_is_waited_for_and_not_hurt(tmp_path, monkeypatch)
         path.unlink()
         lock.close()
 
-    monkeypatch.setattr("bench.data.leftovers.time.sleep", ends)
+    monkeypatch.setattr("bench.data.staging.time.sleep", ends)
     prepare("a", SIZE, root=root)
     assert waited == [True]
     assert not (root / "data/prepared" / first).exists() and not path.exists()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.registry import MODELS, create_model
-from tests import properties
+from tests.helpers import properties
 
 Shape = tuple[int, ...]
 BATCH = 4

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 import slim
-from slim.same import LiteralSameLayerSLIM, NarrowConv2d, SameLayerSLIM, gate, merge_groups
+from slim._narrow_conv import NarrowConv2d, merge_groups
+from slim.same import LiteralSameLayerSLIM, SameLayerSLIM, gate
 
 
 def loop_oracle(module: SameLayerSLIM, x: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ from baselines.pyramid import pyramid_sizes
 from baselines.singan import Pyramid
 from baselines.singan import pyramid as plain
 from baselines.singan_scale import PADDING, ScaleCritic, ScaleGenerator, per_image, width_at
-from bench.train.wgan import gradient_penalty
+from bench.train.oneshot.wgan import gradient_penalty
 from slim.singan import dilation_at
 from slim.singan import pyramid as with_slim
 from slim.skip import SkipLayerSLIM

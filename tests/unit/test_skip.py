@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from bench.export import fold
+from reference.slim_gate import OracleSLIM, copy_state, layer_pairs, tensors_of
 from slim import SkipLayerSLIM
 from slim._branches import GroupedLinear
-from tests.oracle import OracleSLIM, copy_state, layer_pairs, tensors_of
-from tests.properties import error
+from tests.helpers.properties import error
 
 SIZES = {"low_channels": 64, "high_channels": 6, "reduction": 4}
 VARIANTS = {

@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from baselines.ops.spectral_norm import SpectralNorm
 from baselines.sle import SLEGate
-from baselines.spectral import SpectralNorm
-from tests.properties import error
+from tests.helpers.properties import error
 
 
 @pytest.mark.parametrize("low_size", [4, 8, 12, 6, 5])

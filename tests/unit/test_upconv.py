@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from baselines.upconv import WORTH_IT, upsampled_conv
+from baselines.ops.upsampled_conv import WORTH_IT, upsampled_conv
 
 
 @pytest.mark.parametrize("size", [(1, 1), (WORTH_IT - 1, 9), (WORTH_IT, 11)])

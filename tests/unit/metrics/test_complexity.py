@@ -7,8 +7,8 @@ import torch
 import torchvision
 from torch import nn
 
-from baselines.imresize import Resize
-from bench.evaluation import cost
+from baselines.ops.imresize import Resize
+from bench.evaluate import cost
 from bench.metrics.complexity import multiply_accumulates, parameter_count
 from bench.metrics.latency import Latency, measure_latency
 from bench.metrics.memory import peak_bytes

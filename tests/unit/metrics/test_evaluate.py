@@ -11,15 +11,16 @@ from metric_runs import evaluate
 from PIL import Image
 
 from bench.cli import main
-from bench.data.job import content_hash
+from bench.data.prepared import content_hash
 from bench.errors import InputError
 from bench.evaluate import evaluate_folders, evaluate_run
-from bench.evaluation.sampling import generate, pick
 from bench.export import WEIGHTS, create_seeded, load_export, save_weights
+from bench.files import read_json
 from bench.metrics.accuracy import wilson_interval
 from bench.metrics.weights import weights_are_here
 from bench.provenance import processor_name, slug
-from bench.run import parse_strict, read_json
+from bench.sampling import generate, pick
+from bench.schema import parse_strict
 from bench.score import Score
 
 

@@ -10,14 +10,14 @@ import pytest
 import stub_weights
 import torch
 
-from bench.evaluation import fewshot as fewshot_task
-from bench.evaluation.sampling import generate
+from bench.evaluate import fewshot as fewshot_task
 from bench.export import create_seeded, load_export, save_weights
 from bench.metrics.features import extract
 from bench.metrics.frechet import frechet_distance
 from bench.metrics.inception import AuthorsInception, as_saved_by_authors
 from bench.metrics.weights import weights_path
-from bench.report.settings import load_published, load_settings
+from bench.report.read.settings import load_published, load_settings
+from bench.sampling import generate
 
 needs_cleanfid = pytest.mark.skipif(not find_spec("cleanfid"), reason="left out where SciPy is 1.18 or newer")
 DRAWN = "ema0.999/bn-train-b16"

@@ -12,13 +12,13 @@ from stub_weights import StubInception, port_blocks
 from torch import nn
 
 from bench.errors import InputError
-from bench.evaluation.sampling import to_uint8
 from bench.metrics import features, folder, inception
 from bench.metrics.efflite import EfficientNetLite0, load_efflite0
 from bench.metrics.features import Rows, extract, features_of
 from bench.metrics.folder import list_images, read_image, stream_images
 from bench.metrics.inception import AuthorsInception, CleanFidInception, as_saved_by_authors
 from bench.metrics.sifid import InceptionStem, sifid
+from bench.sampling import to_uint8
 
 CLEANFID_FILE = "inception-2015-12-05.pt"
 needs_cleanfid = pytest.mark.skipif(not find_spec("cleanfid"), reason="left out where SciPy is 1.18 or newer")

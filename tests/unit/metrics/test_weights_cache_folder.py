@@ -12,9 +12,9 @@ from bench.data.fetch import fetch
 from bench.errors import InputError
 from bench.metrics import cache, folder
 from bench.metrics.cache import cache_key, cached_features
+from bench.metrics.catalogue import METRICS, check_metrics
 from bench.metrics.checks import check_count
 from bench.metrics.folder import hash_files, list_images, read_image, stream_images
-from bench.metrics.names import METRICS, check_metrics
 from bench.metrics.protocol import ProtocolError, across_sets, protocol_id, same_protocol
 from bench.metrics.weights import project, weights_are_here, weights_path
 

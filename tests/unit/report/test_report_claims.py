@@ -7,11 +7,11 @@ from report_fixture import SETS, claim_results, claim_settings, collected, descr
 
 from bench.errors import InputError
 from bench.metrics.protocol import ProtocolError
-from bench.report.claims import Answer, answer_claims
-from bench.report.evidence import claim_table, paired_table
-from bench.report.listings import published_table
-from bench.report.paired import compare
-from bench.report.settings import Published, load_published, load_settings
+from bench.report.compare.claims import Answer, answer_claims
+from bench.report.compare.paired import compare
+from bench.report.read.settings import Published, load_published, load_settings
+from bench.report.tables.listings import published_table
+from bench.report.tables.significance import claim_table, paired_table
 
 
 def verdict(scores, settings, scale="paper"):

@@ -6,12 +6,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from bench.evaluation import classification, fewshot, instruments, oneshot
-from bench.evaluation.cost import measure_cost
+from bench.data import inputs
+from bench.evaluate import classification, fewshot, oneshot
+from bench.evaluate import extractors as instruments
+from bench.evaluate.cost import measure_cost
 from bench.metrics.protocol import protocol_id
 from bench.plan import Plan
-from bench.report.settings import load_published, load_settings
-from bench.train import inputs
+from bench.report.read.settings import load_published, load_settings
 
 
 class Recorder:

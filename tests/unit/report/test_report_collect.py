@@ -5,8 +5,8 @@ import pytest
 from report_fixture import EMOJI, FD, collected, described, freeze, make_results, write_run, write_score
 
 from bench.errors import InputError
-from bench.report.collect import collect
-from bench.report.scores import read_scores
+from bench.report.read.collect import collect
+from bench.report.read.scores import read_scores
 
 
 def one(scores, **equal):

@@ -7,10 +7,10 @@ import pytest
 from report_fixture import EMOJI, FASHION, FD, PHOTO, collected, described, make_results, write_run, write_score
 
 from bench.files import sha256_json
-from bench.report.collect import collect
+from bench.report.figures.style import inline_svg
 from bench.report.outputs import FIGURES, OUTPUTS, TABLES
 from bench.report.page import render
-from bench.report.style import inline_svg
+from bench.report.read.collect import collect
 
 
 class Tags(HTMLParser):
@@ -155,7 +155,7 @@ def test_an_empty_scale_still_gets_its_page(tmp_path):
 def test_outputs_load_nothing_heavy_and_the_page_no_torch():
     code = (
         "import sys; from bench.report.page import OUTPUTS; assert 'pandas' not in sys.modules and OUTPUTS;"
-        "import bench.report.context, bench.report.collect; assert 'torch' not in sys.modules"
+        "import bench.report.context, bench.report.read.collect; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -6,9 +6,9 @@ from report_fixture import claim_results, claim_settings, collected, described, 
 from bench.errors import InputError
 from bench.files import sha256_json
 from bench.metrics.protocol import ProtocolError
-from bench.report.claims import answer_claims
-from bench.report.evidence import paired_table, shown_table, summary_table
-from bench.report.paired import compare
+from bench.report.compare.claims import answer_claims
+from bench.report.compare.paired import compare
+from bench.report.tables.significance import paired_table, shown_table, summary_table
 
 
 def scored(scale_dir, name, dataset, seed, **changes):

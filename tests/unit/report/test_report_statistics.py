@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.report.statistics import bootstrap, compare_paired, hedges_g, holm, summarise, t_test
+from bench.report.compare.statistics import bootstrap, compare_paired, hedges_g, holm, summarise, t_test
 
 
 def test_interval_is_students():

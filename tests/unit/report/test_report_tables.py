@@ -5,14 +5,14 @@ from report_fixture import EMOJI, FASHION, FD, PHOTO, collected, described, make
 
 from bench.files import write_json
 from bench.metrics.protocol import ProtocolError
-from bench.report.ablations import ablation_table, find_ablations
-from bench.report.cells import cell_of, columns_of
-from bench.report.comparison import comparison_records, comparison_tables
-from bench.report.listings import runs_table
-from bench.report.names import format_count, format_value
-from bench.report.recognition import per_class_table
-from bench.report.settings import load_settings
-from bench.report.tables import Entry, Head, Table, latex, markdown, write_tables
+from bench.report.figures.classification import per_class_table
+from bench.report.read.names import format_count, format_value
+from bench.report.read.settings import load_settings
+from bench.report.tables.ablations import ablation_table, find_ablations
+from bench.report.tables.cells import cell_of, columns_of
+from bench.report.tables.comparison import comparison_records, comparison_tables
+from bench.report.tables.listings import runs_table
+from bench.report.tables.table import Entry, Head, Table, latex, markdown, write_tables
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from bench.export import load_export
 from bench.files import write_json, write_png
 from bench.paths import superseded_folder
 from bench.run import read_run, write_run
-from bench.train import start
-from bench.train.checkpoint import MAGIC
-from bench.train.folders import MARKER, OUTPUTS
+from bench.train import startup as start
+from bench.train.loop.checkpoint import MAGIC
+from bench.train.loop.folders import MARKER, OUTPUTS
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def error(capsys):
 
 @pytest.fixture
 def no_compute(monkeypatch):
-    monkeypatch.setattr("bench.train.start.engine_class", None)
+    monkeypatch.setattr("bench.train.startup.engine_class", None)
 
 
 # ---- the folder of the checkpoints -----------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def test_a_record_that_the_workflow_deleted_is_restored_in_the_place_aside(again
 
 def test_a_finished_run_by_other_code_is_kept(again, monkeypatch, no_compute, capsys):
     before = content(again / "my")
-    monkeypatch.setattr("bench.train.record.training_modules", lambda task, model: ("bench.train.ema",))
+    monkeypatch.setattr("bench.train.loop.record.training_modules", lambda task, model: ("bench.train.ema",))
     for lost in (False, True):
         if lost:
             (again / "my/model.json").unlink()
@@ -292,7 +292,7 @@ def test_a_kill_while_a_run_is_moved_aside_loses_nothing(again, data, monkeypatc
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr("bench.train.superseded.os.link", counted(link))
+        patch.setattr("bench.train.loop.superseded.os.link", counted(link))
         patch.setattr("pathlib.Path.unlink", counted(unlink))
         patch.setattr("pathlib.Path.rename", counted(rename))
         with pytest.raises(KilledError):
@@ -310,7 +310,7 @@ def test_where_there_are_no_hard_links_files_are_copied(again, data, monkeypatch
         raise OSError
 
     before = content(again / "my")
-    monkeypatch.setattr("bench.train.superseded.os.link", none)
+    monkeypatch.setattr("bench.train.loop.superseded.os.link", none)
     write_run(again / "my/run.json", run_of(data, learning_rate=0.2))
     assert train() == 0
     assert is_kept(again / "my.superseded-1", before)

@@ -10,7 +10,7 @@ import pytest
 
 CODE = """
 import resource, sys
-from bench.train.allocator import keep_freed_memory
+from bench.runtime.memory import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
 faults = []

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from bench.errors import InputError
-from bench.train.checkpoint import MAGIC, Checkpoints
+from bench.train.loop.checkpoint import MAGIC, Checkpoints
 
 RUN, DATA = "r" * 64, "d" * 64
 FOREIGN = [("run_sha256", "run.json"), ("data_sha256", "data set"), ("torch", "torch")]
@@ -113,7 +113,7 @@ def test_foreign_checkpoint_names_both_and_the_remedy(tmp_path, field, words):
 
 def test_full_disk_is_a_clear_error_and_keeps_the_old_one(tmp_path):
     code = (
-        "import resource, sys, torch; from pathlib import Path; from bench.train.checkpoint import Checkpoints\n"
+        "import resource, sys, torch; from pathlib import Path; from bench.train.loop.checkpoint import Checkpoints\n"
         f"store = Checkpoints(Path(sys.argv[1]), {RUN!r}, {DATA!r}); store.save(1, {{'w': torch.ones(10)}})\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))\n"
         "try: store.save(2, {'w': torch.ones(100_000)})\n"

@@ -19,9 +19,9 @@ from bench.errors import InputError
 from bench.export import load_export
 from bench.run import write_run
 from bench.train import train
-from bench.train.history import History
-from bench.train.record import restore_record
-from bench.train.start import engine_class
+from bench.train.loop.history import History
+from bench.train.loop.record import restore_record
+from bench.train.startup import engine_class
 
 TASKS = ["fewshot", "oneshot", "classification"]
 ROOT = Path(__file__).parents[3]
@@ -77,7 +77,7 @@ def test_interrupted_at_every_step_and_resumed(task, tmp_path, monkeypatch):
 KILLED = """
 import os, signal, sys
 from bench.cli import main
-from bench.train.start import engine_class
+from bench.train.startup import engine_class
 
 engine = engine_class(sys.argv[1])
 whole = engine.step
@@ -129,7 +129,7 @@ def test_a_network_that_does_not_fit_is_a_failed_run(tmp_path, monkeypatch):
     def too_large(run, device):
         raise torch.OutOfMemoryError("tried to allocate 3 GiB")
 
-    monkeypatch.setattr("bench.train.start.engine_class", lambda task: too_large)
+    monkeypatch.setattr("bench.train.startup.engine_class", lambda task: too_large)
     run = tiny_run("classification", write_data("classification", tmp_path / "data"))
     train(run, tmp_path / "out", tmp_path / "state")
     meta = json.loads((tmp_path / "out" / "model.json").read_text())
@@ -141,7 +141,7 @@ def test_a_network_that_does_not_fit_any_more_keeps_what_was_trained(tmp_path, m
     def too_large(run, device):
         raise torch.OutOfMemoryError("tried to allocate 3 GiB")
 
-    monkeypatch.setattr("bench.train.start.engine_class", lambda task: too_large)
+    monkeypatch.setattr("bench.train.startup.engine_class", lambda task: too_large)
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "step-0000000004.ckpt").touch()
     run = tiny_run("classification", write_data("classification", tmp_path / "data"))
@@ -154,7 +154,7 @@ def test_a_training_forgets_the_record_of_the_one_before(tmp_path, monkeypatch):
     """Else weights that are there would pass for finished after a training that was killed."""
     run = tiny_run("classification", write_data("classification", tmp_path / "data"))
     train(run, tmp_path / "out", tmp_path / "state")
-    monkeypatch.setattr("bench.train.start.run_loop", lambda *rest: None)
+    monkeypatch.setattr("bench.train.startup.run_loop", lambda *rest: None)
     train(run, tmp_path / "out", tmp_path / "state", overwrite=True)
     assert not restore_record(run, tmp_path / "out", read_manifest(tmp_path / "data").sha256)
     assert restore_record(run, tmp_path / "out.superseded-1", read_manifest(tmp_path / "data").sha256)
@@ -165,7 +165,7 @@ def test_a_finished_run_without_its_record_is_not_trained_again(tmp_path, monkey
     train(run, tmp_path / "out", tmp_path / "state")
     before = (tmp_path / "out" / "model.json").read_bytes()
     (tmp_path / "out" / "model.json").unlink()
-    monkeypatch.setattr("bench.train.start.engine_class", None)
+    monkeypatch.setattr("bench.train.startup.engine_class", None)
     train(run, tmp_path / "out", tmp_path / "state")
     assert (tmp_path / "out" / "model.json").read_bytes() == before
     assert "was trained to its end before" in capsys.readouterr().err

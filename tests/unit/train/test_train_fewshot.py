@@ -9,14 +9,14 @@ from torch.nn import functional as F
 from bench.errors import InputError
 from bench.export import batch_statistics, load_export
 from bench.metrics.efflite import load_efflite0
-from bench.train.diffaugment import DiffAugment
-from bench.train.fewshot import FewShot, evenly, quadrant
-from bench.train.loop import run_loop
-from bench.train.losses import RandomMarginHinge
-from bench.train.perceptual import EFFLITE_BLOCKS, EffliteTrunk, LpipsTrunk, PerceptualLoss
-from bench.train.record import Data
-from bench.train.rng import generator, seeded_globally
-from tests.properties import SLIM_FEEDS_NORM
+from bench.runtime.rng import generator, seeded_globally
+from bench.train.fewshot.diffaugment import DiffAugment
+from bench.train.fewshot.engine import FewShot, evenly, quadrant
+from bench.train.fewshot.losses import RandomMarginHinge
+from bench.train.fewshot.perceptual import EFFLITE_BLOCKS, EffliteTrunk, LpipsTrunk, PerceptualLoss
+from bench.train.loop.loop import run_loop
+from bench.train.loop.record import Data
+from tests.helpers.properties import SLIM_FEEDS_NORM
 
 CPU = torch.device("cpu")
 

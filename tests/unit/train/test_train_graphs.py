@@ -9,9 +9,9 @@ import torch
 from tiny import tiny_run, write_data
 from torch import Tensor
 
-from bench.train.fewshot import FewShot
-from bench.train.graphs import WARM_UP, Call, Replay, Replayed, Scalars, recorder
-from bench.train.oneshot import OneShot
+from bench.train.fewshot.engine import FewShot
+from bench.train.loop.graphs import WARM_UP, Call, Replay, Replayed, Scalars, recorder
+from bench.train.oneshot.engine import OneShot
 
 CPU = torch.device("cpu")
 

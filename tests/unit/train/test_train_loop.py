@@ -18,11 +18,11 @@ from bench.errors import InputError, RunFailedError
 from bench.export import save_weights
 from bench.files import write_png
 from bench.run import read_run
-from bench.train import sinks
-from bench.train.folders import claim_state
-from bench.train.history import History
-from bench.train.loop import Loop, run_loop
-from bench.train.record import Data, restore_record
+from bench.train.loop import sinks
+from bench.train.loop.folders import claim_state
+from bench.train.loop.history import History
+from bench.train.loop.loop import Loop, run_loop
+from bench.train.loop.record import Data, restore_record
 
 CPU = torch.device("cpu")
 
@@ -275,7 +275,7 @@ def test_a_sink_writes_beside_the_run_and_is_closed_before_its_record(tmp_path, 
 
 def test_energy_adds_up_over_a_resume(tmp_path, monkeypatch):
     """The meter is a mock: there is none on a CPU."""
-    monkeypatch.setattr("bench.train.monitor.Monitor.spent_joules", lambda self: 1.0)
+    monkeypatch.setattr("bench.train.loop.monitor.Monitor.spent_joules", lambda self: 1.0)
     run = toy_run(checkpoint_seconds=1e-6)
     engine = Killed(run, CPU)
     engine.ending = signal.SIGTERM
@@ -288,7 +288,7 @@ def test_energy_adds_up_over_a_resume(tmp_path, monkeypatch):
 
 
 def test_a_lost_record_is_made_again_without_training(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("bench.train.record.training_modules", lambda task, model: ("bench.train.loop",))
+    monkeypatch.setattr("bench.train.loop.record.training_modules", lambda task, model: ("bench.train.loop.loop",))
     meta, out = train(tmp_path), tmp_path / "out"
     (out / "model.json").unlink()
     assert not restore_record(toy_run(log_every=3), out, DATA_SHA)
@@ -296,7 +296,7 @@ def test_a_lost_record_is_made_again_without_training(tmp_path, monkeypatch, cap
     assert not (out / "model.json").exists()
     assert restore_record(toy_run(), out, DATA_SHA)
     assert json.loads((out / "model.json").read_text()) == meta
-    monkeypatch.setattr("bench.train.record.training_modules", lambda task, model: ("bench.train.ema",))
+    monkeypatch.setattr("bench.train.loop.record.training_modules", lambda task, model: ("bench.train.ema",))
     assert restore_record(toy_run(), out, DATA_SHA), "by other code: kept all the same"
     assert "by other code than the present: --overwrite trains again" in capsys.readouterr().err
 

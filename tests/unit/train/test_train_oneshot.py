@@ -12,10 +12,10 @@ from torch import Tensor
 from bench.errors import InputError
 from bench.export import WEIGHTS, load_weights
 from bench.run import Compute, DataSpec, Evaluation, ModelSpec, OneShotRecipe, Run
-from bench.train import oneshot
-from bench.train.loop import run_loop
-from bench.train.oneshot import OneShot
-from bench.train.record import Data
+from bench.train.loop.loop import run_loop
+from bench.train.loop.record import Data
+from bench.train.oneshot import engine as oneshot
+from bench.train.oneshot.engine import OneShot
 
 EPOCHS, SCALES = 3, 3
 CPU = torch.device("cpu")

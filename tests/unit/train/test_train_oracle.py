@@ -4,9 +4,9 @@ import torch
 from torch import nn
 
 from baselines.fastgan import discriminator, generator
-from benchmarks.plain_networks import SLIM, PlainDiscriminator, PlainGenerator
+from reference.fastgan import SLIM, PlainDiscriminator, PlainGenerator
+from reference.slim_gate import OracleSLIM, copy_state
 from slim import SkipLayerSLIM
-from tests.oracle import OracleSLIM, copy_state
 
 
 def copy_weights(source: nn.Module, target: nn.Module) -> None:

@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 from bench.errors import InputError
-from bench.run import ClassificationRecipe, FewShotRecipe, OneShotRecipe, parse_strict
+from bench.run import ClassificationRecipe, FewShotRecipe, OneShotRecipe
+from bench.runtime.rng import batch_indices, derive, generator, seeded_globally
+from bench.schema import parse_strict
 from bench.train.ema import Ema
-from bench.train.guard import Window, state_is_finite
-from bench.train.history import History
-from bench.train.rng import batch_indices, derive, generator, seeded_globally
+from bench.train.loop.history import History
+from bench.train.loop.recovery import Window, state_is_finite
 
 
 def test_ema_follows_its_formula_and_copies_buffers():

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from bench.errors import InputError
-from bench.train import sinks
-from bench.train.monitor import Monitor, peak_memory_bytes
-from bench.train.progress import Progress
-from bench.train.signals import StopRequest
+from bench.runtime.memory import peak_memory_bytes
+from bench.train.loop import sinks
+from bench.train.loop.monitor import Monitor
+from bench.train.loop.progress import Progress
+from bench.train.loop.signals import StopRequest
 
 
 def test_progress_prints_plain_lines_when_due(capsys):

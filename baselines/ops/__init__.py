@@ -1,0 +1,1 @@
+"""Kernels that several networks use: spectral norm, resizing, convolution after upsampling."""

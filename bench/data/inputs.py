@@ -1,0 +1,108 @@
+"""The training images of a classification run: from its prepared data set to batches, hold-out and statistics."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bench.data.augment import IMAGENET, Rows, Statistics, measure_statistics
+from bench.data.batches import Batches, File, MemoryBatches, Plan
+from bench.data.datasets import load_file_list, load_split
+from bench.data.loaders import FolderBatches, evaluation_batches
+from bench.data.manifest import Manifest, read_manifest
+from bench.errors import InputError
+from bench.run import Run
+from bench.runtime.rng import generator
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the engine needs to know of the data; `holdout` is (images uint8, labels) set aside from the training."""
+
+    batches: Batches
+    holdout: tuple[Tensor, Tensor] | None
+    statistics: Statistics
+    channels: int
+    classes: int
+
+
+def open_inputs(run: Run, device: torch.device, rows: Rows) -> Inputs:
+    folder = run.data_folder
+    manifest = read_manifest(folder)
+    plan = Plan(rows, run.seed, device)
+    if manifest.kind == "classification":
+        return _arrays(run, manifest, plan)
+    if manifest.kind == "folder" and manifest.format == "webdataset":
+        return _shards(run, manifest, plan)
+    if manifest.kind == "folder":
+        return _files(run, manifest, plan)
+    raise InputError(f"{folder}: holds unlabelled images, a classifier needs labels")
+
+
+def _arrays(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
+    images, labels = load_split(run.data_folder, "train")
+    classes = len(manifest.classes) if manifest.classes else int(labels.max()) + 1
+    kept, held = split_holdout(labels, run.recipe.holdout, run.seed)
+    holdout = (images[held].to(plan.device), labels[held].to(plan.device)) if len(held) else None
+    batches = MemoryBatches(images[kept], labels[kept], plan, run.dataset)
+    return Inputs(batches, holdout, measure_statistics(images[kept]), images.shape[1], classes)
+
+
+def _files(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
+    files = list_files(run.data_folder, manifest, "train")
+    labels = torch.tensor([label for _, label in files])
+    kept, held = split_holdout(labels, run.recipe.holdout, run.seed)
+    size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
+    batches = FolderBatches([files[i] for i in kept.tolist()], size, plan, crop=crop, source=run.dataset)
+    classes = len(manifest.classes) if manifest.classes else int(labels.max()) + 1
+    return Inputs(batches, _decoded([files[i] for i in held.tolist()], size), IMAGENET, 3, classes)
+
+
+def _shards(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
+    from bench.data.shards import ShardBatches
+
+    if not manifest.classes:
+        raise InputError(f"{run.data_folder}/manifest.json: shards need their classes listed")
+    kept, held = split_shards(list_files(run.data_folder, manifest, "train"), run.recipe.holdout)
+    size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
+    batches = ShardBatches(kept, size, plan, crop=crop, source=run.dataset)
+    return Inputs(batches, _decoded(held, size), IMAGENET, 3, len(manifest.classes))
+
+
+def _decoded(files: list[File], size: int) -> tuple[Tensor, Tensor] | None:
+    """The held-out images, centre-cropped, uint8 [N, 3, size, size], and their labels, on the CPU."""
+    if not files:
+        return None
+    parts = list(evaluation_batches(files, size, 64))
+    return torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts])
+
+
+def list_files(folder: Path, manifest: Manifest, split: str) -> list[File]:
+    """Paths with labels of a split of kind folder; for shards, paths with numbers of samples."""
+    if split not in (manifest.splits or {}):
+        raise InputError(f"{folder}/manifest.json: no split {split!r}")
+    paths, numbers = load_file_list(folder, split)
+    return list(zip(map(str, paths), numbers, strict=True))
+
+
+def split_shards(shards: list[File], count: int) -> tuple[list[File], list[File]]:
+    """(kept, held): whole shards from the end, until at least `count` samples are set aside."""
+    kept, held = list(shards), []
+    while sum(number for _, number in held) < count and kept:
+        held.append(kept.pop())
+    if not kept:
+        raise InputError(f"recipe.holdout {count} leaves none of the {len(shards)} training shards")
+    return kept, held[::-1]
+
+
+def split_holdout(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices (kept, held): `count` images set aside, as evenly over the classes as they are, drawn from `seed`."""
+    if count >= len(labels):
+        raise InputError(f"recipe.holdout {count} leaves none of the {len(labels)} training images")
+    shuffled = torch.randperm(len(labels), generator=generator("cpu", seed, "holdout"))
+    shuffled = shuffled[labels[shuffled].argsort(stable=True)]  # by class, random within
+    places = (torch.arange(count) * len(labels)) // max(1, count)  # evenly spaced over the sorted classes
+    held = torch.zeros(len(labels), dtype=torch.bool)
+    held[shuffled[places]] = True
+    return (~held).nonzero()[:, 0], held.nonzero()[:, 0]

@@ -1,0 +1,77 @@
+"""Which files of a folder an earlier `prepare` wrote: by manifest.json, or by the journal of one that was killed."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.data.manifest import MANIFEST
+from bench.data.prepared import content_hash
+from bench.files import sha256_file
+from bench.ownership import read_mapping, text_of
+
+JOURNAL = ".slim-bench-prepare.json"
+"""There while files are replaced: {"files": {name: sha256 of each content that is ours}}."""
+IMAGES = ("images.npy",)
+SPLIT_ARRAYS = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy")
+LISTS = ("train.tsv", "test.tsv")
+NAMES = {*IMAGES, *SPLIT_ARRAYS, *LISTS, MANIFEST}
+MANIFEST_KEYS = {"name", "kind", "sha256", "preparation"}
+
+
+def own_files(folder: Path, is_default: bool = False) -> set[str]:
+    """Names of the files in `folder` that a preparation wrote and nobody changed since.
+
+    `is_default`: it is data/prepared/NAME-SIZE, whose manifest Snakemake removes before the data are prepared again;
+    there the form of a file is enough.
+    """
+    manifest, journal = read_mapping(folder / MANIFEST), folder / JOURNAL
+    own: set[str] = set()
+    if is_journal(journal):
+        files = read_mapping(journal)["files"].items()
+        own = {name for name, hashes in files if _is_file(folder, name) and sha256_file(folder / name) in hashes}
+    if manifest.keys() >= MANIFEST_KEYS:
+        own |= {MANIFEST} | _arrays_of(folder, manifest) | {name for name in LISTS if _is_list(folder / name)}
+    elif is_default and not (folder / MANIFEST).exists():
+        own |= {name for name in NAMES if _is_file(folder, name) and _has_form(folder / name)}
+    return own
+
+
+def is_journal(path: Path) -> bool:
+    value = read_mapping(path)
+    return value.keys() == {"files"} and isinstance(value["files"], dict)
+
+
+def _is_file(folder: Path, name: str) -> bool:
+    return name in NAMES and (folder / name).is_file()
+
+
+def _arrays_of(folder: Path, manifest: dict[str, Any]) -> set[str]:
+    """The arrays that the manifest names; none of them where their content is not the manifest's any more."""
+    shapes = manifest.get("arrays") or {}
+    arrays = {name: _array(folder / name) for name in shapes if _is_file(folder, name)}
+    found = {name: array for name, array in arrays.items() if array is not None and [*array.shape] == shapes[name]}
+    if len(found) == len(shapes) and found and content_hash(found) != manifest["sha256"]:
+        return set()
+    return set(found)
+
+
+def _has_form(path: Path) -> bool:
+    if path.name in LISTS:
+        return _is_list(path)
+    array = _array(path)
+    wanted = (np.int64, 1) if path.name.endswith("_labels.npy") else (np.uint8, 4)
+    return array is not None and (array.dtype, array.ndim) == wanted
+
+
+def _is_list(path: Path) -> bool:
+    """Lines of path, tab, number."""
+    lines = text_of(path).splitlines()
+    return bool(lines) and all(line.rpartition("\t")[2].isdecimal() for line in lines)
+
+
+def _array(path: Path) -> np.ndarray | None:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None

@@ -1,0 +1,25 @@
+"""Scoring: `evaluate_run` of a finished run, `evaluate_folders` of anyone's images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.run import Run
+    from bench.score import Score
+
+__all__ = ["evaluate_folders", "evaluate_run"]
+
+
+def evaluate_run(run: "Run", run_dir: Path, out: Path, overwrite: bool = False) -> None:
+    """Write a file per planned metric of the export in `run_dir` to `out`: see bench.evaluate.run."""
+    from bench.evaluate.run import evaluate_run
+
+    evaluate_run(run, run_dir, out, overwrite)
+
+
+def evaluate_folders(samples: Path, reference: Path) -> "Sequence[Score]":
+    """Score the images of folder `samples` against those of `reference`: see bench.evaluate.folders."""
+    from bench.evaluate.folders import evaluate_folders
+
+    return evaluate_folders(samples, reference)

@@ -1,0 +1,151 @@
+"""Classification: accuracy and calibration on the test split, beside a linear classifier on the same training images.
+
+Each test image is seen once: whole where the set holds small arrays, as a single centre crop where it holds files.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.data.augment import Normalise, Statistics
+from bench.data.datasets import load_split, read_manifest
+from bench.data.manifest import Manifest
+from bench.evaluate.cost import measure_cost
+from bench.evaluate.linear import fit_linear
+from bench.evaluate.writer import Clock, Measurement, ScoreFolder
+from bench.export import WEIGHTS, load_export, load_weights
+from bench.files import sha256_file
+from bench.metrics.accuracy import confusion_matrix, per_class, top_k, wilson_interval
+from bench.metrics.calibration import calibration_error, calibration_interval, reliability
+from bench.metrics.features import exact_float32
+from bench.metrics.protocol import protocol_id
+from bench.run import ClassificationRecipe, Run
+
+BINS = 15
+LARGEST_CONFUSION = 100
+CPU_BATCH, CUDA_BATCH = 32, 256  # on a CPU small batches stay in its cache: twice the speed
+Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
+
+
+@dataclass(frozen=True)
+class TestImages:
+    """The test images, the protocol's parts about them and the weights, and the names of the classes if known."""
+
+    batches: Batches
+    parts: tuple[str, ...]
+    classes: tuple[str, ...] | None = None
+
+
+def evaluate_classification(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
+    folder = run.data_folder
+    manifest = read_manifest(folder)
+    batches, view = open_test(run, folder, manifest, CUDA_BATCH if scores.device.type == "cuda" else CPU_BATCH)
+    network, meta = load_export(run_dir)
+    network = network.to(scores.device)
+    fields = meta["training"]["normalise"]
+    normalise = Normalise(Statistics(tuple(fields["mean"]), tuple(fields["std"])), scores.device)
+    averaged = meta["training"]["protocol"]
+    test = TestImages(batches, (view, averaged), manifest.classes)
+    _score(scores, lambda x: network(normalise(x)), test, "last")
+    best = run_dir / "best" / WEIGHTS
+    if best.exists():
+        assert isinstance(run.recipe, ClassificationRecipe)
+        chosen = load_weights(best).to(scores.device)
+        part = f"best-epoch-by-holdout{run.recipe.holdout}"
+        selected = replace(test, parts=(view, averaged, part))
+        _score(scores, lambda x: chosen(normalise(x)), selected, "best", sha256_file(best))
+    if manifest.kind == "classification":
+        _linear_control(folder, scores, replace(test, parts=(view, "last")))
+    images, _ = next(batches())
+    image = normalise(images[:1].to(scores.device))
+    with torch.no_grad():
+        measure_cost(scores, network, lambda: network(image), f"px{image.shape[-1]}")
+
+
+def open_test(run: Run, folder: Path, manifest: Manifest, size: int) -> tuple[Batches, str]:
+    """A function that starts over the test batches (uint8, labels), and the protocol's word for what is seen."""
+    if manifest.kind == "classification":
+        images, labels = load_split(folder, "test")
+        return lambda: zip(images.split(size), labels.split(size), strict=True), f"whole{images.shape[-1]}"
+    from bench.data.inputs import list_files
+    from bench.data.loaders import evaluation_batches
+
+    pixels = run.data.image_size or 224
+    files = list_files(folder, manifest, "test")
+    return lambda: evaluation_batches(files, pixels, size), f"centre-crop0.875-bilinear{pixels}"
+
+
+@torch.inference_mode()
+def predict(network: Callable[[Tensor], Tensor], batches: Batches, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Logits [N, classes] and labels [N] of all test images, on the CPU."""
+    outputs, targets = [], []
+    with exact_float32():
+        for images, labels in batches():
+            outputs.append(network(images.to(device)).float().cpu())
+            targets.append(labels.long())
+    return torch.cat(outputs), torch.cat(targets)
+
+
+def _score(
+    scores: ScoreFolder,
+    network: Callable[[Tensor], Tensor] | nn.Module,
+    test: TestImages,
+    selection: str,
+    model_sha256: str | None = None,
+) -> None:
+    clock = Clock()
+    logits, labels = predict(network, test.batches, scores.device)
+    for metric, k in (("top1", 1), ("top5", 5)):
+        if k > logits.shape[1]:
+            scores.fail(f"{metric} of {logits.shape[1]} classes", among=(metric,))
+        elif scores.wants(metric):
+            scores.add(_accuracy(metric, k, logits, labels, test, clock), selection, model_sha256)
+    if scores.wants("ece"):
+        scores.add(_calibration(logits, labels, test, clock), selection, model_sha256)
+
+
+def _accuracy(metric: str, k: int, logits: Tensor, labels: Tensor, test: TestImages, clock: Clock) -> Measurement:
+    n, value = len(labels), top_k(logits, labels, k)
+    return Measurement(
+        metric,
+        value,
+        protocol_id(metric, *test.parts, f"test{n}"),
+        n=n,
+        seconds=clock.seconds,
+        standard_error=(value * (100 - value) / n) ** 0.5,
+        interval=wilson_interval(value, n),
+        details=_per_class(logits, labels, test.classes) if k == 1 else {},
+    )
+
+
+def _calibration(logits: Tensor, labels: Tensor, test: TestImages, clock: Clock) -> Measurement:
+    n = len(labels)
+    return Measurement(
+        "ece",
+        calibration_error(logits, labels, BINS),
+        protocol_id("ece", f"bins{BINS}", *test.parts, f"test{n}"),
+        n=n,
+        seconds=clock.seconds,
+        interval=calibration_interval(logits, labels, BINS),
+        details={"bins": [[count, round(c, 6), round(a, 6)] for count, c, a in reliability(logits, labels, BINS)]},
+    )
+
+
+def _per_class(logits: Tensor, labels: Tensor, classes: tuple[str, ...] | None) -> dict[str, Any]:
+    confusion = confusion_matrix(logits, labels)
+    details: dict[str, Any] = {"per_class": per_class(confusion)}
+    if len(confusion) <= LARGEST_CONFUSION:
+        details["confusion"] = confusion.tolist()
+        details |= {"classes": list(classes)} if classes else {}
+    return details
+
+
+def _linear_control(folder: Path, scores: ScoreFolder, test: TestImages) -> None:
+    """Logistic regression on the pixels of the same training images."""
+    images, labels = load_split(folder, "train")
+    linear = fit_linear(images.to(scores.device), labels.to(scores.device), int(labels.max()) + 1)
+    _score(scores, linear, test, "control-linear")

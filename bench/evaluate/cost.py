@@ -1,0 +1,52 @@
+"""Parameters, multiply-accumulates, latency and memory of a run's network, batch 1, at the size it works at."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.evaluate.writer import Clock, Measurement, ScoreFolder
+from bench.metrics.complexity import multiply_accumulates, parameter_count
+from bench.metrics.features import exact_float32
+from bench.metrics.latency import measure_latency
+from bench.metrics.memory import peak_bytes
+from bench.metrics.protocol import protocol_id
+from bench.provenance import processor_name, slug
+
+
+def measure_cost(scores: ScoreFolder, model: nn.Module, call: Callable[[], Any], size: str) -> None:
+    """`call` runs the network once on one image or latent; `size` names the work, e.g. px64."""
+    if scores.wants("params"):
+        scores.add(Measurement("params", float(parameter_count(model)), "params/folded-export"))
+    if scores.wants("macs"):
+        clock = Clock()
+        value = multiply_accumulates(call)
+        protocol = protocol_id("macs", "conv-linear-products", "batch1", size)
+        scores.add(Measurement("macs", float(value), protocol, seconds=clock.seconds))
+    if scores.wants("latency"):
+        _measure_latency(scores, call, size)
+    if scores.wants("memory"):
+        clock = Clock()
+        with torch.inference_mode(), exact_float32():
+            peak = peak_bytes(call, scores.device)
+        place = "cpu" if scores.device.type == "cpu" else _place(scores.device)
+        protocol = protocol_id("memory", "float32-eager", "batch1", size, place)
+        scores.add(Measurement("memory", float(peak), protocol, seconds=clock.seconds))
+
+
+def _place(device: torch.device) -> str:
+    """Part of the protocol: times of two kinds of GPU or CPU, or of other thread counts, are two columns."""
+    if device.type == "cpu":
+        return f"cpu-{slug(processor_name())}-threads{torch.get_num_threads()}"
+    return slug(torch.cuda.get_device_name(device))
+
+
+def _measure_latency(scores: ScoreFolder, call: Callable[[], Any], size: str) -> None:
+    clock = Clock()
+    with exact_float32():
+        latency = measure_latency(call, scores.device)
+    protocol = protocol_id("latency", "float32-eager", "batch1", size, _place(scores.device))
+    details = {"quartiles_ms": latency.quartiles_ms}
+    n, seconds = latency.repeats, clock.seconds
+    scores.add(Measurement("latency", latency.median_ms, protocol, n=n, seconds=seconds, details=details))

@@ -1,0 +1,221 @@
+"""Few-shot: distances between generated images and all training images, through the extractors of the plan.
+
+Scored are the last export, the best snapshot where the run kept any (chosen on other latents than the reported ones),
+the untrained network of the same seed, and two controls that need no network: a constant white image, and the training
+images against themselves in two halves.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.data.datasets import load_images, read_manifest
+from bench.evaluate.cost import measure_cost
+from bench.evaluate.extractors import FRECHET, Instrument, compare, curve, open_instruments
+from bench.evaluate.neighbours import save_neighbours
+from bench.evaluate.writer import NEIGHBOURS, Clock, Measurement, ScoreFolder
+from bench.export import create_seeded, fold, load_export, load_weights
+from bench.files import sha256_file
+from bench.metrics.cache import cached_features
+from bench.metrics.checks import check_count
+from bench.metrics.features import Rows, chunks, features_of
+from bench.metrics.frechet import frechet_distance
+from bench.metrics.lpips import ABSENT, load_lpips, lpips_is_here
+from bench.metrics.protocol import protocol_id
+from bench.run import FewShotRecipe, Run
+from bench.sampling import generate, pick
+
+SNAPSHOTS = "snapshots"
+LPIPS_SAMPLES = 40
+REAL_BATCH = 16
+CONTROLLED = ("frechet", "kid")
+SMALLEST_HALF = 3
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all scores of one run share; `real` holds the training images' features, an array per instrument."""
+
+    run: Run
+    scores: ScoreFolder
+    images: Tensor
+    instruments: list[Instrument]
+    real: list[np.ndarray]
+
+    @property
+    def n_fake(self) -> int:
+        return self.run.evaluation.n_fake or 5000
+
+    def sampling(self, instrument: Instrument) -> tuple[str, ...]:
+        """Parts of the protocol about the two sets: all training images, and how the fakes were drawn."""
+        saved = (instrument.fake_part,) if instrument.fake_part else ()
+        return (self.reals, f"fake{self.n_fake}", *saved, *self.drawn)
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """Which weights generate, and by which statistics their batch norms normalise."""
+        recipe = self.run.recipe
+        assert isinstance(recipe, FewShotRecipe)
+        ema = f"ema{recipe.ema_decay:g}" + ("-warmup" if recipe.ema_warmup else "")
+        return ema, f"bn-train-b{self.run.evaluation.batch_size}"
+
+    @property
+    def reals(self) -> str:
+        return f"real{len(self.images)}-all"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is scored: its selection, the protocol's parts about the two sets, the hash of its weights."""
+
+    selection: str
+    parts: tuple[str, ...]
+    model_sha256: str | None = None
+
+
+def evaluate_fewshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
+    folder = run.data_folder
+    manifest, images = read_manifest(folder), load_images(folder)
+    check_count(len(images), manifest.n, str(folder))
+    instruments = open_instruments(run.evaluation.metrics, scores.device)
+    real = [cached_features(i.extractor, manifest.sha256, lambda: chunks(images, REAL_BATCH)) for i in instruments]
+    setting = Setting(run, scores, images, instruments, real)
+    network = load_export(run_dir)[0].to(scores.device)
+    fake = _score(setting, network, "last")
+    _score_best(setting, run_dir)
+    _score(setting, fold(create_seeded(run.model.model_dump(), run.seed)).to(scores.device), "untrained")
+    _controls(setting)
+    _lpips_diversity(setting, network)
+    z = torch.zeros(1, network.latent_dim, device=scores.device)
+    with torch.no_grad():
+        measure_cost(scores, network, lambda: network(z), f"px{images.shape[-1]}")
+    _neighbours(setting, network, fake)
+
+
+def _features(setting: Setting, network: nn.Module, purpose: str = "latents") -> list[np.ndarray]:
+    """Features of the fakes for every instrument; images never exist more than a batch at a time."""
+    rows = [Rows(instrument.extractor.dim) for instrument in setting.instruments]
+    evaluation = setting.run.evaluation
+    for batch in generate(network, setting.n_fake, evaluation.batch_size, evaluation.latent_seed, purpose):
+        for own, instrument in zip(rows, setting.instruments, strict=True):
+            own.add(features_of(instrument.extractor, instrument.prepare_fake(batch)))
+    return [own.all() for own in rows]
+
+
+def _score(
+    setting: Setting, network: nn.Module, selection: str, extra: tuple[str, ...] = (), model_sha256: str | None = None
+) -> list[np.ndarray]:
+    """Score a generator through every instrument; returns the features of its images."""
+    clock = Clock()
+    fakes = _features(setting, network) if setting.instruments else []
+    for instrument, real, fake in zip(setting.instruments, setting.real, fakes, strict=True):
+        subject = Subject(selection, (*setting.sampling(instrument), *extra), model_sha256)
+        _compare(setting, subject, instrument, (real, fake), clock)
+    return fakes
+
+
+def _compare(
+    setting: Setting, subject: Subject, instrument: Instrument, pair: tuple[np.ndarray, np.ndarray], clock: Clock
+) -> None:
+    """Write every planned number of one instrument; of a control only what does not count neighbours."""
+    wanted, control = set(setting.run.evaluation.metrics), subject.selection.startswith("control")
+    if control:
+        wanted &= {instrument.metrics[family] for family in CONTROLLED if family in instrument.metrics}
+    numbers, refused = compare(instrument, *pair, wanted)
+    if subject.selection == "last":
+        for metric, reason in refused.items():
+            setting.scores.fail(reason, among=(metric,))
+    for number in numbers:
+        metric = instrument.metrics[number.family]
+        details = dict(number.details)
+        if number.family == "frechet" and not control:
+            details["curve"] = curve(*pair)
+        size = f"px{setting.images.shape[-1]}"
+        measurement = Measurement(
+            metric,
+            number.value,
+            protocol_id(metric, instrument.extractor.name, size, *subject.parts, *number.parts),
+            n=len(pair[1]),
+            seconds=clock.seconds,
+            standard_error=number.standard_error,
+            interval=number.interval,
+            details=details,
+        )
+        setting.scores.add(measurement, subject.selection, subject.model_sha256)
+
+
+def _score_best(setting: Setting, run_dir: Path) -> None:
+    """Score the snapshot with the smallest distance on latents of its own; nothing if the run kept none."""
+    snapshots = sorted((run_dir / SNAPSHOTS).glob("*.safetensors"))
+    judges = {i.metrics["frechet"]: index for index, i in enumerate(setting.instruments)}
+    judge = next((metric for metric in FRECHET if metric in judges), None)
+    if not snapshots or judge is None or len(setting.images) < 2:
+        return
+    index = judges[judge]
+    alone = replace(setting, instruments=[setting.instruments[index]], real=[setting.real[index]])
+    distances = {}
+    for path in snapshots:
+        network = load_weights(path).to(setting.scores.device)
+        distances[path] = frechet_distance(alone.real[0], _features(alone, network, "selection")[0])
+    best = min(snapshots, key=lambda path: distances[path])
+    part = f"best-of-{len(snapshots)}-by-{judge}-own-latents"
+    _score(setting, load_weights(best).to(setting.scores.device), "best", (part,), sha256_file(best))
+
+
+def _controls(setting: Setting) -> None:
+    """What no network made: a white image as every fake, and one half of the reals against the other."""
+    for instrument, real in zip(setting.instruments, setting.real, strict=True):
+        clock = Clock()
+        white = instrument.prepare_fake(torch.full_like(setting.images[:1], 255))
+        constant = np.repeat(features_of(instrument.extractor, white), setting.n_fake, axis=0)
+        subject = Subject("control-white", (setting.reals, f"white{setting.n_fake}"))
+        _compare(setting, subject, instrument, (real, constant), clock)
+        if len(real) >= 2 * SMALLEST_HALF:
+            order = np.random.default_rng(0).permutation(len(real))
+            halves = real[order[: len(real) // 2]], real[order[len(real) // 2 :]]
+            subject = Subject("control-halves", (f"halves{len(halves[0])}-{len(halves[1])}",))
+            _compare(setting, subject, instrument, halves, Clock())
+
+
+def _lpips_diversity(setting: Setting, network: nn.Module) -> None:
+    """Mean LPIPS over all pairs of the first samples."""
+    if not setting.scores.wants("lpips_diversity"):
+        return
+    if not lpips_is_here():
+        setting.scores.fail(ABSENT, among=("lpips_diversity",))
+        return
+    clock, evaluation = Clock(), setting.run.evaluation
+    images = torch.cat(list(generate(network, LPIPS_SAMPLES, evaluation.batch_size, evaluation.latent_seed)))
+    value = mean_pairwise_lpips(images, setting.scores.device)
+    sets = (f"px{images.shape[-1]}", f"samples{LPIPS_SAMPLES}", *setting.drawn)
+    protocol = protocol_id("lpips_diversity", "vgg16-v0.1", *sets)
+    setting.scores.add(Measurement("lpips_diversity", value, protocol, n=len(images), seconds=clock.seconds))
+
+
+@torch.inference_mode()
+def mean_pairwise_lpips(images: Tensor, device: torch.device) -> float:
+    distance = load_lpips().to(device)
+    scaled = images.to(device).float() / 127.5 - 1
+    first, second = torch.triu_indices(len(scaled), len(scaled), 1).unbind()
+    parts = [distance(scaled[i], scaled[j]) for i, j in zip(first.split(8), second.split(8), strict=True)]
+    return torch.cat(parts).double().mean().item()
+
+
+def _neighbours(setting: Setting, network: nn.Module, fakes: Iterable[np.ndarray]) -> None:
+    """The samples nearest to a training image, beside it."""
+    for instrument, real, fake in zip(setting.instruments, setting.real, fakes, strict=True):
+        if not setting.scores.wants(instrument.metrics.get("memorisation", "")):
+            continue
+        numbers, _ = compare(instrument, real, fake, {instrument.metrics["memorisation"]})
+        if not numbers:
+            continue
+        closest = numbers[0].details["closest"]
+        evaluation = setting.run.evaluation
+        indices = [entry["sample"] for entry in closest]
+        samples = pick(network, indices, setting.n_fake, evaluation.batch_size, evaluation.latent_seed)
+        training = setting.images[[entry["training"] for entry in closest]]
+        save_neighbours(setting.scores.out / NEIGHBOURS, samples, training)

@@ -1,0 +1,130 @@
+"""Anyone's images against a reference folder, through the same extractors and distances as the runs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.evaluate.extractors import CLEANFID, EFFLITE0, Instrument, Number, compare, curve, open_instruments
+from bench.evaluate.writer import Clock
+from bench.files import sha256_json
+from bench.metrics.catalogue import METRICS
+from bench.metrics.features import extract
+from bench.metrics.folder import hash_files, list_images, read_image, stream_images
+from bench.metrics.protocol import protocol_id
+from bench.metrics.ssim import WINDOW, ssim
+from bench.metrics.weights import weights_are_here
+from bench.provenance import provenance
+from bench.runtime.memory import peak_memory_bytes
+from bench.score import Score
+
+BATCH = 8
+MOST_FOR_NEIGHBOURS = 20_000
+
+
+class Folder:
+    """Images of a folder in sorted order, streamed."""
+
+    def __init__(self, path: Path):
+        self.path, self.files = Path(path), list_images(path)
+        self.sha256 = hash_files(self.files, self.path)
+        self.sizes: set[tuple[int, int]] = set()
+
+    def features(self, instrument: Instrument) -> np.ndarray:
+        return extract(instrument.extractor, self._batches())
+
+    def _batches(self) -> Iterator[Tensor]:
+        for batch in stream_images(self.files, BATCH):
+            self.sizes.add(tuple(batch.shape[-2:]))
+            yield batch
+
+    @property
+    def size(self) -> str:
+        """Part of the protocol id: one size, or several."""
+        if len(self.sizes) > 1:
+            return "mixed"
+        height, width = next(iter(self.sizes))
+        return f"{height}" if height == width else f"{height}x{width}"
+
+
+def evaluate_folders(samples: Path, reference: Path) -> list[Score]:
+    """Scores of the images under `samples` against those under `reference`; Inception's where its weights are here."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    fake, real = Folder(samples), Folder(reference)
+    metrics = set(EFFLITE0.values())
+    if weights_are_here("inception-cleanfid"):
+        metrics |= set(CLEANFID.values())
+    scores = []
+    for instrument in open_instruments(metrics, device):
+        clock = Clock()
+        pair = real.features(instrument), fake.features(instrument)
+        wanted = metrics if max(map(len, pair)) <= MOST_FOR_NEIGHBOURS else {instrument.metrics["frechet"]}
+        numbers, refused = compare(instrument, *pair, wanted)
+        fields = [_measured(number, instrument, pair, fake, real) | {"seconds": clock.seconds} for number in numbers]
+        fields += [_refused(metric, reason) for metric, reason in refused.items()]
+        scores += [_score(value, fake, real, device) for value in fields]
+    return scores + _pairs(fake, real, device)
+
+
+def _measured(
+    number: Number, instrument: Instrument, pair: tuple[np.ndarray, np.ndarray], fake: Folder, real: Folder
+) -> dict[str, Any]:
+    metric = instrument.metrics[number.family]
+    sizes = (f"px{real.size}",) if real.size == fake.size else (f"real-px{real.size}", f"fake-px{fake.size}")
+    sets = (*sizes, f"real{len(pair[0])}-all", f"fake{len(pair[1])}-folder")
+    return {
+        "metric": metric,
+        "value": number.value,
+        "protocol": protocol_id(metric, instrument.extractor.name, *sets, *number.parts),
+        "n": len(pair[1]),
+        "standard_error": number.standard_error,
+        "interval": number.interval,
+        "details": number.details | ({"curve": curve(*pair)} if number.family == "frechet" else {}),
+    }
+
+
+def _refused(metric: str, reason: str) -> dict[str, Any]:
+    return {"metric": metric, "value": None, "protocol": "", "status": "failed", "reason": reason}
+
+
+def _pairs(fake: Folder, real: Folder, device: torch.device) -> list[Score]:
+    """Mean SSIM where every sample has a reference image of its own relative name and size."""
+    names = [path.relative_to(fake.path).with_suffix("") for path in fake.files]
+    theirs = {path.relative_to(real.path).with_suffix(""): path for path in real.files}
+    same_size = fake.sizes == real.sizes and len(fake.sizes) == 1
+    if not same_size or set(names) != set(theirs) or min(next(iter(fake.sizes))) < WINDOW:
+        return []
+    clock = Clock()
+    pairs = zip(fake.files, names, strict=True)
+    values = [ssim(read_image(path)[None], read_image(theirs[name])[None]).item() for path, name in pairs]
+    score = {
+        "metric": "ssim_samples",
+        "value": float(np.mean(values)),
+        "protocol": protocol_id("ssim_samples", "gauss11-sigma1.5-population-range1-rgb", "pairs-by-name"),
+        "n": len(values),
+        "standard_error": float(np.std(values, ddof=1) / len(values) ** 0.5),
+        "seconds": clock.seconds,
+    }
+    return [_score(score, fake, real, device)]
+
+
+def _score(fields: dict, fake: Folder, real: Folder, device: torch.device) -> Score:
+    kind = METRICS[fields["metric"]]
+    return Score(
+        **fields,
+        unit=kind.unit,
+        direction=kind.direction,
+        selection="folder",
+        seed=0,
+        run=f"{fake.path.name} against {real.path.name}",
+        run_sha256=sha256_json({"samples": fake.sha256, "reference": real.sha256}),
+        data_sha256=real.sha256,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        peak_memory_bytes=peak_memory_bytes(device),
+        precision="float32",
+        compile=False,
+        **provenance("bench.evaluate"),
+    )

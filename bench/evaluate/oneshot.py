@@ -1,0 +1,173 @@
+"""One-shot: samples and the reconstruction against the training image at the finest scale.
+
+Samples come from the evaluation's latent seed, one image at a time, the network in evaluation mode. The control is the
+coarsest training image upsampled bicubically to the finest size: what a network that learnt nothing above the first
+scale would give.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bench.data.datasets import load_images
+from bench.errors import InputError
+from bench.evaluate.cost import measure_cost
+from bench.evaluate.writer import Clock, Measurement, ScoreFolder
+from bench.export import load_export
+from bench.metrics.diversity import pixel_diversity
+from bench.metrics.features import exact_float32
+from bench.metrics.lpips import ABSENT, load_lpips, lpips_is_here
+from bench.metrics.protocol import protocol_id
+from bench.metrics.sifid import InceptionStem, sifid
+from bench.metrics.ssim import ms_ssim, ms_ssim_scales, ssim
+from bench.metrics.weights import weights_path
+from bench.run import OneShotRecipe, Run
+from bench.runtime.rng import generator
+from bench.sampling import finite, to_uint8
+
+LPIPS = ("lpips_reconstruction", "lpips_samples")
+SMALLEST_LPIPS = 16  # px: VGG halves four times
+SIFID = {"sifid64": "maxpool1-64", "sifid192": "before-pool2-192"}
+PerImage = Callable[[Tensor, Tensor], list[float] | None]
+"""Values of each image uint8 [N, 3, H, W] against the source [1, 3, H, W]; None where it is not defined."""
+
+
+def evaluate_oneshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
+    assert isinstance(run.recipe, OneShotRecipe)
+    pyramid, _ = load_export(run_dir)
+    pyramid = pyramid.to(scores.device)
+    image = load_images(run.data_folder).to(scores.device)
+    with torch.inference_mode(), exact_float32():
+        source = to_uint8(pyramid.training_images(image.float() / 127.5 - 1)[-1])
+        reconstruction = to_uint8(finite(pyramid.reconstruct(), "reconstruction"))
+        bicubic = to_uint8(pyramid.bicubic())
+        samples = draw_samples(pyramid, run.evaluation.n_fake or run.recipe.n_samples, run.evaluation.latent_seed)
+    height, width = source.shape[-2:]
+    size = f"px{height}x{width}"
+    for family, (parts, measure) in _measures(scores, height, width).items():
+        for metric, images, selection in (
+            (f"{family}_reconstruction", reconstruction, "last"),
+            (f"{family}_reconstruction", bicubic, "control-bicubic"),
+            (f"{family}_samples", samples, "last"),
+        ):
+            if scores.wants(metric):
+                with _allowed(scores, metric):
+                    _add(scores, metric, selection, (*parts, size), measure, (images, source))
+    _sifid(scores, samples, source, size)
+    _diversity(scores, samples, source, size)
+    noises = [pyramid.draw(scale, 1, None) for scale in range(len(pyramid.sizes))]
+    with torch.no_grad():
+        measure_cost(scores, pyramid, lambda: pyramid(noises), size)
+
+
+@contextmanager
+def _allowed(scores: ScoreFolder, *metrics: str) -> Iterator[None]:
+    """What the images do not allow (too small, of one colour, a single sample) fails these metrics and no others."""
+    try:
+        yield
+    except InputError as error:
+        scores.fail(str(error), among=metrics)
+
+
+def draw_samples(pyramid: nn.Module, n: int, seed: int) -> Tensor:
+    """The images of `pyramid.sample(n, ...)`, computed one at a time: memory does not grow with n."""
+    source = generator("cpu", seed, "samples")
+    noises = [pyramid.draw(scale, n, source) for scale in range(len(pyramid.sizes))]
+    images = [pyramid([noise[i : i + 1] for noise in noises]) for i in range(n)]
+    return to_uint8(finite(torch.cat(images), "samples"))
+
+
+def _measures(scores: ScoreFolder, height: int, width: int) -> dict[str, tuple[tuple[str, ...], PerImage]]:
+    """Family -> (parts of the protocol, values per image) of what compares image with image."""
+    scales = ms_ssim_scales(height, width)
+    window = "gauss11-sigma1.5-population-range1-rgb"
+    measures: dict[str, tuple[tuple[str, ...], PerImage]] = {
+        "ssim": ((window,), lambda images, source: ssim(images, source).tolist()),
+        "ms_ssim": ((window, f"scales{scales}"), _ms_ssim),
+    }
+    if scores.wants(*LPIPS) and not lpips_is_here():
+        scores.fail(ABSENT, among=LPIPS)
+    elif scores.wants(*LPIPS):
+        network = load_lpips().to(scores.device)
+        measures["lpips"] = (("vgg16-v0.1",), lambda images, source: _lpips(network, images, source))
+    return measures
+
+
+def _ms_ssim(images: Tensor, source: Tensor) -> list[float] | None:
+    values = ms_ssim(images, source)
+    return None if values is None else values.tolist()
+
+
+@torch.inference_mode()
+def _lpips(network: nn.Module, images: Tensor, source: Tensor) -> list[float]:
+    height, width = source.shape[-2:]
+    if min(height, width) < SMALLEST_LPIPS:
+        raise InputError(f"LPIPS needs {SMALLEST_LPIPS} px at least, got {height}x{width}")
+    y = source.float() / 127.5 - 1
+    return [network(image[None].float() / 127.5 - 1, y).item() for image in images]
+
+
+def _add(
+    scores: ScoreFolder,
+    metric: str,
+    selection: str,
+    parts: tuple[str, ...],
+    measure: PerImage,
+    pair: tuple[Tensor, Tensor],
+) -> None:
+    clock = Clock()
+    values = measure(*pair)
+    protocol = protocol_id(metric, *parts, *_count(metric, len(pair[0])))
+    if values is None:
+        height, width = pair[1].shape[-2:]
+        reason = f"not defined: fewer than two scales fit {height}x{width} px"
+        scores.add(Measurement(metric, None, protocol, n=len(pair[0]), reason=reason), selection)
+    else:
+        scores.add(_mean(metric, protocol, values, clock), selection)
+
+
+def _count(metric: str, n: int) -> tuple[str, ...]:
+    return (f"samples{n}",) if metric.endswith("_samples") else ()
+
+
+def _mean(metric: str, protocol: str, values: list[float], clock: Clock) -> Measurement:
+    """Mean over images, with each value and the median kept."""
+    tensor = torch.tensor(values, dtype=torch.float64)
+    n = len(values)
+    error = (tensor.std() / n**0.5).item() if n > 1 else None
+    details = {"per_image": [round(value, 6) for value in values], "median": tensor.quantile(0.5).item()}
+    return Measurement(
+        metric,
+        tensor.mean().item(),
+        protocol,
+        n=n,
+        seconds=clock.seconds,
+        standard_error=error,
+        details=details if n > 1 else {},
+    )
+
+
+def _sifid(scores: ScoreFolder, samples: Tensor, source: Tensor, size: str) -> None:
+    if not scores.wants(*SIFID):
+        return
+    clock = Clock()
+    stem = InceptionStem(weights_path("inception-torchvision"), scores.device)
+    with _allowed(scores, *SIFID):
+        found = sifid(stem, samples, source)
+        for (metric, layer), values in zip(SIFID.items(), found, strict=True):
+            sets = ("no-resize", size, f"samples{len(values)}")
+            protocol = protocol_id(metric, "inception-torchvision-v1", layer, *sets)
+            scores.add(_mean(metric, protocol, values, clock))
+
+
+def _diversity(scores: ScoreFolder, samples: Tensor, source: Tensor, size: str) -> None:
+    if not scores.wants("diversity"):
+        return
+    clock, n = Clock(), len(samples)
+    with _allowed(scores, "diversity"):
+        value = pixel_diversity(samples, source)
+        protocol = protocol_id("diversity", "singan-luma", size, f"samples{n}")
+        scores.add(Measurement("diversity", value, protocol, n=n, seconds=clock.seconds))

@@ -1,0 +1,63 @@
+"""Score a finished run.
+
+`evaluate_run` writes one file per planned metric and selection into the scores folder. A run that failed gets its
+planned metrics as failed, with the reason, and the command still ends well: other runs do not wait for it.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.data.datasets import check_content, read_manifest
+from bench.errors import InputError, RunFailedError
+from bench.evaluate.classification import evaluate_classification
+from bench.evaluate.fewshot import evaluate_fewshot
+from bench.evaluate.oneshot import evaluate_oneshot
+from bench.evaluate.writer import ScoreFolder, check_scores
+from bench.export import META, read_meta
+from bench.metrics.catalogue import check_metrics
+from bench.run import Run
+from bench.runtime.device import choose_device
+
+TASKS: dict[str, Callable[[Run, Path, ScoreFolder], None]] = {
+    "fewshot": evaluate_fewshot,
+    "oneshot": evaluate_oneshot,
+    "classification": evaluate_classification,
+}
+
+
+def evaluate_run(run: Run, run_dir: Path, out: Path, overwrite: bool = False) -> None:
+    """Write scores/*.json of the export in `run_dir` to `out`; `overwrite`: also over the scores of another run."""
+    run_dir, out = Path(run_dir), Path(out)
+    check_metrics(run.evaluation.metrics, run.task, run.name, run.evaluation.n_fake)
+    meta = read_meta(run_dir)
+    if meta.get("run_sha256") not in (None, run.hash):
+        raise InputError(f"{run_dir / META}: this export was trained from another run.json than {run.name}'s")
+    check_scores(run, run_dir, out, overwrite)
+    device = choose_device(run.compute.device)
+    if run.compute.threads is not None:
+        torch.set_num_threads(run.compute.threads)
+    scores = ScoreFolder(run, meta, run_dir, out, device)
+    if meta["status"] != "ok":
+        scores.fail(meta.get("reason") or "the run failed")
+    else:
+        _check_data(run, meta, run_dir)
+        try:
+            TASKS[run.task](run, run_dir, scores)
+        except RunFailedError as error:
+            scores.fail(str(error))
+    scores.finish()
+
+
+def _check_data(run: Run, meta: dict[str, Any], run_dir: Path) -> None:
+    """The images of the scores are those of the training: neither prepared anew nor edited since."""
+    folder = run.data_folder
+    manifest, trained = read_manifest(folder), meta.get("data_sha256")
+    if trained not in (None, manifest.sha256):
+        raise InputError(
+            f"{folder}: sha256 of the data is {manifest.sha256}, {run_dir / META} was trained on {trained}; "
+            "prepare the same data again, or train anew"
+        )
+    check_content(folder, manifest)

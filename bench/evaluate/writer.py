@@ -1,0 +1,152 @@
+"""Measurements become score files: the numbers from the task, everything else from the run and the machine.
+
+Only scores of the same run are replaced or removed: in the run's own folder those of any training of it, elsewhere
+those of this very description.
+"""
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.errors import InputError
+from bench.made_from import COMPLETE, is_complete_mark, write_complete
+from bench.metrics.catalogue import METRICS
+from bench.ownership import is_picture, is_png, is_score, is_score_of, refuse_foreign
+from bench.provenance import provenance
+from bench.registry import entry
+from bench.run import Run
+from bench.runtime.memory import peak_memory_bytes
+from bench.score import Score, score_path, write_score
+
+SELECTIONS = ("last", "best", "untrained", "control-white", "control-halves", "control-bicubic", "control-linear")
+NEIGHBOURS = "neighbours.png"
+REMEDY = "move it away, or give another --out"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number as a task hands it over; `seconds` counts everything that had to be computed for it."""
+
+    metric: str
+    value: float | None
+    protocol: str
+    n: int | None = None
+    seconds: float | None = None
+    standard_error: float | None = None
+    interval: tuple[float, float] | None = None
+    reason: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Clock:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return round(time.perf_counter() - self._start, 4)
+
+
+def check_scores(run: Run, run_dir: Path, out: Path, overwrite: bool) -> None:
+    """InputError where a name that the scores of `run` take in `out` holds anything else.
+
+    `overwrite`: the scores of another run are replaced; files that are no scores never are.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file, a folder of scores is to be written there; give another --out")
+    paths = [score_path(out, metric, kind) for metric in run.evaluation.metrics for kind in SELECTIONS]
+    for path in paths:
+        refuse_foreign(path, is_score, REMEDY)
+        if path.exists() and not overwrite and not is_score_of(path, run.name, _only(run, run_dir, out)):
+            raise InputError(f"{path}: is a score of another run; --overwrite replaces it, or give another --out")
+    refuse_foreign(out / COMPLETE, is_complete_mark, REMEDY)
+    if run.task == "fewshot":
+        unmarked = any(path.exists() for path in paths)  # an earlier version did not mark its pictures
+        refuse_foreign(out / NEIGHBOURS, is_png if unmarked else is_picture, REMEDY)
+
+
+def _only(run: Run, run_dir: Path, out: Path) -> str | None:
+    """The hash that a score of this run has; in the run's own folder those of its earlier trainings count too."""
+    return None if out.resolve() == (run_dir / "scores").resolve() else run.hash
+
+
+class ScoreFolder:
+    """Writes the scores of one run; at the end those of earlier evaluations that were not renewed are removed."""
+
+    def __init__(self, run: Run, meta: dict[str, Any], run_dir: Path, out: Path, device: torch.device):
+        self.run, self.meta, self.out, self.device = run, meta, Path(out), device
+        self._sha256 = _only(run, run_dir, self.out)
+        self.training = meta.get("training") or {}
+        self.written: set[Path] = set()
+        self._provenance = provenance("bench.evaluate.run", network_module(run.model.name))
+
+    def wants(self, *metrics: str) -> bool:
+        return any(metric in self.run.evaluation.metrics for metric in metrics)
+
+    def add(self, measurement: Measurement, selection: str = "last", model_sha256: str | None = None) -> None:
+        """Write a score if the run plans its metric. `model_sha256`: of the weights scored; controls have none."""
+        if not self.wants(measurement.metric):
+            return
+        kind = METRICS[measurement.metric]
+        values = {key: value for key, value in vars(measurement).items() if value is not None}
+        self._write(
+            Score(
+                **{"value": None, **values},
+                unit=kind.unit,
+                direction=kind.direction,
+                selection=selection,
+                model_sha256=self.meta.get("model_sha256") if selection == "last" else model_sha256,
+                **self._common(),
+            )
+        )
+
+    def fail(self, reason: str, among: Collection[str] | None = None) -> None:
+        """Planned metrics (`among` some: of these) without a score yet become failed ones, with the reason."""
+        for metric in self.run.evaluation.metrics:
+            if among is not None and metric not in among:
+                continue
+            if score_path(self.out, metric) in self.written:
+                continue
+            kind = METRICS[metric]
+            failed = {"metric": metric, "value": None, "protocol": "", "status": "failed", "reason": reason}
+            self._write(Score(**failed, unit=kind.unit, direction=kind.direction, **self._common()))
+
+    def finish(self) -> None:
+        """Remove scores that are not part of this evaluation, then record that it is complete."""
+        for path in self.out.glob("*.json"):
+            if path not in self.written and path.is_file() and is_score_of(path, self.run.name, self._sha256):
+                path.unlink()
+        write_complete(self.out, self.run, self.meta, self.written)
+
+    def _write(self, score: Score) -> None:
+        self.written.add(write_score(self.out, score))
+
+    def _common(self) -> dict[str, Any]:
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+        return {
+            "seed": self.run.seed,
+            "run": self.run.name,
+            "run_sha256": self.run.hash,
+            "data_sha256": self.meta.get("data_sha256"),
+            "export_sha256": self.meta.get("model_sha256"),
+            "device": name,
+            "peak_memory_bytes": peak_memory_bytes(self.device),
+            "precision": "float32",
+            "compile": False,
+            "training_precision": self.run.compute.precision,
+            "training_compile": self.run.compute.compile,
+            "training_rollbacks": len(self.training.get("rollbacks", ())),
+            "training_events": tuple(self.training.get("events", ())),
+            **self._provenance,
+        }
+
+
+def network_module(name: str) -> str:
+    """The module that makes a registered network: the registry's strings are not imports."""
+    return entry(name).target.partition(":")[0]

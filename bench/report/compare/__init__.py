@@ -1,0 +1,1 @@
+"""Comparisons between methods: paired differences, claims, statistics."""

@@ -1,0 +1,133 @@
+"""The abstract's claims against the numbers: supported, contradicted, no evidence, or not tested at this scale.
+
+A verdict needs the scale named in config/claims.yaml, every set named there, and enough seeds on each. The unit is the
+data set, its seeds averaged first; where a claim names one set it is the seed. A claim holds if all its comparisons do,
+and falls if one does; controls are judged beside, without correction, and decide nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from bench.metrics.protocol import across_sets, same_protocol
+from bench.report.compare.paired import Matched, improvement, match
+from bench.report.compare.statistics import MINIMUM, Paired, compare_paired, holm, summarise
+from bench.report.read.scores import Scores
+from bench.report.read.settings import Claim, Comparison, Pair, Settings
+
+SUPPORTED, CONTRADICTED, NO_EVIDENCE = "supported", "contradicted", "no evidence"
+NOT_TESTED = "not tested at this scale"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One comparison with its numbers. `paired.mean` positive: SLIM is better. `refused`: sets left out, and why."""
+
+    comparison: Comparison
+    paired: Paired
+    unit: str
+    slim_mean: float | None
+    rival_mean: float | None
+    sets_found: int
+    seeds: int
+    refused: tuple[str, ...] = ()
+    p_holm: float | None = None
+    verdict: str = NO_EVIDENCE
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    claim: Claim
+    verdict: str
+    reason: str
+    findings: tuple[Finding, ...]
+
+
+def answer_claims(scores: Scores, settings: Settings, scale: str) -> list[Answer]:
+    """One answer per claim; Holm's correction runs over the declared tests of all claims, made yet or not."""
+    findings = [[_find(scores, comparison) for comparison in claim.comparisons] for claim in settings.claims]
+    tested = [f.paired.p if _is_tested(f.comparison) else None for group in findings for f in group]
+    declared = sum(_is_tested(comparison) for claim in settings.claims for comparison in claim.comparisons)
+    corrected = iter(holm(tested, family=declared))
+    answers = []
+    for claim, group in zip(settings.claims, findings, strict=True):
+        judged = tuple(_judge(replace(finding, p_holm=next(corrected)), settings, scale) for finding in group)
+        answers.append(Answer(claim, *_conclude(judged), judged))
+    return answers
+
+
+def _is_tested(comparison: Comparison) -> bool:
+    return comparison.role == "verdict" and comparison.measure != "constant"
+
+
+def _find(scores: Scores, comparison: Comparison) -> Finding:
+    """Differences per set, or per seed where one set is named."""
+    pair = Pair(slim=comparison.slim, rival=comparison.rival)
+    found = [m for name in comparison.sets if (m := match(scores, pair, comparison.metric, name))]
+    why = [_why_not(m, comparison) for m in found]
+    matches = [m for m, reason in zip(found, why, strict=True) if not reason]
+    where = f"claim on {comparison.metric}: {comparison.slim} against {comparison.rival}"
+    advice = "narrow the comparison's `protocol` in config/claims.yaml"
+    same_protocol((across_sets(m.protocol) for m in matches), where, advice)
+    by_set = len(comparison.sets) >= MINIMUM
+    return Finding(
+        comparison=comparison,
+        paired=compare_paired(_improvements(matches, comparison, by_set), comparison.margin),
+        unit="data set" if by_set else "seed",
+        slim_mean=summarise([m.means[0] for m in matches]).mean,
+        rival_mean=summarise([m.means[1] for m in matches]).mean,
+        sets_found=len(matches),
+        seeds=min((len(m.slim) for m in matches), default=0),
+        refused=tuple(reason for reason in why if reason),
+    )
+
+
+def _why_not(matched: Matched, comparison: Comparison) -> str:
+    """Why a set cannot be part of the comparison; empty where it can."""
+    if matched.conflict:
+        return f"{matched.dataset}: {matched.conflict}"
+    if not fnmatchcase(matched.protocol, comparison.protocol):
+        return f"{matched.dataset}: another protocol, {matched.protocol}"
+    return ""
+
+
+def _improvements(matches: list[Matched], comparison: Comparison, by_set: bool) -> list[float]:
+    share = comparison.measure != "difference"
+    pairs = (
+        [m.means for m in matches] if by_set else [pair for m in matches for pair in zip(m.slim, m.rival, strict=True)]
+    )
+    return [improvement(a, b, comparison.direction, share) for a, b in pairs]
+
+
+def _judge(finding: Finding, settings: Settings, scale: str) -> Finding:
+    """The verdict of one comparison: a control's by its p as it is, the others' by the corrected one."""
+    comparison, paired = finding.comparison, finding.paired
+    if scale != settings.verdict_scale:
+        needs = f"verdicts come from the {settings.verdict_scale} scale with {settings.minimum_seeds} seeds"
+        return replace(finding, verdict=NOT_TESTED, reason=needs)
+    if finding.refused:
+        others = f" and {len(finding.refused) - 1} more" if len(finding.refused) > 1 else ""
+        return replace(finding, reason=f"not comparable: {finding.refused[0]}{others}")
+    if finding.sets_found < len(comparison.sets):
+        return replace(finding, reason=f"{finding.sets_found} of {len(comparison.sets)} sets finished")
+    if finding.seeds < settings.minimum_seeds:
+        return replace(finding, reason=f"{finding.seeds} of {settings.minimum_seeds} seeds finished")
+    if paired.mean is None:
+        return replace(finding, reason="the rival's value is 0: no share of it can be given")
+    verdict = SUPPORTED if paired.mean > comparison.margin else CONTRADICTED
+    if comparison.measure == "constant":
+        return replace(finding, verdict=verdict, reason="a constant of the networks")
+    p = finding.p_holm if comparison.role == "verdict" else paired.p
+    if p is None or p >= settings.alpha:
+        return replace(finding, reason="the difference is within what seeds and sets vary by")
+    return replace(finding, verdict=verdict)
+
+
+def _conclude(findings: Sequence[Finding]) -> tuple[str, str]:
+    """Verdict and reason of the claim: the worst of its deciding comparisons."""
+    deciding = [finding for finding in findings if finding.comparison.role == "verdict"]
+    order = (NOT_TESTED, CONTRADICTED, NO_EVIDENCE, SUPPORTED)
+    verdict = next(v for v in order if any(f.verdict == v for f in deciding))
+    reasons = dict.fromkeys(f.reason for f in deciding if f.verdict == verdict and f.reason)
+    return verdict, "; ".join(reasons)

@@ -1,0 +1,168 @@
+"""SLIM against its rival, paired: seed by seed within a data set, and set by set with the seeds averaged first.
+
+An improvement is positive where SLIM is better. Within a set it is in the metric's unit; across sets of different
+difficulty it is a share of the rival's value for distances, else in the metric's unit. Holm's correction runs over all
+tests of one task and one unit. Sets that were scored differently get tests of their own; scores of different versions
+of the data are not paired.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bench.metrics.protocol import across_sets, same_protocol
+from bench.report.compare.statistics import MINIMUM, Paired, compare_paired, holm, mean_of
+from bench.report.read.names import metric_of
+from bench.report.read.scores import Row, Scores, one_protocol
+from bench.report.read.settings import Pair, Settings, TaskSettings
+
+
+@dataclass(frozen=True)
+class Result:
+    """One paired comparison; the means are over the pairs. `share`: differences are shares of the rival's value.
+
+    `conflict`: why nothing was compared; then there are no means.
+    """
+
+    task: str
+    metric: str
+    protocol: str
+    dataset: str
+    selection: str
+    pair: Pair
+    unit: str
+    slim_mean: float | None
+    rival_mean: float | None
+    share: bool
+    paired: Paired
+    p_holm: float | None = None
+    conflict: str = ""
+
+    @property
+    def count(self) -> str:
+        return f"{self.paired.n} {self.unit}{'' if self.paired.n == 1 else 's'}"
+
+    def evidence(self, alpha: float) -> str:
+        if self.conflict:
+            return f"not comparable: {self.conflict}"
+        if self.paired.n < MINIMUM:
+            return f"no evidence: {self.count}"
+        if self.p_holm is None or self.p_holm >= alpha:
+            return "no evidence"
+        return "SLIM better" if self.paired.mean > 0 else "rival better"
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Finished scores of SLIM and rival on one data set, seed by seed, under one protocol.
+
+    `data`: hashes of the data they were trained and scored on; more than one is a conflict.
+    """
+
+    dataset: str
+    protocol: str
+    direction: str
+    slim: tuple[float, ...]
+    rival: tuple[float, ...]
+    data: tuple[str, ...]
+
+    @property
+    def conflict(self) -> str:
+        """Why these scores must not be paired; empty where they may."""
+        return f"data differ ({', '.join(sha256[:8] for sha256 in self.data)})" if len(self.data) > 1 else ""
+
+    def improvements(self, share: bool) -> list[float]:
+        return [improvement(a, b, self.direction, share) for a, b in zip(self.slim, self.rival, strict=True)]
+
+    @property
+    def means(self) -> tuple[float, float]:
+        return mean_of(self.slim), mean_of(self.rival)
+
+
+def improvement(slim: float, rival: float, direction: str, share: bool) -> float:
+    """How much better SLIM is, in the metric's unit or as a share of the rival's value."""
+    better = rival - slim if direction == "lower" else slim - rival
+    if share:
+        return better / abs(rival) if rival else math.nan  # no share of nothing
+    return better
+
+
+def finished(scores: Scores, experiment: str, metric: str, dataset: str, selection: str) -> dict[int, Row]:
+    """Finished rows of one experiment by seed."""
+    rows = scores.of(experiment, dataset).where(metric=metric, selection=selection, status="ok")
+    return {row.seed: row for row in rows if row.value is not None and math.isfinite(row.value)}
+
+
+def match(scores: Scores, pair: Pair, metric: str, dataset: str, selection: str = "last") -> Matched | None:
+    """The seeds that both have; None without any; two protocols are refused, two versions of the data a conflict."""
+    slim, rival = (finished(scores, name, metric, dataset, selection) for name in (pair.slim, pair.rival))
+    seeds = sorted(slim.keys() & rival.keys())
+    if not seeds:
+        return None
+    where = f"{metric}: {pair.slim} against {pair.rival} on {dataset}"
+    rows = [side[seed] for seed in seeds for side in (slim, rival)]
+    data = tuple(sorted({row.data_sha256 for row in rows} - {""}))
+    protocol = one_protocol(rows, where) if len(data) < 2 else ""  # of two versions of the data none is used
+    values = (tuple(side[seed].value for seed in seeds) for side in (slim, rival))
+    return Matched(dataset, protocol or "", rows[0].direction, *values, data)
+
+
+def compare(scores: Scores, settings: Settings) -> list[Result]:
+    """Every pair of every task on its primary metrics, last and best exports."""
+    results = []
+    for task, task_settings in settings.tasks.items():
+        found = list(_compare_task(scores.where(task=task), task, task_settings))
+        for unit in ("seed", "data set"):
+            family = [result for result in found if result.unit == unit]
+            corrected = holm([result.paired.p for result in family])
+            results += [replace(result, p_holm=p) for result, p in zip(family, corrected, strict=True)]
+    return results
+
+
+def _compare_task(scores: Scores, task: str, settings: TaskSettings) -> Iterator[Result]:
+    datasets, experiments = scores.distinct("dataset"), set(scores.distinct("experiment"))
+    for pair in settings.pairs:
+        if not {pair.slim, pair.rival} <= experiments:
+            continue
+        for metric in settings.primary:
+            for selection in ("last", "best"):
+                about = {"task": task, "metric": metric, "selection": selection, "pair": pair}
+                matches = [m for name in datasets if (m := match(scores, pair, metric, name, selection))]
+                yield from (_within(m, about) for m in matches)
+                yield from (_across(group, len(matches), about) for group in _scored_alike(matches))
+
+
+def _within(matched: Matched, about: dict[str, Any]) -> Result:
+    about = about | {"protocol": matched.protocol, "dataset": matched.dataset, "unit": "seed", "share": False}
+    if matched.conflict:
+        return Result(**about, slim_mean=None, rival_mean=None, paired=Paired(0), conflict=matched.conflict)
+    slim, rival = matched.means
+    return Result(**about, slim_mean=slim, rival_mean=rival, paired=compare_paired(matched.improvements(False)))
+
+
+def _scored_alike(matches: list[Matched]) -> list[list[Matched]]:
+    """Groups of two sets or more, alike in protocol but for what is the sets' own."""
+    groups: dict[str, list[Matched]] = {}
+    for m in matches:
+        if not m.conflict:
+            groups.setdefault(across_sets(m.protocol), []).append(m)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _across(matches: list[Matched], sets: int, about: dict[str, Any]) -> Result:
+    """The seeds of each set are averaged first; the sets are the sample. `sets`: how many the pair has in all."""
+    where = f"{about['metric']}: {about['pair'].slim} against {about['pair'].rival} over data sets"
+    protocol = same_protocol((across_sets(m.protocol) for m in matches), where)
+    share = metric_of(about["metric"]).relative and all(m.means[1] for m in matches)  # no share of nothing
+    slim, rival = (mean_of([m.means[side] for m in matches]) for side in (0, 1))
+    return Result(
+        **about,
+        protocol=protocol or "",
+        dataset=f"all {sets} data sets" if len(matches) == sets else f"{len(matches)} of {sets} data sets",
+        unit="data set",
+        slim_mean=slim,
+        rival_mean=rival,
+        share=share,
+        paired=compare_paired([improvement(*m.means, m.direction, share) for m in matches]),
+    )

@@ -1,0 +1,105 @@
+"""What only classifiers have: accuracy by class, who is taken for whom, and calibration."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from bench.report.compare.statistics import summarise
+from bench.report.figures.plots import palette_of
+from bench.report.figures.style import MUTED, SLIM, WIDTH, grid
+from bench.report.read.names import format_value
+from bench.report.read.roles import experiments_of, without_ablations
+from bench.report.read.scores import Row, Scores, one_protocol
+from bench.report.read.settings import TaskSettings
+from bench.report.tables.table import Entry, Head, Table
+
+MOST_CLASSES = 20
+"""More are neither tabled on the page nor drawn; scores.csv keeps them."""
+
+
+def per_class_table(scores: Scores, dataset: str, settings: TaskSettings) -> Table | None:
+    """Accuracy of each class, seeds averaged: a row per class, a column per network, all under one protocol."""
+    found = _top1(scores, dataset, settings, "per_class")
+    if not found:
+        return None
+    names = _class_names(next(iter(found.values()))[0])
+    protocol = one_protocol((row for rows in found.values() for row in rows), f"{dataset}, by class")
+    lines = []
+    for index, name in enumerate(names):
+        means = (summarise([row.extras["per_class"][index] for row in rows]).mean for rows in found.values())
+        lines.append((Entry(name), *(Entry(format_value("top1", mean)) for mean in means)))
+    head = (Head("class", numeric=False), *(Head(experiment, protocol or "") for experiment in found))
+    return Table(f"{dataset}: top-1 of each class, %", head, tuple(lines))
+
+
+def confusion_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
+    """True class by row, predicted class by column, percent of the row; seeds summed, a panel per network."""
+    for dataset in scores.distinct("dataset"):
+        found = _top1(scores, dataset, settings, "confusion")
+        if found:
+            one_protocol((row for rows in found.values() for row in rows), f"confusion on {dataset}")
+            return _draw_confusion(found, dataset)
+    return None
+
+
+def _draw_confusion(found: dict[str, list[Row]], dataset: str) -> Figure:
+    figure, axes = grid(len(found), (0.4 * WIDTH, 0.4 * WIDTH), across=3)
+    colours = LinearSegmentedColormap.from_list("share", ["#ffffff", SLIM])
+    for axis, (experiment, rows) in zip(axes, found.items(), strict=True):
+        counts = np.sum([row.extras["confusion"] for row in rows], axis=0)
+        percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        names = [name.replace("$", r"\$") for name in _class_names(rows[0])]  # words, not formulas
+        sns.heatmap(
+            percent, vmin=0, vmax=100, cmap=colours, annot=True, fmt=".0f", annot_kws={"size": 6}, cbar=False,
+            square=True, xticklabels=names, yticklabels=names, ax=axis,
+        )  # fmt: skip
+        axis.tick_params(length=0, labelsize=6)
+        axis.set(xlabel="predicted", ylabel="true class")
+        axis.set_title(f"{experiment}: {dataset}")
+    return figure
+
+
+def _top1(scores: Scores, dataset: str, settings: TaskSettings, detail: str) -> dict[str, list[Row]]:
+    """Finished last exports by experiment that keep `detail`, where the classes are few enough to be shown."""
+    rows = without_ablations(scores.where(metric="top1", dataset=dataset, selection="last", status="ok"), settings)
+    kept = [row for row in rows if 0 < len(row.extras.get(detail, ())) <= MOST_CLASSES]
+    by_name = {name: [row for row in kept if row.experiment == name] for name in experiments_of(rows, settings)}
+    return {name: mine for name, mine in by_name.items() if mine}
+
+
+def _class_names(row: Row) -> list[str]:
+    extras: dict[str, Any] = row.extras
+    return extras.get("classes") or [str(index) for index in range(len(extras["per_class"]))]
+
+
+def calibration_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
+    """Reliability: accuracy against confidence, from the bins that `ece` keeps ([count, confidence, accuracy])."""
+    rows = without_ablations(scores.measured.where(metric="ece", selection="last", status="ok"), settings)
+    rows = rows.where(dataset=rows.distinct("dataset")[:1])
+    one_protocol(rows, "figure of calibration")
+    points = list(_reliability(rows))
+    if not points:
+        return None
+    palette = palette_of(rows, settings)
+    table = pd.DataFrame(points, columns=["confidence", "accuracy", "experiment", "seed", "dataset"])
+    figure, (axis,) = grid(1, (WIDTH * 0.56, 3.2), across=1)
+    axis.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+    sns.lineplot(
+        table, x="confidence", y="accuracy", hue="experiment", hue_order=list(palette), units="seed", estimator=None,
+        palette=palette, marker="o", markersize=4, linewidth=1, ax=axis,
+    )  # fmt: skip
+    axis.legend(title=None, fontsize=8)
+    axis.set_title(table["dataset"].iloc[0])
+    return figure
+
+
+def _reliability(rows: Iterable[Row]) -> Iterable[tuple[float, float, str, int, str]]:
+    for row in rows:
+        for count, confidence, accuracy in row.extras.get("bins", []):
+            if count:
+                yield confidence, accuracy, row.experiment, row.seed, row.dataset

@@ -1,0 +1,33 @@
+"""Which experiment plays which part, by config/claims.yaml: SLIM, rival, control, ablation, or just a method."""
+
+from bench.report.read.scores import Scores
+from bench.report.read.settings import TaskSettings
+
+ORDER = {"slim": 0, "rival": 1, "method": 2, "control": 3}
+WORDS = {"slim": "SLIM", "rival": "rival", "control": "control", "method": ""}
+
+
+def role_of(experiment: str, settings: TaskSettings) -> str:
+    if any(experiment == pair.slim for pair in settings.pairs):
+        return "slim"
+    if experiment in settings.controls:
+        return "control"
+    return "rival" if any(experiment == pair.rival for pair in settings.pairs) else "method"
+
+
+def is_ablation(experiment: str, settings: TaskSettings) -> bool:
+    """A variation of a base that is neither one of the pairs nor a control."""
+    named = role_of(experiment, settings) != "method"
+    return not named and any(experiment.startswith(f"{base}-") for base in settings.ablation_bases)
+
+
+def experiments_of(scores: Scores, settings: TaskSettings) -> list[str]:
+    """SLIM first, then its rivals as the pairs name them, whatever else was run, the controls; no ablations."""
+    names = [name for name in scores.distinct("experiment") if not is_ablation(name, settings)]
+    named = [name for pair in settings.pairs for name in (pair.slim, pair.rival)]
+    rank = {name: position for position, name in reversed(list(enumerate(named)))}
+    return sorted(names, key=lambda name: (ORDER[role_of(name, settings)], rank.get(name, len(named))))
+
+
+def without_ablations(scores: Scores, settings: TaskSettings) -> Scores:
+    return scores.where(experiment=experiments_of(scores, settings))

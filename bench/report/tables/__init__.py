@@ -1,0 +1,1 @@
+"""Tables as HTML, CSV, Markdown and LaTeX."""

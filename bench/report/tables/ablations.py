@@ -1,0 +1,104 @@
+"""Ablations: a base and its variations, recognised by name and by what differs in the arguments of the network."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from bench.model_args import ARGUMENTS
+from bench.report.read.scores import Row, Scores
+from bench.report.read.settings import TaskSettings
+from bench.report.tables.cells import cell_of, columns_of, in_column
+from bench.report.tables.comparison import anchor
+from bench.report.tables.table import Entry, Head, Table
+
+PERMISSIONS = ("allow_constant",)
+"""Arguments that permit a variation and are none."""
+
+
+@dataclass(frozen=True)
+class Variation:
+    """An experiment and the one argument in which it differs from the base; `level` None: it differs in several."""
+
+    experiment: str
+    factor: str
+    level: Any
+
+
+@dataclass(frozen=True)
+class Ablation:
+    base: str
+    dataset: str
+    arguments: dict[str, Any]
+    variations: tuple[Variation, ...]
+
+    @property
+    def experiments(self) -> list[str]:
+        return [self.base, *(variation.experiment for variation in self.variations)]
+
+    @property
+    def factors(self) -> list[str]:
+        """Factors with numeric levels, which can be drawn along an axis."""
+        counted = (v.factor for v in self.variations if isinstance(v.level, int) and not isinstance(v.level, bool))
+        return list(dict.fromkeys(counted))
+
+    def levels(self, factor: str) -> dict[str, Any]:
+        """Experiment -> level of `factor`, the base's own included."""
+        varied = {v.experiment: v.level for v in self.variations if v.factor == factor and v.level is not None}
+        return {self.base: self.arguments.get(factor)} | varied
+
+
+def find_ablations(scores: Scores, settings: TaskSettings) -> list[Ablation]:
+    """Every base that has variations on some data set."""
+    found = []
+    for base in settings.ablation_bases:
+        longer = [other for other in settings.ablation_bases if other.startswith(f"{base}-")]
+        names = {
+            n for n in scores.distinct("experiment") if _belongs(n, base) and not any(_belongs(n, o) for o in longer)
+        }
+        for dataset in scores.runs.where(experiment=names).distinct("dataset"):
+            runs = {row.experiment: row for row in scores.runs.where(experiment=names, dataset=dataset)}
+            if base in runs and len(runs) > 1:
+                own = arguments_of(runs[base])
+                others = sorted(set(runs) - {base})
+                variations = [Variation(name, *_difference(own, arguments_of(runs[name]))) for name in others]
+                variations.sort(key=lambda v: (v.level is None, v.factor, str(v.level).zfill(4)))
+                found.append(Ablation(base, dataset, own, tuple(variations)))
+    return found
+
+
+def _belongs(name: str, base: str) -> bool:
+    return name == base or name.startswith(f"{base}-")
+
+
+def arguments_of(run: Row) -> dict[str, Any]:
+    """The network's arguments with its defaults filled in: a base that says nothing of groups has its own number."""
+    known = ARGUMENTS.get(run.model)
+    defaults = {name: field.default for name, field in known.model_fields.items()} if known else {}
+    return {"network": run.model} | defaults | run.extras.get("args", {})
+
+
+def _difference(base: dict[str, Any], other: dict[str, Any]) -> tuple[str, Any]:
+    """(factor, level) where one argument differs; else all differences in words, and no level."""
+    names = [name for name in sorted(base.keys() | other.keys()) if name not in PERMISSIONS]
+    changed = {name: other.get(name) for name in names if base.get(name) != other.get(name)}
+    if len(changed) == 1:
+        return next(iter(changed.items()))
+    return ", ".join(f"{name} = {value}" for name, value in changed.items()), None
+
+
+def ablation_table(scores: Scores, ablation: Ablation, settings: TaskSettings) -> Table:
+    rows = scores.measured.where(
+        dataset=ablation.dataset, experiment=ablation.experiments, selection="last", metric=settings.ablation_metrics
+    )
+    columns = columns_of(rows, settings.ablation_metrics)
+    named = {v.experiment: v.factor if v.level is None else f"{v.factor} = {v.level}" for v in ablation.variations}
+    own = [f"{factor} = {ablation.arguments.get(factor)}" for factor in ablation.factors]
+    named[ablation.base] = ", ".join(["base", *own])
+    lines = []
+    for experiment in ablation.experiments:
+        link = anchor(experiment, ablation.dataset)
+        mine = rows.where(experiment=experiment)
+        cells = [cell_of(in_column(mine, column), f"ablation {experiment}").entry(link) for column in columns]
+        lines.append((Entry(named[experiment], experiment, link, "method"), *cells))
+    kinds = ("slim", *("" for _ in ablation.variations))
+    head = (Head("variation", numeric=False), *(column.head for column in columns))
+    return Table(f"{ablation.base} on {ablation.dataset}", head, tuple(lines), kinds=kinds)

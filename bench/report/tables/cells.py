@@ -1,0 +1,120 @@
+"""One cell, one column: the numbers of one metric under one protocol, averaged over seeds."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bench.report.compare.statistics import MINIMUM, Summary, summarise
+from bench.report.read.names import ARROWS, format_value, metric_of
+from bench.report.read.scores import Row, one_protocol
+from bench.report.tables.table import Entry, Head
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number over seeds, or the words that stand in its place. `points`: the seeds' own values."""
+
+    metric: str
+    summary: Summary
+    points: tuple[float, ...] = ()
+    failed: int = 0
+    missing: int = 0
+    reasons: tuple[str, ...] = ()
+    mixed_code: bool = False
+
+    @property
+    def text(self) -> str:
+        """`345.2 ± 3.1`, with FAILED and MISSING counted where some seeds are, alone where all are."""
+        if not self.summary.n:
+            return "FAILED" if self.failed else "MISSING" if self.missing else "n/a" if self.metric else "–"
+        words = [f"{count} {word}" for count, word in ((self.failed, "FAILED"), (self.missing, "MISSING")) if count]
+        return self.number + (f" ({', '.join(words)})" if words else "")
+
+    @property
+    def number(self) -> str:
+        """Mean and spread; below three seeds the mean alone, since a spread of two is read as an interval."""
+        mean = format_value(self.metric, self.summary.mean)
+        shown = self.summary.n >= MINIMUM and self.summary.sd
+        return f"{mean} ± {format_value(self.metric, self.summary.sd)}" if shown else mean
+
+    @property
+    def interval(self) -> str:
+        """95 % interval over seeds, empty below three."""
+        low, high = self.summary.low, self.summary.high
+        if low is None or not self.summary.sd:
+            return ""
+        return f"{format_value(self.metric, low)} … {format_value(self.metric, high)}"
+
+    def entry(self, link: str = "") -> Entry:
+        """The cell as it is printed: number, n beneath, and why it is a word where it is one."""
+        if not self.metric:
+            return Entry("–", kind="empty")
+        notes = [f"n = {self.summary.n}"] if self.summary.n and not metric_of(self.metric).constant else []
+        if self.summary.n == 2 and self.summary.sd:
+            notes[:0] = [" and ".join(format_value(self.metric, point) for point in self.points)]
+        notes += [f"95 % {self.interval}"] if self.interval else []
+        notes += ["mixed code"] if self.mixed_code else []
+        kind = "word" if not self.summary.n else "partial" if self.failed or self.missing else "number"
+        return Entry(self.text, ", ".join(notes), link, kind, "; ".join(self.reasons))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric under one protocol."""
+
+    metric: str
+    protocol: str
+    direction: str
+    unit: str = ""
+
+    @property
+    def title(self) -> str:
+        text = f"{metric_of(self.metric).label} {ARROWS[self.direction]}".strip()
+        return f"{text}, {self.unit}" if self.unit else text
+
+    @property
+    def head(self) -> Head:
+        return Head(self.title, self.protocol)
+
+
+def seed_means(rows: Iterable[Row], where: str) -> dict[int, float]:
+    """Finished values by seed; rows of two protocols are refused."""
+    rows = [row for row in rows if row.ok and row.value is not None]
+    one_protocol(rows, where)
+    values: dict[int, list[float]] = defaultdict(list)
+    for row in rows:
+        values[row.seed].append(row.value)
+    return {seed: sum(group) / len(group) for seed, group in sorted(values.items())}
+
+
+def cell_of(rows: Sequence[Row], where: str) -> Cell:
+    """Average the seeds of `rows`: one metric, data set and method."""
+    points = tuple(seed_means(rows, where).values())
+    return Cell(
+        metric=rows[0].metric if len(rows) else "",
+        summary=summarise(points),
+        points=points,
+        failed=sum(row.status == "failed" for row in rows),
+        missing=sum(row.status == "missing" for row in rows),
+        reasons=tuple(dict.fromkeys(row.reason for row in rows if row.reason)),
+        mixed_code=any(row.mixed_code for row in rows),
+    )
+
+
+def columns_of(rows: Iterable[Row], order: Iterable[str]) -> list[Column]:
+    """Each metric x protocol of `rows` once, metrics in `order`; an unfinished metric stands without a protocol."""
+    rows, order = list(rows), list(order)
+    found = {
+        (row.metric, row.protocol): Column(row.metric, row.protocol, row.direction, row.unit) for row in rows if row.ok
+    }
+    seen = {metric for metric, _ in found}
+    for row in rows:
+        if row.metric not in seen:
+            found[row.metric, ""] = Column(row.metric, "", "none")
+    rank = {metric: position for position, metric in enumerate(order)}
+    return sorted(found.values(), key=lambda column: rank.get(column.metric, len(rank)))
+
+
+def in_column(rows: Iterable[Row], column: Column) -> list[Row]:
+    """Rows of a column; failed and missing ones carry no protocol and stand in every column of their metric."""
+    return [row for row in rows if row.metric == column.metric and (not row.ok or row.protocol == column.protocol)]

@@ -1,0 +1,109 @@
+"""The tables of one task: methods by row, metrics by column, one table per data set; controls beside.
+
+The last exports share a table with the untrained networks and whatever control has the same protocol. The best
+snapshots were chosen, which is part of their protocol, so they have a table of their own; so have controls with
+another protocol.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from bench.report.read.names import METRICS, control_label, format_value, metric_of
+from bench.report.read.roles import WORDS, experiments_of, role_of, without_ablations
+from bench.report.read.scores import Row, Scores
+from bench.report.read.settings import TaskSettings
+from bench.report.tables.cells import cell_of, columns_of, in_column
+from bench.report.tables.table import Entry, Head, Table
+
+
+def anchor(experiment: str, dataset: str) -> str:
+    """The place on the page where all runs of one experiment on one data set are listed."""
+    return f"of-{experiment}--{dataset}"
+
+
+def comparison_tables(scores: Scores, dataset: str, settings: TaskSettings) -> list[Table]:
+    """Main table, best snapshots, and controls whose protocol is their own; the latter two where there are any."""
+    rows = without_ablations(scores.measured.where(dataset=dataset), settings)
+    last = rows.where(selection="last")
+    shared = {(row.metric, row.protocol) for row in last if row.ok}
+    beside = rows.where(lambda row: row.selection not in ("last", "best") and (row.metric, row.protocol) in shared)
+    apart = rows.where(lambda row: row.is_control and row.ok and (row.metric, row.protocol) not in shared)
+    tables = [_wide(Scores([*last, *beside]), dataset, dataset, settings)]
+    best = rows.where(selection="best")
+    if len(best):
+        tables.append(_wide(best, f"{dataset}: best snapshot instead of the last", dataset, settings))
+    if len(apart):
+        tables.append(_own_protocols(apart, dataset))
+    return tables
+
+
+def _wide(rows: Scores, title: str, dataset: str, settings: TaskSettings) -> Table:
+    columns = columns_of(rows, [*settings.primary, *(name for name in METRICS if name not in settings.primary)])
+    lines, kinds = [], []
+    for experiment, selection in _lines(rows, settings):
+        mine = rows.where(selection=selection)
+        mine = mine.where(experiment=experiment) if experiment else mine
+        link = anchor(mine[0].experiment, dataset)
+        where = f"{dataset}, {experiment or selection}"
+        cells = [cell_of(in_column(mine, column), where).entry(link) for column in columns]
+        lines.append((_label(experiment, selection, settings, link), *cells))
+        minor = "control" if not experiment else "minor"
+        kinds.append(role_of(experiment, settings) if selection in ("last", "best") else minor)
+    head = (Head("method", numeric=False), *(column.head for column in columns))
+    return Table(title, head, tuple(lines), kinds=tuple(kinds))
+
+
+def _lines(rows: Scores, settings: TaskSettings) -> Iterator[tuple[str, str]]:
+    """(experiment, selection) of each line; a control belongs to no experiment."""
+    networks = rows.where(lambda row: not row.is_control)
+    for experiment in experiments_of(networks, settings):
+        present = set(networks.where(experiment=experiment).distinct("selection"))
+        yield from ((experiment, selection) for selection in ("last", "best", "untrained") if selection in present)
+    yield from (("", selection) for selection in sorted({row.selection for row in rows if row.is_control}))
+
+
+def _label(experiment: str, selection: str, settings: TaskSettings, link: str) -> Entry:
+    if not experiment:
+        return Entry(control_label(selection), "control", link, "control")
+    if selection == "untrained":
+        return Entry(f"{experiment}, untrained", "", link, "minor")
+    role = WORDS[role_of(experiment, settings)]
+    return Entry(experiment, role, link, "method", settings.controls.get(experiment, ""))
+
+
+def _own_protocols(rows: Scores, dataset: str) -> Table:
+    """One line per control and metric, each with its protocol: nothing shares a column."""
+    lines = []
+    for column in columns_of(rows, METRICS):
+        mine = in_column(rows, column)
+        for selection in dict.fromkeys(row.selection for row in mine):
+            cell = cell_of([row for row in mine if row.selection == selection], f"{dataset}, {selection}")
+            link = anchor(mine[0].experiment, dataset)
+            value = Entry(format_value(column.metric, cell.summary.mean), link=link)
+            lines.append(
+                (Entry(control_label(selection)), Entry(column.title), value, Entry(column.protocol, kind="id"))
+            )
+    names = ("control", "metric", "value", "protocol")
+    head = tuple(Head(name, numeric=name == "value") for name in names)
+    return Table(f"{dataset}: controls, each under its own protocol", head, tuple(lines))
+
+
+def comparison_records(scores: Scores) -> list[dict[str, Any]]:
+    """Every number in full precision: a record per data set x experiment x selection x metric x protocol."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in scores.measured:
+        groups.setdefault((row.dataset, row.experiment, row.selection, row.metric), []).append(row)
+    return [record for key, rows in groups.items() for record in _records(key, rows)]
+
+
+def _records(key: tuple[str, ...], rows: list[Row]) -> Iterable[dict[str, Any]]:
+    for column in columns_of(rows, METRICS):
+        cell = cell_of(in_column(rows, column), ", ".join(key))
+        over = cell.summary
+        yield (
+            dict(zip(("dataset", "experiment", "selection", "metric"), key, strict=True))
+            | {"label": metric_of(column.metric).label, "protocol": column.protocol}
+            | {"direction": column.direction, "unit": column.unit, "cell": cell.text}
+            | {"mean": over.mean, "sd": over.sd, "n": over.n, "low": over.low, "high": over.high}
+            | {"failed": cell.failed, "missing": cell.missing, "mixed_code": cell.mixed_code}
+        )

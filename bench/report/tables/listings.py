@@ -1,0 +1,89 @@
+"""Published values beside ours, and the list of all runs."""
+
+from collections.abc import Sequence
+
+from bench.metrics.protocol import without_choice
+from bench.report.read.names import format_bytes, format_energy, format_rate, format_seconds, metric_of
+from bench.report.read.scores import Row, Scores
+from bench.report.read.settings import Published, Settings
+from bench.report.tables.cells import cell_of
+from bench.report.tables.comparison import anchor
+from bench.report.tables.table import Entry, Head, Table
+
+NOTE = (
+    "The verdict is on the last checkpoint. The best one is chosen on latents of its own; which of the two a published "
+    "value is of, its source does not say."
+)
+
+
+def published_table(scores: Scores, published: Sequence[Published], settings: Settings, scale: str) -> Table:
+    head = [Head(name, numeric=False) for name in ("method", "data set", "metric")]
+    head += [Head("published"), Head("ours"), Head("ours, best"), Head("tolerance"), Head("verdict", numeric=False)]
+    lines = []
+    for value in published:
+        allowed = settings.tolerance(value.metric, value.value)
+        ours, verdict = _judge(scores, value, allowed, scale == settings.verdict_scale)
+        texts = [value.method, value.dataset, metric_of(value.metric).label, f"{value.value:g}"]
+        texts += [ours, _best(scores, value)]
+        texts += ["" if allowed is None else f"± {allowed:.2f}", verdict]
+        lines.append(tuple(Entry(text) for text in (*texts, value.source)))
+    return Table("Published beside ours", (*head, Head("source", numeric=False)), tuple(lines), NOTE)
+
+
+def _judge(scores: Scores, value: Published, allowed: float | None, is_paper: bool) -> tuple[str, str]:
+    """(ours, verdict): a value is compared only with the same protocol and the paper's own training."""
+    if value.experiment is None:
+        return "–", "not comparable (no run of ours)"
+    rows = scores.of(value.experiment, value.dataset).where(metric=value.metric, selection="last")
+    if not rows:
+        return "–", "not comparable (not run at this scale)"
+    if not all(value.comparable(row.protocol) for row in rows if row.ok):
+        return "–", "not comparable (protocol differs)"
+    cell = cell_of(rows, f"published {value.metric} of {value.method} on {value.dataset}")
+    if cell.summary.mean is None:
+        return cell.text, "not comparable (no finished run)"
+    ours = f"{cell.text}, n = {cell.summary.n}"
+    if not is_paper:
+        return ours, "not comparable (not the paper's training)"
+    if allowed is None:
+        return ours, "no tolerance stated"
+    near = abs(cell.summary.mean - value.value) <= allowed
+    return ours, "reproduced" if near else "not reproduced"
+
+
+def _best(scores: Scores, value: Published) -> str:
+    """The best snapshots beside the last: it is often not said which of them a published value is of."""
+    if value.experiment is None:
+        return "–"
+    rows = scores.of(value.experiment, value.dataset).where(metric=value.metric, selection="best", status="ok")
+    rows = rows.where(lambda row: value.comparable(without_choice(row.protocol)))
+    return cell_of(rows, f"best of {value.method} on {value.dataset}").text if rows else "–"
+
+
+def _finished(row: Row) -> Entry:
+    """A finished training, and what it went through."""
+    rollbacks, events = row.extras.get("rollbacks") or [], row.extras.get("events") or []
+    told = [f"{entry['reason']}, at {entry['step']}: rolled back" for entry in rollbacks] + list(events)
+    return Entry(row.status, "; ".join(told))
+
+
+def runs_table(scores: Scores) -> Table:
+    """Every planned run with its state, cost and hashes."""
+    head = [Head("run", numeric=False), Head("status", numeric=False), Head("time"), Head("device", numeric=False)]
+    head += [
+        Head("peak memory"),
+        Head("images/s"),
+        Head("energy"),
+        *(Head(name, numeric=False) for name in ("weights", "data", "code", "commit")),
+    ]
+    lines = []
+    for row in scores.runs:
+        state = _finished(row) if row.ok else Entry(row.status.upper(), row.reason, kind="word")
+        commit = row.commit[:8] + (" +" if row.dirty else "")
+        texts = [format_seconds(row.seconds), row.device, format_bytes(row.peak_memory_bytes)]
+        texts += [format_rate(row.extras.get("images_per_second")), format_energy(row.extras.get("energy_joules"))]
+        texts += [row.model_sha256[:8], row.data_sha256[:8], row.code_sha256[:8], commit]
+        name = Entry(row.run, link=anchor(row.experiment, row.dataset))
+        lines.append((name, state, *(Entry(text) for text in texts)))
+    note = "Hashes and commits are cut to eight digits; + marks local changes."
+    return Table("Runs", tuple(head), tuple(lines), note)

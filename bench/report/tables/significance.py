@@ -1,0 +1,170 @@
+"""Tables of comparisons: the answer at a glance, the paired tests behind it, the claims."""
+
+from collections.abc import Callable, Sequence
+
+from bench.report.compare.claims import NOT_TESTED, Answer, Finding
+from bench.report.compare.paired import Matched, Result, improvement, match
+from bench.report.read.names import format_p, format_share, format_value, metric_of
+from bench.report.read.scores import Scores
+from bench.report.read.settings import Claim, Pair, Settings
+from bench.report.tables.comparison import anchor
+from bench.report.tables.table import Entry, Head, Table
+
+EXPLAINED = (
+    "Differences are positive where SLIM is better; seed by seed within a data set, set by set across them "
+    "(shares of the rival's value for distances). Below three pairs there is no interval, no effect size and no test."
+)
+
+
+def formatter(metric: str, share: bool) -> Callable[[float], str]:
+    return format_share if share else lambda value: format_value(metric, value)
+
+
+def interval_text(low: float | None, high: float | None, form: Callable[[float], str]) -> str:
+    return "" if low is None or high is None or low == high else f"{form(low)} … {form(high)}"
+
+
+def summary_table(results: Sequence[Result], scores: Scores, settings: Settings) -> Table:
+    """A line per pair and data set on the first primary metric that has numbers, and one over all sets together."""
+    head = [Head(name, numeric=False) for name in ("data", "metric")]
+    head += [Head("SLIM"), Head("rival"), Head("difference"), Head("evidence", numeric=False)]
+    lines = []
+    for task, task_settings in settings.tasks.items():
+        here = scores.where(task=task)
+        for pair in task_settings.pairs:
+            if not {pair.slim, pair.rival} <= set(here.distinct("experiment")):
+                continue
+            mine = [r for r in results if (r.task, r.pair, r.selection) == (task, pair, "last")]
+            together = [r for r in mine if r.unit == "data set"]
+            together = [r for r in together if r.metric == together[0].metric]
+            lines += [_finished_line(r, task_settings.title, settings.alpha) for r in together]
+            for dataset in here.where(experiment=pair.slim).distinct("dataset"):
+                found = next((r for r in mine if r.dataset == dataset), None)
+                if found:
+                    lines.append(_finished_line(found, task_settings.title, settings.alpha))
+                else:
+                    lines.append(_unfinished_line(pair, dataset, here, task_settings.title))
+    return Table("SLIM against its rival", tuple(head), tuple(lines))
+
+
+def _finished_line(result: Result, title: str, alpha: float) -> tuple[Entry, ...]:
+    pair, task = result.pair, result.task
+    sides = zip((result.slim_mean, result.rival_mean), (pair.slim, pair.rival), strict=True)
+    link = (lambda name: anchor(name, result.dataset)) if result.unit == "seed" else (lambda name: task)
+    values = [Entry(format_value(result.metric, value), name, link(name)) for value, name in sides]
+    label = Entry(metric_of(result.metric).label, result.protocol, kind="metric")
+    gain = result.paired.mean
+    better = Entry("–" if gain is None else _better(gain, formatter(result.metric, result.share)))
+    return (
+        Entry(result.dataset, title, task, "text"),
+        label,
+        *values,
+        better,
+        Entry(result.evidence(alpha), kind="text"),
+    )
+
+
+def _unfinished_line(pair: Pair, dataset: str, scores: Scores, title: str) -> tuple[Entry, ...]:
+    words = []
+    for name in (pair.slim, pair.rival):
+        states = set(scores.runs.where(experiment=name, dataset=dataset).distinct("status"))
+        word = "FAILED" if states == {"failed"} else "MISSING" if states - {"ok"} or not states else "not scored"
+        words.append(Entry(word, name, anchor(name, dataset), "word"))
+    name = Entry(dataset, title, scores[0].task, "text")
+    return name, Entry("–"), *words, Entry("–"), Entry("no evidence", kind="text")
+
+
+def paired_table(results: Sequence[Result], settings: Settings) -> Table:
+    """All paired comparisons with interval, effect size and corrected p; below three pairs only the difference."""
+    head = [Head(name, numeric=False) for name in ("data", "SLIM", "rival", "metric", "weights")]
+    head += [Head(name) for name in ("pairs", "difference", "95 % interval", "effect g", "p", "p, Holm")]
+    head += [Head("evidence", numeric=False)]
+    lines = []
+    for r in results:
+        form = formatter(r.metric, r.share)
+        effect = "" if r.paired.effect is None else f"{r.paired.effect:.2f}".replace("-", "−")
+        label = Entry(metric_of(r.metric).label, r.protocol, kind="metric")
+        gain = "" if r.paired.mean is None else form(r.paired.mean)
+        texts = [r.selection, r.count, gain, interval_text(r.paired.low, r.paired.high, form), effect]
+        texts += [format_p(r.paired.p), format_p(r.p_holm), r.evidence(settings.alpha)]
+        names = (r.dataset, r.pair.slim, r.pair.rival)
+        lines.append((*(Entry(name) for name in names), label, *(Entry(text) for text in texts)))
+    return Table("Paired comparisons", tuple(head), tuple(lines), EXPLAINED)
+
+
+def claim_table(answer: Answer) -> Table:
+    """The comparisons of one claim with what they found and what they need."""
+    head = [Head(name, numeric=False) for name in ("metric", "outcome", "SLIM", "rival")]
+    head += [Head("improvement"), Head("95 % interval"), Head("p, Holm")]
+    head += [Head(name, numeric=False) for name in ("found", "needed")]
+    lines = tuple(_claim_line(finding) for finding in answer.findings)
+    kinds = tuple("control" if f.comparison.role == "control" else "" for f in answer.findings)
+    return Table(answer.claim.title, tuple(head), lines, kinds=kinds)
+
+
+def _claim_line(finding: Finding) -> tuple[Entry, ...]:
+    c, paired = finding.comparison, finding.paired
+    form = formatter(c.metric, c.measure != "difference")
+    sides = []
+    for mean, name in ((finding.slim_mean, c.slim), (finding.rival_mean, c.rival)):
+        sides.append(Entry(format_value(c.metric, mean) if mean is not None else "MISSING", name))
+    gain = form(paired.mean) if paired.mean is not None else "–"
+    number = len(c.sets)
+    found = f"{finding.sets_found} of {number} data sets, {finding.seeds} seeds"
+    needed = f"more than {form(c.margin)} on {number} data set{'' if number == 1 else 's'}"
+    role = f"control, decides nothing: {c.protocol}" if c.role == "control" else c.protocol
+    entries = [Entry(metric_of(c.metric).label, role, kind="metric"), _outcome(finding), *sides, Entry(gain)]
+    entries += [Entry(interval_text(paired.low, paired.high, form)), Entry(format_p(finding.p_holm))]
+    return *entries, Entry(found), Entry(needed)
+
+
+def _outcome(finding: Finding) -> Entry:
+    """What one comparison alone says, and why; of a control its own p. Nothing at a scale that gives no verdict."""
+    if finding.verdict == NOT_TESTED:
+        return Entry("")
+    notes = [finding.reason] if finding.reason else []
+    if finding.comparison.role == "control" and finding.paired.p is not None:
+        p = format_p(finding.paired.p)
+        notes[:0] = [f"control: p {p if p.startswith('<') else f'= {p}'}, not corrected"]
+    return Entry(finding.verdict, "; ".join(notes), kind="outcome")
+
+
+def shown_table(claim: Claim, scores: Scores, settings: Settings) -> Table:
+    """The claim's metrics at a scale that gives no verdict: every pair of its tasks, on whatever was run."""
+    head = [Head("data set", numeric=False), Head("metric", numeric=False), Head("SLIM"), Head("rival")]
+    lines = []
+    for task in claim.tasks:
+        here = scores.where(task=task)
+        for pair in settings.tasks[task].pairs:
+            for dataset in here.where(experiment=pair.slim).distinct("dataset"):
+                for metric in claim.shown:
+                    matched = match(here, pair, metric, dataset)
+                    if matched:
+                        lines.append(_shown_line(matched, pair, metric))
+    return Table(f"{claim.title}, at this scale", (*head, Head("difference"), Head("seeds")), tuple(lines))
+
+
+def _shown_line(matched: Matched, pair: Pair, metric: str) -> tuple[Entry, ...]:
+    means = (None, None) if matched.conflict else matched.means
+    sides = zip(means, (pair.slim, pair.rival), strict=True)
+    values = [Entry(format_value(metric, v), name, anchor(name, matched.dataset)) for v, name in sides]
+    gain = matched.conflict or _better(improvement(*matched.means, matched.direction, False), formatter(metric, False))
+    label = Entry(metric_of(metric).label, matched.protocol, kind="metric")
+    name = Entry(matched.dataset, kind="text")
+    return name, label, *values, Entry(gain), Entry(str(len(matched.slim)))
+
+
+def _better(gain: float, form: Callable[[float], str]) -> str:
+    return "equal" if gain == 0 else f"{'better' if gain > 0 else 'worse'} by {form(abs(gain))}"
+
+
+def claims_table(answers: Sequence[Answer]) -> Table:
+    """All claims in one table, for the files."""
+    first = claim_table(answers[0]).head if answers else ()
+    lines = [
+        (Entry(answer.claim.title), Entry(answer.verdict), *line)
+        for answer in answers
+        for line in claim_table(answer).rows
+    ]
+    head = (Head("claim", numeric=False), Head("verdict", numeric=False), *first)
+    return Table("The abstract's claims", head, tuple(lines))

@@ -1,0 +1,1 @@
+"""What data, training, evaluation and sampling share: devices, processes, random streams, memory, images."""

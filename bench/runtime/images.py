@@ -1,0 +1,40 @@
+"""Tensors to PNG files, written atomically."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench.files import write_png
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """[-1, 1] -> rounded 0..255, any shape."""
+    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def save_png(path: Path, image: Tensor) -> None:
+    """image [3, H, W] or [1, 3, H, W] in [-1, 1]"""
+    pixels = to_uint8(image.detach().reshape(image.shape[-3:])).permute(1, 2, 0).cpu().numpy()
+    write_png(path, Image.fromarray(pixels))
+
+
+def save_strip(path: Path, images: Sequence[Tensor], height: int, gap: int = 2) -> None:
+    """Images [1, 3, h, w] of one size side by side on white, enlarged (nearest) to `height` pixels."""
+    width = round(images[0].shape[-1] * height / images[0].shape[-2])
+    tiles = [F.interpolate(image.detach().float(), size=(height, width), mode="nearest") for image in images]
+    white = torch.ones_like(tiles[0][..., :gap])
+    row = [part for tile in tiles for part in (white, tile)][1:]
+    save_png(path, torch.cat(row, dim=3))
+
+
+def save_grid(path: Path, images: Tensor, columns: int) -> None:
+    """images [N, 3, H, W] in -1..1, row by row; the last row is filled up with white."""
+    columns = min(columns, len(images))
+    missing = -len(images) % columns
+    white = torch.ones(missing, *images.shape[1:], dtype=images.dtype, device=images.device)
+    tiles = torch.cat([images, white]).unflatten(0, (-1, columns))  # [rows, columns, 3, H, W]
+    save_png(path, tiles.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2))

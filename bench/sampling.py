@@ -1,0 +1,60 @@
+"""Generated images of the few-shot task, by the authors' protocol.
+
+Latents come from the evaluation's own seed: the same for every method, seed and checkpoint. Batch norms use the batch's
+statistics and update nothing. Batches are always full, since an image depends on its batch; what exceeds n is dropped.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import RunFailedError
+from bench.export import batch_statistics
+from bench.metrics.features import exact_float32
+from bench.runtime.rng import derive, generator, seeded_globally
+
+
+def latents(n: int, dim: int, batch_size: int, seed: int, purpose: str = "latents") -> Iterator[Tensor]:
+    """Full batches [batch_size, dim] of Gaussian latents, enough for n; drawn on the CPU, so equal on all devices."""
+    source = generator("cpu", seed, purpose)
+    for _ in range(0, n, batch_size):
+        yield torch.randn(batch_size, dim, generator=source)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """[-1, 1] -> 0..255, rounding half up as torchvision's save_image does."""
+    return ((images.float() + 1) * 127.5 + 0.5).clamp(0, 255).to(torch.uint8)
+
+
+def generate(
+    network: nn.Module, n: int, batch_size: int, seed: int, purpose: str = "latents", keep: frozenset[int] | None = None
+) -> Iterator[Tensor]:
+    """n images of `network` as uint8 batches on its device; `keep` skips the work of batches without a wanted index."""
+    device = next(network.parameters()).device
+    start = 0
+    with torch.inference_mode(), batch_statistics(network), exact_float32():
+        for z in latents(n, network.latent_dim, batch_size, seed, purpose):
+            indices = range(start, min(start + batch_size, n))
+            start += batch_size
+            if keep is not None and keep.isdisjoint(indices):
+                continue
+            with seeded_globally(derive(seed, purpose, "noise", indices.start)):
+                image, _ = network(z.to(device))
+            yield to_uint8(finite(image, "generator"))[: len(indices)]
+
+
+def pick(network: nn.Module, indices: list[int], n: int, batch_size: int, seed: int) -> Tensor:
+    """The images of `indices` among the n that `generate` yields, uint8 [len(indices), 3, H, W] on the CPU."""
+    wanted = sorted({index // batch_size for index in indices})
+    batches = list(generate(network, n, batch_size, seed, keep=frozenset(indices)))
+    by_batch = dict(zip(wanted, batches, strict=True))
+    return torch.stack([by_batch[index // batch_size][index % batch_size] for index in indices]).cpu()
+
+
+def finite(images: torch.Tensor, what: str) -> torch.Tensor:
+    """Pass images on; NaN from a network is the run's failure, not a number."""
+    bad = int((~torch.isfinite(images.flatten(1)).all(dim=1)).sum())
+    if bad:
+        raise RunFailedError(f"{what}: {bad} of {len(images)} images hold NaN or infinity")
+    return images

@@ -1,0 +1,85 @@
+"""How far the runs are, and what finished ones cost: read from the run folders, without torch."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import InputError
+from bench.files import read_json
+from bench.paths import lock_path, state_folder
+from bench.plan import Plan
+from bench.run import Run
+from bench.runtime.locks import lock_file
+
+
+@dataclass(frozen=True)
+class Progress:
+    """state: missing, queued, running, stopped, trained, ok or failed."""
+
+    state: str
+    step: int | None = None
+    total: int | None = None
+    reason: str | None = None
+
+
+def progress_of(run: Run, folder: Path) -> Progress:
+    model = _read(folder / "model.json")
+    if model.get("status") == "failed":
+        return Progress("failed", reason=model.get("reason"))
+    if model.get("status") == "ok" and model.get("run_sha256") == run.hash:
+        return _scored(run, folder, model)
+    state = state_folder(folder)
+    step = _last_step(state / "outputs" / "history.csv")
+    total = getattr(run.recipe, "steps", None)
+    if _is_held(lock_path(folder)):
+        return Progress("running", step, total)
+    if step is not None:
+        return Progress("stopped", step, total)
+    return Progress("queued" if (folder / "run.json").exists() else "missing")
+
+
+def _scored(run: Run, folder: Path, model: dict) -> Progress:
+    """ok: every planned metric has a score of the weights that stand here."""
+    scores = [_read(folder / "scores" / f"{metric}.json") for metric in run.evaluation.metrics]
+    failed = [score["metric"] for score in scores if score.get("status") == "failed"]
+    if failed:
+        return Progress("failed", reason=f"no score for {', '.join(failed)}")
+    of_these = (score.get("model_sha256") == model.get("model_sha256") for score in scores if score)
+    return Progress("ok" if all(scores) and all(of_these) else "trained")
+
+
+def measured_seconds(plan: Plan, run: Run) -> float | None:
+    """Mean training seconds of finished runs of the same experiment, data set and scale, any seed; None without any."""
+    found = []
+    for path in plan.folder_of(run).parent.glob("seed*/model.json"):
+        model = _read(path)
+        seconds = (model.get("training") or {}).get("seconds")
+        if model.get("status") == "ok" and seconds:
+            found.append(float(seconds))
+    return sum(found) / len(found) if found else None
+
+
+def _last_step(path: Path) -> int | None:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            steps = [row["step"] for row in csv.DictReader(file) if row.get("step")]
+        return int(float(steps[-1])) if steps else 0
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _is_held(path: Path) -> bool:
+    if not path.exists():
+        return False
+    lock = lock_file(path)
+    if lock is None:
+        return True
+    lock.close()
+    return False
+
+
+def _read(path: Path) -> dict:
+    try:
+        return read_json(path)
+    except InputError:
+        return {}

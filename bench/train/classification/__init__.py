@@ -1,0 +1,1 @@
+"""Classification: supervised training, in one process or several."""

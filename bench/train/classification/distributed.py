@@ -1,0 +1,101 @@
+"""Data-parallel classification under torchrun: the same numbers whatever the number of processes.
+
+Each process holds its rows of every global batch; augmentation is drawn for the whole batch; gradients are averaged by
+DistributedDataParallel, which equals the gradient of the global mean loss because the parts are equally large. Batch
+norm would see a part only, so its statistics are summed over the processes: torch's SyncBatchNorm on GPUs,
+`GroupBatchNorm` (plain all-reduces, any device) elsewhere. One process uses neither.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from bench.data.augment import Rows
+from bench.errors import InputError
+from bench.runtime.processes import rank, world_size
+
+
+def share(batch_size: int) -> Rows:
+    """This process's rows of a global batch."""
+    count, rest = divmod(batch_size, world_size())
+    if rest or not count:
+        raise InputError(f"recipe.batch_size {batch_size} does not divide into {world_size()} processes")
+    return Rows(rank() * count, (rank() + 1) * count, batch_size)
+
+
+def refuse_odd(rows: Rows) -> None:
+    """Images are mixed in pairs within a process: an odd share would pair others than one process does."""
+    if world_size() > 1 and (rows.stop - rows.start) % 2:
+        raise InputError(f"recipe.batch_size {rows.total}: mixup and cutmix need an even share for each process")
+
+
+def wrap(model: nn.Module) -> nn.Module:
+    """DistributedDataParallel where there are several processes; buffers are equal by construction."""
+    if world_size() == 1:
+        return model
+    return DistributedDataParallel(model, broadcast_buffers=False)
+
+
+def mean_of(scalars: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Mean over the processes of scalars that are each a mean over equally many rows."""
+    if world_size() == 1:
+        return scalars
+    values = torch.stack(list(scalars.values()))
+    dist.all_reduce(values)
+    return dict(zip(scalars, (values / world_size()).unbind(), strict=True))
+
+
+def synchronise_norms(model: nn.Module) -> nn.Module:
+    """Let every batch norm take its statistics over all processes; names of parameters and buffers stay."""
+    if world_size() == 1:
+        return model
+    if next(model.parameters()).device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.__class__ = GroupBatchNorm
+    return model
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over the processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(context: Any, value: Tensor) -> Tensor:
+        value = value.clone()
+        dist.all_reduce(value)
+        return value
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.clone()
+        dist.all_reduce(gradient)
+        return gradient
+
+
+class GroupBatchNorm(_BatchNorm):
+    """Batch norm over the images of all processes, each holding equally many; evaluation as ever."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.ndim < 2:
+            raise ValueError(f"expected [B, C, ...], got {list(input.shape)}")
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(input)
+        axes = [axis for axis in range(input.ndim) if axis != 1]
+        shape = [1, -1] + [1] * (input.ndim - 2)
+        count = input.numel() // input.shape[1] * world_size()
+        mean = _Sum.apply(input.sum(axes)) / count
+        centred = input - mean.view(shape)
+        variance = _Sum.apply(centred.square().sum(axes)) / count
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+            self.num_batches_tracked += 1
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return centred * scale.view(shape) + self.bias.view(shape)

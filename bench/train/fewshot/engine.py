@@ -1,0 +1,250 @@
+"""The few-shot engine: FastGAN's training (Liu et al. 2021, arXiv 2101.04775), whatever gates the generator carries.
+
+A step, on one batch and one set of fakes: a discriminator step (random-margin hinge on real and fake images in passes
+of their own, so that batch statistics do not mix, and the perceptual loss of three decoders on the reals), then a
+generator step (-mean of the logits of the same fakes), then the moving average. Each image scale draws its own
+augmentation.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.errors import InputError
+from bench.export import WEIGHTS, batch_statistics, create_seeded, save_weights
+from bench.run import FewShotRecipe, Run
+from bench.runtime.images import save_grid
+from bench.runtime.rng import batch_indices, derive, generator
+from bench.train.ema import Ema
+from bench.train.fewshot.diffaugment import DiffAugment
+from bench.train.fewshot.losses import RandomMarginHinge
+from bench.train.fewshot.perceptual import perceptual_loss
+from bench.train.loop.graphs import Replayed, recorder, uses_graphs
+from bench.train.loop.recovery import gradient_norm
+
+STREAMS = ("latents", "augment", "margin", "part")
+STRIP, GRID = 8, 64
+
+
+class FewShot:
+    """Engine of bench.train.loop.loop for a set of images of one size."""
+
+    unit = "step"
+
+    def __init__(self, run: Run, device: torch.device):
+        assert isinstance(run.recipe, FewShotRecipe)
+        self.run, self.device, self.recipe = run, device, run.recipe
+        self.total_steps, self.images_per_step = self.recipe.steps, self.recipe.batch_size
+        self.images = load_images(run).to(device)  # uint8 [N, 3, S, S], augmented where it lies
+        self.spec = run.model.model_dump(mode="json")
+        # on a CPU only the maps are channels last: spectral norm would copy each weight to read it as a matrix
+        layout = {"memory_format": torch.channels_last if device.type == "cuda" else torch.preserve_format}
+        self.generator = create_seeded(self.spec, run.seed).to(device, **layout).train()
+        self._check_size()
+        self.discriminator = create_seeded(discriminator_spec(run), run.seed, "discriminator")
+        self.discriminator = self.discriminator.to(device, **layout).train()
+        self.order = torch.zeros(self.recipe.batch_size, dtype=torch.int64, device=device)  # of the batch at hand
+        self.perceptual = perceptual_loss(self.recipe.perceptual, device)
+        self.ema = Ema(self.generator, self.recipe.ema_decay, self.recipe.ema_warmup)
+        self.ema.model.eval()
+        adam = {"lr": self.recipe.learning_rate, "betas": self.recipe.adam_betas, "fused": True}
+        adam["capturable"] = uses_graphs(run.compute, device)
+        self.optimisers = {
+            "generator": torch.optim.Adam(self.generator.parameters(), **adam),
+            "discriminator": torch.optim.Adam(self.discriminator.parameters(), **adam),
+        }
+        compiled = torch.compile if run.compute.compile else lambda module: module
+        self.generate, self.judge = compiled(self.generator), compiled(self.discriminator)
+        self.reseed(0)
+
+    def reseed(self, rollback: int) -> None:
+        """All random streams from (seed, rollback); the part of an image is drawn on the CPU, where it is needed."""
+        self.stream = rollback
+        self.streams = {
+            name: generator("cpu" if name == "part" else self.device, self.run.seed, name, rollback) for name in STREAMS
+        }
+        self.augment = DiffAugment(self.recipe.augment, self.streams["augment"])
+        self.hinge = RandomMarginHinge(self.streams["margin"])
+        drawn_from = [self.streams[name] for name in STREAMS if name != "part"]
+        self.compute = Replayed(self._compute, recorder(self.run.compute, self.device, drawn_from))
+
+    def step(self, index: int) -> dict[str, Tensor]:
+        self._choose_images(index)
+        part = int(torch.randint(4, (), generator=self.streams["part"]))
+        with self._layer_noise("step", self.stream, index):
+            scalars = self.compute(part)
+        self.ema.update()
+        return scalars
+
+    def _compute(self, part: int) -> dict[str, Tensor]:
+        """All of a step that the device does by itself."""
+        shape = (self.recipe.batch_size, self.generator.latent_dim)
+        latents = torch.randn(shape, generator=self.streams["latents"], device=self.device)
+        with self._autocast():
+            fakes = [self.augment(fake) for fake in self.generate(latents)]
+        real = self.augment(self._batch())
+        return {**self._discriminator_step(real, fakes, part), **self._generator_step(fakes)}
+
+    def _choose_images(self, index: int) -> None:
+        purpose = (self.run.seed, "order", self.stream)
+        self.order.copy_(batch_indices(len(self.images), self.recipe.batch_size, index, *purpose))
+
+    def _batch(self) -> Tensor:
+        """Real images [B, 3, S, S] in -1..1 of this step, each flipped with probability 1/2."""
+        images = self.images[self.order].float() / 127.5 - 1
+        if self.recipe.flip:
+            uniform = torch.rand(len(images), 1, 1, 1, generator=self.streams["augment"], device=self.device)
+            images = torch.where(uniform < 0.5, images.flip(3), images)
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def _discriminator_step(self, real: Tensor, fakes: list[Tensor], part: int) -> dict[str, Tensor]:
+        optimiser = self.optimisers["discriminator"]
+        optimiser.zero_grad(set_to_none=True)
+        small = F.interpolate(real, self.discriminator.small_size, mode="nearest")
+        with self._autocast():
+            logits, decoded = self.judge(real, small, part)
+            size = decoded.whole.shape[2]
+            whole = F.interpolate(real, size, mode="nearest")
+            quarter = F.interpolate(quadrant(real, part), size, mode="nearest")
+            loss_decoded = self.perceptual([([decoded.whole, decoded.small], whole), ([decoded.part], quarter)])
+        loss_real = self.hinge.real(logits.float())
+        (loss_real + loss_decoded).backward()
+        with self._autocast():
+            logits = self.judge(*(fake.detach() for fake in fakes))
+        loss_fake = self.hinge.fake(logits.float())
+        loss_fake.backward()
+        norm = gradient_norm(self.discriminator)
+        optimiser.step()
+        losses = {"loss_real": loss_real, "loss_fake": loss_fake, "loss_reconstruction": loss_decoded}
+        return {**{name: value.detach() for name, value in losses.items()}, "gradient_norm_d": norm}
+
+    def _generator_step(self, fakes: list[Tensor]) -> dict[str, Tensor]:
+        optimiser = self.optimisers["generator"]
+        optimiser.zero_grad(set_to_none=True)
+        with frozen(self.discriminator):  # its gradients would be thrown away: a third of this backward pass
+            with self._autocast():
+                logits = self.judge(*fakes)
+            loss = self.hinge.generator_loss(logits.float())
+            loss.backward()
+        norm = gradient_norm(self.generator)
+        optimiser.step()
+        return {"loss_g": loss.detach(), "gradient_norm_g": norm}
+
+    def learning_rates(self) -> dict[str, float]:
+        return {"learning_rate": self.recipe.learning_rate}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "generator": self.generator.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
+            "ema": self.ema.state_dict(),
+            "streams": {name: stream.get_state() for name, stream in self.streams.items()},
+            "stream": self.stream,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.generator.load_state_dict(state["generator"])
+        self.discriminator.load_state_dict(state["discriminator"])
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
+        self.ema.load_state_dict(state["ema"])
+        self.reseed(state["stream"])
+        for name, stream in self.streams.items():
+            stream.set_state(state["streams"][name])
+
+    def observe(self, done: int, out: Path) -> None:
+        """When due: a strip of samples from fixed latents, a snapshot of the averaged generator."""
+        if done in evenly(self.recipe.strips, self.total_steps, first=0):
+            save_grid(out / "samples" / f"step-{done:07d}.png", self._samples(STRIP, "strip"), STRIP)
+        if done in evenly(self.recipe.snapshots, self.total_steps):
+            save_weights(out / "snapshots" / f"step-{done:07d}.safetensors", self.ema.averaged(), self.spec)
+
+    def export(self, out: Path) -> dict[str, Any]:
+        """The averaged generator, a grid of samples, a grid of training images."""
+        save_weights(out / WEIGHTS, self.ema.averaged(), self.spec)
+        save_grid(out / "samples" / "grid.png", self._samples(GRID, "grid"), STRIP)
+        save_grid(out / "samples" / "real.png", self.images[:GRID].float() / 127.5 - 1, STRIP)
+        warmup = ", warm-up (1+t)/(10+t)" if self.recipe.ema_warmup else ""
+        return {
+            "perceptual": self.perceptual.name,
+            "protocol": f"EMA {self.recipe.ema_decay}{warmup} of parameters, buffers of the live network; "
+            f"DiffAugment {','.join(self.recipe.augment) or 'none'}",
+        }
+
+    @torch.no_grad()
+    def _samples(self, count: int, purpose: str) -> Tensor:
+        """[count, 3, S, S] of the averaged generator with batch statistics, from fixed latents; changes no state."""
+        network, seed = self.ema.averaged(), self.run.evaluation.latent_seed
+        shape = (count, self.generator.latent_dim)
+        latents = torch.randn(shape, generator=generator("cpu", seed, purpose)).to(self.device)
+        with self._layer_noise(purpose), batch_statistics(network):
+            return torch.cat([network(part)[0].float() for part in latents.split(16)])
+
+    @contextlib.contextmanager
+    def _layer_noise(self, *purpose: str | int) -> Iterator[None]:
+        """The networks' noise maps come from torch's global generator: seed it for this purpose, restore it after."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(derive(self.run.seed, "noise", *purpose))
+            yield
+
+    def _autocast(self) -> contextlib.AbstractContextManager:
+        """Around forward passes only: a backward pass takes each operation's own precision."""
+        enabled = self.run.compute.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+
+    def _check_size(self) -> None:
+        size = getattr(self.generator, "image_size", None)
+        if size != self.images.shape[2]:
+            raise InputError(
+                f"{self.run.name}: model.args.image_size is {size}, but {self.run.data_folder} holds images of "
+                f"{self.images.shape[2]} px"
+            )
+
+
+def load_images(run: Run) -> Tensor:
+    """uint8 [N, 3, S, S]; refused when a batch does not fit into it."""
+    from bench.data import datasets
+
+    images = datasets.load_images(run.data_folder)
+    if run.recipe.batch_size > len(images):
+        given = f"recipe.batch_size {run.recipe.batch_size}"
+        raise InputError(f"{run.name}: {given} is above the {len(images)} images of {run.data_folder}")
+    return images
+
+
+def discriminator_spec(run: Run) -> dict[str, Any]:
+    """The one discriminator, at the generator's size and width."""
+    sizes = {key: run.model.args[key] for key in ("image_size", "base_channels") if key in run.model.args}
+    return {"name": "fastgan-discriminator", "args": {**sizes, "decoder_scaled": run.recipe.decoder_scaled}}
+
+
+def quadrant(images: Tensor, part: int) -> Tensor:
+    """Quadrant 0..3 of [B, C, H, W], counted row by row."""
+    height, width = images.shape[2] // 2, images.shape[3] // 2
+    row, column = height * (part // 2), width * (part % 2)
+    return images[:, :, row : row + height, column : column + width]
+
+
+@contextlib.contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    parameters = list(module.parameters())
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+def evenly(count: int, total: int, first: int | None = None) -> set[int]:
+    """`count` steps evenly spaced over 1..total, the last included; with `first` that one too."""
+    steps = {round(total * (k + 1) / count) for k in range(count)}
+    return steps | {first} if first is not None and count else steps

@@ -1,0 +1,204 @@
+"""The run folder and the state folder of a training: what in them is ours, and what has to be refused. No torch.
+
+An earlier version wrote PNGs without a mark and no marker into its state: there a file's name decides, if the folder
+has a record or a checkpoint of that version.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.errors import InputError
+from bench.files import write_text
+from bench.ownership import (
+    CHECKPOINT_NAME,
+    Test,
+    is_checkpoint,
+    is_history,
+    is_picture,
+    is_png,
+    is_record,
+    is_run,
+    is_temporary,
+    is_weights,
+    read_mapping,
+    refuse_foreign,
+    text_of,
+)
+from bench.paths import META, META_COPY, WEIGHTS
+from bench.run import Run, read_run
+from bench.train.loop.card import is_model_card
+
+MARKER, OUTPUTS = ".slim-bench-state", "outputs"
+MARKER_TEXT = "Checkpoints of a training by slim-bench, which removes them when it is done.\n"
+FILES: dict[str, Test] = {
+    "README.md": lambda path: is_model_card(text_of(path)),
+    META: is_record,
+    META_COPY: is_record,
+    WEIGHTS: is_weights,
+    "history.csv": is_history,
+}
+PARTS: dict[str, tuple[re.Pattern[str], Test]] = {
+    "samples": (
+        re.compile(r"(step-\d{7}|grid|real|scale-\d\d|training|reconstruction|bicubic|sample_\d{3,})\.png"),
+        is_picture,
+    ),
+    "best": (re.compile(re.escape(WEIGHTS)), is_weights),
+    "snapshots": (re.compile(r"step-\d{7}\.safetensors"), is_weights),
+}
+REMEDY = "move it away, or give another --out"
+STATE_REMEDY = "move it away, or give another --state"
+
+
+def own_files(folder: Path, unmarked: bool = False) -> list[Path]:
+    """The files of a run in `folder`, all but run.json; `unmarked`: its PNGs may lack their mark."""
+    found = [folder / name for name, ours in FILES.items() if (folder / name).is_file() and ours(folder / name)]
+    for part, (names, ours) in PARTS.items():
+        ours = is_png if unmarked and ours is is_picture else ours
+        found += [path for path in _files_in(folder / part) if names.fullmatch(path.name) and ours(path)]
+    return found
+
+
+def remove_files(paths: Iterable[Path], folder: Path) -> None:
+    """Remove files below `folder`, then the sub-folders that this empties."""
+    paths = list(paths)
+    for path in paths:
+        path.unlink(missing_ok=True)
+    for parent in sorted({path.parent for path in paths} - {folder}, reverse=True):
+        _remove_empty(parent)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove half-written files of ours that a kill left in a run or state folder."""
+    known: list[tuple[Path, Callable[[str], object]]] = [
+        (folder, lambda name: name in {*FILES, "run.json"} or CHECKPOINT_NAME.fullmatch(name)),
+        (folder / "scores", re.compile(r"[a-z0-9_]+(@[a-z-]+)?\.json|neighbours\.png").fullmatch),
+        *((folder / part, names.fullmatch) for part, (names, _) in PARTS.items()),
+    ]
+    for place, ours in known:
+        for path in _files_in(place):
+            if is_temporary(path, lambda name, ours=ours: bool(ours(name))):
+                path.unlink(missing_ok=True)
+    if (folder / OUTPUTS).is_dir() and is_own_state(folder):
+        remove_temporaries(folder / OUTPUTS)
+
+
+def check_out(out: Path, state: Path) -> None:
+    """InputError where a training would write over anything in `out` that is not ours."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file, the folder of a run is to be written there; give another --out")
+    _refuse_taken(out, is_unmarked(out), REMEDY)
+    if not is_own_state(state) and not any(is_record(out / name) for name in (META, META_COPY)):
+        for part in PARTS:  # nothing of ours was ever here
+            if any(_entries(out / part)) and not any(path.parent.name == part for path in own_files(out)):
+                raise InputError(f"{out / part}: is not a folder that slim-bench wrote; {REMEDY}")
+
+
+def check_description(run: Run, out: Path) -> None:
+    """InputError where run.json in `out` is of another run, which was not trained to its end there."""
+    description = out / "run.json"
+    refuse_foreign(description, is_run, REMEDY)
+    if not description.exists():
+        return
+    found = read_run(description).hash
+    if found != run.hash and found != finished_record(out).get("run_sha256"):
+        raise InputError(f"{description}: describes another run than {run.name} as it is to be trained; {REMEDY}")
+
+
+def is_unmarked(out: Path) -> bool:
+    """Whether the run in `out` is of the version that wrote PNGs without a mark."""
+    records = [read_mapping(out / name) for name in (META, META_COPY) if is_record(out / name)]
+    return bool(records) and not any("description" in record for record in records)
+
+
+def finished_record(out: Path) -> dict[str, Any]:
+    """The record of a run in `out` that was trained to its end; empty where there is none, or its weights are gone."""
+    if not (out / WEIGHTS).exists():
+        return {}
+    record = read_mapping(out / META) or read_mapping(out / META_COPY)
+    return record if record.get("status") == "ok" else {}
+
+
+def check_state(state: Path, out: Path, data: Path) -> None:
+    """InputError where checkpoints in `state` would meet the run, the data, or files that are not ours."""
+    place = state.resolve()
+    for other, name in ((out.resolve(), "the run's folder"), (data.resolve(), "the data")):
+        if place == other or place in other.parents:
+            raise InputError(f"{state}: is or holds {name} ({other}); give another --state")
+    if state.exists() and not state.is_dir():
+        raise InputError(f"{state}: is a file, a folder of checkpoints is to be written there; give another --state")
+    refuse_foreign(state / MARKER, _is_marker, STATE_REMEDY)
+    outputs = state / OUTPUTS
+    if os.path.lexists(outputs) and not outputs.is_dir():
+        raise InputError(f"{outputs}: is not a folder that slim-bench wrote; {STATE_REMEDY}")
+    if is_own_state(state):
+        _refuse_taken(outputs, True, STATE_REMEDY)
+        return
+    for path in _files_in(state):
+        if CHECKPOINT_NAME.fullmatch(path.name):
+            refuse_foreign(path, is_checkpoint, STATE_REMEDY)
+    own = set(own_files(outputs))
+    if any(path not in own for path in outputs.rglob("*") if not path.is_dir()):
+        raise InputError(f"{outputs}: is not a folder that slim-bench wrote; {STATE_REMEDY}")
+
+
+def is_own_state(state: Path) -> bool:
+    """A folder with our marker, or with a checkpoint."""
+    return _is_marker(state / MARKER) or any(
+        CHECKPOINT_NAME.fullmatch(path.name) and path.stat().st_size and is_checkpoint(path)
+        for path in _files_in(state)
+    )
+
+
+def claim_state(state: Path) -> None:
+    """Make the folder, or mark one that exists: what a training writes there is removed when it is done."""
+    state.mkdir(parents=True, exist_ok=True)
+    if not _is_marker(state / MARKER):
+        write_text(state / MARKER, MARKER_TEXT)
+
+
+def release_state(state: Path) -> None:
+    """Remove our checkpoints, outputs and marker, and the folder if nothing else is in it."""
+    if not is_own_state(state):
+        return
+    remove_temporaries(state)
+    remove_files(own_files(state / OUTPUTS, unmarked=True), state / OUTPUTS)
+    _remove_empty(state / OUTPUTS)
+    for path in _files_in(state):
+        if CHECKPOINT_NAME.fullmatch(path.name) and (path.suffix == ".damaged" or is_checkpoint(path)):
+            path.unlink(missing_ok=True)
+    (state / MARKER).unlink(missing_ok=True)
+    _remove_empty(state)
+
+
+def _is_marker(path: Path) -> bool:
+    return text_of(path) == MARKER_TEXT
+
+
+def _refuse_taken(folder: Path, unmarked: bool, remedy: str) -> None:
+    """A name of ours in `folder` that holds something else."""
+    own = set(own_files(folder, unmarked))
+    for name in FILES:
+        refuse_foreign(folder / name, own.__contains__, remedy)
+    for part, (names, _) in PARTS.items():
+        if os.path.lexists(folder / part) and not (folder / part).is_dir():
+            raise InputError(f"{folder / part}: is a file, a folder is to be written there; {remedy}")
+        for path in _entries(folder / part):
+            if names.fullmatch(path.name):
+                refuse_foreign(path, own.__contains__, remedy)
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    return folder.iterdir() if folder.is_dir() else iter(())
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in _entries(folder) if path.is_file())
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()

@@ -1,0 +1,315 @@
+"""One loop for the three engines: resume, stop on signal, checkpoints by time, guards, history, export.
+
+An engine owns networks, optimisers, data and random generators, and takes one step at a time; the loop owns
+everything a long run on a shared machine needs. State is left out of `out` until the run is done, because the
+workflow deletes declared outputs of a killed job.
+"""
+
+import math
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.errors import InputError, RunFailedError
+from bench.files import atomic_file
+from bench.run import Run
+from bench.runtime.memory import is_out_of_memory, out_of_memory_message, peak_memory_bytes
+from bench.runtime.processes import all_equal, any_process, barrier, rank, world_size
+from bench.train.loop.checkpoint import NO_SPACE, Checkpoints, Saved
+from bench.train.loop.engine import Engine
+from bench.train.loop.folders import (
+    OUTPUTS,
+    PARTS,
+    check_out,
+    claim_state,
+    is_unmarked,
+    own_files,
+    release_state,
+    remove_files,
+    remove_temporaries,
+)
+from bench.train.loop.graphs import uses_graphs
+from bench.train.loop.history import History
+from bench.train.loop.monitor import Monitor
+from bench.train.loop.progress import Progress
+from bench.train.loop.record import Data, Outcome, write_record
+from bench.train.loop.recovery import MAX_ROLLBACKS, Window, state_is_finite
+from bench.train.loop.signals import StopRequest
+from bench.train.loop.sinks import open_sinks
+
+
+def run_loop(engine: Engine, run: Run, out: Path, state_dir: Path, data: Data) -> None:
+    """Train `engine` to its last step and write the finished run folder; raises RunFailedError, SystemExit."""
+    Loop(engine, run, Path(out), Path(state_dir), data).run_to_end()
+
+
+class Loop:
+    """One run, from its last checkpoint (if any) to its end; `row_start`: seconds and images at the last row."""
+
+    def __init__(self, engine: Engine, run: Run, out: Path, state_dir: Path, data: Data):
+        self.engine, self.run, self.out, self.state_dir, self.data = engine, run, out, state_dir, data
+        self.main = rank() == 0
+        self.staging = state_dir / OUTPUTS
+        if self.main:
+            claim_state(state_dir)
+        for folder in (self.staging, out):
+            folder.mkdir(parents=True, exist_ok=True)
+        if self.main:
+            remove_temporaries(state_dir)
+            remove_temporaries(out)
+        barrier()
+        self.checkpoints = Checkpoints(state_dir, run.hash, data.sha256)
+        self.history = History(self.staging / "history.csv")
+        self.window = Window()
+        self.monitor = Monitor(engine.device)
+        self.outcome = Outcome(
+            unit=engine.unit,
+            device=_device_name(engine.device),
+            precision=run.compute.precision,
+            compile=run.compute.compile,
+            cuda_graphs=uses_graphs(run.compute, engine.device),
+            threads=torch.get_num_threads(),
+        )
+        self.done = 0
+        self.ticked = self.saved_at = time.monotonic()
+        self.row_start = (0.0, 0)
+
+    def run_to_end(self) -> None:
+        saved = self.checkpoints.load_latest()
+        if saved is not None:
+            self._check_environment(saved)
+            self._restore(saved)
+            self.outcome = Outcome(**{**saved.state["outcome"], "threads": torch.get_num_threads()})
+            self.row_start = (self.outcome.seconds, self.outcome.images)
+        if not all_equal(self.done, self.engine.device):
+            raise InputError(f"{self.state_dir}: the processes find different checkpoints: it must be a shared folder")
+        self.progress = Progress(self.run.name, self.engine.total_steps, self.engine.unit, self.done)
+        self.sinks = open_sinks(self.run.name, self.out) if self.main else []
+        self.ticked = time.monotonic()
+        try:
+            with StopRequest() as stop:
+                self._begin(resumed=saved is not None)
+                while self.done < self.engine.total_steps:
+                    self._advance(stop)
+            self._finish()
+        except RunFailedError as error:
+            self._fail(error)
+            raise
+        except (RuntimeError, MemoryError) as error:  # outside a step: what was trained is too good to be dropped
+            if not is_out_of_memory(error):
+                raise
+            reason = out_of_memory_message(error, None, self.engine.device)
+            kept = f"the checkpoints in {self.state_dir} are kept: free memory and start again"
+            raise InputError(f"{self.run.name}: {reason}; {kept}") from error
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            raise InputError(f"{self.state_dir}: {error.strerror}: free space, then start again to resume") from error
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        self.progress.close()
+        while self.sinks:
+            self.sinks.pop().close()
+
+    def _begin(self, resumed: bool) -> None:
+        if resumed:
+            self.progress.say(f"resumed at {self.engine.unit} {self.done} of {self.engine.total_steps}")
+            return
+        if self.main:
+            remove_files(own_files(self.staging, unmarked=True), self.staging)  # of a run that was here before
+            self.history = History(self.staging / "history.csv")
+            self.engine.observe(0, self.staging)
+        self._save()
+
+    def _advance(self, stop: StopRequest) -> None:
+        failure = None
+        try:
+            self.window.add(self.engine.step(self.done))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            failure = error.with_traceback(None)  # which would keep all that the step had computed
+        if failure is not None:
+            self._out_of_memory(failure)
+            return
+        self.done += 1
+        self.outcome.steps = self.done
+        self.outcome.images += self.engine.images_per_step
+        logging = self.done % self.run.compute.log_every == 0 or self.done == self.engine.total_steps
+        if logging and not self._log():
+            return
+        if self.main:
+            self.engine.observe(self.done, self.staging)
+            self.progress.update(self.done)
+        # several processes must agree by a collective, which is worth its wait only at a logging step
+        if logging or world_size() == 1:
+            self._stop_or_save(stop)
+
+    def _stop_or_save(self, stop: StopRequest) -> None:
+        device = self.engine.device
+        stopping = any_process(stop.number is not None, device)
+        due = time.monotonic() - self.saved_at >= self.run.compute.checkpoint_seconds or self._ends_part()
+        if not any_process(stopping or due, device):
+            return
+        if self._save() and stopping:
+            number = stop.number or signal.SIGTERM
+            self.progress.say(f"signal {int(number)}: checkpoint at {self.engine.unit} {self.done}, stopping")
+            raise SystemExit(128 + number)
+
+    def _ends_part(self) -> bool:
+        return hasattr(self.engine, "ends_part") and self.engine.ends_part(self.done)
+
+    def _log(self) -> bool:
+        """A row of history, or a rollback (False) when a value of the window was not finite."""
+        means = self.window.means()
+        if self._rolled_back([key for key, value in means.items() if not math.isfinite(value)]):
+            return False
+        self._tick()
+        seconds, images = self.row_start
+        row: dict[str, float | int | None] = {"step": self.done, **means, **self.engine.learning_rates()}
+        row["images_per_second"] = (self.outcome.images - images) / max(1e-9, self.outcome.seconds - seconds)
+        row["seconds"] = self.outcome.seconds
+        row.update(self.monitor.sample())
+        if self.outcome.energy_joules is not None:
+            row["gpu_energy_joules"] = self.outcome.energy_joules
+        self.row_start = (self.outcome.seconds, self.outcome.images)
+        self.window.clear()
+        if self.main:
+            self.history.add(row)
+            self.progress.note(means)
+            for sink in self.sinks:
+                sink.log(self.done, row)
+        return True
+
+    def _save(self) -> bool:
+        """A checkpoint of finite state; False after a rollback instead."""
+        state = {"engine": self.engine.state_dict(), "window": self.window.state_dict()}
+        bad = self.window.not_finite() or ([] if state_is_finite(state["engine"]) else ["network or optimiser state"])
+        if self._rolled_back(bad):
+            return False
+        self._tick()
+        if self.main:
+            state["outcome"] = vars(self.outcome)
+            self.checkpoints.save(self.done, state, _environment(self.engine.device))
+        barrier()
+        self.saved_at = time.monotonic()
+        return True
+
+    def _rolled_back(self, bad: list[str]) -> bool:
+        """Go back to the last good checkpoint, with new random streams, when anything named in `bad` was not finite."""
+        if not any_process(bool(bad), self.engine.device):
+            return False
+        reason = f"not finite: {', '.join(bad) or 'in another process'}"
+        self.outcome.rollbacks.append({"step": self.done, "reason": reason})
+        if len(self.outcome.rollbacks) > MAX_ROLLBACKS:
+            raise RunFailedError(f"{reason} at {self.engine.unit} {self.done}, after {MAX_ROLLBACKS} rollbacks")
+        self._go_back(f"{reason} at {self.engine.unit} {self.done}")
+        self.engine.reseed(len(self.outcome.rollbacks))
+        return True
+
+    def _go_back(self, reason: str) -> None:
+        saved = self.checkpoints.load_latest()
+        if saved is None:
+            raise RunFailedError(f"{reason}, and no checkpoint to go back to")
+        self._tick()
+        self._restore(saved)
+        self.row_start = (self.outcome.seconds, self.outcome.images)
+        self.progress.say(f"{reason}: back to {self.engine.unit} {self.done}")
+
+    def _restore(self, saved: Saved) -> None:
+        self.engine.load_state_dict(saved.state["engine"])
+        self.window.load_state_dict(saved.state["window"], self.engine.device)
+        self.done = saved.step
+        if self.main:
+            self.history.cut_after(self.done)
+
+    def _check_environment(self, saved: Saved) -> None:
+        """Bit-equality needs the device kind and thread count that the checkpoint was made with."""
+        theirs, mine = saved.environment, _environment(self.engine.device)
+        if theirs["device"] != mine["device"]:
+            raise InputError(
+                f"{self.state_dir}: the checkpoint was made on {theirs['device']}, this is {mine['device']}: "
+                "set compute.device to continue there, or delete the folder to start anew"
+            )
+        if theirs["threads"] != mine["threads"] and self.engine.device.type == "cpu":
+            torch.set_num_threads(theirs["threads"])
+            note = f"resumed with {theirs['threads']} threads as begun (not {mine['threads']})"
+            print(f"[{self.run.name}] {note}", file=sys.stderr)
+
+    def _out_of_memory(self, error: BaseException) -> None:
+        """Halve what is computed at once where the engine can, from the last checkpoint; else fail with the numbers."""
+        if world_size() > 1:  # the others wait for this process in the middle of their step
+            raise InputError(f"{self.run.name}: {self._memory_message(error)}; or take more processes")
+        change = self.engine.shrink(error) if hasattr(self.engine, "shrink") else None
+        if change is None:
+            raise RunFailedError(self._memory_message(error)) from error
+        if self.engine.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.outcome.events.append(f"{self.engine.unit} {self.done}: out of memory, {change}")
+        self._go_back(f"out of memory, {change}")
+
+    def _memory_message(self, error: BaseException) -> str:
+        at_once = getattr(self.engine, "micro_batch", getattr(self.run.recipe, "batch_size", None))
+        return out_of_memory_message(error, at_once, self.engine.device)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self.outcome.seconds += now - self.ticked
+        self.ticked = now
+        peak = peak_memory_bytes(self.engine.device)
+        self.outcome.peak_memory_bytes = max(peak, self.outcome.peak_memory_bytes or 0)
+        spent = self.monitor.spent_joules()
+        if spent is not None:
+            self.outcome.energy_joules = (self.outcome.energy_joules or 0.0) + spent
+
+    def _finish(self) -> None:
+        """The export: samples and history first, model.json last; then the resume state is not needed any more."""
+        self._tick()
+        if self.main:
+            check_out(self.out, self.state_dir)  # hours have passed since the start
+            old = [path for path in own_files(self.out, is_unmarked(self.out)) if path.parent.name in PARTS]
+            remove_files(old, self.out)  # of an earlier training
+            fields = self.engine.export(self.out)
+            self._move_staging()
+            self._close()
+            self._record({**self.outcome.training(), **fields})
+            release_state(self.state_dir)
+        barrier()
+
+    def _fail(self, error: RunFailedError) -> None:
+        self._tick()
+        if self.main:
+            check_out(self.out, self.state_dir)
+            self._move_staging()
+            self._close()
+            self._record(self.outcome.training(), str(error))
+            release_state(self.state_dir)
+
+    def _record(self, training: dict[str, Any], reason: str | None = None) -> None:
+        write_record(self.out, self.run, self.data, training, reason)
+
+    def _move_staging(self) -> None:
+        """What was written on the way goes to the run's folder; a file of somebody else's stays on either side."""
+        own = {*own_files(self.out, is_unmarked(self.out)), *own_files(self.staging, unmarked=True)}
+        found = [self.staging / "history.csv", *(path for part in PARTS for path in (self.staging / part).glob("*"))]
+        for path in filter(Path.is_file, found):
+            target = self.out / path.relative_to(self.staging)
+            if path in own or not target.exists():
+                with atomic_file(target) as file, path.open("rb") as source:
+                    shutil.copyfileobj(source, file)
+                remove_files([path], self.staging)
+
+
+def _environment(device: torch.device) -> dict[str, Any]:
+    return {"device": device.type, "threads": torch.get_num_threads()}
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

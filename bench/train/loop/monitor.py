@@ -1,0 +1,46 @@
+"""What a run costs: peak memory, and on a GPU its utilisation, memory and energy through NVML."""
+
+import contextlib
+
+import torch
+
+from bench.runtime.memory import peak_memory_bytes
+
+
+class Monitor:
+    """`sample()` gives columns for history.csv: nothing on a CPU or without a driver that answers."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self._handle = self._nvml = None
+        if device.type == "cuda":
+            with contextlib.suppress(Exception):  # no driver library, or a container that hides it
+                import pynvml
+
+                pynvml.nvmlInit()
+                uuid = str(torch.cuda.get_device_properties(device).uuid)
+                name = uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
+                self._handle, self._nvml = pynvml.nvmlDeviceGetHandleByUUID(name), pynvml
+        self._energy_read = self._energy()
+
+    def sample(self) -> dict[str, float]:
+        row: dict[str, float] = {"peak_memory_bytes": peak_memory_bytes(self.device)}
+        if self._handle is not None:
+            with contextlib.suppress(self._nvml.NVMLError):
+                row["gpu_utilisation_percent"] = self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu
+            with contextlib.suppress(self._nvml.NVMLError):
+                row["gpu_memory_bytes"] = self._nvml.nvmlDeviceGetMemoryInfo(self._handle).used
+        return row
+
+    def spent_joules(self) -> float | None:
+        """Energy of the whole GPU since the last call, or since this monitor was made."""
+        before, self._energy_read = self._energy_read, self._energy()
+        return None if before is None or self._energy_read is None else self._energy_read - before
+
+    def _energy(self) -> float | None:
+        if self._handle is None:
+            return None
+        try:
+            return self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle) / 1000.0
+        except self._nvml.NVMLError:
+            return None

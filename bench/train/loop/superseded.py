@@ -1,0 +1,105 @@
+"""A finished run that another training replaces is moved aside, whole: weights, record, description, samples, scores.
+
+The copy is complete before anything is removed, and it costs no space where the file system knows hard links. A kill
+leaves the run in its folder, or in the copy, or in both.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from bench.errors import InputError
+from bench.files import sync, write_json
+from bench.made_from import COMPLETE, is_complete_mark
+from bench.ownership import is_picture, is_png, is_score_of, is_weights
+from bench.paths import META, META_COPY, WEIGHTS, superseded_folder
+from bench.run import Run, read_run
+from bench.train.loop.folders import finished_record, is_unmarked, own_files, remove_files
+
+
+def move_aside(run: Run, out: Path) -> Path | None:
+    """Make room for `run`: move the weights in `out` and all that belongs to them to the place returned.
+
+    None where there are no weights. run.json stays if it is what is to be trained.
+    """
+    if not is_weights(out / WEIGHTS):
+        return None
+    record = finished_record(out)
+    files = [*own_files(out, is_unmarked(out)), *_scores(out, record)]
+    place = _interrupted(out) or _copied(out, files, record)
+    description, last = out / "run.json", [out / META, out / META_COPY]
+    theirs = [description] if _hash_of(description) == record.get("run_sha256") != run.hash else []
+    # as long as a record is there without weights, nothing counts as finished
+    remove_files([out / WEIGHTS, *(path for path in files if path not in last), *theirs, *last], out)
+    return place
+
+
+def _copied(out: Path, files: list[Path], record: dict[str, Any]) -> Path:
+    number = 1
+    while os.path.lexists(superseded_folder(out, number)):
+        number += 1
+    place = superseded_folder(out, number)
+    part = place.with_name(f".{place.name}.part")
+    if part.is_dir():  # of a move that was killed: each file in it is a copy
+        _remove_copies(part, out)
+    part.mkdir(parents=True)
+    for path in files:
+        _copy(path, part / path.relative_to(out))
+    if record:
+        write_json(part / META, record)
+    if _hash_of(out / "run.json") == record.get("run_sha256"):
+        shutil.copy2(out / "run.json", part)  # never a link: who edits the one would edit the other
+    elif record.get("description"):
+        write_json(part / "run.json", record["description"])
+    for folder in {path.parent for path in part.rglob("*")}:
+        sync(folder)
+    part.rename(place)
+    sync(place.parent)
+    return place
+
+
+def _copy(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(os.path.realpath(path), target)
+    except OSError:
+        shutil.copy2(path, target)
+        sync(target)
+
+
+def _interrupted(out: Path) -> Path | None:
+    """Where a move that was killed has put these very weights already."""
+    number, found = 1, None
+    while (place := superseded_folder(out, number)).is_dir():
+        if (place / WEIGHTS).exists() and (out / WEIGHTS).samefile(place / WEIGHTS):
+            found = place
+        number += 1
+    return found
+
+
+def _remove_copies(part: Path, out: Path) -> None:
+    made = {META, "run.json"}
+    copies = [path for path in part.rglob("*") if path.is_file()]
+    whole = [path for path in copies if path.name in made or (out / path.relative_to(part)).exists()]
+    remove_files(whole, part)
+    part.rmdir()
+
+
+def _hash_of(description: Path) -> str | None:
+    """The hash of the run that a run.json describes, edited by hand or not; None where it describes none."""
+    try:
+        return read_run(description).hash
+    except InputError:
+        return None
+
+
+def _scores(out: Path, record: dict[str, Any]) -> list[Path]:
+    """The run's scores, and the picture and the mark that belong to them."""
+    folder = out / "scores"
+    found = [
+        path for path in folder.glob("*.json") if path.is_file() and is_score_of(path, record.get("run", ""), None)
+    ]
+    more = [(folder / "neighbours.png", is_png if is_unmarked(out) and found else is_picture)]
+    more += [(folder / COMPLETE, is_complete_mark)]
+    return [*found, *(path for path, ours in more if path.is_file() and ours(path))]

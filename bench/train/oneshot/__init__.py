@@ -1,0 +1,1 @@
+"""One-shot synthesis: SinGAN's training, scale by scale."""

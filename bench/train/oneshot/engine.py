@@ -1,0 +1,157 @@
+"""The one-shot engine: SinGAN's training, one scale after another, with or without SLIM.
+
+A step of the loop is an epoch of a scale: `critic_steps` critic steps, each on a new sample, then `generator_steps`
+generator steps on the last of them. The scales below are frozen.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.errors import InputError
+from bench.export import WEIGHTS, create_seeded, save_weights
+from bench.run import OneShotRecipe, Run
+from bench.runtime.images import save_png, save_strip
+from bench.runtime.rng import generator, seeded_globally
+from bench.train.loop.graphs import Replayed, recorder
+from bench.train.oneshot.scale import Pyramid, ScaleTraining
+
+
+class OneShot:
+    """Engine of bench.train.loop.loop for a data set of one image."""
+
+    unit = "epoch"
+
+    def __init__(self, run: Run, device: torch.device) -> None:
+        assert isinstance(run.recipe, OneShotRecipe)
+        self.run, self.device, self.recipe = run, device, run.recipe
+        image = load_image(run)
+        self.spec = model_spec(run, image)
+        self.pyramid = create_pyramid(self.spec, run).to(device)
+        self.reals = self.pyramid.training_images((image.float() / 127.5 - 1).to(device))
+        self.total_steps = self.recipe.epochs_per_scale * len(self.pyramid.sizes)
+        self.images_per_step = self.recipe.critic_steps + self.recipe.generator_steps
+        self.pyramid.coarsest.copy_(self.reals[0])
+        self.pyramid.fixed_noise.copy_(self.pyramid.draw(0, 1, generator(device, run.seed, "fixed noise")))
+        self.noise = generator(device, run.seed, "noise")
+        self._train(self._open(0))
+
+    def step(self, index: int) -> dict[str, Tensor]:
+        scale, epoch = divmod(index, self.recipe.epochs_per_scale)
+        if scale != self.training.scale:
+            self._begin(scale)
+        decayed = epoch >= self.recipe.decay_at * self.recipe.epochs_per_scale
+        if self.training.set_learning_rate(self.recipe.learning_rate * (0.1 if decayed else 1.0)):
+            self.epoch.forget()
+        return self.epoch()
+
+    def _open(self, scale: int) -> ScaleTraining:
+        with seeded_globally(self.run.seed, "critic", scale):
+            critic = self.pyramid.new_critic(scale).to(self.device)
+        return ScaleTraining(self.pyramid, scale, critic, self.reals[scale], self.recipe, self.run.compute)
+
+    def _train(self, training: ScaleTraining) -> None:
+        self.training = training
+        record = recorder(self.run.compute, self.device, [self.noise])
+        self.epoch = Replayed(lambda: train_epoch(training, self.noise), record)
+
+    def _begin(self, scale: int) -> None:
+        """Go up one scale: what belonged to the one below, but for its generator, is dropped."""
+        below = self.training
+        self._train(self._open(scale))
+        self.training.set_amplitude()
+        if self.pyramid.widths[scale] == self.pyramid.widths[scale - 1]:
+            self.training.copy_from(below)
+
+    def ends_part(self, done: int) -> bool:
+        """A scale is worth keeping."""
+        return done % self.recipe.epochs_per_scale == 0
+
+    def learning_rates(self) -> dict[str, float]:
+        return {"learning_rate": self.training.generator_optimiser.param_groups[0]["lr"], "scale": self.training.scale}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "scale": self.training.scale,
+            "pyramid": self.pyramid.state_dict(),
+            "training": self.training.state_dict(),
+            "noise": self.noise.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.pyramid.load_state_dict(state["pyramid"])
+        self._train(self._open(state["scale"]))
+        self.training.load_state_dict(state["training"])
+        self.noise.set_state(state["noise"].cpu())
+
+    def reseed(self, rollback: int) -> None:
+        self.noise = generator(self.device, self.run.seed, "noise", rollback)
+        self._train(self.training)
+
+    def observe(self, done: int, out: Path) -> None:
+        """At the end of a scale a strip: training image, reconstruction, four samples."""
+        scales, epoch = divmod(done, self.recipe.epochs_per_scale)
+        if not scales or epoch:
+            return
+        samples = self.pyramid.sample(4, self._draws("strip"), scales=scales)
+        images = [self.reals[scales - 1], self.pyramid.reconstruct(scales), *samples.split(1)]
+        save_strip(out / "samples" / f"scale-{scales - 1:02d}.png", images, self.pyramid.sizes[-1][0])
+
+    def _draws(self, purpose: str) -> torch.Generator:
+        """Apart from the stream of the training, so that looking changes nothing; on the CPU: the same everywhere."""
+        return generator("cpu", self.run.evaluation.latent_seed, purpose)
+
+    def export(self, out: Path) -> dict[str, Any]:
+        """Weights; the training image, its reconstruction, the bicubic control and the samples at the finest scale."""
+        save_weights(out / WEIGHTS, self.pyramid, self.spec)
+        folder = out / "samples"
+        save_png(folder / "training.png", self.reals[-1])
+        save_png(folder / "reconstruction.png", self.pyramid.reconstruct())
+        save_png(folder / "bicubic.png", self.pyramid.bicubic())
+        for index, sample in enumerate(self.pyramid.sample(self.recipe.n_samples, self._draws("samples"))):
+            save_png(folder / f"sample_{index:03d}.png", sample)
+        return {
+            "protocol": "batch norm with the statistics of each image, in training and in samples",
+            "sizes": [list(size) for size in self.pyramid.sizes],
+            "widths": list(self.pyramid.widths),
+            "amplitudes": self.pyramid.amplitudes.tolist(),
+        }
+
+
+def train_epoch(training: ScaleTraining, source: torch.Generator) -> dict[str, Tensor]:
+    """Critic steps, then generator steps on the last sample; the losses of the last of each."""
+    noise, previous = training.draw(training.recipe.critic_steps, source)
+    shares = torch.rand(len(noise), generator=source, device=noise.device)
+    for fake, share in zip(training.fakes(noise, previous).split(1), shares, strict=True):
+        critic_losses = training.critic_step(fake, share)
+    for _ in range(training.recipe.generator_steps):
+        generator_losses = training.generator_step(noise[-1:], previous[-1:])
+    return {**critic_losses, **generator_losses}
+
+
+def load_image(run: Run) -> Tensor:
+    """uint8 [1, 3, H, W]"""
+    from bench.data.datasets import load_images
+
+    images = load_images(run.data_folder)
+    if images.shape[0] != 1:
+        raise InputError(
+            f"{run.data_folder}: one-shot training takes a data set of one image, this has {images.shape[0]}"
+        )
+    return images
+
+
+def model_spec(run: Run, image: Tensor) -> dict[str, Any]:
+    """Registry name and arguments: the run's, the image's size, the limits of the pyramid."""
+    height, width = image.shape[-2:]
+    limits = {name: getattr(run.recipe, name) for name in ("min_size", "max_size", "scale_factor")}
+    return {"name": run.model.name, "args": {**run.model.args, "height": height, "width": width, **limits}}
+
+
+def create_pyramid(spec: dict[str, Any], run: Run) -> Pyramid:
+    try:
+        return create_seeded(spec, run.seed)
+    except InputError as error:  # mostly of the image's size
+        raise InputError(f"{run.data_folder}: {error.__cause__ or error}") from None

@@ -1,0 +1,123 @@
+"""From run.json to a finished run folder: device, threads, data hash, engine, loop, and what a failure leaves."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.data.manifest import Manifest
+from bench.errors import InputError, RunFailedError
+from bench.run import Run
+from bench.runtime.device import choose_device
+from bench.runtime.memory import is_out_of_memory, keep_freed_memory, out_of_memory_message
+from bench.runtime.processes import barrier, rank, start_group, stop_group, world_size
+from bench.train.eager import spare_compiler_import
+from bench.train.loop.engine import Engine
+from bench.train.loop.folders import (
+    check_description,
+    check_out,
+    check_state,
+    claim_state,
+    finished_record,
+    release_state,
+)
+from bench.train.loop.loop import run_loop
+from bench.train.loop.record import Data, Outcome, forget_record, restore_record, write_record
+from bench.train.loop.superseded import move_aside
+
+ENGINES = {
+    "fewshot": "bench.train.fewshot.engine:FewShot",
+    "oneshot": "bench.train.oneshot.engine:OneShot",
+    "classification": "bench.train.classification.engine:Classification",
+}
+
+
+def start(run: Run, out: Path, state: Path, overwrite: bool = False) -> None:
+    from bench.data.datasets import check_content, read_manifest
+
+    device = choose_device(run.compute.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if run.compute.threads is not None:
+        torch.set_num_threads(run.compute.threads)
+    manifest = read_manifest(run.data_folder)
+    start_group(device)
+    try:
+        if world_size() > 1 and run.task != "classification":
+            raise InputError(f"{run.name}: {run.task} runs in one process; torchrun is for classification")
+        check_state(state, out, run.data_folder)
+        if not overwrite and restore_record(run, out, manifest.sha256):
+            release_state(state)
+            return
+        check_out(out, state)
+        check_description(run, out)
+        check_content(run.data_folder, manifest)
+        set_precision(run, device)
+        if device.type == "cpu":
+            keep_freed_memory()
+        if not run.compute.compile:
+            spare_compiler_import()
+        data = Data(manifest.sha256, describe(manifest))
+        engine = _make_engine(run, device, (out, state), data)
+        _make_room(run, out, state)
+        run_loop(engine, run, out, state, data)
+    except RunFailedError as error:
+        print(f"[{run.name}] failed: {error}", file=sys.stderr, flush=True)
+    finally:
+        stop_group()
+
+
+def describe(manifest: Manifest) -> dict[str, Any]:
+    """What a user of the export has to know of the data; arrays prepared whole tell their size by their shape."""
+    shape = manifest.arrays.get("train_images.npy", (0, None))
+    fields = {"kind": manifest.kind, "image_size": manifest.image_size or shape[1]}
+    return {**fields, "channels": manifest.channels, "classes": manifest.classes}
+
+
+def set_precision(run: Run, device: torch.device) -> None:
+    """float32 means float32: no TF32 in convolutions or products unless the run says bf16."""
+    if device.type == "cuda":
+        if run.compute.precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+            name = torch.cuda.get_device_name(device)
+            raise InputError(f"{run.name}: compute.precision is bf16, which {name} does not have: set float32")
+        allowed = run.compute.precision != "float32"
+        torch.backends.cudnn.allow_tf32 = allowed
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        torch.backends.cudnn.benchmark = True
+
+
+def _make_engine(run: Run, device: torch.device, folders: tuple[Path, Path], data: Data) -> Engine:
+    """A run whose networks do not fit has failed, unless a part of it was trained already."""
+    out, state = folders
+    try:
+        return engine_class(run.task)(run, device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error) or world_size() > 1:
+            raise
+        reason = out_of_memory_message(error, None, device)
+        if any(state.glob("step-*")):
+            raise InputError(f"{run.name}: {reason}; its checkpoints are kept: free memory and start again") from error
+        _make_room(run, out, state)
+        write_record(out, run, data, Outcome(device=device.type, precision=run.compute.precision).training(), reason)
+        raise RunFailedError(reason) from error
+
+
+def _make_room(run: Run, out: Path, state: Path) -> None:
+    """Move a finished run aside; weights beside checkpoints but without a record are those of an end that was killed.
+
+    The state is claimed first: it tells a start after a kill that this folder was looked through.
+    """
+    if rank() == 0:
+        claim_state(state)
+        place = move_aside(run, out) if finished_record(out) or not any(state.glob("step-*")) else None
+        if place is not None:
+            print(f"[{run.name}] the finished run in {out} was moved to {place}", file=sys.stderr, flush=True)
+        forget_record(out)
+    barrier()
+
+
+def engine_class(task: str) -> type:
+    module, name = ENGINES[task].split(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,1 @@
+"""The same computations written plainly: the reference of tests and the baseline of benchmarks."""

@@ -1,0 +1,89 @@
+"""The oracle of the few-shot step: FastGAN's training loop written plainly from its description, eager float32.
+
+One discriminator and one generator step per iteration on the same fakes, as a competent person would write them: no
+trick for speed, and nothing done twice, no host sync and no copy that the description does not ask for. It is the
+yardstick of `make bench` and of the loss curves; a change here needs a line in CHANGELOG.md.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from reference.fastgan import PlainDiscriminator, PlainGenerator
+
+
+def diffaugment(x: Tensor) -> Tensor:
+    """DiffAugment "color,translation": brightness, saturation, contrast, shift by up to an eighth."""
+    b, _, h, w = x.shape
+    x = x + torch.rand(b, 1, 1, 1, device=x.device) - 0.5
+    mean = x.mean(dim=1, keepdim=True)
+    x = (x - mean) * (torch.rand(b, 1, 1, 1, device=x.device) * 2) + mean
+    mean = x.mean(dim=(1, 2, 3), keepdim=True)
+    x = (x - mean) * (torch.rand(b, 1, 1, 1, device=x.device) + 0.5) + mean
+    reach_h, reach_w = int(h / 8 + 0.5), int(w / 8 + 0.5)
+    dy = torch.randint(-reach_h, reach_h + 1, (b, 1, 1), device=x.device)
+    dx = torch.randint(-reach_w, reach_w + 1, (b, 1, 1), device=x.device)
+    batch, rows, columns = torch.meshgrid(
+        torch.arange(b, device=x.device),
+        torch.arange(h, device=x.device),
+        torch.arange(w, device=x.device),
+        indexing="ij",
+    )
+    rows = (rows + dy + 1).clamp(0, h + 1)
+    columns = (columns + dx + 1).clamp(0, w + 1)
+    padded = F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1)
+    return padded[batch, rows, columns].permute(0, 3, 1, 2)
+
+
+def quadrant(x: Tensor, part: int) -> Tensor:
+    half = x.shape[2] // 2
+    row, column = half * (part // 2), half * (part % 2)
+    return x[:, :, row : row + half, column : column + half]
+
+
+class PlainFewShot:
+    """`step(images)` with uint8 images [B, 3, 256, 256] on the device; `percept(x, y)` gives a distance per image."""
+
+    def __init__(self, device: torch.device, percept: Callable[[Tensor, Tensor], Tensor], slim: bool = True):
+        self.device, self.percept = device, percept
+        self.net_g = PlainGenerator(slim=(128, 256) if slim else ()).to(device)
+        self.net_d = PlainDiscriminator().to(device)
+        self.average = [p.detach().clone() for p in self.net_g.parameters()]
+        self.adam_g = torch.optim.Adam(self.net_g.parameters(), 2e-4, (0.5, 0.999))
+        self.adam_d = torch.optim.Adam(self.net_d.parameters(), 2e-4, (0.5, 0.999))
+
+    def step(self, images: Tensor) -> dict[str, Tensor]:
+        real = images.float() / 127.5 - 1
+        flips = torch.rand(len(real), 1, 1, 1, device=self.device) < 0.5
+        real = torch.where(flips, real.flip(3), real)
+        fakes = self.net_g(torch.randn(len(real), 256, device=self.device))
+        real = diffaugment(real)
+        fakes = [diffaugment(fake) for fake in fakes]
+
+        self.net_d.zero_grad()
+        part = int(torch.randint(0, 4, ()))
+        logits, (whole, small, corner) = self.net_d(real, F.interpolate(real, 128), part)
+        margin = torch.rand_like(logits) * 0.2 + 0.8
+        loss_real = F.relu(margin - logits).mean()
+        loss_rec = (
+            self.percept(whole, F.interpolate(real, 128)).sum()
+            + self.percept(small, F.interpolate(real, 128)).sum()
+            + self.percept(corner, F.interpolate(quadrant(real, part), 128)).sum()
+        )
+        (loss_real + loss_rec).backward()
+        logits = self.net_d(*(fake.detach() for fake in fakes))
+        margin = torch.rand_like(logits) * 0.2 + 0.8
+        loss_fake = F.relu(margin + logits).mean()
+        loss_fake.backward()
+        self.adam_d.step()
+
+        self.net_g.zero_grad()
+        loss_g = -self.net_d(*fakes).mean()
+        loss_g.backward()
+        self.adam_g.step()
+        for average, parameter in zip(self.average, self.net_g.parameters(), strict=True):
+            average.mul_(0.999).add_(parameter.data, alpha=0.001)
+        losses = {"loss_d": loss_real + loss_fake, "loss_reconstruction": loss_rec, "loss_g": loss_g}
+        return {name: value.detach() for name, value in losses.items()}

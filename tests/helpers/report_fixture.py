@@ -1,0 +1,230 @@
+"""A results tree with plainly made-up numbers and coloured discs for pictures, for tests of the report only."""
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+from bench.files import sha256_json
+from bench.report.read.collect import collect
+from bench.report.read.scores import Scores, read_scores
+from bench.report.read.settings import Claim, Comparison, Pair, Settings, TaskSettings
+from bench.run import training_hash
+
+EMOJI, PHOTO, FASHION = "fluent-emoji-100", "photo-astronaut", "fashion-mnist"
+FD = "fd_efflite0/efflite0-v1/px64/real100-all/fake500/ema0.999-warmup/bn-train-b16"
+PROTOCOLS = {"fd_efflite0": FD, "params": "params/folded-export", "macs": "macs/conv-linear-products/batch1/px64"}
+LOWER = ("fd_efflite0", "kid_efflite0", "ece", "params", "macs", "fid_authors", "sifid64")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Plainly, without the flushing to disk that results deserve."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value))
+
+
+def described(
+    scale: str, task: str, experiment: str, dataset: str, seed: int, metrics: Iterable[str], **args: Any
+) -> dict[str, Any]:
+    """A planned run, in the form of run.json as far as the report reads it."""
+    return {
+        "scale": scale,
+        "task": task,
+        "experiment": experiment,
+        "dataset": dataset,
+        "seed": seed,
+        "model": {"name": experiment, "args": args},
+        "data": {"path": f"data/prepared/{dataset}-64"},
+        "evaluation": {"metrics": list(metrics)},
+    }
+
+
+def freeze(scale_dir: Path, run: dict[str, Any]) -> Path:
+    """The run folder before training: its description alone."""
+    folder = scale_dir / "runs" / run["experiment"] / run["dataset"] / f"seed{run['seed']}"
+    write_json(folder / "run.json", run)
+    return folder
+
+
+def write_run(scale_dir: Path, run: dict[str, Any], reason: str | None = None, code: str = "d") -> Path:
+    """The run folder as training leaves it; a `reason` makes it a failed one."""
+    folder = freeze(scale_dir, run)
+    training = {"steps": 300, "seconds": 141.5, "device": "cpu", "peak_memory_bytes": 1_300_000_000}
+    model = {
+        "status": "ok" if reason is None else "failed",
+        "reason": reason,
+        "run_sha256": training_hash(run),
+        "data_sha256": sha256_json(run["dataset"]),
+        "model_sha256": sha256_json([run["experiment"], run["dataset"], run["seed"]]) if reason is None else None,
+        "model": run["model"],
+        "training": training,
+        "versions": {"python": "3.11.9", "torch": "0.0"},
+        "commit": "c0ffee" * 6 + "abcd",
+        "dirty": False,
+        "code_sha256": code * 64,
+        "command": "slim-bench train",
+    }
+    write_json(folder / "model.json", model)
+    steps = range(0, 301, 10)
+    losses = [f"{s},{s / 2},{2 * math.exp(-s / 100) + run['seed'] / 10},{math.sin(s / 40)},0.0002" for s in steps]
+    write_text(folder / "history.csv", "\n".join(["step,seconds,loss_d,loss_g,learning_rate", *losses]) + "\n")
+    return folder
+
+
+def write_score(folder: Path, metric: str, value: float | None, selection: str = "last", **changes: Any) -> None:
+    run, model = (json.loads((folder / name).read_text()) for name in ("run.json", "model.json"))
+    score = {
+        "metric": metric,
+        "value": value,
+        "unit": "%" if metric in ("top1", "top5", "ece") else "",
+        "direction": "lower" if metric in LOWER else "higher",
+        "protocol": PROTOCOLS.get(metric, f"{metric}/made-up"),
+        "selection": selection,
+        "status": "ok",
+        "reason": None,
+        "seed": run["seed"],
+        "run_sha256": training_hash(run),
+        "data_sha256": model["data_sha256"],
+        "model_sha256": model["model_sha256"] if selection == "last" else None,
+        "export_sha256": model["model_sha256"],
+        "versions": {"python": "3.11.9", "torch": "0.0"},
+        "code_sha256": "e" * 64,
+        "details": {},
+    }
+    suffix = "" if selection == "last" else f"@{selection}"
+    write_json(folder / "scores" / f"{metric}{suffix}.json", score | changes)
+
+
+def write_runs(scale_dir: Path, task: str, values: dict[tuple[str, str], Iterable[float]], metric: str) -> None:
+    """Finished runs with one score each: (experiment, dataset) -> a value per seed."""
+    for (experiment, dataset), seeds in values.items():
+        for seed, value in enumerate(seeds):
+            run = described(scale_dir.name, task, experiment, dataset, seed, [metric])
+            write_score(write_run(scale_dir, run), metric, value)
+
+
+def collected(scale_dir: Path) -> Scores:
+    collect(scale_dir)
+    return read_scores(scale_dir / "scores.csv")
+
+
+def make_results(root: Path, scale: str = "demo", seeds: int = 2) -> Path:
+    """results/{scale} with all three tasks, an ablation, one failed run and one that has not begun."""
+    scale_dir = root / "results" / scale
+    for seed in range(seeds):
+        for make in (_few_shot, _one_shot, _classification):
+            make(scale_dir, seed)
+    broken = described(scale, "fewshot", "fastgan-sle-residual", EMOJI, 0, ["fd_efflite0"])
+    write_run(scale_dir, broken, "not finite after 3 rollbacks: loss_d at step 120")
+    freeze(scale_dir, described(scale, "oneshot", "singan-noresidual", PHOTO, 0, ["ssim_samples"]))
+    return scale_dir
+
+
+def _few_shot(scale_dir: Path, seed: int) -> None:
+    values = {"fastgan-sle": 300.0, "fastgan-slim-4to64": 290.0}
+    values |= {f"fastgan-slim-4to64-g{groups}": 285.0 + 20 / groups for groups in (1, 2, 8)}
+    for experiment, value in values.items():
+        groups = {"groups": int(experiment[-1])} if experiment[-2] == "g" else {}
+        metrics = ["fd_efflite0", "kid_efflite0", "params", "macs"]
+        run = described(scale_dir.name, "fewshot", experiment, EMOJI, seed, metrics, **groups)
+        run["model"]["name"] = "fastgan-slim" if "slim" in experiment else experiment
+        folder = write_run(scale_dir, run)
+        curve = {str(n): value + 4000 / n + seed for n in (50, 100, 250, 500)}
+        write_score(folder, "fd_efflite0", value + 3.3 * seed, details={"curve": curve})
+        write_score(folder, "fd_efflite0", value - 2, "best", protocol=f"{FD}/best-of-7")
+        write_score(folder, "fd_efflite0", 390.0 + seed, "untrained")
+        write_score(folder, "fd_efflite0", 281.0, "control-white", protocol="fd_efflite0/efflite0-v1/px64/white500")
+        write_score(folder, "kid_efflite0", value / 1000 - 0.01 * seed, standard_error=0.002)
+        write_score(folder, "params", 2_000_000 + 1000 * len(experiment))
+        write_score(folder, "macs", 150_000_000 + 100_000 * len(experiment))
+        _few_shot_pictures(folder, int(value))
+
+
+def _few_shot_pictures(folder: Path, hue: int) -> None:
+    for step in (0, 150, 300):
+        discs(folder / "samples" / f"step-{step:07d}.png", 8, 1, hue + step)
+    discs(folder / "samples" / "grid.png", 8, 8, hue)
+    discs(folder / "samples" / "real.png", 8, 8, 11)
+    discs(folder / "scores" / "neighbours.png", 8, 2, hue)
+
+
+def _one_shot(scale_dir: Path, seed: int) -> None:
+    for experiment in ("singan", "singan-slim"):
+        run = described(scale_dir.name, "oneshot", experiment, PHOTO, seed, ["ssim_reconstruction", "ssim_samples"])
+        folder = write_run(scale_dir, run)
+        write_score(folder, "ssim_reconstruction", 0.8 + 0.01 * seed + 0.02 * ("slim" in experiment))
+        write_score(folder, "ssim_reconstruction", 0.61, "control-bicubic")
+        write_score(
+            folder, "ssim_samples", 0.4 + 0.01 * seed, details={"per_image": [0.38, 0.4, 0.41, 0.43], "median": 0.405}
+        )
+        names = ["training", "bicubic", "reconstruction", *(f"sample_{index:03d}" for index in range(6))]
+        for index, name in enumerate(names):
+            discs(folder / "samples" / f"{name}.png", 1, 1, 30 * index + seed)
+
+
+def _classification(scale_dir: Path, seed: int) -> None:
+    for experiment, value in {"resnet14-w16": 87.0, "resnext14-w16": 87.5, "resnet14-slim-w16": 88.0}.items():
+        metrics = ["top1", "top5", "ece", "params", "macs"]
+        run = described(scale_dir.name, "classification", experiment, FASHION, seed, metrics)
+        folder = write_run(scale_dir, run)
+        classes = {"per_class": [80.0 + seed, 90.0], "confusion": [[80 + seed, 20 - seed], [10, 90]]}
+        classes |= {"classes": ["shirt", "boot"]}
+        write_score(folder, "top1", value + 0.4 * seed, interval=[value - 1, value + 1], n=2000, details=classes)
+        write_score(folder, "top1", 81.2, "control-linear")
+        bins = [[100, (i + 0.5) / 10, min(1.0, (i + 0.3) / 10 + 0.02 * seed)] for i in range(10)]
+        write_score(folder, "ece", 3.0 + seed, details={"bins": bins})
+        write_score(folder, "params", 100_000 + 9000 * len(experiment))
+        write_score(folder, "macs", 9_000_000 - 200_000 * len(experiment))
+
+
+def discs(path: Path, across: int, down: int, hue: int, size: int = 64) -> None:
+    """A grid of coloured discs, tile beside tile."""
+    image = Image.new("RGB", (across * size, down * size), "white")
+    draw = ImageDraw.Draw(image)
+    for index in range(across * down):
+        left, top = index % across * size, index // across * size
+        colour = ((hue * 7 + index * 23) % 256, 140, (200 + hue - index * 11) % 256)
+        draw.ellipse((left + 6, top + 6, left + size - 6, top + size - 6), fill=colour)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
+SETS = ("a", "b", "c", "d")
+SPREAD = (0.0, 0.4, -0.3, 0.2, -0.1)
+
+
+def claim_settings(
+    sets: tuple[str, ...] = SETS, measure: str = "relative", margin: float = 0.0, minimum_seeds: int = 5
+) -> Settings:
+    """One claim of one comparison, and the pair it is about."""
+    comparison = Comparison(
+        metric="fid_authors", protocol="fid_authors*", slim="slim", rival="sle", sets=sets, measure=measure,
+        direction="lower", margin=margin,
+    )  # fmt: skip
+    claim = Claim(
+        id="c", title="t", statement="s", comparisons=(comparison,), tasks=("fewshot",), shown=("fid_authors",)
+    )
+    task = TaskSettings(title="t", pairs=(Pair(slim="slim", rival="sle"),), primary=("fid_authors",))
+    return Settings(
+        verdict_scale="paper", minimum_seeds=minimum_seeds, alpha=0.05, tasks={"fewshot": task}, claims=(claim,),
+        tolerances={},
+    )  # fmt: skip
+
+
+def claim_results(
+    root: Path, slim: Any, rival: Any, scale: str = "paper", seeds: int = 5, sets: tuple[str, ...] = SETS
+) -> Scores:
+    """Scores of every set around `slim` and `rival`, which are per set or one number for all."""
+    scale_dir = root / scale
+    for name, level in (("slim", slim), ("sle", rival)):
+        levels = level if isinstance(level, tuple) else (level,) * len(sets)
+        values = {(name, s): [v + e for e in SPREAD[:seeds]] for s, v in zip(sets, levels, strict=True)}
+        write_runs(scale_dir, "fewshot", values, "fid_authors")
+    return collected(scale_dir)
