@@ -56,7 +56,7 @@ test-scipy: private OVERRIDE = scipy>=1.18,<1.19\nclean-fid ; python_version < "
 test-scipy: setup
 	$(throw_away)
 	build/$@/bin/python -m pytest --numprocesses $(CORES) --dist loadscope \
-		tests/unit/metrics tests/unit/report/test_report_statistics.py tests/unit/test_prepare.py
+		tests/unit/metrics tests/unit/report/compare/test_statistics.py tests/unit/data/test_prepare.py
 
 # the part of the suite that meets Python and its packages most: configuration, data, command line, one training, report
 PYTHON_VERSION ?= 3.13
@@ -64,8 +64,8 @@ test-python: private VERSIONS = $(PYTHON_VERSION)
 test-python: setup
 	$(throw_away)
 	build/$@/bin/python -m pytest --numprocesses $(CORES) --dist loadscope \
-		tests/unit/test_[a-e]*.py tests/unit/test_[lp]*.py tests/unit/train/test_train_checkpoint.py \
-		tests/unit/train/test_train_fewshot.py tests/unit/report
+		tests/unit/test_[a-e]*.py tests/unit/test_[lp]*.py tests/unit/train/loop/test_checkpoint.py \
+		tests/unit/train/fewshot/test_fewshot.py tests/unit/report
 
 # not in CI: root, debootstrap and a network; FRESH='--quick --archive': a small part, and as from a ZIP
 test-fresh:

@@ -57,10 +57,9 @@ def entry(name: str) -> Entry:
 
 def training_modules(task: str, model: str) -> tuple[str, ...]:
     """Where the code that trains a network starts: the engine's imports do not name the networks."""
-    engine = {"fewshot": "fewshot", "oneshot": "oneshot", "classification": "classify"}[task]
     names = (model, "fastgan-discriminator") if task == "fewshot" else (model,)
     networks = {MODELS[name].target.partition(":")[0] for name in names if name in MODELS}
-    return ("bench.train.startup", f"bench.train.{engine}", *sorted(networks))
+    return ("bench.train.startup", f"bench.train.{task}.engine", *sorted(networks))
 
 
 def create_model(name: str, **overrides: Any) -> nn.Module:

@@ -4,11 +4,11 @@ import os
 import shutil
 from pathlib import Path
 
+from tests.helpers import ROOT
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture

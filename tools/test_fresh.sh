@@ -57,7 +57,7 @@ archive=no
 for option in "$@"; do
     case $option in
         --quick) commands="make setup; source .venv/bin/activate; snakemake tiny
-            python -m pytest -q tests/unit/test_config.py tests/unit/test_fetch.py tests/unit/test_makefile.py" ;;
+            python -m pytest -q tests/unit/test_config.py tests/unit/data/test_fetch.py tests/unit/project/test_makefile.py" ;;
         --archive) archive=yes ;;
         *) stop "$option is not known: tools/test_fresh.sh [--quick] [--archive]" ;;
     esac

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from check_singan import check_pyramid
-from golden import Check, Stored, faults, load, load_cases, relative_error
 from safetensors import safe_open
 from safetensors.torch import save_file
+
+from tests.golden.check_singan import check_pyramid
+from tests.golden.golden import Check, Stored, faults, load, load_cases, relative_error
 
 DATA = Path(__file__).parent / "data"
 CASES = {"singan_pyramid": check_pyramid}
@@ -18,7 +19,7 @@ MODULES = sorted(path.stem for path in Path(__file__).parent.glob("check_*.py"))
 def checks() -> dict[str, Check]:
     kinds: dict[str, Check] = {}
     for name in MODULES:
-        kinds |= importlib.import_module(name).KINDS
+        kinds |= importlib.import_module(f"tests.golden.{name}").KINDS
     return kinds
 
 

@@ -1,13 +1,7 @@
 """Training on a GPU: the same engine, data on the device, resume, precision and what is measured."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "train"))
-from tiny import tiny_run, write_data
 
 from bench.export import load_export
 from bench.train import train
@@ -17,6 +11,7 @@ from bench.train.loop.history import History
 from bench.train.loop.monitor import Monitor
 from bench.train.oneshot.engine import OneShot
 from bench.train.startup import set_precision
+from tests.helpers.tiny import tiny_run, write_data
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 

@@ -1,1 +1,5 @@
 """What tests share: small datasets, runs, score files, projects."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-PATH = Path(__file__).parents[2] / "data" / "metrics.json"
+PATH = Path(__file__).parents[1] / "data" / "metrics.json"
 
 
 # RandomState, not default_rng: its streams are frozen for good

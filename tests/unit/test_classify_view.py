@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from data_project import image_folder, make_project, picture
 
 from bench.data.datasets import load_split
 from bench.data.loaders import evaluation_batches
@@ -11,6 +10,7 @@ from bench.data.prepare import prepare
 from bench.errors import InputError
 from bench.sample import View, read_image, view_of
 from bench.train.startup import describe
+from tests.helpers.data_project import image_folder, make_project, picture
 
 
 def prepared(tmp_path, given, size):

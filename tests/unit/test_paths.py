@@ -9,8 +9,8 @@ from bench.errors import InputError
 from bench.paths import find_data, lock_path, run_folder, state_folder
 from bench.plan import Plan
 from bench.run import read_job, read_run, write_run
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 FOLDER = run_folder("demo", "singan", "photo-rocket", 1)
 STATE = "results/demo/state/singan/photo-rocket/seed1"
 

@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import copy_files, make_repository
+
+from tests.helpers.project import copy_files, make_repository
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 COMMIT = "from bench.provenance import git_state; print(git_state())"

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from command_runner import CommandRunner
-from executors import stand_in_executor
 from PIL import Image
 from snakemake.cli import get_argument_parser
 
 from bench.cli import EPILOG, build_parser
 from bench.plan import Plan
-from tests.documentation import PAGES, ROOT, Line, lines, python_blocks
+from tests.helpers.command_runner import CommandRunner
+from tests.helpers.documentation import PAGES, ROOT, Line, lines, python_blocks
+from tests.helpers.executors import stand_in_executor
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ RULES = [
     Rule(r"\.venv/bin/uv pip install .*", r"\g<0> --help", "packages come from the network; options are checked first"),
     Rule(r"pytest (\S+)", r"ls \1/test_*.py", "a part of `make test`"),
     Rule(r"python -m benchmarks (.*)", r"for name in \1; do ls benchmarks/bench_$name.py || exit; done", "minutes"),
-    Rule(r"torchrun .*", None, "several GPUs; tests/unit/test_distributed.py trains in several processes"),
+    Rule(r"torchrun .*", None, "several GPUs; test_distributed.py trains in several processes"),
     Rule(r"snakemake --report demo\.html", None, "needs a finished demo; test_tiny.py makes the tiny suite's"),
     Rule(r"snakemake(?: -n)?\b(.*)", r"snakemake --dry-run\1", "up to months of training; test_tiny.py runs a suite"),
     Rule(r"dvc remote add --local lab /shared/dvc", r"dvc remote add --local lab ../shared", "the user's disc"),

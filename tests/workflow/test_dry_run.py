@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from executors import stand_in_executor
 
 from bench.plan import Plan
+from tests.helpers.executors import stand_in_executor
 
 
 def counts(text: str) -> dict[str, int]:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.helpers import ROOT
+
 RUN = "fastgan-sle/fluent-emoji-100/seed0"
 JOB = """
 import signal, sys, time

@@ -1,9 +1,9 @@
 """tools/lint_workflow.py lets pass what is allowed, and nothing else."""
 
 import importlib.util
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.helpers import ROOT
+
 OUTPUT = """\
 Lints for rule train (line 22, workflow/rules/runs.smk):
     * Specify a conda environment or container for each rule.:

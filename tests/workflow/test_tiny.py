@@ -8,9 +8,8 @@ import shutil
 import sys
 import time
 
-from tiny_project import no_network
-
 from bench.report.outputs import OUTPUTS
+from tests.helpers.tiny_suite import no_network
 
 
 def test_every_run_ends_well(tiny):

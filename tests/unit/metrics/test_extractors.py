@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from stub_weights import StubInception, port_blocks
 from torch import nn
 
 from bench.errors import InputError
@@ -19,6 +18,7 @@ from bench.metrics.folder import list_images, read_image, stream_images
 from bench.metrics.inception import AuthorsInception, CleanFidInception, as_saved_by_authors
 from bench.metrics.sifid import InceptionStem, sifid
 from bench.sampling import to_uint8
+from tests.helpers.stub_weights import StubInception, port_blocks
 
 CLEANFID_FILE = "inception-2015-12-05.pt"
 needs_cleanfid = pytest.mark.skipif(not find_spec("cleanfid"), reason="left out where SciPy is 1.18 or newer")

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from metric_cases import FEATURES as CASES
-from metric_cases import TOLERANCE, committed
 
 from bench.errors import InputError
 from bench.metrics import frechet
 from bench.metrics.frechet import frechet_curve, frechet_distance
+from tests.helpers.metric_cases import FEATURES as CASES
+from tests.helpers.metric_cases import TOLERANCE, committed
 
 
 def whitened(n: int, dim: int, seed: int) -> np.ndarray:

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from metric_cases import FEATURES
 
 from bench.errors import InputError
 from bench.metrics import kid
 from bench.metrics.kid import jackknife_error, kernel_distance, squared_discrepancy
+from tests.helpers.metric_cases import FEATURES
 
 
 @pytest.mark.parametrize("name", FEATURES)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from stub_weights import vgg16
 
 from bench.metrics.lpips import load_lpips
+from tests.helpers.stub_weights import vgg16
 
 
 @pytest.fixture(scope="module")

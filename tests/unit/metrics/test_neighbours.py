@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from metric_cases import FEATURES
 
 from bench.errors import InputError
 from bench.metrics import memorisation as memorisation_module
@@ -11,6 +10,7 @@ from bench.metrics import prdc
 from bench.metrics.diversity import feature_diversity, pixel_diversity, relative_diversity
 from bench.metrics.memorisation import memorisation, nearest_distinct
 from bench.metrics.prdc import distances, neighbour_distance, precision_recall
+from tests.helpers.metric_cases import FEATURES
 
 
 @pytest.mark.parametrize("name", ["full rank", "few reals", "rank deficient"])

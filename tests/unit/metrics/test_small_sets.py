@@ -1,9 +1,10 @@
 """Sets that do not allow every metric: what is possible is scored, the rest is failed with the reason in words."""
 
-import metric_runs
 import numpy as np
 import pytest
-from metric_runs import FEWSHOT, ONESHOT, evaluate
+
+from tests.helpers import metric_runs
+from tests.helpers.metric_runs import FEWSHOT, ONESHOT, evaluate
 
 PRDC = {"precision_efflite0", "recall_efflite0", "density_efflite0", "coverage_efflite0"}
 WIDE = tuple(dict.fromkeys((*FEWSHOT, *sorted(PRDC))))

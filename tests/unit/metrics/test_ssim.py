@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from metric_cases import PICTURES, SSIM_ARGUMENTS, committed, pictures
 
 from bench.errors import InputError
 from bench.metrics.ssim import SCALE_WEIGHTS, ms_ssim, ms_ssim_scales, ssim
+from tests.helpers.metric_cases import PICTURES, SSIM_ARGUMENTS, committed, pictures
 
 
 def as_batch(image: np.ndarray) -> torch.Tensor:

@@ -4,12 +4,12 @@ import json
 
 import pytest
 from PIL import Image
-from report_fixture import make_results
 
 from bench.cli import main
 from bench.made_from import RENDERED
 from bench.report.outputs import OUTPUTS
 from bench.report.written import PATHS
+from tests.helpers.report_fixture import make_results
 
 
 @pytest.fixture

@@ -1,0 +1,79 @@
+"""A copy of the project as it is, changes included, so that no test touches data or results of this folder."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pathspec import GitIgnoreSpec
+
+from tests.helpers import ROOT
+
+TORCHLESS = "raise ImportError('planning must not import torch')\n"
+
+
+@dataclass(frozen=True)
+class Project:
+    """`run` starts a program of the environment in the copy, which is also what it imports."""
+
+    path: Path
+
+    def run(self, *command: str, prefix: tuple[str, ...] = (), **environment: str) -> subprocess.CompletedProcess:
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST"))}
+        env |= {"PYTHONPATH": str(self.path), "PYTHONUNBUFFERED": "1"} | environment
+        env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+        return subprocess.run([*prefix, *command], cwd=self.path, env=env, capture_output=True, text=True, timeout=1800)
+
+    def snakemake(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+        return self.run(sys.executable, "-m", "snakemake", *arguments, **environment)
+
+    def plan_only(self, *arguments: str) -> subprocess.CompletedProcess:
+        """A dry run in which importing torch fails."""
+        return self.snakemake("--dry-run", *arguments, PYTHONPATH=f"{self.path / 'torchless'}:{self.path}")
+
+
+def own_files(folder: Path) -> Iterator[Path]:
+    """Files of the working tree that git would list, found without git: this project may come as an archive."""
+    ignored: dict[Path, GitIgnoreSpec] = {}
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        if (here / ".gitignore").exists():
+            ignored[here] = GitIgnoreSpec.from_lines((here / ".gitignore").read_text().splitlines())
+        specs = [(top, ignored[top]) for top in (here, *here.parents) if top in ignored]
+
+        def kept(path: Path, end: str = "", specs: list = specs) -> bool:
+            said = [spec.check_file(f"{path.relative_to(top)}{end}").include for top, spec in specs]
+            return next((not found for found in said if found is not None), True)  # the nearest file decides
+
+        folders[:] = [name for name in folders if name != ".git" and kept(here / name, "/")]
+        yield from (here / name for name in files if kept(here / name))
+
+
+def make_repository(folder: Path) -> None:
+    """All files in `folder` as the first commit of a repository."""
+    git = ["git", "-C", str(folder), "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "copy"]):
+        subprocess.run([*git, *command], check=True, capture_output=True)
+
+
+def copy_files(target: Path) -> Project:
+    """Tracked and new files of the working tree."""
+    for path in own_files(ROOT):
+        copy = target / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, copy)
+    return Project(target)
+
+
+def copy_project(target: Path) -> Project:
+    """The same, as a repository where git is installed, with a torch that cannot be imported."""
+    copy_files(target)
+    if shutil.which("git"):
+        make_repository(target)
+    for name in ("torch", "torchvision"):
+        (target / "torchless").mkdir(exist_ok=True)
+        (target / "torchless" / f"{name}.py").write_text(TORCHLESS)
+    return Project(target)

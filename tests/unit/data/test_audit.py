@@ -1,0 +1,58 @@
+"""The audit finds every fault at once and names its file."""
+
+import numpy as np
+import pytest
+
+from bench.data.audit import audit
+from bench.errors import InputError
+from tests.helpers.data_project import image_folder, make_project, picture
+
+
+def test_every_fault_is_found_and_named(tmp_path):
+    root = make_project(tmp_path / "project", a={"source": {"kind": "folder", "path": "../pictures"}, "n": 7})
+    folder = image_folder(tmp_path / "pictures", 3, (20, 20))
+    (folder / "notes.txt").write_text("hello")
+    picture(20, 20, seed=1).save(folder / "same-as-1.bmp")
+    picture(20, 12, seed=9).save(folder / "small.png")
+    data = (folder / "2.png").read_bytes()
+    (folder / "2.png").write_bytes(data[: len(data) // 2])
+    report = audit("a", 16, root)
+    assert not report.ok
+    said = "\n".join(report.lines())
+    for part in (
+        "a: 3 images, 20x20; 4 errors, 1 notes",
+        "error: 2.png: damaged image",
+        "error: notes.txt: not an image",
+        "error: small.png: 20x12, but 16 pixels are needed",
+        "error: 3 images can be read, 7 are expected",
+        "note: same-as-1.bmp: the same pixels as 1.png",
+    ):
+        assert part in said, said
+
+
+def test_a_good_folder_by_path(tmp_path):
+    root = make_project(tmp_path / "project")
+    report = audit(image_folder(tmp_path / "pictures", 3, (20, 18)), 16, root)
+    assert report.ok
+    assert report.lines()[1:] == ["note: 3 of 3 images are not square and will be cropped"]
+
+
+def test_arrays_report_leaks_between_splits(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
+    labels = np.array([0, 1, 0, 1, 1])
+    np.savez(tmp_path / "set.npz", train_images=images, train_labels=labels, test_images=images[:1], test_labels=[0])
+    entry = {"task": "classification", "layout": "npz", "source": {"kind": "folder", "path": "../set.npz"}}
+    root = make_project(tmp_path / "project", a=entry)
+    report = audit("a", None, root)
+    assert report.ok
+    assert report.lines() == [
+        "a: 6 images; 0 errors, 3 notes",
+        "note: train: 5 images, 2 to 3 a class",
+        "note: test: 1 images, 0 to 1 a class",
+        "note: test 0: the same pixels as train 0",
+    ]
+
+
+def test_unknown_name_is_refused(tmp_path):
+    with pytest.raises(InputError, match="'missing' is not in"):
+        audit("missing", None, make_project(tmp_path / "project"))

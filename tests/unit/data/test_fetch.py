@@ -1,0 +1,342 @@
+"""Fetching: DVC pulls of the shipped sets, downloads from a server on loopback, checksums, pins, receipts."""
+
+import hashlib
+import shutil
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from bench.data import download as downloading
+from bench.data.catalogue import load_catalogue
+from bench.data.dvc import run_dvc
+from bench.data.fetch import fetch, receipt_path, source_files
+from bench.data.weights import fetch_weights
+from bench.errors import InputError
+from bench.files import read_json, read_yaml, sha256_bytes
+from tests.helpers import ROOT
+from tests.helpers.data_project import image_folder, make_project, serve
+
+FETCH = """
+import sys
+from bench.data.fetch import fetch
+from bench.errors import InputError
+try:
+    fetch(sys.argv[1])
+except InputError as error:
+    sys.exit(str(error))
+"""
+DATA = np.random.default_rng(0).bytes(700_000)
+SHA256, MD5 = sha256_bytes(DATA), hashlib.md5(DATA).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    monkeypatch.setattr(downloading.time, "sleep", lambda _: None)
+    monkeypatch.delenv(downloading.OFFLINE, raising=False)
+
+
+@pytest.fixture
+def server():
+    with serve(DATA) as running:
+        yield running
+
+
+def project(root: Path, server, **pins) -> Path:
+    file = {"name": "a.zip", "url": f"{server.url}/a.zip"} | pins
+    return make_project(root, a={"source": {"kind": "download", "files": [file]}})
+
+
+@pytest.mark.parametrize("pins", [{"sha256": SHA256}, {"md5": MD5}, {"sha256": SHA256, "md5": MD5, "bytes": len(DATA)}])
+def test_download_is_checked_and_recorded(tmp_path, server, pins):
+    root = project(tmp_path, server, **pins)
+    receipt = fetch("a", root)
+    assert (root / "data/sources/a.zip").read_bytes() == DATA
+    (entry,) = read_json(receipt)["files"]
+    assert entry["sha256"] == SHA256
+    assert [path.name for path in (root / "data/sources").glob(".*.partial")] == []
+    before = receipt.stat().st_mtime_ns
+    fetch("a", root)
+    assert len(server.asked) == 1, "what is there and right is not fetched again"
+    assert receipt.stat().st_mtime_ns == before, "an unchanged receipt is not rewritten"
+
+
+@pytest.mark.parametrize(
+    ("pins", "said"),
+    [
+        ({"sha256": "0" * 64}, "sha256 is"),
+        ({"md5": "0" * 32}, "md5 is"),
+        ({"sha256": SHA256, "bytes": 5}, "offers 7"),
+    ],
+)
+def test_wrong_content_is_refused_and_not_kept(tmp_path, server, pins, said):
+    root = project(tmp_path, server, **pins)
+    with pytest.raises(InputError, match=said) as error:
+        fetch("a", root)
+    assert server.url in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (root / "data/sources/a.zip").exists()
+    assert not (root / receipt_path("a")).exists()
+
+
+def test_missing_page_is_one_line_and_asked_once(tmp_path, server):
+    server.status = 404
+    with pytest.raises(InputError, match=r"/a\.zip: 404 "):
+        fetch("a", project(tmp_path, server, sha256=SHA256))
+    assert len(server.asked) == 1
+
+
+def test_failing_server_is_asked_again_then_named(tmp_path, server):
+    server.status = 503
+    with pytest.raises(InputError, match=r"503 .*4 attempts"):
+        fetch("a", project(tmp_path, server, sha256=SHA256))
+    assert len(server.asked) == downloading.ATTEMPTS
+
+
+def test_broken_connection_is_taken_up_where_it_broke(tmp_path, server):
+    server.break_after = [300_000, 100_000]
+    root = project(tmp_path, server, sha256=SHA256)
+    fetch("a", root)
+    assert server.asked == [None, "bytes=300000-", "bytes=400000-"]
+    assert (root / "data/sources/a.zip").read_bytes() == DATA
+
+
+def test_next_fetch_goes_on_from_what_came(tmp_path, server):
+    server.break_after = [100_000, 0, 0, 0]
+    root = project(tmp_path, server, sha256=SHA256)
+    with pytest.raises(InputError, match="the next fetch goes on from there"):
+        fetch("a", root)
+    assert not (root / "data/sources/a.zip").exists()
+    fetch("a", root)
+    assert server.asked[-1] == "bytes=100000-"
+    assert (root / "data/sources/a.zip").read_bytes() == DATA
+
+
+def test_server_without_ranges_starts_again(tmp_path, server):
+    server.break_after, server.ranges = [300_000], False
+    root = project(tmp_path, server, sha256=SHA256)
+    fetch("a", root)
+    assert (root / "data/sources/a.zip").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("length", [100, 700_000, 800_000])
+def test_partial_file_of_something_else_is_replaced(tmp_path, server, length):
+    root = project(tmp_path, server, sha256=SHA256)
+    (root / "data/sources/.a.zip.partial").write_bytes(b"x" * length)
+    fetch("a", root)
+    assert (root / "data/sources/a.zip").read_bytes() == DATA
+
+
+def test_no_server_is_one_line(tmp_path):
+    with socket.socket() as silent:  # bound, so that no other process answers there, but never listening
+        silent.bind(("127.0.0.1", 0))
+        nobody = SimpleNamespace(url=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(InputError, match="refused"):
+            fetch("a", project(tmp_path, nobody, sha256=SHA256))
+
+
+def test_offline_switch_says_what_to_do(tmp_path, server, monkeypatch):
+    monkeypatch.setenv(downloading.OFFLINE, "1")
+    with pytest.raises(InputError, match=r"a\.zip: not here.*SLIM_BENCH_OFFLINE.*place it there"):
+        fetch("a", project(tmp_path, server, sha256=SHA256))
+    assert server.asked == []
+
+
+def test_two_at_once_download_once(tmp_path, server):
+    root = project(tmp_path, server, sha256=SHA256)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: fetch("a", root), range(4)))
+    assert len(server.asked) == 1
+
+
+def test_without_a_checksum_nothing_is_downloaded_unasked(tmp_path, server):
+    root = project(tmp_path, server)
+    with pytest.raises(InputError, match=r"no checksum is published.*--accept-sha256"):
+        fetch("a", root)
+    assert server.asked == []
+    fetch("a", root, accept_sha256="first-seen")
+    assert read_yaml(root / "data/pins.yaml") == {"a.zip": SHA256}
+    (root / "data/sources/a.zip").write_bytes(b"another version")
+    with pytest.raises(InputError, match=rf"sha256 is .*{SHA256} is expected"):
+        fetch("a", root)
+
+
+def test_without_a_checksum_no_old_part_is_glued_to_a_new_version(tmp_path, server):
+    root = project(tmp_path, server)
+    (root / "data/sources/.a.zip.partial").write_bytes(b"of another version")
+    fetch("a", root, accept_sha256="first-seen")
+    assert (root / "data/sources/a.zip").read_bytes() == DATA
+
+
+def test_given_checksum_is_checked_before_it_is_recorded(tmp_path, server):
+    root = project(tmp_path, server)
+    with pytest.raises(InputError, match="sha256 is"):
+        fetch("a", root, accept_sha256="1" * 64)
+    assert not (root / "data/pins.yaml").exists()
+    fetch("a", root, accept_sha256=SHA256)
+    assert read_yaml(root / "data/pins.yaml") == {"a.zip": SHA256}
+
+
+@pytest.mark.parametrize(("accept", "said"), [("abc", "64 hexadecimal"), ("0" * 64, "only for a single file without")])
+def test_accepting_is_refused_where_it_makes_no_sense(tmp_path, server, accept, said):
+    with pytest.raises(InputError, match=said):
+        fetch("a", project(tmp_path, server, sha256=SHA256), accept_sha256=accept)
+
+
+def test_changed_file_is_noticed_in_spite_of_the_receipt(tmp_path, server):
+    root = project(tmp_path, server, sha256=SHA256)
+    fetch("a", root)
+    (root / "data/sources/a.zip").write_bytes(b"changed")
+    with pytest.raises(InputError, match="delete the file and fetch it again"):
+        source_files("a", root, load_catalogue(root))
+    (root / "data/sources/a.zip").unlink()
+    with pytest.raises(InputError, match="run `slim-bench fetch a`"):
+        source_files("a", root, load_catalogue(root))
+
+
+def test_manual_set_says_how_then_is_taken(tmp_path):
+    root = make_project(tmp_path, a={"source": {"kind": "manual", "place": "mine", "how": "ask for it"}})
+    with pytest.raises(InputError, match="placed by hand: ask for it"):
+        fetch("a", root)
+    image_folder(root / "data/sources/mine")
+    receipt = read_json(fetch("a", root))
+    assert (receipt["dataset"], receipt["place"], len(receipt["members"])) == ("a", "data/sources/mine", 3)
+
+
+def test_own_folder_must_exist(tmp_path):
+    root = make_project(tmp_path / "project")
+    folders = {"cats": {"path": str(tmp_path / "cats")}}
+    with pytest.raises(InputError, match="cats: no such file or folder"):
+        fetch("cats", root, folders=folders)
+    image_folder(tmp_path / "cats")
+    assert fetch("cats", root, folders=folders).exists()
+
+
+def make_git(folder: Path) -> None:
+    """A repository, where git is installed: without one DVC is told to look for none."""
+    if shutil.which("git"):
+        subprocess.run(["git", "init", "-q", str(folder)], check=True)
+
+
+def clone(target: Path) -> Path:
+    """What a fresh clone has of the data: configuration, pointers, the DVC remote; an empty cache."""
+    make_git(target)
+    for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore", "config/datasets.yaml", "data/sources/.gitignore"):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, target / name)
+    for pointer in (ROOT / "data/sources").glob("*.dvc"):
+        shutil.copy(pointer, target / "data/sources")
+    shutil.copytree(ROOT / "data/shipped", target / "data/shipped")
+    return target
+
+
+def test_shipped_sets_are_pulled_side_by_side_and_tampering_is_refused(tmp_path):
+    root = clone(tmp_path / "clone")
+    md5 = read_yaml(root / "data/sources/fashion-mnist.tar.dvc")["outs"][0]["md5"]
+    tampered = root / "data/shipped/files/md5" / md5[:2] / md5[2:]
+    data = bytearray(tampered.read_bytes())
+    data[1_000_000] ^= 1
+    tampered.chmod(0o644)  # DVC makes objects read-only once it has read them
+    tampered.write_bytes(bytes(data))
+    names = ["fluent-emoji-100", "photo-coffee", "fashion-mnist"]
+    running = {
+        name: subprocess.Popen([sys.executable, "-c", FETCH, name], cwd=root, stderr=subprocess.PIPE, text=True)
+        for name in names
+    }
+    said = {name: process.communicate()[1] for name, process in running.items()}
+    assert {name: process.returncode for name, process in running.items()} == {
+        "fluent-emoji-100": 0,
+        "photo-coffee": 0,
+        "fashion-mnist": 1,
+    }, said
+    assert "fashion-mnist.tar" in said["fashion-mnist"]
+    assert "Traceback" not in said["fashion-mnist"]
+    assert not (root / "data/sources/fashion-mnist.tar").exists()
+    assert (root / receipt_path("photo-coffee")).exists()
+
+
+def test_dvc_import_of_a_lab_is_downloaded_checked_and_committed_unchanged(tmp_path, server):
+    root = project(tmp_path / "project", server)
+    make_git(root)
+    (root / ".dvc").mkdir()
+    (root / ".dvc/config").touch()
+    run_dvc(root, "import-url", f"{server.url}/a.zip", "data/sources/a.zip")
+    pointer = root / "data/sources/a.zip.dvc"
+    before = pointer.read_bytes()
+    (root / "data/sources/a.zip").unlink()
+    shutil.rmtree(root / ".dvc/cache")
+    fetch("a", root)
+    assert (root / "data/sources/a.zip").read_bytes() == DATA
+    assert pointer.read_bytes() == before
+    assert (root / ".dvc/cache/files/md5" / MD5[:2] / MD5[2:]).exists()
+    server.data = b"changed at the source"
+    (root / "data/sources/a.zip").unlink()
+    shutil.rmtree(root / ".dvc/cache")
+    with pytest.raises(InputError, match=rf"md5 is .*{MD5} is expected"):
+        fetch("a", root)
+    assert pointer.read_bytes() == before
+
+
+def weights_project(root: Path, url: str, **fields) -> Path:
+    make_project(root)
+    entry = {"title": "t", "file": "w.pth", "url": url, "sha256": SHA256, "licence": "l", "used_by": "u"} | fields
+    (root / "config/datasets.yaml").write_text(f"datasets: {{}}\nweights: {{w: {entry!r}}}\n")
+    return root
+
+
+def test_weights_are_fetched_once_and_always_checked(tmp_path, server, monkeypatch):
+    monkeypatch.setenv("SLIM_BENCH_WEIGHTS", str(tmp_path / "cache"))
+    root = weights_project(tmp_path / "project", f"{server.url}/w.pth", sha256=SHA256[:8])
+    with pytest.raises(InputError, match=r"weights 'w' are not here.*slim-bench fetch w.*w\.pth"):
+        fetch_weights("w", root, network=False)
+    assert fetch_weights("w", root) == tmp_path / "cache/w.pth"
+    assert fetch("w", root) == tmp_path / "cache/w.pth"
+    assert len(server.asked) == 1
+    (tmp_path / "cache/w.pth").write_bytes(b"corrupt")
+    with pytest.raises(InputError, match=r"wrong weights, sha256 is .*get the right file"):
+        fetch_weights("w", root)
+
+
+def test_weights_tracked_by_dvc_come_from_its_remote_and_are_checked(tmp_path, server, monkeypatch):
+    monkeypatch.delenv("SLIM_BENCH_WEIGHTS", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    root = weights_project(tmp_path / "project", f"{server.url}/w.pth")
+    pointer = root / "data/sources/w.pth.dvc"
+    pointer.parent.mkdir(parents=True, exist_ok=True)
+    pointer.write_text("outs: []\n")
+    asked = []
+
+    def bring(content):
+        def run_dvc(folder, *line):
+            asked.append(line)
+            (folder / "data/sources/w.pth").write_bytes(content)
+
+        return run_dvc
+
+    monkeypatch.setattr("bench.data.dvc.run_dvc", bring(b"another file"))
+    with pytest.raises(InputError, match="wrong weights"):
+        fetch_weights("w", root)
+    (root / "data/sources/w.pth").unlink()
+    monkeypatch.setattr("bench.data.dvc.run_dvc", bring(DATA))
+    assert fetch_weights("w", root) == root / "data/sources/w.pth"
+    assert asked == 2 * [("pull", "data/sources/w.pth.dvc")]
+    assert not server.asked
+
+
+def test_weights_in_a_package_need_no_network():
+    path = fetch_weights("efficientnet-lite0", ROOT, network=False)
+    assert path.name == "efficientnet-lite0-57934424.pth"
+
+
+@pytest.mark.parametrize("text", ["", "outs: []", "outs: {}", "outs: [a.zip]", "md5: 1", "outs: [{md5: x}, {md5: y}]"])
+def test_a_damaged_pointer_is_one_line(tmp_path, server, text):
+    root = project(tmp_path, server, sha256=SHA256)
+    fetch("a", root)
+    (root / "data/sources/a.zip.dvc").write_text(text)
+    with pytest.raises(InputError, match=r"a\.zip\.dvc: outs: one output of DVC is expected"):
+        fetch("a", root)

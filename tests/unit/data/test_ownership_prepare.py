@@ -1,0 +1,188 @@
+"""`prepare` replaces what an earlier preparation wrote and nothing else, whatever its --out is."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from bench.cli import main
+from bench.data.manifest import read_manifest
+from tests.helpers.data_project import image_folder, picture
+
+
+@pytest.fixture
+def here(project, monkeypatch):
+    monkeypatch.chdir(project)
+    image_folder(project / "photos", 3)
+    return project
+
+
+def prepare(source, out, *more):
+    return main(["prepare", "p", "--size", "16", "--folder", f"p={source}", "--out", str(out), *more])
+
+
+def content(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def last_line(capsys):
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[-1].startswith("slim-bench: error: ")
+    return lines[-1]
+
+
+@pytest.mark.parametrize("out", ["photos", "photos/prepared", "."])
+def test_an_out_that_overlaps_with_the_source_is_refused(here, capsys, out):
+    before = content(here)
+    assert prepare("photos", out) == 2
+    assert "overlaps with the source" in last_line(capsys)
+    assert content(here) == before
+
+
+def test_the_source_under_another_name_is_still_the_source(here, capsys):
+    (here / "link").symlink_to("photos")
+    before = content(here / "photos")
+    assert prepare("photos", "link") == 2
+    assert "overlaps with the source" in last_line(capsys)
+    assert content(here / "photos") == before and (here / "link").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["my work", "my.work"])
+def test_other_files_in_the_folder_stay(here, name):
+    (here / name / "chapters").mkdir(parents=True)
+    (here / name / "chapters/1.tex").write_text("a thesis")
+    (here / name / "train.tsv").write_text("a\tb")  # a name of other layouts
+    before = content(here / name)
+    for _ in range(2):
+        assert prepare("photos", name) == 0
+        assert content(here / name).items() >= before.items()
+        assert read_manifest(here / name).n == 3
+    left = {path.name for path in (here / name).iterdir()}
+    assert left == {"chapters", "train.tsv", "images.npy", "manifest.json"}
+
+
+@pytest.mark.parametrize("name", ["images.npy", "manifest.json", ".slim-bench-prepare.json"])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_name_taken_by_something_else_is_refused_before_anything_is_decoded(here, capsys, monkeypatch, name, kind):
+    (here / "out").mkdir()
+    if kind == "file":
+        (here / "out" / name).write_text('{"name": "of a web application"}')
+    else:
+        (here / "out" / name).mkdir()
+        (here / "out" / name / "note.txt").write_text("mine")
+    before = content(here / "out")
+    monkeypatch.setattr("bench.data.prepare.fitted", None)
+    assert prepare("photos", "out") == 2
+    assert f"out/{name}: is " in last_line(capsys)
+    assert content(here / "out") == before
+
+
+def test_an_array_that_was_changed_since_is_not_ours_any_more(here, capsys):
+    assert prepare("photos", "out") == 0
+    images = np.load(here / "out/images.npy")
+    np.save(here / "out/images.npy", 255 - images)
+    before = content(here / "out")
+    assert prepare("photos", "out") == 2
+    assert "out/images.npy: is not a file that slim-bench wrote" in last_line(capsys)
+    assert content(here / "out") == before
+
+
+def test_a_file_as_out_is_one_line(here, capsys):
+    (here / "thesis.pdf").write_text("x")
+    assert prepare("photos", "thesis.pdf") == 2
+    assert "thesis.pdf: is a file" in last_line(capsys)
+    assert (here / "thesis.pdf").read_text() == "x"
+
+
+def test_a_link_as_out_stays_and_leads_to_the_data(here):
+    (here / "disk").mkdir()
+    (here / "disk/note.txt").write_text("mine")
+    (here / "out").symlink_to("disk")
+    (here / "new").symlink_to("disk2")
+    for name in ("out", "new"):
+        assert prepare("photos", name) == 0 and prepare("photos", name) == 0
+        assert (here / name).is_symlink() and read_manifest(here / name).n == 3
+    assert (here / "disk/note.txt").read_text() == "mine"
+
+
+def test_who_reads_the_old_array_keeps_it(here):
+    assert prepare("photos", "out") == 0
+    old = np.load(here / "out/images.npy", mmap_mode="r")
+    before = np.array(old)
+    picture(16, 16, seed=9).save(here / "photos/0.png")
+    assert prepare("photos", "out") == 0
+    np.testing.assert_array_equal(old, before)
+    assert not np.array_equal(np.load(here / "out/images.npy"), before)
+
+
+def test_arrays_of_another_layout_make_room(here):
+    arrays = {f"{split}_images": np.zeros((4, 16, 16), np.uint8) for split in ("train", "test")}
+    arrays |= {f"{split}_labels": np.arange(4) % 2 for split in ("train", "test")}
+    np.savez(here / "set.npz", **arrays)
+    assert prepare("photos", "out") == 0
+    (here / "out/note.txt").write_text("mine")
+    assert prepare("{path: set.npz, task: classification}", "out") == 0
+    assert not (here / "out/images.npy").exists() and (here / "out/note.txt").read_text() == "mine"
+    assert read_manifest(here / "out").kind == "classification"
+
+
+class KilledError(BaseException):
+    """In place of a SIGKILL: what would clean up afterwards is switched off."""
+
+
+@pytest.mark.parametrize("moment", [0, 1])
+def test_a_kill_while_files_are_replaced_loses_nothing_and_the_next_start_completes(here, monkeypatch, moment):
+    assert prepare("photos", "out") == 0
+    (here / "out/note.txt").write_text("mine")
+    picture(16, 16, seed=9).save(here / "photos/3.png")
+    done, replace, rmtree = [], os.replace, shutil.rmtree
+
+    def killed(source, target):
+        if target in (here / "out/images.npy", here / "out/manifest.json"):
+            if len(done) == moment:
+                raise KilledError
+            done.append(target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    with pytest.raises(KilledError):
+        prepare("photos", "out")
+    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    assert not (here / "out/manifest.json").exists(), "nothing half-replaced is taken for finished"
+    assert (here / "out/note.txt").read_text() == "mine"
+    assert prepare("photos", "out") == 0
+    assert sorted(path.name for path in (here / "out").iterdir()) == ["images.npy", "manifest.json", "note.txt"]
+    assert read_manifest(here / "out").n == 4
+
+
+def test_the_default_place_needs_no_manifest(here):
+    """Snakemake deletes manifest.json, a declared output, before it prepares again."""
+    command = ["prepare", "p", "--size", "16", "--folder", "p=photos"]
+    assert main(command) == 0
+    (here / "data/prepared/p-16/manifest.json").unlink()
+    assert main(command) == 0
+    assert read_manifest(here / "data/prepared/p-16").n == 3
+
+
+def test_hidden_folders_of_the_user_are_not_taken_for_leftovers(here):
+    for name in (".out.backup.part", ".out.old_copy.old", ".out.abcd1234.part", ".out.abcd1234.old"):
+        (here / name).mkdir()
+        (here / name / "thesis.tex").write_text("mine")
+    (here / ".out.old_copy.old/images.npy").write_text("mine")
+    (here / ".out.lock").write_text("mine")
+    before = content(here)
+    assert prepare("photos", "out") == 0
+    assert content(here).items() >= before.items()
+
+
+def test_what_a_killed_preparation_left_is_removed(here):
+    from bench.data.staging import make_temporary
+
+    left = make_temporary(here, "out")
+    (left / ".unpacked").mkdir()
+    (left / ".unpacked/a.png").write_bytes(b"x")
+    assert prepare("photos", "out") == 0
+    assert not left.exists()

@@ -1,0 +1,175 @@
+"""evaluate, sample and freeze write over files of their own kind alone."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from bench.cli import main
+from bench.files import write_json, write_png
+from bench.run import read_run, write_run
+from bench.score import read_score
+from tests.helpers import metric_runs
+from tests.helpers.data_project import image_folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished few-shot run with its description, whose two scores cost little."""
+    root = tmp_path_factory.mktemp("trained")
+    run, folder = metric_runs.fewshot(root, ("params", "macs"))
+    write_run(folder / "run.json", run)
+    return folder
+
+
+@pytest.fixture
+def my(trained, tmp_path, monkeypatch):
+    shutil.copytree(trained, tmp_path / "my")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "my"
+
+
+def evaluate(*options):
+    return main(["evaluate", "--run", "my/run.json", *options])
+
+
+def content(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def error(capsys):
+    return capsys.readouterr().err.strip().splitlines()[-1].removeprefix("slim-bench: error: ")
+
+
+@pytest.fixture
+def no_compute(monkeypatch):
+    monkeypatch.setattr("bench.evaluate.run.TASKS", {})
+
+
+def test_scores_next_to_the_run_leave_everything_else(my):
+    for name in ("package.json", "notes.txt", "fd_efflite0@mine.json", "old.json"):
+        (my / name).write_text('{"metric": "old"}')
+    before = content(my)
+    for _ in range(2):
+        assert evaluate("--out", "my") == 0
+    after = content(my)
+    assert after.keys() - before.keys() == {"params.json", "macs.json", ".complete"} and after.items() >= before.items()
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", "not JSON", '{"metric": "macs", "value": 3}'])
+@pytest.mark.parametrize("options", [(), ("--overwrite",)])
+def test_a_name_taken_by_something_else_is_refused_before_any_compute(my, capsys, no_compute, text, options):
+    (my / "params.json").write_text(text)
+    before = content(my)
+    assert evaluate("--out", "my", *options) == 2
+    assert error(capsys).startswith("my/params.json: is not a file that slim-bench wrote") and content(my) == before
+
+
+@pytest.mark.parametrize("change", [{"seed": 4}, {"scale": "small"}])
+def test_the_score_of_another_run_is_replaced_only_when_told_to(my, capsys, change):
+    assert evaluate("--out", "scores") == 0
+    run = read_run(my / "run.json").model_copy(update=change)
+    write_run(my / "run.json", run)
+    write_json(my / "model.json", json.loads((my / "model.json").read_text()) | {"run_sha256": run.hash})
+    before = content(Path("scores"))
+    assert evaluate("--out", "scores") == 2
+    assert "is a score of another run; --overwrite replaces it" in error(capsys)
+    assert content(Path("scores")) == before
+    assert evaluate("--out", "scores", "--overwrite") == 0
+    assert read_score(Path("scores/params.json")).run_sha256 == run.hash
+
+
+def test_in_the_runs_own_folder_scores_of_its_earlier_training_go(my):
+    assert evaluate() == 0
+    (my / "scores/notes.json").write_text("{}")
+    run = read_run(my / "run.json")
+    run = run.model_copy(update={"recipe": run.recipe.model_copy(update={"learning_rate": 0.5})})
+    write_run(my / "run.json", metric_runs.evaluated(run, metrics=("params",)))
+    write_json(my / "model.json", json.loads((my / "model.json").read_text()) | {"run_sha256": run.hash})
+    assert evaluate() == 0
+    assert sorted(path.name for path in (my / "scores").iterdir()) == [".complete", "notes.json", "params.json"]
+
+
+@pytest.mark.parametrize("size", [0, 20, 60])
+def test_a_score_that_was_cut_off_is_written_again(my, size):
+    assert evaluate() == 0
+    for name in ("params.json", ".complete"):
+        path = my / "scores" / name
+        path.write_bytes(path.read_bytes()[:size])
+    assert evaluate() == 0
+    assert read_score(my / "scores/params.json").value
+
+
+def test_scores_of_another_run_that_are_in_nobodys_way_stay(my):
+    other = {"metric": "ece", "value": 1.0, "protocol": "p", "status": "ok", "run_sha256": "x", "run": "a/b/seed0"}
+    write_json(Path("scores/ece.json"), other)
+    assert evaluate("--out", "scores") == 0
+    assert json.loads(Path("scores/ece.json").read_text()) == other
+
+
+def test_a_picture_that_is_not_ours_is_refused(my, capsys, no_compute):
+    (my / "scores").mkdir()
+    Image.new("RGB", (2, 2)).save(my / "scores/neighbours.png")
+    before = content(my)
+    assert evaluate() == 2
+    assert error(capsys).startswith("my/scores/neighbours.png: is not") and content(my) == before
+
+
+def test_a_file_as_scores_folder_is_one_line(my, capsys, no_compute):
+    (my / "thesis.tex").write_text("mine")
+    assert evaluate("--out", "my/thesis.tex") == 2
+    assert error(capsys).startswith("my/thesis.tex: is a file") and (my / "thesis.tex").read_text() == "mine"
+
+
+# ---- one file --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def commands(my, monkeypatch, project):
+    """Option lists that write one file each; what they would compute fails the test."""
+    image_folder(Path("a"), 2)
+    freeze = ["freeze", "--experiment", "fastgan-sle", "--dataset", "fluent-emoji-100", "--seed", "0"]
+    return {
+        "evaluate": ["evaluate", "--samples", "a", "--reference", "a", "--out"],
+        "sample": ["sample", "--model", "my", "-n", "2", "--out"],
+        "freeze": [*freeze, "--out"],
+    }
+
+
+@pytest.mark.parametrize("command", ["evaluate", "sample", "freeze"])
+@pytest.mark.parametrize("name", ["thesis.tex", "photo.png", "package.json", "list.json", "my/model.json", "a/0.png"])
+def test_another_file_of_that_name_is_refused(commands, command, name, capsys, monkeypatch):
+    Path("thesis.tex").write_text("mine")
+    Image.new("RGB", (2, 2)).save("photo.png")
+    Path("package.json").write_text('{"name": "mine", "task": "build"}')
+    Path("list.json").write_text('[{"name": "mine"}]')
+    before = content(Path())
+    monkeypatch.setattr("bench.evaluate.evaluate_folders", None)
+    monkeypatch.setattr("bench.sample.sample", None)
+    assert main([*commands[command], name]) == 2
+    assert error(capsys) == f"{name}: is not a file that slim-bench wrote, and is not overwritten; give another --out"
+    assert content(Path()) == before
+
+
+@pytest.mark.parametrize("command", ["evaluate", "sample"])
+def test_a_folder_as_file_is_one_line(commands, command, capsys):
+    before = content(Path())
+    assert main([*commands[command], "a"]) == 2
+    assert error(capsys).startswith("a: is a folder") and content(Path()) == before
+
+
+def test_files_of_the_same_kind_are_replaced(commands, monkeypatch):
+    write_png(Path("grid.png"), Image.new("RGB", (2, 2)))
+    assert main([*commands["sample"], "grid.png"]) == 0
+    with Image.open("grid.png") as image:
+        assert image.size == (128, 64)
+    run = json.loads(Path("my/run.json").read_text())
+    del run["compute"]  # as somebody might have edited it
+    write_json(Path("edited.json"), run)
+    assert main([*commands["freeze"], "edited.json"]) == 0
+    assert read_run(Path("edited.json")).experiment == "fastgan-sle"
+    monkeypatch.setattr("bench.evaluate.evaluate_folders", lambda *_: [])
+    for _ in range(2):
+        assert main([*commands["evaluate"], "my scores.json"]) == 0

@@ -1,0 +1,72 @@
+"""The rooms of bench: each layer imports only from those to its right, and nothing imports in a circle."""
+
+import ast
+from pathlib import Path
+
+from tests.helpers import ROOT
+
+LAYERS = (
+    {"cli", "commands", "workflow"},
+    {"report", "train", "evaluate"},
+    {"export", "sample", "sampling"},
+    {"plan", "status", "outdated", "config"},
+    {"registry", "model_args", "metrics"},
+    {"data"},
+    {"runtime", "caches"},
+    {"run", "score", "made_from", "provenance", "ownership", "paths"},
+    {"schema", "files", "errors", "code_digest"},
+)
+RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+TASKS = ("report", "train", "evaluate")
+"""Rooms of one layer that do not know of each other."""
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def modules(*packages: str) -> dict[str, Path]:
+    return {module_name(path): path for package in packages for path in (ROOT / package).rglob("*.py")}
+
+
+def imports(path: Path, known: dict[str, Path]) -> set[str]:
+    """First-party modules that a file imports, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name for name in inner if name in known} or {node.module}
+    return found & known.keys()
+
+
+def room(name: str) -> str:
+    return name.split(".")[1]
+
+
+def test_each_layer_imports_only_to_its_right():
+    known = modules("bench")
+    assert {room(name) for name in known if name != "bench"} <= RANK.keys(), "a new room belongs to a layer"
+    for name, path in known.items():
+        for target in imports(path, known) - {"bench"}:
+            here, there = room(name), room(target)
+            assert RANK[here] <= RANK[there], f"{name} imports {target}, which is to its left"
+            assert here == there or not {here, there} <= set(TASKS), f"{name} imports {target}"
+
+
+def test_no_module_imports_itself_in_a_circle():
+    known = modules("bench", "slim", "baselines", "reference")
+    graph = {name: imports(path, known) - {name} for name, path in known.items()}
+    while leaves := {name for name, targets in graph.items() if not targets & graph.keys()}:
+        graph = {name: targets for name, targets in graph.items() if name not in leaves}
+    # a package whose functions import their module on first use is no circle: the module does not need the package
+    assert not graph, f"in circles, or behind one: {sorted(graph)}"
+
+
+def test_tests_and_benchmarks_do_not_import_each_other():
+    known = modules("tests", "benchmarks", "reference")
+    for name, path in known.items():
+        foreign = {"tests": "benchmarks", "benchmarks": "tests", "reference": "tests"}[name.split(".")[0]]
+        found = {target for target in imports(path, known) if target.split(".")[0] == foreign}
+        assert not found or name.endswith("project.test_benchmarks"), f"{name} imports {found}"

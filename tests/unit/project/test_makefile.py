@@ -1,0 +1,218 @@
+"""`make` finds a Python that fits by itself, or says which one is needed; it clears only environments it made."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import ROOT
+
+NEEDED = ("Makefile", "requirements.lock", "pyproject.toml", "tools/find_python.sh", "tools/setup.sh")
+PROGRAMS = ("bash", "sh", "awk", "cat", "chmod", "find", "ls", "mkdir", "nproc", "rm", "rmdir", "sha256sum", "touch")
+OLD = "echo Python 3.10.13 >&2; exit 1"
+# makes an environment of programs that only note how they were called
+FITS = """\
+case "$1" in
+    -c) echo "$0" ;;
+    -m) mkdir -p "$3/bin" "$3/lib/python3.11/site-packages"; echo made >> made
+        printf '#!/bin/sh\\n[ "$1" != -c ] || echo %s\\n' "$0" > "$3/bin/python"
+        printf '#!/bin/sh\\n%s\\n' "$INSTALL" > "$3/bin/uv"
+        chmod +x "$3/bin/python" "$3/bin/uv" ;;
+esac"""
+
+
+class Folder:
+    """A copy of what `make setup` reads, with stand-ins for Python and no other programs than these."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        for name in NEEDED:
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, path / name)
+        self.programs = path / "programs"
+        self.programs.mkdir()
+        for name in PROGRAMS:
+            (self.programs / name).symlink_to(shutil.which(name))
+
+    def program(self, name: str, script: str) -> Path:
+        path = self.programs / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        return path
+
+    def make(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+        removed = ("PYTHON", "MAKEFLAGS", "PYENV_ROOT", "XDG_CACHE_HOME")
+        env = {key: value for key, value in os.environ.items() if key not in removed}
+        env |= {"PATH": str(self.programs), "HOME": str(self.path), "INSTALL": "exit 0"} | environment
+        command = [shutil.which("make"), "--no-print-directory", *arguments]
+        return subprocess.run(command, cwd=self.path, env=env, capture_output=True, text=True)
+
+    def made(self) -> int:
+        """How many environments were made so far."""
+        path = self.path / "made"
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+    def find(self, *versions: str, **environment: str) -> subprocess.CompletedProcess:
+        env = {"PATH": str(self.programs), "HOME": str(self.path)} | environment
+        return subprocess.run([self.path / "tools/find_python.sh", *versions], env=env, capture_output=True, text=True)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Folder(tmp_path / "a folder")
+
+
+def test_the_first_python_that_works_is_taken(folder):
+    folder.program("python3.11", "exit 127")  # a shim of a version that is not selected
+    last = folder.program("python3", FITS)
+    assert folder.find("3.11", "3.12").stdout.strip() == str(last)
+    wanted = folder.program("python3.12", FITS)
+    assert folder.find("3.11", "3.12").stdout.strip() == str(wanted)
+
+
+def test_one_that_pyenv_keeps_is_found_behind_a_shim_that_fails(folder):
+    folder.program("python3.12", "exit 127")
+    kept = folder.program("../pyenv/versions/3.12.1/bin/python3.12", FITS)
+    assert Path(folder.find("3.12", PYENV_ROOT=str(folder.path / "pyenv")).stdout.strip()).samefile(kept)
+
+
+def test_an_active_environment_is_not_taken_for_the_python_that_makes_it(folder, tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "active"], check=True)
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    found = folder.find(version, PYTHON=str(tmp_path / "active/bin/python")).stdout.strip()
+    assert found and not Path(found).is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "none was found (python3 is Python 3.10.13)"),
+        (["PYTHON=python3"], "PYTHON=python3 is Python 3.10.13"),
+        (["PYTHON=nope"], "PYTHON=nope does not run"),
+    ],
+)
+def test_without_one_it_says_what_is_needed(folder, arguments, said):
+    folder.program("python3", OLD)
+    done = folder.make("setup", *arguments)
+    assert done.returncode != 0
+    first = done.stderr.splitlines()[0]
+    assert first == f"Python 3.11, 3.12 or 3.13 with venv is needed, but {said}: name one with PYTHON=PATH"
+
+
+def test_this_python_is_refused_where_others_are_wanted(folder):
+    version = ".".join(map(str, sys.version_info[:3]))
+    done = folder.find("3.10", "3.14", PYTHON=sys.executable)
+    assert done.returncode == 1
+    assert f"Python 3.10 or 3.14 with venv is needed, but PYTHON={sys.executable} is Python {version}" in done.stderr
+
+
+def test_set_up_follows_content_and_place_not_time(folder):
+    folder.program("python3", FITS)
+    assert folder.make("setup").returncode == 0 and folder.made() == 1
+    os.utime(folder.path / "requirements.lock", (2**32, 2**32))
+    os.utime(folder.path / ".venv/.installed", (0, 0))
+    folder.make("setup")
+    assert folder.made() == 1
+    (folder.path / "requirements.lock").open("a").write("# another\n")
+    folder.make("setup")
+    assert folder.made() == 2
+    (folder.path / ".venv/bin/python").unlink()
+    folder.make("setup")
+    assert folder.made() == 3
+    (folder.path / "made").unlink()
+    moved = folder.path.rename(folder.path.with_name("renamed"))
+    folder.path, folder.programs = moved, moved / "programs"
+    folder.make("setup")
+    assert folder.made() == 1
+
+
+def test_set_up_goes_on_after_a_failure_and_renews_what_an_older_version_made(folder):
+    folder.program("python3", FITS)
+    assert folder.make("setup", INSTALL="exit 1").returncode != 0
+    assert not (folder.path / ".venv/.installed").exists()
+    assert folder.make("setup").returncode == 0
+    assert (folder.path / ".venv/.installed").exists()
+    (folder.path / ".venv/.slim-bench").unlink()
+    (folder.path / ".venv/.installed").write_text("")
+    (folder.path / ".venv/left").touch()
+    assert folder.make("setup").returncode == 0
+    assert not (folder.path / ".venv/left").exists()
+
+
+def test_another_python_that_is_named_renews_the_environment(folder):
+    folder.program("python3.11", FITS)
+    other = folder.program("python3.12", FITS)
+    folder.make("setup")
+    folder.make("setup", f"PYTHON={other}")
+    assert folder.made() == 2
+    folder.make("setup", f"PYTHON={other}")
+    assert folder.made() == 2
+
+
+@pytest.mark.parametrize("form", ["folder", "file", "link"])
+def test_an_environment_of_the_user_is_neither_cleared_nor_removed(folder, form):
+    folder.program("python3", FITS)
+    venv, kept = folder.path / ".venv", folder.path / "kept"
+    kept.mkdir()
+    (kept / "thesis.txt").write_text("all of it")
+    if form == "folder":
+        kept.rename(venv)
+    elif form == "file":
+        venv.write_text("a name for pipenv")
+    else:
+        venv.symlink_to(kept)
+    for target in ("setup", "clean"):
+        done = folder.make(target)
+        assert target == "clean" or (done.returncode != 0 and folder.made() == 0)
+        assert target == "clean" or ".venv was not made by `make setup`: move it away" in done.stderr
+    if form == "file":
+        assert venv.read_text() == "a name for pipenv"
+    else:
+        assert (venv / "thesis.txt").read_text() == "all of it"
+
+
+def test_clean_removes_what_make_made_and_nothing_else(folder):
+    folder.program("python3", FITS)
+    folder.make("setup")
+    for name in ("build/test-scipy/bin/python", "build/mine.txt", "other.egg-info/PKG-INFO"):
+        (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder.path / name).touch()
+    assert folder.make("clean").returncode == 0
+    left = {path.name for path in folder.path.iterdir()}
+    assert ".venv" not in left and not (folder.path / "build/test-scipy").exists()
+    assert (folder.path / "build/mine.txt").exists() and (folder.path / "other.egg-info/PKG-INFO").exists()
+
+
+def test_programs_of_the_environment_set_their_cache_first(folder):
+    folder.program("python3", FITS)
+    folder.make("setup")
+    (first,) = (folder.path / ".venv/lib").rglob("*.pth")
+    code = f"exec(open({str(first)!r}).read()); import os; print(os.environ['XDG_CACHE_HOME'])"
+    command = [sys.executable, "-S", "-c", code]
+    env = {"HOME": "/dev/null", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.stdout.strip() == str(ROOT / "build/cache")
+    moved = subprocess.run(command, env={"HOME": "/dev/null"}, cwd=folder.path, capture_output=True, text=True)
+    assert moved.stderr.strip().endswith("KeyError: 'XDG_CACHE_HOME'")
+
+
+@pytest.mark.parametrize("home", ["/proc/nohome", "/dev/null", ""])
+def test_without_a_home_the_caches_go_to_build(folder, home):
+    folder.program("python3", FITS)
+    done = folder.make("setup", HOME=home, INSTALL="echo cache: $XDG_CACHE_HOME")
+    assert done.returncode == 0, done.stderr
+    assert f"cache: {folder.path / 'build/cache'}" in done.stdout
+
+
+def test_the_package_and_the_makefile_name_the_same_versions():
+    versions = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("VERSIONS := "))
+    named = versions.removeprefix("VERSIONS := ").split()
+    project = (ROOT / "pyproject.toml").read_text()
+    assert project.count("Programming Language :: Python :: ") == len(named)
+    assert all(f"Programming Language :: Python :: {version}" in project for version in named)
+    after = f"3.{int(named[-1].split('.')[1]) + 1}"
+    assert f'requires-python = ">={named[0]},<{after}"' in project

@@ -1,0 +1,288 @@
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench.errors import InputError
+from bench.metrics.protocol import ProtocolError
+from bench.report.compare.claims import Answer, answer_claims
+from bench.report.compare.paired import compare
+from bench.report.read.settings import Published, load_published, load_settings
+from bench.report.tables.listings import published_table
+from bench.report.tables.significance import claim_table, paired_table
+from tests.helpers.report_fixture import (
+    SETS,
+    claim_results,
+    claim_settings,
+    collected,
+    described,
+    write_run,
+    write_score,
+)
+
+
+def verdict(scores, settings, scale="paper"):
+    (answer,) = answer_claims(scores, settings, scale)
+    return answer.verdict, answer.reason
+
+
+def test_supported_where_slim_is_better_on_the_sets(tmp_path):
+    scores = claim_results(tmp_path, (40.0, 41.0, 38.0, 42.0), 50.0)
+    assert verdict(scores, claim_settings())[0] == "supported"
+
+
+def test_contradicted_where_it_is_worse(tmp_path):
+    scores = claim_results(tmp_path, (60.0, 61.0, 58.0, 62.0), 50.0)
+    assert verdict(scores, claim_settings())[0] == "contradicted"
+
+
+def test_no_evidence_where_sets_disagree(tmp_path):
+    scores = claim_results(tmp_path, (40.0, 60.0, 45.0, 56.0), 50.0)
+    assert verdict(scores, claim_settings()) == ("no evidence", "the difference is within what seeds and sets vary by")
+
+
+def test_an_improvement_below_the_margin_does_not_support(tmp_path):
+    scores = claim_results(tmp_path, (49.0, 49.1, 48.9, 49.0), 50.0)
+    assert verdict(scores, claim_settings(margin=0.1))[0] == "contradicted"
+
+
+def test_too_few_seeds_are_no_evidence(tmp_path):
+    scores = claim_results(tmp_path, 40.0, 50.0, seeds=4)
+    assert verdict(scores, claim_settings()) == ("no evidence", "4 of 5 seeds finished")
+
+
+def test_an_unfinished_set_is_no_evidence(tmp_path):
+    scores = claim_results(tmp_path, 40.0, 50.0, sets=SETS[:3])
+    assert verdict(scores, claim_settings()) == ("no evidence", "3 of 4 sets finished")
+
+
+@pytest.mark.parametrize("scale", ["tiny", "demo", "small"])
+def test_other_scales_give_no_verdict(tmp_path, scale):
+    scores = claim_results(tmp_path, 40.0, 50.0, scale=scale)
+    assert verdict(scores, claim_settings(), scale)[0] == "not tested at this scale"
+
+
+def test_few_sets_take_the_seed_as_unit(tmp_path):
+    scores = claim_results(tmp_path, 40.0, 50.0, sets=("a",))
+    (answer,) = answer_claims(scores, claim_settings(sets=("a",)), "paper")
+    assert answer.findings[0].unit == "seed" and answer.findings[0].paired.n == 5
+    assert answer.verdict == "supported"
+
+
+def test_another_protocol_does_not_count(tmp_path):
+    scale_dir = tmp_path / "paper"
+    for name in ("slim", "sle"):
+        for seed in range(5):
+            run = described("paper", "fewshot", name, "a", seed, ["fid_authors"])
+            write_score(write_run(scale_dir, run), "fid_authors", 40.0 + seed, protocol="other/protocol")
+    reason = "not comparable: a: another protocol, other/protocol"
+    assert verdict(collected(scale_dir), claim_settings(sets=("a",))) == ("no evidence", reason)
+
+
+def test_sets_scored_differently_never_meet_in_a_claim(tmp_path):
+    scale_dir = tmp_path / "paper"
+    for dataset, fake in (("a", 5000), ("b", 5000), ("c", 500)):
+        for name in ("slim", "sle"):
+            run = described("paper", "fewshot", name, dataset, 0, ["fid_authors"])
+            protocol = f"fid_authors/x/px{fake}/fake{fake}"
+            write_score(write_run(scale_dir, run), "fid_authors", 40.0, protocol=protocol)
+    words = (
+        r"^claim on fid_authors: slim against sle: .*'fid_authors/x/px\*/fake5000' and 'fid_authors/x/px\*/fake500'; "
+        r"narrow the comparison's `protocol` in config/claims.yaml$"
+    )
+    with pytest.raises(ProtocolError, match=words):
+        answer_claims(collected(scale_dir), claim_settings(sets=("a", "b", "c")), "paper")
+
+
+def test_another_version_of_the_data_does_not_count(tmp_path):
+    scores = claim_results(tmp_path, (40.0, 41.0, 38.0, 42.0), 50.0)
+    folder = tmp_path / "paper/runs/slim/b/seed3"
+    write_score(folder, "fid_authors", 41.0, data_sha256="9" * 64)
+    (answer,) = answer_claims(collected(tmp_path / "paper"), claim_settings(), "paper")
+    hashes = ", ".join(sorted({row.data_sha256[:8] for row in scores.where(dataset="b")} | {"99999999"}))
+    assert (answer.verdict, answer.reason) == ("no evidence", f"not comparable: b: data differ ({hashes})")
+    assert answer.findings[0].sets_found == 3
+
+
+def with_comparisons(*changes):
+    """Settings of one claim, its one comparison varied."""
+    plain = claim_settings()
+    (claim,) = plain.claims
+    comparisons = tuple(claim.comparisons[0].model_copy(update=change) for change in changes)
+    return plain.model_copy(update={"claims": (claim.model_copy(update={"comparisons": comparisons}),)})
+
+
+def test_tests_not_made_yet_count_in_the_correction(tmp_path):
+    """Else a verdict given early would be corrected over fewer tests than were declared."""
+    scores = claim_results(tmp_path, (46.0, 48.5, 45.0, 48.2), 50.0)
+    absent = {"sets": ("e", "f", "g")}
+    (alone,) = answer_claims(scores, with_comparisons({}), "paper")
+    (early,) = answer_claims(scores, with_comparisons({}, absent, absent), "paper")
+    p = alone.findings[0].paired.p
+    assert (alone.findings[0].p_holm, early.findings[0].p_holm) == (pytest.approx(p), pytest.approx(3 * p))
+    assert 0.05 / 3 < p < 0.05
+    assert [answer.findings[0].verdict for answer in (alone, early)] == ["supported", "no evidence"]
+
+
+def test_controls_and_constants_are_no_part_of_the_correction(tmp_path):
+    scores = claim_results(tmp_path, (46.0, 48.5, 45.0, 48.2), 50.0)
+    (answer,) = answer_claims(scores, with_comparisons({}, {"role": "control"}, {"measure": "constant"}), "paper")
+    assert answer.findings[0].p_holm == pytest.approx(answer.findings[0].paired.p)
+
+
+def outcomes(answer: Answer):
+    """Corrected p, outcome and its note, by row."""
+    table = claim_table(answer)
+    p, outcome = ([head.label for head in table.head].index(name) for name in ("p, Holm", "outcome"))
+    return [(row[p].text, row[outcome].text, row[outcome].note) for row in table.rows]
+
+
+def test_a_control_shows_its_own_p_and_outcome_uncorrected(tmp_path):
+    scores = claim_results(tmp_path, (46.0, 48.5, 45.0, 48.2), 50.0)
+    settings = with_comparisons({}, {"role": "control"}, {"sets": ("e", "f", "g")})
+    (answer,) = answer_claims(scores, settings, "paper")
+    p = answer.findings[1].paired.p
+    assert outcomes(answer) == [
+        (f"{2 * p:.3f}", "no evidence", "the difference is within what seeds and sets vary by"),
+        ("", "supported", f"control: p = {p:.3f}, not corrected"),
+        ("", "no evidence", "0 of 3 sets finished"),
+    ]
+    assert (answer.verdict, "0 of 3" in answer.reason) == ("no evidence", True)
+
+
+def test_a_control_that_shares_the_gain_says_so(tmp_path):
+    scores = claim_results(tmp_path, (49.0, 51.0, 50.5, 49.5), 50.0)
+    (answer,) = answer_claims(scores, with_comparisons({}, {"role": "control"}), "paper")
+    p = answer.findings[1].paired.p
+    reason = f"control: p = {p:.3f}, not corrected; the difference is within what seeds and sets vary by"
+    assert outcomes(answer)[1] == ("", "no evidence", reason)
+
+
+def test_no_outcome_stands_at_other_scales(tmp_path):
+    scores = claim_results(tmp_path, (40.0, 41.0, 38.0, 42.0), 50.0, scale="small")
+    (answer,) = answer_claims(scores, with_comparisons({}, {"role": "control"}), "small")
+    assert {row[1] for row in outcomes(answer)} == {""}
+    assert "outcome" not in [head.label for head in claim_table(answer).without_empty_columns().head]
+
+
+def published(value, protocol):
+    where = {"method": "FastGAN", "experiment": "sle", "dataset": "a", "metric": "fid_authors"}
+    return [Published(**where, value=value, unit="", protocol=protocol, source="made up")]
+
+
+@pytest.mark.parametrize(
+    ("value", "protocol", "scale", "expected"),
+    [
+        (49.0, "fid_authors*", "paper", "reproduced"),
+        (70.0, "fid_authors*", "paper", "not reproduced"),
+        (49.0, "fid_cleanfid*", "paper", "not comparable (protocol differs)"),
+        (49.0, "fid_authors*", "demo", "not comparable (not the paper's training)"),
+    ],
+)
+def test_published_beside_ours(tmp_path, value, protocol, scale, expected):
+    scores = claim_results(tmp_path, 40.0, 50.0, scale=scale)
+    chosen = claim_settings().model_copy(update={"tolerances": load_settings().tolerances})
+    table = published_table(scores, published(value, protocol), chosen, scale)
+    assert table.rows[0][7].text == expected
+
+
+def test_the_best_checkpoint_stands_beside_a_published_value(tmp_path):
+    """How it was chosen is part of its protocol, and no part of what the published value must have."""
+    scores = claim_results(tmp_path, 40.0, 50.0, sets=("a",))
+    for seed in range(5):
+        folder = tmp_path / "paper/runs/sle/a" / f"seed{seed}"
+        write_score(folder, "fid_authors", 45.0, "best", protocol="fid_authors/made-up/best-of-7-by-fid_authors")
+    scores = collected(tmp_path / "paper")
+    row = published_table(scores, published(49.0, "fid_authors/made-up"), claim_settings(), "paper").rows[0]
+    assert [row[4].text, row[5].text] == ["50.04 ± 0.27, n = 5", "45.00"]
+
+
+def test_the_shipped_claims_name_what_exists():
+    shipped = load_settings()
+    experiments = set(yaml.safe_load(Path("config/experiments.yaml").read_text()))
+    datasets = set(yaml.safe_load(Path("config/datasets.yaml").read_text())["datasets"])
+    assert [claim.id for claim in shipped.claims] == ["few-shot", "one-shot", "recognition", "lightweight"]
+    for claim in shipped.claims:
+        for comparison in claim.comparisons:
+            assert {comparison.slim, comparison.rival} <= experiments
+            assert set(comparison.sets) <= datasets, set(comparison.sets) - datasets
+    for task in shipped.tasks.values():
+        names = (
+            {n for pair in task.pairs for n in (pair.slim, pair.rival)} | set(task.controls) | set(task.ablation_bases)
+        )
+        assert names <= experiments
+    assert {value.experiment for value in load_published() if value.experiment} <= experiments
+
+
+def test_published_values_of_torchvision_are_those_of_the_package():
+    from torchvision.models import ResNeXt50_32X4D_Weights
+
+    theirs = ResNeXt50_32X4D_Weights.IMAGENET1K_V1.meta["_metrics"]["ImageNet-1K"]
+    ours = {value.metric: value.value for value in load_published() if value.source.startswith("torchvision")}
+    assert ours == {"top1": theirs["acc@1"], "top5": theirs["acc@5"]}
+
+
+def test_no_published_value_of_slim_is_claimed():
+    assert not [value for value in load_published() if "slim" in value.method.lower()]
+
+
+def test_a_mistyped_key_is_named_with_the_nearest(tmp_path):
+    path = tmp_path / "claims.yaml"
+    text = Path("config/claims.yaml").read_text()
+    path.write_text(text.replace("alpha: 0.05", "alfa: 0.05"))
+    with pytest.raises(InputError, match=r"claims.yaml: alfa: .*did you mean 'alpha'"):
+        load_settings(path)
+
+
+@pytest.mark.parametrize(
+    ("sets", "words"),
+    [
+        ("[shells, skulls]", "2 data sets: name one (its seeds are compared) or three and more (sets are compared)"),
+        ("[]", "0 data sets: name one (its seeds are compared) or three and more (sets are compared)"),
+        ("[shells, skulls, shells]", "shells is given twice"),
+    ],
+)
+def test_a_claim_over_two_sets_is_refused_in_one_line(tmp_path, sets, words):
+    """Neither the sets nor the seeds of both together would be a sample of independent units."""
+    path = tmp_path / "claims.yaml"
+    text = Path("config/claims.yaml").read_text()
+    path.write_text(re.sub(r"sets: &sets_256 \[.*\]", f"sets: &sets_256 {sets}", text))
+    with pytest.raises(InputError) as raised:
+        load_settings(path)
+    assert str(raised.value) == f"{path}: claims.0.comparisons.0.sets: {words}"
+
+
+def test_a_claim_that_nothing_decides_is_refused(tmp_path):
+    path = tmp_path / "claims.yaml"
+    path.write_text(
+        Path("config/claims.yaml").read_text().replace("margin: 0.0\n", "margin: 0.0\n        role: control\n")
+    )
+    text = path.read_text().replace("role: control\n        role: control", "role: control")
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"claims.yaml: claims.0: no comparison of role verdict"):
+        load_settings(path)
+
+
+def test_fewer_than_five_seeds_cannot_be_asked_for(tmp_path):
+    path = tmp_path / "claims.yaml"
+    path.write_text(Path("config/claims.yaml").read_text().replace("minimum_seeds: 5", "minimum_seeds: 3"))
+    with pytest.raises(InputError, match=r"claims.yaml: minimum_seeds: .*greater than or equal to 5"):
+        load_settings(path)
+
+
+def test_a_published_value_that_is_no_number_names_its_line(tmp_path):
+    path = tmp_path / "published.csv"
+    lines = Path("config/published.csv").read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], lines[2].replace("35.1", "about 35")]))
+    with pytest.raises(InputError, match=r"published.csv, line 3"):
+        load_published(path)
+
+
+def test_a_rival_of_zero_breaks_neither_claims_nor_tables(tmp_path):
+    scores = claim_results(tmp_path, 40.0, 0.0, seeds=1)
+    found = [result for result in compare(scores, claim_settings()) if result.unit == "data set"]
+    assert {result.share for result in found} == {False}
+    (answer,) = answer_claims(scores, claim_settings(minimum_seeds=5), "paper")
+    assert answer.verdict == "no evidence"
+    assert paired_table(compare(scores, claim_settings()), claim_settings()).rows

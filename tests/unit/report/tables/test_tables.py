@@ -1,0 +1,189 @@
+import json
+
+import pytest
+
+from bench.files import write_json
+from bench.metrics.protocol import ProtocolError
+from bench.report.figures.classification import per_class_table
+from bench.report.read.names import format_count, format_value
+from bench.report.read.settings import load_settings
+from bench.report.tables.ablations import ablation_table, find_ablations
+from bench.report.tables.cells import cell_of, columns_of
+from bench.report.tables.comparison import comparison_records, comparison_tables
+from bench.report.tables.listings import runs_table
+from bench.report.tables.table import Entry, Head, Table, latex, markdown, write_tables
+from tests.helpers.report_fixture import (
+    EMOJI,
+    FASHION,
+    FD,
+    PHOTO,
+    collected,
+    described,
+    make_results,
+    write_run,
+    write_score,
+)
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return load_settings()
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory):
+    scale_dir = make_results(tmp_path_factory.mktemp("tables"))
+    return collected(scale_dir)
+
+
+def column(table, label):
+    (index,) = [i for i, head in enumerate(table.head) if head.label.startswith(label)]
+    return {row[0].text: row[index].text for row in table.rows}
+
+
+def test_cells_say_mean_spread_and_n(scores, settings):
+    table = comparison_tables(scores.where(task="fewshot"), EMOJI, settings.tasks["fewshot"])[0]
+    assert column(table, "FD")["fastgan-slim-4to64"] == "291.6"
+    assert table.rows[0][1].note == "290.0 and 293.3, n = 2"  # two seeds: the points, neither spread nor interval
+
+
+def test_failed_and_missing_stand_as_words(scores, settings):
+    few = comparison_tables(scores.where(task="fewshot"), EMOJI, settings.tasks["fewshot"])[0]
+    assert column(few, "FD")["fastgan-sle-residual"] == "FAILED"
+    one = comparison_tables(scores.where(task="oneshot"), PHOTO, settings.tasks["oneshot"])[0]
+    assert column(one, "SSIM, samples")["singan-noresidual"] == "MISSING"
+    classes = comparison_tables(scores.where(task="classification"), FASHION, settings.tasks["classification"])[0]
+    assert set(column(classes, "Top-5").values()) == {"MISSING", "–"}
+
+
+def test_slim_comes_first_and_ablations_stay_out(scores, settings):
+    table = comparison_tables(scores.where(task="fewshot"), EMOJI, settings.tasks["fewshot"])[0]
+    names = [row[0].text for row in table.rows]
+    assert names[0] == "fastgan-slim-4to64" and table.kinds[0] == "slim"
+    assert not any("-g" in name for name in names)
+
+
+def test_controls_stand_beside_under_the_same_protocol_only(scores, settings):
+    tables = comparison_tables(scores.where(task="fewshot"), EMOJI, settings.tasks["fewshot"])
+    assert "white image" not in column(tables[0], "FD")
+    assert column(tables[0], "FD")["fastgan-sle, untrained"].startswith("390.5")
+    own = tables[-1]
+    assert [[entry.text for entry in row] for row in own.rows] == [
+        ["white image", "FD, EfficientNet-Lite0 ↓", "281.0", "fd_efflite0/efflite0-v1/px64/white500"]
+    ]
+    one = comparison_tables(scores.where(task="oneshot"), PHOTO, settings.tasks["oneshot"])[0]
+    assert column(one, "SSIM, reconstruction")["bicubic upsampling"] == "0.610"
+
+
+def test_the_best_snapshot_has_a_table_of_its_own(scores, settings):
+    tables = comparison_tables(scores.where(task="fewshot"), EMOJI, settings.tasks["fewshot"])
+    assert [head.note for head in tables[1].head] == ["", f"{FD}/best-of-7"]
+    assert column(tables[1], "FD")["fastgan-sle"] == "298.0"
+
+
+def test_two_protocols_in_one_cell_are_refused_with_both_named(scores):
+    rows = [row for row in scores if row.metric == "fd_efflite0" and row.selection in ("last", "best")]
+    with pytest.raises(ProtocolError, match=f"'{FD}' and '{FD}/best-of-7'"):
+        cell_of(rows, "test")
+
+
+def test_two_protocols_make_two_columns(scores):
+    rows = scores.where(metric="fd_efflite0", experiment="fastgan-sle")
+    found = columns_of(rows, [])
+    assert len({column.protocol for column in found}) == len(found) == 3
+
+
+def test_some_failed_seeds_are_counted_beside_the_mean(tmp_path, settings):
+    for seed, reason in enumerate((None, None, "not finite")):
+        run = described("demo", "fewshot", "fastgan-sle", EMOJI, seed, ["fd_efflite0"])
+        folder = write_run(tmp_path / "demo", run, reason)
+        if reason is None:
+            write_score(folder, "fd_efflite0", 100.0 + seed)
+    rows = collected(tmp_path / "demo").where(metric="fd_efflite0")
+    assert cell_of(rows, "test").text == "100.5 (1 FAILED)"
+
+
+def test_an_interval_is_printed_from_three_seeds(tmp_path):
+    for seed in range(3):
+        run = described("demo", "fewshot", "fastgan-sle", EMOJI, seed, ["fd_efflite0"])
+        write_score(write_run(tmp_path / "demo", run), "fd_efflite0", 100.0 + seed)
+    rows = list(collected(tmp_path / "demo").where(metric="fd_efflite0"))
+    assert cell_of(rows, "test").interval == "98.5 … 103.5"
+    assert cell_of(rows, "test").text == "101.0 ± 1.0"
+    two = cell_of(rows[:2], "test")
+    assert (two.interval, two.text, two.entry().note) == ("", "100.5", "100.0 and 101.0, n = 2")
+
+
+def test_a_score_without_a_value_is_not_a_gap(tmp_path):
+    run = described("demo", "oneshot", "singan", PHOTO, 0, ["ms_ssim_samples"])
+    write_score(write_run(tmp_path / "demo", run), "ms_ssim_samples", None, reason="fewer than two scales fit")
+    cell = cell_of(collected(tmp_path / "demo").where(metric="ms_ssim_samples"), "test")
+    assert cell.text == "n/a" and cell.reasons == ("fewer than two scales fit",)
+
+
+def test_accuracy_by_class_is_shown(scores, settings):
+    table = per_class_table(scores, FASHION, settings.tasks["classification"])
+    assert [head.label for head in table.head] == ["class", "resnet14-slim-w16", "resnext14-w16", "resnet14-w16"]
+    assert [[entry.text for entry in row][:2] for row in table.rows] == [["shirt", "80.50"], ["boot", "90.00"]]
+    assert {head.note for head in table.head[1:]} == {"top1/made-up"}
+
+
+def test_records_keep_full_precision_and_one_protocol_each(scores):
+    records = comparison_records(scores.where(task="fewshot"))
+    sle = [
+        r for r in records if (r["experiment"], r["selection"], r["metric"]) == ("fastgan-sle", "last", "fd_efflite0")
+    ]
+    assert len(sle) == 1 and sle[0]["mean"] == pytest.approx(301.65) and sle[0]["n"] == 2
+
+
+def test_ablation_levels_come_from_the_arguments(scores, settings):
+    (ablation,) = find_ablations(scores.where(task="fewshot"), settings.tasks["fewshot"])
+    assert ablation.levels("groups") == {
+        "fastgan-slim-4to64": 4,
+        "fastgan-slim-4to64-g1": 1,
+        "fastgan-slim-4to64-g2": 2,
+        "fastgan-slim-4to64-g8": 8,
+    }
+    table = ablation_table(scores, ablation, settings.tasks["fewshot"])
+    assert [row[0].text for row in table.rows] == ["base, groups = 4", "groups = 1", "groups = 2", "groups = 8"]
+
+
+def test_written_forms_escape_what_their_format_reads(tmp_path):
+    table = Table("t", (Head("a_b | c", "p/q_1"), Head("50 %")), ((Entry("x|y", "n = 2"), Entry("1 ± 2 & −3")),))
+    assert r"| x\|y (n = 2) | 1 ± 2 & −3 |" in markdown(table)
+    assert "`p/q_1`" in markdown(table)
+    assert r"x|y (n = 2) & 1 $\pm$ 2 \& $-$3 \\" in latex(table)
+    assert r"a\_b | c & 50 \% \\" in latex(table)
+    write_tables(tmp_path / "t", [table])
+    assert (tmp_path / "t.csv").read_text() == "a_b | c,50 %\nx|y (n = 2),1 ± 2 & −3\n"
+
+
+def test_a_row_of_another_width_is_refused():
+    with pytest.raises(ValueError, match="2 cells under 1 columns"):
+        Table("t", (Head("a"),), ((Entry("1"), Entry("2")),))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(28_486_942, "28.49 M"), (4_089_000_000, "4.089 G"), (2_000_000, "2 M"), (640, "640")]
+)
+def test_counts_have_si_prefixes(value, text):
+    assert format_count(value) == text
+
+
+def test_numbers_have_a_true_minus_and_their_metrics_digits():
+    assert format_value("kid_efflite0", -0.00123) == "−0.001"
+    assert format_value("top1", 87.654) == "87.65"
+    assert format_value("top1", None) == "n/a"
+
+
+def test_the_list_of_runs_tells_what_a_training_went_through(tmp_path):
+    folder = write_run(tmp_path / "demo", described("demo", "fewshot", "fastgan-sle", EMOJI, 0, []))
+    model = json.loads((folder / "model.json").read_text())
+    model["training"] |= {
+        "rollbacks": [{"step": 120, "reason": "not finite: loss_d"}],
+        "events": ["step 130: out of memory, micro-batch 16"],
+    }
+    write_json(folder / "model.json", model)
+    table = runs_table(collected(tmp_path / "demo"))
+    told = "ok (not finite: loss_d, at 120: rolled back; step 130: out of memory, micro-batch 16)"
+    assert table.rows[0][1].plain == told

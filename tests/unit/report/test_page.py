@@ -1,0 +1,193 @@
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+
+from bench.files import sha256_json
+from bench.report.figures.style import inline_svg
+from bench.report.outputs import FIGURES, OUTPUTS, TABLES
+from bench.report.page import render
+from bench.report.read.collect import collect
+from tests.helpers.report_fixture import (
+    EMOJI,
+    FASHION,
+    FD,
+    PHOTO,
+    collected,
+    described,
+    make_results,
+    write_run,
+    write_score,
+)
+
+
+class Tags(HTMLParser):
+    """Every start tag with its attributes, and the tags left open at the end."""
+
+    VOID = ("meta", "link", "img", "br", "hr")
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    scale_dir = make_results(tmp_path_factory.mktemp("page"))
+    folder = scale_dir / "runs" / "singan" / PHOTO / "seed0"
+    write_score(folder, "diversity", None, status="failed", reason="<script>alert(1)</script>")
+    collect(scale_dir)
+    render(scale_dir)
+    return scale_dir
+
+
+@pytest.fixture(scope="module")
+def html(demo):
+    return (demo / "report" / "index.html").read_text()
+
+
+def test_every_declared_output_stands(demo):
+    for path in OUTPUTS:
+        assert (demo / path).stat().st_size > 0, path
+    for stem in TABLES:
+        assert (demo / f"{stem}.md").exists() and (demo / f"{stem}.tex").exists()
+    for stem in FIGURES:
+        assert (demo / f"{stem}.svg").exists()
+
+
+def test_every_output_has_a_caption():
+    from pathlib import Path
+
+    for caption in OUTPUTS.values():
+        assert Path("workflow/report", caption).read_text().strip(), caption
+
+
+def test_the_page_needs_nothing_but_itself(html):
+    for tag, attributes in Tags(html).tags:
+        assert tag not in ("script", "iframe", "object", "embed")
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("src", "href", "xlink:href", "poster", "srcset"):
+            target = attributes.get(name) or ""
+            assert target.startswith(("#", "data:", "https://arxiv.org/abs/")) or not target, (tag, target[:80])
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert "@import" not in style and "url(" not in style
+
+
+def test_tags_close_in_order_and_ids_are_unique(html):
+    parsed = Tags(html)
+    assert parsed.open == []
+    ids = [attributes["id"] for _, attributes in parsed.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_every_link_leads_somewhere(html):
+    parsed = Tags(html)
+    ids = {attributes.get("id") for _, attributes in parsed.tags}
+    targets = {a["href"][1:] for tag, a in parsed.tags if tag == "a" and a["href"].startswith("#")}
+    assert len(targets) > 10 and targets <= ids
+
+
+def test_a_number_leads_to_its_run_protocol_and_command(html):
+    assert f'<a href="#of-fastgan-sle--{EMOJI}"><span>301.6</span></a><small>300.0 and 303.3, n = 2</small>' in html
+    group = html[html.index(f'id="of-fastgan-sle--{EMOJI}"') :]
+    group = group[: group.index("</details>")]
+    folder = f"results/demo/runs/fastgan-sle/{EMOJI}/seed0"
+    assert f"slim-bench train --run {folder}/run.json --out {folder}" in group
+    assert f"slim-bench evaluate --run {folder}/run.json --out {folder}/scores" in group
+    assert FD in group and "300.0" in group
+
+
+def test_the_page_says_what_was_not_tested_and_what_failed(html):
+    assert html.count("not tested at this scale") >= 5
+    assert "not finite after 3 rollbacks: loss_d at step 120" in html
+    assert "no evidence: 2 seeds" in html
+    assert "supported" not in re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL)
+
+
+def test_intervals_over_test_items_are_labelled_as_such(html):
+    assert "86.00 … 88.00 over 2000 items" in html
+    assert "over 4 items" in html
+
+
+def test_the_median_stands_beside_the_mean_where_a_score_keeps_one(html):
+    group = html[html.index(f'id="of-singan--{PHOTO}"') :]
+    group = group[: group.index("</details>")]
+    assert '<th scope="col" class="num">median</th>' in group
+    assert '<td class="num">0.400</td><td class="num">0.405</td>' in group
+    few = html[html.index(f'id="of-fastgan-sle--{EMOJI}"') :]
+    assert "median" not in few[: few.index("</details>")]
+
+
+def test_a_set_that_is_scored_otherwise_joins_the_page(tmp_path):
+    """Fashion-MNIST is seen whole, a user's folder of files as a centre crop: the tables of both stand."""
+    scale_dir = tmp_path / "results" / "demo"
+    for dataset, view in ((FASHION, "whole32"), ("own", "centre-crop0.875-bilinear32")):
+        for name in ("resnet14-slim-w16", "resnext14-w16", "resnet14-w16"):
+            for seed in range(2):
+                run = described("demo", "classification", name, dataset, seed, ["top1"])
+                classes = {"per_class": [80.0, 90.0], "confusion": [[80, 20], [10, 90]]}
+                protocol = f"top1/{view}/last/test2000"
+                write_score(write_run(scale_dir, run), "top1", 80.0 + seed, protocol=protocol, details=classes)
+    collect(scale_dir)
+    render(scale_dir)
+    text = (scale_dir / "report" / "index.html").read_text()
+    assert all((scale_dir / path).exists() for path in OUTPUTS)
+    assert "top1/whole32/last/test2000" in text and "top1/centre-crop0.875-bilinear32/last/test2000" in text
+    assert "data sets" not in (scale_dir / "tables" / "paired.md").read_text()  # they meet in no test
+
+
+def test_text_from_runs_is_escaped(html):
+    assert "<script>" not in html and "&lt;script&gt;" in html
+
+
+def test_an_empty_scale_still_gets_its_page(tmp_path):
+    scale_dir = tmp_path / "results" / "demo"
+    scale_dir.mkdir(parents=True)
+    collect(scale_dir)
+    render(scale_dir)
+    assert all((scale_dir / path).exists() for path in OUTPUTS)
+
+
+def test_outputs_load_nothing_heavy_and_the_page_no_torch():
+    code = (
+        "import sys; from bench.report.page import OUTPUTS; assert 'pandas' not in sys.modules and OUTPUTS;"
+        "import bench.report.context, bench.report.read.collect; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_inlined_figures_follow_the_page():
+    svg = (
+        '<?xml version="1.0"?><svg width="288pt" height="72pt" viewBox="0 0 288 72"><metadata>x</metadata>'
+        '<g id="a" style="fill: #0b6e99; clip-path: url(#p1)"><use xlink:href="#a" style="stroke: #1C2024"/></g></svg>'
+    )
+    text, width = inline_svg(svg, "fig")
+    assert width == 432 and "pt" not in text.split(">")[0] and "<metadata>" not in text
+    assert 'id="fig-a"' in text and 'href="#fig-a"' in text and "url(#fig-p1)" in text
+    assert "var(--slim)" in text and "var(--ink)" in text and "#0b6e99" not in text
+
+
+def test_different_data_and_code_in_one_table_are_said(tmp_path):
+    from bench.report.context import _warnings
+
+    plan = described("demo", "fewshot", "fastgan-sle", EMOJI, 0, ["fd_efflite0"])
+    write_score(write_run(tmp_path / "demo", plan), "fd_efflite0", 1.0)
+    write_score(write_run(tmp_path / "demo", plan | {"seed": 1}, code="f"), "fd_efflite0", 1.0, data_sha256="9" * 64)
+    assert _warnings(collected(tmp_path / "demo")) == [
+        f"{EMOJI}: runs used different versions of the data ({sha256_json(EMOJI)[:8]}, 99999999)",
+        "fastgan-sle: its runs were made by different code",
+    ]

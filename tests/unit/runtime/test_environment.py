@@ -1,0 +1,99 @@
+"""Switches in the environment, and where the user's caches are."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import caches
+from bench.cli import main
+from bench.data.catalogue import Weights
+from bench.data.weights import find_weights_file
+from bench.errors import InputError
+from bench.metrics.cache import cache_folder
+from bench.runtime.environment import OFFLINE, switched_on, user_cache
+from tests.helpers import ROOT
+
+
+@pytest.mark.parametrize("value", ["1", "true", "YES", " on "])
+def test_words_that_mean_on(monkeypatch, value):
+    monkeypatch.setenv(OFFLINE, value)
+    assert switched_on(OFFLINE)
+
+
+@pytest.mark.parametrize("value", [None, "", "0", "False", "no", "OFF"])
+def test_words_that_mean_off(monkeypatch, value):
+    monkeypatch.delenv(OFFLINE, raising=False)
+    if value is not None:
+        monkeypatch.setenv(OFFLINE, value)
+    assert not switched_on(OFFLINE)
+
+
+def test_any_other_word_is_named_before_a_command_runs(monkeypatch, capsys):
+    monkeypatch.setenv(OFFLINE, "offline")
+    with pytest.raises(InputError, match=r"SLIM_BENCH_OFFLINE=offline: 1, true, yes, on mean on; 0, false, no, off"):
+        switched_on(OFFLINE)
+    assert main(["plan"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1 and "SLIM_BENCH_OFFLINE=offline" in captured.err
+
+
+def test_an_empty_variable_is_none(monkeypatch):
+    """An empty folder would be the present one."""
+    monkeypatch.setenv("SLIM_BENCH_CACHE", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    assert cache_folder().parts[-2:] == ("results", "cache")
+    assert user_cache() == Path("~/.cache").expanduser()
+
+
+def test_the_home_in_a_variable_is_the_users(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SLIM_BENCH_CACHE", "~/features")
+    assert cache_folder() == tmp_path / "features"
+
+
+def test_weights_are_looked_for_where_the_user_keeps_caches(monkeypatch, tmp_path):
+    entry = Weights(title="t", file="w.pth", sha256="0" * 64, licence="none", used_by="a test")
+    monkeypatch.delenv("SLIM_BENCH_WEIGHTS", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    assert find_weights_file(entry, tmp_path) is None
+    path = tmp_path / "caches/slim-bench/weights/w.pth"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert find_weights_file(entry, tmp_path) == path
+
+
+@pytest.mark.parametrize("home", ["/proc/nohome", "/dev/null"])
+def test_caches_go_to_the_project_where_the_home_takes_none(home):
+    assert cache_home(HOME=home) == str(ROOT / "build/cache")
+
+
+def test_a_home_that_takes_caches_and_a_folder_that_is_given_stay(tmp_path):
+    assert cache_home(HOME=str(tmp_path)) == "None"
+    assert cache_home(HOME="/dev/null", XDG_CACHE_HOME="/given") == "/given"
+
+
+def test_a_number_as_user_gets_a_name_and_a_home(monkeypatch):
+    """As `docker run --user 12345` has neither."""
+
+    def unknown(_):
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    for name in ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, "")  # so that all are as before in the end
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MPLCONFIGDIR", "given")
+    caches.set_cache_home()
+    assert os.environ["HOME"] == os.environ["XDG_CACHE_HOME"] == str(ROOT / "build/cache")
+    assert os.environ["LOGNAME"] == str(os.getuid())
+
+
+def cache_home(**environment: str) -> str:
+    """XDG_CACHE_HOME as programs of .venv see it."""
+    env = {key: value for key, value in os.environ.items() if key != "XDG_CACHE_HOME"} | {"PYTHONPATH": str(ROOT)}
+    code = "import os, bench.caches; print(os.environ.get('XDG_CACHE_HOME'))"
+    done = subprocess.run([sys.executable, "-c", code], env=env | environment, capture_output=True, text=True)
+    return done.stdout.strip()

@@ -1,0 +1,36 @@
+"""Memory that a step has freed is there for the next one: no page is fetched twice."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from tests.helpers import ROOT
+
+CODE = """
+import resource, sys
+from bench.runtime.memory import keep_freed_memory
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+faults = []
+for _ in range(22):
+    block = bytearray(64 << 20)
+    del block
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(faults[-1] - faults[1])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_repeated_large_blocks_fault_once():
+    """The last 20 of 22 blocks: in pages of whatever size, each block is at least one fault, or none."""
+    root, faults = ROOT, {}
+    other_allocators = ("LD_PRELOAD", "MALLOC_", "GLIBC_TUNABLES")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(other_allocators)}
+    for name in ("kept", "default"):
+        command = [sys.executable, "-c", CODE, name]
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
+        faults[name] = int(done.stdout)
+    assert faults["kept"] < 20 <= faults["default"], faults

@@ -1,0 +1,104 @@
+"""Two processes over gloo train as one does: the same losses, running statistics and weights."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.data.augment import Rows
+from bench.errors import InputError
+from bench.run import write_run
+from bench.train.classification import distributed
+from bench.train.classification.engine import Classification
+from bench.train.loop.history import History
+from tests.helpers import ROOT
+from tests.helpers.classify_cases import classify_run, write_set
+
+WORKER = """
+import json, sys
+from pathlib import Path
+import torch
+from tests.helpers.classify_cases import classify_run
+from bench.train.classification.engine import Classification
+from bench.runtime.processes import rank, start_group, stop_group
+
+torch.set_num_threads(1)
+start_group(torch.device("cpu"))
+found = {}
+for name, recipe in json.loads(sys.argv[3]).items():
+    engine = Classification(classify_run(Path(sys.argv[1]), "slim-resnet", **recipe), torch.device("cpu"))
+    losses = [engine.step(index)["loss"].item() for index in range(engine.total_steps)]
+    found[name] = {"losses": losses, "model": engine.model.state_dict()}
+if rank() == 0:
+    torch.save(found, sys.argv[2])
+stop_group()
+"""
+RECIPES = {
+    "smoothing": {"epochs": 1, "warmup_epochs": 0, "label_smoothing": 0.1},
+    "mixing": {"epochs": 1, "warmup_epochs": 0, "mixup": 0.2, "cutmix": 1.0, "augment": "imagenet"},
+}
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def run_two(data: Path, out: Path) -> dict:
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(data), str(out), json.dumps(RECIPES)],
+            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank), "PYTHONPATH": path},
+        )
+        for rank in range(2)
+    ]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    return torch.load(out, weights_only=True)
+
+
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    data = write_set(tmp_path / "stripes-16")
+    two = run_two(data, tmp_path / "two.pt")
+    for name, recipe in RECIPES.items():
+        engine = Classification(classify_run(data, "slim-resnet", **recipe), torch.device("cpu"))
+        expected = [engine.step(index)["loss"].item() for index in range(engine.total_steps)]
+        assert two[name]["losses"] == pytest.approx(expected, rel=1e-5, abs=1e-5)
+        for key, value in engine.model.state_dict().items():
+            torch.testing.assert_close(two[name]["model"][key], value, rtol=1e-3, atol=1e-4, msg=key)
+
+
+@pytest.mark.slow
+def test_the_documented_torchrun_command_equals_one_process(tmp_path: Path) -> None:
+    write_run(tmp_path / "run.json", classify_run(write_set(tmp_path / "stripes-16"), epochs=1))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--master-port", free_port()]
+    torchrun += ["--nproc-per-node", "2", "-m", "--"]
+    losses = {}
+    for name, start in (("two", torchrun), ("one", [sys.executable, "-m"])):
+        out, state = str(tmp_path / name), str(tmp_path / f"state-{name}")
+        arguments = ["train", "--run", str(tmp_path / "run.json"), "--out", out, "--state", state]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        subprocess.run([*start, "bench.cli", *arguments], env=environment, cwd=ROOT, check=True, timeout=300)
+        losses[name] = [float(row["loss"]) for row in History(tmp_path / name / "history.csv").read()]
+    assert losses["two"] == pytest.approx(losses["one"], rel=1e-5) and losses["one"]
+
+
+def test_a_batch_that_does_not_divide_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "world_size", lambda: 3)
+    with pytest.raises(InputError, match=r"recipe.batch_size 256 does not divide into 3 processes"):
+        distributed.share(256)
+
+
+def test_an_odd_share_is_not_mixed_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed.refuse_odd(Rows(0, 3, 3))
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    distributed.refuse_odd(Rows(0, 4, 8))
+    with pytest.raises(InputError, match="batch_size 6: mixup and cutmix need an even share"):
+        distributed.refuse_odd(Rows(3, 6, 6))

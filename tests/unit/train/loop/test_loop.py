@@ -1,0 +1,342 @@
+"""The loop on a toy engine: killed, stopped, poisoned and out of memory, it ends as one uninterrupted run would."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+
+from bench.errors import InputError, RunFailedError
+from bench.export import save_weights
+from bench.files import write_png
+from bench.run import read_run
+from bench.train.loop import sinks
+from bench.train.loop.folders import claim_state
+from bench.train.loop.history import History
+from bench.train.loop.loop import Loop, run_loop
+from bench.train.loop.record import Data, restore_record
+from tests.helpers import ROOT
+from tests.helpers.toy import DATA_SHA, ToyEngine, toy_run
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def train(folder: Path, run=None, engine: ToyEngine | None = None) -> dict:
+    run = run or toy_run()
+    run_loop(engine or ToyEngine(run, CPU), run, folder / "out", folder / "state", Data(DATA_SHA, None))
+    return json.loads((folder / "out" / "model.json").read_text())
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "out" / "model.safetensors")
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def losses(folder: Path) -> list[tuple[str, str]]:
+    return [(row["step"], row["loss"]) for row in History(folder / "out" / "history.csv").read()]
+
+
+class Killed(ToyEngine):
+    """Ends its process at a step, as `ending` says."""
+
+    ending, at = signal.SIGKILL, 7
+
+    def step(self, index: int):
+        if index == self.at:
+            os.kill(os.getpid(), self.ending)
+        return super().step(index)
+
+
+def child(folder: Path, ending: signal.Signals, run=None) -> int:
+    """Train a Killed engine in a process of its own; its exit code."""
+    code = (
+        "import sys, signal; from pathlib import Path; import tests.unit.train.loop.test_loop as t; "
+        f"t.Killed.ending = signal.Signals({int(ending)}); run = t.toy_run(checkpoint_seconds=1e-6, threads=1); "
+        "t.torch.set_num_threads(1); t.train(Path(sys.argv[1]), run, t.Killed(run, t.CPU))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, "-c", code, str(folder)], env=environment, check=False).returncode
+
+
+def test_finished_run_folder(tmp_path):
+    meta = train(tmp_path)
+    out = tmp_path / "out"
+    assert meta["status"] == "ok" and meta["training"]["steps"] == 12 and meta["training"]["protocol"] == "toy"
+    assert meta["run_sha256"] == toy_run().hash and meta["data_sha256"] == DATA_SHA
+    assert [step for step, _ in losses(tmp_path)] == ["2", "4", "6", "8", "10", "12"]
+    assert {"lr", "images_per_second", "seconds", "peak_memory_bytes"} <= History(out / "history.csv").read()[0].keys()
+    assert sorted(p.name for p in (out / "samples").iterdir()) == ["0.txt", "6.txt"]
+    assert "toy" in (out / "README.md").read_text()
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("straight")
+    train(folder, toy_run(checkpoint_seconds=1e-6, threads=1))
+    return folder
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1])
+def test_ended_and_resumed_equals_uninterrupted(tmp_path, straight, ending):
+    run = toy_run(checkpoint_seconds=1e-6, threads=1)
+    if ending == signal.SIGKILL:
+        assert child(tmp_path, ending) == -9
+    else:
+        engine = Killed(run, CPU)
+        engine.ending = ending
+        with pytest.raises(SystemExit) as caught:
+            train(tmp_path, run, engine)
+        assert caught.value.code == 128 + ending
+    assert not (tmp_path / "out" / "model.json").exists()
+    meta = train(tmp_path, run)
+    assert same(weights(tmp_path), weights(straight))
+    assert losses(tmp_path) == losses(straight)
+    assert meta["training"]["images"] == 48
+
+
+def test_resume_at_a_step_between_two_rows_keeps_the_mean_of_the_row(tmp_path):
+    run = toy_run(log_every=5, checkpoint_seconds=1e-6)
+    engine = ToyEngine(run, CPU)
+    engine.total_steps = 8
+    loop_steps = engine.step
+
+    def stop_after_seven(index):
+        if index == 7:
+            raise KeyboardInterrupt
+        return loop_steps(index)
+
+    engine.step = stop_after_seven
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "a", run, engine)
+    train(tmp_path / "a", run)
+    train(tmp_path / "b", run)
+    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+
+
+def test_nan_rolls_back_to_another_stream_and_is_recorded(tmp_path):
+    engine = ToyEngine(toy_run(), CPU)
+    engine.poison = {(0, 5)}
+    meta = train(tmp_path, engine=engine)
+    assert meta["status"] == "ok"
+    assert meta["training"]["rollbacks"] == [{"step": 6, "reason": "not finite: loss"}]
+    train(tmp_path / "clean")
+    assert not same(weights(tmp_path), weights(tmp_path / "clean"))
+    assert [step for step, _ in losses(tmp_path)] == ["2", "4", "6", "8", "10", "12"]
+
+
+def test_no_checkpoint_ever_holds_a_nan(tmp_path):
+    """A NaN at a step that is not logged must not be saved when a checkpoint is due right then."""
+    run = toy_run(log_every=100, checkpoint_seconds=1e-6)
+    engine = ToyEngine(run, CPU)
+    engine.poison = {(0, 5)}
+    meta = train(tmp_path, run, engine)
+    assert meta["status"] == "ok" and meta["training"]["rollbacks"][0]["step"] == 6
+
+
+def test_fails_after_three_rollbacks(tmp_path):
+    engine = ToyEngine(toy_run(), CPU)
+    engine.poison = {(stream, 5) for stream in range(4)}
+    with pytest.raises(RunFailedError, match=r"not finite: loss at step 6, after 3 rollbacks"):
+        train(tmp_path, engine=engine)
+    meta = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert meta["status"] == "failed" and "loss" in meta["reason"] and len(meta["training"]["rollbacks"]) == 4
+    assert [step for step, _ in losses(tmp_path)] == ["2", "4"]
+
+
+def test_out_of_memory_fails_with_a_reason(tmp_path):
+    engine = ToyEngine(toy_run(), CPU)
+
+    def step(index):
+        raise torch.OutOfMemoryError("tried to allocate 3 GiB")
+
+    engine.step = step
+    fits = r"at least \d+\.\d GiB needed .* there; 256 images at once were too many, about 128 at once .*3 GiB"
+    with pytest.raises(RunFailedError, match=fits):
+        train(tmp_path, engine=engine)
+
+
+def test_out_of_memory_shrinks_where_the_engine_can(tmp_path):
+    engine = ToyEngine(toy_run(), CPU)
+    whole_step, asked = engine.step, []
+
+    def step(index):
+        if index == 7 and not asked:
+            raise torch.OutOfMemoryError("no")
+        return whole_step(index)
+
+    def shrink(error):
+        asked.append(error)
+        return "micro-batch 4 -> 2"
+
+    engine.step, engine.shrink = step, shrink
+    meta = train(tmp_path / "a", engine=engine)
+    assert meta["training"]["events"] == ["step 7: out of memory, micro-batch 4 -> 2"]
+    train(tmp_path / "b")
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+
+
+def test_out_of_memory_outside_a_step_keeps_what_was_trained(tmp_path):
+    def no_memory(out):
+        raise torch.OutOfMemoryError("tried to allocate 3 GiB")
+
+    run = toy_run(checkpoint_seconds=1e-6)
+    engine = ToyEngine(run, CPU)
+    engine.export = no_memory
+    with pytest.raises(InputError, match=r"out of memory: .*3 GiB.*; the checkpoints in .* are kept: free memory"):
+        train(tmp_path, run, engine)
+    assert not (tmp_path / "out" / "model.json").exists()
+    resumed = ToyEngine(run, CPU)
+    resumed.step = None
+    assert train(tmp_path, run, resumed)["status"] == "ok"
+
+
+def test_the_batch_that_would_fit_is_half_of_what_was_computed_at_once(tmp_path):
+    engine = ToyEngine(toy_run(), CPU)
+    engine.micro_batch = 32
+
+    def step(index):
+        raise torch.OutOfMemoryError("no")
+
+    engine.step = step
+    with pytest.raises(RunFailedError, match="about 16 at once would fit"):
+        train(tmp_path, engine=engine)
+
+
+def test_the_end_of_a_part_is_kept_whatever_the_time(tmp_path):
+    engine, kept = ToyEngine(toy_run(), CPU), []
+    engine.ends_part = lambda done: done in (4, 9)
+    loop = Loop(engine, toy_run(), tmp_path / "out", tmp_path / "state", Data(DATA_SHA, None))
+    save = loop.checkpoints.save
+    loop.checkpoints.save = lambda step, *rest: kept.append(step) or save(step, *rest)
+    loop.run_to_end()
+    assert kept == [0, 4, 9]
+
+
+def test_half_written_files_are_cleaned_on_start(tmp_path):
+    names = ("out/.model.safetensors", "out/samples/.grid.png", "out/..model.json", "state/.step-0000000004.ckpt")
+    orphans = [tmp_path / f"{name}.ab_12xyz.part" for name in (*names, "state/outputs/.history.csv")]
+    others = [tmp_path / name for name in ("out/.a.part", "out/.thesis.tex.ab_12xyz.part", "out/sub/.grid.png.part")]
+    for path in (*orphans, *others):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    Loop(ToyEngine(toy_run(), CPU), toy_run(), tmp_path / "out", tmp_path / "state", Data(DATA_SHA, None))
+    assert not any(orphan.exists() for orphan in orphans)
+    assert all(path.read_bytes() == b"half" for path in others)
+
+
+def test_nothing_of_an_earlier_training_stays_but_what_is_not_ours(tmp_path):
+    for name in ("out", "state/outputs"):
+        write_png(tmp_path / name / "samples/step-0000003.png", Image.new("RGB", (2, 2)))
+        save_weights(tmp_path / name / "snapshots/step-0000003.safetensors", nn.Linear(1, 1), {"name": "x", "args": {}})
+        (tmp_path / name / "samples/note.txt").write_text("mine")
+    save_weights(tmp_path / "out/best/model.safetensors", nn.Linear(1, 1), {"name": "x", "args": {}})
+    claim_state(tmp_path / "state")
+    train(tmp_path)
+    assert not list(tmp_path.rglob("step-*")) and not (tmp_path / "out/best").exists()
+    assert (tmp_path / "out/samples/note.txt").read_text() == "mine"
+    assert (tmp_path / "state/outputs/samples/note.txt").read_text() == "mine"
+
+
+def test_a_sink_writes_beside_the_run_and_is_closed_before_its_record(tmp_path, monkeypatch):
+    class Late:
+        def __init__(self, name, folder):
+            self.folder = folder
+
+        def log(self, step, row): ...
+
+        def close(self):
+            assert not (tmp_path / "out" / "model.json").exists()
+            (self.folder / "closed").write_text("yes")
+
+    monkeypatch.setitem(sinks.KNOWN, "late", Late)
+    monkeypatch.setenv("SLIM_BENCH_SINKS", "late")
+    train(tmp_path)
+    assert (tmp_path / "out" / "closed").read_text() == "yes"
+
+
+def test_energy_adds_up_over_a_resume(tmp_path, monkeypatch):
+    """The meter is a mock: there is none on a CPU."""
+    monkeypatch.setattr("bench.train.loop.monitor.Monitor.spent_joules", lambda self: 1.0)
+    run = toy_run(checkpoint_seconds=1e-6)
+    engine = Killed(run, CPU)
+    engine.ending = signal.SIGTERM
+    with pytest.raises(SystemExit):
+        train(tmp_path, run, engine)
+    resumed = train(tmp_path, run)["training"]["energy_joules"]
+    straight = train(tmp_path / "straight", run)["training"]["energy_joules"]
+    assert resumed >= straight > 6
+    assert float(History(tmp_path / "out" / "history.csv").read()[-1]["gpu_energy_joules"]) > 6
+
+
+def test_a_lost_record_is_made_again_without_training(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("bench.train.loop.record.training_modules", lambda task, model: ("bench.train.loop.loop",))
+    meta, out = train(tmp_path), tmp_path / "out"
+    (out / "model.json").unlink()
+    assert not restore_record(toy_run(log_every=3), out, DATA_SHA)
+    assert not restore_record(toy_run(), out, "e" * 64)
+    assert not (out / "model.json").exists()
+    assert restore_record(toy_run(), out, DATA_SHA)
+    assert json.loads((out / "model.json").read_text()) == meta
+    monkeypatch.setattr("bench.train.loop.record.training_modules", lambda task, model: ("bench.train.ema",))
+    assert restore_record(toy_run(), out, DATA_SHA), "by other code: kept all the same"
+    assert "by other code than the present: --overwrite trains again" in capsys.readouterr().err
+
+
+def test_the_record_of_other_weights_is_not_made_again(tmp_path):
+    train(tmp_path)
+    (tmp_path / "out" / "model.safetensors").write_bytes(b"other")
+    assert not restore_record(toy_run(), tmp_path / "out", DATA_SHA)
+
+
+def test_state_of_another_run_or_data_set_is_refused(tmp_path):
+    engine = ToyEngine(toy_run(), CPU)
+    engine.poison = {(s, 5) for s in range(4)}
+    run = toy_run()
+    stopped = ToyEngine(run, CPU)
+    stopped.step = lambda index: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, run, stopped)
+    other = toy_run(log_every=3)
+    with pytest.raises(InputError, match=rf"run.json differs: checkpoint {run.hash}, now {other.hash}; delete"):
+        train(tmp_path, other)
+    with pytest.raises(InputError, match=r"data set differs: checkpoint d+, now e+; delete"):
+        run_loop(ToyEngine(run, CPU), run, tmp_path / "out", tmp_path / "state", Data("e" * 64, None))
+
+
+def test_resume_sets_the_thread_count_of_the_start(tmp_path):
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        stopped = ToyEngine(toy_run(), CPU)
+        stopped.step = lambda index: (_ for _ in ()).throw(KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, engine=stopped)
+        torch.set_num_threads(2)
+        assert train(tmp_path)["training"]["threads"] == 1
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_an_export_made_elsewhere_has_its_description_beside_it(tmp_path):
+    run = toy_run()
+    train(tmp_path, run)
+    assert read_run(tmp_path / "out" / "run.json") == run

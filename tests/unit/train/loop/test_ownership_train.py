@@ -1,0 +1,348 @@
+"""`train` writes over and removes its own files alone, and a finished run that it replaces is kept aside."""
+
+import json
+import os
+import shutil
+
+import pytest
+from PIL import Image
+
+from bench.cli import main
+from bench.data.datasets import read_manifest
+from bench.export import load_export
+from bench.files import write_json, write_png
+from bench.paths import superseded_folder
+from bench.run import read_run, write_run
+from bench.train import startup as start
+from bench.train.loop.checkpoint import MAGIC
+from bench.train.loop.folders import MARKER, OUTPUTS
+from tests.helpers.tiny import tiny_run, write_data
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_data("classification", tmp_path_factory.mktemp("data") / "prepared")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, data):
+    """`my/run.json`, the description of a short run; the present folder is the one above."""
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "my/run.json", run_of(data))
+    return tmp_path
+
+
+def run_of(data, **changes):
+    return tiny_run("classification", data, **{"epochs": 1, "warmup_epochs": 0, **changes})
+
+
+def train(*options):
+    return main(["train", "--run", "my/run.json", *options])
+
+
+def content(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def error(capsys):
+    return capsys.readouterr().err.strip().splitlines()[-1].removeprefix("slim-bench: error: ")
+
+
+@pytest.fixture
+def no_compute(monkeypatch):
+    monkeypatch.setattr("bench.train.startup.engine_class", None)
+
+
+# ---- the folder of the checkpoints -----------------------------------------------------------------------------------
+
+
+def test_a_state_folder_with_other_files_keeps_them(here):
+    (here / "work/sub").mkdir(parents=True)
+    for name in ("thesis.tex", "sub/photo.png", "step-notes.ckpt", ".draft.part"):
+        (here / "work" / name).write_text(name)
+    before = content(here / "work")
+    assert train("--state", "work") == 0
+    assert content(here / "work") == before and (here / "my/model.json").exists()
+
+
+def test_a_state_folder_of_ours_goes_when_the_training_is_done(here):
+    assert train("--state", "my work/state") == 0
+    assert not (here / "my work/state").exists()
+
+
+TAKEN = ("outputs/a.txt", "outputs/samples/grid.png", "step-0000000007.ckpt", MARKER)
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_name_taken_in_the_state_folder_is_refused(here, capsys, no_compute, name):
+    (here / "work" / name).parent.mkdir(parents=True)
+    (here / "work" / name).write_text("mine")
+    before = content(here)
+    assert train("--state", "work") == 2
+    assert error(capsys).startswith(f"work/{name if 'outputs' not in name else OUTPUTS}: is not a f")
+    assert content(here).items() >= before.items()
+
+
+@pytest.mark.parametrize("place", ["my", ".", "data", "data/.."])
+def test_a_state_folder_that_is_or_holds_the_run_or_the_data_is_refused(here, capsys, no_compute, data, place):
+    place = place.replace("data", str(data))
+    before = content(here) | content(data)
+    assert train("--state", place) == 2
+    assert "give another --state" in error(capsys)
+    assert (content(here) | content(data)).items() >= before.items()
+
+
+def test_checkpoints_of_a_version_without_a_marker_are_taken_up(here, monkeypatch, data, capsys):
+    state = here / "work"
+
+    def stopped(self, index):
+        raise KeyboardInterrupt
+
+    engine = start.engine_class("classification")
+    step = engine.step
+    monkeypatch.setattr(engine, "step", stopped)
+    assert train("--state", "work") == 130
+    (state / MARKER).unlink()
+    (state / "note.txt").write_text("mine")
+    monkeypatch.setattr(engine, "step", step)
+    assert train("--state", "work") == 0
+    assert "resumed at step 0" in capsys.readouterr().err
+    assert content(state) == {"note.txt": b"mine"}
+
+
+# ---- the folder of the run -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "model.json", ".model.json", "model.safetensors", "history.csv", "samples/a.jpg", "samples/grid.png"]
+    + ["best/model.safetensors", "best/photo.jpg", "snapshots/step-0000001.safetensors"],
+)
+def test_a_name_taken_in_the_run_folder_is_refused_before_any_compute(here, capsys, no_compute, name):
+    (here / "my" / name).parent.mkdir(exist_ok=True)
+    (here / "my" / name).write_text('{"status": "mine"}')
+    before = content(here)
+    assert train() == 2
+    said = error(capsys)
+    assert said.startswith((f"my/{name}: is not", f"my/{name.partition('/')[0]}: is not")) and "--out" in said
+    assert content(here).items() >= before.items()
+
+
+def test_an_unmarked_picture_next_to_a_new_run_is_not_ours(here, capsys, no_compute):
+    (here / "my/samples").mkdir()
+    Image.new("RGB", (2, 2)).save(here / "my/samples/grid.png")
+    before = content(here)
+    assert train() == 2
+    assert error(capsys).startswith("my/samples/grid.png: is not")
+    assert content(here).items() >= before.items()
+
+
+def test_other_files_in_the_run_folder_stay(here):
+    write_png(here / "my/samples/grid.png", Image.new("RGB", (2, 2)))
+    mine = {"notes.txt": "a", "samples/note.txt": "b", "model.json.bak": "c", ".draft.part": "d", "photos/1.png": "e"}
+    for name, text in mine.items():
+        (here / "my" / name).parent.mkdir(exist_ok=True)
+        (here / "my" / name).write_text(text)
+    assert train() == 0
+    assert content(here / "my").items() >= {name: text.encode() for name, text in mine.items()}.items()
+    assert json.loads((here / "my/model.json").read_text())["status"] == "ok"
+
+
+def test_the_description_of_another_run_in_the_folder_is_refused(here, capsys, no_compute, data):
+    write_run(here / "other/run.json", run_of(data, epochs=7))
+    before = content(here)
+    assert train("--out", "other") == 2
+    assert "other/run.json: describes another run" in error(capsys)
+    assert content(here).items() >= before.items()
+
+
+def test_a_file_put_there_while_it_trained_is_not_written_over(here, monkeypatch, capsys):
+    engine = start.engine_class("classification")
+    step = engine.step
+
+    def puts(self, index):
+        (here / "my/README.md").write_text("mine")
+        return step(self, index)
+
+    monkeypatch.setattr(engine, "step", puts)
+    assert train() == 2
+    assert error(capsys).startswith("my/README.md: is not") and (here / "my/README.md").read_text() == "mine"
+    (here / "my/README.md").rename(here / "my/mine.md")
+    monkeypatch.setattr(engine, "step", None)
+    assert train() == 0, "nothing of the training was lost"
+
+
+# ---- finished runs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, data):
+    """A finished run with a score, a hand-edited list of metrics, and a note of the user's."""
+    folder = tmp_path_factory.mktemp("finished") / "my"
+    run = run_of(data)
+    write_run(folder / "run.json", run)
+    assert main(["train", "--run", str(folder / "run.json")]) == 0
+    assert main(["evaluate", "--run", str(folder / "run.json")]) == 0
+    write_png(folder / "samples/grid.png", Image.new("RGB", (2, 2)))
+    (folder / "notes.txt").write_text("mine")
+    (folder / "scores/notes.txt").write_text("mine")
+    return folder
+
+
+@pytest.fixture
+def again(finished, tmp_path, monkeypatch):
+    shutil.copytree(finished, tmp_path / "my")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+OURS = {"run.json", "model.json", ".model.json", "model.safetensors", "README.md", "history.csv", "samples/grid.png"}
+OURS |= {"scores/params.json", "scores/.complete"}
+
+
+def is_kept(place, before):
+    kept = content(place)
+    return kept.keys() == OURS and all(kept[name] == before[name] for name in OURS - {"run.json"})
+
+
+def test_a_finished_run_of_another_description_is_moved_aside_whole(again, data, capsys):
+    before = content(again / "my")
+    write_run(again / "my/run.json", run_of(data, learning_rate=0.2))
+    assert train() == 0
+    assert "the finished run in my was moved to my.superseded-1" in capsys.readouterr().err
+    place = again / "my.superseded-1"
+    assert is_kept(place, before)
+    assert read_run(place / "run.json") == run_of(data), "as it was trained"
+    assert load_export(place)[1]["run_sha256"] == run_of(data).hash
+    assert load_export(again / "my")[1]["run_sha256"] == run_of(data, learning_rate=0.2).hash
+    assert (again / "my/notes.txt").read_text() == (again / "my/scores/notes.txt").read_text() == "mine"
+    assert not (again / "my/scores/params.json").exists()
+
+
+def test_a_finished_run_on_other_data_is_moved_aside(again, data, capsys):
+    before = content(again / "my")
+    manifest = json.loads((data / "manifest.json").read_text())
+    shutil.copytree(data, again / "data")
+    write_json(again / "data/manifest.json", manifest | {"sha256": "f" * 64})
+    for name in ("model.json", ".model.json"):
+        record = json.loads((again / "my" / name).read_text())
+        write_json(again / "my" / name, record | {"data_sha256": "0" * 64})
+    before = content(again / "my")
+    assert train() == 0
+    assert "was moved to my.superseded-1" in capsys.readouterr().err
+    assert is_kept(again / "my.superseded-1", before)
+    assert load_export(again / "my")[1]["data_sha256"] == read_manifest(data).sha256
+
+
+def test_a_record_that_the_workflow_deleted_is_restored_in_the_place_aside(again, data):
+    before = content(again / "my")
+    (again / "my/model.json").unlink()
+    write_run(again / "my/run.json", run_of(data, learning_rate=0.2))
+    assert train() == 0
+    assert is_kept(again / "my.superseded-1", before)
+
+
+def test_a_finished_run_by_other_code_is_kept(again, monkeypatch, no_compute, capsys):
+    before = content(again / "my")
+    monkeypatch.setattr("bench.train.loop.record.training_modules", lambda task, model: ("bench.train.ema",))
+    for lost in (False, True):
+        if lost:
+            (again / "my/model.json").unlink()
+        assert train() == 0
+        assert "by other code than the present: --overwrite trains again" in error(capsys)
+        assert content(again / "my") == before
+
+
+def test_overwrite_trains_again_and_keeps_each_finished_run(again, capsys):
+    before = content(again / "my")
+    for number in (1, 2):
+        assert train("--overwrite") == 0
+        assert f"moved to my.superseded-{number}" in capsys.readouterr().err
+        assert read_run(again / "my/run.json")
+    assert is_kept(again / "my.superseded-1", before)
+    assert load_export(again / "my.superseded-2")[1]["status"] == load_export(again / "my")[1]["status"] == "ok"
+
+
+def test_a_run_that_cannot_begin_leaves_the_finished_one(again, data, capsys):
+    before = content(again / "my")
+    write_run(again / "my/run.json", run_of(data, holdout=1000))
+    assert train() == 2
+    assert "recipe.holdout 1000" in error(capsys)
+    assert {**content(again / "my"), "run.json": b""} == {**before, "run.json": b""}
+
+
+class KilledError(BaseException):
+    """In place of a SIGKILL."""
+
+
+@pytest.mark.parametrize("moment", [0, 3, 7, 8, 9, 12, 15, 17])
+def test_a_kill_while_a_run_is_moved_aside_loses_nothing(again, data, monkeypatch, moment):
+    """Every file is in the folder or in a place aside, and the next start trains."""
+    before = content(again / "my")
+    write_run(again / "my/run.json", run_of(data, learning_rate=0.2))
+    calls, link, unlink, rename = [], os.link, type(again).unlink, type(again).rename
+
+    def counted(function):
+        def call(*arguments, **options):
+            if len(calls) == moment:
+                raise KilledError
+            calls.append(function)
+            return function(*arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.train.loop.superseded.os.link", counted(link))
+        patch.setattr("pathlib.Path.unlink", counted(unlink))
+        patch.setattr("pathlib.Path.rename", counted(rename))
+        with pytest.raises(KilledError):
+            train()
+    found = {data for folder in again.iterdir() if folder.is_dir() for data in content(folder).values()}
+    assert found >= {before[name] for name in OURS - {"run.json"}}
+    assert train() == 0
+    assert load_export(again / "my")[1]["run_sha256"] == run_of(data, learning_rate=0.2).hash
+    places = [path for path in again.iterdir() if "superseded" in path.name]
+    assert [path.name for path in places] == ["my.superseded-1"] and is_kept(places[0], before)
+
+
+def test_where_there_are_no_hard_links_files_are_copied(again, data, monkeypatch):
+    def none(*_):
+        raise OSError
+
+    before = content(again / "my")
+    monkeypatch.setattr("bench.train.loop.superseded.os.link", none)
+    write_run(again / "my/run.json", run_of(data, learning_rate=0.2))
+    assert train() == 0
+    assert is_kept(again / "my.superseded-1", before)
+
+
+def test_pictures_without_a_mark_next_to_a_record_of_that_version_are_ours(again, data):
+    Image.new("RGB", (2, 2)).save(again / "my/samples/grid.png")
+    for name in ("model.json", ".model.json"):
+        record = json.loads((again / "my" / name).read_text())
+        del record["description"]
+        write_json(again / "my" / name, record)
+    before = content(again / "my")
+    assert train("--overwrite") == 0
+    assert is_kept(again / "my.superseded-1", before)
+
+
+def test_the_place_aside_mirrors_the_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = "results/demo/runs/singan/photo-rocket/seed1"
+    assert superseded_folder(run, 2).as_posix() == "results/demo/superseded/singan/photo-rocket/seed1-2"
+    assert superseded_folder("my run", 1).as_posix() == "my run.superseded-1"
+
+
+def test_weights_without_a_record_are_not_written_over(here, finished):
+    shutil.copy(finished / "model.safetensors", here / "my")
+    before = (here / "my/model.safetensors").read_bytes()
+    assert train() == 0
+    assert (here / "my.superseded-1/model.safetensors").read_bytes() == before
+
+
+def test_a_checkpoint_cut_short_in_its_first_line_is_ours(here):
+    (here / "work").mkdir()
+    (here / "work/step-0000000001.ckpt").write_bytes(MAGIC[:5])
+    assert train("--state", "work") == 0
+    assert not (here / "work").exists()

@@ -1,0 +1,180 @@
+"""Every engine: ended at any step and resumed, it gives bit for bit what the uninterrupted run gives."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bench.data.datasets import read_manifest
+from bench.errors import InputError
+from bench.export import load_export
+from bench.run import write_run
+from bench.train import train
+from bench.train.loop.history import History
+from bench.train.loop.record import restore_record
+from bench.train.startup import engine_class
+from tests.helpers import ROOT
+from tests.helpers.tiny import tiny_run, write_data
+
+TASKS = ["fewshot", "oneshot", "classification"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def result(folder: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, str]]]:
+    timings = ("seconds", "images_per_second", "peak_memory_bytes")
+    rows = History(folder / "history.csv").read()
+    return load_file(folder / "model.safetensors"), [{k: v for k, v in r.items() if k not in timings} for r in rows]
+
+
+def assert_same(a: Path, b: Path) -> None:
+    (weights_a, rows_a), (weights_b, rows_b) = result(a), result(b)
+    assert rows_a == rows_b and rows_a
+    assert weights_a.keys() == weights_b.keys()
+    assert [name for name in weights_a if not torch.equal(weights_a[name], weights_b[name])] == []
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_interrupted_at_every_step_and_resumed(task, tmp_path, monkeypatch):
+    run = tiny_run(task, write_data(task, tmp_path / "data"))
+    train(run, tmp_path / "straight", tmp_path / "state")
+    engine = engine_class(task)
+    whole, done = engine.step, []
+
+    def one_step(self, index):
+        if done:
+            raise KeyboardInterrupt
+        done.append(index)
+        return whole(self, index)
+
+    monkeypatch.setattr(engine, "step", one_step)
+    for _ in range(100):
+        done.clear()
+        try:
+            train(run, tmp_path / "pieces", tmp_path / "state")
+            break
+        except KeyboardInterrupt:
+            continue
+    assert_same(tmp_path / "straight", tmp_path / "pieces")
+    network, meta = load_export(tmp_path / "pieces")
+    assert meta["status"] == "ok" and not network.training
+
+
+KILLED = """
+import os, signal, sys
+from bench.cli import main
+from bench.train.startup import engine_class
+
+engine = engine_class(sys.argv[1])
+whole = engine.step
+
+def step(self, index):
+    scalars = whole(self, index)
+    if index == 2:  # computed, but in no checkpoint yet
+        os.kill(os.getpid(), signal.SIGKILL)
+    return scalars
+
+engine.step = step
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+def test_kill_9_and_resume_of_the_command(task, tmp_path):
+    data = write_data(task, tmp_path / "data")
+    run = tiny_run(task, data)
+    write_run(tmp_path / "run.json", run)
+    arguments = ["train", "--run", str(tmp_path / "run.json")]
+    arguments += ["--out", str(tmp_path / "killed"), "--state", str(tmp_path / "state")]
+    setting = {"env": {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, "cwd": ROOT}
+    killed = subprocess.run([sys.executable, "-c", KILLED, task, *arguments], **setting)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "model.json").exists()
+    resumed = subprocess.run(
+        [sys.executable, "-m", "bench.cli", *arguments], **setting, check=True, stderr=subprocess.PIPE, text=True
+    )
+    assert re.search(r"resumed at \w+ 2 of", resumed.stderr), resumed.stderr
+    train(run, tmp_path / "straight", tmp_path / "state")
+    assert_same(tmp_path / "straight", tmp_path / "killed")
+
+
+def test_a_diverging_run_ends_as_failed_without_an_error(tmp_path, capsys):
+    run = tiny_run("fewshot", write_data("fewshot", tmp_path / "data"), learning_rate=1e30, strips=0)
+    train(run, tmp_path / "out", tmp_path / "state")
+    meta = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert meta["status"] == "failed" and "not finite" in meta["reason"] and "after 3 rollbacks" in meta["reason"]
+    assert len(meta["training"]["rollbacks"]) == 4 and meta["model_sha256"] is None
+    assert "failed: not finite" in capsys.readouterr().err
+    assert not (tmp_path / "state").exists() and not (tmp_path / "out" / "model.safetensors").exists()
+    with pytest.raises(InputError, match="status failed: not finite"):
+        load_export(tmp_path / "out")
+
+
+def test_a_network_that_does_not_fit_is_a_failed_run(tmp_path, monkeypatch):
+    def too_large(run, device):
+        raise torch.OutOfMemoryError("tried to allocate 3 GiB")
+
+    monkeypatch.setattr("bench.train.startup.engine_class", lambda task: too_large)
+    run = tiny_run("classification", write_data("classification", tmp_path / "data"))
+    train(run, tmp_path / "out", tmp_path / "state")
+    meta = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert meta["status"] == "failed"
+    assert meta["reason"].startswith("out of memory") and "tried to allocate 3 GiB" in meta["reason"]
+
+
+def test_a_network_that_does_not_fit_any_more_keeps_what_was_trained(tmp_path, monkeypatch):
+    def too_large(run, device):
+        raise torch.OutOfMemoryError("tried to allocate 3 GiB")
+
+    monkeypatch.setattr("bench.train.startup.engine_class", lambda task: too_large)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "step-0000000004.ckpt").touch()
+    run = tiny_run("classification", write_data("classification", tmp_path / "data"))
+    with pytest.raises(InputError, match=r"out of memory: .*3 GiB.*its checkpoints are kept"):
+        train(run, tmp_path / "out", tmp_path / "state")
+    assert not (tmp_path / "out" / "model.json").exists()
+
+
+def test_a_training_forgets_the_record_of_the_one_before(tmp_path, monkeypatch):
+    """Else weights that are there would pass for finished after a training that was killed."""
+    run = tiny_run("classification", write_data("classification", tmp_path / "data"))
+    train(run, tmp_path / "out", tmp_path / "state")
+    monkeypatch.setattr("bench.train.startup.run_loop", lambda *rest: None)
+    train(run, tmp_path / "out", tmp_path / "state", overwrite=True)
+    assert not restore_record(run, tmp_path / "out", read_manifest(tmp_path / "data").sha256)
+    assert restore_record(run, tmp_path / "out.superseded-1", read_manifest(tmp_path / "data").sha256)
+
+
+def test_a_finished_run_without_its_record_is_not_trained_again(tmp_path, monkeypatch, capsys):
+    run = tiny_run("classification", write_data("classification", tmp_path / "data"))
+    train(run, tmp_path / "out", tmp_path / "state")
+    before = (tmp_path / "out" / "model.json").read_bytes()
+    (tmp_path / "out" / "model.json").unlink()
+    monkeypatch.setattr("bench.train.startup.engine_class", None)
+    train(run, tmp_path / "out", tmp_path / "state")
+    assert (tmp_path / "out" / "model.json").read_bytes() == before
+    assert "was trained to its end before" in capsys.readouterr().err
+
+
+def test_images_edited_since_the_preparation_are_refused(tmp_path):
+    data = write_data("fewshot", tmp_path / "data")
+    images = np.load(data / "images.npy")
+    images[0, 0, 0, 0] ^= 1
+    np.save(data / "images.npy", images)
+    with pytest.raises(InputError, match=r"sha256 of the arrays is .*, but manifest.json says .*prepare it again"):
+        train(tiny_run("fewshot", data), tmp_path / "out", tmp_path / "state")
