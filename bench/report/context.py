@@ -16,8 +16,8 @@ from bench.report.build import Report
 from bench.report.compare.claims import NOT_TESTED, Answer
 from bench.report.compare.statistics import MINIMUM, bootstrap
 from bench.report.figures.style import inline_svg
-from bench.report.read.collect import TRAINING
 from bench.report.read.names import control_label, format_bytes, format_seconds, format_value, metric_of
+from bench.report.read.row import TRAINING
 from bench.report.read.scores import Row, Scores
 from bench.report.tables.comparison import anchor
 from bench.report.tables.significance import claim_table, shown_table

@@ -90,6 +90,7 @@ def write_score(folder: Path, metric: str, value: float | None, selection: str =
         "status": "ok",
         "reason": None,
         "seed": run["seed"],
+        "run": f"{run['experiment']}/{run['dataset']}/seed{run['seed']}",
         "run_sha256": training_hash(run),
         "data_sha256": model["data_sha256"],
         "model_sha256": model["model_sha256"] if selection == "last" else None,

@@ -2,36 +2,31 @@
 
 `scores.csv` carries every provenance field; `metrics.json` is the short nested form for `dvc metrics diff`. A run that
 has not finished, and a metric of its run.json without a score, become rows with status missing, so that no gap is ever
-silent. A score made beside another export than the one that stands there now is stale, and counts as missing.
+silent. A score file that is damaged, or was made from another export than the present one, counts as missing too.
 """
 
 import csv
 import io
 import json
-import math
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError
 from bench.files import sha256_file, write_json, write_text
 from bench.made_from import COLLECTED, collected_from
+from bench.metrics.catalogue import METRICS
 from bench.ownership import Test, head_of, is_cut_off, read_mapping, refuse_foreign
 from bench.report.compare.statistics import summarise
+from bench.report.read.row import COLUMNS, TRAINING, Row
 from bench.run import training_hash
-
-TRAINING = "train_seconds"
-"""The metric of the row that every run has, finished or not: its value is the training time."""
+from bench.score import Score, read_score
 
 ORDER = {"fewshot": 0, "oneshot": 1, "classification": 2}
 IDENTITY = {"task", "experiment", "dataset", "seed"}
-COLUMNS = (
-    *("scale", "task", "experiment", "dataset", "seed", "model", "metric", "selection", "value", "unit", "direction"),
-    *("protocol", "n", "standard_error", "interval_low", "interval_high", "status", "reason", "run", "run_dir"),
-    *("run_sha256", "data_sha256", "model_sha256", "seconds", "device", "peak_memory_bytes", "precision", "compile"),
-    *("python", "torch", "cuda", "driver", "commit", "dirty", "code_sha256", "mixed_code", "command", "details"),
-)
 
 
 def _is_table(path: Path) -> bool:
@@ -59,18 +54,17 @@ def collect(scale_dir: Path, allow_mixed_code: bool = False) -> None:
     for name, ours in WRITTEN.items():
         refuse_foreign(scale_dir / name, ours, "move it away")
     made_from = collected_from(scale_dir, allow_mixed_code)
-    rows = collect_rows(scale_dir)
-    _mark_mixed_code(rows, refuse=scale_dir.name == "paper" and not allow_mixed_code)
+    rows = _mark_mixed_code(collect_rows(scale_dir), refuse=scale_dir.name == "paper" and not allow_mixed_code)
     out = io.StringIO(newline="")
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _cell(row.get(key)) for key in COLUMNS} for row in rows)
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(row.cells() for row in rows)
     write_text(scale_dir / "scores.csv", out.getvalue())
     write_json(scale_dir / "metrics.json", nested_means(rows))
     write_json(scale_dir / COLLECTED, {"made_from": made_from, "sha256": sha256_file(scale_dir / "scores.csv")})
 
 
-def collect_rows(scale_dir: Path) -> list[dict[str, Any]]:
+def collect_rows(scale_dir: Path) -> list[Row]:
     """Rows of every run folder with a run.json, in the order task, data set, experiment, seed."""
     runs: list[tuple[Path, dict[str, Any]]] = []
     for path in sorted((scale_dir / "runs").glob("*/*/*/run.json")):
@@ -91,24 +85,22 @@ def run_folder(scale_dir: Path, run: dict[str, Any]) -> Path:
     return scale_dir / "runs" / run["experiment"] / run["dataset"] / f"seed{run['seed']}"
 
 
-def _rows_of_run(scale_dir: Path, folder: Path, run: dict[str, Any]) -> list[dict[str, Any]]:
+def _rows_of_run(scale_dir: Path, folder: Path, run: dict[str, Any]) -> list[Row]:
     """One row for the training, one per score, one per metric of run.json without a score."""
     base = {key: run.get(key) for key in ("scale", "task", "experiment", "dataset", "seed")}
     base |= {"model": run.get("model", {}).get("name"), "run_dir": folder.relative_to(scale_dir).as_posix()}
     base |= {"run": f"{run['experiment']}/{run['dataset']}/seed{run['seed']}"}
     model = _read(folder / "model.json")
-    training = base | _training_row(folder, run, model)
-    rows = [training]
-    found = map(_read, sorted((folder / "scores").glob("*.json")))
-    scores = [score for score in found if score and {"metric", "status"} <= score.keys()]
-    for score in scores:
-        rows.append(base | _score_row(score, _is_stale(score, run) or _is_of_another_export(score, model)))
-    present = {score["metric"] for score in scores}
-    for metric in run.get("evaluation", {}).get("metrics", ()):
+    planned = run.get("evaluation", {}).get("metrics", ())
+    training = Row.of(base | _training_row(folder, run, model))
+    found = [_score_row(path, run, model, planned) for path in sorted((folder / "scores").glob("*.json"))]
+    rows = [training, *(Row.of(base | row) for row in found if row)]
+    present = {row.metric for row in rows}
+    for metric in planned:
         if metric not in present:
-            reason = training["reason"] or "not evaluated yet"
-            status = "failed" if training["status"] == "failed" else "missing"
-            rows.append(base | {"metric": metric, "selection": "last", "status": status, "reason": reason})
+            reason = training.reason or "not evaluated yet"
+            status = "failed" if training.status == "failed" else "missing"
+            rows.append(Row.of(base | {"metric": metric, "selection": "last", "status": status, "reason": reason}))
     return rows
 
 
@@ -117,12 +109,16 @@ def _training_row(folder: Path, run: dict[str, Any], model: dict[str, Any] | Non
     details: dict[str, Any] = {"args": run.get("model", {}).get("args", {}), "data": run.get("data", {}).get("path")}
     if model is None:
         begun = (folder / "history.csv").exists()
-        return row | {"status": "missing", "reason": "training" if begun else "not started", "details": details}
+        return row | {
+            "status": "missing",
+            "reason": "training" if begun else "not started",
+            "details": _compact(details),
+        }
     training = model.get("training") or {}
     row |= {key: model.get(key) for key in ("status", "reason", "commit", "dirty", "code_sha256", "command")}
     row |= {key: model.get(key) for key in ("run_sha256", "data_sha256", "model_sha256")}
     row |= {key: training.get(key) for key in ("device", "precision", "compile", "peak_memory_bytes", "seconds")}
-    row |= _versions(model) | {"value": training.get("seconds"), "details": details | training}
+    row |= _versions(model) | {"value": training.get("seconds"), "details": _compact(details | training)}
     if _is_stale(model, run):
         row |= {"status": "missing", "reason": "stale: trained from another run.json"}
     return row
@@ -132,21 +128,35 @@ def _is_stale(record: dict[str, Any], run: dict[str, Any]) -> bool:
     return bool(record.get("run_sha256")) and record["run_sha256"] != training_hash(run)
 
 
-def _is_of_another_export(score: dict[str, Any], model: dict[str, Any] | None) -> bool:
-    """A score, of whatever weights, made when another export stood here."""
-    hashes = ((model or {}).get("model_sha256"), score.get("export_sha256"))
-    return None not in hashes and hashes[0] != hashes[1]
+def _score_row(
+    path: Path, run: dict[str, Any], model: dict[str, Any] | None, planned: Sequence[str]
+) -> dict[str, Any] | None:
+    """Cells of a score; of one that is damaged or stale the reason why it does not count.
 
-
-def _score_row(score: dict[str, Any], stale: bool) -> dict[str, Any]:
-    row = {key: score.get(key) for key in COLUMNS if key in score and key not in ("run", "seed")}
-    interval = score.get("interval") or (None, None)
-    row |= {"interval_low": interval[0], "interval_high": interval[1]} | _versions(score)
-    if isinstance(row.get("value"), float) and not math.isfinite(row["value"]):
-        row |= {"status": "failed", "value": None, "reason": "the score is not a finite number"}
-    if stale:
+    None, and a line on stderr, for a file under no metric's name.
+    """
+    metric, _, selection = path.stem.partition("@")
+    try:
+        score = read_score(path)
+    except InputError as error:
+        if metric not in METRICS and metric not in planned:
+            print(f"{error}: not counted", file=sys.stderr)
+            return None
+        reason = f"not a score: {str(error).removeprefix(f'{path}: ')}"
+        return {"metric": metric, "selection": selection or "last", "status": "missing", "reason": reason}
+    row = {key: value for key, value in vars(score).items() if key in COLUMNS and key not in ("run", "seed")}
+    low, high = score.interval or (None, None)
+    row |= {"interval_low": low, "interval_high": high, "details": _compact(score.details)}
+    row |= _versions(vars(score))
+    if _is_stale(vars(score), run) or _is_of_another_export(score, model):
         row |= {"status": "missing", "value": None, "reason": "stale: score of another export"}
     return row
+
+
+def _is_of_another_export(score: Score, model: dict[str, Any] | None) -> bool:
+    """A score, of whatever weights, made when another export stood here."""
+    hashes = ((model or {}).get("model_sha256"), score.export_sha256)
+    return None not in hashes and hashes[0] != hashes[1]
 
 
 def _versions(record: dict[str, Any]) -> dict[str, Any]:
@@ -154,30 +164,29 @@ def _versions(record: dict[str, Any]) -> dict[str, Any]:
     return {key: versions.get(key) for key in ("python", "torch", "cuda", "driver")}
 
 
-def _mark_mixed_code(rows: list[dict[str, Any]], refuse: bool) -> None:
+def _mark_mixed_code(rows: list[Row], refuse: bool) -> list[Row]:
     """Rows of one experiment and metric that were made by different code are marked, in the paper scale refused."""
     digests: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for row in rows:
-        if row.get("code_sha256"):
-            digests[row["task"], row["experiment"], row["metric"]].add(row["code_sha256"])
-    for row in rows:
-        row["mixed_code"] = len(digests.get((row["task"], row["experiment"], row["metric"]), ())) > 1
-    mixed = sorted({f"{row['experiment']} ({row['metric']})" for row in rows if row["mixed_code"]})
-    if refuse and mixed:
+        if row.code_sha256:
+            digests[row.task, row.experiment, row.metric].add(row.code_sha256)
+    several = {key for key, found in digests.items() if len(found) > 1}
+    if refuse and several:
+        mixed = sorted({f"{experiment} ({metric})" for _, experiment, metric in several})
         names = ", ".join(mixed[:5]) + (" ..." if len(mixed) > 5 else "")
         raise InputError(
             f"rows made by different code cannot share the paper's tables: {names}; run them again, or allow mixed code"
         )
+    return [replace(row, mixed_code=(row.task, row.experiment, row.metric) in several) for row in rows]
 
 
-def nested_means(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def nested_means(rows: list[Row]) -> dict[str, Any]:
     """{task: {dataset: {experiment: {"metric (protocol)": mean over seeds}}}} of last exports, timings left out."""
     values: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for row in rows:
-        finished = row["status"] == "ok" and row["selection"] == "last" and row.get("value") is not None
-        if finished and row["metric"] not in (TRAINING, "latency"):
-            key = f"{row['metric']} ({row['protocol']})"
-            values[row["task"], row["dataset"], row["experiment"], key].append(float(row["value"]))
+        if row.ok and row.selection == "last" and row.value is not None and row.metric not in (TRAINING, "latency"):
+            key = f"{row.metric} ({row.protocol})"
+            values[row.task, row.dataset, row.experiment, key].append(row.value)
     tree: dict[str, Any] = {}
     for (task, dataset, experiment, key), seeds in sorted(values.items()):
         branch = tree.setdefault(task, {}).setdefault(dataset, {}).setdefault(experiment, {})
@@ -194,9 +203,5 @@ def _read(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, dict | list):
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    if isinstance(value, float):
-        return repr(value)
-    return "" if value is None else value
+def _compact(details: dict[str, Any]) -> str:
+    return json.dumps(details, separators=(",", ":"), ensure_ascii=False)

@@ -1,77 +1,15 @@
 """scores.csv as rows with types: what everything downstream of collect reads."""
 
 import csv
-import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError
 from bench.metrics.protocol import same_protocol
-from bench.report.read.collect import TRAINING
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of scores.csv: a number, or the reason why there is none, with everything it came from."""
-
-    scale: str
-    task: str
-    experiment: str
-    dataset: str
-    seed: int
-    model: str
-    metric: str
-    selection: str
-    value: float | None
-    unit: str
-    direction: str
-    protocol: str
-    n: float | None
-    standard_error: float | None
-    interval_low: float | None
-    interval_high: float | None
-    status: str
-    reason: str
-    run: str
-    run_dir: str
-    run_sha256: str
-    data_sha256: str
-    model_sha256: str
-    seconds: float | None
-    device: str
-    peak_memory_bytes: float | None
-    precision: str
-    torch: str
-    commit: str
-    dirty: bool
-    code_sha256: str
-    mixed_code: bool
-    details: str
-
-    @property
-    def ok(self) -> bool:
-        return self.status == "ok"
-
-    @property
-    def is_control(self) -> bool:
-        """Scored without the run's network."""
-        return self.selection.startswith("control")
-
-    @property
-    def extras(self) -> dict[str, Any]:
-        return json.loads(self.details) if self.details else {}
-
-
-PARSERS: dict[Any, Callable[[str], Any]] = {
-    str: str,
-    int: int,
-    bool: lambda text: text == "True",
-    float | None: lambda text: float(text) if text else None,
-}
+from bench.report.read.row import COLUMNS, TRAINING, Row
 
 
 class Scores(Sequence[Row]):
@@ -139,10 +77,9 @@ def read_scores(path: Path) -> Scores:
         with Path(path).open(newline="", encoding="utf-8") as file:
             csv.field_size_limit(1 << 30)  # a run's details hold curves and per-image values
             reader = csv.DictReader(file)
-            absent = [field.name for field in fields(Row) if field.name not in (reader.fieldnames or ())]
+            absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             if absent:
                 raise InputError(f"{path}: no column {absent[0]!r}; `slim-bench collect` writes the present form")
-            parsers = [(field.name, PARSERS[field.type]) for field in fields(Row)]
-            return Scores([Row(**{name: parse(line[name]) for name, parse in parsers}) for line in reader])
+            return Scores([Row.parse(line) for line in reader])
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; `slim-bench collect` writes it") from None

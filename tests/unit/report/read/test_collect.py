@@ -1,3 +1,4 @@
+import csv
 import json
 import shutil
 
@@ -5,8 +6,19 @@ import pytest
 
 from bench.errors import InputError
 from bench.report.read.collect import collect
+from bench.report.read.row import Row
 from bench.report.read.scores import read_scores
-from tests.helpers.report_fixture import EMOJI, FD, collected, described, freeze, make_results, write_run, write_score
+from tests.helpers.report_fixture import (
+    EMOJI,
+    FD,
+    collected,
+    described,
+    freeze,
+    make_results,
+    write_json,
+    write_run,
+    write_score,
+)
 
 
 def one(scores, **equal):
@@ -77,12 +89,58 @@ def test_an_export_of_another_description_is_stale(run):
     assert one(collected(scale_dir), metric="train_seconds").reason.startswith("stale")
 
 
-def test_a_torn_score_file_counts_as_none(run):
+DAMAGED = {
+    "cut off": ('{"metric": "fd_effl', "not JSON"),
+    "empty": ("", "not JSON"),
+    "not a score": ("{}", "Field required"),
+    "a list": ("[]", "object"),
+    "of a later version": ('{"metric": "fd_efflite0", "valeu": 1.0}', "valeu: Extra inputs are not permitted"),
+    "not finite": ('{"metric": "fd_efflite0", "value": NaN}', "value: Input should be a finite number"),
+}
+
+
+@pytest.mark.parametrize("selection", ["last", "control-white"])
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_score_is_missing_with_its_reason(run, damage, selection):
     scale_dir, plan = run
     folder = write_run(scale_dir, plan)
-    write_score(folder, "fd_efflite0", 300.0)
-    (folder / "scores" / "fd_efflite0.json").write_text('{"metric": "fd_effl')
-    assert one(collected(scale_dir), metric="fd_efflite0").status == "missing"
+    write_score(folder, "fd_efflite0", 300.0, selection)
+    (path,) = (folder / "scores").glob("*.json")
+    text, reason = DAMAGED[damage]
+    path.write_text(text)
+    row = one(collected(scale_dir), metric="fd_efflite0", selection=selection)
+    assert (row.status, row.value) == ("missing", None)
+    assert row.reason.startswith("not a score: ") and reason in row.reason
+    assert str(scale_dir) not in row.reason
+
+
+def test_a_file_of_no_metric_is_said_and_not_counted(run, capsys):
+    scale_dir, plan = run
+    write_score(write_run(scale_dir, plan), "fd_efflite0", 300.0)
+    before = list(collected(scale_dir))
+    (scale_dir / "runs/fastgan-sle" / EMOJI / "seed0/scores/notes.json").write_text("{}")
+    capsys.readouterr()
+    assert list(collected(scale_dir)) == before
+    assert "scores/notes.json" in capsys.readouterr().err
+
+
+OLDER = {
+    "metric": "params", "value": 14410.0, "unit": "", "direction": "lower", "protocol": "params/folded-export",
+    "n": None, "standard_error": None, "interval": None, "selection": "last", "status": "ok", "reason": None,
+    "seed": 0, "run": "r", "run_sha256": "", "data_sha256": "d", "model_sha256": "m", "export_sha256": None,
+    "seconds": None, "device": "cpu", "peak_memory_bytes": 376135680, "precision": "float32", "compile": False,
+    "training_precision": "float32", "training_compile": False, "training_rollbacks": 0, "training_events": [],
+    "versions": {"python": "3.11.9", "torch": "2.9"}, "commit": "c", "dirty": False, "code_sha256": "e",
+    "command": "slim-bench evaluate", "details": {},
+}  # fmt: skip
+
+
+def test_a_score_of_version_0_1_is_read(run):
+    scale_dir, plan = run
+    write_json(write_run(scale_dir, plan) / "scores/params.json", OLDER)
+    row = one(collected(scale_dir), metric="params")
+    assert (row.status, row.value, row.python, row.compile, row.n) == ("ok", 14410.0, "3.11.9", False, None)
+    assert row.peak_memory_bytes == 376135680
 
 
 def test_a_copy_of_a_run_folder_is_not_counted_again(run, capsys):
@@ -96,20 +154,6 @@ def test_a_copy_of_a_run_folder_is_not_counted_again(run, capsys):
     assert list(collected(scale_dir)) == before
     said = capsys.readouterr().err
     assert "seed0.bak/run.json: describes another run" in said and "seed9/run.json" in said
-
-
-def test_a_score_without_a_metric_counts_as_none(run):
-    scale_dir, plan = run
-    write_score(write_run(scale_dir, plan), "fd_efflite0", 300.0)
-    (scale_dir / "runs/fastgan-sle" / EMOJI / "seed0/scores/kid_efflite0.json").write_text("{}")
-    assert one(collected(scale_dir), metric="kid_efflite0").status == "missing"
-
-
-def test_a_score_that_is_not_finite_has_failed(run):
-    scale_dir, plan = run
-    write_score(write_run(scale_dir, plan), "fd_efflite0", float("nan"))
-    row = one(collected(scale_dir), metric="fd_efflite0")
-    assert (row.status, row.value, row.reason) == ("failed", None, "the score is not a finite number")
 
 
 def test_mixed_code_is_marked(run):
@@ -153,3 +197,25 @@ def test_reading_an_absent_or_old_table_names_it(tmp_path):
     (tmp_path / "scores.csv").write_text("scale,task\ndemo,fewshot\n")
     with pytest.raises(InputError, match="no column 'experiment'"):
         read_scores(tmp_path / "scores.csv")
+
+
+def test_the_table_keeps_its_columns_and_what_they_hold(run):
+    """Earlier tables are compared with later ones by these names."""
+    scale_dir, plan = run
+    write_score(write_run(scale_dir, plan), "fd_efflite0", 300.1, n=500, interval=[1.5, 2.0], command='é, "x"')
+    (scale_dir / "runs/fastgan-sle" / EMOJI / "seed0/scores/kid_efflite0.json").write_text("{")
+    scores = collected(scale_dir)
+    header, *lines = csv.reader((scale_dir / "scores.csv").read_text().splitlines())
+    assert set(header) >= {
+        *("scale", "task", "experiment", "dataset", "seed", "model", "metric", "selection", "value", "unit"),
+        *("direction", "protocol", "n", "standard_error", "interval_low", "interval_high", "status", "reason", "run"),
+        *("run_dir", "run_sha256", "data_sha256", "model_sha256", "seconds", "device", "peak_memory_bytes"),
+        *("precision", "compile", "python", "torch", "cuda", "driver", "commit", "dirty", "code_sha256"),
+        *("mixed_code", "command", "details"),
+    }
+    assert header[:5] == ["scale", "task", "experiment", "dataset", "seed"]
+    assert [Row.parse(dict(zip(header, line, strict=True))) for line in lines] == list(scores)
+    cells = dict(zip(header, lines[1], strict=True))
+    assert (cells["value"], cells["n"], cells["interval_low"]) == ("300.1", "500", "1.5")
+    assert (cells["standard_error"], cells["compile"], cells["mixed_code"], cells["details"]) == ("", "", "False", "{}")
+    assert one(scores, metric="fd_efflite0").command == 'é, "x"'

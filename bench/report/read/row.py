@@ -1,0 +1,98 @@
+"""One line of scores.csv. Its fields are the columns, in their order."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+TRAINING = "train_seconds"
+"""The metric of the row that every run has, finished or not: its value is the training time."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A number, or the reason why there is none, with everything it came from."""
+
+    scale: str
+    task: str
+    experiment: str
+    dataset: str
+    seed: int
+    model: str
+    metric: str
+    selection: str
+    value: float | None
+    unit: str
+    direction: str
+    protocol: str
+    n: float | None
+    standard_error: float | None
+    interval_low: float | None
+    interval_high: float | None
+    status: str
+    reason: str
+    run: str
+    run_dir: str
+    run_sha256: str
+    data_sha256: str
+    model_sha256: str
+    seconds: float | None
+    device: str
+    peak_memory_bytes: float | None
+    precision: str
+    compile: bool | None
+    python: str
+    torch: str
+    cuda: str
+    driver: str
+    commit: str
+    dirty: bool | None
+    code_sha256: str
+    mixed_code: bool
+    command: str
+    details: str
+    """JSON."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Row":
+        """A row of the values that are known; the others are empty."""
+        known = {name: value for name, value in values.items() if value is not None}
+        return cls(**{name: EMPTY[kind] for name, kind in KINDS.items()} | known)
+
+    @classmethod
+    def parse(cls, line: Mapping[str, str]) -> "Row":
+        """The row that `cells` wrote."""
+        return cls(**{name: PARSERS[kind](line[name]) for name, kind in KINDS.items()})
+
+    def cells(self) -> list[str]:
+        """The row as a line of the table: floats to the last digit, None empty."""
+        return [_cell(getattr(self, name)) for name in COLUMNS]
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+    @property
+    def is_control(self) -> bool:
+        """Scored without the run's network."""
+        return self.selection.startswith("control")
+
+    @property
+    def extras(self) -> dict[str, Any]:
+        return json.loads(self.details) if self.details else {}
+
+
+KINDS: dict[str, Any] = {field.name: field.type for field in fields(Row)}
+COLUMNS = tuple(KINDS)
+EMPTY: dict[Any, Any] = {str: "", int: 0, bool: False, bool | None: None, float | None: None}
+PARSERS: dict[Any, Callable[[str], Any]] = {
+    str: str,
+    int: int,
+    bool: lambda text: text == "True",
+    bool | None: lambda text: text == "True" if text else None,
+    float | None: lambda text: float(text) if text else None,
+}
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else repr(value) if isinstance(value, float) else str(value)
