@@ -94,7 +94,7 @@ def classify(model: Path, images: Sequence[Path]) -> None:
     normalise = Normalise(Statistics(tuple(fields["mean"]), tuple(fields["std"])), torch.device("cpu"))
     for path in images:
         with torch.inference_mode():
-            probabilities = torch.softmax(network(normalise(read_image(path, view)))[0], dim=0)
+            probabilities = torch.softmax(network(normalise(read_as_trained(path, view)))[0], dim=0)
         values, classes = probabilities.topk(min(TOP, len(probabilities)))
         print(path)
         for value, index in zip(values.tolist(), classes.tolist(), strict=True):
@@ -115,7 +115,7 @@ def view_of(meta: dict[str, Any]) -> View:
     return View(data["image_size"] or 224, "L" if data["channels"] == 1 else "RGB", data.get("kind") == "folder")
 
 
-def read_image(path: Path, view: View) -> Tensor:
+def read_as_trained(path: Path, view: View) -> Tensor:
     """uint8 [1, C, size, size], as the evaluation saw the test set; of arrays, what is larger is scaled to fill."""
     try:
         with Image.open(path) as file:

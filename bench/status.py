@@ -13,7 +13,7 @@ from bench.runtime.locks import lock_file
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunState:
     """state: missing, queued, running, stopped, trained, ok or failed."""
 
     state: str
@@ -22,30 +22,30 @@ class Progress:
     reason: str | None = None
 
 
-def progress_of(run: Run, folder: Path) -> Progress:
+def run_state(run: Run, folder: Path) -> RunState:
     model = _read(folder / "model.json")
     if model.get("status") == "failed":
-        return Progress("failed", reason=model.get("reason"))
+        return RunState("failed", reason=model.get("reason"))
     if model.get("status") == "ok" and model.get("run_sha256") == run.hash:
         return _scored(run, folder, model)
     state = state_folder(folder)
     step = _last_step(state / "outputs" / "history.csv")
     total = getattr(run.recipe, "steps", None)
     if _is_held(lock_path(folder)):
-        return Progress("running", step, total)
+        return RunState("running", step, total)
     if step is not None:
-        return Progress("stopped", step, total)
-    return Progress("queued" if (folder / "run.json").exists() else "missing")
+        return RunState("stopped", step, total)
+    return RunState("queued" if (folder / "run.json").exists() else "missing")
 
 
-def _scored(run: Run, folder: Path, model: dict) -> Progress:
+def _scored(run: Run, folder: Path, model: dict) -> RunState:
     """ok: every planned metric has a score of the weights that stand here."""
     scores = [_read(folder / "scores" / f"{metric}.json") for metric in run.evaluation.metrics]
     failed = [score["metric"] for score in scores if score.get("status") == "failed"]
     if failed:
-        return Progress("failed", reason=f"no score for {', '.join(failed)}")
+        return RunState("failed", reason=f"no score for {', '.join(failed)}")
     of_these = (score.get("model_sha256") == model.get("model_sha256") for score in scores if score)
-    return Progress("ok" if all(scores) and all(of_these) else "trained")
+    return RunState("ok" if all(scores) and all(of_these) else "trained")
 
 
 def measured_seconds(plan: Plan, run: Run) -> float | None:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from bench.metrics.features import extract
+from bench.metrics.features import extract_features
 from bench.metrics.folder import list_images, stream_images
 from bench.metrics.frechet import frechet_distance
 from bench.metrics.inception import CleanFidInception
@@ -88,7 +88,7 @@ def extraction(count: int, repeats: int) -> tuple[dict[str, list[float]], float]
         options = {"num_workers": 0, "batch_size": 32, "device": torch.device("cpu"), "mode": "clean", "verbose": False}
         works: dict[str, Work] = {
             "clean-fid": lambda: get_folder_features(str(folder / "images"), network, **options),
-            "ours": lambda: extract(extractor, stream_images(list_images(folder / "images"))),
+            "ours": lambda: extract_features(extractor, stream_images(list_images(folder / "images"))),
         }
         times = interleaved(works, repeats, warm_up=1)
         few, many = (resident_megabytes(folder / "images", n) for n in STREAMED)

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.metrics.features import extract
+from bench.metrics.features import extract_features
 from bench.metrics.folder import list_images, stream_images
 
 ROOT = Path(__file__).parent.parent
@@ -38,7 +38,7 @@ def main(folder: Path, count: int) -> None:
     torch.set_num_threads(1)
     files = list_images(folder)
     files = (files * -(-count // len(files)))[:count]
-    extract(Means(), stream_images(files))
+    extract_features(Means(), stream_images(files))
     kilobytes = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text()).group(1)
     print(int(kilobytes) / 1024)
 

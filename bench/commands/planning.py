@@ -8,7 +8,7 @@ from bench.errors import InputError
 from bench.ownership import is_run, refuse_foreign
 from bench.plan import Plan
 from bench.run import Run, write_run
-from bench.status import Progress, measured_seconds, progress_of
+from bench.status import RunState, measured_seconds, run_state
 
 
 def add_commands(commands: Any) -> None:
@@ -93,7 +93,7 @@ def status(arguments: argparse.Namespace) -> None:
     counts: dict[str, int] = {}
     width = max(len(run.name) for run in runs)
     for run in runs:
-        progress = progress_of(run, chosen.folder_of(run))
+        progress = run_state(run, chosen.folder_of(run))
         counts[progress.state] = counts.get(progress.state, 0) + 1
         print(f"{run.name:<{width}}  {_words(progress)}")
     print(f"{arguments.suite} at scale {runs[0].scale}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
@@ -110,7 +110,7 @@ def _scale(chosen: Plan, arguments: argparse.Namespace) -> str:
     return require(arguments.scale, chosen.configuration.scales, "--scale")
 
 
-def _words(progress: Progress) -> str:
+def _words(progress: RunState) -> str:
     step = "" if progress.step is None else f" at step {progress.step}"
     total = f" of {progress.total}" if step and progress.total else ""
     reason = f": {progress.reason}" if progress.reason else ""

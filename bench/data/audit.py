@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bench.data.catalogue import Dataset, folder_dataset, load_catalogue
-from bench.data.extract import extract, is_archive
+from bench.data.extract import extract_archive, is_archive
 from bench.data.images import Header, check_size, decode, list_files, read_header
 from bench.data.manifest import open_array
 from bench.data.prepare import prepare, source_paths
@@ -81,7 +81,7 @@ def _opened(source: Path) -> Iterator[Path]:
         yield source
         return
     with tempfile.TemporaryDirectory(prefix="slim-bench-audit-") as folder:
-        extract(source, Path(folder) / "files")
+        extract_archive(source, Path(folder) / "files")
         yield Path(folder) / "files"
 
 

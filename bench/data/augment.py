@@ -17,7 +17,7 @@ PADDING = 4
 
 
 @dataclass(frozen=True)
-class Rows:
+class BatchRows:
     """Rows start..stop of a global batch of `total` images."""
 
     start: int
@@ -102,7 +102,7 @@ def draw_boxes(uniform: Tensor, height: int, width: int) -> Tensor:
 
 
 def augment(
-    images: Tensor, kind: Literal["imagenet", "small", "none"], generator: torch.Generator, rows: Rows
+    images: Tensor, kind: Literal["imagenet", "small", "none"], generator: torch.Generator, rows: BatchRows
 ) -> Tensor:
     """imagenet: random resized crop and flip; small: crop from 4 px of zero padding and flip."""
     if kind == "none":

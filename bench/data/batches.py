@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench.data.augment import Rows, draw_boxes
+from bench.data.augment import BatchRows, draw_boxes
 from bench.errors import InputError
 from bench.runtime.rng import generator, permutation
 
@@ -28,10 +28,10 @@ EVALUATION_SHARE = 224 / 256  # the centre crop's part of the shorter side in si
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     """How a set is cut into batches: the global batch, and this process's rows of it."""
 
-    rows: Rows
+    rows: BatchRows
     seed: int
     device: torch.device
 
@@ -62,7 +62,7 @@ class MemoryBatches:
 
     cropped = False
 
-    def __init__(self, images: Tensor, labels: Tensor, plan: Plan, source: str) -> None:
+    def __init__(self, images: Tensor, labels: Tensor, plan: BatchPlan, source: str) -> None:
         self.steps_per_epoch = count_steps(len(images), plan.rows.total, source)
         self.images, self.labels, self.plan = images.to(plan.device), labels.to(plan.device), plan
         self.reseed(0)

@@ -13,11 +13,19 @@ from typing import Any
 import numpy as np
 
 from bench.data.catalogue import Folder
-from bench.data.extract import Limits, damage_named, extract, read_array_pickle, read_idx, read_members, read_npz
+from bench.data.extract import (
+    Limits,
+    damage_named,
+    extract_archive,
+    read_array_pickle,
+    read_idx,
+    read_members,
+    read_npz,
+)
 from bench.data.ilsvrc import unpack_imagenet
 from bench.data.images import check_name, check_size, decode, is_litter, list_files, read_header
 from bench.data.manifest import Manifest, Split
-from bench.data.prepared import Job, check_count, describe
+from bench.data.prepared import PreparationJob, check_expected, describe_arrays
 from bench.data.staging import only_maker
 from bench.errors import InputError
 from bench.files import atomic_file, sha256_bytes
@@ -32,9 +40,9 @@ MAX_MEMBER_BYTES = 1 << 30
 CHECKED_TOGETHER = 64  # images a task of the thread pool
 
 
-def prepare_arrays(job: Job, staging: Path) -> Manifest:
+def prepare_arrays(job: PreparationJob, staging: Path) -> Manifest:
     """uint8 images [N, H, W, C] and int64 labels [N] of both splits, padded with zeros to the image size."""
-    readers: dict[str, Callable[[Job], tuple[Arrays, tuple[str, ...] | None]]] = {
+    readers: dict[str, Callable[[PreparationJob], tuple[Arrays, tuple[str, ...] | None]]] = {
         "idx": _read_idx_set,
         "cifar": _read_cifar_set,
         "npz": _read_npz_set,
@@ -42,7 +50,7 @@ def prepare_arrays(job: Job, staging: Path) -> Manifest:
     arrays, names = readers[job.dataset.layout](job)
     for split, wanted in zip(SPLITS, (job.dataset.n, job.dataset.n_test), strict=True):
         _check_split(job, arrays, split)
-        check_count(job, f"{split} images", len(arrays[f"{split}_images"]), wanted)
+        check_expected(job, f"{split} images", len(arrays[f"{split}_images"]), wanted)
         if job.dataset.preparation.per_class:
             keep = _first_of_each(arrays[f"{split}_labels"], job.dataset.preparation.per_class)
             arrays |= {f"{split}_{kind}": arrays[f"{split}_{kind}"][keep] for kind in ("images", "labels")}
@@ -56,7 +64,7 @@ def prepare_arrays(job: Job, staging: Path) -> Manifest:
     for file, array in files.items():
         np.save(staging / file, array)
     splits = {split: Split(n=len(arrays[f"{split}_labels"])) for split in SPLITS}
-    return describe(job, kind="classification", arrays=files, classes=names, splits=splits)
+    return describe_arrays(job, kind="classification", arrays=files, classes=names, splits=splits)
 
 
 def _first_of_each(labels: np.ndarray, count: int) -> np.ndarray:
@@ -64,7 +72,7 @@ def _first_of_each(labels: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.concatenate([np.flatnonzero(labels == label)[:count] for label in np.unique(labels)]))
 
 
-def pad(job: Job, images: np.ndarray) -> np.ndarray:
+def pad(job: PreparationJob, images: np.ndarray) -> np.ndarray:
     """Zeros around the images up to the image size, the odd one at the end; no resizing."""
     height, width = images.shape[1:3]
     size = job.image_size or max(height, width)
@@ -75,7 +83,7 @@ def pad(job: Job, images: np.ndarray) -> np.ndarray:
     return np.pad(images, ((0, 0), (before[0], after[0]), (before[1], after[1]), (0, 0)))
 
 
-def _check_split(job: Job, arrays: Arrays, split: str) -> None:
+def _check_split(job: PreparationJob, arrays: Arrays, split: str) -> None:
     images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise InputError(f"{job.name}: {split} images are {images.dtype} {images.shape}, not uint8 [N, H, W, 1 or 3]")
@@ -87,7 +95,7 @@ def _check_split(job: Job, arrays: Arrays, split: str) -> None:
     arrays[f"{split}_labels"] = labels.astype(np.int64)
 
 
-def _read_idx_set(job: Job) -> tuple[Arrays, None]:
+def _read_idx_set(job: PreparationJob) -> tuple[Arrays, None]:
     """The four files of MNIST's layout, in a folder, in one archive, or each by itself."""
     parts = {"train": "train", "t10k": "test"}
     kinds = {"images-idx3-ubyte": "images", "labels-idx1-ubyte": "labels"}
@@ -106,7 +114,7 @@ def _read_idx_set(job: Job) -> tuple[Arrays, None]:
     return arrays, None
 
 
-def _read_cifar_set(job: Job) -> tuple[Arrays, tuple[str, ...] | None]:
+def _read_cifar_set(job: PreparationJob) -> tuple[Arrays, tuple[str, ...] | None]:
     """The Python version of CIFAR-10 and CIFAR-100: rows of 3072 bytes, channel planes one after another."""
     batches: dict[str, dict[bytes, Any]] = {}
     found: list[str] = []
@@ -126,7 +134,7 @@ def _read_cifar_set(job: Job) -> tuple[Arrays, tuple[str, ...] | None]:
     return arrays, tuple(name.decode() for name in names) if names else None
 
 
-def _cifar_split(job: Job, split: str, batches: list[dict[bytes, Any]]) -> Arrays:
+def _cifar_split(job: PreparationJob, split: str, batches: list[dict[bytes, Any]]) -> Arrays:
     try:
         pixels = np.concatenate([np.asarray(batch[b"data"]) for batch in batches])
         labels = np.concatenate([np.asarray(batch.get(b"fine_labels", batch.get(b"labels"))) for batch in batches])
@@ -136,7 +144,7 @@ def _cifar_split(job: Job, split: str, batches: list[dict[bytes, Any]]) -> Array
     return {f"{split}_images": images, f"{split}_labels": labels}
 
 
-def _read_npz_set(job: Job) -> tuple[Arrays, None]:
+def _read_npz_set(job: PreparationJob) -> tuple[Arrays, None]:
     """The four arrays of KEYS; grey images may lack the channel axis, labels may be a column, as in MedMNIST.
 
     Other arrays, such as val_images, are left out: `best` weights are selected on a part of the training images.
@@ -152,7 +160,7 @@ def _read_npz_set(job: Job) -> tuple[Arrays, None]:
     return arrays, None
 
 
-def _check_complete(job: Job, arrays: Arrays, names: Iterable[str]) -> None:
+def _check_complete(job: PreparationJob, arrays: Arrays, names: Iterable[str]) -> None:
     """Refuse a source that lacks one of KEYS; `names` are what it has, as its reader calls them."""
     missing = [key for key in KEYS if key not in arrays]
     if missing:
@@ -162,7 +170,7 @@ def _check_complete(job: Job, arrays: Arrays, names: Iterable[str]) -> None:
         )
 
 
-def _contents(job: Job) -> Iterator[tuple[str, Any]]:
+def _contents(job: PreparationJob) -> Iterator[tuple[str, Any]]:
     """(name, open file) of every file of the source: folder, archive, or single files."""
     for source in job.sources:
         if source.is_dir():
@@ -186,7 +194,7 @@ def _members(source: Path) -> Iterator[tuple[str, Any]]:
         yield member.name, content
 
 
-def prepare_files(job: Job, staging: Path) -> Manifest:
+def prepare_files(job: PreparationJob, staging: Path) -> Manifest:
     """List an ImageFolder, its images checked, or WebDataset shards; nothing is copied.
 
     The hash covers names, byte sizes and labels.
@@ -210,7 +218,7 @@ def prepare_files(job: Job, staging: Path) -> Manifest:
             file.write(text)
         listing += "".join(f"{split}\t{path}\t{label}\t{size}\n" for path, label, size in rows).encode()
         n = sum(label for _, label, _ in rows) if shards else len(rows)
-        check_count(job, f"{split} images", n, job.dataset.n if split == "train" else job.dataset.n_test)
+        check_expected(job, f"{split} images", n, job.dataset.n if split == "train" else job.dataset.n_test)
         splits[split] = Split(n=n, path=folder, files=f"{split}.tsv")
     return Manifest(
         name=job.name,
@@ -232,7 +240,7 @@ def prepare_files(job: Job, staging: Path) -> Manifest:
     )
 
 
-def _check_images(job: Job, paths: list[Path]) -> None:
+def _check_images(job: PreparationJob, paths: list[Path]) -> None:
     """Refuse the first file that is no image, so that none ends a training.
 
     A user's images are decoded and have to reach the size; of a published set, which may hold millions and is enlarged
@@ -257,7 +265,7 @@ def _check_images(job: Job, paths: list[Path]) -> None:
             raise
 
 
-def _files_root(job: Job) -> Path:
+def _files_root(job: PreparationJob) -> Path:
     """The folder with train/ and val/; archives are unpacked once, beside themselves, under the data set's name."""
     if job.sources[0].is_dir():
         return job.sources[0]
@@ -270,11 +278,11 @@ def _files_root(job: Job) -> Path:
     return inner[0] if len(inner) == 1 else target
 
 
-def _unpack(job: Job, target: Path) -> None:
+def _unpack(job: PreparationJob, target: Path) -> None:
     if job.dataset.layout == "imagenet":
         unpack_imagenet(*job.sources, target)
     else:
-        extract(job.sources[0], target, Limits(members=2_000_000, bytes=256 << 30))
+        extract_archive(job.sources[0], target, Limits(members=2_000_000, bytes=256 << 30))
 
 
 def _class_names(train: Path, test: Path) -> tuple[str, ...]:

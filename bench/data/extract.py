@@ -53,7 +53,7 @@ class Member:
     open: Callable[[], BinaryIO]
 
 
-def extract(archive: Path, target: Path, limits: Limits = Limits(), pattern: str = "*") -> None:
+def extract_archive(archive: Path, target: Path, limits: Limits = Limits(), pattern: str = "*") -> None:
     """Unpack the members that match `pattern` into the new folder `target`, all of them or nothing."""
     archive, target = Path(archive), Path(target)
     if target.exists():

@@ -43,7 +43,7 @@ FIRST_SEEN = "first-seen"
 
 
 @dataclass(frozen=True)
-class Job:
+class FetchJob:
     """One data set to fetch into the project at `root`."""
 
     root: Path
@@ -80,7 +80,7 @@ def fetch(
     catalogue = load_catalogue(root, folders)
     if name in catalogue.weights:
         return fetch_weights(name, root)
-    job = Job(root, catalogue, name, catalogue.dataset(name), accept_sha256)
+    job = FetchJob(root, catalogue, name, catalogue.dataset(name), accept_sha256)
     source = job.dataset.source
     if accept_sha256 is not None:
         _check_acceptable(job)
@@ -98,7 +98,7 @@ def receipt_path(name: str) -> Path:
     return SOURCES / f"{name}.json"
 
 
-def user_path(root: Path, source: Folder) -> Path:
+def placed_path(root: Path, source: Folder) -> Path:
     place = root / Path(source.path).expanduser()
     if not place.exists():
         raise InputError(f"{place}: no such file or folder")
@@ -107,7 +107,7 @@ def user_path(root: Path, source: Folder) -> Path:
 
 def source_files(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
     """The fetched files of a data set, each one checked."""
-    job = Job(root, catalogue, name, catalogue.dataset(name), None)
+    job = FetchJob(root, catalogue, name, catalogue.dataset(name), None)
     for file in job.dataset.source.files:
         if not (root / file.path).is_file():
             raise InputError(f"{root / file.path}: not fetched yet, run `slim-bench fetch {name}`")
@@ -131,13 +131,13 @@ def source_content(name: str, root: Path, catalogue: Catalogue) -> str:
 def placed(root: Path, dataset: Dataset) -> Path | None:
     """The folder or file that a person placed or named; None for sets that come as files of the catalogue."""
     if isinstance(dataset.source, Folder):
-        return user_path(root, dataset.source)
+        return placed_path(root, dataset.source)
     if isinstance(dataset.source, Manual) and (root / SOURCES / dataset.source.place).exists():
         return root / SOURCES / dataset.source.place
     return None
 
 
-def _fetch_file(job: Job, file: SourceFile) -> dict[str, Any]:
+def _fetch_file(job: FetchJob, file: SourceFile) -> dict[str, Any]:
     """Bring one file to its place if it is not there, check it, describe it for the receipt."""
     brought = not (job.root / file.path).is_file()
     if brought:
@@ -150,7 +150,7 @@ def _fetch_file(job: Job, file: SourceFile) -> dict[str, Any]:
     return entry
 
 
-def _checked(job: Job, file: SourceFile) -> dict[str, Any]:
+def _checked(job: FetchJob, file: SourceFile) -> dict[str, Any]:
     """Checksums of a file: from the receipt while size and time stand still (archives may be huge), else computed."""
     now = file_stamp(job.root / file.path, file.name)
     entries = {entry["name"]: entry for entry in read_receipt(job.name, job.root).get("files", ())}
@@ -168,7 +168,7 @@ def read_receipt(name: str, root: Path = Path(".")) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
 
 
-def _write_place(job: Job, place: Path) -> Path:
+def _write_place(job: FetchJob, place: Path) -> Path:
     """The receipt of a folder or file that was placed or named; a placed one is given relative to the project root."""
     inside = not isinstance(job.dataset.source, Folder)
     if not inside:
@@ -177,7 +177,7 @@ def _write_place(job: Job, place: Path) -> Path:
     return _write_receipt(job, where | describe_place(place, job.dataset, read_receipt(job.name, job.root)))
 
 
-def _write_receipt(job: Job, found: dict[str, Any]) -> Path:
+def _write_receipt(job: FetchJob, found: dict[str, Any]) -> Path:
     path = job.root / receipt_path(job.name)
     value = {"dataset": job.name, "entry_sha256": entry_sha256(job.catalogue, job.name, job.root)} | found
     if read_receipt(job.name, job.root) != value:
@@ -198,7 +198,7 @@ def refuse_changed_source(name: str, place: Path, root: Path = Path(".")) -> Non
         )
 
 
-def _bring(job: Job, file: SourceFile) -> None:
+def _bring(job: FetchJob, file: SourceFile) -> None:
     source, path = job.dataset.source, job.root / file.path
     if isinstance(source, Shipped):
         run_dvc(job.root, "pull", "--remote", SHIPPED, file.pointer.as_posix())
@@ -232,7 +232,7 @@ def _mismatch(path: Path, kind: str, wanted: str, found: str) -> str:
     return f"{path}: {kind} is {found}, but {wanted} is expected; delete the file and fetch it again"
 
 
-def _check_acceptable(job: Job) -> None:
+def _check_acceptable(job: FetchJob) -> None:
     files, accept = job.dataset.source.files, job.accept
     if accept != FIRST_SEEN and (len(accept) != 64 or set(accept) - set("0123456789abcdef")):
         raise InputError(f"--accept-sha256 {accept}: 64 hexadecimal digits (lower case) or {FIRST_SEEN}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scipy.io import loadmat
 
-from bench.data.extract import Limits, damage_named, extract, read_members
+from bench.data.extract import Limits, damage_named, extract_archive, read_members
 from bench.errors import InputError
 
 LIMITS = Limits(members=2_000_000, bytes=512 << 30)
@@ -45,7 +45,7 @@ def _unpack_train(archive: Path, target: Path) -> None:
                 shutil.copyfileobj(source, file, 1 << 20)
             if not tarfile.is_tarfile(inner):
                 raise InputError(f"{archive}: member {member.name} is not the archive of a class")
-            extract(inner, partial / wnid, LIMITS)
+            extract_archive(inner, partial / wnid, LIMITS)
     inner.unlink(missing_ok=True)
     partial.rename(target / "train")
 
@@ -54,7 +54,7 @@ def _unpack_val(archive: Path, devkit: Path, target: Path) -> None:
     partial = target / ".val.part"
     shutil.rmtree(partial, ignore_errors=True)
     labels = validation_classes(devkit, target)
-    extract(archive, partial, LIMITS)
+    extract_archive(archive, partial, LIMITS)
     images = sorted(partial.iterdir())
     if len(images) != len(labels):
         raise InputError(f"{archive}: {len(images)} images, but {devkit.name} has labels for {len(labels)}")
@@ -69,7 +69,7 @@ def validation_classes(devkit: Path, target: Path) -> list[str]:
     folder = target / ".devkit"
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        extract(devkit, folder)
+        extract_archive(devkit, folder)
         (meta,) = folder.rglob("meta.mat")
         (truth,) = folder.rglob(GROUND_TRUTH)
         synsets = loadmat(meta, squeeze_me=True)["synsets"]

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.data.augment import IMAGENET, Rows, Statistics, measure_statistics
-from bench.data.batches import Batches, File, MemoryBatches, Plan
+from bench.data.augment import IMAGENET, BatchRows, Statistics, measure_statistics
+from bench.data.batches import Batches, BatchPlan, File, MemoryBatches
 from bench.data.datasets import load_file_list, load_split
 from bench.data.loaders import FolderBatches, evaluation_batches
 from bench.data.manifest import Manifest, read_manifest
@@ -27,10 +27,10 @@ class Inputs:
     classes: int
 
 
-def open_inputs(run: Run, device: torch.device, rows: Rows) -> Inputs:
+def open_inputs(run: Run, device: torch.device, rows: BatchRows) -> Inputs:
     folder = run.data_folder
     manifest = read_manifest(folder)
-    plan = Plan(rows, run.seed, device)
+    plan = BatchPlan(rows, run.seed, device)
     if manifest.kind == "classification":
         return _arrays(run, manifest, plan)
     if manifest.kind == "folder" and manifest.format == "webdataset":
@@ -40,7 +40,7 @@ def open_inputs(run: Run, device: torch.device, rows: Rows) -> Inputs:
     raise InputError(f"{folder}: holds unlabelled images, a classifier needs labels")
 
 
-def _arrays(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
+def _arrays(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
     images, labels = load_split(run.data_folder, "train")
     classes = len(manifest.classes) if manifest.classes else int(labels.max()) + 1
     kept, held = split_holdout(labels, run.recipe.holdout, run.seed)
@@ -49,8 +49,8 @@ def _arrays(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
     return Inputs(batches, holdout, measure_statistics(images[kept]), images.shape[1], classes)
 
 
-def _files(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
-    files = list_files(run.data_folder, manifest, "train")
+def _files(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
+    files = list_split(run.data_folder, manifest, "train")
     labels = torch.tensor([label for _, label in files])
     kept, held = split_holdout(labels, run.recipe.holdout, run.seed)
     size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
@@ -59,12 +59,12 @@ def _files(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
     return Inputs(batches, _decoded([files[i] for i in held.tolist()], size), IMAGENET, 3, classes)
 
 
-def _shards(run: Run, manifest: Manifest, plan: Plan) -> Inputs:
+def _shards(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
     from bench.data.shards import ShardBatches
 
     if not manifest.classes:
         raise InputError(f"{run.data_folder}/manifest.json: shards need their classes listed")
-    kept, held = split_shards(list_files(run.data_folder, manifest, "train"), run.recipe.holdout)
+    kept, held = split_shards(list_split(run.data_folder, manifest, "train"), run.recipe.holdout)
     size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
     batches = ShardBatches(kept, size, plan, crop=crop, source=run.dataset)
     return Inputs(batches, _decoded(held, size), IMAGENET, 3, len(manifest.classes))
@@ -78,7 +78,7 @@ def _decoded(files: list[File], size: int) -> tuple[Tensor, Tensor] | None:
     return torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts])
 
 
-def list_files(folder: Path, manifest: Manifest, split: str) -> list[File]:
+def list_split(folder: Path, manifest: Manifest, split: str) -> list[File]:
     """Paths with labels of a split of kind folder; for shards, paths with numbers of samples."""
     if split not in (manifest.splits or {}):
         raise InputError(f"{folder}/manifest.json: no split {split!r}")

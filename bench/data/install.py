@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.data.manifest import MANIFEST
-from bench.data.ownership import JOURNAL, is_journal, own_files
+from bench.data.ownership import JOURNAL, is_journal, own_prepared_files
 from bench.data.staging import make_temporary, only_maker, unmark
 from bench.errors import InputError
 from bench.files import sha256_file, sync, write_json
@@ -35,13 +35,13 @@ def new_content(out: Path, names: tuple[str, ...], is_default: bool = False) -> 
     """A folder to write `names` and manifest.json into; they go to `out` when the block ends well, else nowhere.
 
     `out` may be a link to a folder. Refused before the block: a name there that holds something else than ours.
-    `is_default`: see `own_files`.
+    `is_default`: see `own_prepared_files`.
     """
     out = Path(os.path.realpath(out))
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, a folder is to be written there; give another --out")
     with only_maker(out):
-        _refuse_taken(out, names, own_files(out, is_default))
+        _refuse_taken(out, names, own_prepared_files(out, is_default))
         staging = make_temporary(out if out.is_dir() else out.parent, out.name)
         try:
             yield staging
@@ -64,7 +64,7 @@ def _refuse_taken(out: Path, names: Iterable[str], own: set[str]) -> None:
 
 
 def _replace_files(staging: Path, out: Path, is_default: bool) -> None:
-    new, own = {path.name for path in staging.iterdir()}, own_files(out, is_default)
+    new, own = {path.name for path in staging.iterdir()}, own_prepared_files(out, is_default)
     _refuse_taken(out, new, own)
     files = [(name, folder / name) for folder, names in ((out, own), (staging, new)) for name in names]
     journal: dict[str, list[str]] = {name: [] for name, _ in files}

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from bench.data.batches import Batch, File, Plan, Stream, count_steps, decode_ahead, decode_file
+from bench.data.batches import Batch, BatchPlan, File, Stream, count_steps, decode_ahead, decode_file
 from bench.data.shards import decode_sample, read_shards
 from bench.runtime.rng import derive, permutation
 
@@ -15,7 +15,7 @@ from bench.runtime.rng import derive, permutation
 class FolderBatches:
     """Image files, in the order of (seed, rollback, epoch)."""
 
-    def __init__(self, files: list[File], size: int, plan: Plan, *, crop: bool, source: str) -> None:
+    def __init__(self, files: list[File], size: int, plan: BatchPlan, *, crop: bool, source: str) -> None:
         self.steps_per_epoch = count_steps(len(files), plan.rows.total, source)
         self.files, self.size, self.plan, self.cropped = files, size, plan, crop
         self.reseed(0)

@@ -19,7 +19,7 @@ NAMES = {*IMAGES, *SPLIT_ARRAYS, *LISTS, MANIFEST}
 MANIFEST_KEYS = {"name", "kind", "sha256", "preparation"}
 
 
-def own_files(folder: Path, is_default: bool = False) -> set[str]:
+def own_prepared_files(folder: Path, is_default: bool = False) -> set[str]:
     """Names of the files in `folder` that a preparation wrote and nobody changed since.
 
     `is_default`: it is data/prepared/NAME-SIZE, whose manifest Snakemake removes before the data are prepared again;

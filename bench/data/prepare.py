@@ -18,13 +18,13 @@ import numpy as np
 from bench.data.catalogue import SOURCES, Folder, Manual, load_catalogue, prepared_path
 from bench.data.classes import prepare_arrays, prepare_files
 from bench.data.content import preparation_sha256
-from bench.data.extract import extract, is_archive
-from bench.data.fetch import source_content, source_files, user_path
+from bench.data.extract import extract_archive, is_archive
+from bench.data.fetch import placed_path, source_content, source_files
 from bench.data.images import check_size, fitted, list_files, read_header, target_size
 from bench.data.install import new_content, refuse_overlap
 from bench.data.manifest import MadeFrom, Manifest, write_manifest
 from bench.data.ownership import IMAGES, LISTS, SPLIT_ARRAYS
-from bench.data.prepared import Job, check_count, describe
+from bench.data.prepared import PreparationJob, check_expected, describe_arrays
 from bench.errors import InputError
 
 MIN_ONE_SHOT_SIDE = 25  # pixels: the coarsest image of the pyramid
@@ -49,7 +49,7 @@ def prepare(
     made_from = MadeFrom(
         content_sha256=source_content(name, root, catalogue), preparation_sha256=preparation_sha256(dataset)
     )
-    job = Job(name, dataset, image_size, sources, catalogue.source_sha256(name), made_from, out)
+    job = PreparationJob(name, dataset, image_size, sources, catalogue.source_sha256(name), made_from, out)
     return _prepare(job, is_default=out.resolve() == default.resolve())
 
 
@@ -58,7 +58,7 @@ def source_paths(name: str, root: Path, folders: Mapping[str, Any] | None = None
     catalogue = load_catalogue(root, folders)
     source = catalogue.dataset(name).source
     if isinstance(source, Folder):
-        return [user_path(root, source)]
+        return [placed_path(root, source)]
     if isinstance(source, Manual):
         place = root / SOURCES / source.place
         if place.exists():
@@ -68,8 +68,8 @@ def source_paths(name: str, root: Path, folders: Mapping[str, Any] | None = None
     return source_files(name, root, catalogue)
 
 
-def _prepare(job: Job, is_default: bool) -> Manifest:
-    preparers: dict[str, tuple[Callable[[Job, Path], Manifest], tuple[str, ...]]] = {
+def _prepare(job: PreparationJob, is_default: bool) -> Manifest:
+    preparers: dict[str, tuple[Callable[[PreparationJob, Path], Manifest], tuple[str, ...]]] = {
         "images": (prepare_images, IMAGES),
         "idx": (prepare_arrays, SPLIT_ARRAYS),
         "cifar": (prepare_arrays, SPLIT_ARRAYS),
@@ -86,11 +86,11 @@ def _prepare(job: Job, is_default: bool) -> Manifest:
     return manifest
 
 
-def prepare_images(job: Job, staging: Path) -> Manifest:
+def prepare_images(job: PreparationJob, staging: Path) -> Manifest:
     """Few-shot and one-shot: one array of RGB images in the order of their names."""
     with image_files(job, staging) as paths:
         headers = [read_header(path) for path in paths]
-        check_count(job, "images", len(headers), 1 if job.dataset.task == "oneshot" else job.dataset.n)
+        check_expected(job, "images", len(headers), 1 if job.dataset.task == "oneshot" else job.dataset.n)
         for header in headers:
             check_size(header, job.image_size, job.dataset.preparation)
         common = os.path.commonpath([path.parent for path in paths])
@@ -106,10 +106,10 @@ def prepare_images(job: Job, staging: Path) -> Manifest:
             for _ in pool.map(write, range(len(headers))):
                 pass
         array.flush()
-    return describe(job, kind="images", arrays={"images.npy": array}, names=names)
+    return describe_arrays(job, kind="images", arrays={"images.npy": array}, names=names)
 
 
-def _common_size(job: Job, headers: list) -> tuple[int, int]:
+def _common_size(job: PreparationJob, headers: list) -> tuple[int, int]:
     """(width, height) of all prepared images."""
     size = target_size(headers[0], job.image_size, job.dataset.preparation.fit)
     for header in headers:
@@ -125,7 +125,7 @@ def _common_size(job: Job, headers: list) -> tuple[int, int]:
 
 
 @contextmanager
-def image_files(job: Job, staging: Path) -> Iterator[list[Path]]:
+def image_files(job: PreparationJob, staging: Path) -> Iterator[list[Path]]:
     """The images of the source: a folder's, an archive's (unpacked for the time of the block), or one image file."""
     (source,) = job.sources
     pattern = job.dataset.preparation.members
@@ -136,7 +136,7 @@ def image_files(job: Job, staging: Path) -> Iterator[list[Path]]:
     else:
         target = staging / ".unpacked"
         try:
-            extract(source, target)
+            extract_archive(source, target)
             yield list_files(target, pattern)
         finally:
             shutil.rmtree(target, ignore_errors=True)

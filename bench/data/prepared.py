@@ -16,7 +16,7 @@ from bench.errors import InputError
 
 
 @dataclass(frozen=True)
-class Job:
+class PreparationJob:
     """What to prepare: `sources` are the fetched files, or the one folder that was placed."""
 
     name: str
@@ -28,12 +28,12 @@ class Job:
     out: Path
 
 
-def check_count(job: Job, what: str, found: int, wanted: int | None) -> None:
+def check_expected(job: PreparationJob, what: str, found: int, wanted: int | None) -> None:
     if wanted is not None and found != wanted:
         raise InputError(f"{job.name}: {found} {what} in {job.sources[0]}, {wanted} are expected")
 
 
-def describe(job: Job, *, kind: str, arrays: Mapping[str, np.ndarray], **more: Any) -> Manifest:
+def describe_arrays(job: PreparationJob, *, kind: str, arrays: Mapping[str, np.ndarray], **more: Any) -> Manifest:
     """The manifest of prepared arrays."""
     first = next(iter(arrays.values()))
     return Manifest(

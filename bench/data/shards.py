@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench.data.batches import Batch, File, Plan, Stream, count_steps, decode_ahead, evaluation_crop, training_crop
+from bench.data.batches import Batch, BatchPlan, File, Stream, count_steps, decode_ahead, evaluation_crop, training_crop
 from bench.errors import InputError
 from bench.runtime.processes import rank, world_size
 from bench.runtime.rng import derive, generator
@@ -45,7 +45,7 @@ def decode_sample(sample: dict[str, Any], size: int, crop_seed: int | None, numb
 class ShardBatches:
     """Batches from shards, given with their numbers of samples; the sum of those sets the length of an epoch."""
 
-    def __init__(self, shards: list[File], size: int, plan: Plan, *, crop: bool, source: str) -> None:
+    def __init__(self, shards: list[File], size: int, plan: BatchPlan, *, crop: bool, source: str) -> None:
         if len(shards) < world_size():
             raise InputError(f"{source}: {len(shards)} shards cannot be dealt to {world_size()} processes")
         self.steps_per_epoch = count_steps(sum(count for _, count in shards), plan.rows.total, source)

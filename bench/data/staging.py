@@ -14,7 +14,7 @@ from glob import escape
 from pathlib import Path
 from typing import IO
 
-from bench.data.ownership import NAMES, own_files
+from bench.data.ownership import NAMES, own_prepared_files
 from bench.files import TEMPORARY
 from bench.runtime.locks import lock_file
 
@@ -62,7 +62,7 @@ def _remove_left(left: Path, ending: str) -> None:
         shutil.rmtree(left, ignore_errors=True)
     elif RANDOM.fullmatch(random):  # of a version that made no mark
         names = {path.name for path in left.iterdir()}
-        if all(map(_is_staged, names)) if kind == "part" else names <= own_files(left):
+        if all(map(_is_staged, names)) if kind == "part" else names <= own_prepared_files(left):
             shutil.rmtree(left, ignore_errors=True)
 
 

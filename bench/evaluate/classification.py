@@ -28,14 +28,14 @@ from bench.run import ClassificationRecipe, Run
 BINS = 15
 LARGEST_CONFUSION = 100
 CPU_BATCH, CUDA_BATCH = 32, 256  # on a CPU small batches stay in its cache: twice the speed
-Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
+OpenBatches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 
 
 @dataclass(frozen=True)
 class TestImages:
     """The test images, the protocol's parts about them and the weights, and the names of the classes if known."""
 
-    batches: Batches
+    batches: OpenBatches
     parts: tuple[str, ...]
     classes: tuple[str, ...] | None = None
 
@@ -66,21 +66,21 @@ def evaluate_classification(run: Run, run_dir: Path, scores: ScoreFolder) -> Non
         measure_cost(scores, network, lambda: network(image), f"px{image.shape[-1]}")
 
 
-def open_test(run: Run, folder: Path, manifest: Manifest, size: int) -> tuple[Batches, str]:
+def open_test(run: Run, folder: Path, manifest: Manifest, size: int) -> tuple[OpenBatches, str]:
     """A function that starts over the test batches (uint8, labels), and the protocol's word for what is seen."""
     if manifest.kind == "classification":
         images, labels = load_split(folder, "test")
         return lambda: zip(images.split(size), labels.split(size), strict=True), f"whole{images.shape[-1]}"
-    from bench.data.inputs import list_files
+    from bench.data.inputs import list_split
     from bench.data.loaders import evaluation_batches
 
     pixels = run.data.image_size or 224
-    files = list_files(folder, manifest, "test")
+    files = list_split(folder, manifest, "test")
     return lambda: evaluation_batches(files, pixels, size), f"centre-crop0.875-bilinear{pixels}"
 
 
 @torch.inference_mode()
-def predict(network: Callable[[Tensor], Tensor], batches: Batches, device: torch.device) -> tuple[Tensor, Tensor]:
+def predict(network: Callable[[Tensor], Tensor], batches: OpenBatches, device: torch.device) -> tuple[Tensor, Tensor]:
     """Logits [N, classes] and labels [N] of all test images, on the CPU."""
     outputs, targets = [], []
     with exact_float32():

@@ -72,7 +72,7 @@ def open_instruments(metrics: Iterable[str], device: torch.device) -> list[Instr
     return instruments
 
 
-def compare(
+def compare_features(
     instrument: Instrument, real: np.ndarray, fake: np.ndarray, wanted: set[str]
 ) -> tuple[list[Number], dict[str, str]]:
     """All numbers of `instrument` among the `wanted` metrics, from features [n, D] and [m, D].

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from bench.data.datasets import load_images, read_manifest
 from bench.evaluate.cost import measure_cost
-from bench.evaluate.extractors import FRECHET, Instrument, compare, curve, open_instruments
+from bench.evaluate.extractors import FRECHET, Instrument, compare_features, curve, open_instruments
 from bench.evaluate.neighbours import save_neighbours
 from bench.evaluate.writer import NEIGHBOURS, Clock, Measurement, ScoreFolder
 from bench.export import create_seeded, fold, load_export, load_weights
 from bench.files import sha256_file
 from bench.metrics.cache import cached_features
 from bench.metrics.checks import check_count
-from bench.metrics.features import Rows, chunks, features_of
+from bench.metrics.features import FeatureRows, chunks, features_of
 from bench.metrics.frechet import frechet_distance
 from bench.metrics.lpips import ABSENT, load_lpips, lpips_is_here
 from bench.metrics.protocol import protocol_id
@@ -98,7 +98,7 @@ def evaluate_fewshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
 
 def _features(setting: Setting, network: nn.Module, purpose: str = "latents") -> list[np.ndarray]:
     """Features of the fakes for every instrument; images never exist more than a batch at a time."""
-    rows = [Rows(instrument.extractor.dim) for instrument in setting.instruments]
+    rows = [FeatureRows(instrument.extractor.dim) for instrument in setting.instruments]
     evaluation = setting.run.evaluation
     for batch in generate(network, setting.n_fake, evaluation.batch_size, evaluation.latent_seed, purpose):
         for own, instrument in zip(rows, setting.instruments, strict=True):
@@ -125,7 +125,7 @@ def _compare(
     wanted, control = set(setting.run.evaluation.metrics), subject.selection.startswith("control")
     if control:
         wanted &= {instrument.metrics[family] for family in CONTROLLED if family in instrument.metrics}
-    numbers, refused = compare(instrument, *pair, wanted)
+    numbers, refused = compare_features(instrument, *pair, wanted)
     if subject.selection == "last":
         for metric, reason in refused.items():
             setting.scores.fail(reason, among=(metric,))
@@ -210,7 +210,7 @@ def _neighbours(setting: Setting, network: nn.Module, fakes: Iterable[np.ndarray
     for instrument, real, fake in zip(setting.instruments, setting.real, fakes, strict=True):
         if not setting.scores.wants(instrument.metrics.get("memorisation", "")):
             continue
-        numbers, _ = compare(instrument, real, fake, {instrument.metrics["memorisation"]})
+        numbers, _ = compare_features(instrument, real, fake, {instrument.metrics["memorisation"]})
         if not numbers:
             continue
         closest = numbers[0].details["closest"]

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.evaluate.extractors import CLEANFID, EFFLITE0, Instrument, Number, compare, curve, open_instruments
+from bench.evaluate.extractors import CLEANFID, EFFLITE0, Instrument, Number, compare_features, curve, open_instruments
 from bench.evaluate.writer import Clock
 from bench.files import sha256_json
 from bench.metrics.catalogue import METRICS
-from bench.metrics.features import extract
+from bench.metrics.features import extract_features
 from bench.metrics.folder import hash_files, list_images, read_image, stream_images
 from bench.metrics.protocol import protocol_id
 from bench.metrics.ssim import WINDOW, ssim
@@ -25,7 +25,7 @@ BATCH = 8
 MOST_FOR_NEIGHBOURS = 20_000
 
 
-class Folder:
+class ScoredFolder:
     """Images of a folder in sorted order, streamed."""
 
     def __init__(self, path: Path):
@@ -34,7 +34,7 @@ class Folder:
         self.sizes: set[tuple[int, int]] = set()
 
     def features(self, instrument: Instrument) -> np.ndarray:
-        return extract(instrument.extractor, self._batches())
+        return extract_features(instrument.extractor, self._batches())
 
     def _batches(self) -> Iterator[Tensor]:
         for batch in stream_images(self.files, BATCH):
@@ -53,7 +53,7 @@ class Folder:
 def evaluate_folders(samples: Path, reference: Path) -> list[Score]:
     """Scores of the images under `samples` against those under `reference`; Inception's where its weights are here."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    fake, real = Folder(samples), Folder(reference)
+    fake, real = ScoredFolder(samples), ScoredFolder(reference)
     metrics = set(EFFLITE0.values())
     if weights_are_here("inception-cleanfid"):
         metrics |= set(CLEANFID.values())
@@ -62,7 +62,7 @@ def evaluate_folders(samples: Path, reference: Path) -> list[Score]:
         clock = Clock()
         pair = real.features(instrument), fake.features(instrument)
         wanted = metrics if max(map(len, pair)) <= MOST_FOR_NEIGHBOURS else {instrument.metrics["frechet"]}
-        numbers, refused = compare(instrument, *pair, wanted)
+        numbers, refused = compare_features(instrument, *pair, wanted)
         fields = [_measured(number, instrument, pair, fake, real) | {"seconds": clock.seconds} for number in numbers]
         fields += [_refused(metric, reason) for metric, reason in refused.items()]
         scores += [_score(value, fake, real, device) for value in fields]
@@ -70,7 +70,7 @@ def evaluate_folders(samples: Path, reference: Path) -> list[Score]:
 
 
 def _measured(
-    number: Number, instrument: Instrument, pair: tuple[np.ndarray, np.ndarray], fake: Folder, real: Folder
+    number: Number, instrument: Instrument, pair: tuple[np.ndarray, np.ndarray], fake: ScoredFolder, real: ScoredFolder
 ) -> dict[str, Any]:
     metric = instrument.metrics[number.family]
     sizes = (f"px{real.size}",) if real.size == fake.size else (f"real-px{real.size}", f"fake-px{fake.size}")
@@ -90,7 +90,7 @@ def _refused(metric: str, reason: str) -> dict[str, Any]:
     return {"metric": metric, "value": None, "protocol": "", "status": "failed", "reason": reason}
 
 
-def _pairs(fake: Folder, real: Folder, device: torch.device) -> list[Score]:
+def _pairs(fake: ScoredFolder, real: ScoredFolder, device: torch.device) -> list[Score]:
     """Mean SSIM where every sample has a reference image of its own relative name and size."""
     names = [path.relative_to(fake.path).with_suffix("") for path in fake.files]
     theirs = {path.relative_to(real.path).with_suffix(""): path for path in real.files}
@@ -111,7 +111,7 @@ def _pairs(fake: Folder, real: Folder, device: torch.device) -> list[Score]:
     return [_score(score, fake, real, device)]
 
 
-def _score(fields: dict, fake: Folder, real: Folder, device: torch.device) -> Score:
+def _score(fields: dict, fake: ScoredFolder, real: ScoredFolder, device: torch.device) -> Score:
     kind = METRICS[fields["metric"]]
     return Score(
         **fields,

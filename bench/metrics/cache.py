@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.files import atomic_file, sha256_json
-from bench.metrics.features import Extractor, extract
+from bench.metrics.features import Extractor, extract_features
 from bench.metrics.weights import project
 from bench.provenance import processor_name
 
@@ -48,7 +48,7 @@ def cached_features(
     path = folder / f"{extractor.name.replace('/', '-')}-{cache_key(extractor, data_sha256)[:16]}.npy"
     features = _read(path, extractor.dim)
     if features is None:
-        features = extract(extractor, batches())
+        features = extract_features(extractor, batches())
         try:
             with atomic_file(path) as file:
                 np.save(file, features)

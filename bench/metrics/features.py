@@ -1,7 +1,7 @@
 """Extractors turn images into feature vectors; everything about them that moves a score is in their name.
 
-An extractor takes uint8 RGB batches of any one size and does its own resizing. `extract` streams: features of N images
-are kept (float32), images never more than a batch.
+An extractor takes uint8 RGB batches of any one size and does its own resizing. `extract_features` streams: it keeps the
+features of N images (float32), and of the images never more than a batch.
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,7 +29,7 @@ class Extractor(Protocol):
         ...
 
 
-class Rows:
+class FeatureRows:
     """Features of one batch after the other, in a single array that grows.
 
     A small array kept of each batch would lie in the heap above that batch's images, whose memory then could not be
@@ -55,9 +55,9 @@ class Rows:
         return self._rows[: self._n]
 
 
-def extract(extractor: Extractor, batches: Iterable[Tensor]) -> np.ndarray:
+def extract_features(extractor: Extractor, batches: Iterable[Tensor]) -> np.ndarray:
     """Features [N, dim], float32, of a stream of uint8 batches."""
-    rows = Rows(extractor.dim)
+    rows = FeatureRows(extractor.dim)
     for batch in batches:
         rows.add(features_of(extractor, batch))
     return rows.all()

@@ -7,14 +7,14 @@ from typing import Any
 
 from bench.files import write_png
 from bench.report.compare.claims import Answer, answer_claims
-from bench.report.compare.paired import Result, compare
+from bench.report.compare.paired import Result, compare_methods
 from bench.report.figures import classification as recognition
 from bench.report.figures import curves, style
 from bench.report.figures import image_grids as pictures
 from bench.report.figures import plots as figures
 from bench.report.outputs import FIGURES, PICTURES
 from bench.report.read.scores import Scores, read_scores
-from bench.report.read.settings import Published, Settings, load_published, load_settings
+from bench.report.read.settings import Published, ReportSettings, load_published, load_settings
 from bench.report.tables import listings
 from bench.report.tables.ablations import ablation_table, find_ablations
 from bench.report.tables.comparison import comparison_records, comparison_tables
@@ -30,7 +30,7 @@ class Report:
 
     scale: str
     scores: Scores
-    settings: Settings
+    settings: ReportSettings
     answers: list[Answer]
     tables: dict[str, list[Table]]
     drawn: frozenset[str]
@@ -41,7 +41,7 @@ def build(scale_dir: Path, config: Path) -> Report:
     scores = read_scores(scale_dir / "scores.csv")
     settings = load_settings(config / "claims.yaml")
     scale = scores[0].scale if scores else scale_dir.name
-    results = compare(scores, settings)
+    results = compare_methods(scores, settings)
     answers = answer_claims(scores, settings, scale)
     tables = _tables(scores, settings, load_published(config / "published.csv"), results, answers)
     for task in settings.tasks:
@@ -53,7 +53,7 @@ def build(scale_dir: Path, config: Path) -> Report:
 
 
 def _tables(
-    scores: Scores, settings: Settings, published: list[Published], results: list[Result], answers: list[Answer]
+    scores: Scores, settings: ReportSettings, published: list[Published], results: list[Result], answers: list[Answer]
 ) -> dict[str, list[Table]]:
     scale = scores[0].scale if scores else ""
     return {
@@ -70,7 +70,7 @@ def _tables(
     }
 
 
-def _write_task(scores: Scores, task: str, settings: Settings, scale_dir: Path) -> list[Table]:
+def _write_task(scores: Scores, task: str, settings: ReportSettings, scale_dir: Path) -> list[Table]:
     names = scores.distinct("dataset")
     made = [table for name in names for table in comparison_tables(scores, name, settings.tasks[task])]
     by_class = (recognition.per_class_table(scores, name, settings.tasks[task]) for name in names)
@@ -79,7 +79,7 @@ def _write_task(scores: Scores, task: str, settings: Settings, scale_dir: Path) 
     return made
 
 
-def _draw(scores: Scores, settings: Settings, scale_dir: Path) -> set[str]:
+def _draw(scores: Scores, settings: ReportSettings, scale_dir: Path) -> set[str]:
     """Draw every figure of FIGURES; where there is nothing to draw the file says so in words."""
     style.use_theme()
     few, classes = scores.where(task="fewshot"), scores.where(task="classification")
@@ -105,7 +105,7 @@ def _draw(scores: Scores, settings: Settings, scale_dir: Path) -> set[str]:
     return drawn
 
 
-def _picture(scores: Scores, settings: Settings, scale_dir: Path) -> set[str]:
+def _picture(scores: Scores, settings: ReportSettings, scale_dir: Path) -> set[str]:
     makers = {
         "figures/samples_fewshot": pictures.samples_picture,
         "figures/strip_fewshot": pictures.strip_picture,

@@ -59,7 +59,7 @@ def start(run: Run, out: Path, state: Path, overwrite: bool = False) -> None:
             keep_freed_memory()
         if not run.compute.compile:
             spare_compiler_import()
-        data = Data(manifest.sha256, describe(manifest))
+        data = Data(manifest.sha256, describe_data(manifest))
         engine = _make_engine(run, device, (out, state), data)
         _make_room(run, out, state)
         run_loop(engine, run, out, state, data)
@@ -69,7 +69,7 @@ def start(run: Run, out: Path, state: Path, overwrite: bool = False) -> None:
         stop_group()
 
 
-def describe(manifest: Manifest) -> dict[str, Any]:
+def describe_data(manifest: Manifest) -> dict[str, Any]:
     """What a user of the export has to know of the data; arrays prepared whole tell their size by their shape."""
     shape = manifest.arrays.get("train_images.npy", (0, None))
     fields = {"kind": manifest.kind, "image_size": manifest.image_size or shape[1]}

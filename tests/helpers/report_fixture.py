@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from bench.files import sha256_json
 from bench.report.read.collect import collect
 from bench.report.read.scores import Scores, read_scores
-from bench.report.read.settings import Claim, Comparison, Pair, Settings, TaskSettings
+from bench.report.read.settings import Claim, Comparison, Pair, ReportSettings, TaskSettings
 from bench.run import training_hash
 
 EMOJI, PHOTO, FASHION = "fluent-emoji-100", "photo-astronaut", "fashion-mnist"
@@ -203,7 +203,7 @@ SPREAD = (0.0, 0.4, -0.3, 0.2, -0.1)
 
 def claim_settings(
     sets: tuple[str, ...] = SETS, measure: str = "relative", margin: float = 0.0, minimum_seeds: int = 5
-) -> Settings:
+) -> ReportSettings:
     """One claim of one comparison, and the pair it is about."""
     comparison = Comparison(
         metric="fid_authors", protocol="fid_authors*", slim="slim", rival="sle", sets=sets, measure=measure,
@@ -213,7 +213,7 @@ def claim_settings(
         id="c", title="t", statement="s", comparisons=(comparison,), tasks=("fewshot",), shown=("fid_authors",)
     )
     task = TaskSettings(title="t", pairs=(Pair(slim="slim", rival="sle"),), primary=("fid_authors",))
-    return Settings(
+    return ReportSettings(
         verdict_scale="paper", minimum_seeds=minimum_seeds, alpha=0.05, tasks={"fewshot": task}, claims=(claim,),
         tolerances={},
     )  # fmt: skip

@@ -8,8 +8,8 @@ from bench.data.datasets import load_split
 from bench.data.loaders import evaluation_batches
 from bench.data.prepare import prepare
 from bench.errors import InputError
-from bench.sample import View, read_image, view_of
-from bench.train.startup import describe
+from bench.sample import View, read_as_trained, view_of
+from bench.train.startup import describe_data
 from tests.helpers.data_project import image_folder, make_project, picture
 
 
@@ -23,10 +23,10 @@ def test_of_files_the_centre_crop(tmp_path):
         image_folder(tmp_path / "set" / split / "cat", 1, (90, 70))
     path = tmp_path / "set/val/cat/0.png"
     manifest = prepared(tmp_path, {"path": str(tmp_path / "set")}, 48)
-    view = view_of({"data": describe(manifest)})
+    view = view_of({"data": describe_data(manifest)})
     assert view == View(48, "RGB", True)
     seen, _ = next(evaluation_batches([(str(path), 0)], 48, 1))
-    assert torch.equal(read_image(path, view), seen)
+    assert torch.equal(read_as_trained(path, view), seen)
 
 
 @pytest.mark.parametrize(("mode", "size"), [("L", 32), ("RGB", 32), ("RGB", None)])
@@ -37,13 +37,13 @@ def test_of_arrays_the_whole_image_with_zeros_around(tmp_path, mode, size):
     arrays = {f"{name}_{kind}": value for name in ("train", "test") for kind, value in split.items()}
     np.savez(tmp_path / "set.npz", **arrays)
     manifest = prepared(tmp_path, {"path": str(tmp_path / "set.npz")}, size)
-    view = view_of({"data": describe(manifest)})
+    view = view_of({"data": describe_data(manifest)})
     assert view == View(size or 28, mode, False)
-    assert torch.equal(read_image(tmp_path / "a.png", view), load_split(tmp_path / "out", "test")[0])
+    assert torch.equal(read_as_trained(tmp_path / "a.png", view), load_split(tmp_path / "out", "test")[0])
 
 
 def test_what_is_larger_than_the_arrays_fills_the_view(tmp_path):
     picture(90, 70).save(tmp_path / "a.png")
-    assert read_image(tmp_path / "a.png", View(32, "RGB", False)).shape == (1, 3, 32, 32)
+    assert read_as_trained(tmp_path / "a.png", View(32, "RGB", False)).shape == (1, 3, 32, 32)
     with pytest.raises(InputError, match=r"b\.png: no such file"):
-        read_image(tmp_path / "b.png", View(32, "RGB", True))
+        read_as_trained(tmp_path / "b.png", View(32, "RGB", True))

@@ -14,7 +14,7 @@ from bench.plan import Plan
 from bench.report.read.collect import COLUMNS
 from bench.run import read_run
 from bench.runtime.locks import lock_file
-from bench.status import progress_of
+from bench.status import run_state
 from bench.workflow import WorkflowPlan, clear_stale_lock
 
 COMMANDS = ("plan", "status", "freeze", "fetch", "audit", "prepare", "train", "evaluate", "collect", "report", "models")
@@ -123,28 +123,28 @@ def test_planning_commands_import_no_torch(project):
 def test_progress_goes_through_all_states(here, run):
     folder = here / run_folder(run.scale, run.experiment, run.dataset, run.seed)
     state = state_folder(folder)
-    assert progress_of(run, folder).state == "missing"
+    assert run_state(run, folder).state == "missing"
     write_json(folder / "run.json", {})
-    assert progress_of(run, folder).state == "queued"
+    assert run_state(run, folder).state == "queued"
     (state / "outputs").mkdir(parents=True)
     (state / "outputs/history.csv").write_text("step,loss\n10,1.0\n20,0.5\n")
-    found = progress_of(run, folder)
+    found = run_state(run, folder)
     assert (found.state, found.step, found.total) == ("stopped", 20, run.recipe.steps)
     lock = lock_file(lock_path(folder))
-    assert progress_of(run, folder).state == "running"
+    assert run_state(run, folder).state == "running"
     lock.close()
     write_json(folder / "model.json", {"status": "ok", "run_sha256": run.hash})
-    assert progress_of(run, folder).state == "trained"
+    assert run_state(run, folder).state == "trained"
     for metric in run.evaluation.metrics:
-        assert progress_of(run, folder).state == "trained"  # a part of the scores is not all
+        assert run_state(run, folder).state == "trained"  # a part of the scores is not all
         write_json(folder / f"scores/{metric}.json", {"status": "ok", "metric": metric})
-    assert progress_of(run, folder).state == "ok"
+    assert run_state(run, folder).state == "ok"
     write_json(folder / "scores/params.json", {"status": "ok", "metric": "params", "model_sha256": "of another"})
-    assert progress_of(run, folder).state == "trained"
+    assert run_state(run, folder).state == "trained"
     write_json(folder / "scores/macs.json", {"status": "failed", "metric": "macs"})
-    assert progress_of(run, folder) == progress_of(run, folder).__class__("failed", reason="no score for macs")
+    assert run_state(run, folder) == run_state(run, folder).__class__("failed", reason="no score for macs")
     write_json(folder / "model.json", {"status": "failed", "reason": "loss not finite"})
-    assert progress_of(run, folder).reason == "loss not finite"
+    assert run_state(run, folder).reason == "loss not finite"
 
 
 def test_two_processes_never_train_one_run(here, run, monkeypatch, capsys):

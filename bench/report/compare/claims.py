@@ -13,7 +13,7 @@ from bench.metrics.protocol import across_sets, same_protocol
 from bench.report.compare.paired import Matched, improvement, match
 from bench.report.compare.statistics import MINIMUM, Paired, compare_paired, holm, summarise
 from bench.report.read.scores import Scores
-from bench.report.read.settings import Claim, Comparison, Pair, Settings
+from bench.report.read.settings import Claim, Comparison, Pair, ReportSettings
 
 SUPPORTED, CONTRADICTED, NO_EVIDENCE = "supported", "contradicted", "no evidence"
 NOT_TESTED = "not tested at this scale"
@@ -44,7 +44,7 @@ class Answer:
     findings: tuple[Finding, ...]
 
 
-def answer_claims(scores: Scores, settings: Settings, scale: str) -> list[Answer]:
+def answer_claims(scores: Scores, settings: ReportSettings, scale: str) -> list[Answer]:
     """One answer per claim; Holm's correction runs over the declared tests of all claims, made yet or not."""
     findings = [[_find(scores, comparison) for comparison in claim.comparisons] for claim in settings.claims]
     tested = [f.paired.p if _is_tested(f.comparison) else None for group in findings for f in group]
@@ -100,7 +100,7 @@ def _improvements(matches: list[Matched], comparison: Comparison, by_set: bool) 
     return [improvement(a, b, comparison.direction, share) for a, b in pairs]
 
 
-def _judge(finding: Finding, settings: Settings, scale: str) -> Finding:
+def _judge(finding: Finding, settings: ReportSettings, scale: str) -> Finding:
     """The verdict of one comparison: a control's by its p as it is, the others' by the corrected one."""
     comparison, paired = finding.comparison, finding.paired
     if scale != settings.verdict_scale:

@@ -15,7 +15,7 @@ from bench.metrics.protocol import across_sets, same_protocol
 from bench.report.compare.statistics import MINIMUM, Paired, compare_paired, holm, mean_of
 from bench.report.read.names import metric_of
 from bench.report.read.scores import Row, Scores, one_protocol
-from bench.report.read.settings import Pair, Settings, TaskSettings
+from bench.report.read.settings import Pair, ReportSettings, TaskSettings
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def improvement(slim: float, rival: float, direction: str, share: bool) -> float
     return better
 
 
-def finished(scores: Scores, experiment: str, metric: str, dataset: str, selection: str) -> dict[int, Row]:
+def finished_by_seed(scores: Scores, experiment: str, metric: str, dataset: str, selection: str) -> dict[int, Row]:
     """Finished rows of one experiment by seed."""
     rows = scores.of(experiment, dataset).where(metric=metric, selection=selection, status="ok")
     return {row.seed: row for row in rows if row.value is not None and math.isfinite(row.value)}
@@ -96,7 +96,7 @@ def finished(scores: Scores, experiment: str, metric: str, dataset: str, selecti
 
 def match(scores: Scores, pair: Pair, metric: str, dataset: str, selection: str = "last") -> Matched | None:
     """The seeds that both have; None without any; two protocols are refused, two versions of the data a conflict."""
-    slim, rival = (finished(scores, name, metric, dataset, selection) for name in (pair.slim, pair.rival))
+    slim, rival = (finished_by_seed(scores, name, metric, dataset, selection) for name in (pair.slim, pair.rival))
     seeds = sorted(slim.keys() & rival.keys())
     if not seeds:
         return None
@@ -108,7 +108,7 @@ def match(scores: Scores, pair: Pair, metric: str, dataset: str, selection: str 
     return Matched(dataset, protocol or "", rows[0].direction, *values, data)
 
 
-def compare(scores: Scores, settings: Settings) -> list[Result]:
+def compare_methods(scores: Scores, settings: ReportSettings) -> list[Result]:
     """Every pair of every task on its primary metrics, last and best exports."""
     results = []
     for task, task_settings in settings.tasks.items():

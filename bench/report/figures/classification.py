@@ -16,7 +16,7 @@ from bench.report.read.names import format_value
 from bench.report.read.roles import experiments_of, without_ablations
 from bench.report.read.scores import Row, Scores, one_protocol
 from bench.report.read.settings import TaskSettings
-from bench.report.tables.table import Entry, Head, Table
+from bench.report.tables.table import Head, Table, TableCell
 
 MOST_CLASSES = 20
 """More are neither tabled on the page nor drawn; scores.csv keeps them."""
@@ -32,7 +32,7 @@ def per_class_table(scores: Scores, dataset: str, settings: TaskSettings) -> Tab
     lines = []
     for index, name in enumerate(names):
         means = (summarise([row.extras["per_class"][index] for row in rows]).mean for rows in found.values())
-        lines.append((Entry(name), *(Entry(format_value("top1", mean)) for mean in means)))
+        lines.append((TableCell(name), *(TableCell(format_value("top1", mean)) for mean in means)))
     head = (Head("class", numeric=False), *(Head(experiment, protocol or "") for experiment in found))
     return Table(f"{dataset}: top-1 of each class, %", head, tuple(lines))
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from bench.files import write_png
 from bench.report.read.roles import experiments_of, role_of, without_ablations
 from bench.report.read.scores import Scores
-from bench.report.read.settings import Settings
+from bench.report.read.settings import ReportSettings
 
 LABEL = (118, 128, 138, 255)
 GAP, LINE, SPACE = 4, 22, 14
@@ -34,7 +34,7 @@ class Strip:
 # -- the four pictures ----------------------------------------------------------------------------------------------
 
 
-def samples_picture(scores: Scores, settings: Settings, scale_dir: Path) -> Image.Image | None:
+def samples_picture(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
     """Per data set: training images, then the same latents through every network."""
     strips = []
     for dataset, runs in _first_runs(scores, "fewshot", settings, scale_dir):
@@ -45,7 +45,7 @@ def samples_picture(scores: Scores, settings: Settings, scale_dir: Path) -> Imag
     return sheet(strips)
 
 
-def strip_picture(scores: Scores, settings: Settings, scale_dir: Path) -> Image.Image | None:
+def strip_picture(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
     """Of the first data set: the same latents by step, a row of columns per network."""
     for dataset, runs in _first_runs(scores, "fewshot", settings, scale_dir):
         strips = [strip for name, folder in runs if (strip := _steps(name, folder / "samples"))]
@@ -54,7 +54,7 @@ def strip_picture(scores: Scores, settings: Settings, scale_dir: Path) -> Image.
     return None
 
 
-def neighbours_picture(scores: Scores, settings: Settings, scale_dir: Path) -> Image.Image | None:
+def neighbours_picture(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
     """Per network of the first data set that has one: samples above their nearest training images."""
     for dataset, runs in _first_runs(scores, "fewshot", settings, scale_dir):
         pairs = ((name, open_image(folder / "scores" / "neighbours.png")) for name, folder in runs)
@@ -64,7 +64,7 @@ def neighbours_picture(scores: Scores, settings: Settings, scale_dir: Path) -> I
     return None
 
 
-def oneshot_picture(scores: Scores, settings: Settings, scale_dir: Path) -> Image.Image | None:
+def oneshot_picture(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
     """Per image: the training image and its bicubic control, then per network the reconstruction and five samples."""
     strips = []
     for dataset, runs in _first_runs(scores, "oneshot", settings, scale_dir):
@@ -84,7 +84,7 @@ def oneshot_picture(scores: Scores, settings: Settings, scale_dir: Path) -> Imag
 
 
 def _first_runs(
-    scores: Scores, task: str, settings: Settings, scale_dir: Path
+    scores: Scores, task: str, settings: ReportSettings, scale_dir: Path
 ) -> list[tuple[str, list[tuple[str, Path]]]]:
     """(data set, [(experiment, folder of its first finished seed)]), the rival first, ablations left out."""
     roles = settings.tasks[task]

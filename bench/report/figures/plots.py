@@ -34,7 +34,7 @@ def plotted(rows: Iterable[Row]) -> pd.DataFrame:
     return pd.DataFrame([{name: getattr(row, name) for name in names} for row in rows], columns=list(names))
 
 
-def finished(rows: Iterable[Row]) -> list[Row]:
+def finished_rows(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if row.ok and row.value is not None]
 
 
@@ -44,9 +44,9 @@ def scores_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
     panels = []
     for dataset in rows.distinct("dataset"):
         here = rows.where(dataset=dataset)
-        last = finished(here.where(selection="last"))
+        last = finished_rows(here.where(selection="last"))
         for column in columns_of(last, settings.primary):
-            panels.append((dataset, column, in_column(finished(here), column)))
+            panels.append((dataset, column, in_column(finished_rows(here), column)))
     if not panels:
         return None
     rank = {metric: position for position, metric in enumerate(settings.primary)}
@@ -189,7 +189,7 @@ def _levels(
 ) -> tuple[pd.DataFrame, Column] | None:
     """Finished scores at each level of `factor`, on the first ablation metric that has at least two levels."""
     levels = {name: level for name, level in ablation.levels(factor).items() if level is not None}
-    rows = finished(scores.where(dataset=ablation.dataset, experiment=levels, selection="last"))
+    rows = finished_rows(scores.where(dataset=ablation.dataset, experiment=levels, selection="last"))
     wanted = [name for name in settings.ablation_metrics if not metric_of(name).constant]
     for column in columns_of([row for row in rows if row.metric in wanted], wanted):
         points = plotted(in_column(rows, column))

@@ -81,7 +81,7 @@ class Tolerance(Strict):
     absolute: Annotated[float, Field(gt=0)] | None = None
 
 
-class Settings(Strict):
+class ReportSettings(Strict):
     verdict_scale: str
     minimum_seeds: Annotated[int, Field(ge=5)]
     alpha: Annotated[float, Field(gt=0, lt=1)]
@@ -113,8 +113,8 @@ class Published(Strict):
         return fnmatchcase(protocol, self.protocol)
 
 
-def load_settings(path: Path = Path("config/claims.yaml")) -> Settings:
-    return parse_strict(Settings, read_yaml(path), path)
+def load_settings(path: Path = Path("config/claims.yaml")) -> ReportSettings:
+    return parse_strict(ReportSettings, read_yaml(path), path)
 
 
 def load_published(path: Path = Path("config/published.csv")) -> list[Published]:

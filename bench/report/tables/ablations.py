@@ -8,14 +8,14 @@ from bench.report.read.scores import Row, Scores
 from bench.report.read.settings import TaskSettings
 from bench.report.tables.cells import cell_of, columns_of, in_column
 from bench.report.tables.comparison import anchor
-from bench.report.tables.table import Entry, Head, Table
+from bench.report.tables.table import Head, Table, TableCell
 
 PERMISSIONS = ("allow_constant",)
 """Arguments that permit a variation and are none."""
 
 
 @dataclass(frozen=True)
-class Variation:
+class VariedExperiment:
     """An experiment and the one argument in which it differs from the base; `level` None: it differs in several."""
 
     experiment: str
@@ -28,7 +28,7 @@ class Ablation:
     base: str
     dataset: str
     arguments: dict[str, Any]
-    variations: tuple[Variation, ...]
+    variations: tuple[VariedExperiment, ...]
 
     @property
     def experiments(self) -> list[str]:
@@ -59,7 +59,7 @@ def find_ablations(scores: Scores, settings: TaskSettings) -> list[Ablation]:
             if base in runs and len(runs) > 1:
                 own = arguments_of(runs[base])
                 others = sorted(set(runs) - {base})
-                variations = [Variation(name, *_difference(own, arguments_of(runs[name]))) for name in others]
+                variations = [VariedExperiment(name, *_difference(own, arguments_of(runs[name]))) for name in others]
                 variations.sort(key=lambda v: (v.level is None, v.factor, str(v.level).zfill(4)))
                 found.append(Ablation(base, dataset, own, tuple(variations)))
     return found
@@ -98,7 +98,7 @@ def ablation_table(scores: Scores, ablation: Ablation, settings: TaskSettings) -
         link = anchor(experiment, ablation.dataset)
         mine = rows.where(experiment=experiment)
         cells = [cell_of(in_column(mine, column), f"ablation {experiment}").entry(link) for column in columns]
-        lines.append((Entry(named[experiment], experiment, link, "method"), *cells))
+        lines.append((TableCell(named[experiment], experiment, link, "method"), *cells))
     kinds = ("slim", *("" for _ in ablation.variations))
     head = (Head("variation", numeric=False), *(column.head for column in columns))
     return Table(f"{ablation.base} on {ablation.dataset}", head, tuple(lines), kinds=kinds)

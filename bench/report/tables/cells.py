@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bench.report.compare.statistics import MINIMUM, Summary, summarise
 from bench.report.read.names import ARROWS, format_value, metric_of
 from bench.report.read.scores import Row, one_protocol
-from bench.report.tables.table import Entry, Head
+from bench.report.tables.table import Head, TableCell
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,17 @@ class Cell:
             return ""
         return f"{format_value(self.metric, low)} … {format_value(self.metric, high)}"
 
-    def entry(self, link: str = "") -> Entry:
+    def entry(self, link: str = "") -> TableCell:
         """The cell as it is printed: number, n beneath, and why it is a word where it is one."""
         if not self.metric:
-            return Entry("–", kind="empty")
+            return TableCell("–", kind="empty")
         notes = [f"n = {self.summary.n}"] if self.summary.n and not metric_of(self.metric).constant else []
         if self.summary.n == 2 and self.summary.sd:
             notes[:0] = [" and ".join(format_value(self.metric, point) for point in self.points)]
         notes += [f"95 % {self.interval}"] if self.interval else []
         notes += ["mixed code"] if self.mixed_code else []
         kind = "word" if not self.summary.n else "partial" if self.failed or self.missing else "number"
-        return Entry(self.text, ", ".join(notes), link, kind, "; ".join(self.reasons))
+        return TableCell(self.text, ", ".join(notes), link, kind, "; ".join(self.reasons))
 
 
 @dataclass(frozen=True)

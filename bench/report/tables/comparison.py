@@ -13,7 +13,7 @@ from bench.report.read.roles import WORDS, experiments_of, role_of, without_abla
 from bench.report.read.scores import Row, Scores
 from bench.report.read.settings import TaskSettings
 from bench.report.tables.cells import cell_of, columns_of, in_column
-from bench.report.tables.table import Entry, Head, Table
+from bench.report.tables.table import Head, Table, TableCell
 
 
 def anchor(experiment: str, dataset: str) -> str:
@@ -62,13 +62,13 @@ def _lines(rows: Scores, settings: TaskSettings) -> Iterator[tuple[str, str]]:
     yield from (("", selection) for selection in sorted({row.selection for row in rows if row.is_control}))
 
 
-def _label(experiment: str, selection: str, settings: TaskSettings, link: str) -> Entry:
+def _label(experiment: str, selection: str, settings: TaskSettings, link: str) -> TableCell:
     if not experiment:
-        return Entry(control_label(selection), "control", link, "control")
+        return TableCell(control_label(selection), "control", link, "control")
     if selection == "untrained":
-        return Entry(f"{experiment}, untrained", "", link, "minor")
+        return TableCell(f"{experiment}, untrained", "", link, "minor")
     role = WORDS[role_of(experiment, settings)]
-    return Entry(experiment, role, link, "method", settings.controls.get(experiment, ""))
+    return TableCell(experiment, role, link, "method", settings.controls.get(experiment, ""))
 
 
 def _own_protocols(rows: Scores, dataset: str) -> Table:
@@ -79,9 +79,14 @@ def _own_protocols(rows: Scores, dataset: str) -> Table:
         for selection in dict.fromkeys(row.selection for row in mine):
             cell = cell_of([row for row in mine if row.selection == selection], f"{dataset}, {selection}")
             link = anchor(mine[0].experiment, dataset)
-            value = Entry(format_value(column.metric, cell.summary.mean), link=link)
+            value = TableCell(format_value(column.metric, cell.summary.mean), link=link)
             lines.append(
-                (Entry(control_label(selection)), Entry(column.title), value, Entry(column.protocol, kind="id"))
+                (
+                    TableCell(control_label(selection)),
+                    TableCell(column.title),
+                    value,
+                    TableCell(column.protocol, kind="id"),
+                )
             )
     names = ("control", "metric", "value", "protocol")
     head = tuple(Head(name, numeric=name == "value") for name in names)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from bench.metrics.protocol import without_choice
 from bench.report.read.names import format_bytes, format_energy, format_rate, format_seconds, metric_of
 from bench.report.read.scores import Row, Scores
-from bench.report.read.settings import Published, Settings
+from bench.report.read.settings import Published, ReportSettings
 from bench.report.tables.cells import cell_of
 from bench.report.tables.comparison import anchor
-from bench.report.tables.table import Entry, Head, Table
+from bench.report.tables.table import Head, Table, TableCell
 
 NOTE = (
     "The verdict is on the last checkpoint. The best one is chosen on latents of its own; which of the two a published "
@@ -16,7 +16,7 @@ NOTE = (
 )
 
 
-def published_table(scores: Scores, published: Sequence[Published], settings: Settings, scale: str) -> Table:
+def published_table(scores: Scores, published: Sequence[Published], settings: ReportSettings, scale: str) -> Table:
     head = [Head(name, numeric=False) for name in ("method", "data set", "metric")]
     head += [Head("published"), Head("ours"), Head("ours, best"), Head("tolerance"), Head("verdict", numeric=False)]
     lines = []
@@ -26,7 +26,7 @@ def published_table(scores: Scores, published: Sequence[Published], settings: Se
         texts = [value.method, value.dataset, metric_of(value.metric).label, f"{value.value:g}"]
         texts += [ours, _best(scores, value)]
         texts += ["" if allowed is None else f"± {allowed:.2f}", verdict]
-        lines.append(tuple(Entry(text) for text in (*texts, value.source)))
+        lines.append(tuple(TableCell(text) for text in (*texts, value.source)))
     return Table("Published beside ours", (*head, Head("source", numeric=False)), tuple(lines), NOTE)
 
 
@@ -60,11 +60,11 @@ def _best(scores: Scores, value: Published) -> str:
     return cell_of(rows, f"best of {value.method} on {value.dataset}").text if rows else "–"
 
 
-def _finished(row: Row) -> Entry:
+def _finished(row: Row) -> TableCell:
     """A finished training, and what it went through."""
     rollbacks, events = row.extras.get("rollbacks") or [], row.extras.get("events") or []
     told = [f"{entry['reason']}, at {entry['step']}: rolled back" for entry in rollbacks] + list(events)
-    return Entry(row.status, "; ".join(told))
+    return TableCell(row.status, "; ".join(told))
 
 
 def runs_table(scores: Scores) -> Table:
@@ -78,12 +78,12 @@ def runs_table(scores: Scores) -> Table:
     ]
     lines = []
     for row in scores.runs:
-        state = _finished(row) if row.ok else Entry(row.status.upper(), row.reason, kind="word")
+        state = _finished(row) if row.ok else TableCell(row.status.upper(), row.reason, kind="word")
         commit = row.commit[:8] + (" +" if row.dirty else "")
         texts = [format_seconds(row.seconds), row.device, format_bytes(row.peak_memory_bytes)]
         texts += [format_rate(row.extras.get("images_per_second")), format_energy(row.extras.get("energy_joules"))]
         texts += [row.model_sha256[:8], row.data_sha256[:8], row.code_sha256[:8], commit]
-        name = Entry(row.run, link=anchor(row.experiment, row.dataset))
-        lines.append((name, state, *(Entry(text) for text in texts)))
+        name = TableCell(row.run, link=anchor(row.experiment, row.dataset))
+        lines.append((name, state, *(TableCell(text) for text in texts)))
     note = "Hashes and commits are cut to eight digits; + marks local changes."
     return Table("Runs", tuple(head), tuple(lines), note)

@@ -6,9 +6,9 @@ from bench.report.compare.claims import NOT_TESTED, Answer, Finding
 from bench.report.compare.paired import Matched, Result, improvement, match
 from bench.report.read.names import format_p, format_share, format_value, metric_of
 from bench.report.read.scores import Scores
-from bench.report.read.settings import Claim, Pair, Settings
+from bench.report.read.settings import Claim, Pair, ReportSettings
 from bench.report.tables.comparison import anchor
-from bench.report.tables.table import Entry, Head, Table
+from bench.report.tables.table import Head, Table, TableCell
 
 EXPLAINED = (
     "Differences are positive where SLIM is better; seed by seed within a data set, set by set across them "
@@ -24,7 +24,7 @@ def interval_text(low: float | None, high: float | None, form: Callable[[float],
     return "" if low is None or high is None or low == high else f"{form(low)} … {form(high)}"
 
 
-def summary_table(results: Sequence[Result], scores: Scores, settings: Settings) -> Table:
+def summary_table(results: Sequence[Result], scores: Scores, settings: ReportSettings) -> Table:
     """A line per pair and data set on the first primary metric that has numbers, and one over all sets together."""
     head = [Head(name, numeric=False) for name in ("data", "metric")]
     head += [Head("SLIM"), Head("rival"), Head("difference"), Head("evidence", numeric=False)]
@@ -47,34 +47,34 @@ def summary_table(results: Sequence[Result], scores: Scores, settings: Settings)
     return Table("SLIM against its rival", tuple(head), tuple(lines))
 
 
-def _finished_line(result: Result, title: str, alpha: float) -> tuple[Entry, ...]:
+def _finished_line(result: Result, title: str, alpha: float) -> tuple[TableCell, ...]:
     pair, task = result.pair, result.task
     sides = zip((result.slim_mean, result.rival_mean), (pair.slim, pair.rival), strict=True)
     link = (lambda name: anchor(name, result.dataset)) if result.unit == "seed" else (lambda name: task)
-    values = [Entry(format_value(result.metric, value), name, link(name)) for value, name in sides]
-    label = Entry(metric_of(result.metric).label, result.protocol, kind="metric")
+    values = [TableCell(format_value(result.metric, value), name, link(name)) for value, name in sides]
+    label = TableCell(metric_of(result.metric).label, result.protocol, kind="metric")
     gain = result.paired.mean
-    better = Entry("–" if gain is None else _better(gain, formatter(result.metric, result.share)))
+    better = TableCell("–" if gain is None else _better(gain, formatter(result.metric, result.share)))
     return (
-        Entry(result.dataset, title, task, "text"),
+        TableCell(result.dataset, title, task, "text"),
         label,
         *values,
         better,
-        Entry(result.evidence(alpha), kind="text"),
+        TableCell(result.evidence(alpha), kind="text"),
     )
 
 
-def _unfinished_line(pair: Pair, dataset: str, scores: Scores, title: str) -> tuple[Entry, ...]:
+def _unfinished_line(pair: Pair, dataset: str, scores: Scores, title: str) -> tuple[TableCell, ...]:
     words = []
     for name in (pair.slim, pair.rival):
         states = set(scores.runs.where(experiment=name, dataset=dataset).distinct("status"))
         word = "FAILED" if states == {"failed"} else "MISSING" if states - {"ok"} or not states else "not scored"
-        words.append(Entry(word, name, anchor(name, dataset), "word"))
-    name = Entry(dataset, title, scores[0].task, "text")
-    return name, Entry("–"), *words, Entry("–"), Entry("no evidence", kind="text")
+        words.append(TableCell(word, name, anchor(name, dataset), "word"))
+    name = TableCell(dataset, title, scores[0].task, "text")
+    return name, TableCell("–"), *words, TableCell("–"), TableCell("no evidence", kind="text")
 
 
-def paired_table(results: Sequence[Result], settings: Settings) -> Table:
+def paired_table(results: Sequence[Result], settings: ReportSettings) -> Table:
     """All paired comparisons with interval, effect size and corrected p; below three pairs only the difference."""
     head = [Head(name, numeric=False) for name in ("data", "SLIM", "rival", "metric", "weights")]
     head += [Head(name) for name in ("pairs", "difference", "95 % interval", "effect g", "p", "p, Holm")]
@@ -83,12 +83,12 @@ def paired_table(results: Sequence[Result], settings: Settings) -> Table:
     for r in results:
         form = formatter(r.metric, r.share)
         effect = "" if r.paired.effect is None else f"{r.paired.effect:.2f}".replace("-", "−")
-        label = Entry(metric_of(r.metric).label, r.protocol, kind="metric")
+        label = TableCell(metric_of(r.metric).label, r.protocol, kind="metric")
         gain = "" if r.paired.mean is None else form(r.paired.mean)
         texts = [r.selection, r.count, gain, interval_text(r.paired.low, r.paired.high, form), effect]
         texts += [format_p(r.paired.p), format_p(r.p_holm), r.evidence(settings.alpha)]
         names = (r.dataset, r.pair.slim, r.pair.rival)
-        lines.append((*(Entry(name) for name in names), label, *(Entry(text) for text in texts)))
+        lines.append((*(TableCell(name) for name in names), label, *(TableCell(text) for text in texts)))
     return Table("Paired comparisons", tuple(head), tuple(lines), EXPLAINED)
 
 
@@ -102,34 +102,34 @@ def claim_table(answer: Answer) -> Table:
     return Table(answer.claim.title, tuple(head), lines, kinds=kinds)
 
 
-def _claim_line(finding: Finding) -> tuple[Entry, ...]:
+def _claim_line(finding: Finding) -> tuple[TableCell, ...]:
     c, paired = finding.comparison, finding.paired
     form = formatter(c.metric, c.measure != "difference")
     sides = []
     for mean, name in ((finding.slim_mean, c.slim), (finding.rival_mean, c.rival)):
-        sides.append(Entry(format_value(c.metric, mean) if mean is not None else "MISSING", name))
+        sides.append(TableCell(format_value(c.metric, mean) if mean is not None else "MISSING", name))
     gain = form(paired.mean) if paired.mean is not None else "–"
     number = len(c.sets)
     found = f"{finding.sets_found} of {number} data sets, {finding.seeds} seeds"
     needed = f"more than {form(c.margin)} on {number} data set{'' if number == 1 else 's'}"
     role = f"control, decides nothing: {c.protocol}" if c.role == "control" else c.protocol
-    entries = [Entry(metric_of(c.metric).label, role, kind="metric"), _outcome(finding), *sides, Entry(gain)]
-    entries += [Entry(interval_text(paired.low, paired.high, form)), Entry(format_p(finding.p_holm))]
-    return *entries, Entry(found), Entry(needed)
+    entries = [TableCell(metric_of(c.metric).label, role, kind="metric"), _outcome(finding), *sides, TableCell(gain)]
+    entries += [TableCell(interval_text(paired.low, paired.high, form)), TableCell(format_p(finding.p_holm))]
+    return *entries, TableCell(found), TableCell(needed)
 
 
-def _outcome(finding: Finding) -> Entry:
+def _outcome(finding: Finding) -> TableCell:
     """What one comparison alone says, and why; of a control its own p. Nothing at a scale that gives no verdict."""
     if finding.verdict == NOT_TESTED:
-        return Entry("")
+        return TableCell("")
     notes = [finding.reason] if finding.reason else []
     if finding.comparison.role == "control" and finding.paired.p is not None:
         p = format_p(finding.paired.p)
         notes[:0] = [f"control: p {p if p.startswith('<') else f'= {p}'}, not corrected"]
-    return Entry(finding.verdict, "; ".join(notes), kind="outcome")
+    return TableCell(finding.verdict, "; ".join(notes), kind="outcome")
 
 
-def shown_table(claim: Claim, scores: Scores, settings: Settings) -> Table:
+def shown_table(claim: Claim, scores: Scores, settings: ReportSettings) -> Table:
     """The claim's metrics at a scale that gives no verdict: every pair of its tasks, on whatever was run."""
     head = [Head("data set", numeric=False), Head("metric", numeric=False), Head("SLIM"), Head("rival")]
     lines = []
@@ -144,14 +144,14 @@ def shown_table(claim: Claim, scores: Scores, settings: Settings) -> Table:
     return Table(f"{claim.title}, at this scale", (*head, Head("difference"), Head("seeds")), tuple(lines))
 
 
-def _shown_line(matched: Matched, pair: Pair, metric: str) -> tuple[Entry, ...]:
+def _shown_line(matched: Matched, pair: Pair, metric: str) -> tuple[TableCell, ...]:
     means = (None, None) if matched.conflict else matched.means
     sides = zip(means, (pair.slim, pair.rival), strict=True)
-    values = [Entry(format_value(metric, v), name, anchor(name, matched.dataset)) for v, name in sides]
+    values = [TableCell(format_value(metric, v), name, anchor(name, matched.dataset)) for v, name in sides]
     gain = matched.conflict or _better(improvement(*matched.means, matched.direction, False), formatter(metric, False))
-    label = Entry(metric_of(metric).label, matched.protocol, kind="metric")
-    name = Entry(matched.dataset, kind="text")
-    return name, label, *values, Entry(gain), Entry(str(len(matched.slim)))
+    label = TableCell(metric_of(metric).label, matched.protocol, kind="metric")
+    name = TableCell(matched.dataset, kind="text")
+    return name, label, *values, TableCell(gain), TableCell(str(len(matched.slim)))
 
 
 def _better(gain: float, form: Callable[[float], str]) -> str:
@@ -162,7 +162,7 @@ def claims_table(answers: Sequence[Answer]) -> Table:
     """All claims in one table, for the files."""
     first = claim_table(answers[0]).head if answers else ()
     lines = [
-        (Entry(answer.claim.title), Entry(answer.verdict), *line)
+        (TableCell(answer.claim.title), TableCell(answer.verdict), *line)
         for answer in answers
         for line in claim_table(answer).rows
     ]

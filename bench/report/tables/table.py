@@ -29,7 +29,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableCell:
     """One cell: text, a small note, the anchor it leads to on the page, a kind for its looks, a longer explanation."""
 
     text: str
@@ -47,7 +47,7 @@ class Entry:
 class Table:
     title: str
     head: tuple[Head, ...]
-    rows: tuple[tuple[Entry, ...], ...]
+    rows: tuple[tuple[TableCell, ...], ...]
     note: str = ""
     kinds: tuple[str, ...] = field(default=())
     """One word per row for its looks: slim, rival, control, or nothing."""

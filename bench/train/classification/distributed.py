@@ -14,20 +14,20 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from bench.data.augment import Rows
+from bench.data.augment import BatchRows
 from bench.errors import InputError
 from bench.runtime.processes import rank, world_size
 
 
-def share(batch_size: int) -> Rows:
+def share(batch_size: int) -> BatchRows:
     """This process's rows of a global batch."""
     count, rest = divmod(batch_size, world_size())
     if rest or not count:
         raise InputError(f"recipe.batch_size {batch_size} does not divide into {world_size()} processes")
-    return Rows(rank() * count, (rank() + 1) * count, batch_size)
+    return BatchRows(rank() * count, (rank() + 1) * count, batch_size)
 
 
-def refuse_odd(rows: Rows) -> None:
+def refuse_odd(rows: BatchRows) -> None:
     """Images are mixed in pairs within a process: an odd share would pair others than one process does."""
     if world_size() > 1 and (rows.stop - rows.start) % 2:
         raise InputError(f"recipe.batch_size {rows.total}: mixup and cutmix need an even share for each process")
@@ -40,7 +40,7 @@ def wrap(model: nn.Module) -> nn.Module:
     return DistributedDataParallel(model, broadcast_buffers=False)
 
 
-def mean_of(scalars: dict[str, Tensor]) -> dict[str, Tensor]:
+def mean_over_processes(scalars: dict[str, Tensor]) -> dict[str, Tensor]:
     """Mean over the processes of scalars that are each a mean over equally many rows."""
     if world_size() == 1:
         return scalars

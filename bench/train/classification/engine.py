@@ -67,7 +67,7 @@ class Classification:
         self.optimiser.step()
         if self.ema is not None:
             self.ema.update()
-        result = {**distributed.mean_of(scalars), "gradient_norm": norm}
+        result = {**distributed.mean_over_processes(scalars), "gradient_norm": norm}
         if self.holdout is not None and (index + 1) % self.batches.steps_per_epoch == 0:
             result["holdout_top1"] = self._select(index + 1)
         return result

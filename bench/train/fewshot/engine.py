@@ -40,7 +40,7 @@ class FewShot:
         assert isinstance(run.recipe, FewShotRecipe)
         self.run, self.device, self.recipe = run, device, run.recipe
         self.total_steps, self.images_per_step = self.recipe.steps, self.recipe.batch_size
-        self.images = load_images(run).to(device)  # uint8 [N, 3, S, S], augmented where it lies
+        self.images = load_training_images(run).to(device)  # uint8 [N, 3, S, S], augmented where it lies
         self.spec = run.model.model_dump(mode="json")
         # on a CPU only the maps are channels last: spectral norm would copy each weight to read it as a matrix
         layout = {"memory_format": torch.channels_last if device.type == "cuda" else torch.preserve_format}
@@ -208,7 +208,7 @@ class FewShot:
             )
 
 
-def load_images(run: Run) -> Tensor:
+def load_training_images(run: Run) -> Tensor:
     """uint8 [N, 3, S, S]; refused when a batch does not fit into it."""
     from bench.data import datasets
 

@@ -53,7 +53,7 @@ REMEDY = "move it away, or give another --out"
 STATE_REMEDY = "move it away, or give another --state"
 
 
-def own_files(folder: Path, unmarked: bool = False) -> list[Path]:
+def own_run_files(folder: Path, unmarked: bool = False) -> list[Path]:
     """The files of a run in `folder`, all but run.json; `unmarked`: its PNGs may lack their mark."""
     found = [folder / name for name, ours in FILES.items() if (folder / name).is_file() and ours(folder / name)]
     for part, (names, ours) in PARTS.items():
@@ -93,7 +93,7 @@ def check_out(out: Path, state: Path) -> None:
     _refuse_taken(out, is_unmarked(out), REMEDY)
     if not is_own_state(state) and not any(is_record(out / name) for name in (META, META_COPY)):
         for part in PARTS:  # nothing of ours was ever here
-            if any(_entries(out / part)) and not any(path.parent.name == part for path in own_files(out)):
+            if any(_entries(out / part)) and not any(path.parent.name == part for path in own_run_files(out)):
                 raise InputError(f"{out / part}: is not a folder that slim-bench wrote; {REMEDY}")
 
 
@@ -140,7 +140,7 @@ def check_state(state: Path, out: Path, data: Path) -> None:
     for path in _files_in(state):
         if CHECKPOINT_NAME.fullmatch(path.name):
             refuse_foreign(path, is_checkpoint, STATE_REMEDY)
-    own = set(own_files(outputs))
+    own = set(own_run_files(outputs))
     if any(path not in own for path in outputs.rglob("*") if not path.is_dir()):
         raise InputError(f"{outputs}: is not a folder that slim-bench wrote; {STATE_REMEDY}")
 
@@ -165,7 +165,7 @@ def release_state(state: Path) -> None:
     if not is_own_state(state):
         return
     remove_temporaries(state)
-    remove_files(own_files(state / OUTPUTS, unmarked=True), state / OUTPUTS)
+    remove_files(own_run_files(state / OUTPUTS, unmarked=True), state / OUTPUTS)
     _remove_empty(state / OUTPUTS)
     for path in _files_in(state):
         if CHECKPOINT_NAME.fullmatch(path.name) and (path.suffix == ".damaged" or is_checkpoint(path)):
@@ -180,7 +180,7 @@ def _is_marker(path: Path) -> bool:
 
 def _refuse_taken(folder: Path, unmarked: bool, remedy: str) -> None:
     """A name of ours in `folder` that holds something else."""
-    own = set(own_files(folder, unmarked))
+    own = set(own_run_files(folder, unmarked))
     for name in FILES:
         refuse_foreign(folder / name, own.__contains__, remedy)
     for part, (names, _) in PARTS.items():

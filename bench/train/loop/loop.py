@@ -28,7 +28,7 @@ from bench.train.loop.folders import (
     check_out,
     claim_state,
     is_unmarked,
-    own_files,
+    own_run_files,
     release_state,
     remove_files,
     remove_temporaries,
@@ -36,7 +36,7 @@ from bench.train.loop.folders import (
 from bench.train.loop.graphs import uses_graphs
 from bench.train.loop.history import History
 from bench.train.loop.monitor import Monitor
-from bench.train.loop.progress import Progress
+from bench.train.loop.progress import ProgressLine
 from bench.train.loop.record import Data, Outcome, write_record
 from bench.train.loop.recovery import MAX_ROLLBACKS, Window, state_is_finite
 from bench.train.loop.signals import StopRequest
@@ -88,7 +88,7 @@ class Loop:
             self.row_start = (self.outcome.seconds, self.outcome.images)
         if not all_equal(self.done, self.engine.device):
             raise InputError(f"{self.state_dir}: the processes find different checkpoints: it must be a shared folder")
-        self.progress = Progress(self.run.name, self.engine.total_steps, self.engine.unit, self.done)
+        self.progress = ProgressLine(self.run.name, self.engine.total_steps, self.engine.unit, self.done)
         self.sinks = open_sinks(self.run.name, self.out) if self.main else []
         self.ticked = time.monotonic()
         try:
@@ -123,7 +123,7 @@ class Loop:
             self.progress.say(f"resumed at {self.engine.unit} {self.done} of {self.engine.total_steps}")
             return
         if self.main:
-            remove_files(own_files(self.staging, unmarked=True), self.staging)  # of a run that was here before
+            remove_files(own_run_files(self.staging, unmarked=True), self.staging)  # of a run that was here before
             self.history = History(self.staging / "history.csv")
             self.engine.observe(0, self.staging)
         self._save()
@@ -274,7 +274,7 @@ class Loop:
         self._tick()
         if self.main:
             check_out(self.out, self.state_dir)  # hours have passed since the start
-            old = [path for path in own_files(self.out, is_unmarked(self.out)) if path.parent.name in PARTS]
+            old = [path for path in own_run_files(self.out, is_unmarked(self.out)) if path.parent.name in PARTS]
             remove_files(old, self.out)  # of an earlier training
             fields = self.engine.export(self.out)
             self._move_staging()
@@ -297,7 +297,7 @@ class Loop:
 
     def _move_staging(self) -> None:
         """What was written on the way goes to the run's folder; a file of somebody else's stays on either side."""
-        own = {*own_files(self.out, is_unmarked(self.out)), *own_files(self.staging, unmarked=True)}
+        own = {*own_run_files(self.out, is_unmarked(self.out)), *own_run_files(self.staging, unmarked=True)}
         found = [self.staging / "history.csv", *(path for part in PARTS for path in (self.staging / part).glob("*"))]
         for path in filter(Path.is_file, found):
             target = self.out / path.relative_to(self.staging)

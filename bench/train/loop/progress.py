@@ -1,4 +1,4 @@
-"""Progress within a job: a bar on a terminal, else a plain line at least every fifteen seconds."""
+"""How far a job is: a bar on a terminal, else a plain line at least every fifteen seconds."""
 
 import sys
 import time
@@ -6,7 +6,7 @@ import time
 from tqdm import tqdm
 
 
-class Progress:
+class ProgressLine:
     """Call `update` after every step; it prints when a line is due."""
 
     def __init__(self, name: str, total: int, unit: str, done: int, every_seconds: float = 12.0):

@@ -15,7 +15,7 @@ from bench.made_from import COMPLETE, is_complete_mark
 from bench.ownership import is_picture, is_png, is_score_of, is_weights
 from bench.paths import META, META_COPY, WEIGHTS, superseded_folder
 from bench.run import Run, read_run
-from bench.train.loop.folders import finished_record, is_unmarked, own_files, remove_files
+from bench.train.loop.folders import finished_record, is_unmarked, own_run_files, remove_files
 
 
 def move_aside(run: Run, out: Path) -> Path | None:
@@ -26,7 +26,7 @@ def move_aside(run: Run, out: Path) -> Path | None:
     if not is_weights(out / WEIGHTS):
         return None
     record = finished_record(out)
-    files = [*own_files(out, is_unmarked(out)), *_scores(out, record)]
+    files = [*own_run_files(out, is_unmarked(out)), *_scores(out, record)]
     place = _interrupted(out) or _copied(out, files, record)
     description, last = out / "run.json", [out / META, out / META_COPY]
     theirs = [description] if _hash_of(description) == record.get("run_sha256") != run.hash else []

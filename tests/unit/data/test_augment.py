@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from bench.data.augment import (
+    BatchRows,
     Normalise,
-    Rows,
     augment,
     cutmix,
     draw_boxes,
@@ -64,8 +64,8 @@ def test_boxes_stay_inside_with_the_stated_areas() -> None:
 @pytest.mark.parametrize("kind", ["small", "imagenet", "none"])
 def test_halves_of_a_batch_are_the_batch(kind: str) -> None:
     images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8)
-    whole = augment(images, kind, generator("cpu", 1), Rows(0, 8, 8))
-    parts = [augment(images[a:b], kind, generator("cpu", 1), Rows(a, b, 8)) for a, b in ((0, 4), (4, 8))]
+    whole = augment(images, kind, generator("cpu", 1), BatchRows(0, 8, 8))
+    parts = [augment(images[a:b], kind, generator("cpu", 1), BatchRows(a, b, 8)) for a, b in ((0, 4), (4, 8))]
     assert torch.equal(torch.cat(parts), whole)
     assert whole.dtype == torch.uint8 and torch.equal(whole, images) == (kind == "none")
 

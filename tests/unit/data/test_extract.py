@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from bench.data.extract import Limits, extract, read_array_pickle, read_idx, read_npz
+from bench.data.extract import Limits, extract_archive, read_array_pickle, read_idx, read_npz
 from bench.errors import InputError
 from tests.helpers.data_project import tar_bytes
 
@@ -48,7 +48,7 @@ def test_hostile_tar_is_refused_whole(tmp_path, case):
     (tmp_path / "work").mkdir()
     archive = write_tar(tmp_path / "a.tar", info)
     with pytest.raises(InputError, match=said):
-        extract(archive, tmp_path / "work/out")
+        extract_archive(archive, tmp_path / "work/out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar", "work"]
     assert list((tmp_path / "work").iterdir()) == []
 
@@ -58,7 +58,7 @@ def test_hostile_zip_is_refused(tmp_path, name):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(zipfile.ZipInfo(name), b"x")
     with pytest.raises(InputError, match="outside"):
-        extract(tmp_path / "a.zip", tmp_path / "out")
+        extract_archive(tmp_path / "a.zip", tmp_path / "out")
     assert not (tmp_path / "evil").exists()
 
 
@@ -68,24 +68,24 @@ def test_zip_with_a_link_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(info, "/etc/passwd")
     with pytest.raises(InputError, match="link or device"):
-        extract(tmp_path / "a.zip", tmp_path / "out")
+        extract_archive(tmp_path / "a.zip", tmp_path / "out")
 
 
 def test_bomb_is_stopped_by_bytes_written(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zeros", bytes(20_000_000))
     with pytest.raises(InputError, match=r"more than 1000000 bytes"):
-        extract(tmp_path / "a.zip", tmp_path / "out", Limits(bytes=1_000_000))
+        extract_archive(tmp_path / "a.zip", tmp_path / "out", Limits(bytes=1_000_000))
     (tmp_path / "a.tgz").write_bytes(tar_bytes({"zeros": bytes(20_000_000)}, "w:gz"))
     with pytest.raises(InputError, match=r"more than 1000000 bytes"):
-        extract(tmp_path / "a.tgz", tmp_path / "out", Limits(bytes=1_000_000))
+        extract_archive(tmp_path / "a.tgz", tmp_path / "out", Limits(bytes=1_000_000))
     assert not (tmp_path / "out").exists()
 
 
 def test_too_many_members_are_refused(tmp_path):
     (tmp_path / "a.tar").write_bytes(tar_bytes({str(i): b"" for i in range(11)}))
     with pytest.raises(InputError, match="more than 10 members"):
-        extract(tmp_path / "a.tar", tmp_path / "out", Limits(members=10))
+        extract_archive(tmp_path / "a.tar", tmp_path / "out", Limits(members=10))
 
 
 def test_same_name_twice_is_refused(tmp_path):
@@ -93,7 +93,7 @@ def test_same_name_twice_is_refused(tmp_path):
         archive.addfile(tarfile.TarInfo("x"))
         archive.addfile(tarfile.TarInfo("x"))
     with pytest.raises(InputError, match="two members claim one name"):
-        extract(tmp_path / "a.tar", tmp_path / "out")
+        extract_archive(tmp_path / "a.tar", tmp_path / "out")
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
@@ -101,7 +101,7 @@ def test_truncated_tar_is_refused(tmp_path, mode):
     data = tar_bytes({"a": np.random.default_rng(0).bytes(50_000), "b": b"x"}, mode)
     (tmp_path / "a.tar").write_bytes(data[:30_000])
     with pytest.raises(InputError, match="damaged archive"):
-        extract(tmp_path / "a.tar", tmp_path / "out")
+        extract_archive(tmp_path / "a.tar", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -111,7 +111,7 @@ def test_a_damaged_stream_is_refused(tmp_path, mode):
     data[len(data) // 2 : len(data) // 2 + 99] = bytes(99)
     (tmp_path / "a.tar").write_bytes(bytes(data))
     with pytest.raises(InputError, match=r"a\.tar: damaged archive"):
-        extract(tmp_path / "a.tar", tmp_path / "out")
+        extract_archive(tmp_path / "a.tar", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -122,29 +122,29 @@ def test_damaged_zip_member_is_refused(tmp_path):
     data[200] ^= 0xFF
     (tmp_path / "a.zip").write_bytes(bytes(data))
     with pytest.raises(InputError, match="damaged archive"):
-        extract(tmp_path / "a.zip", tmp_path / "out")
+        extract_archive(tmp_path / "a.zip", tmp_path / "out")
 
 
 def test_something_else_is_refused(tmp_path):
     (tmp_path / "a.tar").write_bytes(b"<html>not found</html>")
     with pytest.raises(InputError, match="neither a tar nor a zip"):
-        extract(tmp_path / "a.tar", tmp_path / "out")
+        extract_archive(tmp_path / "a.tar", tmp_path / "out")
     with pytest.raises(InputError, match="no such file"):
-        extract(tmp_path / "b.tar", tmp_path / "out")
+        extract_archive(tmp_path / "b.tar", tmp_path / "out")
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
 def test_good_tar_unpacks_all_or_what_is_asked(tmp_path, mode):
     (tmp_path / "a.tar").write_bytes(tar_bytes({"d/a.png": b"1", "./b.txt": b"22"}, mode))
-    extract(tmp_path / "a.tar", tmp_path / "all")
+    extract_archive(tmp_path / "a.tar", tmp_path / "all")
     assert {p.name: p.read_bytes() for p in (tmp_path / "all").rglob("*") if p.is_file()} == {
         "a.png": b"1",
         "b.txt": b"22",
     }
-    extract(tmp_path / "a.tar", tmp_path / "some", pattern="*.png")
+    extract_archive(tmp_path / "a.tar", tmp_path / "some", pattern="*.png")
     assert [p.name for p in (tmp_path / "some").rglob("*") if p.is_file()] == ["a.png"]
     with pytest.raises(InputError, match="already there"):
-        extract(tmp_path / "a.tar", tmp_path / "all")
+        extract_archive(tmp_path / "a.tar", tmp_path / "all")
 
 
 def idx(array: np.ndarray) -> bytes:

@@ -10,16 +10,16 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.data.augment import Rows
-from bench.data.batches import MemoryBatches, Plan, decode_ahead
+from bench.data.augment import BatchRows
+from bench.data.batches import BatchPlan, MemoryBatches, decode_ahead
 from bench.data.loaders import FolderBatches, evaluation_batches
 from bench.errors import InputError
 
 CPU = torch.device("cpu")
-WHOLE = Plan(Rows(0, 4, 4), 7, CPU)
+WHOLE = BatchPlan(BatchRows(0, 4, 4), 7, CPU)
 
 
-def memory(plan: Plan = WHOLE, count: int = 14) -> MemoryBatches:
+def memory(plan: BatchPlan = WHOLE, count: int = 14) -> MemoryBatches:
     numbers = torch.arange(count)
     return MemoryBatches(numbers.to(torch.uint8).view(-1, 1, 1, 1), numbers, plan, "numbers")
 
@@ -82,7 +82,7 @@ def test_a_rollback_changes_the_order() -> None:
 
 
 def test_two_processes_share_the_batches_of_one() -> None:
-    parts = [labels_of(memory(Plan(Rows(a, b, 4), 7, CPU)), range(5)) for a, b in ((0, 2), (2, 4))]
+    parts = [labels_of(memory(BatchPlan(BatchRows(a, b, 4), 7, CPU)), range(5)) for a, b in ((0, 2), (2, 4))]
     assert [left + right for left, right in zip(*parts, strict=True)] == labels_of(memory(), range(5))
 
 

@@ -10,7 +10,7 @@ import torch
 
 from bench.evaluate import fewshot as fewshot_task
 from bench.export import create_seeded, load_export, save_weights
-from bench.metrics.features import extract
+from bench.metrics.features import extract_features
 from bench.metrics.frechet import frechet_distance
 from bench.metrics.inception import AuthorsInception, as_saved_by_authors
 from bench.metrics.weights import weights_path
@@ -96,8 +96,10 @@ def test_authors_distance_is_that_of_fakes_enlarged_and_reals_as_they_are(fewsho
     images = torch.from_numpy(np.load(folder.parent / "data" / "images.npy")).permute(0, 3, 1, 2)
     evaluation = run.evaluation
     fakes = generate(network, evaluation.n_fake, evaluation.batch_size, evaluation.latent_seed)
-    features = extract(extractor, map(as_saved_by_authors, fakes))
-    assert scores["fid_authors"].value == pytest.approx(frechet_distance(extract(extractor, [images]), features))
+    features = extract_features(extractor, map(as_saved_by_authors, fakes))
+    assert scores["fid_authors"].value == pytest.approx(
+        frechet_distance(extract_features(extractor, [images]), features)
+    )
 
 
 def at_paper_scale(protocol, size):

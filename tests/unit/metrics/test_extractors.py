@@ -13,7 +13,7 @@ from torch import nn
 from bench.errors import InputError
 from bench.metrics import features, folder, inception
 from bench.metrics.efflite import EfficientNetLite0, load_efflite0
-from bench.metrics.features import Rows, extract, features_of
+from bench.metrics.features import FeatureRows, extract_features, features_of
 from bench.metrics.folder import list_images, read_image, stream_images
 from bench.metrics.inception import AuthorsInception, CleanFidInception, as_saved_by_authors
 from bench.metrics.sifid import InceptionStem, sifid
@@ -56,7 +56,7 @@ def test_cleanfid_features_equal_clean_fids_folder_loop(stub_file, tmp_path):
         str(tmp_path), network, num_workers=0, batch_size=5, device=torch.device("cpu"), mode="clean", verbose=False
     )
     extractor = CleanFidInception(stub_file)
-    ours = extract(extractor, [batch])
+    ours = extract_features(extractor, [batch])
     assert ours.dtype == np.float32
     assert np.allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     assert extractor.logits(ours).shape == (5, 1008)
@@ -137,10 +137,10 @@ def test_efflite_knows_a_cat(efflite):
 
 def test_extraction_repeats(efflite):
     batch = images(11, 32)
-    whole = extract(efflite, [batch])
+    whole = extract_features(efflite, [batch])
     assert whole.shape == (11, 1280)
-    assert (extract(efflite, [batch]) == whole).all()
-    assert np.allclose(extract(efflite, batch.split(1)), whole, rtol=1e-3, atol=1e-4)
+    assert (extract_features(efflite, [batch]) == whole).all()
+    assert np.allclose(extract_features(efflite, batch.split(1)), whole, rtol=1e-3, atol=1e-4)
 
 
 def test_extraction_is_never_more_than_a_batch_ahead():
@@ -153,7 +153,7 @@ def test_extraction_is_never_more_than_a_batch_ahead():
             ahead.append(drawn - extractor.seen)
             yield batch
 
-    assert len(extract(extractor, stream())) == extractor.seen == 24
+    assert len(extract_features(extractor, stream())) == extractor.seen == 24
     assert max(ahead) == 4
 
 
@@ -168,13 +168,13 @@ def test_no_array_is_kept_of_each_batch(monkeypatch):
         return rows
 
     monkeypatch.setattr(features, "features_of", watched)
-    found = extract(CountingExtractor(), images(24, 8).split(2))
+    found = extract_features(CountingExtractor(), images(24, 8).split(2))
     assert len(alive) == 12 and max(alive) <= 1
     assert (found == features_of(CountingExtractor(), images(24, 8))).all()
 
 
 def test_features_grow_beyond_the_first_guess():
-    rows, parts = Rows(3, capacity=2), [np.full((n, 3), n, np.float32) for n in (1, 2, 3, 9)]
+    rows, parts = FeatureRows(3, capacity=2), [np.full((n, 3), n, np.float32) for n in (1, 2, 3, 9)]
     for part in parts:
         rows.add(part)
     assert (rows.all() == np.concatenate(parts)).all()
@@ -193,7 +193,7 @@ def test_a_folder_is_read_no_more_than_a_batch_ahead(tmp_path, monkeypatch):
     for index, image in enumerate(images(24, 8)):
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / f"{index:02d}.png")
     monkeypatch.setattr(folder, "read_image", counted)
-    extract(extractor, stream_images(list_images(tmp_path), 4))
+    extract_features(extractor, stream_images(list_images(tmp_path), 4))
     assert read == extractor.seen == 24
     assert max(ahead) == 4 + 1
 
@@ -226,7 +226,7 @@ def test_float_and_grey_images_are_refused(efflite, batch, words):
 
 def test_no_images_and_nan_features_are_refused(efflite):
     with pytest.raises(InputError, match="no images"):
-        extract(efflite, [])
+        extract_features(efflite, [])
 
     class Broken:
         name, dim, input_range, weights_sha256 = "broken", 4, (0, 255), ""

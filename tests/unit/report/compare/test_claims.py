@@ -7,7 +7,7 @@ import yaml
 from bench.errors import InputError
 from bench.metrics.protocol import ProtocolError
 from bench.report.compare.claims import Answer, answer_claims
-from bench.report.compare.paired import compare
+from bench.report.compare.paired import compare_methods
 from bench.report.read.settings import Published, load_published, load_settings
 from bench.report.tables.listings import published_table
 from bench.report.tables.significance import claim_table, paired_table
@@ -281,8 +281,8 @@ def test_a_published_value_that_is_no_number_names_its_line(tmp_path):
 
 def test_a_rival_of_zero_breaks_neither_claims_nor_tables(tmp_path):
     scores = claim_results(tmp_path, 40.0, 0.0, seeds=1)
-    found = [result for result in compare(scores, claim_settings()) if result.unit == "data set"]
+    found = [result for result in compare_methods(scores, claim_settings()) if result.unit == "data set"]
     assert {result.share for result in found} == {False}
     (answer,) = answer_claims(scores, claim_settings(minimum_seeds=5), "paper")
     assert answer.verdict == "no evidence"
-    assert paired_table(compare(scores, claim_settings()), claim_settings()).rows
+    assert paired_table(compare_methods(scores, claim_settings()), claim_settings()).rows

@@ -72,7 +72,7 @@ def one_shot_ids(monkeypatch, run, height, width):
 
 
 def top_ids(monkeypatch, run, kind="folder", n=50_000):
-    monkeypatch.setattr(inputs, "list_files", lambda *_: [])
+    monkeypatch.setattr(inputs, "list_split", lambda *_: [])
     monkeypatch.setattr(classification, "load_split", lambda *_: (torch.zeros(2, 1, 32, 32), torch.zeros(2)))
     _, view = classification.open_test(run, None, SimpleNamespace(kind=kind), 256)
     averaged = "last" if run.recipe.ema_decay is None else "ema"

@@ -11,7 +11,7 @@ from bench.report.tables.ablations import ablation_table, find_ablations
 from bench.report.tables.cells import cell_of, columns_of
 from bench.report.tables.comparison import comparison_records, comparison_tables
 from bench.report.tables.listings import runs_table
-from bench.report.tables.table import Entry, Head, Table, latex, markdown, write_tables
+from bench.report.tables.table import Head, Table, TableCell, latex, markdown, write_tables
 from tests.helpers.report_fixture import (
     EMOJI,
     FASHION,
@@ -149,7 +149,9 @@ def test_ablation_levels_come_from_the_arguments(scores, settings):
 
 
 def test_written_forms_escape_what_their_format_reads(tmp_path):
-    table = Table("t", (Head("a_b | c", "p/q_1"), Head("50 %")), ((Entry("x|y", "n = 2"), Entry("1 ± 2 & −3")),))
+    table = Table(
+        "t", (Head("a_b | c", "p/q_1"), Head("50 %")), ((TableCell("x|y", "n = 2"), TableCell("1 ± 2 & −3")),)
+    )
     assert r"| x\|y (n = 2) | 1 ± 2 & −3 |" in markdown(table)
     assert "`p/q_1`" in markdown(table)
     assert r"x|y (n = 2) & 1 $\pm$ 2 \& $-$3 \\" in latex(table)
@@ -160,7 +162,7 @@ def test_written_forms_escape_what_their_format_reads(tmp_path):
 
 def test_a_row_of_another_width_is_refused():
     with pytest.raises(ValueError, match="2 cells under 1 columns"):
-        Table("t", (Head("a"),), ((Entry("1"), Entry("2")),))
+        Table("t", (Head("a"),), ((TableCell("1"), TableCell("2")),))
 
 
 @pytest.mark.parametrize(

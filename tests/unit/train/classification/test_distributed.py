@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.data.augment import Rows
+from bench.data.augment import BatchRows
 from bench.errors import InputError
 from bench.run import write_run
 from bench.train.classification import distributed
@@ -97,8 +97,8 @@ def test_a_batch_that_does_not_divide_is_refused(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_odd_share_is_not_mixed_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    distributed.refuse_odd(Rows(0, 3, 3))
+    distributed.refuse_odd(BatchRows(0, 3, 3))
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
-    distributed.refuse_odd(Rows(0, 4, 8))
+    distributed.refuse_odd(BatchRows(0, 4, 8))
     with pytest.raises(InputError, match="batch_size 6: mixup and cutmix need an even share"):
-        distributed.refuse_odd(Rows(3, 6, 6))
+        distributed.refuse_odd(BatchRows(3, 6, 6))

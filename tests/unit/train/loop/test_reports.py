@@ -11,12 +11,12 @@ from bench.errors import InputError
 from bench.runtime.memory import peak_memory_bytes
 from bench.train.loop import sinks
 from bench.train.loop.monitor import Monitor
-from bench.train.loop.progress import Progress
+from bench.train.loop.progress import ProgressLine
 from bench.train.loop.signals import StopRequest
 
 
 def test_progress_prints_plain_lines_when_due(capsys):
-    progress = Progress("name", total=4, unit="step", done=0, every_seconds=3600)
+    progress = ProgressLine("name", total=4, unit="step", done=0, every_seconds=3600)
     progress.update(1)
     progress.note({"loss": 0.5})
     progress.update(2)  # not due

@@ -1,0 +1,28 @@
+"""One name means one thing: a class or function of bench is found by its name alone."""
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+from tests.helpers import ROOT
+
+SEVERAL = {"to_uint8", "run_folder"}
+"""Written twice until the two are one."""
+
+
+def definitions(path: Path) -> list[str]:
+    """Public classes and functions at the top of a module."""
+    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    found = [node.name for node in ast.parse(path.read_text()).body if isinstance(node, kinds)]
+    return [name for name in found if not name.startswith("_")]
+
+
+def test_a_name_is_defined_in_one_module():
+    """Command handlers are named after their command, functions of an `__init__.py` after what they import late."""
+    places = defaultdict(list)
+    for path in sorted((ROOT / "bench").rglob("*.py")):
+        if path.parent.name != "commands" and path.name != "__init__.py":
+            for name in definitions(path):
+                places[name].append(path.relative_to(ROOT).as_posix())
+    assert len(places) > 300
+    assert {name: files for name, files in places.items() if len(files) > 1 and name not in SEVERAL} == {}
