@@ -12,16 +12,17 @@ from torch import Tensor, nn
 
 from bench.data.augment import Normalise, Statistics
 from bench.data.batches import evaluation_crop, to_tensor
+from bench.data.images import check_pixels
 from bench.errors import InputError
 from bench.export import batch_statistics, load_export
-from bench.runtime.images import save_grid
+from bench.runtime.device import choose_device
+from bench.runtime.images import save_grid, to_signed
 from bench.runtime.rng import generator, seeded_globally
 from bench.sampling import generate
 
 BATCH = 16  # the authors' sampling batch: batch norm takes its statistics from it
 FRAMES = 8
 TOP = 5
-MAX_PIXELS = 64_000_000
 
 
 def sample(model: Path, n: int, seed: int, out: Path, *, interpolate: bool = False) -> None:
@@ -36,13 +37,13 @@ def sample(model: Path, n: int, seed: int, out: Path, *, interpolate: bool = Fal
         raise InputError(
             f"{model}: {meta['model']['name']} has no latents to {'walk between' if interpolate else 'draw'}"
         )
-    network = network.to("cuda" if torch.cuda.is_available() else "cpu")
+    network = network.to(choose_device("auto"))
     if kind == "oneshot":
         images = network.sample(n, generator("cpu", seed, "samples"))
     elif interpolate:
         images = walk(network, n, seed)
     else:
-        images = torch.cat(list(generate(network, n, BATCH, seed))).float() / 127.5 - 1
+        images = to_signed(torch.cat(list(generate(network, n, BATCH, seed))))
     save_grid(Path(out), images.cpu(), FRAMES if interpolate else max(1, math.ceil(math.sqrt(n))))
 
 
@@ -119,8 +120,7 @@ def read_as_trained(path: Path, view: View) -> Tensor:
     """uint8 [1, C, size, size], as the evaluation saw the test set; of arrays, what is larger is scaled to fill."""
     try:
         with Image.open(path) as file:
-            if file.width * file.height > MAX_PIXELS:
-                raise InputError(f"{path}: {file.width}x{file.height} is above {MAX_PIXELS} pixels")
+            check_pixels(path, file.width, file.height)
             if view.files:
                 return evaluation_crop(file, view.size)[None]
             image = file.convert(view.mode)

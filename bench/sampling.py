@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bench.errors import RunFailedError
 from bench.export import batch_statistics
 from bench.metrics.features import exact_float32
+from bench.runtime.images import to_uint8
 from bench.runtime.rng import derive, generator, seeded_globally
 
 
@@ -20,11 +21,6 @@ def latents(n: int, dim: int, batch_size: int, seed: int, purpose: str = "latent
     source = generator("cpu", seed, purpose)
     for _ in range(0, n, batch_size):
         yield torch.randn(batch_size, dim, generator=source)
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """[-1, 1] -> 0..255, rounding half up as torchvision's save_image does."""
-    return ((images.float() + 1) * 127.5 + 0.5).clamp(0, 255).to(torch.uint8)
 
 
 def generate(

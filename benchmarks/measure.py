@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from bench.provenance import processor_name
+from bench.runtime.device import choose_device, device_name
 
 
 def measure(name: str, quick: bool) -> dict[str, Any]:
@@ -19,10 +20,9 @@ def measure(name: str, quick: bool) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """Device, versions and threads: what a number of this run hangs on."""
-    gpu = torch.cuda.is_available()
     versions = {"python": platform.python_version(), "torch": torch.__version__, "cuda": torch.version.cuda}
     return {
-        "device": torch.cuda.get_device_name() if gpu else "cpu",
+        "device": device_name(choose_device("auto")),
         "processor": processor(),
         "threads": torch.get_num_threads(),
         "versions": versions,

@@ -62,9 +62,14 @@ def read_header(path: Path) -> Header:
             turned = known and image.getexif().get(ORIENTATION, 1) >= 5
     except BROKEN:
         raise InputError(f"{path}: not an image that can be read ({', '.join(FORMATS)})") from None
+    check_pixels(path, width, height)
+    return Header(path, height, width) if turned else Header(path, width, height)
+
+
+def check_pixels(path: Path, width: int, height: int) -> None:
+    """Refuse an image that would take too much memory to decode."""
     if width * height > MAX_PIXELS:
         raise InputError(f"{path}: {width}x{height} is beyond the limit of {MAX_PIXELS} pixels")
-    return Header(path, height, width) if turned else Header(path, width, height)
 
 
 def decode(path: Path, background: tuple[int, int, int]) -> Image.Image:

@@ -13,6 +13,7 @@ from bench.metrics.latency import measure_latency
 from bench.metrics.memory import peak_bytes
 from bench.metrics.protocol import protocol_id
 from bench.provenance import processor_name, slug
+from bench.runtime.device import device_name
 
 
 def measure_cost(scores: ScoreFolder, model: nn.Module, call: Callable[[], Any], size: str) -> None:
@@ -39,7 +40,7 @@ def _place(device: torch.device) -> str:
     """Part of the protocol: times of two kinds of GPU or CPU, or of other thread counts, are two columns."""
     if device.type == "cpu":
         return f"cpu-{slug(processor_name())}-threads{torch.get_num_threads()}"
-    return slug(torch.cuda.get_device_name(device))
+    return slug(device_name(device))
 
 
 def _measure_latency(scores: ScoreFolder, call: Callable[[], Any], size: str) -> None:

@@ -27,6 +27,7 @@ from bench.metrics.frechet import frechet_distance
 from bench.metrics.lpips import ABSENT, load_lpips, lpips_is_here
 from bench.metrics.protocol import protocol_id
 from bench.run import FewShotRecipe, Run
+from bench.runtime.images import to_signed
 from bench.sampling import generate, pick
 
 SNAPSHOTS = "snapshots"
@@ -199,7 +200,7 @@ def _lpips_diversity(setting: Setting, network: nn.Module) -> None:
 @torch.inference_mode()
 def mean_pairwise_lpips(images: Tensor, device: torch.device) -> float:
     distance = load_lpips().to(device)
-    scaled = images.to(device).float() / 127.5 - 1
+    scaled = to_signed(images.to(device))
     first, second = torch.triu_indices(len(scaled), len(scaled), 1).unbind()
     parts = [distance(scaled[i], scaled[j]) for i, j in zip(first.split(8), second.split(8), strict=True)]
     return torch.cat(parts).double().mean().item()

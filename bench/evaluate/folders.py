@@ -18,6 +18,7 @@ from bench.metrics.protocol import protocol_id
 from bench.metrics.ssim import WINDOW, ssim
 from bench.metrics.weights import weights_are_here
 from bench.provenance import provenance
+from bench.runtime.device import choose_device, device_name
 from bench.runtime.memory import peak_memory_bytes
 from bench.score import Score
 
@@ -52,7 +53,7 @@ class ScoredFolder:
 
 def evaluate_folders(samples: Path, reference: Path) -> list[Score]:
     """Scores of the images under `samples` against those under `reference`; Inception's where its weights are here."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device("auto")
     fake, real = ScoredFolder(samples), ScoredFolder(reference)
     metrics = set(EFFLITE0.values())
     if weights_are_here("inception-cleanfid"):
@@ -122,7 +123,7 @@ def _score(fields: dict, fake: ScoredFolder, real: ScoredFolder, device: torch.d
         run=f"{fake.path.name} against {real.path.name}",
         run_sha256=sha256_json({"samples": fake.sha256, "reference": real.sha256}),
         data_sha256=real.sha256,
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        device=device_name(device),
         peak_memory_bytes=peak_memory_bytes(device),
         precision="float32",
         compile=False,

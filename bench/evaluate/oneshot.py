@@ -25,8 +25,9 @@ from bench.metrics.sifid import InceptionStem, sifid
 from bench.metrics.ssim import ms_ssim, ms_ssim_scales, ssim
 from bench.metrics.weights import weights_path
 from bench.run import OneShotRecipe, Run
+from bench.runtime.images import to_signed, to_uint8
 from bench.runtime.rng import generator
-from bench.sampling import finite, to_uint8
+from bench.sampling import finite
 
 LPIPS = ("lpips_reconstruction", "lpips_samples")
 SMALLEST_LPIPS = 16  # px: VGG halves four times
@@ -41,7 +42,7 @@ def evaluate_oneshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
     pyramid = pyramid.to(scores.device)
     image = load_images(run.data_folder).to(scores.device)
     with torch.inference_mode(), exact_float32():
-        source = to_uint8(pyramid.training_images(image.float() / 127.5 - 1)[-1])
+        source = to_uint8(pyramid.training_images(to_signed(image))[-1])
         reconstruction = to_uint8(finite(pyramid.reconstruct(), "reconstruction"))
         bicubic = to_uint8(pyramid.bicubic())
         samples = draw_samples(pyramid, run.evaluation.n_fake or run.recipe.n_samples, run.evaluation.latent_seed)
@@ -106,8 +107,8 @@ def _lpips(network: nn.Module, images: Tensor, source: Tensor) -> list[float]:
     height, width = source.shape[-2:]
     if min(height, width) < SMALLEST_LPIPS:
         raise InputError(f"LPIPS needs {SMALLEST_LPIPS} px at least, got {height}x{width}")
-    y = source.float() / 127.5 - 1
-    return [network(image[None].float() / 127.5 - 1, y).item() for image in images]
+    y = to_signed(source)
+    return [network(to_signed(image[None]), y).item() for image in images]
 
 
 def _add(

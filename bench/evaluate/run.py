@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bench.data.datasets import check_content, read_manifest
 from bench.errors import InputError, RunFailedError
 from bench.evaluate.classification import evaluate_classification
@@ -19,7 +17,7 @@ from bench.evaluate.writer import ScoreFolder, check_scores
 from bench.export import META, read_meta
 from bench.metrics.catalogue import check_metrics
 from bench.run import Run
-from bench.runtime.device import choose_device
+from bench.runtime.device import open_device
 
 TASKS: dict[str, Callable[[Run, Path, ScoreFolder], None]] = {
     "fewshot": evaluate_fewshot,
@@ -36,9 +34,7 @@ def evaluate_run(run: Run, run_dir: Path, out: Path, overwrite: bool = False) ->
     if meta.get("run_sha256") not in (None, run.hash):
         raise InputError(f"{run_dir / META}: this export was trained from another run.json than {run.name}'s")
     check_scores(run, run_dir, out, overwrite)
-    device = choose_device(run.compute.device)
-    if run.compute.threads is not None:
-        torch.set_num_threads(run.compute.threads)
+    device = open_device(run.compute)
     scores = ScoreFolder(run, meta, run_dir, out, device)
     if meta["status"] != "ok":
         scores.fail(meta.get("reason") or "the run failed")

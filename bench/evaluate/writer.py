@@ -19,6 +19,7 @@ from bench.ownership import is_picture, is_png, is_score, is_score_of, refuse_fo
 from bench.provenance import provenance
 from bench.registry import entry
 from bench.run import Run
+from bench.runtime.device import device_name
 from bench.runtime.memory import peak_memory_bytes
 from bench.score import Score, score_path, write_score
 
@@ -128,14 +129,13 @@ class ScoreFolder:
         self.written.add(write_score(self.out, score))
 
     def _common(self) -> dict[str, Any]:
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
         return {
             "seed": self.run.seed,
             "run": self.run.name,
             "run_sha256": self.run.hash,
             "data_sha256": self.meta.get("data_sha256"),
             "export_sha256": self.meta.get("model_sha256"),
-            "device": name,
+            "device": device_name(self.device),
             "peak_memory_bytes": peak_memory_bytes(self.device),
             "precision": "float32",
             "compile": False,

@@ -17,6 +17,7 @@ from bench.files import atomic_file, sha256_json
 from bench.metrics.features import Extractor, extract_features
 from bench.metrics.weights import project
 from bench.provenance import processor_name
+from bench.runtime.device import device_name
 
 
 def cache_folder() -> Path:
@@ -25,8 +26,8 @@ def cache_folder() -> Path:
 
 
 def cache_key(extractor: Extractor, data_sha256: str) -> str:
-    device = str(getattr(extractor, "device", "cpu")).partition(":")[0]
-    machine = torch.cuda.get_device_name() if device == "cuda" else processor_name()
+    device = torch.device(getattr(extractor, "device", "cpu"))
+    machine = processor_name() if device.type == "cpu" else device_name(device)
     return sha256_json(
         {
             "extractor": extractor.name,

@@ -9,11 +9,10 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from bench.data.images import is_litter
+from bench.data.images import check_pixels, is_litter
 from bench.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
-MAX_PIXELS = 100_000_000
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -32,8 +31,7 @@ def read_image(path: Path) -> Tensor:
     """uint8 [3, H, W]. Greyscale and transparency are refused: how to make RGB of them is the user's choice."""
     try:
         with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise InputError(f"{path}: {image.width}x{image.height} pixels, the limit is {MAX_PIXELS}")
+            check_pixels(path, image.width, image.height)
             if image.mode not in ("RGB", "P") or "transparency" in image.info:
                 bands = ", ".join(image.getbands())
                 found = f"this image has {len(image.getbands())} channels ({bands})"

@@ -15,6 +15,7 @@ from bench.files import sha256_file
 from bench.metrics.checks import check_uint8
 from bench.metrics.features import exact_float32
 from bench.metrics.frechet import frechet_distance
+from bench.runtime.images import to_signed
 
 SMALLEST = 23  # px: then the second layer has 2x2 positions
 
@@ -52,7 +53,7 @@ class InceptionStem:
         if min(height, width) < SMALLEST:
             raise InputError(f"SIFID needs {SMALLEST} px at least, got {height}x{width}")
         with torch.inference_mode(), exact_float32():
-            x = self.first(image.to(self.device).float() / 127.5 - 1)
+            x = self.first(to_signed(image.to(self.device)))
             return _positions(x), _positions(self.second(x))
 
 

@@ -1,4 +1,4 @@
-"""Tensors to PNG files, written atomically."""
+"""Between bytes and the range of the networks, and tensors to PNG files, written atomically."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +11,18 @@ from torch.nn import functional as F
 from bench.files import write_png
 
 
+def to_signed(images: Tensor) -> Tensor:
+    """uint8 0..255 -> float32 -1..1, any shape."""
+    return images.float() / 127.5 - 1
+
+
 def to_uint8(images: Tensor) -> Tensor:
-    """[-1, 1] -> rounded 0..255, any shape."""
-    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    """-1..1 -> uint8 0..255, any shape; rounds half up as torchvision's save_image does, clips what is outside."""
+    return ((images.float() + 1) * 127.5 + 0.5).clamp(0, 255).to(torch.uint8)
 
 
 def save_png(path: Path, image: Tensor) -> None:
-    """image [3, H, W] or [1, 3, H, W] in [-1, 1]"""
+    """image [3, H, W] or [1, 3, H, W] in -1..1"""
     pixels = to_uint8(image.detach().reshape(image.shape[-3:])).permute(1, 2, 0).cpu().numpy()
     write_png(path, Image.fromarray(pixels))
 

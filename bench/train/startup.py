@@ -10,7 +10,7 @@ import torch
 from bench.data.manifest import Manifest
 from bench.errors import InputError, RunFailedError
 from bench.run import Run
-from bench.runtime.device import choose_device
+from bench.runtime.device import device_name, open_device
 from bench.runtime.memory import is_out_of_memory, keep_freed_memory, out_of_memory_message
 from bench.runtime.processes import barrier, rank, start_group, stop_group, world_size
 from bench.train.eager import spare_compiler_import
@@ -37,11 +37,7 @@ ENGINES = {
 def start(run: Run, out: Path, state: Path, overwrite: bool = False) -> None:
     from bench.data.datasets import check_content, read_manifest
 
-    device = choose_device(run.compute.device)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    if run.compute.threads is not None:
-        torch.set_num_threads(run.compute.threads)
+    device = open_device(run.compute)
     manifest = read_manifest(run.data_folder)
     start_group(device)
     try:
@@ -80,8 +76,9 @@ def set_precision(run: Run, device: torch.device) -> None:
     """float32 means float32: no TF32 in convolutions or products unless the run says bf16."""
     if device.type == "cuda":
         if run.compute.precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
-            name = torch.cuda.get_device_name(device)
-            raise InputError(f"{run.name}: compute.precision is bf16, which {name} does not have: set float32")
+            raise InputError(
+                f"{run.name}: compute.precision is bf16, which {device_name(device)} does not have: set float32"
+            )
         allowed = run.compute.precision != "float32"
         torch.backends.cudnn.allow_tf32 = allowed
         torch.backends.cuda.matmul.allow_tf32 = allowed

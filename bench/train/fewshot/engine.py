@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from bench.errors import InputError
 from bench.export import WEIGHTS, batch_statistics, create_seeded, save_weights
 from bench.run import FewShotRecipe, Run
-from bench.runtime.images import save_grid
+from bench.runtime.images import save_grid, to_signed
 from bench.runtime.rng import batch_indices, derive, generator
 from bench.train.ema import Ema
 from bench.train.fewshot.diffaugment import DiffAugment
@@ -96,7 +96,7 @@ class FewShot:
 
     def _batch(self) -> Tensor:
         """Real images [B, 3, S, S] in -1..1 of this step, each flipped with probability 1/2."""
-        images = self.images[self.order].float() / 127.5 - 1
+        images = to_signed(self.images[self.order])
         if self.recipe.flip:
             uniform = torch.rand(len(images), 1, 1, 1, generator=self.streams["augment"], device=self.device)
             images = torch.where(uniform < 0.5, images.flip(3), images)
@@ -169,7 +169,7 @@ class FewShot:
         """The averaged generator, a grid of samples, a grid of training images."""
         save_weights(out / WEIGHTS, self.ema.averaged(), self.spec)
         save_grid(out / "samples" / "grid.png", self._samples(GRID, "grid"), STRIP)
-        save_grid(out / "samples" / "real.png", self.images[:GRID].float() / 127.5 - 1, STRIP)
+        save_grid(out / "samples" / "real.png", to_signed(self.images[:GRID]), STRIP)
         warmup = ", warm-up (1+t)/(10+t)" if self.recipe.ema_warmup else ""
         return {
             "perceptual": self.perceptual.name,

@@ -18,6 +18,7 @@ import torch
 from bench.errors import InputError, RunFailedError
 from bench.files import atomic_file
 from bench.run import Run
+from bench.runtime.device import device_name
 from bench.runtime.memory import is_out_of_memory, out_of_memory_message, peak_memory_bytes
 from bench.runtime.processes import all_equal, any_process, barrier, rank, world_size
 from bench.train.loop.checkpoint import NO_SPACE, Checkpoints, Saved
@@ -69,7 +70,7 @@ class Loop:
         self.monitor = Monitor(engine.device)
         self.outcome = Outcome(
             unit=engine.unit,
-            device=_device_name(engine.device),
+            device=device_name(engine.device),
             precision=run.compute.precision,
             compile=run.compute.compile,
             cuda_graphs=uses_graphs(run.compute, engine.device),
@@ -309,7 +310,3 @@ class Loop:
 
 def _environment(device: torch.device) -> dict[str, Any]:
     return {"device": device.type, "threads": torch.get_num_threads()}
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

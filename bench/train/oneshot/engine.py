@@ -13,7 +13,7 @@ from torch import Tensor
 from bench.errors import InputError
 from bench.export import WEIGHTS, create_seeded, save_weights
 from bench.run import OneShotRecipe, Run
-from bench.runtime.images import save_png, save_strip
+from bench.runtime.images import save_png, save_strip, to_signed
 from bench.runtime.rng import generator, seeded_globally
 from bench.train.loop.graphs import Replayed, recorder
 from bench.train.oneshot.scale import Pyramid, ScaleTraining
@@ -30,7 +30,7 @@ class OneShot:
         image = load_image(run)
         self.spec = model_spec(run, image)
         self.pyramid = create_pyramid(self.spec, run).to(device)
-        self.reals = self.pyramid.training_images((image.float() / 127.5 - 1).to(device))
+        self.reals = self.pyramid.training_images(to_signed(image).to(device))
         self.total_steps = self.recipe.epochs_per_scale * len(self.pyramid.sizes)
         self.images_per_step = self.recipe.critic_steps + self.recipe.generator_steps
         self.pyramid.coarsest.copy_(self.reals[0])

@@ -7,10 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+from bench.data import images
 from bench.data.catalogue import load_catalogue
 from bench.data.fetch import fetch
 from bench.errors import InputError
-from bench.metrics import cache, folder
+from bench.metrics import cache
 from bench.metrics.cache import cache_key, cached_features
 from bench.metrics.catalogue import METRICS, check_metrics
 from bench.metrics.checks import check_count
@@ -153,8 +154,8 @@ def test_bad_folders_and_files_are_named(tmp_path, monkeypatch):
     Image.new("RGBA", (8, 8)).save(tmp_path / "clear.png")
     with pytest.raises(InputError, match=r"clear\.png: .* 4 channels"):
         read_image(tmp_path / "clear.png")
-    monkeypatch.setattr(folder, "MAX_PIXELS", 50)
-    with pytest.raises(InputError, match=r"0\.png: 12x10 pixels"):
+    monkeypatch.setattr(images, "MAX_PIXELS", 50)
+    with pytest.raises(InputError, match=r"0\.png: 12x10 is beyond the limit of 50 pixels"):
         read_image(tmp_path / "one" / "0.png")
 
 

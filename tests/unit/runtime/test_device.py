@@ -1,0 +1,36 @@
+import pytest
+import torch
+
+from bench.errors import InputError
+from bench.run import Compute
+from bench.runtime.device import choose_device, device_name, open_device
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield before
+    torch.set_num_threads(before)
+
+
+def test_a_run_computes_with_its_own_threads(threads):
+    assert open_device(Compute(device="cpu", threads=threads + 1)) == torch.device("cpu")
+    assert torch.get_num_threads() == threads + 1
+
+
+def test_a_run_that_names_no_threads_changes_none(threads):
+    open_device(Compute(device="cpu", threads=None))
+    assert torch.get_num_threads() == threads
+
+
+def test_a_missing_gpu_is_said(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match=r"compute\.device: cuda"):
+        choose_device("cuda")
+    assert choose_device("auto") == torch.device("cpu")
+
+
+def test_a_device_has_a_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
+    assert device_name(torch.device("cpu")) == "cpu"
+    assert device_name(torch.device("cuda", 1)) == "GPU 1"

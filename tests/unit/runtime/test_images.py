@@ -1,0 +1,31 @@
+import numpy as np
+import torch
+from PIL import Image
+
+from bench.runtime.images import save_png, to_signed, to_uint8
+
+
+def test_bytes_survive_the_range_of_the_networks():
+    levels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_uint8(to_signed(levels)), levels)
+    assert (to_signed(levels).min(), to_signed(levels).max()) == (-1, 1)
+
+
+def test_halves_round_up_and_what_is_outside_is_clipped():
+    """As torchvision's save_image does; rounding to even would give 0, 2, 2 and 4."""
+    halves = torch.tensor([0.5, 1.5, 2.5, 3.5], dtype=torch.float64)
+    images = (halves / 127.5 - 1 + 1e-7).float()
+    assert to_uint8(images).tolist() == [1, 2, 3, 4]
+    assert to_uint8(torch.tensor([-3.0, -1.0, 1.0, 7.0])).tolist() == [0, 0, 255, 255]
+
+
+def test_half_precision_does_not_move_a_level():
+    images = torch.linspace(-1, 1, 999).bfloat16()
+    assert torch.equal(to_uint8(images), to_uint8(images.float()))
+
+
+def test_a_png_holds_the_pixels_that_are_scored(tmp_path):
+    image = torch.rand(3, 9, 7, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    save_png(tmp_path / "x.png", image)
+    written = torch.from_numpy(np.asarray(Image.open(tmp_path / "x.png")).copy()).permute(2, 0, 1)
+    assert torch.equal(written, to_uint8(image))
