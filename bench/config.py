@@ -19,14 +19,8 @@ from bench.files import read_yaml, sha256_bytes
 from bench.metrics.catalogue import check_metrics
 from bench.model_args import ARGUMENTS
 from bench.registry import MODELS
-from bench.run import ClassificationRecipe, Compute, Evaluation, FewShotRecipe, OneShotRecipe
+from bench.run import RECIPES, Compute, Evaluation
 from bench.schema import Positive, Seeds, Strict, Task, parse_strict
-
-RECIPES: dict[str, type[Strict]] = {
-    "fewshot": FewShotRecipe,
-    "oneshot": OneShotRecipe,
-    "classification": ClassificationRecipe,
-}
 
 
 class Settings(Strict):

@@ -7,7 +7,7 @@ from typing import Any
 from bench.code_digest import code_digest
 from bench.files import sha256_file, sha256_json, write_json
 from bench.ownership import is_cut_off, read_mapping
-from bench.run import Run
+from bench.run import Run, evaluation_hash
 
 COMPLETE = ".complete"
 """In a scores folder, written last: what the scores were computed from, and the hash of each score file."""
@@ -17,8 +17,7 @@ COLLECTED, RENDERED = ".collected.json", ".rendered.json"
 
 def scored_sha256(run: Run, export_sha256: str | None, data_sha256: str | None) -> str:
     """Hash of what the scores of a run depend on, their code apart."""
-    asked = run.evaluation.model_dump(mode="json")
-    return sha256_json([run.hash, asked, export_sha256, data_sha256])
+    return sha256_json([run.hash, evaluation_hash(run.evaluation), export_sha256, data_sha256])
 
 
 def write_complete(folder: Path, run: Run, model: dict[str, Any], files: Iterable[Path]) -> None:

@@ -95,7 +95,7 @@ class Outdated:
         if model is None:
             return f"{path} cannot be read"
         if model.get("run_sha256") != run.hash:
-            return f"{folder} was trained with another configuration"
+            return f"{folder} was trained by another configuration or version"
         if model.get("status") == "ok" and not (folder / "model.safetensors").exists():
             return f"{folder}/model.safetensors is missing"
         manifest = _read(Path(run.data.path) / MANIFEST)

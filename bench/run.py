@@ -3,15 +3,21 @@
 Pure data: this module imports no torch, since the plan builds runs whenever the Snakefile is parsed.
 """
 
+import json
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, model_validator
 
 from bench.errors import InputError
 from bench.files import read_json, sha256_json, write_json
 from bench.paths import find_data
 from bench.schema import Beta, Metrics, Positive, PositiveFloat, Seed, Share, Strict, Task, parse_strict
+
+SCHEMA_VERSION = 1
+OPERATIONAL: dict[str, Any] = {"operational": True}
+"""Mark of keys that change when something is written, and nothing of the result: the run hash leaves them out."""
 
 
 class ModelSpec(Strict):
@@ -44,7 +50,7 @@ class FewShotRecipe(Strict):
     perceptual: Literal["lpips-vgg16", "efflite0"] = "lpips-vgg16"
     decoder_scaled: bool = Field(False, description="decoder widths times base_channels/64, output min(128, size)")
     snapshots: int = Field(0, ge=0, description="exports evenly spaced over the run, scanned for the best one")
-    strips: int = Field(6, ge=0, description="sample grids evenly spaced over the run")
+    strips: int = Field(6, ge=0, description="sample grids evenly spaced over the run", json_schema_extra=OPERATIONAL)
 
 
 class OneShotRecipe(Strict):
@@ -85,6 +91,13 @@ class ClassificationRecipe(Strict):
     holdout: int = Field(0, ge=0, description="training images (or whole shards) set aside to select the best epoch")
 
 
+RECIPES: dict[str, type[Strict]] = {
+    "fewshot": FewShotRecipe,
+    "oneshot": OneShotRecipe,
+    "classification": ClassificationRecipe,
+}
+
+
 class Evaluation(Strict):
     """What is scored, and the sampling protocol of the scores."""
 
@@ -102,14 +115,14 @@ class Compute(Strict):
     compile: bool = False
     cuda_graphs: bool = Field(False, description="few-shot and one-shot on a GPU: record a step once, then replay it")
     threads: Positive | None = None
-    checkpoint_seconds: PositiveFloat = 120.0
-    log_every: Positive = Field(10, description="steps between two rows of history.csv")
+    checkpoint_seconds: PositiveFloat = Field(120.0, json_schema_extra=OPERATIONAL)
+    log_every: Positive = Field(10, description="steps between two rows of history.csv", json_schema_extra=OPERATIONAL)
 
 
 class Run(Strict):
     """One experiment on one data set with one seed at one scale."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1] = SCHEMA_VERSION
     scale: str
     experiment: str
     dataset: str
@@ -158,8 +171,73 @@ class Run(Strict):
 
 
 def training_hash(description: dict[str, Any]) -> str:
-    """sha256 of all in a run.json that training depends on; asking for more scores does not make it another run."""
-    return sha256_json({key: value for key, value in description.items() if key != "evaluation"})
+    """sha256 of all in a run.json that changes the result of its training; a missing key counts as its default.
+
+    `evaluation` asks about the result, and operational keys steer the job: neither makes it another run. A value counts
+    only where it differs from the default recorded for its schema_version in defaults-N.json, or from the model's own
+    default if that key came later. So a key added later changes no hash, and a changed default changes those of the
+    runs that rely on it.
+    """
+    version = description.get("schema_version", 1)
+    recorded = recorded_defaults(version)
+    counted = {key: value for key, value in description.items() if key not in ("evaluation", "data", "compute")}
+    for section, model in (("data", DataSpec), ("compute", Compute)):
+        counted[section] = _counted(description.get(section, {}), recorded.get(section, {}), model)
+    task, network = description.get("task"), description.get("model") or {}
+    defaults = recorded.get("recipe", {}).get(task, {})
+    counted["recipe"] = _counted(description.get("recipe", {}), defaults, RECIPES.get(task))
+    defaults = recorded.get("model", {}).get(network.get("name"), {})
+    arguments = _counted(network.get("args", {}), defaults)
+    return sha256_json(_plain(counted | {"schema_version": version, "model": {**network, "args": arguments}}))
+
+
+def evaluation_hash(evaluation: Evaluation) -> str:
+    """sha256 of what is asked about a result, defaults left out as in `training_hash`."""
+    recorded = recorded_defaults(SCHEMA_VERSION)["evaluation"]
+    return sha256_json(_plain(_counted(evaluation.model_dump(mode="json"), recorded, Evaluation)))
+
+
+@cache
+def recorded_defaults(version: int) -> dict[str, Any]:
+    """defaults-N.json: by section (recipes by task, networks by name) the defaults that run hashes are counted from."""
+    file = defaults_file(version)
+    return read_json(file) if file.exists() else {}
+
+
+def defaults_file(version: int) -> Path:
+    return Path(__file__).with_name(f"defaults-{version}.json")
+
+
+@cache
+def defaults_of(model: type[BaseModel]) -> dict[str, Any]:
+    """Key -> default in its JSON form, of the keys that have one and count."""
+    fields = {key: field for key, field in model.model_fields.items() if key not in _operational(model)}
+    return {key: json.loads(json.dumps(field.default)) for key, field in fields.items() if not field.is_required()}
+
+
+@cache
+def _operational(model: type[BaseModel]) -> set[str]:
+    extras = {key: field.json_schema_extra for key, field in model.model_fields.items()}
+    return {key for key, extra in extras.items() if isinstance(extra, dict) and extra.get("operational")}
+
+
+def _counted(values: Any, recorded: dict[str, Any], model: type[BaseModel] | None = None) -> Any:
+    """The values of one section that are no defaults."""
+    if not isinstance(values, dict):
+        return values
+    defaults = (defaults_of(model) if model else {}) | recorded
+    left_out = _operational(model) if model else set()
+    kept = {key: value for key, value in values.items() if key not in left_out}
+    return {key: value for key, value in kept.items() if key not in defaults or value != defaults[key]}
+
+
+def _plain(value: Any) -> Any:
+    """JSON with 1.0 as 1: a file edited by hand and the description read from it are the same run."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def write_run(path: Path, run: Run) -> None:

@@ -14,7 +14,7 @@ from bench.runtime.locks import lock_file
 
 @dataclass(frozen=True)
 class RunState:
-    """state: missing, queued, running, stopped, trained, ok or failed."""
+    """state: missing, queued, running, stopped, outdated, trained, ok or failed."""
 
     state: str
     step: int | None = None
@@ -24,9 +24,10 @@ class RunState:
 
 def run_state(run: Run, folder: Path) -> RunState:
     model = _read(folder / "model.json")
-    if model.get("status") == "failed":
+    trained = model.get("run_sha256")
+    if model.get("status") == "failed" and trained in (None, run.hash):
         return RunState("failed", reason=model.get("reason"))
-    if model.get("status") == "ok" and model.get("run_sha256") == run.hash:
+    if model.get("status") == "ok" and trained == run.hash:
         return _scored(run, folder, model)
     state = state_folder(folder)
     step = _last_step(state / "outputs" / "history.csv")
@@ -35,6 +36,8 @@ def run_state(run: Run, folder: Path) -> RunState:
         return RunState("running", step, total)
     if step is not None:
         return RunState("stopped", step, total)
+    if trained not in (None, run.hash):
+        return RunState("outdated", reason="of another configuration or version: moved aside when trained again")
     return RunState("queued" if (folder / "run.json").exists() else "missing")
 
 

@@ -27,7 +27,8 @@ def add_commands(commands: Any) -> None:
         status,
         "print how far every run of a suite is",
         "missing: nothing there yet; queued: frozen, not started; running; stopped: goes on from its checkpoint when\n"
-        "started again; trained: not scored yet; ok; failed: for its own reasons, which are printed.",
+        "started again; outdated: the configuration has changed since, or the version; trained: not scored yet; ok;\n"
+        "failed: for its own reasons, which are printed.",
     )
     _add_suite(parser, "suite to look at (default: demo)", "demo")
     parser = add_command(

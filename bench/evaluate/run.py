@@ -32,7 +32,10 @@ def evaluate_run(run: Run, run_dir: Path, out: Path, overwrite: bool = False) ->
     check_metrics(run.evaluation.metrics, run.task, run.name, run.evaluation.n_fake)
     meta = read_meta(run_dir)
     if meta.get("run_sha256") not in (None, run.hash):
-        raise InputError(f"{run_dir / META}: this export was trained from another run.json than {run.name}'s")
+        raise InputError(
+            f"{run_dir / META}: this export was trained from another run.json than {run.name}'s, or by an earlier "
+            "version; `slim-bench train` trains it again and keeps this one aside"
+        )
     check_scores(run, run_dir, out, overwrite)
     device = open_device(run.compute)
     scores = ScoreFolder(run, meta, run_dir, out, device)

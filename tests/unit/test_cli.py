@@ -1,6 +1,7 @@
 """The command line: planning without torch, mistakes in one line with exit code 2, locks and progress of runs."""
 
 import json
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -133,6 +134,11 @@ def test_progress_goes_through_all_states(here, run):
     lock = lock_file(lock_path(folder))
     assert run_state(run, folder).state == "running"
     lock.close()
+    shutil.rmtree(state)
+    for status in ("ok", "failed"):  # of a version that counted other keys, say
+        write_json(folder / "model.json", {"status": status, "run_sha256": "x", "reason": "of that training"})
+        found = run_state(run, folder)
+        assert found.state == "outdated" and "moved aside when trained again" in found.reason
     write_json(folder / "model.json", {"status": "ok", "run_sha256": run.hash})
     assert run_state(run, folder).state == "trained"
     for metric in run.evaluation.metrics:

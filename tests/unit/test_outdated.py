@@ -139,7 +139,7 @@ def test_a_damaged_or_lost_file_is_made_again_and_its_followers(here, file, cont
 def test_a_changed_configuration_renews_without_any_record_of_snakemake(here, edit):
     edit("scales.yaml", "steps: 6,", "steps: 7,")
     assert set(reasons()) == {"freeze", "train", "evaluate"}
-    assert "another configuration" in reasons()["train"]
+    assert "another configuration or version" in reasons()["train"]
 
 
 def test_other_metrics_are_scored_without_training_again(here, edit):

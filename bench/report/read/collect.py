@@ -120,7 +120,7 @@ def _training_row(folder: Path, run: dict[str, Any], model: dict[str, Any] | Non
     row |= {key: training.get(key) for key in ("device", "precision", "compile", "peak_memory_bytes", "seconds")}
     row |= _versions(model) | {"value": training.get("seconds"), "details": _compact(details | training)}
     if _is_stale(model, run):
-        row |= {"status": "missing", "reason": "stale: trained from another run.json"}
+        row |= {"status": "missing", "reason": "stale: trained from another run.json, or by an earlier version"}
     return row
 
 

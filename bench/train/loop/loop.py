@@ -39,7 +39,7 @@ from bench.train.loop.history import History
 from bench.train.loop.monitor import Monitor
 from bench.train.loop.progress import ProgressLine
 from bench.train.loop.record import Data, Outcome, write_record
-from bench.train.loop.recovery import MAX_ROLLBACKS, Window, state_is_finite
+from bench.train.loop.recovery import CHECK_EVERY, MAX_ROLLBACKS, Window, state_is_finite
 from bench.train.loop.signals import StopRequest
 from bench.train.loop.sinks import open_sinks
 
@@ -143,14 +143,17 @@ class Loop:
         self.done += 1
         self.outcome.steps = self.done
         self.outcome.images += self.engine.images_per_step
-        logging = self.done % self.run.compute.log_every == 0 or self.done == self.engine.total_steps
-        if logging and not self._log():
+        last = self.done == self.engine.total_steps
+        checking = last or self.done % CHECK_EVERY == 0
+        if checking and self._rolled_back(self.window.not_finite()):
             return
+        if last or self.done % self.run.compute.log_every == 0:
+            self._log()
         if self.main:
             self.engine.observe(self.done, self.staging)
             self.progress.update(self.done)
-        # several processes must agree by a collective, which is worth its wait only at a logging step
-        if logging or world_size() == 1:
+        # several processes must agree by a collective, which is worth its wait only where they meet anyway
+        if checking or world_size() == 1:
             self._stop_or_save(stop)
 
     def _stop_or_save(self, stop: StopRequest) -> None:
@@ -167,11 +170,11 @@ class Loop:
     def _ends_part(self) -> bool:
         return hasattr(self.engine, "ends_part") and self.engine.ends_part(self.done)
 
-    def _log(self) -> bool:
-        """A row of history, or a rollback (False) when a value of the window was not finite."""
+    def _log(self) -> None:
+        """A row of history; none where a value was not finite, as the next check goes back to before this step."""
         means = self.window.means()
-        if self._rolled_back([key for key, value in means.items() if not math.isfinite(value)]):
-            return False
+        if not all(map(math.isfinite, means.values())):
+            return
         self._tick()
         seconds, images = self.row_start
         row: dict[str, float | int | None] = {"step": self.done, **means, **self.engine.learning_rates()}
@@ -187,7 +190,6 @@ class Loop:
             self.progress.note(means)
             for sink in self.sinks:
                 sink.log(self.done, row)
-        return True
 
     def _save(self) -> bool:
         """A checkpoint of finite state; False after a rollback instead."""

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 
 MAX_ROLLBACKS = 3
+CHECK_EVERY = 10
+"""Steps between two checks of the scalars: fixed, so that how often a row is logged changes no result."""
 
 
 class Window:
-    """Running means of the scalars since the last logging step, summed on the device: reading them costs one sync.
+    """Running means of the scalars since the last row of the history, summed on the device: a reading costs one sync.
 
     A sum is finite only if every addend was, so the mean doubles as the check on each step of the window.
     """

@@ -9,7 +9,7 @@ LAYERS = (
     {"cli", "commands", "workflow"},
     {"report", "train", "evaluate"},
     {"export", "sample", "sampling"},
-    {"plan", "status", "outdated", "config"},
+    {"plan", "status", "outdated", "config", "defaults"},
     {"registry", "model_args", "metrics"},
     {"data"},
     {"runtime", "caches"},

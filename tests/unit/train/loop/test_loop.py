@@ -22,6 +22,7 @@ from bench.train.loop.folders import claim_state
 from bench.train.loop.history import History
 from bench.train.loop.loop import Loop, run_loop
 from bench.train.loop.record import Data, restore_record
+from bench.train.loop.recovery import CHECK_EVERY
 from tests.helpers import ROOT
 from tests.helpers.toy import DATA_SHA, ToyEngine, toy_run
 
@@ -137,10 +138,25 @@ def test_nan_rolls_back_to_another_stream_and_is_recorded(tmp_path):
     engine.poison = {(0, 5)}
     meta = train(tmp_path, engine=engine)
     assert meta["status"] == "ok"
-    assert meta["training"]["rollbacks"] == [{"step": 6, "reason": "not finite: loss"}]
+    assert meta["training"]["rollbacks"] == [{"step": CHECK_EVERY, "reason": "not finite: loss"}]
     train(tmp_path / "clean")
     assert not same(weights(tmp_path), weights(tmp_path / "clean"))
     assert [step for step, _ in losses(tmp_path)] == ["2", "4", "6", "8", "10", "12"]
+
+
+@pytest.mark.parametrize("poisoned", [set(), {(0, 5)}, {(0, 0), (1, 10)}])
+def test_how_often_a_row_is_logged_changes_no_result(tmp_path, poisoned):
+    """Which is why the run hash leaves `log_every` out; 1000: only the last step is logged."""
+    results = []
+    for log_every in (1, 2, 3, 1000):
+        engine, folder = ToyEngine(toy_run(log_every=log_every), CPU), tmp_path / str(log_every)
+        engine.poison = set(poisoned)
+        meta = train(folder, toy_run(log_every=log_every), engine)
+        results.append((meta["training"]["rollbacks"], meta["run_sha256"], weights(folder)))
+        assert all(loss for _, loss in losses(folder)), "no row of a value that was not finite stays"
+    for rollbacks, run_sha256, found in results:
+        assert (rollbacks, run_sha256) == results[0][:2] and same(found, results[0][2])
+    assert len(results[0][0]) == len(poisoned)
 
 
 def test_no_checkpoint_ever_holds_a_nan(tmp_path):
@@ -155,7 +171,7 @@ def test_no_checkpoint_ever_holds_a_nan(tmp_path):
 def test_fails_after_three_rollbacks(tmp_path):
     engine = ToyEngine(toy_run(), CPU)
     engine.poison = {(stream, 5) for stream in range(4)}
-    with pytest.raises(RunFailedError, match=r"not finite: loss at step 6, after 3 rollbacks"):
+    with pytest.raises(RunFailedError, match=rf"not finite: loss at step {CHECK_EVERY}, after 3 rollbacks"):
         train(tmp_path, engine=engine)
     meta = json.loads((tmp_path / "out" / "model.json").read_text())
     assert meta["status"] == "failed" and "loss" in meta["reason"] and len(meta["training"]["rollbacks"]) == 4
@@ -291,7 +307,7 @@ def test_a_lost_record_is_made_again_without_training(tmp_path, monkeypatch, cap
     monkeypatch.setattr("bench.train.loop.record.training_modules", lambda task, model: ("bench.train.loop.loop",))
     meta, out = train(tmp_path), tmp_path / "out"
     (out / "model.json").unlink()
-    assert not restore_record(toy_run(log_every=3), out, DATA_SHA)
+    assert not restore_record(toy_run(precision="bf16"), out, DATA_SHA)
     assert not restore_record(toy_run(), out, "e" * 64)
     assert not (out / "model.json").exists()
     assert restore_record(toy_run(), out, DATA_SHA)
@@ -315,7 +331,7 @@ def test_state_of_another_run_or_data_set_is_refused(tmp_path):
     stopped.step = lambda index: (_ for _ in ()).throw(KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, run, stopped)
-    other = toy_run(log_every=3)
+    other = toy_run(precision="bf16")
     with pytest.raises(InputError, match=rf"run.json differs: checkpoint {run.hash}, now {other.hash}; delete"):
         train(tmp_path, other)
     with pytest.raises(InputError, match=r"data set differs: checkpoint d+, now e+; delete"):

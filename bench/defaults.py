@@ -1,0 +1,60 @@
+"""The defaults that run hashes are counted from: bench/defaults-N.json holds those of schema_version N, for good.
+
+A hash leaves out every value that equals its recorded default. A new key is added to the file with its default. A
+recorded default never changes: another one needs a new schema_version with a new file, and an entry in CHANGELOG.md.
+No torch.
+"""
+
+from typing import Any
+
+from bench.errors import InputError
+from bench.files import write_json
+from bench.model_args import ARGUMENTS
+from bench.run import (
+    RECIPES,
+    SCHEMA_VERSION,
+    Compute,
+    DataSpec,
+    Evaluation,
+    defaults_file,
+    defaults_of,
+    recorded_defaults,
+)
+
+
+def present_defaults() -> dict[str, Any]:
+    """Every default of run.json and of the networks, in the form of defaults-N.json."""
+    return {
+        "data": dict(defaults_of(DataSpec)),
+        "recipe": {task: dict(defaults_of(recipe)) for task, recipe in RECIPES.items()},
+        "evaluation": dict(defaults_of(Evaluation)),
+        "compute": dict(defaults_of(Compute)),
+        "model": {name: dict(defaults_of(arguments)) for name, arguments in ARGUMENTS.items()},
+    }
+
+
+def check_defaults(present: dict[str, Any], recorded: dict[str, Any]) -> list[str]:
+    """Keys that `recorded` lacks; an InputError where a recorded default is another one now, or its key is gone."""
+    now, then = _flat(present), _flat(recorded)
+    changed = next((key for key, value in then.items() if key not in now or now[key] != value), None)
+    if changed is not None:
+        found = f"is {now[changed]!r} now" if changed in now else "is gone"
+        raise InputError(
+            f"{defaults_file(SCHEMA_VERSION)}: {changed}: default {then[changed]!r} {found}: raise SCHEMA_VERSION in "
+            "bench/run.py and tell it in CHANGELOG.md, as the hashes of all runs change"
+        )
+    return [key for key in now if key not in then]
+
+
+def record_defaults() -> None:
+    """Add the defaults of new keys to the file of the present schema_version."""
+    present = present_defaults()
+    if check_defaults(present, recorded_defaults(SCHEMA_VERSION)):
+        write_json(defaults_file(SCHEMA_VERSION), present)
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found = {}
+    for key, value in tree.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
