@@ -55,10 +55,10 @@ def _conv(in_channels: int, out_channels: int, groups: int, dilation: int | None
     kernel, dilation, padding = (1, 1, 0) if dilation is None else (3, dilation, dilation)
     conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, groups=groups)
     nn.init.normal_(conv.weight, 0.0, INIT_STD)
-    nn.init.zeros_(conv.bias)
+    nn.init.zeros_(conv.get_parameter("bias"))
     return conv
 
 
-def _initialise_norm(norm: nn.Module) -> nn.Module:
+def _initialise_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
     nn.init.normal_(norm.weight, 1.0, INIT_STD)
     return norm

@@ -34,6 +34,9 @@ class _Divide(torch.autograd.Function):
 class GroupedSpectralNorm(nn.Module):
     """Parametrisation of a weight [K n, ...]: slice k over its own spectral norm. u: [K, n], v: [K, fan_in]."""
 
+    u: Tensor
+    v: Tensor
+
     def __init__(self, weight: Tensor, groups: int) -> None:
         super().__init__()
         self.groups = groups
@@ -102,4 +105,6 @@ def _power_iteration(matrix: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]
 
 def normalise_groups(layer: nn.Module, groups: int) -> nn.Module:
     """Put a spectral norm per group on `layer.weight`; initialise the weight before, a later one is lost."""
-    return parametrize.register_parametrization(layer, "weight", GroupedSpectralNorm(layer.weight, groups))
+    return parametrize.register_parametrization(
+        layer, "weight", GroupedSpectralNorm(layer.get_parameter("weight"), groups)
+    )

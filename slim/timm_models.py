@@ -50,9 +50,11 @@ def _entrypoint(name: str, make: Callable[..., ResNet]) -> Callable[..., ResNet]
         if pretrained:
             raise ValueError(f"{name} has no pretrained weights: pretrained must be False")
         model = make(in_channels=in_chans, num_classes=num_classes, **options)
-        own = {"architecture": name, "num_classes": num_classes, "input_size": (in_chans, 224, 224)}
-        model.default_cfg = model.pretrained_cfg = CONFIG | own
-        model.num_classes, model.num_features = num_classes, model.fc.in_features
+        config = CONFIG | {"architecture": name, "num_classes": num_classes, "input_size": (in_chans, 224, 224)}
+        read_by_timm: dict[str, Any] = {"default_cfg": config, "pretrained_cfg": config}
+        read_by_timm |= {"num_classes": num_classes, "num_features": model.fc.in_features}
+        for attribute, value in read_by_timm.items():
+            setattr(model, attribute, value)
         return model
 
     build.__name__, build.__module__ = name, __name__

@@ -12,7 +12,7 @@ from bench.errors import InputError
 from bench.metrics.accuracy import wilson_interval
 from bench.metrics.diversity import relative_diversity
 from bench.metrics.efflite import EfficientNetLite0
-from bench.metrics.features import Extractor
+from bench.metrics.features import Extractor, HasLogits
 from bench.metrics.frechet import frechet_curve, frechet_distance
 from bench.metrics.inception import AuthorsInception, CleanFidInception, as_saved_by_authors
 from bench.metrics.inception_score import inception_score
@@ -79,7 +79,8 @@ def compare_features(
 
     Where the two sets do not allow a metric (too few images, copies of one image) it has a reason instead of a number.
     """
-    numbers, refused = [], {}
+    numbers: list[Number] = []
+    refused: dict[str, str] = {}
     for families, measure in MEASURES.items():
         metrics = {f: instrument.metrics[f] for f in families if instrument.metrics.get(f) in wanted}
         if not metrics:
@@ -128,7 +129,10 @@ def _memorisation(_: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Num
 
 
 def _inception_score(instrument: Instrument, _: np.ndarray, fake: np.ndarray) -> list[Number]:
-    value, _spread = inception_score(instrument.extractor.logits(fake))
+    extractor = instrument.extractor
+    if not isinstance(extractor, HasLogits):
+        raise InputError(f"{extractor.name}: has no class logits, which the Inception score needs")
+    value, _spread = inception_score(extractor.logits(fake))
     return [Number("inception_score", value, ("splits1",))]
 
 

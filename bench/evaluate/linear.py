@@ -16,6 +16,9 @@ PENALTY, ITERATIONS = 0.01, 100
 class LinearClassifier(nn.Module):
     """uint8 images [B, C, H, W] -> logits [B, classes]."""
 
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, normalise: Normalise, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
         self.normalise = normalise

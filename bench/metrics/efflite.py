@@ -6,6 +6,7 @@ folded into the convolutions and the layout is channels-last: the same function,
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +17,14 @@ from bench.files import sha256_file
 from bench.metrics.features import chunks
 from bench.metrics.weights import weights_path
 
+if TYPE_CHECKING:
+    from efficientnet_lite_pytorch import EfficientNet
+
 SIZE, MEAN, SCALE = 224, 127.0, 128.0
 CPU_CHUNK, CUDA_CHUNK = 8, 64
 
 
-def load_efflite0(path: Path | None = None) -> nn.Module:
+def load_efflite0(path: Path | None = None) -> "EfficientNet":
     """The network in evaluation mode without gradients; by default the packaged weights, checked by sha256."""
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -33,7 +37,7 @@ def load_efflite0(path: Path | None = None) -> nn.Module:
 def fold_batch_norms(network: nn.Module) -> nn.Module:
     """Fold each batch norm of a network in evaluation mode into the convolution before it, in place."""
     pairs = [(network, "_conv_stem", "_bn0"), (network, "_conv_head", "_bn1")]
-    for block in network._blocks:
+    for block in network.get_submodule("_blocks").children():
         if hasattr(block, "_expand_conv"):
             pairs.append((block, "_expand_conv", "_bn0"))
         pairs += [(block, "_depthwise_conv", "_bn1"), (block, "_project_conv", "_bn2")]
@@ -56,8 +60,9 @@ class EfficientNetLite0:
     def __init__(self, device: torch.device | str = "cpu"):
         self.device = torch.device(device)
         path = weights_path("efficientnet-lite0")
-        network = fold_batch_norms(load_efflite0(path)).to(self.device, memory_format=torch.channels_last)
-        self.network = network.requires_grad_(False)
+        network = load_efflite0(path)
+        fold_batch_norms(network)
+        self.network = network.to(self.device, memory_format=torch.channels_last).requires_grad_(False)
         self.weights_sha256 = sha256_file(path)
         self.chunk = CUDA_CHUNK if self.device.type == "cuda" else CPU_CHUNK
 

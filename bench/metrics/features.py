@@ -6,7 +6,7 @@ features of N images (float32), and of the images never more than a batch.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -26,6 +26,15 @@ class Extractor(Protocol):
 
     def __call__(self, images: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] -> float32 [B, dim]."""
+        ...
+
+
+@runtime_checkable
+class HasLogits(Protocol):
+    """An extractor whose features its own classifier can read, as the Inception score needs."""
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """float32 [N, dim] -> class logits [N, classes]."""
         ...
 
 

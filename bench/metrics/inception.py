@@ -115,7 +115,8 @@ def ported_inception(path: Path) -> nn.Sequential:
 
 
 def trunk(network: nn.Module) -> nn.Sequential:
-    stem = [network.Conv2d_1a_3x3, network.Conv2d_2a_3x3, network.Conv2d_2b_3x3, nn.MaxPool2d(3, stride=2)]
-    stem += [network.Conv2d_3b_1x1, network.Conv2d_4a_3x3, nn.MaxPool2d(3, stride=2)]
-    mixed = [getattr(network, f"Mixed_{block}") for block in BLOCKS]
-    return nn.Sequential(*stem, *mixed, nn.AdaptiveAvgPool2d(1))
+    first = [network.get_submodule(f"Conv2d_{name}") for name in ("1a_3x3", "2a_3x3", "2b_3x3")]
+    second = [network.get_submodule(f"Conv2d_{name}") for name in ("3b_1x1", "4a_3x3")]
+    mixed = [network.get_submodule(f"Mixed_{name}") for name in BLOCKS]
+    pool = nn.MaxPool2d(3, stride=2)
+    return nn.Sequential(*first, pool, *second, nn.MaxPool2d(3, stride=2), *mixed, nn.AdaptiveAvgPool2d(1))

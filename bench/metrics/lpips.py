@@ -21,6 +21,9 @@ ABSENT = f"weights {TRUNK!r} are not here: `slim-bench fetch {TRUNK}`"
 class Lpips(nn.Module):
     """forward(x [B, 3, H, W], y [B, 3, H, W]), both in -1..1 -> distance [B]."""
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self, trunk: dict[str, Tensor], heads: dict[str, Tensor]):
         """`trunk`: state of torchvision's VGG16 (classifier ignored); `heads`: LPIPS's linear layers, lin0..lin4."""
         super().__init__()
@@ -43,7 +46,7 @@ class Lpips(nn.Module):
         x, y = (x - self.shift) / self.scale, (y - self.shift) / self.scale
         total = x.new_zeros(len(x))
         for index, layers in enumerate(self.slices):
-            for layer in layers:
+            for layer in layers.children():
                 x, y = _apply(layer, x), _apply(layer, y)
             squared = (_unit(x) - _unit(y)).square()
             weight = getattr(self, f"weight{index}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from bench.report.tables.ablations import ablation_table, find_ablations
 from bench.report.tables.comparison import comparison_records, comparison_tables
 from bench.report.tables.significance import claims_table, paired_table, summary_table
 from bench.report.tables.table import Table, write_tables
+from bench.schema import Task
 
 NOTHING = "Nothing to show yet: no finished run has what this needs."
 
@@ -70,7 +72,7 @@ def _tables(
     }
 
 
-def _write_task(scores: Scores, task: str, settings: ReportSettings, scale_dir: Path) -> list[Table]:
+def _write_task(scores: Scores, task: Task, settings: ReportSettings, scale_dir: Path) -> list[Table]:
     names = scores.distinct("dataset")
     made = [table for name in names for table in comparison_tables(scores, name, settings.tasks[task])]
     by_class = (recognition.per_class_table(scores, name, settings.tasks[task]) for name in names)
@@ -92,8 +94,8 @@ def _draw(scores: Scores, settings: ReportSettings, scale_dir: Path) -> set[str]
     }
     for task, task_settings in settings.tasks.items():
         mine = (scores.where(task=task), task_settings)
-        makers[f"figures/scores_{task}"] = lambda mine=mine: figures.scores_figure(*mine)
-        makers[f"figures/curves_{task}"] = lambda mine=mine: curves.curves_figure(*mine, scale_dir)
+        makers[f"figures/scores_{task}"] = partial(figures.scores_figure, *mine)
+        makers[f"figures/curves_{task}"] = partial(curves.curves_figure, *mine, scale_dir)
     drawn = set()
     for stem in FIGURES:
         figure = makers[stem]()

@@ -21,6 +21,7 @@ from bench.report.read.row import TRAINING
 from bench.report.read.scores import Row, Scores
 from bench.report.tables.comparison import anchor
 from bench.report.tables.significance import claim_table, shown_table
+from bench.schema import Task
 
 STATEMENTS = {
     "tiny": "A few steps of everything, to show that the pipeline runs. No number here means anything.",
@@ -132,7 +133,7 @@ def _troubles(scores: Scores) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _task(report: Report, task: str, out: Path, config: Path) -> dict[str, Any]:
+def _task(report: Report, task: Task, out: Path, config: Path) -> dict[str, Any]:
     names = report.scores.where(task=task).distinct("experiment")
     return {
         "id": task,

@@ -46,7 +46,7 @@ class Result:
     def evidence(self, alpha: float) -> str:
         if self.conflict:
             return f"not comparable: {self.conflict}"
-        if self.paired.n < MINIMUM:
+        if self.paired.mean is None or self.paired.n < MINIMUM:
             return f"no evidence: {self.count}"
         if self.p_holm is None or self.p_holm >= alpha:
             return "no evidence"
@@ -104,8 +104,8 @@ def match(scores: Scores, pair: Pair, metric: str, dataset: str, selection: str 
     rows = [side[seed] for seed in seeds for side in (slim, rival)]
     data = tuple(sorted({row.data_sha256 for row in rows} - {""}))
     protocol = one_protocol(rows, where) if len(data) < 2 else ""  # of two versions of the data none is used
-    values = (tuple(side[seed].value for seed in seeds) for side in (slim, rival))
-    return Matched(dataset, protocol or "", rows[0].direction, *values, data)
+    values = [tuple(v for seed in seeds if (v := side[seed].value) is not None) for side in (slim, rival)]
+    return Matched(dataset, protocol or "", rows[0].direction, slim=values[0], rival=values[1], data=data)
 
 
 def compare_methods(scores: Scores, settings: ReportSettings) -> list[Result]:

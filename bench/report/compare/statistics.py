@@ -40,14 +40,14 @@ class Paired:
 
 def summarise(values: Sequence[float], confidence: float = 0.95) -> Summary:
     """Mean with spread from n = 2, with interval from n = 3."""
-    values = np.asarray([v for v in values if v is not None and math.isfinite(v)], dtype=float)
-    n = len(values)
+    sample = np.asarray([v for v in values if v is not None and math.isfinite(v)], dtype=float)
+    n = len(sample)
     if n == 0:
         return Summary(0)
-    mean = float(values.mean())
+    mean = float(sample.mean())
     if n == 1:
         return Summary(1, mean)
-    sd = float(values.std(ddof=1))
+    sd = float(sample.std(ddof=1))
     if n < MINIMUM:
         return Summary(n, mean, sd)
     half = t_quantile(n - 1, confidence) * sd / math.sqrt(n)
@@ -65,12 +65,12 @@ def t_quantile(degrees: int, confidence: float = 0.95) -> float:
 
 def t_test(values: Sequence[float], margin: float = 0.0) -> float | None:
     """Two-sided p of `mean == margin`; None below three values, 0 or 1 when they do not vary at all."""
-    values = np.asarray(values, dtype=float)
-    n = len(values)
+    sample = np.asarray(values, dtype=float)
+    n = len(sample)
     if n < MINIMUM:
         return None
-    deviation = float(values.mean()) - margin
-    error = float(values.std(ddof=1)) / math.sqrt(n)
+    deviation = float(sample.mean()) - margin
+    error = float(sample.std(ddof=1)) / math.sqrt(n)
     if error == 0:
         return 1.0 if deviation == 0 else 0.0
     return float(2 * stdtr(n - 1, -abs(deviation / error)))
@@ -78,11 +78,11 @@ def t_test(values: Sequence[float], margin: float = 0.0) -> float | None:
 
 def hedges_g(differences: Sequence[float]) -> float | None:
     """Cohen's d of paired differences with Hedges' correction for few pairs; None where it is not defined."""
-    differences = np.asarray(differences, dtype=float)
-    n = len(differences)
-    if n < MINIMUM or differences.std(ddof=1) == 0:
+    sample = np.asarray(differences, dtype=float)
+    n = len(sample)
+    if n < MINIMUM or sample.std(ddof=1) == 0:
         return None
-    return float(differences.mean() / differences.std(ddof=1) * (1 - 3 / (4 * (n - 1) - 1)))
+    return float(sample.mean() / sample.std(ddof=1) * (1 - 3 / (4 * (n - 1) - 1)))
 
 
 def compare_paired(differences: Sequence[float], margin: float = 0.0) -> Paired:
@@ -110,14 +110,14 @@ def holm(p_values: Sequence[float | None], family: int | None = None) -> list[fl
 
 def bootstrap(values: Sequence[float], resamples: int = 2000, confidence: float = 0.95, seed: int = 0) -> Summary:
     """Percentile interval of the mean over test items (images), resampled with replacement; deterministic."""
-    values = np.asarray(values, dtype=float)
-    n = len(values)
+    sample = np.asarray(values, dtype=float)
+    n = len(sample)
     if n < MINIMUM:
         return summarise(values)
     generator = np.random.default_rng(seed)
     means = np.empty(resamples)
     for start in range(0, resamples, 100):  # 100 resamples at a time: 10,000 items stay at 8 MB
         stop = min(start + 100, resamples)
-        means[start:stop] = values[generator.integers(0, n, (stop - start, n))].mean(axis=1)
+        means[start:stop] = sample[generator.integers(0, n, (stop - start, n))].mean(axis=1)
     low, high = np.quantile(means, [0.5 - confidence / 2, 0.5 + confidence / 2])
-    return Summary(n, float(values.mean()), float(values.std(ddof=1)), float(low), float(high))
+    return Summary(n, float(sample.mean()), float(sample.std(ddof=1)), float(low), float(high))

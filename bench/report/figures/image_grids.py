@@ -14,6 +14,7 @@ from bench.files import write_png
 from bench.report.read.roles import experiments_of, role_of, without_ablations
 from bench.report.read.scores import Scores
 from bench.report.read.settings import ReportSettings
+from bench.schema import Task
 
 LABEL = (118, 128, 138, 255)
 GAP, LINE, SPACE = 4, 22, 14
@@ -84,7 +85,7 @@ def oneshot_picture(scores: Scores, settings: ReportSettings, scale_dir: Path) -
 
 
 def _first_runs(
-    scores: Scores, task: str, settings: ReportSettings, scale_dir: Path
+    scores: Scores, task: Task, settings: ReportSettings, scale_dir: Path
 ) -> list[tuple[str, list[tuple[str, Path]]]]:
     """(data set, [(experiment, folder of its first finished seed)]), the rival first, ablations left out."""
     roles = settings.tasks[task]

@@ -16,6 +16,7 @@ from bench.report.read.scores import Row, Scores, one_protocol
 from bench.report.read.settings import TaskSettings
 from bench.report.tables.ablations import Ablation, find_ablations
 from bench.report.tables.cells import Column, columns_of, in_column, seed_means
+from bench.schema import Task
 
 MOST_PANELS = 24
 LABEL_HEIGHT = 8.5
@@ -70,13 +71,14 @@ def _score_panel(axis: Axes, rows: list[Row], column: Column, palette: Mapping[s
     )  # fmt: skip
     for position, name in enumerate(order):
         over = summarise(list(seed_means([row for row in last if row.experiment == name], name).values()))
-        axis.plot([over.mean] * 2, [position - 0.24, position + 0.24], color=palette[name], linewidth=2)
-        if over.low is not None:
+        if over.mean is not None:
+            axis.plot([over.mean] * 2, [position - 0.24, position + 0.24], color=palette[name], linewidth=2)
+        if over.low is not None and over.high is not None:
             axis.plot([over.low, over.high], [position] * 2, color=palette[name], linewidth=1.2)
-    untrained = [row for row in rows if row.selection == "untrained" and row.experiment in present]
-    positions = [order.index(row.experiment) for row in untrained]
-    edges = [palette[row.experiment] for row in untrained]
-    axis.scatter([row.value for row in untrained], positions, s=30, facecolors="none", edgecolors=edges, linewidths=1)
+    untrained = plotted(row for row in rows if row.selection == "untrained" and row.experiment in present)
+    positions = [order.index(name) for name in untrained.experiment]
+    edges = [palette[name] for name in untrained.experiment]
+    axis.scatter(untrained.value, positions, s=30, facecolors="none", edgecolors=edges, linewidths=1)
     axis.set_ylim(len(order) - 0.4, -0.6)
     _reference_lines(axis, [row for row in rows if row.is_control])
     axis.set(ylabel="", xlabel=column.title)
@@ -99,7 +101,7 @@ def _reference_lines(axis: Axes, rows: list[Row]) -> None:
         )  # fmt: skip
 
 
-def complexity_figure(scores: Scores, settings: Mapping[str, TaskSettings]) -> Figure | None:
+def complexity_figure(scores: Scores, settings: Mapping[Task, TaskSettings]) -> Figure | None:
     """The first primary score of each task against parameters and MACs: a dot per network, seeds averaged."""
     panels = []
     for task, task_settings in settings.items():
@@ -159,7 +161,7 @@ def _label_points(axis: Axes, points: pd.DataFrame, cost: str) -> None:
         )  # fmt: skip
 
 
-def ablation_figure(scores: Scores, settings: Mapping[str, TaskSettings]) -> Figure | None:
+def ablation_figure(scores: Scores, settings: Mapping[Task, TaskSettings]) -> Figure | None:
     """Score by level of each numeric factor: a dot per seed, the means joined, the base in colour."""
     panels = []
     for task, task_settings in settings.items():

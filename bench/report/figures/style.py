@@ -90,10 +90,10 @@ def save(figure: Figure, stem: Path) -> None:
     """Write `stem`.png on white and `stem`.svg without ground; undated, so that equal figures are equal files."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, not again for each file
-    for options in ({"format": "png", "facecolor": "white"}, {"format": "svg", "transparent": True}):
-        metadata = {"metadata": {"Date": None}} if options["format"] == "svg" else {}
-        with atomic_file(stem.with_suffix(f".{options['format']}")) as file:
-            figure.savefig(file, **options, **metadata)
+    with atomic_file(stem.with_suffix(".png")) as file:
+        figure.savefig(file, format="png", facecolor="white")
+    with atomic_file(stem.with_suffix(".svg")) as file:
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     plt.close(figure)
 
 
@@ -113,5 +113,8 @@ def inline_svg(text: str, prefix: str) -> tuple[str, float]:
     for colour, variable in VARIABLES.items():
         svg = re.sub(re.escape(colour), f"var({variable})", svg, flags=re.IGNORECASE)
     opening, rest = svg[: svg.index(">")], svg[svg.index(">") :]
-    points = float(re.search(r' width="([\d.]+)pt"', opening).group(1))
+    width = re.search(r' width="([\d.]+)pt"', opening)
+    if width is None:
+        raise ValueError(f"figure {prefix}: its SVG has no width in points")
+    points = float(width[1])
     return re.sub(r' (width|height)="[^"]*"', "", opening) + rest, points * PIXELS_PER_POINT

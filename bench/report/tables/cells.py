@@ -79,11 +79,11 @@ class Column:
 
 def seed_means(rows: Iterable[Row], where: str) -> dict[int, float]:
     """Finished values by seed; rows of two protocols are refused."""
-    rows = [row for row in rows if row.ok and row.value is not None]
-    one_protocol(rows, where)
+    finished = [(row, row.value) for row in rows if row.ok and row.value is not None]
+    one_protocol((row for row, _ in finished), where)
     values: dict[int, list[float]] = defaultdict(list)
-    for row in rows:
-        values[row.seed].append(row.value)
+    for row, value in finished:
+        values[row.seed].append(value)
     return {seed: sum(group) / len(group) for seed, group in sorted(values.items())}
 
 

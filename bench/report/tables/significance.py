@@ -66,10 +66,10 @@ def _finished_line(result: Result, title: str, alpha: float) -> tuple[TableCell,
 
 def _unfinished_line(pair: Pair, dataset: str, scores: Scores, title: str) -> tuple[TableCell, ...]:
     words = []
-    for name in (pair.slim, pair.rival):
-        states = set(scores.runs.where(experiment=name, dataset=dataset).distinct("status"))
+    for method in (pair.slim, pair.rival):
+        states = set(scores.runs.where(experiment=method, dataset=dataset).distinct("status"))
         word = "FAILED" if states == {"failed"} else "MISSING" if states - {"ok"} or not states else "not scored"
-        words.append(TableCell(word, name, anchor(name, dataset), "word"))
+        words.append(TableCell(word, method, anchor(method, dataset), "word"))
     name = TableCell(dataset, title, scores[0].task, "text")
     return name, TableCell("–"), *words, TableCell("–"), TableCell("no evidence", kind="text")
 

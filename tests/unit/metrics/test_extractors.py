@@ -11,6 +11,7 @@ from PIL import Image
 from torch import nn
 
 from bench.errors import InputError
+from bench.evaluate.extractors import Instrument, compare_features
 from bench.metrics import features, folder, inception
 from bench.metrics.efflite import EfficientNetLite0, load_efflite0
 from bench.metrics.features import FeatureRows, extract_features, features_of
@@ -261,3 +262,13 @@ def test_sifid_layers_equal_torchvisions(tmp_path):
     assert at64[1] > 1e-6
     with pytest.raises(InputError, match="batch of 2"):
         stem(images(2))
+
+
+def test_an_extractor_without_logits_has_no_inception_score():
+    """The reason is the metric's; the others are computed."""
+    features = np.random.default_rng(0).normal(size=(2, 8, 4))
+    metrics = {"frechet": "fid_authors", "inception_score": "inception_score"}
+    instrument = Instrument(CountingExtractor(), metrics)
+    numbers, refused = compare_features(instrument, *features, set(metrics.values()))
+    assert [number.family for number in numbers] == ["frechet"]
+    assert "no class logits" in refused["inception_score"]
