@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from bench.errors import InputError
-from bench.files import atomic_file, sha256_file
+from bench.files import atomic_file, check_regular, parse_json, read_json, sha256_file
 from bench.paths import META, WEIGHTS
 from bench.runtime.rng import seeded_globally
 
@@ -83,12 +83,11 @@ def save_weights(path: Path, model: nn.Module, spec: dict[str, Any]) -> str:
 
 def read_spec(path: Path) -> dict[str, Any]:
     """{name, args} that rebuild the network of a weights file."""
+    check_regular(path)
     try:
         with safe_open(path, "pt") as file:
-            spec = json.loads((file.metadata() or {})["model"])
+            spec = parse_json((file.metadata() or {})["model"], path)
         return {"name": str(spec["name"]), "args": dict(spec["args"])}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
     except (SafetensorError, KeyError, TypeError, ValueError):
         raise InputError(f"{path}: not an export of slim-bench") from None
 
@@ -111,12 +110,9 @@ def load_weights(path: Path) -> nn.Module:
 def read_meta(folder: Path) -> dict[str, Any]:
     """model.json of a run folder, whatever its status."""
     path = Path(folder) / META
-    try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file: no finished export in this folder") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not JSON ({error})") from None
+    if not path.exists():
+        raise InputError(f"{path}: no such file: no finished export in this folder")
+    meta = read_json(path)
     if not isinstance(meta, dict):
         raise InputError(f"{path}: not the record of a run")
     return meta

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.code_digest import code_digest
-from bench.files import sha256_file, sha256_json, write_json
-from bench.ownership import is_cut_off, read_mapping
+from bench.files import read_mapping, sha256_file, sha256_json, write_json
+from bench.ownership import is_cut_off
 from bench.run import Run, evaluation_hash
 
 COMPLETE = ".complete"

@@ -11,14 +11,13 @@ import time
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from bench.code_digest import code_digest
 from bench.data.content import entry_sha256, preparation_sha256
 from bench.data.fetch import read_receipt, receipt_path, source_content
 from bench.data.manifest import MANIFEST
 from bench.errors import InputError
-from bench.files import read_json, sha256_file
+from bench.files import read_mapping, sha256_file
 from bench.made_from import COLLECTED, COMPLETE, RENDERED, collected_from, rendered_from, scored_sha256
 from bench.paths import RESULTS
 from bench.plan import Plan
@@ -38,8 +37,8 @@ class Outdated:
         if not _exists(receipt_path(name)):
             return None
         catalogue = self.plan.configuration.catalogue
-        receipt = _read(receipt_path(name))
-        if receipt is None:
+        receipt = read_mapping(receipt_path(name))
+        if not receipt:
             return f"{receipt_path(name)} cannot be read"
         if receipt.get("entry_sha256") != entry_sha256(catalogue, name):
             return f"the source of {name} in config/datasets.yaml has changed"
@@ -59,8 +58,8 @@ class Outdated:
         manifest_path = Path(path) / MANIFEST
         if not _exists(manifest_path):
             return None
-        manifest = _read(manifest_path)
-        if manifest is None:
+        manifest = read_mapping(manifest_path)
+        if not manifest:
             return f"{manifest_path} cannot be read"
         made_from = manifest.get("made_from") or {}
         if made_from.get("preparation_sha256") != preparation_sha256(self.plan.configuration.catalogue.dataset(name)):
@@ -91,15 +90,15 @@ class Outdated:
         path = folder / "model.json"
         if not _exists(path):
             return None
-        model = _read(path)
-        if model is None:
+        model = read_mapping(path)
+        if not model:
             return f"{path} cannot be read"
         if model.get("run_sha256") != run.hash:
             return f"{folder} was trained by another configuration or version"
         if model.get("status") == "ok" and not (folder / "model.safetensors").exists():
             return f"{folder}/model.safetensors is missing"
-        manifest = _read(Path(run.data.path) / MANIFEST)
-        if manifest is not None and model.get("data_sha256") != manifest.get("sha256"):
+        manifest = read_mapping(Path(run.data.path) / MANIFEST)
+        if manifest and model.get("data_sha256") != manifest.get("sha256"):
             return f"{folder} was trained on other data than {run.data.path} holds"
         return self.prepared(run.data.path, run.dataset)
 
@@ -109,12 +108,12 @@ class Outdated:
         path = folder / "scores" / COMPLETE
         if not _exists(path):
             return None
-        record = _read(path)
-        if record is None:
+        record = read_mapping(path)
+        if not record:
             return f"{path} cannot be read"
         if record.get("code_sha256") != code_digest("bench.evaluate.run"):
             return f"the code that made {folder}/scores has changed"
-        model = _read(folder / "model.json") or {}
+        model = read_mapping(folder / "model.json")
         if record.get("scored_sha256") != scored_sha256(run, model.get("model_sha256"), model.get("data_sha256")):
             return f"{folder}/scores were computed with other settings, or from other weights"
         for name, digest in record.get("files", {}).items():
@@ -142,7 +141,7 @@ class Outdated:
             return None
         if reason := self._unfinished(runs):
             return reason
-        record = _read(folder / COLLECTED) or {}
+        record = read_mapping(folder / COLLECTED)
         if record.get("made_from") != collected_from(folder, allow_mixed_code):
             return f"{folder} holds other runs or scores than {folder}/scores.csv"
         if record.get("sha256") != sha256_file(folder / "scores.csv"):
@@ -154,7 +153,7 @@ class Outdated:
         folder = RESULTS / scale
         if not _exists(folder / page) or not (folder / "scores.csv").exists():
             return None
-        record = _read(folder / RENDERED) or {}
+        record = read_mapping(folder / RENDERED)
         if record.get("made_from") == rendered_from(folder):
             return None
         return f"{folder}/scores.csv, the claims or the published values have changed since the page was made"
@@ -175,12 +174,3 @@ def settle(path: Path) -> None:
 def _exists(path: Path) -> bool:
     settle(path)
     return path.exists()
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """A JSON object; None where there is none to be read."""
-    try:
-        value = read_json(path)
-    except InputError:
-        return None
-    return value if isinstance(value, dict) else None

@@ -5,7 +5,6 @@ would write is taken by anything else, it refuses before it computes: `refuse_fo
 broken copy cut off is recognised by its beginning.
 """
 
-import json
 import os
 import re
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError
-from bench.files import SOFTWARE, TEMPORARY
+from bench.files import SOFTWARE, TEMPORARY, parse_json, read_json, read_mapping, read_text
 
 Test = Callable[[Path], bool]
 
@@ -34,12 +33,6 @@ def refuse_foreign(path: Path, ours: Test, remedy: str) -> None:
         raise InputError(f"{path}: is a folder, a file is to be written there; {remedy}")
     if not path.is_file() or not ours(path):
         raise InputError(f"{path}: is not a file that slim-bench wrote, and is not overwritten; {remedy}")
-
-
-def read_mapping(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty where there is none."""
-    value = _json(path)
-    return value if isinstance(value, dict) else {}
 
 
 def is_run(path: Path) -> bool:
@@ -80,7 +73,8 @@ def is_weights(path: Path) -> bool:
     if len(start) < 8 or not 2 <= length <= LONGEST_HEADER * 64:
         return False
     try:
-        spec = json.loads(json.loads(head_of(path, 8 + length)[8:])["__metadata__"]["model"])
+        header = parse_json(head_of(path, 8 + length)[8:].decode(), path)
+        spec = parse_json(header["__metadata__"]["model"], path)
         return {"name", "args"} <= spec.keys()
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
@@ -128,7 +122,9 @@ def is_cut_off(path: Path, start: str) -> bool:
 
 
 def head_of(path: Path, size: int) -> bytes:
-    """The first bytes of a file; `?` where it cannot be read."""
+    """The first bytes of a file; `?` where it cannot be read, or is a pipe or device, which would be waited for."""
+    if not path.is_file():
+        return b"?"
     try:
         with path.open("rb") as file:
             return file.read(size)
@@ -139,13 +135,13 @@ def head_of(path: Path, size: int) -> bytes:
 def text_of(path: Path) -> str:
     """The text of a file; empty where it cannot be read as text."""
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        return read_text(path)
+    except InputError:
         return ""
 
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_json(path)
+    except InputError:
         return None

@@ -40,6 +40,8 @@ def parse_strict(model: type[M], value: Any, source: Path | str) -> M:
         text = json.dumps(value)
     except (TypeError, ValueError) as error:  # YAML knows dates, bytes and sets
         raise InputError(f"{source}: {error}; put it in quotes") from None
+    except RecursionError:
+        raise InputError(f"{source}: nested too deeply") from None
     try:
         return model.model_validate_json(text)
     except ValidationError as error:

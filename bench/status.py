@@ -1,11 +1,11 @@
 """How far the runs are, and what finished ones cost: read from the run folders, without torch."""
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import InputError
-from bench.files import read_json
+from bench.files import read_mapping, read_text
 from bench.paths import lock_path, state_folder
 from bench.plan import Plan
 from bench.run import Run
@@ -23,7 +23,7 @@ class RunState:
 
 
 def run_state(run: Run, folder: Path) -> RunState:
-    model = _read(folder / "model.json")
+    model = read_mapping(folder / "model.json")
     trained = model.get("run_sha256")
     if model.get("status") == "failed" and trained in (None, run.hash):
         return RunState("failed", reason=model.get("reason"))
@@ -43,7 +43,7 @@ def run_state(run: Run, folder: Path) -> RunState:
 
 def _scored(run: Run, folder: Path, model: dict) -> RunState:
     """ok: every planned metric has a score of the weights that stand here."""
-    scores = [_read(folder / "scores" / f"{metric}.json") for metric in run.evaluation.metrics]
+    scores = [read_mapping(folder / "scores" / f"{metric}.json") for metric in run.evaluation.metrics]
     failed = [score["metric"] for score in scores if score.get("status") == "failed"]
     if failed:
         return RunState("failed", reason=f"no score for {', '.join(failed)}")
@@ -55,7 +55,7 @@ def measured_seconds(plan: Plan, run: Run) -> float | None:
     """Mean training seconds of finished runs of the same experiment, data set and scale, any seed; None without any."""
     found = []
     for path in plan.folder_of(run).parent.glob("seed*/model.json"):
-        model = _read(path)
+        model = read_mapping(path)
         seconds = (model.get("training") or {}).get("seconds")
         if model.get("status") == "ok" and seconds:
             found.append(float(seconds))
@@ -64,10 +64,9 @@ def measured_seconds(plan: Plan, run: Run) -> float | None:
 
 def _last_step(path: Path) -> int | None:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            steps = [row["step"] for row in csv.DictReader(file) if row.get("step")]
+        steps = [row["step"] for row in csv.DictReader(io.StringIO(read_text(path))) if row.get("step")]
         return int(float(steps[-1])) if steps else 0
-    except (FileNotFoundError, ValueError):
+    except ValueError:  # InputError too: no such file
         return None
 
 
@@ -79,10 +78,3 @@ def _is_held(path: Path) -> bool:
         return True
     lock.close()
     return False
-
-
-def _read(path: Path) -> dict:
-    try:
-        return read_json(path)
-    except InputError:
-        return {}

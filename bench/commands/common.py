@@ -5,9 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bench.errors import InputError
+from bench.files import parse_yaml
 
 RUN_FILES = ("run.json", "model.json", "model.safetensors")
 """Any of them says which run folder is meant."""
@@ -73,13 +72,5 @@ def overrides_of(arguments: argparse.Namespace) -> dict[str, Any]:
         name, equals, value = given.partition("=")
         if not equals or not name or not value:
             raise InputError(f"--folder {given}: NAME=PATH is needed")
-        folders[name] = _flow(given, value) if value.startswith("{") else {"path": value}
+        folders[name] = parse_yaml(value, f"--folder {given}") if value.startswith("{") else {"path": value}
     return {"folders": folders} if folders else {}
-
-
-def _flow(given: str, value: str) -> Any:
-    """What stands in braces, as YAML reads it."""
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InputError(f"--folder {given}: not YAML ({' '.join(str(error).split())})") from None

@@ -7,8 +7,8 @@ import numpy as np
 
 from bench.data.manifest import MANIFEST
 from bench.data.prepared import content_hash
-from bench.files import sha256_file
-from bench.ownership import read_mapping, text_of
+from bench.files import read_mapping, sha256_file
+from bench.ownership import text_of
 
 JOURNAL = ".slim-bench-prepare.json"
 """There while files are replaced: {"files": {name: sha256 of each content that is ours}}."""

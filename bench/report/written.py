@@ -5,9 +5,9 @@ A version without that record is known by the form of its files.
 
 from pathlib import Path
 
-from bench.files import sha256_file, write_json
+from bench.files import read_mapping, sha256_file, write_json
 from bench.made_from import RENDERED
-from bench.ownership import is_png, read_mapping, refuse_foreign, text_of
+from bench.ownership import is_png, refuse_foreign, text_of
 from bench.report.outputs import FIGURES, PAGE, PICTURES, TABLES
 
 PATHS = (

@@ -93,7 +93,7 @@ def test_freeze_knows_a_users_folder(here, tmp_path):
         ([*FREEZE, "/dev/null/run.json"], "/dev/null: Not a directory"),
         ([*FREEZE, "/proc/run.json"], "/proc/run.json: "),
         (["train", "--run", "config"], "config: Is a directory"),
-        (["report"], "config/published.csv: No such file"),
+        (["report"], "config/published.csv: no such file"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(here, capsys, arguments, message):

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError
-from bench.files import sha256_file, write_json, write_text
+from bench.files import read_json, read_mapping, sha256_file, write_json, write_text
 from bench.made_from import COLLECTED, collected_from
 from bench.metrics.catalogue import METRICS
-from bench.ownership import Test, head_of, is_cut_off, read_mapping, refuse_foreign
+from bench.ownership import Test, head_of, is_cut_off, refuse_foreign
 from bench.report.compare.statistics import summarise
 from bench.report.read.row import COLUMNS, TRAINING, Row
 from bench.run import training_hash
@@ -70,8 +70,8 @@ def collect_rows(scale_dir: Path) -> list[Row]:
     for path in sorted((scale_dir / "runs").glob("*/*/*/run.json")):
         run = _read(path)
         if run is None:
-            print(f"{path}: not JSON: not counted", file=sys.stderr)
-        elif not run.keys() >= IDENTITY or run_folder(scale_dir, run) != path.parent:
+            continue
+        if not run.keys() >= IDENTITY or run_folder(scale_dir, run) != path.parent:
             print(f"{path}: describes another run than its folder's name: not counted", file=sys.stderr)
         else:
             runs.append((path.parent, run))
@@ -195,12 +195,18 @@ def nested_means(rows: list[Row]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None where there is none; a file cut off by a full disk is as good as none."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
+    """A JSON object; None where there is no file, and with a line on stderr where it holds anything else."""
+    if not path.exists():
         return None
-    return value if isinstance(value, dict) else None
+    try:
+        value = read_json(path)
+    except InputError as error:
+        print(f"{error}: not counted", file=sys.stderr)
+        return None
+    if not isinstance(value, dict):
+        print(f"{path}: not a JSON object: not counted", file=sys.stderr)
+        return None
+    return value
 
 
 def _compact(details: dict[str, Any]) -> str:

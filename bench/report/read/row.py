@@ -1,9 +1,10 @@
 """One line of scores.csv. Its fields are the columns, in their order."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
+
+from bench.files import parse_json
 
 TRAINING = "train_seconds"
 """The metric of the row that every run has, finished or not: its value is the training time."""
@@ -79,7 +80,7 @@ class Row:
 
     @property
     def extras(self) -> dict[str, Any]:
-        return json.loads(self.details) if self.details else {}
+        return parse_json(self.details, f"scores.csv: details of {self.metric} of {self.run}") if self.details else {}
 
 
 KINDS: dict[str, Any] = {field.name: field.type for field in fields(Row)}

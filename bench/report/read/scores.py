@@ -1,6 +1,7 @@
 """scores.csv as rows with types: what everything downstream of collect reads."""
 
 import csv
+import io
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError
+from bench.files import read_text
 from bench.metrics.protocol import same_protocol
 from bench.report.read.row import COLUMNS, TRAINING, Row
 
@@ -73,13 +75,11 @@ def one_protocol(rows: Iterable[Row], where: str) -> str | None:
 
 def read_scores(path: Path) -> Scores:
     """Read scores.csv; an absent file or column is an InputError."""
-    try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
-            csv.field_size_limit(1 << 30)  # a run's details hold curves and per-image values
-            reader = csv.DictReader(file)
-            absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-            if absent:
-                raise InputError(f"{path}: no column {absent[0]!r}; `slim-bench collect` writes the present form")
-            return Scores([Row.parse(line) for line in reader])
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; `slim-bench collect` writes it") from None
+    if not Path(path).exists():
+        raise InputError(f"{path}: no such file; `slim-bench collect` writes it")
+    csv.field_size_limit(1 << 30)  # a run's details hold curves and per-image values
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+    if absent:
+        raise InputError(f"{path}: no column {absent[0]!r}; `slim-bench collect` writes the present form")
+    return Scores([Row.parse(line) for line in reader])

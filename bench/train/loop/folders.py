@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError
-from bench.files import write_text
+from bench.files import read_mapping, write_text
 from bench.ownership import (
     CHECKPOINT_NAME,
     Test,
@@ -24,7 +24,6 @@ from bench.ownership import (
     is_run,
     is_temporary,
     is_weights,
-    read_mapping,
     refuse_foreign,
     text_of,
 )

@@ -1,0 +1,164 @@
+"""The one YAML and the one JSON reader: what they refuse is one line with the file and the key, and never a wait."""
+
+import os
+import signal
+
+import pytest
+
+from bench.data.manifest import read_manifest
+from bench.errors import InputError
+from bench.export import read_meta, read_spec
+from bench.files import parse_json, parse_yaml, read_json, read_mapping, read_yaml, sha256_file, write_json, write_text
+from bench.ownership import is_checkpoint, is_record, text_of
+from bench.plan import Plan
+from bench.report.read.scores import read_scores
+from bench.report.read.settings import load_published, load_settings
+from bench.run import read_run
+from bench.score import read_score
+
+CONFIGURATION = {
+    "config.yaml": lambda root: Plan.load(root=root),
+    "datasets.yaml": lambda root: Plan.load(root=root),
+    "experiments.yaml": lambda root: Plan.load(root=root),
+    "scales.yaml": lambda root: Plan.load(root=root),
+    "suites/tiny.yaml": lambda root: Plan.load(root=root),
+    "claims.yaml": lambda root: load_settings(root / "config/claims.yaml"),
+}
+RECORDS = {
+    "run.json": read_run,
+    "scores/kid.json": read_score,
+    "manifest.json": lambda path: read_manifest(path.parent),
+    "model.json": lambda path: read_meta(path.parent),
+    "receipt.json": read_json,
+}
+DEEP = 100_000
+
+
+@pytest.fixture
+def no_waiting():
+    """A reader that waits fails instead of the whole suite."""
+
+    def fail(*_):
+        raise TimeoutError("still waiting")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def one_line(read, *arguments) -> str:
+    with pytest.raises(InputError) as error:
+        read(*arguments)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 400
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", CONFIGURATION)
+def test_a_key_given_twice_in_the_configuration_is_named_with_its_file(project, name):
+    path = project / "config" / name
+    lines = path.read_text().splitlines()
+    write_text(path, "\n".join([*lines, "again: 1", "again: 1"]) + "\n")
+    said = one_line(CONFIGURATION[name], project)
+    assert f"config/{name}: key 'again' given twice" in said and f"line {len(lines) + 2}" in said
+
+
+@pytest.mark.parametrize("name", CONFIGURATION)
+@pytest.mark.parametrize("value", ["[" * 1000 + "]" * 1000, "1" * 5000, "0x" + "f" * 5000], ids=["deep", "long", "hex"])
+def test_what_no_configuration_holds_is_one_line(project, name, value):
+    path = project / "config" / name
+    write_text(path, f"{path.read_text()}\nagain: {value}\n")
+    assert f"config/{name}: " in one_line(CONFIGURATION[name], project)
+
+
+@pytest.mark.parametrize("name", [*CONFIGURATION, "published.csv"])
+def test_a_pipe_in_place_of_a_configuration_file_is_not_waited_for(project, name, no_waiting):
+    path = project / "config" / name
+    path.unlink()
+    os.mkfifo(path)
+    read = CONFIGURATION.get(name, lambda root: load_published(root / "config/published.csv"))
+    assert f"config/{name}: not a regular file" in one_line(read, project)
+
+
+def test_numbers_with_an_exponent_are_numbers(project):
+    found = parse_yaml("[1e-4, 5e-2, 2E+3, -1.5e3, .5e-1, 1.e2, 1e5, '1e-4', e-4]", "x")
+    assert found == [0.0001, 0.05, 2000.0, -1500.0, 0.05, 100.0, 100000.0, "1e-4", "e-4"]
+    path = project / "config/claims.yaml"
+    before = load_settings(path)
+    assert "\nalpha: 0.05" in path.read_text()
+    write_text(path, path.read_text().replace("\nalpha: 0.05", "\nalpha: 5e-2"))
+    assert load_settings(path) == before
+    write_text(path, path.read_text().replace("\nalpha: 5e-2", "\nalpha: 5e-2\nalpha: 0.01"))
+    assert "claims.yaml: key 'alpha' given twice" in one_line(load_settings, path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: 2024-13-01",
+        "a: !!int x",
+        "a: !!bool x",
+        "a: !!timestamp x",
+        "a: !!binary é",
+        "a: &b [*b]",
+        "? [x]\n: 1",
+        "\1",
+    ],
+)
+def test_what_only_yaml_knows_is_one_line_too(text):
+    assert one_line(parse_yaml, text, "config/x.yaml").startswith("config/x.yaml: ")
+
+
+@pytest.mark.parametrize("name", RECORDS)
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"seed": 1, "task": "fewshot", "seed": 2}', "key 'seed' given twice"),
+        ('{"recipe": {"steps": 1, "steps": 2}}', "key 'steps' given twice"),
+        ("[" * DEEP + "]" * DEEP, "nested too deeply"),
+        ('{"seed": ' + "1" * 5000 + "}", "an integer of 5000 digits"),
+        ("", "not JSON"),
+    ],
+    ids=["twice", "twice-inside", "deep", "long", "empty"],
+)
+def test_a_record_that_is_refused_is_one_line(tmp_path, name, text, said):
+    write_text(tmp_path / name, text)
+    assert f"{tmp_path / name}: {said}" in one_line(RECORDS[name], tmp_path / name)
+
+
+@pytest.mark.parametrize("depth", [100, 300, 900, 3000])
+def test_deep_values_are_refused_by_the_model_where_the_reader_takes_them(tmp_path, depth):
+    write_text(tmp_path / "run.json", '{"seed": ' + "[" * depth + "]" * depth + "}")
+    assert str(tmp_path / "run.json") in one_line(read_run, tmp_path / "run.json")
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_pipe_in_place_of_a_record_is_not_waited_for(tmp_path, name, no_waiting):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(tmp_path / name)
+    said = {"manifest.json": "no manifest.json"}.get(name, f"{name}: not a regular file")
+    assert said in one_line(RECORDS[name], tmp_path / name)
+    assert read_mapping(tmp_path / name) == {} and not is_record(tmp_path / name)
+
+
+def test_neither_pipes_nor_devices_are_read_elsewhere(tmp_path, no_waiting):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        for read in (sha256_file, read_yaml, read_spec, read_scores):
+            assert f"{path}: not a regular file" in one_line(read, path)
+    assert text_of(tmp_path / "pipe") == "" and not is_checkpoint(tmp_path / "pipe")
+
+
+def test_a_link_to_a_file_is_a_file(tmp_path):
+    write_json(tmp_path / "a.json", {"a": 1})
+    (tmp_path / "b.json").symlink_to("a.json")
+    assert read_json(tmp_path / "b.json") == {"a": 1}
+    (tmp_path / "a.json").unlink()
+    assert "no such file" in one_line(read_json, tmp_path / "b.json")
+
+
+def test_json_keeps_its_values(tmp_path):
+    value = {"a": [1, -2, 2**53, 0.1, 1e-300, None, True, {"b": "ü"}], "c": {}}
+    write_json(tmp_path / "x.json", value)
+    assert read_json(tmp_path / "x.json") == value == parse_json((tmp_path / "x.json").read_text(), "x")
