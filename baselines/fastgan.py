@@ -1,10 +1,18 @@
-"""FastGAN with skip-layer excitation: constructors of the generator and of the discriminator."""
+"""FastGAN: constructors of the discriminator and of the generator, with SLE or with any other gate."""
 
+from collections.abc import Callable, Collection
 from typing import Literal
 
+import torch
+from torch import nn
+
 from baselines.fastgan_discriminator import Discriminator, Reconstructions
-from baselines.fastgan_generator import GATE_TARGETS, Generator, gate_pairs, small_size
+from baselines.fastgan_generator import GATE_RATIO, GATE_TARGETS, Generator, gate_pairs, small_size
+from baselines.options import GateTarget, ImageSize, Positive
 from baselines.sle import SLEGate
+
+MakeGate = Callable[[int, int, int], nn.Module]
+"""(target size, low_channels, high_channels) -> gate"""
 
 __all__ = [
     "GATE_TARGETS",
@@ -14,16 +22,18 @@ __all__ = [
     "SLEGate",
     "discriminator",
     "gate_pairs",
+    "gated_generator",
     "generator",
     "small_size",
+    "with_gates",
 ]
 
 
 def generator(
     *,
-    image_size: int = 256,
-    base_channels: int = 64,
-    latent_dim: int = 256,
+    image_size: ImageSize = 256,
+    base_channels: Positive = 64,
+    latent_dim: Positive = 256,
     tanh: bool | None = None,
     gate: Literal["sle", "sle-residual", "none"] = "sle",
     spectral_norm: bool = True,
@@ -32,10 +42,9 @@ def generator(
     if gate not in ("sle", "sle-residual", "none"):
         raise ValueError(f"gate must be 'sle', 'sle-residual' or 'none', got {gate!r}")
     pairs = {} if gate == "none" else gate_pairs(image_size, base_channels)
+    residual = gate == "sle-residual"
     gates = {
-        size: SLEGate(
-            low_channels=low, high_channels=high, residual=gate == "sle-residual", spectral_norm=spectral_norm
-        )
+        size: SLEGate(low_channels=low, high_channels=high, residual=residual, spectral_norm=spectral_norm)
         for size, (low, high) in pairs.items()
     }
     return Generator(
@@ -48,6 +57,88 @@ def generator(
     )
 
 
+def with_gates(
+    carriers: Collection[int],
+    make_gate: MakeGate,
+    *,
+    image_size: int,
+    base_channels: int,
+    latent_dim: int,
+    tanh: bool | None,
+    spectral_norm: bool,
+) -> Generator:
+    """FastGAN whose pairs with a target size in `carriers` have the gate that `make_gate` makes, the others SLE."""
+    channels = gate_pairs(image_size, base_channels)
+    wrong = [size for size in carriers if size not in channels]
+    if wrong or not carriers:
+        existing, given = tuple(channels), tuple(carriers)
+        raise ValueError(
+            f"pairs must name target sizes out of those that exist at {image_size} px, {existing}: got {given}"
+        )
+    gates = {}
+    for size, (low, high) in channels.items():
+        if size in carriers:
+            gates[size] = make_gate(size, low, high)
+        else:
+            gates[size] = SLEGate(low_channels=low, high_channels=high, spectral_norm=spectral_norm)
+    return Generator(
+        image_size=image_size,
+        base_channels=base_channels,
+        latent_dim=latent_dim,
+        tanh=default_tanh(image_size, tanh),
+        spectral_norm=spectral_norm,
+        gates=gates,
+    )
+
+
+def gated_generator(
+    make_gate: Callable[..., nn.Module],
+    *,
+    image_size: ImageSize = 256,
+    base_channels: Positive = 64,
+    latent_dim: Positive = 256,
+    tanh: bool | None = None,
+    pairs: tuple[GateTarget, ...] | None = None,
+    spectral_norm: bool = True,
+) -> Generator:
+    """FastGAN with `make_gate(low_channels=..., high_channels=...)` at the target sizes `pairs`, None: at every pair.
+
+    ValueError names the pair whose gate does not fulfil the contract low [B, C_low, h, w], high [B, C_high, H, W] ->
+    [B, C_high, H, W].
+    """
+
+    def checked(size: int, low: int, high: int) -> nn.Module:
+        gate = make_gate(low_channels=low, high_channels=high)
+        check_gate(gate, size, low, high)
+        return gate
+
+    return with_gates(
+        tuple(gate_pairs(image_size, base_channels)) if pairs is None else pairs,
+        checked,
+        image_size=image_size,
+        base_channels=base_channels,
+        latent_dim=latent_dim,
+        tanh=tanh,
+        spectral_norm=spectral_norm,
+    )
+
+
+def check_gate(gate: nn.Module, size: int, low_channels: int, high_channels: int) -> None:
+    """Run a gate once on zeros, in evaluation mode: its shape is wrong before training, not after an hour."""
+    pair = f"the gate of the pair {size // GATE_RATIO} to {size}"
+    if not isinstance(gate, nn.Module):
+        raise ValueError(f"{pair} must be a torch.nn.Module, got {type(gate).__name__}")
+    low = torch.zeros(2, low_channels, size // GATE_RATIO, size // GATE_RATIO)
+    high = torch.zeros(2, high_channels, size, size)
+    was_training = gate.training
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        out = gate.eval()(low, high)
+    gate.train(was_training)
+    if not isinstance(out, torch.Tensor) or out.shape != high.shape:
+        shape = list(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
+        raise ValueError(f"{pair} must return {list(high.shape)} as `high` has it, got {shape}")
+
+
 def default_tanh(image_size: int, tanh: bool | None) -> bool:
     """The authors' choice where none is given: always at 1024 px, off at 256."""
     return image_size == 1024 if tanh is None else tanh
@@ -55,8 +146,8 @@ def default_tanh(image_size: int, tanh: bool | None) -> bool:
 
 def discriminator(
     *,
-    image_size: int = 256,
-    base_channels: int = 64,
+    image_size: ImageSize = 256,
+    base_channels: Positive = 64,
     decoder_scaled: bool = False,
     spectral_norm: bool = True,
 ) -> Discriminator:

@@ -16,6 +16,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from baselines.options import Positive
+
 Slot = Callable[[int, int], nn.Module]
 """(channels, stride) -> module mapping [B, C, H, W] to [B, C, ceil(H/stride), ceil(W/stride)]."""
 Stem = Literal["imagenet", "small"]
@@ -152,14 +154,14 @@ def conv3x3(groups: int) -> Slot:
 
 def resnet(
     *,
-    blocks: tuple[int, ...] = (1, 1, 1, 1),
-    width: int = 16,
-    groups: int = 1,
-    group_width: int | None = None,
-    squeeze: int | None = None,
+    blocks: tuple[Positive, ...] = (1, 1, 1, 1),
+    width: Positive = 16,
+    groups: Positive = 1,
+    group_width: Positive | None = None,
+    squeeze: Positive | None = None,
     stem: Stem = "small",
-    in_channels: int = 3,
-    num_classes: int = 10,
+    in_channels: Positive = 3,
+    num_classes: Positive = 10,
     zero_init_residual: bool = False,
 ) -> ResNet:
     """A network of any size; `group_width` = channels per group of the first stage's 3x3, None: 3x3 width = planes."""
@@ -170,7 +172,11 @@ def resnet(
 
 def _imagenet(blocks: tuple[int, ...], groups: int, group_width: int, squeeze: int | None) -> Callable[..., ResNet]:
     def build(
-        *, num_classes: int = 1000, in_channels: int = 3, stem: Stem = "imagenet", zero_init_residual: bool = False
+        *,
+        num_classes: Positive = 1000,
+        in_channels: Positive = 3,
+        stem: Stem = "imagenet",
+        zero_init_residual: bool = False,
     ) -> ResNet:
         conv_width = groups * group_width
         layout = Layout(blocks, 64, conv_width, stem, in_channels, num_classes, squeeze, zero_init_residual)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.ops.imresize import Resize, imresize
+from baselines.options import Positive, PositiveFloat
 from baselines.pyramid import PyramidSizes, pyramid_sizes
 from baselines.singan_scale import PADDING, ScaleCritic, ScaleGenerator, width_at
 
@@ -24,12 +25,12 @@ MakeGate = Callable[[int, int], nn.Module]
 
 def pyramid(
     *,
-    height: int = 250,
-    width: int = 250,
-    min_size: int = 25,
-    max_size: int = 250,
-    scale_factor: float = 0.75,
-    base_channels: int = 32,
+    height: Positive = 250,
+    width: Positive = 250,
+    min_size: Positive = 25,
+    max_size: Positive = 250,
+    scale_factor: PositiveFloat = 0.75,
+    base_channels: Positive = 32,
     residual: bool = True,
 ) -> "Pyramid":
     """SinGAN for an image of height x width px; residual=False drops `p +` above the coarsest scale."""

@@ -1,8 +1,9 @@
 """Digest of the code that makes an artefact: its syntax trees, so comments, docstrings and layout do not count.
 
 The modules are found by following imports from where the work starts, without importing anything. Networks are
-reached through the registry's strings, so a digest that covers them starts from their modules too. The files of a
-package's templates/ count whole.
+reached through the registry's strings, so a digest that covers them starts from their modules too. A network from
+outside this repository counts with all that it imports of its own package. The files of a package's templates/ count
+whole.
 """
 
 import ast
@@ -11,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from bench.files import sha256_bytes, sha256_file
+from bench.source import absolute_name, find_source, tree
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("slim", "baselines", "bench")
@@ -19,8 +21,7 @@ PACKAGES = ("slim", "baselines", "bench")
 @cache
 def code_digest(*starts: str, root: Path = ROOT) -> str:
     """sha256 over the modules reachable from `starts` (dotted names); without any, over all of the three packages."""
-    modules = _reachable(starts, root) if starts else _all_modules(root)
-    paths = {name: module_path(name, root) for name in sorted(modules)}
+    paths = dict(sorted((_reachable(starts, root) if starts else _all_modules(root)).items()))
     parts = [f"{name}\n{_fingerprint(path)}" for name, path in paths.items()]
     parts += [f"{path.name}\n{sha256_file(path)}" for path in _templates(paths.values())]
     return sha256_bytes("\n".join(parts).encode())
@@ -35,21 +36,24 @@ def module_path(name: str, root: Path = ROOT) -> Path | None:
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
-def _all_modules(root: Path) -> set[str]:
-    paths = [path.relative_to(root) for package in PACKAGES for path in (root / package).rglob("*.py")]
-    return {".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths}
+def _all_modules(root: Path) -> dict[str, Path]:
+    paths = [path for package in PACKAGES for path in (root / package).rglob("*.py")]
+    names = [".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__") for path in paths]
+    return dict(zip(names, paths, strict=True))
 
 
-def _reachable(starts: tuple[str, ...], root: Path) -> set[str]:
-    found: set[str] = set()
+def _reachable(starts: tuple[str, ...], root: Path) -> dict[str, Path]:
+    """Name -> file of the modules of this repository, and of the packages of those `starts` that are not its own."""
+    outside = {start.partition(".")[0] for start in starts} - set(PACKAGES)
+    found: dict[str, Path] = {}
     waiting = list(starts)
     while waiting:
         name = waiting.pop()
-        path = module_path(name, root)
+        path = find_source(name) if name.partition(".")[0] in outside else module_path(name, root)
         if path is None or name in found:
             continue
-        found.add(name)
-        waiting += [*_imports(path), name.rpartition(".")[0]]  # a package's __init__ runs before its modules
+        found[name] = path
+        waiting += [*_imports(name, path), name.rpartition(".")[0]]  # a package's __init__ runs before its modules
     return found
 
 
@@ -60,25 +64,21 @@ def _templates(paths: Iterable[Path]) -> list[Path]:
 
 
 @cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes())
-
-
-@cache
-def _imports(path: Path) -> tuple[str, ...]:
+def _imports(module: str, path: Path) -> tuple[str, ...]:
     """Dotted names a file imports, also inside functions; `from a import b` may mean the module a.b."""
     names: list[str] = []
-    for node in ast.walk(_tree(path)):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.ImportFrom):
+            source = absolute_name(module, path, node)
+            names += [source, *(f"{source}.{alias.name}" for alias in node.names)]
     return tuple(names)
 
 
 @cache
 def _fingerprint(path: Path) -> str:
-    return sha256_bytes("\n".join(_lines(_tree(path))).encode())
+    return sha256_bytes("\n".join(_lines(tree(path))).encode())
 
 
 def _lines(node: ast.AST) -> Iterator[str]:

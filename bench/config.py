@@ -6,21 +6,22 @@ A scale says how large, an experiment says what, a suite lists which: nothing is
 import os
 import re
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, create_model, field_validator
 
 from bench.data.catalogue import NAME, OWN, Catalogue, UserFolder, load_catalogue, spoken
 from bench.errors import InputError, did_you_mean
 from bench.files import read_yaml, sha256_bytes
 from bench.metrics.catalogue import check_metrics
-from bench.model_args import ARGUMENTS
-from bench.registry import MODELS
+from bench.registry import MODELS, arguments, entry
 from bench.run import RECIPES, Compute, Evaluation
 from bench.schema import Positive, Seeds, Strict, Task, parse_strict
+from bench.source import search_in
 
 
 class Settings(Strict):
@@ -94,7 +95,9 @@ class Scale(Strict):
 
 
 class ModelChoice(Strict):
-    name: str | None = Field(None, description="a registry name; inherited where the experiment has a base")
+    name: str | None = Field(
+        None, description="a registry name, or module:name of your own; inherited where the experiment has a base"
+    )
     args: dict[str, Any] = {}
 
 
@@ -148,6 +151,7 @@ class Configuration:
     @classmethod
     def load(cls, root: Path = Path("."), overrides: dict[str, Any] | None = None) -> "Configuration":
         folder = Path(root) / "config"
+        search_in(root)  # a network of one's own may be a module next to config/
         given = _merged(read_yaml(folder / "config.yaml"), overrides or {})
         suites = {path.stem: _named(folder, path, Suite) for path in sorted((folder / "suites").glob("*.yaml"))}
         settings = parse_strict(Settings, given, "config/config.yaml")
@@ -193,7 +197,7 @@ class Configuration:
         for name, experiment in self.resolved.items():
             where = f"config/experiments.yaml: {name}"
             _check_network(experiment, f"{where}.model.name")
-            _check_partial(ARGUMENTS[experiment.model.name], experiment.model.args, f"{where}.model.args")
+            _check_partial(arguments(experiment.model.name), experiment.model.args, f"{where}.model.args")
             check_recipe(experiment.task, experiment.recipe, f"{where}.recipe")
         for name, scale in self.scales.items():
             self._check_scale(scale, f"config/scales.yaml: {name}")
@@ -265,8 +269,14 @@ def _task_of(path: Path) -> Task:
 
 def _check_network(experiment: Experiment, where: str) -> None:
     """A network of the experiment's task; a discriminator comes with its generator and is none by itself."""
-    name = require(experiment.model.name, MODELS, where)
-    if MODELS[name].task != experiment.task or name == "fastgan-discriminator":
+    name = experiment.model.name
+    if ":" not in name:
+        require(name, MODELS, where)
+    try:
+        task = entry(name).task
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    if task not in (None, experiment.task) or name == "fastgan-discriminator":
         raise InputError(f"{where}: {name!r} is not a network for {experiment.task}")
 
 
@@ -277,8 +287,18 @@ def check_recipe(task: Task, recipe: dict[str, Any], where: str) -> None:
 
 def _check_partial(model: type[BaseModel], values: dict[str, Any], where: str) -> None:
     """Validate `values` as part of `model`: its required fields may be missing."""
-    needed = {name: 1 for name, field in model.model_fields.items() if field.is_required() and name not in values}
-    parse_strict(model, {**needed, **values}, where)
+    parse_strict(_optional(model), values, where)
+
+
+@cache
+def _optional(model: type[BaseModel]) -> type[BaseModel]:
+    """`model` with a default for every required field."""
+    fields = {
+        name: (field.annotation, copy(field)) for name, field in model.model_fields.items() if field.is_required()
+    }
+    for _, field in fields.values():
+        field.default = None
+    return create_model(model.__name__, __base__=model, **fields) if fields else model
 
 
 def _each(names: Iterable[str], valid: Iterable[str], where: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.errors import InputError
 from bench.files import write_json
-from bench.model_args import ARGUMENTS
+from bench.registry import MODELS, arguments
 from bench.run import (
     RECIPES,
     SCHEMA_VERSION,
@@ -29,7 +29,7 @@ def present_defaults() -> dict[str, Any]:
         "recipe": {task: dict(defaults_of(recipe)) for task, recipe in RECIPES.items()},
         "evaluation": dict(defaults_of(Evaluation)),
         "compute": dict(defaults_of(Compute)),
-        "model": {name: dict(defaults_of(arguments)) for name, arguments in ARGUMENTS.items()},
+        "model": {name: dict(defaults_of(arguments(name))) for name in MODELS},
     }
 
 

@@ -17,7 +17,7 @@ from torch.nn.utils import parametrize
 
 from bench.errors import InputError
 from bench.files import atomic_file, check_regular, parse_json, read_json, sha256_file
-from bench.paths import META, WEIGHTS
+from bench.paths import META, WEIGHTS, search_project_of
 from bench.runtime.rng import seeded_globally
 
 
@@ -68,11 +68,16 @@ def batch_statistics(model: nn.Module) -> Iterator[nn.Module]:
 def save_weights(path: Path, model: nn.Module, spec: dict[str, Any]) -> str:
     """Write the folded weights of `model`, made by registry entry `spec`; returns the file's sha256.
 
-    The file's metadata names the entry and its arguments, with spectral_norm=False where it was folded in.
+    The file's metadata names the entry and its arguments, with spectral_norm=False where it was folded in. (A network
+    without that argument is folded again when it is loaded.)
     """
     from safetensors.torch import save
 
-    args = dict(spec["args"]) if is_folded(model) else {**spec["args"], "spectral_norm": False}
+    from bench.registry import arguments
+
+    args = dict(spec["args"])
+    if not is_folded(model) and "spectral_norm" in arguments(spec["name"]).model_fields:
+        args["spectral_norm"] = False
     folded = fold(model)
     tensors = {name: value.detach().contiguous().clone() for name, value in folded.state_dict().items()}
     data = save(tensors, {"model": json.dumps({"name": spec["name"], "args": args}, sort_keys=True)})
@@ -100,6 +105,7 @@ def load_weights(path: Path) -> nn.Module:
 
     spec = read_spec(path)
     model = create_model(spec["name"], **spec["args"])
+    model = model if is_folded(model) else fold(model)
     try:
         model.load_state_dict(load_file(path))
     except RuntimeError as error:
@@ -128,6 +134,7 @@ def load_export(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
         raise InputError(f"{path}: no such file")
     if sha256_file(path) != meta.get("model_sha256"):
         raise InputError(f"{path}: sha256 differs from model.json's {meta.get('model_sha256')}: the export is damaged")
+    search_project_of(path)
     if read_spec(path) != meta.get("model"):
         raise InputError(f"{Path(folder) / META}: names another network than {path} holds")
     return load_weights(path), meta

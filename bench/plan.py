@@ -11,8 +11,8 @@ from typing import Any
 from bench.config import OWN, Configuration, Experiment, TaskScale, Variation, own_folders, require
 from bench.data.catalogue import Dataset, prepared_path
 from bench.errors import InputError
-from bench.model_args import ARGUMENTS
 from bench.paths import run_folder
+from bench.registry import arguments
 from bench.run import DataSpec, ModelSpec, Run
 from bench.schema import parse_strict
 
@@ -151,5 +151,5 @@ def _model(
     for variation in variations:
         args |= variation.model
     args |= chosen.model.args
-    parse_strict(ARGUMENTS[chosen.model.name], args, f"{where}: model.args")
+    parse_strict(arguments(chosen.model.name), args, f"{where}: model.args")
     return ModelSpec(name=chosen.model.name, args=args)

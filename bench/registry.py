@@ -1,14 +1,24 @@
-"""Every network by name. The harness knows networks only as these strings, so that planning imports no torch."""
+"""Every network by name. The harness knows networks only as strings, so that planning imports no torch.
+
+A name with a colon, "mypackage.mymodule:MyGate", is a network from outside this repository, or a gate for FastGAN's
+slots. The arguments of each are those of its function, read from the source.
+"""
 
 from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ConfigDict
+from pydantic import create_model as new_model
+
 from bench.errors import InputError, did_you_mean
-from bench.model_args import ARGUMENTS
-from bench.schema import parse_strict
+from bench.schema import Strict, parse_strict
+from bench.signature import Signature, read_signature
+from bench.source import find_source, search_in
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,15 +29,25 @@ RESNET = "He et al. 2016, arXiv 1512.03385"
 RESNEXT = "Xie et al. 2017, arXiv 1611.05431"
 SENET = "Hu et al. 2018, arXiv 1709.01507"
 SLIM = "Shen and Wu 2021, arXiv 2112.14804"
+OUTSIDE = "outside this repository"
+GATED = "baselines.fastgan:gated_generator"
+GATE_CHANNELS = {"low_channels", "high_channels"}
+"""The arguments by which a gate is known; its pair of maps gives them."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """`target` is "module:function"; the function takes the keyword arguments of bench.model_args.ARGUMENTS[name]."""
+    """`target` is "module:function"; `task` None: the experiment says it; `gate`: the gate that `target` builds in."""
 
     target: str
-    task: str
+    task: str | None
     source: str
+    gate: str | None = None
+
+    @property
+    def modules(self) -> set[str]:
+        """Where the code that makes the network starts."""
+        return {target.partition(":")[0] for target in (self.target, self.gate) if target}
 
 
 MODELS: dict[str, Entry] = {
@@ -50,24 +70,113 @@ MODELS: dict[str, Entry] = {
 
 
 def entry(name: str) -> Entry:
+    """The network `name`; an InputError where there is none, or no such module or function."""
+    if ":" in name:
+        return _outside(name)
     if name not in MODELS:
         raise InputError(f"model {name!r} is not known{did_you_mean(name, MODELS)}")
     return MODELS[name]
 
 
+def _outside(name: str) -> Entry:
+    module, _, function = name.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), function)):
+        raise InputError(f'model {name!r} is no "module:name", as in "mypackage.mymodule:MyGate"')
+    search_in(Path.cwd())
+    try:
+        parameters = _signature(name).parameters
+    except InputError as error:
+        raise InputError(f"model {name!r}: {error}") from None
+    if parameters.keys() >= GATE_CHANNELS:
+        return Entry(GATED, "fewshot", OUTSIDE, gate=name)
+    return Entry(name, None, OUTSIDE)
+
+
+def _signature(target: str) -> Signature:
+    """Read once for each file that a module can be: folders change in tests."""
+    return _signature_in(target, find_source(target.partition(":")[0]))
+
+
+@cache
+def _signature_in(target: str, _file: Path | None) -> Signature:
+    return read_signature(target)
+
+
+class Arguments(Strict):
+    """The arguments of a network, checked as what YAML holds: types, limits, names."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+
+def arguments(name: str) -> type[Arguments]:
+    """The model that checks the arguments of the network `name`, with their defaults."""
+    made = entry(name)
+    return _arguments(made.target, made.gate, *map(find_source, sorted(made.modules)))
+
+
+@cache
+def _arguments(target: str, gate: str | None, *_files: Path | None) -> type[Arguments]:
+    signature = _signature(target)
+    fields, takes_any = signature.parameters, signature.takes_any
+    if gate is not None:
+        own = _signature(gate)
+        made_here = {next(iter(fields)), *GATE_CHANNELS}  # the builder's first argument is the gate
+        fields = {key: value for key, value in (fields | own.parameters).items() if key not in made_here}
+        takes_any = own.takes_any
+    kinds: dict[str, Any] = {key: tuple(value) for key, value in fields.items() if not key.startswith("_")}
+    base = _OpenArguments if takes_any else Arguments
+    return new_model("NetworkArguments", __base__=base, **kinds)
+
+
+class _OpenArguments(Arguments):
+    model_config = ConfigDict(extra="allow")
+
+
 def training_modules(task: str, model: str) -> tuple[str, ...]:
     """Where the code that trains a network starts: the engine's imports do not name the networks."""
-    names = (model, "fastgan-discriminator") if task == "fewshot" else (model,)
-    networks = {MODELS[name].target.partition(":")[0] for name in names if name in MODELS}
+    networks = network_modules(model)
+    if task == "fewshot":
+        networks |= MODELS["fastgan-discriminator"].modules
     return ("bench.train.startup", f"bench.train.{task}.engine", *sorted(networks))
+
+
+def network_modules(model: str) -> set[str]:
+    """Where the code that makes a network starts; nowhere for a network that this version does not know."""
+    return entry(model).modules if ":" in model or model in MODELS else set()
 
 
 def create_model(name: str, **overrides: Any) -> nn.Module:
     """Build a network; an unknown name or argument is an InputError that names the nearest one."""
-    module, function = entry(name).target.split(":")
-    arguments = parse_strict(ARGUMENTS[name], overrides, f"model {name}")
-    build = getattr(importlib.import_module(module), function)
+    made = entry(name)
+    parsed = parse_strict(arguments(name), overrides, f"model {name}")
+    given = {key: getattr(parsed, key) for key in parsed.model_fields_set}  # the rest is the constructor's own default
+    build = _load(made.target)
+    if made.gate is not None:
+        build, given = _with_gate(build, made, given)
     try:
-        return build(**arguments.given())
+        return build(**given)
     except ValueError as error:  # each argument is right by itself, but not together
         raise InputError(f"model {name}: {error}") from error
+
+
+def _with_gate(build: Any, made: Entry, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The builder with its gate, and the arguments that are the builder's; an argument of both goes to both."""
+    builders, own = _signature(made.target).parameters, _signature(made.gate).parameters
+    for_gate = {key: value for key, value in given.items() if key in own or key not in builders}
+    gate = partial(_load(made.gate), **for_gate)
+    return partial(build, gate), {key: value for key, value in given.items() if key in builders}
+
+
+def _load(target: str) -> Any:
+    """The function or class; a module from outside that cannot be imported is an InputError that names its file."""
+    module, _, name = target.partition(":")
+    outside = module not in {known for made in MODELS.values() for known in made.modules}
+    try:
+        return getattr(importlib.import_module(module), name)
+    except Exception as error:
+        if not outside:
+            raise
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"{find_source(module)}: {name} of model {target!r} cannot be imported: {type(error).__name__}: {reason}"
+        ) from error

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, PrivateAttr, model_validator
 
 from bench.errors import InputError
 from bench.files import read_json, sha256_json, write_json
-from bench.paths import find_data
+from bench.paths import find_data, search_project_of
 from bench.schema import Beta, Metrics, Positive, PositiveFloat, Seed, Share, Strict, Task, parse_strict
 
 SCHEMA_VERSION = 1
@@ -21,7 +21,7 @@ OPERATIONAL: dict[str, Any] = {"operational": True}
 
 
 class ModelSpec(Strict):
-    """A registry name and every keyword argument that differs from its defaults."""
+    """A name of the registry, or module:name, and every keyword argument that differs from its defaults."""
 
     name: str
     args: dict[str, Any] = {}
@@ -250,7 +250,8 @@ def read_run(path: Path) -> Run:
 
 
 def read_job(path: Path) -> Run:
-    """`read_run`, for a job that needs the data: they are looked for in the project of the file too."""
+    """`read_run`, for a job that needs data and network: both are looked for in the project of the file too."""
     run = read_run(path)
+    search_project_of(Path(path))
     run._file = Path(path)
     return run

@@ -48,13 +48,15 @@ def sample(model: Path, n: int, seed: int, out: Path, *, interpolate: bool = Fal
 
 
 def type_of(meta: dict[str, Any], folder: Path) -> str:
-    """The task of an export, by its registry entry."""
+    """The task of an export: its network's, or what its run says of a network that the user brought."""
     from bench.registry import MODELS
 
     name = meta["model"]["name"]
-    if name not in MODELS:
+    if name in MODELS:
+        return MODELS[name].task
+    if ":" not in name:
         raise InputError(f"{folder}: model {name!r} is not known to this version")
-    return MODELS[name].task
+    return meta["description"]["task"]
 
 
 @torch.no_grad()

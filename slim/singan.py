@@ -5,11 +5,15 @@ the body's, which is 6 px smaller. The authors also drop SinGAN's residual there
 is a switch of its own.
 """
 
+from typing import Unpack
+
 from torch import nn
 
+from baselines.options import Positive, PositiveFloat
 from baselines.pyramid import pyramid_sizes
 from baselines.singan import Pyramid
 from baselines.singan_scale import per_image
+from slim.options import SlimOptions
 from slim.skip import SkipLayerSLIM
 
 
@@ -20,42 +24,32 @@ def dilation_at(scale: int) -> int:
 
 def pyramid(
     *,
-    height: int = 250,
-    width: int = 250,
-    min_size: int = 25,
-    max_size: int = 250,
-    scale_factor: float = 0.75,
-    base_channels: int = 32,
+    height: Positive = 250,
+    width: Positive = 250,
+    min_size: Positive = 25,
+    max_size: Positive = 250,
+    scale_factor: PositiveFloat = 0.75,
+    base_channels: Positive = 32,
     residual: bool = False,
-    groups: int = 4,
-    reduction: int = 1,
-    dilation: int | None = None,
-    normalise: bool = True,
-    style: bool = True,
-    mask: bool = True,
-    shared: bool = False,
-    allow_constant: bool = False,
+    reduction: Positive = 1,
+    dilation: Positive | None = None,
+    **slim: Unpack[SlimOptions],
 ) -> Pyramid:
     """SinGAN-SLIM for an image of height x width px.
 
     `residual` is SinGAN's (adding the upsampled image from below), not SLIM's "1 +"; `dilation` None is the authors'
-    choice per scale; `style`, `mask`, `normalise`, `shared`, `allow_constant` are those of `SkipLayerSLIM`.
+    choice per scale.
     """
 
     def make_gate(scale: int, channels: int) -> nn.Module:
         gate = SkipLayerSLIM(
             low_channels=channels,
             high_channels=channels,
-            groups=groups,
             reduction=reduction,
             dilation=dilation or dilation_at(scale),
-            normalise=normalise,
-            style=style,
-            mask=mask,
-            shared=shared,
             spectral_norm=False,
             style_norm=False,
-            allow_constant=allow_constant,
+            **slim,
         )
         return per_image(gate)
 

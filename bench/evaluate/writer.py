@@ -17,7 +17,7 @@ from bench.made_from import COMPLETE, is_complete_mark, write_complete
 from bench.metrics.catalogue import METRICS
 from bench.ownership import is_picture, is_png, is_score, is_score_of, refuse_foreign
 from bench.provenance import provenance
-from bench.registry import entry
+from bench.registry import network_modules
 from bench.run import Run
 from bench.runtime.device import device_name
 from bench.runtime.memory import peak_memory_bytes
@@ -85,7 +85,7 @@ class ScoreFolder:
         self._sha256 = _only(run, run_dir, self.out)
         self.training = meta.get("training") or {}
         self.written: set[Path] = set()
-        self._provenance = provenance("bench.evaluate.run", network_module(run.model.name))
+        self._provenance = provenance("bench.evaluate.run", *sorted(network_modules(run.model.name)))
 
     def wants(self, *metrics: str) -> bool:
         return any(metric in self.run.evaluation.metrics for metric in metrics)
@@ -145,8 +145,3 @@ class ScoreFolder:
             "training_events": tuple(self.training.get("events", ())),
             **self._provenance,
         }
-
-
-def network_module(name: str) -> str:
-    """The module that makes a registered network: the registry's strings are not imports."""
-    return entry(name).target.partition(":")[0]

@@ -1,32 +1,11 @@
-"""Every registered network is built from checked arguments that equal its constructor's."""
-
-import importlib
-import inspect
+"""Every registered network is built from arguments that are checked by its constructor's signature."""
 
 import pytest
 
 from bench.code_digest import module_path
 from bench.config import Configuration
 from bench.errors import InputError
-from bench.model_args import ARGUMENTS
 from bench.registry import MODELS, create_model, training_modules
-
-
-def constructor(name):
-    module, function = MODELS[name].target.split(":")
-    return getattr(importlib.import_module(module), function)
-
-
-def test_names_are_the_same():
-    assert set(MODELS) == set(ARGUMENTS)
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_arguments_equal_the_constructors(name):
-    parameters = inspect.signature(constructor(name)).parameters
-    assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters.values())
-    defaults = {key: parameter.default for key, parameter in parameters.items()}
-    assert {key: field.default for key, field in ARGUMENTS[name].model_fields.items()} == defaults
 
 
 def test_unknown_names_are_refused_with_the_nearest():

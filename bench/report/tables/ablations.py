@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from bench.model_args import ARGUMENTS
+from bench.errors import InputError
+from bench.registry import arguments
 from bench.report.read.scores import Row, Scores
 from bench.report.read.settings import TaskSettings
 from bench.report.tables.cells import cell_of, columns_of, in_column
@@ -71,8 +72,11 @@ def _belongs(name: str, base: str) -> bool:
 
 def arguments_of(run: Row) -> dict[str, Any]:
     """The network's arguments with its defaults filled in: a base that says nothing of groups has its own number."""
-    known = ARGUMENTS.get(run.model)
-    defaults = {name: field.default for name, field in known.model_fields.items()} if known else {}
+    try:
+        fields = arguments(run.model).model_fields
+    except InputError:  # a network that this version, or this machine, does not have
+        fields = {}
+    defaults = {name: field.get_default() for name, field in fields.items()}
     return {"network": run.model} | defaults | run.extras.get("args", {})
 
 

@@ -10,11 +10,11 @@ LAYERS = (
     {"report", "train", "evaluate"},
     {"export", "sample", "sampling"},
     {"plan", "status", "outdated", "config", "defaults"},
-    {"registry", "model_args", "metrics"},
+    {"registry", "signature", "metrics"},
     {"data"},
     {"runtime", "caches"},
     {"run", "score", "made_from", "provenance", "ownership", "paths"},
-    {"schema", "files", "errors", "code_digest"},
+    {"schema", "files", "errors", "code_digest", "source"},
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 TASKS = ("report", "train", "evaluate")

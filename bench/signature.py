@@ -1,0 +1,298 @@
+"""The arguments of a function or class, read from its source: planning refuses a wrong one without importing torch.
+
+    read_signature("slim.fastgan:generator").parameters["groups"] -> its type and its default
+
+Names are followed through imports and aliases, a function that another one made (`resnet50 = _imagenet(...)`) to the
+inner one. Types are those that YAML can hold: int, float, bool, str, None, Literal, tuple, list, dict, unions, and
+`Annotated[int, "> 0"]` with a limit as text; a value for any other annotation is not checked. `**options:
+Unpack[SomeTypedDict]` gives one argument a key, whose default is that of the call it is handed to.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Union
+
+from pydantic import Field
+
+from bench.errors import InputError, did_you_mean
+from bench.source import absolute_name, find_source, tree
+
+REQUIRED = ...
+"""The default of an argument that has none."""
+PLAIN = {"float": float, "bool": bool, "str": str, "list": list, "tuple": tuple, "dict": dict, "None": None}
+LIMITS = {">": "gt", ">=": "ge", "<": "lt", "<=": "le"}
+LARGEST = 2**53
+"""Whole numbers beyond it are mistakes, and overflow in torch."""
+DEPTH = 20
+
+
+class Parameter(NamedTuple):
+    """`default` is None where it is an expression that only running the code would tell."""
+
+    type: Any
+    default: Any
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Arguments by name, in order; `takes_any`: unnamed ones are taken too (an untyped **)."""
+
+    parameters: dict[str, Parameter]
+    takes_any: bool = False
+
+
+class Scope(NamedTuple):
+    """A module: names mean what its file binds them to."""
+
+    module: str
+    path: Path
+
+
+Found = tuple[Scope, ast.AST]
+
+
+def read_signature(target: str) -> Signature:
+    """Signature of `target` = "module:name"; an InputError says which part of it does not exist."""
+    module, _, name = target.partition(":")
+    scope = _scope(module)
+    if scope is None:
+        raise InputError(f"no module {module!r} in this folder or among the installed packages")
+    try:
+        found = _definition(scope, name)
+        signature = _signature(*found) if found else None
+    except SyntaxError as error:
+        raise InputError(f"{error.filename}:{error.lineno}: {error.msg}") from None
+    if found is None:
+        raise InputError(f"{_spoken(scope.path)} has no {name!r}{did_you_mean(name, _callables(scope))}")
+    if signature is None:
+        raise InputError(f"{_spoken(scope.path)}: {name!r} is no function or class whose arguments can be read")
+    return signature
+
+
+def _spoken(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+# ---- names -----------------------------------------------------------------------------------------------------------
+
+
+def _scope(module: str) -> Scope | None:
+    path = find_source(module)
+    return None if path is None else Scope(module, path)
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Those that run when a module is imported, inside `if` and `try` too."""
+    for node in body:
+        yield node
+        for field in ("body", "orelse", "handlers", "finalbody"):
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+                yield from _statements(getattr(node, field, []))
+
+
+def _callables(scope: Scope) -> list[str]:
+    nodes = _statements(tree(scope.path).body)
+    return [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+
+
+def _definition(scope: Scope, name: str, depth: int = 0) -> Found | None:
+    """The definition of `name`, or the expression it is assigned, in the module where that is written."""
+    found: Found | None = None
+    for node in _statements(tree(scope.path).body):
+        if isinstance(node, ast.ImportFrom):
+            inner = [alias.name for alias in node.names if (alias.asname or alias.name) == name]
+            there = _scope(absolute_name(*scope, node)) if inner and depth < DEPTH else None
+            found = (there and _definition(there, inner[0], depth + 1)) or found
+        elif name in _bound(node):
+            assigned = isinstance(node, ast.Assign | ast.AnnAssign)
+            found = scope, node.value if assigned and node.value else node
+    return found
+
+
+def _bound(node: ast.stmt) -> list[str | None]:
+    """Names that a definition or an assignment gives a meaning."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return [getattr(target, "id", None) for target in targets]
+
+
+def _look_up(scope: Scope, node: ast.AST) -> Found | None:
+    """What a name, or an attribute of a module, stands for."""
+    if isinstance(node, ast.Name):
+        return _definition(scope, node.id)
+    module = _module(scope, node.value) if isinstance(node, ast.Attribute) else None
+    there = _scope(module) if module else None
+    return _definition(there, node.attr) if there else None
+
+
+def _module(scope: Scope, node: ast.AST) -> str | None:
+    """Dotted name of the module that an expression names."""
+    if isinstance(node, ast.Attribute):
+        above = _module(scope, node.value)
+        return f"{above}.{node.attr}" if above else None
+    for statement in _statements(tree(scope.path).body):
+        names = statement.names if isinstance(statement, ast.Import | ast.ImportFrom) else []
+        for alias in names:
+            if isinstance(node, ast.Name) and (alias.asname or alias.name.split(".")[0]) == node.id:
+                if isinstance(statement, ast.ImportFrom):
+                    return f"{absolute_name(*scope, statement)}.{alias.name}"
+                return alias.name if alias.asname else node.id
+    return None
+
+
+# ---- signatures ------------------------------------------------------------------------------------------------------
+
+
+def _signature(scope: Scope, node: ast.AST, depth: int = 0) -> Signature | None:
+    """None where it takes more than reading to know the arguments."""
+    if isinstance(node, ast.FunctionDef):
+        return _of_function(scope, node, depth)
+    if isinstance(node, ast.ClassDef):
+        return _of_class(scope, node, depth)
+    made = isinstance(node, ast.Call)
+    found = _look_up(scope, node.func if made else node) if depth < DEPTH else None
+    if found is None or not made:
+        return found and _signature(*found, depth + 1)
+    inner = _returned_function(found[1])
+    return inner and _of_function(found[0], inner, depth + 1)
+
+
+def _returned_function(node: ast.AST) -> ast.FunctionDef | None:
+    """The inner function that a function returns."""
+    if not isinstance(node, ast.FunctionDef):
+        return None
+    inner = {child.name: child for child in node.body if isinstance(child, ast.FunctionDef)}
+    returned = [getattr(child.value, "id", None) for child in node.body if isinstance(child, ast.Return)]
+    return inner.get(returned[-1]) if returned else None
+
+
+def _of_class(scope: Scope, node: ast.ClassDef, depth: int) -> Signature:
+    """Of its constructor, or of the first base that has one to be read."""
+    for child in node.body:
+        if isinstance(child, ast.FunctionDef) and child.name == "__init__":
+            whole = _of_function(scope, child, depth)
+            own = list(whole.parameters)[1:]
+            return Signature({name: whole.parameters[name] for name in own}, whole.takes_any)
+    for base in node.bases if depth < DEPTH else []:
+        found = _look_up(scope, base)
+        if found and isinstance(found[1], ast.ClassDef):
+            return _of_class(*found, depth + 1)
+    return Signature({})
+
+
+def _of_function(scope: Scope, node: ast.FunctionDef, depth: int) -> Signature:
+    given = node.args
+    positional = [*given.posonlyargs, *given.args]
+    defaults = [None] * (len(positional) - len(given.defaults)) + given.defaults + given.kw_defaults
+    parameters = {}
+    for argument, default in zip([*positional, *given.kwonlyargs], defaults, strict=True):
+        value = REQUIRED if default is None else _value(scope, default)
+        parameters[argument.arg] = Parameter(_type(scope, argument.annotation), value)
+    annotation = given.kwarg.annotation if given.kwarg else None
+    if not (isinstance(annotation, ast.Subscript) and _last(annotation.value) == "Unpack"):
+        return Signature(parameters, takes_any=given.kwarg is not None)
+    options = _look_up(scope, annotation.slice)
+    if options is None or not isinstance(options[1], ast.ClassDef):
+        return Signature(parameters, takes_any=True)
+    onward = _defaults_onward(scope, node, given.kwarg.arg, depth)
+    for name, kind in _fields(*options).items():
+        parameters[name] = Parameter(kind, onward.get(name))
+    return Signature(parameters)
+
+
+def _defaults_onward(scope: Scope, node: ast.FunctionDef, options: str, depth: int) -> dict[str, Any]:
+    """Defaults of the callee that gets `**options`."""
+    for call in ast.walk(node):
+        spread = call.keywords if isinstance(call, ast.Call) else []
+        if any(keyword.arg is None and getattr(keyword.value, "id", None) == options for keyword in spread):
+            found = _look_up(scope, call.func) if depth < DEPTH else None
+            callee = _signature(*found, depth + 1) if found else None
+            if callee is not None:
+                return {name: parameter.default for name, parameter in callee.parameters.items()}
+    return {}
+
+
+def _fields(scope: Scope, node: ast.ClassDef) -> dict[str, Any]:
+    """Names and types of a TypedDict, those of its bases first."""
+    fields: dict[str, Any] = {}
+    for base in node.bases:
+        found = _look_up(scope, base)
+        if found and isinstance(found[1], ast.ClassDef) and _last(base) != "TypedDict":
+            fields |= _fields(*found)
+    own = [child for child in node.body if isinstance(child, ast.AnnAssign) and isinstance(child.target, ast.Name)]
+    return fields | {child.target.id: _type(scope, child.annotation) for child in own}
+
+
+# ---- types and values ------------------------------------------------------------------------------------------------
+
+
+def _last(node: ast.AST) -> str | None:
+    """`Literal` of typing.Literal."""
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", None)
+
+
+def _value(scope: Scope, node: ast.AST) -> Any:
+    """A default: a literal, or a module's constant."""
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError):
+        found = _look_up(scope, node)
+        return _value(*found) if found and not isinstance(found[1], ast.FunctionDef | ast.ClassDef) else None
+
+
+def _type(scope: Scope, node: ast.AST | None) -> Any:
+    """The type that an annotation names; Any where it is none of those that are checked."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return _type(scope, ast.parse(node.value, mode="eval").body)
+    if isinstance(node, ast.Constant) and node.value is None:
+        return None
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return Union[_type(scope, node.left), _type(scope, node.right)]  # noqa: UP007 - | takes no types of Any
+    if isinstance(node, ast.Subscript):
+        return _generic(scope, _last(node.value), _parts(node.slice))
+    name = _last(node) if node is not None else None
+    if name == "int":
+        return Annotated[int, Field(gt=-LARGEST, lt=LARGEST)]
+    if name in PLAIN:
+        return PLAIN[name]
+    found = _look_up(scope, node) if node is not None else None
+    return _type(*found) if found and not isinstance(found[1], ast.FunctionDef | ast.ClassDef) else Any
+
+
+def _parts(node: ast.AST) -> list[ast.expr]:
+    return list(node.elts) if isinstance(node, ast.Tuple) else [node]
+
+
+def _generic(scope: Scope, name: str | None, parts: list[ast.expr]) -> Any:
+    """name[parts]"""
+    if name == "Literal":
+        return Literal[tuple(_value(scope, part) for part in parts)]
+    if name == "Annotated":
+        return Annotated[_type(scope, parts[0]), Field(**_limits(scope, parts[1:]))]
+    if name in ("Required", "NotRequired", "Final"):
+        return _type(scope, parts[0])
+    kinds = [... if getattr(part, "value", None) is ... else _type(scope, part) for part in parts]
+    if name == "Optional":
+        kinds.append(None)
+    if name in ("Optional", "Union"):
+        return Union[tuple(kinds)]  # noqa: UP007
+    if name in ("tuple", "Tuple"):
+        return tuple.__class_getitem__(tuple(kinds))
+    if name in ("list", "List", "Sequence"):
+        return list.__class_getitem__(kinds[0])
+    return dict if name in ("dict", "Dict", "Mapping") else Any
+
+
+def _limits(scope: Scope, marks: list[ast.expr]) -> dict[str, float]:
+    """`"> 0"` as pydantic's gt=0; marks of another kind are not read."""
+    limits = {}
+    for mark in marks:
+        text = _value(scope, mark)
+        for sign, number in re.findall(r"([<>]=?)\s*(-?[\d.]+)", text if isinstance(text, str) else ""):
+            limits[LIMITS[sign]] = float(number) if "." in number else int(number)
+    return limits
