@@ -7,6 +7,7 @@ from typing import Any
 from bench.code_digest import code_digest
 from bench.files import read_mapping, sha256_file, sha256_json, write_json
 from bench.ownership import is_cut_off
+from bench.paths import RUNS
 from bench.run import Run, evaluation_hash
 
 COMPLETE = ".complete"
@@ -37,7 +38,7 @@ def is_complete_mark(path: Path) -> bool:
 
 def collected_from(scale_dir: Path, allow_mixed_code: bool) -> str:
     """Hash of everything that scores.csv is made from: the records and scores of all runs, the code, the option."""
-    runs = Path(scale_dir) / "runs"
+    runs = Path(scale_dir) / RUNS
     paths = [path for name in ("run.json", "model.json", "scores/*.json") for path in runs.glob(f"*/*/*/{name}")]
     found = [[path.relative_to(runs).as_posix(), sha256_file(path)] for path in sorted(paths)]
     begun = sorted(path.relative_to(runs).as_posix() for path in runs.glob("*/*/*/history.csv"))

@@ -5,15 +5,20 @@ from pathlib import Path
 from bench.code_digest import ROOT as PROJECT
 from bench.source import search_in
 
-RESULTS = Path("results")
+RESULTS, RUNS = Path("results"), "runs"
 WEIGHTS, META = "model.safetensors", "model.json"
 META_COPY = ".model.json"
 """A workflow that was killed before it saw the end of a job deletes the job's declared output, model.json."""
 
 
+def run_name(experiment: str, dataset: str, seed: int | str) -> str:
+    """What a run is called within its scale."""
+    return f"{experiment}/{dataset}/seed{seed}"
+
+
 def run_folder(scale: str, experiment: str, dataset: str, seed: int | str) -> Path:
     """run.json, the export, history, samples and scores of one run, relative to the project root."""
-    return RESULTS / scale / "runs" / experiment / dataset / f"seed{seed}"
+    return RESULTS / scale / RUNS / run_name(experiment, dataset, seed)
 
 
 def state_folder(run_dir: Path) -> Path:
@@ -35,7 +40,7 @@ def _related(run_dir: Path, tree: str, in_results: str, elsewhere: str) -> Path:
     folder = here / run_dir
     if ".." in folder.parts:
         folder = folder.resolve()
-    if folder.parts[-4:-3] == ("runs",):
+    if folder.parts[-4:-3] == (RUNS,):
         related = Path(*folder.parts[:-4], tree, *folder.parts[-3:-1], in_results.replace("{}", folder.name))
     else:
         related = folder.parent / elsewhere.replace("{}", folder.name)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, PrivateAttr, model_validator
 
 from bench.errors import InputError
 from bench.files import read_json, sha256_json, write_json
-from bench.paths import find_data, search_project_of
+from bench.paths import find_data, run_name, search_project_of
 from bench.schema import Beta, Metrics, Positive, PositiveFloat, Seed, Share, Strict, Task, parse_strict
 
 SCHEMA_VERSION = 1
@@ -146,7 +146,7 @@ class Run(Strict):
 
     @property
     def name(self) -> str:
-        return f"{self.experiment}/{self.dataset}/seed{self.seed}"
+        return run_name(self.experiment, self.dataset, self.seed)
 
     @property
     def data_folder(self) -> Path:

@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.commands.common import add_command
 from bench.errors import InputError, did_you_mean
-from bench.paths import RESULTS
+from bench.paths import RESULTS, RUNS
 
 
 def add_commands(commands: Any) -> None:
@@ -60,7 +60,7 @@ def report(arguments: argparse.Namespace) -> None:
 def _scale_folder(arguments: argparse.Namespace) -> Any:
     folder = RESULTS / arguments.scale
     if not folder.is_dir():
-        known = [path.parent.name for path in RESULTS.glob("*/runs")]
+        known = [path.parent.name for path in RESULTS.glob(f"*/{RUNS}")]
         hint = did_you_mean(arguments.scale, known)
         raise InputError(f"{folder}: no such folder: nothing has run at scale {arguments.scale} yet{hint}")
     return folder

@@ -37,7 +37,7 @@ from bench.data.dvc import SHIPPED, pointer_md5, pulled, run_dvc
 from bench.data.weights import fetch_weights
 from bench.errors import InputError
 from bench.files import read_json, read_yaml, sha256_file, write_json, write_text
-from bench.paths import RESULTS
+from bench.paths import RESULTS, RUNS
 
 FIRST_SEEN = "first-seen"
 
@@ -190,7 +190,7 @@ def refuse_changed_source(name: str, place: Path, root: Path = Path(".")) -> Non
     before = read_receipt(name, root).get("place")
     if before is None or (root / before).resolve() == place.resolve():
         return
-    results = next((root / RESULTS).glob(f"*/runs/*/{name}"), None)
+    results = next((root / RESULTS).glob(f"*/{RUNS}/*/{name}"), None)
     if results is not None:
         raise InputError(
             f"{name}: its results ({results}) were made from {before}, not from {place}; give the new images another "

@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from bench.files import sha256_json
+from bench.paths import run_name
 from bench.report.read.collect import collect
 from bench.report.read.scores import Scores, read_scores
 from bench.report.read.settings import Claim, Comparison, Pair, ReportSettings, TaskSettings
@@ -48,7 +49,7 @@ def described(
 
 def freeze(scale_dir: Path, run: dict[str, Any]) -> Path:
     """The run folder before training: its description alone."""
-    folder = scale_dir / "runs" / run["experiment"] / run["dataset"] / f"seed{run['seed']}"
+    folder = scale_dir / "runs" / run_name(run["experiment"], run["dataset"], run["seed"])
     write_json(folder / "run.json", run)
     return folder
 
@@ -90,7 +91,7 @@ def write_score(folder: Path, metric: str, value: float | None, selection: str =
         "status": "ok",
         "reason": None,
         "seed": run["seed"],
-        "run": f"{run['experiment']}/{run['dataset']}/seed{run['seed']}",
+        "run": run_name(run["experiment"], run["dataset"], run["seed"]),
         "run_sha256": training_hash(run),
         "data_sha256": model["data_sha256"],
         "model_sha256": model["model_sha256"] if selection == "last" else None,

@@ -6,13 +6,18 @@ import pytest
 
 from bench import paths
 from bench.errors import InputError
-from bench.paths import find_data, lock_path, run_folder, state_folder
+from bench.paths import find_data, lock_path, run_folder, run_name, state_folder
 from bench.plan import Plan
 from bench.run import read_job, read_run, write_run
 from tests.helpers import ROOT
 
 FOLDER = run_folder("demo", "singan", "photo-rocket", 1)
 STATE = "results/demo/state/singan/photo-rocket/seed1"
+
+
+def test_a_run_has_its_folder_and_name():
+    assert FOLDER.as_posix() == "results/demo/runs/singan/photo-rocket/seed1"
+    assert run_name("singan", "photo-rocket", 1) == "singan/photo-rocket/seed1"
 
 
 def test_state_mirrors_the_runs():

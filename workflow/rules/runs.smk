@@ -3,16 +3,17 @@
 # `tee` shows progress while it happens and outlives a signal to the group, so that the job can still write and end well;
 # the shell does so where the signal is SLURM's warning, USR1, and then ends as the job does.
 
-RUN = "{experiment}/{dataset}/seed{seed}"
+RUN = run_folder("{scale}", "{experiment}", "{dataset}", "{seed}")
+LOGS = f"logs/{RUN.relative_to(RESULTS)}"
 
 
 rule freeze_run:
     input:
         renewal=plan.renewal("freeze"),
     output:
-        f"results/{{scale}}/runs/{RUN}/run.json",
+        f"{RUN}/run.json",
     log:
-        f"logs/{{scale}}/runs/{RUN}/freeze.log",
+        f"{LOGS}/freeze.log",
     priority: 100
     params:
         folder=plan.folder_option,
@@ -23,16 +24,16 @@ rule freeze_run:
 
 rule train:
     input:
-        run=ancient(f"results/{{scale}}/runs/{RUN}/run.json"),
+        run=ancient(f"{RUN}/run.json"),
         data=ancient(plan.manifest),
         weights=ancient(plan.training_weights),
         renewal=plan.renewal("train"),
     output:
-        f"results/{{scale}}/runs/{RUN}/model.json",
+        f"{RUN}/model.json",
     log:
-        f"logs/{{scale}}/runs/{RUN}/train.log",
+        f"{LOGS}/train.log",
     benchmark:
-        f"logs/{{scale}}/runs/{RUN}/train.tsv"
+        f"{LOGS}/train.tsv"
     retries: 3
     threads: plan.threads
     resources:
@@ -43,17 +44,17 @@ rule train:
 
 rule evaluate:
     input:
-        run=ancient(f"results/{{scale}}/runs/{RUN}/run.json"),
-        model=ancient(f"results/{{scale}}/runs/{RUN}/model.json"),
+        run=ancient(f"{RUN}/run.json"),
+        model=ancient(f"{RUN}/model.json"),
         data=ancient(plan.manifest),
         weights=ancient(plan.scoring_weights),
         renewal=plan.renewal("evaluate"),
     output:
-        f"results/{{scale}}/runs/{RUN}/scores/{COMPLETE}",
+        f"{RUN}/scores/{COMPLETE}",
     log:
-        f"logs/{{scale}}/runs/{RUN}/evaluate.log",
+        f"{LOGS}/evaluate.log",
     benchmark:
-        f"logs/{{scale}}/runs/{RUN}/evaluate.tsv"
+        f"{LOGS}/evaluate.tsv"
     threads: plan.threads
     resources:
         gpu=plan.gpus_per_job,

@@ -20,6 +20,7 @@ from bench.files import read_json, read_mapping, sha256_file, write_json, write_
 from bench.made_from import COLLECTED, collected_from
 from bench.metrics.catalogue import METRICS
 from bench.ownership import Test, head_of, is_cut_off, refuse_foreign
+from bench.paths import RUNS, run_name
 from bench.report.compare.statistics import summarise
 from bench.report.read.row import COLUMNS, TRAINING, Row
 from bench.run import training_hash
@@ -67,11 +68,11 @@ def collect(scale_dir: Path, allow_mixed_code: bool = False) -> None:
 def collect_rows(scale_dir: Path) -> list[Row]:
     """Rows of every run folder with a run.json, in the order task, data set, experiment, seed."""
     runs: list[tuple[Path, dict[str, Any]]] = []
-    for path in sorted((scale_dir / "runs").glob("*/*/*/run.json")):
+    for path in sorted((scale_dir / RUNS).glob("*/*/*/run.json")):
         run = _read(path)
         if run is None:
             continue
-        if not run.keys() >= IDENTITY or run_folder(scale_dir, run) != path.parent:
+        if not run.keys() >= IDENTITY or scale_dir / RUNS / _name(run) != path.parent:
             print(f"{path}: describes another run than its folder's name: not counted", file=sys.stderr)
         else:
             runs.append((path.parent, run))
@@ -81,15 +82,11 @@ def collect_rows(scale_dir: Path) -> list[Row]:
     return [row for folder, run in runs for row in _rows_of_run(scale_dir, folder, run)]
 
 
-def run_folder(scale_dir: Path, run: dict[str, Any]) -> Path:
-    return scale_dir / "runs" / run["experiment"] / run["dataset"] / f"seed{run['seed']}"
-
-
 def _rows_of_run(scale_dir: Path, folder: Path, run: dict[str, Any]) -> list[Row]:
     """One row for the training, one per score, one per metric of run.json without a score."""
     base = {key: run.get(key) for key in ("scale", "task", "experiment", "dataset", "seed")}
     base |= {"model": run.get("model", {}).get("name"), "run_dir": folder.relative_to(scale_dir).as_posix()}
-    base |= {"run": f"{run['experiment']}/{run['dataset']}/seed{run['seed']}"}
+    base |= {"run": _name(run)}
     model = _read(folder / "model.json")
     planned = run.get("evaluation", {}).get("metrics", ())
     training = Row.of(base | _training_row(folder, run, model))
@@ -102,6 +99,10 @@ def _rows_of_run(scale_dir: Path, folder: Path, run: dict[str, Any]) -> list[Row
             status = "failed" if training.status == "failed" else "missing"
             rows.append(Row.of(base | {"metric": metric, "selection": "last", "status": status, "reason": reason}))
     return rows
+
+
+def _name(run: dict[str, Any]) -> str:
+    return run_name(run["experiment"], run["dataset"], run["seed"])
 
 
 def _training_row(folder: Path, run: dict[str, Any], model: dict[str, Any] | None) -> dict[str, Any]:

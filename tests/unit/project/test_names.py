@@ -6,9 +6,6 @@ from pathlib import Path
 
 from tests.helpers import ROOT
 
-SEVERAL = {"to_uint8", "run_folder"}
-"""Written twice until the two are one."""
-
 
 def definitions(path: Path) -> list[str]:
     """Public classes and functions at the top of a module."""
@@ -25,4 +22,4 @@ def test_a_name_is_defined_in_one_module():
             for name in definitions(path):
                 places[name].append(path.relative_to(ROOT).as_posix())
     assert len(places) > 300
-    assert {name: files for name, files in places.items() if len(files) > 1 and name not in SEVERAL} == {}
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
