@@ -76,5 +76,5 @@ def _is_held(path: Path) -> bool:
     lock = lock_file(path)
     if lock is None:
         return True
-    lock.close()
+    lock.release()
     return False

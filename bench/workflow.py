@@ -191,6 +191,7 @@ def clear_stale_lock(folder: Path = Path(".snakemake")) -> IO[str]:
 
     Snakemake's own locks are files that outlive a SIGKILL and do not say whose they are. Every Snakemake here shares a
     kernel lock, which dies with its process: whoever can have it alone is the only one, so all lock files are stale.
+    Not by filelock, as everywhere else: its kernel locks are exclusive, and this one goes from exclusive to shared.
     """
     folder.mkdir(exist_ok=True)
     own = (folder / "slim-bench.lock").open("a")

@@ -14,7 +14,7 @@ from bench.errors import InputError
 from bench.paths import lock_path, state_folder
 from bench.run import Run, read_job
 from bench.runtime.leases import leased_device
-from bench.runtime.locks import lock_file
+from bench.runtime.locks import only_one
 
 
 def add_commands(commands: Any) -> None:
@@ -115,17 +115,8 @@ def _only_one(run: Run, out: Path) -> Iterator[None]:
     if os.environ.get("RANK", "0") != "0":
         yield
         return
-    path = lock_path(out)
-    lock = lock_file(path)
-    if lock is None:
-        print(f"[{run.name}] another process is training this run; waiting for it", file=sys.stderr, flush=True)
-    while lock is None:
-        time.sleep(1.0)
-        lock = lock_file(path)
-    try:
+    with only_one(lock_path(out), f"[{run.name}] another process is training this run; waiting for it"):
         yield
-    finally:
-        lock.close()
 
 
 def _is_finished(run: Run, out: Path) -> bool:

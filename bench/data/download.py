@@ -1,6 +1,5 @@
 """Downloads that can be trusted: resumed after a break, checked before they appear under their name."""
 
-import fcntl
 import hashlib
 import http.client
 import os
@@ -8,14 +7,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
 
 from bench.errors import InputError
 from bench.runtime.environment import OFFLINE, switched_on
+from bench.runtime.locks import only_one
 
 CHUNK = 1 << 18
 ATTEMPTS = 4
@@ -31,7 +29,7 @@ def download(url: str, path: Path, *, sha256: str | None, md5: str | None = None
         raise InputError(f"{path}: not here, and {OFFLINE} forbids the network; get {url} elsewhere and place it there")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    with _only_one(path.with_name(f".{path.name}.lock")):
+    with only_one(path.with_name(f".{path.name}.lock"), f"{path}: another process is downloading it; waiting"):
         if path.exists():
             return  # another process was faster
         if not (sha256 or md5):
@@ -49,13 +47,6 @@ def download(url: str, path: Path, *, sha256: str | None, md5: str | None = None
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.rename(path)
-
-
-@contextmanager
-def _only_one(lock: Path) -> Iterator[None]:
-    with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _fault(path: Path, sha256: str | None, md5: str | None, size: int | None) -> str | None:

@@ -3,22 +3,18 @@
 Temporary folders are called .NAME.RANDOM.part and hold a mark until they are complete.
 """
 
-import os
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
-from typing import IO
 
 from bench.data.ownership import NAMES, own_prepared_files
 from bench.files import TEMPORARY
-from bench.runtime.locks import lock_file
+from bench.runtime.locks import only_one
 
-POLL_SECONDS = 0.5
 MARK = ".slim-bench-temporary"
 RANDOM = re.compile(r"[a-z0-9_]{8}")
 
@@ -40,17 +36,16 @@ def only_maker(folder: Path) -> Iterator[None]:
     """Wait until no other process makes `folder`, remove what dead ones left, and be the only one in the block."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = folder.parent / f".{folder.name}.lock"
-    lock = _wait_for(path)
-    try:
-        for parent in (folder.parent, folder):
-            for left in parent.glob(f".{escape(folder.name)}.*"):
-                _remove_left(left, left.name[len(folder.name) + 2 :])
-        yield
-    finally:
-        with suppress(FileNotFoundError):
-            if not path.stat().st_size:  # else a file of somebody who calls it so
-                path.unlink()
-        lock.close()
+    with only_one(path, f"{folder}: another process is making it; waiting"):
+        try:
+            for parent in (folder.parent, folder):
+                for left in parent.glob(f".{escape(folder.name)}.*"):
+                    _remove_left(left, left.name[len(folder.name) + 2 :])
+            yield
+        finally:
+            with suppress(FileNotFoundError):
+                if not path.stat().st_size:  # else a file of somebody who calls it so
+                    path.unlink()
 
 
 def _remove_left(left: Path, ending: str) -> None:
@@ -69,22 +64,3 @@ def _remove_left(left: Path, ending: str) -> None:
 def _is_staged(name: str) -> bool:
     match = TEMPORARY.fullmatch(name)
     return name in {*NAMES, ".unpacked"} or (match is not None and match["name"] in NAMES)
-
-
-def _wait_for(path: Path) -> IO[str]:
-    """The lock on the file that lies at `path` now: its former holder removed the one that was waited for."""
-    while True:
-        lock = lock_file(path)
-        if lock is not None and _lies_at(lock, path):
-            return lock
-        if lock is not None:
-            lock.close()
-        else:
-            time.sleep(POLL_SECONDS)
-
-
-def _lies_at(lock: IO[str], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(lock.fileno()), os.stat(path))
-    except FileNotFoundError:
-        return False

@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+
+from filelock import BaseFileLock
 
 from bench.runtime.locks import lock_file
 
@@ -52,14 +53,14 @@ def leased_device(folder: Path | None = None) -> Iterator[str | None]:
     try:
         yield device
     finally:
-        lock.close()
+        lock.release()
         if before is None:
             del os.environ["CUDA_VISIBLE_DEVICES"]
         else:
             os.environ["CUDA_VISIBLE_DEVICES"] = before
 
 
-def _wait_for_one(devices: list[str], folder: Path) -> tuple[str, IO[str]]:
+def _wait_for_one(devices: list[str], folder: Path) -> tuple[str, BaseFileLock]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     said = False
     while True:

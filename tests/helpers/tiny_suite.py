@@ -1,6 +1,5 @@
 """The tiny suite, run for real once a test session, in a network namespace of its own; each test module has a copy."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -8,6 +7,8 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+
+from filelock import FileLock
 
 NAMESPACES = (("unshare", "--net"), ("unshare", "--user", "--map-root-user", "--net"))
 PROBE = "import socket; socket.create_connection(('127.0.0.1', 9), timeout=1)"
@@ -29,8 +30,7 @@ def no_network() -> tuple[str, ...] | None:
 def shared_run(folder: Path, make_project) -> subprocess.CompletedProcess:
     """`snakemake tiny` in `folder`/project; pytest's workers wait for the one that is at it."""
     folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(folder / "lock"):
         if not (folder / FINISHED).exists():
             shutil.rmtree(folder / "project", ignore_errors=True)
             result = _run_tiny(make_project(folder / "project"))

@@ -14,6 +14,7 @@ from bench.paths import lock_path, run_folder, state_folder
 from bench.plan import Plan
 from bench.report.read.collect import COLUMNS
 from bench.run import read_run
+from bench.runtime import locks
 from bench.runtime.locks import lock_file
 from bench.status import run_state
 from bench.workflow import WorkflowPlan, clear_stale_lock
@@ -133,7 +134,7 @@ def test_progress_goes_through_all_states(here, run):
     assert (found.state, found.step, found.total) == ("stopped", 20, run.recipe.steps)
     lock = lock_file(lock_path(folder))
     assert run_state(run, folder).state == "running"
-    lock.close()
+    lock.release()
     shutil.rmtree(state)
     for status in ("ok", "failed"):  # of a version that counted other keys, say
         write_json(folder / "model.json", {"status": status, "run_sha256": "x", "reason": "of that training"})
@@ -155,7 +156,7 @@ def test_progress_goes_through_all_states(here, run):
 
 def test_two_processes_never_train_one_run(here, run, monkeypatch, capsys):
     held = lock_file(lock_path(here / "out"))
-    monkeypatch.setattr(running.time, "sleep", lambda _: held.close())
+    monkeypatch.setattr(locks.time, "sleep", lambda _: held.release())
     with running._only_one(run, here / "out"):
         assert lock_file(lock_path(here / "out")) is None
     assert "another process is training this run" in capsys.readouterr().err

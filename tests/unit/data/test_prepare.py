@@ -239,9 +239,9 @@ def test_a_preparation_at_work_is_waited_for_and_not_hurt(tmp_path, monkeypatch)
     def ends(_seconds):
         waited.append((root / "data/prepared" / first).exists())
         path.unlink()
-        lock.close()
+        lock.release()
 
-    monkeypatch.setattr("bench.data.staging.time.sleep", ends)
+    monkeypatch.setattr("bench.runtime.locks.time.sleep", ends)
     prepare("a", SIZE, root=root)
     assert waited == [True]
     assert not (root / "data/prepared" / first).exists() and not path.exists()

@@ -47,7 +47,7 @@ def test_a_killed_job_gives_its_device_back(tmp_path):
 
 def test_a_job_waits_while_all_are_held(tmp_path, monkeypatch, capsys):
     held = [devices.lock_file(tmp_path / f"{name}.lock") for name in ("3", "5")]
-    monkeypatch.setattr(devices.time, "sleep", lambda _: held.pop().close())
+    monkeypatch.setattr(devices.time, "sleep", lambda _: held.pop().release())
     with devices.leased_device(tmp_path) as device:
         assert device == "5"
     assert "all 2 GPUs are held" in capsys.readouterr().err

@@ -1,0 +1,84 @@
+"""Locks die with their process, are waited for with one line, and touch no file of anybody else."""
+
+import subprocess
+import sys
+
+import pytest
+
+from bench.runtime import locks
+from bench.runtime.locks import lock_file, only_one
+
+HOLD = """
+import sys
+from pathlib import Path
+from bench.runtime.locks import lock_file
+lock = lock_file(Path(sys.argv[1]))
+print(lock is not None, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock on tmp_path/x/.a.lock until it is killed."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "x/.a.lock")], **pipes) as process:
+        assert process.stdout.readline().strip() == "True"
+        yield process
+        process.kill()
+
+
+def test_a_lock_dies_with_its_process_however_it_dies(tmp_path, holder):
+    assert lock_file(tmp_path / "x/.a.lock") is None
+    holder.kill()
+    holder.wait()
+    lock = lock_file(tmp_path / "x/.a.lock")
+    assert lock is not None
+    lock.release()
+
+
+def test_waiting_is_said_once(tmp_path, holder, monkeypatch, capsys):
+    naps = []
+
+    def nap(_seconds):
+        naps.append(1)
+        if len(naps) == 3:
+            holder.kill()
+            holder.wait()
+
+    monkeypatch.setattr(locks.time, "sleep", nap)
+    with only_one(tmp_path / "x/.a.lock", "a is made by another process; waiting"):
+        assert lock_file(tmp_path / "x/.a.lock") is None
+    assert len(naps) == 3
+    assert capsys.readouterr().err == "a is made by another process; waiting\n"
+    with only_one(tmp_path / "x/.a.lock", "free again"):
+        assert capsys.readouterr().err == ""
+
+
+def test_the_block_gives_the_lock_back_when_it_fails(tmp_path):
+    with pytest.raises(KeyError), only_one(tmp_path / "a.lock", ""):
+        raise KeyError
+    lock = lock_file(tmp_path / "a.lock")
+    assert lock is not None
+    lock.release()
+
+
+def test_what_a_file_of_the_name_holds_stays(tmp_path):
+    path = tmp_path / ".a.lock"
+    path.write_text("mine")
+    with only_one(path, ""):
+        assert path.read_text() == "mine"
+    assert path.read_text() == "mine"
+
+
+def test_a_file_that_its_holder_removes_is_no_lock_any_more(tmp_path, monkeypatch):
+    path = tmp_path / "a.lock"
+    first = lock_file(path)
+
+    def nap(_seconds):
+        path.unlink()
+        first.release()
+
+    monkeypatch.setattr(locks.time, "sleep", nap)
+    with only_one(path, ""):
+        assert path.exists() and lock_file(path) is None
