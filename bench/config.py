@@ -8,14 +8,15 @@ import re
 from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, create_model, field_validator
 
-from bench.data.catalogue import NAME, OWN, Catalogue, UserFolder, load_catalogue, spoken
-from bench.errors import InputError, did_you_mean
+from bench.data.catalogue import OWN, Catalogue, UserFolder, load_catalogue, spoken
+from bench.errors import InputError
+from bench.experiments import Experiment, Experiments, read_entries, require
 from bench.files import read_yaml, sha256_bytes
 from bench.metrics.catalogue import check_metrics
 from bench.registry import MODELS, arguments, entry
@@ -94,24 +95,6 @@ class Scale(Strict):
         return getattr(self, name)
 
 
-class ModelChoice(Strict):
-    name: str | None = Field(
-        None, description="a registry name, or module:name of your own; inherited where the experiment has a base"
-    )
-    args: dict[str, Any] = {}
-
-
-class Experiment(Strict):
-    """experiments.yaml: one named network with its variation; `base` inherits everything not said here."""
-
-    description: str
-    base: str | None = None
-    task: Task | None = None
-    model: ModelChoice = ModelChoice()
-    recipe: dict[str, Any] = {}
-    min_image_size: Positive | None = Field(None, description="below this size the network does not exist")
-
-
 class RunList(Strict):
     """Every experiment with every data set, at the scales named."""
 
@@ -129,21 +112,13 @@ class Suite(Strict):
     runs: tuple[RunList, ...] = ()
 
 
-def require(name: str, valid: Iterable[str], where: str) -> str:
-    """`name` if it is one of `valid`, else an InputError with the nearest."""
-    valid = list(valid)
-    if name not in valid:
-        raise InputError(f"{where}: {name!r} is not known{did_you_mean(name, valid)}")
-    return name
-
-
 @dataclass(frozen=True)
 class Configuration:
     """Everything under config/, checked, with the command line's overrides applied."""
 
     root: Path
     settings: Settings
-    experiments: dict[str, Experiment]
+    networks: Experiments
     scales: dict[str, Scale]
     suites: dict[str, Suite]
     catalogue: Catalogue
@@ -158,44 +133,30 @@ class Configuration:
         loaded = cls(
             root=Path(root),
             settings=settings,
-            experiments=_mapping(folder / "experiments.yaml", Experiment),
-            scales=_mapping(folder / "scales.yaml", Scale),
+            networks=Experiments.read(folder),
+            scales=read_entries(folder / "scales.yaml", Scale),
             suites=suites,
             catalogue=load_catalogue(Path(root), own_folders(settings)),
         )
         loaded._check()
         return loaded
 
-    @cached_property
-    def resolved(self) -> dict[str, Experiment]:
-        """Experiments with their bases merged in: own values win, model args and recipe key by key."""
-        return {name: self._resolve(name, ()) for name in self.experiments}
+    @property
+    def experiments(self) -> dict[str, Experiment]:
+        """Every experiment by name, as it is written."""
+        return self.networks.written
 
-    def _resolve(self, name: str, seen: tuple[str, ...]) -> Experiment:
-        own, where = self.experiments[name], f"config/experiments.yaml: {name}"
-        if own.base is None:
-            if own.task is None or own.model.name is None:
-                raise InputError(f"{where}: needs task and model.name, or a base")
-            return own
-        if own.base in (*seen, name):
-            raise InputError(f"{where}.base: goes round in a circle ({' -> '.join((*seen, name, own.base))})")
-        require(own.base, self.experiments, f"{where}.base")
-        base = self._resolve(own.base, (*seen, name))
-        model = ModelChoice(name=own.model.name or base.model.name, args={**base.model.args, **own.model.args})
-        return Experiment(
-            description=own.description,
-            task=own.task or base.task,
-            model=model,
-            recipe={**base.recipe, **own.recipe},
-            min_image_size=own.min_image_size or base.min_image_size,
-        )
+    @property
+    def resolved(self) -> dict[str, Experiment]:
+        """Every experiment by name, with its base merged in."""
+        return self.networks.resolved
 
     def _check(self) -> None:
         """Names and keys across files, so that a typing mistake costs a second and not a night."""
         if self.settings.scale is not None:
             require(self.settings.scale, self.scales, "config/config.yaml: scale")
         for name, experiment in self.resolved.items():
-            where = f"config/experiments.yaml: {name}"
+            where = self.networks.places[name]
             _check_network(experiment, f"{where}.model.name")
             _check_partial(arguments(experiment.model.name), experiment.model.args, f"{where}.model.args")
             check_recipe(experiment.task, experiment.recipe, f"{where}.recipe")
@@ -308,15 +269,3 @@ def _each(names: Iterable[str], valid: Iterable[str], where: str) -> None:
 
 def _named(folder: Path, path: Path, model: type[Strict]) -> Any:
     return parse_strict(model, read_yaml(path), path.relative_to(folder.parent))
-
-
-def _mapping(path: Path, model: type[Strict]) -> dict[str, Any]:
-    """A file that maps names to entries of one kind."""
-    where = path.relative_to(path.parents[1])
-    entries = read_yaml(path)
-    if not isinstance(entries, dict):
-        raise InputError(f"{where}: a mapping from names to entries is needed")
-    for name in entries:
-        if not re.fullmatch(NAME, name):
-            raise InputError(f"{where}: {name!r}: a name has a-z, 0-9 and - only, and 80 characters at most")
-    return {name: parse_strict(model, value, f"{where}: {name}") for name, value in entries.items()}

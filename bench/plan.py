@@ -111,6 +111,7 @@ class Plan:
         value = {
             "scale": scale,
             "experiment": experiment,
+            "base": chosen.base,
             "dataset": dataset,
             "seed": seed,
             "task": chosen.task,

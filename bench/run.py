@@ -125,6 +125,7 @@ class Run(Strict):
     schema_version: Literal[1] = SCHEMA_VERSION
     scale: str
     experiment: str
+    base: str | None = Field(None, description="the experiment that this one is a variation of")
     dataset: str
     seed: Seed
     task: Task
@@ -173,14 +174,14 @@ class Run(Strict):
 def training_hash(description: dict[str, Any]) -> str:
     """sha256 of all in a run.json that changes the result of its training; a missing key counts as its default.
 
-    `evaluation` asks about the result, and operational keys steer the job: neither makes it another run. A value counts
-    only where it differs from the default recorded for its schema_version in defaults-N.json, or from the model's own
-    default if that key came later. So a key added later changes no hash, and a changed default changes those of the
-    runs that rely on it.
+    `evaluation` asks about the result, `base` says how it is shown, operational keys steer the job: none of them makes
+    it another run. A value counts only where it differs from the default recorded for its schema_version in
+    defaults-N.json, or from the model's own default if that key came later. So a key added later changes no hash, and a
+    changed default changes those of the runs that rely on it.
     """
     version = description.get("schema_version", 1)
     recorded = recorded_defaults(version)
-    counted = {key: value for key, value in description.items() if key not in ("evaluation", "data", "compute")}
+    counted = {key: value for key, value in description.items() if key not in ("base", "evaluation", "data", "compute")}
     for section, model in (("data", DataSpec), ("compute", Compute)):
         counted[section] = _counted(description.get(section, {}), recorded.get(section, {}), model)
     task, network = description.get("task"), description.get("model") or {}

@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 from PIL import Image
 
-from bench.files import read_yaml
+from bench.experiments import Experiments
 from bench.report.build import Report
 from bench.report.compare.claims import NOT_TESTED, Answer
 from bench.report.compare.statistics import MINIMUM, bootstrap
@@ -146,10 +146,9 @@ def _task(report: Report, task: Task, out: Path, config: Path) -> dict[str, Any]
 
 
 def _descriptions(config: Path) -> dict[str, str]:
-    """What each experiment is, in the words of config/experiments.yaml."""
-    path = config / "experiments.yaml"
-    entries = read_yaml(path) if path.exists() else {}
-    return {name: str(entry.get("description", "")) for name, entry in entries.items()}
+    """What each experiment is, in the words of config/experiments.yaml and ablations.yaml."""
+    entries = Experiments.read(config).written if (config / "experiments.yaml").exists() else {}
+    return {name: entry.description for name, entry in entries.items()}
 
 
 def _exhibits(report: Report, out: Path, names: Any) -> list[Exhibit]:

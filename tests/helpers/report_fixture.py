@@ -137,6 +137,7 @@ def _few_shot(scale_dir: Path, seed: int) -> None:
         metrics = ["fd_efflite0", "kid_efflite0", "params", "macs"]
         run = described(scale_dir.name, "fewshot", experiment, EMOJI, seed, metrics, **groups)
         run["model"]["name"] = "fastgan-slim" if "slim" in experiment else experiment
+        run["base"] = "fastgan-slim-4to64" if groups else None
         folder = write_run(scale_dir, run)
         curve = {str(n): value + 4000 / n + seed for n in (50, 100, 250, 500)}
         write_score(folder, "fd_efflite0", value + 3.3 * seed, details={"curve": curve})

@@ -7,7 +7,9 @@ from snakemake.cli import parse_config
 
 from bench.config import Configuration
 from bench.errors import InputError
+from bench.files import read_json
 from bench.plan import Plan
+from tests.helpers import ROOT
 
 FAULTS = {
     "unknown setting": ("config.yaml", "seeds: null", "sedes: null", "config/config.yaml: sedes: .*'seeds'"),
@@ -150,6 +152,37 @@ FAULTS = {
         "model: {name: resnet50}",
         "fastgan-sle.model.name: 'resnet50' is not a network for fewshot",
     ),
+    "unknown base of a grid": (
+        "ablations.yaml",
+        "bases: [fastgan-slim]",
+        "bases: [fastgan-slmi]",
+        "config/ablations.yaml: skip-layer-pairs.bases: 'fastgan-slmi' .*'fastgan-slim'",
+    ),
+    "no base of a grid": (
+        "ablations.yaml",
+        "bases: [fastgan-slim]",
+        "bases: []",
+        "skip-layer-pairs: bases: .*at least 1",
+    ),
+    "unknown argument of a grid": (
+        "ablations.yaml",
+        "{dilation: 4}",
+        "{dilatoin: 4}",
+        "config/ablations.yaml: skip-layer-pairs.variations.d4.model.args: dilatoin: .*'dilation'",
+    ),
+    "unknown key of a grid": (
+        "ablations.yaml",
+        "d4: {description",
+        "d4: {descriptoin",
+        "config/ablations.yaml: skip-layer-pairs: variations.d4.descriptoin: .*'description'",
+    ),
+    "an experiment that a grid makes too": (
+        "experiments.yaml",
+        "singan-slim-residual:\n",
+        "singan-slim-g2:\n",
+        "ablations.yaml: skip-layer-groups.variations.g2: singan-slim-g2 is described by config/experiments.yaml: sing",
+    ),
+    "a variation that is no name": ("ablations.yaml", "    d4: {", "    D4: {", "skip-layer-pairs: variations.D4"),
     "a key twice": ("suites/demo.yaml", "scale: demo\n", "scale: demo\nscale: paper\n", "suites/demo.yaml.*twice"),
 }
 
@@ -182,6 +215,34 @@ def test_a_base_gives_what_is_not_said():
     assert noise.task == "fewshot" and noise.min_image_size == 256
     variation = resolved["fastgan-slim-4to64-g8"]
     assert variation.model.args == {"pairs": [64], "groups": 8}
+
+
+def test_names_and_networks_of_the_experiments_stay():
+    """Results are kept under these names: a network that changes gets another name."""
+    expected = read_json(ROOT / "tests/data/experiments.json")
+    resolved = Configuration.load().resolved
+    assert resolved.keys() == expected.keys()
+    for name, experiment in resolved.items():
+        found = experiment.model_dump(mode="json", exclude={"description", "recipe"}, exclude_none=True)
+        assert found == {key: value for key, value in expected[name].items() if value is not None}, name
+
+
+def test_a_grid_makes_an_experiment_of_each_variation_and_base(project, edit):
+    edit(
+        "ablations.yaml",
+        "bases: [resnet14-slim-w16, resnet50-slim]",
+        "bases: [resnet14-slim-w16, resnet50-slim, resnet101-slim]",
+    )
+    resolved = Configuration.load(project).resolved
+    assert resolved["resnet101-slim-g2"].model.args == {"zero_init_residual": True, "slim_groups": 2}
+    assert resolved["resnet101-slim-g2"].base == "resnet101-slim"
+
+
+def test_a_configuration_needs_no_grids(project):
+    (project / "config/ablations.yaml").unlink()
+    for name in ("ablations", "ablations-parts"):
+        (project / f"config/suites/{name}.yaml").unlink()
+    assert "fastgan-slim" in Configuration.load(project).resolved
 
 
 def test_numbers_in_exponent_form_are_numbers(project, edit):

@@ -14,6 +14,7 @@ READERS = {
     "config.yaml": lambda root: Plan.load(root=root),
     "datasets.yaml": lambda root: Plan.load(root=root),
     "experiments.yaml": lambda root: Plan.load(root=root),
+    "ablations.yaml": lambda root: Plan.load(root=root),
     "scales.yaml": lambda root: Plan.load(root=root),
     "suites/tiny.yaml": lambda root: Plan.load(root=root),
     "claims.yaml": lambda root: load_settings(root / "config/claims.yaml"),

@@ -9,7 +9,7 @@ import pytest
 
 from bench.errors import InputError
 from bench.plan import Plan
-from bench.run import Run, read_run, write_run
+from bench.run import Run, read_run, training_hash, write_run
 from bench.schema import parse_strict
 
 FEWSHOT_256 = {"100-shot-obama", "100-shot-grumpy-cat", "100-shot-panda", "animalface-cat", "animalface-dog"}
@@ -77,6 +77,16 @@ def test_ablations_vary_the_groups(plan):
     assert {run.scale for run in groups.values()} == {"demo"}
     unnormalised = [run for run in plan.runs("ablations") if run.model.args.get("normalise") is False]
     assert {run.model.args["groups"] for run in unnormalised} == {1}
+
+
+def test_a_run_tells_what_it_varies(plan):
+    bases = {run.experiment: run.base for run in plan.runs("ablations")}
+    assert bases["fastgan-slim-4to64"] is None and bases["fastgan-slim-4to64-g8"] == "fastgan-slim-4to64"
+    run = plan.runs("ablations")[1]
+    described = run.model_dump(mode="json")
+    assert run.base and training_hash(described | {"base": None}) == training_hash(described) == run.hash
+    del described["base"]  # as in the files of an earlier version
+    assert parse_strict(Run, described, "run.json").hash == run.hash
 
 
 def test_a_suite_lists_the_same_runs_as_another(plan):

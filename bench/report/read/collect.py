@@ -84,7 +84,7 @@ def collect_rows(scale_dir: Path) -> list[Row]:
 
 def _rows_of_run(scale_dir: Path, folder: Path, run: dict[str, Any]) -> list[Row]:
     """One row for the training, one per score, one per metric of run.json without a score."""
-    base = {key: run.get(key) for key in ("scale", "task", "experiment", "dataset", "seed")}
+    base = {key: run.get(key) for key in ("scale", "task", "experiment", "dataset", "seed", "base")}
     base |= {"model": run.get("model", {}).get("name"), "run_dir": folder.relative_to(scale_dir).as_posix()}
     base |= {"run": _name(run)}
     model = _read(folder / "model.json")

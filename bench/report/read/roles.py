@@ -1,5 +1,6 @@
 """Which experiment plays which part, by config/claims.yaml: SLIM, rival, control, ablation, or just a method."""
 
+from bench.report.read.row import Row
 from bench.report.read.scores import Scores
 from bench.report.read.settings import TaskSettings
 
@@ -15,15 +16,14 @@ def role_of(experiment: str, settings: TaskSettings) -> str:
     return "rival" if any(experiment == pair.rival for pair in settings.pairs) else "method"
 
 
-def is_ablation(experiment: str, settings: TaskSettings) -> bool:
-    """A variation of a base that is neither one of the pairs nor a control."""
-    named = role_of(experiment, settings) != "method"
-    return not named and any(experiment.startswith(f"{base}-") for base in settings.ablation_bases)
+def is_ablation(row: Row, settings: TaskSettings) -> bool:
+    """Of a variation of a base that is neither one of the pairs nor a control."""
+    return row.base in settings.ablation_bases and role_of(row.experiment, settings) == "method"
 
 
 def experiments_of(scores: Scores, settings: TaskSettings) -> list[str]:
     """SLIM first, then its rivals as the pairs name them, whatever else was run, the controls; no ablations."""
-    names = [name for name in scores.distinct("experiment") if not is_ablation(name, settings)]
+    names = dict.fromkeys(row.experiment for row in scores if not is_ablation(row, settings))
     named = [name for pair in settings.pairs for name in (pair.slim, pair.rival)]
     rank = {name: position for position, name in reversed(list(enumerate(named)))}
     return sorted(names, key=lambda name: (ORDER[role_of(name, settings)], rank.get(name, len(named))))

@@ -19,6 +19,8 @@ class Row:
     experiment: str
     dataset: str
     seed: int
+    base: str
+    """The experiment that this one is a variation of."""
     model: str
     metric: str
     selection: str

@@ -1,4 +1,4 @@
-"""Ablations: a base and its variations, recognised by name and by what differs in the arguments of the network."""
+"""Ablations: a base and its variations, told apart by what differs in the arguments of the network."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -51,12 +51,9 @@ def find_ablations(scores: Scores, settings: TaskSettings) -> list[Ablation]:
     """Every base that has variations on some data set."""
     found = []
     for base in settings.ablation_bases:
-        longer = [other for other in settings.ablation_bases if other.startswith(f"{base}-")]
-        names = {
-            n for n in scores.distinct("experiment") if _belongs(n, base) and not any(_belongs(n, o) for o in longer)
-        }
-        for dataset in scores.runs.where(experiment=names).distinct("dataset"):
-            runs = {row.experiment: row for row in scores.runs.where(experiment=names, dataset=dataset)}
+        family = scores.runs.where(lambda row, base=base: base in (row.experiment, row.base))
+        for dataset in family.distinct("dataset"):
+            runs = {row.experiment: row for row in family.where(dataset=dataset)}
             if base in runs and len(runs) > 1:
                 own = arguments_of(runs[base])
                 others = sorted(set(runs) - {base})
@@ -64,10 +61,6 @@ def find_ablations(scores: Scores, settings: TaskSettings) -> list[Ablation]:
                 variations.sort(key=lambda v: (v.level is None, v.factor, str(v.level).zfill(4)))
                 found.append(Ablation(base, dataset, own, tuple(variations)))
     return found
-
-
-def _belongs(name: str, base: str) -> bool:
-    return name == base or name.startswith(f"{base}-")
 
 
 def arguments_of(run: Row) -> dict[str, Any]:

@@ -9,7 +9,7 @@ LAYERS = (
     {"cli", "commands", "workflow"},
     {"report", "train", "evaluate"},
     {"export", "sample", "sampling"},
-    {"plan", "status", "outdated", "config", "defaults"},
+    {"plan", "status", "outdated", "config", "experiments", "defaults"},
     {"registry", "signature", "metrics"},
     {"data"},
     {"runtime", "caches"},

@@ -6,6 +6,7 @@ from bench.files import write_json
 from bench.metrics.protocol import ProtocolError
 from bench.report.figures.classification import per_class_table
 from bench.report.read.names import format_count, format_value
+from bench.report.read.roles import experiments_of
 from bench.report.read.settings import load_settings
 from bench.report.tables.ablations import ablation_table, find_ablations
 from bench.report.tables.cells import cell_of, columns_of
@@ -146,6 +147,19 @@ def test_ablation_levels_come_from_the_arguments(scores, settings):
     }
     table = ablation_table(scores, ablation, settings.tasks["fewshot"])
     assert [row[0].text for row in table.rows] == ["base, groups = 4", "groups = 1", "groups = 2", "groups = 8"]
+
+
+def test_the_base_makes_an_ablation_and_not_the_name(tmp_path, settings):
+    task, bases = settings.tasks["fewshot"], {"fastgan-slim-4to64": None, "mine": "fastgan-slim-4to64"}
+    bases |= {"fastgan-slim-4to64-of-mine": None}
+    for experiment, base in bases.items():
+        run = described("demo", "fewshot", experiment, EMOJI, 0, ["fd_efflite0"]) | {"base": base}
+        write_score(write_run(tmp_path / "demo", run), "fd_efflite0", 300.0)
+    scores = collected(tmp_path / "demo")
+    assert {row.experiment: row.base or None for row in scores} == bases
+    (ablation,) = find_ablations(scores, task)
+    assert ablation.experiments == ["fastgan-slim-4to64", "mine"]
+    assert experiments_of(scores, task) == ["fastgan-slim-4to64", "fastgan-slim-4to64-of-mine"]
 
 
 def test_written_forms_escape_what_their_format_reads(tmp_path):

@@ -1,0 +1,125 @@
+"""config/experiments.yaml and config/ablations.yaml: every network to run, by name. No torch.
+
+An experiment with a `base` inherits everything it does not say. A grid of ablations makes an experiment of each of its
+variations with each of its bases: BASE-VARIATION.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from bench.data.catalogue import NAME, Name
+from bench.errors import InputError, did_you_mean
+from bench.files import read_yaml
+from bench.schema import Positive, Strict, Task, parse_strict
+
+
+class ModelChoice(Strict):
+    name: str | None = Field(
+        None, description="a registry name, or module:name of your own; inherited where the experiment has a base"
+    )
+    args: dict[str, Any] = {}
+
+
+class Variant(Strict):
+    """What an experiment says of its network and training, or changes of its base's."""
+
+    description: str
+    model: ModelChoice = ModelChoice()
+    recipe: dict[str, Any] = {}
+    min_image_size: Positive | None = Field(None, description="below this size the network does not exist")
+
+
+class Experiment(Variant):
+    """experiments.yaml: one named network; `base` inherits everything not said here."""
+
+    base: str | None = None
+    task: Task | None = None
+
+
+class AblationGrid(Strict):
+    """ablations.yaml: each variation of each base is the experiment BASE-VARIATION."""
+
+    bases: Annotated[tuple[str, ...], Field(min_length=1)]
+    variations: dict[Name, Variant]
+
+
+def require(name: str, valid: Iterable[str], where: str) -> str:
+    """`name` if it is one of `valid`, else an InputError with the nearest."""
+    valid = list(valid)
+    if name not in valid:
+        raise InputError(f"{where}: {name!r} is not known{did_you_mean(name, valid)}")
+    return name
+
+
+def read_entries(path: Path, model: type[Strict]) -> dict[str, Any]:
+    """A file that maps names to entries of one kind."""
+    where = path.relative_to(path.parents[1])
+    entries = read_yaml(path)
+    for name in entries:
+        _check_name(name, str(where))
+    return {name: parse_strict(model, value, f"{where}: {name}") for name, value in entries.items()}
+
+
+def _check_name(name: str, where: str) -> None:
+    if not re.fullmatch(NAME, name):
+        raise InputError(f"{where}: {name!r}: a name has a-z, 0-9 and - only, and 80 characters at most")
+
+
+@dataclass(frozen=True)
+class Experiments:
+    """All experiments as written; `places`: where each is written, for messages."""
+
+    written: dict[str, Experiment]
+    places: dict[str, str]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Experiments":
+        """experiments.yaml of a folder, and its ablations.yaml if there is one."""
+        written = read_entries(folder / "experiments.yaml", Experiment)
+        places = {name: f"config/experiments.yaml: {name}" for name in written}
+        grids, bases = folder / "ablations.yaml", [*written]
+        for name, grid in (read_entries(grids, AblationGrid) if grids.exists() else {}).items():
+            where = f"config/ablations.yaml: {name}"
+            for base in grid.bases:
+                require(base, bases, f"{where}.bases")
+                for variation, variant in grid.variations.items():
+                    made = f"{base}-{variation}"
+                    _check_name(made, where)
+                    if made in written:
+                        raise InputError(
+                            f"{where}.variations.{variation}: {made} is described by {places[made]} already"
+                        )
+                    written[made] = Experiment(base=base, **dict(variant))
+                    places[made] = f"{where}.variations.{variation}"
+        return cls(written, places)
+
+    @cached_property
+    def resolved(self) -> dict[str, Experiment]:
+        """Experiments with their bases merged in: own values win, model args and recipe key by key."""
+        return {name: self._resolve(name, ()) for name in self.written}
+
+    def _resolve(self, name: str, seen: tuple[str, ...]) -> Experiment:
+        own, where = self.written[name], self.places[name]
+        if own.base is None:
+            if own.task is None or own.model.name is None:
+                raise InputError(f"{where}: needs task and model.name, or a base")
+            return own
+        if own.base in (*seen, name):
+            raise InputError(f"{where}.base: goes round in a circle ({' -> '.join((*seen, name, own.base))})")
+        require(own.base, self.written, f"{where}.base")
+        base = self._resolve(own.base, (*seen, name))
+        model = ModelChoice(name=own.model.name or base.model.name, args={**base.model.args, **own.model.args})
+        return Experiment(
+            description=own.description,
+            base=own.base,
+            task=own.task or base.task,
+            model=model,
+            recipe={**base.recipe, **own.recipe},
+            min_image_size=own.min_image_size or base.min_image_size,
+        )
