@@ -6,7 +6,7 @@ Plan.load(overrides).runs("demo") -> the complete description of every run of a 
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from bench.config import OWN, Configuration, Experiment, TaskScale, Variation, own_folders, require
 from bench.data.catalogue import Dataset, prepared_path
@@ -25,7 +25,7 @@ class Plan:
         self._resolved: dict[tuple[str, str, str, int], Run] = {}
 
     @classmethod
-    def load(cls, overrides: Mapping[str, Any] | None = None, root: Path = Path(".")) -> "Plan":
+    def load(cls, overrides: Mapping[str, Any] | None = None, root: Path = Path(".")) -> Self:
         """`overrides` win over config/config.yaml: Snakemake's `--config`."""
         return cls(Configuration.load(root, dict(overrides or {})))
 

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
+from bench.config import Configuration
 from bench.data.catalogue import prepared_path
 from bench.data.fetch import receipt_path, refuse_changed_source
 from bench.errors import InputError
@@ -20,20 +21,26 @@ from bench.outdated import Outdated, settle
 from bench.paths import RESULTS
 from bench.plan import Plan
 from bench.report.outputs import PAGE
-from bench.run import Run
+from bench.run import FewShotRecipe, Run
 from bench.runtime.leases import visible_devices
 
 DEFAULT = "demo"
 RENEWALS, RENEWED = RESULTS / ".outdated", "outdated since"
 LPIPS_TRUNK, LPIPS_HEADS = "vgg16-torchvision", "lpips-vgg16-heads"
-PERCEPTUAL_WEIGHTS = {"lpips-vgg16": (LPIPS_TRUNK, LPIPS_HEADS)}
+PERCEPTUAL_WEIGHTS: dict[str, tuple[str, ...]] = {"lpips-vgg16": (LPIPS_TRUNK, LPIPS_HEADS)}
 
 
 class WorkflowPlan(Plan):
     """The plan as the rules see it; `w` are a job's wildcards."""
 
+    def __init__(self, configuration: Configuration):
+        super().__init__(configuration)
+        self.outdated = Outdated(self)
+        self._renewals: dict[Path, str] = {}
+        self._workflow: Any = None
+
     @classmethod
-    def open(cls, config: Mapping[str, Any]) -> "WorkflowPlan":
+    def open(cls, config: Mapping[str, Any]) -> Self:
         """Read the configuration as Snakemake merged it; a mistake in it ends Snakemake with one line."""
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # venv not activated
         try:
@@ -42,7 +49,6 @@ class WorkflowPlan(Plan):
                 refuse_changed_source(name, Path(folder["path"]).expanduser())
         except InputError as error:
             raise SystemExit(f"slim-bench: error: {error}") from None
-        plan.outdated, plan._renewals, plan._workflow = Outdated(plan), {}, None
         return plan
 
     def attach(self, workflow: Any) -> None:
@@ -133,8 +139,8 @@ class WorkflowPlan(Plan):
         return marks
 
     def training_weights(self, w: Any) -> list[str]:
-        perceptual = getattr(self.run_of(w).recipe, "perceptual", None)
-        return self.weights(PERCEPTUAL_WEIGHTS.get(perceptual, ()))
+        recipe = self.run_of(w).recipe
+        return self.weights(PERCEPTUAL_WEIGHTS.get(recipe.perceptual, ()) if isinstance(recipe, FewShotRecipe) else ())
 
     def scoring_weights(self, w: Any) -> list[str]:
         kinds = [METRICS[name] for name in self.run_of(w).evaluation.metrics]

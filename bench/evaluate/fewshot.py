@@ -8,6 +8,7 @@ images against themselves in two halves.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from bench.metrics.features import FeatureRows, chunks, features_of
 from bench.metrics.frechet import frechet_distance
 from bench.metrics.lpips import ABSENT, load_lpips, lpips_is_here
 from bench.metrics.protocol import protocol_id
+from bench.networks import GeneratorNetwork
 from bench.run import FewShotRecipe, Run
 from bench.runtime.images import to_signed
 from bench.sampling import generate, pick
@@ -85,7 +87,7 @@ def evaluate_fewshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
     instruments = open_instruments(run.evaluation.metrics, scores.device)
     real = [cached_features(i.extractor, manifest.sha256, lambda: chunks(images, REAL_BATCH)) for i in instruments]
     setting = Setting(run, scores, images, instruments, real)
-    network = load_export(run_dir)[0].to(scores.device)
+    network = cast(GeneratorNetwork, load_export(run_dir)[0].to(scores.device))
     fake = _score(setting, network, "last")
     _score_best(setting, run_dir)
     _score(setting, fold(create_seeded(run.model.model_dump(), run.seed)).to(scores.device), "untrained")

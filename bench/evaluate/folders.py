@@ -39,7 +39,8 @@ class ScoredFolder:
 
     def _batches(self) -> Iterator[Tensor]:
         for batch in stream_images(self.files, BATCH):
-            self.sizes.add(tuple(batch.shape[-2:]))
+            height, width = batch.shape[-2:]
+            self.sizes.add((height, width))
             yield batch
 
     @property

@@ -8,6 +8,7 @@ scale would give.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from bench.metrics.protocol import protocol_id
 from bench.metrics.sifid import InceptionStem, sifid
 from bench.metrics.ssim import ms_ssim, ms_ssim_scales, ssim
 from bench.metrics.weights import weights_path
+from bench.networks import PyramidNetwork
 from bench.run import OneShotRecipe, Run
 from bench.runtime.images import to_signed, to_uint8
 from bench.runtime.rng import generator
@@ -38,8 +40,7 @@ PerImage = Callable[[Tensor, Tensor], list[float] | None]
 
 def evaluate_oneshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
     assert isinstance(run.recipe, OneShotRecipe)
-    pyramid, _ = load_export(run_dir)
-    pyramid = pyramid.to(scores.device)
+    pyramid = cast(PyramidNetwork, load_export(run_dir)[0].to(scores.device))
     image = load_images(run.data_folder).to(scores.device)
     with torch.inference_mode(), exact_float32():
         source = to_uint8(pyramid.training_images(to_signed(image))[-1])
@@ -73,7 +74,7 @@ def _allowed(scores: ScoreFolder, *metrics: str) -> Iterator[None]:
         scores.fail(str(error), among=metrics)
 
 
-def draw_samples(pyramid: nn.Module, n: int, seed: int) -> Tensor:
+def draw_samples(pyramid: PyramidNetwork, n: int, seed: int) -> Tensor:
     """The images of `pyramid.sample(n, ...)`, computed one at a time: memory does not grow with n."""
     source = generator("cpu", seed, "samples")
     noises = [pyramid.draw(scale, n, source) for scale in range(len(pyramid.sizes))]

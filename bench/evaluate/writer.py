@@ -115,7 +115,13 @@ class ScoreFolder:
             if score_path(self.out, metric) in self.written:
                 continue
             kind = METRICS[metric]
-            failed = {"metric": metric, "value": None, "protocol": "", "status": "failed", "reason": reason}
+            failed: dict[str, Any] = {
+                "metric": metric,
+                "value": None,
+                "protocol": "",
+                "status": "failed",
+                "reason": reason,
+            }
             self._write(Score(**failed, unit=kind.unit, direction=kind.direction, **self._common()))
 
     def finish(self) -> None:

@@ -3,7 +3,9 @@
 A version without that record is known by the form of its files.
 """
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bench.files import read_mapping, sha256_file, write_json
 from bench.made_from import RENDERED
@@ -25,15 +27,8 @@ def begin_report(scale_dir: Path) -> None:
     refuse_foreign(record, lambda path: "made_from" in read_mapping(path), "move it away")
     known = read_mapping(record)
     for path in PATHS:
-        ours = known["files"].get(path) if "files" in known else None
-        refuse_foreign(
-            scale_dir / path,
-            lambda place, ours=ours: (
-                bool(known.get("writing"))
-                or (sha256_file(place) == ours if "files" in known else _has_old_form(place, scale_dir))
-            ),
-            "move it away, or delete it if it is a part of the report that was edited",
-        )
+        remedy = "move it away, or delete it if it is a part of the report that was edited"
+        refuse_foreign(scale_dir / path, partial(_is_written, known, scale_dir, path), remedy)
     write_json(record, {"made_from": None, "writing": True})
 
 
@@ -41,6 +36,13 @@ def end_report(scale_dir: Path, made_from: str) -> None:
     """Record what was written, and from what."""
     files = {path: sha256_file(scale_dir / path) for path in PATHS if (scale_dir / path).is_file()}
     write_json(scale_dir / RENDERED, {"made_from": made_from, "files": files})
+
+
+def _is_written(known: dict[str, Any], scale_dir: Path, name: str, path: Path) -> bool:
+    """Whether file `path`, the report's `name`, is as the record `known` of the report says."""
+    if known.get("writing"):
+        return True
+    return sha256_file(path) == known["files"].get(name) if "files" in known else _has_old_form(path, scale_dir)
 
 
 def _has_old_form(path: Path, scale_dir: Path) -> bool:

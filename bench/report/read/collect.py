@@ -106,7 +106,13 @@ def _name(run: dict[str, Any]) -> str:
 
 
 def _training_row(folder: Path, run: dict[str, Any], model: dict[str, Any] | None) -> dict[str, Any]:
-    row = {"metric": TRAINING, "selection": "last", "unit": "s", "direction": "none", "protocol": "training"}
+    row: dict[str, Any] = {
+        "metric": TRAINING,
+        "selection": "last",
+        "unit": "s",
+        "direction": "none",
+        "protocol": "training",
+    }
     details: dict[str, Any] = {"args": run.get("model", {}).get("args", {}), "data": run.get("data", {}).get("path")}
     if model is None:
         begun = (folder / "history.csv").exists()

@@ -10,7 +10,7 @@ LAYERS = (
     {"report", "train", "evaluate"},
     {"export", "sample", "sampling"},
     {"plan", "status", "outdated", "config", "experiments", "defaults"},
-    {"registry", "signature", "metrics"},
+    {"registry", "signature", "networks", "metrics"},
     {"data"},
     {"runtime", "caches"},
     {"run", "score", "made_from", "provenance", "ownership", "paths"},

@@ -1,0 +1,26 @@
+"""What the harness asks of a trained network, by task. A network has these members; it need not inherit from here."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class GeneratorNetwork(nn.Module):
+    """Few-shot: forward(z [B, latent_dim]) -> (image [B, 3, S, S], small [B, 3, s, s]), both in -1..1."""
+
+    latent_dim: int
+
+
+class PyramidNetwork(nn.Module):
+    """One-shot: forward(noises, a map per scale) -> image [B, 3, H, W] in -1..1."""
+
+    sizes: Sequence[tuple[int, int]]
+    """(height, width) of each scale, the coarsest first."""
+    training_images: Callable[[Tensor], list[Tensor]]
+    """image [1, 3, H, W] -> the image at each scale."""
+    reconstruct: Callable[[], Tensor]
+    bicubic: Callable[[], Tensor]
+    """The coarsest reconstruction enlarged: what the network has to be better than."""
+    draw: Callable[[int, int, torch.Generator | None], Tensor]
+    """(scale, n, generator) -> noise of n images."""
