@@ -1,14 +1,22 @@
-"""Shared by all tests: one thread, so that tests side by side do not slow each other, and a configuration to edit."""
+"""Shared by all tests: what their results may depend on is set here; and a configuration to edit."""
 
 import os
 import shutil
+import sys
 from pathlib import Path
+
+import pytest
 
 from tests.helpers import ROOT
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
-
-import pytest
+# before torch is imported; one thread, so that tests that run at once do not slow each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# a user's settings, the variables of a git hook and those of a torchrun around the tests
+for name in [name for name in os.environ if name.startswith("SLIM_BENCH_")]:
+    del os.environ[name]
+for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "WORLD_SIZE", "RANK", "LOCAL_RANK"):
+    os.environ.pop(name, None)
+os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost"  # servers of the tests
 
 
 @pytest.fixture
@@ -29,6 +37,13 @@ def edit(project: Path):
         path.write_text(text.replace(old, new))
 
     return replace
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """What a test draws without a seed does not depend on the tests before it."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -55,8 +55,9 @@ def own_files(folder: Path) -> Iterator[Path]:
 def make_repository(folder: Path) -> None:
     """All files in `folder` as the first commit of a repository."""
     git = ["git", "-C", str(folder), "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    nobodys = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}  # no hooks, no signature
     for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "copy"]):
-        subprocess.run([*git, *command], check=True, capture_output=True)
+        subprocess.run([*git, *command], env=nobodys, check=True, capture_output=True)
 
 
 def copy_files(target: Path) -> Project:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 SLIM_FEEDS_NORM = ("style.fc1.bias", "mask.0.bias", "mask.3.bias", "mask.6.bias")
 """Biases of a skip-layer gate in front of a batch norm: it takes the mean away, so their gradient is zero. Computed, it
 is zero or rounding, by the processor."""
+EXACT = 1e-9
+"""Relative error of what two ways compute in float64."""
 
 
 def tensors_in(value: object) -> list[Tensor]:
@@ -61,15 +63,21 @@ def check_batch_independence(module: nn.Module, inputs: Sequence[Tensor], tolera
 
 
 def check_channels_last(module: nn.Module, inputs: Sequence[Tensor], tolerance: float = 1e-5) -> None:
-    """Same values and same input gradients in both layouts, in the mode the module is in."""
-    results = []
-    for layout in (torch.contiguous_format, torch.channels_last):
-        network = copy.deepcopy(module).to(memory_format=layout)
-        leaves = [_laid_out(value, layout).detach().requires_grad_() for value in inputs]
-        out = outputs(network, leaves)
-        sum((o * o).sum() for o in out).backward()
-        results.append([*out, *(leaf.grad for leaf in leaves)])
-    assert all(error(b, a) < tolerance for a, b in zip(*results, strict=True))
+    """Same values in both layouts, in the mode the module is in, and in float64 the same input gradients.
+
+    Of gradients float32 says little: an activation near its kink can be on either side, by layout and by processor.
+    """
+    for dtype, allowed in ((torch.float32, tolerance), (torch.float64, EXACT)):
+        results = []
+        for layout in (torch.contiguous_format, torch.channels_last):
+            network = copy.deepcopy(module).to(dtype=dtype, memory_format=layout)
+            leaves = [_laid_out(value.to(dtype), layout).detach().requires_grad_() for value in inputs]
+            out = outputs(network, leaves)
+            if dtype == torch.float64:
+                sum((o * o).sum() for o in out).backward()
+                out += [leaf.grad for leaf in leaves]
+            results.append(out)
+        assert all(error(b, a) < allowed for a, b in zip(*results, strict=True))
 
 
 def _laid_out(value: Tensor, layout: torch.memory_format) -> Tensor:
@@ -89,18 +97,18 @@ def check_autocast(module: nn.Module, inputs: Sequence[Tensor], tolerance: float
     assert all(torch.isfinite(p.grad).all() for p in module.parameters() if p.grad is not None)
 
 
-def check_compile(
-    module: nn.Module, inputs: Sequence[Tensor], backend: str, feeds_norm: Collection[str] = (), tolerance: float = 1e-5
-) -> None:
+def check_compile(module: nn.Module, inputs: Sequence[Tensor], backend: str) -> None:
     """torch.compile(fullgraph=True), forward and backward in training mode, equals eager with the same noise.
 
-    A gradient smaller than a tenth of the largest is measured against that tenth: a noise weight's is one sum of terms
-    that cancel, up to 2e-5 of its size away from float64 in both modes. That of a `feeds_norm` bias is rounding alone.
+    In float64: in float32 an activation near its kink could be on either side. Gradients are measured against the
+    largest one: that of a bias in front of a batch norm is rounding alone.
     """
     torch.compiler.reset()
     from torch._inductor import config
 
-    twin = copy.deepcopy(module.train())
+    inputs = [value.double() for value in inputs]
+    module = module.double().train()
+    twin = copy.deepcopy(module)
     compiled = torch.compile(twin, fullgraph=True, backend=backend)
     results = []
     for network, run in ((module, module), (twin, compiled)):
@@ -111,11 +119,11 @@ def check_compile(
         gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
         results.append((dict(enumerate(out)) | dict(network.named_buffers()), gradients))
     (values, gradients), (our_values, our_gradients) = results
-    assert all(error(our_values[name], value) <= tolerance for name, value in values.items())
+    assert all(error(our_values[name], value) <= EXACT for name, value in values.items())
+    assert our_gradients.keys() == gradients.keys()
     largest = max(gradient.abs().max() for gradient in gradients.values())
     for name, value in gradients.items():
-        scale = largest if name in feeds_norm else max(largest * 0.1, value.abs().max())
-        assert (our_gradients[name] - value).abs().max() <= tolerance * scale, name
+        assert (our_gradients[name] - value).abs().max() <= EXACT * largest, name
 
 
 def check_round_trip(module: nn.Module, other: nn.Module, inputs: Sequence[Tensor], folder: Path) -> None:

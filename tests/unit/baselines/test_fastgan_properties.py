@@ -1,5 +1,8 @@
 """Properties of every gate, generator and discriminator; a new one is a line in CASES."""
 
+import os
+import shutil
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -148,7 +151,7 @@ def test_state_passes_through_safetensors(case: Case, tmp_path: Path) -> None:
 @every_gate_and_generator
 def test_traces_to_one_graph_whose_backward_is_right(case: Case) -> None:
     """Graph, decompositions and the split into forward and backward are the compiler's; no code is generated."""
-    properties.check_compile(made(case), case.inputs(), "aot_eager_decomp_partition", case.feeds_norm)
+    properties.check_compile(made(case), case.inputs(), "aot_eager_decomp_partition")
 
 
 def compiled_cases() -> list[object]:
@@ -160,9 +163,13 @@ def compiled_cases() -> list[object]:
     ]
 
 
+can_compile = shutil.which(os.environ.get("CXX", "g++")) and Path(sysconfig.get_path("include"), "Python.h").exists()
+
+
+@pytest.mark.skipif(not can_compile, reason="no C++ compiler, or not Python's headers, which generated code includes")
 @pytest.mark.parametrize("case", compiled_cases())
 def test_compiled_code_runs_on_the_cpu(case: Case) -> None:
-    properties.check_compile(made(case), case.inputs(), "inductor", case.feeds_norm)
+    properties.check_compile(made(case), case.inputs(), "inductor")
 
 
 @pytest.mark.gpu

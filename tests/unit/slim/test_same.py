@@ -9,6 +9,7 @@ from torch.nn import functional as F
 import slim
 from slim._narrow_conv import NarrowConv2d, merge_groups
 from slim.same import LiteralSameLayerSLIM, SameLayerSLIM, gate
+from tests.helpers.properties import error
 
 
 def loop_oracle(module: SameLayerSLIM, x: torch.Tensor) -> torch.Tensor:
@@ -167,15 +168,13 @@ def test_channels_last_and_contiguous_agree(kind: type, channels: int) -> None:
     x = torch.randn(2, channels, 8, 8)
     plain, last = module(x), module(x.to(memory_format=torch.channels_last))
     assert last.is_contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(last, plain, rtol=1e-4, atol=1e-5)
-    parameters = list(module.parameters())
-    probe = torch.randn_like(plain)
-    for one, other in zip(
-        torch.autograd.grad((plain * probe).sum(), parameters),
-        torch.autograd.grad((last * probe).sum(), parameters),
-        strict=True,
-    ):
-        torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-3)
+    assert error(last, plain) < 2e-5
+    module, x = module.double(), x.double()  # a gradient that is zero, of a bias in front of a norm, is rounding alone
+    plain, last = module(x), module(x.to(memory_format=torch.channels_last))
+    parameters, probe = list(module.parameters()), torch.randn_like(plain)
+    gradients = [torch.autograd.grad((out * probe).sum(), parameters) for out in (plain, last)]
+    largest = max(gradient.abs().max() for gradient in gradients[0])
+    assert all((a - b).abs().max() < 1e-9 * largest for a, b in zip(*gradients, strict=True))
 
 
 @pytest.mark.parametrize("kind", [SameLayerSLIM, LiteralSameLayerSLIM])

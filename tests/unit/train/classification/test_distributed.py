@@ -44,23 +44,29 @@ RECIPES = {
 }
 
 
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
+COMMON = {"OMP_NUM_THREADS": "1"}
+if "lo" in {name for _, name in socket.if_nameindex()}:
+    COMMON["GLOO_SOCKET_IFNAME"] = "lo"  # a machine's own name may lead to an address that nobody can reach
 
 
 def run_two(data: Path, out: Path) -> dict:
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "OMP_NUM_THREADS": "1"}
+    """The store that both meet at is held here: its port is never free for another process."""
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    common = os.environ | COMMON | place | {"WORLD_SIZE": "2", "PYTHONPATH": path}
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", WORKER, str(data), str(out), json.dumps(RECIPES)],
-            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank), "PYTHONPATH": path},
+            env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(2)
     ]
-    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    try:
+        assert [process.wait(timeout=1200) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
     return torch.load(out, weights_only=True)
 
 
@@ -78,14 +84,14 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_documented_torchrun_command_equals_one_process(tmp_path: Path) -> None:
     write_run(tmp_path / "run.json", classify_run(write_set(tmp_path / "stripes-16"), epochs=1))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--master-port", free_port()]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
     torchrun += ["--nproc-per-node", "2", "-m", "--"]
     losses = {}
     for name, start in (("two", torchrun), ("one", [sys.executable, "-m"])):
         out, state = str(tmp_path / name), str(tmp_path / f"state-{name}")
         arguments = ["train", "--run", str(tmp_path / "run.json"), "--out", out, "--state", state]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        subprocess.run([*start, "bench.cli", *arguments], env=environment, cwd=ROOT, check=True, timeout=300)
+        environment = os.environ | COMMON | {"PYTHONPATH": str(ROOT)}
+        subprocess.run([*start, "bench.cli", *arguments], env=environment, cwd=ROOT, check=True, timeout=1200)
         losses[name] = [float(row["loss"]) for row in History(tmp_path / name / "history.csv").read()]
     assert losses["two"] == pytest.approx(losses["one"], rel=1e-5) and losses["one"]
 
