@@ -57,7 +57,7 @@ def demo(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def html(demo):
-    return (demo / "report" / "index.html").read_text()
+    return (demo / "report" / "index.html").read_text(encoding="utf-8")
 
 
 def test_every_declared_output_stands(demo):

@@ -171,7 +171,7 @@ def test_written_forms_escape_what_their_format_reads(tmp_path):
     assert r"x|y (n = 2) & 1 $\pm$ 2 \& $-$3 \\" in latex(table)
     assert r"a\_b | c & 50 \% \\" in latex(table)
     write_tables(tmp_path / "t", [table])
-    assert (tmp_path / "t.csv").read_text() == "a_b | c,50 %\nx|y (n = 2),1 ± 2 & −3\n"
+    assert (tmp_path / "t.csv").read_text(encoding="utf-8") == "a_b | c,50 %\nx|y (n = 2),1 ± 2 & −3\n"
 
 
 def test_a_row_of_another_width_is_refused():
