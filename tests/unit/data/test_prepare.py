@@ -433,7 +433,7 @@ def test_image_folder_is_listed_not_copied(tmp_path):
     assert prepare("a", None, root=root).sha256 != manifest.sha256, "a file's size changed"
 
 
-needs_utf8 = pytest.mark.skipif(sys.getfilesystemencoding() != "utf-8", reason="file names are not UTF-8 in this locale")
+needs_utf8 = pytest.mark.skipif(sys.getfilesystemencoding() != "utf-8", reason="file names are not UTF-8 here")
 
 
 @needs_utf8
