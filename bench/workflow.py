@@ -16,7 +16,7 @@ from bench.data.fetch import receipt_path, refuse_changed_source
 from bench.errors import InputError
 from bench.files import write_text
 from bench.made_from import COMPLETE
-from bench.metrics.catalogue import METRICS
+from bench.metrics.catalogue import LPIPS_WEIGHTS, METRICS
 from bench.outdated import Outdated, settle
 from bench.paths import RESULTS
 from bench.plan import Plan
@@ -26,8 +26,7 @@ from bench.runtime.leases import visible_devices
 
 DEFAULT = "demo"
 RENEWALS, RENEWED = RESULTS / ".outdated", "outdated since"
-LPIPS_TRUNK, LPIPS_HEADS = "vgg16-torchvision", "lpips-vgg16-heads"
-PERCEPTUAL_WEIGHTS: dict[str, tuple[str, ...]] = {"lpips-vgg16": (LPIPS_TRUNK, LPIPS_HEADS)}
+PERCEPTUAL_WEIGHTS: dict[str, tuple[str, ...]] = {"lpips-vgg16": LPIPS_WEIGHTS}
 
 
 class WorkflowPlan(Plan):
@@ -143,9 +142,8 @@ class WorkflowPlan(Plan):
         return self.weights(PERCEPTUAL_WEIGHTS.get(recipe.perceptual, ()) if isinstance(recipe, FewShotRecipe) else ())
 
     def scoring_weights(self, w: Any) -> list[str]:
-        kinds = [METRICS[name] for name in self.run_of(w).evaluation.metrics]
-        needed = [kind.weights for kind in kinds if kind.weights]
-        return self.weights([*needed, *([LPIPS_HEADS] if LPIPS_TRUNK in needed else [])])
+        metrics = self.run_of(w).evaluation.metrics
+        return self.weights(name for metric in metrics for name in METRICS[metric].weights)
 
     # ---- runs ----------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Which extractor a few-shot metric looks through, and how it turns two sets of features into numbers."""
+"""The extractors of the few-shot metrics, and how two sets of features become numbers."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bench.errors import InputError
 from bench.metrics.accuracy import wilson_interval
+from bench.metrics.catalogue import CLEANFID, EFFLITE0, EXTRACTOR_WEIGHTS, METRICS, metrics_through
 from bench.metrics.diversity import relative_diversity
 from bench.metrics.efflite import EfficientNetLite0
 from bench.metrics.features import Extractor, HasLogits
@@ -49,27 +50,19 @@ class Number:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-EFFLITE0 = {
-    "frechet": "fd_efflite0",
-    "kid": "kid_efflite0",
-    **{family: f"{family}_efflite0" for family in (*PRDC, "diversity", "memorisation")},
-}
-CLEANFID = {"frechet": "fid_cleanfid", "kid": "kid_inception", "inception_score": "inception_score"}
-AUTHORS = {"frechet": "fid_authors"}
-
-
 def open_instruments(metrics: Iterable[str], device: torch.device) -> list[Instrument]:
-    """Only what the planned metrics look through is loaded; absent or wrong weights are an InputError."""
-    wanted = set(metrics)
-    instruments = []
-    if wanted & set(EFFLITE0.values()):
-        instruments.append(Instrument(EfficientNetLite0(device), EFFLITE0))
-    if wanted & set(CLEANFID.values()):
-        instruments.append(Instrument(CleanFidInception(weights_path("inception-cleanfid"), device), CLEANFID))
-    if wanted & set(AUTHORS.values()):
-        extractor = AuthorsInception(weights_path("inception-pytorch-fid"), device)
-        instruments.append(Instrument(extractor, AUTHORS, as_saved_by_authors, "fake-nearest512"))
-    return instruments
+    """Only the extractors of the planned metrics are loaded; absent or wrong weights are an InputError."""
+    wanted = {METRICS[metric].extractor for metric in metrics}
+    return [_open(name, device) for name in EXTRACTOR_WEIGHTS if name in wanted]
+
+
+def _open(name: str, device: torch.device) -> Instrument:
+    metrics, paths = metrics_through(name), [weights_path(weights) for weights in EXTRACTOR_WEIGHTS[name]]
+    if name == EFFLITE0:
+        return Instrument(EfficientNetLite0(device), metrics)
+    if name == CLEANFID:
+        return Instrument(CleanFidInception(*paths, device), metrics)
+    return Instrument(AuthorsInception(*paths, device), metrics, as_saved_by_authors, "fake-nearest512")
 
 
 def compare_features(

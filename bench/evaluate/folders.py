@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.evaluate.extractors import CLEANFID, EFFLITE0, Instrument, Number, compare_features, curve, open_instruments
+from bench.evaluate.extractors import Instrument, Number, compare_features, curve, open_instruments
 from bench.evaluate.writer import Clock
 from bench.files import sha256_json
-from bench.metrics.catalogue import METRICS
+from bench.metrics.catalogue import CLEANFID, EFFLITE0, EXTRACTOR_WEIGHTS, METRICS
 from bench.metrics.features import extract_features
 from bench.metrics.folder import hash_files, list_images, read_image, stream_images
 from bench.metrics.protocol import protocol_id
@@ -56,9 +56,8 @@ def evaluate_folders(samples: Path, reference: Path) -> list[Score]:
     """Scores of the images under `samples` against those under `reference`; Inception's where its weights are here."""
     device = choose_device("auto")
     fake, real = ScoredFolder(samples), ScoredFolder(reference)
-    metrics = set(EFFLITE0.values())
-    if weights_are_here("inception-cleanfid"):
-        metrics |= set(CLEANFID.values())
+    usable = [name for name in (EFFLITE0, CLEANFID) if all(map(weights_are_here, EXTRACTOR_WEIGHTS[name]))]
+    metrics = {name for name, kind in METRICS.items() if kind.extractor in usable}
     scores = []
     for instrument in open_instruments(metrics, device):
         clock = Clock()

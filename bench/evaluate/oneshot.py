@@ -18,6 +18,7 @@ from bench.errors import InputError
 from bench.evaluate.cost import measure_cost
 from bench.evaluate.writer import Clock, Measurement, ScoreFolder
 from bench.export import load_export
+from bench.metrics.catalogue import SIFID_WEIGHTS
 from bench.metrics.diversity import pixel_diversity
 from bench.metrics.features import exact_float32
 from bench.metrics.lpips import ABSENT, load_lpips, lpips_is_here
@@ -156,7 +157,7 @@ def _sifid(scores: ScoreFolder, samples: Tensor, source: Tensor, size: str) -> N
     if not scores.wants(*SIFID):
         return
     clock = Clock()
-    stem = InceptionStem(weights_path("inception-torchvision"), scores.device)
+    stem = InceptionStem(*map(weights_path, SIFID_WEIGHTS), scores.device)
     with _allowed(scores, *SIFID):
         found = sifid(stem, samples, source)
         for (metric, layer), values in zip(SIFID.items(), found, strict=True):

@@ -1,4 +1,7 @@
-"""Every metric by name: its tasks, unit and direction. No torch: the plan checks names with this."""
+"""The one table of metrics: tasks, unit, direction, extractor, weights. No torch: the plan checks names with this.
+
+How the report calls them is in `bench.report.read.names`.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,49 +12,62 @@ FEWSHOT, ONESHOT, CLASSIFICATION = "fewshot", "oneshot", "classification"
 ALL = (FEWSHOT, ONESHOT, CLASSIFICATION)
 Direction = Literal["lower", "higher", "none"]
 
+EFFLITE0, CLEANFID, AUTHORS = "efflite0", "cleanfid", "authors"
+"""The extractors, in the order in which they are computed."""
+EXTRACTOR_WEIGHTS = {EFFLITE0: (), CLEANFID: ("inception-cleanfid",), AUTHORS: ("inception-pytorch-fid",)}
+LPIPS_WEIGHTS = ("vgg16-torchvision", "lpips-vgg16-heads")
+SIFID_WEIGHTS = ("inception-torchvision",)
+
 
 @dataclass(frozen=True)
 class Kind:
-    """`weights`: what the metric needs beyond the packages, a name of the catalogue's weights; `least`: of images."""
+    """What is known of a metric before it is computed.
+
+    `weights`: what it needs beyond the packages, names of the catalogue's weights; `least`: of generated images.
+    `extractor`, `family`: of the metrics that compare sets of features, what makes the features and what is computed.
+    """
 
     tasks: tuple[str, ...]
     direction: Direction
     unit: str = ""
-    weights: str | None = None
+    weights: tuple[str, ...] = ()
     least: int = 1
+    extractor: str | None = None
+    family: str | None = None
 
 
-def _few(direction: Direction, weights: str | None = None, least: int = 2) -> Kind:
-    return Kind((FEWSHOT,), direction, weights=weights, least=least)
+def _features(extractor: str, family: str, direction: Direction, least: int = 2) -> Kind:
+    weights = EXTRACTOR_WEIGHTS[extractor]
+    return Kind((FEWSHOT,), direction, weights=weights, least=least, extractor=extractor, family=family)
 
 
-def _one(direction: Direction, weights: str | None = None) -> Kind:
+def _one(direction: Direction, weights: tuple[str, ...] = ()) -> Kind:
     return Kind((ONESHOT,), direction, weights=weights)
 
 
 METRICS: dict[str, Kind] = {
-    "fd_efflite0": _few("lower"),
-    "kid_efflite0": _few("lower"),
-    "precision_efflite0": _few("higher", least=6),
-    "recall_efflite0": _few("higher", least=6),
-    "density_efflite0": _few("higher", least=6),
-    "coverage_efflite0": _few("higher", least=6),
-    "diversity_efflite0": _few("higher"),
-    "memorisation_efflite0": _few("lower"),
-    "fid_cleanfid": _few("lower", "inception-cleanfid"),
-    "kid_inception": _few("lower", "inception-cleanfid"),
-    "inception_score": _few("higher", "inception-cleanfid"),
-    "fid_authors": _few("lower", "inception-pytorch-fid"),
-    "lpips_diversity": _few("higher", "vgg16-torchvision"),
+    "fd_efflite0": _features(EFFLITE0, "frechet", "lower"),
+    "kid_efflite0": _features(EFFLITE0, "kid", "lower"),
+    "precision_efflite0": _features(EFFLITE0, "precision", "higher", least=6),
+    "recall_efflite0": _features(EFFLITE0, "recall", "higher", least=6),
+    "density_efflite0": _features(EFFLITE0, "density", "higher", least=6),
+    "coverage_efflite0": _features(EFFLITE0, "coverage", "higher", least=6),
+    "diversity_efflite0": _features(EFFLITE0, "diversity", "higher"),
+    "memorisation_efflite0": _features(EFFLITE0, "memorisation", "lower"),
+    "fid_cleanfid": _features(CLEANFID, "frechet", "lower"),
+    "kid_inception": _features(CLEANFID, "kid", "lower"),
+    "inception_score": _features(CLEANFID, "inception_score", "higher"),
+    "fid_authors": _features(AUTHORS, "frechet", "lower"),
+    "lpips_diversity": Kind((FEWSHOT,), "higher", weights=LPIPS_WEIGHTS, least=2),
     "ssim_reconstruction": _one("higher"),
     "ssim_samples": _one("higher"),
     "ms_ssim_reconstruction": _one("higher"),
     "ms_ssim_samples": _one("higher"),
     "diversity": _one("higher"),
-    "sifid64": _one("lower", "inception-torchvision"),
-    "sifid192": _one("lower", "inception-torchvision"),
-    "lpips_reconstruction": _one("lower", "vgg16-torchvision"),
-    "lpips_samples": _one("lower", "vgg16-torchvision"),
+    "sifid64": _one("lower", SIFID_WEIGHTS),
+    "sifid192": _one("lower", SIFID_WEIGHTS),
+    "lpips_reconstruction": _one("lower", LPIPS_WEIGHTS),
+    "lpips_samples": _one("lower", LPIPS_WEIGHTS),
     "top1": Kind((CLASSIFICATION,), "higher", "%"),
     "top5": Kind((CLASSIFICATION,), "higher", "%"),
     "ece": Kind((CLASSIFICATION,), "lower", "%"),
@@ -60,6 +76,11 @@ METRICS: dict[str, Kind] = {
     "latency": Kind(ALL, "lower", "ms"),
     "memory": Kind(ALL, "lower"),
 }
+
+
+def metrics_through(extractor: str) -> dict[str, str]:
+    """Family -> metric of everything that `extractor` measures."""
+    return {kind.family: name for name, kind in METRICS.items() if kind.extractor == extractor and kind.family}
 
 
 def check_metrics(metrics: tuple[str, ...], task: str, source: str, n_fake: int | None = None) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from bench.metrics.catalogue import LPIPS_WEIGHTS
 from bench.metrics.weights import weights_are_here, weights_path
 
 CUTS = (4, 9, 16, 23, 30)  # torchvision's VGG16 up to relu1_2, relu2_2, relu3_3, relu4_3, relu5_3
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 TINY = 1e-20
-TRUNK = "vgg16-torchvision"
+TRUNK, HEADS = LPIPS_WEIGHTS
 ABSENT = f"weights {TRUNK!r} are not here: `slim-bench fetch {TRUNK}`"
 
 
@@ -70,5 +71,5 @@ def lpips_is_here() -> bool:
 
 def load_lpips(trunk: Path | None = None, heads: Path | None = None) -> Lpips:
     """From the catalogue's weights (checked by sha256) or from given files."""
-    paths = trunk or weights_path(TRUNK), heads or weights_path("lpips-vgg16-heads")
+    paths = trunk or weights_path(TRUNK), heads or weights_path(HEADS)
     return Lpips(*(torch.load(path, map_location="cpu", weights_only=True) for path in paths))

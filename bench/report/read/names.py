@@ -1,4 +1,7 @@
-"""How metrics and rows are written for people: labels, digits, order, and the sign that says which way is better."""
+"""How metrics and rows are written for people: labels, digits, order, and the sign that says which way is better.
+
+What the metrics are is in `bench.metrics.catalogue`.
+"""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ class Metric:
     constant: bool = False
 
 
-METRICS = {
+WORDING = {
     "fd_efflite0": Metric("FD, EfficientNet-Lite0", 1, relative=True),
     "fid_authors": Metric("FID, authors' protocol", 2, relative=True),
     "fid_cleanfid": Metric("FID, clean-fid", 2, relative=True),
@@ -57,7 +60,7 @@ PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def metric_of(name: str) -> Metric:
-    return METRICS.get(name, Metric(name))
+    return WORDING.get(name, Metric(name))
 
 
 def control_label(selection: str) -> str:

@@ -8,7 +8,7 @@ another protocol.
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from bench.report.read.names import METRICS, control_label, format_value, metric_of
+from bench.report.read.names import WORDING, control_label, format_value, metric_of
 from bench.report.read.roles import WORDS, experiments_of, role_of, without_ablations
 from bench.report.read.scores import Row, Scores
 from bench.report.read.settings import TaskSettings
@@ -38,7 +38,7 @@ def comparison_tables(scores: Scores, dataset: str, settings: TaskSettings) -> l
 
 
 def _wide(rows: Scores, title: str, dataset: str, settings: TaskSettings) -> Table:
-    columns = columns_of(rows, [*settings.primary, *(name for name in METRICS if name not in settings.primary)])
+    columns = columns_of(rows, [*settings.primary, *(name for name in WORDING if name not in settings.primary)])
     lines, kinds = [], []
     for experiment, selection in _lines(rows, settings):
         mine = rows.where(selection=selection)
@@ -74,7 +74,7 @@ def _label(experiment: str, selection: str, settings: TaskSettings, link: str) -
 def _own_protocols(rows: Scores, dataset: str) -> Table:
     """One line per control and metric, each with its protocol: nothing shares a column."""
     lines = []
-    for column in columns_of(rows, METRICS):
+    for column in columns_of(rows, WORDING):
         mine = in_column(rows, column)
         for selection in dict.fromkeys(row.selection for row in mine):
             cell = cell_of([row for row in mine if row.selection == selection], f"{dataset}, {selection}")
@@ -102,7 +102,7 @@ def comparison_records(scores: Scores) -> list[dict[str, Any]]:
 
 
 def _records(key: tuple[str, ...], rows: list[Row]) -> Iterable[dict[str, Any]]:
-    for column in columns_of(rows, METRICS):
+    for column in columns_of(rows, WORDING):
         cell = cell_of(in_column(rows, column), ", ".join(key))
         over = cell.summary
         yield (

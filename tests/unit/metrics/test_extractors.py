@@ -11,8 +11,9 @@ from PIL import Image
 from torch import nn
 
 from bench.errors import InputError
-from bench.evaluate.extractors import Instrument, compare_features
+from bench.evaluate.extractors import MEASURES, Instrument, compare_features
 from bench.metrics import features, folder, inception
+from bench.metrics.catalogue import EXTRACTOR_WEIGHTS, METRICS, metrics_through
 from bench.metrics.efflite import EfficientNetLite0, load_efflite0
 from bench.metrics.features import FeatureRows, extract_features, features_of
 from bench.metrics.folder import list_images, read_image, stream_images
@@ -272,3 +273,12 @@ def test_an_extractor_without_logits_has_no_inception_score():
     numbers, refused = compare_features(instrument, *features, set(metrics.values()))
     assert [number.family for number in numbers] == ["frechet"]
     assert "no class logits" in refused["inception_score"]
+
+
+def test_every_metric_of_features_is_computed():
+    families = [family for measured in MEASURES for family in measured]
+    assert len(families) == len(set(families))
+    for extractor in EXTRACTOR_WEIGHTS:
+        assert metrics_through(extractor).keys() <= set(families), extractor
+    found = [metric for extractor in EXTRACTOR_WEIGHTS for metric in metrics_through(extractor).values()]
+    assert sorted(found) == sorted(name for name, kind in METRICS.items() if kind.extractor)

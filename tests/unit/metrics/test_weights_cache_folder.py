@@ -43,9 +43,10 @@ def write_images(root, n=3, size=(10, 12)):
 
 def test_weights_of_the_metrics_are_in_the_catalogue():
     catalogue = load_catalogue(project())
-    for kind in METRICS.values():
-        if kind.weights:
-            assert catalogue.find_weights(kind.weights).url
+    needed = {name for kind in METRICS.values() for name in kind.weights}
+    assert len(needed) == 5
+    for name in needed:
+        assert catalogue.find_weights(name).url or catalogue.find_weights(name).shipped
 
 
 def test_absent_and_wrong_weights_say_where_to_get_them(tmp_path, monkeypatch):

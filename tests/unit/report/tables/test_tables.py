@@ -3,10 +3,12 @@ import json
 import pytest
 
 from bench.files import write_json
+from bench.metrics.catalogue import METRICS
 from bench.metrics.protocol import ProtocolError
 from bench.report.figures.classification import per_class_table
-from bench.report.read.names import format_count, format_value
+from bench.report.read.names import WORDING, format_count, format_value
 from bench.report.read.roles import experiments_of
+from bench.report.read.row import TRAINING
 from bench.report.read.settings import load_settings
 from bench.report.tables.ablations import ablation_table, find_ablations
 from bench.report.tables.cells import cell_of, columns_of
@@ -203,3 +205,9 @@ def test_the_list_of_runs_tells_what_a_training_went_through(tmp_path):
     table = runs_table(collected(tmp_path / "demo"))
     told = "ok (not finite: loss_d, at 120: rolled back; step 130: out of memory, micro-batch 16)"
     assert table.rows[0][1].plain == told
+
+
+def test_every_metric_has_a_label():
+    assert WORDING.keys() == METRICS.keys() | {TRAINING}
+    labels = [metric.label for metric in WORDING.values()]
+    assert len(set(labels)) == len(labels)
