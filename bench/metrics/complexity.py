@@ -63,8 +63,14 @@ class _Counter(TorchDispatchMode):
         return False  # nothing is compiled under it; to be skipped, the compiler would be imported first: 2.5 s
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        out = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
         count = COUNTS.get(func.overloadpacket)
+        if count is None:  # conv2d, linear, matmul, einsum arrive whole under inference_mode, in parts otherwise
+            with self:
+                out = func.decompose(*args, **kwargs)
+            if out is not NotImplemented:
+                return out
+        out = func(*args, **kwargs)
         if count is not None:
             self.total += count(args, out)
         return out

@@ -1,19 +1,22 @@
 """The counter: published totals, what it counts, and what it does not."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.ops.imresize import Resize
+from bench.commands.reporting import _one_call
 from bench.evaluate import cost
 from bench.metrics.complexity import multiply_accumulates, parameter_count
 from bench.metrics.latency import Latency, measure_latency
 from bench.metrics.memory import peak_bytes
 from bench.provenance import processor_name, slug
-from bench.registry import create_model
+from bench.registry import MODELS, create_model
 
 
 @pytest.mark.parametrize("name", ["resnet50", "resnext50_32x4d"])
@@ -49,6 +52,49 @@ def test_totals_of_our_networks(name, giga):
 )
 def test_layers(layer, shape, count):
     assert multiply_accumulates(lambda: layer.eval()(torch.zeros(shape))) == count
+
+
+def _products(*arguments, out_val=None, **_):
+    """torch's counter counts two operations for a multiply-accumulate, and no product of tensors."""
+    gated = all(isinstance(factor, torch.Tensor) and factor.ndim for factor in arguments[:2])
+    return 2 * out_val.numel() if gated else 0
+
+
+_products._get_raw = True  # tensors as arguments, not their shapes
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_torchs_own_counter_agrees_on_every_network(name, monkeypatch):
+    """On no device, which knows no autocast; under inference_mode ours counts the same."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    with torch.device("meta"):
+        network = create_model(name).eval()
+        call = _one_call(name, network)
+        mapping = {torch.ops.aten.mul: _products, torch.ops.aten.mul_: _products}
+        with FlopCounterMode(display=False, custom_mapping=mapping) as theirs:
+            ours = multiply_accumulates(call)
+        with torch.inference_mode():
+            again = multiply_accumulates(call)
+    assert 2 * ours == theirs.get_total_flops() and again == ours
+    if name == "slim-resnet50":
+        assert ours == 3_327_268_352  # 3,323,454,976 without the gates' products
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_the_mode_around_or_inside_the_call_changes_nothing(mode):
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(4 * 36, 5)).eval()
+    count = 4 * 36 * 3 * 9 + 4 * 36 * 5
+
+    def inside():
+        with mode():
+            return layers(torch.zeros(1, 3, 6, 6))
+
+    assert multiply_accumulates(inside) == count
+    with mode():
+        assert multiply_accumulates(lambda: layers(torch.zeros(1, 3, 6, 6))) == count
+        assert (
+            multiply_accumulates(lambda: torch.einsum("bij,bjk->bik", torch.ones(2, 3, 4), torch.ones(2, 4, 5))) == 120
+        )
 
 
 def test_products_of_tensors_count_and_scaling_does_not():
