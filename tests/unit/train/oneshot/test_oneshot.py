@@ -22,7 +22,10 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
-def one_image(monkeypatch: pytest.MonkeyPatch) -> Tensor:
+def one_image(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Tensor:
+    """What is read of the folder waves-full, which is empty."""
+    (tmp_path / "waves-full").mkdir()
+    monkeypatch.chdir(tmp_path)
     rows, columns = torch.meshgrid(torch.arange(60.0), torch.arange(72.0), indexing="ij")
     waves = [torch.sin(rows / 5 + k) + torch.cos(columns / (4 + k)) for k in range(3)]
     image = ((torch.stack(waves) + 2) * 63).to(torch.uint8)[None]
