@@ -47,7 +47,10 @@ def per_class(confusion: Tensor) -> list[float | None]:
 
 
 def wilson_interval(percent: float, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """95 % interval, in percent, of a share counted on n test items."""
+    """95 % interval, in percent, of a share counted on n test items.
+
+    scipy.stats gives the same to six digits (its z is not rounded), and takes 1.2 s of a processor to import.
+    """
     p = percent / 100
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)

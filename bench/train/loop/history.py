@@ -39,8 +39,9 @@ class History:
             self._rewrite([row for row in self.read() if int(row["step"]) <= step])
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
-        lines = [self._columns, *([row.get(column) or "" for column in self._columns] for row in rows)]
-        write_text(self.path, "".join(",".join(line) + "\r\n" for line in lines))
+        out = io.StringIO(newline="")
+        csv.writer(out).writerows([self._columns, *([row.get(column) for column in self._columns] for row in rows)])
+        write_text(self.path, out.getvalue())
 
 
 def _cell(value: float | int | None) -> str | int:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from bench.errors import InputError
 from bench.metrics.accuracy import confusion_matrix, per_class, top_k, wilson_interval
@@ -66,6 +67,9 @@ def test_calibration_interval_is_as_wide_as_test_sets_differ():
 def test_wilson_interval():
     """Newcombe 1998, table I: 81 of 263 and 0 of 20."""
     assert wilson_interval(100 * 81 / 263, 263) == pytest.approx((25.53, 36.62), abs=0.01)
+    for right, n in ((0, 1), (1, 3), (17, 40), (9_131, 10_000), (50, 50)):
+        theirs = stats.binomtest(right, n).proportion_ci(0.95, method="wilson")
+        assert wilson_interval(100 * right / n, n) == pytest.approx((100 * theirs.low, 100 * theirs.high), abs=1e-5)
     low, high = wilson_interval(0.0, 20)
     assert low == pytest.approx(0, abs=1e-9)
     assert high == pytest.approx(16.11, abs=0.01)

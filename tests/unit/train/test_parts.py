@@ -95,6 +95,15 @@ def test_history_extends_columns_and_cuts_back(tmp_path):
     again.cut_after(10)
     again.add({"step": 11, "loss": 0.25})
     assert [row["step"] for row in again.read()] == ["10", "11"]
+    assert again.path.read_bytes() == b"step,loss,accuracy\r\n10,0.5,\r\n11,0.25,\r\n"
+
+
+def test_history_quotes_what_would_break_a_row(tmp_path):
+    history = History(tmp_path / "history.csv")
+    history.add({"step": 1, 'loss of "a, b"': 2.0})
+    history.add({"step": 2, "more": 1})
+    history.cut_after(1)
+    assert History(history.path).read() == [{"step": "1", 'loss of "a, b"': "2", "more": ""}]
 
 
 @pytest.mark.parametrize("recipe", [FewShotRecipe, OneShotRecipe, ClassificationRecipe])
