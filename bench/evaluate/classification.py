@@ -16,13 +16,13 @@ from bench.data.datasets import load_split, read_manifest
 from bench.data.manifest import Manifest
 from bench.evaluate.cost import measure_cost
 from bench.evaluate.linear import fit_linear
-from bench.evaluate.writer import Clock, Measurement, ScoreFolder
+from bench.evaluate.measurement import Clock, Measurement
+from bench.evaluate.writer import ScoreFolder
 from bench.export import WEIGHTS, load_export, load_weights
 from bench.files import sha256_file
 from bench.metrics.accuracy import confusion_matrix, per_class, top_k, wilson_interval
 from bench.metrics.calibration import calibration_error, calibration_interval, reliability
 from bench.metrics.features import exact_float32
-from bench.metrics.protocol import protocol_id
 from bench.run import ClassificationRecipe, Run
 
 BINS = 15
@@ -113,7 +113,7 @@ def _accuracy(metric: str, k: int, logits: Tensor, labels: Tensor, test: TestIma
     return Measurement(
         metric,
         value,
-        protocol_id(metric, *test.parts, f"test{n}"),
+        (*test.parts, f"test{n}"),
         n=n,
         seconds=clock.seconds,
         standard_error=(value * (100 - value) / n) ** 0.5,
@@ -127,7 +127,7 @@ def _calibration(logits: Tensor, labels: Tensor, test: TestImages, clock: Clock)
     return Measurement(
         "ece",
         calibration_error(logits, labels, BINS),
-        protocol_id("ece", f"bins{BINS}", *test.parts, f"test{n}"),
+        (f"bins{BINS}", *test.parts, f"test{n}"),
         n=n,
         seconds=clock.seconds,
         interval=calibration_interval(logits, labels, BINS),

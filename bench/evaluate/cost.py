@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.evaluate.writer import Clock, Measurement, ScoreFolder
+from bench.evaluate.measurement import Clock, Measurement
+from bench.evaluate.writer import ScoreFolder
 from bench.metrics.complexity import multiply_accumulates, parameter_count
 from bench.metrics.features import exact_float32
 from bench.metrics.latency import measure_latency
 from bench.metrics.memory import peak_bytes
-from bench.metrics.protocol import protocol_id
 from bench.provenance import processor_name, slug
 from bench.runtime.device import device_name
 
@@ -19,12 +19,12 @@ from bench.runtime.device import device_name
 def measure_cost(scores: ScoreFolder, model: nn.Module, call: Callable[[], Any], size: str) -> None:
     """`call` runs the network once on one image or latent; `size` names the work, e.g. px64."""
     if scores.wants("params"):
-        scores.add(Measurement("params", float(parameter_count(model)), "params/folded-export"))
+        scores.add(Measurement("params", float(parameter_count(model)), ("folded-export",)))
     if scores.wants("macs"):
         clock = Clock()
         value = multiply_accumulates(call)
-        protocol = protocol_id("macs", "conv-linear-products", "batch1", size)
-        scores.add(Measurement("macs", float(value), protocol, seconds=clock.seconds))
+        parts = ("conv-linear-products", "batch1", size)
+        scores.add(Measurement("macs", float(value), parts, seconds=clock.seconds))
     if scores.wants("latency"):
         _measure_latency(scores, call, size)
     if scores.wants("memory"):
@@ -32,8 +32,8 @@ def measure_cost(scores: ScoreFolder, model: nn.Module, call: Callable[[], Any],
         with torch.inference_mode(), exact_float32():
             peak = peak_bytes(call, scores.device)
         place = "cpu" if scores.device.type == "cpu" else _place(scores.device)
-        protocol = protocol_id("memory", "float32-eager", "batch1", size, place)
-        scores.add(Measurement("memory", float(peak), protocol, seconds=clock.seconds))
+        parts = ("float32-eager", "batch1", size, place)
+        scores.add(Measurement("memory", float(peak), parts, seconds=clock.seconds))
 
 
 def _place(device: torch.device) -> str:
@@ -47,7 +47,7 @@ def _measure_latency(scores: ScoreFolder, call: Callable[[], Any], size: str) ->
     clock = Clock()
     with exact_float32():
         latency = measure_latency(call, scores.device)
-    protocol = protocol_id("latency", "float32-eager", "batch1", size, _place(scores.device))
+    parts = ("float32-eager", "batch1", size, _place(scores.device))
     details = {"quartiles_ms": latency.quartiles_ms}
     n, seconds = latency.repeats, clock.seconds
-    scores.add(Measurement("latency", latency.median_ms, protocol, n=n, seconds=seconds, details=details))
+    scores.add(Measurement("latency", latency.median_ms, parts, n=n, seconds=seconds, details=details))

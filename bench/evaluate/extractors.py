@@ -1,14 +1,14 @@
 """The extractors of the few-shot metrics, and how two sets of features become numbers."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bench.errors import InputError
+from bench.evaluate.measurement import Measurement
 from bench.metrics.accuracy import wilson_interval
 from bench.metrics.catalogue import CLEANFID, EFFLITE0, EXTRACTOR_WEIGHTS, METRICS, metrics_through
 from bench.metrics.diversity import relative_diversity
@@ -38,18 +38,6 @@ class Instrument:
     fake_part: str | None = None
 
 
-@dataclass(frozen=True)
-class Number:
-    """One family's number with the parts it adds to the protocol id."""
-
-    family: str
-    value: float
-    parts: tuple[str, ...] = ()
-    standard_error: float | None = None
-    interval: tuple[float, float] | None = None
-    details: dict[str, Any] = field(default_factory=dict)
-
-
 def open_instruments(metrics: Iterable[str], device: torch.device) -> list[Instrument]:
     """Only the extractors of the planned metrics are loaded; absent or wrong weights are an InputError."""
     wanted = {METRICS[metric].extractor for metric in metrics}
@@ -66,47 +54,51 @@ def _open(name: str, device: torch.device) -> Instrument:
 
 
 def compare_features(
-    instrument: Instrument, real: np.ndarray, fake: np.ndarray, wanted: set[str]
-) -> tuple[list[Number], dict[str, str]]:
+    instrument: Instrument, real: np.ndarray, fake: np.ndarray, wanted: set[str], sets: tuple[str, ...] = ()
+) -> tuple[list[Measurement], dict[str, str]]:
     """All numbers of `instrument` among the `wanted` metrics, from features [n, D] and [m, D].
 
-    Where the two sets do not allow a metric (too few images, copies of one image) it has a reason instead of a number.
+    `sets`: the protocol's parts about the two sets. Where these do not allow a metric (too few images, copies of one
+    image) it has a reason instead of a number.
     """
-    numbers: list[Number] = []
+    numbers: list[Measurement] = []
     refused: dict[str, str] = {}
     for families, measure in MEASURES.items():
-        metrics = {f: instrument.metrics[f] for f in families if instrument.metrics.get(f) in wanted}
+        metrics = [instrument.metrics[family] for family in families if instrument.metrics.get(family) in wanted]
         if not metrics:
             continue
         try:
-            numbers += [number for number in measure(instrument, real, fake) if number.family in metrics]
+            found = [number for number in measure(instrument, real, fake) if number.metric in metrics]
+            numbers += [replace(n, parts=(instrument.extractor.name, *sets, *n.parts), n=len(fake)) for n in found]
         except InputError as error:
-            refused |= dict.fromkeys(metrics.values(), str(error))
+            refused |= dict.fromkeys(metrics, str(error))
     return numbers, refused
 
 
-def _frechet(_: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Number]:
-    return [Number("frechet", frechet_distance(real, fake))]
+def _frechet(instrument: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
+    return [Measurement(instrument.metrics["frechet"], frechet_distance(real, fake), ())]
 
 
-def _kid(_: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Number]:
+def _kid(instrument: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
     kid = kernel_distance(real, fake)
     parts = (f"poly3-subsets{kid.subsets}x{kid.subset_size}",)
     error = kid.standard_error if np.isfinite(kid.standard_error) else None  # of a single subset there is none
-    return [Number("kid", kid.value, parts, error)]
+    return [Measurement(instrument.metrics["kid"], kid.value, parts, standard_error=error)]
 
 
-def _prdc(_: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Number]:
-    values = precision_recall(real, fake, k=NEIGHBOURS)
-    return [Number(family, getattr(values, family), (f"k{NEIGHBOURS}",)) for family in PRDC]
+def _prdc(instrument: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
+    values, metrics = precision_recall(real, fake, k=NEIGHBOURS), instrument.metrics
+    return [Measurement(metrics[name], getattr(values, name), (f"k{NEIGHBOURS}",)) for name in PRDC if name in metrics]
 
 
-def _diversity(_: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Number]:
+def _diversity(instrument: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
     value, own = relative_diversity(real, fake)
-    return [Number("diversity", value, ("pairs-over-real-pairs",), details={"real_pairs": own})]
+    return [
+        Measurement(instrument.metrics["diversity"], value, ("pairs-over-real-pairs",), details={"real_pairs": own})
+    ]
 
 
-def _memorisation(_: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Number]:
+def _memorisation(instrument: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
     result = memorisation(real, fake)
     closest = np.argsort(result.ratio, kind="stable")[:8]
     details = {
@@ -117,19 +109,19 @@ def _memorisation(_: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Num
         ],
     }
     low, high = wilson_interval(100 * result.share, len(fake))
-    parts = ("nearer-than-distinct-reals",)
-    return [Number("memorisation", result.share, parts, interval=(low / 100, high / 100), details=details)]
+    metric, parts = instrument.metrics["memorisation"], ("nearer-than-distinct-reals",)
+    return [Measurement(metric, result.share, parts, interval=(low / 100, high / 100), details=details)]
 
 
-def _inception_score(instrument: Instrument, _: np.ndarray, fake: np.ndarray) -> list[Number]:
+def _inception_score(instrument: Instrument, _: np.ndarray, fake: np.ndarray) -> list[Measurement]:
     extractor = instrument.extractor
     if not isinstance(extractor, HasLogits):
         raise InputError(f"{extractor.name}: has no class logits, which the Inception score needs")
     value, _spread = inception_score(extractor.logits(fake))
-    return [Number("inception_score", value, ("splits1",))]
+    return [Measurement(instrument.metrics["inception_score"], value, ("splits1",))]
 
 
-MEASURES: dict[tuple[str, ...], Callable[[Instrument, np.ndarray, np.ndarray], list[Number]]] = {
+MEASURES: dict[tuple[str, ...], Callable[[Instrument, np.ndarray, np.ndarray], list[Measurement]]] = {
     ("frechet",): _frechet,
     ("kid",): _kid,
     PRDC: _prdc,
@@ -140,11 +132,14 @@ MEASURES: dict[tuple[str, ...], Callable[[Instrument, np.ndarray, np.ndarray], l
 """What gives the numbers of which families, in the order in which they are computed."""
 
 
-def curve(real: np.ndarray, fake: np.ndarray) -> dict[str, float]:
-    """Frechet distance against the number of fakes: halvings of the whole down to 25."""
+def with_curve(number: Measurement, real: np.ndarray, fake: np.ndarray) -> Measurement:
+    """Of a Frechet distance also that against the number of fakes: halvings of the whole down to 25."""
+    if METRICS[number.metric].family != "frechet":
+        return number
     counts = []
     count = len(fake)
     while count >= 25:
         counts.append(count)
         count //= 2
-    return {str(n): value for n, value in frechet_curve(real, fake, sorted(counts))}
+    curve = {str(n): value for n, value in frechet_curve(real, fake, sorted(counts))}
+    return replace(number, details=number.details | {"curve": curve})

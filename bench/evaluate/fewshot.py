@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from bench.data.datasets import load_images, read_manifest
 from bench.evaluate.cost import measure_cost
-from bench.evaluate.extractors import FRECHET, Instrument, compare_features, curve, open_instruments
+from bench.evaluate.extractors import FRECHET, Instrument, compare_features, open_instruments, with_curve
+from bench.evaluate.measurement import Clock, Measurement
 from bench.evaluate.neighbours import save_neighbours
-from bench.evaluate.writer import NEIGHBOURS, Clock, Measurement, ScoreFolder
+from bench.evaluate.writer import NEIGHBOURS, ScoreFolder
 from bench.export import create_seeded, fold, load_export, load_weights
 from bench.files import sha256_file
 from bench.metrics.cache import cached_features
@@ -26,7 +27,6 @@ from bench.metrics.checks import check_count
 from bench.metrics.features import FeatureRows, chunks, features_of
 from bench.metrics.frechet import frechet_distance
 from bench.metrics.lpips import ABSENT, load_lpips, lpips_is_here
-from bench.metrics.protocol import protocol_id
 from bench.networks import GeneratorNetwork
 from bench.run import FewShotRecipe, Run
 from bench.runtime.images import to_signed
@@ -128,27 +128,14 @@ def _compare(
     wanted, control = set(setting.run.evaluation.metrics), subject.selection.startswith("control")
     if control:
         wanted &= {instrument.metrics[family] for family in CONTROLLED if family in instrument.metrics}
-    numbers, refused = compare_features(instrument, *pair, wanted)
+    sets = (f"px{setting.images.shape[-1]}", *subject.parts)
+    numbers, refused = compare_features(instrument, *pair, wanted, sets)
     if subject.selection == "last":
         for metric, reason in refused.items():
             setting.scores.fail(reason, among=(metric,))
     for number in numbers:
-        metric = instrument.metrics[number.family]
-        details = dict(number.details)
-        if number.family == "frechet" and not control:
-            details["curve"] = curve(*pair)
-        size = f"px{setting.images.shape[-1]}"
-        measurement = Measurement(
-            metric,
-            number.value,
-            protocol_id(metric, instrument.extractor.name, size, *subject.parts, *number.parts),
-            n=len(pair[1]),
-            seconds=clock.seconds,
-            standard_error=number.standard_error,
-            interval=number.interval,
-            details=details,
-        )
-        setting.scores.add(measurement, subject.selection, subject.model_sha256)
+        measured = number if control else with_curve(number, *pair)
+        setting.scores.add(replace(measured, seconds=clock.seconds), subject.selection, subject.model_sha256)
 
 
 def _score_best(setting: Setting, run_dir: Path) -> None:
@@ -194,9 +181,8 @@ def _lpips_diversity(setting: Setting, network: nn.Module) -> None:
     clock, evaluation = Clock(), setting.run.evaluation
     images = torch.cat(list(generate(network, LPIPS_SAMPLES, evaluation.batch_size, evaluation.latent_seed)))
     value = mean_pairwise_lpips(images, setting.scores.device)
-    sets = (f"px{images.shape[-1]}", f"samples{LPIPS_SAMPLES}", *setting.drawn)
-    protocol = protocol_id("lpips_diversity", "vgg16-v0.1", *sets)
-    setting.scores.add(Measurement("lpips_diversity", value, protocol, n=len(images), seconds=clock.seconds))
+    parts = ("vgg16-v0.1", f"px{images.shape[-1]}", f"samples{LPIPS_SAMPLES}", *setting.drawn)
+    setting.scores.add(Measurement("lpips_diversity", value, parts, n=len(images), seconds=clock.seconds))
 
 
 @torch.inference_mode()

@@ -1,6 +1,7 @@
 """Anyone's images against a reference folder, through the same extractors and distances as the runs."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.evaluate.extractors import Instrument, Number, compare_features, curve, open_instruments
-from bench.evaluate.writer import Clock
+from bench.evaluate.extractors import Instrument, compare_features, open_instruments, with_curve
+from bench.evaluate.measurement import Clock, Measurement, failed_score
 from bench.files import sha256_json
 from bench.metrics.catalogue import CLEANFID, EFFLITE0, EXTRACTOR_WEIGHTS, METRICS
 from bench.metrics.features import extract_features
 from bench.metrics.folder import hash_files, list_images, read_image, stream_images
-from bench.metrics.protocol import protocol_id
 from bench.metrics.ssim import WINDOW, ssim
 from bench.metrics.weights import weights_are_here
 from bench.provenance import provenance
@@ -58,40 +58,25 @@ def evaluate_folders(samples: Path, reference: Path) -> list[Score]:
     fake, real = ScoredFolder(samples), ScoredFolder(reference)
     usable = [name for name in (EFFLITE0, CLEANFID) if all(map(weights_are_here, EXTRACTOR_WEIGHTS[name]))]
     metrics = {name for name, kind in METRICS.items() if kind.extractor in usable}
-    scores = []
+    scores: list[Score] = []
     for instrument in open_instruments(metrics, device):
         clock = Clock()
         pair = real.features(instrument), fake.features(instrument)
         wanted = metrics if max(map(len, pair)) <= MOST_FOR_NEIGHBOURS else {instrument.metrics["frechet"]}
-        numbers, refused = compare_features(instrument, *pair, wanted)
-        fields = [_measured(number, instrument, pair, fake, real) | {"seconds": clock.seconds} for number in numbers]
-        fields += [_refused(metric, reason) for metric, reason in refused.items()]
-        scores += [_score(value, fake, real, device) for value in fields]
-    return scores + _pairs(fake, real, device)
+        numbers, refused = compare_features(instrument, *pair, wanted, _sets(fake, real))
+        numbers = [replace(with_curve(number, *pair), seconds=clock.seconds) for number in numbers]
+        source = _source(fake, real, device)
+        scores += [number.score(**source) for number in numbers]
+        scores += [failed_score(metric, reason, **source) for metric, reason in refused.items()]
+    return scores + [number.score(**_source(fake, real, device)) for number in _pairs(fake, real)]
 
 
-def _measured(
-    number: Number, instrument: Instrument, pair: tuple[np.ndarray, np.ndarray], fake: ScoredFolder, real: ScoredFolder
-) -> dict[str, Any]:
-    metric = instrument.metrics[number.family]
+def _sets(fake: ScoredFolder, real: ScoredFolder) -> tuple[str, ...]:
     sizes = (f"px{real.size}",) if real.size == fake.size else (f"real-px{real.size}", f"fake-px{fake.size}")
-    sets = (*sizes, f"real{len(pair[0])}-all", f"fake{len(pair[1])}-folder")
-    return {
-        "metric": metric,
-        "value": number.value,
-        "protocol": protocol_id(metric, instrument.extractor.name, *sets, *number.parts),
-        "n": len(pair[1]),
-        "standard_error": number.standard_error,
-        "interval": number.interval,
-        "details": number.details | ({"curve": curve(*pair)} if number.family == "frechet" else {}),
-    }
+    return (*sizes, f"real{len(real.files)}-all", f"fake{len(fake.files)}-folder")
 
 
-def _refused(metric: str, reason: str) -> dict[str, Any]:
-    return {"metric": metric, "value": None, "protocol": "", "status": "failed", "reason": reason}
-
-
-def _pairs(fake: ScoredFolder, real: ScoredFolder, device: torch.device) -> list[Score]:
+def _pairs(fake: ScoredFolder, real: ScoredFolder) -> list[Measurement]:
     """Mean SSIM where every sample has a reference image of its own relative name and size."""
     names = [path.relative_to(fake.path).with_suffix("") for path in fake.files]
     theirs = {path.relative_to(real.path).with_suffix(""): path for path in real.files}
@@ -101,31 +86,28 @@ def _pairs(fake: ScoredFolder, real: ScoredFolder, device: torch.device) -> list
     clock = Clock()
     pairs = zip(fake.files, names, strict=True)
     values = [ssim(read_image(path)[None], read_image(theirs[name])[None]).item() for path, name in pairs]
-    score = {
-        "metric": "ssim_samples",
-        "value": float(np.mean(values)),
-        "protocol": protocol_id("ssim_samples", "gauss11-sigma1.5-population-range1-rgb", "pairs-by-name"),
-        "n": len(values),
-        "standard_error": float(np.std(values, ddof=1) / len(values) ** 0.5),
-        "seconds": clock.seconds,
-    }
-    return [_score(score, fake, real, device)]
-
-
-def _score(fields: dict, fake: ScoredFolder, real: ScoredFolder, device: torch.device) -> Score:
-    kind = METRICS[fields["metric"]]
-    return Score(
-        **fields,
-        unit=kind.unit,
-        direction=kind.direction,
-        selection="folder",
-        seed=0,
-        run=f"{fake.path.name} against {real.path.name}",
-        run_sha256=sha256_json({"samples": fake.sha256, "reference": real.sha256}),
-        data_sha256=real.sha256,
-        device=device_name(device),
-        peak_memory_bytes=peak_memory_bytes(device),
-        precision="float32",
-        compile=False,
-        **provenance("bench.evaluate"),
+    number = Measurement(
+        "ssim_samples",
+        float(np.mean(values)),
+        ("gauss11-sigma1.5-population-range1-rgb", "pairs-by-name"),
+        n=len(values),
+        seconds=clock.seconds,
+        standard_error=float(np.std(values, ddof=1) / len(values) ** 0.5),
     )
+    return [number]
+
+
+def _source(fake: ScoredFolder, real: ScoredFolder, device: torch.device) -> dict[str, Any]:
+    """Fields of a score that say what was compared, and where."""
+    return {
+        "selection": "folder",
+        "seed": 0,
+        "run": f"{fake.path.name} against {real.path.name}",
+        "run_sha256": sha256_json({"samples": fake.sha256, "reference": real.sha256}),
+        "data_sha256": real.sha256,
+        "device": device_name(device),
+        "peak_memory_bytes": peak_memory_bytes(device),
+        "precision": "float32",
+        "compile": False,
+        **provenance("bench.evaluate"),
+    }

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from bench.data.datasets import load_images
 from bench.errors import InputError
 from bench.evaluate.cost import measure_cost
-from bench.evaluate.writer import Clock, Measurement, ScoreFolder
+from bench.evaluate.measurement import Clock, Measurement
+from bench.evaluate.writer import ScoreFolder
 from bench.export import load_export
 from bench.metrics.catalogue import SIFID_WEIGHTS
 from bench.metrics.diversity import pixel_diversity
 from bench.metrics.features import exact_float32
 from bench.metrics.lpips import ABSENT, load_lpips, lpips_is_here
-from bench.metrics.protocol import protocol_id
 from bench.metrics.sifid import InceptionStem, sifid
 from bench.metrics.ssim import ms_ssim, ms_ssim_scales, ssim
 from bench.metrics.weights import weights_path
@@ -123,20 +123,20 @@ def _add(
 ) -> None:
     clock = Clock()
     values = measure(*pair)
-    protocol = protocol_id(metric, *parts, *_count(metric, len(pair[0])))
+    parts = (*parts, *_count(metric, len(pair[0])))
     if values is None:
         height, width = pair[1].shape[-2:]
         reason = f"not defined: fewer than two scales fit {height}x{width} px"
-        scores.add(Measurement(metric, None, protocol, n=len(pair[0]), reason=reason), selection)
+        scores.add(Measurement(metric, None, parts, n=len(pair[0]), reason=reason), selection)
     else:
-        scores.add(_mean(metric, protocol, values, clock), selection)
+        scores.add(_mean(metric, parts, values, clock), selection)
 
 
 def _count(metric: str, n: int) -> tuple[str, ...]:
     return (f"samples{n}",) if metric.endswith("_samples") else ()
 
 
-def _mean(metric: str, protocol: str, values: list[float], clock: Clock) -> Measurement:
+def _mean(metric: str, parts: tuple[str, ...], values: list[float], clock: Clock) -> Measurement:
     """Mean over images, with each value and the median kept."""
     tensor = torch.tensor(values, dtype=torch.float64)
     n = len(values)
@@ -145,7 +145,7 @@ def _mean(metric: str, protocol: str, values: list[float], clock: Clock) -> Meas
     return Measurement(
         metric,
         tensor.mean().item(),
-        protocol,
+        parts,
         n=n,
         seconds=clock.seconds,
         standard_error=error,
@@ -161,9 +161,8 @@ def _sifid(scores: ScoreFolder, samples: Tensor, source: Tensor, size: str) -> N
     with _allowed(scores, *SIFID):
         found = sifid(stem, samples, source)
         for (metric, layer), values in zip(SIFID.items(), found, strict=True):
-            sets = ("no-resize", size, f"samples{len(values)}")
-            protocol = protocol_id(metric, "inception-torchvision-v1", layer, *sets)
-            scores.add(_mean(metric, protocol, values, clock))
+            parts = ("inception-torchvision-v1", layer, "no-resize", size, f"samples{len(values)}")
+            scores.add(_mean(metric, parts, values, clock))
 
 
 def _diversity(scores: ScoreFolder, samples: Tensor, source: Tensor, size: str) -> None:
@@ -172,5 +171,5 @@ def _diversity(scores: ScoreFolder, samples: Tensor, source: Tensor, size: str) 
     clock, n = Clock(), len(samples)
     with _allowed(scores, "diversity"):
         value = pixel_diversity(samples, source)
-        protocol = protocol_id("diversity", "singan-luma", size, f"samples{n}")
-        scores.add(Measurement("diversity", value, protocol, n=n, seconds=clock.seconds))
+        parts = ("singan-luma", size, f"samples{n}")
+        scores.add(Measurement("diversity", value, parts, n=n, seconds=clock.seconds))

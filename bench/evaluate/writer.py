@@ -4,17 +4,15 @@ Only scores of the same run are replaced or removed: in the run's own folder tho
 those of this very description.
 """
 
-import time
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench.errors import InputError
+from bench.evaluate.measurement import Measurement, failed_score
 from bench.made_from import COMPLETE, is_complete_mark, write_complete
-from bench.metrics.catalogue import METRICS
 from bench.ownership import is_picture, is_png, is_score, is_score_of, refuse_foreign
 from bench.provenance import provenance
 from bench.registry import network_modules
@@ -26,32 +24,6 @@ from bench.score import Score, score_path, write_score
 SELECTIONS = ("last", "best", "untrained", "control-white", "control-halves", "control-bicubic", "control-linear")
 NEIGHBOURS = "neighbours.png"
 REMEDY = "move it away, or give another --out"
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One number as a task hands it over; `seconds` counts everything that had to be computed for it."""
-
-    metric: str
-    value: float | None
-    protocol: str
-    n: int | None = None
-    seconds: float | None = None
-    standard_error: float | None = None
-    interval: tuple[float, float] | None = None
-    reason: str | None = None
-    details: dict[str, Any] = field(default_factory=dict)
-
-
-class Clock:
-    """Seconds since it was made."""
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        return round(time.perf_counter() - self._start, 4)
 
 
 def check_scores(run: Run, run_dir: Path, out: Path, overwrite: bool) -> None:
@@ -94,18 +66,9 @@ class ScoreFolder:
         """Write a score if the run plans its metric. `model_sha256`: of the weights scored; controls have none."""
         if not self.wants(measurement.metric):
             return
-        kind = METRICS[measurement.metric]
-        values = {key: value for key, value in vars(measurement).items() if value is not None}
-        self._write(
-            Score(
-                **{"value": None, **values},
-                unit=kind.unit,
-                direction=kind.direction,
-                selection=selection,
-                model_sha256=self.meta.get("model_sha256") if selection == "last" else model_sha256,
-                **self._common(),
-            )
-        )
+        if selection == "last":
+            model_sha256 = self.meta.get("model_sha256")
+        self._write(measurement.score(selection=selection, model_sha256=model_sha256, **self._common()))
 
     def fail(self, reason: str, among: Collection[str] | None = None) -> None:
         """Planned metrics (`among` some: of these) without a score yet become failed ones, with the reason."""
@@ -114,15 +77,7 @@ class ScoreFolder:
                 continue
             if score_path(self.out, metric) in self.written:
                 continue
-            kind = METRICS[metric]
-            failed: dict[str, Any] = {
-                "metric": metric,
-                "value": None,
-                "protocol": "",
-                "status": "failed",
-                "reason": reason,
-            }
-            self._write(Score(**failed, unit=kind.unit, direction=kind.direction, **self._common()))
+            self._write(failed_score(metric, reason, **self._common()))
 
     def finish(self) -> None:
         """Remove scores that are not part of this evaluation, then record that it is complete."""

@@ -14,7 +14,11 @@ Direction = Literal["lower", "higher", "none"]
 
 EFFLITE0, CLEANFID, AUTHORS = "efflite0", "cleanfid", "authors"
 """The extractors, in the order in which they are computed."""
-EXTRACTOR_WEIGHTS = {EFFLITE0: (), CLEANFID: ("inception-cleanfid",), AUTHORS: ("inception-pytorch-fid",)}
+EXTRACTOR_WEIGHTS: dict[str, tuple[str, ...]] = {
+    EFFLITE0: (),
+    CLEANFID: ("inception-cleanfid",),
+    AUTHORS: ("inception-pytorch-fid",),
+}
 LPIPS_WEIGHTS = ("vgg16-torchvision", "lpips-vgg16-heads")
 SIFID_WEIGHTS = ("inception-torchvision",)
 

@@ -271,7 +271,7 @@ def test_an_extractor_without_logits_has_no_inception_score():
     metrics = {"frechet": "fid_authors", "inception_score": "inception_score"}
     instrument = Instrument(CountingExtractor(), metrics)
     numbers, refused = compare_features(instrument, *features, set(metrics.values()))
-    assert [number.family for number in numbers] == ["frechet"]
+    assert [(number.metric, number.n) for number in numbers] == [("fid_authors", 8)]
     assert "no class logits" in refused["inception_score"]
 
 
