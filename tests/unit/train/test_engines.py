@@ -74,43 +74,50 @@ def test_interrupted_at_every_step_and_resumed(task, tmp_path, monkeypatch):
     assert meta["status"] == "ok" and not network.training
 
 
-KILLED = """
-import os, signal, sys
+COMMANDS = """
+import json, os, signal, sys
 from bench.cli import main
 from bench.train.startup import engine_class
 
-engine = engine_class(sys.argv[1])
-whole = engine.step
+def die_in_a_step(engine):
+    whole = engine.step
+    def step(self, index):
+        scalars = whole(self, index)
+        if index == 2:  # computed, but in no checkpoint yet
+            os.kill(os.getpid(), signal.SIGKILL)
+        return scalars
+    engine.step = step
 
-def step(self, index):
-    scalars = whole(self, index)
-    if index == 2:  # computed, but in no checkpoint yet
-        os.kill(os.getpid(), signal.SIGKILL)
-    return scalars
-
-engine.step = step
-main(sys.argv[2:])
+for task, arguments in json.loads(sys.argv[1]).items():
+    engine = engine_class(task)
+    for attempt in ("killed", "resumed"):
+        child = os.fork()  # one import of torch serves them all
+        if child == 0:
+            if attempt == "killed":
+                die_in_a_step(engine)
+            os._exit(main(arguments))
+        print(task, attempt, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", TASKS)
-def test_kill_9_and_resume_of_the_command(task, tmp_path):
-    data = write_data(task, tmp_path / "data")
-    run = tiny_run(task, data)
-    write_run(tmp_path / "run.json", run)
-    arguments = ["train", "--run", str(tmp_path / "run.json")]
-    arguments += ["--out", str(tmp_path / "killed"), "--state", str(tmp_path / "state")]
-    setting = {"env": {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, "cwd": ROOT}
-    killed = subprocess.run([sys.executable, "-c", KILLED, task, *arguments], **setting)
-    assert killed.returncode == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "model.json").exists()
-    resumed = subprocess.run(
-        [sys.executable, "-m", "bench.cli", *arguments], **setting, check=True, stderr=subprocess.PIPE, text=True
-    )
-    assert re.search(r"resumed at \w+ 2 of", resumed.stderr), resumed.stderr
-    train(run, tmp_path / "straight", tmp_path / "state")
-    assert_same(tmp_path / "straight", tmp_path / "killed")
+def test_kill_9_and_resume_of_the_command(tmp_path):
+    runs, commands = {}, {}
+    for task in TASKS:
+        folder = tmp_path / task
+        runs[task] = tiny_run(task, write_data(task, folder / "data"))
+        write_run(folder / "run.json", runs[task])
+        commands[task] = ["train", "--run", str(folder / "run.json")]
+        commands[task] += ["--out", str(folder / "killed"), "--state", str(folder / "state")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", COMMANDS, json.dumps(commands)]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
+    ends = [f"{task} {end}" for task in TASKS for end in (f"killed {-signal.SIGKILL}", "resumed 0")]
+    assert done.stdout.splitlines() == ends, done.stderr
+    assert len(re.findall(r"resumed at \w+ 2 of", done.stderr)) == len(TASKS), done.stderr
+    for task in TASKS:
+        train(runs[task], tmp_path / task / "straight", tmp_path / task / "state")
+        assert_same(tmp_path / task / "straight", tmp_path / task / "killed")
 
 
 def test_a_diverging_run_ends_as_failed_without_an_error(tmp_path, capsys):

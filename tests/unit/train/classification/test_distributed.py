@@ -13,6 +13,7 @@ import torch
 from bench.data.augment import BatchRows
 from bench.errors import InputError
 from bench.run import write_run
+from bench.train import train
 from bench.train.classification import distributed
 from bench.train.classification.engine import Classification
 from bench.train.loop.history import History
@@ -83,15 +84,16 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_documented_torchrun_command_equals_one_process(tmp_path: Path) -> None:
-    write_run(tmp_path / "run.json", classify_run(write_set(tmp_path / "stripes-16"), epochs=1))
+    run = classify_run(write_set(tmp_path / "stripes-16"), epochs=1)
+    write_run(tmp_path / "run.json", run)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
-    torchrun += ["--nproc-per-node", "2", "-m", "--"]
+    torchrun += ["--nproc-per-node", "2", "-m", "--", "bench.cli", "train", "--run", str(tmp_path / "run.json")]
+    torchrun += ["--out", str(tmp_path / "two"), "--state", str(tmp_path / "state-two")]
+    environment = os.environ | COMMON | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(torchrun, env=environment, cwd=ROOT, check=True, timeout=1200)
+    train(run, tmp_path / "one", tmp_path / "state-one")
     losses = {}
-    for name, start in (("two", torchrun), ("one", [sys.executable, "-m"])):
-        out, state = str(tmp_path / name), str(tmp_path / f"state-{name}")
-        arguments = ["train", "--run", str(tmp_path / "run.json"), "--out", out, "--state", state]
-        environment = os.environ | COMMON | {"PYTHONPATH": str(ROOT)}
-        subprocess.run([*start, "bench.cli", *arguments], env=environment, cwd=ROOT, check=True, timeout=1200)
+    for name in ("one", "two"):
         losses[name] = [float(row["loss"]) for row in History(tmp_path / name / "history.csv").read()]
     assert losses["two"] == pytest.approx(losses["one"], rel=1e-5) and losses["one"]
 
