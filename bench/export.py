@@ -17,14 +17,15 @@ from torch.nn.utils import parametrize
 
 from bench.errors import InputError
 from bench.files import atomic_file, check_regular, parse_json, read_json, sha256_file
-from bench.paths import META, WEIGHTS, search_project_of
+from bench.paths import META, WEIGHTS
 from bench.runtime.rng import seeded_globally
 
 
 def create_seeded(spec: dict[str, Any], seed: int, purpose: str = "model") -> nn.Module:
     """The network `spec` = {name, args} with the initial weights of `seed`: the untrained network of a run."""
-    from bench.registry import create_model
+    from bench.registry import check_named, create_model
 
+    check_named(spec["name"], "run.json")
     with seeded_globally(seed, "initialisation", purpose):
         return create_model(spec["name"], **spec["args"])
 
@@ -101,9 +102,10 @@ def load_weights(path: Path) -> nn.Module:
     """The network of a weights file, in evaluation mode, without gradients."""
     from safetensors.torch import load_file
 
-    from bench.registry import create_model
+    from bench.registry import check_named, create_model
 
     spec = read_spec(path)
+    check_named(spec["name"], path)
     model = create_model(spec["name"], **spec["args"])
     model = model if is_folded(model) else fold(model)
     try:
@@ -134,7 +136,6 @@ def load_export(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
         raise InputError(f"{path}: no such file")
     if sha256_file(path) != meta.get("model_sha256"):
         raise InputError(f"{path}: sha256 differs from model.json's {meta.get('model_sha256')}: the export is damaged")
-    search_project_of(path)
     if read_spec(path) != meta.get("model"):
         raise InputError(f"{Path(folder) / META}: names another network than {path} holds")
     return load_weights(path), meta

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from bench.code_digest import ROOT as PROJECT
-from bench.source import search_in
 
 RESULTS, RUNS = Path("results"), "runs"
 WEIGHTS, META = "model.safetensors", "model.json"
@@ -60,19 +59,12 @@ def find_data(path: str, run_file: Path | None = None) -> Path | None:
     A relative path counts from the present folder; if it is not there, from the project that holds `run_file`, then
     from the project of this package.
     """
-    projects = [project for project in (project_above(run_file), PROJECT) if project is not None]
+    projects = [project for project in (_project_above(run_file), PROJECT) if project is not None]
     folders = [Path(path).expanduser(), *(project / path for project in projects)]
     return next((folder for folder in folders if folder.exists()), None)
 
 
-def project_above(file: Path | None) -> Path | None:
+def _project_above(file: Path | None) -> Path | None:
     """The nearest folder above `file` that holds a project's configuration."""
     folders = file.resolve().parents if file is not None else ()
     return next((folder for folder in folders if (folder / "config/datasets.yaml").is_file()), None)
-
-
-def search_project_of(file: Path) -> None:
-    """Let a user's own network be found in the project that holds `file`, wherever a job is started."""
-    project = project_above(file)
-    if project is not None:
-        search_in(project)

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict
 from pydantic import create_model as new_model
 
+from bench.code_digest import ROOT
 from bench.errors import InputError, did_you_mean
+from bench.files import read_yaml
 from bench.schema import Strict, parse_strict
 from bench.signature import Signature, read_signature
 from bench.source import find_source, search_in
@@ -30,6 +32,7 @@ RESNEXT = "Xie et al. 2017, arXiv 1611.05431"
 SENET = "Hu et al. 2018, arXiv 1709.01507"
 SLIM = "Shen and Wu 2021, arXiv 2112.14804"
 OUTSIDE = "outside this repository"
+EXPERIMENTS = Path("config/experiments.yaml")
 GATED = "baselines.fastgan:gated_generator"
 GATE_CHANNELS = {"low_channels", "high_channels"}
 """The arguments by which a gate is known; its pair of maps gives them."""
@@ -102,6 +105,26 @@ def _signature_in(target: str, _file: Path | None) -> Signature:
     return read_signature(target)
 
 
+def check_named(name: str, source: Path | str) -> None:
+    """InputError for code from outside that no experiment of this project names.
+
+    To build a network is to run its code, and `source`, a run.json or an export, can be anyone's: only what the user
+    wrote into config/experiments.yaml is run.
+    """
+    if ":" in name and not any(name in _names_in(root / EXPERIMENTS) for root in (Path(), ROOT)):
+        raise InputError(
+            f"{source}: model.name: {name!r} is code from outside this repository; it is run only in the folder of a "
+            f"project whose {EXPERIMENTS} names it"
+        )
+
+
+def _names_in(path: Path) -> set[str]:
+    """Names of networks in a file of experiments."""
+    entries = read_yaml(path) if path.is_file() else {}
+    models = [made.get("model") for made in entries.values() if isinstance(made, dict)]
+    return {str(model.get("name")) for model in models if isinstance(model, dict)}
+
+
 class Arguments(Strict):
     """The arguments of a network, checked as what YAML holds: types, limits, names."""
 
@@ -154,9 +177,12 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
     if made.gate is not None:
         build, given = _with_gate(build, made, given)
     try:
-        return build(**given)
+        network = build(**given)
     except ValueError as error:  # each argument is right by itself, but not together
         raise InputError(f"model {name}: {error}") from error
+    if not hasattr(network, "state_dict"):
+        raise InputError(f"model {name}: makes {type(network).__name__}, not a torch.nn.Module")
+    return network
 
 
 def _with_gate(build: Any, made: Entry, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, PrivateAttr, model_validator
 
 from bench.errors import InputError
 from bench.files import read_json, sha256_json, write_json
-from bench.paths import find_data, run_name, search_project_of
+from bench.paths import find_data, run_name
 from bench.schema import Beta, Metrics, Positive, PositiveFloat, Seed, Share, Strict, Task, parse_strict
 
 SCHEMA_VERSION = 1
@@ -251,8 +251,7 @@ def read_run(path: Path) -> Run:
 
 
 def read_job(path: Path) -> Run:
-    """`read_run`, for a job that needs data and network: both are looked for in the project of the file too."""
+    """`read_run`, for a job that needs the data: they are looked for in the project of the file too."""
     run = read_run(path)
-    search_project_of(Path(path))
     run._file = Path(path)
     return run

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.helpers import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+METHOD_PAGE = ROOT / "docs/how-to/add-a-method.md"
 BLOCK = re.compile(r"^```\w*\n((?:.*\n)*?)```$|((?:^ {4,}\S.*\n|^\n(?= {4}))+)", re.MULTILINE)
 ASSIGNMENTS = re.compile(r"((?:[A-Z_]+=\S* )*)(.*)")
 PROGRAMS = "slim-bench|snakemake|make|torchrun|pytest|python3?|dvc|source|pip|uv|git|bash|docker|\\.venv/bin/\\w+"
@@ -52,6 +53,19 @@ def lines(page: Path) -> list[Line]:
         if re.match(rf"(?:[A-Z_]+=\S* )*(?:{PROGRAMS})(?: |$)", span):
             found.append((text.count("\n", 0, match.start()) + 1, span))
     return [Line(page, number, re.sub(r"\s+# .*", "", row)) for number, row in sorted(found)]
+
+
+def fenced(page: Path, language: str) -> str:
+    """The page's one block in ``` of that language."""
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return found
+
+
+def add_method(project: Path) -> None:
+    """The first two steps of METHOD_PAGE: the file and the entry."""
+    (project / "my_gates.py").write_text(fenced(METHOD_PAGE, "python"))
+    with (project / "config/experiments.yaml").open("a") as file:
+        file.write("\n" + fenced(METHOD_PAGE, "yaml"))
 
 
 def commands(program: str) -> list[list[str]]:

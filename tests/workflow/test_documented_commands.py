@@ -20,7 +20,7 @@ from snakemake.cli import get_argument_parser
 from bench.cli import EPILOG, build_parser
 from bench.plan import Plan
 from tests.helpers.command_runner import CommandRunner
-from tests.helpers.documentation import PAGES, ROOT, Line, lines, python_blocks
+from tests.helpers.documentation import PAGES, ROOT, Line, add_method, lines, python_blocks
 from tests.helpers.executors import stand_in_executor
 
 
@@ -84,13 +84,14 @@ def environment(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def runner(tiny, tmp_path_factory):
-    """What the pages take for granted: an environment, and the user's images under the names they are given."""
+    """What the pages take for granted: an environment, the user's images under the names they are given, a method."""
     project, home = tiny[0].path, tmp_path_factory.mktemp("home")
     environment(project / ".venv")
     for folder in ("PATH", "FAKES", "REALS", "my-images", "real-images"):
         pictures(project / folder)
     pictures(home / "cats")
     Image.linear_gradient("L").resize((28, 28)).save(project / "shirt.png")
+    add_method(project)
     stand_in_executor(home, "slurm")
     runner = CommandRunner(project, home)
     yield runner
