@@ -1,4 +1,4 @@
-"""Using a finished export: grids of samples, walks between latents, the likeliest classes of images."""
+"""Using a finished export: grids of samples, the likeliest classes of images."""
 
 import math
 from collections.abc import Sequence
@@ -8,43 +8,38 @@ from typing import Any
 
 import torch
 from PIL import Image, ImageOps
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.data.augment import Normalise, Statistics
 from bench.data.batches import evaluation_crop, to_tensor
 from bench.data.images import check_pixels
 from bench.errors import InputError
-from bench.export import batch_statistics, load_export
+from bench.export import load_export
 from bench.runtime.device import choose_device
 from bench.runtime.images import save_grid, to_signed
-from bench.runtime.rng import generator, seeded_globally
+from bench.runtime.rng import generator
 from bench.sampling import generate
 
 BATCH = 16  # the authors' sampling batch: batch norm takes its statistics from it
-FRAMES = 8
 TOP = 5
 
 
-def sample(model: Path, n: int, seed: int, out: Path, *, interpolate: bool = False) -> None:
-    """Draw `n` images into the grid `out`; with `interpolate`, rows of eight walk from one latent to the next."""
+def sample(model: Path, n: int, seed: int, out: Path) -> None:
+    """Draw `n` images into the grid `out`, a square as far as `n` allows."""
     if n < 1:
         raise InputError(f"-n {n}: at least 1 image is needed")
     if seed < 0:
         raise InputError(f"--seed {seed}: a seed is not negative")
     network, meta = load_export(model)
     kind = type_of(meta, model)
-    if kind == "classification" or (interpolate and kind == "oneshot"):
-        raise InputError(
-            f"{model}: {meta['model']['name']} has no latents to {'walk between' if interpolate else 'draw'}"
-        )
+    if kind == "classification":
+        raise InputError(f"{model}: {meta['model']['name']} has no latents to draw")
     network = network.to(choose_device("auto"))
     if kind == "oneshot":
         images = network.sample(n, generator("cpu", seed, "samples"))
-    elif interpolate:
-        images = walk(network, n, seed)
     else:
         images = to_signed(torch.cat(list(generate(network, n, BATCH, seed))))
-    save_grid(Path(out), images.cpu(), FRAMES if interpolate else max(1, math.ceil(math.sqrt(n))))
+    save_grid(Path(out), images.cpu(), max(1, math.ceil(math.sqrt(n))))
 
 
 def type_of(meta: dict[str, Any], folder: Path) -> str:
@@ -57,33 +52,6 @@ def type_of(meta: dict[str, Any], folder: Path) -> str:
     if ":" not in name:
         raise InputError(f"{folder}: model {name!r} is not known to this version")
     return meta["description"]["task"]
-
-
-@torch.no_grad()
-def walk(network: nn.Module, n: int, seed: int) -> Tensor:
-    """[n, 3, S, S]: rows of eight frames, row i from latent i to latent i + 1 on the sphere; noise maps stay fixed.
-
-    Batch norm sees one frame of every row at a time, filled up with latents of its own, so that its statistics are
-    those of different images and change as slowly as the frames do.
-    """
-    device = next(network.parameters()).device
-    rows = math.ceil(n / FRAMES)
-    latents = torch.randn(rows + 1, network.latent_dim, generator=generator("cpu", seed, "latents"))
-    shape = (max(0, BATCH - rows), network.latent_dim)
-    company = torch.randn(shape, generator=generator("cpu", seed, "company"))
-    frames = []
-    for frame in range(FRAMES):
-        between = slerp(latents[:-1], latents[1:], frame / FRAMES)
-        with seeded_globally(seed, "noise"), batch_statistics(network):
-            frames.append(network(torch.cat([between, company]).to(device))[0][:rows])
-    return torch.stack(frames, dim=1).flatten(0, 1)[:n]
-
-
-def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
-    """Spherical interpolation of the rows of [N, D], which keeps the length that a Gaussian has."""
-    cosine = nn.functional.cosine_similarity(a, b, dim=1, eps=1e-8).clamp(-0.9999, 0.9999)
-    angle = torch.arccos(cosine)[:, None]
-    return (torch.sin((1 - share) * angle) * a + torch.sin(share * angle) * b) / torch.sin(angle)
 
 
 def classify(model: Path, images: Sequence[Path]) -> None:

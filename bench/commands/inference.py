@@ -19,7 +19,6 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("-n", type=int, default=64, help="how many images (default: 64)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", required=True, type=user_path, help="a PNG with all of them in a grid")
-    parser.add_argument("--interpolate", action="store_true", help="rows that walk from one latent to the next")
     parser = add_command(commands, "classify", classify, "print the likeliest classes of images")
     parser.add_argument("--model", required=True, type=user_path, metavar="DIR", help="folder of a finished run")
     parser.add_argument("images", nargs="+", type=user_path)
@@ -32,8 +31,7 @@ def sample(arguments: argparse.Namespace) -> None:
     check_suffix(arguments.out, ".png")
     from bench.sample import sample
 
-    folder = export_folder(arguments.model)
-    sample(folder, arguments.n, arguments.seed, arguments.out, interpolate=arguments.interpolate)
+    sample(export_folder(arguments.model), arguments.n, arguments.seed, arguments.out)
     print(arguments.out)
 
 

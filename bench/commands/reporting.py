@@ -30,14 +30,13 @@ def add_commands(commands: Any) -> None:
         "The page needs no network and no other file. Every number in it leads to its run, protocol and command.",
     )
     _add_scale(parser)
-    parser = add_command(
+    add_command(
         commands,
         "models",
         models,
         "list the networks: name, task, parameters, MACs, source",
         "Counts are of the constructor's default arguments (SinGAN: a 250 px image).",
     )
-    parser.add_argument("--task", choices=("fewshot", "oneshot", "classification"))
 
 
 def _add_scale(parser: argparse.ArgumentParser) -> None:
@@ -66,13 +65,12 @@ def _scale_folder(arguments: argparse.Namespace) -> Any:
     return folder
 
 
-def models(arguments: argparse.Namespace) -> None:
+def models(_: argparse.Namespace) -> None:
     from bench.registry import MODELS
 
     for name, entry in MODELS.items():
-        if arguments.task in (None, entry.task):
-            parameters, macs = _complexity(name)
-            print(f"{name:<23}{entry.task:<16}{parameters:>11,} parameters{macs / 1e9:>9.3f} GMACs  {entry.source}")
+        parameters, macs = _complexity(name)
+        print(f"{name:<23}{entry.task:<16}{parameters:>11,} parameters{macs / 1e9:>9.3f} GMACs  {entry.source}")
 
 
 def _complexity(name: str) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from bench.cli import main
 from bench.errors import InputError
 from bench.files import sha256_file
 from bench.run import write_run
-from bench.sample import classify, sample, slerp
+from bench.sample import classify, sample
 from bench.train import train
 from tests.helpers.tiny import tiny_run, write_data
 
@@ -49,22 +49,6 @@ def test_grid_depends_on_the_seed_alone(exports, tmp_path, task, shape):
     assert not np.array_equal(pixels(tmp_path / "a.png"), pixels(tmp_path / "c.png"))
 
 
-def test_interpolation_changes_little_between_frames_of_a_row(exports, tmp_path):
-    sample(exports / "fewshot", 16, 0, tmp_path / "walk.png", interpolate=True)
-    grid = pixels(tmp_path / "walk.png").astype(float)
-    assert grid.shape == (128, 512, 3)
-    tiles = grid.reshape(2, 64, 8, 64, 3).swapaxes(1, 2)
-    within = np.abs(np.diff(tiles, axis=1)).mean()
-    across = np.abs(tiles[0, 0] - tiles[1, 0]).mean()
-    assert 0 < within < across
-
-
-def test_slerp_keeps_ends_and_length():
-    a, b = torch.randn(2, 5, 64).unbind()
-    assert torch.allclose(slerp(a, b, 0.0), a, atol=1e-5) and torch.allclose(slerp(a, b, 1.0), b, atol=1e-5)
-    assert torch.allclose(slerp(a, a, 0.3), a, atol=1e-2)
-
-
 def test_classify_prints_the_classes(exports, tmp_path, capsys):
     Image.fromarray(np.full((50, 40, 3), 30, np.uint8)).save(tmp_path / "dark.png")
     classify(exports / "classification", [tmp_path / "dark.png"])
@@ -79,8 +63,6 @@ def test_refusals(exports, tmp_path):
         sample(exports / "fewshot", 0, 0, tmp_path / "x.png")
     with pytest.raises(InputError, match="no latents"):
         sample(exports / "classification", 4, 0, tmp_path / "x.png")
-    with pytest.raises(InputError, match="no latents to walk between"):
-        sample(exports / "oneshot", 4, 0, tmp_path / "x.png", interpolate=True)
     with pytest.raises(InputError, match="is no classifier"):
         classify(exports / "fewshot", [])
     with pytest.raises(InputError, match="no finished export"):

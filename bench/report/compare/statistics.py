@@ -7,6 +7,7 @@ scipy.stats takes 1.2 s of a processor to import, so it is imported where it is 
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,7 +75,9 @@ def t_test(values: Sequence[float], margin: float = 0.0) -> float | None:
         return 1.0 if sample.mean() == margin else 0.0
     from scipy import stats
 
-    return float(stats.ttest_1samp(sample, margin).pvalue)
+    with warnings.catch_warnings():  # values that differ by rounding alone are no reason to print
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return float(stats.ttest_1samp(sample, margin).pvalue)
 
 
 def hedges_g(differences: Sequence[float]) -> float | None:

@@ -1,8 +1,15 @@
 import numpy as np
+import pytest
 import torch
 from PIL import Image
+from torch.nn import functional as F
+from torchvision.utils import make_grid
 
-from bench.runtime.images import save_png, to_signed, to_uint8
+from bench.runtime.images import save_grid, save_png, save_strip, to_signed, to_uint8
+
+
+def pixels(path) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(Image.open(path)).copy()).permute(2, 0, 1)
 
 
 def test_bytes_survive_the_range_of_the_networks():
@@ -27,5 +34,20 @@ def test_half_precision_does_not_move_a_level():
 def test_a_png_holds_the_pixels_that_are_scored(tmp_path):
     image = torch.rand(3, 9, 7, generator=torch.Generator().manual_seed(0)) * 2 - 1
     save_png(tmp_path / "x.png", image)
-    written = torch.from_numpy(np.asarray(Image.open(tmp_path / "x.png")).copy()).permute(2, 0, 1)
-    assert torch.equal(written, to_uint8(image))
+    assert torch.equal(pixels(tmp_path / "x.png"), to_uint8(image))
+
+
+@pytest.mark.parametrize(("n", "columns"), [(1, 1), (1, 8), (7, 3), (8, 8), (9, 8), (16, 4)])
+def test_a_grid_is_torchvisions_without_padding(tmp_path, n, columns):
+    images = torch.rand(n, 3, 6, 5, generator=torch.Generator().manual_seed(n)) * 2.4 - 1.2
+    save_grid(tmp_path / "a.png", images, columns)
+    assert torch.equal(pixels(tmp_path / "a.png"), to_uint8(make_grid(images, nrow=columns, padding=0, pad_value=1.0)))
+
+
+@pytest.mark.parametrize("n", [2, 6])
+def test_a_strip_is_torchvisions_padded_row_without_its_frame(tmp_path, n):
+    images = torch.rand(n, 3, 4, 7, generator=torch.Generator().manual_seed(n)) * 2 - 1
+    save_strip(tmp_path / "a.png", list(images.split(1)), height=10)
+    tiles = F.interpolate(images, size=(10, 18), mode="nearest")
+    row = make_grid(tiles, nrow=n, padding=2, pad_value=1.0)[:, 2:-2, 2:-2]
+    assert torch.equal(pixels(tmp_path / "a.png"), to_uint8(row))

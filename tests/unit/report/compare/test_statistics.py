@@ -35,6 +35,11 @@ def test_p_value_is_that_of_students_distribution(margin):
     assert t_test(values, margin) == pytest.approx(2 * tail, rel=1e-12)
 
 
+@pytest.mark.filterwarnings("error")
+def test_values_that_differ_by_rounding_alone_print_no_warning():
+    assert t_test([1.0, 1.0, 1.0 + 1e-15]) < 1e-20
+
+
 def test_p_value_without_any_spread():
     assert t_test([1.0, 1.0, 1.0]) == 0.0
     assert t_test([1.0, 1.0, 1.0], 1.0) == 1.0
