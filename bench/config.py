@@ -24,12 +24,16 @@ from bench.run import RECIPES, Compute, Evaluation
 from bench.schema import Positive, Seeds, Strict, Task, parse_strict
 from bench.source import search_in
 
+IMAGE_SIZE = "pixels of the prepared images; null keeps each image's own"
+
 
 class Settings(Strict):
     """config.yaml: what a user changes first; `snakemake --config key=value` overrides it."""
 
-    scale: str | None = Field(None, description="null: each target's own (demo for all but paper, small and tiny)")
-    seeds: Seeds | None = Field(None, description="null: the scale's own")
+    scale: str | None = Field(
+        None, description="tiny, demo, small or paper; null: each target's own (demo for all but paper, small and tiny)"
+    )
+    seeds: Seeds | None = Field(None, description="seeds of every run, or a single one; null: the scale's own")
     allow_mixed_code: bool = Field(False, description="paper scale: let runs of different code stand in one table")
     folder: UserFolder | None = Field(
         None, description="your own images, by path: target `own`; what is run follows its form"
@@ -65,31 +69,31 @@ class Settings(Strict):
 class TaskScale(Strict):
     """What one task does at one scale."""
 
-    image_size: Positive | None = None
-    model: dict[str, Any] = {}
-    recipe: dict[str, Any] = {}
-    evaluation: Evaluation
+    image_size: Positive | None = Field(None, description=IMAGE_SIZE)
+    model: dict[str, Any] = Field({}, description="arguments of every network of the task")
+    recipe: dict[str, Any] = Field({}, description="how the networks are trained, where it is not the default")
+    evaluation: Evaluation = Field(description="what is scored, and how")
 
 
 class Variation(Strict):
     """What differs for some data sets of a scale."""
 
-    datasets: tuple[str, ...]
-    image_size: Positive | None = None
-    model: dict[str, Any] = {}
-    recipe: dict[str, Any] = {}
+    datasets: tuple[str, ...] = Field(description="names of config/datasets.yaml")
+    image_size: Positive | None = Field(None, description=IMAGE_SIZE)
+    model: dict[str, Any] = Field({}, description="arguments of the networks")
+    recipe: dict[str, Any] = Field({}, description="how the networks are trained")
 
 
 class Scale(Strict):
     """scales.yaml: sizes, budgets and seeds."""
 
-    description: str
-    seeds: Seeds
-    compute: Compute = Compute()
-    fewshot: TaskScale
-    oneshot: TaskScale
-    classification: TaskScale
-    variations: tuple[Variation, ...] = ()
+    description: str = Field(description="what the scale is for")
+    seeds: Seeds = Field(description="seeds of every run")
+    compute: Compute = Field(Compute(), description="device, precision, threads, checkpoints")
+    fewshot: TaskScale = Field(description="few-shot synthesis")
+    oneshot: TaskScale = Field(description="one-shot synthesis")
+    classification: TaskScale = Field(description="classification")
+    variations: tuple[Variation, ...] = Field((), description="what differs for some datasets; later ones win")
 
     def task(self, name: Task) -> TaskScale:
         return getattr(self, name)
@@ -98,18 +102,18 @@ class Scale(Strict):
 class RunList(Strict):
     """Every experiment with every data set, at the scales named."""
 
-    scales: tuple[str, ...]
-    experiments: tuple[str, ...]
-    datasets: tuple[str, ...]
+    scales: tuple[str, ...] = Field(description="scales at which these are run")
+    experiments: tuple[str, ...] = Field(description="names of config/experiments.yaml and config/ablations.yaml")
+    datasets: tuple[str, ...] = Field(description="names of config/datasets.yaml; own: the user's folders")
 
 
 class Suite(Strict):
-    """suites/*.yaml: a target of the workflow. Only lists: what a run is stands elsewhere."""
+    """suites/*.yaml: a target of the workflow, as lists of runs."""
 
-    description: str
-    scale: str
-    include: tuple[str, ...] = ()
-    runs: tuple[RunList, ...] = ()
+    description: str = Field(description="what the target is for; `slim-bench plan` prints it")
+    scale: str = Field(description="its scale, unless the user names one")
+    include: tuple[str, ...] = Field((), description="suites whose runs belong to it")
+    runs: tuple[RunList, ...] = Field((), description="its runs; seeds are the scale's")
 
 
 @dataclass(frozen=True)
@@ -248,11 +252,11 @@ def check_recipe(task: Task, recipe: dict[str, Any], where: str) -> None:
 
 def _check_partial(model: type[BaseModel], values: dict[str, Any], where: str) -> None:
     """Validate `values` as part of `model`: its required fields may be missing."""
-    parse_strict(_optional(model), values, where)
+    parse_strict(partial_model(model), values, where)
 
 
 @cache
-def _optional(model: type[BaseModel]) -> type[BaseModel]:
+def partial_model(model: type[BaseModel]) -> type[BaseModel]:
     """`model` with a default for every required field."""
     fields = {
         name: (field.annotation, copy(field)) for name, field in model.model_fields.items() if field.is_required()

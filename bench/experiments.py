@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
@@ -20,33 +20,35 @@ from bench.schema import Positive, Strict, Task, parse_strict
 
 
 class ModelChoice(Strict):
+    """The network, and what differs from its defaults."""
+
     name: str | None = Field(
         None, description="a registry name, or module:name of your own; inherited where the experiment has a base"
     )
-    args: dict[str, Any] = {}
+    args: dict[str, Any] = Field({}, description="arguments of the network that differ from its defaults")
 
 
 class Variant(Strict):
     """What an experiment says of its network and training, or changes of its base's."""
 
-    description: str
-    model: ModelChoice = ModelChoice()
-    recipe: dict[str, Any] = {}
+    description: str = Field(description="what it is, for the report")
+    model: ModelChoice = Field(ModelChoice(), description="the network")
+    recipe: dict[str, Any] = Field({}, description="how it is trained, where that differs from its scale")
     min_image_size: Positive | None = Field(None, description="below this size the network does not exist")
 
 
 class Experiment(Variant):
     """experiments.yaml: one named network; `base` inherits everything not said here."""
 
-    base: str | None = None
-    task: Task | None = None
+    base: str | None = Field(None, description="the experiment that this one is a variation of")
+    task: Task | None = Field(None, description="inherited where the experiment has a base")
 
 
 class AblationGrid(Strict):
     """ablations.yaml: each variation of each base is the experiment BASE-VARIATION."""
 
-    bases: Annotated[tuple[str, ...], Field(min_length=1)]
-    variations: dict[Name, Variant]
+    bases: tuple[str, ...] = Field(min_length=1, description="names of config/experiments.yaml")
+    variations: dict[Name, Variant] = Field(description="what each variation changes of each base")
 
 
 def require(name: str, valid: Iterable[str], where: str) -> str:

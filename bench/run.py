@@ -13,11 +13,10 @@ from pydantic import BaseModel, Field, PrivateAttr, model_validator
 from bench.errors import InputError
 from bench.files import read_json, sha256_json, write_json
 from bench.paths import find_data, run_name
-from bench.schema import Beta, Metrics, Positive, PositiveFloat, Seed, Share, Strict, Task, parse_strict
+from bench.recipes import RECIPES, ClassificationRecipe, Compute, Evaluation, FewShotRecipe, OneShotRecipe
+from bench.schema import Positive, Seed, Strict, Task, parse_strict
 
 SCHEMA_VERSION = 1
-OPERATIONAL: dict[str, Any] = {"operational": True}
-"""Mark of keys that change when something is written, and nothing of the result: the run hash leaves them out."""
 
 
 class ModelSpec(Strict):
@@ -33,90 +32,6 @@ class DataSpec(Strict):
     path: str
     image_size: Positive | None = Field(None, description="pixels of the prepared images; null keeps each image's own")
     source_sha256: str | None = Field(None, description="hash of the fetched archive; null: given by path")
-
-
-class FewShotRecipe(Strict):
-    """FastGAN's training, as the paper's authors run it where a default stands."""
-
-    task: Literal["fewshot"] = "fewshot"
-    steps: Positive
-    batch_size: Positive = 8
-    learning_rate: PositiveFloat = 2e-4
-    adam_betas: tuple[Beta, Beta] = (0.5, 0.999)
-    augment: tuple[Literal["color", "translation", "cutout"], ...] = ("color", "translation")
-    flip: bool = True
-    ema_decay: Share = 0.999
-    ema_warmup: bool = Field(False, description="decay min(ema_decay, (1+t)/(10+t)): for runs of a few hundred steps")
-    perceptual: Literal["lpips-vgg16", "efflite0"] = "lpips-vgg16"
-    decoder_scaled: bool = Field(False, description="decoder widths times base_channels/64, output min(128, size)")
-    snapshots: int = Field(0, ge=0, description="exports evenly spaced over the run, scanned for the best one")
-    strips: int = Field(6, ge=0, description="sample grids evenly spaced over the run", json_schema_extra=OPERATIONAL)
-
-
-class OneShotRecipe(Strict):
-    """SinGAN's training, one pyramid scale after another."""
-
-    task: Literal["oneshot"] = "oneshot"
-    epochs_per_scale: Positive = 2000
-    critic_steps: Positive = 3
-    generator_steps: Positive = 3
-    learning_rate: PositiveFloat = 5e-4
-    adam_betas: tuple[Beta, Beta] = (0.5, 0.999)
-    decay_at: Share = Field(0.8, description="share of a scale's epochs after which the learning rate is divided by 10")
-    min_size: Positive = 25
-    max_size: Positive = 250
-    scale_factor: float = Field(0.75, gt=0, lt=1)
-    gradient_penalty: float = Field(0.1, ge=0)
-    reconstruction_weight: float = Field(10.0, ge=0)
-    noise_amplitude: PositiveFloat = 0.1
-    n_samples: Positive = 25
-
-
-class ClassificationRecipe(Strict):
-    """Supervised training of a classifier."""
-
-    task: Literal["classification"] = "classification"
-    epochs: Positive = 120
-    batch_size: Positive = Field(256, description="global batch over all processes")
-    optimiser: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: PositiveFloat = Field(0.1, description="per 256 images, scaled linearly with the global batch")
-    momentum: Share = 0.9
-    weight_decay: float = Field(1e-4, ge=0)
-    warmup_epochs: int = Field(5, ge=0)
-    label_smoothing: Share = 0.0
-    mixup: float = Field(0.0, ge=0, description="alpha of the beta distribution; 0 is off")
-    cutmix: float = Field(0.0, ge=0, description="alpha of the beta distribution; 0 is off")
-    ema_decay: Share | None = None
-    augment: Literal["imagenet", "small", "none"] = "imagenet"
-    holdout: int = Field(0, ge=0, description="training images (or whole shards) set aside to select the best epoch")
-
-
-RECIPES: dict[str, type[Strict]] = {
-    "fewshot": FewShotRecipe,
-    "oneshot": OneShotRecipe,
-    "classification": ClassificationRecipe,
-}
-
-
-class Evaluation(Strict):
-    """What is scored, and the sampling protocol of the scores."""
-
-    metrics: Metrics
-    n_fake: Positive | None = None
-    batch_size: Positive = 16
-    latent_seed: int = Field(0, ge=0)
-
-
-class Compute(Strict):
-    """How the numbers are computed. `threads` is part of the result on CPU: bit-equality holds at equal counts only."""
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["float32", "bf16"] = "float32"
-    compile: bool = False
-    cuda_graphs: bool = Field(False, description="few-shot and one-shot on a GPU: record a step once, then replay it")
-    threads: Positive | None = None
-    checkpoint_seconds: PositiveFloat = Field(120.0, json_schema_extra=OPERATIONAL)
-    log_every: Positive = Field(10, description="steps between two rows of history.csv", json_schema_extra=OPERATIONAL)
 
 
 class Run(Strict):

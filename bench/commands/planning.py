@@ -1,6 +1,7 @@
-"""plan, status, freeze: what there is to run, how far it is, and the one file a job reads. None imports torch."""
+"""plan, status, freeze, schema: what there is to run, how far it is, the one file a job reads, the keys. No torch."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from bench.commands.common import add_command, add_folder_option, overrides_of, user_path
@@ -44,6 +45,14 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--seed", required=True, type=int)
     parser.add_argument("--out", required=True, help="the run.json to write, or its folder")
     add_folder_option(parser)
+    add_command(
+        commands,
+        "schema",
+        schema,
+        "write the JSON schemas of config/ and the page on its keys",
+        "Both are made from the descriptions in the code: config/schemas/*.json and docs/reference/configuration.md.\n"
+        "New keys are added to bench/defaults-N.json, from which run hashes are counted. A test holds all to the code.",
+    )
 
 
 def _add_suite(parser: argparse.ArgumentParser, text: str, default: str | None) -> None:
@@ -100,6 +109,15 @@ def status(arguments: argparse.Namespace) -> None:
     print(f"{arguments.suite} at scale {runs[0].scale}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
     if "stopped" in counts:
         print("the same command as before goes on from the checkpoints")
+
+
+def schema(arguments: argparse.Namespace) -> None:
+    from bench.describe import write_descriptions
+
+    if not Path("config/config.yaml").is_file():
+        raise InputError("config/config.yaml: no such file; `slim-bench schema` is for the folder of the project")
+    for path in write_descriptions(Path(".")):
+        print(path)
 
 
 def _scale(chosen: Plan, arguments: argparse.Namespace) -> str:

@@ -27,6 +27,10 @@ NAME = r"[a-z0-9][a-z0-9-]{0,79}"
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 Byte = Annotated[int, Field(ge=0, le=255)]
 WORDS = {"true": True, "false": False, "null": None}
+KIND = "names the kind of source"
+BACKGROUND = "what transparent pixels are laid on, red, green, blue"
+RESAMPLE = "filter of resizing, antialiased"
+UPSCALE = "allow images below the wanted size; off: they are refused by name"
 OWN = "own"
 """In a suite's list of data sets: every folder or image the user gave."""
 
@@ -34,11 +38,11 @@ OWN = "own"
 class SourceFile(Strict):
     """One file under data/sources. Without sha256 or md5 it has no published checksum: see data/pins.yaml."""
 
-    name: FileName
-    url: str | None = Field(None, pattern=r"^https?://")
-    sha256: Sha256 | None = None
-    md5: Md5 | None = None
-    bytes: Positive | None = None
+    name: FileName = Field(description="its name under data/sources")
+    url: str | None = Field(None, pattern=r"^https?://", description="where it is downloaded from")
+    sha256: Sha256 | None = Field(None, description="published checksum")
+    md5: Md5 | None = Field(None, description="published checksum, where there is no sha256")
+    bytes: Positive | None = Field(None, description="size of the file")
 
     @property
     def path(self) -> Path:
@@ -53,8 +57,8 @@ class SourceFile(Strict):
 class Shipped(Strict):
     """An archive in the DVC remote inside the repository."""
 
-    kind: Literal["shipped"]
-    file: SourceFile
+    kind: Literal["shipped"] = Field(description=KIND)
+    file: SourceFile = Field(description="the archive")
 
     @property
     def files(self) -> tuple[SourceFile, ...]:
@@ -64,24 +68,24 @@ class Shipped(Strict):
 class Download(Strict):
     """Archives at URLs, fetched only against a checksum."""
 
-    kind: Literal["download"]
-    files: tuple[SourceFile, ...]
+    kind: Literal["download"] = Field(description=KIND)
+    files: tuple[SourceFile, ...] = Field(description="the archives")
 
 
 class Manual(Strict):
     """Files that a person has to place: a folder `place` under data/sources, or the `files`, beside it."""
 
-    kind: Literal["manual"]
-    place: FileName
-    how: str
-    files: tuple[SourceFile, ...] = ()
+    kind: Literal["manual"] = Field(description=KIND)
+    place: FileName = Field(description="folder under data/sources")
+    how: str = Field(description="what a person has to do")
+    files: tuple[SourceFile, ...] = Field((), description="files to place there")
 
 
 class Folder(Strict):
     """The user's own folder (or .npz file), by path; relative paths count from the project root."""
 
-    kind: Literal["folder"]
-    path: str
+    kind: Literal["folder"] = Field(description=KIND)
+    path: str = Field(description="the folder or file")
 
     @property
     def files(self) -> tuple[SourceFile, ...]:
@@ -95,32 +99,34 @@ class Preparation(Strict):
     """How images become arrays. Transparent pixels lie on `background`; resizing is antialiased."""
 
     members: str = Field("*", description="which files of the source, as a glob on their names")
-    background: tuple[Byte, Byte, Byte] = (255, 255, 255)
+    background: tuple[Byte, Byte, Byte] = Field((255, 255, 255), description=BACKGROUND)
     fit: Literal["crop", "longest-side", "pad"] = Field(
         "crop",
         description="crop: centre square, then resize; longest-side: keep the shape; pad: zeros around, no resize",
     )
-    resample: Literal["lanczos", "bicubic"] = "lanczos"
+    resample: Literal["lanczos", "bicubic"] = Field("lanczos", description=RESAMPLE)
     per_class: Positive | None = Field(None, description="keep the first so many of each class and split, small sets")
-    upscale: bool = Field(False, description="allow images below the wanted size; off: they are refused by name")
+    upscale: bool = Field(False, description=UPSCALE)
 
 
 class Dataset(Strict):
     """One entry of the catalogue."""
 
-    title: str
-    task: Task
-    source: Source
-    layout: Literal["images", "idx", "cifar", "npz", "imagefolder", "imagenet"] = "images"
-    licence: str
-    terms: str | None = None
-    role: str
+    title: str = Field(description="what it is, in one line")
+    task: Task = Field(description="which networks it is for")
+    source: Source = Field(description="where its files come from")
+    layout: Literal["images", "idx", "cifar", "npz", "imagefolder", "imagenet"] = Field(
+        "images", description="how the files hold images and labels; images: no labels"
+    )
+    licence: str = Field(description="licence of the images")
+    terms: str | None = Field(None, description="whom to credit, what is allowed")
+    role: str = Field(description="what it is used for here")
     n: Positive | None = Field(None, description="images expected (of the training split); another count is refused")
-    n_test: Positive | None = None
-    classes: Positive | None = None
-    class_names: tuple[str, ...] | None = None
+    n_test: Positive | None = Field(None, description="images expected of the test split")
+    classes: Positive | None = Field(None, description="number of classes")
+    class_names: tuple[str, ...] | None = Field(None, description="names of the classes, in the order of the labels")
     size: Positive | None = Field(None, description="pixels of the images' shortest side, where known")
-    preparation: Preparation = Preparation()
+    preparation: Preparation = Field(Preparation(), description="how its images become arrays")
 
     @model_validator(mode="after")
     def _classification_has_a_layout(self) -> "Dataset":
@@ -132,15 +138,15 @@ class Dataset(Strict):
 class Weights(Strict):
     """Trained weights used as an instrument (metrics, perceptual loss), always checked against their checksum."""
 
-    title: str
-    file: FileName
-    url: str | None = None
+    title: str = Field(description="what they are, in one line")
+    file: FileName = Field(description="name of the file")
+    url: str | None = Field(None, description="where they are downloaded from")
     sha256: str = Field(pattern=r"^[0-9a-f]{8,64}$", description="a prefix where no more is published")
-    bytes: Positive | None = None
+    bytes: Positive | None = Field(None, description="size of the file")
     package: str | None = Field(None, description="path inside an installed Python package that ships the file")
-    shipped: bool = Field(False, description="lies in the DVC remote inside the repository")
-    licence: str
-    used_by: str
+    shipped: bool = Field(False, description="in the DVC remote inside the repository")
+    licence: str = Field(description="licence of the weights")
+    used_by: str = Field(description="metrics and losses that need them")
 
 
 def spoken(value: Any) -> Any:
@@ -155,12 +161,12 @@ def spoken(value: Any) -> Any:
 class UserFolder(Strict):
     """A folder of the user's own images as a data set: `folders: {my-cats: {path: ~/cats}}`, or `{my-cats: ~/cats}`."""
 
-    path: str = Field(min_length=1)
-    task: Task = "fewshot"
-    licence: str = "given by the user"
-    background: tuple[Byte, Byte, Byte] = (255, 255, 255)
-    resample: Literal["lanczos", "bicubic"] = "lanczos"
-    upscale: bool = False
+    path: str = Field(min_length=1, description="a folder of images, one image, or an .npz file")
+    task: Task = Field("fewshot", description="if it is not given, the form of the path says it")
+    licence: str = Field("given by the user", description="licence of the images, for the record")
+    background: tuple[Byte, Byte, Byte] = Field((255, 255, 255), description=BACKGROUND)
+    resample: Literal["lanczos", "bicubic"] = Field("lanczos", description=RESAMPLE)
+    upscale: bool = Field(False, description=UPSCALE)
     layout: Literal["images", "idx", "npz", "imagefolder"] | None = Field(
         None, description="null: images, or for classification npz (a path ending so) or imagefolder"
     )
@@ -178,9 +184,9 @@ class UserFolder(Strict):
 class Catalogue(Strict):
     """All data sets and weights, and the checksums that users have accepted for files without a published one."""
 
-    datasets: dict[Name, Dataset]
-    weights: dict[Name, Weights]
-    pins: dict[FileName, Sha256] = {}
+    datasets: dict[Name, Dataset] = Field(description="datasets by name")
+    weights: dict[Name, Weights] = Field(description="trained weights by name")
+    pins: dict[FileName, Sha256] = Field({}, description="accepted checksums, from data/pins.yaml")
 
     def dataset(self, name: str) -> Dataset:
         if name not in self.datasets:

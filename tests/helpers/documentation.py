@@ -11,7 +11,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 METHOD_PAGE = ROOT / "docs/how-to/add-a-method.md"
 BLOCK = re.compile(r"^```\w*\n((?:.*\n)*?)```$|((?:^ {4,}\S.*\n|^\n(?= {4}))+)", re.MULTILINE)
 ASSIGNMENTS = re.compile(r"((?:[A-Z_]+=\S* )*)(.*)")
-PROGRAMS = "slim-bench|snakemake|make|torchrun|pytest|python3?|dvc|source|pip|uv|git|bash|docker|\\.venv/bin/\\w+"
+PROGRAMS = "slim-bench|snakemake|make|torchrun|pytest|python3?|dvc|source(?= )|pip|uv|git|bash|docker|\\.venv/bin/\\w+"
 """What a span between backticks starts with if it is a line to type; of a block every line counts."""
 
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from bench.errors import InputError
 from bench.files import read_text, read_yaml
-from bench.schema import Strict, Task, parse_strict
+from bench.schema import PositiveFloat, Strict, Task, parse_strict
 
 
 def _no_two_sets(sets: tuple[str, ...]) -> tuple[str, ...]:
@@ -29,40 +29,46 @@ def _no_two_sets(sets: tuple[str, ...]) -> tuple[str, ...]:
 class Pair(Strict):
     """SLIM and the rival it is compared with."""
 
-    slim: str
-    rival: str
+    slim: str = Field(description="the experiment with SLIM")
+    rival: str = Field(description="the baseline")
 
 
 class TaskSettings(Strict):
-    title: str
-    pairs: tuple[Pair, ...]
+    """How the report shows a task."""
+
+    title: str = Field(description="heading of the task")
+    pairs: tuple[Pair, ...] = Field(description="which networks are compared")
     primary: tuple[str, ...] = Field(description="metrics of the summary, the figures and the tests, most wanted first")
     controls: dict[str, str] = Field({}, description="experiment -> the doubt it answers")
-    ablation_bases: tuple[str, ...] = ()
-    ablation_metrics: tuple[str, ...] = ()
+    ablation_bases: tuple[str, ...] = Field((), description="experiments whose variations are tables of ablations")
+    ablation_metrics: tuple[str, ...] = Field((), description="metrics of those tables")
 
 
 class Comparison(Strict):
     """One inequality. Improvement is positive where SLIM is better; `margin` is what it must exceed."""
 
-    metric: str
-    protocol: str = Field(description="pattern that the protocol ids must match")
-    slim: str
-    rival: str
-    sets: Annotated[tuple[str, ...], AfterValidator(_no_two_sets)]
+    metric: str = Field(description="the metric compared")
+    protocol: str = Field(description="pattern that the protocol ids must match; * is any text")
+    slim: str = Field(description="the experiment with SLIM")
+    rival: str = Field(description="the baseline, or a control")
+    sets: Annotated[tuple[str, ...], AfterValidator(_no_two_sets)] = Field(
+        description="datasets: one (its seeds are the sample) or at least three (the sets are)"
+    )
     measure: Literal["relative", "difference", "constant"] = Field(
         description="relative: share of the rival's value; difference: in units; constant: relative, without a test"
     )
-    direction: Literal["lower", "higher"]
-    margin: float
-    role: Literal["verdict", "control"] = Field("verdict", description="a control is shown beside, it decides nothing")
+    direction: Literal["lower", "higher"] = Field(description="which values are better")
+    margin: float = Field(description="what the improvement must exceed")
+    role: Literal["verdict", "control"] = Field("verdict", description="a control is shown, it decides nothing")
 
 
 class Claim(Strict):
-    id: str
-    title: str
-    statement: str
-    comparisons: tuple[Comparison, ...]
+    """A claim of the paper, and what would answer it."""
+
+    id: str = Field(description="its name in links")
+    title: str = Field(description="its heading")
+    statement: str = Field(description="the claim, in one sentence")
+    comparisons: tuple[Comparison, ...] = Field(description="all verdicts among them must hold")
     tasks: tuple[Task, ...] = Field(description="where to look for its numbers at other scales")
     shown: tuple[str, ...] = Field(description="the metrics shown there")
     doubt: str = Field("", description="what else could explain the result, and which control answers it")
@@ -77,17 +83,19 @@ class Claim(Strict):
 class Tolerance(Strict):
     """How near to a published value counts as reproduced: a share of the value, or an absolute difference."""
 
-    relative: Annotated[float, Field(gt=0)] | None = None
-    absolute: Annotated[float, Field(gt=0)] | None = None
+    relative: PositiveFloat | None = Field(None, description="share of the published value")
+    absolute: PositiveFloat | None = Field(None, description="difference in the metric's unit")
 
 
 class ReportSettings(Strict):
-    verdict_scale: str
-    minimum_seeds: Annotated[int, Field(ge=5)]
-    alpha: Annotated[float, Field(gt=0, lt=1)]
-    tasks: dict[Task, TaskSettings]
-    claims: tuple[Claim, ...]
-    tolerances: dict[str, Tolerance]
+    """claims.yaml: what is compared with what, decided before the first run."""
+
+    verdict_scale: str = Field(description="the one scale at which a verdict is given")
+    minimum_seeds: int = Field(ge=5, description="finished seeds that a verdict needs")
+    alpha: float = Field(gt=0, lt=1, description="level of the two-sided tests, after Holm's correction")
+    tasks: dict[Task, TaskSettings] = Field(description="how each task is shown")
+    claims: tuple[Claim, ...] = Field(description="the claims of the paper")
+    tolerances: dict[str, Tolerance] = Field(description="by metric, what counts as reproduced")
 
     def tolerance(self, metric: str, value: float) -> float | None:
         """The difference from `value` that still counts as reproduced; None where none is stated."""

@@ -6,14 +6,14 @@ from pathlib import Path
 from tests.helpers import ROOT
 
 LAYERS = (
-    {"cli", "commands", "workflow"},
+    {"cli", "commands", "workflow", "describe"},
     {"report", "train", "evaluate"},
     {"export", "sample", "sampling"},
     {"plan", "status", "outdated", "config", "experiments", "defaults"},
     {"registry", "signature", "networks", "metrics"},
     {"data"},
     {"runtime", "caches"},
-    {"run", "score", "made_from", "provenance", "ownership", "paths"},
+    {"run", "recipes", "score", "made_from", "provenance", "ownership", "paths"},
     {"schema", "files", "errors", "code_digest", "source"},
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -1,0 +1,24 @@
+"""The configuration described once: schemas for editors and a page for people, both made from the models. No torch."""
+
+from pathlib import Path
+
+
+def write_descriptions(root: Path) -> list[Path]:
+    """Write config/schemas/*.json, docs/reference/configuration.md and the defaults that run hashes are counted from.
+
+    Returns the files whose content has changed. InputError where a recorded default is another one now.
+    """
+    from bench.defaults import record_defaults
+    from bench.describe.page import PAGE, configuration_page
+    from bench.describe.schemas import config_files, schema_file, schema_text
+    from bench.files import write_text
+
+    record_defaults()
+    texts = {schema_file(name): schema_text(name) for name in config_files()}
+    changed = []
+    for place, text in {**texts, PAGE: configuration_page()}.items():
+        path = root / place
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+            changed.append(place)
+    return changed

@@ -1,0 +1,144 @@
+"""JSON schemas of the files in config/: an editor completes their keys, explains them, and marks what is not known."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, TypeAdapter, create_model
+from pydantic import Field as field
+
+from bench.config import Scale, Settings, Suite, TaskScale, partial_model
+from bench.data.catalogue import Catalogue, Name
+from bench.experiments import AblationGrid, Experiment
+from bench.registry import MODELS, arguments
+from bench.report.read.settings import ReportSettings
+from bench.run import RECIPES
+from bench.schema import Strict
+
+SCHEMAS = Path("config/schemas")
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems")
+FORM = ("type", "anyOf", "enum", "const", "items", "prefixItems", "pattern", *LIMITS)
+"""What a value may be, without what it means."""
+
+
+class ConfigFile(NamedTuple):
+    """A file (or folder of files) of config/: its model, and what it is for."""
+
+    place: str
+    kind: Any
+    summary: str
+
+
+def config_files() -> dict[str, ConfigFile]:
+    """By the name of their schema."""
+    files = {
+        "config": (
+            "config.yaml",
+            Settings,
+            "What to change first; Snakemake's option `--config KEY=VALUE` wins.",
+        ),
+        "scales": ("scales.yaml", dict[Name, Scale], "Sizes, budgets and seeds, by the name of the scale."),
+        "experiments": ("experiments.yaml", dict[Name, Experiment], "Networks to run, by name."),
+        "ablations": ("ablations.yaml", dict[Name, AblationGrid], "Variations of networks, by a name of each grid."),
+        "suite": ("suites/*.yaml", Suite, "Targets of the workflow, a file each."),
+        "datasets": ("datasets.yaml", Catalogue, "Datasets, and trained weights of metrics and losses."),
+        "claims": ("claims.yaml", ReportSettings, "What is compared with what, decided before the first run."),
+    }
+    return {name: ConfigFile(*file) for name, file in files.items()}
+
+
+def schema_file(name: str) -> Path:
+    return SCHEMAS / f"{name}.json"
+
+
+def schema_text(name: str) -> str:
+    """The JSON schema of a file of config/, as it is written."""
+    return json.dumps(schema_of(name), indent=1, ensure_ascii=False) + "\n"
+
+
+def _scale() -> type[Strict]:
+    """A scale whose recipes are those of its tasks: all keys may be missing, as experiments add theirs."""
+    tasks = {}
+    for task, recipe in RECIPES.items():
+        part = (partial_model(recipe), field({}, description=TaskScale.model_fields["recipe"].description))
+        kind = create_model(f"Task_{task}", __base__=TaskScale, recipe=part)
+        tasks[task] = (kind, field(description=Scale.model_fields[task].description))
+    return create_model("Scale", __base__=Scale, **tasks)
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    """The JSON schema of a file of config/: what its model says, and what only the loader knows."""
+    file = config_files()[name]
+    schema = _untitled(TypeAdapter(dict[Name, _scale()] if name == "scales" else file.kind).json_schema())
+    definitions = schema.get("$defs", {})
+    if name == "config":
+        _allow_short_forms(schema["properties"])
+    if name == "datasets":
+        del schema["properties"]["pins"]  # a file of its own, data/pins.yaml
+    if name in ("experiments", "ablations"):
+        _describe_network(definitions["ModelChoice"])
+    recipes = _closed([partial_model(recipe) for recipe in RECIPES.values()])
+    for part in ("Experiment", "Variant", "Variation"):
+        if part in definitions:
+            definitions[part]["properties"]["recipe"] |= recipes
+    if name == "scales":
+        for task in RECIPES:
+            definitions[f"Task_{task}"]["properties"]["model"] |= _arguments(task)
+        definitions["Variation"]["properties"]["model"] |= _arguments(*RECIPES)
+    return {"$schema": DIALECT, "title": f"config/{file.place}", "description": file.summary, **schema}
+
+
+def _allow_short_forms(settings: dict[str, Any]) -> None:
+    """One seed for a list of one, a path for a folder with options."""
+    settings["seeds"]["anyOf"].append({"type": "integer", "minimum": 0})
+    folder = {"anyOf": [{"type": ["string", "integer"]}, {"$ref": "#/$defs/UserFolder"}]}
+    settings["folder"]["anyOf"][0] = folder
+    settings["folders"]["additionalProperties"] = folder
+
+
+def _describe_network(choice: dict[str, Any]) -> None:
+    """Names and arguments of the registry's networks; a network of one's own, module:name, has arguments of its own."""
+    named = choice["properties"]["name"]
+    kinds = [{"enum": [*MODELS, None]}, {"type": "string", "pattern": ":"}]
+    choice["properties"]["name"] = {"anyOf": kinds, "default": None, "description": named["description"]}
+    own = {"required": ["name"], "properties": {"name": {"type": "string", "pattern": ":"}}}
+    choice |= {"if": own, "else": {"properties": {"args": _arguments(*RECIPES)}}}
+
+
+def _arguments(*tasks: str) -> dict[str, Any]:
+    """Any argument of the networks of `tasks`."""
+    return _closed([arguments(name) for name, entry in MODELS.items() if entry.task in tasks])
+
+
+def _closed(models: list[type[BaseModel]]) -> dict[str, Any]:
+    """An object with the keys of these models and no others; a key may have the form that any of them gives it."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for model in models:
+        for key, value in _untitled(model.model_json_schema())["properties"].items():
+            found.setdefault(key, []).append(value)
+    merged = {}
+    for key, values in found.items():
+        bare = [{part: inner for part, inner in value.items() if part in FORM} for value in values]
+        forms = [form for index, form in enumerate(bare) if form not in bare[:index]]
+        texts = dict.fromkeys(value["description"] for value in values if "description" in value)
+        merged[key] = (forms[0] if len(forms) == 1 else {"anyOf": forms}) | {"description": "; or: ".join(texts)}
+        if not texts:
+            del merged[key]["description"]
+    return {"type": "object", "additionalProperties": False, "properties": merged}
+
+
+def _untitled(schema: Any) -> Any:
+    """Without titles that repeat a key and a default of null where null is no value; names of other forms refused."""
+    if isinstance(schema, list):
+        return [_untitled(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: value for key, value in schema.items() if key != "title" or not isinstance(value, str)}
+    if kept.get("default", ...) is None and {"type": "null"} not in kept.get("anyOf", ()):
+        del kept["default"]
+    if "patternProperties" in kept:
+        kept["additionalProperties"] = False
+    return {key: value if key == "default" else _untitled(value) for key, value in kept.items()}

@@ -1,0 +1,85 @@
+"""docs/deviations.md against the plan of the paper scale: nothing in it is out of date, nothing is missing."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bench.plan import Plan
+from bench.run import Run
+from tests.helpers import ROOT
+
+PAGE = ROOT / "docs/deviations.md"
+ROW = re.compile(r"\| (\S+) \| `(\S+)` \| `([^`]+)` \| (.+) \| (.+) \|")
+SLOW = {"100-shot-panda", "ffhq-1k"}
+
+
+def protocol(run: Run) -> dict[str, Any]:
+    """What the authors' protocol says where a recipe's default does not say it, all confirmed."""
+    if run.task != "fewshot":
+        return {}
+    large = run.data.image_size == 1024
+    return {"recipe.steps": 75000 if large else 70000} | ({"recipe.learning_rate": 1e-4} if run.dataset in SLOW else {})
+
+
+def rows() -> list[tuple[str, str, Any]]:
+    found = [ROW.fullmatch(line) for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    return [(match[1], match[2], json.loads(match[3])) for match in found if match]
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return Plan.load()
+
+
+@pytest.fixture(scope="module")
+def runs(plan):
+    return plan.runs("paper", "paper")
+
+
+def values(run: Run) -> Iterator[tuple[str, Any, bool]]:
+    """(key, value, whether it is the model's default) of what a protocol can differ in."""
+    for section in ("recipe", "evaluation", "compute"):
+        part = getattr(run, section)
+        for key, field in type(part).model_fields.items():
+            extra = field.json_schema_extra or {}
+            if "mark" in extra and "operational" not in extra:
+                value = getattr(part, key)
+                yield f"{section}.{key}", value, not field.is_required() and value == field.default
+
+
+def test_every_line_of_the_table_is_read():
+    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    assert len(rows()) == len(lines) - 1 >= 9, "all but the head"
+
+
+@pytest.mark.parametrize(("kind", "key", "value"), rows(), ids=str)
+def test_a_row_says_what_is_planned(plan, runs, kind, key, value):
+    chosen = [run for run in runs if kind in ("all", run.task, run.dataset)]
+    assert chosen
+    if key == "seeds":
+        assert list(plan.configuration.scales["paper"].seeds) == value
+        return
+    assert {json.dumps({name: found for name, found, _ in values(run)}[key]) for run in chosen} == {json.dumps(value)}
+
+
+def test_no_difference_is_missing(runs):
+    told = {(kind, key) for kind, key, _ in rows()}
+    for run in runs:
+        confirmed = protocol(run)
+        for key, value, is_default in values(run):
+            if key in confirmed:
+                assert value == confirmed[key], f"{run.name}: {key}"
+            elif not is_default:
+                assert {("all", key), (run.task, key)} & told, f"{run.name}: {key} = {value}: tell it in {PAGE.name}"
+
+
+def test_a_difference_is_found(runs):
+    """The test itself: a recipe of another length, and a key that the page does not name."""
+    for change in ({"steps": 60000}, {"ema_decay": 0.99}):
+        run = next(run for run in runs if run.task == "fewshot")
+        other = run.model_copy(update={"recipe": run.recipe.model_copy(update=change)})
+        with pytest.raises(AssertionError, match=next(iter(change))):
+            test_no_difference_is_missing([other])
