@@ -5,6 +5,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from bench.errors import InputError
+
+
+def check_members(network: nn.Module, kind: type[nn.Module], name: str) -> None:
+    """InputError where a network that the user brought lacks what the harness asks of its `kind`."""
+    for member in kind.__annotations__:
+        if not hasattr(network, member):
+            raise InputError(f"model {name}: the network has no {member!r}, see bench.networks.{kind.__name__}")
+
 
 class GeneratorNetwork(nn.Module):
     """Few-shot: forward(z [B, latent_dim]) -> (image [B, 3, S, S], small [B, 3, s, s]), both in -1..1."""

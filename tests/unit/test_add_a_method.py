@@ -12,6 +12,8 @@ import pytest
 import yaml
 from safetensors import safe_open
 
+from bench.config import Configuration
+from bench.errors import InputError
 from tests.helpers import ROOT
 from tests.helpers.documentation import METHOD_PAGE, add_method, fenced, lines
 from tests.helpers.project import TORCHLESS
@@ -26,8 +28,9 @@ def run(project: Path, *words: str, search: str = "") -> subprocess.CompletedPro
 
 
 @pytest.fixture
-def own(project: Path) -> Path:
+def own(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The project after the page's first two steps."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
     add_method(project)
     return project
 
@@ -95,15 +98,16 @@ def test_a_mistake_in_the_entry_is_one_line(own, old, new, message):
     before, entry = path.read_text().rsplit("\nfastgan-plain:", 1)
     assert old in entry
     path.write_text(f"{before}\nfastgan-plain:{entry.replace(old, new)}")
-    done = run(own, "plan")
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert re.fullmatch(rf"slim-bench: error: config/experiments.yaml: {message}.*\n", done.stderr), done.stderr
+    with pytest.raises(InputError) as caught:
+        Configuration.load(own)
+    assert re.fullmatch(rf"config/experiments.yaml: {message}.*", str(caught.value)), caught.value
 
 
 def test_a_mistake_in_the_file_is_one_line(own):
     (own / "my_gates.py").write_text("class PlainGate\n")
     done = run(own, "plan")
-    assert done.returncode == 2 and re.fullmatch(r".*experiments.yaml: .*my_gates.py:1: .*\n", done.stderr), done.stderr
+    error = r"slim-bench: error: config/experiments.yaml: fastgan-plain.model.name: .*: \S*my_gates.py:1: .*\n"
+    assert done.returncode == 2 and re.fullmatch(error, done.stderr), done.stderr
 
 
 def test_the_entry_on_the_page_is_yaml_and_names_the_class():

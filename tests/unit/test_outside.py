@@ -10,10 +10,15 @@ from safetensors.torch import save_file
 
 from bench.code_digest import _fingerprint, code_digest
 from bench.errors import InputError
-from bench.export import create_seeded, load_weights, save_weights
+from bench.export import create_seeded, load_export, load_weights, save_weights
 from bench.provenance import provenance
 from bench.registry import create_model, entry, network_modules, training_modules
+from bench.run import ModelSpec, write_run
+from bench.sample import type_of
 from bench.source import tree
+from bench.train import train
+from bench.train.startup import engine_class
+from tests.helpers.tiny import tiny_run, write_data
 
 GATES = '''
 import torch
@@ -51,6 +56,12 @@ class Noisy(Gate):
 
 def function(low_channels, high_channels):
     return "no module"
+
+def fewshot():
+    return nn.Linear(1, 1)
+
+def oneshot(*, height: int, width: int, min_size: int, max_size: int, scale_factor: float):
+    return nn.Linear(1, 1)
 
 def touch(path):
     open(path, "w").close()
@@ -159,6 +170,31 @@ def test_the_digest_covers_the_gate_and_what_it_imports_of_its_package(outside):
     assert digest() == before
     (outside / "outside_gates/shape.py").write_text("WIDTH = 4\n")
     assert digest() != before
+
+
+@pytest.mark.parametrize(
+    ("task", "message"), [("fewshot", "the network has no 'latent_dim'"), ("oneshot", "the network has no 'sizes'")]
+)
+def test_a_network_that_is_not_what_its_task_needs_is_one_line(task, message, tmp_path):
+    name = f"outside_gates.gates:{task}"
+    named(name)
+    run = tiny_run(task, write_data(task, tmp_path / "data"))
+    run = run.model_copy(update={"model": ModelSpec(name=name, args={})})
+    with pytest.raises(InputError, match=f"model {name}: {message}, see bench.networks"):
+        engine_class(task)(run, torch.device("cpu"))
+
+
+def test_a_classifier_is_trained_and_exported(tmp_path):
+    name = "outside_gates.gates:classifier"
+    named(name)
+    run = tiny_run("classification", write_data("classification", tmp_path / "data"))
+    run = run.model_copy(update={"model": ModelSpec(name=name, args={})})
+    write_run(tmp_path / "run/run.json", run)
+    train(run, tmp_path / "run", tmp_path / "state")
+    network, meta = load_export(tmp_path / "run")
+    assert network(torch.zeros(2, 1, 32, 32)).shape == (2, 4)
+    assert meta["model"] == {"name": name, "args": {"in_channels": 1, "num_classes": 4}}
+    assert type_of(meta, tmp_path) == "classification"
 
 
 @pytest.mark.parametrize("read", ["export", "run.json"])

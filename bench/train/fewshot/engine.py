@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from bench.errors import InputError
 from bench.export import WEIGHTS, batch_statistics, create_seeded, save_weights
+from bench.networks import GeneratorNetwork, check_members
 from bench.run import FewShotRecipe, Run
 from bench.runtime.images import save_grid, to_signed
 from bench.runtime.rng import batch_indices, derive, generator
@@ -200,6 +201,7 @@ class FewShot:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
     def _check_size(self) -> None:
+        check_members(self.generator, GeneratorNetwork, self.run.model.name)
         size = getattr(self.generator, "image_size", None)
         if size != self.images.shape[2]:
             raise InputError(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bench.errors import InputError
 from bench.export import WEIGHTS, create_seeded, save_weights
+from bench.networks import PyramidNetwork, check_members
 from bench.run import OneShotRecipe, Run
 from bench.runtime.images import save_png, save_strip, to_signed
 from bench.runtime.rng import generator, seeded_globally
@@ -152,6 +153,10 @@ def model_spec(run: Run, image: Tensor) -> dict[str, Any]:
 
 def create_pyramid(spec: dict[str, Any], run: Run) -> Pyramid:
     try:
-        return create_seeded(spec, run.seed)
-    except InputError as error:  # mostly of the image's size
-        raise InputError(f"{run.data_folder}: {error.__cause__ or error}") from None
+        pyramid = create_seeded(spec, run.seed)
+    except InputError as error:
+        if not isinstance(error.__cause__, ValueError):
+            raise
+        raise InputError(f"{run.data_folder}: {error.__cause__}") from None  # mostly of the image's size
+    check_members(pyramid, PyramidNetwork, run.model.name)
+    return pyramid
