@@ -19,20 +19,25 @@ from bench.files import read_yaml
 from bench.schema import Positive, Strict, Task, parse_strict
 
 
-class ModelChoice(Strict):
+class ModelChange(Strict):
+    """What differs in a network."""
+
+    args: dict[str, Any] = Field({}, description="arguments of the network that differ from its defaults")
+
+
+class ModelChoice(ModelChange):
     """The network, and what differs from its defaults."""
 
     name: str | None = Field(
         None, description="a registry name, or module:name of your own; inherited where the experiment has a base"
     )
-    args: dict[str, Any] = Field({}, description="arguments of the network that differ from its defaults")
 
 
 class Variant(Strict):
-    """What an experiment says of its network and training, or changes of its base's."""
+    """What an ablation changes of the network or training of its base."""
 
     description: str = Field(description="what it is, for the report")
-    model: ModelChoice = Field(ModelChoice(), description="the network")
+    model: ModelChange = Field(ModelChange(), description="the network")
     recipe: dict[str, Any] = Field({}, description="how it is trained, where that differs from its scale")
     min_image_size: Positive | None = Field(None, description="below this size the network does not exist")
 
@@ -40,6 +45,7 @@ class Variant(Strict):
 class Experiment(Variant):
     """experiments.yaml: one named network; `base` inherits everything not said here."""
 
+    model: ModelChoice = Field(ModelChoice(), description="the network")
     base: str | None = Field(None, description="the experiment that this one is a variation of")
     task: Task | None = Field(None, description="inherited where the experiment has a base")
 
@@ -97,7 +103,8 @@ class Experiments:
                         raise InputError(
                             f"{where}.variations.{variation}: {made} is described by {places[made]} already"
                         )
-                    written[made] = Experiment(base=base, **dict(variant))
+                    changed = ModelChoice(args=variant.model.args)
+                    written[made] = Experiment(**dict(variant) | {"base": base, "model": changed})
                     places[made] = f"{where}.variations.{variation}"
         return cls(written, places)
 

@@ -78,8 +78,10 @@ def schema_of(name: str) -> dict[str, Any]:
         _allow_short_forms(schema["properties"])
     if name == "datasets":
         del schema["properties"]["pins"]  # a file of its own, data/pins.yaml
-    if name in ("experiments", "ablations"):
+    if name == "experiments":
         _describe_network(definitions["ModelChoice"])
+    if name == "ablations":
+        definitions["ModelChange"]["properties"]["args"] |= _arguments(*RECIPES)
     recipes = _closed([partial_model(recipe) for recipe in RECIPES.values()])
     for part in ("Experiment", "Variant", "Variation"):
         if part in definitions:

@@ -170,6 +170,12 @@ FAULTS = {
         "{dilatoin: 4}",
         "config/ablations.yaml: skip-layer-pairs.variations.d4.model.args: dilatoin: .*'dilation'",
     ),
+    "a grid that names another network": (
+        "ablations.yaml",
+        "{args: {dilation: 4}}",
+        "{name: singan}",
+        "skip-layer-pairs: variations.d4.model.name: Extra inputs",
+    ),
     "unknown key of a grid": (
         "ablations.yaml",
         "d4: {description",

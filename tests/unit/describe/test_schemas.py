@@ -84,6 +84,8 @@ FAULTS = [
     ("experiments", {"No Name": {"description": "d"}}),
     ("ablations", {"x": {"bases": ["fastgan-slim"], "variations": {"g1": {"base": "x", "description": "d"}}}}),
     ("ablations", {"x": {"bases": [], "variations": {}}}),
+    ("ablations", {"x": {"bases": ["singan"], "variations": {"a": {"description": "d", "model": {"name": "singan"}}}}}),
+    ("ablations", {"x": {"bases": ["singan"], "variations": {"a": {"description": "d", "model": {"args": {"x": 1}}}}}}),
     ("suite", {"runs": [{"scales": ["demo"], "experiment": []}]}),
     ("datasets", {"datasets": {"x": {"tilte": "y"}}}),
     ("claims", {"alpha": 5}),
