@@ -126,3 +126,26 @@ def test_a_lost_run_is_shown_as_missing_by_what_still_exists(tiny):
     planned = project.snakemake("--dry-run", "tiny")
     assert re.search(r"^train +1$", planned.stdout + planned.stderr, re.MULTILINE)
     (folder / "model.json").write_bytes(kept)
+
+
+def test_a_changed_configuration_trains_again_and_keeps_the_finished_runs(tiny):
+    """The last test here: it changes results that the others look at."""
+    project, _ = tiny
+    scales = project.path / "config/scales.yaml"
+    text = scales.read_text()
+    assert text.count("epochs_per_scale: 3,") == 1
+    scales.write_text(text.replace("epochs_per_scale: 3,", "epochs_per_scale: 2,"))
+    folder = project.path / "results/tiny/runs/singan/photo-astronaut/seed0"
+    weights, description = (folder / "model.safetensors").read_bytes(), (folder / "run.json").read_bytes()
+    result = project.snakemake("tiny", "--cores", "2")
+    said = result.stdout + result.stderr
+    assert result.returncode == 0, said
+    assert re.search(r"^train +2$", said, re.MULTILINE), "SinGAN with and without SLIM"
+    kept = project.path / "results/tiny/superseded/singan/photo-astronaut/seed0-1"
+    assert (kept / "model.safetensors").read_bytes() == weights
+    assert (kept / "run.json").read_bytes() == description
+    assert json.loads((kept / "scores/params.json").read_text())["value"]
+    assert json.loads((folder / "run.json").read_text())["recipe"]["epochs_per_scale"] == 2
+    assert "superseded" not in (project.path / "results/tiny/scores.csv").read_text()
+    again = project.snakemake("--dry-run", "tiny")
+    assert "Nothing to be done" in again.stdout + again.stderr
