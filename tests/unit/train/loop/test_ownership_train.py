@@ -219,6 +219,20 @@ def test_a_finished_run_of_another_description_is_moved_aside_whole(again, data,
     assert not (again / "my/scores/params.json").exists()
 
 
+def test_a_finished_run_of_an_older_hash_is_one_line_and_moved_aside(again, data, capsys):
+    """An earlier version counted other keys: its record does not show that this run is the same."""
+    for name in ("model.json", ".model.json"):
+        write_json(again / "my" / name, json.loads((again / "my" / name).read_text()) | {"run_sha256": "0" * 64})
+    assert main(["evaluate", "--run", "my/run.json"]) == 2
+    assert "or by an earlier version; `slim-bench train` trains it again" in error(capsys)
+    before = content(again / "my")
+    assert train() == 0
+    assert "the finished run in my was moved to my.superseded-1" in capsys.readouterr().err
+    assert is_kept(again / "my.superseded-1", before)
+    assert read_run(again / "my.superseded-1/run.json") == read_run(again / "my/run.json") == run_of(data)
+    assert load_export(again / "my")[1]["run_sha256"] == run_of(data).hash
+
+
 def test_a_finished_run_on_other_data_is_moved_aside(again, data, capsys):
     before = content(again / "my")
     manifest = json.loads((data / "manifest.json").read_text())
