@@ -126,6 +126,8 @@ class Configuration:
     scales: dict[str, Scale]
     suites: dict[str, Suite]
     catalogue: Catalogue
+    folders: dict[str, UserFolder]
+    """The user's own data sets by name, each with its task."""
 
     @classmethod
     def load(cls, root: Path = Path("."), overrides: dict[str, Any] | None = None) -> "Configuration":
@@ -134,13 +136,15 @@ class Configuration:
         given = _merged(read_yaml(folder / "config.yaml"), overrides or {})
         suites = {path.stem: _named(folder, path, Suite) for path in sorted((folder / "suites").glob("*.yaml"))}
         settings = parse_strict(Settings, given, "config/config.yaml")
+        folders = own_folders(settings)
         loaded = cls(
             root=Path(root),
             settings=settings,
             networks=Experiments.read(folder),
             scales=read_entries(folder / "scales.yaml", Scale),
             suites=suites,
-            catalogue=load_catalogue(Path(root), own_folders(settings)),
+            catalogue=load_catalogue(Path(root), folders),
+            folders=folders,
         )
         loaded._check()
         return loaded
@@ -201,18 +205,21 @@ def _merged(settings: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str,
     return both
 
 
-def own_folders(settings: Settings) -> dict[str, dict[str, Any]]:
+def own_folders(settings: Settings) -> dict[str, UserFolder]:
     """`folders`, and `folder` under a name made from its path; where no task is given, the form says it."""
-    found = {name: folder.model_dump(mode="json", exclude_unset=True) for name, folder in settings.folders.items()}
-    for folder in found.values():
-        folder.setdefault("task", _task_of(Path(folder["path"]).expanduser()))
+    found = dict(settings.folders)
     if settings.folder is not None:
         path = Path(settings.folder.path).expanduser()
         if not path.exists():
             raise InputError(f"folder: {path}: no such file or folder")
-        given = settings.folder.model_dump(mode="json", exclude_unset=True)
-        found[name_of_path(path)] = {"task": _task_of(path)} | given | {"path": str(path)}
-    return found
+        found[name_of_path(path)] = settings.folder.model_copy(update={"path": str(path)})
+    return {name: _with_task(folder) for name, folder in found.items()}
+
+
+def _with_task(folder: UserFolder) -> UserFolder:
+    if "task" in folder.model_fields_set:
+        return folder
+    return folder.model_copy(update={"task": _task_of(Path(folder.path).expanduser())})
 
 
 def name_of_path(path: Path) -> str:

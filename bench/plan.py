@@ -4,12 +4,11 @@ Plan.load(overrides).runs("demo") -> the complete description of every run of a 
 """
 
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from bench.config import OWN, Configuration, Experiment, TaskScale, Variation, own_folders, require
-from bench.data.catalogue import Dataset, prepared_path
+from bench.config import OWN, Configuration, Experiment, TaskScale, Variation, require
+from bench.data.catalogue import Dataset, UserFolder, prepared_path
 from bench.errors import InputError
 from bench.paths import run_folder
 from bench.registry import arguments
@@ -42,9 +41,9 @@ class Plan:
         given = self.configuration.settings.seeds
         return self.configuration.scales[scale].seeds if given is None else given
 
-    @cached_property
-    def folders(self) -> dict[str, dict[str, Any]]:
-        return own_folders(self.configuration.settings)
+    @property
+    def folders(self) -> dict[str, UserFolder]:
+        return self.configuration.folders
 
     def runs(self, suite: str, scale: str | None = None) -> list[Run]:
         """Every run of a suite, each once, seed by seed."""

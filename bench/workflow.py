@@ -45,7 +45,7 @@ class WorkflowPlan(Plan):
         try:
             plan = cls.load(config)
             for name, folder in plan.folders.items():
-                refuse_changed_source(name, Path(folder["path"]).expanduser())
+                refuse_changed_source(name, Path(folder.path).expanduser())
         except InputError as error:
             raise SystemExit(f"slim-bench: error: {error}") from None
         return plan
@@ -124,7 +124,7 @@ class WorkflowPlan(Plan):
     def folder_option(self, w: Any) -> str:
         """A user's data set has to be told to the command; the catalogue's are known to it."""
         given = self.folders.get(w.dataset)
-        return "" if given is None else "--folder " + shlex.quote(f"{w.dataset}={_flow(given)}")
+        return "" if given is None else "--folder " + shlex.quote(f"{w.dataset}={given.written()}")
 
     def receipt(self, w: Any) -> str:
         return receipt_path(w.dataset).as_posix()
@@ -214,13 +214,6 @@ def clear_renewals() -> None:
     for path in RENEWALS.rglob("*"):
         if path.is_file() and path.read_text(encoding="utf-8", errors="replace").startswith(RENEWED):
             path.unlink()
-
-
-def _flow(given: Mapping[str, Any]) -> str:
-    """A mapping in one line of YAML."""
-    import yaml
-
-    return yaml.safe_dump(dict(given), default_flow_style=True, width=100000).strip()
 
 
 def _prepared(w: Any) -> str:

@@ -1,9 +1,12 @@
 """fetch, audit, prepare: a data set's source, checked, and the arrays that training and metrics read."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.commands.common import add_command, add_folder_option, overrides_of, user_path
+
+if TYPE_CHECKING:
+    from bench.data.catalogue import UserFolder
 
 
 def add_commands(commands: Any) -> None:
@@ -45,8 +48,8 @@ def add_commands(commands: Any) -> None:
     add_folder_option(parser)
 
 
-def _folders(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The user's own data sets, from config.yaml and the command line, as the catalogue takes them."""
+def _folders(arguments: argparse.Namespace) -> "dict[str, UserFolder]":
+    """The user's own data sets, from config.yaml and the command line."""
     from bench.plan import Plan
 
     return Plan.load(overrides_of(arguments)).folders

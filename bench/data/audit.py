@@ -5,16 +5,15 @@ Errors are what `prepare` would refuse or training would suffer from; notes are 
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from bench.data.catalogue import Dataset, folder_dataset, load_catalogue
+from bench.data.catalogue import Dataset, Folders, UserFolder, folder_dataset, load_catalogue
 from bench.data.extract import extract_archive, is_archive
 from bench.data.images import Header, check_size, decode, list_files, read_header
 from bench.data.manifest import open_array
@@ -54,16 +53,16 @@ def audit(
     image_size: int | None = None,
     root: Path = Path("."),
     *,
-    folders: Mapping[str, Any] | None = None,
+    folders: Folders | None = None,
 ) -> Audit:
     """Look through a data set of the catalogue (its source must be fetched), or a folder of images given by path."""
     catalogue = load_catalogue(root, folders)
     report = Audit(str(name))
     if str(name) not in catalogue.datasets and Path(name).is_dir():
-        dataset, sources = folder_dataset("folder", {"path": str(name)}), [Path(name)]
+        dataset, sources = folder_dataset("folder", UserFolder(path=str(name))), [Path(name)]
     else:
         dataset = catalogue.dataset(str(name))
-        sources = source_paths(str(name), root, folders)
+        sources = source_paths(str(name), root, catalogue)
     if dataset.layout in FILES:
         with _opened(sources[0]) as source:
             _audit_files(report, source, dataset, image_size)
@@ -129,7 +128,7 @@ def _summarise(report: Audit, headers: list[Header]) -> None:
         report.summary += f" to {large.width}x{large.height}"
 
 
-def _audit_arrays(report: Audit, name: str, root: Path, folders: Mapping[str, Any] | None) -> None:
+def _audit_arrays(report: Audit, name: str, root: Path, folders: Folders | None) -> None:
     """Class counts and images that occur twice, within a split or (worse) in both."""
     with tempfile.TemporaryDirectory(prefix="slim-bench-audit-") as temporary:
         folder = Path(temporary) / "prepared"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import Field, field_validator, model_validator
 
 from bench.errors import InputError, did_you_mean
@@ -180,6 +181,11 @@ class UserFolder(Strict):
         value = value if isinstance(value, Mapping) else {"path": value}
         return {**value, "path": str(value["path"])} if isinstance(value.get("path"), int) else value
 
+    def written(self) -> str:
+        """As it was given, in one line of YAML."""
+        given = self.model_dump(mode="json", exclude_unset=True)
+        return yaml.safe_dump(given, default_flow_style=True, width=100000).strip()
+
 
 class Catalogue(Strict):
     """All data sets and weights, and the checksums that users have accepted for files without a published one."""
@@ -211,7 +217,11 @@ class Catalogue(Strict):
         return self.pin(files[0]) if len(files) == 1 else None
 
 
-def load_catalogue(root: Path = Path("."), folders: Mapping[str, Any] | None = None) -> Catalogue:
+Folders = Mapping[str, UserFolder | Mapping[str, Any]]
+"""The user's own data sets by name, as the configuration read them or as it would be given them."""
+
+
+def load_catalogue(root: Path = Path("."), folders: Folders | None = None) -> Catalogue:
     """Read config/datasets.yaml and data/pins.yaml under `root`, and add the user's own folders."""
     path = Path(root) / CATALOGUE
     value = read_yaml(path)
@@ -227,11 +237,11 @@ def load_catalogue(root: Path = Path("."), folders: Mapping[str, Any] | None = N
     return catalogue.model_copy(update={"datasets": catalogue.datasets | own})
 
 
-def folder_dataset(name: str, given: Mapping[str, Any]) -> Dataset:
+def folder_dataset(name: str, given: UserFolder | Mapping[str, Any]) -> Dataset:
     """The catalogue entry of a user's folder (or .npz file)."""
     if not re.fullmatch(NAME, name):
         raise InputError(f"folders.{name!r}: a name has a-z, 0-9 and - only, and 80 characters at most")
-    folder = parse_strict(UserFolder, dict(given), f"folders.{name}")
+    folder = given if isinstance(given, UserFolder) else parse_strict(UserFolder, dict(given), f"folders.{name}")
     given_layout = "npz" if folder.path.endswith(".npz") else "imagefolder"
     layout = folder.layout or (given_layout if folder.task == "classification" else "images")
     fit = "longest-side" if folder.task == "oneshot" else "pad" if layout in ("idx", "npz") else "crop"

@@ -6,7 +6,6 @@ data/sources/NAME.json, says what was found; it is what the workflow depends on.
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from bench.data.catalogue import (
     Dataset,
     Download,
     Folder,
+    Folders,
     Manual,
     Shipped,
     SourceFile,
@@ -69,7 +69,7 @@ def fetch(
     root: Path = Path("."),
     *,
     accept_sha256: str | None = None,
-    folders: Mapping[str, Any] | None = None,
+    folders: Folders | None = None,
 ) -> Path:
     """Fetch and check the source of data set `name`; returns its receipt. What is there and right is left alone.
 

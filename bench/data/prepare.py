@@ -7,15 +7,14 @@ The files appear under their names when all are complete. The hash depends on pi
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from bench.data.catalogue import SOURCES, Folder, Manual, load_catalogue, prepared_path
+from bench.data.catalogue import SOURCES, Catalogue, Folder, Folders, Manual, load_catalogue, prepared_path
 from bench.data.classes import prepare_arrays, prepare_files
 from bench.data.content import preparation_sha256
 from bench.data.extract import extract_archive, is_archive
@@ -36,13 +35,13 @@ def prepare(
     out: Path | None = None,
     root: Path = Path("."),
     *,
-    folders: Mapping[str, Any] | None = None,
+    folders: Folders | None = None,
 ) -> Manifest:
     """Prepare data set `name` at `image_size` (None: each image's own) into `out` (default: data/prepared)."""
     root = Path(root)
     catalogue = load_catalogue(root, folders)
     dataset = catalogue.dataset(name)
-    sources = source_paths(name, root, folders)
+    sources = source_paths(name, root, catalogue)
     default = root / prepared_path(name, image_size)
     out = Path(out) if out else default
     refuse_overlap(out, sources)
@@ -53,9 +52,8 @@ def prepare(
     return _prepare(job, is_default=out.resolve() == default.resolve())
 
 
-def source_paths(name: str, root: Path, folders: Mapping[str, Any] | None = None) -> list[Path]:
+def source_paths(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
     """The checked source of a data set: its archives, or the one folder that was placed or named by the user."""
-    catalogue = load_catalogue(root, folders)
     source = catalogue.dataset(name).source
     if isinstance(source, Folder):
         return [placed_path(root, source)]

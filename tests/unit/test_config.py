@@ -1,10 +1,12 @@
 """A mistake in config/*.yaml is one line that names file and key and the nearest valid name."""
 
+import argparse
 import re
 
 import pytest
 from snakemake.cli import parse_config
 
+from bench.commands.common import overrides_of
 from bench.config import Configuration
 from bench.errors import InputError
 from bench.files import read_json
@@ -300,8 +302,18 @@ def test_a_path_is_understood_with_and_without_its_braces(tmp_path, given):
     (tmp_path / "cats").mkdir()
     plan = Plan.load(parse_config([given.format(tmp_path / "cats")]))
     ((name, folder),) = plan.folders.items()
-    assert name.startswith("cats") and folder == {"path": str(tmp_path / "cats"), "task": "fewshot"}
-    assert plan.configuration.catalogue.datasets[name].source.path == folder["path"]
+    assert name.startswith("cats") and (folder.path, folder.task) == (str(tmp_path / "cats"), "fewshot")
+    assert plan.configuration.catalogue.datasets[name].source.path == folder.path
+
+
+@pytest.mark.parametrize("options", ["", ", upscale: true, background: [0, 0, 9]", ", task: oneshot", ", licence: a b"])
+def test_the_rules_hand_a_folder_on_as_it_was_given(tmp_path, options):
+    """What the plan writes on a command line, the command reads back as the same data set."""
+    (tmp_path / "cats").mkdir()
+    ((name, folder),) = Plan.load(parse_config([f"folder={{path: {tmp_path / 'cats'}{options}}}"])).folders.items()
+    line = argparse.Namespace(folder=[f"{name}={folder.written()}"])
+    assert Plan.load(overrides_of(line)).folders == {name: folder}
+    assert "resample" not in folder.written(), "defaults are not given"
 
 
 def test_options_go_with_a_path_that_has_no_name(tmp_path):
@@ -359,7 +371,7 @@ def test_a_users_name_is_a_plain_and_free_one(name):
 def test_a_users_folder_never_hides_another(tmp_path):
     (tmp_path / "cats").mkdir()
     both = Plan.load({"folder": str(tmp_path / "cats"), "folders": {"cats": {"path": "docs"}}}).folders
-    assert [folder["path"] for folder in both.values()] == ["docs", str(tmp_path / "cats")]
+    assert [folder.path for folder in both.values()] == ["docs", str(tmp_path / "cats")]
     with pytest.raises(InputError, match=r"config.yaml: folder: .*at least 1 character"):
         Plan.load({"folder": ""})
     with pytest.raises(InputError, match=r"folders.x.background.0: .*less than or equal to 255"):
