@@ -5,6 +5,7 @@ import re
 import pytest
 
 from bench.plan import Plan
+from tests.helpers.documentation import add_method
 from tests.helpers.executors import stand_in_executor
 
 
@@ -44,6 +45,18 @@ def test_own_images_and_another_scale_and_seed_in_one_line(project_copy):
     found = counts(result.stdout + result.stderr)
     assert (found["train"], found["prepare_dataset"], found["fetch_dataset"]) == (2, 1, 1)
     assert re.search("results/tiny/runs/fastgan-sle/docs-[0-9a-f]{8}/seed3", result.stdout + result.stderr)
+
+
+def test_a_method_from_outside_joins_a_suite_without_being_imported(fresh_copy):
+    """As docs/how-to/add-a-method.md says, with the torch that cannot be imported."""
+    add_method(fresh_copy.path)
+    suite = fresh_copy.path / "config/suites/fewshot.yaml"
+    listed = "experiments: [fastgan-sle, "
+    assert listed in suite.read_text()
+    suite.write_text(suite.read_text().replace(listed, f"{listed}fastgan-plain, "))
+    result = fresh_copy.plan_only("fewshot", "--quiet", "host")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "results/demo/runs/fastgan-plain/fluent-emoji-100/seed0/model.json" in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("cluster", ["slurm", "kubernetes"])
