@@ -3,6 +3,9 @@
 Nearest upsampling commutes with pointwise arithmetic, so w [B, C, h, w] is broadcast onto x_t [B, C, H, W] and never
 exists at full size; nothing of the target's size is saved beyond x_t itself. Where the ratio is not an integer the
 index map is that of torch's nearest interpolation.
+
+Forward and backward of high * F.interpolate(gate) took 1.6 times as long on one AVX-512 core at 8 -> 128 px (128 maps),
+1.7 times at 16 -> 256 px (64), 3.0 times at 8 -> 32 px (512): batch 4, float32, median of 9, processor time.
 """
 
 import torch

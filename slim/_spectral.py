@@ -4,6 +4,9 @@ A weight [K n, ...] holds K independent layers of n outputs each. Slice k, read 
 W_k / s_k with s_k = u_k' W_k v_k; one power iteration per training forward keeps u_k and v_k close to the leading
 singular vectors (Miyato et al. 2018, the scheme of torch.nn.utils.parametrizations.spectral_norm). One norm over the
 whole tensor would be another network.
+
+Four layers of torch's own spectral_norm took 2.2 times as long as one grouped layer (weights of 32 x 128, forward and
+backward, one AVX-512 core, median of 15, processor time).
 """
 
 import torch
@@ -87,7 +90,10 @@ def _kept(u: Tensor, v: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _apply(matrix: Tensor, v: Tensor) -> Tensor:
-    """W v of each slice; by sums, since these matrices are too small for the set-up of a batched product."""
+    """W v of each slice; by sums, since these matrices are too small for the set-up of a batched product.
+
+    torch.bmm took 3.0 times as long for four matrices of 32 x 128 on one AVX-512 core.
+    """
     return (matrix * v[:, None, :]).sum(2)
 
 

@@ -66,20 +66,13 @@ def _scale_folder(arguments: argparse.Namespace) -> Any:
 
 
 def models(_: argparse.Namespace) -> None:
-    from bench.registry import MODELS
+    from bench.metrics.complexity import multiply_accumulates, parameter_count
+    from bench.registry import MODELS, create_model
 
     for name, entry in MODELS.items():
-        parameters, macs = _complexity(name)
+        model = create_model(name).eval()
+        parameters, macs = parameter_count(model), multiply_accumulates(_one_call(name, model))
         print(f"{name:<23}{entry.task:<16}{parameters:>11,} parameters{macs / 1e9:>9.3f} GMACs  {entry.source}")
-
-
-def _complexity(name: str) -> tuple[int, int]:
-    """Parameters and multiply-accumulates of the default network."""
-    from bench.metrics.complexity import multiply_accumulates, parameter_count
-    from bench.registry import create_model
-
-    model = create_model(name).eval()
-    return parameter_count(model), multiply_accumulates(_one_call(name, model))
 
 
 def _one_call(name: str, model: Any) -> Callable[[], Any]:
