@@ -62,6 +62,7 @@ class EfficientNetLite0:
         path = weights_path("efficientnet-lite0")
         network = load_efflite0(path)
         fold_batch_norms(network)
+        # channels first takes 1.3 times the processor time (four images on one AVX-512 core, median of 6)
         self.network = network.to(self.device, memory_format=torch.channels_last).requires_grad_(False)
         self.weights_sha256 = sha256_file(path)
         self.chunk = CUDA_CHUNK if self.device.type == "cuda" else CPU_CHUNK
