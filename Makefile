@@ -2,10 +2,11 @@
 #   make setup   one virtual environment, .venv, from requirements.lock (every pin with its hashes)
 #   make demo    the whole pipeline at demo scale, on real images; ends in results/demo/report/index.html
 #   make test    the test-suite, offline
+#   make test-fast  a test of every module in two minutes: the files of tests/fast.txt
 #   make test-scipy  the metrics' own code on SciPy 1.18, which clean-fid cannot take
 #   make test-python PYTHON_VERSION=3.13  a part of the test-suite on another Python
 #   make test-fresh  demo and tests in a fresh Debian 13; needs root and debootstrap
-#   make lint    ruff, snakefmt, snakemake --lint
+#   make lint    ruff, mypy, snakefmt, snakemake --lint
 #   make bench   speed and memory, each ratio measured side by side in one run
 #   make report  tables, figures and page from whatever has finished so far
 
@@ -26,7 +27,7 @@ export DVC_NO_ANALYTICS := 1
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test test-scipy test-python test-fresh lint bench report lock clean
+.PHONY: setup demo test test-fast test-scipy test-python test-fresh lint bench report lock clean
 .DEFAULT_GOAL := demo
 
 setup:
@@ -40,6 +41,9 @@ report: setup
 
 test: setup
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadscope --no-loadscope-reorder
+
+test-fast: setup
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadscope @tests/fast.txt
 
 # a throw-away environment in $@, from the same lock: of Python VERSIONS, with the pins in OVERRIDE instead of the lock's
 define throw_away
@@ -74,6 +78,7 @@ test-fresh:
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/python tools/lint_workflow.py
 

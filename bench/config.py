@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, create_model, field_validator
 
 from bench.data.catalogue import OWN, Catalogue, UserFolder, load_catalogue, spoken
 from bench.errors import InputError
-from bench.experiments import Experiment, Experiments, read_entries, require
+from bench.experiments import Experiment, Experiments, ResolvedExperiment, read_entries, require
 from bench.files import read_yaml, sha256_bytes
 from bench.metrics.catalogue import check_metrics
 from bench.registry import MODELS, arguments, entry
@@ -155,7 +155,7 @@ class Configuration:
         return self.networks.written
 
     @property
-    def resolved(self) -> dict[str, Experiment]:
+    def resolved(self) -> dict[str, ResolvedExperiment]:
         """Every experiment by name, with its base merged in."""
         return self.networks.resolved
 
@@ -239,7 +239,7 @@ def _task_of(path: Path) -> Task:
     return "oneshot" if path.is_file() else "fewshot"
 
 
-def _check_network(experiment: Experiment, where: str) -> None:
+def _check_network(experiment: ResolvedExperiment, where: str) -> None:
     """A network of the experiment's task; a discriminator comes with its generator and is none by itself."""
     name = experiment.model.name
     if ":" not in name:
@@ -265,7 +265,7 @@ def _check_partial(model: type[BaseModel], values: dict[str, Any], where: str) -
 @cache
 def partial_model(model: type[BaseModel]) -> type[BaseModel]:
     """`model` with a default for every required field."""
-    fields = {
+    fields: dict[str, Any] = {
         name: (field.annotation, copy(field)) for name, field in model.model_fields.items() if field.is_required()
     }
     for _, field in fields.values():

@@ -16,6 +16,7 @@ from pydantic import Field
 from bench.data.catalogue import NAME, Name
 from bench.errors import InputError, did_you_mean
 from bench.files import read_yaml
+from bench.run import ModelSpec
 from bench.schema import Positive, Strict, Task, parse_strict
 
 
@@ -79,6 +80,17 @@ def _check_name(name: str, where: str) -> None:
         raise InputError(f"{where}: {name!r}: a name has a-z, 0-9 and - only, and 80 characters at most")
 
 
+class ResolvedExperiment(Strict):
+    """An experiment with its base merged in: its network and task are known."""
+
+    description: str
+    base: str | None
+    task: Task
+    model: ModelSpec
+    recipe: dict[str, Any]
+    min_image_size: int | None
+
+
 @dataclass(frozen=True)
 class Experiments:
     """All experiments as written; `places`: where each is written, for messages."""
@@ -109,22 +121,23 @@ class Experiments:
         return cls(written, places)
 
     @cached_property
-    def resolved(self) -> dict[str, Experiment]:
+    def resolved(self) -> dict[str, ResolvedExperiment]:
         """Experiments with their bases merged in: own values win, model args and recipe key by key."""
         return {name: self._resolve(name, ()) for name in self.written}
 
-    def _resolve(self, name: str, seen: tuple[str, ...]) -> Experiment:
+    def _resolve(self, name: str, seen: tuple[str, ...]) -> ResolvedExperiment:
         own, where = self.written[name], self.places[name]
         if own.base is None:
             if own.task is None or own.model.name is None:
                 raise InputError(f"{where}: needs task and model.name, or a base")
-            return own
+            network = ModelSpec(name=own.model.name, args=own.model.args)
+            return ResolvedExperiment(**dict(own) | {"model": network})
         if own.base in (*seen, name):
             raise InputError(f"{where}.base: goes round in a circle ({' -> '.join((*seen, name, own.base))})")
         require(own.base, self.written, f"{where}.base")
         base = self._resolve(own.base, (*seen, name))
-        model = ModelChoice(name=own.model.name or base.model.name, args={**base.model.args, **own.model.args})
-        return Experiment(
+        model = ModelSpec(name=own.model.name or base.model.name, args={**base.model.args, **own.model.args})
+        return ResolvedExperiment(
             description=own.description,
             base=own.base,
             task=own.task or base.task,

@@ -26,10 +26,25 @@ class PyramidNetwork(nn.Module):
 
     sizes: Sequence[tuple[int, int]]
     """(height, width) of each scale, the coarsest first."""
+    widths: Sequence[int]
+    scales: nn.ModuleList
+    """The generator of each scale."""
+    ups: nn.ModuleList
+    """From each scale to the size of the next."""
+    amplitudes: Tensor
+    fixed_noise: Tensor
+    coarsest: Tensor
+    """The training image at the coarsest scale."""
     training_images: Callable[[Tensor], list[Tensor]]
     """image [1, 3, H, W] -> the image at each scale."""
-    reconstruct: Callable[[], Tensor]
-    bicubic: Callable[[], Tensor]
-    """The coarsest reconstruction enlarged: what the network has to be better than."""
+    inputs: Callable[[int, Tensor | None, Tensor], tuple[Tensor, Tensor]]
+    """(scale, noise, image of the scale below) -> what that scale's generator takes."""
     draw: Callable[[int, int, torch.Generator | None], Tensor]
     """(scale, n, generator) -> noise of n images."""
+    sample: Callable[..., Tensor]
+    """(n, generator, scales=None) -> n new images."""
+    reconstruct: Callable[..., Tensor]
+    """(scales=None) -> the image made from the fixed noise."""
+    bicubic: Callable[[], Tensor]
+    """The coarsest training image enlarged: what the network has to be better than."""
+    new_critic: Callable[[int], nn.Module]

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from bench.config import OWN, Configuration, Experiment, TaskScale, Variation, require
+from bench.config import OWN, Configuration, TaskScale, Variation, require
 from bench.data.catalogue import Dataset, UserFolder, prepared_path
 from bench.errors import InputError
+from bench.experiments import ResolvedExperiment
 from bench.paths import run_folder
 from bench.registry import arguments
 from bench.run import DataSpec, ModelSpec, Run
@@ -126,7 +127,7 @@ class Plan:
         return run_folder(run.scale, run.experiment, run.dataset, run.seed)
 
 
-def _recipe(chosen: Experiment, task: TaskScale, variations: list[Variation]) -> dict[str, Any]:
+def _recipe(chosen: ResolvedExperiment, task: TaskScale, variations: list[Variation]) -> dict[str, Any]:
     """The scale's recipe, then what differs for the data set, then the experiment's own."""
     merged: dict[str, Any] = {"task": chosen.task, **task.recipe}
     for variation in variations:
@@ -135,7 +136,7 @@ def _recipe(chosen: Experiment, task: TaskScale, variations: list[Variation]) ->
 
 
 def _model(
-    chosen: Experiment,
+    chosen: ResolvedExperiment,
     task: TaskScale,
     variations: list[Variation],
     entry: Dataset,

@@ -17,7 +17,7 @@ from bench.run import OneShotRecipe, Run
 from bench.runtime.images import save_png, save_strip, to_signed
 from bench.runtime.rng import generator, seeded_globally
 from bench.train.loop.graphs import Replayed, recorder
-from bench.train.oneshot.scale import Pyramid, ScaleTraining
+from bench.train.oneshot.scale import ScaleTraining
 
 
 class OneShot:
@@ -151,7 +151,7 @@ def model_spec(run: Run, image: Tensor) -> dict[str, Any]:
     return {"name": run.model.name, "args": {**run.model.args, "height": height, "width": width, **limits}}
 
 
-def create_pyramid(spec: dict[str, Any], run: Run) -> Pyramid:
+def create_pyramid(spec: dict[str, Any], run: Run) -> PyramidNetwork:
     try:
         pyramid = create_seeded(spec, run.seed)
     except InputError as error:

@@ -1,35 +1,16 @@
 """One scale of SinGAN in training: its critic and optimisers, and the tensors that stay fixed while it is trained."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.networks import PyramidNetwork
 from bench.run import Compute, OneShotRecipe
 from bench.train.loop.graphs import uses_graphs
 from bench.train.loop.recovery import gradient_norm
 from bench.train.oneshot.wgan import gradient_penalty
-
-
-class Pyramid(Protocol):
-    """What the engine needs of a one-shot network (see baselines.singan.Pyramid)."""
-
-    sizes: tuple[tuple[int, int], ...]
-    widths: tuple[int, ...]
-    scales: nn.ModuleList
-    ups: nn.ModuleList
-    amplitudes: Tensor
-    fixed_noise: Tensor
-    coarsest: Tensor
-
-    def training_images(self, image: Tensor) -> list[Tensor]: ...
-    def inputs(self, scale: int, noise: Tensor | None, previous: Tensor) -> tuple[Tensor, Tensor]: ...
-    def draw(self, scale: int, n: int, generator: torch.Generator) -> Tensor: ...
-    def sample(self, n: int, generator: torch.Generator, *, scales: int | None = None) -> Tensor: ...
-    def reconstruct(self, scales: int | None = None) -> Tensor: ...
-    def bicubic(self) -> Tensor: ...
-    def new_critic(self, scale: int) -> nn.Module: ...
 
 
 class ScaleTraining:
@@ -43,7 +24,7 @@ class ScaleTraining:
     """
 
     def __init__(
-        self, pyramid: Pyramid, scale: int, critic: nn.Module, real: Tensor, recipe: OneShotRecipe, compute: Compute
+        self, pyramid: PyramidNetwork, scale: int, critic: nn.Module, real: Tensor, recipe: OneShotRecipe, compute: Compute
     ) -> None:
         self.pyramid, self.scale, self.real, self.recipe = pyramid, scale, real, recipe
         for index, network in enumerate(pyramid.scales):

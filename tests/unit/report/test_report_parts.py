@@ -1,0 +1,21 @@
+"""Where nothing has finished yet, every figure and image grid says so."""
+
+from PIL import Image
+
+from bench.report.build import NOTHING
+from bench.report.figures.curves import curves_figure
+from bench.report.figures.image_grids import samples_picture, save_placeholder
+from bench.report.read.scores import Scores
+from bench.report.read.settings import load_settings
+
+
+def test_without_runs_there_is_no_figure(tmp_path):
+    settings = load_settings()
+    assert curves_figure(Scores([]), settings.tasks["fewshot"], tmp_path) is None
+    assert samples_picture(Scores([]), settings, tmp_path) is None
+
+
+def test_the_place_of_a_grid_says_why_there_is_none(tmp_path):
+    save_placeholder(tmp_path / "grid.png", NOTHING)
+    with Image.open(tmp_path / "grid.png") as image:
+        assert image.getchannel("A").getextrema()[1] > 0

@@ -1,0 +1,16 @@
+"""One process alone is its own group."""
+
+import torch
+
+from bench.runtime.processes import all_equal, any_process, barrier, rank, start_group, stop_group, world_size
+
+CPU = torch.device("cpu")
+
+
+def test_one_process_decides_alone(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    start_group(CPU)
+    assert (world_size(), rank()) == (1, 0)
+    assert any_process(True, CPU) and not any_process(False, CPU) and all_equal(7, CPU)
+    barrier()
+    stop_group()

@@ -1,0 +1,12 @@
+"""What is moved aside: a run's weights and what belongs to them, and nothing where there are none."""
+
+from bench.train.loop.superseded import move_aside
+from tests.helpers.toy import toy_run
+
+
+def test_a_folder_without_weights_stays_as_it_is(tmp_path):
+    (tmp_path / "thesis.txt").write_text("all of it")
+    (tmp_path / "model.safetensors").write_text("not weights")
+    assert move_aside(toy_run(), tmp_path) is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "thesis.txt"]
+    assert list(tmp_path.parent.glob("*superseded*")) == []

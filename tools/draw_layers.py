@@ -1,0 +1,65 @@
+"""Draw docs/images/layers.svg: the rooms of bench by layer, and which room imports which, read from the code.
+
+    python tools/draw_layers.py
+
+Run it again after a room was added or moved.
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from bench.files import atomic_file  # noqa: E402
+from tests.unit.project.test_layers import LAYERS, imports, modules, room  # noqa: E402
+
+BOX = {"boxstyle": "round,pad=0.35", "facecolor": "#f2f2f2", "edgecolor": "#555555"}
+PACKAGE = BOX | {"facecolor": "#dbe8f6"}
+TARGET = ROOT / "docs/images/layers.svg"
+
+
+def room_imports() -> set[tuple[str, str]]:
+    """(importing room, imported room), rooms that differ."""
+    known = modules("bench")
+    pairs = {
+        (room(name), room(target))
+        for name, path in known.items()
+        for target in imports(path, known) - {"bench"}
+        if name != "bench"
+    }
+    return {(here, there) for here, there in pairs if here != there}
+
+
+def places() -> dict[str, tuple[float, float]]:
+    """Room -> (x, y): a layer a column, the left one imports the most."""
+    found = {}
+    for column, layer in enumerate(LAYERS):
+        for row, name in enumerate(sorted(layer)):
+            found[name] = (column, (len(layer) - 1) / 2 - row)
+    return found
+
+
+def main() -> None:
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "layers"})
+    from matplotlib import pyplot as plt
+
+    at, packages = places(), {path.parent.name for path in (ROOT / "bench").glob("*/__init__.py")}
+    figure, axis = plt.subplots(figsize=(15, 6))
+    for here, there in sorted(room_imports()):
+        if at[here][0] != at[there][0]:
+            axis.plot(*zip(at[here], at[there], strict=True), color="#999999", linewidth=0.5, alpha=0.6, zorder=1)
+    for name, (x, y) in at.items():
+        axis.text(x, y, name, ha="center", va="center", fontsize=9, bbox=PACKAGE if name in packages else BOX, zorder=2)
+    axis.set(xlim=(-0.6, len(LAYERS) - 0.4), ylim=(-3.6, 3.6))
+    axis.set_title("bench: each room imports only from rooms further right (packages in blue)", fontsize=11)
+    axis.axis("off")
+    with atomic_file(TARGET) as file:
+        figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
