@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from bench.schema import Beta, Metrics, Positive, PositiveFloat, Share, Strict
+from bench.schema import Beta, Metrics, Positive, PositiveFloat, Share, Strict, Task
 
 OPERATIONAL = {"operational": True}
 """Mark of keys that change when something is written, and nothing of the result: the run hash leaves them out."""
@@ -22,7 +22,7 @@ MARKS = {
 
 
 def _marked(mark: str, default: Any, description: str, operational: bool = False, **limits: Any) -> Any:
-    extra = {"mark": mark} | (OPERATIONAL if operational else {})
+    extra: dict[str, Any] = {"mark": mark} | (OPERATIONAL if operational else {})
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 
@@ -97,7 +97,7 @@ class ClassificationRecipe(Strict):
     holdout: int = ours(0, "training images (or whole shards) set aside to select the best epoch", ge=0)
 
 
-RECIPES: dict[str, type[Strict]] = {
+RECIPES: dict[Task, type[Strict]] = {
     "fewshot": FewShotRecipe,
     "oneshot": OneShotRecipe,
     "classification": ClassificationRecipe,

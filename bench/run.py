@@ -16,7 +16,7 @@ from bench.paths import find_data, run_name
 from bench.recipes import RECIPES, ClassificationRecipe, Compute, Evaluation, FewShotRecipe, OneShotRecipe
 from bench.schema import Positive, Seed, Strict, Task, parse_strict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 
 class ModelSpec(Strict):
@@ -99,7 +99,8 @@ def training_hash(description: dict[str, Any]) -> str:
     counted = {key: value for key, value in description.items() if key not in ("base", "evaluation", "data", "compute")}
     for section, model in (("data", DataSpec), ("compute", Compute)):
         counted[section] = _counted(description.get(section, {}), recorded.get(section, {}), model)
-    task, network = description.get("task"), description.get("model") or {}
+    task: Any = description.get("task")
+    network = description.get("model") or {}
     defaults = recorded.get("recipe", {}).get(task, {})
     counted["recipe"] = _counted(description.get("recipe", {}), defaults, RECIPES.get(task))
     defaults = recorded.get("model", {}).get(network.get("name"), {})

@@ -32,8 +32,8 @@ def measure_cost(scores: ScoreFolder, model: nn.Module, call: Callable[[], Any],
         with torch.inference_mode(), exact_float32():
             peak = peak_bytes(call, scores.device)
         place = "cpu" if scores.device.type == "cpu" else _place(scores.device)
-        parts = ("float32-eager", "batch1", size, place)
-        scores.add(Measurement("memory", float(peak), parts, seconds=clock.seconds))
+        setting = ("float32-eager", "batch1", size, place)
+        scores.add(Measurement("memory", float(peak), setting, seconds=clock.seconds))
 
 
 def _place(device: torch.device) -> str:

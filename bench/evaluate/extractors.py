@@ -45,12 +45,13 @@ def open_instruments(metrics: Iterable[str], device: torch.device) -> list[Instr
 
 
 def _open(name: str, device: torch.device) -> Instrument:
-    metrics, paths = metrics_through(name), [weights_path(weights) for weights in EXTRACTOR_WEIGHTS[name]]
+    metrics = metrics_through(name)
     if name == EFFLITE0:
         return Instrument(EfficientNetLite0(device), metrics)
+    (path,) = map(weights_path, EXTRACTOR_WEIGHTS[name])
     if name == CLEANFID:
-        return Instrument(CleanFidInception(*paths, device), metrics)
-    return Instrument(AuthorsInception(*paths, device), metrics, as_saved_by_authors, "fake-nearest512")
+        return Instrument(CleanFidInception(path, device), metrics)
+    return Instrument(AuthorsInception(path, device), metrics, as_saved_by_authors, "fake-nearest512")
 
 
 def compare_features(

@@ -157,7 +157,8 @@ def _sifid(scores: ScoreFolder, samples: Tensor, source: Tensor, size: str) -> N
     if not scores.wants(*SIFID):
         return
     clock = Clock()
-    stem = InceptionStem(*map(weights_path, SIFID_WEIGHTS), scores.device)
+    (path,) = map(weights_path, SIFID_WEIGHTS)
+    stem = InceptionStem(path, scores.device)
     with _allowed(scores, *SIFID):
         found = sifid(stem, samples, source)
         for (metric, layer), values in zip(SIFID.items(), found, strict=True):

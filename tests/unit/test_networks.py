@@ -7,7 +7,7 @@ import torch
 
 from bench.errors import InputError
 from bench.experiments import require
-from bench.networks import Generator, Pyramid
+from bench.networks import GeneratorNetwork, PyramidNetwork
 from bench.registry import MODELS, create_model
 from bench.run import Compute, OneShotRecipe
 from bench.train.loop.engine import Engine
@@ -18,7 +18,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "fewshot": {"image_size": 64, "base_channels": 16},
     "oneshot": {"height": 40, "width": 44, "base_channels": 4},
 }
-KINDS = {"fewshot": Generator, "oneshot": Pyramid}
+KINDS = {"fewshot": GeneratorNetwork, "oneshot": PyramidNetwork}
 
 
 def members(protocol: type) -> set[str]:

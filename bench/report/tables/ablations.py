@@ -51,7 +51,7 @@ def find_ablations(scores: Scores, settings: TaskSettings) -> list[Ablation]:
     """Every base that has variations on some data set."""
     found = []
     for base in settings.ablation_bases:
-        family = scores.runs.where(lambda row, base=base: base in (row.experiment, row.base))
+        family = Scores([row for row in scores.runs if base in (row.experiment, row.base)])
         for dataset in family.distinct("dataset"):
             runs = {row.experiment: row for row in family.where(dataset=dataset)}
             if base in runs and len(runs) > 1:

@@ -24,7 +24,13 @@ class ScaleTraining:
     """
 
     def __init__(
-        self, pyramid: PyramidNetwork, scale: int, critic: nn.Module, real: Tensor, recipe: OneShotRecipe, compute: Compute
+        self,
+        pyramid: PyramidNetwork,
+        scale: int,
+        critic: nn.Module,
+        real: Tensor,
+        recipe: OneShotRecipe,
+        compute: Compute,
     ) -> None:
         self.pyramid, self.scale, self.real, self.recipe = pyramid, scale, real, recipe
         for index, network in enumerate(pyramid.scales):

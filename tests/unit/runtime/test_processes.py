@@ -3,6 +3,7 @@
 import torch
 
 from bench.runtime.processes import all_equal, any_process, barrier, rank, start_group, stop_group, world_size
+from bench.train.classification.distributed import mean_over_processes
 
 CPU = torch.device("cpu")
 
@@ -14,3 +15,7 @@ def test_one_process_decides_alone(monkeypatch):
     assert any_process(True, CPU) and not any_process(False, CPU) and all_equal(7, CPU)
     barrier()
     stop_group()
+
+
+def test_the_mean_over_one_process_is_its_own():
+    assert mean_over_processes({"loss": torch.tensor(2.5)}) == {"loss": torch.tensor(2.5)}

@@ -10,6 +10,7 @@ from bench.errors import InputError
 from bench.run import ClassificationRecipe, FewShotRecipe, OneShotRecipe
 from bench.runtime.rng import batch_indices, derive, generator, seeded_globally
 from bench.schema import parse_strict
+from bench.train import eager
 from bench.train.ema import Ema
 from bench.train.loop.history import History
 from bench.train.loop.recovery import Window, state_is_finite
@@ -112,3 +113,15 @@ def test_a_learning_rate_that_learns_nothing_is_refused(recipe, rate):
     values = {"steps": 1} if recipe is FewShotRecipe else {}
     with pytest.raises(InputError, match=r"recipe: learning_rate: Input should be greater than 0"):
         parse_strict(recipe, {**values, "learning_rate": rate}, "recipe")
+
+
+def test_a_torch_that_is_built_differently_is_left_alone(monkeypatch):
+    class Plain:
+        def step(self) -> int:
+            return 3
+
+    before = dict(vars(Plain))
+    for name in ("SGD", "Adam", "AdamW", "Optimizer"):
+        monkeypatch.setattr(eager, name, Plain)
+    eager.spare_compiler_import()
+    assert dict(vars(Plain)) == before and Plain().step() == 3

@@ -1,5 +1,10 @@
 """What is moved aside: a run's weights and what belongs to them, and nothing where there are none."""
 
+import pytest
+
+from bench.errors import InputError
+from bench.train import train
+from bench.train.loop.folders import own_run_files
 from bench.train.loop.superseded import move_aside
 from tests.helpers.toy import toy_run
 
@@ -7,6 +12,13 @@ from tests.helpers.toy import toy_run
 def test_a_folder_without_weights_stays_as_it_is(tmp_path):
     (tmp_path / "thesis.txt").write_text("all of it")
     (tmp_path / "model.safetensors").write_text("not weights")
+    assert own_run_files(tmp_path) == []
     assert move_aside(toy_run(), tmp_path) is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "thesis.txt"]
     assert list(tmp_path.parent.glob("*superseded*")) == []
+
+
+def test_a_run_without_data_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(InputError, match="nowhere"):
+        train(toy_run(), tmp_path / "out", tmp_path / "state")
+    assert list(tmp_path.iterdir()) == []
