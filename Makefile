@@ -4,7 +4,7 @@
 #   make test    the test-suite, offline
 #   make test-fast  a test of every module in two minutes: the files of tests/fast.txt
 #   make test-scipy  the metrics' own code on SciPy 1.18, which clean-fid cannot take
-#   make test-python PYTHON_VERSION=3.13  a part of the test-suite on another Python
+#   make test-python PYTHON_VERSION=3.13  the fast tests on another Python
 #   make test-fresh  demo and tests in a fresh Debian 13; needs root and debootstrap
 #   make lint    ruff, mypy, snakefmt, snakemake --lint
 #   make bench   speed and memory, each ratio measured side by side in one run
@@ -62,14 +62,12 @@ test-scipy: setup
 	build/$@/bin/python -m pytest --numprocesses $(CORES) --dist loadscope \
 		tests/unit/metrics tests/unit/report/compare/test_statistics.py tests/unit/data/test_prepare.py
 
-# the part of the suite that meets Python and its packages most: configuration, data, command line, one training, report
+# on another Python: a test of every module
 PYTHON_VERSION ?= 3.13
 test-python: private VERSIONS = $(PYTHON_VERSION)
 test-python: setup
 	$(throw_away)
-	build/$@/bin/python -m pytest --numprocesses $(CORES) --dist loadscope \
-		tests/unit/test_[a-e]*.py tests/unit/test_[lp]*.py tests/unit/train/loop/test_checkpoint.py \
-		tests/unit/train/fewshot/test_fewshot.py tests/unit/report
+	build/$@/bin/python -m pytest --numprocesses $(CORES) --dist loadscope @tests/fast.txt
 
 # not in CI: root, debootstrap and a network; FRESH='--quick --archive': a small part, and as from a ZIP
 test-fresh:
