@@ -7,7 +7,7 @@ whole.
 """
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -21,9 +21,19 @@ PACKAGES = ("slim", "baselines", "bench")
 @cache
 def code_digest(*starts: str, root: Path = ROOT) -> str:
     """sha256 over the modules reachable from `starts` (dotted names); without any, over all of the three packages."""
-    paths = dict(sorted((_reachable(starts, root) if starts else _all_modules(root)).items()))
+    if starts:
+        found = _reachable(starts, root)
+    else:
+        files = [path for package in PACKAGES for path in (root / package).rglob("*.py")]
+        found = {
+            ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path for path in files
+        }
+    paths = dict(sorted(found.items()))
     parts = [f"{name}\n{_fingerprint(path)}" for name, path in paths.items()]
-    parts += [f"{path.name}\n{sha256_file(path)}" for path in _templates(paths.values())]
+    for package in [path.parent for path in paths.values() if path.name == "__init__.py"]:
+        # what a package writes its pages from: text that acts, and no module
+        templates = [file for file in sorted(package.glob("templates/*")) if file.is_file()]
+        parts += [f"{file.name}\n{sha256_file(file)}" for file in templates]
     return sha256_bytes("\n".join(parts).encode())
 
 
@@ -34,12 +44,6 @@ def module_path(name: str, root: Path = ROOT) -> Path | None:
     path = root.joinpath(*name.split("."))
     candidates = (path.with_suffix(".py"), path / "__init__.py")
     return next((candidate for candidate in candidates if candidate.is_file()), None)
-
-
-def _all_modules(root: Path) -> dict[str, Path]:
-    paths = [path for package in PACKAGES for path in (root / package).rglob("*.py")]
-    names = [".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__") for path in paths]
-    return dict(zip(names, paths, strict=True))
 
 
 def _reachable(starts: tuple[str, ...], root: Path) -> dict[str, Path]:
@@ -55,12 +59,6 @@ def _reachable(starts: tuple[str, ...], root: Path) -> dict[str, Path]:
         found[name] = path
         waiting += [*_imports(name, path), name.rpartition(".")[0]]  # a package's __init__ runs before its modules
     return found
-
-
-def _templates(paths: Iterable[Path]) -> list[Path]:
-    """What a package writes its pages from: text that acts, and no module."""
-    packages = [path.parent for path in paths if path.name == "__init__.py"]
-    return [file for package in packages for file in sorted(package.glob("templates/*")) if file.is_file()]
 
 
 @cache
@@ -86,7 +84,7 @@ def _lines(node: ast.AST) -> Iterator[str]:
     yield type(node).__name__
     for name, value in ast.iter_fields(node):
         if name == "body" and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            value = _without_docstring(value)
+            value = value if ast.get_docstring(node, clean=False) is None else value[1:]
         if value is None or value == []:
             continue
         yield f".{name}"
@@ -96,9 +94,3 @@ def _lines(node: ast.AST) -> Iterator[str]:
             else:
                 yield repr(item)
     yield "end"
-
-
-def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
-    first = body[0] if body else None
-    constant = first.value if isinstance(first, ast.Expr) else None
-    return body[1:] if isinstance(constant, ast.Constant) and isinstance(constant.value, str) else body

@@ -134,7 +134,10 @@ class Configuration:
         folder = Path(root) / "config"
         search_in(root)  # a network of one's own may be a module next to config/
         given = _merged(read_yaml(folder / "config.yaml"), overrides or {})
-        suites = {path.stem: _named(folder, path, Suite) for path in sorted((folder / "suites").glob("*.yaml"))}
+        suites = {
+            path.stem: parse_strict(Suite, read_yaml(path), path.relative_to(folder.parent))
+            for path in sorted((folder / "suites").glob("*.yaml"))
+        }
         settings = parse_strict(Settings, given, "config/config.yaml")
         folders = own_folders(settings)
         loaded = cls(
@@ -213,13 +216,10 @@ def own_folders(settings: Settings) -> dict[str, UserFolder]:
         if not path.exists():
             raise InputError(f"folder: {path}: no such file or folder")
         found[name_of_path(path)] = settings.folder.model_copy(update={"path": str(path)})
-    return {name: _with_task(folder) for name, folder in found.items()}
-
-
-def _with_task(folder: UserFolder) -> UserFolder:
-    if "task" in folder.model_fields_set:
-        return folder
-    return folder.model_copy(update={"task": _task_of(Path(folder.path).expanduser())})
+    for name, folder in found.items():
+        if "task" not in folder.model_fields_set:
+            found[name] = folder.model_copy(update={"task": _task_of(Path(folder.path).expanduser())})
+    return found
 
 
 def name_of_path(path: Path) -> str:
@@ -276,7 +276,3 @@ def partial_model(model: type[BaseModel]) -> type[BaseModel]:
 def _each(names: Iterable[str], valid: Iterable[str], where: str) -> None:
     for name in names:
         require(name, valid, where)
-
-
-def _named(folder: Path, path: Path, model: type[Strict]) -> Any:
-    return parse_strict(model, read_yaml(path), path.relative_to(folder.parent))

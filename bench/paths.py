@@ -59,12 +59,8 @@ def find_data(path: str, run_file: Path | None = None) -> Path | None:
     A relative path counts from the present folder; if it is not there, from the project that holds `run_file`, then
     from the project of this package.
     """
-    projects = [project for project in (_project_above(run_file), PROJECT) if project is not None]
+    above = run_file.resolve().parents if run_file is not None else ()
+    nearest = next((folder for folder in above if (folder / "config/datasets.yaml").is_file()), None)
+    projects = [project for project in (nearest, PROJECT) if project is not None]
     folders = [Path(path).expanduser(), *(project / path for project in projects)]
     return next((folder for folder in folders if folder.exists()), None)
-
-
-def _project_above(file: Path | None) -> Path | None:
-    """The nearest folder above `file` that holds a project's configuration."""
-    folders = file.resolve().parents if file is not None else ()
-    return next((folder for folder in folders if (folder / "config/datasets.yaml").is_file()), None)

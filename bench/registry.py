@@ -174,8 +174,11 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
     parsed = parse_strict(arguments(name), overrides, f"model {name}")
     given = {key: getattr(parsed, key) for key in parsed.model_fields_set}  # the rest is the constructor's own default
     build = _load(made.target)
-    if made.gate is not None:
-        build, given = _with_gate(build, made.target, made.gate, given)
+    if made.gate is not None:  # the rest is the builder's; an argument of both goes to both
+        builders, own = _signature(made.target).parameters, _signature(made.gate).parameters
+        for_gate = {key: value for key, value in given.items() if key in own or key not in builders}
+        build = partial(build, partial(_load(made.gate), **for_gate))
+        given = {key: value for key, value in given.items() if key in builders}
     try:
         network = build(**given)
     except ValueError as error:  # each argument is right by itself, but not together
@@ -183,14 +186,6 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
     if not hasattr(network, "state_dict"):
         raise InputError(f"model {name}: makes {type(network).__name__}, not a torch.nn.Module")
     return network
-
-
-def _with_gate(build: Any, target: str, gate: str, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The builder with its gate, and the arguments that are the builder's; an argument of both goes to both."""
-    builders, own = _signature(target).parameters, _signature(gate).parameters
-    for_gate = {key: value for key, value in given.items() if key in own or key not in builders}
-    make_gate = partial(_load(gate), **for_gate)
-    return partial(build, make_gate), {key: value for key, value in given.items() if key in builders}
 
 
 def _load(target: str) -> Any:

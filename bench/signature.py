@@ -66,7 +66,9 @@ def read_signature(target: str) -> Signature:
     except SyntaxError as error:
         raise InputError(f"{error.filename}:{error.lineno}: {error.msg}") from None
     if found is None:
-        raise InputError(f"{_spoken(scope.path)} has no {name!r}{did_you_mean(name, _callables(scope))}")
+        nodes = _statements(tree(scope.path).body)
+        names = [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        raise InputError(f"{_spoken(scope.path)} has no {name!r}{did_you_mean(name, names)}")
     if signature is None:
         raise InputError(f"{_spoken(scope.path)}: {name!r} is no function or class whose arguments can be read")
     return signature
@@ -92,11 +94,6 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
         for field in ("body", "orelse", "handlers", "finalbody"):
             if not isinstance(node, ast.FunctionDef | ast.ClassDef):
                 yield from _statements(getattr(node, field, []))
-
-
-def _callables(scope: Scope) -> list[str]:
-    nodes = _statements(tree(scope.path).body)
-    return [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)]
 
 
 def _definition(scope: Scope, name: str, depth: int = 0) -> Found | None:
@@ -254,7 +251,8 @@ def _type(scope: Scope, node: ast.AST | None) -> Any:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         return Union[_type(scope, node.left), _type(scope, node.right)]  # noqa: UP007 - | takes no types of Any
     if isinstance(node, ast.Subscript):
-        return _generic(scope, _last(node.value), _parts(node.slice))
+        parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        return _generic(scope, _last(node.value), parts)
     name = _last(node) if node is not None else None
     if name == "int":
         return Annotated[int, Field(gt=-LARGEST, lt=LARGEST)]
@@ -262,10 +260,6 @@ def _type(scope: Scope, node: ast.AST | None) -> Any:
         return PLAIN[name]
     found = _look_up(scope, node) if node is not None else None
     return _type(*found) if found and not isinstance(found[1], ast.FunctionDef | ast.ClassDef) else Any
-
-
-def _parts(node: ast.AST) -> list[ast.expr]:
-    return list(node.elts) if isinstance(node, ast.Tuple) else [node]
 
 
 def _generic(scope: Scope, name: str | None, parts: list[ast.expr]) -> Any:
