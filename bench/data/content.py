@@ -32,7 +32,11 @@ def describe_place(place: Path, dataset: Dataset, known: Mapping[str, Any] | Non
         return {"content_sha256": UNREAD}
     files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
     names = [path.relative_to(place) if path != place else Path(path.name) for path in files]
-    named = {_printable(name): path for name, path in zip(names, files, strict=True) if not is_litter(name)}
+    named = {  # a receipt holds text: bytes of a name that are not UTF-8 are escaped
+        os.fsencode(name.as_posix()).decode("utf-8", "backslashreplace"): path
+        for name, path in zip(names, files, strict=True)
+        if not is_litter(name)
+    }
     if dataset.layout in LISTED:
         return {"content_sha256": sha256_json([[name, path.stat().st_size] for name, path in named.items()])}
     before = {record["name"]: record for record in (known or {}).get("members", ())}
@@ -75,8 +79,3 @@ def preparation_sha256(dataset: Dataset) -> str:
     """Hash of all in a catalogue entry that the prepared arrays depend on, the source's content apart."""
     parts = {"preparation", "layout", "task", "n", "n_test", "classes", "class_names"}
     return sha256_json(dataset.model_dump(mode="json", include=parts))
-
-
-def _printable(name: Path) -> str:
-    """A name as a receipt can hold it: bytes that are not UTF-8 are escaped."""
-    return os.fsencode(name.as_posix()).decode("utf-8", "backslashreplace")

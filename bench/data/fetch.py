@@ -86,7 +86,11 @@ def fetch(
         _check_acceptable(job)
     place = placed(root, job.dataset)
     if place is not None:
-        return _write_place(job, place)
+        inside = not isinstance(source, Folder)  # then the receipt names it relative to the project root
+        if not inside:
+            refuse_changed_source(name, place, root)
+        where = {"place": place.relative_to(root).as_posix() if inside else str(place)}
+        return _write_receipt(job, where | describe_place(place, job.dataset, read_receipt(name, root)))
     if not source.files:
         raise InputError(f"{name}: has to be placed by hand: {source.how}")
     files = [_fetch_file(job, file) for file in source.files]
@@ -144,7 +148,10 @@ def _fetch_file(job: FetchJob, file: SourceFile) -> dict[str, Any]:
         _bring(job, file)
     entry = _checked(job, file)
     if job.accept is not None and file.name not in job.catalogue.pins:
-        _write_pin(job.root, file.name, entry["sha256"])
+        path = job.root / PINS
+        pins = (read_yaml(path) if path.exists() else {}) | {file.name: entry["sha256"]}
+        lines = [f'{key}: "{value}"\n' for key, value in sorted(pins.items())]
+        write_text(path, "# sha256 of files without a published checksum, as first accepted here\n" + "".join(lines))
     if brought and isinstance(job.dataset.source, Download) and (job.root / file.pointer).exists():
         run_dvc(job.root, "commit", "--force", file.pointer.as_posix())
     return entry
@@ -166,15 +173,6 @@ def read_receipt(name: str, root: Path = Path(".")) -> dict[str, Any]:
     """The receipt of data set `name`; empty before its first fetch."""
     path = root / receipt_path(name)
     return read_json(path) if path.exists() else {}
-
-
-def _write_place(job: FetchJob, place: Path) -> Path:
-    """The receipt of a folder or file that was placed or named; a placed one is given relative to the project root."""
-    inside = not isinstance(job.dataset.source, Folder)
-    if not inside:
-        refuse_changed_source(job.name, place, job.root)
-    where = {"place": place.relative_to(job.root).as_posix() if inside else str(place)}
-    return _write_receipt(job, where | describe_place(place, job.dataset, read_receipt(job.name, job.root)))
 
 
 def _write_receipt(job: FetchJob, found: dict[str, Any]) -> Path:
@@ -238,10 +236,3 @@ def _check_acceptable(job: FetchJob) -> None:
         raise InputError(f"--accept-sha256 {accept}: 64 hexadecimal digits (lower case) or {FIRST_SEEN}")
     if len(files) != 1 or files[0].sha256 or files[0].md5:
         raise InputError(f"{job.name}: --accept-sha256 is only for a single file without a published checksum")
-
-
-def _write_pin(root: Path, file: str, sha256: str) -> None:
-    path = root / PINS
-    pins = (read_yaml(path) if path.exists() else {}) | {file: sha256}
-    lines = [f'{key}: "{value}"\n' for key, value in sorted(pins.items())]
-    write_text(path, "# sha256 of files without a published checksum, as first accepted here\n" + "".join(lines))
