@@ -70,15 +70,12 @@ def _combine(within_x, within_y, cross, n: int, m: int):
 
 def _sums(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Row sums of k(x, x) and k(y, y) without diagonals, row and column sums of k(x, y); block by block."""
-    cross_y = np.zeros(len(y))
-    cross_x = np.concatenate([_accumulate(rows, y, cross_y) for rows in _blocks(x)])
-    return _within(x), _within(y), cross_x, cross_y
-
-
-def _accumulate(rows: np.ndarray, y: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    kernel = _kernel(rows, y)
-    columns += kernel.sum(axis=0)
-    return kernel.sum(axis=1)
+    cross_x, cross_y = [], np.zeros(len(y))
+    for rows in _blocks(x):
+        kernel = _kernel(rows, y)
+        cross_x.append(kernel.sum(axis=1))
+        cross_y += kernel.sum(axis=0)
+    return _within(x), _within(y), np.concatenate(cross_x), cross_y
 
 
 def _within(x: np.ndarray) -> np.ndarray:

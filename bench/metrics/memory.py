@@ -9,10 +9,8 @@ from torch.profiler import ProfilerActivity, profile
 def peak_bytes(work: Callable[[], object], device: torch.device | str = "cpu") -> int:
     """Largest number of bytes held at once by what `work` allocates on `device`."""
     device = torch.device(device)
-    return _peak_on_cuda(work, device) if device.type == "cuda" else _peak_on_cpu(work)
-
-
-def _peak_on_cuda(work: Callable[[], object], device: torch.device) -> int:
+    if device.type != "cuda":
+        return _peak_on_cpu(work)
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
