@@ -21,7 +21,6 @@ from bench.report.tables.ablations import ablation_table, find_ablations
 from bench.report.tables.comparison import comparison_records, comparison_tables
 from bench.report.tables.significance import claims_table, paired_table, summary_table
 from bench.report.tables.table import Table, write_tables
-from bench.schema import Task
 
 NOTHING = "Nothing to show yet: no finished run has what this needs."
 
@@ -46,8 +45,13 @@ def build(scale_dir: Path, config: Path) -> Report:
     results = compare_methods(scores, settings)
     answers = answer_claims(scores, settings, scale)
     tables = _tables(scores, settings, load_published(config / "published.csv"), results, answers)
-    for task in settings.tasks:
-        tables[task] = _write_task(scores.where(task=task), task, settings, scale_dir)
+    for task, task_settings in settings.tasks.items():
+        mine = scores.where(task=task)
+        names = mine.distinct("dataset")
+        tables[task] = [table for name in names for table in comparison_tables(mine, name, task_settings)]
+        by_class = (recognition.per_class_table(mine, name, task_settings) for name in names)
+        tables[task] += [table for table in by_class if table]
+        write_tables(scale_dir / "tables" / task, tables[task], comparison_records(mine))
     for name in tables.keys() - settings.tasks.keys():
         write_tables(scale_dir / "tables" / name, tables[name])
     drawn = _draw(scores, settings, scale_dir) | _picture(scores, settings, scale_dir)
@@ -70,15 +74,6 @@ def _tables(
         "published": [listings.published_table(scores, published, settings, scale)],
         "runs": [listings.runs_table(scores)],
     }
-
-
-def _write_task(scores: Scores, task: Task, settings: ReportSettings, scale_dir: Path) -> list[Table]:
-    names = scores.distinct("dataset")
-    made = [table for name in names for table in comparison_tables(scores, name, settings.tasks[task])]
-    by_class = (recognition.per_class_table(scores, name, settings.tasks[task]) for name in names)
-    made += [table for table in by_class if table]
-    write_tables(scale_dir / "tables" / task, made, comparison_records(scores))
-    return made
 
 
 def _draw(scores: Scores, settings: ReportSettings, scale_dir: Path) -> set[str]:

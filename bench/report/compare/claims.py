@@ -5,18 +5,19 @@ data set, its seeds averaged first; where a claim names one set it is the seed. 
 and falls if one does; controls are judged beside, without correction, and decide nothing.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from bench.metrics.protocol import across_sets, same_protocol
-from bench.report.compare.paired import Matched, improvement, match
+from bench.report.compare.paired import improvement, match
 from bench.report.compare.statistics import MINIMUM, Paired, compare_paired, holm, summarise
 from bench.report.read.scores import Scores
 from bench.report.read.settings import Claim, Comparison, Pair, ReportSettings
 
 SUPPORTED, CONTRADICTED, NO_EVIDENCE = "supported", "contradicted", "no evidence"
 NOT_TESTED = "not tested at this scale"
+WORST_FIRST = (NOT_TESTED, CONTRADICTED, NO_EVIDENCE, SUPPORTED)
+"""The verdict of a claim is the worst of its deciding comparisons."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,10 @@ def answer_claims(scores: Scores, settings: ReportSettings, scale: str) -> list[
     answers = []
     for claim, group in zip(settings.claims, findings, strict=True):
         judged = tuple(_judge(replace(finding, p_holm=next(corrected)), settings, scale) for finding in group)
-        answers.append(Answer(claim, *_conclude(judged), judged))
+        deciding = [finding for finding in judged if finding.comparison.role == "verdict"]
+        verdict = next(v for v in WORST_FIRST if any(f.verdict == v for f in deciding))
+        reasons = dict.fromkeys(f.reason for f in deciding if f.verdict == verdict and f.reason)
+        answers.append(Answer(claim, verdict, "; ".join(reasons), judged))
     return answers
 
 
@@ -65,39 +69,28 @@ def _find(scores: Scores, comparison: Comparison) -> Finding:
     """Differences per set, or per seed where one set is named."""
     pair = Pair(slim=comparison.slim, rival=comparison.rival)
     found = [m for name in comparison.sets if (m := match(scores, pair, comparison.metric, name))]
-    why = [_why_not(m, comparison) for m in found]
+    why = [
+        m.conflict or ("" if fnmatchcase(m.protocol, comparison.protocol) else f"another protocol, {m.protocol}")
+        for m in found
+    ]
     matches = [m for m, reason in zip(found, why, strict=True) if not reason]
     where = f"claim on {comparison.metric}: {comparison.slim} against {comparison.rival}"
     advice = "narrow the comparison's `protocol` in config/claims.yaml"
     same_protocol((across_sets(m.protocol) for m in matches), where, advice)
     by_set = len(comparison.sets) >= MINIMUM
+    share = comparison.measure != "difference"
+    pairs = [pair for m in matches for pair in ([m.means] if by_set else zip(m.slim, m.rival, strict=True))]
+    improvements = [improvement(slim, rival, comparison.direction, share) for slim, rival in pairs]
     return Finding(
         comparison=comparison,
-        paired=compare_paired(_improvements(matches, comparison, by_set), comparison.margin),
+        paired=compare_paired(improvements, comparison.margin),
         unit="data set" if by_set else "seed",
         slim_mean=summarise([m.means[0] for m in matches]).mean,
         rival_mean=summarise([m.means[1] for m in matches]).mean,
         sets_found=len(matches),
         seeds=min((len(m.slim) for m in matches), default=0),
-        refused=tuple(reason for reason in why if reason),
+        refused=tuple(f"{m.dataset}: {reason}" for m, reason in zip(found, why, strict=True) if reason),
     )
-
-
-def _why_not(matched: Matched, comparison: Comparison) -> str:
-    """Why a set cannot be part of the comparison; empty where it can."""
-    if matched.conflict:
-        return f"{matched.dataset}: {matched.conflict}"
-    if not fnmatchcase(matched.protocol, comparison.protocol):
-        return f"{matched.dataset}: another protocol, {matched.protocol}"
-    return ""
-
-
-def _improvements(matches: list[Matched], comparison: Comparison, by_set: bool) -> list[float]:
-    share = comparison.measure != "difference"
-    pairs = (
-        [m.means for m in matches] if by_set else [pair for m in matches for pair in zip(m.slim, m.rival, strict=True)]
-    )
-    return [improvement(a, b, comparison.direction, share) for a, b in pairs]
 
 
 def _judge(finding: Finding, settings: ReportSettings, scale: str) -> Finding:
@@ -122,12 +115,3 @@ def _judge(finding: Finding, settings: ReportSettings, scale: str) -> Finding:
     if p is None or p >= settings.alpha:
         return replace(finding, reason="the difference is within what seeds and sets vary by")
     return replace(finding, verdict=verdict)
-
-
-def _conclude(findings: Sequence[Finding]) -> tuple[str, str]:
-    """Verdict and reason of the claim: the worst of its deciding comparisons."""
-    deciding = [finding for finding in findings if finding.comparison.role == "verdict"]
-    order = (NOT_TESTED, CONTRADICTED, NO_EVIDENCE, SUPPORTED)
-    verdict = next(v for v in order if any(f.verdict == v for f in deciding))
-    reasons = dict.fromkeys(f.reason for f in deciding if f.verdict == verdict and f.reason)
-    return verdict, "; ".join(reasons)

@@ -24,7 +24,7 @@ from bench.paths import RUNS, run_name
 from bench.report.compare.statistics import summarise
 from bench.report.read.row import COLUMNS, TRAINING, Row
 from bench.run import training_hash
-from bench.score import Score, read_score
+from bench.score import read_score
 
 ORDER = {"fewshot": 0, "oneshot": 1, "classification": 2}
 IDENTITY = {"task", "experiment", "dataset", "seed"}
@@ -155,15 +155,11 @@ def _score_row(
     low, high = score.interval or (None, None)
     row |= {"interval_low": low, "interval_high": high, "details": _compact(score.details)}
     row |= _versions(vars(score))
-    if _is_stale(vars(score), run) or _is_of_another_export(score, model):
+    hashes = ((model or {}).get("model_sha256"), score.export_sha256)
+    is_of_another_export = None not in hashes and hashes[0] != hashes[1]
+    if _is_stale(vars(score), run) or is_of_another_export:
         row |= {"status": "missing", "value": None, "reason": "stale: score of another export"}
     return row
-
-
-def _is_of_another_export(score: Score, model: dict[str, Any] | None) -> bool:
-    """A score, of whatever weights, made when another export stood here."""
-    hashes = ((model or {}).get("model_sha256"), score.export_sha256)
-    return None not in hashes and hashes[0] != hashes[1]
 
 
 def _versions(record: dict[str, Any]) -> dict[str, Any]:

@@ -69,7 +69,8 @@ class Row:
 
     def cells(self) -> list[str]:
         """The row as a line of the table: floats to the last digit, None empty."""
-        return [_cell(getattr(self, name)) for name in COLUMNS]
+        values = [getattr(self, name) for name in COLUMNS]
+        return ["" if value is None else repr(value) if isinstance(value, float) else str(value) for value in values]
 
     @property
     def ok(self) -> bool:
@@ -95,7 +96,3 @@ PARSERS: dict[Any, Callable[[str], Any]] = {
     bool | None: lambda text: text == "True" if text else None,
     float | None: lambda text: float(text) if text else None,
 }
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else repr(value) if isinstance(value, float) else str(value)

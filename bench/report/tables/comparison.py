@@ -46,9 +46,15 @@ def _wide(rows: Scores, title: str, dataset: str, settings: TaskSettings) -> Tab
         link = anchor(mine[0].experiment, dataset)
         where = f"{dataset}, {experiment or selection}"
         cells = [cell_of(in_column(mine, column), where).entry(link) for column in columns]
-        lines.append((_label(experiment, selection, settings, link), *cells))
-        minor = "control" if not experiment else "minor"
-        kinds.append(role_of(experiment, settings) if selection in ("last", "best") else minor)
+        if not experiment:
+            kind, label = "control", TableCell(control_label(selection), "control", link, "control")
+        elif selection == "untrained":
+            kind, label = "minor", TableCell(f"{experiment}, untrained", "", link, "minor")
+        else:
+            kind = role_of(experiment, settings)
+            label = TableCell(experiment, WORDS[kind], link, "method", settings.controls.get(experiment, ""))
+        kinds.append(kind)
+        lines.append((label, *cells))
     head = (Head("method", numeric=False), *(column.head for column in columns))
     return Table(title, head, tuple(lines), kinds=tuple(kinds))
 
@@ -60,15 +66,6 @@ def _lines(rows: Scores, settings: TaskSettings) -> Iterator[tuple[str, str]]:
         present = set(networks.where(experiment=experiment).distinct("selection"))
         yield from ((experiment, selection) for selection in ("last", "best", "untrained") if selection in present)
     yield from (("", selection) for selection in sorted({row.selection for row in rows if row.is_control}))
-
-
-def _label(experiment: str, selection: str, settings: TaskSettings, link: str) -> TableCell:
-    if not experiment:
-        return TableCell(control_label(selection), "control", link, "control")
-    if selection == "untrained":
-        return TableCell(f"{experiment}, untrained", "", link, "minor")
-    role = WORDS[role_of(experiment, settings)]
-    return TableCell(experiment, role, link, "method", settings.controls.get(experiment, ""))
 
 
 def _own_protocols(rows: Scores, dataset: str) -> Table:
