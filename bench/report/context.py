@@ -135,20 +135,15 @@ def _troubles(scores: Scores) -> list[tuple[str, str, str, str]]:
 
 def _task(report: Report, task: Task, out: Path, config: Path) -> dict[str, Any]:
     names = report.scores.where(task=task).distinct("experiment")
+    described = Experiments.read(config).written if (config / "experiments.yaml").exists() else {}
     return {
         "id": task,
         "title": report.settings.tasks[task].title,
-        "methods": [(name, text) for name, text in _descriptions(config).items() if name in names],
+        "methods": [(name, entry.description) for name, entry in described.items() if name in names],
         "tables": report.tables[task],
         "pictures": _exhibits(report, out, PICTURES.get(task, ())),
         "figures": _exhibits(report, out, [f"scores_{task}", f"curves_{task}", *EXTRAS.get(task, ())]),
     }
-
-
-def _descriptions(config: Path) -> dict[str, str]:
-    """What each experiment is, in the words of config/experiments.yaml and ablations.yaml."""
-    entries = Experiments.read(config).written if (config / "experiments.yaml").exists() else {}
-    return {name: entry.description for name, entry in entries.items()}
 
 
 def _exhibits(report: Report, out: Path, names: Any) -> list[Exhibit]:
@@ -220,21 +215,16 @@ def _run(training: Row, scores: Scores) -> dict[str, Any]:
 
 def _score(row: Row) -> dict[str, str]:
     notes = [row.reason, "mixed code" if row.mixed_code else ""]
+    median = row.extras.get("median") if row.ok else None  # over the images that a score is the mean of
     return {
         "metric": metric_of(row.metric).label,
         "weights": control_label(row.selection) if row.is_control else row.selection,
         "value": format_value(row.metric, row.value) if row.ok else row.status.upper(),
-        "median": _median(row),
+        "median": "" if median is None else format_value(row.metric, median),
         "spread": _spread(row),
         "protocol": row.protocol,
         "note": ", ".join(note for note in notes if note),
     }
-
-
-def _median(row: Row) -> str:
-    """Over the images that a score is the mean of, where it keeps one."""
-    median = row.extras.get("median") if row.ok else None
-    return "" if median is None else format_value(row.metric, median)
 
 
 def _spread(row: Row) -> str:

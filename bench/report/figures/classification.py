@@ -1,6 +1,5 @@
 """What only classifiers have: accuracy by class, who is taken for whom, and calibration."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -82,7 +81,12 @@ def calibration_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
     rows = without_ablations(scores.measured.where(metric="ece", selection="last", status="ok"), settings)
     rows = rows.where(dataset=rows.distinct("dataset")[:1])
     one_protocol(rows, "figure of calibration")
-    points = list(_reliability(rows))
+    points = [
+        (confidence, accuracy, row.experiment, row.seed, row.dataset)
+        for row in rows
+        for count, confidence, accuracy in row.extras.get("bins", [])
+        if count
+    ]
     if not points:
         return None
     palette = palette_of(rows, settings)
@@ -96,10 +100,3 @@ def calibration_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
     axis.legend(title=None, fontsize=8)
     axis.set_title(table["dataset"].iloc[0])
     return figure
-
-
-def _reliability(rows: Iterable[Row]) -> Iterable[tuple[float, float, str, int, str]]:
-    for row in rows:
-        for count, confidence, accuracy in row.extras.get("bins", []):
-            if count:
-                yield confidence, accuracy, row.experiment, row.seed, row.dataset

@@ -14,6 +14,7 @@ from bench.report.read.settings import TaskSettings
 
 MOST_CURVES = 6
 NOT_CURVES = ("step", "epoch", "scale", "seconds", "images_per_second", "peak_memory_bytes", "experiment", "seed")
+RATES = ("lr", "learning_rate")
 
 
 def curves_figure(scores: Scores, settings: TaskSettings, scale_dir: Path) -> Figure | None:
@@ -21,7 +22,9 @@ def curves_figure(scores: Scores, settings: TaskSettings, scale_dir: Path) -> Fi
     runs = without_ablations(scores.runs, settings)
     for dataset in runs.distinct("dataset"):
         history = _histories(runs.where(dataset=dataset), scale_dir)
-        names = [name for name in history.columns if _is_curve(history, name)][:MOST_CURVES]
+        logged = [name for name in history.columns if name not in NOT_CURVES and not name.startswith(RATES)]
+        numeric = [name for name in logged if pd.api.types.is_numeric_dtype(history[name])]
+        names = [name for name in numeric if history[name].nunique() > 1][:MOST_CURVES]
         if names:
             return _draw(history, names, palette_of(runs, settings), dataset)
     return None
@@ -51,9 +54,3 @@ def _histories(runs: Scores, scale_dir: Path) -> pd.DataFrame:
             if "step" in part.columns:
                 parts.append(part.assign(experiment=row.experiment, seed=row.seed))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-
-
-def _is_curve(history: pd.DataFrame, name: str) -> bool:
-    if name in NOT_CURVES or name.startswith(("lr", "learning_rate")):
-        return False
-    return pd.api.types.is_numeric_dtype(history[name]) and history[name].nunique() > 1

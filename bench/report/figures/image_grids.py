@@ -116,13 +116,10 @@ def _steps(name: str, folder: Path) -> Strip | None:
         row = open_image(path)
         if row is not None:
             captions.append(f"step {int(path.stem.removeprefix('step-'))}")
-            columns.append(_stack([_fit(tile, TILE) for tile in _cut(row)[:STRIP_ROWS]]))
+            size = row.height
+            tiles = [row.crop((left, 0, left + size, size)) for left in range(0, row.width - size + 1, size)]
+            columns.append(_stack([_fit(tile, TILE) for tile in tiles[:STRIP_ROWS]]))
     return Strip(name, tuple(columns[:ACROSS]), tuple(captions[:ACROSS])) if columns else None
-
-
-def _cut(row: Image.Image) -> list[Image.Image]:
-    size = row.height
-    return [row.crop((left, 0, left + size, size)) for left in range(0, row.width - size + 1, size)]
 
 
 def _stack(tiles: Sequence[Image.Image]) -> Image.Image:
