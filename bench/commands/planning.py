@@ -9,7 +9,7 @@ from bench.errors import InputError
 from bench.ownership import is_run, refuse_foreign
 from bench.plan import Plan
 from bench.run import Run, write_run
-from bench.status import RunState, measured_seconds, run_state
+from bench.status import measured_seconds, run_state
 
 
 def add_commands(commands: Any) -> None:
@@ -88,7 +88,8 @@ def plan(arguments: argparse.Namespace) -> None:
     for (experiment, dataset), members in groups.items():
         seconds = measured_seconds(chosen, members[0])
         cost = "not measured here yet" if seconds is None else f"{_duration(seconds)} a run, measured"
-        print(f"{f'{experiment} on {dataset}':<{width}}  seeds {_numbers(members)}  {cost}")
+        seeds = ", ".join(str(run.seed) for run in members)
+        print(f"{f'{experiment} on {dataset}':<{width}}  seeds {seeds}  {cost}")
         known += (seconds or 0.0) * len(members)
         left += len(members) if seconds is None else 0
     print(f"{len(runs)} runs at scale {runs[0].scale}; each is trained, then scored")
@@ -105,7 +106,10 @@ def status(arguments: argparse.Namespace) -> None:
     for run in runs:
         progress = run_state(run, chosen.folder_of(run))
         counts[progress.state] = counts.get(progress.state, 0) + 1
-        print(f"{run.name:<{width}}  {_words(progress)}")
+        step = "" if progress.step is None else f" at step {progress.step}"
+        total = f" of {progress.total}" if step and progress.total else ""
+        reason = f": {progress.reason}" if progress.reason else ""
+        print(f"{run.name:<{width}}  {progress.state}{step}{total}{reason}")
     print(f"{arguments.suite} at scale {runs[0].scale}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
     if "stopped" in counts:
         print("the same command as before goes on from the checkpoints")
@@ -127,17 +131,6 @@ def _scale(chosen: Plan, arguments: argparse.Namespace) -> str:
         return chosen.scale_of(arguments.suite)
     require(arguments.suite, chosen.configuration.suites, "suite")
     return require(arguments.scale, chosen.configuration.scales, "--scale")
-
-
-def _words(progress: RunState) -> str:
-    step = "" if progress.step is None else f" at step {progress.step}"
-    total = f" of {progress.total}" if step and progress.total else ""
-    reason = f": {progress.reason}" if progress.reason else ""
-    return f"{progress.state}{step}{total}{reason}"
-
-
-def _numbers(runs: list[Run]) -> str:
-    return ", ".join(str(run.seed) for run in runs)
 
 
 def _duration(seconds: float) -> str:

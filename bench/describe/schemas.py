@@ -75,7 +75,11 @@ def schema_of(name: str) -> dict[str, Any]:
     schema = _untitled(TypeAdapter(dict[Name, _scale()] if name == "scales" else file.kind).json_schema())
     definitions = schema.get("$defs", {})
     if name == "config":
-        _allow_short_forms(schema["properties"])
+        settings = schema["properties"]  # one seed for a list of one, a path for a folder with options
+        settings["seeds"]["anyOf"].append({"type": "integer", "minimum": 0})
+        folder = {"anyOf": [{"type": ["string", "integer"]}, {"$ref": "#/$defs/UserFolder"}]}
+        settings["folder"]["anyOf"][0] = folder
+        settings["folders"]["additionalProperties"] = folder
     if name == "datasets":
         del schema["properties"]["pins"]  # a file of its own, data/pins.yaml
     if name == "experiments":
@@ -91,14 +95,6 @@ def schema_of(name: str) -> dict[str, Any]:
             definitions[f"Task_{task}"]["properties"]["model"] |= _arguments(task)
         definitions["Variation"]["properties"]["model"] |= _arguments(*RECIPES)
     return {"$schema": DIALECT, "title": f"config/{file.place}", "description": file.summary, **schema}
-
-
-def _allow_short_forms(settings: dict[str, Any]) -> None:
-    """One seed for a list of one, a path for a folder with options."""
-    settings["seeds"]["anyOf"].append({"type": "integer", "minimum": 0})
-    folder = {"anyOf": [{"type": ["string", "integer"]}, {"$ref": "#/$defs/UserFolder"}]}
-    settings["folder"]["anyOf"][0] = folder
-    settings["folders"]["additionalProperties"] = folder
 
 
 def _describe_network(choice: dict[str, Any]) -> None:
