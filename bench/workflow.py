@@ -51,9 +51,15 @@ class WorkflowPlan(Plan):
         return plan
 
     def attach(self, workflow: Any) -> None:
-        """Take the targets from `workflow`, Snakemake's own object, and give it the limit of this machine's GPUs."""
+        """Take the targets from `workflow`, Snakemake's own object, and give it the limit of this machine's GPUs.
+
+        Jobs of this machine share its GPUs; those of a cluster, whose profile says how many a rule gets, do not:
+        Snakemake clips every request to the limit, and a head node without a GPU would leave each job with none.
+        """
         self._workflow = workflow
-        self._limit_gpus(workflow)
+        asked = workflow.resource_settings.overwrite_resources.values()  # --set-resources, also passed on to the nodes
+        if not any("gpu" in given for given in asked):
+            workflow.global_resources.setdefault("gpu", self.gpus)
 
     @property
     def gpus(self) -> int:
@@ -63,15 +69,6 @@ class WorkflowPlan(Plan):
     def gpus_per_job(self) -> int:
         """Local jobs ask for a GPU only where there is one; cluster profiles set it themselves."""
         return min(1, self.gpus)
-
-    def _limit_gpus(self, workflow: Any) -> None:
-        """Jobs of this machine share its GPUs; those of a cluster, whose profile says how many a rule gets, do not.
-
-        Snakemake clips every request to the limit: that of a head node without a GPU would leave each job with none.
-        """
-        asked = workflow.resource_settings.overwrite_resources.values()  # --set-resources, also passed on to the nodes
-        if not any("gpu" in given for given in asked):
-            workflow.global_resources.setdefault("gpu", self.gpus)
 
     @property
     def report_scale(self) -> str:

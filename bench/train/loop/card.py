@@ -19,8 +19,9 @@ USE = {
 
 def model_card(run: Run, meta: dict[str, Any]) -> str:
     training = meta["training"]
+    arguments = ", ".join(f"{key}={value}" for key, value in meta["model"]["args"].items())
     rows = {
-        "network": f"`{meta['model']['name']}` {_arguments(meta['model']['args'])}",
+        "network": f"`{meta['model']['name']}` {arguments}",
         "data": f"`{run.dataset}` (`{run.data.path}`, sha256 `{meta['data_sha256']}`)",
         "scale, seed": f"{run.scale}, {run.seed}",
         "status": meta["status"] if meta["reason"] is None else f"{meta['status']}: {meta['reason']}",
@@ -44,7 +45,3 @@ def model_card(run: Run, meta: dict[str, Any]) -> str:
 def is_model_card(text: str) -> bool:
     """Whether a README.md is a card as it was written: nothing was put before it or after."""
     return HEAD.match(text) is not None and text.rstrip().endswith((MARK, OLD_ENDING))
-
-
-def _arguments(args: dict[str, Any]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in args.items())

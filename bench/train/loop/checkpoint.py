@@ -87,7 +87,12 @@ class Checkpoints:
                     path.rename(path.with_suffix(".damaged"))
                 continue
             self._check(path, header)
-            return Saved(header["step"], _unpickle(path, payload), header["environment"])
+            try:
+                content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+            except (pickle.UnpicklingError, RuntimeError) as error:
+                reason = str(error).strip().splitlines()[0]
+                raise InputError(f"{path}: refused, it holds more than tensors and plain types ({reason})") from None
+            return Saved(header["step"], content, header["environment"])
         return None
 
     def _check(self, path: Path, header: dict[str, Any]) -> None:
@@ -115,11 +120,3 @@ def _read(path: Path) -> tuple[dict[str, Any], memoryview]:
         raise DamagedError("checksum differs")
     end = start + bytes(data[start : start + 65536]).index(b"\n") + 1
     return json.loads(bytes(data[start:end])), data[end:]
-
-
-def _unpickle(path: Path, payload: memoryview) -> dict[str, Any]:
-    try:
-        return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{path}: refused, it holds more than tensors and plain types ({reason})") from None

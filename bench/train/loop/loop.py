@@ -159,16 +159,15 @@ class Loop:
     def _stop_or_save(self, stop: StopRequest) -> None:
         device = self.engine.device
         stopping = any_process(stop.number is not None, device)
-        due = time.monotonic() - self.saved_at >= self.run.compute.checkpoint_seconds or self._ends_part()
+        due = time.monotonic() - self.saved_at >= self.run.compute.checkpoint_seconds or (
+            hasattr(self.engine, "ends_part") and self.engine.ends_part(self.done)
+        )
         if not any_process(stopping or due, device):
             return
         if self._save() and stopping:
             number = stop.number or signal.SIGTERM
             self.progress.say(f"signal {int(number)}: checkpoint at {self.engine.unit} {self.done}, stopping")
             raise SystemExit(128 + number)
-
-    def _ends_part(self) -> bool:
-        return hasattr(self.engine, "ends_part") and self.engine.ends_part(self.done)
 
     def _log(self) -> None:
         """A row of history; none where a value was not finite, as the next check goes back to before this step."""
