@@ -51,8 +51,10 @@ def prepare_arrays(job: PreparationJob, staging: Path) -> Manifest:
     for split, wanted in zip(SPLITS, (job.dataset.n, job.dataset.n_test), strict=True):
         _check_split(job, arrays, split)
         check_expected(job, f"{split} images", len(arrays[f"{split}_images"]), wanted)
-        if job.dataset.preparation.per_class:
-            keep = _first_of_each(arrays[f"{split}_labels"], job.dataset.preparation.per_class)
+        if per_class := job.dataset.preparation.per_class:  # the first of each class, in the order of the set
+            labels = arrays[f"{split}_labels"]
+            firsts = [np.flatnonzero(labels == label)[:per_class] for label in np.unique(labels)]
+            keep = np.sort(np.concatenate(firsts))
             arrays |= {f"{split}_{kind}": arrays[f"{split}_{kind}"][keep] for kind in ("images", "labels")}
         arrays[f"{split}_images"] = pad(job, arrays[f"{split}_images"])
     count = int(max(arrays[f"{split}_labels"].max() for split in SPLITS)) + 1
@@ -65,11 +67,6 @@ def prepare_arrays(job: PreparationJob, staging: Path) -> Manifest:
         np.save(staging / file, array)
     splits = {split: Split(n=len(arrays[f"{split}_labels"])) for split in SPLITS}
     return describe_arrays(job, kind="classification", arrays=files, classes=names, splits=splits)
-
-
-def _first_of_each(labels: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the first `count` of each class, in the order of the set."""
-    return np.sort(np.concatenate([np.flatnonzero(labels == label)[:count] for label in np.unique(labels)]))
 
 
 def pad(job: PreparationJob, images: np.ndarray) -> np.ndarray:

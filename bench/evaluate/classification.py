@@ -59,7 +59,9 @@ def evaluate_classification(run: Run, run_dir: Path, scores: ScoreFolder) -> Non
         selected = replace(test, parts=(view, averaged, part))
         _score(scores, lambda x: chosen(normalise(x)), selected, "best", sha256_file(best))
     if manifest.kind == "classification":
-        _linear_control(folder, scores, replace(test, parts=(view, "last")))
+        images, labels = load_split(folder, "train")  # logistic regression on the pixels of the same training images
+        linear = fit_linear(images.to(scores.device), labels.to(scores.device), int(labels.max()) + 1)
+        _score(scores, linear, replace(test, parts=(view, "last")), "control-linear")
     images, _ = next(batches())
     image = normalise(images[:1].to(scores.device))
     with torch.no_grad():
@@ -142,10 +144,3 @@ def _per_class(logits: Tensor, labels: Tensor, classes: tuple[str, ...] | None) 
         details["confusion"] = confusion.tolist()
         details |= {"classes": list(classes)} if classes else {}
     return details
-
-
-def _linear_control(folder: Path, scores: ScoreFolder, test: TestImages) -> None:
-    """Logistic regression on the pixels of the same training images."""
-    images, labels = load_split(folder, "train")
-    linear = fit_linear(images.to(scores.device), labels.to(scores.device), int(labels.max()) + 1)
-    _score(scores, linear, test, "control-linear")

@@ -61,19 +61,16 @@ def evaluate_folders(samples: Path, reference: Path) -> list[Score]:
     scores: list[Score] = []
     for instrument in open_instruments(metrics, device):
         clock = Clock()
-        pair = real.features(instrument), fake.features(instrument)
+        pair = real.features(instrument), fake.features(instrument)  # from here on the sizes are known
+        sizes = (f"px{real.size}",) if real.size == fake.size else (f"real-px{real.size}", f"fake-px{fake.size}")
+        sets = (*sizes, f"real{len(real.files)}-all", f"fake{len(fake.files)}-folder")
         wanted = metrics if max(map(len, pair)) <= MOST_FOR_NEIGHBOURS else {instrument.metrics["frechet"]}
-        numbers, refused = compare_features(instrument, *pair, wanted, _sets(fake, real))
+        numbers, refused = compare_features(instrument, *pair, wanted, sets)
         numbers = [replace(with_curve(number, *pair), seconds=clock.seconds) for number in numbers]
         source = _source(fake, real, device)
         scores += [number.score(**source) for number in numbers]
         scores += [failed_score(metric, reason, **source) for metric, reason in refused.items()]
     return scores + [number.score(**_source(fake, real, device)) for number in _pairs(fake, real)]
-
-
-def _sets(fake: ScoredFolder, real: ScoredFolder) -> tuple[str, ...]:
-    sizes = (f"px{real.size}",) if real.size == fake.size else (f"real-px{real.size}", f"fake-px{fake.size}")
-    return (*sizes, f"real{len(real.files)}-all", f"fake{len(fake.files)}-folder")
 
 
 def _pairs(fake: ScoredFolder, real: ScoredFolder) -> list[Measurement]:

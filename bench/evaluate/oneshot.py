@@ -123,17 +123,14 @@ def _add(
 ) -> None:
     clock = Clock()
     values = measure(*pair)
-    parts = (*parts, *_count(metric, len(pair[0])))
+    if metric.endswith("_samples"):
+        parts = (*parts, f"samples{len(pair[0])}")
     if values is None:
         height, width = pair[1].shape[-2:]
         reason = f"not defined: fewer than two scales fit {height}x{width} px"
         scores.add(Measurement(metric, None, parts, n=len(pair[0]), reason=reason), selection)
     else:
         scores.add(_mean(metric, parts, values, clock), selection)
-
-
-def _count(metric: str, n: int) -> tuple[str, ...]:
-    return (f"samples{n}",) if metric.endswith("_samples") else ()
 
 
 def _mean(metric: str, parts: tuple[str, ...], values: list[float], clock: Clock) -> Measurement:

@@ -75,8 +75,10 @@ class AuthorsInception:
         return torch.cat([self._features(part) for part in chunks(images, self.chunk)])
 
     def _features(self, images: Tensor) -> Tensor:
-        pictures = [_bilinear_256(image) for image in images.permute(0, 2, 3, 1).cpu().numpy()]
-        x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(self.device).float() / 255
+        pictures = [Image.fromarray(image) for image in images.permute(0, 2, 3, 1).cpu().numpy()]
+        size, bilinear = (256, 256), Image.Resampling.BILINEAR
+        resized = [np.asarray(image if image.size == size else image.resize(size, bilinear)) for image in pictures]
+        x = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).to(self.device).float() / 255
         x = F.interpolate(x, size=(299, 299), mode="bilinear", align_corners=False)
         return self.network(2 * x - 1).flatten(1)
 
@@ -88,11 +90,6 @@ def _chunk(device: torch.device) -> int:
 def as_saved_by_authors(images: Tensor) -> Tensor:
     """Generated uint8 images as their script saves them: nearest to 512x512."""
     return F.interpolate(images.float(), size=(512, 512), mode="nearest").to(torch.uint8)
-
-
-def _bilinear_256(image: np.ndarray) -> np.ndarray:
-    picture = Image.fromarray(image)
-    return np.asarray(picture if picture.size == (256, 256) else picture.resize((256, 256), Image.Resampling.BILINEAR))
 
 
 def ported_inception(path: Path) -> nn.Sequential:
