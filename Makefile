@@ -52,6 +52,7 @@ define throw_away
 	python=$$(PYTHON= tools/find_python.sh $(VERSIONS)) && \
 		$(BIN)/uv venv --quiet --clear --no-python-downloads --python "$$python" build/$@
 	$(BIN)/uv pip install --quiet --python build/$@/bin/python --override build/$@.txt -r requirements.lock
+	$(BIN)/uv pip install --quiet --python build/$@/bin/python --no-deps --no-build-isolation --editable .
 endef
 
 # SciPy 1.18 has no wheels for Python 3.11, and clean-fid does not run on it
