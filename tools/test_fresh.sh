@@ -3,7 +3,7 @@
 # last commit. Needs root, debootstrap and a network: tools/test_fresh.sh [--quick] [--archive]
 #   --quick         set-up, a small part of the tests and the tiny suite instead
 #   --archive       from the files of that commit without git's folder, as in a downloaded ZIP
-#   DEBIAN_MIRROR   where Debian comes from, if not from where this machine has it or from deb.debian.org
+#   DEBIAN_MIRROR   where Debian comes from, if not from where this machine's apt has it
 # All mounts are made in a namespace that ends with this script, however it ends.
 set -euo pipefail
 cd "${0%/*}/.."
@@ -17,7 +17,8 @@ stop() {
 debian_mirror() { # as this machine's apt has it, if it is a Debian
     local found
     found=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -oE 'https?://[^ ]+/debian/?( |$)' | head -1)
-    echo "${found:-http://deb.debian.org/debian}"
+    [ -n "$found" ] || stop "DEBIAN_MIRROR=URL is needed: this machine's apt names no Debian"
+    echo "$found"
 }
 
 inside() { # in the namespace: mount, then the commands as user `tester`
@@ -72,7 +73,8 @@ trap 'rm --recursive --force --one-file-system "$folder"' EXIT
 chmod 755 "$folder"
 root=$folder/debian
 echo "making a Debian 13 in $folder"
-debootstrap --variant=minbase --include=$packages trixie "$root" "${DEBIAN_MIRROR:-$(debian_mirror)}" >"$folder/log" 2>&1 ||
+mirror=${DEBIAN_MIRROR:-$(debian_mirror)}
+debootstrap --variant=minbase --include=$packages trixie "$root" "$mirror" >"$folder/log" 2>&1 ||
     stop "debootstrap failed: $(tail -1 "$folder/log")"
 chroot "$root" useradd --create-home --shell /bin/bash tester
 if [ $archive = yes ]; then
