@@ -126,6 +126,18 @@ def check_compile(module: nn.Module, inputs: Sequence[Tensor], backend: str) -> 
         assert (our_gradients[name] - value).abs().max() <= EXACT * largest, name
 
 
+def check_compiled_forward(module: nn.Module, inputs: Sequence[Tensor]) -> None:
+    """Generated code gives the values of eager evaluation, in float64 with the same noise."""
+    torch.compiler.reset()
+    from torch._inductor import config
+
+    module, inputs = module.double().eval(), [value.double() for value in inputs]
+    compiled = torch.compile(copy.deepcopy(module), fullgraph=True)
+    with torch.no_grad(), config.patch(fallback_random=True):
+        pairs = zip(outputs(compiled, inputs), outputs(module, inputs), strict=True)
+        assert all(error(ours, value) <= EXACT for ours, value in pairs)
+
+
 def check_round_trip(module: nn.Module, other: nn.Module, inputs: Sequence[Tensor], folder: Path) -> None:
     """State through a safetensors file into a freshly made network: the same output, bit for bit."""
     save_file({name: value.contiguous() for name, value in module.state_dict().items()}, folder / "state.safetensors")
