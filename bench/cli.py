@@ -32,7 +32,7 @@ the whole workflow:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="slim-bench",
-        description="SLIM (arXiv 2112.14804) and its rivals: plan, train, score and report.",
+        description="SLIM (arXiv 2112.14804) and its baselines: plan, train, score and report.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,6 +1,6 @@
 """The classifiers under `timm.create_model`: `import slim.timm_models` first (needs the extra `timm`).
 
-The rivals are called slimbench_resnet50 and so on, so that timm's own networks keep their names. There are no
+The baselines are called slimbench_resnet50 and so on, so that timm's own networks keep their names. There are no
 pretrained weights.
 """
 
@@ -9,18 +9,18 @@ from typing import Any
 
 from timm.models import register_model
 
-from baselines import resnet as rivals
+from baselines import resnet
 from baselines.resnet import ResNet
 from slim import resnet as slim_resnet
 
 NETWORKS = {
     "slim_resnet50": slim_resnet.resnet50,
     "slim_resnet101": slim_resnet.resnet101,
-    "slimbench_resnet50": rivals.resnet50,
-    "slimbench_resnet101": rivals.resnet101,
-    "slimbench_resnext50_32x4d": rivals.resnext50_32x4d,
-    "slimbench_resnext101_32x4d": rivals.resnext101_32x4d,
-    "slimbench_se_resnet50": rivals.se_resnet50,
+    "slimbench_resnet50": resnet.resnet50,
+    "slimbench_resnet101": resnet.resnet101,
+    "slimbench_resnext50_32x4d": resnet.resnext50_32x4d,
+    "slimbench_resnext101_32x4d": resnet.resnext101_32x4d,
+    "slimbench_se_resnet50": resnet.se_resnet50,
 }
 CONFIG = {
     "url": "",

@@ -18,7 +18,7 @@ PATHS = (
     *(f"{stem}.png" for stem in PICTURES),
     PAGE,
 )
-OLD_PAGE = "<title>SLIM and its rivals"
+OLD_PAGE = "<title>SLIM and its "
 
 
 def begin_report(scale_dir: Path) -> None:

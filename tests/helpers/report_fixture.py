@@ -208,13 +208,13 @@ def claim_settings(
 ) -> ReportSettings:
     """One claim of one comparison, and the pair it is about."""
     comparison = Comparison(
-        metric="fid_authors", protocol="fid_authors*", slim="slim", rival="sle", sets=sets, measure=measure,
+        metric="fid_authors", protocol="fid_authors*", slim="slim", baseline="sle", sets=sets, measure=measure,
         direction="lower", margin=margin,
     )  # fmt: skip
     claim = Claim(
         id="c", title="t", statement="s", comparisons=(comparison,), tasks=("fewshot",), shown=("fid_authors",)
     )
-    task = TaskSettings(title="t", pairs=(Pair(slim="slim", rival="sle"),), primary=("fid_authors",))
+    task = TaskSettings(title="t", pairs=(Pair(slim="slim", baseline="sle"),), primary=("fid_authors",))
     return ReportSettings(
         verdict_scale="paper", minimum_seeds=minimum_seeds, alpha=0.05, tasks={"fewshot": task}, claims=(claim,),
         tolerances={},
@@ -222,11 +222,11 @@ def claim_settings(
 
 
 def claim_results(
-    root: Path, slim: Any, rival: Any, scale: str = "paper", seeds: int = 5, sets: tuple[str, ...] = SETS
+    root: Path, slim: Any, baseline: Any, scale: str = "paper", seeds: int = 5, sets: tuple[str, ...] = SETS
 ) -> Scores:
-    """Scores of every set around `slim` and `rival`, which are per set or one number for all."""
+    """Scores of every set around `slim` and `baseline`, which are per set or one number for all."""
     scale_dir = root / scale
-    for name, level in (("slim", slim), ("sle", rival)):
+    for name, level in (("slim", slim), ("sle", baseline)):
         levels = level if isinstance(level, tuple) else (level,) * len(sets)
         values = {(name, s): [v + e for e in SPREAD[:seeds]] for s, v in zip(sets, levels, strict=True)}
         write_runs(scale_dir, "fewshot", values, "fid_authors")

@@ -59,16 +59,16 @@ def test_paper_recipe_follows_the_authors(plan):
     assert (imagenet.recipe.epochs, imagenet.recipe.warmup_epochs, imagenet.model.args["num_classes"]) == (120, 5, 1000)
 
 
-def test_slim_and_its_rival_differ_in_the_network_alone(plan):
+def test_slim_and_its_baseline_differ_in_the_network_alone(plan):
     for suite in ("demo", "paper"):
         runs = {(run.experiment, run.dataset, run.seed): run for run in plan.runs(suite)}
         slim = "fastgan-slim" if suite == "paper" else "fastgan-slim-4to64"
         pairs = {slim: "fastgan-sle", "singan-slim": "singan"}
         for (experiment, dataset, seed), run in runs.items():
             if experiment in pairs:
-                rival = runs[pairs[experiment], dataset, seed]
-                assert (run.recipe, run.data, run.compute) == (rival.recipe, rival.data, rival.compute)
-                assert run.evaluation == rival.evaluation
+                baseline = runs[pairs[experiment], dataset, seed]
+                assert (run.recipe, run.data, run.compute) == (baseline.recipe, baseline.data, baseline.compute)
+                assert run.evaluation == baseline.evaluation
 
 
 def test_ablations_vary_the_groups(plan):

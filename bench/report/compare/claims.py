@@ -28,7 +28,7 @@ class Finding:
     paired: Paired
     unit: str
     slim_mean: float | None
-    rival_mean: float | None
+    baseline_mean: float | None
     sets_found: int
     seeds: int
     refused: tuple[str, ...] = ()
@@ -67,26 +67,26 @@ def _is_tested(comparison: Comparison) -> bool:
 
 def _find(scores: Scores, comparison: Comparison) -> Finding:
     """Differences per set, or per seed where one set is named."""
-    pair = Pair(slim=comparison.slim, rival=comparison.rival)
+    pair = Pair(slim=comparison.slim, baseline=comparison.baseline)
     found = [m for name in comparison.sets if (m := match(scores, pair, comparison.metric, name))]
     why = [
         m.conflict or ("" if fnmatchcase(m.protocol, comparison.protocol) else f"another protocol, {m.protocol}")
         for m in found
     ]
     matches = [m for m, reason in zip(found, why, strict=True) if not reason]
-    where = f"claim on {comparison.metric}: {comparison.slim} against {comparison.rival}"
+    where = f"claim on {comparison.metric}: {comparison.slim} against {comparison.baseline}"
     advice = "narrow the comparison's `protocol` in config/claims.yaml"
     same_protocol((across_sets(m.protocol) for m in matches), where, advice)
     by_set = len(comparison.sets) >= MINIMUM
     share = comparison.measure != "difference"
-    pairs = [pair for m in matches for pair in ([m.means] if by_set else zip(m.slim, m.rival, strict=True))]
-    improvements = [improvement(slim, rival, comparison.direction, share) for slim, rival in pairs]
+    pairs = [pair for m in matches for pair in ([m.means] if by_set else zip(m.slim, m.baseline, strict=True))]
+    improvements = [improvement(slim, baseline, comparison.direction, share) for slim, baseline in pairs]
     return Finding(
         comparison=comparison,
         paired=compare_paired(improvements, comparison.margin),
         unit="data set" if by_set else "seed",
         slim_mean=summarise([m.means[0] for m in matches]).mean,
-        rival_mean=summarise([m.means[1] for m in matches]).mean,
+        baseline_mean=summarise([m.means[1] for m in matches]).mean,
         sets_found=len(matches),
         seeds=min((len(m.slim) for m in matches), default=0),
         refused=tuple(f"{m.dataset}: {reason}" for m, reason in zip(found, why, strict=True) if reason),
@@ -107,7 +107,7 @@ def _judge(finding: Finding, settings: ReportSettings, scale: str) -> Finding:
     if finding.seeds < settings.minimum_seeds:
         return replace(finding, reason=f"{finding.seeds} of {settings.minimum_seeds} seeds finished")
     if paired.mean is None:
-        return replace(finding, reason="the rival's value is 0: no share of it can be given")
+        return replace(finding, reason="the baseline's value is 0: no share of it can be given")
     verdict = SUPPORTED if paired.mean > comparison.margin else CONTRADICTED
     if comparison.measure == "constant":
         return replace(finding, verdict=verdict, reason="a constant of the networks")

@@ -1,8 +1,8 @@
-"""SLIM against its rival, paired: seed by seed within a data set, and set by set with the seeds averaged first.
+"""SLIM against its baseline, paired: seed by seed within a data set, and set by set with the seeds averaged first.
 
 An improvement is positive where SLIM is better. Within a set it is in the metric's unit; across sets of different
-difficulty it is a share of the rival's value for distances, else in the metric's unit. Holm's correction runs over all
-tests of one task and one unit. Sets that were scored differently get tests of their own; scores of different versions
+difficulty it is a share of the baseline's value for distances, else in the metric's unit. Holm's correction covers all
+tests of one task and one unit. Datasets with different protocols are tested separately; scores from different versions
 of the data are not paired.
 """
 
@@ -20,7 +20,7 @@ from bench.report.read.settings import Pair, ReportSettings, TaskSettings
 
 @dataclass(frozen=True)
 class Result:
-    """One paired comparison; the means are over the pairs. `share`: differences are shares of the rival's value.
+    """One paired comparison; the means are over the pairs. `share`: differences are shares of the baseline's value.
 
     `conflict`: why nothing was compared; then there are no means.
     """
@@ -33,7 +33,7 @@ class Result:
     pair: Pair
     unit: str
     slim_mean: float | None
-    rival_mean: float | None
+    baseline_mean: float | None
     share: bool
     paired: Paired
     p_holm: float | None = None
@@ -50,12 +50,12 @@ class Result:
             return f"no evidence: {self.count}"
         if self.p_holm is None or self.p_holm >= alpha:
             return "no evidence"
-        return "SLIM better" if self.paired.mean > 0 else "rival better"
+        return "SLIM better" if self.paired.mean > 0 else "baseline better"
 
 
 @dataclass(frozen=True)
 class Matched:
-    """Finished scores of SLIM and rival on one data set, seed by seed, under one protocol.
+    """Finished scores of SLIM and baseline on one data set, seed by seed, under one protocol.
 
     `data`: hashes of the data they were trained and scored on; more than one is a conflict.
     """
@@ -64,7 +64,7 @@ class Matched:
     protocol: str
     direction: str
     slim: tuple[float, ...]
-    rival: tuple[float, ...]
+    baseline: tuple[float, ...]
     data: tuple[str, ...]
 
     @property
@@ -73,18 +73,18 @@ class Matched:
         return f"data differ ({', '.join(sha256[:8] for sha256 in self.data)})" if len(self.data) > 1 else ""
 
     def improvements(self, share: bool) -> list[float]:
-        return [improvement(a, b, self.direction, share) for a, b in zip(self.slim, self.rival, strict=True)]
+        return [improvement(a, b, self.direction, share) for a, b in zip(self.slim, self.baseline, strict=True)]
 
     @property
     def means(self) -> tuple[float, float]:
-        return mean_of(self.slim), mean_of(self.rival)
+        return mean_of(self.slim), mean_of(self.baseline)
 
 
-def improvement(slim: float, rival: float, direction: str, share: bool) -> float:
-    """How much better SLIM is, in the metric's unit or as a share of the rival's value."""
-    better = rival - slim if direction == "lower" else slim - rival
+def improvement(slim: float, baseline: float, direction: str, share: bool) -> float:
+    """How much better SLIM is, in the metric's unit or as a share of the baseline's value."""
+    better = baseline - slim if direction == "lower" else slim - baseline
     if share:
-        return better / abs(rival) if rival else math.nan  # no share of nothing
+        return better / abs(baseline) if baseline else math.nan  # no share of nothing
     return better
 
 
@@ -96,16 +96,16 @@ def finished_by_seed(scores: Scores, experiment: str, metric: str, dataset: str,
 
 def match(scores: Scores, pair: Pair, metric: str, dataset: str, selection: str = "last") -> Matched | None:
     """The seeds that both have; None without any; two protocols are refused, two versions of the data a conflict."""
-    slim, rival = (finished_by_seed(scores, name, metric, dataset, selection) for name in (pair.slim, pair.rival))
-    seeds = sorted(slim.keys() & rival.keys())
+    slim, baseline = (finished_by_seed(scores, name, metric, dataset, selection) for name in (pair.slim, pair.baseline))
+    seeds = sorted(slim.keys() & baseline.keys())
     if not seeds:
         return None
-    where = f"{metric}: {pair.slim} against {pair.rival} on {dataset}"
-    rows = [side[seed] for seed in seeds for side in (slim, rival)]
+    where = f"{metric}: {pair.slim} against {pair.baseline} on {dataset}"
+    rows = [side[seed] for seed in seeds for side in (slim, baseline)]
     data = tuple(sorted({row.data_sha256 for row in rows} - {""}))
     protocol = one_protocol(rows, where) if len(data) < 2 else ""  # of two versions of the data none is used
-    values = [tuple(v for seed in seeds if (v := side[seed].value) is not None) for side in (slim, rival)]
-    return Matched(dataset, protocol or "", rows[0].direction, slim=values[0], rival=values[1], data=data)
+    values = [tuple(v for seed in seeds if (v := side[seed].value) is not None) for side in (slim, baseline)]
+    return Matched(dataset, protocol or "", rows[0].direction, slim=values[0], baseline=values[1], data=data)
 
 
 def compare_methods(scores: Scores, settings: ReportSettings) -> list[Result]:
@@ -123,7 +123,7 @@ def compare_methods(scores: Scores, settings: ReportSettings) -> list[Result]:
 def _compare_task(scores: Scores, task: str, settings: TaskSettings) -> Iterator[Result]:
     datasets, experiments = scores.distinct("dataset"), set(scores.distinct("experiment"))
     for pair in settings.pairs:
-        if not {pair.slim, pair.rival} <= experiments:
+        if not {pair.slim, pair.baseline} <= experiments:
             continue
         for metric in settings.primary:
             for selection in ("last", "best"):
@@ -136,9 +136,9 @@ def _compare_task(scores: Scores, task: str, settings: TaskSettings) -> Iterator
 def _within(matched: Matched, about: dict[str, Any]) -> Result:
     about = about | {"protocol": matched.protocol, "dataset": matched.dataset, "unit": "seed", "share": False}
     if matched.conflict:
-        return Result(**about, slim_mean=None, rival_mean=None, paired=Paired(0), conflict=matched.conflict)
-    slim, rival = matched.means
-    return Result(**about, slim_mean=slim, rival_mean=rival, paired=compare_paired(matched.improvements(False)))
+        return Result(**about, slim_mean=None, baseline_mean=None, paired=Paired(0), conflict=matched.conflict)
+    slim, baseline = matched.means
+    return Result(**about, slim_mean=slim, baseline_mean=baseline, paired=compare_paired(matched.improvements(False)))
 
 
 def _scored_alike(matches: list[Matched]) -> list[list[Matched]]:
@@ -152,17 +152,17 @@ def _scored_alike(matches: list[Matched]) -> list[list[Matched]]:
 
 def _across(matches: list[Matched], sets: int, about: dict[str, Any]) -> Result:
     """The seeds of each set are averaged first; the sets are the sample. `sets`: how many the pair has in all."""
-    where = f"{about['metric']}: {about['pair'].slim} against {about['pair'].rival} over data sets"
+    where = f"{about['metric']}: {about['pair'].slim} against {about['pair'].baseline} over data sets"
     protocol = same_protocol((across_sets(m.protocol) for m in matches), where)
     share = metric_of(about["metric"]).relative and all(m.means[1] for m in matches)  # no share of nothing
-    slim, rival = (mean_of([m.means[side] for m in matches]) for side in (0, 1))
+    slim, baseline = (mean_of([m.means[side] for m in matches]) for side in (0, 1))
     return Result(
         **about,
         protocol=protocol or "",
         dataset=f"all {sets} data sets" if len(matches) == sets else f"{len(matches)} of {sets} data sets",
         unit="data set",
         slim_mean=slim,
-        rival_mean=rival,
+        baseline_mean=baseline,
         share=share,
         paired=compare_paired([improvement(*m.means, m.direction, share) for m in matches]),
     )

@@ -87,13 +87,13 @@ def oneshot_picture(scores: Scores, settings: ReportSettings, scale_dir: Path) -
 def _first_runs(
     scores: Scores, task: Task, settings: ReportSettings, scale_dir: Path
 ) -> list[tuple[str, list[tuple[str, Path]]]]:
-    """(data set, [(experiment, folder of its first finished seed)]), the rival first, ablations left out."""
+    """(data set, [(experiment, folder of its first finished seed)]), the baseline first, ablations left out."""
     roles = settings.tasks[task]
     runs = without_ablations(scores.runs.where(task=task, status="ok"), roles)
     found = []
     for dataset in runs.distinct("dataset")[:MOST_SETS]:
         here = runs.where(dataset=dataset)
-        names = sorted(experiments_of(here, roles), key=lambda name: role_of(name, roles) != "rival")
+        names = sorted(experiments_of(here, roles), key=lambda name: role_of(name, roles) != "baseline")
         first = {name: min(here.where(experiment=name), key=lambda row: row.seed) for name in names}
         found.append((dataset, [(name, scale_dir / row.run_dir) for name, row in first.items()]))
     return found

@@ -24,10 +24,10 @@ LABEL_HEIGHT = 8.5
 
 def palette_of(scores: Scores, settings: TaskSettings) -> dict[str, str]:
     """Experiment -> colour, in the order of the tables."""
-    groups: dict[str, list[str]] = {"slim": [], "rival": [], "method": [], "control": []}
+    groups: dict[str, list[str]] = {"slim": [], "baseline": [], "method": [], "control": []}
     for name in experiments_of(scores, settings):
         groups[role_of(name, settings)].append(name)
-    return colours(groups["slim"], groups["rival"], groups["control"] + groups["method"])
+    return colours(groups["slim"], groups["baseline"], groups["control"] + groups["method"])
 
 
 def plotted(rows: Iterable[Row]) -> pd.DataFrame:

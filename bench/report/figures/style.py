@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 WIDTH = 8.0
 PIXELS_PER_POINT = 1.5
 INK, MUTED, RULE = "#1c2024", "#5d666f", "#dcdfe1"
-SLIM, RIVAL = "#0b6e99", "#c8571b"
+SLIM, BASELINE = "#0b6e99", "#c8571b"
 OTHERS = ("#4f8a3c", "#8a5aa8", "#a97b00", "#7a6a5d", "#b04a6f", "#50708c")
-VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule", SLIM: "--slim", RIVAL: "--rival"} | {
+VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule", SLIM: "--slim", BASELINE: "--baseline"} | {
     colour: f"--other{index}" for index, colour in enumerate(OTHERS, start=1)
 }
 """Colour in the file -> the page's variable of the same meaning."""
@@ -58,11 +58,11 @@ def use_theme() -> None:
     sns.set_theme(context="paper", style="ticks", font_scale=1.0, rc=THEME)
 
 
-def colours(slims: list[str], rivals: list[str], others: list[str]) -> dict[str, str]:
-    """One colour per experiment: SLIM blue, the first rival orange, everything else from the rest."""
-    spare = iter(OTHERS * (1 + (len(slims) + len(rivals) + len(others)) // len(OTHERS)))
+def colours(slims: list[str], baselines: list[str], others: list[str]) -> dict[str, str]:
+    """One colour per experiment: SLIM blue, the first baseline orange, everything else from the rest."""
+    spare = iter(OTHERS * (1 + (len(slims) + len(baselines) + len(others)) // len(OTHERS)))
     palette = {name: SLIM if not index else next(spare) for index, name in enumerate(slims)}
-    palette |= {name: RIVAL if not index else next(spare) for index, name in enumerate(rivals)}
+    palette |= {name: BASELINE if not index else next(spare) for index, name in enumerate(baselines)}
     return palette | {name: next(spare) for name in others}
 
 

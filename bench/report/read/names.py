@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Metric:
-    """`relative`: differences between data sets of different difficulty are compared as shares of the rival's value."""
+    """`relative`: differences across datasets of different difficulty are shares of the baseline's value."""
 
     label: str
     digits: int = 3

@@ -1,11 +1,11 @@
-"""Which experiment plays which part, by config/claims.yaml: SLIM, rival, control, ablation, or just a method."""
+"""Which experiment plays which part, by config/claims.yaml: SLIM, baseline, control, ablation, or just a method."""
 
 from bench.report.read.row import Row
 from bench.report.read.scores import Scores
 from bench.report.read.settings import TaskSettings
 
-ORDER = {"slim": 0, "rival": 1, "method": 2, "control": 3}
-WORDS = {"slim": "SLIM", "rival": "rival", "control": "control", "method": ""}
+ORDER = {"slim": 0, "baseline": 1, "method": 2, "control": 3}
+WORDS = {"slim": "SLIM", "baseline": "baseline", "control": "control", "method": ""}
 
 
 def role_of(experiment: str, settings: TaskSettings) -> str:
@@ -13,7 +13,7 @@ def role_of(experiment: str, settings: TaskSettings) -> str:
         return "slim"
     if experiment in settings.controls:
         return "control"
-    return "rival" if any(experiment == pair.rival for pair in settings.pairs) else "method"
+    return "baseline" if any(experiment == pair.baseline for pair in settings.pairs) else "method"
 
 
 def is_ablation(row: Row, settings: TaskSettings) -> bool:
@@ -22,9 +22,9 @@ def is_ablation(row: Row, settings: TaskSettings) -> bool:
 
 
 def experiments_of(scores: Scores, settings: TaskSettings) -> list[str]:
-    """SLIM first, then its rivals as the pairs name them, whatever else was run, the controls; no ablations."""
+    """SLIM first, then its baselines as the pairs name them, whatever else was run, the controls; no ablations."""
     names = dict.fromkeys(row.experiment for row in scores if not is_ablation(row, settings))
-    named = [name for pair in settings.pairs for name in (pair.slim, pair.rival)]
+    named = [name for pair in settings.pairs for name in (pair.slim, pair.baseline)]
     rank = {name: position for position, name in reversed(list(enumerate(named)))}
     return sorted(names, key=lambda name: (ORDER[role_of(name, settings)], rank.get(name, len(named))))
 

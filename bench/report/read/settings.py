@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
 from bench.errors import InputError
 from bench.files import read_text, read_yaml
@@ -26,11 +26,15 @@ def _no_two_sets(sets: tuple[str, ...]) -> tuple[str, ...]:
     return sets
 
 
+Baseline = Annotated[str, Field(validation_alias=AliasChoices("baseline", "rival"))]
+"""Files of earlier versions call it `rival`."""
+
+
 class Pair(Strict):
-    """SLIM and the rival it is compared with."""
+    """SLIM and the baseline it is compared with."""
 
     slim: str = Field(description="the experiment with SLIM")
-    rival: str = Field(description="the baseline")
+    baseline: Baseline = Field(description="the baseline")
 
 
 class TaskSettings(Strict):
@@ -50,12 +54,12 @@ class Comparison(Strict):
     metric: str = Field(description="the metric compared")
     protocol: str = Field(description="pattern that the protocol ids must match; * is any text")
     slim: str = Field(description="the experiment with SLIM")
-    rival: str = Field(description="the baseline, or a control")
+    baseline: Baseline = Field(description="the baseline, or a control")
     sets: Annotated[tuple[str, ...], AfterValidator(_no_two_sets)] = Field(
         description="datasets: one (its seeds are the sample) or at least three (the sets are)"
     )
     measure: Literal["relative", "difference", "constant"] = Field(
-        description="relative: share of the rival's value; difference: in units; constant: relative, without a test"
+        description="relative: share of the baseline's value; difference: in units; constant: relative, without a test"
     )
     direction: Literal["lower", "higher"] = Field(description="which values are better")
     margin: float = Field(description="what the improvement must exceed")

@@ -12,7 +12,7 @@ from bench.report.tables.table import Head, Table, TableCell
 
 EXPLAINED = (
     "Differences are positive where SLIM is better; seed by seed within a data set, set by set across them "
-    "(shares of the rival's value for distances). Below three pairs there is no interval, no effect size and no test."
+    "(shares of the baseline's value for distances). Fewer than three pairs give no interval, effect size or test."
 )
 
 
@@ -27,12 +27,12 @@ def interval_text(low: float | None, high: float | None, form: Callable[[float],
 def summary_table(results: Sequence[Result], scores: Scores, settings: ReportSettings) -> Table:
     """A line per pair and data set on the first primary metric that has numbers, and one over all sets together."""
     head = [Head(name, numeric=False) for name in ("data", "metric")]
-    head += [Head("SLIM"), Head("rival"), Head("difference"), Head("evidence", numeric=False)]
+    head += [Head("SLIM"), Head("baseline"), Head("difference"), Head("evidence", numeric=False)]
     lines = []
     for task, task_settings in settings.tasks.items():
         here = scores.where(task=task)
         for pair in task_settings.pairs:
-            if not {pair.slim, pair.rival} <= set(here.distinct("experiment")):
+            if not {pair.slim, pair.baseline} <= set(here.distinct("experiment")):
                 continue
             mine = [r for r in results if (r.task, r.pair, r.selection) == (task, pair, "last")]
             together = [r for r in mine if r.unit == "data set"]
@@ -44,12 +44,12 @@ def summary_table(results: Sequence[Result], scores: Scores, settings: ReportSet
                     lines.append(_finished_line(found, task_settings.title, settings.alpha))
                 else:
                     lines.append(_unfinished_line(pair, dataset, here, task_settings.title))
-    return Table("SLIM against its rival", tuple(head), tuple(lines))
+    return Table("SLIM against its baseline", tuple(head), tuple(lines))
 
 
 def _finished_line(result: Result, title: str, alpha: float) -> tuple[TableCell, ...]:
     pair, task = result.pair, result.task
-    sides = zip((result.slim_mean, result.rival_mean), (pair.slim, pair.rival), strict=True)
+    sides = zip((result.slim_mean, result.baseline_mean), (pair.slim, pair.baseline), strict=True)
     link = (lambda name: anchor(name, result.dataset)) if result.unit == "seed" else (lambda name: task)
     values = [TableCell(format_value(result.metric, value), name, link(name)) for value, name in sides]
     label = TableCell(metric_of(result.metric).label, result.protocol, kind="metric")
@@ -66,7 +66,7 @@ def _finished_line(result: Result, title: str, alpha: float) -> tuple[TableCell,
 
 def _unfinished_line(pair: Pair, dataset: str, scores: Scores, title: str) -> tuple[TableCell, ...]:
     words = []
-    for method in (pair.slim, pair.rival):
+    for method in (pair.slim, pair.baseline):
         states = set(scores.runs.where(experiment=method, dataset=dataset).distinct("status"))
         word = "FAILED" if states == {"failed"} else "MISSING" if states - {"ok"} or not states else "not scored"
         words.append(TableCell(word, method, anchor(method, dataset), "word"))
@@ -76,7 +76,7 @@ def _unfinished_line(pair: Pair, dataset: str, scores: Scores, title: str) -> tu
 
 def paired_table(results: Sequence[Result], settings: ReportSettings) -> Table:
     """All paired comparisons with interval, effect size and corrected p; below three pairs only the difference."""
-    head = [Head(name, numeric=False) for name in ("data", "SLIM", "rival", "metric", "weights")]
+    head = [Head(name, numeric=False) for name in ("data", "SLIM", "baseline", "metric", "weights")]
     head += [Head(name) for name in ("pairs", "difference", "95 % interval", "effect g", "p", "p, Holm")]
     head += [Head("evidence", numeric=False)]
     lines = []
@@ -87,14 +87,14 @@ def paired_table(results: Sequence[Result], settings: ReportSettings) -> Table:
         gain = "" if r.paired.mean is None else form(r.paired.mean)
         texts = [r.selection, r.count, gain, interval_text(r.paired.low, r.paired.high, form), effect]
         texts += [format_p(r.paired.p), format_p(r.p_holm), r.evidence(settings.alpha)]
-        names = (r.dataset, r.pair.slim, r.pair.rival)
+        names = (r.dataset, r.pair.slim, r.pair.baseline)
         lines.append((*(TableCell(name) for name in names), label, *(TableCell(text) for text in texts)))
     return Table("Paired comparisons", tuple(head), tuple(lines), EXPLAINED)
 
 
 def claim_table(answer: Answer) -> Table:
     """The comparisons of one claim with what they found and what they need."""
-    head = [Head(name, numeric=False) for name in ("metric", "outcome", "SLIM", "rival")]
+    head = [Head(name, numeric=False) for name in ("metric", "outcome", "SLIM", "baseline")]
     head += [Head("improvement"), Head("95 % interval"), Head("p, Holm")]
     head += [Head(name, numeric=False) for name in ("found", "needed")]
     lines = tuple(_claim_line(finding) for finding in answer.findings)
@@ -106,7 +106,7 @@ def _claim_line(finding: Finding) -> tuple[TableCell, ...]:
     c, paired = finding.comparison, finding.paired
     form = formatter(c.metric, c.measure != "difference")
     sides = []
-    for mean, name in ((finding.slim_mean, c.slim), (finding.rival_mean, c.rival)):
+    for mean, name in ((finding.slim_mean, c.slim), (finding.baseline_mean, c.baseline)):
         sides.append(TableCell(format_value(c.metric, mean) if mean is not None else "MISSING", name))
     gain = form(paired.mean) if paired.mean is not None else "–"
     number = len(c.sets)
@@ -131,7 +131,7 @@ def _outcome(finding: Finding) -> TableCell:
 
 def shown_table(claim: Claim, scores: Scores, settings: ReportSettings) -> Table:
     """The claim's metrics at a scale that gives no verdict: every pair of its tasks, on whatever was run."""
-    head = [Head("data set", numeric=False), Head("metric", numeric=False), Head("SLIM"), Head("rival")]
+    head = [Head("data set", numeric=False), Head("metric", numeric=False), Head("SLIM"), Head("baseline")]
     lines = []
     for task in claim.tasks:
         here = scores.where(task=task)
@@ -146,7 +146,7 @@ def shown_table(claim: Claim, scores: Scores, settings: ReportSettings) -> Table
 
 def _shown_line(matched: Matched, pair: Pair, metric: str) -> tuple[TableCell, ...]:
     means = (None, None) if matched.conflict else matched.means
-    sides = zip(means, (pair.slim, pair.rival), strict=True)
+    sides = zip(means, (pair.slim, pair.baseline), strict=True)
     values = [TableCell(format_value(metric, v), name, anchor(name, matched.dataset)) for v, name in sides]
     gain = matched.conflict or _better(improvement(*matched.means, matched.direction, False), formatter(metric, False))
     label = TableCell(metric_of(metric).label, matched.protocol, kind="metric")

@@ -50,7 +50,7 @@ class Table:
     rows: tuple[tuple[TableCell, ...], ...]
     note: str = ""
     kinds: tuple[str, ...] = field(default=())
-    """One word per row for its looks: slim, rival, control, or nothing."""
+    """One word per row for its looks: slim, baseline, control, or nothing."""
 
     def __post_init__(self) -> None:
         for row in self.rows:

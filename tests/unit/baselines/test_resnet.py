@@ -9,26 +9,26 @@ import torchvision
 from torch.utils.flop_counter import FlopCounterMode
 
 import slim.resnet as slim_resnet
-from baselines import resnet as rivals
+from baselines import resnet
 from slim.same import LiteralSameLayerSLIM, SameLayerSLIM
 
 # name: (constructor, arguments, parameters, multiply-adds at 224 px in 10^9)
 COUNTS = {
-    "resnet50": (rivals.resnet50, {}, 25_557_032, 4.089),
-    "resnext50": (rivals.resnext50_32x4d, {}, 25_028_904, 4.230),
-    "se-resnet50": (rivals.se_resnet50, {}, 28_088_024, 4.09),
+    "resnet50": (resnet.resnet50, {}, 25_557_032, 4.089),
+    "resnext50": (resnet.resnext50_32x4d, {}, 25_028_904, 4.230),
+    "se-resnet50": (resnet.se_resnet50, {}, 28_088_024, 4.09),
     "slim-resnet50": (slim_resnet.resnet50, {}, 18_656_040, 3.323),
     "slim-resnet50-g1": (slim_resnet.resnet50, {"slim_groups": 1}, 31_859_496, 6.58),
     "slim-resnet50-g2": (slim_resnet.resnet50, {"slim_groups": 2}, 23_057_192, 4.41),
     "slim-resnet50-g8": (slim_resnet.resnet50, {"slim_groups": 8}, 16_463_336, 2.80),
-    "resnet101": (rivals.resnet101, {}, 44_549_160, 7.80),
-    "resnext101": (rivals.resnext101_32x4d, {}, 44_177_704, 7.97),
+    "resnet101": (resnet.resnet101, {}, 44_549_160, 7.80),
+    "resnext101": (resnet.resnext101_32x4d, {}, 44_177_704, 7.97),
     "slim-resnet101": (slim_resnet.resnet101, {}, 31_537_960, 5.81),
 }
 SMALL = {
-    "resnet": (rivals.resnet, {}),
-    "resnext": (rivals.resnet, {"groups": 8, "group_width": 4}),
-    "se": (rivals.resnet, {"squeeze": 4}),
+    "resnet": (resnet.resnet, {}),
+    "resnext": (resnet.resnet, {"groups": 8, "group_width": 4}),
+    "se": (resnet.resnet, {"squeeze": 4}),
     "slim": (slim_resnet.resnet, {}),
     "slim-literal": (slim_resnet.resnet, {"variant": "literal"}),
 }
@@ -48,8 +48,8 @@ def test_parameters_and_macs(name: str) -> None:
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (rivals.resnet50, torchvision.models.resnet50),
-        (rivals.resnext50_32x4d, torchvision.models.resnext50_32x4d),
+        (resnet.resnet50, torchvision.models.resnet50),
+        (resnet.resnext50_32x4d, torchvision.models.resnext50_32x4d),
     ],
 )
 def test_torchvisions_weights_give_torchvisions_outputs(ours, theirs) -> None:
@@ -100,7 +100,7 @@ def test_groups_are_halved_until_they_divide() -> None:
 
 
 def test_zero_init_of_the_last_gamma() -> None:
-    model = rivals.resnet(zero_init_residual=True)
+    model = resnet.resnet(zero_init_residual=True)
     assert all(stage[0].bn3.weight.abs().max() == 0 for stage in (model.layer1, model.layer4))
     assert model.layer1[0].bn2.weight.min() == 1
 
@@ -113,11 +113,11 @@ def test_slim_keeps_its_own_initialisation_inside_the_network() -> None:
 @pytest.mark.parametrize(
     ("make", "arguments", "message"),
     [
-        (rivals.resnet, {"blocks": ()}, "must be positive"),
-        (rivals.resnet, {"blocks": (1, 0)}, "must be positive"),
-        (rivals.resnet, {"stem": "large"}, "stem must be one of"),
-        (rivals.resnet, {"groups": 3}, "16 channels, 3 groups"),
-        (rivals.resnet, {"squeeze": 100}, "squeeze must lie in 1..64"),
+        (resnet.resnet, {"blocks": ()}, "must be positive"),
+        (resnet.resnet, {"blocks": (1, 0)}, "must be positive"),
+        (resnet.resnet, {"stem": "large"}, "stem must be one of"),
+        (resnet.resnet, {"groups": 3}, "16 channels, 3 groups"),
+        (resnet.resnet, {"squeeze": 100}, "squeeze must lie in 1..64"),
         (slim_resnet.resnet, {"slim_groups": 0}, "slim_groups must be positive, got 0"),
         (slim_resnet.resnet, {"variant": "hard"}, "variant must be one of"),
     ],

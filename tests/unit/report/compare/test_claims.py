@@ -205,11 +205,13 @@ def test_the_shipped_claims_name_what_exists():
     assert [claim.id for claim in shipped.claims] == ["few-shot", "one-shot", "recognition", "lightweight"]
     for claim in shipped.claims:
         for comparison in claim.comparisons:
-            assert {comparison.slim, comparison.rival} <= experiments
+            assert {comparison.slim, comparison.baseline} <= experiments
             assert set(comparison.sets) <= datasets, set(comparison.sets) - datasets
     for task in shipped.tasks.values():
         names = (
-            {n for pair in task.pairs for n in (pair.slim, pair.rival)} | set(task.controls) | set(task.ablation_bases)
+            {n for pair in task.pairs for n in (pair.slim, pair.baseline)}
+            | set(task.controls)
+            | set(task.ablation_bases)
         )
         assert names <= experiments
     assert {value.experiment for value in load_published() if value.experiment} <= experiments
@@ -279,10 +281,17 @@ def test_a_published_value_that_is_no_number_names_its_line(tmp_path):
         load_published(path)
 
 
-def test_a_rival_of_zero_breaks_neither_claims_nor_tables(tmp_path):
+def test_a_baseline_of_zero_breaks_neither_claims_nor_tables(tmp_path):
     scores = claim_results(tmp_path, 40.0, 0.0, seeds=1)
     found = [result for result in compare_methods(scores, claim_settings()) if result.unit == "data set"]
     assert {result.share for result in found} == {False}
     (answer,) = answer_claims(scores, claim_settings(minimum_seeds=5), "paper")
     assert answer.verdict == "no evidence"
     assert paired_table(compare_methods(scores, claim_settings()), claim_settings()).rows
+
+
+def test_a_claims_file_of_an_earlier_version_may_name_its_baselines_rivals(tmp_path):
+    earlier = tmp_path / "claims.yaml"
+    text = Path("config/claims.yaml").read_text()
+    earlier.write_text(text.replace("baseline: ", "rival: "))
+    assert "rival: singan" in earlier.read_text() and load_settings(earlier) == load_settings()
