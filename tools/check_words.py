@@ -1,0 +1,103 @@
+"""Find words of the glossary's "not" column in prose: python tools/check_words.py [PATH ...]
+
+The glossary is the table in CONTRIBUTING.md; its words in `code font` are looked for. Prose is every docstring, comment
+and message of Python code, the help of every subcommand, and whole text files without `code` and links. Without PATH
+everything in CHECKED is read. Exit code 1 means hits, each one line PATH:LINE: word.
+"""
+
+import io
+import re
+import sys
+import token
+import tokenize
+from collections.abc import Iterator
+from itertools import accumulate
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("slim", "baselines", "reference", "bench", "benchmarks", "workflow", "tools", "config", "docs", ".github")
+PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff")
+CHECKED = (*FOLDERS, *PAGES, "Makefile", ".ci/run", "dvc.yaml", "pyproject.toml")
+SUFFIXES = {"", ".py", ".md", ".rst", ".html", ".yaml", ".yml", ".smk", ".sh", ".cff", ".toml"}
+ALLOWED = re.compile(r"Image\s+Synthesis\s+and\s+Image\s+Recognition|Scientific/Engineering :: Image Recognition")
+"""Quotations: the paper's title, and a classifier of the package index."""
+CODE = re.compile(r"```.*?```|``?[^`\n]+``?|https?://\S+|\{[{%].*?[}%]\}|</?[a-z][^<>]*>", re.DOTALL)
+FIELD = re.compile(r"\{[^{}\n]*\}")  # of an f-string
+QUOTES = re.compile("[\"']{3}|^[rbf]?[\"']|[\"']$")
+GLOSSARY = re.compile(r"^## Glossary$.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+
+
+def glossary_words(contributing: str) -> list[str]:
+    """The words in code font in the last column of the glossary's table."""
+    rows = [line for line in GLOSSARY.findall(contributing)[0].splitlines() if line.startswith("|")]
+    return [word for row in rows for word in re.findall(r"`([^`]+)`", row.split("|")[2])]
+
+
+def blank(text: str) -> str:
+    """Text of the same lines without words, so that line numbers and the ends of phrases stay."""
+    return re.sub(r"[^\n]", ";", text)
+
+
+def prose_of(name: str, text: str) -> str:
+    """The text with everything but prose blanked."""
+    if name.endswith(".py"):
+        text = FIELD.sub(lambda found: blank(found[0]), python_prose(text))
+    if name == "CONTRIBUTING.md":
+        text = GLOSSARY.sub(lambda found: blank(found[0]), text)
+    for pattern in (ALLOWED, CODE):
+        text = pattern.sub(lambda found: blank(found[0]), text)
+    return text.replace("#", " ")
+
+
+def python_prose(source: str) -> str:
+    """Comments, and strings that hold a space: docstrings and messages. Other strings are names."""
+    starts = [0, *accumulate(map(len, io.StringIO(source)))]
+    always = {token.COMMENT, getattr(token, "FSTRING_MIDDLE", token.COMMENT)}  # Python 3.12 splits f-strings
+    result, done = [], 0
+    for part in tokenize.generate_tokens(io.StringIO(source).readline):
+        if part.type in always or (part.type == token.STRING and " " in part.string):
+            start, end = (starts[row - 1] + column for row, column in (part.start, part.end))
+            between = source[done:start]
+            result.append(between if between.isspace() else blank(between))
+            result.append(QUOTES.sub(lambda found: " " * len(found[0]), source[start:end]))
+            done = end
+    return "".join([*result, blank(source[done:])])
+
+
+def hits(name: str, text: str, words: list[str]) -> Iterator[str]:
+    """`name:line: word` of every word found; a phrase may go over the end of a line."""
+    pattern = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in sorted(words, key=len, reverse=True))
+    for found in re.finditer(rf"(?<![\w.-])(?:{pattern})(?![\w-])", prose_of(name, text), re.IGNORECASE):
+        yield f"{name}:{text.count(chr(10), 0, found.start()) + 1}: {' '.join(found[0].split())}"
+
+
+def help_texts() -> Iterator[tuple[str, str]]:
+    """(command, its --help) of every subcommand."""
+    sys.path.insert(0, str(ROOT))
+    from bench.cli import build_parser
+
+    parser = build_parser()
+    yield "slim-bench --help", parser.format_help()
+    for name, command in parser._subparsers._group_actions[0].choices.items():
+        yield f"slim-bench {name} --help", command.format_help()
+
+
+def text_files(paths: list[str]) -> Iterator[Path]:
+    for path in map(Path, paths):
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file() and file.suffix in SUFFIXES:
+                yield file
+
+
+def main(paths: list[str]) -> int:
+    words = glossary_words((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    files = text_files(paths or [str(ROOT / name) for name in CHECKED])
+    texts = [(str(file.resolve().relative_to(ROOT)), file.read_text(encoding="utf-8")) for file in files]
+    texts += [] if paths else help_texts()
+    found = [hit for name, text in texts for hit in hits(name, text, words)]
+    print(*found, f'{len(found)} words of the glossary\'s "not" column in {len(texts)} texts', sep="\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
