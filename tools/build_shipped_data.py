@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.extract import read_idx
+from bench.data.array_files import read_idx
 from bench.errors import InputError
 from bench.files import atomic_file, sha256_bytes
 

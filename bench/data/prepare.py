@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.data.arrays import prepare_arrays
 from bench.data.catalogue import SOURCES, Catalogue, Folder, Folders, Manual, load_catalogue, prepared_path
-from bench.data.classes import prepare_arrays, prepare_files
+from bench.data.classes import prepare_files
 from bench.data.content import preparation_sha256
 from bench.data.extract import extract_archive, is_archive
 from bench.data.fetch import placed_path, source_content, source_files

@@ -14,6 +14,8 @@ from bench.data.catalogue import Dataset
 from bench.data.manifest import MadeFrom, Manifest
 from bench.errors import InputError
 
+SPLITS = ("train", "test")
+
 
 @dataclass(frozen=True)
 class PreparationJob:

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bench.data.classes import pad
+from bench.data.arrays import pad
+from bench.data.classes import prepare_files
 from bench.data.content import describe_file, file_stamp, is_untouched
 from bench.data.ilsvrc import unpack_imagenet
 from bench.data.install import new_content, refuse_overlap
@@ -75,3 +76,9 @@ def test_the_hash_of_arrays_sees_values_shape_type_and_order():
     assert known == content_hash({"renamed": a.copy(), "b": b})
     others = ({"b": b, "a": a}, {"a": a.reshape(3, 2), "b": b}, {"a": a.astype(np.int8), "b": b})
     assert known not in map(content_hash, others)
+
+
+def test_a_folder_without_splits_is_no_set_of_classes(tmp_path):
+    (tmp_path / "train").mkdir()
+    with pytest.raises(InputError, match=r"train/ and val/ \(or test/\) are needed"):
+        prepare_files(SimpleNamespace(sources=[tmp_path]), tmp_path)

@@ -9,7 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from bench.data.extract import Limits, extract_archive, read_array_pickle, read_idx, read_npz
+from bench.data.array_files import read_array_pickle, read_idx, read_npz
+from bench.data.extract import Limits, extract_archive
 from bench.errors import InputError
 from tests.helpers.data_project import tar_bytes
 
