@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.errors import InputError
 from bench.files import SOFTWARE, TEMPORARY, parse_json, read_json, read_mapping, read_text
+from bench.score import score_path, scored_weights
 
 Test = Callable[[Path], bool]
 
@@ -46,12 +47,11 @@ def is_record(path: Path) -> bool:
 
 
 def is_score(path: Path) -> bool:
-    """A score under the name that its metric and selection give it."""
+    """A score under the name that its metric and weights give it."""
     score = read_mapping(path)
     if not score.keys() >= SCORE_KEYS:
         return is_cut_off(path, f'"metric": "{path.stem.partition("@")[0]}"')
-    selection = score.get("selection", "last")
-    return path.name == (f"{score['metric']}.json" if selection == "last" else f"{score['metric']}@{selection}.json")
+    return path == score_path(path.parent, str(score["metric"]), scored_weights(score))
 
 
 def is_score_of(path: Path, run: str, sha256: str | None) -> bool:

@@ -1,10 +1,16 @@
 """scores/<metric>.json: one number with everything needed to walk back to where it came from."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import AliasChoices, Field
+
 from bench.files import read_json, write_json
 from bench.schema import Strict, parse_strict
+
+WEIGHTS_KEYS = ("weights", "selection")
+"""The key for the scored weights; earlier versions wrote the second name."""
 
 
 class Score(Strict):
@@ -18,7 +24,7 @@ class Score(Strict):
     n: int | None = None
     standard_error: float | None = None
     interval: tuple[float, float] | None = None
-    selection: str = "last"
+    weights: str = Field("last", validation_alias=AliasChoices(*WEIGHTS_KEYS))
     """Which weights were scored: last, best (how: in the protocol), untrained, or a control (control-white, ...)."""
     status: Literal["ok", "failed"] = "ok"
     reason: str | None = None
@@ -29,7 +35,7 @@ class Score(Strict):
     model_sha256: str | None = None
     """Of the weights that were scored; a control has none."""
     export_sha256: str | None = None
-    """Of the last export of the run that was evaluated, whatever the selection."""
+    """Of the last export of the run that was evaluated, whichever weights were scored."""
     seconds: float | None = None
     device: str | None = None
     peak_memory_bytes: int | None = None
@@ -50,13 +56,18 @@ class Score(Strict):
     """Small extras a figure needs: a curve over n, per-image values, names of nearest neighbours."""
 
 
-def score_path(folder: Path, metric: str, selection: str = "last") -> Path:
-    """scores/<metric>.json for the last export, scores/<metric>@<selection>.json for everything else."""
-    return Path(folder) / (f"{metric}.json" if selection == "last" else f"{metric}@{selection}.json")
+def scored_weights(score: Mapping[str, Any]) -> str:
+    """Which weights an unchecked score file is about."""
+    return str(next((score[key] for key in WEIGHTS_KEYS if key in score), "last"))
+
+
+def score_path(folder: Path, metric: str, weights: str = "last") -> Path:
+    """scores/<metric>.json for the last export, scores/<metric>@<weights>.json for everything else."""
+    return Path(folder) / (f"{metric}.json" if weights == "last" else f"{metric}@{weights}.json")
 
 
 def write_score(folder: Path, score: Score) -> Path:
-    path = score_path(folder, score.metric, score.selection)
+    path = score_path(folder, score.metric, score.weights)
     write_json(path, score.model_dump(mode="json"))
     return path
 

@@ -20,15 +20,15 @@ Mark = tuple[str, str, float, str, float]
 
 
 def read_values(path: Path) -> Values:
-    """(run, metric, selection) -> value, of scores that ended well."""
+    """(run, metric, weights) -> value, of scores that ended well."""
     with path.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["status"] == "ok" and row["value"]]
-    return {(row["run"], row["metric"], row["selection"]): float(row["value"]) for row in rows}
+    return {(row["run"], row["metric"], row["weights"]): float(row["value"]) for row in rows}
 
 
 def marks_of(run: Run, values: Values) -> Iterator[Mark]:
-    def value(metric: str, selection: str) -> float:
-        return values.get((run.name, metric, selection), math.nan)
+    def value(metric: str, weights: str) -> float:
+        return values.get((run.name, metric, weights), math.nan)
 
     if run.task == "fewshot":
         ratio = value("fd_efflite0", "last") / value("fd_efflite0", "untrained")

@@ -15,7 +15,7 @@ def add_commands(commands: Any) -> None:
         "collect",
         collect,
         "gather every score that exists into results/SCALE/scores.csv",
-        "One row per run, metric and selection; failed and missing ones are rows too. Also rewrites metrics.json,\n"
+        "One row per run, metric and weights; failed and missing scores are rows too. Also rewrites metrics.json,\n"
         "which `dvc metrics diff` compares with the last commit.",
     )
     _add_scale(parser)

@@ -96,7 +96,7 @@ def _score(
     scores: ScoreFolder,
     network: Callable[[Tensor], Tensor] | nn.Module,
     test: TestImages,
-    selection: str,
+    weights: str,
     model_sha256: str | None = None,
 ) -> None:
     clock = Clock()
@@ -105,9 +105,9 @@ def _score(
         if k > logits.shape[1]:
             scores.fail(f"{metric} of {logits.shape[1]} classes", among=(metric,))
         elif scores.wants(metric):
-            scores.add(_accuracy(metric, k, logits, labels, test, clock), selection, model_sha256)
+            scores.add(_accuracy(metric, k, logits, labels, test, clock), weights, model_sha256)
     if scores.wants("ece"):
-        scores.add(_calibration(logits, labels, test, clock), selection, model_sha256)
+        scores.add(_calibration(logits, labels, test, clock), weights, model_sha256)
 
 
 def _accuracy(metric: str, k: int, logits: Tensor, labels: Tensor, test: TestImages, clock: Clock) -> Measurement:

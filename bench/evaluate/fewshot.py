@@ -73,9 +73,9 @@ class Setting:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is scored: its selection, the protocol's parts about the two sets, the hash of its weights."""
+    """What is scored: which weights, their hash, and the protocol's parts about the two image sets."""
 
-    selection: str
+    weights: str
     parts: tuple[str, ...]
     model_sha256: str | None = None
 
@@ -110,13 +110,13 @@ def _features(setting: Setting, network: nn.Module, purpose: str = "latents") ->
 
 
 def _score(
-    setting: Setting, network: nn.Module, selection: str, extra: tuple[str, ...] = (), model_sha256: str | None = None
+    setting: Setting, network: nn.Module, weights: str, extra: tuple[str, ...] = (), model_sha256: str | None = None
 ) -> list[np.ndarray]:
     """Score a generator through every instrument; returns the features of its images."""
     clock = Clock()
     fakes = _features(setting, network) if setting.instruments else []
     for instrument, real, fake in zip(setting.instruments, setting.real, fakes, strict=True):
-        subject = Subject(selection, (*setting.sampling(instrument), *extra), model_sha256)
+        subject = Subject(weights, (*setting.sampling(instrument), *extra), model_sha256)
         _compare(setting, subject, instrument, (real, fake), clock)
     return fakes
 
@@ -125,17 +125,17 @@ def _compare(
     setting: Setting, subject: Subject, instrument: Instrument, pair: tuple[np.ndarray, np.ndarray], clock: Clock
 ) -> None:
     """Write every planned number of one instrument; of a control only what does not count neighbours."""
-    wanted, control = set(setting.run.evaluation.metrics), subject.selection.startswith("control")
+    wanted, control = set(setting.run.evaluation.metrics), subject.weights.startswith("control")
     if control:
         wanted &= {instrument.metrics[family] for family in CONTROLLED if family in instrument.metrics}
     sets = (f"px{setting.images.shape[-1]}", *subject.parts)
     numbers, refused = compare_features(instrument, *pair, wanted, sets)
-    if subject.selection == "last":
+    if subject.weights == "last":
         for metric, reason in refused.items():
             setting.scores.fail(reason, among=(metric,))
     for number in numbers:
         measured = number if control else with_curve(number, *pair)
-        setting.scores.add(replace(measured, seconds=clock.seconds), subject.selection, subject.model_sha256)
+        setting.scores.add(replace(measured, seconds=clock.seconds), subject.weights, subject.model_sha256)
 
 
 def _score_best(setting: Setting, run_dir: Path) -> None:

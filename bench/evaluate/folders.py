@@ -97,7 +97,7 @@ def _pairs(fake: ScoredFolder, real: ScoredFolder) -> list[Measurement]:
 def _source(fake: ScoredFolder, real: ScoredFolder, device: torch.device) -> dict[str, Any]:
     """Fields of a score that say what was compared, and where."""
     return {
-        "selection": "folder",
+        "weights": "folder",
         "seed": 0,
         "run": f"{fake.path.name} against {real.path.name}",
         "run_sha256": sha256_json({"samples": fake.sha256, "reference": real.sha256}),

@@ -51,14 +51,14 @@ def evaluate_oneshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
     height, width = source.shape[-2:]
     size = f"px{height}x{width}"
     for family, (parts, measure) in _measures(scores, height, width).items():
-        for metric, images, selection in (
+        for metric, images, weights in (
             (f"{family}_reconstruction", reconstruction, "last"),
             (f"{family}_reconstruction", bicubic, "control-bicubic"),
             (f"{family}_samples", samples, "last"),
         ):
             if scores.wants(metric):
                 with _allowed(scores, metric):
-                    _add(scores, metric, selection, (*parts, size), measure, (images, source))
+                    _add(scores, metric, weights, (*parts, size), measure, (images, source))
     _sifid(scores, samples, source, size)
     _diversity(scores, samples, source, size)
     noises = [pyramid.draw(scale, 1, None) for scale in range(len(pyramid.sizes))]
@@ -116,7 +116,7 @@ def _lpips(network: nn.Module, images: Tensor, source: Tensor) -> list[float]:
 def _add(
     scores: ScoreFolder,
     metric: str,
-    selection: str,
+    weights: str,
     parts: tuple[str, ...],
     measure: PerImage,
     pair: tuple[Tensor, Tensor],
@@ -128,9 +128,9 @@ def _add(
     if values is None:
         height, width = pair[1].shape[-2:]
         reason = f"not defined: fewer than two scales fit {height}x{width} px"
-        scores.add(Measurement(metric, None, parts, n=len(pair[0]), reason=reason), selection)
+        scores.add(Measurement(metric, None, parts, n=len(pair[0]), reason=reason), weights)
     else:
-        scores.add(_mean(metric, parts, values, clock), selection)
+        scores.add(_mean(metric, parts, values, clock), weights)
 
 
 def _mean(metric: str, parts: tuple[str, ...], values: list[float], clock: Clock) -> Measurement:

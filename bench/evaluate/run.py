@@ -1,6 +1,6 @@
 """Score a finished run.
 
-`evaluate_run` writes one file per planned metric and selection into the scores folder. A run that failed gets its
+`evaluate_run` writes one file per planned metric and weights into the scores folder. A run that failed gets its
 planned metrics as failed, with the reason, and the command still ends well: other runs do not wait for it.
 """
 

@@ -21,7 +21,7 @@ from bench.runtime.device import device_name
 from bench.runtime.memory import peak_memory_bytes
 from bench.score import Score, score_path, write_score
 
-SELECTIONS = ("last", "best", "untrained", "control-white", "control-halves", "control-bicubic", "control-linear")
+SCORED_WEIGHTS = ("last", "best", "untrained", "control-white", "control-halves", "control-bicubic", "control-linear")
 NEIGHBOURS = "neighbours.png"
 REMEDY = "move it away, or give another --out"
 
@@ -33,7 +33,7 @@ def check_scores(run: Run, run_dir: Path, out: Path, overwrite: bool) -> None:
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, a folder of scores is to be written there; give another --out")
-    paths = [score_path(out, metric, kind) for metric in run.evaluation.metrics for kind in SELECTIONS]
+    paths = [score_path(out, metric, kind) for metric in run.evaluation.metrics for kind in SCORED_WEIGHTS]
     for path in paths:
         refuse_foreign(path, is_score, REMEDY)
         if path.exists() and not overwrite and not is_score_of(path, run.name, _only(run, run_dir, out)):
@@ -62,13 +62,13 @@ class ScoreFolder:
     def wants(self, *metrics: str) -> bool:
         return any(metric in self.run.evaluation.metrics for metric in metrics)
 
-    def add(self, measurement: Measurement, selection: str = "last", model_sha256: str | None = None) -> None:
+    def add(self, measurement: Measurement, weights: str = "last", model_sha256: str | None = None) -> None:
         """Write a score if the run plans its metric. `model_sha256`: of the weights scored; controls have none."""
         if not self.wants(measurement.metric):
             return
-        if selection == "last":
+        if weights == "last":
             model_sha256 = self.meta.get("model_sha256")
-        self._write(measurement.score(selection=selection, model_sha256=model_sha256, **self._common()))
+        self._write(measurement.score(weights=weights, model_sha256=model_sha256, **self._common()))
 
     def fail(self, reason: str, among: Collection[str] | None = None) -> None:
         """Planned metrics (`among` some: of these) without a score yet become failed ones, with the reason."""

@@ -2,7 +2,7 @@
 
 An id is a path of lower-case parts, coarse to fine, e.g.
 `fd_efflite0/efflite0-v1/resize224-bicubic/pool1280/px64/real100-all/fake500/ema0.999/bn-train-b16`.
-Whatever changes the meaning of the number is a part; which weights were scored (last, untrained) is `Score.selection`.
+Whatever changes the meaning of the number is a part; which weights were scored (last, untrained) is `Score.weights`.
 """
 
 import re

@@ -218,7 +218,7 @@ def _score(row: Row) -> dict[str, str]:
     median = row.extras.get("median") if row.ok else None  # over the images that a score is the mean of
     return {
         "metric": metric_of(row.metric).label,
-        "weights": control_label(row.selection) if row.is_control else row.selection,
+        "weights": control_label(row.weights) if row.is_control else row.weights,
         "value": format_value(row.metric, row.value) if row.ok else row.status.upper(),
         "median": "" if median is None else format_value(row.metric, median),
         "spread": _spread(row),

@@ -79,7 +79,7 @@ def write_run(scale_dir: Path, run: dict[str, Any], reason: str | None = None, c
     return folder
 
 
-def write_score(folder: Path, metric: str, value: float | None, selection: str = "last", **changes: Any) -> None:
+def write_score(folder: Path, metric: str, value: float | None, weights: str = "last", **changes: Any) -> None:
     run, model = (json.loads((folder / name).read_text()) for name in ("run.json", "model.json"))
     score = {
         "metric": metric,
@@ -87,20 +87,20 @@ def write_score(folder: Path, metric: str, value: float | None, selection: str =
         "unit": "%" if metric in ("top1", "top5", "ece") else "",
         "direction": "lower" if metric in LOWER else "higher",
         "protocol": PROTOCOLS.get(metric, f"{metric}/made-up"),
-        "selection": selection,
+        "weights": weights,
         "status": "ok",
         "reason": None,
         "seed": run["seed"],
         "run": run_name(run["experiment"], run["dataset"], run["seed"]),
         "run_sha256": training_hash(run),
         "data_sha256": model["data_sha256"],
-        "model_sha256": model["model_sha256"] if selection == "last" else None,
+        "model_sha256": model["model_sha256"] if weights == "last" else None,
         "export_sha256": model["model_sha256"],
         "versions": {"python": "3.11.9", "torch": "0.0"},
         "code_sha256": "e" * 64,
         "details": {},
     }
-    suffix = "" if selection == "last" else f"@{selection}"
+    suffix = "" if weights == "last" else f"@{weights}"
     write_json(folder / "scores" / f"{metric}{suffix}.json", score | changes)
 
 

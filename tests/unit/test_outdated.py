@@ -42,7 +42,7 @@ def here(project, tmp_path, monkeypatch):
 
 
 def score(metric: str) -> dict[str, object]:
-    return {"metric": metric, "status": "ok", "selection": "last", "value": 1.0, "protocol": metric}
+    return {"metric": metric, "status": "ok", "weights": "last", "value": 1.0, "protocol": metric}
 
 
 def load():

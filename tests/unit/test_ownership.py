@@ -51,8 +51,8 @@ def test_pictures_carry_their_mark(tmp_path):
 
 def test_a_score_belongs_to_the_name_of_its_file(tmp_path):
     score = {"metric": "ece", "value": 1.0, "protocol": "p", "status": "ok", "run_sha256": "x", "run": "a/b/seed0"}
-    for name, selection, ours in (("ece", "last", True), ("ece@best", "best", True), ("ece", "best", False)):
-        write_json(tmp_path / f"{name}.json", score | {"selection": selection})
+    for name, weights, ours in (("ece", "last", True), ("ece@best", "best", True), ("ece", "best", False)):
+        write_json(tmp_path / f"{name}.json", score | {"weights": weights})
         assert ownership.is_score(tmp_path / f"{name}.json") == ours
     write_json(tmp_path / "top1.json", score)
     assert not ownership.is_score(tmp_path / "top1.json")

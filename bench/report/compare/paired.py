@@ -29,7 +29,7 @@ class Result:
     metric: str
     protocol: str
     dataset: str
-    selection: str
+    weights: str
     pair: Pair
     unit: str
     slim_mean: float | None
@@ -88,15 +88,15 @@ def improvement(slim: float, baseline: float, direction: str, share: bool) -> fl
     return better
 
 
-def finished_by_seed(scores: Scores, experiment: str, metric: str, dataset: str, selection: str) -> dict[int, Row]:
+def finished_by_seed(scores: Scores, experiment: str, metric: str, dataset: str, weights: str) -> dict[int, Row]:
     """Finished rows of one experiment by seed."""
-    rows = scores.of(experiment, dataset).where(metric=metric, selection=selection, status="ok")
+    rows = scores.of(experiment, dataset).where(metric=metric, weights=weights, status="ok")
     return {row.seed: row for row in rows if row.value is not None and math.isfinite(row.value)}
 
 
-def match(scores: Scores, pair: Pair, metric: str, dataset: str, selection: str = "last") -> Matched | None:
+def match(scores: Scores, pair: Pair, metric: str, dataset: str, weights: str = "last") -> Matched | None:
     """The seeds that both have; None without any; two protocols are refused, two versions of the data a conflict."""
-    slim, baseline = (finished_by_seed(scores, name, metric, dataset, selection) for name in (pair.slim, pair.baseline))
+    slim, baseline = (finished_by_seed(scores, name, metric, dataset, weights) for name in (pair.slim, pair.baseline))
     seeds = sorted(slim.keys() & baseline.keys())
     if not seeds:
         return None
@@ -126,9 +126,9 @@ def _compare_task(scores: Scores, task: str, settings: TaskSettings) -> Iterator
         if not {pair.slim, pair.baseline} <= experiments:
             continue
         for metric in settings.primary:
-            for selection in ("last", "best"):
-                about = {"task": task, "metric": metric, "selection": selection, "pair": pair}
-                matches = [m for name in datasets if (m := match(scores, pair, metric, name, selection))]
+            for weights in ("last", "best"):
+                about = {"task": task, "metric": metric, "weights": weights, "pair": pair}
+                matches = [m for name in datasets if (m := match(scores, pair, metric, name, weights))]
                 yield from (_within(m, about) for m in matches)
                 yield from (_across(group, len(matches), about) for group in _scored_alike(matches))
 

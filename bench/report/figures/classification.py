@@ -65,7 +65,7 @@ def _draw_confusion(found: dict[str, list[Row]], dataset: str) -> Figure:
 
 def _top1(scores: Scores, dataset: str, settings: TaskSettings, detail: str) -> dict[str, list[Row]]:
     """Finished last exports by experiment that keep `detail`, where the classes are few enough to be shown."""
-    rows = without_ablations(scores.where(metric="top1", dataset=dataset, selection="last", status="ok"), settings)
+    rows = without_ablations(scores.where(metric="top1", dataset=dataset, weights="last", status="ok"), settings)
     kept = [row for row in rows if 0 < len(row.extras.get(detail, ())) <= MOST_CLASSES]
     by_name = {name: [row for row in kept if row.experiment == name] for name in experiments_of(rows, settings)}
     return {name: mine for name, mine in by_name.items() if mine}
@@ -78,7 +78,7 @@ def _class_names(row: Row) -> list[str]:
 
 def calibration_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
     """Reliability: accuracy against confidence, from the bins that `ece` keeps ([count, confidence, accuracy])."""
-    rows = without_ablations(scores.measured.where(metric="ece", selection="last", status="ok"), settings)
+    rows = without_ablations(scores.measured.where(metric="ece", weights="last", status="ok"), settings)
     rows = rows.where(dataset=rows.distinct("dataset")[:1])
     one_protocol(rows, "figure of calibration")
     points = [

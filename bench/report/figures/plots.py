@@ -31,7 +31,7 @@ def palette_of(scores: Scores, settings: TaskSettings) -> dict[str, str]:
 
 
 def plotted(rows: Iterable[Row]) -> pd.DataFrame:
-    names = ("experiment", "dataset", "seed", "metric", "selection", "value")
+    names = ("experiment", "dataset", "seed", "metric", "weights", "value")
     return pd.DataFrame([{name: getattr(row, name) for name in names} for row in rows], columns=list(names))
 
 
@@ -45,7 +45,7 @@ def scores_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
     panels = []
     for dataset in rows.distinct("dataset"):
         here = rows.where(dataset=dataset)
-        last = finished_rows(here.where(selection="last"))
+        last = finished_rows(here.where(weights="last"))
         for column in columns_of(last, settings.primary):
             panels.append((dataset, column, in_column(finished_rows(here), column)))
     if not panels:
@@ -62,7 +62,7 @@ def scores_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
 
 def _score_panel(axis: Axes, rows: list[Row], column: Column, palette: Mapping[str, str]) -> None:
     one_protocol(rows, f"figure of {column.metric}")
-    last = [row for row in rows if row.selection == "last"]
+    last = [row for row in rows if row.weights == "last"]
     present = {row.experiment for row in last}
     order = [name for name in palette if name in present]
     sns.stripplot(
@@ -75,7 +75,7 @@ def _score_panel(axis: Axes, rows: list[Row], column: Column, palette: Mapping[s
             axis.plot([over.mean] * 2, [position - 0.24, position + 0.24], color=palette[name], linewidth=2)
         if over.low is not None and over.high is not None:
             axis.plot([over.low, over.high], [position] * 2, color=palette[name], linewidth=1.2)
-    untrained = plotted(row for row in rows if row.selection == "untrained" and row.experiment in present)
+    untrained = plotted(row for row in rows if row.weights == "untrained" and row.experiment in present)
     positions = [order.index(name) for name in untrained.experiment]
     edges = [palette[name] for name in untrained.experiment]
     axis.scatter(untrained.value, positions, s=30, facecolors="none", edgecolors=edges, linewidths=1)
@@ -91,12 +91,12 @@ def _score_panel(axis: Axes, rows: list[Row], column: Column, palette: Mapping[s
 
 def _reference_lines(axis: Axes, rows: list[Row]) -> None:
     """Controls as dashed lines with their names along them."""
-    for selection in dict.fromkeys(row.selection for row in rows):
-        values = [row.value for row in rows if row.selection == selection and row.value is not None]
+    for weights in dict.fromkeys(row.weights for row in rows):
+        values = [row.value for row in rows if row.weights == weights and row.value is not None]
         value = sum(values) / len(values)
         axis.axvline(value, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
         axis.annotate(
-            control_label(selection), (value, 0.98), (3, 0), xycoords=("data", "axes fraction"),
+            control_label(weights), (value, 0.98), (3, 0), xycoords=("data", "axes fraction"),
             textcoords="offset points", rotation=90, fontsize=7, color=MUTED, va="top", ha="left",
         )  # fmt: skip
 
@@ -105,7 +105,7 @@ def complexity_figure(scores: Scores, settings: Mapping[Task, TaskSettings]) -> 
     """The first primary score of each task against parameters and MACs: a dot per network, seeds averaged."""
     panels = []
     for task, task_settings in settings.items():
-        rows = scores.measured.where(task=task, selection="last", status="ok")
+        rows = scores.measured.where(task=task, weights="last", status="ok")
         found = (_costs(rows.where(dataset=name), task_settings) for name in rows.distinct("dataset"))
         drawn = next(filter(None, found), None)
         panels += [(task_settings, rows, cost, *drawn) for cost in ("params", "macs")] if drawn else []
@@ -191,7 +191,7 @@ def _levels(
 ) -> tuple[pd.DataFrame, Column] | None:
     """Finished scores at each level of `factor`, on the first ablation metric that has at least two levels."""
     levels = {name: level for name, level in ablation.levels(factor).items() if level is not None}
-    rows = finished_rows(scores.where(dataset=ablation.dataset, experiment=levels, selection="last"))
+    rows = finished_rows(scores.where(dataset=ablation.dataset, experiment=levels, weights="last"))
     wanted = [name for name in settings.ablation_metrics if not metric_of(name).constant]
     for column in columns_of([row for row in rows if row.metric in wanted], wanted):
         points = plotted(in_column(rows, column))
@@ -204,7 +204,7 @@ def _levels(
 def fd_curve_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
     """Distance against the number of generated images, from the curve that a score keeps in its details."""
     points = []
-    rows = without_ablations(scores.measured.where(selection="last", status="ok"), settings)
+    rows = without_ablations(scores.measured.where(weights="last", status="ok"), settings)
     for row in rows:
         for n, value in row.extras.get("curve", {}).items():
             point = {"n": int(n), "value": value, "experiment": row.experiment, "seed": row.seed}

@@ -1,4 +1,4 @@
-"""Collect whatever exists under results/{scale}/runs into one tidy table, a row per run x metric x selection.
+"""Collect whatever exists under results/{scale}/runs into one tidy table, a row per run x metric x weights.
 
 `scores.csv` carries every provenance field; `metrics.json` is the short nested form for `dvc metrics diff`. A run that
 has not finished, and a metric of its run.json without a score, become rows with status missing, so that no gap is ever
@@ -97,7 +97,7 @@ def _rows_of_run(scale_dir: Path, folder: Path, run: dict[str, Any]) -> list[Row
         if metric not in present:
             reason = training.reason or "not evaluated yet"
             status = "failed" if training.status == "failed" else "missing"
-            rows.append(Row.of(base | {"metric": metric, "selection": "last", "status": status, "reason": reason}))
+            rows.append(Row.of(base | {"metric": metric, "weights": "last", "status": status, "reason": reason}))
     return rows
 
 
@@ -108,7 +108,7 @@ def _name(run: dict[str, Any]) -> str:
 def _training_row(folder: Path, run: dict[str, Any], model: dict[str, Any] | None) -> dict[str, Any]:
     row: dict[str, Any] = {
         "metric": TRAINING,
-        "selection": "last",
+        "weights": "last",
         "unit": "s",
         "direction": "none",
         "protocol": "training",
@@ -142,7 +142,7 @@ def _score_row(
 
     None, and a line on stderr, for a file under no metric's name.
     """
-    metric, _, selection = path.stem.partition("@")
+    metric, _, weights = path.stem.partition("@")
     try:
         score = read_score(path)
     except InputError as error:
@@ -150,7 +150,7 @@ def _score_row(
             print(f"{error}: not counted", file=sys.stderr)
             return None
         reason = f"not a score: {str(error).removeprefix(f'{path}: ')}"
-        return {"metric": metric, "selection": selection or "last", "status": "missing", "reason": reason}
+        return {"metric": metric, "weights": weights or "last", "status": "missing", "reason": reason}
     row = {key: value for key, value in vars(score).items() if key in COLUMNS and key not in ("run", "seed")}
     low, high = score.interval or (None, None)
     row |= {"interval_low": low, "interval_high": high, "details": _compact(score.details)}
@@ -187,7 +187,7 @@ def nested_means(rows: list[Row]) -> dict[str, Any]:
     """{task: {dataset: {experiment: {"metric (protocol)": mean over seeds}}}} of last exports, timings left out."""
     values: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for row in rows:
-        if row.ok and row.selection == "last" and row.value is not None and row.metric not in (TRAINING, "latency"):
+        if row.ok and row.weights == "last" and row.value is not None and row.metric not in (TRAINING, "latency"):
             key = f"{row.metric} ({row.protocol})"
             values[row.task, row.dataset, row.experiment, key].append(row.value)
     tree: dict[str, Any] = {}

@@ -63,8 +63,8 @@ def metric_of(name: str) -> Metric:
     return WORDING.get(name, Metric(name))
 
 
-def control_label(selection: str) -> str:
-    return CONTROLS.get(selection, selection.removeprefix("control-").replace("-", " "))
+def control_label(weights: str) -> str:
+    return CONTROLS.get(weights, weights.removeprefix("control-").replace("-", " "))
 
 
 def format_value(metric: str, value: float | None) -> str:

@@ -23,7 +23,7 @@ class Row:
     """The experiment that this one is a variation of."""
     model: str
     metric: str
-    selection: str
+    weights: str
     value: float | None
     unit: str
     direction: str
@@ -79,7 +79,7 @@ class Row:
     @property
     def is_control(self) -> bool:
         """Scored without the run's network."""
-        return self.selection.startswith("control")
+        return self.weights.startswith("control")
 
     @property
     def extras(self) -> dict[str, Any]:

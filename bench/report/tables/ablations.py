@@ -84,7 +84,7 @@ def _difference(base: dict[str, Any], other: dict[str, Any]) -> tuple[str, Any]:
 
 def ablation_table(scores: Scores, ablation: Ablation, settings: TaskSettings) -> Table:
     rows = scores.measured.where(
-        dataset=ablation.dataset, experiment=ablation.experiments, selection="last", metric=settings.ablation_metrics
+        dataset=ablation.dataset, experiment=ablation.experiments, weights="last", metric=settings.ablation_metrics
     )
     columns = columns_of(rows, settings.ablation_metrics)
     named = {v.experiment: v.factor if v.level is None else f"{v.factor} = {v.level}" for v in ablation.variations}

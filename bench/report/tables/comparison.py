@@ -24,12 +24,12 @@ def anchor(experiment: str, dataset: str) -> str:
 def comparison_tables(scores: Scores, dataset: str, settings: TaskSettings) -> list[Table]:
     """Main table, best snapshots, and controls whose protocol is their own; the latter two where there are any."""
     rows = without_ablations(scores.measured.where(dataset=dataset), settings)
-    last = rows.where(selection="last")
+    last = rows.where(weights="last")
     shared = {(row.metric, row.protocol) for row in last if row.ok}
-    beside = rows.where(lambda row: row.selection not in ("last", "best") and (row.metric, row.protocol) in shared)
+    beside = rows.where(lambda row: row.weights not in ("last", "best") and (row.metric, row.protocol) in shared)
     apart = rows.where(lambda row: row.is_control and row.ok and (row.metric, row.protocol) not in shared)
     tables = [_wide(Scores([*last, *beside]), dataset, dataset, settings)]
-    best = rows.where(selection="best")
+    best = rows.where(weights="best")
     if len(best):
         tables.append(_wide(best, f"{dataset}: best snapshot instead of the last", dataset, settings))
     if len(apart):
@@ -40,15 +40,15 @@ def comparison_tables(scores: Scores, dataset: str, settings: TaskSettings) -> l
 def _wide(rows: Scores, title: str, dataset: str, settings: TaskSettings) -> Table:
     columns = columns_of(rows, [*settings.primary, *(name for name in WORDING if name not in settings.primary)])
     lines, kinds = [], []
-    for experiment, selection in _lines(rows, settings):
-        mine = rows.where(selection=selection)
+    for experiment, weights in _lines(rows, settings):
+        mine = rows.where(weights=weights)
         mine = mine.where(experiment=experiment) if experiment else mine
         link = anchor(mine[0].experiment, dataset)
-        where = f"{dataset}, {experiment or selection}"
+        where = f"{dataset}, {experiment or weights}"
         cells = [cell_of(in_column(mine, column), where).entry(link) for column in columns]
         if not experiment:
-            kind, label = "control", TableCell(control_label(selection), "control", link, "control")
-        elif selection == "untrained":
+            kind, label = "control", TableCell(control_label(weights), "control", link, "control")
+        elif weights == "untrained":
             kind, label = "minor", TableCell(f"{experiment}, untrained", "", link, "minor")
         else:
             kind = role_of(experiment, settings)
@@ -60,12 +60,12 @@ def _wide(rows: Scores, title: str, dataset: str, settings: TaskSettings) -> Tab
 
 
 def _lines(rows: Scores, settings: TaskSettings) -> Iterator[tuple[str, str]]:
-    """(experiment, selection) of each line; a control belongs to no experiment."""
+    """(experiment, weights) of each line; a control belongs to no experiment."""
     networks = rows.where(lambda row: not row.is_control)
     for experiment in experiments_of(networks, settings):
-        present = set(networks.where(experiment=experiment).distinct("selection"))
-        yield from ((experiment, selection) for selection in ("last", "best", "untrained") if selection in present)
-    yield from (("", selection) for selection in sorted({row.selection for row in rows if row.is_control}))
+        present = set(networks.where(experiment=experiment).distinct("weights"))
+        yield from ((experiment, weights) for weights in ("last", "best", "untrained") if weights in present)
+    yield from (("", weights) for weights in sorted({row.weights for row in rows if row.is_control}))
 
 
 def _own_protocols(rows: Scores, dataset: str) -> Table:
@@ -73,13 +73,13 @@ def _own_protocols(rows: Scores, dataset: str) -> Table:
     lines = []
     for column in columns_of(rows, WORDING):
         mine = in_column(rows, column)
-        for selection in dict.fromkeys(row.selection for row in mine):
-            cell = cell_of([row for row in mine if row.selection == selection], f"{dataset}, {selection}")
+        for weights in dict.fromkeys(row.weights for row in mine):
+            cell = cell_of([row for row in mine if row.weights == weights], f"{dataset}, {weights}")
             link = anchor(mine[0].experiment, dataset)
             value = TableCell(format_value(column.metric, cell.summary.mean), link=link)
             lines.append(
                 (
-                    TableCell(control_label(selection)),
+                    TableCell(control_label(weights)),
                     TableCell(column.title),
                     value,
                     TableCell(column.protocol, kind="id"),
@@ -91,10 +91,10 @@ def _own_protocols(rows: Scores, dataset: str) -> Table:
 
 
 def comparison_records(scores: Scores) -> list[dict[str, Any]]:
-    """Every number in full precision: a record per data set x experiment x selection x metric x protocol."""
+    """Every number in full precision: a record per data set x experiment x weights x metric x protocol."""
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in scores.measured:
-        groups.setdefault((row.dataset, row.experiment, row.selection, row.metric), []).append(row)
+        groups.setdefault((row.dataset, row.experiment, row.weights, row.metric), []).append(row)
     return [record for key, rows in groups.items() for record in _records(key, rows)]
 
 
@@ -103,7 +103,7 @@ def _records(key: tuple[str, ...], rows: list[Row]) -> Iterable[dict[str, Any]]:
         cell = cell_of(in_column(rows, column), ", ".join(key))
         over = cell.summary
         yield (
-            dict(zip(("dataset", "experiment", "selection", "metric"), key, strict=True))
+            dict(zip(("dataset", "experiment", "weights", "metric"), key, strict=True))
             | {"label": metric_of(column.metric).label, "protocol": column.protocol}
             | {"direction": column.direction, "unit": column.unit, "cell": cell.text}
             | {"mean": over.mean, "sd": over.sd, "n": over.n, "low": over.low, "high": over.high}

@@ -34,7 +34,7 @@ def _judge(scores: Scores, value: Published, allowed: float | None, is_paper: bo
     """(ours, verdict): a value is compared only with the same protocol and the paper's own training."""
     if value.experiment is None:
         return "–", "not comparable (no run of ours)"
-    rows = scores.of(value.experiment, value.dataset).where(metric=value.metric, selection="last")
+    rows = scores.of(value.experiment, value.dataset).where(metric=value.metric, weights="last")
     if not rows:
         return "–", "not comparable (not run at this scale)"
     if not all(value.comparable(row.protocol) for row in rows if row.ok):
@@ -55,7 +55,7 @@ def _best(scores: Scores, value: Published) -> str:
     """The best snapshots beside the last: it is often not said which of them a published value is of."""
     if value.experiment is None:
         return "–"
-    rows = scores.of(value.experiment, value.dataset).where(metric=value.metric, selection="best", status="ok")
+    rows = scores.of(value.experiment, value.dataset).where(metric=value.metric, weights="best", status="ok")
     rows = rows.where(lambda row: value.comparable(without_choice(row.protocol)))
     return cell_of(rows, f"best of {value.method} on {value.dataset}").text if rows else "–"
 

@@ -34,7 +34,7 @@ def summary_table(results: Sequence[Result], scores: Scores, settings: ReportSet
         for pair in task_settings.pairs:
             if not {pair.slim, pair.baseline} <= set(here.distinct("experiment")):
                 continue
-            mine = [r for r in results if (r.task, r.pair, r.selection) == (task, pair, "last")]
+            mine = [r for r in results if (r.task, r.pair, r.weights) == (task, pair, "last")]
             together = [r for r in mine if r.unit == "data set"]
             together = [r for r in together if r.metric == together[0].metric]
             lines += [_finished_line(r, task_settings.title, settings.alpha) for r in together]
@@ -85,7 +85,7 @@ def paired_table(results: Sequence[Result], settings: ReportSettings) -> Table:
         effect = "" if r.paired.effect is None else f"{r.paired.effect:.2f}".replace("-", "−")
         label = TableCell(metric_of(r.metric).label, r.protocol, kind="metric")
         gain = "" if r.paired.mean is None else form(r.paired.mean)
-        texts = [r.selection, r.count, gain, interval_text(r.paired.low, r.paired.high, form), effect]
+        texts = [r.weights, r.count, gain, interval_text(r.paired.low, r.paired.high, form), effect]
         texts += [format_p(r.paired.p), format_p(r.p_holm), r.evidence(settings.alpha)]
         names = (r.dataset, r.pair.slim, r.pair.baseline)
         lines.append((*(TableCell(name) for name in names), label, *(TableCell(text) for text in texts)))

@@ -46,9 +46,9 @@ def test_fewshot_files(fewshot):
     run, folder, scores = fewshot
     for metric in run.evaluation.metrics:
         assert metric in scores
-    for selection in ("untrained", "best", "control-white", "control-halves"):
-        assert f"fd_efflite0@{selection}" in scores
-        assert f"kid_efflite0@{selection}" in scores
+    for weights in ("untrained", "best", "control-white", "control-halves"):
+        assert f"fd_efflite0@{weights}" in scores
+        assert f"kid_efflite0@{weights}" in scores
     assert (folder / "scores" / "neighbours.png").exists()
     with Image.open(folder / "scores" / "neighbours.png") as sheet:
         assert sheet.height == 2 * 64 + 2
@@ -198,7 +198,7 @@ def test_the_best_epoch_by_held_out_images_has_scores_of_its_own(tmp_path):
     for metric in ("top1", "top5", "ece"):
         last, best = scores[metric], scores[f"{metric}@best"]
         assert best.protocol == last.protocol.replace("/last/", "/last/best-epoch-by-holdout12/")
-        assert (best.selection, best.model_sha256) == ("best", sha256)
+        assert (best.weights, best.model_sha256) == ("best", sha256)
     assert scores["top1@best"].details["confusion"] != scores["top1"].details["confusion"]
     meta = json.loads((folder / "model.json").read_text())
     training = {"normalise": meta["training"]["normalise"], "protocol": "last"}

@@ -80,8 +80,8 @@ def test_fewshot(fewshot):
     _, _, scores = fewshot
     check(scores, FEWSHOT)
     distances = ("fid_authors", "fid_cleanfid", "kid_inception")
-    for selection in ("untrained", "control-white", "control-halves"):
-        assert {scores[f"{metric}@{selection}"].status for metric in distances} == {"ok"}
+    for weights in ("untrained", "control-white", "control-halves"):
+        assert {scores[f"{metric}@{weights}"].status for metric in distances} == {"ok"}
     best = scores["fid_authors@best"]
     assert best.protocol == f"fid_authors/{AUTHORS}/best-of-1-by-fid_authors-own-latents"
     assert scores["fid_cleanfid@best"].protocol.endswith("/best-of-1-by-fid_authors-own-latents")

@@ -3,7 +3,7 @@ import pytest
 from bench.evaluate.measurement import Measurement, failed_score
 from bench.metrics.catalogue import METRICS
 
-SOURCE = {"seed": 3, "run": "r", "run_sha256": "0" * 64, "selection": "best"}
+SOURCE = {"seed": 3, "run": "r", "run_sha256": "0" * 64, "weights": "best"}
 
 
 def test_a_measurement_becomes_a_score_with_unit_direction_and_id():
@@ -12,7 +12,7 @@ def test_a_measurement_becomes_a_score_with_unit_direction_and_id():
     assert (score.value, score.unit, score.direction, score.status) == (50.0, "%", "higher", "ok")
     assert score.protocol == number.protocol == "top1/whole28/test8"
     assert (score.n, score.interval, score.details) == (8, (20.0, 80.0), {"x": 1})
-    assert (score.seed, score.run, score.selection) == (3, "r", "best")
+    assert (score.seed, score.run, score.weights) == (3, "r", "best")
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -21,13 +21,13 @@ GOOD = {
 
 @pytest.fixture
 def demo(tmp_path):
-    """demo(run=..., metric=..., selection=..., value=..., rss=...): a finished demo in which one number differs."""
+    """demo(run=..., metric=..., weights=..., value=..., rss=...): a finished demo in which one number differs."""
 
     def write(rss: float = 1000.0, value: float | None = None, **where: str) -> Path:
         rows = []
         for run in Plan.load().runs("demo"):
-            for (metric, selection), good in GOOD[run.task].items():
-                row = {"run": run.name, "metric": metric, "selection": selection, "value": good, "status": "ok"}
+            for (metric, weights), good in GOOD[run.task].items():
+                row = {"run": run.name, "metric": metric, "weights": weights, "value": good, "status": "ok"}
                 if where and all(row[key] == wanted for key, wanted in where.items()):
                     row["value"] = value
                 rows.append(row | {"status": "ok" if row["value"] is not None else "failed"})
@@ -51,7 +51,7 @@ def test_a_good_demo_passes(demo, capsys):
 
 
 @pytest.mark.parametrize(
-    ("metric", "selection", "value", "shown"),
+    ("metric", "weights", "value", "shown"),
     [
         ("fd_efflite0", "last", 91.0, "0.910  <= 0.9"),
         ("fd_efflite0", "untrained", None, "missing  <= 0.9"),
@@ -61,8 +61,8 @@ def test_a_good_demo_passes(demo, capsys):
         ("top1", "control-linear", 85.0, "0.000  > 0"),
     ],
 )
-def test_a_miss_is_named(demo, capsys, metric, selection, value, shown):
-    assert check_demo.main(demo(metric=metric, selection=selection, value=value)) == 1
+def test_a_miss_is_named(demo, capsys, metric, weights, value, shown):
+    assert check_demo.main(demo(metric=metric, weights=weights, value=value)) == 1
     missed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("MISS")]
     assert missed and all(line.endswith(shown) for line in missed)
 

@@ -26,7 +26,7 @@ class Recorder:
     def wants(self, *metrics):
         return any(metric in self.metrics for metric in metrics)
 
-    def add(self, measurement, selection="last", model_sha256=None):
+    def add(self, measurement, weights="last", model_sha256=None):
         self.ids[measurement.metric] = measurement.protocol
 
     def fail(self, reason, among=None):

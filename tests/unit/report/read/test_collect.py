@@ -5,8 +5,9 @@ import shutil
 import pytest
 
 from bench.errors import InputError
+from bench.ownership import is_score
 from bench.report.read.collect import collect
-from bench.report.read.row import Row
+from bench.report.read.row import COLUMNS, Row
 from bench.report.read.scores import read_scores
 from tests.helpers.report_fixture import (
     EMOJI,
@@ -63,16 +64,16 @@ def test_a_failed_run_fails_its_metrics_with_its_reason(run):
     assert {(row.status, row.reason) for row in collected(scale_dir)} == {("failed", "not finite")}
 
 
-@pytest.mark.parametrize("selection", ["last", "best", "untrained", "control-white"])
-def test_a_score_of_another_export_is_stale(run, selection):
+@pytest.mark.parametrize("weights", ["last", "best", "untrained", "control-white"])
+def test_a_score_of_another_export_is_stale(run, weights):
     """After training anew from the same run.json nothing else tells it."""
     scale_dir, plan = run
     folder = write_run(scale_dir, plan)
-    write_score(folder, "fd_efflite0", 300.0, selection, export_sha256="0" * 64)
-    row = one(collected(scale_dir), metric="fd_efflite0", selection=selection)
+    write_score(folder, "fd_efflite0", 300.0, weights, export_sha256="0" * 64)
+    row = one(collected(scale_dir), metric="fd_efflite0", weights=weights)
     assert (row.status, row.value, row.reason) == ("missing", None, "stale: score of another export")
-    write_score(folder, "fd_efflite0", 301.0, selection)
-    assert one(collected(scale_dir), metric="fd_efflite0", selection=selection).status == "ok"
+    write_score(folder, "fd_efflite0", 301.0, weights)
+    assert one(collected(scale_dir), metric="fd_efflite0", weights=weights).status == "ok"
 
 
 def test_a_torn_description_is_said(run, capsys):
@@ -100,16 +101,16 @@ DAMAGED = {
 }
 
 
-@pytest.mark.parametrize("selection", ["last", "control-white"])
+@pytest.mark.parametrize("weights", ["last", "control-white"])
 @pytest.mark.parametrize("damage", DAMAGED)
-def test_a_damaged_score_is_missing_with_its_reason(run, damage, selection):
+def test_a_damaged_score_is_missing_with_its_reason(run, damage, weights):
     scale_dir, plan = run
     folder = write_run(scale_dir, plan)
-    write_score(folder, "fd_efflite0", 300.0, selection)
+    write_score(folder, "fd_efflite0", 300.0, weights)
     (path,) = (folder / "scores").glob("*.json")
     text, reason = DAMAGED[damage]
     path.write_text(text)
-    row = one(collected(scale_dir), metric="fd_efflite0", selection=selection)
+    row = one(collected(scale_dir), metric="fd_efflite0", weights=weights)
     assert (row.status, row.value) == ("missing", None)
     assert row.reason.startswith("not a score: ") and reason in row.reason
     assert str(scale_dir) not in row.reason
@@ -142,6 +143,14 @@ def test_a_score_of_version_0_1_is_read(run):
     row = one(collected(scale_dir), metric="params")
     assert (row.status, row.value, row.python, row.compile, row.n) == ("ok", 14410.0, "3.11.9", False, None)
     assert row.peak_memory_bytes == 376135680
+
+
+def test_a_score_of_an_earlier_version_says_its_weights_under_the_old_key(run):
+    scale_dir, plan = run
+    path = write_run(scale_dir, plan) / "scores/params@best.json"
+    write_json(path, OLDER | {"selection": "best"})
+    assert one(collected(scale_dir), metric="params", weights="best").value == 14410.0
+    assert is_score(path)
 
 
 def test_a_copy_of_a_run_folder_is_not_counted_again(run, capsys):
@@ -198,6 +207,9 @@ def test_reading_an_absent_or_old_table_names_it(tmp_path):
     (tmp_path / "scores.csv").write_text("scale,task\ndemo,fewshot\n")
     with pytest.raises(InputError, match="no column 'experiment'"):
         read_scores(tmp_path / "scores.csv")
+    (tmp_path / "scores.csv").write_text(",".join(COLUMNS).replace("weights", "selection") + "\n")
+    with pytest.raises(InputError, match="no column 'weights'; `slim-bench collect` writes the present form"):
+        read_scores(tmp_path / "scores.csv")
 
 
 def test_the_table_keeps_its_columns_and_what_they_hold(run):
@@ -208,7 +220,7 @@ def test_the_table_keeps_its_columns_and_what_they_hold(run):
     scores = collected(scale_dir)
     header, *lines = csv.reader((scale_dir / "scores.csv").read_text().splitlines())
     assert set(header) >= {
-        *("scale", "task", "experiment", "dataset", "seed", "model", "metric", "selection", "value", "unit"),
+        *("scale", "task", "experiment", "dataset", "seed", "model", "metric", "weights", "value", "unit"),
         *("direction", "protocol", "n", "standard_error", "interval_low", "interval_high", "status", "reason", "run"),
         *("run_dir", "run_sha256", "data_sha256", "model_sha256", "seconds", "device", "peak_memory_bytes"),
         *("precision", "compile", "python", "torch", "cuda", "driver", "commit", "dirty", "code_sha256"),

@@ -85,7 +85,7 @@ def test_the_best_snapshot_has_a_table_of_its_own(scores, settings):
 
 
 def test_two_protocols_in_one_cell_are_refused_with_both_named(scores):
-    rows = [row for row in scores if row.metric == "fd_efflite0" and row.selection in ("last", "best")]
+    rows = [row for row in scores if row.metric == "fd_efflite0" and row.weights in ("last", "best")]
     with pytest.raises(ProtocolError, match=f"'{FD}' and '{FD}/best-of-7'"):
         cell_of(rows, "test")
 
@@ -133,9 +133,7 @@ def test_accuracy_by_class_is_shown(scores, settings):
 
 def test_records_keep_full_precision_and_one_protocol_each(scores):
     records = comparison_records(scores.where(task="fewshot"))
-    sle = [
-        r for r in records if (r["experiment"], r["selection"], r["metric"]) == ("fastgan-sle", "last", "fd_efflite0")
-    ]
+    sle = [r for r in records if (r["experiment"], r["weights"], r["metric"]) == ("fastgan-sle", "last", "fd_efflite0")]
     assert len(sle) == 1 and sle[0]["mean"] == pytest.approx(301.65) and sle[0]["n"] == 2
 
 
