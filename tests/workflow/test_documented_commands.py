@@ -88,7 +88,7 @@ def runner(tiny, tmp_path_factory):
     """What the pages take for granted: an environment, the user's images under the names they are given, a method."""
     project, home = tiny[0].path, tmp_path_factory.mktemp("home")
     environment(project / ".venv")
-    for folder in ("PATH", "FAKES", "REALS", "my-images", "real-images"):
+    for folder in ("PATH", "GENERATED", "REAL", "my-images", "real-images"):
         pictures(project / folder)
     pictures(home / "cats")
     Image.linear_gradient("L").resize((28, 28)).save(project / "shirt.png")
