@@ -1,4 +1,4 @@
-"""FastGAN: constructors of the discriminator and of the generator, with SLE or with any other gate."""
+"""Constructors of FastGAN's discriminator and of its generator with SLE or any other gate."""
 
 from collections.abc import Callable, Collection
 from typing import Literal
@@ -38,7 +38,10 @@ def generator(
     gate: Literal["sle", "sle-residual", "none"] = "sle",
     spectral_norm: bool = True,
 ) -> Generator:
-    """FastGAN's generator. tanh=None follows the authors: on at 1024 px, off below; gate="none": every slot empty."""
+    """Build FastGAN's generator, without gates if gate="none". tanh=None is the authors' setting (on only at 1024 px).
+
+    ValueError if `gate` is unknown.
+    """
     if gate not in ("sle", "sle-residual", "none"):
         raise ValueError(f"gate must be 'sle', 'sle-residual' or 'none', got {gate!r}")
     pairs = {} if gate == "none" else gate_pairs(image_size, base_channels)
@@ -67,13 +70,16 @@ def with_gates(
     tanh: bool | None,
     spectral_norm: bool,
 ) -> Generator:
-    """FastGAN whose pairs with a target size in `carriers` have the gate that `make_gate` makes, the others SLE."""
+    """Build a FastGAN generator with gates from `make_gate` at the target sizes `carriers` and SLE at the others.
+
+    ValueError if `carriers` is empty or names a target size that does not exist at this image size.
+    """
     channels = gate_pairs(image_size, base_channels)
     wrong = [size for size in carriers if size not in channels]
     if wrong or not carriers:
         existing, given = tuple(channels), tuple(carriers)
         raise ValueError(
-            f"pairs must name target sizes out of those that exist at {image_size} px, {existing}: got {given}"
+            f"pairs must name target sizes that exist at {image_size} px, which are {existing}; got {given}"
         )
     gates = {}
     for size, (low, high) in channels.items():
@@ -101,10 +107,10 @@ def gated_generator(
     pairs: tuple[GateTarget, ...] | None = None,
     spectral_norm: bool = True,
 ) -> Generator:
-    """FastGAN with `make_gate(low_channels=..., high_channels=...)` at the target sizes `pairs`, None: at every pair.
+    """Build a FastGAN generator with `make_gate(low_channels=..., high_channels=...)` at the target sizes `pairs`.
 
-    ValueError names the pair whose gate does not fulfil the contract low [B, C_low, h, w], high [B, C_high, H, W] ->
-    [B, C_high, H, W].
+    pairs=None means every pair. ValueError names the pair whose gate does not map low [B, C_low, h, w] and
+    high [B, C_high, H, W] to [B, C_high, H, W].
     """
 
     def checked(size: int, low: int, high: int) -> nn.Module:
@@ -124,7 +130,7 @@ def gated_generator(
 
 
 def check_gate(gate: nn.Module, size: int, low_channels: int, high_channels: int) -> None:
-    """Run a gate once on zeros, in evaluation mode: its shape is wrong before training, not after an hour."""
+    """Run a gate once on zeros in evaluation mode, so that a wrong output shape raises ValueError before training."""
     pair = f"the gate of the pair {size // GATE_RATIO} to {size}"
     if not isinstance(gate, nn.Module):
         raise ValueError(f"{pair} must be a torch.nn.Module, got {type(gate).__name__}")
@@ -136,11 +142,11 @@ def check_gate(gate: nn.Module, size: int, low_channels: int, high_channels: int
     gate.train(was_training)
     if not isinstance(out, torch.Tensor) or out.shape != high.shape:
         shape = list(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
-        raise ValueError(f"{pair} must return {list(high.shape)} as `high` has it, got {shape}")
+        raise ValueError(f"{pair} must return the shape of `high`, {list(high.shape)}, got {shape}")
 
 
 def default_tanh(image_size: int, tanh: bool | None) -> bool:
-    """The authors' choice where none is given: always at 1024 px, off at 256."""
+    """Return `tanh`, or the authors' setting if it is None (on at 1024 px, off below)."""
     return image_size == 1024 if tanh is None else tanh
 
 
@@ -151,7 +157,7 @@ def discriminator(
     decoder_scaled: bool = False,
     spectral_norm: bool = True,
 ) -> Discriminator:
-    """FastGAN's discriminator, the same whatever the generator's gates."""
+    """Build FastGAN's discriminator. It does not depend on the generator's gates."""
     return Discriminator(
         image_size=image_size,
         base_channels=base_channels,

@@ -1,11 +1,12 @@
-"""FastGAN's discriminator (Liu et al. 2021, arXiv 2101.04775): two paths, three SLE gates, three decoders.
+"""FastGAN's discriminator (Liu et al. 2021, arXiv 2101.04775) with two paths, three SLE gates and three decoders.
 
-The whole image goes down to 8x8 by residual blocks, with gates from the 256, 128, 64 maps onto the 32, 16, 8 maps;
-the small image goes down to 8x8 by plain blocks. 5x5 logits of each. The decoders rebuild the image from the 8x8 map,
-from the small path, and one quadrant of it from the same quadrant of the 16x16 map: a regulariser on real images.
+Residual blocks reduce the whole image to 8x8, with gates from the 256, 128, 64 maps onto the 32, 16, 8 maps. Plain
+blocks reduce the small image to 8x8. Each path returns 5x5 logits. The decoders reconstruct the image from the 8x8 map
+and from the small path, and one quadrant from the same quadrant of the 16x16 map. The reconstruction loss regularises
+the discriminator on real images.
 
-Below 256 px (not in the paper): the stem keeps the size, the small path starts from half of it, and the gates whose
-two maps exist remain; each map keeps the width it has at 256 px.
+Below 256 px (not in the paper) the stem keeps the image size, the small path starts at half of it, and only the gates
+whose two maps exist are built. Each map has the same width as at 256 px.
 """
 
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from baselines.fastgan_layers import GLU, batch_norm, check_size, conv, up_conv
 from baselines.sle import SLEGate
 
 GATES = {32: 256, 16: 128, 8: 64}
-"""Target map -> source map of the discriminator's own gates."""
+"""Target map -> source map of the discriminator's gates."""
 SLOPE = 0.2
 DECODER_WIDTHS = (128, 64, 64, 32)
 DECODER_SIZE = 128
@@ -26,7 +27,7 @@ _WIDTH = {8: 8, 16: 4, 32: 2, 64: 1, 128: 1 / 2, 256: 1 / 4, 512: 1 / 8}
 
 
 class Reconstructions(NamedTuple):
-    """Decoded images [B, 3, d, d]: the whole from the 8x8 map, the whole from the small path, one quadrant."""
+    """Decoded images [B, 3, d, d]: the whole image from the 8x8 map, the whole from the small path, one quadrant."""
 
     whole: Tensor
     small: Tensor
@@ -34,10 +35,10 @@ class Reconstructions(NamedTuple):
 
 
 class Discriminator(nn.Module):
-    """(image [B, 3, S, S], small [B, 3, s, s]) -> logits [B, 50]; with part 0..3 also the reconstructions.
+    """(image [B, 3, S, S], small [B, 3, s, s]) -> logits [B, 50], and the reconstructions if `part` is 0..3.
 
-    `part` counts quadrants row by row. `decoder_scaled` multiplies the decoders' widths by base_channels / 64 (at
-    least 4) and lets them end at min(128, S) px.
+    `part` numbers the quadrants row by row. `decoder_scaled` multiplies the decoders' widths by base_channels / 64 (at
+    least 4) and limits their output to min(128, S) px.
     """
 
     def __init__(self, *, image_size: int, base_channels: int, decoder_scaled: bool, spectral_norm: bool) -> None:
@@ -84,7 +85,7 @@ class Discriminator(nn.Module):
         return logits, Reconstructions(whole=whole, small=self.decode_small(low), part=part_image)
 
     def _whole(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The 8x8 and the 16x16 map."""
+        """Return the 8x8 and the 16x16 map of the main path."""
         x = self.stem(image)
         maps = {x.shape[2]: x}
         for size in self.sizes:
@@ -99,13 +100,13 @@ class Discriminator(nn.Module):
             if value.ndim != 4 or tuple(value.shape[1:]) != (3, size, size):
                 raise ValueError(f"{name} must be [B, 3, {size}, {size}], got {list(value.shape)}")
         if image.shape[0] != small.shape[0]:
-            raise ValueError(f"image and small must hold equally many, got {image.shape[0]} and {small.shape[0]}")
+            raise ValueError(f"image and small must have equal batch sizes, got {image.shape[0]} and {small.shape[0]}")
         if part not in (None, 0, 1, 2, 3):
-            raise ValueError(f"part counts the four quadrants, 0 to 3, got {part}")
+            raise ValueError(f"part must be a quadrant from 0 to 3, got {part}")
 
 
 class ResidualDown(nn.Module):
-    """Halves the map: mean of (4x4 s2 conv, BN, LReLU, 3x3 conv, BN, LReLU) and (average pool, 1x1 conv, BN, LReLU)."""
+    """Downsampling by 2: mean of (4x4 s2 conv, BN, LReLU, 3x3 conv, BN, LReLU) and (avg pool, 1x1 conv, BN, LReLU)."""
 
     def __init__(self, in_channels: int, out_channels: int, *, spectral: bool) -> None:
         super().__init__()
@@ -127,7 +128,7 @@ class ResidualDown(nn.Module):
 
 
 class UpGLU(nn.Sequential):
-    """A decoder's block: nearest x2, 3x3 conv, BN, GLU."""
+    """Block of a decoder: nearest x2, 3x3 conv, BN, GLU."""
 
     def __init__(self, in_channels: int, out_channels: int, *, spectral: bool) -> None:
         layer = up_conv(in_channels, 2 * out_channels, spectral=spectral)
@@ -140,7 +141,7 @@ def _down(in_channels: int, out_channels: int, spectral: bool) -> list[nn.Module
 
 
 def _stem(image_size: int, channels: dict[int, int], spectral: bool) -> nn.Sequential:
-    """To 256x256, or as it is below; a BN only behind the second of two convolutions."""
+    """Return the stem, which reduces images above 256 px to 256x256. Only the second of two convolutions has a BN."""
     if image_size <= 256:
         return nn.Sequential(conv(3, channels[image_size], 3, spectral=spectral), nn.LeakyReLU(SLOPE))
     first = conv(3, channels[image_size // 2], 4, spectral=spectral, stride=2)
@@ -149,7 +150,7 @@ def _stem(image_size: int, channels: dict[int, int], spectral: bool) -> nn.Seque
 
 
 def _small_path(size: int, channels: dict[int, int], spectral: bool) -> nn.Sequential:
-    """[B, 3, size, size] -> [B, C, 8, 8]; the map at m has the width that the main path has at 2 m."""
+    """Return the small path [B, 3, size, size] -> [B, C, 8, 8]. Its map at m has the main path's width at 2 m."""
     layers = [conv(3, channels[size], 4, spectral=spectral, stride=2), nn.LeakyReLU(SLOPE)]
     while (size := size // 2) > 8:
         layers += _down(channels[2 * size], channels[size], spectral)
@@ -157,7 +158,7 @@ def _small_path(size: int, channels: dict[int, int], spectral: bool) -> nn.Seque
 
 
 def _decoder(in_channels: int, widths: list[int], size: int, spectral: bool) -> nn.Sequential:
-    """8x8 map -> image of `size` px in [-1, 1]; one block per doubling, the last ones left out below 128 px."""
+    """Return a decoder from an 8x8 map to an image of `size` px in [-1, 1]. Below 128 px it omits the last blocks."""
     blocks = []
     for out_channels in widths[: (size // 8).bit_length() - 1]:
         blocks.append(UpGLU(in_channels, out_channels, spectral=spectral))

@@ -1,8 +1,8 @@
-"""FastGAN's generator (Liu et al. 2021, arXiv 2101.04775) with a slot for a gate at each skip-layer pair.
+"""FastGAN's generator (Liu et al. 2021, arXiv 2101.04775) with a gate slot at each skip-layer pair.
 
-z -> 4x4 (transposed conv, BN, GLU), then one up-block per doubling: plain ones to 16, 64, 256, 1024, composite ones
-(two convs, with noise) to 8, 32, 128, 512. The map at t = 64, 128, 256, 512 passes a gate fed with the map at t / 16.
-Two images leave: one at full size (3x3 conv), one at 128, or half the size below 256 px (1x1 conv).
+z is mapped to 4x4 (transposed conv, BN, GLU), then one up-block doubles the size: plain blocks to 16, 64, 256, 1024 and
+composite blocks (two convs, with noise) to 8, 32, 128, 512. The map at t = 64, 128, 256, 512 is gated by the map at
+t / 16. There are two output images, one at full size (3x3 conv) and one at min(128, half the full size) px (1x1 conv).
 """
 
 from collections.abc import Mapping
@@ -20,24 +20,24 @@ _WIDTH = {4: 16, 8: 8, 16: 4, 32: 2, 64: 2, 128: 1, 256: 1 / 2, 512: 1 / 4, 1024
 
 
 def width(size: int, base_channels: int) -> int:
-    """Channels of the generator's map of `size` x `size`."""
+    """Return the channels of the generator's map of `size` x `size`."""
     return int(_WIDTH[size] * base_channels)
 
 
 def gate_pairs(image_size: int, base_channels: int) -> dict[int, tuple[int, int]]:
-    """Target size -> (low_channels, high_channels) of every pair whose maps both exist at this image size."""
+    """Map target size to (low_channels, high_channels) for every pair whose two maps exist at this image size."""
     check_size(image_size, base_channels)
     sizes = [t for t in GATE_TARGETS if t <= image_size]
     return {t: (width(t // GATE_RATIO, base_channels), width(t, base_channels)) for t in sizes}
 
 
 def small_size(image_size: int) -> int:
-    """Size of the second image, of the generator's and of the discriminator's small path."""
+    """Return the size in px of the generator's second image, which is the input of the discriminator's small path."""
     return min(128, image_size // 2)
 
 
 class Generator(nn.Module):
-    """z [B, latent_dim] -> (image [B, 3, S, S], small [B, 3, s, s]). `gates`: target size -> gate module."""
+    """z [B, latent_dim] -> (image [B, 3, S, S], small [B, 3, s, s]). `gates` maps target size to gate module."""
 
     def __init__(
         self,
@@ -79,26 +79,26 @@ class Generator(nn.Module):
 
 
 class Start(nn.Module):
-    """z [B, L] -> [B, C, 4, 4]: a transposed convolution of a 1x1 map, which is one matrix product; BN, GLU."""
+    """z [B, L] -> [B, C, 4, 4]: transposed convolution of a 1x1 map (computed as one matrix product), BN, GLU."""
 
     def __init__(self, latent_dim: int, channels: int, *, spectral: bool) -> None:
         super().__init__()
         self.conv = nn.ConvTranspose2d(latent_dim, 2 * channels, 4, bias=False)
         nn.init.normal_(self.conv.weight, 0.0, INIT_STD)
         if spectral:
-            spectral_norm(self.conv, dim=1)  # axis 1 of a transposed convolution holds the outputs
+            spectral_norm(self.conv, dim=1)  # axis 1 of a transposed convolution's weight is the output axis
         self.norm = batch_norm(2 * channels)
 
     def forward(self, z: Tensor) -> Tensor:
         weight = self.conv.weight  # [L, 2 C, 4, 4]
         x = (z @ weight.flatten(1)).unflatten(1, weight.shape[1:])
-        # channels last from here on, whatever the layout of the weights: channels first took 1.2 times the processor
-        # time for forward and backward at 128 px (32 base channels, batch 8, one AVX-512 core)
+        # channels_last for all following layers, whatever the memory format of the weights: channels first took 1.2
+        # times the CPU time for forward and backward at 128 px (32 base channels, batch 8, one AVX-512 core)
         return glu(self.norm(x.contiguous(memory_format=torch.channels_last)))
 
 
 class Noise(nn.Module):
-    """Adds one Gaussian map per image times a learned scalar that starts at 0."""
+    """Adds one Gaussian map per image times a learned scalar, which is initially 0."""
 
     def __init__(self) -> None:
         super().__init__()

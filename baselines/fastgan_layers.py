@@ -1,4 +1,7 @@
-"""What FastGAN's generator and discriminator share: convs N(0, 0.02) without bias, BN N(1, 0.02), GLU, the sizes."""
+"""Layers shared by FastGAN's generator and discriminator.
+
+Convolutions are initialised with N(0, 0.02) and have no bias; BN weights are initialised with N(1, 0.02).
+"""
 
 import torch
 from torch import Tensor, nn
@@ -10,37 +13,38 @@ from baselines.ops.upsampled_conv import upsampled_conv
 INIT_STD = 0.02
 PART = 4096
 WIDTH_DIVISOR = {64: 1, 128: 2, 256: 4, 512: 4, 1024: 8}
-"""base_channels over the narrowest map, generator and discriminator together, per image size."""
+"""Image size -> divisor of base_channels that gives the narrowest map of generator and discriminator."""
 
 
 def conv(
     in_channels: int, out_channels: int, kernel: int, *, spectral: bool, stride: int = 1, pad: bool = True
 ) -> nn.Conv2d:
-    """Convolution without bias; `pad` keeps the size at stride 1 (1x1, 3x3) and halves it at stride 2 (4x4)."""
+    """Build a convolution without bias. `pad` keeps the size at stride 1 (1x1, 3x3) and halves it at stride 2 (4x4)."""
     layer = nn.Conv2d(in_channels, out_channels, kernel, stride, (kernel - 1) // 2 if pad else 0, bias=False)
     nn.init.normal_(layer.weight, 0.0, INIT_STD)
     return spectral_norm(layer) if spectral else layer
 
 
 class UpsampledConv2d(nn.Conv2d):
-    """Nearest x2, then a 3x3 convolution: [B, C_in, h, w] -> [B, C_out, 2h, 2w]."""
+    """Nearest x2 and a 3x3 convolution: [B, C_in, h, w] -> [B, C_out, 2h, 2w]."""
 
     def forward(self, x: Tensor) -> Tensor:
         return upsampled_conv(x, self.weight)
 
 
 def up_conv(in_channels: int, out_channels: int, *, spectral: bool) -> UpsampledConv2d:
-    """Nearest x2 and a 3x3 convolution without bias."""
+    """Build nearest x2 followed by a 3x3 convolution without bias."""
     layer = UpsampledConv2d(in_channels, out_channels, 3, padding=1, bias=False)
     nn.init.normal_(layer.weight, 0.0, INIT_STD)
     return spectral_norm(layer) if spectral else layer
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """torch's own, but for large channels-last maps on a CPU.
+    """nn.BatchNorm2d with more accurate statistics for large channels_last maps on a CPU.
 
-    There torch adds up a map value by value in float32, which costs two digits of the statistics at 256 px; taken by
-    parts of PART positions they are as exact as those of channels-first maps, at half the cost.
+    For such maps torch accumulates all values of a channel sequentially in float32, which loses two digits of the
+    statistics at 256 px. Statistics combined from parts of PART positions are as exact as those of channels-first maps,
+    at half the cost.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -57,7 +61,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 def statistics_by_parts(x: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Mean and population variance of each channel of [B, C, h, w], and the number of values behind each."""
+    """Return mean and population variance of each channel of [B, C, h, w], and the number of values per channel."""
     rows = x.permute(0, 2, 3, 1).flatten(0, 2)  # a view
     count = rows.shape[0]
     size = next(size for size in range(min(PART, count), 0, -1) if count % size == 0)
@@ -68,7 +72,7 @@ def statistics_by_parts(x: Tensor) -> tuple[Tensor, Tensor, int]:
 
 
 class _Normalise(torch.autograd.Function):
-    """Batch norm with its statistics given; the gradient takes them as functions of x."""
+    """Batch norm with given statistics. Its gradient treats the statistics as functions of x."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, eps: float) -> Tensor:
@@ -92,13 +96,13 @@ def batch_norm(channels: int) -> nn.BatchNorm2d:
 
 
 def glu(x: Tensor) -> Tensor:
-    """a * sigmoid(b) of the two halves of the channels."""
+    """Return a * sigmoid(b), where a and b are the two halves of the channels."""
     plain = x.is_cuda or not x.requires_grad or torch.compiler.is_compiling()
     return F.glu(x, dim=1) if plain else _GLU.apply(x)
 
 
 class _GLU(torch.autograd.Function):
-    """torch's own, but that the gradient keeps the layout of x: torch's falls back to channels first."""
+    """F.glu whose gradient keeps the memory format of x. The gradient of torch's own is always channels first."""
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
@@ -112,14 +116,14 @@ class _GLU(torch.autograd.Function):
 
 
 class GLU(nn.Module):
-    """[B, 2 C, h, w] -> [B, C, h, w]"""
+    """Gated linear unit over channels: [B, 2 C, h, w] -> [B, C, h, w]."""
 
     def forward(self, x: Tensor) -> Tensor:
         return glu(x)
 
 
 def check_size(image_size: int, base_channels: int) -> None:
-    """The networks exist from 64 to 1024 pixels, with a whole number of channels at each map."""
+    """Raise ValueError unless FastGAN exists at `image_size` px with an integer number of channels in each map."""
     if image_size not in WIDTH_DIVISOR:
         raise ValueError(f"image_size must be one of {', '.join(map(str, WIDTH_DIVISOR))}, got {image_size}")
     divisor = WIDTH_DIVISOR[image_size]

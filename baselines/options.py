@@ -1,4 +1,4 @@
-"""Types of the arguments that builders of networks take. Limits are text: the harness reads them from the source."""
+"""Argument types of network builders. Limits are strings because the harness reads them from the source text."""
 
 from typing import Annotated, Literal
 
@@ -7,4 +7,4 @@ PositiveFloat = Annotated[float, "> 0"]
 ImageSize = Literal[64, 128, 256, 512, 1024]
 """Sizes in px at which FastGAN exists."""
 GateTarget = Literal[64, 128, 256, 512]
-"""Sizes of the maps that pass a gate."""
+"""Sizes in px of the maps that can be gated."""

@@ -1,4 +1,4 @@
-"""The sizes of SinGAN's image pyramid: the scale factor is re-fitted so that the coarsest shorter side is min_size."""
+"""Sizes of SinGAN's image pyramid. The scale factor is adjusted so that the coarsest shorter side is min_size."""
 
 import math
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ class PyramidSizes:
     """Sizes of one image's pyramid, coarsest first.
 
     Attributes:
-        num_scales: scales down to `min_size` at the nominal factor, plus one, counted from the whole image.
-        stop_scale: index of the finest scale that is trained (the whole image shrunk to at most max_size).
-        shrink: factor from the given image to the finest scale, at most 1.
-        scale_factor: re-fitted ratio of neighbouring scales, so that min_size is met exactly.
+        num_scales: number of scales from the full image down to `min_size` at the nominal factor, plus one.
+        stop_scale: index of the finest trained scale (the full image reduced to at most max_size).
+        shrink: factor from the full image to the finest scale, at most 1.
+        scale_factor: adjusted ratio of consecutive scales, with which the coarsest scale has exactly min_size.
         sizes: (height, width) of each scale.
     """
 
@@ -25,27 +25,27 @@ class PyramidSizes:
     sizes: tuple[tuple[int, int], ...]
 
     def scale(self, index: int) -> float:
-        """Factor from the finest image to scale `index`."""
+        """Return the factor from the finest image to scale `index`."""
         return math.pow(self.scale_factor, self.stop_scale - index)
 
 
 def pyramid_sizes(
     height: int, width: int, *, min_size: int = 25, max_size: int = 250, scale_factor: float = 0.75
 ) -> PyramidSizes:
-    """Fit the pyramid to an image; ValueError names the sizes when the image is too small for it."""
+    """Compute the pyramid's sizes for an image. ValueError names the sizes if the image is too small."""
     if not 0 < scale_factor < 1:
-        raise ValueError(f"scale_factor must lie between 0 and 1, got {scale_factor}")
+        raise ValueError(f"scale_factor must be between 0 and 1, got {scale_factor}")
     longest = max(height, width)
     shrink = min(max_size / longest, 1.0)
     finest = (output_length(height, shrink), output_length(width, shrink))
     if min(finest) < min_size:
         raise ValueError(
-            f"image of {height}x{width} px is too small for the pyramid: at most {max_size} px on the longer side it "
-            f"is {finest[0]}x{finest[1]}, and the coarsest scale needs {min_size} px on the shorter side"
+            f"image of {height}x{width} px is too small for the pyramid: its finest scale has {finest[0]}x{finest[1]} "
+            f"px (max_size {max_size}), but the coarsest scale needs {min_size} px on the shorter side"
         )
     num_scales = math.ceil(math.log(min_size / min(height, width), scale_factor)) + 1
     dropped = math.ceil(math.log(min(max_size, longest) / longest, scale_factor))
-    stop_scale = max(1, num_scales - dropped)  # no fit is possible with a single scale
+    stop_scale = max(1, num_scales - dropped)  # a single scale has no factor to adjust
     fitted = math.pow(min_size / min(finest), 1 / stop_scale)
     factors = [math.pow(fitted, stop_scale - index) for index in range(stop_scale + 1)]
     sizes = tuple(tuple(output_length(length, factor) for length in finest) for factor in factors)

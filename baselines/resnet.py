@@ -1,9 +1,9 @@
-"""ResNet, ResNeXt and SE-ResNet from one bottleneck with a slot for its 3x3 convolution.
+"""ResNet, ResNeXt and SE-ResNet, built from one bottleneck with an exchangeable 3x3 convolution (the slot).
 
-Bottleneck of planes p and 3x3 width w: y = relu(shortcut(x) + SE(1x1_{w->4p}(slot_w(1x1_{->w}(x))))), BN after each
-conv, ReLU after the first two, SE only in SE-ResNets.
-The stride sits on the slot (torchvision's, also called v1.5), the shortcut is a 1x1 conv where shapes change. Parameter
-names equal torchvision's, so its weights load. Torchvision's own class has no slot, no width and no small stem.
+A bottleneck of planes p and 3x3 width w computes y = relu(shortcut(x) + SE(1x1_{w->4p}(slot_w(1x1_{->w}(x))))), with BN
+after each conv, ReLU after the first two, and SE only in SE-ResNets. The slot has the stride (as in torchvision, also
+called v1.5), and the shortcut is a 1x1 conv if the shape changes. Parameter names equal torchvision's, so its weights
+can be loaded. Torchvision's class is not used because it has no slot, no width option and no small stem.
 
 Sources: He et al. 2016 (ResNet), Xie et al. 2017 (ResNeXt), Hu et al. 2018 (SE), Goyal et al. 2017 (zero-init of the
 last gamma).
@@ -19,16 +19,16 @@ from torch import Tensor, nn
 from baselines.options import Positive
 
 Slot = Callable[[int, int], nn.Module]
-"""(channels, stride) -> module mapping [B, C, H, W] to [B, C, ceil(H/stride), ceil(W/stride)]."""
+"""(channels, stride) -> module that maps [B, C, H, W] to [B, C, ceil(H/stride), ceil(W/stride)]."""
 Stem = Literal["imagenet", "small"]
-"""imagenet: 7x7 conv of stride 2 and 3x3 max-pool of stride 2; small: 3x3 conv, full resolution in the first stage."""
+"""imagenet: 7x7 conv of stride 2 and 3x3 max-pool of stride 2; small: 3x3 conv, first stage at full resolution."""
 EXPANSION = 4
 DEPTH_50, DEPTH_101 = (3, 4, 6, 3), (3, 4, 23, 3)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Sizes of a network: stage i has blocks[i] bottlenecks, width * 2^i planes, a 3x3 width of conv_width * 2^i."""
+    """Sizes of a network. Stage i has blocks[i] bottlenecks, width * 2^i planes and a 3x3 width of conv_width * 2^i."""
 
     blocks: tuple[int, ...]
     width: int
@@ -46,11 +46,11 @@ class Layout:
         if self.stem not in get_args(Stem):
             raise ValueError(f"stem must be one of {get_args(Stem)}, got {self.stem!r}")
         if self.squeeze is not None and not 1 <= self.squeeze <= self.width * EXPANSION:
-            raise ValueError(f"squeeze must lie in 1..{self.width * EXPANSION} (width * 4), got {self.squeeze}")
+            raise ValueError(f"squeeze must be in 1..{self.width * EXPANSION} (width * 4), got {self.squeeze}")
 
 
 class SqueezeExcitation(nn.Module):
-    """x * sigmoid(fc2(relu(fc1(mean over positions)))); torchvision's would be the only reason to import it here."""
+    """x * sigmoid(fc2(relu(fc1(mean over positions)))). Written here so that networks do not import torchvision."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """[B, C, H, W] -> [B, 4 * planes, ceil(H/stride), ceil(W/stride)]."""
+    """Residual block [B, C, H, W] -> [B, 4 * planes, ceil(H/stride), ceil(W/stride)]."""
 
     def __init__(self, in_channels: int, planes: int, slot: nn.Module, *, conv_width: int, stride: int) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """images [B, in_channels, H, W] -> logits [B, num_classes]; `slot` builds every bottleneck's 3x3 convolution."""
+    """images [B, in_channels, H, W] -> logits [B, num_classes]. `slot` builds each bottleneck's 3x3 convolution."""
 
     def __init__(self, layout: Layout, slot: Slot) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class ResNet(nn.Module):
         return nn.Sequential(*blocks)
 
     def features(self, x: Tensor) -> Tensor:
-        """images -> last feature map [B, C, h, w]."""
+        """Return the last feature map [B, C, h, w] of images [B, in_channels, H, W]."""
         x = self.maxpool(torch.relu_(self.bn1(self.conv1(x))))
         for stage in range(1, len(self.layout.blocks) + 1):
             x = getattr(self, f"layer{stage}")(x)
@@ -131,7 +131,7 @@ class ResNet(nn.Module):
 
 
 def _initialise(network: ResNet, zero_init_residual: bool) -> None:
-    """Kaiming normal (fan-out, ReLU) for the plain convolutions; a slot of another kind has initialised itself."""
+    """Initialise convolutions with Kaiming normal (fan-out, ReLU), except inside a slot, which initialises itself."""
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d) and (".conv2." not in name):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -142,11 +142,11 @@ def _initialise(network: ResNet, zero_init_residual: bool) -> None:
 
 
 def conv3x3(groups: int) -> Slot:
-    """The slot of ResNet (groups 1) and ResNeXt: a grouped 3x3 convolution without bias."""
+    """Return the slot of ResNet (groups=1) and ResNeXt, a grouped 3x3 convolution without bias."""
 
     def build(channels: int, stride: int) -> nn.Module:
         if channels % groups:
-            raise ValueError(f"groups must divide the 3x3 width: {channels} channels, {groups} groups")
+            raise ValueError(f"groups must divide the 3x3 width, got {channels} channels and {groups} groups")
         return nn.Conv2d(channels, channels, 3, stride, 1, groups=groups, bias=False)
 
     return build
@@ -164,7 +164,10 @@ def resnet(
     num_classes: Positive = 10,
     zero_init_residual: bool = False,
 ) -> ResNet:
-    """A network of any size; `group_width` = channels per group of the first stage's 3x3, None: 3x3 width = planes."""
+    """Build a network of any size.
+
+    `group_width` is the number of channels per group in the first stage's 3x3; None makes the 3x3 width equal planes.
+    """
     conv_width = groups * group_width if group_width else width
     layout = Layout(tuple(blocks), width, conv_width, stem, in_channels, num_classes, squeeze, zero_init_residual)
     return ResNet(layout, conv3x3(groups))

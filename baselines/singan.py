@@ -1,10 +1,10 @@
-"""SinGAN: a pyramid of small generators that learns one image, from coarse to fine (Shaham et al., ICCV 2019).
+"""SinGAN, a pyramid of small generators that learns a single image from coarse to fine (Shaham et al., ICCV 2019).
 
     x_0 = G_0(z_0, 0),    x_n = G_n(a_n z_n + up(x_{n-1}), up(x_{n-1}))
 
-z_0 is one channel repeated to three; a_0 = 1 and a_n = 0.1 times the RMSE of up(x*_{n-1}) against the image of scale n,
-where x* is the reconstruction: z_0 fixed, z_n = 0 above. up is the pyramid's bicubic resize by 1 / scale_factor, its
-top left corner kept where it comes out larger than the next scale. Images are in [-1, 1] throughout.
+z_0 is one channel repeated three times. a_0 = 1, and a_n is 0.1 times the RMSE between up(x*_{n-1}) and the image of
+scale n, where x* is the reconstruction (fixed z_0, z_n = 0 for n > 0). up is the pyramid's bicubic resize by
+1 / scale_factor, cropped to its top left corner if it is larger than the next scale. Images are in [-1, 1].
 """
 
 import itertools
@@ -20,7 +20,7 @@ from baselines.pyramid import PyramidSizes, pyramid_sizes
 from baselines.singan_scale import PADDING, ScaleCritic, ScaleGenerator, width_at
 
 MakeGate = Callable[[int, int], nn.Module]
-"""(scale, width) -> gate(head output, body output), asked for at every scale but the coarsest"""
+"""(scale, width) -> gate(head output, body output), called for every scale except the coarsest"""
 
 
 def pyramid(
@@ -33,13 +33,13 @@ def pyramid(
     base_channels: Positive = 32,
     residual: bool = True,
 ) -> "Pyramid":
-    """SinGAN for an image of height x width px; residual=False drops `p +` above the coarsest scale."""
+    """Build SinGAN for an image of height x width px. residual=False removes `p +` above the coarsest scale."""
     plan = pyramid_sizes(height, width, min_size=min_size, max_size=max_size, scale_factor=scale_factor)
     return Pyramid(plan, base_channels=base_channels, residual=residual)
 
 
 class Pyramid(nn.Module):
-    """The generators of all scales, the noise amplitudes, the fixed noise and the coarsest training image."""
+    """Generators of all scales, with the noise amplitudes, the fixed noise and the coarsest training image."""
 
     def __init__(
         self, plan: PyramidSizes, *, base_channels: int = 32, residual: bool = True, make_gate: MakeGate | None = None
@@ -61,27 +61,32 @@ class Pyramid(nn.Module):
         return nn.ModuleList(Resize(size, factor, larger) for size, larger in itertools.pairwise(sizes))
 
     def new_critic(self, scale: int) -> ScaleCritic:
-        """A critic as wide as the generator of `scale`, newly initialised."""
+        """Return a newly initialised critic with the width of the generator of `scale`."""
         return ScaleCritic(self.widths[scale])
 
     def training_images(self, image: Tensor) -> list[Tensor]:
-        """[1, 3, H, W] in [-1, 1], of the size the pyramid was made for -> the image at every scale, coarsest first."""
+        """Return the image at every scale, coarsest first.
+
+        `image` is [1, 3, H, W] in [-1, 1] and has the size that the pyramid was built for.
+        """
         finest = imresize(image, self.plan.shrink)
         return [imresize(finest, self.plan.scale(scale)) for scale in range(len(self.sizes))]
 
     def inputs(self, scale: int, noise: Tensor | None, previous: Tensor) -> tuple[Tensor, Tensor]:
-        """What a scale's generator takes: noise (None: zero) [B, 3 or 1, H, W] upon the image from below, already at
-        this size, and that image itself, both with their border."""
+        """Return the two inputs of a scale's generator, padded: `previous` plus scaled noise, and `previous`.
+
+        `noise` is [B, 3 or 1, H, W], or None for zero. `previous` is the image of the scale below at this scale's size.
+        """
         noisy = previous if noise is None else previous + self.amplitudes[scale] * noise
         border = (PADDING,) * 4
         return F.pad(noisy, border), F.pad(previous, border)
 
     def refine(self, scale: int, noise: Tensor | None, previous: Tensor) -> Tensor:
-        """One scale: [B, 3, H, W] from noise and the image from below, both of that size."""
+        """Apply the generator of one scale to noise and the image of the scale below, all [B, 3, H, W]."""
         return self.scales[scale](*self.inputs(scale, noise, previous))
 
     def forward(self, noises: Sequence[Tensor | None], ups: nn.ModuleList | None = None) -> Tensor:
-        """One noise map a scale -> the image [B, 3, H, W] of the last scale given, in [-1, 1]."""
+        """Generate an image [B, 3, H, W] in [-1, 1] from one noise map per scale, up to the last scale given."""
         image = noises[0].new_zeros(1, 3, *noises[0].shape[-2:]).expand(noises[0].shape[0], -1, -1, -1)
         for scale, noise in enumerate(noises):
             if scale:
@@ -92,7 +97,7 @@ class Pyramid(nn.Module):
     def draw(
         self, scale: int, n: int, generator: torch.Generator | None, size: tuple[int, int] | None = None
     ) -> Tensor:
-        """Gaussian noise of a scale, [n, 3, H, W]; at the coarsest one channel [n, 1, H, W] that serves all three."""
+        """Draw Gaussian noise for a scale: [n, 3, H, W], or [n, 1, H, W] broadcast over channels at the coarsest."""
         device = self.amplitudes.device if generator is None else generator.device
         shape = (n, 3 if scale else 1, *(size or self.sizes[scale]))
         return torch.randn(shape, generator=generator, device=device).to(self.amplitudes.device)
@@ -105,12 +110,12 @@ class Pyramid(nn.Module):
         scale_sizes: Sequence[tuple[int, int]] | None = None,
         scales: int | None = None,
     ) -> Tensor:
-        """n new images [n, 3, H, W] in [-1, 1].
+        """Generate n images [n, 3, H, W] in [-1, 1].
 
         Args:
-            scale_sizes: another (height, width) for every scale, coarsest first: each at most 1 / scale_factor times
-                the one below it.
-            scales: stop after so many scales; default all.
+            scale_sizes: (height, width) for every scale, coarsest first, in place of the trained sizes. Each is at
+                most 1 / scale_factor times the one before it.
+            scales: number of scales to run; None runs all.
         """
         sizes = self.sizes if scale_sizes is None else [tuple(size) for size in scale_sizes]
         noises = [self.draw(scale, n, generator, size) for scale, size in enumerate(sizes[:scales])]
@@ -118,11 +123,11 @@ class Pyramid(nn.Module):
 
     @torch.no_grad()
     def reconstruct(self, scales: int | None = None) -> Tensor:
-        """[1, 3, H, W] in [-1, 1]: the image made from the fixed noise, after `scales` scales (default all)."""
+        """Return the image [1, 3, H, W] in [-1, 1] from the fixed noise after `scales` scales (None runs all)."""
         above = (len(self.sizes) if scales is None else scales) - 1
         return self([self.fixed_noise, *[None] * above])
 
     def bicubic(self) -> Tensor:
-        """[1, 3, H, W] in [-1, 1]: the coarsest training image brought to the finest size, learning nothing."""
-        factor = 1 / self.plan.scale(0)  # not the ratio of the sizes, which were rounded up
+        """Return the coarsest training image resized to the finest size, [1, 3, H, W] in [-1, 1], without a network."""
+        factor = 1 / self.plan.scale(0)  # not the ratio of the sizes, because they are rounded up
         return Resize(self.sizes[0], factor, self.sizes[-1]).to(self.coarsest.device)(self.coarsest)

@@ -1,24 +1,24 @@
-"""SinGAN's networks of one scale: a small unpadded generator and critic (Shaham et al., ICCV 2019).
+"""SinGAN's networks of one scale, a small generator and critic without padding (Shaham et al., ICCV 2019).
 
     G(v, p) = [p +] tanh(tail(gate(h, body(h)))),  h = head(v)
 
-Inputs carry a border of 5 px (zeros), which the five 3x3 convolutions use up. `p +` is the residual; the gate slot is
-where SLIM goes.
+Inputs have a border of 5 px (zeros), which the five 3x3 convolutions consume. `p +` is the residual. The gate slot is
+used by SLIM.
 
-Every BN normalises with the statistics of the image at hand, as in training, where a batch is one image: it is written
-as instance normalisation. So there are no running statistics that sampling could change or that lag behind short
-training, an image does not depend on what is computed beside it, and several images go through a network at once.
+Every BN is implemented as instance normalisation, because SinGAN trains with a batch of one image and always uses the
+statistics of that image. So no running statistics exist that sampling could change or that lag behind in a short
+training, an image does not depend on the rest of its batch, and several images can be computed in one batch.
 """
 
 from torch import Tensor, nn
 
 LAYERS = 5
 PADDING = LAYERS
-"""pixels of border that the unpadded 3x3 convolutions use up on each side"""
+"""pixels of border that the unpadded 3x3 convolutions consume on each side"""
 
 
 def width_at(scale: int, base_channels: int) -> int:
-    """Channels of a scale: doubled every four scales, up to 128."""
+    """Return the channels of a scale. They double every four scales, up to 128."""
     return min(base_channels * 2 ** (scale // 4), max(base_channels, 128))
 
 
@@ -40,7 +40,10 @@ def _body(width: int) -> nn.Sequential:
 
 
 def initialise(module: nn.Module) -> None:
-    """Convolutions N(0, 0.02), BN weights N(1, 0.02) and bias 0; other layers and biases keep the framework's."""
+    """Initialise convolutions with N(0, 0.02), BN weights with N(1, 0.02) and BN biases with 0.
+
+    Other layers and the biases of convolutions keep torch's initialisation.
+    """
     if isinstance(module, nn.Conv2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.InstanceNorm2d):
@@ -49,7 +52,7 @@ def initialise(module: nn.Module) -> None:
 
 
 def per_image(module: nn.Module) -> nn.Module:
-    """Replace every BatchNorm2d below `module` by the same with the statistics of each image."""
+    """Replace every BatchNorm2d in `module` by an InstanceNorm2d with the same weight, bias and eps."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
             norm = nn.InstanceNorm2d(child.num_features, eps=child.eps, affine=True)
@@ -61,13 +64,13 @@ def per_image(module: nn.Module) -> nn.Module:
 
 
 def crop(image: Tensor, height: int, width: int) -> Tensor:
-    """The centre of [..., H, W]."""
+    """Return the central height x width crop of [..., H, W]."""
     top, left = (image.shape[-2] - height) // 2, (image.shape[-1] - width) // 2
     return image[..., top : top + height, left : left + width]
 
 
 class ScaleGenerator(nn.Module):
-    """(noisy, previous) both [B, 3, H+10, W+10] -> [B, 3, H, W] in about [-1, 1] (with the residual it may exceed)."""
+    """(noisy, previous), both [B, 3, H+10, W+10] -> [B, 3, H, W] in [-1, 1]; the residual may exceed that range."""
 
     def __init__(self, width: int, *, residual: bool = True, gate: nn.Module | None = None) -> None:
         super().__init__()
@@ -76,7 +79,7 @@ class ScaleGenerator(nn.Module):
         self.body = _body(width)
         self.tail = nn.Sequential(nn.Conv2d(width, 3, 3), nn.Tanh())
         self.apply(initialise)
-        self.gate = gate  # brings its own initialisation
+        self.gate = gate  # set after apply(), because the gate initialises itself
 
     def forward(self, noisy: Tensor, previous: Tensor) -> Tensor:
         low = self.head(noisy)  # [B, width, H+8, W+8]
@@ -88,7 +91,7 @@ class ScaleGenerator(nn.Module):
 
 
 class ScaleCritic(nn.Module):
-    """[B, 3, H, W] -> [B, 1, H-10, W-10]: one value per 11x11 patch."""
+    """Patch critic [B, 3, H, W] -> [B, 1, H-10, W-10], with one value per 11x11 patch."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

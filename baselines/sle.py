@@ -2,8 +2,8 @@
 
     out = x_t * sigmoid(conv1x1(swish(conv4x4(pool_to_4x4(x_s)))))
 
-One factor per channel, the same at every position. `residual` multiplies by 1 + sigmoid(...) instead: the control that
-separates SLIM's "1 +" from its masks.
+There is one factor per channel, equal at all positions. `residual` multiplies by 1 + sigmoid(...) instead. This control
+separates the effect of SLIM's "1 +" from that of its masks.
 """
 
 import torch
@@ -36,13 +36,16 @@ class SLEGate(nn.Module):
             expected, given = (self.low_channels, self.high_channels), (low.shape[1], high.shape[1])
             raise ValueError(f"expected low and high with {expected} channels, got {given}")
         if low.shape[0] != high.shape[0]:
-            raise ValueError(f"low and high must hold equally many images, got {low.shape[0]} and {high.shape[0]}")
+            raise ValueError(f"low and high must have equal batch sizes, got {low.shape[0]} and {high.shape[0]}")
         weight = torch.sigmoid(self.conv2(F.silu(self.conv1(pool_to_grid(low)))))  # [B, C_high, 1, 1]
         return high * (1 + weight if self.residual else weight)
 
 
 def pool_to_grid(x: Tensor) -> Tensor:
-    """Average pool to 4x4; by windows where they fit: the adaptive pool's gradient is not deterministic on CUDA."""
+    """Average-pool to 4x4.
+
+    Uses avg_pool2d if 4 divides the size, because the gradient of the adaptive pool is not deterministic on CUDA.
+    """
     height, width = x.shape[2:]
     if (height, width) == (GRID, GRID):
         return x

@@ -1,4 +1,4 @@
-"""SLIM, the skip-layer and the same-layer inception module (arXiv 2112.14804), and the networks that carry it."""
+"""The skip-layer and same-layer SLIM modules (arXiv 2112.14804) and the networks that use them."""
 
 from slim.same import LiteralSameLayerSLIM, SameLayerSLIM
 from slim.skip import SkipLayerSLIM

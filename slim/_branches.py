@@ -1,4 +1,4 @@
-"""The style and mask branches of skip-layer SLIM: K unshared branches as one grouped convolution or batched product."""
+"""Style and mask branches of skip-layer SLIM. K unshared branches run as one grouped convolution or batched product."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ INIT_STD = 0.02
 
 
 class GroupedLinear(nn.Module):
-    """`groups` linear layers side by side: [B, groups, c_in] -> [B, groups, c_out]; weight [groups c_out, c_in]."""
+    """`groups` parallel linear layers: [B, groups, c_in] -> [B, groups, c_out], with weight [groups c_out, c_in]."""
 
     def __init__(self, groups: int, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class GroupedLinear(nn.Module):
 
 
 class Style(nn.Module):
-    """pooled [B, K, c] -> styles [B, K, C_high] of K unshared branches."""
+    """Style branches: pooled [B, K, c] -> styles [B, K, C_high] of K unshared branches."""
 
     def __init__(self, branches: int, widths: tuple[int, int], out_channels: int, norm: bool) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Style(nn.Module):
 
 
 class Mask(nn.Sequential):
-    """[B, K c, h, w] -> mask logits [B, K, h, w] of K unshared branches."""
+    """Mask branches: [B, K c, h, w] -> mask logits [B, K, h, w] of K unshared branches."""
 
     def __init__(self, branches: int, widths: tuple[int, int], steps: int, dilation: int) -> None:
         width, hidden = (branches * w for w in widths)
@@ -51,7 +51,7 @@ class Mask(nn.Sequential):
 
 
 def _conv(in_channels: int, out_channels: int, groups: int, dilation: int | None = None) -> nn.Conv2d:
-    """1x1, or 3x3 with the given dilation."""
+    """Return a 1x1 convolution, or a 3x3 convolution if a dilation is given."""
     kernel, dilation, padding = (1, 1, 0) if dilation is None else (3, dilation, dilation)
     conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, groups=groups)
     nn.init.normal_(conv.weight, 0.0, INIT_STD)

@@ -1,12 +1,12 @@
-"""Spectral normalisation of several weights stored as one, each divided by its own largest singular value.
+"""Spectral normalisation of several weights stored as one tensor. Each is divided by its own largest singular value.
 
 A weight [K n, ...] holds K independent layers of n outputs each. Slice k, read as a matrix W_k [n, fan_in], becomes
-W_k / s_k with s_k = u_k' W_k v_k; one power iteration per training forward keeps u_k and v_k close to the leading
-singular vectors (Miyato et al. 2018, the scheme of torch.nn.utils.parametrizations.spectral_norm). One norm over the
-whole tensor would be another network.
+W_k / s_k with s_k = u_k' W_k v_k. One power iteration per training forward keeps u_k and v_k close to the leading
+singular vectors (Miyato et al. 2018, the scheme of torch.nn.utils.parametrizations.spectral_norm). A single norm over
+the whole tensor would define a different network.
 
-Four layers of torch's own spectral_norm took 2.2 times as long as one grouped layer (weights of 32 x 128, forward and
-backward, one AVX-512 core, median of 15, processor time).
+Four layers with torch's spectral_norm took 2.2 times as long as one grouped layer (weights of 32 x 128, forward and
+backward, one AVX-512 core, median CPU time of 15 repetitions).
 """
 
 import torch
@@ -18,7 +18,7 @@ EPSILON = 1e-12
 
 
 class _Divide(torch.autograd.Function):
-    """W -> W / s with u, v constant: dL/dW = (D - <D, W/s> u v') / s for the gradient D of the quotient."""
+    """W -> W / s with constant u and v. dL/dW = (D - <D, W/s> u v') / s, where D is the gradient of the quotient."""
 
     @staticmethod
     def forward(ctx, weight: Tensor, u: Tensor, v: Tensor, sigma: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ class _Divide(torch.autograd.Function):
 
 
 class GroupedSpectralNorm(nn.Module):
-    """Parametrisation of a weight [K n, ...]: slice k over its own spectral norm. u: [K, n], v: [K, fan_in]."""
+    """Parametrisation that divides slice k of a weight [K n, ...] by its spectral norm. u: [K, n], v: [K, fan_in]."""
 
     u: Tensor
     v: Tensor
@@ -45,7 +45,7 @@ class GroupedSpectralNorm(nn.Module):
         self.groups = groups
         matrix = self._matrices(weight.detach())
         u = F.normalize(torch.randn_like(matrix[:, :, 0]), dim=1, eps=EPSILON)
-        for _ in range(15):  # as torch does, so that the first norm is already close
+        for _ in range(15):  # 15 iterations as in torch, so that the first estimate is already close
             u, v, _ = _power_iteration(matrix, u)
         self.register_buffer("u", u)
         self.register_buffer("v", v)
@@ -54,7 +54,7 @@ class GroupedSpectralNorm(nn.Module):
         return weight.reshape(self.groups, weight.shape[0] // self.groups, -1)
 
     def forward(self, weight: Tensor) -> Tensor:
-        with torch.autocast(weight.device.type, enabled=False):  # a norm in half precision is off by 0.4 %
+        with torch.autocast(weight.device.type, enabled=False):  # in half precision the norm has an error of 0.4 %
             matrix = self._matrices(weight)
             return _Divide.apply(matrix, *self._singular(matrix.detach())).reshape(weight.shape)
 
@@ -74,7 +74,7 @@ class GroupedSpectralNorm(nn.Module):
 
 @torch.library.custom_op("slim::keep", mutates_args=())
 def _keep(values: Tensor) -> Tensor:
-    """A copy that the compiler cannot see into, and so saves for the backward pass."""
+    """Copy the values in an operator that is opaque to the compiler, which therefore saves the result for backward."""
     return values.clone()
 
 
@@ -84,21 +84,24 @@ def _(values: Tensor) -> Tensor:
 
 
 def _kept(u: Tensor, v: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The compiled backward would recompute all three from the buffers, which hold the next step's vectors by then."""
+    """Copy u, v and sigma for the backward pass.
+
+    The compiled backward would otherwise recompute them from the buffers, which hold the next step's vectors by then.
+    """
     u, v, sigma = _keep(torch.cat([u, v, sigma[:, None]], dim=1)).split([u.shape[1], v.shape[1], 1], dim=1)
     return u, v, sigma[:, 0]
 
 
 def _apply(matrix: Tensor, v: Tensor) -> Tensor:
-    """W v of each slice; by sums, since these matrices are too small for the set-up of a batched product.
+    """Return W v of each slice. An elementwise product and a sum, because torch.bmm has too much overhead here.
 
-    torch.bmm took 3.0 times as long for four matrices of 32 x 128 on one AVX-512 core.
+    For four matrices of 32 x 128, torch.bmm took 3.0 times as long on one AVX-512 core.
     """
     return (matrix * v[:, None, :]).sum(2)
 
 
 def _right(matrix: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    """v = W'u / |W'u|, and u'Wv, which equals |W'u|: no third product is needed."""
+    """Return v = W'u / |W'u| and sigma = u'Wv. Since u'Wv equals |W'u|, no third product is needed."""
     product = (matrix * u[:, :, None]).sum(1)
     sigma = torch.linalg.vector_norm(product, dim=1)
     return product / sigma.clamp_min(EPSILON)[:, None], sigma
@@ -110,7 +113,7 @@ def _power_iteration(matrix: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]
 
 
 def normalise_groups(layer: nn.Module, groups: int) -> nn.Module:
-    """Put a spectral norm per group on `layer.weight`; initialise the weight before, a later one is lost."""
+    """Apply a spectral norm per group to `layer.weight`. Initialise the weight first; later changes are lost."""
     return parametrize.register_parametrization(
         layer, "weight", GroupedSpectralNorm(layer.get_parameter("weight"), groups)
     )

@@ -1,7 +1,7 @@
-"""FastGAN's generator with skip-layer SLIM in place of skip-layer excitation (arXiv 2112.14804, the few-shot part).
+"""FastGAN generator with skip-layer SLIM in place of skip-layer excitation (arXiv 2112.14804, few-shot synthesis).
 
-Where the authors put it: at 256 px on 8->128 and 16->256; at 1024 px also on 32->512, there with dilation 4, and with
-mask noise on all three. The pair 4->64 keeps SLE, and so does 32->512 in a 512-px network.
+The authors use SLIM for the pairs 8->128 and 16->256 at 256 px. At 1024 px they add 32->512 with dilation 4 and use
+mask noise in all three. The pair 4->64 keeps SLE, and so does 32->512 in a 512-px network.
 """
 
 from typing import Unpack
@@ -12,7 +12,7 @@ from slim.options import SlimOptions
 from slim.skip import SkipLayerSLIM
 
 PAPER_PAIRS = {128: (128,), 256: (128, 256), 512: (128, 256), 1024: (128, 256, 512)}
-"""Image size -> target sizes that carry SLIM. The entries at 128 and 512 px follow 256 px; at 64 px none is left."""
+"""Image size -> target sizes that use SLIM. The entries at 128 and 512 px follow 256 px; no pair remains at 64 px."""
 
 
 def generator(
@@ -29,9 +29,10 @@ def generator(
     mask_noise: bool | None = None,
     **slim: Unpack[SlimOptions],
 ) -> Generator:
-    """Generator whose gates at the target sizes `pairs` are SLIM, the others SLE.
+    """Build a generator whose gates at the target sizes `pairs` are SLIM and whose other gates are SLE.
 
-    None is the authors' choice: pairs, mask noise and tanh by image size, dilation by pair.
+    None selects the authors' setting, which depends on the image size for pairs, mask noise and tanh, and on the pair
+    for dilation. ValueError if the paper defines no pairs at `image_size` and none are given.
     """
 
     def make_gate(size: int, low: int, high: int) -> SkipLayerSLIM:

@@ -1,10 +1,10 @@
-"""What the builders of networks hand on to the SLIM modules; the modules' constructors hold the defaults.
+"""Options that network builders pass on to the SLIM modules. The constructors of the modules define the defaults.
 
     def generator(*, image_size: int = 256, **slim: Unpack[SlimOptions]) -> Generator:
         ... SkipLayerSLIM(low_channels=low, high_channels=high, **slim) ...
 
-What means something else from network to network, or has another default there, is an argument of that builder:
-reduction, dilation, residual, mask noise.
+Options whose meaning or default differs between networks (reduction, dilation, residual, mask noise) are arguments of
+the builders.
 """
 
 from typing import Literal, TypedDict
@@ -20,7 +20,7 @@ class SlimOptions(TypedDict, total=False):
     groups: Positive
     """G, the groups into which the source's channels are split"""
     normalise: bool
-    """divide by the summed masks"""
+    """divide by the sum of the masks"""
     style: bool
     """False: every style s_g is 1"""
     mask: bool
@@ -28,7 +28,7 @@ class SlimOptions(TypedDict, total=False):
     shared: bool
     """one branch for all groups"""
     allow_constant: bool
-    """permit a choice that makes the gate constant over positions"""
+    """permit options that make the gate constant over positions"""
 
 
 class SameLayerOptions(TypedDict, total=False):
@@ -37,6 +37,6 @@ class SameLayerOptions(TypedDict, total=False):
     slim_groups: Positive
     """G, halved where a stage's width is not divisible by it"""
     ratio: Positive
-    """channels of a group over those of its hidden layers"""
+    """channels of a group divided by channels of its hidden layers"""
     variant: Variant
-    """softmax: the co-author's release; literal: the abstract read literally"""
+    """softmax: as in the co-author's release; literal: as the abstract of the paper says"""

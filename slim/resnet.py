@@ -1,4 +1,4 @@
-"""SLIM-ResNet: the bottleneck's 3x3 convolution becomes a same-layer SLIM; norms, 1x1 convs, shortcuts, widths stay."""
+"""SLIM-ResNet. Same-layer SLIM replaces the bottleneck's 3x3 convolution; all other layers and widths are unchanged."""
 
 from collections.abc import Callable
 from typing import Unpack
@@ -14,7 +14,7 @@ VARIANTS = {"softmax": SameLayerSLIM, "literal": LiteralSameLayerSLIM}
 
 
 def slim_slot(*, slim_groups: int = 4, ratio: int = 4, variant: Variant = "softmax") -> Slot:
-    """The groups are halved until they divide a stage's width."""
+    """Return a slot that builds same-layer SLIM. `slim_groups` is halved until it divides the width of a stage."""
 
     def build(channels: int, stride: int) -> nn.Module:
         divisor = slim_groups
@@ -39,7 +39,7 @@ def resnet(
     zero_init_residual: bool = False,
     **slim: Unpack[SameLayerOptions],
 ) -> ResNet:
-    """A SLIM-ResNet of any size: stage i has blocks[i] bottlenecks of width * 2^i planes."""
+    """Build a SLIM-ResNet of any size. Stage i has blocks[i] bottlenecks of width * 2^i planes."""
     layout = Layout(tuple(blocks), width, width, stem, in_channels, num_classes, None, zero_init_residual)
     return ResNet(layout, slim_slot(**slim))
 

@@ -1,4 +1,4 @@
-"""SameLayerSLIM: a drop-in for a 3x3 convolution whose groups gate their own values over space and channels.
+"""SameLayerSLIM, a drop-in replacement for a 3x3 convolution. Each group gates its values over positions and channels.
 
 The input x [B, C, H, W] is split along channels into G groups of c = C/G. With r = max(4, c // ratio), per group:
 
@@ -7,14 +7,14 @@ The input x [B, C, H, W] is split along channels into G groups of c = C/G. With 
     v = conv3x3_{c->c}(x)                                    value             [B, c, H, W]
     out = softmax over the c channels of (q * k), times v
 
-Group outputs are concatenated; stride 2 is a 2x2 average pooling afterwards.
+The outputs of the groups are concatenated. Stride 2 appends a 2x2 average pooling.
 
-Source: arXiv 2112.14804 (its form inferred from a co-author's release). Convolutions in front of a BN have no bias, the
-others have one. The groups run as grouped convolutions: same values as G branches. Initialisation is Kaiming normal
-(fan-out) of each group's own convolution: the framework's initialiser would take the fan of all groups together.
+Source: arXiv 2112.14804 (form inferred from a co-author's release). Convolutions before a BN have no bias, the others
+have one. The groups run as grouped convolutions and give the same values as G separate branches. Initialisation is
+Kaiming normal with the fan-out of one group, because torch's initialiser would use the fan-out of all groups together.
 
-`LiteralSameLayerSLIM` is the abstract read literally: the value v, gated as in the skip-layer form with x as the
-source, out = v * (1 + sum_g m_g s_g / (sum_g m_g + 1e-6)).
+`LiteralSameLayerSLIM` follows the wording of the abstract. It gates the value v as skip-layer SLIM does, with x as the
+source: out = v * (1 + sum_g m_g s_g / (sum_g m_g + 1e-6)).
 """
 
 import math
@@ -30,7 +30,7 @@ NARROW = 16
 
 
 class SameLayerSLIM(nn.Module):
-    """[B, C, H, W] -> [B, C, ceil(H/stride), ceil(W/stride)]; training needs more than one image (BN of k)."""
+    """[B, C, H, W] -> [B, C, ceil(H/stride), ceil(W/stride)]. Training needs B > 1 because of the BN in k."""
 
     def __init__(self, *, channels: int, groups: int = 4, ratio: int = 4, stride: int = 1) -> None:
         super().__init__()
@@ -61,7 +61,10 @@ class SameLayerSLIM(nn.Module):
 
 
 class LiteralSameLayerSLIM(nn.Module):
-    """The second reading, same shapes; hidden width of style and mask about max(4, c // ratio), at most c."""
+    """Variant with skip-layer gating and the same shapes. Style and mask have about max(4, c // ratio) hidden channels.
+
+    The hidden width never exceeds c.
+    """
 
     def __init__(self, *, channels: int, groups: int = 4, ratio: int = 4, stride: int = 1) -> None:
         super().__init__()
@@ -84,9 +87,10 @@ class LiteralSameLayerSLIM(nn.Module):
 
 
 def gate(query: Tensor, key: Tensor, value: Tensor, groups: int) -> Tensor:
-    """softmax over each group's channels of (query * key), times value; key is [B, C, 1, 1], the rest [B, C, H, W].
+    """Return softmax(query * key) over the channels of each group, times value.
 
-    Where channels are innermost in memory, so are the softmax's groups; very narrow ones are faster across positions.
+    key is [B, C, 1, 1]; query, value and the result are [B, C, H, W]. For channels_last input the softmax runs over the
+    innermost dimension, except for very narrow groups, which are faster with positions innermost.
     """
     logits = query * key
     narrow = logits.shape[1] // groups < NARROW
@@ -95,16 +99,16 @@ def gate(query: Tensor, key: Tensor, value: Tensor, groups: int) -> Tensor:
     else:
         last = logits.permute(0, 2, 3, 1).unflatten(3, (groups, -1))  # [B, H, W, G, c]
         weight = last.softmax(4).flatten(3, 4).permute(0, 3, 1, 2)
-    return value * weight  # in this order the product keeps the layout of the value
+    return value * weight  # in this order the product keeps the memory format of `value`
 
 
 def pool(x: Tensor, stride: int) -> Tensor:
-    """Mean over stride x stride windows; those at an odd border are over what is there."""
+    """Average stride x stride windows. Windows at an odd border average only the existing positions."""
     return x if stride == 1 else functional.avg_pool2d(x, stride, ceil_mode=True)
 
 
 def initialise_grouped(conv: nn.Conv2d) -> None:
-    """Kaiming normal with the fan-out of one group; bias 0."""
+    """Initialise with Kaiming normal, using the fan-out of one group, and bias 0."""
     fan_out = conv.out_channels // conv.groups * math.prod(conv.kernel_size)
     nn.init.normal_(conv.weight, std=math.sqrt(2 / fan_out))
     if conv.bias is not None:

@@ -1,8 +1,8 @@
-"""SinGAN with skip-layer SLIM: at every scale but the coarsest the head's map re-weights the body's.
+"""SinGAN with skip-layer SLIM. At every scale except the coarsest, the output of the head gates that of the body.
 
-The block has no spectral norm and no BN in its style branch; its masks are resized (nearest) from the head's map to
-the body's, which is 6 px smaller. The authors also drop SinGAN's residual there, a change as large as the module: it
-is a switch of its own.
+The module has no spectral norm and no BN in its style branch. Its masks are resized (nearest) from the size of the
+head's output to that of the body's, which is 6 px smaller. The authors also remove SinGAN's residual at these scales.
+That change is as large as the module, so it is a separate option.
 """
 
 from typing import Unpack
@@ -18,7 +18,7 @@ from slim.skip import SkipLayerSLIM
 
 
 def dilation_at(scale: int) -> int:
-    """The authors' choice: 5 up to scale 3, 8 above."""
+    """Return the authors' dilation: 5 up to scale 3, 8 above."""
     return 5 if scale <= 3 else 8
 
 
@@ -35,10 +35,10 @@ def pyramid(
     dilation: Positive | None = None,
     **slim: Unpack[SlimOptions],
 ) -> Pyramid:
-    """SinGAN-SLIM for an image of height x width px.
+    """Build SinGAN-SLIM for an image of height x width px.
 
-    `residual` is SinGAN's (adding the upsampled image from below), not SLIM's "1 +"; `dilation` None is the authors'
-    choice per scale.
+    `residual` is SinGAN's, which adds the upsampled image of the previous scale. It is not the "1 +" of SLIM.
+    `dilation=None` selects the authors' value for each scale.
     """
 
     def make_gate(scale: int, channels: int) -> nn.Module:

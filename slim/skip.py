@@ -1,14 +1,14 @@
-"""Skip-layer SLIM: a low-resolution map re-weights a high-resolution one, differently at every position.
+"""Skip-layer SLIM gates a high-resolution map with a low-resolution one, with different weights at every position.
 
-The source x_s [B, C_low, h, w] is split along channels into G groups of width c = C_low / G; r = c // reduction.
-Each group g has, unshared, a style s_g in R^C_high (pool, linear, BN, ReLU, linear) and a mask m_g over the h x w
-positions (1x1 conv, BN, ReLU; `steps` times 3x3 conv with dilation, BN, ReLU; 1x1 conv; sigmoid). Then
+The source x_s [B, C_low, h, w] is split along channels into G groups of width c = C_low / G. The hidden width is
+r = c // reduction. Each group g has its own style s_g in R^C_high (pool, linear, BN, ReLU, linear) and its own mask
+m_g over the h x w positions (1x1 conv, BN, ReLU; `steps` times 3x3 conv with dilation, BN, ReLU; 1x1 conv; sigmoid).
 
     w(p, k) = 1 + sum_g m_g(p) s_g(k) / (sum_g m_g(p) + 1e-6),      out = x_t * nearest_upsample(w)
 
-Source: arXiv 2112.14804 (v1), figures from the authors' release. w is computed at h x w, which equals the direct form
-since nearest upsampling commutes with pointwise arithmetic. Every conv and linear is spectral-normalised, per group
-and per layer, although the groups run as grouped convolutions and batched products.
+Source: arXiv 2112.14804 (v1); numbers from the authors' release. w is computed at h x w, which gives the same values as
+masks upsampled to H x W because nearest upsampling commutes with pointwise arithmetic. The groups run as grouped
+convolutions and batched products, but every layer of every group has its own spectral norm.
 """
 
 import torch
@@ -23,12 +23,12 @@ EPSILON = 1e-6
 
 
 class SkipLayerSLIM(nn.Module):
-    """Gate: low [B, C_low, h, w], high [B, C_high, H, W] -> [B, C_high, H, W], at any two sizes.
+    """Gate: low [B, C_low, h, w], high [B, C_high, H, W] -> [B, C_high, H, W], for any two sizes.
 
-    residual: the "1 +". normalise: the division by the summed masks. style, mask: off replaces s_g or m_g by 1.
-    shared: one branch for all groups. mask_noise: one Gaussian map per image times a learned scalar (starts at 0) is
-    added to the mask logits. spectral_norm, style_norm (BN in the style branch): both off in SinGAN. A choice that
-    makes w constant over positions is refused unless `allow_constant` declares it.
+    residual: add the "1 +". normalise: divide by the sum of the masks. style, mask: False replaces s_g or m_g by 1.
+    shared: one branch for all groups. mask_noise: add one Gaussian map per image times a learned scalar (initially 0)
+    to the mask logits. spectral_norm, style_norm (BN in the style branch): both off in SinGAN. Raises ValueError for
+    options that make w constant over positions, unless `allow_constant` is set.
     """
 
     def __init__(
@@ -72,10 +72,10 @@ class SkipLayerSLIM(nn.Module):
         return ", ".join(f"{name}={getattr(self, name)}" for name in names)
 
     def forward(self, low: Tensor, high: Tensor, noise: Tensor | None = None) -> Tensor:
-        """noise [B, 1, h, w] takes the place of the drawn map (mask_noise only)."""
+        """Return the gated map. `noise` [B, 1, h, w] replaces the random map (mask_noise only)."""
         self._check(low, high)
         masks = self._masks(low, noise)  # [B, G, h, w]
-        if masks.shape[2] * masks.shape[3] > high.shape[2] * high.shape[3]:  # SinGAN: the target is the smaller map
+        if masks.shape[2] * masks.shape[3] > high.shape[2] * high.shape[3]:  # in SinGAN the target is the smaller map
             masks = F.interpolate(masks, size=high.shape[2:], mode="nearest")
         return modulate(high, self._gate(self._styles(low), masks))
 
@@ -87,19 +87,17 @@ class SkipLayerSLIM(nn.Module):
                 f"got {list(low.shape)} and {list(high.shape)}"
             )
         if low.shape[0] != high.shape[0]:
-            raise ValueError(
-                f"low and high must hold equally many images, got batches of {low.shape[0]} and {high.shape[0]}"
-            )
+            raise ValueError(f"low and high must have equal batch sizes, got {low.shape[0]} and {high.shape[0]}")
 
     def _styles(self, low: Tensor) -> Tensor:
-        """[B, G, C_high]"""
+        """Return the styles [B, G, C_high]."""
         if self.style is None:
             return low.new_ones(low.shape[0], self.groups, self.high_channels)
         pooled = low.mean((2, 3)).reshape(-1, self.branches, low.shape[1] // self.groups)
         return self.style(pooled).reshape(low.shape[0], self.groups, self.high_channels)
 
     def _masks(self, low: Tensor, noise: Tensor | None) -> Tensor:
-        """[B, G, h, w] in (0, 1)"""
+        """Return the masks [B, G, h, w] in (0, 1)."""
         batch, channels, *size = low.shape
         if self.mask is None:
             return low.new_ones(batch, self.groups, *size)
@@ -112,7 +110,7 @@ class SkipLayerSLIM(nn.Module):
         return torch.sigmoid(logits)
 
     def _gate(self, styles: Tensor, masks: Tensor) -> Tensor:
-        """w [B, C_high, h, w], in float32 or finer: the sum over G products is a batched matrix product."""
+        """Return w [B, C_high, h, w] in float32 or higher precision. The sum over G is a batched matrix product."""
         with torch.autocast(masks.device.type, enabled=False):
             dtype = torch.promote_types(masks.dtype, torch.float32)
             styles, masks = styles.to(dtype), masks.to(dtype)
@@ -125,13 +123,14 @@ class SkipLayerSLIM(nn.Module):
 def _hidden_width(low_channels: int, groups: int, reduction: int) -> int:
     if groups < 1 or reduction < 1 or low_channels < 1 or low_channels % groups:
         raise ValueError(
-            f"low_channels must divide into groups >= 1, with reduction >= 1: got {low_channels}, {groups}, {reduction}"
+            "low_channels must be a positive multiple of groups, and groups and reduction at least 1, "
+            f"got {low_channels}, {groups}, {reduction}"
         )
     hidden = low_channels // groups // reduction
     if not hidden:
         raise ValueError(
-            "the hidden width low_channels / groups // reduction must be at least 1: "
-            f"{low_channels} / {groups} // {reduction} is 0"
+            "the hidden width low_channels / groups // reduction must be at least 1, "
+            f"got {low_channels} / {groups} // {reduction} = 0"
         )
     return hidden
 
@@ -140,12 +139,12 @@ def _check_variant(
     groups: int, normalise: bool, style: bool, mask: bool, mask_noise: bool, allow_constant: bool
 ) -> None:
     if not style and not mask:
-        raise ValueError("style=False with mask=False leaves nothing to learn")
+        raise ValueError("style and mask must not both be False, because the gate would have no parameters")
     if mask_noise and not mask:
         raise ValueError("mask_noise=True needs mask=True")
     constant = not mask or (normalise and (groups == 1 or not style))
     if constant and not allow_constant:
         raise ValueError(
             f"groups={groups}, normalise={normalise}, style={style}, mask={mask} make the gate constant over "
-            "positions; declare it with allow_constant=True, or set normalise=False for groups=1 or masks alone"
+            "positions; set allow_constant=True to permit it, or normalise=False for groups=1 or style=False"
         )

@@ -1,7 +1,7 @@
-"""The classifiers under `timm.create_model`: `import slim.timm_models` first (needs the extra `timm`).
+"""Registers the classifiers with `timm.create_model`. Import `slim.timm_models` first (needs the extra `timm`).
 
-The baselines are called slimbench_resnet50 and so on, so that timm's own networks keep their names. There are no
-pretrained weights.
+The names of the baselines begin with `slimbench_` (slimbench_resnet50), because timm has networks called resnet50 and
+so on. No pretrained weights are available.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def _entrypoint(name: str, make: Callable[..., ResNet]) -> Callable[..., ResNet]
         num_classes: int = 1000,
         **options: Any,
     ) -> ResNet:
-        """timm passes the first four to every network; `options` are the constructor's own arguments."""
+        """Build the network. timm passes the first four arguments to every network; `options` go to the constructor."""
         if pretrained:
             raise ValueError(f"{name} has no pretrained weights: pretrained must be False")
         model = make(in_channels=in_chans, num_classes=num_classes, **options)

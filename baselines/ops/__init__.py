@@ -1,1 +1,1 @@
-"""Kernels that several networks use: spectral norm, resizing, convolution after upsampling."""
+"""Operations used by several networks: spectral norm, resizing, convolution after upsampling."""

@@ -1,7 +1,8 @@
-"""Spectral normalisation: a weight divided by its largest singular value (Miyato et al. 2018).
+"""Spectral normalisation, which divides a weight by its largest singular value (Miyato et al. 2018).
 
-The scheme of torch.nn.utils.parametrizations.spectral_norm (one power step per training forward), with a hand-written
-gradient, one matrix-vector product fewer (after v = W'u / |W'u|, u'Wv is |W'u|), and float32 arithmetic under autocast.
+Uses the scheme of torch.nn.utils.parametrizations.spectral_norm (one power iteration per training forward) with three
+changes: a hand-written gradient, one matrix-vector product fewer (after v = W'u / |W'u|, u'Wv equals |W'u|), and
+float32 arithmetic under autocast.
 """
 
 import torch
@@ -13,7 +14,7 @@ EPSILON = 1e-12
 
 
 class _Divide(torch.autograd.Function):
-    """W -> W / s with u, v constant: dL/dW = (D - <D, W/s> u v') / s for the gradient D of the quotient."""
+    """W -> W / s with constant u and v. dL/dW = (D - <D, W/s> u v') / s, where D is the gradient of the quotient."""
 
     @staticmethod
     def forward(ctx, matrix: Tensor, u: Tensor, v: Tensor, sigma: Tensor) -> Tensor:
@@ -29,14 +30,14 @@ class _Divide(torch.autograd.Function):
 
 
 class SpectralNorm(nn.Module):
-    """Parametrisation of a weight, read as a matrix with axis `dim` first. u: [n], v: [fan_in]."""
+    """Parametrisation of a weight, viewed as a matrix [n, fan_in] with axis `dim` first. u: [n], v: [fan_in]."""
 
     def __init__(self, weight: Tensor, dim: int) -> None:
         super().__init__()
         self.dim = dim
         matrix = self._matrix(weight.detach())
         u = F.normalize(torch.randn_like(matrix[:, 0]), dim=0, eps=EPSILON)
-        for _ in range(15):  # as torch does, so that the first norm is already close
+        for _ in range(15):  # 15 iterations as in torch, so that the first estimate is already close
             v, _ = _right(matrix, u)
             u = F.normalize(torch.mv(matrix, v), dim=0, eps=EPSILON)
         self.register_buffer("u", u)
@@ -46,7 +47,7 @@ class SpectralNorm(nn.Module):
         return weight.transpose(0, self.dim).flatten(1)
 
     def forward(self, weight: Tensor) -> Tensor:
-        with torch.autocast(weight.device.type, enabled=False):  # a norm in half precision is off by 0.4 %
+        with torch.autocast(weight.device.type, enabled=False):  # in half precision the norm has an error of 0.4 %
             matrix = self._matrix(weight)
             quotient = _Divide.apply(matrix, *self._singular(matrix.detach()))
             return quotient.unflatten(1, weight.transpose(0, self.dim).shape[1:]).transpose(0, self.dim)
@@ -67,7 +68,7 @@ class SpectralNorm(nn.Module):
 
 @torch.library.custom_op("baselines::keep", mutates_args=())
 def _keep(values: Tensor) -> Tensor:
-    """A copy that the compiler cannot see into, and so saves for the backward pass."""
+    """Copy the values in an operator that is opaque to the compiler, which therefore saves the result for backward."""
     return values.clone()
 
 
@@ -77,18 +78,21 @@ def _(values: Tensor) -> Tensor:
 
 
 def _kept(u: Tensor, v: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The compiled backward would recompute all three from the buffers, which hold the next step's vectors by then."""
+    """Copy u, v and sigma for the backward pass.
+
+    The compiled backward would otherwise recompute them from the buffers, which hold the next step's vectors by then.
+    """
     u, v, sigma = _keep(torch.cat([u, v, sigma[None]])).split([u.shape[0], v.shape[0], 1])
     return u, v, sigma[0]
 
 
 def _right(matrix: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    """v = W'u / |W'u| and |W'u|."""
+    """Return v = W'u / |W'u| and sigma = |W'u|."""
     product = torch.mv(matrix.t(), u)
     sigma = torch.linalg.vector_norm(product)
     return product / sigma.clamp_min(EPSILON), sigma
 
 
 def spectral_norm(layer: nn.Module, dim: int = 0) -> nn.Module:
-    """Put a spectral norm on `layer.weight`; initialise the weight before, a later one is lost."""
+    """Apply a spectral norm to `layer.weight`. Initialise the weight first; later changes are lost."""
     return parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight, dim))

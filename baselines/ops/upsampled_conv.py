@@ -1,8 +1,8 @@
-"""A 3x3 convolution of a nearest-upsampled map as one transposed convolution: the same values, 4/9 of the products.
+"""Computes a 3x3 convolution of a nearest-upsampled map as one transposed convolution, with 4/9 of the products.
 
-Doubling by nearest neighbour makes pairs of equal pixels, so each output meets only 2x2 different inputs, under sums of
-the 3x3 taps: along one axis (w0, w1, w2) becomes the 4 taps (w2, w1 + w2, w0 + w1, w0) of a transposed convolution with
-stride 2 and padding 1. The upsampled map is never made.
+Nearest upsampling makes pairs of equal pixels, so each output depends on only 2x2 different inputs, weighted by sums of
+the 3x3 taps. Along one axis, (w0, w1, w2) becomes the 4 taps (w2, w1 + w2, w0 + w1, w0) of a transposed convolution
+with stride 2 and padding 1. The values are the same, and the upsampled map is never allocated.
 """
 
 import torch
@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 WORTH_IT = 8
-"""Below this size the sums over the taps, 16/9 of the weights, cost what the products save."""
+"""Minimum map size in px. Below it, summing the taps (16/9 of the weights) costs as much as the products save."""
 
 
 def upsampled_conv(x: Tensor, weight: Tensor) -> Tensor:
-    """conv2d(nearest x2 of x [B, C_in, h, w], weight [C_out, C_in, 3, 3], padding=1) -> [B, C_out, 2h, 2w]."""
+    """Return conv2d(nearest x2 of x [B, C_in, h, w], weight [C_out, C_in, 3, 3], padding=1): [B, C_out, 2h, 2w]."""
     if min(x.shape[2:]) < WORTH_IT:
         return F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), weight, padding=1)
     return F.conv_transpose2d(x, four_taps(four_taps(weight.transpose(0, 1), 2), 3), stride=2, padding=1)

@@ -136,7 +136,7 @@ def test_an_export_makes_the_same_images(name, tmp_path):
     [
         ("gates:Gate", {"widht": 3}, r"widht: .*did you mean 'width'"),
         ("gates:Gate", {"width": 65}, "width must be at most 64, got 65"),
-        ("gates:Gate", {"pairs": [256]}, r"pairs must name target sizes out of .*\(64, 128\)"),
+        ("gates:Gate", {"pairs": [256]}, r"pairs must name target sizes that exist .*\(64, 128\)"),
         ("gates:Swapped", {}, r"the gate of the pair 4 to 64 must return \[2, \d+, 64, 64\].*got \[2, \d+, 4, 4\]"),
         ("gates:function", {}, "must be a torch.nn.Module, got str"),
         ("broken:f", {}, "broken.py: f .* cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"),
