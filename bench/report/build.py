@@ -16,9 +16,10 @@ from bench.report.figures import plots as figures
 from bench.report.outputs import FIGURES, PICTURES
 from bench.report.read.scores import Scores, read_scores
 from bench.report.read.settings import Published, ReportSettings, load_published, load_settings
-from bench.report.tables import listings
 from bench.report.tables.ablations import ablation_table, find_ablations
 from bench.report.tables.comparison import comparison_records, comparison_tables
+from bench.report.tables.published import published_table
+from bench.report.tables.runs import runs_table
 from bench.report.tables.significance import claims_table, paired_table, summary_table
 from bench.report.tables.table import Table, write_tables
 
@@ -71,8 +72,8 @@ def _tables(
         ],
         "paired": [paired_table(results, settings)],
         "claims": [claims_table(answers)],
-        "published": [listings.published_table(scores, published, settings, scale)],
-        "runs": [listings.runs_table(scores)],
+        "published": [published_table(scores, published, settings, scale)],
+        "runs": [runs_table(scores)],
     }
 
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from bench.report.figures.plots import palette_of
 from bench.report.figures.style import WIDTH, grid, legend_above
-from bench.report.read.roles import without_ablations
+from bench.report.read.experiment_roles import without_ablations
 from bench.report.read.scores import Scores
 from bench.report.read.settings import TaskSettings
 

@@ -11,7 +11,7 @@ import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
 from bench.files import write_png
-from bench.report.read.roles import experiments_of, role_of, without_ablations
+from bench.report.read.experiment_roles import experiments_of, role_of, without_ablations
 from bench.report.read.scores import Scores
 from bench.report.read.settings import ReportSettings
 from bench.schema import Task

@@ -9,7 +9,7 @@ from bench.metrics.protocol import ProtocolError
 from bench.report.compare.claims import Answer, answer_claims
 from bench.report.compare.paired import compare_methods
 from bench.report.read.settings import Published, load_published, load_settings
-from bench.report.tables.listings import published_table
+from bench.report.tables.published import published_table
 from bench.report.tables.significance import claim_table, paired_table
 from tests.helpers.report_fixture import (
     SETS,

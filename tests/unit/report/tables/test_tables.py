@@ -6,14 +6,14 @@ from bench.files import write_json
 from bench.metrics.catalogue import METRICS
 from bench.metrics.protocol import ProtocolError
 from bench.report.figures.classification import per_class_table
+from bench.report.read.experiment_roles import experiments_of
 from bench.report.read.names import WORDING, format_count, format_value
-from bench.report.read.roles import experiments_of
 from bench.report.read.row import TRAINING
 from bench.report.read.settings import load_settings
 from bench.report.tables.ablations import ablation_table, find_ablations
-from bench.report.tables.cells import cell_of, columns_of
 from bench.report.tables.comparison import comparison_records, comparison_tables
-from bench.report.tables.listings import runs_table
+from bench.report.tables.runs import runs_table
+from bench.report.tables.seed_averages import cell_of, columns_of
 from bench.report.tables.table import Head, Table, TableCell, latex, markdown, write_tables
 from tests.helpers.report_fixture import (
     EMOJI,

@@ -1,4 +1,4 @@
-"""One cell, one column: the numbers of one metric under one protocol, averaged over seeds."""
+"""Table cells and columns: values of one metric under one protocol, averaged over seeds."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from bench.report.tables.table import Head, TableCell
 
 @dataclass(frozen=True)
 class Cell:
-    """One number over seeds, or the words that stand in its place. `points`: the seeds' own values."""
+    """Mean of one metric over seeds, or FAILED, MISSING or n/a. `points`: one value per seed."""
 
     metric: str
     summary: Summary
@@ -24,7 +24,7 @@ class Cell:
 
     @property
     def text(self) -> str:
-        """`345.2 ± 3.1`, with FAILED and MISSING counted where some seeds are, alone where all are."""
+        """`345.2 ± 3.1 (1 FAILED)`; FAILED or MISSING alone if no seed finished."""
         if not self.summary.n:
             return "FAILED" if self.failed else "MISSING" if self.missing else "n/a" if self.metric else "–"
         words = [f"{count} {word}" for count, word in ((self.failed, "FAILED"), (self.missing, "MISSING")) if count]
@@ -32,21 +32,21 @@ class Cell:
 
     @property
     def number(self) -> str:
-        """Mean and spread; below three seeds the mean alone, since a spread of two is read as an interval."""
+        """Mean ± standard deviation; the mean alone below three seeds, where a spread would be read as an interval."""
         mean = format_value(self.metric, self.summary.mean)
         shown = self.summary.n >= MINIMUM and self.summary.sd
         return f"{mean} ± {format_value(self.metric, self.summary.sd)}" if shown else mean
 
     @property
     def interval(self) -> str:
-        """95 % interval over seeds, empty below three."""
+        """95 % confidence interval over seeds; empty below three seeds."""
         low, high = self.summary.low, self.summary.high
         if low is None or not self.summary.sd:
             return ""
         return f"{format_value(self.metric, low)} … {format_value(self.metric, high)}"
 
     def entry(self, link: str = "") -> TableCell:
-        """The cell as it is printed: number, n beneath, and why it is a word where it is one."""
+        """The printed cell: number, n and interval below it, reasons for failed or missing seeds as a tooltip."""
         if not self.metric:
             return TableCell("–", kind="empty")
         notes = [f"n = {self.summary.n}"] if self.summary.n and not metric_of(self.metric).constant else []
@@ -88,7 +88,7 @@ def seed_means(rows: Iterable[Row], where: str) -> dict[int, float]:
 
 
 def cell_of(rows: Sequence[Row], where: str) -> Cell:
-    """Average the seeds of `rows`: one metric, data set and method."""
+    """Average the seeds of `rows`, which are of one metric, dataset and method."""
     points = tuple(seed_means(rows, where).values())
     return Cell(
         metric=rows[0].metric if len(rows) else "",
@@ -102,7 +102,7 @@ def cell_of(rows: Sequence[Row], where: str) -> Cell:
 
 
 def columns_of(rows: Iterable[Row], order: Iterable[str]) -> list[Column]:
-    """Each metric x protocol of `rows` once, metrics in `order`; an unfinished metric stands without a protocol."""
+    """Each metric x protocol of `rows` once, metrics in `order`; an unfinished metric has no protocol."""
     rows, order = list(rows), list(order)
     found = {
         (row.metric, row.protocol): Column(row.metric, row.protocol, row.direction, row.unit) for row in rows if row.ok
@@ -116,5 +116,5 @@ def columns_of(rows: Iterable[Row], order: Iterable[str]) -> list[Column]:
 
 
 def in_column(rows: Iterable[Row], column: Column) -> list[Row]:
-    """Rows of a column; failed and missing ones carry no protocol and stand in every column of their metric."""
+    """Rows of a column. Failed and missing rows carry no protocol: they count in every column of their metric."""
     return [row for row in rows if row.metric == column.metric and (not row.ok or row.protocol == column.protocol)]

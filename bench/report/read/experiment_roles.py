@@ -1,4 +1,4 @@
-"""Which experiment plays which part, by config/claims.yaml: SLIM, baseline, control, ablation, or just a method."""
+"""The role of each experiment, from config/claims.yaml: SLIM, baseline, control, ablation or other method."""
 
 from bench.report.read.row import Row
 from bench.report.read.scores import Scores
@@ -17,12 +17,12 @@ def role_of(experiment: str, settings: TaskSettings) -> str:
 
 
 def is_ablation(row: Row, settings: TaskSettings) -> bool:
-    """Of a variation of a base that is neither one of the pairs nor a control."""
+    """Whether the row belongs to a variation of an ablation's base; pairs and controls do not count."""
     return row.base in settings.ablation_bases and role_of(row.experiment, settings) == "method"
 
 
 def experiments_of(scores: Scores, settings: TaskSettings) -> list[str]:
-    """SLIM first, then its baselines as the pairs name them, whatever else was run, the controls; no ablations."""
+    """SLIM first, then its baselines in the order of the pairs, other methods, controls; no ablations."""
     names = dict.fromkeys(row.experiment for row in scores if not is_ablation(row, settings))
     named = [name for pair in settings.pairs for name in (pair.slim, pair.baseline)]
     rank = {name: position for position, name in reversed(list(enumerate(named)))}

@@ -1,0 +1,35 @@
+"""Table of all runs: state, cost and hashes."""
+
+from bench.report.read.names import format_bytes, format_energy, format_rate, format_seconds
+from bench.report.read.scores import Row, Scores
+from bench.report.tables.comparison import anchor
+from bench.report.tables.table import Head, Table, TableCell
+
+
+def _finished(row: Row) -> TableCell:
+    """A finished training, and what it went through."""
+    rollbacks, events = row.extras.get("rollbacks") or [], row.extras.get("events") or []
+    told = [f"{entry['reason']}, at {entry['step']}: rolled back" for entry in rollbacks] + list(events)
+    return TableCell(row.status, "; ".join(told))
+
+
+def runs_table(scores: Scores) -> Table:
+    """Every planned run with its state, cost and hashes."""
+    head = [Head("run", numeric=False), Head("status", numeric=False), Head("time"), Head("device", numeric=False)]
+    head += [
+        Head("peak memory"),
+        Head("images/s"),
+        Head("energy"),
+        *(Head(name, numeric=False) for name in ("weights", "data", "code", "commit")),
+    ]
+    lines = []
+    for row in scores.runs:
+        state = _finished(row) if row.ok else TableCell(row.status.upper(), row.reason, kind="word")
+        commit = row.commit[:8] + (" +" if row.dirty else "")
+        texts = [format_seconds(row.seconds), row.device, format_bytes(row.peak_memory_bytes)]
+        texts += [format_rate(row.extras.get("images_per_second")), format_energy(row.extras.get("energy_joules"))]
+        texts += [row.model_sha256[:8], row.data_sha256[:8], row.code_sha256[:8], commit]
+        name = TableCell(row.run, link=anchor(row.experiment, row.dataset))
+        lines.append((name, state, *(TableCell(text) for text in texts)))
+    note = "Hashes and commits are cut to eight digits; + marks local changes."
+    return Table("Runs", tuple(head), tuple(lines), note)
