@@ -1,9 +1,9 @@
-"""The few-shot step against the plain loop: 256 px, base_channels 64, batch 8, side by side; two threads on a CPU.
+"""The few-shot step timed against the reference loop: 256 px, base_channels 64, batch 8; two threads on a CPU.
 
 Both take the same perceptual network, VGG16 with LPIPS's shape; its weights are random where LPIPS's are not there,
 which changes no operation. Steps are taken in turn, and the median over the rounds of the quotient of two neighbours
 is compared. float32 is always measured; bf16 only where the device multiplies it, and else the record says so;
-compiled and recorded steps on a GPU. A step is also given as a multiple of its floor (see benchmarks.floor).
+compiled and recorded steps on a GPU. Step times are also given as multiples of benchmarks.roofline.
 """
 
 import statistics
@@ -18,59 +18,59 @@ from bench.metrics.lpips import Lpips, load_lpips
 from bench.runtime.memory import keep_freed_memory
 from bench.train.fewshot.engine import FewShot
 from bench.train.fewshot.perceptual import LpipsTrunk, PerceptualLoss
-from benchmarks.floor import floor_seconds
+from benchmarks.roofline import roofline_seconds
 from benchmarks.runs import fewshot_run
 from benchmarks.timing import Work, interleaved, median_ratio, target
-from reference.fewshot_loop import PlainFewShot
+from reference.fewshot_loop import ReferenceFewShot
 
 THREADS, BATCH = 2, 8
 REPEATS, WARM_UP = {"cpu": 3, "cuda": 50}, {"cpu": 1, "cuda": 40}
 CPU_AT_LEAST, GPU_AT_LEAST = {"float32": 1.3, "bf16": 1.8}, {"bf16, compiled": 3.0}
-RATIO = "plain loop over engine"
+RATIO = "reference loop over engine"
 CHANNELS = (64, 128, 256, 512, 512)
 
 
 def measure(quick: bool) -> dict[str, Any]:
-    """Seconds a step of both loops, their ratio, and the engine's time over its floor."""
+    """Seconds a step of both loops, their ratio, and the engine's time over its roofline bound."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     threads = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     if device.type == "cpu":
-        keep_freed_memory()  # as a training does; the plain loop has it too
+        keep_freed_memory()  # as a training does; the reference loop has it too
     try:
         with tempfile.TemporaryDirectory() as folder:
-            return _against_plain(Path(folder), device, 1 if quick else REPEATS[device.type])
+            return _against_reference(Path(folder), device, 1 if quick else REPEATS[device.type])
     finally:
         torch.set_num_threads(threads)
 
 
-def _against_plain(folder: Path, device: torch.device, repeats: int) -> dict[str, Any]:
+def _against_reference(folder: Path, device: torch.device, repeats: int) -> dict[str, Any]:
     torch.manual_seed(0)
     lpips, weights = _lpips()
     lpips = lpips.to(device)
-    plain = PlainFewShot(device, lpips)
+    reference = ReferenceFewShot(device, lpips)
     engines = {}
     for name, compute in _ways(device).items():
         engines[name] = FewShot(fewshot_run(folder / name, 256, 64, BATCH, threads=THREADS, **compute), device)
         engines[name].perceptual = PerceptualLoss(LpipsTrunk(lpips).to(memory_format=torch.channels_last))
     images, steps = engines["float32"].images[:BATCH], iter(range(10_000))
-    works: dict[str, Work] = {"plain": lambda: plain.step(images)}
+    works: dict[str, Work] = {"reference": lambda: reference.step(images)}
     works |= {name: lambda engine=engine: engine.step(next(steps)) for name, engine in engines.items()}
     seconds = interleaved(works, repeats, warm_up=WARM_UP[device.type])
-    bounds = CPU_AT_LEAST if device.type == "cpu" else GPU_AT_LEAST
-    ratios = {name: median_ratio(seconds["plain"], seconds[name]) for name in engines}
+    wanted = CPU_AT_LEAST if device.type == "cpu" else GPU_AT_LEAST
+    ratios = {name: median_ratio(seconds["reference"], seconds[name]) for name in engines}
     eager = {name: engine for name, engine in engines.items() if not engine.run.compute.compile}
-    floors = {name: floor_seconds(works[name]) for name in eager}
-    least = {name: floors.get(name, floors.get("bf16")) for name in engines}
+    bounds = {name: roofline_seconds(works[name]) for name in eager}
+    least = {name: bounds.get(name, bounds.get("bf16")) for name in engines}
     over = {name: statistics.median(seconds[name]) / least[name] for name in engines}
     return {
         "setting": f"256 px, base_channels 64, batch {BATCH}, {THREADS} threads, LPIPS with {weights} weights",
         "not_measured": {} if "bf16" in engines else {f"{RATIO}, bf16": "this CPU has no instructions for it"},
         "step_seconds": {name: [round(value, 4) for value in values] for name, values in seconds.items()},
-        "floor_seconds": {name: round(value, 4) for name, value in floors.items()},
+        "roofline_seconds": {name: round(value, 4) for name, value in bounds.items()},
         "targets": [
-            *(target(f"{RATIO}, {name}", ratio, at_least=bounds.get(name)) for name, ratio in ratios.items()),
-            *(target(f"engine over its floor, {name}", value) for name, value in over.items()),
+            *(target(f"{RATIO}, {name}", ratio, at_least=wanted.get(name)) for name, ratio in ratios.items()),
+            *(target(f"engine over roofline bound, {name}", value) for name, value in over.items()),
         ],
     }
 

@@ -1,4 +1,4 @@
-"""Skip-layer gates, forward plus backward at batch 8: SLIM against the direct form and against SLE; peak memory.
+"""Time and peak memory of skip-layer gates, forward plus backward at batch 8: SLIM against its reference and SLE.
 
 On a CPU twice: as torch is, where fetching memory anew for each map is most of the time, and with freed memory kept as
 in our training (bench.runtime.memory), where all three gates are about three times as fast.
@@ -14,12 +14,12 @@ from baselines.fastgan import SLEGate, gate_pairs
 from bench.metrics.memory import peak_bytes
 from bench.runtime.memory import keep_freed_memory
 from benchmarks.timing import interleaved, median_milliseconds, median_ratio, target
-from reference.slim_gate import OracleSLIM
+from reference.slim_gate import ReferenceSLIM
 from slim import SkipLayerSLIM
 
 BATCH, BASE_CHANNELS, REPEATS = 8, 64, 15
 PAIRS = gate_pairs(512, BASE_CHANNELS)
-ORACLE_AT_LEAST = {128: 6.0, 256: 6.0, 512: 8.0}
+REFERENCE_AT_LEAST = {128: 6.0, 256: 6.0, 512: 8.0}
 SLE_AT_MOST = {128: 1.15, 256: 1.15}
 MEMORY_AT_MOST = 2.5
 
@@ -30,7 +30,7 @@ def measure(quick: bool) -> dict[str, Any]:
     repeats = 3 if quick else REPEATS
     rows, milliseconds = ratios(device, repeats, bounded=cpu)
     if cpu:
-        rows += [memory("SLIM", "slim", MEMORY_AT_MOST), memory("direct form", "oracle", None)]
+        rows += [memory("SLIM", "slim", MEMORY_AT_MOST), memory("reference", "reference", None)]
         keep_freed_memory()  # for good, so last
         again, milliseconds["freed memory kept"] = ratios(device, repeats, bounded=False)
         rows += [{**row, "name": f"{row['name']}, freed memory kept"} for row in again]
@@ -41,29 +41,29 @@ def measure(quick: bool) -> dict[str, Any]:
 def ratios(device: torch.device, repeats: int, bounded: bool) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Rows of the three pairs, and milliseconds; gates are compiled on a GPU, where eager ones measure launches."""
     rows, milliseconds = [], {}
-    for size, oracle_at_least in ORACLE_AT_LEAST.items():
+    for size, reference_at_least in REFERENCE_AT_LEAST.items():
         label = f"{size // 16}->{size}"
         works = {name: work(gate, size, device) for name, gate in gates(size, device, device.type == "cuda").items()}
         times = interleaved(works, repeats)
         milliseconds[label] = median_milliseconds(times)
-        bounds = (oracle_at_least, SLE_AT_MOST.get(size)) if bounded else (None, None)
-        ratio = median_ratio(times["oracle"], times["slim"])
-        rows.append(target(f"direct form / SLIM, {label}", ratio, at_least=bounds[0]))
+        bounds = (reference_at_least, SLE_AT_MOST.get(size)) if bounded else (None, None)
+        ratio = median_ratio(times["reference"], times["slim"])
+        rows.append(target(f"reference / SLIM, {label}", ratio, at_least=bounds[0]))
         rows.append(target(f"SLIM / SLE, {label}", median_ratio(times["slim"], times["sle"]), at_most=bounds[1]))
     return rows, milliseconds
 
 
 def gates(size: int, device: torch.device, compiled: bool) -> dict[str, nn.Module]:
-    """The three gates of one pair, spectral norm in all of them; the direct form stays eager."""
+    """The three gates of one pair, spectral norm in all of them; the reference implementation stays eager."""
     low, high = PAIRS[size]
     options = {"low_channels": low, "high_channels": high, "dilation": 4 if size == 512 else 2}
     made = {
         "slim": SkipLayerSLIM(**options),
         "sle": SLEGate(low_channels=low, high_channels=high),
-        "oracle": OracleSLIM(**options),
+        "reference": ReferenceSLIM(**options),
     }
     made = {name: gate.to(device) for name, gate in made.items()}
-    return {n: torch.compile(g, fullgraph=True) if compiled and n != "oracle" else g for n, g in made.items()}
+    return {n: torch.compile(g, fullgraph=True) if compiled and n != "reference" else g for n, g in made.items()}
 
 
 def work(gate: nn.Module, size: int, device: torch.device) -> Callable[[], None]:

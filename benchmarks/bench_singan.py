@@ -1,4 +1,4 @@
-"""An epoch (3 critic, 3 generator steps) of SinGAN's engine against the plain loop at three scales; SLIM beside it."""
+"""An epoch (3 critic, 3 generator steps) of SinGAN's engine against the reference loop at three scales; SLIM too."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from bench.train.loop.graphs import Replayed, recorder
 from bench.train.oneshot.engine import train_epoch
 from bench.train.oneshot.scale import ScaleTraining
 from benchmarks.timing import Work, interleaved, median_milliseconds, median_ratio, target
-from reference.singan_loop import PlainScale
+from reference.singan_loop import ReferenceScale
 from slim.singan import pyramid as slim_pyramid
 
 CPU_SIZE, GPU_SIZE = 96, 250
@@ -32,14 +32,14 @@ def measure(quick: bool) -> dict[str, Any]:
         works: dict[str, Work] = {name: engine(pyramid, scale, device) for name, pyramid in pyramids.items()}
         if not cpu:
             works["recorded"] = engine(pyramids["engine"], scale, device, recorded=True)
-        works["plain"] = plain(pyramids["engine"], scale, device)
+        works["reference"] = reference(pyramids["engine"], scale, device)
         times = interleaved(works, repeats, warm_up=5)  # a recording is made at the fourth call
         name = f"{sizes[scale][0]} px"
         milliseconds[name] = median_milliseconds(times)
-        rows.append(target(f"plain loop / engine, {name}", median_ratio(times["plain"], times["engine"])))
+        rows.append(target(f"reference loop / engine, {name}", median_ratio(times["reference"], times["engine"])))
         if not cpu:
-            ratio = median_ratio(times["plain"], times["recorded"])
-            rows.append(target(f"plain loop / recorded engine, {name}", ratio, at_least=GPU_AT_LEAST))
+            ratio = median_ratio(times["reference"], times["recorded"])
+            rows.append(target(f"reference loop / recorded engine, {name}", ratio, at_least=GPU_AT_LEAST))
         rows.append(target(f"SinGAN-SLIM / SinGAN, {name}", median_ratio(times["slim"], times["engine"])))
     return {"targets": rows, "milliseconds": milliseconds, "size": size, "repeats": repeats, "precision": "float32"}
 
@@ -52,7 +52,7 @@ def engine(pyramid: Pyramid, scale: int, device: torch.device, recorded: bool = 
     return Replayed(lambda: train_epoch(training, noise), recorder(compute, device, [noise]))
 
 
-def plain(pyramid: Pyramid, scale: int, device: torch.device) -> Work:
+def reference(pyramid: Pyramid, scale: int, device: torch.device) -> Work:
     sizes, widths = list(pyramid.sizes[: scale + 1]), list(pyramid.widths[: scale + 1])
     real = torch.rand(1, 3, *sizes[-1], device=device) * 2 - 1
-    return PlainScale(real, sizes, widths, pyramid.ups).epoch
+    return ReferenceScale(real, sizes, widths, pyramid.ups).epoch

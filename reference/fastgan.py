@@ -1,4 +1,4 @@
-"""FastGAN's networks written plainly, module by module, with torch's own parts: half of the oracle of `make bench`.
+"""FastGAN's networks written plainly, module by module, with torch's own parts: half of the few-shot reference.
 
 SLE and SLIM gates in their direct form (masks upsampled to full size), one module per SLIM group, torch's spectral
 norm, interpolate before each convolution, contiguous layout. Any image size; no speed was sought or avoided.
@@ -92,7 +92,7 @@ def up_composite(cin: int, cout: int) -> nn.Module:
     )
 
 
-class PlainGenerator(nn.Module):
+class ReferenceGenerator(nn.Module):
     """z [B, 256] -> (image, small); `slim`: target sizes whose gate is SLIM, the others keep SLE."""
 
     def __init__(self, image_size: int = 256, ngf: int = 64, slim: tuple[int, ...] = (128, 256), nz: int = 256):
@@ -141,7 +141,7 @@ def decoder(cin: int) -> nn.Module:
     return nn.Sequential(nn.AdaptiveAvgPool2d(8), *blocks, conv(32, 3, 3, padding=1), nn.Tanh())
 
 
-class PlainDiscriminator(nn.Module):
+class ReferenceDiscriminator(nn.Module):
     """(image, small[, part]) -> logits [B, 50][, the three reconstructions]; 256 px."""
 
     def __init__(self, ngf: int = 64):

@@ -1,4 +1,4 @@
-"""The oracle of the few-shot step: FastGAN's training loop written plainly from its description, eager float32.
+"""Reference implementation of the few-shot step: FastGAN's training loop from its description, in eager float32.
 
 One discriminator and one generator step per iteration on the same fakes, as a competent person would write them: no
 trick for speed, and nothing done twice, no host sync and no copy that the description does not ask for. It is the
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from reference.fastgan import PlainDiscriminator, PlainGenerator
+from reference.fastgan import ReferenceDiscriminator, ReferenceGenerator
 
 
 def diffaugment(x: Tensor) -> Tensor:
@@ -43,13 +43,13 @@ def quadrant(x: Tensor, part: int) -> Tensor:
     return x[:, :, row : row + half, column : column + half]
 
 
-class PlainFewShot:
+class ReferenceFewShot:
     """`step(images)` with uint8 images [B, 3, 256, 256] on the device; `percept(x, y)` gives a distance per image."""
 
     def __init__(self, device: torch.device, percept: Callable[[Tensor, Tensor], Tensor], slim: bool = True):
         self.device, self.percept = device, percept
-        self.net_g = PlainGenerator(slim=(128, 256) if slim else ()).to(device)
-        self.net_d = PlainDiscriminator().to(device)
+        self.net_g = ReferenceGenerator(slim=(128, 256) if slim else ()).to(device)
+        self.net_d = ReferenceDiscriminator().to(device)
         self.average = [p.detach().clone() for p in self.net_g.parameters()]
         self.adam_g = torch.optim.Adam(self.net_g.parameters(), 2e-4, (0.5, 0.999))
         self.adam_d = torch.optim.Adam(self.net_d.parameters(), 2e-4, (0.5, 0.999))

@@ -1,4 +1,4 @@
-"""The oracle of SinGAN's training: one scale's loop written plainly from its description, eager float32.
+"""Reference implementation of SinGAN's training: the loop of one scale from its description, in eager float32.
 
 Batch norm as such, a pass for each image, the scales below run anew for each critic step: no trick for speed, and
 nothing done twice that the description does not ask for. It is the yardstick of `make bench`; a change here needs a
@@ -18,7 +18,7 @@ def network(width: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(block(3, width), *(block(width, width) for _ in range(3)), nn.Conv2d(width, out_channels, 3))
 
 
-class PlainScale:
+class ReferenceScale:
     """Training of the last of `sizes`; the scales below stand still. `ups` resize from each scale to the next."""
 
     def __init__(self, real: Tensor, sizes: list[tuple[int, int]], widths: list[int], ups: nn.ModuleList) -> None:

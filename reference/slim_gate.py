@@ -1,5 +1,5 @@
-"""The direct form of skip-layer SLIM, written from its equations: the reference of tests and benchmarks, never imported
-by the packages. Groups in a loop, masks upsampled to full size, torch's own spectral norm on every layer of every
+"""Reference implementation of skip-layer SLIM, written from its equations for tests and benchmarks. The packages never
+import it. Groups in a loop, masks upsampled to full size, torch's own spectral norm on every layer of every
 branch, plain autograd.
 """
 
@@ -15,7 +15,7 @@ def normed(layer: nn.Module, spectral: bool) -> nn.Module:
     return spectral_norm(layer) if spectral else layer
 
 
-class OracleBranch(nn.Module):
+class ReferenceBranch(nn.Module):
     """Style and mask of one group: [B, c, h, w] -> [B, C_high], [B, 1, h, w] logits."""
 
     def __init__(
@@ -40,7 +40,7 @@ class OracleBranch(nn.Module):
         return style, self.conv_out(x)
 
 
-class OracleSLIM(nn.Module):
+class ReferenceSLIM(nn.Module):
     """w(p, k) = 1 + sum_g m_g(p) s_g(k) / (sum_g m_g(p) + 1e-6); out = x_t * w, all at full size."""
 
     def __init__(
@@ -67,7 +67,7 @@ class OracleSLIM(nn.Module):
         self.shared = shared
         width = low_channels // groups
         self.branches = nn.ModuleList(
-            OracleBranch(width, width // reduction, high_channels, dilation, steps, spectral_norm, style_norm)
+            ReferenceBranch(width, width // reduction, high_channels, dilation, steps, spectral_norm, style_norm)
             for _ in range(1 if shared else groups)
         )
         self.noise_weight = nn.Parameter(torch.zeros(1)) if mask_noise else None
@@ -94,11 +94,11 @@ class OracleSLIM(nn.Module):
         return list(zip(styles.chunk(self.groups), logits.chunk(self.groups), strict=True))
 
 
-def layer_pairs(oracle: OracleSLIM, gate: SkipLayerSLIM) -> list[tuple[list[nn.Module], nn.Module]]:
-    """Every layer of the gate with the layers of the oracle's branches that it runs side by side."""
+def layer_pairs(reference: ReferenceSLIM, gate: SkipLayerSLIM) -> list[tuple[list[nn.Module], nn.Module]]:
+    """Every layer of the gate, paired with the layers of the reference branches that it computes at once."""
 
     def column(name: str) -> list[nn.Module]:
-        return [branch.get_submodule(name) for branch in oracle.branches]
+        return [branch.get_submodule(name) for branch in reference.branches]
 
     pairs = []
     if gate.style is not None:
@@ -107,7 +107,7 @@ def layer_pairs(oracle: OracleSLIM, gate: SkipLayerSLIM) -> list[tuple[list[nn.M
             pairs.append((column("fc_norm"), gate.style.norm))
     if gate.mask is not None:
         layers = [layer for layer in gate.mask if not isinstance(layer, nn.ReLU)]
-        steps = range(len(oracle.branches[0].convs))
+        steps = range(len(reference.branches[0].convs))
         names = ["conv_in", "norm_in", *(f"{kind}.{k}" for k in steps for kind in ("convs", "norms")), "conv_out"]
         pairs += [(column(name), layer) for name, layer in zip(names, layers, strict=True)]
     return pairs
@@ -127,10 +127,10 @@ def tensors_of(layer: nn.Module) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def copy_state(oracle: OracleSLIM, gate: SkipLayerSLIM) -> None:
-    """Give the gate the oracle's state, branch by branch: weights, statistics, u and v."""
-    for parts, layer in layer_pairs(oracle, gate):
+def copy_state(reference: ReferenceSLIM, gate: SkipLayerSLIM) -> None:
+    """Copy the state of the reference into the gate, branch by branch: weights, statistics, u and v."""
+    for parts, layer in layer_pairs(reference, gate):
         for name, value in tensors_of(layer).items():
             value.copy_(torch.cat([tensors_of(part)[name] for part in parts]).reshape(value.shape))
     if gate.noise_weight is not None:
-        gate.noise_weight.copy_(oracle.noise_weight)
+        gate.noise_weight.copy_(reference.noise_weight)

@@ -1,4 +1,4 @@
-"""Parts of `make bench` that need no quiet machine: they run, and the floor of a step is what it says."""
+"""Parts of `make bench` that need no quiet machine: they run, and the roofline bound of a step is right."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from baselines.singan import pyramid
-from benchmarks import bench_data, bench_singan, floor
+from benchmarks import bench_data, bench_singan, roofline
 from benchmarks.runs import classification_run, fewshot_run
 
 CPU = torch.device("cpu")
@@ -16,36 +16,36 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """1e9 operations and 1e6 bytes a second."""
-    monkeypatch.setattr(floor, "matrix_rate", lambda device, dtype: 1e9)
-    monkeypatch.setattr(floor, "bandwidth", lambda device: 1e6)
+    monkeypatch.setattr(roofline, "matrix_rate", lambda device, dtype: 1e9)
+    monkeypatch.setattr(roofline, "bandwidth", lambda device: 1e6)
 
 
 @pytest.mark.usefixtures("machine")
-def test_the_floor_takes_the_larger_of_operations_and_bytes() -> None:
+def test_the_roofline_bound_takes_the_larger_of_operations_and_bytes() -> None:
     few_operations, many_operations = torch.randn(2, 8), torch.randn(2000, 2000)
-    seconds = floor.floor_seconds(lambda: few_operations @ few_operations.T)
+    seconds = roofline.roofline_seconds(lambda: few_operations @ few_operations.T)
     assert seconds == pytest.approx(4 * (2 * 16 + 4) / 1e6)
-    seconds = floor.floor_seconds(lambda: many_operations @ many_operations)
+    seconds = roofline.roofline_seconds(lambda: many_operations @ many_operations)
     assert seconds == pytest.approx(4 * 3 * 2000**2 / 1e6)  # 48 s of bytes, 16 s of operations
-    assert floor.floor_seconds(lambda: few_operations + 1) == 0
+    assert roofline.roofline_seconds(lambda: few_operations + 1) == 0
 
 
 @pytest.mark.usefixtures("machine")
-def test_the_floor_counts_backward_passes_too() -> None:
+def test_the_roofline_bound_counts_backward_passes_too() -> None:
     weight = torch.randn(4, 3, 3, 3, requires_grad=True)
     image = torch.randn(1, 3, 16, 16, requires_grad=True)
-    forward = floor.floor_seconds(lambda: F.conv2d(image, weight))
-    assert floor.floor_seconds(lambda: F.conv2d(image, weight).sum().backward()) > 2 * forward > 0
+    forward = roofline.roofline_seconds(lambda: F.conv2d(image, weight))
+    assert roofline.roofline_seconds(lambda: F.conv2d(image, weight).sum().backward()) > 2 * forward > 0
 
 
 def test_rates_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(floor.SIDE, "cpu", 64)
-    monkeypatch.setitem(floor.COPIED_BYTES, "cpu", 2**20)
-    floor.matrix_rate.cache_clear()
-    floor.bandwidth.cache_clear()
-    assert floor.matrix_rate("cpu", torch.float32) > 1e6 and floor.bandwidth("cpu") > 1e6
-    floor.matrix_rate.cache_clear()
-    floor.bandwidth.cache_clear()
+    monkeypatch.setitem(roofline.SIDE, "cpu", 64)
+    monkeypatch.setitem(roofline.COPIED_BYTES, "cpu", 2**20)
+    roofline.matrix_rate.cache_clear()
+    roofline.bandwidth.cache_clear()
+    assert roofline.matrix_rate("cpu", torch.float32) > 1e6 and roofline.bandwidth("cpu") > 1e6
+    roofline.matrix_rate.cache_clear()
+    roofline.bandwidth.cache_clear()
 
 
 @pytest.mark.parametrize("task", ["fewshot", "classification"])
@@ -61,4 +61,4 @@ def test_an_epoch_of_singan_runs_in_both_loops() -> None:
     small = pyramid(height=40, width=40, base_channels=4, scale_factor=0.6)
     for scale in range(len(small.sizes)):
         assert "critic" in bench_singan.engine(small, scale, CPU)()
-        bench_singan.plain(small, scale, CPU)()
+        bench_singan.reference(small, scale, CPU)()

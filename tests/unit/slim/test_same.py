@@ -12,7 +12,7 @@ from slim.same import LiteralSameLayerSLIM, SameLayerSLIM, gate
 from tests.helpers.properties import error
 
 
-def loop_oracle(module: SameLayerSLIM, x: torch.Tensor) -> torch.Tensor:
+def loop_reference(module: SameLayerSLIM, x: torch.Tensor) -> torch.Tensor:
     """The equation group by group, batch statistics; weights of group g are rows g*n..(g+1)*n of the grouped layers."""
 
     def part(tensor: torch.Tensor, group: int) -> torch.Tensor:
@@ -48,7 +48,7 @@ def test_equals_the_loop_over_groups(channels: int, groups: int, stride: int, si
     torch.manual_seed(0)
     module = randomised(SameLayerSLIM(channels=channels, groups=groups, stride=stride)).double()
     x = torch.randn(3, channels, size, size, dtype=torch.double, requires_grad=True)
-    out, expected = module(x), loop_oracle(module, x)
+    out, expected = module(x), loop_reference(module, x)
     assert out.shape == (3, channels, -(-size // stride), -(-size // stride))
     torch.testing.assert_close(out, expected, rtol=1e-10, atol=1e-12)
     probe = torch.randn_like(out)

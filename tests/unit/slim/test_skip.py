@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from bench.export import fold
-from reference.slim_gate import OracleSLIM, copy_state, layer_pairs, tensors_of
+from reference.slim_gate import ReferenceSLIM, copy_state, layer_pairs, tensors_of
 from slim import SkipLayerSLIM
 from slim._branches import GroupedLinear
 from tests.helpers.properties import error
@@ -47,16 +47,18 @@ def test_signature() -> None:
     assert {"spectral_norm", "style_norm"} <= set(defaults)
 
 
-def pair(**options: object) -> tuple[OracleSLIM, SkipLayerSLIM]:
-    oracle, gate = OracleSLIM(**{**SIZES, **options}), SkipLayerSLIM(**{**SIZES, **options})
-    copy_state(oracle, gate)
-    return oracle, gate
+def pair(**options: object) -> tuple[ReferenceSLIM, SkipLayerSLIM]:
+    reference, gate = ReferenceSLIM(**{**SIZES, **options}), SkipLayerSLIM(**{**SIZES, **options})
+    copy_state(reference, gate)
+    return reference, gate
 
 
-def stacked(oracle: OracleSLIM, gate: SkipLayerSLIM, gradients: bool) -> list[tuple[str, torch.Tensor, torch.Tensor]]:
-    """(name, the oracle's value, the gate's value) over every tensor of every layer."""
+def stacked(
+    reference: ReferenceSLIM, gate: SkipLayerSLIM, gradients: bool
+) -> list[tuple[str, torch.Tensor, torch.Tensor]]:
+    """(name, reference value, gate value) over every tensor of every layer."""
     rows = []
-    for parts, layer in layer_pairs(oracle, gate):
+    for parts, layer in layer_pairs(reference, gate):
         for name, ours in tensors_of(layer).items():
             theirs = [tensors_of(part)[name] for part in parts]
             if gradients:
@@ -74,8 +76,8 @@ def test_equals_separate_branches_over_three_training_steps(
 ) -> None:
     """Output, input gradients, parameter gradients, u, v and running statistics, from equal state."""
     torch.manual_seed(0)
-    oracle, gate = (network.to(dtype) for network in pair(**options))
-    networks = (oracle, gate)
+    reference, gate = (network.to(dtype) for network in pair(**options))
+    networks = (reference, gate)
     optimisers = [torch.optim.SGD(network.parameters(), lr=0.05) for network in networks]
     for _ in range(3):
         shapes = ((4, 64, 6, 6), (4, 6, 24, 24), (4, 6, 24, 24), (4, 1, 6, 6))
@@ -89,13 +91,13 @@ def test_equals_separate_branches_over_three_training_steps(
             results.append([out, *(leaf.grad for leaf in leaves if leaf.grad is not None)])
         for theirs, ours in zip(*results, strict=True):
             assert error(ours, theirs) < tolerance
-        rows = stacked(oracle, gate, gradients=True)
+        rows = stacked(reference, gate, gradients=True)
         largest = max(theirs.abs().max() for _, theirs, _ in rows)
         for name, theirs, ours in rows:  # against the largest: in front of a BN a bias has only rounding as gradient
             assert (ours - theirs).abs().max() <= tolerance * largest, name
         for optimiser in optimisers:
             optimiser.step()
-    rows = stacked(oracle, gate, gradients=False)
+    rows = stacked(reference, gate, gradients=False)
     assert {name for name, _, _ in rows} >= ({"u", "v"} if options.get("spectral_norm", True) else {"weight"})
     for name, theirs, ours in rows:
         assert error(ours, theirs) < tolerance, name
@@ -107,10 +109,10 @@ def test_equals_separate_branches_over_three_training_steps(
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 def test_any_two_sizes(sizes: tuple[tuple[int, int], tuple[int, int]], training: bool) -> None:
     torch.manual_seed(0)
-    oracle, gate = pair()
+    reference, gate = pair()
     low, high = torch.randn(3, 64, *sizes[0]), torch.randn(3, 6, *sizes[1])
-    oracle.train(training), gate.train(training)
-    assert error(gate(low, high), oracle(low, high)) < 1e-5
+    reference.train(training), gate.train(training)
+    assert error(gate(low, high), reference(low, high)) < 1e-5
 
 
 def test_each_slice_has_a_spectral_norm_of_its_own() -> None:

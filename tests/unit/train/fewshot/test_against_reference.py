@@ -1,11 +1,11 @@
-"""The plain loop's networks, the yardstick of speed and loss curves, compute what ours compute."""
+"""The networks of the reference loop, against which speed and losses are compared, compute what ours compute."""
 
 import torch
 from torch import nn
 
 from baselines.fastgan import discriminator, generator
-from reference.fastgan import SLIM, PlainDiscriminator, PlainGenerator
-from reference.slim_gate import OracleSLIM, copy_state
+from reference.fastgan import SLIM, ReferenceDiscriminator, ReferenceGenerator
+from reference.slim_gate import ReferenceSLIM, copy_state
 from slim import SkipLayerSLIM
 
 
@@ -23,7 +23,7 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 def test_generators_agree():
     torch.manual_seed(0)
-    ours, plain = generator(image_size=256, base_channels=8), PlainGenerator(256, 8, slim=())
+    ours, plain = generator(image_size=256, base_channels=8), ReferenceGenerator(256, 8, slim=())
     copy_weights(ours, plain)
     z = torch.randn(2, 256)
     for a, b in zip(ours(z), plain(z), strict=True):
@@ -31,13 +31,13 @@ def test_generators_agree():
 
 
 def test_gates_agree():
-    """The direct form that is timed, through the oracle of the gate's own tests."""
+    """The timed reference network equals the reference gate of the unit tests."""
     torch.manual_seed(0)
     sides = {"low_channels": 128, "high_channels": 16}
-    gate, oracle, plain = SkipLayerSLIM(**sides), OracleSLIM(**sides), SLIM(128, 16)
-    copy_state(oracle, gate)
+    gate, reference, plain = SkipLayerSLIM(**sides), ReferenceSLIM(**sides), SLIM(128, 16)
+    copy_state(reference, gate)
     names = ["fc1", "fc_norm", "fc2", "conv_in", "norm_in", "convs.0", "norms.0", "convs.1", "norms.1", "conv_out"]
-    for branch, group in zip(oracle.branches, plain.groups, strict=True):
+    for branch, group in zip(reference.branches, plain.groups, strict=True):
         layers = [layer for layer in (*group.style, *group.mask) if list(layer.parameters())]
         for name, layer in zip(names, layers, strict=True):
             layer.load_state_dict(branch.get_submodule(name).state_dict())
@@ -47,7 +47,7 @@ def test_gates_agree():
 
 def test_discriminators_agree():
     torch.manual_seed(0)
-    ours, plain = discriminator(image_size=256, base_channels=8), PlainDiscriminator(8)
+    ours, plain = discriminator(image_size=256, base_channels=8), ReferenceDiscriminator(8)
     copy_weights(ours, plain)
     image, small = torch.randn(2, 3, 256, 256), torch.randn(2, 3, 128, 128)
     logits, decoded = ours(image, small, 2)

@@ -1,7 +1,7 @@
-"""The least time that a step's convolutions and matrix products can take on this device.
+"""Roofline lower bound for the time of one step: the sum over its convolutions and matrix products.
 
-Each takes at least its operations over the device's matrix rate, and at least its bytes (inputs read once, output
-written once) over the bandwidth: the larger of the two, summed. Rate and bandwidth are measured here, not looked up.
+Each operation takes at least max(operations / matrix rate, bytes / bandwidth), with every input read once and the
+output written once. Rate and bandwidth are measured on this device, not looked up.
 """
 
 import functools
@@ -20,14 +20,16 @@ SIDE = {"cpu": 2048, "cuda": 8192}
 COPIED_BYTES = {"cpu": 2**28, "cuda": 2**31}
 
 
-def floor_seconds(step: Callable[[], object]) -> float:
-    """Run one step and add up; eager work only, since a compiled one shows no operations."""
-    with Floor() as floor:
+def roofline_seconds(step: Callable[[], object]) -> float:
+    """Roofline bound of `step` in seconds. The step must run eagerly: a compiled one shows no operations."""
+    with Roofline() as roofline:
         step()
-    return floor.seconds
+    return roofline.seconds
 
 
-class Floor(TorchDispatchMode):
+class Roofline(TorchDispatchMode):
+    """Adds up the bounds of the operations that it sees."""
+
     seconds = 0.0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
