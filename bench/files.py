@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import stat
@@ -23,6 +24,11 @@ SOFTWARE = "slim-bench"
 """The text chunk `Software` of every PNG written here, by which it is recognised later."""
 LONGEST_INTEGER = 1000
 """Digits of an integer in a file that is read; no field of ours takes more than 16."""
+LARGEST_TEXT, LARGEST_JSON, LARGEST_YAML = 2**30, 2**26, 2**20
+"""Bytes of a table, a record and a configuration file that are read. The largest record is the receipt of a folder of
+200,000 images; the largest configuration file of this project has 24 KB."""
+MOST_NODES = 50_000
+"""Values in a YAML file, counted as often as aliases repeat them."""
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.part")
 """Name of a file that `atomic_file` has not finished."""
 
@@ -88,15 +94,19 @@ def check_regular(path: Path) -> None:
         raise InputError(f"{path}: not a regular file but a pipe, socket or device; copy its content into a file")
 
 
-def read_text(path: Path) -> str:
-    """Text of a file that users edit: UTF-8, with or without a byte order mark; any fault is one line naming it."""
+def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
+    """Text of a file of at most `largest` bytes: UTF-8, with or without a byte order mark; any fault is one line."""
     check_regular(path)
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        with Path(path).open("rb") as file:
+            data = file.read(largest + 1)
+        text = data.decode("utf-8-sig") if len(data) <= largest else ""
     except UnicodeDecodeError:
         text = "\0"
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
+    if len(data) > largest:
+        raise InputError(f"{path}: larger than the {largest / 2**20:.0f} MiB that a file of this kind may have")
     if "\0" in text:  # UTF-16 without a mark is valid UTF-8
         raise InputError(f"{path}: not UTF-8 text; save it in the encoding UTF-8")
     return text
@@ -129,7 +139,7 @@ def sha256_json(value: Any) -> str:
 
 def read_json(path: Path) -> Any:
     """The value in a JSON file; any fault is one line that names the file."""
-    return parse_json(read_text(path), path)
+    return parse_json(read_text(path, LARGEST_JSON), path)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -144,7 +154,9 @@ def read_mapping(path: Path) -> dict[str, Any]:
 def parse_json(text: str, source: Path | str) -> Any:
     """The value of `text`; a key given twice, like any fault, is one line that begins with `source`."""
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_int=_integer)
+        value = json.loads(text, object_pairs_hook=_unique, parse_int=_integer)
+        _check_values(value)
+        return value
     except _RefusedError as error:
         raise InputError(f"{source}: {error}") from None
     except RecursionError:
@@ -162,6 +174,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         raise _RefusedError(f"key {next(key for key in keys if keys.count(key) > 1)!r} given twice; remove one")
+    for key, value in pairs:
+        _check_finite(value, key)
     return found
 
 
@@ -171,8 +185,34 @@ def _integer(text: str) -> int:
     return int(text)
 
 
+def _check_finite(value: Any, key: str) -> None:
+    """Refuse NaN and infinity, which 1e999 is too, as the value of `key` or in a list that is."""
+    if isinstance(value, list):
+        for inner in value:
+            _check_finite(inner, key)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise _RefusedError(f"{key}: {value} is not a finite number")
+
+
+def _check_values(value: Any) -> None:
+    """Refuse half a character, which an escape such as \\ud800 makes: no file and no terminal takes it."""
+    _check_finite(value, "value")
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        raise _RefusedError(f"half a character: \\u{ord(error.object[error.start]):04x}") from None
+
+
 class _YamlLoader(yaml.SafeLoader):
-    """YAML 1.1 with these departures: keys are words and unique, 1e-4 is a number, integers are not endless."""
+    """YAML 1.1 with these departures: keys are words and unique, 1e-4 is a number, numbers are finite."""
+
+    composed = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.composed += 1
+        if self.composed > MOST_NODES:
+            raise _RefusedError(f"more than {MOST_NODES:,} values")
+        return super().compose_node(parent, index)
 
 
 def _mapping(loader: _YamlLoader, node: yaml.MappingNode) -> dict[str, Any]:
@@ -187,7 +227,10 @@ def _mapping(loader: _YamlLoader, node: yaml.MappingNode) -> dict[str, Any]:
             raise yaml.constructor.ConstructorError(None, None, fault, key.start_mark)
         seen.add(key.value)
     loader.flatten_mapping(node)  # what `<<` brings comes first: own keys win
-    return {loader.construct_object(key): loader.construct_object(value, deep=True) for key, value in node.value}
+    found = {loader.construct_object(key): loader.construct_object(value, deep=True) for key, value in node.value}
+    for key, value in found.items():
+        _check_finite(value, key)
+    return found
 
 
 def _yaml_integer(loader: _YamlLoader, node: yaml.ScalarNode) -> int:
@@ -195,6 +238,16 @@ def _yaml_integer(loader: _YamlLoader, node: yaml.ScalarNode) -> int:
         fault = f"an integer of {len(node.value)} digits"
         raise yaml.constructor.ConstructorError(None, None, fault, node.start_mark)
     return loader.construct_yaml_int(node)
+
+
+def _count_nodes(node: yaml.Node, counted: dict[int, int]) -> int:
+    """Values in `node` with those that aliases repeat. `counted`: of the nodes that were met before, by their id."""
+    if id(node) not in counted:
+        counted[id(node)] = MOST_NODES  # as long as it is being counted: an alias inside its own anchor has no end
+        inner = [] if isinstance(node, yaml.ScalarNode) else node.value
+        parts = [part for pair in inner for part in (pair if isinstance(pair, tuple) else (pair,))]
+        counted[id(node)] = 1 + sum(_count_nodes(part, counted) for part in parts)
+    return counted[id(node)]
 
 
 _YamlLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
@@ -206,7 +259,7 @@ _YamlLoader.add_implicit_resolver(  # 1e-4 is a number, as in YAML 1.2, not a st
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping, {} of an empty file; any fault is one line that names the file and place."""
-    value = parse_yaml(read_text(path), path)
+    value = parse_yaml(read_text(path, LARGEST_YAML), path)
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -217,12 +270,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def parse_yaml(text: str, source: Path | str) -> Any:
     """The value of `text`; a key given twice, like any fault, is one line that begins with `source`."""
     try:
-        return yaml.load(text, Loader=_YamlLoader)
+        loader = _YamlLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _count_nodes(node, {}) > MOST_NODES:
+            raise _RefusedError(f"more than {MOST_NODES:,} values, counted as often as aliases (*name) repeat them")
+        value = loader.construct_document(node)
+        _check_values(value)
+        return value
     except RecursionError:
         raise InputError(f"{source}: nested too deeply") from None
+    except _RefusedError as error:
+        raise InputError(f"{source}: {error}") from None
     except yaml.constructor.ConstructorError as error:
         raise InputError(f"{source}: {error.problem} (line {error.problem_mark.line + 1})") from None
     except (KeyError, AttributeError):
         raise InputError(f"{source}: not YAML (a value does not fit its tag)") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date of month 13
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # a date of month 13, or after the year 9999
         raise InputError(f"{source}: not YAML ({' '.join(str(error).split())})") from None

@@ -93,7 +93,7 @@ FAULTS = {
         "scales.yaml",
         "checkpoint_seconds: 20",
         "checkpoint_seconds: .inf",
-        "demo: compute.checkpoint_s.*finite",
+        "scales.yaml: checkpoint_seconds: inf is not a finite number",
     ),
     "too large for a float": ("scales.yaml", "learning_rate: 0.012", "learning_rate: 1e400", "learning_rate: .*finite"),
     "a beta of an optimiser": (

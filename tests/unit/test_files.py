@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -102,12 +103,55 @@ def test_numbers_with_an_exponent_are_numbers(project):
         "a: !!timestamp x",
         "a: !!binary é",
         "a: &b [*b]",
+        "a: .nan",
+        "a: -.INF",
+        "a: !!float nan",
+        "a: 1e999",
+        'a: "\\ud800"',
+        "a: !!python/object/apply:os.system [x]",
+        "a: !own x",
+        "1: x",
+        "null: x",
+        "a: 1\n---\na: 2",
         "? [x]\n: 1",
         "\1",
     ],
 )
 def test_what_only_yaml_knows_is_one_line_too(text):
     assert one_line(parse_yaml, text, "config/x.yaml").startswith("config/x.yaml: ")
+
+
+def bomb(levels: int) -> str:
+    """A list of ten, then lists of ten aliases of the one before."""
+    first = "l0: &l0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"
+    return "\n".join([first, *(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, levels))])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [bomb(30), "a: &b [*b]", "a: &b {c: *b}", "a: &a {x: 1}\nb: &b {<<: *b}", "[" + "1, " * 100_000 + "]"],
+    ids=["bomb", "circle", "circle-of-mappings", "merged-circle", "many"],
+)
+def test_aliases_and_values_are_counted_before_they_are_built(text):
+    started = time.monotonic()
+    assert "config/x.yaml: more than 50,000 values" in one_line(parse_yaml, text, "config/x.yaml")
+    assert time.monotonic() - started < 60
+
+
+def test_a_few_aliases_are_fine():
+    assert parse_yaml(bomb(2), "x") == {"l0": [1] * 10, "l1": [[1] * 10] * 10}
+    assert parse_yaml("a: &a {x: 1, y: 1}\nb: {<<: *a, y: 2}", "x")["b"] == {"x": 1, "y": 2}
+
+
+@pytest.mark.parametrize("name", [*CONFIGURATION, *RECORDS])
+def test_the_size_of_a_file_is_looked_at_before_it_is_read(project, name):
+    """Also that of a sparse file, which would be a terabyte of zeros in memory."""
+    path = project / ("config" if name in CONFIGURATION else "") / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    os.truncate(path, 2**40)
+    said = one_line(CONFIGURATION[name], project) if name in CONFIGURATION else one_line(RECORDS[name], path)
+    assert f"{name}: larger than the " in said and " MiB that a file of this kind may have" in said
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -119,8 +163,12 @@ def test_what_only_yaml_knows_is_one_line_too(text):
         ("[" * DEEP + "]" * DEEP, "nested too deeply"),
         ('{"seed": ' + "1" * 5000 + "}", "an integer of 5000 digits"),
         ("", "not JSON"),
+        ('{"seed": NaN}', "seed: nan is not a finite number"),
+        ('{"seed": -Infinity}', "seed: -inf is not a finite number"),
+        ('{"seed": 1e999}', "seed: inf is not a finite number"),
+        ('{"run": "\\udcff"}', "half a character: \\udcff"),
     ],
-    ids=["twice", "twice-inside", "deep", "long", "empty"],
+    ids=["twice", "twice-inside", "deep", "long", "empty", "nan", "infinity", "large", "surrogate"],
 )
 def test_a_record_that_is_refused_is_one_line(tmp_path, name, text, said):
     write_text(tmp_path / name, text)
