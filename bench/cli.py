@@ -15,6 +15,7 @@ from bench.commands import data, planning, reporting, running
 from bench.commands import inference as using
 from bench.errors import InputError, RunFailedError
 from bench.runtime.environment import OFFLINE, switched_on
+from bench.terminal import escaped_output, one_line
 
 LOGGED = ("freeze", "fetch", "prepare", "train", "evaluate", "collect", "report")
 """Their line goes first into a log, so that anyone can repeat the job by hand."""
@@ -43,18 +44,24 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run one command; its exit code. Nothing that it prints holds control characters."""
+    with escaped_output():
+        return _run(argv)
+
+
+def _run(argv: list[str] | None) -> int:
     arguments = build_parser().parse_args(argv)
     if arguments.command in LOGGED and not sys.stderr.isatty():
-        line = shlex.join(["slim-bench", *(sys.argv[1:] if argv is None else argv)])
+        line = one_line(shlex.join(["slim-bench", *(sys.argv[1:] if argv is None else argv)]))
         print(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}", file=sys.stderr, flush=True)
     try:
         switched_on(OFFLINE)  # a mistake in it is named before anything runs
         arguments.function(arguments)
     except InputError as error:
-        print(f"slim-bench: error: {error}", file=sys.stderr)
+        print(f"slim-bench: error: {one_line(error)}", file=sys.stderr)
         return 2
     except RunFailedError as error:  # of an export whose images are NaN, say; a training run records its own
-        print(f"slim-bench: failed: {error}", file=sys.stderr)
+        print(f"slim-bench: failed: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -64,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         if error.filename is None:
             raise
-        print(f"slim-bench: error: {os.fsdecode(error.filename)}: {error.strerror}", file=sys.stderr)
+        print(f"slim-bench: error: {one_line(os.fsdecode(error.filename))}: {error.strerror}", file=sys.stderr)
         return 2
     return 0
 

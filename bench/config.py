@@ -21,7 +21,7 @@ from bench.files import read_yaml, sha256_bytes
 from bench.metrics.catalogue import check_metrics
 from bench.registry import MODELS, arguments, entry
 from bench.run import RECIPES, Compute, Evaluation
-from bench.schema import Positive, Seeds, Strict, Task, parse_strict
+from bench.schema import Positive, Seeds, Strict, Task, parse_strict, valid_name
 from bench.source import search_in
 
 IMAGE_SIZE = "pixels of the prepared images; null keeps each image's own"
@@ -135,7 +135,9 @@ class Configuration:
         search_in(root)  # a network of one's own may be a module next to config/
         given = _merged(read_yaml(folder / "config.yaml"), overrides or {})
         suites = {
-            path.stem: parse_strict(Suite, read_yaml(path), path.relative_to(folder.parent))
+            valid_name(path.stem, str(path.relative_to(folder.parent))): parse_strict(
+                Suite, read_yaml(path), path.relative_to(folder.parent)
+            )
             for path in sorted((folder / "suites").glob("*.yaml"))
         }
         settings = parse_strict(Settings, given, "config/config.yaml")

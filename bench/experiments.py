@@ -4,7 +4,6 @@ An experiment with a `base` inherits everything it does not say. A grid of ablat
 variations with each of its bases: BASE-VARIATION.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,11 +12,10 @@ from typing import Any
 
 from pydantic import Field
 
-from bench.data.catalogue import NAME, Name
 from bench.errors import InputError, did_you_mean
 from bench.files import read_yaml
 from bench.run import ModelSpec
-from bench.schema import Positive, Strict, Task, parse_strict
+from bench.schema import Name, Positive, Strict, Task, parse_strict, valid_name
 
 
 class ModelChange(Strict):
@@ -71,13 +69,8 @@ def read_entries(path: Path, model: type[Strict]) -> dict[str, Any]:
     where = path.relative_to(path.parents[1])
     entries = read_yaml(path)
     for name in entries:
-        _check_name(name, str(where))
+        valid_name(name, str(where))
     return {name: parse_strict(model, value, f"{where}: {name}") for name, value in entries.items()}
-
-
-def _check_name(name: str, where: str) -> None:
-    if not re.fullmatch(NAME, name):
-        raise InputError(f"{where}: {name!r}: a name has a-z, 0-9 and - only, and 80 characters at most")
 
 
 class ResolvedExperiment(Strict):
@@ -110,7 +103,7 @@ class Experiments:
                 require(base, bases, f"{where}.bases")
                 for variation, variant in grid.variations.items():
                     made = f"{base}-{variation}"
-                    _check_name(made, where)
+                    valid_name(made, where)
                     if made in written:
                         raise InputError(
                             f"{where}.variations.{variation}: {made} is described by {places[made]} already"

@@ -14,7 +14,7 @@ from bench.errors import InputError
 from bench.files import read_json, sha256_json, write_json
 from bench.paths import find_data, run_name
 from bench.recipes import RECIPES, ClassificationRecipe, Compute, Evaluation, FewShotRecipe, OneShotRecipe
-from bench.schema import Positive, Seed, Strict, Task, parse_strict
+from bench.schema import Name, Positive, Seed, Strict, Task, parse_strict
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -38,10 +38,10 @@ class Run(Strict):
     """One experiment on one data set with one seed at one scale."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    scale: str
-    experiment: str
-    base: str | None = Field(None, description="the experiment that this one is a variation of")
-    dataset: str
+    scale: Name
+    experiment: Name
+    base: Name | None = Field(None, description="the experiment that this one is a variation of")
+    dataset: Name
     seed: Seed
     task: Task
     model: ModelSpec

@@ -1,6 +1,7 @@
 """Strict models: unknown keys are errors with the nearest valid key, and every fault is one line. No torch."""
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -26,6 +27,18 @@ Seed = Annotated[int, Field(ge=0, lt=2**53)]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_each_once)]
 Metrics = Annotated[tuple[str, ...], AfterValidator(_each_once)]
 Task = Literal["fewshot", "oneshot", "classification"]
+NAME = r"[a-z0-9][a-z0-9-]{0,79}"
+"""Of scales, experiments, datasets and suites, which become names of folders, files and rules."""
+
+
+def valid_name(name: str, where: str) -> str:
+    """`name` if it can be the name of a scale, an experiment, a dataset or a suite, else an InputError."""
+    if not re.fullmatch(NAME, name):
+        raise InputError(f"{where}: {name!r}: a name has a-z, 0-9 and - only, and 80 characters at most")
+    return name
+
+
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
 class Strict(BaseModel):

@@ -23,6 +23,7 @@ from bench.plan import Plan
 from bench.report.outputs import PAGE
 from bench.run import FewShotRecipe, Run
 from bench.runtime.leases import visible_devices
+from bench.terminal import one_line
 
 DEFAULT = "demo"
 RENEWALS, RENEWED = RESULTS / ".outdated", "outdated since"
@@ -47,7 +48,7 @@ class WorkflowPlan(Plan):
             for name, folder in plan.folders.items():
                 refuse_changed_source(name, Path(folder.path).expanduser())
         except InputError as error:
-            raise SystemExit(f"slim-bench: error: {error}") from None
+            raise SystemExit(f"slim-bench: error: {one_line(error)}") from None
         return plan
 
     def attach(self, workflow: Any) -> None:
@@ -99,7 +100,7 @@ class WorkflowPlan(Plan):
             job = RENEWALS / "/".join([rule, *map(str, w)])
             if job not in self._renewals:
                 # the time of day, as Snakemake takes an input of known content for unchanged
-                write_text(Path(f"{job}.reason"), f"{RENEWED} {time.time_ns()}: {reason}\n")
+                write_text(Path(f"{job}.reason"), f"{RENEWED} {time.time_ns()}: {one_line(reason)}\n")
                 self._tell(reason)
             self._renewals[job] = reason
             return [f"{job}.noted"]
@@ -109,7 +110,7 @@ class WorkflowPlan(Plan):
     def _tell(self, reason: str) -> None:
         """Say once why jobs run again."""
         if reason not in self._renewals.values():
-            print(f"slim-bench: to be made again: {reason}", file=sys.stderr, flush=True)
+            print(f"slim-bench: to be made again: {one_line(reason)}", file=sys.stderr, flush=True)
 
     def _why_collect(self, w: Any) -> str | None:
         suites = [suite for suite in self.requested_suites if self.scale_of(suite) == w.scale]
@@ -163,7 +164,7 @@ class WorkflowPlan(Plan):
         try:
             folders = [self.folder_of(run) for run in self.runs(suite)]
         except InputError as error:
-            raise SystemExit(f"slim-bench: error: {error}") from None
+            raise SystemExit(f"slim-bench: error: {one_line(error)}") from None
         made = [f"{folder}/{name}" for folder in folders for name in ("model.json", f"scores/{COMPLETE}")]
         return [self.marker(suite), *made, f"{RESULTS}/{self.scale_of(suite)}/report/index.html"]
 

@@ -10,6 +10,7 @@ from bench.ownership import is_run, refuse_foreign
 from bench.plan import Plan
 from bench.run import Run, write_run
 from bench.status import measured_seconds, run_state
+from bench.terminal import one_line
 
 
 def add_commands(commands: Any) -> None:
@@ -108,7 +109,7 @@ def status(arguments: argparse.Namespace) -> None:
         counts[progress.state] = counts.get(progress.state, 0) + 1
         step = "" if progress.step is None else f" at step {progress.step}"
         total = f" of {progress.total}" if step and progress.total else ""
-        reason = f": {progress.reason}" if progress.reason else ""
+        reason = f": {one_line(progress.reason)}" if progress.reason else ""
         print(f"{run.name:<{width}}  {progress.state}{step}{total}{reason}")
     print(f"{arguments.suite} at scale {runs[0].scale}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
     if "stopped" in counts:

@@ -7,6 +7,7 @@ from typing import Any
 from bench.commands.common import add_command
 from bench.errors import InputError, did_you_mean
 from bench.paths import RESULTS, RUNS
+from bench.schema import valid_name
 
 
 def add_commands(commands: Any) -> None:
@@ -57,7 +58,7 @@ def report(arguments: argparse.Namespace) -> None:
 
 
 def _scale_folder(arguments: argparse.Namespace) -> Any:
-    folder = RESULTS / arguments.scale
+    folder = RESULTS / valid_name(arguments.scale, "--scale")
     if not folder.is_dir():
         known = [path.parent.name for path in RESULTS.glob(f"*/{RUNS}")]
         hint = did_you_mean(arguments.scale, known)

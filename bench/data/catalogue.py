@@ -4,7 +4,6 @@ Pure data, no torch. A data set has one source: `shipped` (DVC, inside the repos
 `manual` (needs an account or a person; placed by hand under data/sources) or `folder` (the user's own, by path).
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from bench.errors import InputError, did_you_mean
 from bench.files import read_yaml
-from bench.schema import Positive, Strict, Task, parse_strict
+from bench.schema import Name, Positive, Strict, Task, parse_strict, valid_name
 
 CATALOGUE = Path("config/datasets.yaml")
 PINS = Path("data/pins.yaml")
@@ -24,8 +23,6 @@ PREPARED = Path("data/prepared")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-NAME = r"[a-z0-9][a-z0-9-]{0,79}"
-Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 Byte = Annotated[int, Field(ge=0, le=255)]
 WORDS = {"true": True, "false": False, "null": None}
 KIND = "names the kind of source"
@@ -239,8 +236,7 @@ def load_catalogue(root: Path = Path("."), folders: Folders | None = None) -> Ca
 
 def folder_dataset(name: str, given: UserFolder | Mapping[str, Any]) -> Dataset:
     """The catalogue entry of a user's folder (or .npz file)."""
-    if not re.fullmatch(NAME, name):
-        raise InputError(f"folders.{name!r}: a name has a-z, 0-9 and - only, and 80 characters at most")
+    valid_name(name, "folders")
     folder = given if isinstance(given, UserFolder) else parse_strict(UserFolder, dict(given), f"folders.{name}")
     given_layout = "npz" if folder.path.endswith(".npz") else "imagefolder"
     layout = folder.layout or (given_layout if folder.task == "classification" else "images")

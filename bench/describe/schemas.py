@@ -8,12 +8,12 @@ from pydantic import BaseModel, TypeAdapter, create_model
 from pydantic import Field as field
 
 from bench.config import Scale, Settings, Suite, TaskScale, partial_model
-from bench.data.catalogue import Catalogue, Name
+from bench.data.catalogue import Catalogue
 from bench.experiments import AblationGrid, Experiment
 from bench.registry import MODELS, arguments
 from bench.report.read.settings import ReportSettings
 from bench.run import RECIPES
-from bench.schema import Strict
+from bench.schema import Name, Strict
 
 SCHEMAS = Path("config/schemas")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -39,6 +39,7 @@ def html_of(report: Report, out: Path, config: Path) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     from bench.report.context import page_context
+    from bench.terminal import escaped
 
     environment = Environment(
         loader=PackageLoader("bench.report"),
@@ -46,5 +47,6 @@ def html_of(report: Report, out: Path, config: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
+        finalize=lambda value: escaped(value) if type(value) is str else value,  # not what is Markup already
     )
     return environment.get_template("page.html").render(page_context(report, out, config))

@@ -13,6 +13,7 @@ from bench.run import Run
 from bench.runtime.device import device_name, open_device
 from bench.runtime.memory import is_out_of_memory, keep_freed_memory, out_of_memory_message
 from bench.runtime.processes import barrier, rank, start_group, stop_group, world_size
+from bench.terminal import one_line
 from bench.train.eager import spare_compiler_import
 from bench.train.loop.engine import Engine
 from bench.train.loop.folders import (
@@ -60,7 +61,7 @@ def start(run: Run, out: Path, state: Path, overwrite: bool = False) -> None:
         _make_room(run, out, state)
         run_loop(engine, run, out, state, data)
     except RunFailedError as error:
-        print(f"[{run.name}] failed: {error}", file=sys.stderr, flush=True)
+        print(f"[{run.name}] failed: {one_line(error)}", file=sys.stderr, flush=True)
     finally:
         stop_group()
 

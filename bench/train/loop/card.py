@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from bench.run import Run
+from bench.terminal import escaped
 
 MARK = "<!-- Written by slim-bench train; another training writes it again. -->"
 HEAD = re.compile(r"# \S+/\S+/seed\d+\n\n\| \| \|\n\|---\|---\|\n\| network \| `")
@@ -32,7 +33,7 @@ def model_card(run: Run, meta: dict[str, Any]) -> str:
         "made by": f"`{meta['command']}`",
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
-    return (
+    return escaped(
         f"# {run.name}\n\n| | |\n|---|---|\n{table}\n\n"
         f"Use it, in this folder: `{USE[run.task]}`\n\n"
         "`run.json` is the complete description: `slim-bench train --run run.json --out DIR` repeats the run. "

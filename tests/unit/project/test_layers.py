@@ -14,7 +14,7 @@ LAYERS = (
     {"data"},
     {"runtime", "caches"},
     {"run", "recipes", "score", "made_from", "provenance", "ownership", "paths"},
-    {"schema", "files", "errors", "code_digest", "source"},
+    {"schema", "files", "errors", "terminal", "code_digest", "source"},
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 TASKS = ("report", "train", "evaluate")

@@ -10,6 +10,7 @@ from bench.report.figures.style import inline_svg
 from bench.report.outputs import FIGURES, OUTPUTS, TABLES
 from bench.report.page import render
 from bench.report.read.collect import collect
+from bench.terminal import CONTROL
 from tests.helpers.report_fixture import (
     EMOJI,
     FASHION,
@@ -49,7 +50,7 @@ class Tags(HTMLParser):
 def demo(tmp_path_factory):
     scale_dir = make_results(tmp_path_factory.mktemp("page"))
     folder = scale_dir / "runs" / "singan" / PHOTO / "seed0"
-    write_score(folder, "diversity", None, status="failed", reason="<script>alert(1)</script>")
+    write_score(folder, "diversity", None, status="failed", reason="<script>alert(1)</script>\x1b[31m\u202e")
     collect(scale_dir)
     render(scale_dir)
     return scale_dir
@@ -58,6 +59,11 @@ def demo(tmp_path_factory):
 @pytest.fixture(scope="module")
 def html(demo):
     return (demo / "report" / "index.html").read_text(encoding="utf-8")
+
+
+def test_markup_and_control_characters_of_a_reason_are_escaped(html):
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;\\x1b[31m\\u202e" in html
+    assert not CONTROL.search(html)
 
 
 def test_every_declared_output_stands(demo):

@@ -1,0 +1,72 @@
+"""A scale, an experiment, a dataset or a suite has a plain name, whichever command or file gives it."""
+
+import json
+
+import pytest
+
+from bench.cli import main
+from bench.errors import InputError
+from bench.plan import Plan
+from bench.run import read_run, write_run
+from bench.schema import valid_name
+from bench.workflow import WorkflowPlan
+
+ELSEWHERE = ["../data", "..", ".", "/tmp", "demo/../../data", "demo/", "", " demo", "De", "a\nb", "a" * 81, "~", "-n"]
+
+
+@pytest.fixture
+def here(monkeypatch, project):
+    (project / "results/demo/runs").mkdir(parents=True)
+    (project / "data").mkdir()
+    monkeypatch.chdir(project)
+    return project
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_what_could_lead_elsewhere_is_no_name(name):
+    with pytest.raises(InputError, match="a name has a-z, 0-9 and - only"):
+        valid_name(name, "scale")
+
+
+@pytest.mark.parametrize("command", ["collect", "report", "status", "plan demo", "freeze"])
+@pytest.mark.parametrize("scale", ["../data", "/tmp", "..", ".", "demo/../../data", "demo/"])
+def test_no_scale_leads_out_of_results(here, capsys, command, scale):
+    rest = ["--experiment", "fastgan-sle", "--dataset", "fluent-emoji-100", "--seed", "0", "--out", "my/run.json"]
+    assert main([*command.split(), "--scale", scale, *(rest if command == "freeze" else [])]) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if " slim-bench " not in line]  # the line of the log
+    assert len(said) == 1 and said[0].startswith("slim-bench: error: ")
+    assert list((here / "data").iterdir()) == [] and not (here / "my").exists()
+
+
+@pytest.mark.parametrize("option", ["--experiment", "--dataset"])
+def test_nor_do_experiments_and_datasets(here, option):
+    given = {"--experiment": "fastgan-sle", "--dataset": "fluent-emoji-100"} | {option: "../../data"}
+    words = [word for pair in given.items() for word in pair]
+    assert main(["freeze", *words, "--seed", "0", "--out", "my/run.json"]) == 2
+
+
+@pytest.mark.parametrize("words", [["prepare", "../data", "--size", "64"], ["fetch", "../data"], ["status", "../demo"]])
+def test_nor_do_other_commands(here, words):
+    assert main(words) == 2
+    assert list((here / "data").iterdir()) == []
+
+
+@pytest.mark.parametrize("config", [{"scale": "../data"}, {"folders": {"../data": "x"}}, {"scale": "."}])
+def test_nor_does_the_configuration(here, config):
+    with pytest.raises(SystemExit, match="slim-bench: error: "):
+        WorkflowPlan.open(config)
+
+
+def test_nor_does_the_name_of_a_suite(here):
+    (here / "config/suites/demo.yaml").rename(here / "config/suites/my suite.yaml")
+    with pytest.raises(SystemExit, match="'my suite': a name has"):
+        WorkflowPlan.open({})
+
+
+@pytest.mark.parametrize("key", ["scale", "experiment", "dataset", "base"])
+def test_nor_does_a_run(here, key):
+    write_run(here / "run.json", Plan.load().runs("demo")[0])
+    value = json.loads((here / "run.json").read_text())
+    (here / "run.json").write_text(json.dumps(value | {key: "../../data"}))
+    with pytest.raises(InputError, match=rf"run\.json: {key}: "):
+        read_run(here / "run.json")
