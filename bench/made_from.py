@@ -5,15 +5,33 @@ from pathlib import Path
 from typing import Any
 
 from bench.code_digest import code_digest
-from bench.files import read_mapping, sha256_file, sha256_json, write_json
+from bench.errors import InputError
+from bench.files import read_json, read_mapping, sha256_file, sha256_json, write_json
 from bench.ownership import is_cut_off
 from bench.paths import RUNS
 from bench.run import Run, evaluation_hash
+from bench.schema import Strict, parse_strict
 
 COMPLETE = ".complete"
 """In a scores folder, written last: what the scores were computed from, and the hash of each score file."""
 COLLECTED, RENDERED = ".collected.json", ".rendered.json"
 """In results/SCALE: what the tables, and the page, were made from."""
+
+
+class Complete(Strict):
+    """The content of COMPLETE; `files`: name -> sha256 of each score."""
+
+    scored_sha256: str
+    code_sha256: str
+    files: dict[str, str]
+
+
+def file_digest(path: Path) -> str | None:
+    """sha256 of a file; None where there is none that can be read."""
+    try:
+        return sha256_file(path)
+    except (InputError, OSError):
+        return None
 
 
 def scored_sha256(run: Run, export_sha256: str | None, data_sha256: str | None) -> str:
@@ -31,16 +49,27 @@ def write_complete(folder: Path, run: Run, model: dict[str, Any], files: Iterabl
     write_json(Path(folder) / COMPLETE, record)
 
 
+def read_complete(folder: Path) -> Complete:
+    """The record in a scores folder; an InputError where it is missing or damaged in any way."""
+    path = Path(folder) / COMPLETE
+    record = parse_strict(Complete, read_json(path), path)
+    for name in record.files:
+        if name != Path(name).name or not name.endswith(".json"):
+            raise InputError(f"{path}: files: {name!r} is not the name of a score")
+    return record
+
+
 def is_complete_mark(path: Path) -> bool:
-    keys = {"scored_sha256", "code_sha256", "files"}
-    return read_mapping(path).keys() == keys or is_cut_off(path, '"scored_sha256": "')
+    """The record of a scores folder, also of an earlier version or cut off."""
+    return read_mapping(path).keys() >= Complete.model_fields.keys() or is_cut_off(path, '"scored_sha256": "')
 
 
 def collected_from(scale_dir: Path, allow_mixed_code: bool) -> str:
     """Hash of everything that scores.csv is made from: the records and scores of all runs, the code, the option."""
     runs = Path(scale_dir) / RUNS
-    paths = [path for name in ("run.json", "model.json", "scores/*.json") for path in runs.glob(f"*/*/*/{name}")]
-    found = [[path.relative_to(runs).as_posix(), sha256_file(path)] for path in sorted(paths)]
+    names = ("run.json", "model.json", "scores/*.json", f"scores/{COMPLETE}")
+    paths = [path for name in names for path in runs.glob(f"*/*/*/{name}")]
+    found = [[path.relative_to(runs).as_posix(), file_digest(path)] for path in sorted(paths)]
     begun = sorted(path.relative_to(runs).as_posix() for path in runs.glob("*/*/*/history.csv"))
     return sha256_json([found, begun, code_digest("bench.report.read.collect"), allow_mixed_code])
 
@@ -48,4 +77,4 @@ def collected_from(scale_dir: Path, allow_mixed_code: bool) -> str:
 def rendered_from(scale_dir: Path) -> str:
     """Hash of everything that the page is made from. Histories and samples change with the scores of their run."""
     paths = (Path(scale_dir) / "scores.csv", Path("config/claims.yaml"), Path("config/published.csv"))
-    return sha256_json([*map(sha256_file, paths), code_digest("bench.report.page")])
+    return sha256_json([*map(file_digest, paths), code_digest("bench.report.page")])

@@ -8,20 +8,52 @@ outdated but missing, which Snakemake sees by itself. No torch.
 
 import os
 import time
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import cache, wraps
 from pathlib import Path
+from typing import Any
 
 from bench.code_digest import code_digest
 from bench.data.content import entry_sha256, preparation_sha256
 from bench.data.fetch import read_receipt, receipt_path, source_content
-from bench.data.manifest import MANIFEST
+from bench.data.manifest import MANIFEST, read_manifest
 from bench.errors import InputError
-from bench.files import read_mapping, sha256_file
-from bench.made_from import COLLECTED, COMPLETE, RENDERED, collected_from, rendered_from, scored_sha256
-from bench.paths import RESULTS
+from bench.files import read_mapping
+from bench.frozen import as_frozen, frozen_fault
+from bench.made_from import (
+    COLLECTED,
+    COMPLETE,
+    RENDERED,
+    collected_from,
+    file_digest,
+    read_complete,
+    rendered_from,
+    scored_sha256,
+)
+from bench.ownership import is_whole_weights
+from bench.paths import META, RESULTS, WEIGHTS
 from bench.plan import Plan
-from bench.run import Run, read_run
+from bench.run import Run
+from bench.score import score_path
+from bench.trained import read_trained
+
+Check = Callable[..., str | None]
+
+
+def _reason(check: Check) -> Check:
+    """`check`, with a file that cannot be read as the reason: the plan of a workflow has to survive any damage."""
+
+    @wraps(check)
+    def told(*arguments: Any) -> str | None:
+        try:
+            return check(*arguments)
+        except InputError as error:
+            return str(error)
+        except OSError as error:
+            return f"{error.filename}: {error.strerror}"
+
+    return told
 
 
 class Outdated:
@@ -32,6 +64,7 @@ class Outdated:
         self._content = cache(self._present_content)
         self._models: dict[Path, str | None] = {}
 
+    @_reason
     def source(self, name: str) -> str | None:
         """The receipt of a fetched dataset."""
         if not _exists(receipt_path(name)):
@@ -53,31 +86,25 @@ class Outdated:
         except (FileNotFoundError, InputError):
             return read_receipt(name).get("content_sha256")
 
+    @_reason
     def prepared(self, path: str, name: str) -> str | None:
         """The prepared dataset `name` in folder `path`."""
         manifest_path = Path(path) / MANIFEST
         if not _exists(manifest_path):
             return None
-        manifest = read_mapping(manifest_path)
-        if not manifest:
-            return f"{manifest_path} cannot be read"
-        made_from = manifest.get("made_from") or {}
-        if made_from.get("preparation_sha256") != preparation_sha256(self.plan.configuration.catalogue.dataset(name)):
+        made_from = read_manifest(Path(path)).made_from
+        preparation = preparation_sha256(self.plan.configuration.catalogue.dataset(name))
+        if made_from is None or made_from.preparation_sha256 != preparation:
             return f"the preparation of {name} in config/datasets.yaml has changed"
-        if made_from.get("content_sha256") != self._content(name):
+        if made_from.content_sha256 != self._content(name):
             return f"the files of {name} have changed"
         return None
 
+    @_reason
     def description(self, run: Run) -> str | None:
         """run.json of a run."""
-        path = self.plan.folder_of(run) / "run.json"
-        if not _exists(path):
-            return None
-        try:
-            frozen = read_run(path)
-        except InputError as error:
-            return str(error)
-        return None if frozen == run else f"{path} differs from the configuration"
+        folder = self.plan.folder_of(run)
+        return frozen_fault(run, folder) if _exists(folder / "run.json") else None
 
     def model(self, run: Run) -> str | None:
         """model.json and the weights it tells of."""
@@ -86,38 +113,37 @@ class Outdated:
             self._models[folder] = self._model(run, folder)
         return self._models[folder]
 
+    @_reason
     def _model(self, run: Run, folder: Path) -> str | None:
-        path = folder / "model.json"
+        path = folder / META
         if not _exists(path):
             return None
-        model = read_mapping(path)
-        if not model:
-            return f"{path} cannot be read"
-        if model.get("run_sha256") != run.hash:
+        model = read_trained(path)
+        if model.run_sha256 != as_frozen(run, folder).hash:
             return f"{folder} was trained by another configuration or version"
-        if model.get("status") == "ok" and not (folder / "model.safetensors").exists():
-            return f"{folder}/model.safetensors is missing"
+        if model.status == "ok" and not is_whole_weights(folder / WEIGHTS):
+            return f"{folder / WEIGHTS} is missing or damaged"
         manifest = read_mapping(Path(run.data.path) / MANIFEST)
-        if manifest and model.get("data_sha256") != manifest.get("sha256"):
+        if manifest and model.data_sha256 != manifest.get("sha256"):
             return f"{folder} was trained on other data than {run.data.path} holds"
         return self.prepared(run.data.path, run.dataset)
 
+    @_reason
     def scores(self, run: Run) -> str | None:
         """The score files of a run."""
         folder = self.plan.folder_of(run)
         path = folder / "scores" / COMPLETE
         if not _exists(path):
             return None
-        record = read_mapping(path)
-        if not record:
-            return f"{path} cannot be read"
-        if record.get("code_sha256") != code_digest("bench.evaluate.run"):
+        complete = read_complete(path.parent)
+        if complete.code_sha256 != code_digest("bench.evaluate.run"):
             return f"the code that made {folder}/scores has changed"
-        model = read_mapping(folder / "model.json")
-        if record.get("scored_sha256") != scored_sha256(run, model.get("model_sha256"), model.get("data_sha256")):
+        frozen, model = as_frozen(run, folder), read_mapping(folder / META)
+        if complete.scored_sha256 != scored_sha256(frozen, model.get("model_sha256"), model.get("data_sha256")):
             return f"{folder}/scores were computed with other settings, or from other weights"
-        for name, digest in record.get("files", {}).items():
-            if not (path.parent / name).is_file() or sha256_file(path.parent / name) != digest:
+        planned = {score_path(path.parent, metric).name: None for metric in run.evaluation.metrics}
+        for name, digest in (planned | complete.files).items():
+            if digest is None or file_digest(path.parent / name) != digest:
                 return f"{path.parent / name} is missing or damaged"
         return self.model(run)
 
@@ -134,6 +160,7 @@ class Outdated:
                 return reason
         return None
 
+    @_reason
     def table(self, scale: str, runs: Iterable[Run], allow_mixed_code: bool) -> str | None:
         """scores.csv of a scale, which waits for `runs`."""
         folder = RESULTS / scale
@@ -144,10 +171,11 @@ class Outdated:
         record = read_mapping(folder / COLLECTED)
         if record.get("made_from") != collected_from(folder, allow_mixed_code):
             return f"{folder} holds other runs or scores than {folder}/scores.csv"
-        if record.get("sha256") != sha256_file(folder / "scores.csv"):
+        if record.get("sha256") != file_digest(folder / "scores.csv"):
             return f"{folder}/scores.csv is damaged"
         return None
 
+    @_reason
     def page(self, scale: str, page: str) -> str | None:
         """Tables, figures and page of a scale."""
         folder = RESULTS / scale
@@ -164,11 +192,9 @@ def settle(path: Path) -> None:
 
     Snakemake takes an output that is older than its input for broken, and deletes it.
     """
-    try:
+    with suppress(OSError):  # none there, or it may not be written to
         if path.stat().st_mtime > time.time():
             os.utime(path)
-    except FileNotFoundError:
-        pass
 
 
 def _exists(path: Path) -> bool:

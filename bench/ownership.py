@@ -68,16 +68,31 @@ def is_score_list(path: Path) -> bool:
 
 def is_weights(path: Path) -> bool:
     """A safetensors file whose header names the network as `bench.export.save_weights` does."""
+    return bool(_weights_header(path))
+
+
+def is_whole_weights(path: Path) -> bool:
+    """Weights of ours as long as their header says; the numbers in them are not read."""
+    try:
+        ends = [tensor["data_offsets"][1] for name, tensor in _weights_header(path).items() if name != "__metadata__"]
+        length = int.from_bytes(head_of(path, 8), "little")
+        return bool(ends) and path.stat().st_size == 8 + length + max(ends)
+    except (OSError, KeyError, TypeError, IndexError):
+        return False
+
+
+def _weights_header(path: Path) -> dict[str, Any]:
+    """The header of a weights file of ours; empty of any other file."""
     start = head_of(path, 8)
     length = int.from_bytes(start, "little")
     if len(start) < 8 or not 2 <= length <= LONGEST_HEADER * 64:
-        return False
+        return {}
     try:
         header = parse_json(head_of(path, 8 + length)[8:].decode(), path)
         spec = parse_json(header["__metadata__"]["model"], path)
-        return {"name", "args"} <= spec.keys()
+        return header if {"name", "args"} <= spec.keys() else {}
     except (ValueError, KeyError, TypeError, AttributeError):
-        return False
+        return {}
 
 
 def is_history(path: Path) -> bool:

@@ -157,15 +157,16 @@ class WorkflowPlan(Plan):
     # ---- suites and the report -----------------------------------------------------------------------------------
 
     def targets(self, suite: str) -> list[str]:
-        """What a suite's target asks for: its models and scores, and a report that has seen them.
+        """What a suite's target asks for: its runs, models and scores, and a report that has seen them.
 
-        Models are named although scores follow from them: Snakemake makes no lost file again that lies in between.
+        Runs and models are named although scores follow from them: Snakemake makes no lost file in between again.
         """
         try:
             folders = [self.folder_of(run) for run in self.runs(suite)]
         except InputError as error:
             raise SystemExit(f"slim-bench: error: {one_line(error)}") from None
-        made = [f"{folder}/{name}" for folder in folders for name in ("model.json", f"scores/{COMPLETE}")]
+        names = ("run.json", "model.json", f"scores/{COMPLETE}")
+        made = [f"{folder}/{name}" for folder in folders for name in names]
         return [self.marker(suite), *made, f"{RESULTS}/{self.scale_of(suite)}/report/index.html"]
 
     def scores(self, suite: str) -> list[str]:

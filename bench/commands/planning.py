@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.commands.common import add_command, add_folder_option, overrides_of, user_path
 from bench.errors import InputError
+from bench.frozen import write_frozen
 from bench.ownership import is_run, refuse_foreign
 from bench.plan import Plan
 from bench.run import Run, write_run
@@ -68,7 +69,11 @@ def freeze(arguments: argparse.Namespace) -> None:
     if arguments.out.endswith("/") or path.is_dir() or not path.suffix:
         path /= "run.json"
     refuse_foreign(path, is_run, "give another --out")
-    write_run(path, chosen.run(arguments.scale, arguments.experiment, arguments.dataset, arguments.seed))
+    run = chosen.run(arguments.scale, arguments.experiment, arguments.dataset, arguments.seed)
+    if path.resolve() == (chosen.folder_of(run) / "run.json").resolve():
+        write_frozen(path.parent, run)
+    else:
+        write_run(path, run)
     print(path)
 
 

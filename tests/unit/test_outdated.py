@@ -1,8 +1,10 @@
 """What runs again, and why: by content, whatever the times of files say."""
 
+import json
 import os
 import shutil
 import time
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,34 +13,58 @@ from bench.data.fetch import fetch
 from bench.data.prepare import prepare
 from bench.errors import InputError
 from bench.files import read_json, write_json, write_text
-from bench.made_from import COMPLETE, write_complete
+from bench.frozen import FROZEN, write_frozen
+from bench.made_from import COLLECTED, COMPLETE, RENDERED, rendered_from, write_complete
 from bench.outdated import Outdated, settle
 from bench.paths import RESULTS
 from bench.plan import Plan
 from bench.report.read.collect import collect
-from bench.run import write_run
+from bench.run import read_run
+from tests.helpers import ROOT
 from tests.helpers.data_project import image_folder
 
 EXPERIMENT = "fastgan-sle"
 
 
-@pytest.fixture
-def here(project, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
     """A project whose own dataset `cats` is fetched, prepared, trained and scored."""
+    root = tmp_path_factory.mktemp("made")
+    shutil.copytree(ROOT / "config", root / "config")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        (root / "data/sources").mkdir(parents=True)
+        image_folder(root / "cats", count=4, size=(64, 64))
+        plan, run = load()
+        fetch("cats", folders=plan.folders)
+        manifest = prepare("cats", 64, folders=plan.folders)
+        folder = plan.folder_of(run)
+        write_frozen(folder, run)
+        (folder / "model.safetensors").write_bytes(weights())
+        model = {"status": "ok", "run_sha256": run.hash, "data_sha256": manifest.sha256, "model_sha256": "0" * 64}
+        write_json(folder / "model.json", model)
+        for metric in run.evaluation.metrics:
+            write_json(folder / f"scores/{metric}.json", score(metric))
+        write_complete(folder / "scores", run, model, (folder / "scores").glob("*.json"))
+        yield root
+
+
+@pytest.fixture
+def here(made, project, monkeypatch):
+    """The run folder in a copy of that project."""
+    for name in ("cats", "data", "results"):
+        shutil.copytree(made / name, project / name)
     monkeypatch.chdir(project)
-    (project / "data/sources").mkdir(parents=True)
-    image_folder(project / "cats", count=4, size=(64, 64))
     plan, run = load()
-    fetch("cats", folders=plan.folders)
-    manifest = prepare("cats", 64, folders=plan.folders)
-    folder = plan.folder_of(run)
-    write_run(folder / "run.json", run)
-    (folder / "model.safetensors").write_bytes(b"weights")
-    model = {"status": "ok", "run_sha256": run.hash, "data_sha256": manifest.sha256, "model_sha256": "0" * 64}
-    write_json(folder / "model.json", model)
-    write_json(folder / "scores/params.json", score("params"))
-    write_complete(folder / "scores", run, model, [folder / "scores/params.json"])
-    return folder
+    return plan.folder_of(run)
+
+
+def weights() -> bytes:
+    """The form of a weights file: eight bytes of length, the header, numbers."""
+    spec = json.dumps({"name": "fastgan-sle", "args": {}})
+    tensor = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+    header = json.dumps({"__metadata__": {"model": spec}, "weight": tensor}).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(8)
 
 
 def score(metric: str) -> dict[str, object]:
@@ -46,6 +72,13 @@ def score(metric: str) -> dict[str, object]:
 
 
 def load():
+    configuration = tuple(path.read_bytes() for path in sorted(Path("config").rglob("*.yaml")))
+    return read_plan(configuration)
+
+
+@cache
+def read_plan(_: tuple[bytes, ...]):
+    """The plan of the present folder, read once for each configuration."""
     plan = Plan.load({"folders": {"cats": {"path": "cats"}}})
     return plan, plan.run("tiny", EXPERIMENT, "cats", 0)
 
@@ -136,6 +169,190 @@ def test_a_damaged_or_lost_file_is_made_again_and_its_followers(here, file, cont
     assert set(reasons()) == renewed
 
 
+@pytest.fixture(
+    params=["cut", "empty", "gone", "a list", "of another run", "other types", "a folder", "a pipe", "a loop"]
+)
+def damage(request):
+    """What may have become of a file, as a function that does it."""
+
+    def do(path: Path) -> None:
+        text = path.read_text()
+        path.unlink()
+        words = {"cut": text[: len(text) // 2], "empty": "", "a list": "[]"}
+        words |= {
+            "of another run": text.replace("1", "2"),
+            "other types": json.dumps(dict.fromkeys(json.loads(text), 7)),
+        }
+        if request.param == "a folder":
+            (path / "inner").mkdir(parents=True)
+        elif request.param == "a pipe":
+            os.mkfifo(path)
+        elif request.param == "a loop":
+            path.symlink_to(path.name)
+        elif request.param in words:
+            path.write_text(words[request.param])
+
+    return do
+
+
+def test_any_damage_to_a_score_renews_the_scores_of_its_run(here, damage):
+    damage(here / "scores/params.json")
+    assert reasons() == {"evaluate": f"{here}/scores/params.json is missing or damaged"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "{", "7", '"a"', "null", "[" * 100_000, '{"scored_sha256": 1, "code_sha256": "a", "files": {}}'],
+)
+def test_a_damaged_record_of_scores_renews_them(here, text):
+    (here / "scores" / COMPLETE).write_text(text)
+    assert reasons().keys() == {"evaluate"}
+
+
+@pytest.mark.parametrize("files", [{}, [], None, {"params.json": 3}, {"params.json": None}, {"../run.json": "a"}])
+def test_a_record_of_scores_names_every_planned_metric_and_nothing_else(here, files):
+    path = here / "scores" / COMPLETE
+    write_json(path, read_json(path) | {"files": files})
+    assert reasons().keys() == {"evaluate"}
+
+
+def edited(path: Path, **changes: object) -> None:
+    """Change keys `section__key` of a JSON file, as by hand."""
+    value = read_json(path)
+    for key, change in changes.items():
+        section, _, inner = key.partition("__")
+        value[section] = value[section] | {inner: change} if inner else change
+    path.write_text(json.dumps(value))
+
+
+@pytest.mark.parametrize(
+    "change", [{"threads": 3}, {"device": "cpu"}, {"precision": "bf16"}, {"log_every": 7}, {"compile": True}]
+)
+def test_compute_may_be_edited_by_hand(here, change):
+    """Not yet trained: the model is of the description before."""
+    (here / "model.json").unlink()
+    shutil.rmtree(here / "scores")
+    edited(here / "run.json", **{f"compute__{key}": value for key, value in change.items()})
+    assert reasons() == {}
+
+
+def test_a_run_trained_with_edited_compute_is_current(here):
+    edited(here / "run.json", compute__threads=3)
+    assert reasons().keys() == {"train", "evaluate"}
+    found = read_run(here / "run.json")
+    edited(here / "model.json", run_sha256=found.hash)
+    write_complete(here / "scores", found, read_json(here / "model.json"), (here / "scores").glob("*.json"))
+    assert reasons() == {}
+    (here / FROZEN).unlink()  # as an earlier version froze it
+    assert reasons() == {}
+
+
+@pytest.mark.parametrize("edited_before", [False, True])
+def test_changed_compute_in_the_configuration_renews(here, edit, edited_before):
+    if edited_before:
+        edited(here / "run.json", compute__log_every=77)
+    edit("scales.yaml", "checkpoint_seconds: 60, log_every: 2", "checkpoint_seconds: 60, log_every: 1")
+    assert reasons() == {"freeze": f"{here}/run.json differs from the configuration in compute"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recipe__steps": 7},
+        {"schema_version": 0},
+        {"schema_version": 2},
+        {"schema_version": "1"},
+        {"later_key": 1},
+        {"seed": 1},
+        {"scale": "demo"},
+        {"base": "fastgan-slim-4to64"},
+        {"data__path": "elsewhere"},
+        {"evaluation__metrics": []},
+        {"evaluation": []},
+        {"recipe": None},
+        {"recipe__learning_rate": float("inf")},
+        {"compute__threads": -1},
+    ],
+)
+def test_a_description_that_is_not_the_configurations_is_frozen_again(here, change):
+    edited(here / "run.json", **change)
+    assert reasons().keys() == {"freeze"}
+
+
+@pytest.mark.parametrize("name", ["run.json", "model.json", f"scores/{COMPLETE}"])
+def test_any_damage_to_a_record_is_a_reason_or_leaves_it_missing(here, damage, name):
+    """Never an error, which would end the whole workflow."""
+    damage(here / name)
+    rule = {"run.json": "freeze", "model.json": "train"}.get(name, "evaluate")
+    assert (rule in reasons()) == (here / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"run_sha256": "0" * 64}, "another configuration or version"),
+        ({"run_sha256": None}, "another configuration or version"),
+        ({"data_sha256": "0" * 64}, "trained on other data"),
+        ({"status": "done"}, "model.json: status"),
+        ({"status": None}, "model.json: status"),
+        ({"training": []}, "model.json: training"),
+        ({"training": {"seconds": "long"}}, "model.json: training.seconds"),
+    ],
+)
+def test_the_record_of_another_training_renews(here, change, reason):
+    edited(here / "model.json", **change)
+    assert reason in reasons()["train"] and "evaluate" in reasons()
+
+
+@pytest.mark.parametrize("size", [0, 4, 40, -1])
+def test_cut_weights_are_trained_again(here, size):
+    path = here / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:size])
+    assert reasons()["train"] == f"{path} is missing or damaged"
+
+
+def test_weights_of_another_file_format_are_trained_again(here):
+    (here / "model.safetensors").unlink()
+    os.mkfifo(here / "model.safetensors")
+    assert reasons().keys() == {"train", "evaluate"}
+
+
+@pytest.mark.parametrize(
+    "what", ["an array gone", "an array cut", "the manifest cut", "made_from a list", "another set"]
+)
+def test_prepared_data_that_were_damaged_or_replaced_renew(here, what):
+    _, run = load()
+    folder = Path(run.data.path)
+    array, manifest = folder / "images.npy", folder / "manifest.json"
+    if what == "an array gone":
+        array.unlink()
+    elif what == "an array cut":
+        array.write_bytes(array.read_bytes()[:50])
+    elif what == "the manifest cut":
+        manifest.write_text(manifest.read_text()[:90])
+    elif what == "made_from a list":
+        edited(manifest, made_from=[])
+    else:
+        edited(manifest, sha256="0" * 64)
+    assert reasons().keys() == {"train", "evaluate"} | ({"prepare"} if what != "another set" else set())
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{"])
+def test_a_damaged_receipt_is_a_reason(here, text):
+    (Path("data/sources") / "cats.json").write_text(text)
+    assert "fetch" in reasons()
+
+
+def test_results_that_were_copied_follow_a_changed_configuration(here, edit, tmp_path):
+    """Without the checkpoints, with the times of the copy, and without anything of Snakemake's."""
+    shutil.copytree(RESULTS, tmp_path / "copy", copy_function=shutil.copyfile)
+    shutil.rmtree(RESULTS)
+    shutil.copytree(tmp_path / "copy", RESULTS, copy_function=shutil.copyfile)
+    assert reasons() == {}
+    edit("scales.yaml", "steps: 6,", "steps: 7,")
+    assert set(reasons()) == {"freeze", "train", "evaluate"}
+
+
 def test_a_changed_configuration_renews_without_any_record_of_snakemake(here, edit):
     edit("scales.yaml", "steps: 6,", "steps: 7,")
     assert set(reasons()) == {"freeze", "train", "evaluate"}
@@ -164,8 +381,32 @@ def test_a_table_follows_the_scores_and_heals(here):
     (scale / "scores.csv").write_text((scale / "scores.csv").read_text()[:200])
     assert "damaged" in Outdated(plan).table("tiny", [], False)
     collect(scale)
-    write_json(here / "scores/macs.json", score("macs"))
+    write_json(here / "scores/params@best.json", score("params"))
     assert "holds other runs" in Outdated(plan).table("tiny", [run], False)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "{}", "7", '{"made_from": []}', None])
+def test_damaged_records_of_table_and_page_renew_both(here, text):
+    plan, run = load()
+    scale = RESULTS / "tiny"
+    collect(scale)
+    write_text(scale / "report/index.html", "the page")
+    write_json(scale / RENDERED, {"made_from": rendered_from(scale)})
+    assert Outdated(plan).table("tiny", [run], False) is None
+    assert Outdated(plan).page("tiny", "report/index.html") is None
+    for name in (COLLECTED, RENDERED):
+        (scale / name).unlink()
+        if text is not None:
+            (scale / name).write_text(text)
+    assert Outdated(plan).table("tiny", [run], False)
+    assert Outdated(plan).page("tiny", "report/index.html")
+
+
+def test_any_damage_to_a_score_renews_the_table(here, damage):
+    plan, _ = load()
+    collect(RESULTS / "tiny")
+    damage(here / "scores/params.json")
+    assert "holds other runs" in Outdated(plan).table("tiny", [], False)
 
 
 def test_a_page_follows_table_claims_and_published_values(here):

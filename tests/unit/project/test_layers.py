@@ -9,11 +9,11 @@ LAYERS = (
     {"cli", "commands", "workflow", "describe"},
     {"report", "train", "evaluate"},
     {"export", "sample", "sampling"},
-    {"plan", "status", "outdated", "config", "experiments", "defaults"},
+    {"plan", "status", "outdated", "frozen", "config", "experiments", "defaults"},
     {"registry", "signature", "networks", "metrics"},
     {"data"},
     {"runtime", "caches"},
-    {"run", "recipes", "score", "made_from", "provenance", "ownership", "paths"},
+    {"run", "recipes", "score", "trained", "made_from", "provenance", "ownership", "paths"},
     {"schema", "files", "errors", "terminal", "code_digest", "source"},
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
