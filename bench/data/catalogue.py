@@ -134,7 +134,7 @@ class Dataset(Strict):
 
 
 class Weights(Strict):
-    """Trained weights used as an instrument (metrics, perceptual loss), always checked against their checksum."""
+    """Pretrained weights of feature extractors (metrics, perceptual loss). Their checksum is always verified."""
 
     title: str = Field(description="what they are, in one line")
     file: FileName = Field(description="name of the file")

@@ -1,4 +1,4 @@
-"""Files of trained weights used as instruments (metrics, perceptual loss): found, or fetched, and always checked.
+"""Pretrained weights of feature extractors: find or download the file, and always verify its checksum.
 
 LPIPS-VGG16 needs two: `lpips-vgg16-heads` (7 kB) is shipped with the repository, `vgg16-torchvision` (553 MB) has to be
 fetched once. EfficientNet-Lite0 lies in an installed package. The Inception files have to be fetched.

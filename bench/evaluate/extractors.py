@@ -1,4 +1,4 @@
-"""The extractors of the few-shot metrics, and how two sets of features become numbers."""
+"""Feature extractors and the metrics computed from their features."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -23,41 +23,41 @@ from bench.metrics.prdc import precision_recall
 from bench.metrics.weights import weights_path
 
 FRECHET = ("fid_authors", "fid_cleanfid", "fd_efflite0")
-"""In the order in which they select a best snapshot."""
+"""The first of them that is scored chooses the best snapshot."""
 PRDC = ("precision", "recall", "density", "coverage")
 NEIGHBOURS = 5
 
 
 @dataclass(frozen=True)
-class Instrument:
-    """An extractor, its metrics by family, and what generated images pass before it."""
+class MetricExtractor:
+    """A feature extractor, its metrics by family, and how generated images are prepared for it."""
 
-    extractor: Extractor
+    network: Extractor
     metrics: dict[str, str]
     prepare_fake: Callable[[Tensor], Tensor] = lambda images: images
     fake_part: str | None = None
 
 
-def open_instruments(metrics: Iterable[str], device: torch.device) -> list[Instrument]:
+def open_extractors(metrics: Iterable[str], device: torch.device) -> list[MetricExtractor]:
     """Only the extractors of the planned metrics are loaded; absent or wrong weights are an InputError."""
     wanted = {METRICS[metric].extractor for metric in metrics}
     return [_open(name, device) for name in EXTRACTOR_WEIGHTS if name in wanted]
 
 
-def _open(name: str, device: torch.device) -> Instrument:
+def _open(name: str, device: torch.device) -> MetricExtractor:
     metrics = metrics_through(name)
     if name == EFFLITE0:
-        return Instrument(EfficientNetLite0(device), metrics)
+        return MetricExtractor(EfficientNetLite0(device), metrics)
     (path,) = map(weights_path, EXTRACTOR_WEIGHTS[name])
     if name == CLEANFID:
-        return Instrument(CleanFidInception(path, device), metrics)
-    return Instrument(AuthorsInception(path, device), metrics, as_saved_by_authors, "fake-nearest512")
+        return MetricExtractor(CleanFidInception(path, device), metrics)
+    return MetricExtractor(AuthorsInception(path, device), metrics, as_saved_by_authors, "fake-nearest512")
 
 
 def compare_features(
-    instrument: Instrument, real: np.ndarray, fake: np.ndarray, wanted: set[str], sets: tuple[str, ...] = ()
+    extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray, wanted: set[str], sets: tuple[str, ...] = ()
 ) -> tuple[list[Measurement], dict[str, str]]:
-    """All numbers of `instrument` among the `wanted` metrics, from features [n, D] and [m, D].
+    """All `wanted` metrics of `extractor`, computed from real features [n, D] and generated features [m, D].
 
     `sets`: the protocol's parts about the two sets. Where these do not allow a metric (too few images, copies of one
     image) it has a reason instead of a number.
@@ -65,41 +65,39 @@ def compare_features(
     numbers: list[Measurement] = []
     refused: dict[str, str] = {}
     for families, measure in MEASURES.items():
-        metrics = [instrument.metrics[family] for family in families if instrument.metrics.get(family) in wanted]
+        metrics = [extractor.metrics[family] for family in families if extractor.metrics.get(family) in wanted]
         if not metrics:
             continue
         try:
-            found = [number for number in measure(instrument, real, fake) if number.metric in metrics]
-            numbers += [replace(n, parts=(instrument.extractor.name, *sets, *n.parts), n=len(fake)) for n in found]
+            found = [number for number in measure(extractor, real, fake) if number.metric in metrics]
+            numbers += [replace(n, parts=(extractor.network.name, *sets, *n.parts), n=len(fake)) for n in found]
         except InputError as error:
             refused |= dict.fromkeys(metrics, str(error))
     return numbers, refused
 
 
-def _frechet(instrument: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
-    return [Measurement(instrument.metrics["frechet"], frechet_distance(real, fake), ())]
+def _frechet(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
+    return [Measurement(extractor.metrics["frechet"], frechet_distance(real, fake), ())]
 
 
-def _kid(instrument: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
+def _kid(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
     kid = kernel_distance(real, fake)
     parts = (f"poly3-subsets{kid.subsets}x{kid.subset_size}",)
     error = kid.standard_error if np.isfinite(kid.standard_error) else None  # of a single subset there is none
-    return [Measurement(instrument.metrics["kid"], kid.value, parts, standard_error=error)]
+    return [Measurement(extractor.metrics["kid"], kid.value, parts, standard_error=error)]
 
 
-def _prdc(instrument: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
-    values, metrics = precision_recall(real, fake, k=NEIGHBOURS), instrument.metrics
+def _prdc(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
+    values, metrics = precision_recall(real, fake, k=NEIGHBOURS), extractor.metrics
     return [Measurement(metrics[name], getattr(values, name), (f"k{NEIGHBOURS}",)) for name in PRDC if name in metrics]
 
 
-def _diversity(instrument: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
+def _diversity(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
     value, own = relative_diversity(real, fake)
-    return [
-        Measurement(instrument.metrics["diversity"], value, ("pairs-over-real-pairs",), details={"real_pairs": own})
-    ]
+    return [Measurement(extractor.metrics["diversity"], value, ("pairs-over-real-pairs",), details={"real_pairs": own})]
 
 
-def _memorisation(instrument: Instrument, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
+def _memorisation(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
     result = memorisation(real, fake)
     closest = np.argsort(result.ratio, kind="stable")[:8]
     details = {
@@ -110,19 +108,19 @@ def _memorisation(instrument: Instrument, real: np.ndarray, fake: np.ndarray) ->
         ],
     }
     low, high = wilson_interval(100 * result.share, len(fake))
-    metric, parts = instrument.metrics["memorisation"], ("nearer-than-distinct-reals",)
+    metric, parts = extractor.metrics["memorisation"], ("nearer-than-distinct-reals",)
     return [Measurement(metric, result.share, parts, interval=(low / 100, high / 100), details=details)]
 
 
-def _inception_score(instrument: Instrument, _: np.ndarray, fake: np.ndarray) -> list[Measurement]:
-    extractor = instrument.extractor
-    if not isinstance(extractor, HasLogits):
-        raise InputError(f"{extractor.name}: has no class logits, which the Inception score needs")
-    value, _spread = inception_score(extractor.logits(fake))
-    return [Measurement(instrument.metrics["inception_score"], value, ("splits1",))]
+def _inception_score(extractor: MetricExtractor, _: np.ndarray, fake: np.ndarray) -> list[Measurement]:
+    network = extractor.network
+    if not isinstance(network, HasLogits):
+        raise InputError(f"{network.name}: has no class logits, which the Inception score needs")
+    value, _spread = inception_score(network.logits(fake))
+    return [Measurement(extractor.metrics["inception_score"], value, ("splits1",))]
 
 
-MEASURES: dict[tuple[str, ...], Callable[[Instrument, np.ndarray, np.ndarray], list[Measurement]]] = {
+MEASURES: dict[tuple[str, ...], Callable[[MetricExtractor, np.ndarray, np.ndarray], list[Measurement]]] = {
     ("frechet",): _frechet,
     ("kid",): _kid,
     PRDC: _prdc,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bench.data.datasets import load_images, read_manifest
 from bench.evaluate.cost import measure_cost
-from bench.evaluate.extractors import FRECHET, Instrument, compare_features, open_instruments, with_curve
+from bench.evaluate.extractors import FRECHET, MetricExtractor, compare_features, open_extractors, with_curve
 from bench.evaluate.measurement import Clock, Measurement
 from bench.evaluate.neighbours import save_neighbours
 from bench.evaluate.writer import NEIGHBOURS, ScoreFolder
@@ -41,21 +41,21 @@ SMALLEST_HALF = 3
 
 @dataclass(frozen=True)
 class Setting:
-    """What all scores of one run share; `real` holds the training images' features, an array per instrument."""
+    """What all scores of one run share; `real`: features of the training images, one array per extractor."""
 
     run: Run
     scores: ScoreFolder
     images: Tensor
-    instruments: list[Instrument]
+    extractors: list[MetricExtractor]
     real: list[np.ndarray]
 
     @property
     def n_fake(self) -> int:
         return self.run.evaluation.n_fake or 5000
 
-    def sampling(self, instrument: Instrument) -> tuple[str, ...]:
-        """Parts of the protocol about the two sets: all training images, and how the fakes were drawn."""
-        saved = (instrument.fake_part,) if instrument.fake_part else ()
+    def sampling(self, extractor: MetricExtractor) -> tuple[str, ...]:
+        """Protocol parts about the two sets: all training images, and how the generated images were sampled."""
+        saved = (extractor.fake_part,) if extractor.fake_part else ()
         return (self.reals, f"fake{self.n_fake}", *saved, *self.drawn)
 
     @property
@@ -84,9 +84,9 @@ def evaluate_fewshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
     folder = run.data_folder
     manifest, images = read_manifest(folder), load_images(folder)
     check_count(len(images), manifest.n, str(folder))
-    instruments = open_instruments(run.evaluation.metrics, scores.device)
-    real = [cached_features(i.extractor, manifest.sha256, lambda: chunks(images, REAL_BATCH)) for i in instruments]
-    setting = Setting(run, scores, images, instruments, real)
+    extractors = open_extractors(run.evaluation.metrics, scores.device)
+    real = [cached_features(e.network, manifest.sha256, lambda: chunks(images, REAL_BATCH)) for e in extractors]
+    setting = Setting(run, scores, images, extractors, real)
     network = cast(GeneratorNetwork, load_export(run_dir)[0].to(scores.device))
     fake = _score(setting, network, "last")
     _score_best(setting, run_dir)
@@ -100,36 +100,36 @@ def evaluate_fewshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
 
 
 def _features(setting: Setting, network: nn.Module, purpose: str = "latents") -> list[np.ndarray]:
-    """Features of the fakes for every instrument; images never exist more than a batch at a time."""
-    rows = [FeatureRows(instrument.extractor.dim) for instrument in setting.instruments]
+    """Features of the generated images for every extractor; only one batch of images is held at a time."""
+    rows = [FeatureRows(extractor.network.dim) for extractor in setting.extractors]
     evaluation = setting.run.evaluation
     for batch in generate(network, setting.n_fake, evaluation.batch_size, evaluation.latent_seed, purpose):
-        for own, instrument in zip(rows, setting.instruments, strict=True):
-            own.add(features_of(instrument.extractor, instrument.prepare_fake(batch)))
+        for own, extractor in zip(rows, setting.extractors, strict=True):
+            own.add(features_of(extractor.network, extractor.prepare_fake(batch)))
     return [own.all() for own in rows]
 
 
 def _score(
     setting: Setting, network: nn.Module, weights: str, extra: tuple[str, ...] = (), model_sha256: str | None = None
 ) -> list[np.ndarray]:
-    """Score a generator through every instrument; returns the features of its images."""
+    """Score a generator with every extractor; returns the features of its images."""
     clock = Clock()
-    fakes = _features(setting, network) if setting.instruments else []
-    for instrument, real, fake in zip(setting.instruments, setting.real, fakes, strict=True):
-        subject = Subject(weights, (*setting.sampling(instrument), *extra), model_sha256)
-        _compare(setting, subject, instrument, (real, fake), clock)
+    fakes = _features(setting, network) if setting.extractors else []
+    for extractor, real, fake in zip(setting.extractors, setting.real, fakes, strict=True):
+        subject = Subject(weights, (*setting.sampling(extractor), *extra), model_sha256)
+        _compare(setting, subject, extractor, (real, fake), clock)
     return fakes
 
 
 def _compare(
-    setting: Setting, subject: Subject, instrument: Instrument, pair: tuple[np.ndarray, np.ndarray], clock: Clock
+    setting: Setting, subject: Subject, extractor: MetricExtractor, pair: tuple[np.ndarray, np.ndarray], clock: Clock
 ) -> None:
-    """Write every planned number of one instrument; of a control only what does not count neighbours."""
+    """Write all planned metrics of one extractor. Controls have none that count neighbours."""
     wanted, control = set(setting.run.evaluation.metrics), subject.weights.startswith("control")
     if control:
-        wanted &= {instrument.metrics[family] for family in CONTROLLED if family in instrument.metrics}
+        wanted &= {extractor.metrics[family] for family in CONTROLLED if family in extractor.metrics}
     sets = (f"px{setting.images.shape[-1]}", *subject.parts)
-    numbers, refused = compare_features(instrument, *pair, wanted, sets)
+    numbers, refused = compare_features(extractor, *pair, wanted, sets)
     if subject.weights == "last":
         for metric, reason in refused.items():
             setting.scores.fail(reason, among=(metric,))
@@ -141,12 +141,12 @@ def _compare(
 def _score_best(setting: Setting, run_dir: Path) -> None:
     """Score the snapshot with the smallest distance on latents of its own; nothing if the run kept none."""
     snapshots = sorted((run_dir / SNAPSHOTS).glob("*.safetensors"))
-    judges = {i.metrics["frechet"]: index for index, i in enumerate(setting.instruments)}
+    judges = {e.metrics["frechet"]: index for index, e in enumerate(setting.extractors)}
     judge = next((metric for metric in FRECHET if metric in judges), None)
     if not snapshots or judge is None or len(setting.images) < 2:
         return
     index = judges[judge]
-    alone = replace(setting, instruments=[setting.instruments[index]], real=[setting.real[index]])
+    alone = replace(setting, extractors=[setting.extractors[index]], real=[setting.real[index]])
     distances = {}
     for path in snapshots:
         network = load_weights(path).to(setting.scores.device)
@@ -157,18 +157,18 @@ def _score_best(setting: Setting, run_dir: Path) -> None:
 
 
 def _controls(setting: Setting) -> None:
-    """What no network made: a white image as every fake, and one half of the reals against the other."""
-    for instrument, real in zip(setting.instruments, setting.real, strict=True):
+    """Controls without a network: white images, and one half of the real images against the other."""
+    for extractor, real in zip(setting.extractors, setting.real, strict=True):
         clock = Clock()
-        white = instrument.prepare_fake(torch.full_like(setting.images[:1], 255))
-        constant = np.repeat(features_of(instrument.extractor, white), setting.n_fake, axis=0)
+        white = extractor.prepare_fake(torch.full_like(setting.images[:1], 255))
+        constant = np.repeat(features_of(extractor.network, white), setting.n_fake, axis=0)
         subject = Subject("control-white", (setting.reals, f"white{setting.n_fake}"))
-        _compare(setting, subject, instrument, (real, constant), clock)
+        _compare(setting, subject, extractor, (real, constant), clock)
         if len(real) >= 2 * SMALLEST_HALF:
             order = np.random.default_rng(0).permutation(len(real))
             halves = real[order[: len(real) // 2]], real[order[len(real) // 2 :]]
             subject = Subject("control-halves", (f"halves{len(halves[0])}-{len(halves[1])}",))
-            _compare(setting, subject, instrument, halves, Clock())
+            _compare(setting, subject, extractor, halves, Clock())
 
 
 def _lpips_diversity(setting: Setting, network: nn.Module) -> None:
@@ -196,10 +196,10 @@ def mean_pairwise_lpips(images: Tensor, device: torch.device) -> float:
 
 def _neighbours(setting: Setting, network: nn.Module, fakes: Iterable[np.ndarray]) -> None:
     """The samples nearest to a training image, beside it."""
-    for instrument, real, fake in zip(setting.instruments, setting.real, fakes, strict=True):
-        if not setting.scores.wants(instrument.metrics.get("memorisation", "")):
+    for extractor, real, fake in zip(setting.extractors, setting.real, fakes, strict=True):
+        if not setting.scores.wants(extractor.metrics.get("memorisation", "")):
             continue
-        numbers, _ = compare_features(instrument, real, fake, {instrument.metrics["memorisation"]})
+        numbers, _ = compare_features(extractor, real, fake, {extractor.metrics["memorisation"]})
         if not numbers:
             continue
         closest = numbers[0].details["closest"]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.evaluate.extractors import Instrument, compare_features, open_instruments, with_curve
+from bench.evaluate.extractors import MetricExtractor, compare_features, open_extractors, with_curve
 from bench.evaluate.measurement import Clock, Measurement, failed_score
 from bench.files import sha256_json
 from bench.metrics.catalogue import CLEANFID, EFFLITE0, EXTRACTOR_WEIGHTS, METRICS
@@ -34,8 +34,8 @@ class ScoredFolder:
         self.sha256 = hash_files(self.files, self.path)
         self.sizes: set[tuple[int, int]] = set()
 
-    def features(self, instrument: Instrument) -> np.ndarray:
-        return extract_features(instrument.extractor, self._batches())
+    def features(self, extractor: MetricExtractor) -> np.ndarray:
+        return extract_features(extractor.network, self._batches())
 
     def _batches(self) -> Iterator[Tensor]:
         for batch in stream_images(self.files, BATCH):
@@ -59,13 +59,13 @@ def evaluate_folders(samples: Path, reference: Path) -> list[Score]:
     usable = [name for name in (EFFLITE0, CLEANFID) if all(map(weights_are_here, EXTRACTOR_WEIGHTS[name]))]
     metrics = {name for name, kind in METRICS.items() if kind.extractor in usable}
     scores: list[Score] = []
-    for instrument in open_instruments(metrics, device):
+    for extractor in open_extractors(metrics, device):
         clock = Clock()
-        pair = real.features(instrument), fake.features(instrument)  # from here on the sizes are known
+        pair = real.features(extractor), fake.features(extractor)  # from here on the sizes are known
         sizes = (f"px{real.size}",) if real.size == fake.size else (f"real-px{real.size}", f"fake-px{fake.size}")
         sets = (*sizes, f"real{len(real.files)}-all", f"fake{len(fake.files)}-folder")
-        wanted = metrics if max(map(len, pair)) <= MOST_FOR_NEIGHBOURS else {instrument.metrics["frechet"]}
-        numbers, refused = compare_features(instrument, *pair, wanted, sets)
+        wanted = metrics if max(map(len, pair)) <= MOST_FOR_NEIGHBOURS else {extractor.metrics["frechet"]}
+        numbers, refused = compare_features(extractor, *pair, wanted, sets)
         numbers = [replace(with_curve(number, *pair), seconds=clock.seconds) for number in numbers]
         source = _source(fake, real, device)
         scores += [number.score(**source) for number in numbers]

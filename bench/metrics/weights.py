@@ -1,4 +1,4 @@
-"""Weights of the instruments, found or fetched, and always checked against the catalogue's checksum."""
+"""Weights of feature extractors: find or download them, and always verify the checksum of the catalogue."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Weights of the instruments in their published form but of random numbers, and a project that names their hashes."""
+"""Random weights of the feature extractors in their published form, and a project that names their checksums."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -142,7 +142,7 @@ def test_oneshot(oneshot, tmp_path):
     assert {name: score.value for name, score in again.items()} == {name: s.value for name, s in scores.items()}
 
 
-def test_an_image_too_small_for_the_instruments_fails_their_scores_only(tmp_path):
+def test_an_image_too_small_for_the_extractors_fails_their_scores_only(tmp_path):
     metrics = (*ONESHOT, "ssim_samples", "diversity", "params")
     run, folder = metric_runs.oneshot(tmp_path, size=(10, 12), min_size=8, metrics=metrics)
     scores = metric_runs.evaluate(run, folder)

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from bench.errors import InputError
-from bench.evaluate.extractors import MEASURES, Instrument, compare_features
+from bench.evaluate.extractors import MEASURES, MetricExtractor, compare_features
 from bench.metrics import features, folder, inception
 from bench.metrics.catalogue import EXTRACTOR_WEIGHTS, METRICS, metrics_through
 from bench.metrics.efflite import EfficientNetLite0, load_efflite0
@@ -269,8 +269,8 @@ def test_an_extractor_without_logits_has_no_inception_score():
     """The reason is the metric's; the others are computed."""
     features = np.random.default_rng(0).normal(size=(2, 8, 4))
     metrics = {"frechet": "fid_authors", "inception_score": "inception_score"}
-    instrument = Instrument(CountingExtractor(), metrics)
-    numbers, refused = compare_features(instrument, *features, set(metrics.values()))
+    extractor = MetricExtractor(CountingExtractor(), metrics)
+    numbers, refused = compare_features(extractor, *features, set(metrics.values()))
     assert [(number.metric, number.n) for number in numbers] == [("fid_authors", 8)]
     assert "no class logits" in refused["inception_score"]
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from bench.data import inputs
-from bench.evaluate import classification, fewshot, oneshot
-from bench.evaluate import extractors as instruments
+from bench.evaluate import classification, extractors, fewshot, oneshot
 from bench.evaluate.cost import measure_cost
 from bench.metrics.protocol import protocol_id
 from bench.plan import Plan
@@ -48,12 +47,12 @@ def changed(run, **changes):
 
 
 def few_shot_id(monkeypatch, run, extra=()):
-    monkeypatch.setattr(instruments, "weights_path", lambda name: None)
-    monkeypatch.setattr(instruments.AuthorsInception, "__init__", lambda self, path, device: None)
-    (instrument,) = instruments.open_instruments(["fid_authors"], torch.device("cpu"))
-    setting = fewshot.Setting(run, Recorder([]), torch.zeros(100, 1), [instrument], [])
+    monkeypatch.setattr(extractors, "weights_path", lambda name: None)
+    monkeypatch.setattr(extractors.AuthorsInception, "__init__", lambda self, path, device: None)
+    (extractor,) = extractors.open_extractors(["fid_authors"], torch.device("cpu"))
+    setting = fewshot.Setting(run, Recorder([]), torch.zeros(100, 1), [extractor], [])
     size = f"px{run.data.image_size}"
-    return protocol_id("fid_authors", instrument.extractor.name, size, *setting.sampling(instrument), *extra)
+    return protocol_id("fid_authors", extractor.network.name, size, *setting.sampling(extractor), *extra)
 
 
 def one_shot_ids(monkeypatch, run, height, width):
