@@ -1,12 +1,14 @@
 """Which files the commands wrote themselves, recognised by name and content. No torch.
 
 A command replaces or removes a file only where a test of this module says that it is one of ours. Where a name that it
-would write is taken by anything else, it refuses before it computes: `refuse_foreign`. A file that a full disk or a
+would write is taken by anything else, it refuses before it computes: `refuse_foreign`. Only in folders that are ours
+alone, and for hidden records, it moves such a file aside and goes on: `make_way`. A file that a full disk or a
 broken copy cut off is recognised by its beginning.
 """
 
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,22 @@ def refuse_foreign(path: Path, ours: Test, remedy: str) -> None:
         raise InputError(f"{path}: is a folder, a file is to be written there; {remedy}")
     if not path.is_file() or not ours(path):
         raise InputError(f"{path}: is not a file that slim-bench wrote, and is not overwritten; {remedy}")
+
+
+def set_aside(path: Path) -> Path:
+    """Rename whatever is at `path`, a file, a folder or a pipe, to the first free NAME.aside-N; returns that path."""
+    number = 1
+    while os.path.lexists(place := path.with_name(f"{path.name}.aside-{number}")):
+        number += 1
+    os.rename(path, place)
+    print(f"{path}: is damaged, or written by something else; moved to {place}", file=sys.stderr, flush=True)
+    return place
+
+
+def make_way(path: Path, ours: Test) -> None:
+    """Set aside what `ours` does not recognise at `path`, a name that is ours alone."""
+    if os.path.lexists(path) and not (path.is_file() and ours(path)):
+        set_aside(path)
 
 
 def is_run(path: Path) -> bool:

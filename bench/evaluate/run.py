@@ -18,6 +18,7 @@ from bench.export import META, read_meta
 from bench.metrics.catalogue import check_metrics
 from bench.run import Run
 from bench.runtime.device import open_device
+from bench.trained import read_trained
 
 TASKS: dict[str, Callable[[Run, Path, ScoreFolder], None]] = {
     "fewshot": evaluate_fewshot,
@@ -31,6 +32,7 @@ def evaluate_run(run: Run, run_dir: Path, out: Path, overwrite: bool = False) ->
     run_dir, out = Path(run_dir), Path(out)
     check_metrics(run.evaluation.metrics, run.task, run.name, run.evaluation.n_fake)
     meta = read_meta(run_dir)
+    read_trained(run_dir / META)  # a damaged record is named before any compute
     if meta.get("run_sha256") not in (None, run.hash):
         raise InputError(
             f"{run_dir / META}: this export was trained from another run.json than {run.name}'s, or by an earlier "

@@ -13,7 +13,8 @@ import torch
 from bench.errors import InputError
 from bench.evaluate.measurement import Measurement, failed_score
 from bench.made_from import COMPLETE, is_complete_mark, write_complete
-from bench.ownership import is_picture, is_png, is_score, is_score_of, refuse_foreign
+from bench.metrics.catalogue import METRICS
+from bench.ownership import is_picture, is_png, is_score, is_score_of, make_way, refuse_foreign
 from bench.provenance import provenance
 from bench.registry import network_modules
 from bench.run import Run
@@ -27,26 +28,35 @@ REMEDY = "move it away, or give another --out"
 
 
 def check_scores(run: Run, run_dir: Path, out: Path, overwrite: bool) -> None:
-    """InputError where a name that the scores of `run` take in `out` holds anything else.
+    """Free the names that the scores of `run` take in `out` from anything else.
 
+    In the run's own scores folder such files are moved aside; elsewhere they are refused with an InputError.
     `overwrite`: the scores of another run are replaced; files that are no scores never are.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, a folder of scores is to be written there; give another --out")
-    paths = [score_path(out, metric, kind) for metric in run.evaluation.metrics for kind in SCORED_WEIGHTS]
+    own = _is_own(run_dir, out)
+    metrics = {*run.evaluation.metrics, *METRICS} if own else run.evaluation.metrics
+    paths = [score_path(out, metric, kind) for metric in metrics for kind in SCORED_WEIGHTS]
+    unmarked = any(path.exists() for path in paths)  # an earlier version did not mark its pictures
+    is_neighbours = is_png if unmarked else is_picture
+    if own:
+        for path in paths:
+            make_way(path, is_score if overwrite else lambda path: is_score_of(path, run.name, None))
+        make_way(out / NEIGHBOURS, is_neighbours)
+        make_way(out / COMPLETE, is_complete_mark)
+        return
     for path in paths:
         refuse_foreign(path, is_score, REMEDY)
-        if path.exists() and not overwrite and not is_score_of(path, run.name, _only(run, run_dir, out)):
+        if path.exists() and not overwrite and not is_score_of(path, run.name, run.hash):
             raise InputError(f"{path}: is a score of another run; --overwrite replaces it, or give another --out")
     refuse_foreign(out / COMPLETE, is_complete_mark, REMEDY)
     if run.task == "fewshot":
-        unmarked = any(path.exists() for path in paths)  # an earlier version did not mark its pictures
-        refuse_foreign(out / NEIGHBOURS, is_png if unmarked else is_picture, REMEDY)
+        refuse_foreign(out / NEIGHBOURS, is_neighbours, REMEDY)
 
 
-def _only(run: Run, run_dir: Path, out: Path) -> str | None:
-    """The hash that a score of this run has; in the run's own folder those of its earlier trainings count too."""
-    return None if out.resolve() == (run_dir / "scores").resolve() else run.hash
+def _is_own(run_dir: Path, out: Path) -> bool:
+    return out.resolve() == (run_dir / "scores").resolve()
 
 
 class ScoreFolder:
@@ -54,7 +64,7 @@ class ScoreFolder:
 
     def __init__(self, run: Run, meta: dict[str, Any], run_dir: Path, out: Path, device: torch.device):
         self.run, self.meta, self.out, self.device = run, meta, Path(out), device
-        self._sha256 = _only(run, run_dir, self.out)
+        self._sha256 = None if _is_own(run_dir, self.out) else run.hash  # there those of earlier trainings count too
         self.training = meta.get("training") or {}
         self.written: set[Path] = set()
         self._provenance = provenance("bench.evaluate.run", *sorted(network_modules(run.model.name)))
@@ -81,6 +91,7 @@ class ScoreFolder:
 
     def finish(self) -> None:
         """Remove scores that are not part of this evaluation, then record that it is complete."""
+        self.fail("no part of the evaluation measures it")
         for path in self.out.glob("*.json"):
             if path not in self.written and path.is_file() and is_score_of(path, self.run.name, self._sha256):
                 path.unlink()

@@ -1,6 +1,7 @@
 """evaluate, sample and freeze write over files of their own kind alone."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -102,6 +103,62 @@ def test_a_score_that_was_cut_off_is_written_again(my, size):
     assert read_score(my / "scores/params.json").value
 
 
+OTHER = {"metric": "params", "value": 1.0, "protocol": "p", "status": "ok", "run_sha256": "x", "run": "a/b/seed0"}
+DAMAGE = {
+    "a list": "[]",
+    "an object": "{}",
+    "text": "not JSON",
+    "other types": json.dumps(dict.fromkeys(OTHER, 7)),
+    "not UTF-8": b"\xff\xfe{",
+    "nested": "[" * 100_000,
+    "of another run": json.dumps(OTHER),
+    "under another name": json.dumps(OTHER | {"metric": "macs"}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_what_is_no_score_in_the_runs_own_folder_is_moved_aside_and_scored_again(my, capsys, damage):
+    """`of another run` is a whole score; all the rest is damage."""
+    content = DAMAGE[damage] if isinstance(DAMAGE[damage], bytes) else DAMAGE[damage].encode()
+    (my / "scores").mkdir()
+    for name in ("params.json", "params@best.json", ".complete"):
+        (my / "scores" / name).write_bytes(content)
+    assert evaluate() == 0
+    assert read_score(my / "scores/params.json").value and not (my / "scores/params@best.json").exists()
+    assert (my / "scores/.complete").is_file() and (my / "scores/.complete.aside-1").read_bytes() == content
+    assert (my / "scores/params.json.aside-1").read_bytes() == content
+    assert (my / "scores/params@best.json.aside-1").read_bytes() == content
+    assert "my/scores/params.json: is damaged, or written by something else; moved to" in capsys.readouterr().err
+
+
+def test_folders_pipes_and_links_in_place_of_scores_are_moved_aside(my):
+    scores = my / "scores"
+    (scores / "params.json/inner").mkdir(parents=True)
+    os.mkfifo(scores / "macs.json")
+    (scores / "ece.json").symlink_to("ece.json")
+    (scores / ".complete").mkdir()
+    (scores / "neighbours.png").mkdir()
+    (scores / "params.json.aside-1").write_text("of an earlier time")
+    assert evaluate() == 0
+    assert read_score(scores / "params.json").value and read_score(scores / "macs.json").value
+    assert (scores / "params.json.aside-2/inner").is_dir() and (scores / "macs.json.aside-1").is_fifo()
+    assert (scores / "ece.json.aside-1").is_symlink() and not os.path.lexists(scores / "ece.json")
+    assert (scores / "params.json.aside-1").read_text() == "of an earlier time"
+
+
+def test_a_planned_metric_that_nothing_measures_has_failed(my, monkeypatch):
+    monkeypatch.setattr("bench.evaluate.run.TASKS", {"fewshot": lambda *_: None})
+    assert evaluate() == 0
+    assert {read_score(my / f"scores/{name}.json").status for name in ("params", "macs")} == {"failed"}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"status": "done"}', '{"status": "ok", "training": 3}'])
+def test_a_damaged_record_is_one_line_before_any_compute(my, capsys, no_compute, text):
+    (my / "model.json").write_text(text)
+    assert evaluate() == 2
+    assert error(capsys).startswith("my/model.json: ")
+
+
 def test_scores_of_another_run_that_are_in_nobodys_way_stay(my):
     other = {"metric": "ece", "value": 1.0, "protocol": "p", "status": "ok", "run_sha256": "x", "run": "a/b/seed0"}
     write_json(Path("scores/ece.json"), other)
@@ -109,12 +166,19 @@ def test_scores_of_another_run_that_are_in_nobodys_way_stay(my):
     assert json.loads(Path("scores/ece.json").read_text()) == other
 
 
-def test_a_picture_that_is_not_ours_is_refused(my, capsys, no_compute):
-    (my / "scores").mkdir()
-    Image.new("RGB", (2, 2)).save(my / "scores/neighbours.png")
-    before = content(my)
-    assert evaluate() == 2
-    assert error(capsys).startswith("my/scores/neighbours.png: is not") and content(my) == before
+def test_a_picture_that_is_not_ours_is_moved_aside_in_the_runs_own_folder_alone(
+    my, capsys, monkeypatch
+):
+    for folder in (my / "scores", Path("scores")):
+        folder.mkdir()
+        Image.new("RGB", (2, 2)).save(folder / "neighbours.png")
+    before = content(Path("scores"))
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.evaluate.run.TASKS", {})
+        assert evaluate("--out", "scores") == 2
+    assert error(capsys).startswith("scores/neighbours.png: is not") and content(Path("scores")) == before
+    assert evaluate() == 0
+    assert (my / "scores/neighbours.png.aside-1").read_bytes() == before["neighbours.png"]
 
 
 def test_a_file_as_scores_folder_is_one_line(my, capsys, no_compute):
