@@ -142,7 +142,7 @@ def check_gate(gate: nn.Module, size: int, low_channels: int, high_channels: int
     gate.train(was_training)
     if not isinstance(out, torch.Tensor) or out.shape != high.shape:
         shape = list(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
-        raise ValueError(f"{pair} must return the shape of `high`, {list(high.shape)}, got {shape}")
+        raise ValueError(f"{pair} must return {list(high.shape)}, the shape of `high`, got {shape}")
 
 
 def default_tanh(image_size: int, tanh: bool | None) -> bool:

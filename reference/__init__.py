@@ -1,1 +1,1 @@
-"""The same computations written plainly: the reference of tests and the baseline of benchmarks."""
+"""Reference implementations of the networks and training loops, used by tests and benchmarks."""

@@ -1,7 +1,8 @@
-"""FastGAN's networks written plainly, module by module, with torch's own parts: half of the few-shot reference.
+"""Reference implementation of FastGAN's networks, written module by module with torch's standard layers.
 
-SLE and SLIM gates in their direct form (masks upsampled to full size), one module per SLIM group, torch's spectral
-norm, interpolate before each convolution, contiguous layout. Any image size; no speed was sought or avoided.
+SLE and SLIM gates upsample their masks to full size, each SLIM group is a separate module, and the networks use torch's
+spectral norm, an interpolation before each convolution, and contiguous memory. Any image size is supported. The code is
+neither optimised nor deliberately slow.
 """
 
 import torch
@@ -43,7 +44,7 @@ class SLE(nn.Module):
 
 
 class SlimGroup(nn.Module):
-    """Style and mask of one group of SLIM."""
+    """Style and mask branch of one SLIM group."""
 
     def __init__(self, width: int, cout: int, reduction: int = 16, dilation: int = 2):
         super().__init__()
@@ -93,7 +94,7 @@ def up_composite(cin: int, cout: int) -> nn.Module:
 
 
 class ReferenceGenerator(nn.Module):
-    """z [B, 256] -> (image, small); `slim`: target sizes whose gate is SLIM, the others keep SLE."""
+    """z [B, 256] -> (image, small). The gates at the target sizes `slim` are SLIM, the others SLE."""
 
     def __init__(self, image_size: int = 256, ngf: int = 64, slim: tuple[int, ...] = (128, 256), nz: int = 256):
         super().__init__()
@@ -142,7 +143,7 @@ def decoder(cin: int) -> nn.Module:
 
 
 class ReferenceDiscriminator(nn.Module):
-    """(image, small[, part]) -> logits [B, 50][, the three reconstructions]; 256 px."""
+    """(image, small[, part]) -> logits [B, 50][, three reconstructions], for 256 px."""
 
     def __init__(self, ngf: int = 64):
         super().__init__()

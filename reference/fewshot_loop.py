@@ -1,8 +1,8 @@
-"""Reference implementation of the few-shot step: FastGAN's training loop from its description, in eager float32.
+"""Reference implementation of the few-shot training step, written from the description of FastGAN in eager float32.
 
-One discriminator and one generator step per iteration on the same fakes, as a competent person would write them: no
-trick for speed, and nothing done twice, no host sync and no copy that the description does not ask for. It is the
-yardstick of `make bench` and of the loss curves; a change here needs a line in CHANGELOG.md.
+Each iteration takes one discriminator and one generator step on the same generated images. The code has no speed
+optimisation, and no repeated work, host synchronisation or copy that the description does not require. `make bench` and
+the loss curves compare against it, so a change needs an entry in CHANGELOG.md.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from reference.fastgan import ReferenceDiscriminator, ReferenceGenerator
 
 
 def diffaugment(x: Tensor) -> Tensor:
-    """DiffAugment "color,translation": brightness, saturation, contrast, shift by up to an eighth."""
+    """Apply DiffAugment "color,translation": brightness, saturation, contrast, shift by up to an eighth of the size."""
     b, _, h, w = x.shape
     x = x + torch.rand(b, 1, 1, 1, device=x.device) - 0.5
     mean = x.mean(dim=1, keepdim=True)
@@ -44,7 +44,7 @@ def quadrant(x: Tensor, part: int) -> Tensor:
 
 
 class ReferenceFewShot:
-    """`step(images)` with uint8 images [B, 3, 256, 256] on the device; `percept(x, y)` gives a distance per image."""
+    """Few-shot training. `step` takes uint8 images [B, 3, 256, 256]; `percept(x, y)` returns a distance per image."""
 
     def __init__(self, device: torch.device, percept: Callable[[Tensor, Tensor], Tensor], slim: bool = True):
         self.device, self.percept = device, percept

@@ -1,8 +1,8 @@
-"""Reference implementation of SinGAN's training: the loop of one scale from its description, in eager float32.
+"""Reference implementation of SinGAN's training of one scale, written from its description in eager float32.
 
-Batch norm as such, a pass for each image, the scales below run anew for each critic step: no trick for speed, and
-nothing done twice that the description does not ask for. It is the yardstick of `make bench`; a change here needs a
-line in CHANGELOG.md.
+It uses batch norm, one forward pass per image, and a new sample of the scales below for each critic step. The code has
+no speed optimisation and no repeated work that the description does not require. `make bench` compares against it, so a
+change needs an entry in CHANGELOG.md.
 """
 
 import torch
@@ -19,7 +19,7 @@ def network(width: int, out_channels: int) -> nn.Sequential:
 
 
 class ReferenceScale:
-    """Training of the last of `sizes`; the scales below stand still. `ups` resize from each scale to the next."""
+    """Trains the last scale of `sizes` with the scales below it frozen. `ups` resize from each scale to the next."""
 
     def __init__(self, real: Tensor, sizes: list[tuple[int, int]], widths: list[int], ups: nn.ModuleList) -> None:
         self.real, self.sizes, self.ups, device = real, sizes, ups, real.device

@@ -1,6 +1,7 @@
-"""Reference implementation of skip-layer SLIM, written from its equations for tests and benchmarks. The packages never
-import it. Groups in a loop, masks upsampled to full size, torch's own spectral norm on every layer of every
-branch, plain autograd.
+"""Reference implementation of skip-layer SLIM, written from its equations for tests and benchmarks.
+
+It loops over groups, upsamples masks to full size, applies torch's spectral norm to every layer of every branch, and
+uses autograd for all gradients. The packages never import it.
 """
 
 import torch
@@ -16,7 +17,7 @@ def normed(layer: nn.Module, spectral: bool) -> nn.Module:
 
 
 class ReferenceBranch(nn.Module):
-    """Style and mask of one group: [B, c, h, w] -> [B, C_high], [B, 1, h, w] logits."""
+    """Style and mask branch of one group: [B, c, h, w] -> style [B, C_high], mask logits [B, 1, h, w]."""
 
     def __init__(
         self, width: int, hidden: int, high_channels: int, dilation: int, steps: int, spectral: bool, style_norm: bool
@@ -41,7 +42,7 @@ class ReferenceBranch(nn.Module):
 
 
 class ReferenceSLIM(nn.Module):
-    """w(p, k) = 1 + sum_g m_g(p) s_g(k) / (sum_g m_g(p) + 1e-6); out = x_t * w, all at full size."""
+    """w(p, k) = 1 + sum_g m_g(p) s_g(k) / (sum_g m_g(p) + 1e-6) and out = x_t * w, all computed at full size."""
 
     def __init__(
         self,
@@ -89,13 +90,13 @@ class ReferenceSLIM(nn.Module):
         slices = low.chunk(self.groups, dim=1)
         if not self.shared:
             return [branch(part) for branch, part in zip(self.branches, slices, strict=True)]
-        # the one branch sees all groups as one batch, so that its batch norms have one set of statistics
+        # the shared branch takes all groups as one batch, so that its batch norms have one set of statistics
         styles, logits = self.branches[0](torch.cat(slices))
         return list(zip(styles.chunk(self.groups), logits.chunk(self.groups), strict=True))
 
 
 def layer_pairs(reference: ReferenceSLIM, gate: SkipLayerSLIM) -> list[tuple[list[nn.Module], nn.Module]]:
-    """Every layer of the gate, paired with the layers of the reference branches that it computes at once."""
+    """Pair every layer of the gate with the corresponding layers of the reference implementation's branches."""
 
     def column(name: str) -> list[nn.Module]:
         return [branch.get_submodule(name) for branch in reference.branches]
@@ -114,7 +115,7 @@ def layer_pairs(reference: ReferenceSLIM, gate: SkipLayerSLIM) -> list[tuple[lis
 
 
 def tensors_of(layer: nn.Module) -> dict[str, Tensor]:
-    """State of one layer under common names: weight, bias, u, v, running statistics."""
+    """Return the state of one layer under common names (weight, bias, u, v, running statistics)."""
     names = {
         "parametrizations.weight.original": "weight",
         "parametrizations.weight.0._u": "u",
@@ -128,7 +129,7 @@ def tensors_of(layer: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def copy_state(reference: ReferenceSLIM, gate: SkipLayerSLIM) -> None:
-    """Copy the state of the reference into the gate, branch by branch: weights, statistics, u and v."""
+    """Copy the reference implementation's state into the gate, branch by branch (weights, statistics, u and v)."""
     for parts, layer in layer_pairs(reference, gate):
         for name, value in tensors_of(layer).items():
             value.copy_(torch.cat([tensors_of(part)[name] for part in parts]).reshape(value.shape))

@@ -1,1 +1,1 @@
-"""What data, training, evaluation and sampling share: devices, processes, random streams, memory, images."""
+"""Runtime shared by data, training, evaluation and sampling: devices, processes, random streams, memory, images."""

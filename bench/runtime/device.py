@@ -1,4 +1,4 @@
-"""The device a job computes on, and its threads."""
+"""Device and threads of a job."""
 
 import os
 
@@ -9,16 +9,19 @@ from bench.run import Compute
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is the GPU where there is one; under torchrun each process takes the GPU of its local rank."""
+    """Return the device for `name`. `auto` prefers a GPU; under torchrun each process uses the GPU of its local rank.
+
+    InputError if `name` is cuda and torch finds no GPU.
+    """
     if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("compute.device: cuda, but torch sees no GPU here")
+        raise InputError("compute.device: cuda, but torch finds no GPU; set auto or cpu")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def open_device(compute: Compute) -> torch.device:
-    """The device that a run asks for, made the current one, with the run's threads."""
+    """Return the device of a run after making it current and setting the run's number of threads."""
     device = choose_device(compute.device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -28,5 +31,5 @@ def open_device(compute: Compute) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """The model of a GPU, else `cpu`."""
+    """Return the model name of a GPU, or `cpu`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -1,4 +1,4 @@
-"""What environment variables say: switches, and the user's folder for caches."""
+"""Environment variables: switches and the user's cache folder."""
 
 import os
 from pathlib import Path
@@ -6,19 +6,19 @@ from pathlib import Path
 from bench.errors import InputError
 
 OFFLINE = "SLIM_BENCH_OFFLINE"
-"""Forbids every download."""
+"""Disables all downloads."""
 ON, OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
 def switched_on(name: str) -> bool:
-    """Whether the variable `name` is set to a word that means on; a word that means neither is an InputError."""
+    """Return whether the variable `name` is on. InputError if its value means neither on nor off."""
     value = os.environ.get(name, "").strip().lower()
     if value not in (*ON, *OFF):
-        words = f"{', '.join(ON)} mean on; {', '.join(OFF[1:])} or nothing mean off"
+        words = f"{', '.join(ON)} mean on; {', '.join(OFF[1:])} or empty mean off"
         raise InputError(f"{name}={os.environ[name]}: {words}")
     return value in ON
 
 
 def user_cache() -> Path:
-    """XDG_CACHE_HOME, else ~/.cache; not created here, and a user without a home gets a folder that does not exist."""
+    """Return XDG_CACHE_HOME, else ~/.cache. The folder is not created and may not exist for a user without a home."""
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))

@@ -1,7 +1,7 @@
-"""Between bytes and the range of the networks, and tensors to PNG files, written atomically.
+"""Converts images between uint8 and the range of the networks and writes tensors to PNG files atomically.
 
-The grids equal those of torchvision.utils.make_grid, pixel for pixel. It is not used: no training of a generator needs
-torchvision, whose import takes 4.7 s of a processor, nearly as long as torch's.
+Image grids equal those of torchvision.utils.make_grid in every pixel. torchvision itself is not imported, because
+training a generator does not need it and its import takes 4.7 s of CPU time, nearly as much as that of torch.
 """
 
 from collections.abc import Sequence
@@ -16,23 +16,23 @@ from bench.files import write_png
 
 
 def to_signed(images: Tensor) -> Tensor:
-    """uint8 0..255 -> float32 -1..1, any shape."""
+    """Convert uint8 0..255 to float32 -1..1, any shape."""
     return images.float() / 127.5 - 1
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """-1..1 -> uint8 0..255, any shape; rounds half up as torchvision's save_image does, clips what is outside."""
+    """Convert -1..1 to uint8 0..255, any shape. Rounds half up as torchvision's save_image does, and clips."""
     return ((images.float() + 1) * 127.5 + 0.5).clamp(0, 255).to(torch.uint8)
 
 
 def save_png(path: Path, image: Tensor) -> None:
-    """image [3, H, W] or [1, 3, H, W] in -1..1"""
+    """Write an image [3, H, W] or [1, 3, H, W] in -1..1."""
     pixels = to_uint8(image.detach().reshape(image.shape[-3:])).permute(1, 2, 0).cpu().numpy()
     write_png(path, Image.fromarray(pixels))
 
 
 def save_strip(path: Path, images: Sequence[Tensor], height: int, gap: int = 2) -> None:
-    """Images [1, 3, h, w] of one size side by side on white, enlarged (nearest) to `height` pixels."""
+    """Write images [1, 3, h, w] of equal size as one row on white, enlarged (nearest) to `height` pixels."""
     width = round(images[0].shape[-1] * height / images[0].shape[-2])
     tiles = [F.interpolate(image.detach().float(), size=(height, width), mode="nearest") for image in images]
     white = torch.ones_like(tiles[0][..., :gap])
@@ -41,7 +41,7 @@ def save_strip(path: Path, images: Sequence[Tensor], height: int, gap: int = 2) 
 
 
 def save_grid(path: Path, images: Tensor, columns: int) -> None:
-    """images [N, 3, H, W] in -1..1, row by row; the last row is filled up with white."""
+    """Write images [N, 3, H, W] in -1..1 as an image grid, row by row. The last row is padded with white."""
     columns = min(columns, len(images))
     missing = -len(images) % columns
     white = torch.ones(missing, *images.shape[1:], dtype=images.dtype, device=images.device)

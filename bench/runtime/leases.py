@@ -1,7 +1,8 @@
-"""Several GPUs on one machine: every job leases one device for its lifetime. One GPU or none needs nothing.
+"""Assigns GPUs to jobs on a machine with several GPUs. Each job leases one device for its lifetime.
 
-Snakemake counts GPUs but does not say which one a job has. A lease is a lock on a file, so that the kernel gives it
-back when a job dies, however it dies. No torch here: CUDA_VISIBLE_DEVICES has to be set before torch is imported.
+Snakemake counts GPUs but does not tell a job which one to use. A lease is a file lock, which the kernel releases when
+the job ends for any reason. This module does not import torch, because CUDA_VISIBLE_DEVICES must be set before that
+import. No lease is taken with one GPU or none.
 """
 
 import os
@@ -20,7 +21,7 @@ POLL_SECONDS = 2.0
 
 
 def visible_devices() -> list[str]:
-    """Ids of the GPUs this process may use, as CUDA_VISIBLE_DEVICES names them; empty without a GPU."""
+    """Return the ids of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; empty without a GPU."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
         return [name.strip() for name in given.split(",") if name.strip() not in ("", "-1")]
@@ -28,7 +29,7 @@ def visible_devices() -> list[str]:
 
 
 def _count() -> int:
-    """GPUs that NVIDIA's driver shows. The import costs 50 ms, so only where there is a driver."""
+    """Return the number of GPUs that NVIDIA's driver reports. NVML (50 ms to import) is loaded only with a driver."""
     if not Path("/proc/driver/nvidia").exists() and not Path("/dev/nvidiactl").exists():
         return 0
     try:
@@ -36,15 +37,18 @@ def _count() -> int:
 
         pynvml.nvmlInit()
         return int(pynvml.nvmlDeviceGetCount())
-    except Exception:  # a driver without devices, or hidden from this container: the job runs on the CPU
+    except Exception:  # the driver has no devices or is hidden from this container, so the job runs on the CPU
         return 0
 
 
 @contextmanager
 def leased_device(folder: Path | None = None) -> Iterator[str | None]:
-    """Hold one of several GPUs: it is the only one that torch, imported inside, will see. Waits while all are held."""
+    """Hold a lease on one of several GPUs and make it the only visible one. Waits while all GPUs are leased.
+
+    Import torch inside the context, so that it sees only this GPU.
+    """
     devices = visible_devices()
-    if len(devices) < 2 or "LOCAL_RANK" in os.environ:  # torchrun gives each process its device
+    if len(devices) < 2 or "LOCAL_RANK" in os.environ:  # torchrun assigns a device to each process
         yield devices[0] if devices else None
         return
     device, lock = _wait_for_one(devices, folder or Path(tempfile.gettempdir()) / f"slim-bench-gpu-{os.getuid()}")
@@ -69,6 +73,6 @@ def _wait_for_one(devices: list[str], folder: Path) -> tuple[str, BaseFileLock]:
             if lock is not None:
                 return device, lock
         if not said:
-            print(f"all {len(devices)} GPUs are held by other jobs; waiting", file=sys.stderr, flush=True)
+            print(f"all {len(devices)} GPUs are in use by other jobs; waiting", file=sys.stderr, flush=True)
             said = True
         time.sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Locks on files, which the kernel gives back when a process dies, however it dies."""
+"""File locks, which the kernel releases when a process ends for any reason."""
 
 import sys
 import time
@@ -12,22 +12,22 @@ POLL_SECONDS = 0.5
 
 
 def lock_file(path: Path) -> BaseFileLock | None:
-    """The lock on `path`, held until its `release()`; None while another process holds it.
+    """Return a lock on `path`, held until its `release()`, or None if another process holds it.
 
-    The file is made where it does not exist; its content is never touched, and it is not removed.
+    Creates the file if it does not exist. Its content is never changed, and the file is not removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, thread_local=False, fallback_to_soft=False)  # a soft lock would outlive a killed process
+    lock = FileLock(path, thread_local=False, fallback_to_soft=False)  # a soft lock would remain after a kill
     try:
         lock.acquire(blocking=False)
-    except Timeout:  # held, or removed by its last holder while it was opened
+    except Timeout:  # held by another process, or removed by its last holder while it was opened
         return None
     return lock
 
 
 @contextmanager
 def only_one(path: Path, waiting: str) -> Iterator[None]:
-    """Hold the lock on `path` in the block; while another process has it, wait, and say so by the line `waiting`."""
+    """Hold the lock on `path` in the block. If another process holds it, print the line `waiting` and wait."""
     lock = lock_file(path)
     if lock is None:
         print(waiting, file=sys.stderr, flush=True)

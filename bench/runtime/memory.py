@@ -1,4 +1,4 @@
-"""Memory of the process and the device: its peak, what an out-of-memory error means, freed blocks kept for reuse."""
+"""Memory of the process and the device: peak, out-of-memory errors, reuse of freed blocks."""
 
 import ctypes
 import os
@@ -13,7 +13,7 @@ NEVER = 2**31 - 1
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Peak of the allocator on a GPU, of the process's resident memory on a CPU."""
+    """Return the peak of the allocator on a GPU, or of the process's resident memory on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -28,12 +28,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def out_of_memory_message(error: BaseException, at_once: int | None, device: torch.device) -> str:
-    """What was needed, what there is, and how many of the `at_once` images of a batch would fit: half of them."""
+    """Return a message with peak and total memory that suggests half of `at_once`, the number of images per batch."""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     peak, total = peak_memory_bytes(device), total_memory_bytes(device)
-    text = f"out of memory: at least {peak / 2**30:.1f} GiB needed before the failed request, {total / 2**30:.1f} there"
+    text = f"out of memory: peak {peak / 2**30:.1f} GiB of {total / 2**30:.1f} GiB before the failed allocation"
     if at_once and at_once > 1:
-        text += f"; {at_once} images at once were too many, about {at_once // 2} at once would fit (recipe.batch_size)"
+        text += f"; a batch of {at_once} does not fit in memory; try {at_once // 2} (recipe.batch_size)"
     return f"{text} ({reason})"
 
 
@@ -44,12 +44,12 @@ def total_memory_bytes(device: torch.device) -> int:
 
 
 def keep_freed_memory() -> None:
-    """Keep what a step frees for the next one, instead of handing it back to the system and fetching it again.
+    """Make the allocator keep freed memory for the next step instead of returning it to the system.
 
-    glibc maps every block of some megabytes by itself and unmaps it when it is freed, so each training step pays for
-    thousands of page faults on memory that it had a moment before: 110,000 in a forward and backward of FastGAN-SLIM at
-    128 px (32 base channels, batch 8), which took 1.3 to 1.4 times the processor time for it, and 5,000 to 10,000 with
-    this. Peak memory grew by 3 to 15 %. Does nothing elsewhere than on Linux with glibc.
+    glibc maps each block of several megabytes separately and unmaps it when it is freed, so each training step causes
+    thousands of page faults. A forward and backward of FastGAN-SLIM at 128 px (32 base channels, batch 8) had 110,000
+    page faults and took 1.3 to 1.4 times the CPU time; with this setting it had 5,000 to 10,000. Peak memory grew by 3
+    to 15 %. Has no effect except on Linux with glibc.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

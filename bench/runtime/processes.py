@@ -1,4 +1,4 @@
-"""The process group of a run started by torchrun; one process alone needs none of it."""
+"""Process group of a run started by torchrun. All functions also work in a single process."""
 
 import os
 
@@ -26,7 +26,7 @@ def rank() -> int:
 
 
 def any_process(flag: bool, device: torch.device) -> bool:
-    """Whether `flag` holds in any process: all of them must stop, save or roll back together."""
+    """Return whether `flag` is set in any process, because all must stop, save or roll back together."""
     if world_size() == 1:
         return flag
     value = torch.tensor(float(flag), device=device)
@@ -35,7 +35,7 @@ def any_process(flag: bool, device: torch.device) -> bool:
 
 
 def all_equal(value: int, device: torch.device) -> bool:
-    """Whether all processes hold the same number."""
+    """Return whether `value` is equal in all processes."""
     if world_size() == 1:
         return True
     extremes = torch.tensor([value, -value], device=device)

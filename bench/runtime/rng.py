@@ -1,4 +1,4 @@
-"""Random streams by name: every generator is seeded from (seed, what it is for), never from the global state."""
+"""Named random streams. Every generator is seeded from (seed, purpose) and never from the global state."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def derive(seed: int, *purpose: str | int) -> int:
-    """A 63-bit seed for `purpose`, independent of every other purpose and stable over versions and platforms."""
+    """Return a 63-bit seed for `purpose`, independent of other purposes and stable across versions and platforms."""
     text = "/".join(str(part) for part in (seed, *purpose))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
@@ -20,21 +20,21 @@ def generator(device: torch.device | str, seed: int, *purpose: str | int) -> tor
 
 @contextmanager
 def seeded_globally(seed: int, *purpose: str | int) -> Iterator[None]:
-    """Seed torch's global CPU generator for code that takes no generator (weight initialisation); restore it after."""
+    """Seed torch's global CPU generator for code that takes no generator (weight initialisation), then restore it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, *purpose))
         yield
 
 
 def permutation(n: int, seed: int, *purpose: str | int) -> Tensor:
-    """int64 [n] on the CPU: the order of an epoch is a function of (seed, epoch), so a resumed run continues it."""
+    """Return a permutation, int64 [n] on the CPU. It depends only on the arguments, so a resumed run continues it."""
     return torch.randperm(n, generator=generator("cpu", seed, *purpose))
 
 
 def batch_indices(n: int, batch_size: int, step: int, seed: int, *purpose: str | int) -> Tensor:
-    """int64 [batch_size]: indices of batch `step` of an endless pass over `n` items, each epoch shuffled anew.
+    """Return the indices of batch `step`, int64 [batch_size], over `n` items that are reshuffled every epoch.
 
-    Batches run over epoch borders, so every item is seen equally often whatever the batch size.
+    Batches may span two epochs, so every item is used equally often for any batch size.
     """
     parts, position, wanted = [], step * batch_size, batch_size
     while wanted > 0:

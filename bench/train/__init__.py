@@ -1,4 +1,4 @@
-"""Training: `train(run, out, state)` makes the export of one run, resuming from `state` when there is one."""
+"""Training. `train(run, out, state)` trains and exports a run, resuming from a checkpoint in `state` if one exists."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +10,14 @@ __all__ = ["train"]
 
 
 def train(run: "Run", out: Path, state: Path, overwrite: bool = False) -> None:
-    """Train `run` into folder `out`; resume state lives in `state` and is removed once the export is done.
+    """Train `run` and write the result to folder `out`. Checkpoints in `state` are removed after the export.
 
-    A finished run in `out` stays and nothing is trained; with `overwrite`, or where it is of another run or other
-    data, it is moved aside. Files that are not ours are never touched: an InputError names what is in the way.
+    If `out` holds this run, finished, nothing is trained. A finished run is moved aside with `overwrite`, or if it is
+    another run or used other data. Files that slim-bench did not write are never changed; InputError names a file that
+    is in the way.
 
-    A run that fails for its own reasons (NaN after three rollbacks, out of memory) leaves a model.json of status
-    failed and returns normally; a stop by signal raises SystemExit(128 + signal) after a checkpoint.
+    A run that fails in training (NaN after three rollbacks, out of memory) writes a model.json with status failed and
+    returns normally. A stop by signal raises SystemExit(128 + signal) after a checkpoint.
     """
     from bench.train.startup import start
 

@@ -1,9 +1,9 @@
-"""Spares a run that compiles nothing the import of torch.compile's machinery.
+"""Avoids importing the torch.compile machinery in runs that compile nothing.
 
-It saves 4.3 s of a processor and 150 MB of memory in every process that trains (torch 2.15, one core).
+This saves 4.3 s of CPU time and 150 MB of memory in every training process (torch 2.15, one core).
 
-torch's optimisers import it on first use, in `step` to mark breaks in a graph that nobody traces, elsewhere to switch
-themselves off for the compiler. Outside a compiled region neither has any effect.
+torch's optimisers import it on first use: in `step` to mark graph breaks, and in other methods to exclude themselves
+from compilation. Outside a compiled region neither has any effect.
 """
 
 import torch
@@ -11,7 +11,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 
 def spare_compiler_import() -> None:
-    """Take both out of the optimisers that the engines use; where torch is built differently, do nothing."""
+    """Remove both wrappers from the optimisers that the engines use. Does nothing if torch has no such wrappers."""
     for kind in (SGD, Adam, AdamW):
         step = getattr(vars(kind).get("step"), "__wrapped__", None)
         if step is not None:
@@ -19,4 +19,4 @@ def spare_compiler_import() -> None:
     for method in vars(Optimizer).values():
         function = getattr(method, "__wrapped__", None)
         if function is not None and not hasattr(function, "__dynamo_disable"):
-            function.__dynamo_disable = function  # torch's own cache of the answer
+            function.__dynamo_disable = function  # torch caches the disabled function here

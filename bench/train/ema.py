@@ -1,7 +1,7 @@
-"""Exponential moving average of a model's parameters; buffers are copied from the live model.
+"""Exponential moving average of a model's parameters. Buffers are copied from the live model.
 
-Averaging batch statistics (or spectral norm's power-iteration vectors) would lag behind the live network that they
-describe, so all buffers are taken as they stand when the average is used: the authors' rule for FastGAN.
+Averaged batch statistics and power-iteration vectors would lag behind the live network that they describe. As in the
+authors' FastGAN, all buffers are therefore copied from the live model when the average is used.
 """
 
 import copy
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class Ema:
-    """Shadow copy of `model` with decay `decay`, or min(decay, (1 + t) / (10 + t)) after t updates with `warmup`."""
+    """Averaged copy of `model`. With `warmup` the decay is min(decay, (1 + t) / (10 + t)) after t updates."""
 
     def __init__(self, model: nn.Module, decay: float, warmup: bool = False):
         self.decay, self.warmup, self.updates = decay, warmup, 0
@@ -31,7 +31,7 @@ class Ema:
 
     @torch.no_grad()
     def averaged(self) -> nn.Module:
-        """The averaged model with the live model's buffers of this moment (the shadow itself: do not train it)."""
+        """Return the averaged model with the live model's current buffers. It is not a copy, so do not train it."""
         for shadow, live in zip(self._shadow_buffers, self._live_buffers, strict=True):
             shadow.copy_(live)
         return self.model

@@ -1,4 +1,4 @@
-"""From run.json to a finished run folder: device, threads, data hash, engine, loop, and what a failure leaves."""
+"""Start of a training: checks the folders and the data, sets device and precision, builds the engine, runs the loop."""
 
 import importlib
 import sys
@@ -43,7 +43,7 @@ def start(run: Run, out: Path, state: Path, overwrite: bool = False) -> None:
     start_group(device)
     try:
         if world_size() > 1 and run.task != "classification":
-            raise InputError(f"{run.name}: {run.task} runs in one process; torchrun is for classification")
+            raise InputError(f"{run.name}: {run.task} supports only one process; use torchrun only for classification")
         check_state(state, out, run.data_folder)
         if not overwrite and restore_record(run, out, manifest.sha256):
             release_state(state)
@@ -67,18 +67,21 @@ def start(run: Run, out: Path, state: Path, overwrite: bool = False) -> None:
 
 
 def describe_data(manifest: Manifest) -> dict[str, Any]:
-    """What a user of the export has to know of the data; arrays prepared whole tell their size by their shape."""
+    """Return the fields of model.json that describe the data. Without image_size, the arrays' shape gives the size."""
     shape = manifest.arrays.get("train_images.npy", (0, None))
     fields = {"kind": manifest.kind, "image_size": manifest.image_size or shape[1]}
     return {**fields, "channels": manifest.channels, "classes": manifest.classes}
 
 
 def set_precision(run: Run, device: torch.device) -> None:
-    """float32 means float32: no TF32 in convolutions or products unless the run says bf16."""
+    """Enable TF32 only for bf16 runs, so that float32 runs compute in true float32.
+
+    InputError if the run asks for bf16 and the GPU does not support it.
+    """
     if device.type == "cuda":
         if run.compute.precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
             raise InputError(
-                f"{run.name}: compute.precision is bf16, which {device_name(device)} does not have: set float32"
+                f"{run.name}: compute.precision is bf16, which {device_name(device)} does not support; set float32"
             )
         allowed = run.compute.precision != "float32"
         torch.backends.cudnn.allow_tf32 = allowed
@@ -87,7 +90,7 @@ def set_precision(run: Run, device: torch.device) -> None:
 
 
 def _make_engine(run: Run, device: torch.device, folders: tuple[Path, Path], data: Data) -> Engine:
-    """A run whose networks do not fit has failed, unless a part of it was trained already."""
+    """Build the engine. If its networks do not fit in memory the run fails, or InputError if it has checkpoints."""
     out, state = folders
     try:
         return engine_class(run.task)(run, device)
@@ -96,16 +99,16 @@ def _make_engine(run: Run, device: torch.device, folders: tuple[Path, Path], dat
             raise
         reason = out_of_memory_message(error, None, device)
         if any(state.glob("step-*")):
-            raise InputError(f"{run.name}: {reason}; its checkpoints are kept: free memory and start again") from error
+            raise InputError(f"{run.name}: {reason}; checkpoints are kept; free memory and start again") from error
         _make_room(run, out, state)
         write_record(out, run, data, Outcome(device=device.type, precision=run.compute.precision).training(), reason)
         raise RunFailedError(reason) from error
 
 
 def _make_room(run: Run, out: Path, state: Path) -> None:
-    """Move a finished run aside; weights beside checkpoints but without a record are those of an end that was killed.
+    """Move a finished run aside, except weights without a record next to checkpoints, which a killed export left.
 
-    The state is claimed first: it tells a start after a kill that this folder was looked through.
+    The state folder is marked first. After a kill, the mark tells the next start that this folder was checked.
     """
     if rank() == 0:
         claim_state(state)

@@ -1,1 +1,1 @@
-"""The loop that all engines share: resume, stop on signal, checkpoints, guards, history, the finished folder."""
+"""Training loop shared by all engines: resume, stop on signal, checkpoints, finite checks, history, run folder."""

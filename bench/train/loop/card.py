@@ -1,4 +1,4 @@
-"""The model card of a run folder: README.md, made from run.json and model.json alone."""
+"""Model card of a run folder (README.md), generated from run.json and model.json alone."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ from bench.terminal import escaped
 MARK = "<!-- Written by slim-bench train; another training writes it again. -->"
 HEAD = re.compile(r"# \S+/\S+/seed\d+\n\n\| \| \|\n\|---\|---\|\n\| network \| `")
 OLD_ENDING = "for any use in which its output is taken for real."
-"""Of the cards without a mark."""
+"""Last words of cards that earlier versions wrote, without MARK."""
 
 USE = {
     "fewshot": "slim-bench sample --model . -n 64 --seed 0 --out grid.png",
@@ -44,5 +44,5 @@ def model_card(run: Run, meta: dict[str, Any]) -> str:
 
 
 def is_model_card(text: str) -> bool:
-    """Whether a README.md is a card as it was written: nothing was put before it or after."""
+    """Return whether a README.md is an unedited model card, with no text added before or after it."""
     return HEAD.match(text) is not None and text.rstrip().endswith((MARK, OLD_ENDING))

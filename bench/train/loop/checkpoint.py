@@ -1,7 +1,7 @@
-"""Checkpoints that survive kills, full disks and damage: two are kept, each with its own checksum.
+"""Checkpoints that survive kills, full disks and damaged files. The last two are kept, each with a checksum.
 
-A file is one line of magic, one line with the sha256 of all that follows, one line of JSON (step, hashes of run and
-data, versions), then a torch.save archive of tensors and plain types, read back with weights_only=True.
+A file consists of one magic line, one line with the sha256 of the rest, one line of JSON (step, hashes of run and data,
+versions), and a torch.save archive of tensors and plain types, which is read with weights_only=True.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Saved(NamedTuple):
-    """What `load_latest` found: steps done, the state, and the environment it was computed in."""
+    """Result of `load_latest`: steps done, state, and the environment in which it was computed."""
 
     step: int
     state: dict[str, Any]
@@ -33,11 +33,11 @@ class Saved(NamedTuple):
 
 
 class DamagedError(Exception):
-    """A checkpoint whose bytes are not those that were written."""
+    """Raised for a checkpoint whose bytes are not those that were written."""
 
 
 class Checkpoints:
-    """The resume state of one run on one data set, in `folder`."""
+    """Checkpoints of one run on one dataset, in `folder`."""
 
     def __init__(self, folder: Path, run_sha256: str, data_sha256: str, keep: int = 2):
         self.folder, self.keep = Path(folder), keep
@@ -45,11 +45,11 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def files(self) -> list[Path]:
-        """Oldest first."""
+        """Return the checkpoint files, oldest first."""
         return sorted(path for path in self.folder.glob("step-*.ckpt") if CHECKPOINT_NAME.fullmatch(path.name))
 
     def save(self, step: int, state: dict[str, Any], environment: dict[str, Any] | None = None) -> Path:
-        """Write atomically, then drop all but the newest `keep`."""
+        """Write a checkpoint atomically, then remove all but the newest `keep`. InputError if the disk is full."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
         header = {
@@ -77,13 +77,13 @@ class Checkpoints:
         return path
 
     def load_latest(self) -> Saved | None:
-        """The newest undamaged checkpoint; None when there is none. One of another run, data or torch is refused."""
+        """Return the newest undamaged checkpoint, or None. InputError if its run, data or torch version differs."""
         for path in reversed(self.files()):
             try:
                 header, payload = _read(path)
             except DamagedError as error:
-                print(f"{path}: damaged ({error}), set aside; falling back to the one before", file=sys.stderr)
-                with contextlib.suppress(FileNotFoundError):  # another process of the group was faster
+                print(f"{path}: damaged ({error}), renamed; trying the previous checkpoint", file=sys.stderr)
+                with contextlib.suppress(FileNotFoundError):  # another process of the group renamed it first
                     path.rename(path.with_suffix(".damaged"))
                 continue
             self._check(path, header)
@@ -91,15 +91,17 @@ class Checkpoints:
                 content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
             except (pickle.UnpicklingError, RuntimeError) as error:
                 reason = str(error).strip().splitlines()[0]
-                raise InputError(f"{path}: refused, it holds more than tensors and plain types ({reason})") from None
+                raise InputError(
+                    f"{path}: refused, because it contains more than tensors and plain types ({reason})"
+                ) from None
             return Saved(header["step"], content, header["environment"])
         return None
 
     def _check(self, path: Path, header: dict[str, Any]) -> None:
-        remedy = f"delete {self.folder} to start anew, or restore what the checkpoint was made with"
+        remedy = f"delete {self.folder} to train from scratch, or restore the version that wrote the checkpoint"
         for key, name, mine in (
             ("run_sha256", "run.json", self.run_sha256),
-            ("data_sha256", "data set", self.data_sha256),
+            ("data_sha256", "dataset", self.data_sha256),
             ("torch", "torch version", torch.__version__),
         ):
             if header[key] != mine:
@@ -107,8 +109,9 @@ class Checkpoints:
 
     def _no_space(self, path: Path, size: int, error: OSError) -> str:
         files = self.files()
-        kept = f"the one of {files[-1].name} is intact" if files else "none stands yet"
-        return f"{path}: no room for a checkpoint of {size / 1e6:.1f} MB ({error.strerror}); {kept}: free space, resume"
+        kept = f"{files[-1].name} is intact" if files else "no checkpoint exists yet"
+        text = f"{path}: no space for a checkpoint of {size / 1e6:.1f} MB ({error.strerror})"
+        return f"{text}; {kept}; free disk space and start again to resume"
 
 
 def _read(path: Path) -> tuple[dict[str, Any], memoryview]:

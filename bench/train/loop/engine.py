@@ -1,4 +1,4 @@
-"""What a task must offer to be trained by bench.train.loop.loop."""
+"""Interface between a task and the training loop in bench.train.loop.loop."""
 
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,11 +8,13 @@ from torch import Tensor
 
 
 class Engine(Protocol):
-    """One task's networks, optimisers, data and random generators; made as `Engine(run, device)`.
+    """Networks, optimisers, data and random generators of one task, created as `Engine(run, device)`.
 
-    An engine may also have `shrink(error) -> str | None`: after an out-of-memory error, halve what is computed at
-    once with the same result and say so, or give None; `micro_batch`: images computed at once, where that is not the
-    batch; `ends_part(done) -> bool`: after these steps a checkpoint is due whatever the time.
+    Optional members:
+        shrink(error) -> str | None: after an out-of-memory error, halve the micro-batch without changing the result
+            and return a description of the change, or None if that is impossible.
+        micro_batch: number of images computed at once, if it differs from the batch size.
+        ends_part(done) -> bool: whether a checkpoint is due after `done` steps regardless of the time.
     """
 
     device: torch.device
@@ -21,20 +23,23 @@ class Engine(Protocol):
     images_per_step: int
 
     def step(self, index: int) -> dict[str, Tensor]:
-        """Take step `index` (from 0); detached scalar tensors, no host sync. Gradient norms among them are guarded."""
+        """Take step `index` (from 0) and return detached scalar tensors without a host sync.
+
+        The loop checks all of them for finite values, including gradient norms.
+        """
 
     def learning_rates(self) -> dict[str, float]: ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain types only, random generators included: all that the following steps depend on."""
+        """Return everything that later steps depend on, including random generators, as tensors and plain types."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
     def reseed(self, rollback: int) -> None:
-        """New random streams from (seed, rollback), after a rollback to the last good checkpoint."""
+        """Replace the random streams by streams from (seed, rollback), after a rollback to the last checkpoint."""
 
     def observe(self, done: int, out: Path) -> None:
-        """After `done` steps (0: untrained): write what is due below `out`, atomically, changing no state."""
+        """Write the outputs due after `done` steps (0: untrained) to `out`, atomically and without changing state."""
 
     def export(self, out: Path) -> dict[str, Any]:
-        """Write model.safetensors (bench.export.save_weights) and last samples; fields for model.json's training."""
+        """Write model.safetensors (bench.export.save_weights) and the last samples; return fields for model.json."""

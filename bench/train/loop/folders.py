@@ -1,7 +1,7 @@
-"""The run folder and the state folder of a training: what in them is ours, and what has to be refused. No torch.
+"""Run folder and state folder of a training: which files slim-bench wrote, and which are in the way. No torch.
 
-An earlier version wrote PNGs without a mark and no marker into its state: there a file's name decides, if the folder
-has a record or a checkpoint of that version.
+An earlier version wrote PNGs without a mark and state folders without a marker. If the folder has a record or a
+checkpoint of that version, files are recognised by name.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ STATE_REMEDY = "move it away, or give another --state"
 
 
 def own_run_files(folder: Path, unmarked: bool = False) -> list[Path]:
-    """The files of a run in `folder`, all but run.json; `unmarked`: its PNGs may lack their mark."""
+    """Return the files of a run in `folder` except run.json. `unmarked` accepts PNGs without a mark."""
     found = [folder / name for name, ours in FILES.items() if (folder / name).is_file() and ours(folder / name)]
     for part, (names, ours) in PARTS.items():
         ours = is_png if unmarked and ours is is_picture else ours
@@ -62,7 +62,7 @@ def own_run_files(folder: Path, unmarked: bool = False) -> list[Path]:
 
 
 def remove_files(paths: Iterable[Path], folder: Path) -> None:
-    """Remove files below `folder`, then the sub-folders that this empties."""
+    """Remove files in `folder`, then the subfolders that are empty as a result."""
     paths = list(paths)
     for path in paths:
         path.unlink(missing_ok=True)
@@ -71,7 +71,7 @@ def remove_files(paths: Iterable[Path], folder: Path) -> None:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Remove half-written files of ours that a kill left in a run or state folder."""
+    """Remove the temporary files that a killed job left in a run or state folder."""
     known: list[tuple[Path, Callable[[str], object]]] = [
         (folder, lambda name: name in {*FILES, "run.json"} or CHECKPOINT_NAME.fullmatch(name)),
         (folder / "scores", re.compile(r"[a-z0-9_]+(@[a-z-]+)?\.json|neighbours\.png").fullmatch),
@@ -86,35 +86,35 @@ def remove_temporaries(folder: Path) -> None:
 
 
 def check_out(out: Path, state: Path) -> None:
-    """InputError where a training would write over anything in `out` that is not ours."""
+    """Raise InputError if a training would overwrite anything in `out` that slim-bench did not write."""
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file, the folder of a run is to be written there; give another --out")
+        raise InputError(f"{out}: is a file, but a run folder is to be written there; give another --out")
     _refuse_taken(out, is_unmarked(out), REMEDY)
     if not is_own_state(state) and not any(is_record(out / name) for name in (META, META_COPY)):
-        for part in PARTS:  # nothing of ours was ever here
+        for part in PARTS:  # slim-bench never wrote to this folder
             if any(_entries(out / part)) and not any(path.parent.name == part for path in own_run_files(out)):
                 raise InputError(f"{out / part}: is not a folder that slim-bench wrote; {REMEDY}")
 
 
 def check_description(run: Run, out: Path) -> None:
-    """InputError where run.json in `out` is of another run, which was not trained to its end there."""
+    """Raise InputError if run.json in `out` describes another run, unless that run is finished there."""
     description = out / "run.json"
     refuse_foreign(description, is_run, REMEDY)
     if not description.exists():
         return
     found = read_run(description).hash
     if found != run.hash and found != finished_record(out).get("run_sha256"):
-        raise InputError(f"{description}: describes another run than {run.name} as it is to be trained; {REMEDY}")
+        raise InputError(f"{description}: describes a different run than the {run.name} to be trained; {REMEDY}")
 
 
 def is_unmarked(out: Path) -> bool:
-    """Whether the run in `out` is of the version that wrote PNGs without a mark."""
+    """Return whether the run in `out` was written by a version that did not mark its PNGs."""
     records = [read_mapping(out / name) for name in (META, META_COPY) if is_record(out / name)]
     return bool(records) and not any("description" in record for record in records)
 
 
 def finished_record(out: Path) -> dict[str, Any]:
-    """The record of a run in `out` that was trained to its end; empty where there is none, or its weights are gone."""
+    """Return the record of a finished run in `out`, or an empty dict without such a run or without its weights."""
     if not (out / WEIGHTS).exists():
         return {}
     record = read_mapping(out / META) or read_mapping(out / META_COPY)
@@ -122,13 +122,13 @@ def finished_record(out: Path) -> dict[str, Any]:
 
 
 def check_state(state: Path, out: Path, data: Path) -> None:
-    """InputError where checkpoints in `state` would meet the run, the data, or files that are not ours."""
+    """Raise InputError if `state` overlaps the run folder or the data, or holds files that slim-bench did not write."""
     place = state.resolve()
-    for other, name in ((out.resolve(), "the run's folder"), (data.resolve(), "the data")):
+    for other, name in ((out.resolve(), "the run folder"), (data.resolve(), "the data")):
         if place == other or place in other.parents:
-            raise InputError(f"{state}: is or holds {name} ({other}); give another --state")
+            raise InputError(f"{state}: is or contains {name} ({other}); give another --state")
     if state.exists() and not state.is_dir():
-        raise InputError(f"{state}: is a file, a folder of checkpoints is to be written there; give another --state")
+        raise InputError(f"{state}: is a file, but checkpoints are to be written to that folder; give another --state")
     refuse_foreign(state / MARKER, _is_marker, STATE_REMEDY)
     outputs = state / OUTPUTS
     if os.path.lexists(outputs) and not outputs.is_dir():
@@ -145,7 +145,7 @@ def check_state(state: Path, out: Path, data: Path) -> None:
 
 
 def is_own_state(state: Path) -> bool:
-    """A folder with our marker, or with a checkpoint."""
+    """Return whether `state` has the marker of slim-bench or a checkpoint."""
     return _is_marker(state / MARKER) or any(
         CHECKPOINT_NAME.fullmatch(path.name) and path.stat().st_size and is_checkpoint(path)
         for path in _files_in(state)
@@ -153,14 +153,14 @@ def is_own_state(state: Path) -> bool:
 
 
 def claim_state(state: Path) -> None:
-    """Make the folder, or mark one that exists: what a training writes there is removed when it is done."""
+    """Create the folder if needed and mark it, because a training removes its files there when it finishes."""
     state.mkdir(parents=True, exist_ok=True)
     if not _is_marker(state / MARKER):
         write_text(state / MARKER, MARKER_TEXT)
 
 
 def release_state(state: Path) -> None:
-    """Remove our checkpoints, outputs and marker, and the folder if nothing else is in it."""
+    """Remove the checkpoints, outputs and marker of slim-bench, and the folder if it is then empty."""
     if not is_own_state(state):
         return
     remove_temporaries(state)
@@ -178,13 +178,13 @@ def _is_marker(path: Path) -> bool:
 
 
 def _refuse_taken(folder: Path, unmarked: bool, remedy: str) -> None:
-    """A name of ours in `folder` that holds something else."""
+    """Raise InputError if a file in `folder` has a name that slim-bench uses and other content."""
     own = set(own_run_files(folder, unmarked))
     for name in FILES:
         refuse_foreign(folder / name, own.__contains__, remedy)
     for part, (names, _) in PARTS.items():
         if os.path.lexists(folder / part) and not (folder / part).is_dir():
-            raise InputError(f"{folder / part}: is a file, a folder is to be written there; {remedy}")
+            raise InputError(f"{folder / part}: is a file, but a folder is to be written there; {remedy}")
         for path in _entries(folder / part):
             if names.fullmatch(path.name):
                 refuse_foreign(path, own.__contains__, remedy)

@@ -1,7 +1,7 @@
-"""Work made of many small kernels, recorded as a CUDA graph: a replay launches all of them by one call.
+"""Records work made of many small kernels as a CUDA graph, which launches all of them with one call.
 
-At a batch of eight, or on an image of 25 px, a GPU is done with a kernel before Python has launched the next one.
-Recorded whole, a step takes what its kernels take. The price is memory: what a recording computes keeps its place.
+With a batch of eight or an image of 25 px, a GPU finishes each kernel before Python launches the next one. A recorded
+step takes only the time of its kernels. The cost is memory, because the tensors of a recording stay allocated.
 """
 
 from collections import Counter
@@ -18,23 +18,23 @@ Call = Callable[[], Scalars]
 Replay = Callable[[], None]
 
 WARM_UP = 3
-"""Calls of a key before its recording: by then kernels are chosen and compiled, optimisers have made their state."""
+"""Number of calls of a key before it is recorded. By then kernels are selected and optimiser state is allocated."""
 
 
 class Recorder(Protocol):
     def run(self, call: Call) -> Scalars:
-        """The call as it is, where it can be recorded later."""
+        """Run the call without recording, in a way that permits recording it later."""
 
     def record(self, call: Call) -> tuple[Replay, Scalars]:
-        """Computes nothing: how to repeat the call, and the tensors that each repetition fills."""
+        """Record the call without computing it; return its replay and the tensors that each replay fills."""
 
 
 class Replayed:
-    """`work(*key)`: as it is for the first calls of a key, then recorded and replayed; without a recorder as it is.
+    """Callable that runs `work(*key)`, and after the first calls of a key records and replays it.
 
-    `work` may read only tensors that stay in their place (parameters, buffers, optimiser state, inputs copied there),
-    its key, and numbers that never change; and it may not wait for the device. What it returns is overwritten by the
-    next call. After anything else has changed, call `forget`.
+    Without a recorder every call runs `work` directly. `work` may read only its key, constant numbers, and tensors with
+    a fixed address (parameters, buffers, optimiser state, inputs copied there), and it must not synchronise with the
+    device. The next call overwrites the returned tensors. Call `forget` after any other change.
     """
 
     def __init__(self, work: Callable[..., Scalars], recorder: Recorder | None) -> None:
@@ -59,12 +59,12 @@ class Replayed:
 
 
 class CudaRecorder:
-    """Runs and records on a stream of its own, since a backward pass stays tied to the stream of its first run.
+    """Runs and records on a separate stream, because a backward pass stays bound to the stream of its first run.
 
-    Recordings share their memory: one runs at a time, and none needs what another left in it.
+    Recordings share one memory pool, because only one runs at a time and none reads the results of another.
 
     Args:
-        generators: all that the work draws from, besides torch's own.
+        generators: all random generators that the work uses, except torch's global one.
     """
 
     def __init__(self, generators: Sequence[torch.Generator]) -> None:
@@ -92,5 +92,5 @@ def uses_graphs(compute: Compute, device: torch.device) -> bool:
 
 
 def recorder(compute: Compute, device: torch.device, generators: Sequence[torch.Generator]) -> Recorder | None:
-    """None where the run asks for no recording, or the device has none."""
+    """Return a recorder, or None if the run disables CUDA graphs or the device is not a GPU."""
     return CudaRecorder(generators) if uses_graphs(compute, device) else None

@@ -1,4 +1,4 @@
-"""history.csv: one row per logging step, append-only, cut back to the checkpoint when a run resumes or rolls back."""
+"""history.csv, with one row per logging step. Rows after the checkpoint are removed on resume and on rollback."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from bench.files import write_text
 
 
 class History:
-    """Rows of a training run keyed by `step`; a new column extends the header, absent values are empty cells."""
+    """Rows of a training, keyed by `step`. A new column extends the header, and missing values are empty cells."""
 
     def __init__(self, path: Path):
         self.path = Path(path)
@@ -34,7 +34,7 @@ class History:
         return list(csv.DictReader(io.StringIO(whole + newline, newline="")))
 
     def cut_after(self, step: int) -> None:
-        """Drop the rows after `step` (and a torn last line): the steps they tell of will be taken again."""
+        """Remove the rows after `step`, whose steps will be repeated, and an incomplete last line."""
         if self.path.exists():
             self._rewrite([row for row in self.read() if int(row["step"]) <= step])
 

@@ -1,8 +1,8 @@
-"""One loop for the three engines: resume, stop on signal, checkpoints by time, guards, history, export.
+"""Training loop of the three engines: resume, stop on signal, timed checkpoints, finite checks, history, export.
 
-An engine owns networks, optimisers, data and random generators, and takes one step at a time; the loop owns
-everything a long run on a shared machine needs. State is left out of `out` until the run is done, because the
-workflow deletes declared outputs of a killed job.
+An engine owns networks, optimisers, data and random generators and takes one step at a time. The loop owns everything
+else that a long run on a shared machine needs. State is kept outside `out` until the run is finished, because the
+workflow deletes the declared outputs of a killed job.
 """
 
 import math
@@ -45,12 +45,12 @@ from bench.train.loop.sinks import open_sinks
 
 
 def run_loop(engine: Engine, run: Run, out: Path, state_dir: Path, data: Data) -> None:
-    """Train `engine` to its last step and write the finished run folder; raises RunFailedError, SystemExit."""
+    """Train `engine` to its last step and write the run folder. Raises RunFailedError, InputError, SystemExit."""
     Loop(engine, run, Path(out), Path(state_dir), data).run_to_end()
 
 
 class Loop:
-    """One run, from its last checkpoint (if any) to its end; `row_start`: seconds and images at the last row."""
+    """One run, from its last checkpoint (if any) to its end. `row_start` is (seconds, images) at the last row."""
 
     def __init__(self, engine: Engine, run: Run, out: Path, state_dir: Path, data: Data):
         self.engine, self.run, self.out, self.state_dir, self.data = engine, run, out, state_dir, data
@@ -88,7 +88,7 @@ class Loop:
             self.outcome = Outcome(**{**saved.state["outcome"], "threads": torch.get_num_threads()})
             self.row_start = (self.outcome.seconds, self.outcome.images)
         if not all_equal(self.done, self.engine.device):
-            raise InputError(f"{self.state_dir}: the processes find different checkpoints: it must be a shared folder")
+            raise InputError(f"{self.state_dir}: processes found different checkpoints; use a folder that they share")
         self.progress = ProgressLine(self.run.name, self.engine.total_steps, self.engine.unit, self.done)
         self.sinks = open_sinks(self.run.name, self.out) if self.main else []
         self.ticked = time.monotonic()
@@ -101,16 +101,16 @@ class Loop:
         except RunFailedError as error:
             self._fail(error)
             raise
-        except (RuntimeError, MemoryError) as error:  # outside a step: what was trained is too good to be dropped
+        except (RuntimeError, MemoryError) as error:  # outside a step, so the checkpoints are worth keeping
             if not is_out_of_memory(error):
                 raise
             reason = out_of_memory_message(error, None, self.engine.device)
-            kept = f"the checkpoints in {self.state_dir} are kept: free memory and start again"
+            kept = f"the checkpoints in {self.state_dir} are kept; free memory and start again"
             raise InputError(f"{self.run.name}: {reason}; {kept}") from error
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
-            raise InputError(f"{self.state_dir}: {error.strerror}: free space, then start again to resume") from error
+            raise InputError(f"{self.state_dir}: {error.strerror}; free space and start again to resume") from error
         finally:
             self._close()
 
@@ -124,7 +124,7 @@ class Loop:
             self.progress.say(f"resumed at {self.engine.unit} {self.done} of {self.engine.total_steps}")
             return
         if self.main:
-            remove_files(own_run_files(self.staging, unmarked=True), self.staging)  # of a run that was here before
+            remove_files(own_run_files(self.staging, unmarked=True), self.staging)  # left by an earlier run
             self.history = History(self.staging / "history.csv")
             self.engine.observe(0, self.staging)
         self._save()
@@ -136,7 +136,7 @@ class Loop:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            failure = error.with_traceback(None)  # which would keep all that the step had computed
+            failure = error.with_traceback(None)  # the traceback would keep the step's tensors alive
         if failure is not None:
             self._out_of_memory(failure)
             return
@@ -152,7 +152,7 @@ class Loop:
         if self.main:
             self.engine.observe(self.done, self.staging)
             self.progress.update(self.done)
-        # several processes must agree by a collective, which is worth its wait only where they meet anyway
+        # several processes must agree by a collective, so they do so only at checks, where they synchronise anyway
         if checking or world_size() == 1:
             self._stop_or_save(stop)
 
@@ -170,7 +170,7 @@ class Loop:
             raise SystemExit(128 + number)
 
     def _log(self) -> None:
-        """A row of history; none where a value was not finite, as the next check goes back to before this step."""
+        """Add a row to the history, unless a value is not finite: then the next check rolls back before this step."""
         means = self.window.means()
         if not all(map(math.isfinite, means.values())):
             return
@@ -191,7 +191,7 @@ class Loop:
                 sink.log(self.done, row)
 
     def _save(self) -> bool:
-        """A checkpoint of finite state; False after a rollback instead."""
+        """Save a checkpoint and return True, or roll back and return False if the state is not finite."""
         state = {"engine": self.engine.state_dict(), "window": self.window.state_dict()}
         bad = self.window.not_finite() or ([] if state_is_finite(state["engine"]) else ["network or optimiser state"])
         if self._rolled_back(bad):
@@ -205,7 +205,10 @@ class Loop:
         return True
 
     def _rolled_back(self, bad: list[str]) -> bool:
-        """Go back to the last good checkpoint, with new random streams, when anything named in `bad` was not finite."""
+        """Roll back to the last checkpoint with new random streams if any process has names in `bad`.
+
+        `bad` names the values that are not finite. RunFailedError after too many rollbacks.
+        """
         if not any_process(bool(bad), self.engine.device):
             return False
         reason = f"not finite: {', '.join(bad) or 'in another process'}"
@@ -219,11 +222,11 @@ class Loop:
     def _go_back(self, reason: str) -> None:
         saved = self.checkpoints.load_latest()
         if saved is None:
-            raise RunFailedError(f"{reason}, and no checkpoint to go back to")
+            raise RunFailedError(f"{reason}, and no checkpoint exists to roll back to")
         self._tick()
         self._restore(saved)
         self.row_start = (self.outcome.seconds, self.outcome.images)
-        self.progress.say(f"{reason}: back to {self.engine.unit} {self.done}")
+        self.progress.say(f"{reason}; rolled back to {self.engine.unit} {self.done}")
 
     def _restore(self, saved: Saved) -> None:
         self.engine.load_state_dict(saved.state["engine"])
@@ -233,22 +236,22 @@ class Loop:
             self.history.cut_after(self.done)
 
     def _check_environment(self, saved: Saved) -> None:
-        """Bit-equality needs the device kind and thread count that the checkpoint was made with."""
+        """Check the device type and set the thread count of the checkpoint, which bit-equal results require."""
         theirs, mine = saved.environment, _environment(self.engine.device)
         if theirs["device"] != mine["device"]:
             raise InputError(
-                f"{self.state_dir}: the checkpoint was made on {theirs['device']}, this is {mine['device']}: "
-                "set compute.device to continue there, or delete the folder to start anew"
+                f"{self.state_dir}: the checkpoint was written on {theirs['device']}, but this run uses "
+                f"{mine['device']}; set compute.device to resume, or delete the folder to train from scratch"
             )
         if theirs["threads"] != mine["threads"] and self.engine.device.type == "cpu":
             torch.set_num_threads(theirs["threads"])
-            note = f"resumed with {theirs['threads']} threads as begun (not {mine['threads']})"
+            note = f"resumed with the checkpoint's {theirs['threads']} threads instead of {mine['threads']}"
             print(f"[{self.run.name}] {note}", file=sys.stderr)
 
     def _out_of_memory(self, error: BaseException) -> None:
-        """Halve what is computed at once where the engine can, from the last checkpoint; else fail with the numbers."""
-        if world_size() > 1:  # the others wait for this process in the middle of their step
-            raise InputError(f"{self.run.name}: {self._memory_message(error)}; or take more processes")
+        """Halve the engine's micro-batch and go back to the last checkpoint, or fail if the engine cannot."""
+        if world_size() > 1:  # the other processes wait for this one in the middle of their step
+            raise InputError(f"{self.run.name}: {self._memory_message(error)}; or use more processes")
         change = self.engine.shrink(error) if hasattr(self.engine, "shrink") else None
         if change is None:
             raise RunFailedError(self._memory_message(error)) from error
@@ -272,12 +275,12 @@ class Loop:
             self.outcome.energy_joules = (self.outcome.energy_joules or 0.0) + spent
 
     def _finish(self) -> None:
-        """The export: samples and history first, model.json last; then the resume state is not needed any more."""
+        """Export the run, with model.json last, then remove the checkpoints."""
         self._tick()
         if self.main:
-            check_out(self.out, self.state_dir)  # hours have passed since the start
+            check_out(self.out, self.state_dir)  # again, because the folder may have changed since the start
             old = [path for path in own_run_files(self.out, is_unmarked(self.out)) if path.parent.name in PARTS]
-            remove_files(old, self.out)  # of an earlier training
+            remove_files(old, self.out)  # left by an earlier training
             fields = self.engine.export(self.out)
             self._move_staging()
             self._close()
@@ -298,7 +301,7 @@ class Loop:
         write_record(self.out, self.run, self.data, training, reason)
 
     def _move_staging(self) -> None:
-        """What was written on the way goes to the run's folder; a file of somebody else's stays on either side."""
+        """Move the outputs written during training to the run folder. Files of the user are not moved or replaced."""
         own = {*own_run_files(self.out, is_unmarked(self.out)), *own_run_files(self.staging, unmarked=True)}
         found = [self.staging / "history.csv", *(path for part in PARTS for path in (self.staging / part).glob("*"))]
         for path in filter(Path.is_file, found):

@@ -1,4 +1,4 @@
-"""What a run costs: peak memory, and on a GPU its utilisation, memory and energy through NVML."""
+"""Resource use of a run: peak memory and, on a GPU, utilisation, memory and energy from NVML."""
 
 import contextlib
 
@@ -8,13 +8,13 @@ from bench.runtime.memory import peak_memory_bytes
 
 
 class Monitor:
-    """`sample()` gives columns for history.csv: nothing on a CPU or without a driver that answers."""
+    """Measures columns for history.csv. GPU columns are missing on a CPU or without a working driver."""
 
     def __init__(self, device: torch.device):
         self.device = device
         self._handle = self._nvml = None
         if device.type == "cuda":
-            with contextlib.suppress(Exception):  # no driver library, or a container that hides it
+            with contextlib.suppress(Exception):  # the driver library is missing or hidden by a container
                 import pynvml
 
                 pynvml.nvmlInit()
@@ -33,7 +33,7 @@ class Monitor:
         return row
 
     def spent_joules(self) -> float | None:
-        """Energy of the whole GPU since the last call, or since this monitor was made."""
+        """Return the energy of the whole GPU in J since the last call or the creation of the monitor, or None."""
         before, self._energy_read = self._energy_read, self._energy()
         return None if before is None or self._energy_read is None else self._energy_read - before
 

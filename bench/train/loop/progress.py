@@ -1,4 +1,4 @@
-"""How far a job is: a bar on a terminal, else a plain line at least every fifteen seconds."""
+"""Progress of a job: a bar on a terminal, otherwise a log line at least every fifteen seconds."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 
 class ProgressLine:
-    """Call `update` after every step; it prints when a line is due."""
+    """Prints progress. Call `update` after every step; it prints only when a line is due."""
 
     def __init__(self, name: str, total: int, unit: str, done: int, every_seconds: float = 12.0):
         self.name, self.total, self.unit, self.every = name, total, unit, every_seconds
@@ -17,7 +17,7 @@ class ProgressLine:
         self._bar = tqdm(total=total, initial=done, unit=unit, desc=name) if sys.stderr.isatty() else None
 
     def note(self, values: dict[str, float]) -> None:
-        """The latest logged values, shown with the following lines."""
+        """Set the logged values that the following lines show."""
         self._note = " ".join(f"{key} {value:.4g}" for key, value in values.items())
 
     def update(self, done: int) -> None:
@@ -37,7 +37,7 @@ class ProgressLine:
         self.say(f"{self.unit} {done}/{self.total} ({share} %){left} {self._note}".rstrip())
 
     def say(self, text: str) -> None:
-        """One line for the log, prefixed with the run's name."""
+        """Print one log line, prefixed with the run's name."""
         line = f"[{self.name}] {text}"
         if self._bar is not None:
             self._bar.write(line, file=sys.stderr)

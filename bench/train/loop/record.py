@@ -1,7 +1,7 @@
-"""run.json, model card and model.json of a finished run: what was asked for, on which data, and what came of it.
+"""Writes run.json, the model card and model.json of a finished run: configuration, data and outcome.
 
-A workflow that was killed before it saw the end of a job deletes the job's declared output, model.json. A second copy
-spares such a run its repetition: see `restore_record`. No torch.
+A workflow that is killed before it registers the end of a job deletes the job's declared output, model.json. A second
+copy of it avoids training such a run again (see `restore_record`). No torch.
 """
 
 import sys
@@ -20,7 +20,7 @@ from bench.train.loop.folders import finished_record
 
 @dataclass
 class Outcome:
-    """What happened in a run, as model.json tells it."""
+    """Outcome of a training, as recorded in model.json."""
 
     steps: int = 0
     unit: str = "step"
@@ -42,14 +42,17 @@ class Outcome:
 
 
 class Data(NamedTuple):
-    """The hash of the data trained on, and what a user of the export must know of them (size, channels, classes)."""
+    """Hash of the training data, and its description for users of the export (size, channels, classes)."""
 
     sha256: str
     about: dict[str, Any] | None
 
 
 def write_record(out: Path, run: Run, data: Data, training: dict[str, Any], reason: str | None = None) -> None:
-    """All that explains the weights in `out`; model.json last, as the mark of a finished run; `reason`: it failed."""
+    """Write the files that describe the weights in `out`. A `reason` means that the run failed.
+
+    model.json is written last, because it marks a finished run.
+    """
     from bench.export import read_spec
 
     ok, weights = reason is None, out / WEIGHTS
@@ -66,7 +69,7 @@ def write_record(out: Path, run: Run, data: Data, training: dict[str, Any], reas
         "description": run.model_dump(mode="json"),
         **provenance(*training_modules(run.task, run.model.name)),
     }
-    if not (out / "run.json").exists():  # trained into another folder than that of its run.json
+    if not (out / "run.json").exists():  # the run was trained to another folder than that of its run.json
         write_run(out / "run.json", run)
     write_text(out / "README.md", model_card(run, meta))
     if ok:
@@ -75,14 +78,14 @@ def write_record(out: Path, run: Run, data: Data, training: dict[str, Any], reas
 
 
 def forget_record(out: Path) -> None:
-    """What is trained from here on is another training than the one whose record was kept."""
+    """Remove the second copy of model.json, because the training that starts now replaces the recorded one."""
     (out / META_COPY).unlink(missing_ok=True)
 
 
 def restore_record(run: Run, out: Path, data_sha256: str | None) -> bool:
-    """Whether `out` holds this run, trained to its end on these data (None: on whatever data), by whatever code.
+    """Return whether `out` holds this run, finished on data with this hash (None: any data), by any code version.
 
-    Says so, and writes model.json again if it is lost.
+    If so, prints a message and writes model.json again if it is missing.
     """
     record = finished_record(out)
     mine = {"run_sha256": run.hash, "data_sha256": data_sha256}
@@ -94,7 +97,7 @@ def restore_record(run: Run, out: Path, data_sha256: str | None) -> bool:
     if lost:
         write_json(out / META, record)
     code = provenance(*training_modules(run.task, run.model.name))["code_sha256"]
-    other = ", by other code than the present" if record.get("code_sha256") not in (None, code) else ""
-    words = "was trained to its end before" if lost else "already trained"
-    print(f"[{run.name}] {words}{other}: --overwrite trains again and keeps this one aside", file=sys.stderr)
+    other = " by a different code version" if record.get("code_sha256") not in (None, code) else ""
+    words = "already trained, model.json restored" if lost else "already trained"
+    print(f"[{run.name}] {words}{other}; --overwrite retrains it and moves this run aside", file=sys.stderr)
     return True

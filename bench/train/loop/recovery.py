@@ -1,4 +1,4 @@
-"""Guards of the loop: whether everything is finite, and how often a run may go back to its last checkpoint."""
+"""Finite checks of the loop, and the limit on rollbacks to the last checkpoint."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 MAX_ROLLBACKS = 3
 CHECK_EVERY = 10
-"""Steps between two checks of the scalars: fixed, so that how often a row is logged changes no result."""
+"""Steps between two checks of the scalars. It is fixed so that the logging interval does not change results."""
 
 
 class Window:
-    """Running means of the scalars since the last row of the history, summed on the device: a reading costs one sync.
+    """Means of the scalars since the last row of the history, summed on the device. Reading them costs one sync.
 
-    A sum is finite only if every addend was, so the mean doubles as the check on each step of the window.
+    A sum is finite only if every summand is, so the mean also checks each step of the window.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Window:
         return {key: value / self._counts[key] for key, value in zip(self._sums, values, strict=True)}
 
     def not_finite(self) -> list[str]:
-        """Names of the scalars that were NaN or infinite at least once."""
+        """Return the names of the scalars that were NaN or infinite at least once."""
         return [key for key, value in self.means().items() if not _finite(value)]
 
     def clear(self) -> None:
@@ -50,7 +50,7 @@ class Window:
 
 @torch.no_grad()
 def gradient_norm(module: nn.Module) -> Tensor:
-    """Euclidean norm over all gradients; not finite as soon as one gradient is not."""
+    """Return the Euclidean norm of all gradients. It is not finite if any gradient is not."""
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
 
@@ -60,9 +60,12 @@ def _finite(value: float) -> bool:
 
 
 def state_is_finite(state: Any) -> bool:
-    """Whether every floating tensor in a nest of dicts, lists and tuples is finite: no checkpoint may hold a NaN."""
+    """Return whether every floating-point tensor in nested dicts, lists and tuples is finite.
+
+    No checkpoint may contain a NaN.
+    """
     tensors = [t for t in _tensors(state) if t.is_floating_point() and t.numel()]
-    # the maximum norm takes one pass and no copy, and is NaN or infinite as soon as one element is
+    # the maximum norm takes one pass without a copy, and is NaN or infinite if any element is
     norms = torch._foreach_norm(tensors, float("inf")) if tensors else []
     return all(_finite(value) for value in torch.stack([n.float().cpu() for n in norms]).tolist()) if norms else True
 

@@ -1,6 +1,6 @@
-"""Optional copies of history.csv's rows to TensorBoard or Weights & Biases (extras `tensorboard`, `wandb`).
+"""Optional logging of history.csv's rows to TensorBoard or Weights & Biases (extras `tensorboard`, `wandb`).
 
-Switched on by the environment, SLIM_BENCH_SINKS=tensorboard,wandb: where rows are shown is no part of a run.
+Enabled by the environment variable SLIM_BENCH_SINKS=tensorboard,wandb, because logging targets are not part of a run.
 """
 
 import os
@@ -55,5 +55,5 @@ def open_sinks(name: str, folder: Path) -> list[Sink]:
         try:
             sinks.append(KNOWN[sink](name, folder))
         except ImportError:
-            raise InputError(f"SLIM_BENCH_SINKS: {sink} is not installed: pip install {sink}") from None
+            raise InputError(f"SLIM_BENCH_SINKS: {sink} is not installed; pip install {sink}") from None
     return sinks

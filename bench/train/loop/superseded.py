@@ -1,7 +1,7 @@
-"""A finished run that another training replaces is moved aside, whole: weights, record, description, samples, scores.
+"""Moves aside a finished run that another training replaces: weights, record, run.json, samples and scores.
 
-The copy is complete before anything is removed, and it costs no space where the file system knows hard links. A kill
-leaves the run in its folder, or in the copy, or in both.
+The copy is complete before anything is removed, and needs no space on file systems with hard links. After a kill the
+run is complete in its folder, in the copy, or in both.
 """
 
 import os
@@ -19,9 +19,9 @@ from bench.train.loop.folders import finished_record, is_unmarked, own_run_files
 
 
 def move_aside(run: Run, out: Path) -> Path | None:
-    """Make room for `run`: move the weights in `out` and all that belongs to them to the place returned.
+    """Move the weights in `out`, with all files that belong to them, to the returned folder.
 
-    None where there are no weights. run.json stays if it is what is to be trained.
+    Returns None without weights. run.json stays if it describes `run`, the run to be trained.
     """
     if not is_weights(out / WEIGHTS):
         return None
@@ -30,7 +30,7 @@ def move_aside(run: Run, out: Path) -> Path | None:
     place = _interrupted(out) or _copied(out, files, record)
     description, last = out / "run.json", [out / META, out / META_COPY]
     theirs = [description] if _hash_of(description) == record.get("run_sha256") != run.hash else []
-    # as long as a record is there without weights, nothing counts as finished
+    # the weights are removed first, because a record without weights does not count as a finished run
     remove_files([out / WEIGHTS, *(path for path in files if path not in last), *theirs, *last], out)
     return place
 
@@ -41,7 +41,7 @@ def _copied(out: Path, files: list[Path], record: dict[str, Any]) -> Path:
         number += 1
     place = superseded_folder(out, number)
     part = place.with_name(f".{place.name}.part")
-    if part.is_dir():  # of a move that was killed: each file in it is a copy
+    if part.is_dir():  # left by a move that was killed; each file in it is a copy
         _remove_copies(part, out)
     part.mkdir(parents=True)
     for path in files:
@@ -49,7 +49,7 @@ def _copied(out: Path, files: list[Path], record: dict[str, Any]) -> Path:
     if record:
         write_json(part / META, record)
     if _hash_of(out / "run.json") == record.get("run_sha256"):
-        shutil.copy2(out / "run.json", part)  # never a link: who edits the one would edit the other
+        shutil.copy2(out / "run.json", part)  # not a link, because an edit of one would change the other
     elif record.get("description"):
         write_json(part / "run.json", record["description"])
     for folder in {path.parent for path in part.rglob("*")}:
@@ -69,7 +69,7 @@ def _copy(path: Path, target: Path) -> None:
 
 
 def _interrupted(out: Path) -> Path | None:
-    """Where a move that was killed has put these very weights already."""
+    """Return the folder to which a killed move has already linked these weights, or None."""
     number, found = 1, None
     while (place := superseded_folder(out, number)).is_dir():
         if (place / WEIGHTS).exists() and (out / WEIGHTS).samefile(place / WEIGHTS):
@@ -87,7 +87,7 @@ def _remove_copies(part: Path, out: Path) -> None:
 
 
 def _hash_of(description: Path) -> str | None:
-    """The hash of the run that a run.json describes, edited by hand or not; None where it describes none."""
+    """Return the hash of the run that a run.json describes, or None if it is not a valid description."""
     try:
         return read_run(description).hash
     except InputError:
@@ -95,7 +95,7 @@ def _hash_of(description: Path) -> str | None:
 
 
 def _scores(out: Path, record: dict[str, Any]) -> list[Path]:
-    """The run's scores, and the picture and the mark that belong to them."""
+    """Return the run's scores, with their neighbours figure and completion mark."""
     folder = out / "scores"
     found = [
         path for path in folder.glob("*.json") if path.is_file() and is_score_of(path, record.get("run", ""), None)

@@ -152,7 +152,7 @@ def test_a_network_that_does_not_fit_any_more_keeps_what_was_trained(tmp_path, m
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "step-0000000004.ckpt").touch()
     run = tiny_run("classification", write_data("classification", tmp_path / "data"))
-    with pytest.raises(InputError, match=r"out of memory: .*3 GiB.*its checkpoints are kept"):
+    with pytest.raises(InputError, match=r"out of memory: .*3 GiB.*checkpoints are kept"):
         train(run, tmp_path / "out", tmp_path / "state")
     assert not (tmp_path / "out" / "model.json").exists()
 
@@ -175,7 +175,7 @@ def test_a_finished_run_without_its_record_is_not_trained_again(tmp_path, monkey
     monkeypatch.setattr("bench.train.startup.engine_class", None)
     train(run, tmp_path / "out", tmp_path / "state")
     assert (tmp_path / "out" / "model.json").read_bytes() == before
-    assert "was trained to its end before" in capsys.readouterr().err
+    assert "already trained, model.json restored" in capsys.readouterr().err
 
 
 def test_images_edited_since_the_preparation_are_refused(tmp_path):

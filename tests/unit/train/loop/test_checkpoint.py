@@ -18,7 +18,7 @@ from bench.train.loop.checkpoint import MAGIC, Checkpoints
 from tests.helpers import ROOT
 
 RUN, DATA = "r" * 64, "d" * 64
-FOREIGN = [("run_sha256", "run.json"), ("data_sha256", "data set"), ("torch", "torch")]
+FOREIGN = [("run_sha256", "run.json"), ("data_sha256", "dataset"), ("torch", "torch")]
 
 
 def checkpoints(folder: Path) -> Checkpoints:
@@ -101,7 +101,7 @@ def test_malicious_pickle_is_refused_and_not_run(tmp_path, container):
 
 
 @pytest.mark.parametrize(
-    ("field", "words"), [("run_sha256", "run.json"), ("data_sha256", "data set"), ("torch", "torch")]
+    ("field", "words"), [("run_sha256", "run.json"), ("data_sha256", "dataset"), ("torch", "torch")]
 )
 def test_foreign_checkpoint_names_both_and_the_remedy(tmp_path, field, words):
     (tmp_path / "step-0000000001.ckpt").write_bytes(forged(b"", **{field: "something-else"}))
@@ -122,7 +122,7 @@ def test_full_disk_is_a_clear_error_and_keeps_the_old_one(tmp_path):
     )
     root = ROOT
     done = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=root, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("InputError") and "no room for a checkpoint of 0.4 MB" in done.stdout
+    assert done.stdout.startswith("InputError") and "no space for a checkpoint of 0.4 MB" in done.stdout
     assert "step-0000000001.ckpt is intact" in done.stdout
     assert [p.name for p in tmp_path.iterdir()] == ["step-0000000001.ckpt"]
     assert checkpoints(tmp_path).load_latest().step == 1

@@ -185,7 +185,7 @@ def test_out_of_memory_fails_with_a_reason(tmp_path):
         raise torch.OutOfMemoryError("tried to allocate 3 GiB")
 
     engine.step = step
-    fits = r"at least \d+\.\d GiB needed .* there; 256 images at once were too many, about 128 at once .*3 GiB"
+    fits = r"peak \d+\.\d GiB of .* allocation; a batch of 256 does not fit in memory; try 128 .*3 GiB"
     with pytest.raises(RunFailedError, match=fits):
         train(tmp_path, engine=engine)
 
@@ -217,7 +217,7 @@ def test_out_of_memory_outside_a_step_keeps_what_was_trained(tmp_path):
     run = toy_run(checkpoint_seconds=1e-6)
     engine = ToyEngine(run, CPU)
     engine.export = no_memory
-    with pytest.raises(InputError, match=r"out of memory: .*3 GiB.*; the checkpoints in .* are kept: free memory"):
+    with pytest.raises(InputError, match=r"out of memory: .*3 GiB.*; the checkpoints in .* are kept; free memory"):
         train(tmp_path, run, engine)
     assert not (tmp_path / "out" / "model.json").exists()
     resumed = ToyEngine(run, CPU)
@@ -233,7 +233,7 @@ def test_the_batch_that_would_fit_is_half_of_what_was_computed_at_once(tmp_path)
         raise torch.OutOfMemoryError("no")
 
     engine.step = step
-    with pytest.raises(RunFailedError, match="about 16 at once would fit"):
+    with pytest.raises(RunFailedError, match="does not fit in memory; try 16"):
         train(tmp_path, engine=engine)
 
 
@@ -314,7 +314,7 @@ def test_a_lost_record_is_made_again_without_training(tmp_path, monkeypatch, cap
     assert json.loads((out / "model.json").read_text()) == meta
     monkeypatch.setattr("bench.train.loop.record.training_modules", lambda task, model: ("bench.train.ema",))
     assert restore_record(toy_run(), out, DATA_SHA), "by other code: kept all the same"
-    assert "by other code than the present: --overwrite trains again" in capsys.readouterr().err
+    assert "by a different code version; --overwrite retrains" in capsys.readouterr().err
 
 
 def test_the_record_of_other_weights_is_not_made_again(tmp_path):
@@ -334,7 +334,7 @@ def test_state_of_another_run_or_data_set_is_refused(tmp_path):
     other = toy_run(precision="bf16")
     with pytest.raises(InputError, match=rf"run.json differs: checkpoint {run.hash}, now {other.hash}; delete"):
         train(tmp_path, other)
-    with pytest.raises(InputError, match=r"data set differs: checkpoint d+, now e+; delete"):
+    with pytest.raises(InputError, match=r"dataset differs: checkpoint d+, now e+; delete"):
         run_loop(ToyEngine(run, CPU), run, tmp_path / "out", tmp_path / "state", Data("e" * 64, None))
 
 

@@ -152,7 +152,7 @@ def test_the_description_of_another_run_in_the_folder_is_refused(here, capsys, n
     write_run(here / "other/run.json", run_of(data, epochs=7))
     before = content(here)
     assert train("--out", "other") == 2
-    assert "other/run.json: describes another run" in error(capsys)
+    assert "other/run.json: describes a different run" in error(capsys)
     assert content(here).items() >= before.items()
 
 
@@ -263,7 +263,7 @@ def test_a_finished_run_by_other_code_is_kept(again, monkeypatch, no_compute, ca
         if lost:
             (again / "my/model.json").unlink()
         assert train() == 0
-        assert "by other code than the present: --overwrite trains again" in error(capsys)
+        assert "by a different code version; --overwrite retrains" in error(capsys)
         assert content(again / "my") == before
 
 
