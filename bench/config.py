@@ -1,6 +1,7 @@
-"""config/*.yaml as strict models: what users edit. An unknown key or name is one line with the nearest valid one.
+"""Strict models of config/*.yaml. An unknown key or name is a one-line error with the nearest valid one.
 
-A scale says how large, an experiment says what, a suite lists which: nothing is said twice. No torch here.
+A scale defines sizes and budgets, an experiment a network, and a suite a list of runs, so each fact has one place.
+This module does not import torch.
 """
 
 import os
@@ -28,17 +29,18 @@ IMAGE_SIZE = "pixels of the prepared images; null keeps each image's own"
 
 
 class Settings(Strict):
-    """config.yaml: what a user changes first; `snakemake --config key=value` overrides it."""
+    """config.yaml: the most common settings; `snakemake --config key=value` overrides them."""
 
     scale: str | None = Field(
-        None, description="tiny, demo, small or paper; null: each target's own (demo for all but paper, small and tiny)"
+        None,
+        description="tiny, demo, small or paper; null: the target's default (demo, except for paper, small and tiny)",
     )
-    seeds: Seeds | None = Field(None, description="seeds of every run, or a single one; null: the scale's own")
-    allow_mixed_code: bool = Field(False, description="paper scale: let runs of different code stand in one table")
+    seeds: Seeds | None = Field(None, description="seeds of every run, or a single seed; null: the seeds of the scale")
+    allow_mixed_code: bool = Field(False, description="paper scale: allow runs of different code in one table")
     folder: UserFolder | None = Field(
-        None, description="your own images, by path: target `own`; what is run follows its form"
+        None, description="path of your own images, for the target `own`; its type determines the task"
     )
-    folders: dict[str, UserFolder] = Field({}, description="the same with names and options, any number of them")
+    folders: dict[str, UserFolder] = Field({}, description="several such paths by name, with options")
 
     _said = field_validator("scale", "allow_mixed_code", mode="before")(spoken)
 
@@ -67,58 +69,60 @@ class Settings(Strict):
 
 
 class TaskScale(Strict):
-    """What one task does at one scale."""
+    """Sizes, recipe and evaluation of one task at one scale."""
 
     image_size: Positive | None = Field(None, description=IMAGE_SIZE)
     model: dict[str, Any] = Field({}, description="arguments of every network of the task")
-    recipe: dict[str, Any] = Field({}, description="how the networks are trained, where it is not the default")
-    evaluation: Evaluation = Field(description="what is scored, and how")
+    recipe: dict[str, Any] = Field({}, description="recipe keys that differ from their defaults")
+    evaluation: Evaluation = Field(description="metrics and sampling protocol")
 
 
 class Variation(Strict):
-    """What differs for some data sets of a scale."""
+    """Settings that differ for some datasets of a scale."""
 
-    datasets: tuple[str, ...] = Field(description="names of config/datasets.yaml")
+    datasets: tuple[str, ...] = Field(description="names from config/datasets.yaml")
     image_size: Positive | None = Field(None, description=IMAGE_SIZE)
     model: dict[str, Any] = Field({}, description="arguments of the networks")
-    recipe: dict[str, Any] = Field({}, description="how the networks are trained")
+    recipe: dict[str, Any] = Field({}, description="recipe keys of the networks")
 
 
 class Scale(Strict):
     """scales.yaml: sizes, budgets and seeds."""
 
-    description: str = Field(description="what the scale is for")
+    description: str = Field(description="purpose of the scale")
     seeds: Seeds = Field(description="seeds of every run")
     compute: Compute = Field(Compute(), description="device, precision, threads, checkpoints")
     fewshot: TaskScale = Field(description="few-shot synthesis")
     oneshot: TaskScale = Field(description="one-shot synthesis")
     classification: TaskScale = Field(description="classification")
-    variations: tuple[Variation, ...] = Field((), description="what differs for some datasets; later ones win")
+    variations: tuple[Variation, ...] = Field(
+        (), description="settings that differ for some datasets; later entries take precedence"
+    )
 
     def task(self, name: Task) -> TaskScale:
         return getattr(self, name)
 
 
 class RunList(Strict):
-    """Every experiment with every data set, at the scales named."""
+    """Every experiment with every dataset, at the listed scales."""
 
-    scales: tuple[str, ...] = Field(description="scales at which these are run")
-    experiments: tuple[str, ...] = Field(description="names of config/experiments.yaml and config/ablations.yaml")
-    datasets: tuple[str, ...] = Field(description="names of config/datasets.yaml; own: the user's folders")
+    scales: tuple[str, ...] = Field(description="scales at which the runs exist")
+    experiments: tuple[str, ...] = Field(description="names from config/experiments.yaml and config/ablations.yaml")
+    datasets: tuple[str, ...] = Field(description="names from config/datasets.yaml; own: the user's folders")
 
 
 class Suite(Strict):
     """suites/*.yaml: a target of the workflow, as lists of runs."""
 
-    description: str = Field(description="what the target is for; `slim-bench plan` prints it")
-    scale: str = Field(description="its scale, unless the user names one")
-    include: tuple[str, ...] = Field((), description="suites whose runs belong to it")
-    runs: tuple[RunList, ...] = Field((), description="its runs; seeds are the scale's")
+    description: str = Field(description="purpose of the target; `slim-bench plan` prints it")
+    scale: str = Field(description="default scale")
+    include: tuple[str, ...] = Field((), description="suites whose runs are included")
+    runs: tuple[RunList, ...] = Field((), description="lists of runs; the scale defines the seeds")
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """Everything under config/, checked, with the command line's overrides applied."""
+    """Validated content of config/, with the overrides of the command line."""
 
     root: Path
     settings: Settings
@@ -127,12 +131,12 @@ class Configuration:
     suites: dict[str, Suite]
     catalogue: Catalogue
     folders: dict[str, UserFolder]
-    """The user's own data sets by name, each with its task."""
+    """The user's own datasets by name, each with its task."""
 
     @classmethod
     def load(cls, root: Path = Path("."), overrides: dict[str, Any] | None = None) -> "Configuration":
         folder = Path(root) / "config"
-        search_in(root)  # a network of one's own may be a module next to config/
+        search_in(root)  # the user's networks may be modules next to config/
         given = _merged(read_yaml(folder / "config.yaml"), overrides or {})
         suites = {
             valid_name(path.stem, str(path.relative_to(folder.parent))): parse_strict(
@@ -156,7 +160,7 @@ class Configuration:
 
     @property
     def experiments(self) -> dict[str, Experiment]:
-        """Every experiment by name, as it is written."""
+        """Every experiment by name, as written in the file."""
         return self.networks.written
 
     @property
@@ -165,7 +169,7 @@ class Configuration:
         return self.networks.resolved
 
     def _check(self) -> None:
-        """Names and keys across files, so that a typing mistake costs a second and not a night."""
+        """Check names and keys across files, so that a typing mistake fails at once and not after hours of training."""
         if self.settings.scale is not None:
             require(self.settings.scale, self.scales, "config/config.yaml: scale")
         for name, experiment in self.resolved.items():
@@ -183,7 +187,7 @@ class Configuration:
             check_recipe(task, scale.task(task).recipe, f"{where}.{task}.recipe")
             given = scale.task(task).evaluation
             if not given.metrics:
-                raise InputError(f"{where}.{task}.evaluation.metrics: none is named, so no run would be scored")
+                raise InputError(f"{where}.{task}.evaluation.metrics: the list is empty, so no run would be scored")
             check_metrics(given.metrics, task, f"{where}.{task}.evaluation.metrics", given.n_fake)
         for index, variation in enumerate(scale.variations):
             part = f"{where}.variations.{index}"
@@ -211,7 +215,7 @@ def _merged(settings: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str,
 
 
 def own_folders(settings: Settings) -> dict[str, UserFolder]:
-    """`folders`, and `folder` under a name made from its path; where no task is given, the form says it."""
+    """`folders`, and `folder` under a name derived from its path. The type of a path determines a missing task."""
     found = dict(settings.folders)
     if settings.folder is not None:
         path = Path(settings.folder.path).expanduser()
@@ -227,7 +231,7 @@ def own_folders(settings: Settings) -> dict[str, UserFolder]:
 def name_of_path(path: Path) -> str:
     """Dataset name of a user's folder or file: its last part, and eight digits of its path's hash.
 
-    The digits keep two folders called `images` apart.
+    The digits distinguish two folders called `images`.
     """
     whole = path.resolve()
     stem = re.sub(r"[^a-z0-9]+", "-", whole.stem.lower())[:70].strip("-") or "images"
@@ -242,7 +246,7 @@ def _task_of(path: Path) -> Task:
 
 
 def _check_network(experiment: ResolvedExperiment, where: str) -> None:
-    """A network of the experiment's task; a discriminator comes with its generator and is none by itself."""
+    """Require a network of the experiment's task. A discriminator is trained with its generator, never alone."""
     name = experiment.model.name
     if ":" not in name:
         require(name, MODELS, where)
@@ -255,7 +259,7 @@ def _check_network(experiment: ResolvedExperiment, where: str) -> None:
 
 
 def check_recipe(task: Task, recipe: dict[str, Any], where: str) -> None:
-    """Keys and values of a part of a recipe, on their own."""
+    """Validate keys and values of a partial recipe."""
     _check_partial(RECIPES[task], recipe, where)
 
 

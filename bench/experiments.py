@@ -1,7 +1,7 @@
-"""config/experiments.yaml and config/ablations.yaml: every network to run, by name. No torch.
+"""Experiments of config/experiments.yaml and config/ablations.yaml, by name. This module does not import torch.
 
-An experiment with a `base` inherits everything it does not say. A grid of ablations makes an experiment of each of its
-variations with each of its bases: BASE-VARIATION.
+An experiment with a `base` inherits every key that it does not set. An ablation grid creates one experiment per base
+and variation, with the name BASE-VARIATION.
 """
 
 from collections.abc import Iterable
@@ -19,41 +19,42 @@ from bench.schema import Name, Positive, Strict, Task, parse_strict, valid_name
 
 
 class ModelChange(Strict):
-    """What differs in a network."""
+    """Arguments that differ from those of the base."""
 
     args: dict[str, Any] = Field({}, description="arguments of the network that differ from its defaults")
 
 
 class ModelChoice(ModelChange):
-    """The network, and what differs from its defaults."""
+    """The network, and arguments that differ from its defaults."""
 
     name: str | None = Field(
-        None, description="a registry name, or module:name of your own; inherited where the experiment has a base"
+        None,
+        description="a name from `slim-bench models`, or module:name of your code; inherited from `base` by default",
     )
 
 
 class Variant(Strict):
-    """What an ablation changes of the network or training of its base."""
+    """Changes of an ablation to the network or recipe of its base."""
 
-    description: str = Field(description="what it is, for the report")
+    description: str = Field(description="description for the report")
     model: ModelChange = Field(ModelChange(), description="the network")
-    recipe: dict[str, Any] = Field({}, description="how it is trained, where that differs from its scale")
-    min_image_size: Positive | None = Field(None, description="below this size the network does not exist")
+    recipe: dict[str, Any] = Field({}, description="recipe keys that differ from those of the scale")
+    min_image_size: Positive | None = Field(None, description="smallest image size that the network supports")
 
 
 class Experiment(Variant):
-    """experiments.yaml: one named network; `base` inherits everything not said here."""
+    """One named network; it inherits every key that it does not set from `base`."""
 
     model: ModelChoice = Field(ModelChoice(), description="the network")
-    base: str | None = Field(None, description="the experiment that this one is a variation of")
-    task: Task | None = Field(None, description="inherited where the experiment has a base")
+    base: str | None = Field(None, description="the experiment of which this is a variation")
+    task: Task | None = Field(None, description="task of the network; inherited from `base` by default")
 
 
 class AblationGrid(Strict):
-    """ablations.yaml: each variation of each base is the experiment BASE-VARIATION."""
+    """One grid: each variation of each base becomes the experiment BASE-VARIATION."""
 
-    bases: tuple[str, ...] = Field(min_length=1, description="names of config/experiments.yaml")
-    variations: dict[Name, Variant] = Field(description="what each variation changes of each base")
+    bases: tuple[str, ...] = Field(min_length=1, description="names from config/experiments.yaml")
+    variations: dict[Name, Variant] = Field(description="variations by name, with their changes to each base")
 
 
 def require(name: str, valid: Iterable[str], where: str) -> str:

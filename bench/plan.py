@@ -72,7 +72,7 @@ class Plan:
         wanted = self.configuration.resolved[experiment].task
         given = self.configuration.catalogue.datasets[dataset].task
         if wanted != given and dataset in listed:
-            raise InputError(f"{experiment} is for {wanted}, but data set {dataset} is for {given}")
+            raise InputError(f"{experiment} is for {wanted}, but dataset {dataset} is for {given}")
         return wanted == given
 
     def _why_empty(self, suite: str, scale: str) -> str:
@@ -95,7 +95,7 @@ class Plan:
         chosen = configuration.resolved[experiment]
         entry = configuration.catalogue.dataset(dataset)
         if entry.task != chosen.task:
-            raise InputError(f"{experiment} is for {chosen.task}, but data set {dataset} is for {entry.task}")
+            raise InputError(f"{experiment} is for {chosen.task}, but dataset {dataset} is for {entry.task}")
         sizes = configuration.scales[scale]
         task = sizes.task(chosen.task)
         variations = [v for v in sizes.variations if dataset in v.datasets]

@@ -19,10 +19,8 @@ FOLDERS = ("slim", "baselines", "reference", "bench", "benchmarks", "workflow", 
 PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff")
 CHECKED = (*FOLDERS, *PAGES, "Makefile", ".ci/run", "dvc.yaml", "pyproject.toml")
 SUFFIXES = {"", ".py", ".md", ".rst", ".html", ".yaml", ".yml", ".smk", ".sh", ".cff", ".toml"}
-ALLOWED = re.compile(
-    r"Image\s+Synthesis\s+and\s+Image\s+Recognition|Scientific/Engineering :: Image Recognition|(?:checkpoint|model) selection",
-    re.IGNORECASE,
-)
+PHRASES = r"Image\s+Synthesis\s+and\s+Image\s+Recognition|Scientific/Engineering :: Image Recognition"
+ALLOWED = re.compile(rf"{PHRASES}|(?:checkpoint|model) selection", re.IGNORECASE)
 """The paper's title, a classifier of the package index, and two terms of the field."""
 CODE = re.compile(r"```.*?```|``?[^`\n]+``?|https?://\S+|\{[{%].*?[}%]\}|</?[a-z][^<>]*>", re.DOTALL)
 FIELD = re.compile(r"\{[^{}\n]*\}")  # of an f-string

@@ -1,7 +1,8 @@
-"""The catalogue, config/datasets.yaml: what data exist, where they come from, under which terms, how they are prepared.
+"""The dataset catalogue, config/datasets.yaml: sources, licences and preparation of every dataset.
 
-Pure data, no torch. A data set has one source: `shipped` (DVC, inside the repository), `download` (URLs with pins),
-`manual` (needs an account or a person; placed by hand under data/sources) or `folder` (the user's own, by path).
+A dataset has one source: `shipped` (DVC, inside the repository), `download` (URLs with checksums), `manual` (needs an
+account or a browser; the user installs it under data/sources) or `folder` (the user's own images, by path). This
+module does not import torch.
 """
 
 from collections.abc import Mapping
@@ -25,21 +26,21 @@ Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Byte = Annotated[int, Field(ge=0, le=255)]
 WORDS = {"true": True, "false": False, "null": None}
-KIND = "names the kind of source"
-BACKGROUND = "what transparent pixels are laid on, red, green, blue"
-RESAMPLE = "filter of resizing, antialiased"
-UPSCALE = "allow images below the wanted size; off: they are refused by name"
+KIND = "type of the source"
+BACKGROUND = "RGB background colour of transparent pixels"
+RESAMPLE = "antialiased resize filter"
+UPSCALE = "allow upscaling of images below the required size; otherwise they are an error"
 OWN = "own"
-"""In a suite's list of data sets: every folder or image the user gave."""
+"""In a suite's list of datasets: every folder or image of the user."""
 
 
 class SourceFile(Strict):
-    """One file under data/sources. Without sha256 or md5 it has no published checksum: see data/pins.yaml."""
+    """One file under data/sources. A file without sha256 or md5 has no published checksum; see data/pins.yaml."""
 
-    name: FileName = Field(description="its name under data/sources")
-    url: str | None = Field(None, pattern=r"^https?://", description="where it is downloaded from")
+    name: FileName = Field(description="file name under data/sources")
+    url: str | None = Field(None, pattern=r"^https?://", description="download URL")
     sha256: Sha256 | None = Field(None, description="published checksum")
-    md5: Md5 | None = Field(None, description="published checksum, where there is no sha256")
+    md5: Md5 | None = Field(None, description="published checksum, if no sha256 is published")
     bytes: Positive | None = Field(None, description="size of the file")
 
     @property
@@ -48,7 +49,7 @@ class SourceFile(Strict):
 
     @property
     def pointer(self) -> Path:
-        """The DVC file that tracks it, where there is one."""
+        """The path of its DVC file, which may not exist."""
         return SOURCES / f"{self.name}.dvc"
 
 
@@ -64,23 +65,23 @@ class Shipped(Strict):
 
 
 class Download(Strict):
-    """Archives at URLs, fetched only against a checksum."""
+    """Archives at URLs, downloaded only with a checksum."""
 
     kind: Literal["download"] = Field(description=KIND)
     files: tuple[SourceFile, ...] = Field(description="the archives")
 
 
 class Manual(Strict):
-    """Files that a person has to place: a folder `place` under data/sources, or the `files`, beside it."""
+    """Files that the user installs manually: a folder `place` under data/sources, or the `files` next to it."""
 
     kind: Literal["manual"] = Field(description=KIND)
-    place: FileName = Field(description="folder under data/sources")
-    how: str = Field(description="what a person has to do")
-    files: tuple[SourceFile, ...] = Field((), description="files to place there")
+    place: FileName = Field(description="name of the folder under data/sources")
+    how: str = Field(description="installation instructions for the user")
+    files: tuple[SourceFile, ...] = Field((), description="files to install in data/sources")
 
 
 class Folder(Strict):
-    """The user's own folder (or .npz file), by path; relative paths count from the project root."""
+    """The user's own folder (or .npz file), by path. A relative path is relative to the project root."""
 
     kind: Literal["folder"] = Field(description=KIND)
     path: str = Field(description="the folder or file")
@@ -94,37 +95,37 @@ Source = Annotated[Shipped | Download | Manual | Folder, Field(discriminator="ki
 
 
 class Preparation(Strict):
-    """How images become arrays. Transparent pixels lie on `background`; resizing is antialiased."""
+    """Conversion of images to arrays. Transparent pixels are composited onto `background`; resizing is antialiased."""
 
-    members: str = Field("*", description="which files of the source, as a glob on their names")
+    members: str = Field("*", description="glob pattern of the file names to use")
     background: tuple[Byte, Byte, Byte] = Field((255, 255, 255), description=BACKGROUND)
     fit: Literal["crop", "longest-side", "pad"] = Field(
         "crop",
-        description="crop: centre square, then resize; longest-side: keep the shape; pad: zeros around, no resize",
+        description="crop: centre square, then resize; longest-side: keep the aspect; pad: zero padding, no resize",
     )
     resample: Literal["lanczos", "bicubic"] = Field("lanczos", description=RESAMPLE)
-    per_class: Positive | None = Field(None, description="keep the first so many of each class and split, small sets")
+    per_class: Positive | None = Field(None, description="number of images per class and split to keep, in file order")
     upscale: bool = Field(False, description=UPSCALE)
 
 
 class Dataset(Strict):
-    """One entry of the catalogue."""
+    """One dataset of the catalogue."""
 
-    title: str = Field(description="what it is, in one line")
-    task: Task = Field(description="which networks it is for")
-    source: Source = Field(description="where its files come from")
+    title: str = Field(description="one-line description")
+    task: Task = Field(description="task of the dataset")
+    source: Source = Field(description="source of its files")
     layout: Literal["images", "idx", "cifar", "npz", "imagefolder", "imagenet"] = Field(
-        "images", description="how the files hold images and labels; images: no labels"
+        "images", description="file layout of images and labels; images: no labels"
     )
     licence: str = Field(description="licence of the images")
-    terms: str | None = Field(None, description="whom to credit, what is allowed")
-    role: str = Field(description="what it is used for here")
-    n: Positive | None = Field(None, description="images expected (of the training split); another count is refused")
-    n_test: Positive | None = Field(None, description="images expected of the test split")
+    terms: str | None = Field(None, description="attribution and terms of use")
+    role: str = Field(description="use in this project")
+    n: Positive | None = Field(None, description="expected number of training images; another number is an error")
+    n_test: Positive | None = Field(None, description="expected number of test images")
     classes: Positive | None = Field(None, description="number of classes")
-    class_names: tuple[str, ...] | None = Field(None, description="names of the classes, in the order of the labels")
-    size: Positive | None = Field(None, description="pixels of the images' shortest side, where known")
-    preparation: Preparation = Field(Preparation(), description="how its images become arrays")
+    class_names: tuple[str, ...] | None = Field(None, description="class names in label order")
+    size: Positive | None = Field(None, description="shortest side of the images in pixels, if known")
+    preparation: Preparation = Field(Preparation(), description="conversion of its images to arrays")
 
     @model_validator(mode="after")
     def _classification_has_a_layout(self) -> "Dataset":
@@ -136,19 +137,19 @@ class Dataset(Strict):
 class Weights(Strict):
     """Pretrained weights of feature extractors (metrics, perceptual loss). Their checksum is always verified."""
 
-    title: str = Field(description="what they are, in one line")
-    file: FileName = Field(description="name of the file")
-    url: str | None = Field(None, description="where they are downloaded from")
-    sha256: str = Field(pattern=r"^[0-9a-f]{8,64}$", description="a prefix where no more is published")
+    title: str = Field(description="one-line description")
+    file: FileName = Field(description="file name")
+    url: str | None = Field(None, description="download URL")
+    sha256: str = Field(pattern=r"^[0-9a-f]{8,64}$", description="published checksum, or its published prefix")
     bytes: Positive | None = Field(None, description="size of the file")
-    package: str | None = Field(None, description="path inside an installed Python package that ships the file")
-    shipped: bool = Field(False, description="in the DVC remote inside the repository")
+    package: str | None = Field(None, description="path in an installed Python package that contains the file")
+    shipped: bool = Field(False, description="true if the file is in the DVC remote inside the repository")
     licence: str = Field(description="licence of the weights")
-    used_by: str = Field(description="metrics and losses that need them")
+    used_by: str = Field(description="metrics and losses that use them")
 
 
 def spoken(value: Any) -> Any:
-    """Words of a command line as what they mean: within lists and mappings Snakemake hands them on as text."""
+    """Parse command-line words into values, because Snakemake passes them as text inside lists and mappings."""
     if isinstance(value, list):
         return tuple(spoken(part) for part in value)
     if not isinstance(value, str):
@@ -157,16 +158,16 @@ def spoken(value: Any) -> Any:
 
 
 class UserFolder(Strict):
-    """A folder of the user's own images as a data set: `folders: {my-cats: {path: ~/cats}}`, or `{my-cats: ~/cats}`."""
+    """The user's own images as a dataset: `folders: {my-cats: {path: ~/cats}}`, or `{my-cats: ~/cats}`."""
 
     path: str = Field(min_length=1, description="a folder of images, one image, or an .npz file")
-    task: Task = Field("fewshot", description="if it is not given, the form of the path says it")
-    licence: str = Field("given by the user", description="licence of the images, for the record")
+    task: Task = Field("fewshot", description="default: derived from the type of the path")
+    licence: str = Field("given by the user", description="licence of the images")
     background: tuple[Byte, Byte, Byte] = Field((255, 255, 255), description=BACKGROUND)
     resample: Literal["lanczos", "bicubic"] = Field("lanczos", description=RESAMPLE)
     upscale: bool = Field(False, description=UPSCALE)
     layout: Literal["images", "idx", "npz", "imagefolder"] | None = Field(
-        None, description="null: images, or for classification npz (a path ending so) or imagefolder"
+        None, description="null: images; for classification npz (a path ending in .npz) or imagefolder"
     )
 
     _said = field_validator("background", "upscale", mode="before")(spoken)
@@ -179,24 +180,24 @@ class UserFolder(Strict):
         return {**value, "path": str(value["path"])} if isinstance(value.get("path"), int) else value
 
     def written(self) -> str:
-        """As it was given, in one line of YAML."""
+        """The given keys, in one line of YAML."""
         given = self.model_dump(mode="json", exclude_unset=True)
         return yaml.safe_dump(given, default_flow_style=True, width=100000).strip()
 
 
 class Catalogue(Strict):
-    """All data sets and weights, and the checksums that users have accepted for files without a published one."""
+    """All datasets and pretrained weights, and the checksums that users pinned for files without a published one."""
 
     datasets: dict[Name, Dataset] = Field(description="datasets by name")
-    weights: dict[Name, Weights] = Field(description="trained weights by name")
-    pins: dict[FileName, Sha256] = Field({}, description="accepted checksums, from data/pins.yaml")
+    weights: dict[Name, Weights] = Field(description="pretrained weights by name")
+    pins: dict[FileName, Sha256] = Field({}, description="pinned checksums, from data/pins.yaml")
 
     def dataset(self, name: str) -> Dataset:
         if name not in self.datasets:
             hint = ", nor is there such a file or folder" if "/" in name else did_you_mean(name, self.datasets)
             if Path(name).expanduser().exists():
-                hint = f"; your own images have a name: give --folder mine={name}, and mine in its place"
-            raise InputError(f"data set {name!r} is not in {CATALOGUE}{hint}")
+                hint = f"; your own images need a name: use --folder mine={name}, and mine as the dataset"
+            raise InputError(f"dataset {name!r} is not in {CATALOGUE}{hint}")
         return self.datasets[name]
 
     def find_weights(self, name: str) -> Weights:
@@ -205,17 +206,17 @@ class Catalogue(Strict):
         return self.weights[name]
 
     def pin(self, file: SourceFile) -> str | None:
-        """The sha256 a source file must have: the published one, else the one accepted in data/pins.yaml."""
+        """The sha256 that a source file must have: the published one, or the one pinned in data/pins.yaml."""
         return file.sha256 or self.pins.get(file.name)
 
     def source_sha256(self, name: str) -> str | None:
-        """Pin of a data set that comes as one archive; None for folders, several files, md5-only pins."""
+        """The sha256 of a dataset with a single archive; None for folders, several files, or an md5 only."""
         files = self.dataset(name).source.files
         return self.pin(files[0]) if len(files) == 1 else None
 
 
 Folders = Mapping[str, UserFolder | Mapping[str, Any]]
-"""The user's own data sets by name, as the configuration read them or as it would be given them."""
+"""The user's own datasets by name, parsed or as in config.yaml."""
 
 
 def load_catalogue(root: Path = Path("."), folders: Folders | None = None) -> Catalogue:
@@ -230,7 +231,7 @@ def load_catalogue(root: Path = Path("."), folders: Folders | None = None) -> Ca
         if name in catalogue.datasets or name in catalogue.weights or name == OWN:
             path = own[name].source.path
             advice = f"--config 'folders={{NAME: {{path: {path}, task: {own[name].task}}}}}'"
-            raise InputError(f"folders.{name}: the catalogue has this name already; choose another: {advice}")
+            raise InputError(f"folders.{name}: the catalogue already has this name; choose another: {advice}")
     return catalogue.model_copy(update={"datasets": catalogue.datasets | own})
 
 
@@ -259,5 +260,5 @@ def folder_dataset(name: str, given: UserFolder | Mapping[str, Any]) -> Dataset:
 
 
 def prepared_path(name: str, image_size: int | None) -> Path:
-    """Where the prepared form lies, relative to the project root."""
+    """Folder of the prepared dataset, relative to the project root."""
     return PREPARED / f"{name}-{image_size or 'full'}"

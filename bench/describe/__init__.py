@@ -1,12 +1,12 @@
-"""The configuration described once: schemas for editors and a page for people, both made from the models. No torch."""
+"""Generates JSON schemas and the reference page of the configuration from the models. Does not import torch."""
 
 from pathlib import Path
 
 
 def write_descriptions(root: Path) -> list[Path]:
-    """Write config/schemas/*.json, docs/reference/configuration.md and the defaults that run hashes are counted from.
+    """Write config/schemas/*.json, docs/reference/configuration.md, and the recorded defaults that run hashes use.
 
-    Returns the files whose content has changed. InputError where a recorded default is another one now.
+    Returns the files whose content has changed. Raises InputError if a recorded default has changed.
     """
     from bench.defaults import record_defaults
     from bench.describe.page import PAGE, configuration_page

@@ -1,4 +1,4 @@
-"""docs/reference/configuration.md: every key of config/ with its type, default, meaning and source."""
+"""Generates docs/reference/configuration.md: every key of config/ with its type, default, meaning and source."""
 
 import json
 from pathlib import Path
@@ -15,16 +15,19 @@ PAGE = Path("docs/reference/configuration.md")
 INTRODUCTION = """\
 <!-- Written by `slim-bench schema` from the descriptions in the code: change them there. -->
 
-Every key that the files in `config/` know. Editors with a YAML language server read the schemas named here, complete
-keys and mark what is not known; the commands refuse the same, with the nearest valid key. How the paper scale differs
-from the protocol of the paper's authors: [deviations](../deviations.md).
+This page lists every key of the files in `config/`. Editors with a YAML language server use the schemas to complete
+keys and to mark unknown ones. The commands reject an unknown key and suggest the nearest valid one.
+[Deviations](../deviations.md) lists the differences between the paper scale and the authors' protocol.
 
-Where a default comes from, in the column "source":"""
-RECIPES_ARE = "Keys of `recipe` in scales.yaml, experiments.yaml and ablations.yaml; an experiment wins over its scale."
-NETWORKS = "Keys of `model.args` in experiments.yaml and ablations.yaml, and of `model` in scales.yaml, by network."
+The column "source" gives the origin of a default:"""
+RECIPES_ARE = """\
+These are the keys of `recipe` in scales.yaml, experiments.yaml and ablations.yaml. An experiment takes precedence over
+its scale."""
+NETWORKS = """\
+These are the keys of `model.args` in experiments.yaml and ablations.yaml, and of `model` in scales.yaml, by network."""
 LIMITS = {"minimum": "≥", "maximum": "≤", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
 UNBOUNDED = 2**53
-"""A limit of JSON's numbers, which needs no words."""
+"""The limit of exact integers in JSON, which the page omits."""
 
 
 def configuration_page() -> str:
@@ -46,7 +49,7 @@ def configuration_page() -> str:
 
 
 def _table(schema: dict[str, Any], left_out: tuple[str, ...] = ()) -> str:
-    """A row for each key; the columns that no key fills are left out."""
+    """A Markdown table with a row per key, without empty columns."""
     required = schema.get("required", ())
     rows = []
     for key, value in schema["properties"].items():
@@ -62,7 +65,7 @@ def _table(schema: dict[str, Any], left_out: tuple[str, ...] = ()) -> str:
 
 
 def _kind(value: dict[str, Any]) -> str:
-    """The type of a value in words."""
+    """The type of a value as text."""
     if "$ref" in value:
         return value["$ref"].rpartition("/")[2]
     if "anyOf" in value or "oneOf" in value:

@@ -1,4 +1,4 @@
-"""JSON schemas of the files in config/: an editor completes their keys, explains them, and marks what is not known."""
+"""JSON schemas of the files in config/. Editors use them to complete, explain and validate keys."""
 
 import json
 from pathlib import Path
@@ -21,11 +21,11 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems")
 FORM = ("type", "anyOf", "enum", "const", "items", "prefixItems", "pattern", *LIMITS)
-"""What a value may be, without what it means."""
+"""Schema keywords that restrict a value, as opposed to describing it."""
 
 
 class ConfigFile(NamedTuple):
-    """A file (or folder of files) of config/: its model, and what it is for."""
+    """A file (or glob of files) in config/, its model, and a one-line summary."""
 
     place: str
     kind: Any
@@ -33,19 +33,19 @@ class ConfigFile(NamedTuple):
 
 
 def config_files() -> dict[str, ConfigFile]:
-    """By the name of their schema."""
+    """Configuration files by the name of their schema."""
     files = {
         "config": (
             "config.yaml",
             Settings,
-            "What to change first; Snakemake's option `--config KEY=VALUE` wins.",
+            "The most common settings; Snakemake's option `--config KEY=VALUE` takes precedence.",
         ),
-        "scales": ("scales.yaml", dict[Name, Scale], "Sizes, budgets and seeds, by the name of the scale."),
-        "experiments": ("experiments.yaml", dict[Name, Experiment], "Networks to run, by name."),
-        "ablations": ("ablations.yaml", dict[Name, AblationGrid], "Variations of networks, by a name of each grid."),
-        "suite": ("suites/*.yaml", Suite, "Targets of the workflow, a file each."),
-        "datasets": ("datasets.yaml", Catalogue, "Datasets, and trained weights of metrics and losses."),
-        "claims": ("claims.yaml", ReportSettings, "What is compared with what, decided before the first run."),
+        "scales": ("scales.yaml", dict[Name, Scale], "Sizes, budgets and seeds by scale."),
+        "experiments": ("experiments.yaml", dict[Name, Experiment], "Experiments by name."),
+        "ablations": ("ablations.yaml", dict[Name, AblationGrid], "Ablation grids by name."),
+        "suite": ("suites/*.yaml", Suite, "Suites of runs; each file is a target of the workflow."),
+        "datasets": ("datasets.yaml", Catalogue, "Datasets, and pretrained weights of metrics and losses."),
+        "claims": ("claims.yaml", ReportSettings, "Pre-registered claims, comparisons and decision criteria."),
     }
     return {name: ConfigFile(*file) for name, file in files.items()}
 
@@ -55,12 +55,12 @@ def schema_file(name: str) -> Path:
 
 
 def schema_text(name: str) -> str:
-    """The JSON schema of a file of config/, as it is written."""
+    """The JSON schema of a file of config/, as text."""
     return json.dumps(schema_of(name), indent=1, ensure_ascii=False) + "\n"
 
 
 def _scale() -> type[Strict]:
-    """A scale whose recipes are those of its tasks: all keys may be missing, as experiments add theirs."""
+    """A scale with typed recipes. Every key is optional, because experiments may set it."""
     tasks = {}
     for task, recipe in RECIPES.items():
         part = (partial_model(recipe), field({}, description=TaskScale.model_fields["recipe"].description))
@@ -70,18 +70,18 @@ def _scale() -> type[Strict]:
 
 
 def schema_of(name: str) -> dict[str, Any]:
-    """The JSON schema of a file of config/: what its model says, and what only the loader knows."""
+    """The JSON schema of a file of config/: its model's, extended by the checks and shorthands of the loader."""
     file = config_files()[name]
     schema = _untitled(TypeAdapter(dict[Name, _scale()] if name == "scales" else file.kind).json_schema())
     definitions = schema.get("$defs", {})
     if name == "config":
-        settings = schema["properties"]  # one seed for a list of one, a path for a folder with options
+        settings = schema["properties"]  # shorthands: a single seed, and a path in place of a mapping
         settings["seeds"]["anyOf"].append({"type": "integer", "minimum": 0})
         folder = {"anyOf": [{"type": ["string", "integer"]}, {"$ref": "#/$defs/UserFolder"}]}
         settings["folder"]["anyOf"][0] = folder
         settings["folders"]["additionalProperties"] = folder
     if name == "datasets":
-        del schema["properties"]["pins"]  # a file of its own, data/pins.yaml
+        del schema["properties"]["pins"]  # stored in data/pins.yaml
     if name == "experiments":
         _describe_network(definitions["ModelChoice"])
     if name == "ablations":
@@ -98,7 +98,7 @@ def schema_of(name: str) -> dict[str, Any]:
 
 
 def _describe_network(choice: dict[str, Any]) -> None:
-    """Names and arguments of the registry's networks; a network of one's own, module:name, has arguments of its own."""
+    """Add names and arguments of the registry's networks. An external network, module:name, accepts any arguments."""
     named = choice["properties"]["name"]
     kinds = [{"enum": [*MODELS, None]}, {"type": "string", "pattern": ":"}]
     choice["properties"]["name"] = {"anyOf": kinds, "default": None, "description": named["description"]}
@@ -107,12 +107,12 @@ def _describe_network(choice: dict[str, Any]) -> None:
 
 
 def _arguments(*tasks: str) -> dict[str, Any]:
-    """Any argument of the networks of `tasks`."""
+    """An object of all arguments of the networks of `tasks`."""
     return _closed([arguments(name) for name, entry in MODELS.items() if entry.task in tasks])
 
 
 def _closed(models: list[type[BaseModel]]) -> dict[str, Any]:
-    """An object with the keys of these models and no others; a key may have the form that any of them gives it."""
+    """An object with exactly the keys of these models. A key accepts every type that one of them gives it."""
     found: dict[str, list[dict[str, Any]]] = {}
     for model in models:
         for key, value in _untitled(model.model_json_schema())["properties"].items():
@@ -129,7 +129,7 @@ def _closed(models: list[type[BaseModel]]) -> dict[str, Any]:
 
 
 def _untitled(schema: Any) -> Any:
-    """Without titles that repeat a key and a default of null where null is no value; names of other forms refused."""
+    """Remove titles, and defaults of null for keys that do not accept null; reject keys that match no pattern."""
     if isinstance(schema, list):
         return [_untitled(part) for part in schema]
     if not isinstance(schema, dict):

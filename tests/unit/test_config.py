@@ -119,7 +119,7 @@ FAULTS = {
         "scales.yaml",
         "[top1, top5, params, macs]",
         "[]",
-        "classification.evaluation.metrics: none is named",
+        "classification.evaluation.metrics: the list is empty",
     ),
     "a metric twice": ("scales.yaml", "[top1, top5, params, macs]", "[top1, top1]", "metrics: top1 is given twice"),
     "too few generated images": (

@@ -132,7 +132,7 @@ def test_names_that_do_not_exist(plan):
     for arguments, message in {
         ("demoo", "fastgan-sle", "fluent-emoji-100"): "scale.*'demo'",
         ("demo", "fastgan-slee", "fluent-emoji-100"): "experiment.*'fastgan-sle'",
-        ("demo", "fastgan-sle", "fluent-emoji-10"): "data set.*'fluent-emoji-100'",
+        ("demo", "fastgan-sle", "fluent-emoji-10"): "dataset.*'fluent-emoji-100'",
         ("demo", "fastgan-slim", "fluent-emoji-100"): "at least 256 px, not 64",
         (
             "demo",
