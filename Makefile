@@ -1,20 +1,20 @@
-# The words of the project: every target sets up what it needs first.
-#   make setup   one virtual environment, .venv, from requirements.lock (every pin with its hashes)
-#   make demo    the whole pipeline at demo scale, on real images; ends in results/demo/report/index.html
-#   make test    the test-suite, offline
-#   make test-fast  a test of every module in two minutes: the files of tests/fast.txt
-#   make test-scipy  the metrics' own code on SciPy 1.18, which clean-fid cannot take
-#   make test-python PYTHON_VERSION=3.13  the fast tests on another Python
-#   make test-fresh  demo and tests in a fresh Debian 13; needs root and debootstrap
-#   make lint    ruff, mypy, snakefmt, snakemake --lint
-#   make bench   speed and memory, each ratio measured side by side in one run
-#   make report  tables, figures and page from whatever has finished so far
+# Every target installs the environment first if necessary.
+#   make setup       install .venv from requirements.lock, with verified hashes
+#   make demo        run the whole pipeline at demo scale on real images; writes results/demo/report/index.html
+#   make test        run the test suite, offline
+#   make test-fast   run the files of tests/fast.txt: at least one test of every module, in two minutes
+#   make test-scipy  test the metrics with SciPy 1.18, which clean-fid does not support
+#   make test-python PYTHON_VERSION=3.13  run the fast tests on another Python
+#   make test-fresh  run demo and tests in a fresh Debian 13; needs root and debootstrap
+#   make lint        run ruff, mypy, snakefmt, snakemake --lint
+#   make bench       measure speed and memory against the reference implementations
+#   make report      render tables, figures and page from all results so far
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
-# what the lock is compiled for; PYTHON=PATH names one, else tools/find_python.sh looks for the first that works
+# Python versions of the lock file; PYTHON=PATH selects an interpreter, otherwise tools/find_python.sh finds one
 VERSIONS := 3.11 3.12 3.13
-# pip and uv keep caches in the home; where that is missing or read-only, in build/
+# pip and uv cache in the home folder, or in build/ if the home folder is missing or read-only
 CACHE := $${XDG_CACHE_HOME:-$${HOME:?}/.cache}
 ifneq ($(shell { mkdir -p "$(CACHE)" && [ -w "$(CACHE)" ] && echo yes; } 2>/dev/null),yes)
 export XDG_CACHE_HOME := $(CURDIR)/build/cache
@@ -23,7 +23,7 @@ CORES ?= $(shell nproc)
 VENV := .venv
 BIN := $(VENV)/bin
 export DVC_NO_ANALYTICS := 1
-# containers set this; but torch's bytecode is then compiled anew (10 s) at each of a demo's sixty process starts
+# containers set this, but then each of the demo's sixty processes recompiles torch's bytecode, which takes 10 s
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -45,7 +45,7 @@ test: setup
 test-fast: setup
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadscope @tests/fast.txt
 
-# a throw-away environment in $@, from the same lock: of Python VERSIONS, with the pins in OVERRIDE instead of the lock's
+# installs a temporary environment build/$@ from the lock file, on Python VERSIONS, with OVERRIDE replacing its pins
 define throw_away
 	mkdir -p build
 	printf '$(OVERRIDE)\n' > build/$@.txt
@@ -55,7 +55,7 @@ define throw_away
 	$(BIN)/uv pip install --quiet --python build/$@/bin/python --no-deps --no-build-isolation --editable .
 endef
 
-# SciPy 1.18 has no wheels for Python 3.11, and clean-fid does not run on it
+# SciPy 1.18 has no wheels for Python 3.11, and clean-fid fails on SciPy 1.18
 test-scipy: private VERSIONS = 3.12 3.13
 test-scipy: private OVERRIDE = scipy>=1.18,<1.19\nclean-fid ; python_version < "3"
 test-scipy: setup
@@ -63,14 +63,14 @@ test-scipy: setup
 	build/$@/bin/python -m pytest --numprocesses $(CORES) --dist loadscope \
 		tests/unit/metrics tests/unit/report/compare/test_statistics.py tests/unit/data/test_prepare.py
 
-# on another Python: a test of every module
+# the fast tests on another Python
 PYTHON_VERSION ?= 3.13
 test-python: private VERSIONS = $(PYTHON_VERSION)
 test-python: setup
 	$(throw_away)
 	build/$@/bin/python -m pytest --numprocesses $(CORES) --dist loadscope @tests/fast.txt
 
-# not in CI: root, debootstrap and a network; FRESH='--quick --archive': a small part, and as from a ZIP
+# needs root, debootstrap and a network, so CI does not run it; FRESH='--quick --archive' runs a small part, from a ZIP
 test-fresh:
 	$(SHELL) tools/test_fresh.sh $(FRESH)
 
@@ -84,12 +84,12 @@ lint: setup
 bench: setup
 	$(BIN)/python -m benchmarks
 
-# the one lock for every Python of VERSIONS; scipy stays at 1.17.1 because clean-fid breaks on 1.18
+# a single lock file for every Python of VERSIONS; scipy is pinned to 1.17.1 because clean-fid fails on 1.18
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--extra dev --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
 
-# what this Makefile made, nothing else in these folders
+# removes only files that this Makefile created
 clean:
 	[ ! -e $(VENV)/.slim-bench ] || rm -rf $(VENV)
 	rm -rf build/test-scipy* build/test-python* slim_bench.egg-info

@@ -1,9 +1,8 @@
-# From a pinned source to the arrays that training and metrics read.
+# Download of sources, and preparation of the arrays that training and metrics read.
 #
-# In all rules `ancient` and the input `renewal` take the place of Snakemake's triggers, which compare times: a job runs
-# again when content says so. For an output that is out of date the plan writes a file with the reason
-# (bench/outdated.py, WorkflowPlan.renewal). note_renewal depends on nothing else, so it is sure to run, and with it the
-# jobs that wait for it.
+# In all rules `ancient` and the input `renewal` replace Snakemake's triggers, which compare modification times. A job
+# reruns when content has changed. For an output that is out of date, the plan writes a file with the reason
+# (bench/outdated.py, WorkflowPlan.renewal). note_renewal has no other input, so it always runs and triggers the job.
 
 
 rule note_renewal:

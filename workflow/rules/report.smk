@@ -1,5 +1,5 @@
-# `collect` has no run as input: it reads what exists, so a partial or failed sweep still gets its tables
-# (`snakemake report`). Within a suite the marker of finish_suite gives the order.
+# `collect` does not declare runs as input. It reads existing results, so `snakemake report` works for partial and failed
+# suites. Within a suite, the marker file of finish_suite defines the order.
 
 
 rule finish_suite:

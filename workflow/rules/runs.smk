@@ -1,7 +1,8 @@
-# One run = experiment x data set x seed at a scale. Training goes on from results/{scale}/state, which no rule declares,
-# so a killed job loses minutes; its declared output is the finished model.json, written last.
-# `tee` shows progress while it happens and outlives a signal to the group, so that the job can still write and end well;
-# the shell does so where the signal is SLURM's warning, USR1, and then ends as the job does.
+# A run is an experiment on a dataset with a seed at a scale. Training resumes from checkpoints in results/{scale}/state.
+# No rule declares that folder, because Snakemake deletes declared outputs of a killed job. The declared output is
+# model.json, which is written last.
+# `tee` shows progress, and survives a signal to the process group so that the job can still print and finish. The shell
+# ignores SLURM's warning signal, USR1, and exits with the code of the job.
 
 RUN = run_folder("{scale}", "{experiment}", "{dataset}", "{seed}")
 LOGS = f"logs/{RUN.relative_to(RESULTS)}"
