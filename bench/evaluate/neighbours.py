@@ -1,4 +1,4 @@
-"""Pictures that belong to a score."""
+"""Image grid of samples and their nearest training images."""
 
 from pathlib import Path
 
@@ -15,5 +15,5 @@ def save_neighbours(path: Path, samples: Tensor, training: Tensor, gap: int = 2)
     for sample, real in zip(samples, training, strict=True):
         columns += [torch.cat([sample, torch.full_like(sample[:, :gap], 255), real], dim=1)]
     space = torch.full_like(columns[0][:, :, :gap], 255)
-    sheet = torch.cat([part for column in columns for part in (space, column)][1:], dim=2)
-    write_png(path, Image.fromarray(sheet.permute(1, 2, 0).numpy()))
+    grid = torch.cat([part for column in columns for part in (space, column)][1:], dim=2)
+    write_png(path, Image.fromarray(grid.permute(1, 2, 0).numpy()))

@@ -1,4 +1,4 @@
-"""From scores.csv to files: every table, figure and picture of the report, and what the page says about them."""
+"""Write every table, figure and image grid of the report from scores.csv and the run folders."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,11 +9,8 @@ from typing import Any
 from bench.files import write_png
 from bench.report.compare.claims import Answer, answer_claims
 from bench.report.compare.paired import Result, compare_methods
-from bench.report.figures import classification as recognition
-from bench.report.figures import curves, style
-from bench.report.figures import image_grids as pictures
-from bench.report.figures import plots as figures
-from bench.report.outputs import FIGURES, PICTURES
+from bench.report.figures import classification, curves, image_grids, plots, style
+from bench.report.outputs import FIGURES, IMAGE_GRIDS
 from bench.report.read.scores import Scores, read_scores
 from bench.report.read.settings import Published, ReportSettings, load_published, load_settings
 from bench.report.tables.ablations import ablation_table, find_ablations
@@ -28,7 +25,7 @@ NOTHING = "Nothing to show yet: no finished run has what this needs."
 
 @dataclass(frozen=True)
 class Report:
-    """Everything the page shows. `drawn`: stems of the figures and pictures that hold more than words."""
+    """Everything the page shows. `drawn`: stems of the figures and image grids that are no placeholders."""
 
     scale: str
     scores: Scores
@@ -39,7 +36,7 @@ class Report:
 
 
 def build(scale_dir: Path, config: Path) -> Report:
-    """Write tables/ and figures/ from scores.csv and the pictures and histories of the runs, all under `scale_dir`."""
+    """Write tables/ and figures/ under `scale_dir` from its scores.csv and the samples and histories of its runs."""
     scores = read_scores(scale_dir / "scores.csv")
     settings = load_settings(config / "claims.yaml")
     scale = scores[0].scale if scores else scale_dir.name
@@ -50,12 +47,12 @@ def build(scale_dir: Path, config: Path) -> Report:
         mine = scores.where(task=task)
         names = mine.distinct("dataset")
         tables[task] = [table for name in names for table in comparison_tables(mine, name, task_settings)]
-        by_class = (recognition.per_class_table(mine, name, task_settings) for name in names)
+        by_class = (classification.per_class_table(mine, name, task_settings) for name in names)
         tables[task] += [table for table in by_class if table]
         write_tables(scale_dir / "tables" / task, tables[task], comparison_records(mine))
     for name in tables.keys() - settings.tasks.keys():
         write_tables(scale_dir / "tables" / name, tables[name])
-    drawn = _draw(scores, settings, scale_dir) | _picture(scores, settings, scale_dir)
+    drawn = _draw(scores, settings, scale_dir) | _draw_grids(scores, settings, scale_dir)
     return Report(scale, scores, settings, answers, tables, frozenset(drawn))
 
 
@@ -78,19 +75,19 @@ def _tables(
 
 
 def _draw(scores: Scores, settings: ReportSettings, scale_dir: Path) -> set[str]:
-    """Draw every figure of FIGURES; where there is nothing to draw the file says so in words."""
+    """Draw every plot of FIGURES; without data, a placeholder that says so."""
     style.use_theme()
     few, classes = scores.where(task="fewshot"), scores.where(task="classification")
     makers: dict[str, Callable[[], Any]] = {
-        "figures/complexity": lambda: figures.complexity_figure(scores, settings.tasks),
-        "figures/ablations": lambda: figures.ablation_figure(scores, settings.tasks),
-        "figures/fd_curve": lambda: figures.fd_curve_figure(few, settings.tasks["fewshot"]),
-        "figures/confusion": lambda: recognition.confusion_figure(classes, settings.tasks["classification"]),
-        "figures/calibration": lambda: recognition.calibration_figure(classes, settings.tasks["classification"]),
+        "figures/complexity": lambda: plots.complexity_figure(scores, settings.tasks),
+        "figures/ablations": lambda: plots.ablation_figure(scores, settings.tasks),
+        "figures/fd_curve": lambda: plots.fd_curve_figure(few, settings.tasks["fewshot"]),
+        "figures/confusion": lambda: classification.confusion_figure(classes, settings.tasks["classification"]),
+        "figures/calibration": lambda: classification.calibration_figure(classes, settings.tasks["classification"]),
     }
     for task, task_settings in settings.tasks.items():
         mine = (scores.where(task=task), task_settings)
-        makers[f"figures/scores_{task}"] = partial(figures.scores_figure, *mine)
+        makers[f"figures/scores_{task}"] = partial(plots.scores_figure, *mine)
         makers[f"figures/curves_{task}"] = partial(curves.curves_figure, *mine, scale_dir)
     drawn = set()
     for stem in FIGURES:
@@ -103,19 +100,19 @@ def _draw(scores: Scores, settings: ReportSettings, scale_dir: Path) -> set[str]
     return drawn
 
 
-def _picture(scores: Scores, settings: ReportSettings, scale_dir: Path) -> set[str]:
+def _draw_grids(scores: Scores, settings: ReportSettings, scale_dir: Path) -> set[str]:
     makers = {
-        "figures/samples_fewshot": pictures.samples_picture,
-        "figures/strip_fewshot": pictures.strip_picture,
-        "figures/neighbours": pictures.neighbours_picture,
-        "figures/pictures_oneshot": pictures.oneshot_picture,
+        "figures/samples_fewshot": image_grids.samples_grid,
+        "figures/progress_fewshot": image_grids.progress_grid,
+        "figures/neighbours": image_grids.neighbours_grid,
+        "figures/samples_oneshot": image_grids.oneshot_grid,
     }
     drawn = set()
-    for stem in PICTURES:
+    for stem in IMAGE_GRIDS:
         image = makers[stem](scores, settings, scale_dir)
         path = scale_dir / f"{stem}.png"
         if image is None:
-            pictures.save_placeholder(path, NOTHING)
+            image_grids.save_placeholder(path, NOTHING)
         else:
             write_png(path, image)
             drawn.add(stem)

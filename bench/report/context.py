@@ -39,18 +39,18 @@ CAPTIONS = {
     "calibration": "Accuracy against confidence; a calibrated network lies on the dashed line.",
     "confusion": "True class by row, predicted class by column, in percent; the diagonal is each class's accuracy.",
     "samples_fewshot": "The same latents for every network, not picked, beside real images.",
-    "strip_fewshot": "The same latents while training goes on, first seed.",
+    "progress_fewshot": "The same latents while training goes on, first seed.",
     "neighbours": "The samples nearest to a training image in feature space, above that image: copies would show here.",
-    "pictures_oneshot": "The training image, what each network makes of its fixed noise, and new samples, not picked.",
+    "samples_oneshot": "The training image, what each network makes of its fixed noise, and new samples, not picked.",
 }
 MOST_COMMITS = 3
-PICTURES = {"fewshot": ("samples_fewshot", "strip_fewshot", "neighbours"), "oneshot": ("pictures_oneshot",)}
+IMAGE_GRIDS = {"fewshot": ("samples_fewshot", "progress_fewshot", "neighbours"), "oneshot": ("samples_oneshot",)}
 EXTRAS = {"fewshot": ("fd_curve",), "classification": ("confusion", "calibration")}
 
 
 @dataclass(frozen=True)
-class Exhibit:
-    """A figure or picture on the page."""
+class CaptionedFigure:
+    """A plot or an image grid on the page."""
 
     caption: str
     body: Markup
@@ -73,8 +73,8 @@ def page_context(report: Report, out: Path, config: Path) -> dict[str, Any]:
         "claims": [_claim(report, answer) for answer in report.answers],
         "rules": report.settings,
         "tasks": [_task(report, task, out, config) for task in tasks],
-        "complexity": _exhibits(report, out, ["complexity"]),
-        "ablations": _exhibits(report, out, ["ablations"]),
+        "complexity": _figures(report, out, ["complexity"]),
+        "ablations": _figures(report, out, ["ablations"]),
         "groups": _groups(report.scores),
         "style": Markup((Path(__file__).parent / "templates" / "page.css").read_text(encoding="utf-8")),
     }
@@ -141,12 +141,12 @@ def _task(report: Report, task: Task, out: Path, config: Path) -> dict[str, Any]
         "title": report.settings.tasks[task].title,
         "methods": [(name, entry.description) for name, entry in described.items() if name in names],
         "tables": report.tables[task],
-        "pictures": _exhibits(report, out, PICTURES.get(task, ())),
-        "figures": _exhibits(report, out, [f"scores_{task}", f"curves_{task}", *EXTRAS.get(task, ())]),
+        "image_grids": _figures(report, out, IMAGE_GRIDS.get(task, ())),
+        "figures": _figures(report, out, [f"scores_{task}", f"curves_{task}", *EXTRAS.get(task, ())]),
     }
 
 
-def _exhibits(report: Report, out: Path, names: Any) -> list[Exhibit]:
+def _figures(report: Report, out: Path, names: Any) -> list[CaptionedFigure]:
     found = []
     for name in names:
         stem = f"figures/{name}"
@@ -154,7 +154,7 @@ def _exhibits(report: Report, out: Path, names: Any) -> list[Exhibit]:
             caption = CAPTIONS.get(name) or CAPTIONS[name.split("_")[0]]
             vector = out / f"{stem}.svg"
             body = _vector(vector, name, caption) if vector.exists() else _raster(out / f"{stem}.png", caption)
-            found.append(Exhibit(caption, body))
+            found.append(CaptionedFigure(caption, body))
     return found
 
 

@@ -24,17 +24,17 @@ FIGURES = {
     "figures/confusion": "confusion.rst",
     "figures/calibration": "calibration.rst",
 }
-PICTURES = {
-    "figures/samples_fewshot": "samples.rst",
-    "figures/strip_fewshot": "strip.rst",
+IMAGE_GRIDS = {
+    "figures/samples_fewshot": "samples_fewshot.rst",
+    "figures/progress_fewshot": "progress.rst",
     "figures/neighbours": "neighbours.rst",
-    "figures/pictures_oneshot": "oneshot.rst",
+    "figures/samples_oneshot": "samples_oneshot.rst",
 }
 PAGE = "report/index.html"
 
 OUTPUTS: dict[str, str] = (
     {f"{stem}.csv": caption for stem, caption in TABLES.items()}
-    | {f"{stem}.png": caption for stem, caption in (FIGURES | PICTURES).items()}
+    | {f"{stem}.png": caption for stem, caption in (FIGURES | IMAGE_GRIDS).items()}
     | {PAGE: "page.rst"}
 )
 """Output, relative to results/{scale} -> caption in workflow/report. Each stands after every render, with words where

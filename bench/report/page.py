@@ -35,7 +35,7 @@ def render(scale_dir: Path) -> Path:
 
 
 def html_of(report: Report, out: Path, config: Path) -> str:
-    """The page as text; pictures are inlined as data URIs, figures as SVG that follows the page's colours."""
+    """The page as text; image grids are inlined as data URIs, plots as SVG in the page's colours."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     from bench.report.context import page_context

@@ -10,12 +10,12 @@ from typing import Any
 from bench.files import read_mapping, sha256_file, write_json
 from bench.made_from import RENDERED
 from bench.ownership import is_png, refuse_foreign, text_of
-from bench.report.outputs import FIGURES, PAGE, PICTURES, TABLES
+from bench.report.outputs import FIGURES, IMAGE_GRIDS, PAGE, TABLES
 
 PATHS = (
     *(f"{stem}.{suffix}" for stem in TABLES for suffix in ("csv", "md", "tex")),
     *(f"{stem}.{suffix}" for stem in FIGURES for suffix in ("png", "svg")),
-    *(f"{stem}.png" for stem in PICTURES),
+    *(f"{stem}.png" for stem in IMAGE_GRIDS),
     PAGE,
 )
 OLD_PAGE = "<title>SLIM and its "

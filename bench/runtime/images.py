@@ -31,7 +31,7 @@ def save_png(path: Path, image: Tensor) -> None:
     write_png(path, Image.fromarray(pixels))
 
 
-def save_strip(path: Path, images: Sequence[Tensor], height: int, gap: int = 2) -> None:
+def save_row(path: Path, images: Sequence[Tensor], height: int, gap: int = 2) -> None:
     """Write images [1, 3, h, w] of equal size as one row on white, enlarged (nearest) to `height` pixels."""
     width = round(images[0].shape[-1] * height / images[0].shape[-2])
     tiles = [F.interpolate(image.detach().float(), size=(height, width), mode="nearest") for image in images]

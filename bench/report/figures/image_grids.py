@@ -1,6 +1,6 @@
-"""Pictures put side by side from the sample files of the run folders: where people would rather look than read.
+"""Image grids: samples of all networks, from the image files in the run folders.
 
-Sheets have a transparent ground and grey labels, so that they stand on a light page and on a dark one.
+The background is transparent and the labels are grey, so that a grid can be read on a light and on a dark page.
 """
 
 from collections.abc import Sequence
@@ -19,75 +19,75 @@ from bench.schema import Task
 LABEL = (118, 128, 138, 255)
 GAP, LINE, SPACE = 4, 22, 14
 TILE, ONESHOT_HEIGHT = 128, 180
-ACROSS, GRID_ROWS, STRIP_ROWS = 8, 2, 3
+ACROSS, GRID_ROWS, PROGRESS_ROWS = 8, 2, 3
 MOST_SETS = 6
 
 
 @dataclass(frozen=True)
-class Strip:
-    """A labelled row of images; `captions` stand above each of them."""
+class LabelledRow:
+    """A row of images with a label; `captions`: one above each image."""
 
     label: str
     images: tuple[Image.Image, ...]
     captions: tuple[str, ...] = ()
 
 
-# -- the four pictures ----------------------------------------------------------------------------------------------
+# -- the four grids -------------------------------------------------------------------------------------------------
 
 
-def samples_picture(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
-    """Per data set: training images, then the same latents through every network."""
-    strips = []
+def samples_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
+    """Per dataset: training images, then samples of every network from the same latents."""
+    rows = []
     for dataset, runs in _first_runs(scores, "fewshot", settings, scale_dir):
         reals = (_top_rows(folder / "samples" / "real.png") for _, folder in runs)
-        strips += [Strip(f"{dataset}: training images", (real,)) for real in list(filter(None, reals))[:1]]
+        rows += [LabelledRow(f"{dataset}: training images", (real,)) for real in list(filter(None, reals))[:1]]
         grids = ((name, _top_rows(folder / "samples" / "grid.png")) for name, folder in runs)
-        strips += [Strip(name, (grid,)) for name, grid in grids if grid]
-    return sheet(strips)
+        rows += [LabelledRow(name, (grid,)) for name, grid in grids if grid]
+    return image_grid(rows)
 
 
-def strip_picture(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
-    """Of the first data set: the same latents by step, a row of columns per network."""
+def progress_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
+    """First dataset: samples from the same latents as training proceeds, one row per network."""
     for dataset, runs in _first_runs(scores, "fewshot", settings, scale_dir):
-        strips = [strip for name, folder in runs if (strip := _steps(name, folder / "samples"))]
-        if strips:
-            return sheet([Strip(f"{dataset}, {strips[0].label}", strips[0].images, strips[0].captions), *strips[1:]])
+        rows = [row for name, folder in runs if (row := _steps(name, folder / "samples"))]
+        if rows:
+            return image_grid([LabelledRow(f"{dataset}, {rows[0].label}", rows[0].images, rows[0].captions), *rows[1:]])
     return None
 
 
-def neighbours_picture(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
-    """Per network of the first data set that has one: samples above their nearest training images."""
+def neighbours_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
+    """First dataset with neighbours: samples of each network above their nearest training images."""
     for dataset, runs in _first_runs(scores, "fewshot", settings, scale_dir):
         pairs = ((name, open_image(folder / "scores" / "neighbours.png")) for name, folder in runs)
-        strips = [Strip(f"{dataset}, {name}", (_fit(image, 2 * TILE),)) for name, image in pairs if image]
-        if strips:
-            return sheet(strips)
+        rows = [LabelledRow(f"{dataset}, {name}", (_fit(image, 2 * TILE),)) for name, image in pairs if image]
+        if rows:
+            return image_grid(rows)
     return None
 
 
-def oneshot_picture(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
-    """Per image: the training image and its bicubic control, then per network the reconstruction and five samples."""
-    strips = []
+def oneshot_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
+    """Per image: the training image and its bicubic upsampling, then reconstruction and five samples per network."""
+    rows = []
     for dataset, runs in _first_runs(scores, "oneshot", settings, scale_dir):
         sources = (
             _row(folder / "samples", {"training": "training image", "bicubic": "bicubic upsampling"})
             for _, folder in runs
         )
-        strips += [Strip(dataset, *row) for row in list(filter(None, sources))[:1]]
+        rows += [LabelledRow(dataset, *row) for row in list(filter(None, sources))[:1]]
         for name, folder in runs:
             samples = sorted((folder / "samples").glob("sample_*.png"))[:5]
             row = _row(folder / "samples", {"reconstruction": "reconstruction"} | {p.stem: "sample" for p in samples})
-            strips += [Strip(name, *row)] if row else []
-    return sheet(strips)
+            rows += [LabelledRow(name, *row)] if row else []
+    return image_grid(rows)
 
 
-# -- what they are made of ------------------------------------------------------------------------------------------
+# -- their parts ----------------------------------------------------------------------------------------------------
 
 
 def _first_runs(
     scores: Scores, task: Task, settings: ReportSettings, scale_dir: Path
 ) -> list[tuple[str, list[tuple[str, Path]]]]:
-    """(data set, [(experiment, folder of its first finished seed)]), the baseline first, ablations left out."""
+    """[(dataset, [(experiment, folder of its first finished seed)])], baselines first, without ablations."""
     roles = settings.tasks[task]
     runs = without_ablations(scores.runs.where(task=task, status="ok"), roles)
     found = []
@@ -109,8 +109,8 @@ def _top_rows(path: Path) -> Image.Image | None:
     return _fit(grid.crop((0, 0, grid.width, rows * tile)), rows * TILE)
 
 
-def _steps(name: str, folder: Path) -> Strip | None:
-    """A column of samples per step, from rows of tiles named step-NNNNNNN.png."""
+def _steps(name: str, folder: Path) -> LabelledRow | None:
+    """One column of samples per training step, read from step-NNNNNNN.png (a row of square tiles)."""
     columns, captions = [], []
     for path in sorted(folder.glob("step-*.png")):
         row = open_image(path)
@@ -118,8 +118,8 @@ def _steps(name: str, folder: Path) -> Strip | None:
             captions.append(f"step {int(path.stem.removeprefix('step-'))}")
             size = row.height
             tiles = [row.crop((left, 0, left + size, size)) for left in range(0, row.width - size + 1, size)]
-            columns.append(_stack([_fit(tile, TILE) for tile in tiles[:STRIP_ROWS]]))
-    return Strip(name, tuple(columns[:ACROSS]), tuple(captions[:ACROSS])) if columns else None
+            columns.append(_stack([_fit(tile, TILE) for tile in tiles[:PROGRESS_ROWS]]))
+    return LabelledRow(name, tuple(columns[:ACROSS]), tuple(captions[:ACROSS])) if columns else None
 
 
 def _stack(tiles: Sequence[Image.Image]) -> Image.Image:
@@ -130,14 +130,14 @@ def _stack(tiles: Sequence[Image.Image]) -> Image.Image:
 
 
 def _row(folder: Path, names: dict[str, str]) -> tuple[tuple[Image.Image, ...], tuple[str, ...]] | None:
-    """Pictures `folder`/NAME.png that exist, at one height, with their captions."""
+    """Images `folder`/NAME.png that exist, scaled to one height, with their captions."""
     found = [(image, caption) for name, caption in names.items() if (image := open_image(folder / f"{name}.png"))]
     images, captions = (tuple(part) for part in zip(*found, strict=True)) if found else ((), ())
     return (tuple(_fit(image, ONESHOT_HEIGHT) for image in images), captions) if found else None
 
 
 def open_image(path: Path) -> Image.Image | None:
-    """The picture, or None where it is absent or broken: a report never fails over a picture."""
+    """The image; None if it is absent or broken, since a missing image must not stop the report."""
     try:
         with Image.open(path) as image:
             return image.convert("RGB")
@@ -146,37 +146,37 @@ def open_image(path: Path) -> Image.Image | None:
 
 
 def _fit(image: Image.Image, height: int) -> Image.Image:
-    """Scale to `height` pixels; whole multiples by nearest, so that pixels stay pixels."""
+    """Scale to `height` pixels: nearest for integer factors, which keeps pixels sharp, else Lanczos."""
     width = max(1, round(image.width * height / image.height))
     whole = height % image.height == 0
     return image.resize((width, height), Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS)
 
 
-def sheet(strips: Sequence[Strip]) -> Image.Image | None:
-    """Labelled rows of images under each other; None without any."""
-    if not strips:
+def image_grid(rows: Sequence[LabelledRow]) -> Image.Image | None:
+    """Draw labelled rows of images below each other; None for no rows."""
+    if not rows:
         return None
-    width = max(sum(image.width + GAP for image in strip.images) for strip in strips)
-    height = sum(_height(strip) for strip in strips)
+    width = max(sum(image.width + GAP for image in row.images) for row in rows)
+    height = sum(_height(row) for row in rows)
     canvas = Image.new("RGBA", (max(width, 360), height), (0, 0, 0, 0))
     draw, top = ImageDraw.Draw(canvas), 0
-    for strip in strips:
-        draw.text((0, top + 2), strip.label, fill=LABEL, font=_font(15))
-        _place(canvas, draw, strip, top + LINE)
-        top += _height(strip)
+    for row in rows:
+        draw.text((0, top + 2), row.label, fill=LABEL, font=_font(15))
+        _place(canvas, draw, row, top + LINE)
+        top += _height(row)
     return canvas
 
 
-def _height(strip: Strip) -> int:
-    return LINE + (LINE if strip.captions else 0) + max(image.height for image in strip.images) + SPACE
+def _height(row: LabelledRow) -> int:
+    return LINE + (LINE if row.captions else 0) + max(image.height for image in row.images) + SPACE
 
 
-def _place(canvas: Image.Image, draw: ImageDraw.ImageDraw, strip: Strip, top: int) -> None:
+def _place(canvas: Image.Image, draw: ImageDraw.ImageDraw, row: LabelledRow, top: int) -> None:
     left = 0
-    for index, image in enumerate(strip.images):
-        if strip.captions:
-            draw.text((left, top + 3), strip.captions[index], fill=LABEL, font=_font(12))
-        canvas.paste(image, (left, top + (LINE if strip.captions else 0)))
+    for index, image in enumerate(row.images):
+        if row.captions:
+            draw.text((left, top + 3), row.captions[index], fill=LABEL, font=_font(12))
+        canvas.paste(image, (left, top + (LINE if row.captions else 0)))
         left += image.width + GAP
 
 

@@ -29,7 +29,7 @@ from bench.train.loop.graphs import Replayed, recorder, uses_graphs
 from bench.train.loop.recovery import gradient_norm
 
 STREAMS = ("latents", "augment", "margin", "part")
-STRIP, GRID = 8, 64
+COLUMNS, GRID = 8, 64
 
 
 class FewShot:
@@ -160,17 +160,17 @@ class FewShot:
             stream.set_state(state["streams"][name])
 
     def observe(self, done: int, out: Path) -> None:
-        """When due: a strip of samples from fixed latents, a snapshot of the averaged generator."""
+        """Save a row of samples from fixed latents, and a snapshot of the averaged generator, when they are due."""
         if done in evenly(self.recipe.strips, self.total_steps, first=0):
-            save_grid(out / "samples" / f"step-{done:07d}.png", self._samples(STRIP, "strip"), STRIP)
+            save_grid(out / "samples" / f"step-{done:07d}.png", self._samples(COLUMNS, "strip"), COLUMNS)
         if done in evenly(self.recipe.snapshots, self.total_steps):
             save_weights(out / "snapshots" / f"step-{done:07d}.safetensors", self.ema.averaged(), self.spec)
 
     def export(self, out: Path) -> dict[str, Any]:
         """The averaged generator, a grid of samples, a grid of training images."""
         save_weights(out / WEIGHTS, self.ema.averaged(), self.spec)
-        save_grid(out / "samples" / "grid.png", self._samples(GRID, "grid"), STRIP)
-        save_grid(out / "samples" / "real.png", to_signed(self.images[:GRID]), STRIP)
+        save_grid(out / "samples" / "grid.png", self._samples(GRID, "grid"), COLUMNS)
+        save_grid(out / "samples" / "real.png", to_signed(self.images[:GRID]), COLUMNS)
         warmup = ", warm-up (1+t)/(10+t)" if self.recipe.ema_warmup else ""
         return {
             "perceptual": self.perceptual.name,

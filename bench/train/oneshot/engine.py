@@ -14,7 +14,7 @@ from bench.errors import InputError
 from bench.export import WEIGHTS, create_seeded, save_weights
 from bench.networks import PyramidNetwork, check_members
 from bench.run import OneShotRecipe, Run
-from bench.runtime.images import save_png, save_strip, to_signed
+from bench.runtime.images import save_png, save_row, to_signed
 from bench.runtime.rng import generator, seeded_globally
 from bench.train.loop.graphs import Replayed, recorder
 from bench.train.oneshot.scale import ScaleTraining
@@ -92,13 +92,13 @@ class OneShot:
         self._train(self.training)
 
     def observe(self, done: int, out: Path) -> None:
-        """At the end of a scale a strip: training image, reconstruction, four samples."""
+        """Save a row of images at the end of a scale: training image, reconstruction, four samples."""
         scales, epoch = divmod(done, self.recipe.epochs_per_scale)
         if not scales or epoch:
             return
         samples = self.pyramid.sample(4, self._draws("strip"), scales=scales)
         images = [self.reals[scales - 1], self.pyramid.reconstruct(scales), *samples.split(1)]
-        save_strip(out / "samples" / f"scale-{scales - 1:02d}.png", images, self.pyramid.sizes[-1][0])
+        save_row(out / "samples" / f"scale-{scales - 1:02d}.png", images, self.pyramid.sizes[-1][0])
 
     def _draws(self, purpose: str) -> torch.Generator:
         """Apart from the stream of the training, so that looking changes nothing; on the CPU: the same everywhere."""

@@ -50,8 +50,8 @@ def test_fewshot_files(fewshot):
         assert f"fd_efflite0@{weights}" in scores
         assert f"kid_efflite0@{weights}" in scores
     assert (folder / "scores" / "neighbours.png").exists()
-    with Image.open(folder / "scores" / "neighbours.png") as sheet:
-        assert sheet.height == 2 * 64 + 2
+    with Image.open(folder / "scores" / "neighbours.png") as grid:
+        assert grid.height == 2 * 64 + 2
     assert all(score.status == "ok" for score in scores.values())
 
 

@@ -4,7 +4,7 @@ from PIL import Image
 
 from bench.report.build import NOTHING
 from bench.report.figures.curves import curves_figure
-from bench.report.figures.image_grids import samples_picture, save_placeholder
+from bench.report.figures.image_grids import samples_grid, save_placeholder
 from bench.report.read.scores import Scores
 from bench.report.read.settings import load_settings
 
@@ -12,7 +12,7 @@ from bench.report.read.settings import load_settings
 def test_without_runs_there_is_no_figure(tmp_path):
     settings = load_settings()
     assert curves_figure(Scores([]), settings.tasks["fewshot"], tmp_path) is None
-    assert samples_picture(Scores([]), settings, tmp_path) is None
+    assert samples_grid(Scores([]), settings, tmp_path) is None
 
 
 def test_the_place_of_a_grid_says_why_there_is_none(tmp_path):

@@ -5,7 +5,7 @@ from PIL import Image
 from torch.nn import functional as F
 from torchvision.utils import make_grid
 
-from bench.runtime.images import save_grid, save_png, save_strip, to_signed, to_uint8
+from bench.runtime.images import save_grid, save_png, save_row, to_signed, to_uint8
 
 
 def pixels(path) -> torch.Tensor:
@@ -45,9 +45,9 @@ def test_a_grid_is_torchvisions_without_padding(tmp_path, n, columns):
 
 
 @pytest.mark.parametrize("n", [2, 6])
-def test_a_strip_is_torchvisions_padded_row_without_its_frame(tmp_path, n):
+def test_a_row_is_torchvisions_padded_row_without_its_frame(tmp_path, n):
     images = torch.rand(n, 3, 4, 7, generator=torch.Generator().manual_seed(n)) * 2 - 1
-    save_strip(tmp_path / "a.png", list(images.split(1)), height=10)
+    save_row(tmp_path / "a.png", list(images.split(1)), height=10)
     tiles = F.interpolate(images, size=(10, 18), mode="nearest")
     row = make_grid(tiles, nrow=n, padding=2, pad_value=1.0)[:, 2:-2, 2:-2]
     assert torch.equal(pixels(tmp_path / "a.png"), to_uint8(row))

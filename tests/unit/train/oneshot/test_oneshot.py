@@ -184,9 +184,9 @@ def test_a_whole_run_and_its_export(tmp_path: Path) -> None:
     engine = OneShot(run, CPU)
     run_loop(engine, run, tmp_path / "out", tmp_path / "state", Data("d" * 64, None))
     names = {path.name for path in (tmp_path / "out" / "samples").iterdir()}
-    strips = {f"scale-{scale:02d}.png" for scale in range(SCALES)}
+    rows = {f"scale-{scale:02d}.png" for scale in range(SCALES)}
     pictures = {"training.png", "reconstruction.png", "bicubic.png", "sample_000.png", "sample_001.png"}
-    assert names == strips | pictures
+    assert names == rows | pictures
     loaded = load_weights(tmp_path / "out" / WEIGHTS)
     assert torch.allclose(loaded.reconstruct(), engine.pyramid.reconstruct())
     assert torch.equal(loaded.coarsest, engine.reals[0])
