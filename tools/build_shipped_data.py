@@ -2,13 +2,13 @@
 
     python tools/build_shipped_data.py --emoji DIR --fashion DIR --out data/sources
 
-- fluent-emoji-100.tar: the 100 WebP files of DIR, unchanged.
+- fluent-emoji-100.tar: the 100 WebP files in DIR, unchanged.
 - fashion-mnist.tar: four IDX files; of each class the first 600 training and 200 test images, in published order.
-- photographs.tar: five photographs of the installed scikit-image, unchanged (checked against its own registry).
+- photographs.tar: five photographs of the installed scikit-image, verified against its registry.
 - lpips-vgg16-heads.pth: the linear heads of LPIPS v0.1, from the installed torchmetrics, unchanged.
 
-Tar headers carry no time, owner or mode of this machine. The compressed IDX members depend on the zlib in use (their
-content does not): `--check` compares content with the archives that stand.
+Tar headers contain no time, owner or mode. The compressed bytes of the IDX members depend on the zlib version, but their
+content does not. `--check` compares the content with the existing archives.
 """
 
 import argparse
@@ -34,7 +34,9 @@ def main() -> None:
     parser.add_argument("--emoji", type=Path, required=True, help="folder with the 100 WebP files")
     parser.add_argument("--fashion", type=Path, required=True, help="folder with the four .gz files of Fashion-MNIST")
     parser.add_argument("--out", type=Path, default=Path("data/sources"))
-    parser.add_argument("--check", action="store_true", help="write nothing; compare content with what stands in --out")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; compare content with the archives in --out"
+    )
     arguments = parser.parse_args()
     archives = {
         "fluent-emoji-100.tar": tar({path.name: path.read_bytes() for path in arguments.emoji.glob("*.webp")}),
@@ -48,7 +50,7 @@ def main() -> None:
             same = content(data) == content(path.read_bytes())
             print(f"{name}: {'same content' if same else 'DIFFERS'}")
         elif path.exists() and path.read_bytes() != data:
-            raise SystemExit(f"{path}: holds something else, and is not overwritten; move it away")
+            raise SystemExit(f"{path}: has different content and is not overwritten; move it to another folder")
         else:
             with atomic_file(path) as file:
                 file.write(data)

@@ -1,6 +1,6 @@
-"""Does a finished demo show what it promises? A table of every mark, exit code 1 where one is missed.
+"""Compare a finished demo with its acceptance criteria. Print a table, and exit with code 1 if one is not met.
 
-python tools/check_demo.py [FOLDER]        FOLDER: the project, with results/demo and logs/demo (default: here)
+python tools/check_demo.py [FOLDER]        FOLDER: the project, with results/demo and logs/demo (default: .)
 """
 
 import csv
@@ -15,18 +15,18 @@ from bench.run import Run
 ROOT = Path(__file__).resolve().parents[1]
 MEBIBYTE = 1 << 20
 Values = dict[tuple[str, str, str], float]
-Mark = tuple[str, str, float, str, float]
-"""Run, what is asked, the value, the side of the bound it has to lie on, the bound."""
+Criterion = tuple[str, str, float, str, float]
+"""Run, quantity, value, comparison operator, bound."""
 
 
 def read_values(path: Path) -> Values:
-    """(run, metric, weights) -> value, of scores that ended well."""
+    """(run, metric, weights) -> value of each score with status ok."""
     with path.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["status"] == "ok" and row["value"]]
     return {(row["run"], row["metric"], row["weights"]): float(row["value"]) for row in rows}
 
 
-def marks_of(run: Run, values: Values) -> Iterator[Mark]:
+def criteria_of(run: Run, values: Values) -> Iterator[Criterion]:
     def value(metric: str, weights: str) -> float:
         return values.get((run.name, metric, weights), math.nan)
 
@@ -43,8 +43,8 @@ def marks_of(run: Run, values: Values) -> Iterator[Mark]:
         yield run.name, "  above the linear classifier", reached - value("top1", "control-linear"), ">", 0.0
 
 
-def memory_of(run: Run, logs: Path) -> Iterator[Mark]:
-    """Largest resident memory of its two jobs, from Snakemake's benchmark files."""
+def memory_criteria(run: Run, logs: Path) -> Iterator[Criterion]:
+    """Peak resident memory of the two jobs of a run, from Snakemake's benchmark files."""
     for job in ("train", "evaluate"):
         path, largest = logs / run.name / f"{job}.tsv", math.nan
         if path.exists():
@@ -60,15 +60,16 @@ def holds(value: float, side: str, bound: float) -> bool:
 def main(folder: Path) -> int:
     path = folder / "results/demo/scores.csv"
     if not path.exists():
-        print(f"{path}: no such file; `make demo` comes first", file=sys.stderr)
+        print(f"{path}: no such file; run `make demo` first", file=sys.stderr)
         return 2
     values, runs = read_values(path), Plan.load(root=ROOT).runs("demo", "demo")
-    marks = [mark for run in runs for mark in (*marks_of(run, values), *memory_of(run, folder / "logs/demo/runs"))]
-    missed = [mark for mark in marks if not holds(*mark[2:])]
-    for name, asked, value, side, bound in marks:
+    logs = folder / "logs/demo/runs"
+    criteria = [found for run in runs for found in (*criteria_of(run, values), *memory_criteria(run, logs))]
+    missed = [criterion for criterion in criteria if not holds(*criterion[2:])]
+    for name, quantity, value, side, bound in criteria:
         found = "missing" if math.isnan(value) else f"{value:.3f}"
-        print(f"{'ok  ' if holds(value, side, bound) else 'MISS'} {name:<45}{asked:<31}{found:>8}  {side} {bound:g}")
-    print(f"{len(marks) - len(missed)} of {len(marks)} marks are met")
+        print(f"{'ok  ' if holds(value, side, bound) else 'MISS'} {name:<45}{quantity:<31}{found:>8}  {side} {bound:g}")
+    print(f"{len(criteria) - len(missed)} of {len(criteria)} criteria met")
     return 1 if missed else 0
 
 

@@ -1,8 +1,8 @@
 """Find words of the glossary's "not" column in prose: python tools/check_words.py [PATH ...]
 
-The glossary is the table in CONTRIBUTING.md; its words in `code font` are looked for. Prose is every docstring, comment
-and message of Python code, the help of every subcommand, and whole text files without `code` and links. Without PATH
-everything in CHECKED is read. Exit code 1 means hits, each one line PATH:LINE: word.
+The glossary is the table in CONTRIBUTING.md, and the check covers its words in `code font`. Prose is every docstring,
+comment and message of Python code, the help of every subcommand, and text files without `code` and links. Without PATH,
+the script checks everything in CHECKED. It prints each hit as PATH:LINE: word, and exits with code 1 if there is one.
 """
 
 import io
@@ -10,7 +10,7 @@ import re
 import sys
 import token
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
 
@@ -19,9 +19,13 @@ FOLDERS = ("slim", "baselines", "reference", "bench", "benchmarks", "workflow", 
 PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff")
 CHECKED = (*FOLDERS, *PAGES, "Makefile", ".ci/run", "dvc.yaml", "pyproject.toml")
 SUFFIXES = {"", ".py", ".md", ".rst", ".html", ".yaml", ".yml", ".smk", ".sh", ".cff", ".toml"}
-PHRASES = r"Image\s+Synthesis\s+and\s+Image\s+Recognition|Scientific/Engineering :: Image Recognition"
-ALLOWED = re.compile(rf"{PHRASES}|(?:checkpoint|model) selection", re.IGNORECASE)
-"""The paper's title, a classifier of the package index, and two terms of the field."""
+ALLOWED = (
+    "Image Synthesis and Image Recognition",  # the paper's title
+    "Scientific/Engineering :: Image Recognition",  # a classifier of the package index
+    "checkpoint selection",
+    "model selection",
+)
+KEY = re.compile(r"(?:^\s*|(?<=, )|(?<=\{))[\w-]+:", re.MULTILINE)  # of YAML
 CODE = re.compile(r"```.*?```|``?[^`\n]+``?|https?://\S+|\{[{%].*?[}%]\}|</?[a-z][^<>]*>", re.DOTALL)
 FIELD = re.compile(r"\{[^{}\n]*\}")  # of an f-string
 QUOTES = re.compile("[\"']{3}|^[rbf]?[\"']|[\"']$")
@@ -43,9 +47,11 @@ def prose_of(name: str, text: str) -> str:
     """The text with everything but prose blanked."""
     if name.endswith(".py"):
         text = FIELD.sub(lambda found: blank(found[0]), python_prose(text))
+    if name.endswith((".yaml", ".yml")):
+        text = KEY.sub(lambda found: blank(found[0]), text)
     if name == "CONTRIBUTING.md":
         text = GLOSSARY.sub(lambda found: blank(found[0]), text)
-    for pattern in (ALLOWED, CODE):
+    for pattern in (phrases(ALLOWED), CODE):
         text = pattern.sub(lambda found: blank(found[0]), text)
     return text.replace("#", " ")
 
@@ -65,10 +71,15 @@ def python_prose(source: str) -> str:
     return "".join([*result, blank(source[done:])])
 
 
-def hits(name: str, text: str, words: list[str]) -> Iterator[str]:
-    """`name:line: word` of every word found; a phrase may go over the end of a line."""
+def phrases(words: Iterable[str]) -> re.Pattern[str]:
+    """Matches any of the phrases as whole words, in any case; a phrase may continue on the next line."""
     pattern = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in sorted(words, key=len, reverse=True))
-    for found in re.finditer(rf"(?<![\w.-])(?:{pattern})(?![\w-])", prose_of(name, text), re.IGNORECASE):
+    return re.compile(rf"(?<![\w.-])(?:{pattern})(?![\w-])", re.IGNORECASE)
+
+
+def hits(name: str, text: str, words: list[str]) -> Iterator[str]:
+    """`name:line: word` of every word found."""
+    for found in phrases(words).finditer(prose_of(name, text)):
         yield f"{name}:{text.count(chr(10), 0, found.start()) + 1}: {' '.join(found[0].split())}"
 
 
@@ -96,7 +107,7 @@ def main(paths: list[str]) -> int:
     texts = [(str(file.resolve().relative_to(ROOT)), file.read_text(encoding="utf-8")) for file in files]
     texts += [] if paths else help_texts()
     found = [hit for name, text in texts for hit in hits(name, text, words)]
-    print(*found, f'{len(found)} words of the glossary\'s "not" column in {len(texts)} texts', sep="\n")
+    print(*found, f"{len(found)} words to replace in {len(texts)} texts", sep="\n")
     return 1 if found else 0
 
 

@@ -1,8 +1,8 @@
-"""Draw docs/images/layers.svg: the rooms of bench by layer, and which room imports which, read from the code.
+"""Draw docs/images/layers.svg: the packages and modules of bench by layer, with the imports found in the code.
 
     python tools/draw_layers.py
 
-Run it again after a room was added or moved.
+Run it after adding or moving a package or module.
 """
 
 import sys
@@ -12,18 +12,18 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.files import atomic_file  # noqa: E402
-from tests.unit.project.test_layers import LAYERS, imports, modules, room  # noqa: E402
+from tests.unit.project.test_layers import LAYERS, component, imports, modules  # noqa: E402
 
 BOX = {"boxstyle": "round,pad=0.35", "facecolor": "#f2f2f2", "edgecolor": "#555555"}
 PACKAGE = BOX | {"facecolor": "#dbe8f6"}
 TARGET = ROOT / "docs/images/layers.svg"
 
 
-def room_imports() -> set[tuple[str, str]]:
-    """(importing room, imported room), rooms that differ."""
+def component_imports() -> set[tuple[str, str]]:
+    """(importing, imported) packages and modules, without imports inside one package."""
     known = modules("bench")
     pairs = {
-        (room(name), room(target))
+        (component(name), component(target))
         for name, path in known.items()
         for target in imports(path, known) - {"bench"}
         if name != "bench"
@@ -32,7 +32,7 @@ def room_imports() -> set[tuple[str, str]]:
 
 
 def places() -> dict[str, tuple[float, float]]:
-    """Room -> (x, y): a layer a column, the left one imports the most."""
+    """Package or module -> (x, y); each layer is a column."""
     found = {}
     for column, layer in enumerate(LAYERS):
         for row, name in enumerate(sorted(layer)):
@@ -49,13 +49,13 @@ def main() -> None:
 
     at, packages = places(), {path.parent.name for path in (ROOT / "bench").glob("*/__init__.py")}
     figure, axis = plt.subplots(figsize=(15, 6))
-    for here, there in sorted(room_imports()):
+    for here, there in sorted(component_imports()):
         if at[here][0] != at[there][0]:
             axis.plot(*zip(at[here], at[there], strict=True), color="#999999", linewidth=0.5, alpha=0.6, zorder=1)
     for name, (x, y) in at.items():
         axis.text(x, y, name, ha="center", va="center", fontsize=9, bbox=PACKAGE if name in packages else BOX, zorder=2)
     axis.set(xlim=(-0.6, len(LAYERS) - 0.4), ylim=(-3.6, 3.6))
-    axis.set_title("bench: each room imports only from rooms further right (packages in blue)", fontsize=11)
+    axis.set_title("bench: packages (blue) and modules import only from layers to their right", fontsize=11)
     axis.axis("off")
     with atomic_file(TARGET) as file:
         figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})

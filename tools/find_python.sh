@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
 # Print the path of a working Python of one of the given versions: tools/find_python.sh 3.11 3.12
-# With PYTHON set, only that program is tried. Names may be shims that fail, so each program is run before it is printed.
-# On failure: one line that says which versions are possible, and exit code 1. Needs no program but bash.
+# If PYTHON is set, only that program is tried. A program may be a shim that fails, so each is run before it is printed.
+# On failure, print one line with the supported versions and exit with code 1. This script needs only bash.
 set -u
-# prints the interpreter behind a virtual environment, because that environment may be the one to be replaced
+# prints the base interpreter of a virtual environment, because setup.sh may replace that environment
 probe='import sys
 if "%d.%d" % sys.version_info[:2] not in sys.argv[1:]: sys.exit("Python %d.%d.%d" % sys.version_info[:3])
 try: import venv, ensurepip
 except ImportError: sys.exit("Python %d.%d.%d without venv (Debian: apt install python3-venv)" % sys.version_info[:3])
 sys.stdout.write(getattr(sys, "_base_executable", sys.executable))'
 
-works() { # PROGRAM: its interpreter, if it is of a wanted version
+works() { # PROGRAM: print its interpreter if the version is supported
     local found
     found=$("$1" -c "$probe" "${versions[@]}" 2>/dev/null) && [ -n "$found" ] && echo "$found"
 }
 
-reason() { # PROGRAM: why it is not taken
+reason() { # PROGRAM: print why it is unsuitable
     local said
     said=$("$1" -c "$probe" "${versions[@]}" 2>&1)
     [[ $said == "Python "* ]] && echo "is $said" || echo "does not run"
@@ -39,5 +39,5 @@ fi
 wanted=$1
 for version in "${@:2}"; do wanted+=", $version"; done
 [ $# -gt 1 ] && wanted="${wanted%, *} or ${wanted##*, }"
-echo "Python $wanted with venv is needed, but $found: name one with PYTHON=PATH" >&2
+echo "Python $wanted with venv is needed, but $found; set PYTHON=PATH" >&2
 exit 1

@@ -1,6 +1,7 @@
-"""snakemake --lint, except for findings that this project accepts: they are allowed by the start of their title.
+"""Run snakemake --lint, and ignore findings whose titles begin with an entry of ALLOWED.
 
-`snakemake --lint` alone fails for every rule of a project whose software comes from one lock file and not from conda.
+Without this, `snakemake --lint` fails for every rule of a project that installs its software from a lock file and not
+with conda.
 """
 
 import subprocess
@@ -11,7 +12,7 @@ ALLOWED = ("Specify a conda environment or container",)
 
 
 def findings(text: str) -> list[str]:
-    """`place: title` of every finding: titles start with an asterisk, below a line that names the place."""
+    """`place: title` of every finding. A title begins with an asterisk, after a line that names the place."""
     place, found = "", []
     for line in text.splitlines():
         if line.startswith("Lints for"):
@@ -36,7 +37,7 @@ def main() -> int:
     bad = refused(found)
     for finding in bad:
         print(finding, file=sys.stderr)
-    print(f"snakemake --lint: {len(found) - len(bad)} findings allowed, {len(bad)} not")
+    print(f"snakemake --lint: {len(found) - len(bad)} findings allowed, {len(bad)} refused")
     return 1 if bad else 0
 
 

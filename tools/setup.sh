@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Create .venv from requirements.lock, or renew it where the stamp does not agree; called by `make setup`.
-# The stamp holds a hash of what the environment depends on: the lock, the package's metadata and its own path, because
-# a copied or renamed folder still runs the code of the original. Times do not count.
+# Create .venv from requirements.lock, or recreate it if its stamp differs; called by `make setup`.
+# The stamp contains a hash of the lock file, the package's metadata and the path of this folder, because the environment
+# of a copied or renamed folder still imports the original code. Modification times are ignored.
 set -euo pipefail
 cd "${0%/*}/.."
 venv=.venv
-mark=$venv/.slim-bench # written before anything else: this folder may be cleared
-stamp=$venv/.installed # written last: set-up is finished
+mark=$venv/.slim-bench # written first; this folder may be cleared
+stamp=$venv/.installed # written last; set-up is complete
 
-usable() { # it runs (the Python below it may have been removed), on the PYTHON that was named, if one was
+usable() { # true if .venv works (its base Python may have been removed) and uses PYTHON, if that is set
     local below
     below=$($venv/bin/python -c 'import sys; print(sys._base_executable)' 2>/dev/null) || return
     [ -z "${PYTHON:-}" ] || [ "$below" -ef "$python" ]
@@ -21,7 +21,7 @@ if [ -f $stamp ] && [ "$(cat $stamp)" = "$wanted" ] && usable; then
     exit 0
 fi
 if [ ! -e $mark ] && [ ! -e $stamp ] && { [ -e $venv ] || [ -L $venv ]; } && [ -n "$(ls -A $venv 2>&1)" ]; then
-    echo "$venv was not made by \`make setup\`: move it away, then run make again" >&2
+    echo "$venv was not created by \`make setup\`; move it to another folder, then run make again" >&2
     exit 1
 fi
 [ -n "$python" ] || python=$(tools/find_python.sh "$@")
@@ -36,7 +36,7 @@ $venv/bin/python -m pip install --quiet --disable-pip-version-check --require-ha
 uv=($venv/bin/uv pip install --quiet --python $venv/bin/python)
 "${uv[@]}" --require-hashes -r requirements.lock
 "${uv[@]}" --no-deps --no-build-isolation --editable .
-for packages in $venv/lib/python3*/site-packages; do # see bench/caches.py; silent where the code has moved away
+for packages in $venv/lib/python3*/site-packages; do # see bench/caches.py; does nothing if the code has been moved
     echo 'import importlib.util; importlib.util.find_spec("bench") and __import__("bench.caches")' >"$packages/slim_bench.pth"
 done
 echo "$wanted" >$stamp

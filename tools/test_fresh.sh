@@ -1,27 +1,27 @@
 #!/usr/bin/env bash
-# Run the README's two commands in a fresh Debian 13 (its own Python is 3.13), as an ordinary user, from a clone of the
+# Run `make demo` and `make test` in a fresh Debian 13 (with its Python 3.13), as an unprivileged user, from a clone of the
 # last commit. Needs root, debootstrap and a network: tools/test_fresh.sh [--quick] [--archive]
-#   --quick         set-up, a small part of the tests and the tiny suite instead
-#   --archive       from the files of that commit without git's folder, as in a downloaded ZIP
-#   DEBIAN_MIRROR   where Debian comes from, if not from where this machine's apt has it
-# All mounts are made in a namespace that ends with this script, however it ends.
+#   --quick         run only set-up, a small part of the tests and the tiny suite
+#   --archive       use the files of that commit without a git repository, as in a downloaded ZIP
+#   DEBIAN_MIRROR   URL of a Debian mirror (default: the mirror of this machine's apt)
+# All mounts are in a namespace that ends with this script, even after an error.
 set -euo pipefail
 cd "${0%/*}/.."
-packages=git,make,python3,python3-venv,ca-certificates # what the README asks for
+packages=git,make,python3,python3-venv,ca-certificates # the requirements in README.md
 
 stop() {
     echo "test_fresh: $1" >&2
     exit 1
 }
 
-debian_mirror() { # as this machine's apt has it, if it is a Debian
+debian_mirror() { # print the mirror of this machine's apt, if it is a Debian
     local found
     found=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -oE 'https?://[^ ]+/debian/?( |$)' | head -1)
-    [ -n "$found" ] || stop "DEBIAN_MIRROR=URL is needed: this machine's apt names no Debian"
+    [ -n "$found" ] || stop "set DEBIAN_MIRROR=URL, because this machine's apt has no Debian mirror"
     echo "$found"
 }
 
-inside() { # in the namespace: mount, then the commands as user `tester`
+inside() { # in the namespace: mount, then run the commands as user `tester`
     local root=$1 commands=$2 file
     for place in /proc /dev; do
         mount --rbind $place "$root$place"
@@ -32,7 +32,7 @@ inside() { # in the namespace: mount, then the commands as user `tester`
     for file in "${SSL_CERT_FILE:-}" "${PIP_CERT:-}" "${REQUESTS_CA_BUNDLE:-}"; do
         [ ! -f "$file" ] || [ -e "$root$file" ] || install -D --mode 644 "$file" "$root$file"
     done
-    # where packages come from may hold a password: it is kept in memory alone, and never printed
+    # the package index may contain a password, so its configuration is kept in memory and never printed
     mkdir -p "$root/home/tester/.config"
     mount -t tmpfs tmpfs "$root/home/tester/.config"
     for file in pip/pip.conf uv/uv.toml; do
@@ -43,7 +43,7 @@ inside() { # in the namespace: mount, then the commands as user `tester`
     touch "$root/etc/pip.conf"
     [ ! -f /etc/pip.conf ] || mount --bind /etc/pip.conf "$root/etc/pip.conf"
     chroot "$root" chown -R tester: /home/tester
-    # the environment goes through, because it may name an index; but not where this machine keeps things
+    # pass the environment, because it may set a package index, but not the folders of this machine
     env -u PYTHONPATH -u PYTHONHOME -u VIRTUAL_ENV -u PYENV_ROOT -u PYENV_VERSION -u XDG_CACHE_HOME \
         HOME=/home/tester USER=tester LOGNAME=tester PATH=/usr/bin:/bin LC_ALL=C.UTF-8 TMPDIR=/tmp \
         "$(command -v chroot)" --userspec=tester "$root" bash -euxo pipefail -c "cd ~/slim-bench; $commands"
@@ -60,7 +60,7 @@ for option in "$@"; do
         --quick) commands="make setup; source .venv/bin/activate; snakemake tiny
             python -m pytest -q tests/unit/test_config.py tests/unit/data/test_fetch.py tests/unit/project/test_makefile.py" ;;
         --archive) archive=yes ;;
-        *) stop "$option is not known: tools/test_fresh.sh [--quick] [--archive]" ;;
+        *) stop "unknown option $option; usage: tools/test_fresh.sh [--quick] [--archive]" ;;
     esac
 done
 [ "$(id -u)" = 0 ] || stop "root is needed, for debootstrap and chroot"
@@ -72,7 +72,7 @@ folder=$(mktemp --directory)
 trap 'rm --recursive --force --one-file-system "$folder"' EXIT
 chmod 755 "$folder"
 root=$folder/debian
-echo "making a Debian 13 in $folder"
+echo "creating a Debian 13 in $folder"
 mirror=${DEBIAN_MIRROR:-$(debian_mirror)}
 debootstrap --variant=minbase --include=$packages trixie "$root" "$mirror" >"$folder/log" 2>&1 ||
     stop "debootstrap failed: $(tail -1 "$folder/log")"

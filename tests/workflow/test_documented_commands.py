@@ -38,7 +38,7 @@ class Rule:
 RULES = [
     Rule(r"make(?: [a-z-]+)?", r"\g<0> --dry-run", "an environment, a demo, the whole test-suite or benchmarks"),
     Rule(r"source \.venv/bin/activate"),
-    Rule(r"\.venv/bin/python tools/check_demo\.py", code=2, says="`make demo` comes first", why="no demo ran here"),
+    Rule(r"\.venv/bin/python tools/check_demo\.py", code=2, says="run `make demo` first", why="no demo ran here"),
     Rule(r"\.venv/bin/uv pip install .*", r"\g<0> --help", "packages come from the network; options are checked first"),
     Rule(r"pytest (\S+)", r"ls \1/test_*.py", "a part of `make test`"),
     Rule(r"python -m benchmarks (.*)", r"for name in \1; do ls benchmarks/bench_$name.py || exit; done", "minutes"),

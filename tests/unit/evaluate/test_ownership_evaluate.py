@@ -166,9 +166,7 @@ def test_scores_of_another_run_that_are_in_nobodys_way_stay(my):
     assert json.loads(Path("scores/ece.json").read_text()) == other
 
 
-def test_a_picture_that_is_not_ours_is_moved_aside_in_the_runs_own_folder_alone(
-    my, capsys, monkeypatch
-):
+def test_a_picture_that_is_not_ours_is_moved_aside_in_the_runs_own_folder_alone(my, capsys, monkeypatch):
     for folder in (my / "scores", Path("scores")):
         folder.mkdir()
         Image.new("RGB", (2, 2)).save(folder / "neighbours.png")

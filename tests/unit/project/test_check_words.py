@@ -35,6 +35,7 @@ def test_the_glossary_of_the_project_has_the_words_of_the_design():
         ("a.html", "<p>{{ x.rival }}</p>\n<p>rival</p>\n", 2),
         ("a.smk", 'onerror:\n    print("a rival")\n', 2),
         ("a.yaml", "x: 1  # rival\n", 1),
+        ("a.yaml", "title: the rival\n", 1),
     ],
 )
 def test_a_word_in_prose_is_a_hit(name, text, line):
@@ -50,6 +51,7 @@ def test_a_word_in_prose_is_a_hit(name, text, line):
         ("a.py", "x = 'the data', 'set of'\n"),
         ("a.md", "`rival` and [link](https://example.org/rival), unrivalled\n"),
         ("a.md", "```\nrival\n```\n"),
+        ("a.yaml", "rival: {rival: 1, rival: 2}\n"),
         ("a.html", "<b class='rival'>{% if rival %}{{ rival }}{% endif %}</b>\n"),
         ("CONTRIBUTING.md", "# Text\n## Glossary\n| a | rival |\n"),
     ],

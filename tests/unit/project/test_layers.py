@@ -1,4 +1,4 @@
-"""The rooms of bench: each layer imports only from those to its right, and nothing imports in a circle."""
+"""Packages and modules of bench by layer: each imports only from layers to its right, and imports have no cycles."""
 
 import ast
 from pathlib import Path
@@ -18,7 +18,7 @@ LAYERS = (
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 TASKS = ("report", "train", "evaluate")
-"""Rooms of one layer that do not know of each other."""
+"""Packages of one layer that do not import each other."""
 
 
 def module_name(path: Path) -> str:
@@ -41,16 +41,19 @@ def imports(path: Path, known: dict[str, Path]) -> set[str]:
     return found & known.keys()
 
 
-def room(name: str) -> str:
+def component(name: str) -> str:
+    """The top-level package or module of bench that contains a module."""
     return name.split(".")[1]
 
 
 def test_each_layer_imports_only_to_its_right():
     known = modules("bench")
-    assert {room(name) for name in known if name != "bench"} <= RANK.keys(), "a new room belongs to a layer"
+    assert {component(name) for name in known if name != "bench"} <= RANK.keys(), (
+        "add a new package or module to LAYERS"
+    )
     for name, path in known.items():
         for target in imports(path, known) - {"bench"}:
-            here, there = room(name), room(target)
+            here, there = component(name), component(target)
             assert RANK[here] <= RANK[there], f"{name} imports {target}, which is to its left"
             assert here == there or not {here, there} <= set(TASKS), f"{name} imports {target}"
 

@@ -100,7 +100,7 @@ def test_without_one_it_says_what_is_needed(folder, arguments, said):
     done = folder.make("setup", *arguments)
     assert done.returncode != 0
     first = done.stderr.splitlines()[0]
-    assert first == f"Python 3.11, 3.12 or 3.13 with venv is needed, but {said}: name one with PYTHON=PATH"
+    assert first == f"Python 3.11, 3.12 or 3.13 with venv is needed, but {said}; set PYTHON=PATH"
 
 
 def test_this_python_is_refused_where_others_are_wanted(folder):
@@ -168,7 +168,7 @@ def test_an_environment_of_the_user_is_neither_cleared_nor_removed(folder, form)
     for target in ("setup", "clean"):
         done = folder.make(target)
         assert target == "clean" or (done.returncode != 0 and folder.made() == 0)
-        assert target == "clean" or ".venv was not made by `make setup`: move it away" in done.stderr
+        assert target == "clean" or ".venv was not created by `make setup`; move it to another folder" in done.stderr
     if form == "file":
         assert venv.read_text() == "a name for pipenv"
     else:
