@@ -7,8 +7,8 @@
 - photographs.tar: five photographs of the installed scikit-image, verified against its registry.
 - lpips-vgg16-heads.pth: the linear heads of LPIPS v0.1, from the installed torchmetrics, unchanged.
 
-Tar headers contain no time, owner or mode. The compressed bytes of the IDX members depend on the zlib version, but their
-content does not. `--check` compares the content with the existing archives.
+Tar headers contain no time, owner or mode. The compressed bytes of the IDX members depend on the zlib version, their
+content does not; `--check` compares the content with the existing archives.
 """
 
 import argparse
