@@ -1,4 +1,4 @@
-"""The abstract's claims against the numbers: supported, contradicted, no evidence, or not tested at this scale.
+"""Verdicts on the abstract's claims: supported, contradicted, inconclusive, or not tested at this scale.
 
 A verdict needs the scale named in config/claims.yaml, every set named there, and enough seeds on each. The unit is the
 data set, its seeds averaged first; where a claim names one set it is the seed. A claim holds if all its comparisons do,
@@ -14,9 +14,9 @@ from bench.report.compare.statistics import MINIMUM, Paired, compare_paired, hol
 from bench.report.read.scores import Scores
 from bench.report.read.settings import Claim, Comparison, Pair, ReportSettings
 
-SUPPORTED, CONTRADICTED, NO_EVIDENCE = "supported", "contradicted", "no evidence"
+SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
 NOT_TESTED = "not tested at this scale"
-WORST_FIRST = (NOT_TESTED, CONTRADICTED, NO_EVIDENCE, SUPPORTED)
+WORST_FIRST = (NOT_TESTED, CONTRADICTED, INCONCLUSIVE, SUPPORTED)
 """The verdict of a claim is the worst of its deciding comparisons."""
 
 
@@ -33,7 +33,7 @@ class Finding:
     seeds: int
     refused: tuple[str, ...] = ()
     p_holm: float | None = None
-    verdict: str = NO_EVIDENCE
+    verdict: str = INCONCLUSIVE
     reason: str = ""
 
 

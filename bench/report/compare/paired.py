@@ -43,13 +43,14 @@ class Result:
     def count(self) -> str:
         return f"{self.paired.n} {self.unit}{'' if self.paired.n == 1 else 's'}"
 
-    def evidence(self, alpha: float) -> str:
+    def significance(self, alpha: float) -> str:
+        """Outcome of the paired test at level `alpha`, in words."""
         if self.conflict:
             return f"not comparable: {self.conflict}"
         if self.paired.mean is None or self.paired.n < MINIMUM:
-            return f"no evidence: {self.count}"
+            return f"too few to test: {self.count}"
         if self.p_holm is None or self.p_holm >= alpha:
-            return "no evidence"
+            return "not significant"
         return "SLIM better" if self.paired.mean > 0 else "baseline better"
 
 

@@ -27,7 +27,7 @@ def interval_text(low: float | None, high: float | None, form: Callable[[float],
 def summary_table(results: Sequence[Result], scores: Scores, settings: ReportSettings) -> Table:
     """A line per pair and data set on the first primary metric that has numbers, and one over all sets together."""
     head = [Head(name, numeric=False) for name in ("data", "metric")]
-    head += [Head("SLIM"), Head("baseline"), Head("difference"), Head("evidence", numeric=False)]
+    head += [Head("SLIM"), Head("baseline"), Head("difference"), Head("significance", numeric=False)]
     lines = []
     for task, task_settings in settings.tasks.items():
         here = scores.where(task=task)
@@ -60,7 +60,7 @@ def _finished_line(result: Result, title: str, alpha: float) -> tuple[TableCell,
         label,
         *values,
         better,
-        TableCell(result.evidence(alpha), kind="text"),
+        TableCell(result.significance(alpha), kind="text"),
     )
 
 
@@ -71,14 +71,14 @@ def _unfinished_line(pair: Pair, dataset: str, scores: Scores, title: str) -> tu
         word = "FAILED" if states == {"failed"} else "MISSING" if states - {"ok"} or not states else "not scored"
         words.append(TableCell(word, method, anchor(method, dataset), "word"))
     name = TableCell(dataset, title, scores[0].task, "text")
-    return name, TableCell("–"), *words, TableCell("–"), TableCell("no evidence", kind="text")
+    return name, TableCell("–"), *words, TableCell("–"), TableCell("not tested", kind="text")
 
 
 def paired_table(results: Sequence[Result], settings: ReportSettings) -> Table:
     """All paired comparisons with interval, effect size and corrected p; below three pairs only the difference."""
     head = [Head(name, numeric=False) for name in ("data", "SLIM", "baseline", "metric", "weights")]
     head += [Head(name) for name in ("pairs", "difference", "95 % interval", "effect g", "p", "p, Holm")]
-    head += [Head("evidence", numeric=False)]
+    head += [Head("significance", numeric=False)]
     lines = []
     for r in results:
         form = formatter(r.metric, r.share)
@@ -86,7 +86,7 @@ def paired_table(results: Sequence[Result], settings: ReportSettings) -> Table:
         label = TableCell(metric_of(r.metric).label, r.protocol, kind="metric")
         gain = "" if r.paired.mean is None else form(r.paired.mean)
         texts = [r.weights, r.count, gain, interval_text(r.paired.low, r.paired.high, form), effect]
-        texts += [format_p(r.paired.p), format_p(r.p_holm), r.evidence(settings.alpha)]
+        texts += [format_p(r.paired.p), format_p(r.p_holm), r.significance(settings.alpha)]
         names = (r.dataset, r.pair.slim, r.pair.baseline)
         lines.append((*(TableCell(name) for name in names), label, *(TableCell(text) for text in texts)))
     return Table("Paired comparisons", tuple(head), tuple(lines), EXPLAINED)

@@ -37,9 +37,9 @@ def test_contradicted_where_it_is_worse(tmp_path):
     assert verdict(scores, claim_settings())[0] == "contradicted"
 
 
-def test_no_evidence_where_sets_disagree(tmp_path):
+def test_inconclusive_where_sets_disagree(tmp_path):
     scores = claim_results(tmp_path, (40.0, 60.0, 45.0, 56.0), 50.0)
-    assert verdict(scores, claim_settings()) == ("no evidence", "the difference is within what seeds and sets vary by")
+    assert verdict(scores, claim_settings()) == ("inconclusive", "the difference is within what seeds and sets vary by")
 
 
 def test_an_improvement_below_the_margin_does_not_support(tmp_path):
@@ -47,14 +47,14 @@ def test_an_improvement_below_the_margin_does_not_support(tmp_path):
     assert verdict(scores, claim_settings(margin=0.1))[0] == "contradicted"
 
 
-def test_too_few_seeds_are_no_evidence(tmp_path):
+def test_too_few_seeds_are_inconclusive(tmp_path):
     scores = claim_results(tmp_path, 40.0, 50.0, seeds=4)
-    assert verdict(scores, claim_settings()) == ("no evidence", "4 of 5 seeds finished")
+    assert verdict(scores, claim_settings()) == ("inconclusive", "4 of 5 seeds finished")
 
 
-def test_an_unfinished_set_is_no_evidence(tmp_path):
+def test_an_unfinished_set_is_inconclusive(tmp_path):
     scores = claim_results(tmp_path, 40.0, 50.0, sets=SETS[:3])
-    assert verdict(scores, claim_settings()) == ("no evidence", "3 of 4 sets finished")
+    assert verdict(scores, claim_settings()) == ("inconclusive", "3 of 4 sets finished")
 
 
 @pytest.mark.parametrize("scale", ["tiny", "demo", "small"])
@@ -77,7 +77,7 @@ def test_another_protocol_does_not_count(tmp_path):
             run = described("paper", "fewshot", name, "a", seed, ["fid_authors"])
             write_score(write_run(scale_dir, run), "fid_authors", 40.0 + seed, protocol="other/protocol")
     reason = "not comparable: a: another protocol, other/protocol"
-    assert verdict(collected(scale_dir), claim_settings(sets=("a",))) == ("no evidence", reason)
+    assert verdict(collected(scale_dir), claim_settings(sets=("a",))) == ("inconclusive", reason)
 
 
 def test_sets_scored_differently_never_meet_in_a_claim(tmp_path):
@@ -101,7 +101,7 @@ def test_another_version_of_the_data_does_not_count(tmp_path):
     write_score(folder, "fid_authors", 41.0, data_sha256="9" * 64)
     (answer,) = answer_claims(collected(tmp_path / "paper"), claim_settings(), "paper")
     hashes = ", ".join(sorted({row.data_sha256[:8] for row in scores.where(dataset="b")} | {"99999999"}))
-    assert (answer.verdict, answer.reason) == ("no evidence", f"not comparable: b: data differ ({hashes})")
+    assert (answer.verdict, answer.reason) == ("inconclusive", f"not comparable: b: data differ ({hashes})")
     assert answer.findings[0].sets_found == 3
 
 
@@ -122,7 +122,7 @@ def test_tests_not_made_yet_count_in_the_correction(tmp_path):
     p = alone.findings[0].paired.p
     assert (alone.findings[0].p_holm, early.findings[0].p_holm) == (pytest.approx(p), pytest.approx(3 * p))
     assert 0.05 / 3 < p < 0.05
-    assert [answer.findings[0].verdict for answer in (alone, early)] == ["supported", "no evidence"]
+    assert [answer.findings[0].verdict for answer in (alone, early)] == ["supported", "inconclusive"]
 
 
 def test_controls_and_constants_are_no_part_of_the_correction(tmp_path):
@@ -144,11 +144,11 @@ def test_a_control_shows_its_own_p_and_outcome_uncorrected(tmp_path):
     (answer,) = answer_claims(scores, settings, "paper")
     p = answer.findings[1].paired.p
     assert outcomes(answer) == [
-        (f"{2 * p:.3f}", "no evidence", "the difference is within what seeds and sets vary by"),
+        (f"{2 * p:.3f}", "inconclusive", "the difference is within what seeds and sets vary by"),
         ("", "supported", f"control: p = {p:.3f}, not corrected"),
-        ("", "no evidence", "0 of 3 sets finished"),
+        ("", "inconclusive", "0 of 3 sets finished"),
     ]
-    assert (answer.verdict, "0 of 3" in answer.reason) == ("no evidence", True)
+    assert (answer.verdict, "0 of 3" in answer.reason) == ("inconclusive", True)
 
 
 def test_a_control_that_shares_the_gain_says_so(tmp_path):
@@ -156,7 +156,7 @@ def test_a_control_that_shares_the_gain_says_so(tmp_path):
     (answer,) = answer_claims(scores, with_comparisons({}, {"role": "control"}), "paper")
     p = answer.findings[1].paired.p
     reason = f"control: p = {p:.3f}, not corrected; the difference is within what seeds and sets vary by"
-    assert outcomes(answer)[1] == ("", "no evidence", reason)
+    assert outcomes(answer)[1] == ("", "inconclusive", reason)
 
 
 def test_no_outcome_stands_at_other_scales(tmp_path):
@@ -202,7 +202,7 @@ def test_the_shipped_claims_name_what_exists():
     shipped = load_settings()
     experiments = set(yaml.safe_load(Path("config/experiments.yaml").read_text()))
     datasets = set(yaml.safe_load(Path("config/datasets.yaml").read_text())["datasets"])
-    assert [claim.id for claim in shipped.claims] == ["few-shot", "one-shot", "recognition", "lightweight"]
+    assert [claim.id for claim in shipped.claims] == ["few-shot", "one-shot", "classification", "lightweight"]
     for claim in shipped.claims:
         for comparison in claim.comparisons:
             assert {comparison.slim, comparison.baseline} <= experiments
@@ -286,7 +286,7 @@ def test_a_baseline_of_zero_breaks_neither_claims_nor_tables(tmp_path):
     found = [result for result in compare_methods(scores, claim_settings()) if result.unit == "data set"]
     assert {result.share for result in found} == {False}
     (answer,) = answer_claims(scores, claim_settings(minimum_seeds=5), "paper")
-    assert answer.verdict == "no evidence"
+    assert answer.verdict == "inconclusive"
     assert paired_table(compare_methods(scores, claim_settings()), claim_settings()).rows
 
 

@@ -134,8 +134,8 @@ def test_images_of_the_one_shot_sets_hold_different_numbers_of_scales(monkeypatc
     assert run.recipe.max_size == 250 and "ms_ssim_samples" not in {c.metric for c in declared("one-shot")}
 
 
-def test_recognition_patterns_fix_crop_weights_and_test_set(monkeypatch, plan):
-    (comparison,) = [c for c in declared("recognition") if c.metric == "top1"]
+def test_classification_patterns_fix_crop_weights_and_test_set(monkeypatch, plan):
+    (comparison,) = [c for c in declared("classification") if c.metric == "top1"]
     run = plan.run("paper", comparison.slim, "imagenet", 0)
     fits = top_ids(monkeypatch, run)["top1"]
     assert fnmatchcase(fits, comparison.protocol), fits
@@ -152,7 +152,7 @@ def test_recognition_patterns_fix_crop_weights_and_test_set(monkeypatch, plan):
 
 
 def test_cost_patterns_fix_the_size(plan):
-    for claim in ("recognition", "lightweight"):
+    for claim in ("classification", "lightweight"):
         for comparison in declared(claim):
             if comparison.metric in ("params", "macs"):
                 pixels = plan.run("paper", comparison.slim, comparison.sets[0], 0).data.image_size or 224

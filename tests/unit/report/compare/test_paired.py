@@ -27,10 +27,10 @@ def test_seeds_are_averaged_first_and_the_set_is_the_unit(tmp_path):
     assert all(result.p_holm >= result.paired.p for result in within)
 
 
-def test_two_seeds_show_points_and_no_evidence(tmp_path):
+def test_two_seeds_show_points_and_no_test(tmp_path):
     found = compare_methods(claim_results(tmp_path, 40.0, 50.0, seeds=2), claim_settings())
     within = [result for result in found if result.unit == "seed"]
-    assert {result.evidence(0.05) for result in within} == {"no evidence: 2 seeds"}
+    assert {result.significance(0.05) for result in within} == {"too few to test: 2 seeds"}
     assert all(r.paired.p is None and r.paired.low is None and r.paired.effect is None for r in within)
 
 
@@ -96,7 +96,7 @@ def test_versions_of_the_data_are_not_paired(tmp_path, name, seed):
     found = compare_methods(scores, claim_settings())
     own, other = [r for r in found if r.dataset == "b"], [r for r in found if r.dataset == "a"]
     hashes = ", ".join(sorted((sha256_json("b")[:8], "99999999")))
-    assert [r.evidence(0.05) for r in own] == [f"not comparable: data differ ({hashes})"]
+    assert [r.significance(0.05) for r in own] == [f"not comparable: data differ ({hashes})"]
     assert (own[0].slim_mean, own[0].paired.n, own[0].p_holm) == (None, 0, None)
     assert other[0].paired.n == 3
     assert [(r.dataset, r.paired.n) for r in found if r.unit == "data set"] == [("2 of 3 data sets", 2)]
