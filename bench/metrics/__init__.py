@@ -1,4 +1,4 @@
-"""Numbers: features, distances between sets of images, similarities between images, accuracy, complexity.
+"""Metrics: features, distances between sets of images, similarities between images, accuracy, complexity.
 
-Each module computes one thing from arrays or tensors and knows nothing of runs; `bench.evaluate` puts them together.
+Each module computes one quantity from arrays or tensors and does not depend on runs. `bench.evaluate` combines them.
 """

@@ -1,7 +1,7 @@
-"""Features of reference sets, kept on disk: one file per (extractor, weights, data, software), written atomically.
+"""Disk cache of reference features, with one file per (extractor, weights, data, software), written atomically.
 
-Threads and versions are in the key because they move the last digits of float32 features, and the same export must give
-the same score whether the cache was warm or not.
+The key includes threads and versions because they change the last digits of float32 features. The same export must have
+the same score with and without a cached file.
 """
 
 import os
@@ -21,7 +21,7 @@ from bench.runtime.device import device_name
 
 
 def cache_folder() -> Path:
-    """SLIM_BENCH_CACHE, else results/cache of the project."""
+    """Return SLIM_BENCH_CACHE, else results/cache of the project."""
     return Path(os.environ.get("SLIM_BENCH_CACHE") or project() / "results/cache").expanduser()
 
 
@@ -44,7 +44,7 @@ def cache_key(extractor: Extractor, data_sha256: str) -> str:
 def cached_features(
     extractor: Extractor, data_sha256: str, batches: Callable[[], Iterable[Tensor]], folder: Path | None = None
 ) -> np.ndarray:
-    """Features [N, dim] of the data set of that hash; computed from `batches()` if the file is absent or damaged."""
+    """Return the features [N, dim] of a dataset by its hash, computed from `batches()` without a valid cache file."""
     folder = cache_folder() if folder is None else Path(folder)
     path = folder / f"{extractor.name.replace('/', '-')}-{cache_key(extractor, data_sha256)[:16]}.npy"
     features = _read(path, extractor.dim)
@@ -53,8 +53,8 @@ def cached_features(
         try:
             with atomic_file(path) as file:
                 np.save(file, features)
-        except OSError as error:  # somebody else's project, say: the next scoring computes them again
-            print(f"features are not kept: {path}: {error.strerror}", file=sys.stderr)
+        except OSError as error:  # for example in a read-only project; the next scoring computes them again
+            print(f"{path}: features not cached: {error.strerror}", file=sys.stderr)
     return features
 
 

@@ -1,4 +1,4 @@
-"""Expected calibration error: |confidence - accuracy| over equal-width bins of confidence, weighted by their counts."""
+"""Expected calibration error: mean of |confidence - accuracy| over equal-width confidence bins, weighted by count."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from bench.metrics.accuracy import check_logits
 
 
 def reliability(logits: Tensor, labels: Tensor, bins: int = 15) -> list[tuple[int, float, float]]:
-    """Count, mean confidence and accuracy (both 0..1) of each bin; bin i holds (i/bins, (i+1)/bins]."""
+    """Return count, mean confidence and accuracy (both 0..1) of each bin. Bin i is (i/bins, (i+1)/bins]."""
     confidence, right, index = _binned(logits, labels, bins)
     count = torch.bincount(index, minlength=bins)
     divisor = count.clamp(min=1)
@@ -18,7 +18,7 @@ def reliability(logits: Tensor, labels: Tensor, bins: int = 15) -> list[tuple[in
 
 
 def calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -> float:
-    """Expected calibration error in percent."""
+    """Return the expected calibration error in percent."""
     table = reliability(logits, labels, bins)
     total = sum(count for count, _, _ in table)
     return 100.0 * sum(count * abs(confidence - accuracy) for count, confidence, accuracy in table) / total
@@ -27,10 +27,10 @@ def calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -> float:
 def calibration_interval(
     logits: Tensor, labels: Tensor, bins: int = 15, *, resamples: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % interval in percent, by bootstrap over test items: how far the error moves with other items.
+    """Return the 95 % confidence interval in percent by bootstrap over test items.
 
-    The error of a finite test set is biased upwards, and resampling adds the same bias once more: the quantiles are
-    those of the resamples about their own mean, laid around the value.
+    The error of a finite test set is biased upwards, and resampling adds the same bias again. The interval therefore
+    uses quantiles of the resamples relative to their mean, shifted to the value.
     """
     confidence, right, index = (x.numpy() for x in _binned(logits, labels, bins))
     gap, n = confidence - right, len(index)
@@ -45,7 +45,7 @@ def calibration_interval(
 
 
 def _binned(logits: Tensor, labels: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Confidence, whether right (0 or 1), and bin of each item."""
+    """Return confidence, correctness (0 or 1) and bin of each item."""
     check_logits(logits, labels)
     confidence, prediction = logits.double().softmax(dim=1).max(dim=1)
     index = (confidence * bins).ceil().long().sub(1).clamp(0, bins - 1)

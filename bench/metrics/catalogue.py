@@ -1,6 +1,6 @@
-"""The one table of metrics: tasks, unit, direction, extractor, weights. No torch: the plan checks names with this.
+"""Table of all metrics with tasks, unit, direction, extractor and weights.
 
-How the report calls them is in `bench.report.read.names`.
+No torch, because the plan checks metric names with this module. Titles for the report are in `bench.report.read.names`.
 """
 
 from dataclasses import dataclass
@@ -25,10 +25,13 @@ SIFID_WEIGHTS = ("inception-torchvision",)
 
 @dataclass(frozen=True)
 class Kind:
-    """What is known of a metric before it is computed.
+    """Properties of a metric that are known before it is computed.
 
-    `weights`: what it needs beyond the packages, names of the catalogue's weights; `least`: of generated images.
-    `extractor`, `family`: of the metrics that compare sets of features, what makes the features and what is computed.
+    Attributes:
+        weights: catalogue names of the weights that it needs in addition to the installed packages.
+        least: minimum number of generated images.
+        extractor: feature extractor of a metric that compares sets of features.
+        family: quantity that such a metric computes.
     """
 
     tasks: tuple[str, ...]
@@ -83,12 +86,12 @@ METRICS: dict[str, Kind] = {
 
 
 def metrics_through(extractor: str) -> dict[str, str]:
-    """Family -> metric of everything that `extractor` measures."""
+    """Map family to metric name for all metrics that use `extractor`."""
     return {kind.family: name for name, kind in METRICS.items() if kind.extractor == extractor and kind.family}
 
 
 def check_metrics(metrics: tuple[str, ...], task: str, source: str, n_fake: int | None = None) -> None:
-    """Refuse a name that does not exist, or exists for another task, or needs more images than are generated."""
+    """Raise InputError for a metric that is unknown, belongs to another task, or needs more than `n_fake` images."""
     valid = [name for name, kind in METRICS.items() if task in kind.tasks]
     for name in metrics:
         if name not in METRICS:
@@ -96,4 +99,4 @@ def check_metrics(metrics: tuple[str, ...], task: str, source: str, n_fake: int 
         if name not in valid:
             raise InputError(f"{source}: metric {name!r} is for {METRICS[name].tasks[0]}, not {task}")
         if n_fake is not None and n_fake < METRICS[name].least:
-            raise InputError(f"{source}: {name!r} needs n_fake of {METRICS[name].least} at least, not {n_fake}")
+            raise InputError(f"{source}: {name!r} needs n_fake of at least {METRICS[name].least}, not {n_fake}")

@@ -1,4 +1,4 @@
-"""What every metric refuses, with the numbers named: bad shapes, too few items, NaN."""
+"""Input checks shared by all metrics: shapes, number of items, NaN. Errors contain the numbers."""
 
 import numpy as np
 import torch
@@ -8,28 +8,28 @@ from bench.errors import InputError
 
 
 def check_features(features: np.ndarray, name: str) -> np.ndarray:
-    """[N, D] of at least two finite rows."""
+    """Return features [N, D] as an array. InputError unless they have at least two rows and all are finite."""
     features = np.asarray(features)
     if features.ndim != 2:
         raise InputError(f"{name}: features must be [N, D], got shape {features.shape}")
     if features.shape[0] < 2:
         raise InputError(f"{name}: at least 2 images are needed, got {features.shape[0]}")
-    if not np.isfinite(features.sum(dtype=np.float64)):  # one pass; which rows is asked only then
+    if not np.isfinite(features.sum(dtype=np.float64)):  # one pass; the rows are searched only after a failure
         bad = int(np.count_nonzero(~np.isfinite(features).all(axis=1)))
-        raise InputError(f"{name}: {bad} of {features.shape[0]} feature rows hold NaN or infinity")
+        raise InputError(f"{name}: {bad} of {features.shape[0]} feature rows contain NaN or infinity")
     return features
 
 
 def check_pair(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two feature sets of one extractor."""
+    """Return both feature sets after checking them. InputError if their dimensions differ."""
     real, fake = check_features(real, "reference set"), check_features(fake, "sample set")
     if real.shape[1] != fake.shape[1]:
-        raise InputError(f"features of {real.shape[1]} dimensions against {fake.shape[1]}: not one extractor")
+        raise InputError(f"features of different extractors: {real.shape[1]} and {fake.shape[1]} dimensions")
     return real, fake
 
 
 def check_uint8(images: Tensor, name: str = "images") -> Tensor:
-    """uint8 [B, 3, H, W]; greyscale and float are refused rather than guessed at."""
+    """Return the images. InputError unless they are uint8 [B, 3, H, W]; greyscale and float are not converted."""
     if images.dtype != torch.uint8:
         raise InputError(f"{name}: uint8 images (0..255) are needed, got {str(images.dtype).removeprefix('torch.')}")
     if images.ndim != 4 or images.shape[1] != 3:
@@ -38,6 +38,6 @@ def check_uint8(images: Tensor, name: str = "images") -> Tensor:
 
 
 def check_count(n: int, expected: int | None, name: str) -> None:
-    """The protocol names how many images a set has; another number is another protocol."""
+    """Raise InputError if a set does not have the number of images that its protocol states."""
     if expected is not None and n != expected:
-        raise InputError(f"{name}: the protocol says {expected} images, the set has {n}")
+        raise InputError(f"{name}: the protocol requires {expected} images, but the set has {n}")

@@ -1,10 +1,10 @@
-"""Parameters and multiply-accumulates of a network, by one counter for all of them.
+"""Parameters and multiply-accumulates of a network, with the same counter for all networks.
 
-Counted, at the level of the operations that run: convolutions (plain, grouped, transposed), matrix products, and every
-tensor-by-tensor product (the gates of SLE, SE and SLIM). Not counted, as in torchvision's published totals:
-normalisation, activations, pooling, interpolation, additions. ResNet-50 and ResNeXt-50 32x4d at 224 px give 4.09 and
-4.23 G. SinGAN's resizing between scales is two matrix products per image and counts as such: 0.3 % of the total of
-either pyramid at 186x250 px.
+The counter counts executed operations: convolutions (plain, grouped, transposed), matrix products, and all elementwise
+products of two tensors (the gates of SLE, SE and SLIM). As in torchvision's published totals it does not count
+normalisation, activations, pooling, interpolation and additions. ResNet-50 and ResNeXt-50 32x4d at 224 px have 4.09 and
+4.23 G. SinGAN's resizing between scales counts as two matrix products per image, which is 0.3 % of the total of either
+pyramid at 186x250 px.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def parameter_count(module: nn.Module) -> int:
 
 
 def multiply_accumulates(call: Callable[[], Any]) -> int:
-    """Multiply-accumulates of what `call` runs, e.g. `lambda: model(torch.zeros(1, 3, 224, 224))`."""
+    """Return the multiply-accumulates of a call, such as `lambda: model(torch.zeros(1, 3, 224, 224))`."""
     with torch.no_grad(), _Counter() as counter:
         call()
     return counter.total
@@ -28,7 +28,7 @@ def multiply_accumulates(call: Callable[[], Any]) -> int:
 
 def _convolution(arguments: tuple, out: Tensor) -> int:
     x, weight, transposed = arguments[0], arguments[1], arguments[6]
-    return (x if transposed else out).numel() * weight[0].numel()  # weight[0]: what one position meets
+    return (x if transposed else out).numel() * weight[0].numel()  # weight[0] has the weights used per position
 
 
 def _matrix_product(arguments: tuple, out: Tensor) -> int:
@@ -36,7 +36,7 @@ def _matrix_product(arguments: tuple, out: Tensor) -> int:
 
 
 def _product(arguments: tuple, out: Tensor) -> int:
-    """Products with a number are scaling, not gating."""
+    """Count a product of two tensors. A product with a number is scaling and not counted."""
     tensors = all(isinstance(factor, Tensor) and factor.ndim for factor in arguments[:2])
     return out.numel() if tensors else 0
 
@@ -60,12 +60,12 @@ class _Counter(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # nothing is compiled under it; to be skipped, the compiler would be imported first: 2.5 s
+        return False  # True would import the compiler (2.5 s), and nothing is compiled in this mode
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         count = COUNTS.get(func.overloadpacket)
-        if count is None:  # conv2d, linear, matmul, einsum arrive whole under inference_mode, in parts otherwise
+        if count is None:  # inference_mode does not decompose conv2d, linear, matmul and einsum
             with self:
                 out = func.decompose(*args, **kwargs)
             if out is not NotImplemented:

@@ -1,4 +1,4 @@
-"""How different samples are from each other: in feature space (few-shot) and per pixel (one-shot)."""
+"""Diversity of samples, in feature space (few-shot) and per pixel (one-shot)."""
 
 import numpy as np
 import torch
@@ -12,24 +12,28 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 def feature_diversity(features: np.ndarray, *, limit: int = 1000) -> float:
-    """Mean Euclidean distance over all pairs of the first `limit` rows of [N, D]."""
+    """Return the mean Euclidean distance over all pairs of the first `limit` rows of [N, D]."""
     x = check_features(features, "sample set")[:limit].astype(np.float64, copy=False)
     return float(distances(x, x)[np.triu_indices(len(x), 1)].mean())
 
 
 def relative_diversity(real: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
-    """Feature diversity of the fakes over that of the reals, and the latter; copies of one image cannot be the unit."""
+    """Return the feature diversity of generated over real images, and that of the real images.
+
+    InputError if all real images are copies of one, because their diversity is the unit.
+    """
     real, fake = check_pair(real, fake)
     own = feature_diversity(real)
     if own <= COPY * float(np.linalg.norm(real, axis=1).mean()):
-        raise InputError(f"diversity needs reference images that differ: all {len(real)} are copies of one")
+        raise InputError(f"diversity needs reference images that differ, but all {len(real)} are copies of one")
     return feature_diversity(fake) / own, own
 
 
 def pixel_diversity(samples: Tensor, source: Tensor) -> float:
-    """SinGAN's score: spread of a pixel's intensity over samples, averaged over pixels, over the source's own spread.
+    """Return SinGAN's diversity of samples, uint8 [N, 3, H, W], of one source image, uint8 [1, 3, H, W].
 
-    `samples` uint8 [N, 3, H, W], `source` uint8 [1, 3, H, W]; intensity is Rec. 601 luma, spreads are population ones.
+    It is the standard deviation of a pixel over samples, averaged over pixels and divided by the standard deviation of
+    the source. Pixels are Rec. 601 luma; standard deviations are those of populations.
     """
     check_uint8(samples, "samples")
     check_uint8(source, "source")
@@ -37,7 +41,7 @@ def pixel_diversity(samples: Tensor, source: Tensor) -> float:
         raise InputError(f"diversity needs at least 2 samples, got {len(samples)}")
     own = _luma(source).std(correction=0).item()
     if own == 0:
-        raise InputError("diversity: the source image is constant, its spread is 0")
+        raise InputError("diversity: the source image is constant, so its standard deviation is 0")
     return _luma(samples).std(dim=0, correction=0).mean().item() / own
 
 

@@ -1,8 +1,9 @@
-"""EfficientNet-Lite0, trained on ImageNet, from Python packages: the extractor for work without a network.
+"""EfficientNet-Lite0, trained on ImageNet, a feature extractor whose weights come in a Python package.
 
-Preprocessing: bicubic with antialiasing to 224x224 (the shape is not kept), clamped to 0..255, (x - 127) / 128 as in
-the TensorFlow release. Features: the 1280 channels after the last ReLU6, averaged over positions. Batch norms are
-folded into the convolutions and the layout is channels-last: the same function, less than half the time on a CPU.
+It works offline. Preprocessing: bicubic with antialiasing to 224x224 (without keeping the aspect ratio), clamped to
+0..255, (x - 127) / 128 as in the TensorFlow release. Features: the 1280 channels after the last ReLU6, averaged over
+positions. Batch norms are folded into the convolutions and the memory format is channels_last, which takes less than
+half the time on a CPU and computes the same function.
 """
 
 from pathlib import Path
@@ -25,7 +26,7 @@ CPU_CHUNK, CUDA_CHUNK = 8, 64
 
 
 def load_efflite0(path: Path | None = None) -> "EfficientNet":
-    """The network in evaluation mode without gradients; by default the packaged weights, checked by sha256."""
+    """Return the network in evaluation mode without gradients. The default weights are checked by sha256."""
     from efficientnet_lite_pytorch import EfficientNet
 
     network = EfficientNet.from_name("efficientnet-lite0")
@@ -51,7 +52,7 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
 
 
 class EfficientNetLite0:
-    """Extractor of 1280 features; see the module's text for the protocol behind the name."""
+    """Feature extractor with 1280 features. The module's docstring describes its protocol."""
 
     name = "efflite0-v1/resize224-bicubic/pool1280"
     dim = 1280
@@ -62,7 +63,7 @@ class EfficientNetLite0:
         path = weights_path("efficientnet-lite0")
         network = load_efflite0(path)
         fold_batch_norms(network)
-        # channels first takes 1.3 times the processor time (four images on one AVX-512 core, median of 6)
+        # channels first takes 1.3 times the CPU time (four images on one AVX-512 core, median of 6)
         self.network = network.to(self.device, memory_format=torch.channels_last).requires_grad_(False)
         self.weights_sha256 = sha256_file(path)
         self.chunk = CUDA_CHUNK if self.device.type == "cuda" else CPU_CHUNK

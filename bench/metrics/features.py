@@ -1,7 +1,7 @@
-"""Extractors turn images into feature vectors; everything about them that moves a score is in their name.
+"""Feature extractors map images to feature vectors. Their name contains everything that changes a score.
 
-An extractor takes uint8 RGB batches of any one size and does its own resizing. `extract_features` streams: it keeps the
-features of N images (float32), and of the images never more than a batch.
+An extractor takes uint8 RGB batches of any size and resizes them. `extract_features` streams images, so it holds the
+features of N images (float32) but only one batch of images.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from bench.metrics.checks import check_uint8
 
 
 class Extractor(Protocol):
-    """`name` is the part of the protocol id from extractor to layer; `input_range` is that of the images it takes."""
+    """Feature extractor. `name` is its part of the protocol id, and `input_range` the range of its input images."""
 
     name: str
     dim: int
@@ -25,24 +25,24 @@ class Extractor(Protocol):
     weights_sha256: str
 
     def __call__(self, images: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] -> float32 [B, dim]."""
+        """Return features, float32 [B, dim], of images, uint8 [B, 3, H, W]."""
         ...
 
 
 @runtime_checkable
 class HasLogits(Protocol):
-    """An extractor whose features its own classifier can read, as the Inception score needs."""
+    """Feature extractor with a classifier on its features, as the Inception score needs."""
 
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """float32 [N, dim] -> class logits [N, classes]."""
+        """Return class logits [N, classes] of features, float32 [N, dim]."""
         ...
 
 
 class FeatureRows:
-    """Features of one batch after the other, in a single array that grows.
+    """Collects the features of consecutive batches in one growing array.
 
-    A small array kept of each batch would lie in the heap above that batch's images, whose memory then could not be
-    used again: a folder of images would grow resident memory by nearly their size.
+    A small array per batch would be allocated on the heap above the images of that batch and would keep their memory
+    from being reused. Resident memory would grow by nearly the size of all images.
     """
 
     def __init__(self, dim: int, capacity: int = 256):
@@ -58,14 +58,14 @@ class FeatureRows:
         self._n = end
 
     def all(self) -> np.ndarray:
-        """[N, dim] of what was added."""
+        """Return all added features [N, dim]. InputError if there are none."""
         if not self._n:
             raise InputError("no images to score")
         return self._rows[: self._n]
 
 
 def extract_features(extractor: Extractor, batches: Iterable[Tensor]) -> np.ndarray:
-    """Features [N, dim], float32, of a stream of uint8 batches."""
+    """Return the features of a stream of uint8 batches, float32 [N, dim]."""
     rows = FeatureRows(extractor.dim)
     for batch in batches:
         rows.add(features_of(extractor, batch))
@@ -73,20 +73,20 @@ def extract_features(extractor: Extractor, batches: Iterable[Tensor]) -> np.ndar
 
 
 def features_of(extractor: Extractor, batch: Tensor) -> np.ndarray:
-    """Features [B, dim] of one batch; NaN is refused here, where the batch is known."""
+    """Return the features [B, dim] of one batch. InputError for NaN, checked here to report the batch."""
     with torch.inference_mode(), exact_float32():
         features = extractor(check_uint8(batch)).float().cpu().numpy()
     if features.shape != (len(batch), extractor.dim):
-        raise InputError(f"{extractor.name}: features {features.shape}, expected {(len(batch), extractor.dim)}")
+        raise InputError(f"{extractor.name}: features must be {(len(batch), extractor.dim)}, got {features.shape}")
     bad = int(np.count_nonzero(~np.isfinite(features).all(axis=1)))
     if bad:
-        raise InputError(f"{extractor.name}: {bad} of {len(batch)} images gave NaN or infinite features")
+        raise InputError(f"{extractor.name}: features of {bad} of {len(batch)} images are NaN or infinite")
     return features
 
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """No TF32, no autotuned kernels: scores must not depend on what else ran."""
+    """Disable TF32 and kernel autotuning, so that scores do not depend on earlier computations."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = (matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic)
     try:
@@ -97,6 +97,6 @@ def exact_float32() -> Iterator[None]:
 
 
 def chunks(images: Tensor, size: int) -> Iterator[Tensor]:
-    """Pieces of at most `size` images: small ones stay in the CPU's cache and its allocator's pool."""
+    """Split images into chunks of at most `size`. Small chunks fit in the CPU's cache and the allocator's pool."""
     for start in range(0, len(images), size):
         yield images[start : start + size]

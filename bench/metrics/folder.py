@@ -1,4 +1,4 @@
-"""Images of a folder as a stream of uint8 batches, in sorted order; a file that cannot be read is named."""
+"""Streams the images of a folder as uint8 batches in sorted order. Errors name the file that cannot be read."""
 
 import hashlib
 from collections.abc import Iterator
@@ -16,19 +16,19 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Image files under `folder`, sorted by path; fewer than two are refused."""
+    """Return the image files in `folder` and its subfolders, sorted by path. InputError for fewer than two."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     files = [p for p in files if not is_litter(p.relative_to(folder))]
     if len(files) < 2:
-        raise InputError(f"{folder}: {len(files)} images ({', '.join(SUFFIXES)}), at least 2 are needed")
+        raise InputError(f"{folder}: {len(files)} images ({', '.join(SUFFIXES)}), but at least 2 are needed")
     return files
 
 
 def read_image(path: Path) -> Tensor:
-    """uint8 [3, H, W]. Greyscale and transparency are refused: how to make RGB of them is the user's choice."""
+    """Return an image, uint8 [3, H, W]. InputError for greyscale and transparency, which the user must convert."""
     try:
         with Image.open(path) as image:
             check_pixels(path, image.width, image.height)
@@ -45,7 +45,7 @@ def read_image(path: Path) -> Tensor:
 
 
 def stream_images(files: list[Path], batch_size: int = 8) -> Iterator[Tensor]:
-    """uint8 batches [<= batch_size, 3, H, W]; neighbours of one size share a batch."""
+    """Yield uint8 batches [<= batch_size, 3, H, W]. Consecutive images of equal size share a batch."""
     batch: list[Tensor] = []
     for path in files:
         image = read_image(path)
@@ -58,7 +58,7 @@ def stream_images(files: list[Path], batch_size: int = 8) -> Iterator[Tensor]:
 
 
 def hash_files(files: list[Path], root: Path) -> str:
-    """sha256 over names and contents."""
+    """Return the sha256 of names and contents."""
     digest = hashlib.sha256()
     for path in files:
         digest.update(f"{path.relative_to(root).as_posix()}\0".encode())

@@ -1,17 +1,17 @@
-"""Frechet distance between two sets of features, taken as Gaussians.
+"""Frechet distance between two feature sets, each modelled as a Gaussian.
 
     d^2 = |mu1 - mu2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2)
 
-With A, B the centred features over sqrt(n - 1), S1 = A'A and S2 = B'B, the eigenvalues of S1 S2 are the squared
-singular values of A B', so the last trace is their sum. Two forms, chosen by size:
+Let A and B be the centred features divided by sqrt(n - 1), S1 = A'A and S2 = B'B. The eigenvalues of S1 S2 are the
+squared singular values of A B', so the last trace is the sum of these singular values. The size selects the algorithm:
 
-- fewer images than dimensions: A B' itself is small (its triangular factor, where one side is long), and no covariance
-  is ever formed;
-- more images: the eigenvalues of S1 S2 through one Cholesky factor, several times cheaper. It squares what it then
-  roots, so a small singular value loses half its digits: where the bound on that exceeds TOLERANCE (rank-deficient
-  sets), the singular values of the triangular factors' product are taken instead (A = Q R keeps R'R = S1).
+- With fewer images than dimensions, A B' (or its triangular factor, if one side is long) is small, and no covariance is
+  formed.
+- With more images, it computes the eigenvalues of S1 S2 with one Cholesky factor, which is several times cheaper. The
+  square root of an eigenvalue has only half the digits of a small singular value. If the error bound exceeds TOLERANCE
+  (rank-deficient sets), it uses the singular values of the product of the triangular factors (A = Q R, R'R = S1).
 
-Covariances are the unbiased ones (n - 1), as in the published scores.
+Covariances are unbiased (n - 1), as in published scores.
 """
 
 from collections.abc import Iterator
@@ -24,15 +24,15 @@ from scipy import linalg
 from bench.metrics.checks import check_pair
 
 TOLERANCE = 2e-9
-"""Largest bound on the error, relative to the trace of the root, that the eigenvalue form may carry."""
+"""Largest accepted error bound of the eigenvalue algorithm, relative to the trace of the root."""
 ROUNDING = 4 * np.finfo(np.float64).eps
-"""Error of an eigenvalue, relative to the largest."""
+"""Error of an eigenvalue relative to the largest eigenvalue."""
 SMALL = 512
-"""Up to so many columns are factorised on one thread: on a busy machine more of them mostly wait for each other."""
+"""Matrices with at most this many columns use one thread, because more threads mostly wait on a loaded machine."""
 
 
 def frechet_distance(real: np.ndarray, fake: np.ndarray) -> float:
-    """Squared Frechet distance of two feature sets [n, D] and [m, D], in float64."""
+    """Return the squared Frechet distance of feature sets [n, D] and [m, D], computed in float64."""
     real, fake = check_pair(real, fake)
     mean_a, a = _centred(real)
     mean_b, b = _centred(fake)
@@ -43,7 +43,7 @@ def frechet_distance(real: np.ndarray, fake: np.ndarray) -> float:
 
 
 def frechet_curve(real: np.ndarray, fake: np.ndarray, counts: list[int]) -> list[tuple[int, float]]:
-    """The distance against the number of fakes: the first n of `fake` for each n of `counts` that it has."""
+    """Return (n, distance of the first n rows of `fake`) for each n in `counts` from 2 to the rows of `fake`."""
     return [(n, frechet_distance(real, fake[:n])) for n in counts if 2 <= n <= len(fake)]
 
 
@@ -55,7 +55,7 @@ def _centred(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _trace_of_root(a: np.ndarray, b: np.ndarray) -> float:
-    """tr (A'A B'B)^(1/2) for A [n, D] and B [m, D]."""
+    """Return tr (A'A B'B)^(1/2) for A [n, D] and B [m, D]."""
     if min(len(a), len(b)) > a.shape[1]:
         trace = _from_eigenvalues(a.T @ a, b.T @ b)
         return _singular_values(_triangle(a) @ _triangle(b).T) if trace is None else trace
@@ -64,7 +64,10 @@ def _trace_of_root(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _from_eigenvalues(s1: np.ndarray, s2: np.ndarray) -> float | None:
-    """Sum of the roots of the eigenvalues of S1 S2, those of L' S1 L with S2 = L L'; None where rounding could show."""
+    """Return the sum of the square roots of the eigenvalues of S1 S2, or None if the error bound exceeds TOLERANCE.
+
+    With S2 = L L', they are the eigenvalues of L' S1 L.
+    """
     try:
         lower = linalg.cholesky(s2, lower=True, check_finite=False)
     except linalg.LinAlgError:  # S2 is not positive definite
@@ -80,13 +83,13 @@ def _from_eigenvalues(s1: np.ndarray, s2: np.ndarray) -> float | None:
 
 
 def _triangle(tall: np.ndarray) -> np.ndarray:
-    """R of the QR factorisation of a tall matrix, by torch's LAPACK: four times as fast as SciPy's on CPUs."""
+    """Return R of the QR factorisation of a tall matrix, with torch, which is four times as fast as SciPy on CPUs."""
     with _threads_for(tall.shape[1]):
         return torch.linalg.qr(torch.from_numpy(tall), mode="r").R.numpy()
 
 
 def _singular_values(matrix: np.ndarray) -> float:
-    """Their sum."""
+    """Return the sum of the singular values."""
     with _threads_for(matrix.shape[1]):
         return float(torch.linalg.svdvals(torch.from_numpy(matrix)).sum())
 

@@ -1,9 +1,9 @@
-"""Inception v3 in the two forms that published FIDs rest on.
+"""Inception v3 in the two variants used for published FIDs.
 
-`CleanFidInception`: clean-fid's resizing (PIL bicubic in float, each channel by itself, to 299x299) and its wrapper of
-the TorchScript network. `AuthorsInception`: what the paper's authors (through FastGAN's script) do: PIL bilinear to
-256x256 in uint8, then the ported network of pytorch-fid, whose input is brought to 299x299 bilinearly without
-antialiasing; generated images first pass `as_saved_by_authors`. Two protocols: their numbers are not comparable.
+`CleanFidInception` uses clean-fid's resize (PIL bicubic in float, per channel, to 299x299) and its wrapper of the
+TorchScript network. `AuthorsInception` follows the paper's authors, who use FastGAN's script: PIL bilinear to 256x256
+in uint8, then the ported network of pytorch-fid, which resizes its input to 299x299 bilinearly without antialiasing.
+Generated images first pass `as_saved_by_authors`. Scores of the two protocols are not comparable.
 """
 
 import warnings
@@ -23,14 +23,14 @@ BLOCKS = ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c")
 
 
 class CleanFidInception:
-    """2048 features of clean-fid's `clean` mode."""
+    """Feature extractor with the 2048 features of clean-fid's `clean` mode."""
 
     name = "inception-tf2015/cleanfid-resize299/pool2048"
     dim = 2048
     input_range = (0, 255)
 
     def __init__(self, path: Path, device: torch.device | str = "cpu"):
-        """`path`: the TorchScript file, inception-2015-12-05.pt; the caller has checked it."""
+        """Load the TorchScript file inception-2015-12-05.pt from `path`. The caller has verified its checksum."""
         from cleanfid.inception_torchscript import InceptionV3W
         from cleanfid.resize import build_resizer
 
@@ -48,24 +48,24 @@ class CleanFidInception:
 
     def _features(self, images: Tensor) -> Tensor:
         resized = np.stack([self.resize(image) for image in images.permute(0, 2, 3, 1).cpu().numpy()])
-        # left in the order it lies in, channels last: on a CPU two thirds of the time
+        # the permuted view is channels_last, which takes two thirds of the time on a CPU
         return self.network(torch.from_numpy(resized).permute(0, 3, 1, 2).to(self.device))
 
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """Class logits [N, 1008] without the output's bias, as the Inception score takes them."""
+        """Return class logits [N, 1008] without the bias of the output layer, as the Inception score uses them."""
         weight = self.network.base.output.weight.detach().float().cpu().numpy()
         return features @ weight.T
 
 
 class AuthorsInception:
-    """2048 features as the paper's authors compute them."""
+    """Feature extractor with the 2048 features that the paper's authors use."""
 
     name = "inception-ptfid/pil-bilinear256/pool2048"
     dim = 2048
     input_range = (0, 255)
 
     def __init__(self, path: Path, device: torch.device | str = "cpu"):
-        """`path`: pytorch-fid's state dict, pt_inception-2015-12-05-6726825d.pth; the caller has checked it."""
+        """Load pytorch-fid's state dict, pt_inception-2015-12-05-6726825d.pth. The caller has verified its checksum."""
         self.device = torch.device(device)
         self.network = ported_inception(path).to(self.device)
         self.chunk = _chunk(self.device)
@@ -88,12 +88,12 @@ def _chunk(device: torch.device) -> int:
 
 
 def as_saved_by_authors(images: Tensor) -> Tensor:
-    """Generated uint8 images as their script saves them: nearest to 512x512."""
+    """Resize generated uint8 images to 512x512 (nearest), as the authors' script does when it saves them."""
     return F.interpolate(images.float(), size=(512, 512), mode="nearest").to(torch.uint8)
 
 
 def ported_inception(path: Path) -> nn.Sequential:
-    """torchvision's Inception v3 with the blocks that differ in the TensorFlow network, up to the average pooling."""
+    """Return torchvision's Inception v3 up to the average pooling, with the blocks of the TensorFlow network."""
     from cleanfid import inception_pytorch as ported
     from torchvision.models import inception_v3
 

@@ -1,4 +1,4 @@
-"""Inception score: exp of the mean divergence KL(p(y|x) || p(y)) of class probabilities, in `splits` parts."""
+"""Inception score, the exponential of the mean divergence KL(p(y|x) || p(y)) of class probabilities."""
 
 import numpy as np
 from scipy.special import log_softmax
@@ -7,7 +7,7 @@ from bench.metrics.checks import check_features
 
 
 def inception_score(logits: np.ndarray, *, splits: int = 1) -> tuple[float, float]:
-    """Mean and spread over splits of the score of logits [N, classes]; small sets take one split (spread 0)."""
+    """Return mean and standard deviation over `splits` parts of logits [N, classes]. Small sets use one split."""
     logits = check_features(logits, "logits").astype(np.float64, copy=False)
     scores = []
     for part in np.array_split(log_softmax(logits, axis=1), splits):

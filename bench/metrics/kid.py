@@ -1,8 +1,9 @@
-"""Kernel distance (KID): the unbiased squared maximum mean discrepancy under the kernel k(x, y) = (x.y / D + 1)^3.
+"""Kernel distance (KID), the unbiased squared maximum mean discrepancy with the kernel k(x, y) = (x.y / D + 1)^3.
 
-The value is the mean over random subsets, as usual; the subsets are at most half the smaller set, since a subset that
-holds all of 100 images says nothing about chance. The standard error is the jackknife's over images of both sets: the
-spread between overlapping subsets is only the error of drawing subsets. The generator is this module's own.
+The value is the mean over random subsets, as usual. Subsets have at most half the size of the smaller set, because a
+subset that contains all of 100 images has no sampling variation. The standard error is a jackknife over the images of
+both sets, because the spread between overlapping subsets measures only the drawing of subsets. Subsets are drawn from a
+separate random generator.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ BLOCK = 2048
 
 @dataclass(frozen=True)
 class Kid:
-    """Kernel distance (can be negative: it is unbiased), its standard error, and the subsets it is a mean over."""
+    """Kernel distance with standard error and number and size of subsets. It is unbiased and can be negative."""
 
     value: float
     standard_error: float
@@ -28,12 +29,12 @@ class Kid:
 def kernel_distance(
     real: np.ndarray, fake: np.ndarray, *, subsets: int = 100, subset_size: int | None = None, seed: int = 0
 ) -> Kid:
-    """KID of feature sets [n, D] and [m, D]; `subset_size` None: min(1000, half the smaller set)."""
+    """Return the KID of feature sets [n, D] and [m, D]. subset_size=None is min(1000, half the smaller set)."""
     real, fake = (x.astype(np.float64, copy=False) for x in check_pair(real, fake))
     smaller = min(len(real), len(fake))
     size = subset_size or max(2, min(1000, smaller // 2))
     if not 2 <= size <= smaller:
-        raise InputError(f"KID subsets of {size} images from sets of {len(real)} and {len(fake)}")
+        raise InputError(f"KID cannot draw subsets of {size} images from sets of {len(real)} and {len(fake)}")
     generator = np.random.default_rng(seed)
     values = [
         squared_discrepancy(
@@ -46,13 +47,13 @@ def kernel_distance(
 
 
 def squared_discrepancy(x: np.ndarray, y: np.ndarray) -> float:
-    """Unbiased estimate of MMD^2 from all pairs of x [n, D] and y [m, D]."""
+    """Return the unbiased estimate of MMD^2 from all pairs of x [n, D] and y [m, D]."""
     sums_x, sums_y, cross, _ = _sums(x, y)
     return float(_combine(sums_x.sum(), sums_y.sum(), cross.sum(), len(x), len(y)))
 
 
 def jackknife_error(x: np.ndarray, y: np.ndarray) -> float:
-    """Standard error of `squared_discrepancy`: leave each image of either set out in turn."""
+    """Return the standard error of `squared_discrepancy` by leaving out each image of either set in turn."""
     n, m = len(x), len(y)
     if min(n, m) < 3:
         return float("nan")
@@ -64,12 +65,12 @@ def jackknife_error(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _combine(within_x, within_y, cross, n: int, m: int):
-    """Sums of kernel values over pairs (without the diagonals) to the unbiased estimate."""
+    """Combine sums of kernel values over pairs (without the diagonals) into the unbiased estimate."""
     return within_x / (n * (n - 1)) + within_y / (m * (m - 1)) - 2 * cross / (n * m)
 
 
 def _sums(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Row sums of k(x, x) and k(y, y) without diagonals, row and column sums of k(x, y); block by block."""
+    """Return row sums of k(x, x) and k(y, y) without diagonals, and row and column sums of k(x, y), by blocks."""
     cross_x, cross_y = [], np.zeros(len(y))
     for rows in _blocks(x):
         kernel = _kernel(rows, y)

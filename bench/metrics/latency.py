@@ -1,4 +1,4 @@
-"""Measured time of a network at a stated batch and device."""
+"""Measured latency of a network for a given batch and device."""
 
 import statistics
 import time
@@ -11,7 +11,7 @@ import torch
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds of one call: median and quartiles over `repeats`."""
+    """Median and quartiles of the time of one call in ms over `repeats` calls."""
 
     median_ms: float
     quartiles_ms: tuple[float, float]
@@ -19,7 +19,7 @@ class Latency:
 
 
 def measure_latency(call: Callable[[], Any], device: torch.device, *, warmup: int = 3, repeats: int = 15) -> Latency:
-    """Time `call` after `warmup` calls, waiting for the device each time."""
+    """Measure the time of `call` after `warmup` calls, synchronising with the device each time."""
     with torch.inference_mode():
         for _ in range(warmup):
             call()

@@ -1,7 +1,7 @@
-"""LPIPS v0.1 with VGG16 (Zhang et al. 2018): distance of unit-normalised features, weighted per channel.
+"""LPIPS v0.1 with VGG16 (Zhang et al. 2018), a distance of unit-normalised features weighted per channel.
 
-d(x, y) = sum over five layers of mean over positions of sum_c w_c (f_c(x) - f_c(y))^2, images in -1..1. Differentiable
-in its inputs: the perceptual loss and the score are this one module.
+d(x, y) is the sum over five layers of the mean over positions of sum_c w_c (f_c(x) - f_c(y))^2, with images in -1..1.
+It is differentiable in its inputs, so the perceptual loss and the metric use the same module.
 """
 
 from pathlib import Path
@@ -20,13 +20,13 @@ ABSENT = f"weights {TRUNK!r} are not here: `slim-bench fetch {TRUNK}`"
 
 
 class Lpips(nn.Module):
-    """forward(x [B, 3, H, W], y [B, 3, H, W]), both in -1..1 -> distance [B]."""
+    """Distance [B] of two batches of images [B, 3, H, W] in -1..1."""
 
     shift: Tensor
     scale: Tensor
 
     def __init__(self, trunk: dict[str, Tensor], heads: dict[str, Tensor]):
-        """`trunk`: state of torchvision's VGG16 (classifier ignored); `heads`: LPIPS's linear layers, lin0..lin4."""
+        """Build the module from the states of torchvision's VGG16 and of LPIPS's linear layers, lin0..lin4."""
         super().__init__()
         from torchvision.models.vgg import cfgs, make_layers
 
@@ -60,16 +60,16 @@ def _apply(layer: nn.Module, x: Tensor) -> Tensor:
 
 
 def _unit(features: Tensor) -> Tensor:
-    """Unit length over channels; the constant keeps the gradient finite where all channels are 0."""
+    """Scale features to unit length over channels. TINY keeps the gradient finite if all channels are 0."""
     return features * torch.rsqrt(features.square().sum(dim=1, keepdim=True) + TINY)
 
 
 def lpips_is_here() -> bool:
-    """Whether the trunk lies on this machine (553 MB, not fetched for a score's sake; the heads come along)."""
+    """Return whether the VGG16 weights are on this machine. They have 553 MB, so scoring does not download them."""
     return weights_are_here(TRUNK)
 
 
 def load_lpips(trunk: Path | None = None, heads: Path | None = None) -> Lpips:
-    """From the catalogue's weights (checked by sha256) or from given files."""
+    """Load LPIPS from the given files, or from the catalogue's weights, which are checked by sha256."""
     paths = trunk or weights_path(TRUNK), heads or weights_path(HEADS)
     return Lpips(*(torch.load(path, map_location="cpu", weights_only=True) for path in paths))

@@ -1,9 +1,9 @@
-"""Is a generator copying? Nearest training neighbours of its samples in feature space.
+"""Memorisation of training images, measured by the nearest training neighbours of samples in feature space.
 
-A sample is near its training image r if it is nearer to r than r's nearest other training image is: the share of such
-samples needs no threshold. Half-memorised sets show in the median of the same ratio. Copies of r within the training
-set (distance at most COPY times the length of r's features) are r itself: with them its nearest distance would be 0,
-and an exact copy of an image that the set holds twice would never count.
+A sample counts as memorised if it is closer to its nearest training image r than any other training image is to r. The
+share of such samples needs no threshold. The median of the ratio of the two distances shows partial memorisation.
+Copies of r in the training set (distance at most COPY times the norm of r's features) count as r. Otherwise the
+distance to the nearest other image would be 0, and a copy of a duplicated training image would never count.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from bench.metrics.prdc import BLOCK, COPY, distances
 
 @dataclass(frozen=True)
 class Memorisation:
-    """`nearest` [m] indexes the training set; `ratio` [m] is distance over that image's own nearest distance."""
+    """Result for m samples. `nearest` [m] indexes the training set; `ratio` [m] is the ratio of the two distances."""
 
     share: float
     median_ratio: float
@@ -37,7 +37,7 @@ def memorisation(real: np.ndarray, fake: np.ndarray) -> Memorisation:
 
 
 def nearest_distinct(x: np.ndarray) -> np.ndarray:
-    """Distance of each row to the nearest one that is not a copy of it, [n]; refused where all rows are copies."""
+    """Return the distance [n] of each row to the nearest row that is not a copy. InputError if all are copies."""
     limit = COPY * np.linalg.norm(x, axis=1)
     rows = []
     for start in range(0, len(x), BLOCK):
@@ -46,5 +46,5 @@ def nearest_distinct(x: np.ndarray) -> np.ndarray:
         rows.append(np.where(copies, np.inf, distance).min(axis=1))
     nearest = np.concatenate(rows)
     if np.isinf(nearest).any():
-        raise InputError(f"memorisation needs training images that differ: all {len(x)} are copies of one")
+        raise InputError(f"memorisation needs training images that differ, but all {len(x)} are copies of one")
     return nearest

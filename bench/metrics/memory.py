@@ -1,4 +1,4 @@
-"""Peak memory of a piece of work, above what existed before it: by the allocator on a GPU, by its events on a CPU."""
+"""Peak memory of a computation, excluding memory allocated before it."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,10 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def peak_bytes(work: Callable[[], object], device: torch.device | str = "cpu") -> int:
-    """Largest number of bytes held at once by what `work` allocates on `device`."""
+    """Return the peak of the bytes that `work` allocates on `device`.
+
+    The allocator's statistics give it on a GPU, and the profiler's allocation events on a CPU.
+    """
     device = torch.device(device)
     if device.type != "cuda":
         return _peak_on_cpu(work)

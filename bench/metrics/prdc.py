@@ -1,8 +1,9 @@
-"""Precision, recall, density and coverage from k nearest neighbours in feature space.
+"""Precision, recall, density and coverage from k-nearest neighbours in feature space.
 
-Precision: share of fakes inside some real image's ball (radius: distance to its k-th nearest other real); recall: the
-same with the roles exchanged (Kynkaanniemi et al. 2019). Density: real balls a fake lies in, over k; coverage: share of
-reals whose ball holds a fake (Naeem et al. 2020). All four depend on n and k: both stand in the protocol.
+The ball of a real image has the distance to its k-th nearest other real image as radius. Precision is the share of
+generated images in at least one ball, and recall is the same with the roles exchanged (Kynkaanniemi et al. 2019).
+Density is the mean number of balls that contain a generated image, divided by k. Coverage is the share of real images
+whose ball contains a generated image (Naeem et al. 2020). All four depend on n and k, so the protocol id contains both.
 """
 
 from dataclasses import dataclass
@@ -14,12 +15,12 @@ from bench.metrics.checks import check_pair
 
 BLOCK = 2048
 COPY = 1e-4
-"""Rows nearer than this share of their length are one image: equal pixels give float32 features some 1e-6 apart."""
+"""Rows closer than this fraction of their norm are the same image; features of equal pixels differ by about 1e-6."""
 
 
 @dataclass(frozen=True)
 class Prdc:
-    """Shares in 0..1, but for the density, which may exceed 1."""
+    """Shares in 0..1, except the density, which may exceed 1."""
 
     precision: float
     recall: float
@@ -28,7 +29,7 @@ class Prdc:
 
 
 def precision_recall(real: np.ndarray, fake: np.ndarray, *, k: int = 5) -> Prdc:
-    """All four for feature sets [n, D] and [m, D]."""
+    """Return all four for feature sets [n, D] and [m, D]. InputError unless both have more than k rows."""
     real, fake = (x.astype(np.float64, copy=False) for x in check_pair(real, fake))
     if min(len(real), len(fake)) <= k:
         raise InputError(f"precision and recall with k={k} need more than {k} images, got {len(real)} and {len(fake)}")
@@ -50,7 +51,7 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, *, k: int = 5) -> Prdc:
 
 
 def neighbour_distance(x: np.ndarray, k: int) -> np.ndarray:
-    """Distance of each row to its k-th nearest other row, [n]."""
+    """Return the distance [n] of each row to its k-th nearest other row."""
     rows = []
     for start in range(0, len(x), BLOCK):
         distance = distances(x[start : start + BLOCK], x)
@@ -61,6 +62,6 @@ def neighbour_distance(x: np.ndarray, k: int) -> np.ndarray:
 
 
 def distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Euclidean distances [n, m], by |x|^2 + |y|^2 - 2 x.y in float64."""
+    """Return the Euclidean distances [n, m], computed as |x|^2 + |y|^2 - 2 x.y in float64."""
     squared = np.einsum("nd,nd->n", x, x)[:, None] + np.einsum("nd,nd->n", y, y)[None, :] - 2 * (x @ y.T)
     return np.sqrt(np.maximum(squared, 0))

@@ -1,6 +1,6 @@
-"""Protocol ids: how a number was measured, in one line, and the guard that keeps two protocols apart.
+"""Protocol ids, which describe how a score was measured, and the check that refuses to mix protocols.
 
-An id is a path of lower-case parts, coarse to fine, e.g.
+An id is a path of lower-case parts from general to specific, such as
 `fd_efflite0/efflite0-v1/resize224-bicubic/pool1280/px64/real100-all/fake500/ema0.999/bn-train-b16`.
 Whatever changes the meaning of the number is a part; which weights were scored (last, untrained) is `Score.weights`.
 """
@@ -15,11 +15,11 @@ OF_THE_SET = (
     (re.compile(r"(?<=/)(px|real|test)\d+(x\d+)?(?=-all|/|$)"), r"\1*"),
     (re.compile(r"(subsets\d+x)\d+"), r"\1*"),
 )
-"""Numbers that a data set brings with it: image size, counts of its images, and what follows from these."""
+"""Numbers that depend on the dataset: image size, number of images, and values derived from these."""
 
 
 class ProtocolError(InputError):
-    """Two numbers of different protocols were about to meet in one column, test or plot."""
+    """Raised when scores of different protocols would be mixed in a column, test or plot."""
 
 
 def protocol_id(*parts: str) -> str:
@@ -30,21 +30,21 @@ def protocol_id(*parts: str) -> str:
 
 
 def across_sets(protocol: str) -> str:
-    """The id without the numbers of the data set: what must be equal where several data sets meet in one test."""
+    """Return the id without numbers of the dataset. It must be equal for all datasets of one significance test."""
     for pattern, replacement in OF_THE_SET:
         protocol = pattern.sub(replacement, protocol)
     return protocol
 
 
 def without_choice(protocol: str) -> str:
-    """The id of a chosen export without how it was chosen: what it shares with the last one."""
+    """Return the id without the part that describes checkpoint selection, which `last` weights do not have."""
     return re.sub(r"/best-[^/]+", "", protocol)
 
 
 def same_protocol(protocols: Iterable[str], where: str, advice: str = "") -> str | None:
-    """The one protocol of all numbers that meet at `where`; None if there are none; else both ids are named.
+    """Return the protocol of all scores at `where`, or None without scores. ProtocolError names two different ids.
 
-    `advice`: what to do then, the end of the one line.
+    `advice` ends the error message with the next step.
     """
     first = None
     for protocol in protocols:

@@ -1,7 +1,8 @@
-"""Single-image FID: the Frechet distance between the positions of two images' feature maps (SinGAN).
+"""Single-image FID (SinGAN), the Frechet distance between the positions of two images' feature maps.
 
-torchvision's ImageNet Inception v3, images scaled to -1..1 at their own size. Two layers are in use: the 64 channels
-after the first max pooling (the paper's authors' code) and the 192 before the second (SinGAN's text); both are given.
+Uses torchvision's ImageNet Inception v3 with images scaled to -1..1 at their original size. Two layers are common, the
+64 channels after the first max pooling (code of the paper's authors) and the 192 channels before the second (text of
+the SinGAN paper). Both are computed.
 """
 
 from pathlib import Path
@@ -17,14 +18,14 @@ from bench.metrics.features import exact_float32
 from bench.metrics.frechet import frechet_distance
 from bench.runtime.images import to_signed
 
-SMALLEST = 23  # px: then the second layer has 2x2 positions
+SMALLEST = 23  # px; the second layer then has 2x2 positions
 
 
 class InceptionStem:
-    """First layers of torchvision's Inception: uint8 [1, 3, H, W] -> positions x channels at both layers."""
+    """First layers of torchvision's Inception: uint8 [1, 3, H, W] -> [positions, channels] at both layers."""
 
     def __init__(self, path: Path, device: torch.device | str = "cpu"):
-        """`path`: inception_v3_google-0cc3c7bd.pth; the caller has checked it."""
+        """Load inception_v3_google-0cc3c7bd.pth from `path`. The caller has verified its checksum."""
         from torchvision.models.inception import BasicConv2d
 
         self.device = torch.device(device)
@@ -45,7 +46,7 @@ class InceptionStem:
             part.to(self.device).eval().requires_grad_(False)
 
     def __call__(self, image: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Features [positions, 64] and [positions, 192] of one image."""
+        """Return the features [positions, 64] and [positions, 192] of one image."""
         check_uint8(image, "image")
         if len(image) != 1:
             raise InputError(f"SIFID compares single images, got a batch of {len(image)}")
@@ -62,7 +63,7 @@ def _positions(maps: Tensor) -> np.ndarray:
 
 
 def sifid(stem: InceptionStem, samples: Tensor, source: Tensor) -> tuple[list[float], list[float]]:
-    """SIFID of each sample uint8 [N, 3, H, W] against the source [1, 3, H, W], at 64 and at 192 channels."""
+    """Return the SIFIDs of samples, uint8 [N, 3, H, W], to the source [1, 3, H, W], at 64 and at 192 channels."""
     reference = stem(source)
     values = [
         tuple(frechet_distance(real, fake) for real, fake in zip(reference, stem(image[None]), strict=True))

@@ -1,11 +1,13 @@
-"""Structural similarity (Wang et al. 2004) and its multi-scale form (2003).
+"""Structural similarity (Wang et al. 2004) and multi-scale structural similarity (2003).
 
-Gaussian window 11x11, sigma 1.5, population covariance, K1 0.01, K2 0.03, data range 1 (uint8 images over 255),
-positions where the window fits entirely, mean over positions and channels: scikit-image's arguments are
-gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1, channel_axis. Computed in float64.
+Parameters: Gaussian window 11x11, sigma 1.5, population covariance, K1 0.01, K2 0.03, data range 1 (uint8 images
+divided by 255), only positions where the window fits entirely, mean over positions and channels, float64. The
+corresponding arguments of scikit-image are gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1
+and channel_axis.
 
-The multi-scale form takes as many of its five scales as the window fits into (2x2 mean between scales, odd edges
-dropped), with the published weights renormalised to sum 1; under two scales it is not defined. Negative terms count 0.
+Multi-scale SSIM uses the scales out of five into which the window fits (2x2 mean between scales, odd edges dropped),
+with the published weights normalised to a sum of 1. It is not defined for fewer than two scales. Negative terms are
+set to 0.
 """
 
 import torch
@@ -21,18 +23,18 @@ SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
 def ssim(images: Tensor, reference: Tensor) -> Tensor:
-    """SSIM per image [B] of uint8 [B, 3, H, W] against uint8 [B or 1, 3, H, W]."""
+    """Return the SSIM [B] of images, uint8 [B, 3, H, W], to a reference, uint8 [B or 1, 3, H, W]."""
     x, y = _unit_range(images, reference)
     return _similarity_and_contrast(x, y)[0].mean(dim=1)
 
 
 def ms_ssim_scales(height: int, width: int) -> int:
-    """How many of the five scales fit an image; fewer than 2 means there is no multi-scale score."""
+    """Return how many of the five scales fit an image. Multi-scale SSIM needs at least 2."""
     return sum(min(height, width) // 2**scale >= WINDOW for scale in range(len(SCALE_WEIGHTS)))
 
 
 def ms_ssim(images: Tensor, reference: Tensor) -> Tensor | None:
-    """Multi-scale SSIM per image [B], or None if fewer than two scales fit."""
+    """Return the multi-scale SSIM [B] of images, or None if fewer than two scales fit."""
     scales = ms_ssim_scales(*images.shape[-2:])
     if scales < 2:
         return None
@@ -52,14 +54,14 @@ def _unit_range(images: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     check_uint8(images, "images")
     check_uint8(reference, "reference")
     if images.shape[-2:] != reference.shape[-2:] or len(reference) not in (1, len(images)):
-        raise InputError(f"SSIM of shape {tuple(images.shape)} against {tuple(reference.shape)}")
+        raise InputError(f"SSIM needs equal shapes, got {tuple(images.shape)} and {tuple(reference.shape)}")
     if min(images.shape[-2:]) < WINDOW:
         raise InputError(f"SSIM needs {WINDOW} px at least, got {images.shape[-2]}x{images.shape[-1]}")
     return images.double() / 255, (reference.double() / 255).expand(len(images), -1, -1, -1)
 
 
 def _similarity_and_contrast(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Means over positions of SSIM and of its contrast-structure part, both [B, C]."""
+    """Return the means over positions of SSIM and of its contrast-structure term, both [B, C]."""
     moments = _blur(torch.cat([x, y, x * x, y * y, x * y]))
     mean_x, mean_y, square_x, square_y, product = moments.chunk(5)
     variance_x, variance_y = square_x - mean_x**2, square_y - mean_y**2
@@ -70,7 +72,7 @@ def _similarity_and_contrast(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _blur(images: Tensor) -> Tensor:
-    """Separable Gaussian window at every position where it fits: [N, C, H, W] -> [N, C, H-10, W-10]."""
+    """Apply the separable Gaussian window at every position where it fits: [N, C, H, W] -> [N, C, H-10, W-10]."""
     offsets = torch.arange(WINDOW, dtype=images.dtype, device=images.device) - WINDOW // 2
     window = torch.exp(-0.5 * (offsets / SIGMA) ** 2)
     window = window / window.sum()

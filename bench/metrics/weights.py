@@ -1,4 +1,4 @@
-"""Weights of feature extractors: find or download them, and always verify the checksum of the catalogue."""
+"""Weights of feature extractors, found locally or downloaded, and verified by the catalogue's checksum."""
 
 from pathlib import Path
 
@@ -8,16 +8,16 @@ from bench.paths import PROJECT
 
 
 def project() -> Path:
-    """The current folder if it is a project, else the one that this package is part of."""
+    """Return the current folder if it is a project, else the project that contains this package."""
     here = Path(".")
     return next((folder for folder in (here, PROJECT) if (folder / CATALOGUE).is_file()), here)
 
 
 def weights_path(name: str) -> Path:
-    """The checked file; an InputError says where to get it."""
+    """Return the path of the verified file. InputError explains how to get a missing file."""
     return fetch_weights(name, project())
 
 
 def weights_are_here(name: str) -> bool:
-    """Whether the file lies on this machine, unchecked."""
+    """Return whether the file is on this machine, without verifying it."""
     return find_weights_file(load_catalogue(project()).find_weights(name), project()) is not None

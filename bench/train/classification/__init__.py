@@ -1,1 +1,1 @@
-"""Classification: supervised training, in one process or several."""
+"""Classification: supervised training in one or several processes."""

@@ -1,9 +1,9 @@
-"""Data-parallel classification under torchrun: the same numbers whatever the number of processes.
+"""Data-parallel classification under torchrun, with results that do not depend on the number of processes.
 
-Each process holds its rows of every global batch; augmentation is drawn for the whole batch; gradients are averaged by
-DistributedDataParallel, which equals the gradient of the global mean loss because the parts are equally large. Batch
-norm would see a part only, so its statistics are summed over the processes: torch's SyncBatchNorm on GPUs,
-`GroupBatchNorm` (plain all-reduces, any device) elsewhere. One process uses neither.
+Each process computes its rows of every global batch, and augmentation is drawn for the whole batch.
+DistributedDataParallel averages the gradients, which gives the gradient of the global mean loss because all shares have
+equal size. Batch norm statistics are summed over the processes by torch's SyncBatchNorm on GPUs and by `GroupBatchNorm`
+(all-reduce, any device) elsewhere. A single process uses neither.
 """
 
 from typing import Any
@@ -20,28 +20,31 @@ from bench.runtime.processes import rank, world_size
 
 
 def share(batch_size: int) -> BatchRows:
-    """This process's rows of a global batch."""
+    """Return this process's rows of a global batch. InputError if the batch is not divisible by the processes."""
     count, rest = divmod(batch_size, world_size())
     if rest or not count:
-        raise InputError(f"recipe.batch_size {batch_size} does not divide into {world_size()} processes")
+        raise InputError(f"recipe.batch_size {batch_size} is not divisible by the {world_size()} processes")
     return BatchRows(rank() * count, (rank() + 1) * count, batch_size)
 
 
 def refuse_odd(rows: BatchRows) -> None:
-    """Images are mixed in pairs within a process: an odd share would pair others than one process does."""
+    """Raise InputError for an odd share of the batch.
+
+    Mixup and cutmix pair images within a process, so an odd share would form other pairs than a single process.
+    """
     if world_size() > 1 and (rows.stop - rows.start) % 2:
         raise InputError(f"recipe.batch_size {rows.total}: mixup and cutmix need an even share for each process")
 
 
 def wrap(model: nn.Module) -> nn.Module:
-    """DistributedDataParallel where there are several processes; buffers are equal by construction."""
+    """Wrap the model in DistributedDataParallel if there are several processes. Buffers are equal by construction."""
     if world_size() == 1:
         return model
     return DistributedDataParallel(model, broadcast_buffers=False)
 
 
 def mean_over_processes(scalars: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Mean over the processes of scalars that are each a mean over equally many rows."""
+    """Return the mean of scalars over the processes. Each scalar is a mean over the same number of rows."""
     if world_size() == 1:
         return scalars
     values = torch.stack(list(scalars.values()))
@@ -50,7 +53,7 @@ def mean_over_processes(scalars: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def synchronise_norms(model: nn.Module) -> nn.Module:
-    """Let every batch norm take its statistics over all processes; names of parameters and buffers stay."""
+    """Make every batch norm compute its statistics over all processes, with unchanged parameter and buffer names."""
     if world_size() == 1:
         return model
     if next(model.parameters()).device.type == "cuda":
@@ -62,7 +65,7 @@ def synchronise_norms(model: nn.Module) -> nn.Module:
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over the processes; its gradient is the sum of theirs."""
+    """Sum over the processes. Its gradient is the sum of their gradients."""
 
     @staticmethod
     def forward(context: Any, value: Tensor) -> Tensor:
@@ -78,7 +81,7 @@ class _Sum(torch.autograd.Function):
 
 
 class GroupBatchNorm(_BatchNorm):
-    """Batch norm over the images of all processes, each holding equally many; evaluation as ever."""
+    """Batch norm over the images of all processes, which hold equal numbers. Evaluation is that of torch."""
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim < 2:

@@ -1,8 +1,8 @@
-"""Supervised training of a classifier: one engine for every network, data source and number of processes.
+"""Engine for supervised training of a classifier, with any network, data source and number of processes.
 
-Learning rate and random numbers follow the global batch, never the number of processes or micro-batches.
-Batch norm: with several processes statistics are those of the global batch (see distributed.py); with
-micro-batches (after an out-of-memory error) they are those of each micro-batch, which model.json tells.
+Learning rate and random numbers depend on the global batch, not on the number of processes or micro-batches. With
+several processes, batch norm uses the statistics of the global batch (see distributed.py). With micro-batches (after an
+out-of-memory error), it uses those of each micro-batch, and model.json records the micro-batch size.
 """
 
 import math
@@ -23,11 +23,11 @@ from bench.train.classification.schedule import learning_rate, make_optimiser
 from bench.train.ema import Ema
 from bench.train.loop.recovery import gradient_norm
 
-SMALLEST_MICRO_BATCH = 16  # batch norm's statistics are too noisy below
+SMALLEST_MICRO_BATCH = 16  # with fewer images, batch norm statistics are too noisy
 
 
 class Classification:
-    """Engine of task classification; a step is one optimiser step on a global batch."""
+    """Engine of the classification task. A step is one optimiser step on a global batch."""
 
     unit = "step"
 
@@ -73,7 +73,7 @@ class Classification:
         return result
 
     def _augmented(self, images: Tensor, labels: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Network inputs, and targets as classes or, with mixup or cutmix, as shares [B, classes]."""
+        """Return network inputs, and targets as labels [B] or, with mixup or cutmix, as class shares [B, classes]."""
         kind = "none" if self.batches.cropped else self.recipe.augment
         inputs = self.normalise(augment(images, kind, random, self.rows)).contiguous(memory_format=torch.channels_last)
         alphas = {"mixup": self.recipe.mixup, "cutmix": self.recipe.cutmix}
@@ -86,7 +86,7 @@ class Classification:
         return mixup(inputs, targets, weight) if name == "mixup" else cutmix(inputs, targets, weight, random)
 
     def _gradients(self, inputs: Tensor, targets: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Gradients of the mean loss over the batch, in `parts` micro-batches."""
+        """Compute the gradients of the mean loss over the batch in `parts` micro-batches."""
         loss_sum, right = inputs.new_zeros(()), inputs.new_zeros(())
         chunks = (value.chunk(self.parts) for value in (inputs, targets, labels))
         for part, target, label in zip(*chunks, strict=True):
@@ -107,7 +107,7 @@ class Classification:
 
     @torch.no_grad()
     def _select(self, done: int) -> Tensor:
-        """Top-1 on the held-out training images; the best epoch's weights are kept."""
+        """Return top-1 on the held-out training images and keep the weights of the best epoch."""
         model, right = self._trained().eval(), 0
         images, labels = self.holdout
         for part, label in zip(images.split(500), labels.split(500), strict=True):
@@ -149,20 +149,20 @@ class Classification:
 
     @property
     def micro_batch(self) -> int:
-        """Images computed at once."""
+        """Number of images computed at once."""
         return math.ceil((self.rows.stop - self.rows.start) / self.parts)
 
     def shrink(self, error: BaseException) -> str | None:
-        """Halve the micro-batch; None where batch norm's statistics would come from too few images."""
+        """Halve the micro-batch. Returns None if batch norm would have too few images for its statistics."""
         size = math.ceil(self.micro_batch / 2)
         if size < SMALLEST_MICRO_BATCH:
             return None
         self.parts *= 2
         self.optimiser.zero_grad(set_to_none=True)
-        return f"micro-batch {size} (batch norm's statistics are of {size} images)"
+        return f"micro-batch {size} (batch norm statistics over {size} images)"
 
     def observe(self, done: int, out: Any) -> None:
-        """Nothing to draw."""
+        """Do nothing, because a classifier has no samples."""
 
     def export(self, out: Any) -> dict[str, Any]:
         model = self._trained()
@@ -181,7 +181,7 @@ class Classification:
 
 
 def complete_spec(run: Run, channels: int, classes: int) -> dict[str, Any]:
-    """The run's network with the data's channels and classes; an InputError where the run says otherwise."""
+    """Return the run's network with the data's channels and classes. InputError if the run specifies others."""
     args = dict(run.model.args)
     for key, value in {"in_channels": channels, "num_classes": classes}.items():
         if args.setdefault(key, value) != value:

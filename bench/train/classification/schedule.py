@@ -1,4 +1,4 @@
-"""Learning rates and optimisers of supervised training."""
+"""Learning rate schedule and optimisers of supervised training."""
 
 import math
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from bench.run import ClassificationRecipe
 
 
 def learning_rate(recipe: ClassificationRecipe, step: int, steps_per_epoch: int) -> float:
-    """Linear warm-up from 0 to learning_rate * batch_size / 256, then a cosine to 0; `step` counts from 0."""
+    """Return the rate at `step` (from 0): linear warm-up to learning_rate * batch_size / 256, then cosine to 0."""
     peak = recipe.learning_rate * recipe.batch_size / 256
     warmup, total = recipe.warmup_epochs * steps_per_epoch, recipe.epochs * steps_per_epoch
     if step < warmup:
@@ -19,7 +19,7 @@ def learning_rate(recipe: ClassificationRecipe, step: int, steps_per_epoch: int)
 
 
 def make_optimiser(recipe: ClassificationRecipe, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """SGD with momentum or AdamW; weight decay acts on every parameter, as in the ResNet recipes."""
+    """Return SGD with momentum, or AdamW. Weight decay applies to every parameter, as in the ResNet recipes."""
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(
             parameters, lr=0.0, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True

@@ -1,1 +1,1 @@
-"""Few-shot synthesis: FastGAN's training."""
+"""Few-shot synthesis: training of FastGAN."""

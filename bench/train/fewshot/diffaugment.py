@@ -1,8 +1,9 @@
-"""DiffAugment (Zhao et al. 2020, arXiv 2006.10738): differentiable augmentation of real and fake images alike.
+"""DiffAugment (Zhao et al. 2020, arXiv 2006.10738), a differentiable augmentation of real and generated images.
 
-color: brightness + U(-0.5, 0.5), saturation x U(0, 2), contrast x U(0.5, 1.5), per image and in this order;
-translation: by a whole number of pixels up to an eighth of the side, zeros come in;
-cutout: a square of half the side becomes zero. Images are [B, 3, H, W], -1 to 1 nominally.
+color: brightness + U(-0.5, 0.5), saturation x U(0, 2), contrast x U(0.5, 1.5), per image and in this order.
+translation: shift by an integer number of pixels up to an eighth of the side, padded with zeros.
+cutout: set a square of half the side to zero.
+Images are [B, 3, H, W] with a nominal range of -1 to 1.
 """
 
 import torch
@@ -14,7 +15,7 @@ CUTOUT = 0.5
 
 
 class DiffAugment:
-    """Call it once per image scale: every call draws anew from `generator`, which lies on the images' device."""
+    """Augments a batch of images. Each call draws new parameters from `generator`, which is on the images' device."""
 
     def __init__(self, policy: tuple[str, ...], generator: torch.Generator):
         self.policy, self.generator = policy, generator
@@ -22,27 +23,27 @@ class DiffAugment:
     def __call__(self, images: Tensor) -> Tensor:
         for name in self.policy:
             images = {"color": self._color, "translation": self._translation, "cutout": self._cutout}[name](images)
-        return images.contiguous(memory_format=torch.channels_last)  # as the discriminator runs fastest
+        return images.contiguous(memory_format=torch.channels_last)  # the fastest format for the discriminator
 
     def _uniform(self, images: Tensor) -> Tensor:
         return torch.rand(len(images), 1, 1, 1, generator=self.generator, device=images.device).to(images.dtype)
 
     def _integers(self, images: Tensor, low: int, high: int) -> Tensor:
-        """int64 [B, 1], low <= n < high."""
+        """Draw integers low <= n < high, int64 [B, 1]."""
         shape = (len(images), 1)
         return torch.randint(low, high, shape, generator=self.generator, device=images.device)
 
     def _color(self, x: Tensor) -> Tensor:
         brightness = self._uniform(x) - 0.5
         saturation, contrast = 2 * self._uniform(x), 0.5 + self._uniform(x)
-        # the three steps in one: with grey = mean over channels, saturation keeps grey and contrast keeps its mean
+        # the three steps are fused: saturation preserves grey, the mean over channels, and contrast preserves its mean
         grey = x.mean(dim=1, keepdim=True)
         mean = grey.mean(dim=(2, 3), keepdim=True)
         chroma = saturation * contrast
         return x * chroma + (grey * (contrast - chroma) + (mean * (1 - contrast) + brightness))
 
     def _translation(self, x: Tensor) -> Tensor:
-        """Rows and columns are gathered from the image padded by one zero on each side."""
+        """Translate by gathering rows and columns from the image padded with one zero on each side."""
         height, width = x.shape[2:]
         reach_y, reach_x = int(height * TRANSLATION + 0.5), int(width * TRANSLATION + 0.5)
         down = self._integers(x, -reach_y, reach_y + 1)

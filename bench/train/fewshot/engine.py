@@ -1,9 +1,9 @@
-"""The few-shot engine: FastGAN's training (Liu et al. 2021, arXiv 2101.04775), whatever gates the generator carries.
+"""Few-shot engine: training of FastGAN (Liu et al. 2021, arXiv 2101.04775) with any gates in the generator.
 
-A step, on one batch and one set of fakes: a discriminator step (random-margin hinge on real and fake images in passes
-of their own, so that batch statistics do not mix, and the perceptual loss of three decoders on the reals), then a
-generator step (-mean of the logits of the same fakes), then the moving average. Each image scale draws its own
-augmentation.
+A step uses one batch of real images and one of generated images. The discriminator step has a random-margin hinge loss
+on both, in separate passes so that batch statistics do not mix, and the perceptual loss of three decoders on the real
+images. The generator step (-mean of the logits of the same generated images) and the moving average follow. Each image
+size has its own augmentation parameters.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ COLUMNS, GRID = 8, 64
 
 
 class FewShot:
-    """Engine of bench.train.loop.loop for a set of images of one size."""
+    """Engine of bench.train.loop.loop for a dataset of images of one size."""
 
     unit = "step"
 
@@ -41,15 +41,15 @@ class FewShot:
         assert isinstance(run.recipe, FewShotRecipe)
         self.run, self.device, self.recipe = run, device, run.recipe
         self.total_steps, self.images_per_step = self.recipe.steps, self.recipe.batch_size
-        self.images = load_training_images(run).to(device)  # uint8 [N, 3, S, S], augmented where it lies
+        self.images = load_training_images(run).to(device)  # uint8 [N, 3, S, S], augmented on the device
         self.spec = run.model.model_dump(mode="json")
-        # on a CPU only the maps are channels last: spectral norm would copy each weight to read it as a matrix
+        # on a CPU only the activations are channels_last: spectral norm would copy each weight to read it as a matrix
         layout = {"memory_format": torch.channels_last if device.type == "cuda" else torch.preserve_format}
         self.generator = create_seeded(self.spec, run.seed).to(device, **layout).train()
         self._check_size()
         self.discriminator = create_seeded(discriminator_spec(run), run.seed, "discriminator")
         self.discriminator = self.discriminator.to(device, **layout).train()
-        self.order = torch.zeros(self.recipe.batch_size, dtype=torch.int64, device=device)  # of the batch at hand
+        self.order = torch.zeros(self.recipe.batch_size, dtype=torch.int64, device=device)  # of the current batch
         self.perceptual = perceptual_loss(self.recipe.perceptual, device)
         self.ema = Ema(self.generator, self.recipe.ema_decay, self.recipe.ema_warmup)
         self.ema.model.eval()
@@ -64,7 +64,7 @@ class FewShot:
         self.reseed(0)
 
     def reseed(self, rollback: int) -> None:
-        """All random streams from (seed, rollback); the part of an image is drawn on the CPU, where it is needed."""
+        """Seed all random streams from (seed, rollback). The quadrant is drawn on the CPU, where it is needed."""
         self.stream = rollback
         self.streams = {
             name: generator("cpu" if name == "part" else self.device, self.run.seed, name, rollback) for name in STREAMS
@@ -83,7 +83,7 @@ class FewShot:
         return scalars
 
     def _compute(self, part: int) -> dict[str, Tensor]:
-        """All of a step that the device does by itself."""
+        """Run the part of a step that needs only the device and can be recorded as a CUDA graph."""
         shape = (self.recipe.batch_size, self.generator.latent_dim)
         latents = torch.randn(shape, generator=self.streams["latents"], device=self.device)
         with self._autocast():
@@ -96,7 +96,7 @@ class FewShot:
         self.order.copy_(batch_indices(len(self.images), self.recipe.batch_size, index, *purpose))
 
     def _batch(self) -> Tensor:
-        """Real images [B, 3, S, S] in -1..1 of this step, each flipped with probability 1/2."""
+        """Return the real images [B, 3, S, S] in -1..1 of this step, each flipped with probability 1/2."""
         images = to_signed(self.images[self.order])
         if self.recipe.flip:
             uniform = torch.rand(len(images), 1, 1, 1, generator=self.streams["augment"], device=self.device)
@@ -127,7 +127,7 @@ class FewShot:
     def _generator_step(self, fakes: list[Tensor]) -> dict[str, Tensor]:
         optimiser = self.optimisers["generator"]
         optimiser.zero_grad(set_to_none=True)
-        with frozen(self.discriminator):  # its gradients would be thrown away: a third of this backward pass
+        with frozen(self.discriminator):  # its gradients are not used, and would cost a third of this backward pass
             with self._autocast():
                 logits = self.judge(*fakes)
             loss = self.hinge.generator_loss(logits.float())
@@ -160,14 +160,14 @@ class FewShot:
             stream.set_state(state["streams"][name])
 
     def observe(self, done: int, out: Path) -> None:
-        """Save a row of samples from fixed latents, and a snapshot of the averaged generator, when they are due."""
+        """Write, if due, a row of samples from fixed latents and a snapshot of the averaged generator."""
         if done in evenly(self.recipe.strips, self.total_steps, first=0):
             save_grid(out / "samples" / f"step-{done:07d}.png", self._samples(COLUMNS, "strip"), COLUMNS)
         if done in evenly(self.recipe.snapshots, self.total_steps):
             save_weights(out / "snapshots" / f"step-{done:07d}.safetensors", self.ema.averaged(), self.spec)
 
     def export(self, out: Path) -> dict[str, Any]:
-        """The averaged generator, a grid of samples, a grid of training images."""
+        """Write the averaged generator, an image grid of samples and one of training images."""
         save_weights(out / WEIGHTS, self.ema.averaged(), self.spec)
         save_grid(out / "samples" / "grid.png", self._samples(GRID, "grid"), COLUMNS)
         save_grid(out / "samples" / "real.png", to_signed(self.images[:GRID]), COLUMNS)
@@ -180,7 +180,10 @@ class FewShot:
 
     @torch.no_grad()
     def _samples(self, count: int, purpose: str) -> Tensor:
-        """[count, 3, S, S] of the averaged generator with batch statistics, from fixed latents; changes no state."""
+        """Return samples [count, 3, S, S] of the averaged generator from fixed latents, without changing state.
+
+        The batch norms use batch statistics.
+        """
         network, seed = self.ema.averaged(), self.run.evaluation.latent_seed
         shape = (count, self.generator.latent_dim)
         latents = torch.randn(shape, generator=generator("cpu", seed, purpose)).to(self.device)
@@ -189,14 +192,14 @@ class FewShot:
 
     @contextlib.contextmanager
     def _layer_noise(self, *purpose: str | int) -> Iterator[None]:
-        """The networks' noise maps come from torch's global generator: seed it for this purpose, restore it after."""
+        """Seed torch's global generator, from which the networks draw noise maps, for `purpose`, then restore it."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(derive(self.run.seed, "noise", *purpose))
             yield
 
     def _autocast(self) -> contextlib.AbstractContextManager:
-        """Around forward passes only: a backward pass takes each operation's own precision."""
+        """Return autocast for forward passes. A backward pass uses the precision of each forward operation."""
         enabled = self.run.compute.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
@@ -205,30 +208,30 @@ class FewShot:
         size = getattr(self.generator, "image_size", None)
         if size != self.images.shape[2]:
             raise InputError(
-                f"{self.run.name}: model.args.image_size is {size}, but {self.run.data_folder} holds images of "
+                f"{self.run.name}: model.args.image_size is {size}, but {self.run.data_folder} has images of "
                 f"{self.images.shape[2]} px"
             )
 
 
 def load_training_images(run: Run) -> Tensor:
-    """uint8 [N, 3, S, S]; refused when a batch does not fit into it."""
+    """Return the training images, uint8 [N, 3, S, S]. InputError if the batch size exceeds N."""
     from bench.data import datasets
 
     images = datasets.load_images(run.data_folder)
     if run.recipe.batch_size > len(images):
         given = f"recipe.batch_size {run.recipe.batch_size}"
-        raise InputError(f"{run.name}: {given} is above the {len(images)} images of {run.data_folder}")
+        raise InputError(f"{run.name}: {given} exceeds the {len(images)} images of {run.data_folder}")
     return images
 
 
 def discriminator_spec(run: Run) -> dict[str, Any]:
-    """The one discriminator, at the generator's size and width."""
+    """Return the registry name and arguments of the discriminator, with the generator's size and width."""
     sizes = {key: run.model.args[key] for key in ("image_size", "base_channels") if key in run.model.args}
     return {"name": "fastgan-discriminator", "args": {**sizes, "decoder_scaled": run.recipe.decoder_scaled}}
 
 
 def quadrant(images: Tensor, part: int) -> Tensor:
-    """Quadrant 0..3 of [B, C, H, W], counted row by row."""
+    """Return quadrant 0..3 of [B, C, H, W], numbered row by row."""
     height, width = images.shape[2] // 2, images.shape[3] // 2
     row, column = height * (part // 2), width * (part % 2)
     return images[:, :, row : row + height, column : column + width]
@@ -247,6 +250,6 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 
 def evenly(count: int, total: int, first: int | None = None) -> set[int]:
-    """`count` steps evenly spaced over 1..total, the last included; with `first` that one too."""
+    """Return `count` evenly spaced steps in 1..total, including the last, and also `first` if given."""
     steps = {round(total * (k + 1) / count) for k in range(count)}
     return steps | {first} if first is not None and count else steps

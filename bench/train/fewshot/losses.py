@@ -1,4 +1,4 @@
-"""FastGAN's adversarial losses: hinge with a random margin, drawn per logit from U(0.8, 1)."""
+"""FastGAN's adversarial hinge losses with a random margin, drawn from U(0.8, 1) for each logit."""
 
 import torch
 from torch import Tensor

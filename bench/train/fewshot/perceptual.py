@@ -1,11 +1,11 @@
-"""The perceptual loss of the discriminator's decoders: LPIPS with VGG16, or distances of EfficientNet-Lite0 features.
+"""Perceptual loss of the discriminator's decoders: LPIPS with VGG16, or a distance of EfficientNet-Lite0 features.
 
-Both are sums over the batch of d(x, y) = sum over layers of the mean over positions of sum_c w_c (f(x) - f(y))_c^2,
-where f has unit length over channels. LPIPS has learned w. "efflite0", a stand-in for work without LPIPS's weights and
-named as such, takes the outputs of the blocks 0, 2, 4 and 10 of EfficientNet-Lite0 (strides 2, 4, 8, 16; 16, 24, 40 and
-112 channels; batch norms folded), of images at their own size with values (127.5 x + 0.5) / 128 for x in -1..1, the
-network's own input range; w = 1/4, the mean over the four layers, so that a pair is about as far apart as by LPIPS and
-the hinge is not drowned.
+Both sum d(x, y) over the batch, where d is the sum over layers of the mean over positions of
+sum_c w_c (f(x) - f(y))_c^2 and f has unit length over channels. LPIPS has learned w. "efflite0" replaces LPIPS if its
+weights are not available. It uses the outputs of blocks 0, 2, 4 and 10 of EfficientNet-Lite0 (strides 2, 4, 8, 16; 16,
+24, 40 and 112 channels; batch norms folded) for images at their original size, scaled to the network's input range by
+(127.5 x + 0.5) / 128 for x in -1..1. Its w = 1/4, the mean over the four layers, gives distances of about the size of
+LPIPS, so that the hinge loss keeps its weight.
 """
 
 import functools
@@ -20,29 +20,29 @@ EFFLITE_BLOCKS = (0, 2, 4, 10)
 EFFLITE_STRIDE = 16
 TINY = 1e-10
 CACHED = 2**16
-"""Elements of a map compared at once on a CPU: what is computed from them stays in the cache."""
+"""Elements of a map that a CPU compares at once, so that intermediate results fit in its cache."""
 
 
 class Trunk(Protocol):
-    """A frozen network whose feature maps are compared."""
+    """Frozen network whose feature maps are compared."""
 
     name: str
 
     def __call__(self, images: Tensor) -> list[Tensor]:
-        """[B, 3, H, W] in -1..1 -> maps [B, C, h, w]."""
+        """Return the maps [B, C, h, w] of images [B, 3, H, W] in -1..1."""
 
     def weight(self, layer: int) -> Tensor | float:
-        """Channel weights [1, C, 1, 1] of a layer, or one for all channels."""
+        """Return the channel weights [1, C, 1, 1] of a layer, or one weight for all channels."""
 
 
 class PerceptualLoss:
-    """`__call__(groups)`: groups of reconstructions with their common target; the sum over all images of d."""
+    """Sum of d over all images of groups of reconstructions, where each group has one target."""
 
     def __init__(self, trunk: Trunk):
         self.trunk, self.name = trunk, trunk.name
 
     def __call__(self, groups: Sequence[tuple[Sequence[Tensor], Tensor]]) -> Tensor:
-        """Each group: (reconstructions [B, 3, H, W] ..., target [B, 3, H, W]); every target is embedded once."""
+        """Return the loss. Each group is (reconstructions, target), all [B, 3, H, W]; each target is embedded once."""
         with torch.no_grad():
             targets = self.trunk(torch.cat([target for _, target in groups]))
         count = len(groups[0][1])
@@ -57,16 +57,16 @@ class PerceptualLoss:
 
 @functools.lru_cache
 def _target_rows(reconstructions: tuple[int, ...], count: int, device: torch.device) -> Tensor:
-    """int64 [sum(reconstructions) * count]: for each reconstructed image the row of its target; kept on the device."""
+    """Return the row of the target of each reconstructed image, int64 [sum(reconstructions) * count], on `device`."""
     rows = [group * count + i for group, n in enumerate(reconstructions) for _ in range(n) for i in range(count)]
     return torch.tensor(rows, device=device)
 
 
 class _Distance(torch.autograd.Function):
-    """sum over i and c of w_c (f(x_i)_c - f(y_rows[i])_c)^2, averaged over positions; f has unit length over channels.
+    """Sum over i and c of w_c (f(x_i)_c - f(y_rows[i])_c)^2, averaged over positions. f has unit length over channels.
 
-    x [N, C, h, w], y [M, C, h, w] -> scalar. The gradient for x is made along with the value, while the maps are in the
-    cache: an eager chain of operations would write and read eight arrays of their size, for each layer.
+    x [N, C, h, w], y [M, C, h, w] -> scalar. The gradient for x is computed together with the value, while the maps are
+    in the cache. Separate eager operations would write and read eight arrays of that size for each layer.
     """
 
     @staticmethod
@@ -81,7 +81,7 @@ class _Distance(torch.autograd.Function):
             difference = ours - theirs
             weighted = difference * weight
             total += (weighted * difference).sum() / area
-            if gradient is not None:  # of u = x / |x|: (g - u <u, g>) / |x| with g = 2 weighted
+            if gradient is not None:  # through u = x / |x|: (g - u <u, g>) / |x| with g = 2 weighted
                 along = (ours * weighted).sum(dim=1, keepdim=True)
                 gradient[part : part + step] = torch.addcmul(weighted, ours, along, value=-1).mul_(scale * (2 / area))
         ctx.save_for_backward(gradient)
@@ -94,13 +94,13 @@ class _Distance(torch.autograd.Function):
 
 
 def _unit_length(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps of unit length over channels and the factor; the constant keeps it finite where all channels are 0."""
+    """Return maps scaled to unit length over channels, and the factor. TINY keeps it finite if all channels are 0."""
     scale = torch.rsqrt(maps.square().sum(dim=1, keepdim=True) + TINY)
     return maps * scale, scale
 
 
 class EffliteTrunk(nn.Module):
-    """EfficientNet-Lite0 up to its block 10; the later maps of a 64-px image have two positions a side."""
+    """EfficientNet-Lite0 up to block 10. Later maps of a 64-px image would have only 2x2 positions."""
 
     name = f"efflite0-blocks{'-'.join(map(str, EFFLITE_BLOCKS))}-mean"
 
@@ -130,10 +130,10 @@ class EffliteTrunk(nn.Module):
 
 
 def pad_evenly(conv: nn.Conv2d) -> nn.Conv2d:
-    """The convolution of "same" padding at sides that its stride divides, as one that needs no padded copy.
+    """Return an equivalent of a convolution with "same" padding that needs no padded copy of its input.
 
-    At stride 2 that padding is one wider behind than in front: a kernel with a row and a column of zeros in front,
-    padded alike on both sides, gives the same values.
+    The stride must divide the input's sides. At stride 2 "same" padding is one wider at the end than at the start. A
+    kernel with an additional first row and column of zeros and equal padding on both sides gives the same values.
     """
     size, stride = conv.kernel_size[0], conv.stride[0]
     weight = F.pad(conv.weight.detach(), (1, 0, 1, 0)) if stride == 2 else conv.weight.detach()
@@ -143,7 +143,7 @@ def pad_evenly(conv: nn.Conv2d) -> nn.Conv2d:
 
 
 class LpipsTrunk(nn.Module):
-    """The five VGG16 maps and heads of LPIPS v0.1, around the module that the metrics use."""
+    """The five VGG16 maps and heads of LPIPS v0.1, taken from the module that the metrics use."""
 
     name = "lpips-vgg16"
 
@@ -164,7 +164,7 @@ class LpipsTrunk(nn.Module):
 
 
 def perceptual_loss(name: str, device: torch.device) -> PerceptualLoss:
-    """By the recipe's name; for lpips-vgg16 the weights must be there (an InputError says how to get them)."""
+    """Return the perceptual loss `name`. For lpips-vgg16, InputError explains how to get missing weights."""
     if name == "lpips-vgg16":
         from bench.metrics.lpips import load_lpips
 

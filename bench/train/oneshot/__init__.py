@@ -1,1 +1,1 @@
-"""One-shot synthesis: SinGAN's training, scale by scale."""
+"""One-shot synthesis: training of SinGAN, one pyramid scale after another."""

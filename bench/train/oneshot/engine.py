@@ -1,7 +1,7 @@
-"""The one-shot engine: SinGAN's training, one scale after another, with or without SLIM.
+"""One-shot engine: training of SinGAN with or without SLIM, one pyramid scale after another.
 
-A step of the loop is an epoch of a scale: `critic_steps` critic steps, each on a new sample, then `generator_steps`
-generator steps on the last of them. The scales below are frozen.
+A step of the loop is one epoch of a scale: `critic_steps` critic steps, each on a new sample, and `generator_steps`
+generator steps on the last of these samples. The scales below are frozen.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ from bench.train.oneshot.scale import ScaleTraining
 
 
 class OneShot:
-    """Engine of bench.train.loop.loop for a data set of one image."""
+    """Engine of bench.train.loop.loop for a dataset of one image."""
 
     unit = "epoch"
 
@@ -59,7 +59,7 @@ class OneShot:
         self.epoch = Replayed(lambda: train_epoch(training, self.noise), record)
 
     def _begin(self, scale: int) -> None:
-        """Go up one scale: what belonged to the one below, but for its generator, is dropped."""
+        """Start the next scale. Of the scale below, only the generator is kept."""
         below = self.training
         self._train(self._open(scale))
         self.training.set_amplitude()
@@ -67,7 +67,7 @@ class OneShot:
             self.training.copy_from(below)
 
     def ends_part(self, done: int) -> bool:
-        """A scale is worth keeping."""
+        """Return whether a scale ends after `done` steps, because each finished scale gets a checkpoint."""
         return done % self.recipe.epochs_per_scale == 0
 
     def learning_rates(self) -> dict[str, float]:
@@ -92,7 +92,7 @@ class OneShot:
         self._train(self.training)
 
     def observe(self, done: int, out: Path) -> None:
-        """Save a row of images at the end of a scale: training image, reconstruction, four samples."""
+        """Write an image row at the end of a scale, with training image, reconstruction and four samples."""
         scales, epoch = divmod(done, self.recipe.epochs_per_scale)
         if not scales or epoch:
             return
@@ -101,11 +101,11 @@ class OneShot:
         save_row(out / "samples" / f"scale-{scales - 1:02d}.png", images, self.pyramid.sizes[-1][0])
 
     def _draws(self, purpose: str) -> torch.Generator:
-        """Apart from the stream of the training, so that looking changes nothing; on the CPU: the same everywhere."""
+        """Return a generator for samples that does not change the training's stream and is equal on all devices."""
         return generator("cpu", self.run.evaluation.latent_seed, purpose)
 
     def export(self, out: Path) -> dict[str, Any]:
-        """Weights; the training image, its reconstruction, the bicubic control and the samples at the finest scale."""
+        """Write weights, training image, its reconstruction, bicubic control and samples, all at the finest scale."""
         save_weights(out / WEIGHTS, self.pyramid, self.spec)
         folder = out / "samples"
         save_png(folder / "training.png", self.reals[-1])
@@ -122,7 +122,7 @@ class OneShot:
 
 
 def train_epoch(training: ScaleTraining, source: torch.Generator) -> dict[str, Tensor]:
-    """Critic steps, then generator steps on the last sample; the losses of the last of each."""
+    """Take the critic steps, then the generator steps on the last sample; return the losses of the last steps."""
     noise, previous = training.draw(training.recipe.critic_steps, source)
     shares = torch.rand(len(noise), generator=source, device=noise.device)
     for fake, share in zip(training.fakes(noise, previous).split(1), shares, strict=True):
@@ -133,19 +133,19 @@ def train_epoch(training: ScaleTraining, source: torch.Generator) -> dict[str, T
 
 
 def load_image(run: Run) -> Tensor:
-    """uint8 [1, 3, H, W]"""
+    """Return the image, uint8 [1, 3, H, W]. InputError if the dataset has more than one."""
     from bench.data.datasets import load_images
 
     images = load_images(run.data_folder)
     if images.shape[0] != 1:
         raise InputError(
-            f"{run.data_folder}: one-shot training takes a data set of one image, this has {images.shape[0]}"
+            f"{run.data_folder}: one-shot training needs a dataset of one image, but this one has {images.shape[0]}"
         )
     return images
 
 
 def model_spec(run: Run, image: Tensor) -> dict[str, Any]:
-    """Registry name and arguments: the run's, the image's size, the limits of the pyramid."""
+    """Return the registry name and the arguments: those of the run, the image size and the pyramid's limits."""
     height, width = image.shape[-2:]
     limits = {name: getattr(run.recipe, name) for name in ("min_size", "max_size", "scale_factor")}
     return {"name": run.model.name, "args": {**run.model.args, "height": height, "width": width, **limits}}
@@ -157,6 +157,6 @@ def create_pyramid(spec: dict[str, Any], run: Run) -> PyramidNetwork:
     except InputError as error:
         if not isinstance(error.__cause__, ValueError):
             raise
-        raise InputError(f"{run.data_folder}: {error.__cause__}") from None  # mostly of the image's size
+        raise InputError(f"{run.data_folder}: {error.__cause__}") from None  # usually about the image size
     check_members(pyramid, PyramidNetwork, run.model.name)
     return pyramid

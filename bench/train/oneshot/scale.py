@@ -1,4 +1,4 @@
-"""One scale of SinGAN in training: its critic and optimisers, and the tensors that stay fixed while it is trained."""
+"""Training of one pyramid scale of SinGAN: critic, optimisers, and tensors that are constant during the training."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ from bench.train.oneshot.wgan import gradient_penalty
 
 
 class ScaleTraining:
-    """Scales below are frozen and have no optimiser state; scales above are untouched.
+    """Trains one scale. Scales below are frozen without optimiser state, and scales above are not used.
 
     Args:
-        critic: newly made, on the device of `real`.
+        critic: newly initialised critic on the device of `real`.
         real: [1, 3, H, W] in [-1, 1], the training image at this scale.
-        compute: bf16 runs the networks under autocast, but for the gradient penalty; `compile` is for the generator
-            only, since a compiled critic has no second derivative.
+        compute: bf16 runs the networks under autocast, except in the gradient penalty. `compile` applies only to the
+            generator, because a compiled critic has no second derivative.
     """
 
     def __init__(
@@ -38,9 +38,9 @@ class ScaleTraining:
         self.generator, self.critic = pyramid.scales[scale], critic
         self.generate = self.generator
         if compute.compile:
-            torch.compiler.reset()  # scales share their code, and together would pass the limit of recompilations
+            torch.compiler.reset()  # scales share their code, so together they would exceed the recompilation limit
             self.generate = torch.compile(self.generator, dynamic=False)
-        # made once: the frozen scales' reconstruction never changes while this scale is trained
+        # computed once, because the reconstruction of the frozen scales does not change during this scale's training
         self.previous = pyramid.ups[scale - 1](pyramid.reconstruct(scale)) if scale else torch.zeros_like(real)
         fixed_noise = torch.zeros_like(real) if scale else pyramid.fixed_noise.expand_as(real)
         self.fixed_noise = fixed_noise.contiguous()
@@ -52,20 +52,21 @@ class ScaleTraining:
         self.autocast = torch.autocast(real.device.type, torch.bfloat16, enabled=compute.precision == "bf16")
 
     def set_amplitude(self) -> None:
-        """Noise as large as what the scales below leave to be added: share of the RMSE; 1 at the coarsest scale."""
+        """Set the noise amplitude to a fraction of the RMSE of the scales below. At the coarsest scale it stays 1."""
         if self.scale:
             error = F.mse_loss(self.previous, self.real).sqrt()
             self.pyramid.amplitudes[self.scale] = self.recipe.noise_amplitude * error
 
     def copy_from(self, below: "ScaleTraining") -> None:
-        """Start from the weights of the scale below; a gate that is not there yet (scale 1 of SLIM) stays new."""
+        """Copy the weights of the scale below. A gate that does not exist there (SLIM, scale 1) keeps its own."""
         missing, unexpected = self.generator.load_state_dict(below.generator.state_dict(), strict=False)
         if unexpected or any(not name.startswith("gate.") for name in missing):
-            raise RuntimeError(f"scale {self.scale} does not take the weights of the one below: {missing}{unexpected}")
+            names = [*missing, *unexpected]
+            raise RuntimeError(f"scale {self.scale} cannot load the weights of the scale below: {names} do not match")
         self.critic.load_state_dict(below.critic.state_dict())
 
     def set_learning_rate(self, rate: float) -> bool:
-        """Whether it is another than before."""
+        """Set the learning rate of both optimisers; return whether it changed."""
         groups = self.generator_optimiser.param_groups + self.critic_optimiser.param_groups
         changed = any(group["lr"] != rate for group in groups)
         for group in groups:
@@ -74,8 +75,10 @@ class ScaleTraining:
 
     @torch.no_grad()
     def draw(self, n: int, source: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Noise, and new samples of the scales below at this size, both [n, 3, H, W]: for all critic steps of an epoch
-        at once, since the generators stand still during them."""
+        """Draw noise and new samples of the scales below at this size, both [n, 3, H, W].
+
+        One call serves all critic steps of an epoch, because the generators do not change during these steps.
+        """
         if self.scale:
             previous = self.pyramid.ups[self.scale - 1](self.pyramid.sample(n, source, scales=self.scale))
         else:
@@ -84,14 +87,14 @@ class ScaleTraining:
 
     @torch.no_grad()
     def fakes(self, noise: Tensor, previous: Tensor) -> Tensor:
-        """Images for the critic [B, 3, H, W] from noise and samples of the scale below."""
+        """Generate images [B, 3, H, W] for the critic from noise and samples of the scale below."""
         with self.autocast:
             return self.generate(*self.pyramid.inputs(self.scale, noise, previous)).float()
 
     def critic_step(self, fake: Tensor, share: Tensor) -> dict[str, Tensor]:
-        """WGAN loss plus penalty at the point that lies `share` of the way from the fake to the real image."""
+        """Take a step on the WGAN loss and the gradient penalty at the interpolation lerp(fake, real, share)."""
         self.critic_optimiser.zero_grad(set_to_none=True)
-        with self.autocast:  # one pass for both: the critic normalises each image by itself
+        with self.autocast:  # one pass for both images, because the critic normalises each image separately
             fake_value, real_value = self.critic(torch.cat([fake, self.real])).float().mean((1, 2, 3))
         distance = fake_value - real_value
         penalty = gradient_penalty(self.critic, torch.lerp(fake, self.real, share))
@@ -101,9 +104,9 @@ class ScaleTraining:
         return {"critic": distance.detach(), "penalty": penalty.detach(), "gradient_norm_d": norm}
 
     def generator_step(self, noise: Tensor, previous: Tensor) -> dict[str, Tensor]:
-        """Adversarial loss of a sample plus the weighted squared error of the reconstruction."""
+        """Take a step on the adversarial loss of a sample plus the weighted squared error of the reconstruction."""
         self.generator_optimiser.zero_grad(set_to_none=True)
-        self.critic.requires_grad_(False)  # no gradients that nobody takes
+        self.critic.requires_grad_(False)  # its gradients are not used
         noises, below = torch.cat([noise, self.fixed_noise]), torch.cat([previous, self.previous])
         with self.autocast:
             fake, rebuilt = self.generate(*self.pyramid.inputs(self.scale, noises, below)).split(1)

@@ -1,4 +1,4 @@
-"""The gradient penalty of SinGAN's Wasserstein critic, taken pixel by pixel."""
+"""Gradient penalty of SinGAN's Wasserstein critic, computed per pixel."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """mean over images and pixels of (|dD/dx|_2 - 1)^2, the norm over the channels of each pixel; unweighted scalar."""
+    """Return the mean of (|dD/dx|_2 - 1)^2 over images and pixels, a scalar. The norm is over a pixel's channels."""
     images = images.detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(critic(images).sum(), images, create_graph=True)  # [B, C, H, W]
     return (gradient.norm(dim=1) - 1).square().mean()

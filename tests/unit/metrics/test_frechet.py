@@ -113,7 +113,7 @@ def test_curve_takes_the_first_fakes():
     [
         (np.zeros((1, 4)), np.zeros((5, 4)), "at least 2 images are needed, got 1"),
         (np.full((5, 4), np.nan), np.zeros((5, 4)), "5 of 5"),
-        (np.zeros((5, 4)), np.zeros((5, 6)), "4 dimensions against 6"),
+        (np.zeros((5, 4)), np.zeros((5, 6)), "4 and 6 dimensions"),
         (np.zeros(5), np.zeros((5, 4)), r"\(5,\)"),
     ],
 )

@@ -40,8 +40,10 @@ def test_one_training_image(tmp_path):
 def test_training_images_that_are_one(tmp_path):
     images = np.repeat(metric_runs.pictures(1, (64, 64)), 4, axis=0)
     found = reasons(evaluate(*metric_runs.fewshot(tmp_path, images=images)))
-    assert found["diversity_efflite0"] == "diversity needs reference images that differ: all 4 are copies of one"
-    assert found["memorisation_efflite0"] == "memorisation needs training images that differ: all 4 are copies of one"
+    assert found["diversity_efflite0"] == "diversity needs reference images that differ, but all 4 are copies of one"
+    assert found["memorisation_efflite0"] == (
+        "memorisation needs training images that differ, but all 4 are copies of one"
+    )
     assert set(found) == {"diversity_efflite0", "memorisation_efflite0", "precision_efflite0"}
 
 
@@ -53,7 +55,7 @@ def test_a_single_sample_has_no_diversity(tmp_path):
     assert scores["ssim_samples"].n == 1
 
 
-def test_an_image_of_one_colour_has_no_diversity_of_its_own(tmp_path):
+def test_a_constant_source_image_has_no_diversity(tmp_path):
     scores = evaluate(*metric_runs.oneshot(tmp_path, images=np.full((1, 48, 60, 3), 90, np.uint8)))
-    assert reasons(scores) == {"diversity": "diversity: the source image is constant, its spread is 0"}
+    assert reasons(scores) == {"diversity": "diversity: the source image is constant, so its standard deviation is 0"}
     assert set(ONESHOT) <= set(scores)

@@ -180,9 +180,9 @@ def test_over_data_sets_only_what_is_the_sets_own_may_differ():
 
 
 def test_a_set_of_another_size_than_the_protocol_says():
-    check_count(100, 100, "reals")
-    with pytest.raises(InputError, match="reals: the protocol says 100 images, the set has 99"):
-        check_count(99, 100, "reals")
+    check_count(100, 100, "reference set")
+    with pytest.raises(InputError, match="reference set: the protocol requires 100 images, but the set has 99"):
+        check_count(99, 100, "reference set")
 
 
 def test_metric_names():

@@ -227,7 +227,7 @@ def test_another_rollback_is_another_stream(data):
 
 
 def test_batch_above_the_set_is_refused(data):
-    with pytest.raises(InputError, match="batch_size 7 is above the 6 images"):
+    with pytest.raises(InputError, match="batch_size 7 exceeds the 6 images"):
         FewShot(tiny_run("fewshot", data, batch_size=7), CPU)
 
 

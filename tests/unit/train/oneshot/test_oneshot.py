@@ -199,5 +199,5 @@ def test_an_image_too_small_names_the_sizes_and_the_data() -> None:
 
 def test_more_than_one_image_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.data.datasets.load_images", lambda folder: torch.zeros(2, 3, 60, 60, dtype=torch.uint8))
-    with pytest.raises(InputError, match="one image, this has 2"):
+    with pytest.raises(InputError, match="one image, but this one has 2"):
         oneshot.load_image(make_run())
