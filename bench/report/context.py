@@ -27,7 +27,7 @@ STATEMENTS = {
     "tiny": "A few steps of everything, to show that the pipeline runs. No number here means anything.",
     "demo": "Small networks, a few minutes of training each. Learning is visible; what the paper claims is not tested.",
     "small": "Full-size networks on the demo data, about an hour on one GPU. What the paper claims is not tested.",
-    "paper": "The paper's data sets, networks and schedules. Verdicts follow rules written before the first run.",
+    "paper": "The paper's datasets, networks and schedules. Verdicts follow rules written before the first run.",
 }
 CAPTIONS = {
     "scores": "A dot per seed, a bar at their mean; a line for the 95 % interval, from three seeds on. "
@@ -173,7 +173,7 @@ def _raster(path: Path, caption: str) -> Markup:
 
 
 def _groups(scores: Scores) -> list[dict[str, Any]]:
-    """Per experiment and data set: its runs with folder, commands, hashes and every single score."""
+    """Per experiment and dataset: its runs with folder, commands, hashes and every single score."""
     groups = []
     for experiment, dataset in dict.fromkeys((row.experiment, row.dataset) for row in scores):
         mine = scores.of(experiment, dataset)

@@ -1,4 +1,4 @@
-"""Small prepared data sets and runs of the three tasks for tests of the engines."""
+"""Small prepared datasets and runs of the three tasks for tests of the engines."""
 
 from pathlib import Path
 from typing import Any

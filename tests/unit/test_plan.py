@@ -21,7 +21,7 @@ def plan():
     return Plan.load()
 
 
-def test_paper_has_every_data_set_network_and_seed(plan):
+def test_paper_has_every_dataset_network_and_seed(plan):
     runs = plan.runs("paper")
     assert len({run.name for run in runs}) == len(runs)
     assert {run.seed for run in runs} == {0, 1, 2, 3, 4}

@@ -1,7 +1,7 @@
 """Verdicts on the abstract's claims: supported, contradicted, inconclusive, or not tested at this scale.
 
 A verdict needs the scale named in config/claims.yaml, every set named there, and enough seeds on each. The unit is the
-data set, its seeds averaged first; where a claim names one set it is the seed. A claim holds if all its comparisons do,
+dataset, its seeds averaged first; where a claim names one set it is the seed. A claim holds if all its comparisons do,
 and falls if one does; controls are judged beside, without correction, and decide nothing.
 """
 
@@ -84,7 +84,7 @@ def _find(scores: Scores, comparison: Comparison) -> Finding:
     return Finding(
         comparison=comparison,
         paired=compare_paired(improvements, comparison.margin),
-        unit="data set" if by_set else "seed",
+        unit="dataset" if by_set else "seed",
         slim_mean=summarise([m.means[0] for m in matches]).mean,
         baseline_mean=summarise([m.means[1] for m in matches]).mean,
         sets_found=len(matches),

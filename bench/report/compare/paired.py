@@ -1,4 +1,4 @@
-"""SLIM against its baseline, paired: seed by seed within a data set, and set by set with the seeds averaged first.
+"""SLIM against its baseline, paired: seed by seed within a dataset, and set by set with the seeds averaged first.
 
 An improvement is positive where SLIM is better. Within a set it is in the metric's unit; across sets of different
 difficulty it is a share of the baseline's value for distances, else in the metric's unit. Holm's correction covers all
@@ -56,7 +56,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Matched:
-    """Finished scores of SLIM and baseline on one data set, seed by seed, under one protocol.
+    """Finished scores of SLIM and baseline on one dataset, seed by seed, under one protocol.
 
     `data`: hashes of the data they were trained and scored on; more than one is a conflict.
     """
@@ -114,7 +114,7 @@ def compare_methods(scores: Scores, settings: ReportSettings) -> list[Result]:
     results = []
     for task, task_settings in settings.tasks.items():
         found = list(_compare_task(scores.where(task=task), task, task_settings))
-        for unit in ("seed", "data set"):
+        for unit in ("seed", "dataset"):
             family = [result for result in found if result.unit == unit]
             corrected = holm([result.paired.p for result in family])
             results += [replace(result, p_holm=p) for result, p in zip(family, corrected, strict=True)]
@@ -153,15 +153,15 @@ def _scored_alike(matches: list[Matched]) -> list[list[Matched]]:
 
 def _across(matches: list[Matched], sets: int, about: dict[str, Any]) -> Result:
     """The seeds of each set are averaged first; the sets are the sample. `sets`: how many the pair has in all."""
-    where = f"{about['metric']}: {about['pair'].slim} against {about['pair'].baseline} over data sets"
+    where = f"{about['metric']}: {about['pair'].slim} against {about['pair'].baseline} over datasets"
     protocol = same_protocol((across_sets(m.protocol) for m in matches), where)
     share = metric_of(about["metric"]).relative and all(m.means[1] for m in matches)  # no share of nothing
     slim, baseline = (mean_of([m.means[side] for m in matches]) for side in (0, 1))
     return Result(
         **about,
         protocol=protocol or "",
-        dataset=f"all {sets} data sets" if len(matches) == sets else f"{len(matches)} of {sets} data sets",
-        unit="data set",
+        dataset=f"all {sets} datasets" if len(matches) == sets else f"{len(matches)} of {sets} datasets",
+        unit="dataset",
         slim_mean=slim,
         baseline_mean=baseline,
         share=share,

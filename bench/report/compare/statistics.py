@@ -1,6 +1,6 @@
-"""Means, spreads, intervals and paired comparisons of a handful of seeds and data sets.
+"""Means, spreads, intervals and paired comparisons of a handful of seeds and datasets.
 
-The seeds of a data set are averaged first; over several data sets the data set is the unit. Below three units no
+The seeds of a dataset are averaged first; over several datasets the dataset is the unit. Below three units no
 interval, no p value and no effect size is given: two points allow none worth printing.
 
 scipy.stats takes 1.2 s of a processor to import, so it is imported where it is used: `collect` needs the means alone.

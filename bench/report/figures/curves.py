@@ -18,7 +18,7 @@ RATES = ("lr", "learning_rate")
 
 
 def curves_figure(scores: Scores, settings: TaskSettings, scale_dir: Path) -> Figure | None:
-    """A panel per logged quantity, a thin line per seed, for the first data set that has any history."""
+    """A panel per logged quantity, a thin line per seed, for the first dataset that has any history."""
     runs = without_ablations(scores.runs, settings)
     for dataset in runs.distinct("dataset"):
         history = _histories(runs.where(dataset=dataset), scale_dir)

@@ -40,7 +40,7 @@ def finished_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def scores_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
-    """A panel per data set and primary metric: a dot per seed, the mean, its interval from three seeds, references."""
+    """A panel per dataset and primary metric: a dot per seed, the mean, its interval from three seeds, references."""
     rows = without_ablations(scores.measured.where(metric=settings.primary), settings)
     panels = []
     for dataset in rows.distinct("dataset"):
@@ -126,7 +126,7 @@ def complexity_figure(scores: Scores, settings: Mapping[Task, TaskSettings]) -> 
 
 
 def _costs(rows: Scores, settings: TaskSettings) -> tuple[pd.DataFrame, Column] | None:
-    """Mean score, parameters and MACs of each network on one data set; ablations are left to their own figure."""
+    """Mean score, parameters and MACs of each network on one dataset; ablations are left to their own figure."""
     rows = without_ablations(rows, settings)
     for column in columns_of(rows.where(metric=settings.primary), settings.primary):
         points = []

@@ -66,7 +66,7 @@ def collect(scale_dir: Path, allow_mixed_code: bool = False) -> None:
 
 
 def collect_rows(scale_dir: Path) -> list[Row]:
-    """Rows of every run folder with a run.json, in the order task, data set, experiment, seed."""
+    """Rows of every run folder with a run.json, in the order task, dataset, experiment, seed."""
     runs: list[tuple[Path, dict[str, Any]]] = []
     for path in sorted((scale_dir / RUNS).glob("*/*/*/run.json")):
         run = _read(path)

@@ -37,7 +37,7 @@ class Scores(Sequence[Row]):
         return found
 
     def of(self, experiment: str, dataset: str) -> "Scores":
-        """Everything of one experiment on one data set."""
+        """Everything of one experiment on one dataset."""
         return Scores(self._by_source.get((experiment, dataset), ()))
 
     def where(self, keep: Callable[[Row], bool] | None = None, **equal: str | Collection[str]) -> "Scores":

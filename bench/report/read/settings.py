@@ -21,7 +21,7 @@ def _no_two_sets(sets: tuple[str, ...]) -> tuple[str, ...]:
         raise ValueError(f"{twice[0]} is given twice")
     if len(sets) in (0, 2):
         raise ValueError(
-            f"{len(sets)} data sets: name one (its seeds are compared) or three and more (sets are compared)"
+            f"{len(sets)} datasets: name one (its seeds are compared) or three and more (sets are compared)"
         )
     return sets
 

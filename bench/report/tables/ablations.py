@@ -48,7 +48,7 @@ class Ablation:
 
 
 def find_ablations(scores: Scores, settings: TaskSettings) -> list[Ablation]:
-    """Every base that has variations on some data set."""
+    """Every base that has variations on some dataset."""
     found = []
     for base in settings.ablation_bases:
         family = Scores([row for row in scores.runs if base in (row.experiment, row.base)])

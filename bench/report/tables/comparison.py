@@ -1,4 +1,4 @@
-"""The tables of one task: methods by row, metrics by column, one table per data set; controls beside.
+"""The tables of one task: methods by row, metrics by column, one table per dataset; controls beside.
 
 The last exports share a table with the untrained networks and whatever control has the same protocol. The best
 snapshots were chosen, which is part of their protocol, so they have a table of their own; so have controls with
@@ -17,7 +17,7 @@ from bench.report.tables.table import Head, Table, TableCell
 
 
 def anchor(experiment: str, dataset: str) -> str:
-    """The place on the page where all runs of one experiment on one data set are listed."""
+    """The place on the page where all runs of one experiment on one dataset are listed."""
     return f"of-{experiment}--{dataset}"
 
 
@@ -91,7 +91,7 @@ def _own_protocols(rows: Scores, dataset: str) -> Table:
 
 
 def comparison_records(scores: Scores) -> list[dict[str, Any]]:
-    """Every number in full precision: a record per data set x experiment x weights x metric x protocol."""
+    """Every number in full precision: a record per dataset x experiment x weights x metric x protocol."""
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in scores.measured:
         groups.setdefault((row.dataset, row.experiment, row.weights, row.metric), []).append(row)

@@ -16,7 +16,7 @@ NOTE = (
 
 
 def published_table(scores: Scores, published: Sequence[Published], settings: ReportSettings, scale: str) -> Table:
-    head = [Head(name, numeric=False) for name in ("method", "data set", "metric")]
+    head = [Head(name, numeric=False) for name in ("method", "dataset", "metric")]
     head += [Head("published"), Head("ours"), Head("ours, best"), Head("tolerance"), Head("verdict", numeric=False)]
     lines = []
     for value in published:

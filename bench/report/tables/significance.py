@@ -11,7 +11,7 @@ from bench.report.tables.comparison import anchor
 from bench.report.tables.table import Head, Table, TableCell
 
 EXPLAINED = (
-    "Differences are positive where SLIM is better; seed by seed within a data set, set by set across them "
+    "Differences are positive where SLIM is better; seed by seed within a dataset, set by set across them "
     "(shares of the baseline's value for distances). Fewer than three pairs give no interval, effect size or test."
 )
 
@@ -25,7 +25,7 @@ def interval_text(low: float | None, high: float | None, form: Callable[[float],
 
 
 def summary_table(results: Sequence[Result], scores: Scores, settings: ReportSettings) -> Table:
-    """A line per pair and data set on the first primary metric that has numbers, and one over all sets together."""
+    """A line per pair and dataset on the first primary metric that has numbers, and one over all sets together."""
     head = [Head(name, numeric=False) for name in ("data", "metric")]
     head += [Head("SLIM"), Head("baseline"), Head("difference"), Head("significance", numeric=False)]
     lines = []
@@ -35,7 +35,7 @@ def summary_table(results: Sequence[Result], scores: Scores, settings: ReportSet
             if not {pair.slim, pair.baseline} <= set(here.distinct("experiment")):
                 continue
             mine = [r for r in results if (r.task, r.pair, r.weights) == (task, pair, "last")]
-            together = [r for r in mine if r.unit == "data set"]
+            together = [r for r in mine if r.unit == "dataset"]
             together = [r for r in together if r.metric == together[0].metric]
             lines += [_finished_line(r, task_settings.title, settings.alpha) for r in together]
             for dataset in here.where(experiment=pair.slim).distinct("dataset"):
@@ -110,8 +110,8 @@ def _claim_line(finding: Finding) -> tuple[TableCell, ...]:
         sides.append(TableCell(format_value(c.metric, mean) if mean is not None else "MISSING", name))
     gain = form(paired.mean) if paired.mean is not None else "–"
     number = len(c.sets)
-    found = f"{finding.sets_found} of {number} data sets, {finding.seeds} seeds"
-    needed = f"more than {form(c.margin)} on {number} data set{'' if number == 1 else 's'}"
+    found = f"{finding.sets_found} of {number} datasets, {finding.seeds} seeds"
+    needed = f"more than {form(c.margin)} on {number} dataset{'' if number == 1 else 's'}"
     role = f"control, decides nothing: {c.protocol}" if c.role == "control" else c.protocol
     entries = [TableCell(metric_of(c.metric).label, role, kind="metric"), _outcome(finding), *sides, TableCell(gain)]
     entries += [TableCell(interval_text(paired.low, paired.high, form)), TableCell(format_p(finding.p_holm))]
@@ -131,7 +131,7 @@ def _outcome(finding: Finding) -> TableCell:
 
 def shown_table(claim: Claim, scores: Scores, settings: ReportSettings) -> Table:
     """The claim's metrics at a scale that gives no verdict: every pair of its tasks, on whatever was run."""
-    head = [Head("data set", numeric=False), Head("metric", numeric=False), Head("SLIM"), Head("baseline")]
+    head = [Head("dataset", numeric=False), Head("metric", numeric=False), Head("SLIM"), Head("baseline")]
     lines = []
     for task in claim.tasks:
         here = scores.where(task=task)

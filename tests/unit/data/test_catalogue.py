@@ -124,7 +124,7 @@ def test_a_file_that_is_no_yaml_mapping_is_refused(tmp_path, text, said):
         read_yaml(file)
 
 
-def test_own_folder_becomes_a_data_set(tmp_path):
+def test_own_folder_becomes_a_dataset(tmp_path):
     root = make_project(tmp_path)
     entry = load_catalogue(root, {"my-cats": {"path": "cats"}}).dataset("my-cats")
     assert (entry.task, entry.layout, entry.preparation.fit) == ("fewshot", "images", "crop")

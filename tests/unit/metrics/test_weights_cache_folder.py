@@ -171,7 +171,7 @@ def test_protocols_are_kept_apart():
         protocol_id("fd", "Not This")
 
 
-def test_over_data_sets_only_what_is_the_sets_own_may_differ():
+def test_over_datasets_only_what_is_the_sets_own_may_differ():
     assert across_sets("kid/efflite0-v1/resize224-bicubic/pool1280/px64/real100-all/fake500/poly3-subsets100x50") == (
         "kid/efflite0-v1/resize224-bicubic/pool1280/px*/real*-all/fake500/poly3-subsets100x*"
     )

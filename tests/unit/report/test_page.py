@@ -153,7 +153,7 @@ def test_a_set_that_is_scored_otherwise_joins_the_page(tmp_path):
     text = (scale_dir / "report" / "index.html").read_text()
     assert all((scale_dir / path).exists() for path in OUTPUTS)
     assert "top1/whole32/last/test2000" in text and "top1/centre-crop0.875-bilinear32/last/test2000" in text
-    assert "data sets" not in (scale_dir / "tables" / "paired.md").read_text()  # they meet in no test
+    assert "datasets" not in (scale_dir / "tables" / "paired.md").read_text()  # they meet in no test
 
 
 def test_text_from_runs_is_escaped(html):

@@ -240,8 +240,8 @@ def test_a_mistyped_key_is_named_with_the_nearest(tmp_path):
 @pytest.mark.parametrize(
     ("sets", "words"),
     [
-        ("[shells, skulls]", "2 data sets: name one (its seeds are compared) or three and more (sets are compared)"),
-        ("[]", "0 data sets: name one (its seeds are compared) or three and more (sets are compared)"),
+        ("[shells, skulls]", "2 datasets: name one (its seeds are compared) or three and more (sets are compared)"),
+        ("[]", "0 datasets: name one (its seeds are compared) or three and more (sets are compared)"),
         ("[shells, skulls, shells]", "shells is given twice"),
     ],
 )
@@ -283,7 +283,7 @@ def test_a_published_value_that_is_no_number_names_its_line(tmp_path):
 
 def test_a_baseline_of_zero_breaks_neither_claims_nor_tables(tmp_path):
     scores = claim_results(tmp_path, 40.0, 0.0, seeds=1)
-    found = [result for result in compare_methods(scores, claim_settings()) if result.unit == "data set"]
+    found = [result for result in compare_methods(scores, claim_settings()) if result.unit == "dataset"]
     assert {result.share for result in found} == {False}
     (answer,) = answer_claims(scores, claim_settings(minimum_seeds=5), "paper")
     assert answer.verdict == "inconclusive"

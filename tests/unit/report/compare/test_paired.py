@@ -19,8 +19,8 @@ def scored(scale_dir, name, dataset, seed, **changes):
 def test_seeds_are_averaged_first_and_the_set_is_the_unit(tmp_path):
     scores = claim_results(tmp_path, (40.0, 45.0, 30.0, 20.0), (50.0, 50.0, 40.0, 25.0))
     found = compare_methods(scores, claim_settings())
-    across = [result for result in found if result.unit == "data set"]
-    assert len(across) == 1 and across[0].paired.n == 4 and across[0].dataset == "all 4 data sets"
+    across = [result for result in found if result.unit == "dataset"]
+    assert len(across) == 1 and across[0].paired.n == 4 and across[0].dataset == "all 4 datasets"
     assert across[0].paired.mean == pytest.approx((0.2 + 0.1 + 0.25 + 0.2) / 4, abs=2e-3)
     within = [result for result in found if result.unit == "seed"]
     assert len(within) == 4 and all(result.paired.n == 5 for result in within)
@@ -58,7 +58,7 @@ def test_seeds_of_two_protocols_are_refused_with_what_to_do(tmp_path):
     )
 
 
-def test_data_sets_scored_differently_get_tests_of_their_own(tmp_path):
+def test_datasets_scored_differently_get_tests_of_their_own(tmp_path):
     """What a set brings with it may differ, the number of generated images may not: else no report is written."""
     sets = {"a": (100, 5000), "b": (160, 5000), "c": (100, 500), "d": (100, 500), "e": (100, 50)}
     for dataset, (reals, fake) in sets.items():
@@ -68,11 +68,11 @@ def test_data_sets_scored_differently_get_tests_of_their_own(tmp_path):
     scores = collected(tmp_path / "paper")
     found = compare_methods(scores, claim_settings())
     assert [result.dataset for result in found if result.unit == "seed"] == list(sets)
-    assert [(r.dataset, r.protocol, r.paired.n) for r in found if r.unit == "data set"] == [
-        ("2 of 5 data sets", f"fid_authors/x/px*/real*-all/fake{fake}", 2) for fake in (5000, 500)
+    assert [(r.dataset, r.protocol, r.paired.n) for r in found if r.unit == "dataset"] == [
+        ("2 of 5 datasets", f"fid_authors/x/px*/real*-all/fake{fake}", 2) for fake in (5000, 500)
     ]
     summary = summary_table(found, scores, claim_settings())
-    assert [row[0].text for row in summary.rows] == ["2 of 5 data sets"] * 2 + list(sets)
+    assert [row[0].text for row in summary.rows] == ["2 of 5 datasets"] * 2 + list(sets)
     protocols = {row[3].note for row in paired_table(found, claim_settings()).rows}
     assert protocols == {result.protocol for result in found}
 
@@ -99,7 +99,7 @@ def test_versions_of_the_data_are_not_paired(tmp_path, name, seed):
     assert [r.significance(0.05) for r in own] == [f"not comparable: data differ ({hashes})"]
     assert (own[0].slim_mean, own[0].paired.n, own[0].p_holm) == (None, 0, None)
     assert other[0].paired.n == 3
-    assert [(r.dataset, r.paired.n) for r in found if r.unit == "data set"] == [("2 of 3 data sets", 2)]
+    assert [(r.dataset, r.paired.n) for r in found if r.unit == "dataset"] == [("2 of 3 datasets", 2)]
     lines = [row for row in summary_table(found, scores, claim_settings()).rows if row[0].text == "b"]
     assert [entry.text for entry in lines[0][2:]] == ["n/a", "n/a", "–", f"not comparable: data differ ({hashes})"]
     shown = shown_table(claim_settings().claims[0], scores, claim_settings())

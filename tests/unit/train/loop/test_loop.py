@@ -323,7 +323,7 @@ def test_the_record_of_other_weights_is_not_made_again(tmp_path):
     assert not restore_record(toy_run(), tmp_path / "out", DATA_SHA)
 
 
-def test_state_of_another_run_or_data_set_is_refused(tmp_path):
+def test_state_of_another_run_or_dataset_is_refused(tmp_path):
     engine = ToyEngine(toy_run(), CPU)
     engine.poison = {(s, 5) for s in range(4)}
     run = toy_run()
