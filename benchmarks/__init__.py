@@ -1,5 +1,6 @@
-"""Speed and memory, each ratio measured side by side in one process: `python -m benchmarks [NAMES] [--quick]`.
+"""Benchmarks of speed and memory. Each ratio is measured by alternating both sides in one process.
 
-A benchmark is a module bench_<name>.py with `measure(quick: bool) -> dict`. Its "targets" is a list of rows made by
-`benchmarks.timing.target`; whatever else it returns goes into the JSON file as it is.
+Run `python -m benchmarks [NAMES] [--quick]`. A benchmark is a module bench_<name>.py with a function
+`measure(quick: bool) -> dict`. The entry "targets" of the result is a list of rows from `benchmarks.timing.target`. All
+other entries are copied to the JSON file.
 """

@@ -1,8 +1,8 @@
-"""Runs the benchmarks of this folder, prints a table, writes benchmarks/results/<device>-<name>.json.
+"""Runs the benchmarks of this folder, prints a table and writes benchmarks/results/<device>-<name>.json.
 
-Each runs in a process of its own: what one leaves behind (a large heap, settings of the allocator) slows no other.
+Each benchmark runs in a separate process, so that its heap and allocator settings do not affect the others.
 
-Exit status 1 when a target is missed, 2 for a name that does not exist.
+The exit code is 1 if a target is missed, and 2 for an unknown name.
 """
 
 import argparse
@@ -20,13 +20,13 @@ FOLDER = Path(__file__).parent
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed and memory, side by side.")
-    parser.add_argument("names", nargs="*", help=f"out of: {', '.join(available())} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="few repeats: a look, not a measurement")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Benchmarks of speed and memory.")
+    parser.add_argument("names", nargs="*", help=f"benchmarks to run: {', '.join(available())} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="check that benchmarks run, without writing results")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.names) - set(available()))
     if unknown:
-        parser.error(f"no benchmark named {', '.join(unknown)} (there are: {', '.join(available())})")
+        parser.error(f"unknown benchmark {', '.join(unknown)}; available: {', '.join(available())}")
     missed = 0
     for name in arguments.names or available():
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:

@@ -1,4 +1,4 @@
-"""Does a step wait for its data? Steps with real batches over steps on one fixed batch, sets held in memory."""
+"""Data loading overhead: time of steps with new batches divided by time of steps on a fixed batch, data in memory."""
 
 import statistics
 import tempfile
@@ -35,7 +35,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def with_and_without(run: Run, device: torch.device) -> dict[str, Work]:
-    """A step that chooses and fetches its images, and one that has them already."""
+    """Return a step that loads its batch and a step on a batch that is already loaded."""
     engine: FewShot | Classification
     if run.task == "fewshot":
         source = engine = FewShot(run, device)

@@ -1,9 +1,9 @@
-"""The few-shot step timed against the reference loop: 256 px, base_channels 64, batch 8; two threads on a CPU.
+"""Few-shot training step compared with the reference loop: 256 px, base_channels 64, batch 8, two threads on a CPU.
 
-Both take the same perceptual network, VGG16 with LPIPS's shape; its weights are random where LPIPS's are not there,
-which changes no operation. Steps are taken in turn, and the median over the rounds of the quotient of two neighbours
-is compared. float32 is always measured; bf16 only where the device multiplies it, and else the record says so;
-compiled and recorded steps on a GPU. Step times are also given as multiples of benchmarks.roofline.
+Both use the same perceptual network, LPIPS's VGG16. Its weights are random if those of LPIPS are not available, which
+changes no operation. Steps alternate, and the reported ratio is the median over pairs of consecutive steps. float32 is
+always measured, bf16 only if the device has instructions for it (else the record says so), and compiled and recorded
+steps on a GPU. Step times are also reported as multiples of the roofline bound.
 """
 
 import statistics
@@ -31,12 +31,12 @@ CHANNELS = (64, 128, 256, 512, 512)
 
 
 def measure(quick: bool) -> dict[str, Any]:
-    """Seconds a step of both loops, their ratio, and the engine's time over its roofline bound."""
+    """Measure seconds per step of both loops, their ratio, and the engine's time over its roofline bound."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     threads = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     if device.type == "cpu":
-        keep_freed_memory()  # as a training does; the reference loop has it too
+        keep_freed_memory()  # as in a training; it applies to the reference loop too
     try:
         with tempfile.TemporaryDirectory() as folder:
             return _against_reference(Path(folder), device, 1 if quick else REPEATS[device.type])
@@ -76,7 +76,7 @@ def _against_reference(folder: Path, device: torch.device, repeats: int) -> dict
 
 
 def _ways(device: torch.device) -> dict[str, dict[str, Any]]:
-    """Settings of `compute` to measure on a device."""
+    """Return the settings of `compute` to measure on a device."""
     ways: dict[str, dict[str, Any]] = {"float32": {}}
     if device.type == "cuda" or _has_bf16():
         ways["bf16"] = {"precision": "bf16"}
@@ -87,7 +87,7 @@ def _ways(device: torch.device) -> dict[str, dict[str, Any]]:
 
 
 def _has_bf16() -> bool:
-    """Whether the CPU multiplies bf16 in hardware; elsewhere it is emulated and slower than float32."""
+    """Return whether the CPU multiplies bf16 in hardware. Otherwise bf16 is emulated and slower than float32."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 

@@ -1,7 +1,7 @@
-"""Time and peak memory of skip-layer gates, forward plus backward at batch 8: SLIM against its reference and SLE.
+"""Time and peak memory of skip-layer gates, forward and backward with batch 8: SLIM, its reference, and SLE.
 
-On a CPU twice: as torch is, where fetching memory anew for each map is most of the time, and with freed memory kept as
-in our training (bench.runtime.memory), where all three gates are about three times as fast.
+A CPU is measured twice. With torch's defaults, most of the time is spent on allocating memory for each map. With freed
+memory kept as in our training (bench.runtime.memory), all three gates are about three times as fast.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def measure(quick: bool) -> dict[str, Any]:
     rows, milliseconds = ratios(device, repeats, bounded=cpu)
     if cpu:
         rows += [memory("SLIM", "slim", MEMORY_AT_MOST), memory("reference", "reference", None)]
-        keep_freed_memory()  # for good, so last
+        keep_freed_memory()  # last, because it cannot be undone
         again, milliseconds["freed memory kept"] = ratios(device, repeats, bounded=False)
         rows += [{**row, "name": f"{row['name']}, freed memory kept"} for row in again]
     setting = {"batch": BATCH, "base_channels": BASE_CHANNELS, "repeats": repeats, "gates_compiled": not cpu}
@@ -39,7 +39,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def ratios(device: torch.device, repeats: int, bounded: bool) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Rows of the three pairs, and milliseconds; gates are compiled on a GPU, where eager ones measure launches."""
+    """Return the rows of the three pairs, and milliseconds. Gates are compiled on a GPU to hide launch overhead."""
     rows, milliseconds = [], {}
     for size, reference_at_least in REFERENCE_AT_LEAST.items():
         label = f"{size // 16}->{size}"
@@ -54,7 +54,7 @@ def ratios(device: torch.device, repeats: int, bounded: bool) -> tuple[list[dict
 
 
 def gates(size: int, device: torch.device, compiled: bool) -> dict[str, nn.Module]:
-    """The three gates of one pair, spectral norm in all of them; the reference implementation stays eager."""
+    """Return the three gates of one pair, all with spectral norm. The reference implementation is never compiled."""
     low, high = PAIRS[size]
     options = {"low_channels": low, "high_channels": high, "dilation": 4 if size == 512 else 2}
     made = {
@@ -67,7 +67,7 @@ def gates(size: int, device: torch.device, compiled: bool) -> dict[str, nn.Modul
 
 
 def work(gate: nn.Module, size: int, device: torch.device) -> Callable[[], None]:
-    """Forward and backward with gradients of the two maps and of the parameters."""
+    """Return a forward and backward pass with gradients of both maps and the parameters."""
     low, high = PAIRS[size]
     source = torch.randn(BATCH, low, size // 16, size // 16, device=device, requires_grad=True)
     sink = torch.randn(BATCH, high, size, size, device=device, requires_grad=True)

@@ -1,7 +1,7 @@
-"""Frechet distance against clean-fid's, covariances counted on both sides, and feature extraction against its loop.
+"""Frechet distance and feature extraction, compared with clean-fid. The time of covariances counts for both.
 
-About three minutes on two cores, most of it clean-fid's matrix square roots. On a busy machine these take many times as
-long on two threads as on one, since OpenBLAS's threads wait for each other: measure on a quiet one.
+Takes about three minutes on two cores, mostly for clean-fid's matrix square roots. Measure on an idle machine: on a
+loaded one these take many times as long with two threads as with one, because OpenBLAS's threads wait for each other.
 """
 
 import tempfile
@@ -23,11 +23,11 @@ from benchmarks.timing import Work, interleaved, median_milliseconds, median_rat
 
 DIM = 2048
 SIZES = {"100 real, 5,000 fake": (100, 5000, 40.0, 1e-4), "10,000 real, 10,000 fake": (10_000, 10_000, 4.0, 1e-6)}
-"""Images on both sides, how many times as fast at least, relative difference at most."""
+"""Label -> (real images, generated images, minimum speed-up, maximum relative difference)."""
 WARM_UP_DIM = 256
 IMAGES, PIXELS, REPEATS = 32, 256, 3
 STREAMED = (128, 1024)
-"""Images whose resident memory is compared: the larger set is 200 MB, as floats 800, beside 550 of torch itself."""
+"""Image counts whose resident memory is compared. The larger is 200 MB (800 as floats); torch itself takes 550 MB."""
 
 
 def measure(quick: bool) -> dict[str, Any]:
@@ -53,11 +53,11 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def distances(n: int, m: int, values: dict[str, float], dim: int = DIM) -> dict[str, Work]:
-    """Both competitors on the same features; each leaves its value in `values`."""
+    """Return both computations on the same features. Each stores its result in `values`."""
     from cleanfid.fid import fid_from_feats
 
     real, fake = features(n, 1)[:, :dim], features(m, 2)[:, :dim]
-    doubles = real.astype(np.float64), fake.astype(np.float64)  # the accuracy to compare with; not on its clock
+    doubles = real.astype(np.float64), fake.astype(np.float64)  # for equal accuracy; the conversion is not timed
     return {
         "clean-fid": lambda: values.update({"clean-fid": float(np.real(fid_from_feats(*doubles)))}),
         "ours": lambda: values.update(ours=frechet_distance(real, fake)),
@@ -65,16 +65,17 @@ def distances(n: int, m: int, values: dict[str, float], dim: int = DIM) -> dict[
 
 
 def features(n: int, seed: int) -> np.ndarray:
-    """Correlated, non-negative features with a decaying spectrum, as a pooled ReLU network gives them; float32."""
+    """Return correlated, non-negative float32 features with a decaying spectrum, as from a pooled ReLU network."""
     random = np.random.default_rng(seed)
     mixing = np.random.default_rng(0).normal(size=(DIM, DIM)) * np.arange(1, DIM + 1) ** -0.5 / 30
     return np.maximum((1 + seed / 20) * random.normal(size=(n, DIM)) @ mixing + 0.3, 0).astype(np.float32)
 
 
 def extraction(count: int, repeats: int) -> tuple[dict[str, list[float]], float]:
-    """Seconds for a folder of PNGs through one scripted Inception with random weights, in one process each.
+    """Measure feature extraction from a folder of PNGs with a scripted Inception with random weights.
 
-    And our resident memory on many images over that on few: 1 if they are streamed.
+    Returns seconds of both implementations, and our resident memory for many images divided by that for few, which is 1
+    if images are streamed.
     """
     from cleanfid.fid import get_folder_features
     from cleanfid.inception_torchscript import InceptionV3W
@@ -96,7 +97,7 @@ def extraction(count: int, repeats: int) -> tuple[dict[str, list[float]], float]
 
 
 class ScriptedInception(nn.Module):
-    """The TorchScript file's form, `layers` and `output`, around torchvision's Inception v3."""
+    """torchvision's Inception v3 with the attributes of the TorchScript file, `layers` and `output`."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""SLIM-ResNet-50 against ResNeXt-50 32x4d, forward plus backward at 224 px, batch 8; ResNet-50 beside them.
+"""SLIM-ResNet-50 compared with ResNeXt-50 32x4d and ResNet-50, forward and backward at 224 px with batch 8.
 
-On a CPU in float32 and contiguous; on a GPU in bf16 and channels_last, eager and compiled.
+Uses float32 and contiguous memory on a CPU, and bf16 and channels_last, eager and compiled, with batch 64 on a GPU.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def work(network: nn.Module, device: torch.device, batch: int, compiled: bool) -> Callable[[], None]:
-    """Forward and backward with gradients of the parameters."""
+    """Return a forward and backward pass with gradients of the parameters."""
     cpu = device.type == "cpu"
     layout = torch.contiguous_format if cpu else torch.channels_last
     network = network.to(device, memory_format=layout)

@@ -1,4 +1,4 @@
-"""An epoch (3 critic, 3 generator steps) of SinGAN's engine against the reference loop at three scales; SLIM too."""
+"""Epoch (3 critic, 3 generator steps) of the one-shot engine compared with the reference loop at three scales."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def measure(quick: bool) -> dict[str, Any]:
         if not cpu:
             works["recorded"] = engine(pyramids["engine"], scale, device, recorded=True)
         works["reference"] = reference(pyramids["engine"], scale, device)
-        times = interleaved(works, repeats, warm_up=5)  # a recording is made at the fourth call
+        times = interleaved(works, repeats, warm_up=5)  # the fourth call records the graph
         name = f"{sizes[scale][0]} px"
         milliseconds[name] = median_milliseconds(times)
         rows.append(target(f"reference loop / engine, {name}", median_ratio(times["reference"], times["engine"])))

@@ -1,4 +1,4 @@
-"""One benchmark and the machine it ran on: what the process that measures it does."""
+"""Runs one benchmark in the current process and adds a description of the machine."""
 
 import importlib
 import platform
@@ -19,7 +19,7 @@ def measure(name: str, quick: bool) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Device, versions and threads: what a number of this run hangs on."""
+    """Return device, processor, threads and versions, on which the results depend."""
     versions = {"python": platform.python_version(), "torch": torch.__version__, "cuda": torch.version.cuda}
     return {
         "device": device_name(choose_device("auto")),
@@ -30,5 +30,5 @@ def machine() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Model name and vector instructions of the CPU."""
+    """Return the model name and vector instructions of the CPU."""
     return f"{processor_name()}, {torch.backends.cpu.get_cpu_capability()}"

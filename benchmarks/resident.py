@@ -1,8 +1,8 @@
-"""Most resident memory while a folder streams through an extractor: `python -m benchmarks.resident FOLDER COUNT`.
+"""Peak resident memory of a feature extraction: `python -m benchmarks.resident FOLDER COUNT`.
 
-A process of its own, since a high water never sinks. Read from /proc, since neither torch's allocator nor its profiler
-sees what NumPy and Pillow hold, and a child's `ru_maxrss` begins at that of its parent. The extractor is a light one:
-what shows is what the stream keeps.
+Runs in a separate process, because the peak of a process never decreases. It is read from /proc, because torch's
+allocator and profiler do not see memory of NumPy and Pillow, and `ru_maxrss` of a child starts at that of its parent.
+The extractor uses little memory, so that the result shows the memory of the image stream.
 """
 
 import re
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class Means:
-    """Extractor of the mean of each channel."""
+    """Feature extractor that computes the mean of each channel."""
 
     name, dim, input_range, weights_sha256 = "means", 3, (0, 255), ""
 
@@ -29,7 +29,7 @@ class Means:
 
 
 def resident_megabytes(folder: Path, count: int) -> float:
-    """High water of a new process that extracts `count` images, those of `folder` over and over."""
+    """Return the peak resident memory in MiB of a process that extracts `count` images, repeating those of `folder`."""
     command = [sys.executable, "-m", "benchmarks.resident", str(folder), str(count)]
     return float(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
 

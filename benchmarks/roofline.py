@@ -1,7 +1,7 @@
-"""Roofline lower bound for the time of one step: the sum over its convolutions and matrix products.
+"""Roofline lower bound for one step, summed over its convolutions and matrix products.
 
-Each operation takes at least max(operations / matrix rate, bytes / bandwidth), with every input read once and the
-output written once. Rate and bandwidth are measured on this device, not looked up.
+Each operation takes at least max(operations / matrix rate, bytes / bandwidth), where every input is read once and the
+output is written once. Matrix rate and bandwidth are measured on the device.
 """
 
 import functools
@@ -21,14 +21,14 @@ COPIED_BYTES = {"cpu": 2**28, "cuda": 2**31}
 
 
 def roofline_seconds(step: Callable[[], object]) -> float:
-    """Roofline bound of `step` in seconds. The step must run eagerly: a compiled one shows no operations."""
+    """Return the roofline bound of `step` in seconds. The step must be eager, because compilation hides operations."""
     with Roofline() as roofline:
         step()
     return roofline.seconds
 
 
 class Roofline(TorchDispatchMode):
-    """Adds up the bounds of the operations that it sees."""
+    """Sums the bounds of all operations that run in this mode."""
 
     seconds = 0.0
 
@@ -45,7 +45,7 @@ class Roofline(TorchDispatchMode):
 
 @functools.lru_cache
 def matrix_rate(device: str, dtype: torch.dtype) -> float:
-    """Operations a second of a large square matrix product."""
+    """Measure the operations per second of a large square matrix product."""
     side = SIDE[device]
     a, b = torch.randn(2, side, side, device=device).to(dtype)
     return 2 * side**3 / _fastest(lambda: torch.mm(a, b))
@@ -53,7 +53,7 @@ def matrix_rate(device: str, dtype: torch.dtype) -> float:
 
 @functools.lru_cache
 def bandwidth(device: str) -> float:
-    """Bytes a second of a large copy, read and written."""
+    """Measure the bytes per second, read and written, of a large copy."""
     source = torch.zeros(COPIED_BYTES[device], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * source.nbytes / _fastest(lambda: target.copy_(source))

@@ -1,4 +1,4 @@
-"""Runs on random pixels, in the form that the engines take: the networks and recipes are real, the data need not be."""
+"""Runs with the real networks and recipes on random pixels."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ EVALUATION = Evaluation(metrics=("params",))
 
 
 def fewshot_run(folder: Path, size: int, base_channels: int, batch_size: int, **compute: Any) -> Run:
-    """fastgan-slim: the paper's network at 256 px, the demo's at 64."""
+    """Return a run of fastgan-slim, with the paper's network at 256 px and the demo's at 64 px."""
     pixels = np.random.default_rng(0).integers(0, 256, (32, size, size, 3), dtype=np.uint8)
     write_set(folder, "fewshot", {"images.npy": pixels}, "random")
     pairs = {"pairs": (64,)} if size == 64 else {}
@@ -32,7 +32,7 @@ def fewshot_run(folder: Path, size: int, base_channels: int, batch_size: int, **
 
 
 def classification_run(folder: Path, count: int, batch_size: int, **compute: Any) -> Run:
-    """A scaled-down SLIM-ResNet on `count` greyscale images of 32 px, flipped, shifted and mixed."""
+    """Return a run of a small SLIM-ResNet on `count` greyscale images of 32 px with flips, shifts and mixup."""
     random = np.random.default_rng(0)
     arrays = {}
     for split in ("train", "test"):

@@ -1,4 +1,4 @@
-"""Interleaved timing of competitors, and rows that say whether a target is met."""
+"""Interleaved timing, and result rows with targets."""
 
 import statistics
 import time
@@ -11,7 +11,7 @@ Work = Callable[[], object]
 
 
 def interleaved(works: Mapping[str, Work], repeats: int, warm_up: int = 2) -> dict[str, list[float]]:
-    """Seconds of each repeat, the competitors taking turns so that a slow moment of the machine hits all of them."""
+    """Return the seconds of each repetition. The works alternate, so that other load on the machine affects all."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for repeat in range(warm_up + repeats):
         for name, work in works.items():
@@ -34,12 +34,12 @@ def median_milliseconds(seconds: Mapping[str, list[float]]) -> dict[str, float]:
 
 
 def median_ratio(numerator: list[float], denominator: list[float]) -> float:
-    """Median over the repeats of the quotient of two neighbours in time."""
+    """Return the median over repetitions of the ratio of two consecutive measurements."""
     return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
 
 
 def target(name: str, value: float, *, at_most: float | None = None, at_least: float | None = None) -> dict[str, Any]:
-    """One row; without a bound it is information only and always met."""
+    """Return a result row. Without a bound it is informational and always met."""
     met = (at_most is None or value <= at_most) and (at_least is None or value >= at_least)
     bounds = [f"<= {at_most}" if at_most is not None else "", f">= {at_least}" if at_least is not None else ""]
     return {"name": name, "value": round(value, 4), "target": " ".join(filter(None, bounds)) or None, "met": met}
