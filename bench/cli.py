@@ -1,7 +1,7 @@
-"""slim-bench: plan, run and report one thing at a time. Snakemake calls these commands; so can you.
+"""The command line slim-bench: commands that plan, run and report single jobs. Snakemake and users call the same ones.
 
-A mistake in what was given is one line on stderr and exit code 2. A run that fails for its own reasons (NaN after
-three rollbacks, out of memory) is recorded as failed in model.json and exits 0, so that only preemption is retried.
+An input error is one line on stderr and exit code 2. A run that fails in training (NaN after three rollbacks, out of
+memory) is recorded as failed in model.json and exits with code 0, so that Snakemake retries only preempted jobs.
 """
 
 import argparse
@@ -11,22 +11,21 @@ import signal
 import sys
 from datetime import datetime
 
-from bench.commands import data, planning, reporting, running
-from bench.commands import inference as using
+from bench.commands import data, inference, planning, reporting, running
 from bench.errors import InputError, RunFailedError
 from bench.runtime.environment import OFFLINE, switched_on
 from bench.terminal import escaped_output, one_line
 
 LOGGED = ("freeze", "fetch", "prepare", "train", "evaluate", "collect", "report")
-"""Their line goes first into a log, so that anyone can repeat the job by hand."""
+"""Commands whose log begins with their command line, so that a job can be repeated manually."""
 EPILOG = """\
-a job by hand (its line stands in its log):
+run a single job (its log begins with its command line):
   slim-bench freeze --scale demo --experiment fastgan-slim-4to64 --dataset fluent-emoji-100 --seed 0 --out my/run.json
   slim-bench train --run my/run.json
   slim-bench evaluate --run my/run.json
-the whole workflow:
+run the whole workflow:
   snakemake            the demo        snakemake paper        the paper
-  snakemake -n TARGET  what would run  slim-bench status      what has run
+  snakemake -n TARGET  a dry run       slim-bench status      the state of each run
 """
 
 
@@ -38,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for topic in (planning, data, running, reporting, using):
+    for topic in (planning, data, running, reporting, inference):
         topic.add_commands(commands)
     return parser
 
@@ -55,12 +54,12 @@ def _run(argv: list[str] | None) -> int:
         line = one_line(shlex.join(["slim-bench", *(sys.argv[1:] if argv is None else argv)]))
         print(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}", file=sys.stderr, flush=True)
     try:
-        switched_on(OFFLINE)  # a mistake in it is named before anything runs
+        switched_on(OFFLINE)  # raises an error for an invalid value before any work
         arguments.function(arguments)
     except InputError as error:
         print(f"slim-bench: error: {one_line(error)}", file=sys.stderr)
         return 2
-    except RunFailedError as error:  # of an export whose images are NaN, say; a training run records its own
+    except RunFailedError as error:  # for example NaN images from an export; `train` records its own failures
         print(f"slim-bench: failed: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

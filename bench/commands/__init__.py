@@ -1,1 +1,1 @@
-"""The commands of slim-bench by topic. Each imports what it needs when it is called: planning needs no torch."""
+"""The commands of slim-bench by topic. Each imports its dependencies when called, so planning does not import torch."""

@@ -1,4 +1,4 @@
-"""What several commands share: adding one with its help, and the options for the user's own images."""
+"""Helpers that several commands share: adding a subcommand, and the options for the user's own images."""
 
 import argparse
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from bench.errors import InputError
 from bench.files import parse_yaml
 
 RUN_FILES = ("run.json", "model.json", "model.safetensors")
-"""Any of them says which run folder is meant."""
+"""Each of these files identifies its run folder."""
 
 Handler = Callable[[argparse.Namespace], None]
 
@@ -17,7 +17,7 @@ Handler = Callable[[argparse.Namespace], None]
 def add_command(
     commands: Any, name: str, function: Handler, summary: str, details: str = ""
 ) -> argparse.ArgumentParser:
-    """A subcommand whose help starts with `summary` and goes on with `details`."""
+    """Add a subcommand whose help consists of `summary` and `details`."""
     parser = commands.add_parser(
         name,
         help=summary,
@@ -29,29 +29,29 @@ def add_command(
 
 
 def user_path(given: str) -> Path:
-    """A path as it was typed: in `--out=~/x` no shell puts in the home folder."""
+    """A path with `~` expanded, because the shell does not expand it in `--out=~/x`."""
     return Path(given).expanduser()
 
 
 def run_file(given: Path) -> Path:
-    """run.json, where its folder or another file of the run was named."""
+    """The path of run.json, given its folder or another file of the run."""
     folder = given.parent if given.name in RUN_FILES[1:] and not given.is_dir() else given
     if not folder.is_dir():
         return given
     if not (folder / RUN_FILES[0]).is_file():
-        raise InputError(f"--run {folder}: Is a directory without {RUN_FILES[0]}, which `slim-bench freeze` writes")
+        raise InputError(f"--run {folder}: Is a directory without {RUN_FILES[0]}; write one with `slim-bench freeze`")
     return folder / RUN_FILES[0]
 
 
 def export_folder(given: Path) -> Path:
-    """The folder of a finished run, where one of its files was named."""
+    """The folder of a finished run, given the folder or one of its files."""
     return given.parent if given.name in RUN_FILES and not given.is_dir() else given
 
 
 def check_suffix(path: Path, suffix: str) -> None:
-    """Refuse the name of a file of another kind than is written; a name without suffix is fine."""
+    """Raise InputError for a suffix other than `suffix`. A name without suffix is valid."""
     if path.suffix.lower() not in ("", suffix):
-        raise InputError(f"--out {path}: a {suffix} file is written, not {path.suffix}")
+        raise InputError(f"--out {path}: the output is a {suffix} file, not {path.suffix}")
 
 
 def add_folder_option(parser: argparse.ArgumentParser) -> None:
@@ -60,17 +60,17 @@ def add_folder_option(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=PATH",
-        help="your own images as data set NAME, for the task that their form says (one image: one-shot; train/ and "
-        "val/: classification); or NAME={path: PATH, task: fewshot|oneshot|classification}",
+        help="your own images as dataset NAME; the type of PATH determines the task (one image: one-shot; a folder "
+        "with train/ and val/: classification), or set it with NAME={path: PATH, task: fewshot|oneshot|classification}",
     )
 
 
 def overrides_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Settings given on the command line, in the form of config.yaml."""
+    """Settings from the command line, in the structure of config.yaml."""
     folders = {}
     for given in arguments.folder:
         name, equals, value = given.partition("=")
         if not equals or not name or not value:
-            raise InputError(f"--folder {given}: NAME=PATH is needed")
+            raise InputError(f"--folder {given}: expected NAME=PATH")
         folders[name] = parse_yaml(value, f"--folder {given}") if value.startswith("{") else {"path": value}
     return {"folders": folders} if folders else {}

@@ -1,4 +1,4 @@
-"""fetch, audit, prepare: a data set's source, checked, and the arrays that training and metrics read."""
+"""fetch, audit, prepare: download and verify a dataset, validate it, and prepare its arrays."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
@@ -14,42 +14,42 @@ def add_commands(commands: Any) -> None:
         commands,
         "fetch",
         fetch,
-        "bring the source of a data set to data/sources and check it",
-        "Shipped data come through DVC from the remote inside the repository, others from their URL, all against a\n"
-        "checksum. Where a person has to place files, the error says which and where.",
+        "download a dataset to data/sources and verify its checksum",
+        "Shipped datasets come from the DVC remote inside the repository, others from their URL. The checksum of\n"
+        "every file is verified. For files to install manually, the error explains where to get and put them.",
     )
-    parser.add_argument("dataset", help="a data set or weights of config/datasets.yaml, or NAME of --folder")
+    parser.add_argument("dataset", help="a dataset or weights in config/datasets.yaml, or NAME of --folder")
     parser.add_argument(
         "--accept-sha256",
         metavar="HEX",
-        help="for files without a published checksum: the one you trust, or first-seen; kept in data/pins.yaml",
+        help="for files without a published checksum: pin this one, or first-seen, in data/pins.yaml",
     )
     add_folder_option(parser)
     parser = add_command(
         commands,
         "audit",
         audit,
-        "look through a data set or folder and name every fault in it",
-        "Damaged files, files that are no images, images below the size, copies: all of them, not only the first.",
+        "validate a dataset or folder and list every problem",
+        "Lists all damaged files, non-image files, images below the size, and duplicates.",
     )
-    parser.add_argument("dataset", help="a fetched data set, or a folder of images by path")
-    parser.add_argument("--size", type=int, help="pixels the images have to reach")
+    parser.add_argument("dataset", help="a downloaded dataset, or the path of a folder of images")
+    parser.add_argument("--size", type=int, help="required size of the images in pixels")
     add_folder_option(parser)
     parser = add_command(
         commands,
         "prepare",
         prepare,
-        "decode, resize and hash a fetched data set",
-        "Writes data/prepared/DATASET-SIZE/ with manifest.json, whose sha256 every score carries.",
+        "decode, resize and hash a downloaded dataset",
+        "Writes data/prepared/DATASET-SIZE/ with manifest.json. Every score records the sha256 in the manifest.",
     )
     parser.add_argument("dataset", help="a name from config/datasets.yaml, or NAME of --folder")
-    parser.add_argument("--size", default="full", help="pixels, or full for each image's own size (default)")
-    parser.add_argument("--out", type=user_path, help="instead of data/prepared/DATASET-SIZE")
+    parser.add_argument("--size", default="full", help="size in pixels, or full to keep the original sizes (default)")
+    parser.add_argument("--out", type=user_path, help="output folder (default: data/prepared/DATASET-SIZE)")
     add_folder_option(parser)
 
 
 def _folders(arguments: argparse.Namespace) -> "dict[str, UserFolder]":
-    """The user's own data sets, from config.yaml and the command line."""
+    """The user's own datasets, from config.yaml and the command line."""
     from bench.plan import Plan
 
     return Plan.load(overrides_of(arguments)).folders
@@ -59,7 +59,7 @@ def fetch(arguments: argparse.Namespace) -> None:
     from bench.data.fetch import fetch
 
     receipt = fetch(arguments.dataset, accept_sha256=arguments.accept_sha256, folders=_folders(arguments))
-    print(f"{arguments.dataset}: fetched and checked ({receipt})")
+    print(f"{arguments.dataset}: downloaded and verified ({receipt})")
 
 
 def audit(arguments: argparse.Namespace) -> None:
@@ -69,7 +69,7 @@ def audit(arguments: argparse.Namespace) -> None:
     found = audit(arguments.dataset, arguments.size, folders=_folders(arguments))
     print(*found.lines(), sep="\n")
     if not found.ok:
-        raise InputError(f"{arguments.dataset}: {len(found.errors)} faults, listed above")
+        raise InputError(f"{arguments.dataset}: {len(found.errors)} problems, listed above")
 
 
 def prepare(arguments: argparse.Namespace) -> None:
@@ -78,7 +78,7 @@ def prepare(arguments: argparse.Namespace) -> None:
     from bench.errors import InputError
 
     if arguments.size != "full" and not arguments.size.isdecimal():
-        raise InputError(f"--size {arguments.size}: a number of pixels, or full")
+        raise InputError(f"--size {arguments.size}: expected a number of pixels, or full")
     size = None if arguments.size == "full" else int(arguments.size)
     out = arguments.out or prepared_path(arguments.dataset, size)
     manifest = prepare(arguments.dataset, size, out, folders=_folders(arguments))

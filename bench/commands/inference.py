@@ -1,4 +1,4 @@
-"""sample, classify: using what was trained."""
+"""sample, classify: inference with trained networks."""
 
 import argparse
 from typing import Any
@@ -12,14 +12,14 @@ def add_commands(commands: Any) -> None:
         commands,
         "sample",
         sample,
-        "draw images from a trained generator",
-        "Batch norm uses the batch's statistics and changes nothing, so the same seed gives the same images.",
+        "generate images with a trained generator",
+        "Batch norm uses batch statistics and does not change its buffers, so equal seeds give equal images.",
     )
     parser.add_argument("--model", required=True, type=user_path, metavar="DIR", help="folder of a finished run")
-    parser.add_argument("-n", type=int, default=64, help="how many images (default: 64)")
+    parser.add_argument("-n", type=int, default=64, help="number of images (default: 64)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", required=True, type=user_path, help="a PNG with all of them in a grid")
-    parser = add_command(commands, "classify", classify, "print the likeliest classes of images")
+    parser.add_argument("--out", required=True, type=user_path, help="PNG file for the image grid")
+    parser = add_command(commands, "classify", classify, "print the most likely classes of images")
     parser.add_argument("--model", required=True, type=user_path, metavar="DIR", help="folder of a finished run")
     parser.add_argument("images", nargs="+", type=user_path)
 
@@ -38,7 +38,7 @@ def sample(arguments: argparse.Namespace) -> None:
 def classify(arguments: argparse.Namespace) -> None:
     for path in arguments.images:
         if path.is_dir():
-            raise InputError(f"{path}: Is a directory; name its images, {path}/*")
+            raise InputError(f"{path}: Is a directory; pass its image files, {path}/*")
     from bench.sample import classify
 
     classify(export_folder(arguments.model), arguments.images)

@@ -1,4 +1,4 @@
-"""plan, status, freeze, schema: what there is to run, how far it is, the one file a job reads, the keys. No torch."""
+"""plan, status, freeze, schema: list runs, show their state, write run.json, describe the configuration. No torch."""
 
 import argparse
 from pathlib import Path
@@ -19,47 +19,46 @@ def add_commands(commands: Any) -> None:
         commands,
         "plan",
         plan,
-        "print what a suite runs, and what it cost where that was measured",
-        "An estimate is given only from runs of the same experiment, data set and scale that have finished here;\n"
-        "nothing is guessed. `slim-bench plan` lists the suites.",
+        "print the runs of a suite, with measured training times",
+        "A time is shown only if a run of the same experiment, dataset and scale has finished in results/.\n"
+        "Without SUITE, the command lists the suites.",
     )
-    _add_suite(parser, "suite to print; none lists them all", None)
+    _add_suite(parser, "suite to print (default: list all suites)", None)
     parser = add_command(
         commands,
         "status",
         status,
-        "print how far every run of a suite is",
-        "missing: nothing there yet; queued: frozen, not started; running; stopped: goes on from its checkpoint when\n"
-        "started again; outdated: the configuration has changed since, or the version; trained: not scored yet; ok;\n"
-        "failed: for its own reasons, which are printed.",
+        "print the state of every run of a suite",
+        "missing: no files yet; queued: run.json exists; running; stopped: resumes from its checkpoint; outdated: the\n"
+        "configuration or the version has changed; trained: not scored yet; ok; failed: with the reason.",
     )
-    _add_suite(parser, "suite to look at (default: demo)", "demo")
+    _add_suite(parser, "suite to show (default: demo)", "demo")
     parser = add_command(
         commands,
         "freeze",
         freeze,
-        "write run.json, the complete description of one run",
-        "Everything is resolved from config/*.yaml, checked, and written out: the only configuration a job reads.",
+        "write run.json, the complete configuration of one run",
+        "Resolves and validates the configuration of the run from config/*.yaml. A job reads no other configuration.",
     )
     parser.add_argument("--scale", default="demo", help="tiny, demo, small or paper (default: demo)")
-    parser.add_argument("--experiment", required=True, help="from config/experiments.yaml")
-    parser.add_argument("--dataset", required=True, help="from config/datasets.yaml, or NAME of --folder")
+    parser.add_argument("--experiment", required=True, help="a name from config/experiments.yaml")
+    parser.add_argument("--dataset", required=True, help="a name from config/datasets.yaml, or NAME of --folder")
     parser.add_argument("--seed", required=True, type=int)
-    parser.add_argument("--out", required=True, help="the run.json to write, or its folder")
+    parser.add_argument("--out", required=True, help="output file, or its folder")
     add_folder_option(parser)
     add_command(
         commands,
         "schema",
         schema,
-        "write the JSON schemas of config/ and the page on its keys",
-        "Both are made from the descriptions in the code: config/schemas/*.json and docs/reference/configuration.md.\n"
-        "New keys are added to bench/defaults-N.json, from which run hashes are counted. A test holds all to the code.",
+        "write the JSON schemas and the reference page of the configuration",
+        "Generates config/schemas/*.json and docs/reference/configuration.md from the descriptions in the code, and\n"
+        "adds the defaults of new keys to bench/defaults-N.json, which run hashes use. A test checks all of them.",
     )
 
 
 def _add_suite(parser: argparse.ArgumentParser, text: str, default: str | None) -> None:
     parser.add_argument("suite", nargs="?", default=default, help=text)
-    parser.add_argument("--scale", help="instead of the suite's own scale")
+    parser.add_argument("--scale", help="scale (default: that of the suite)")
     add_folder_option(parser)
 
 
@@ -80,7 +79,9 @@ def freeze(arguments: argparse.Namespace) -> None:
 def plan(arguments: argparse.Namespace) -> None:
     chosen = Plan.load(overrides_of(arguments))
     if arguments.suite is None and arguments.scale is not None:
-        raise InputError(f"plan --scale {arguments.scale}: of which suite? `slim-bench plan demo --scale ...`, say")
+        raise InputError(
+            f"plan --scale {arguments.scale}: a suite is missing; use for example `slim-bench plan demo --scale ...`"
+        )
     if arguments.suite is None:
         for name, suite in sorted(chosen.configuration.suites.items()):
             print(f"{name:<17}{chosen.scale_of(name):<7}{suite.description}")
@@ -93,15 +94,15 @@ def plan(arguments: argparse.Namespace) -> None:
     known, left = 0.0, 0
     for (experiment, dataset), members in groups.items():
         seconds = measured_seconds(chosen, members[0])
-        cost = "not measured here yet" if seconds is None else f"{_duration(seconds)} a run, measured"
+        cost = "no timing yet" if seconds is None else f"{_duration(seconds)} per run, measured"
         seeds = ", ".join(str(run.seed) for run in members)
         print(f"{f'{experiment} on {dataset}':<{width}}  seeds {seeds}  {cost}")
         known += (seconds or 0.0) * len(members)
         left += len(members) if seconds is None else 0
-    print(f"{len(runs)} runs at scale {runs[0].scale}; each is trained, then scored")
+    print(f"{len(runs)} runs at scale {runs[0].scale}")
     if left < len(runs):
-        rest = f"; {left} runs have no measurement, so there is no total" if left else ""
-        print(f"training of the {len(runs) - left} measured runs: {_duration(known)} one after another{rest}")
+        rest = f"; {left} runs have no timing, so there is no total" if left else ""
+        print(f"training time of the {len(runs) - left} measured runs, run sequentially: {_duration(known)}{rest}")
 
 
 def status(arguments: argparse.Namespace) -> None:
@@ -118,14 +119,14 @@ def status(arguments: argparse.Namespace) -> None:
         print(f"{run.name:<{width}}  {progress.state}{step}{total}{reason}")
     print(f"{arguments.suite} at scale {runs[0].scale}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
     if "stopped" in counts:
-        print("the same command as before goes on from the checkpoints")
+        print("run the same command again to resume the stopped runs from their checkpoints")
 
 
 def schema(arguments: argparse.Namespace) -> None:
     from bench.describe import write_descriptions
 
     if not Path("config/config.yaml").is_file():
-        raise InputError("config/config.yaml: no such file; `slim-bench schema` is for the folder of the project")
+        raise InputError("config/config.yaml: no such file; run `slim-bench schema` in the folder of the project")
     for path in write_descriptions(Path(".")):
         print(path)
 

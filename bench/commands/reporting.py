@@ -1,4 +1,4 @@
-"""collect, report, models: from scores to tables, figures and the page; and the networks there are."""
+"""collect, report, models: collect scores, render tables, figures and the page, list the networks."""
 
 import argparse
 from collections.abc import Callable
@@ -15,20 +15,20 @@ def add_commands(commands: Any) -> None:
         commands,
         "collect",
         collect,
-        "gather every score that exists into results/SCALE/scores.csv",
-        "One row per run, metric and weights; failed and missing scores are rows too. Also rewrites metrics.json,\n"
-        "which `dvc metrics diff` compares with the last commit.",
+        "collect all scores in results/SCALE/scores.csv",
+        "The table has one row per run, metric and weights, including failed and missing scores. The command also\n"
+        "updates metrics.json, which `dvc metrics diff` compares with the last commit.",
     )
     _add_scale(parser)
     parser.add_argument(
-        "--allow-mixed-code", action="store_true", help="paper scale: runs of different code in a table"
+        "--allow-mixed-code", action="store_true", help="paper scale: allow runs of different code in one table"
     )
     parser = add_command(
         commands,
         "report",
         report,
-        "make tables, figures and results/SCALE/report/index.html from what was collected",
-        "The page needs no network and no other file. Every number in it leads to its run, protocol and command.",
+        "render tables, figures and results/SCALE/report/index.html from the collected scores",
+        "The page is a single file and works offline. Every score in it shows its run, protocol and command.",
     )
     _add_scale(parser)
     add_command(
@@ -36,12 +36,12 @@ def add_commands(commands: Any) -> None:
         "models",
         models,
         "list the networks: name, task, parameters, MACs, source",
-        "Counts are of the constructor's default arguments (SinGAN: a 250 px image).",
+        "Counts are for the default arguments of each network (SinGAN: a 250 px image).",
     )
 
 
 def _add_scale(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--scale", default="demo", help="whose results (default: demo)")
+    parser.add_argument("--scale", default="demo", help="scale of the results (default: demo)")
 
 
 def collect(arguments: argparse.Namespace) -> None:
@@ -62,7 +62,7 @@ def _scale_folder(arguments: argparse.Namespace) -> Any:
     if not folder.is_dir():
         known = [path.parent.name for path in RESULTS.glob(f"*/{RUNS}")]
         hint = did_you_mean(arguments.scale, known)
-        raise InputError(f"{folder}: no such folder: nothing has run at scale {arguments.scale} yet{hint}")
+        raise InputError(f"{folder}: no such folder; there are no results at scale {arguments.scale} yet{hint}")
     return folder
 
 
@@ -77,7 +77,7 @@ def models(_: argparse.Namespace) -> None:
 
 
 def _one_call(name: str, model: Any) -> Callable[[], Any]:
-    """A generator makes one image, a discriminator or classifier reads one."""
+    """A call that generates one image, or evaluates a discriminator or classifier on one."""
     import torch
 
     if hasattr(model, "sample"):

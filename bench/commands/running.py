@@ -1,4 +1,4 @@
-"""train, evaluate: one job from one run.json."""
+"""train, evaluate: run one job from one run.json."""
 
 import argparse
 import os
@@ -22,32 +22,34 @@ def add_commands(commands: Any) -> None:
         commands,
         "train",
         train,
-        "train one run, or go on where it was stopped",
-        "Reads run.json, writes model.safetensors, model.json (last: the run is finished when it stands), history.csv\n"
-        "and samples/. Killed or stopped (SIGTERM, SIGUSR1), the same command goes on from the last checkpoint.\n"
-        "Several GPUs for one classifier: torchrun --nproc-per-node N -m -- bench.cli train --run RUN.",
+        "train a run, resuming from the last checkpoint if there is one",
+        "Reads run.json and writes model.safetensors, history.csv, samples/ and, last, model.json. After an\n"
+        "interruption (SIGTERM, SIGUSR1, kill), the same command resumes from the last checkpoint. To train one\n"
+        "classifier on several GPUs, use torchrun --nproc-per-node N -m -- bench.cli train --run RUN.",
     )
     parser.add_argument(
         "--run", required=True, type=user_path, help="run.json (see `slim-bench freeze`), or its folder"
     )
-    parser.add_argument("--out", type=user_path, help="folder of the finished run (default: where run.json lies)")
-    parser.add_argument("--state", type=user_path, help="folder of the checkpoints (default: results/SCALE/state/...)")
+    parser.add_argument("--out", type=user_path, help="output folder (default: the folder of run.json)")
+    parser.add_argument("--state", type=user_path, help="checkpoint folder (default: results/SCALE/state/...)")
     parser.add_argument(
-        "--overwrite", action="store_true", help="train again although finished; the finished run is moved aside"
+        "--overwrite", action="store_true", help="retrain a finished run; its results are moved to superseded/"
     )
     parser = add_command(
         commands,
         "evaluate",
         evaluate,
-        "score a finished run, or anyone's images against a reference",
-        "--run: every metric that run.json asks for, a file a metric, each with its protocol, into RUN's scores/.\n"
-        "--samples, --reference: Frechet distance, KID and more between two folders of images, the same protocol.",
+        "score a finished run, or any folder of images against a reference folder",
+        "--run computes every metric listed in run.json, and writes one file per metric with its protocol id to\n"
+        "scores/. --samples and --reference compute Frechet distance, KID and more between two folders of images.",
     )
     parser.add_argument("--run", type=user_path, help="run.json of a trained run, or its folder")
-    parser.add_argument("--samples", type=user_path, metavar="DIR", help="images to score")
-    parser.add_argument("--reference", type=user_path, metavar="DIR", help="images to compare them with")
-    parser.add_argument("--out", type=user_path, help="scores folder (--run), or JSON file (--samples); default: print")
-    parser.add_argument("--overwrite", action="store_true", help="--run: replace scores of another run in --out")
+    parser.add_argument("--samples", type=user_path, metavar="DIR", help="folder of generated images")
+    parser.add_argument("--reference", type=user_path, metavar="DIR", help="folder of real images")
+    parser.add_argument(
+        "--out", type=user_path, help="folder of scores (--run), or JSON file (--samples; default: print only)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="with --run: replace scores of another run in --out")
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -70,7 +72,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     elif arguments.run is None and arguments.samples is not None and arguments.reference is not None:
         _evaluate_folders(arguments)
     else:
-        raise InputError("evaluate: either --run, or both --samples and --reference")
+        raise InputError("evaluate: pass either --run, or both --samples and --reference")
 
 
 def _evaluate_run(arguments: argparse.Namespace) -> None:
@@ -91,7 +93,9 @@ def _evaluate_folders(arguments: argparse.Namespace) -> None:
     from bench.ownership import is_score_list, refuse_foreign
 
     if arguments.overwrite:
-        raise InputError("--overwrite: goes with --run; for --samples give a new --out, or delete the old one")
+        raise InputError(
+            "--overwrite: valid only with --run; for --samples use a new --out, or delete the existing file"
+        )
     if arguments.out is not None:
         refuse_foreign(arguments.out, is_score_list, "give another --out")
         check_suffix(arguments.out, ".json")
@@ -111,7 +115,7 @@ def _evaluate_folders(arguments: argparse.Namespace) -> None:
 
 @contextmanager
 def _only_one(run: Run, out: Path) -> Iterator[None]:
-    """One process a run: after a kill -9 of the workflow its jobs may still be at work. The others wait for it."""
+    """Lock the run, because its job may still be running after a kill -9 of the workflow. Other processes wait."""
     if os.environ.get("RANK", "0") != "0":
         yield
         return
@@ -120,19 +124,19 @@ def _only_one(run: Run, out: Path) -> Iterator[None]:
 
 
 def _is_finished(run: Run, out: Path) -> bool:
-    """Before torch is imported."""
+    """Checks for a finished run before importing torch."""
     from bench.data.manifest import read_manifest
     from bench.train.loop.record import restore_record
 
     try:
         data_sha256 = read_manifest(run.data_folder).sha256
-    except InputError:  # data that are gone are no reason to train again
+    except InputError:  # missing data are no reason to retrain
         data_sha256 = None
     return restore_record(run, out, data_sha256)
 
 
 def _limit_threads(run: Run) -> None:
-    """Before torch is imported: its thread pools are made once."""
+    """Set the thread count before importing torch, which creates its thread pools once."""
     if run.compute.threads is not None:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[name] = str(run.compute.threads)

@@ -52,7 +52,7 @@ def test_plan_lists_suites_and_runs(here, capsys):
     assert {"demo", "paper", "ablations"} <= {line.split()[0] for line in capsys.readouterr().out.splitlines()}
     assert main(["plan", "demo"]) == 0
     out = capsys.readouterr().out
-    assert "14 runs at scale demo" in out and "not measured here yet" in out
+    assert "14 runs at scale demo" in out and "no timing yet" in out
 
 
 def test_an_estimate_comes_from_measurements_only(here, run, capsys):
@@ -60,8 +60,8 @@ def test_an_estimate_comes_from_measurements_only(here, run, capsys):
     write_json(folder / "model.json", {"status": "ok", "run_sha256": "x", "training": {"seconds": 90.0}})
     assert main(["plan", "fewshot"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "90 s a run, measured" in lines[0] and "not measured" in lines[1]
-    assert lines[-1] == "training of the 2 measured runs: 3 min one after another; 2 runs have no measurement, " + (
+    assert "90 s per run, measured" in lines[0] and "no timing yet" in lines[1]
+    assert lines[-1] == "training time of the 2 measured runs, run sequentially: 3 min; 2 runs have no timing, " + (
         "so there is no total"
     )
 
