@@ -42,7 +42,7 @@ def test_of_arrays_the_whole_image_with_zeros_around(tmp_path, mode, size):
     assert torch.equal(read_as_trained(tmp_path / "a.png", view), load_split(tmp_path / "out", "test")[0])
 
 
-def test_what_is_larger_than_the_arrays_fills_the_view(tmp_path):
+def test_an_image_larger_than_the_arrays_fills_the_view(tmp_path):
     picture(90, 70).save(tmp_path / "a.png")
     assert read_as_trained(tmp_path / "a.png", View(32, "RGB", False)).shape == (1, 3, 32, 32)
     with pytest.raises(InputError, match=r"b\.png: no such file"):

@@ -191,7 +191,7 @@ def test_a_stale_lock_goes_a_live_one_stays(tmp_path):
     ("asked", "limits"),
     [({}, {"gpu": 2}), ({"train": {"mem_mb": 1}}, {"gpu": 2}), ({"train": {"gpu": 1}}, {})],
 )
-def test_this_machines_gpus_limit_its_own_jobs_alone(monkeypatch, asked, limits):
+def test_gpus_of_this_machine_limit_only_its_jobs(monkeypatch, asked, limits):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     workflow = SimpleNamespace(resource_settings=SimpleNamespace(overwrite_resources=asked), global_resources={})
     WorkflowPlan.open({}).attach(workflow)
@@ -215,7 +215,7 @@ def test_a_mistake_ends_snakemake_with_one_line(config, message):
     assert message in str(end.value) and "\n" not in str(end.value)
 
 
-def test_workflow_tells_the_commands_of_a_users_folder(tmp_path):
+def test_workflow_prints_the_commands_for_a_users_folder(tmp_path):
     plan = WorkflowPlan.open({"folders": {"cats": {"path": str(tmp_path)}}})
     assert plan.folder_option(SimpleNamespace(dataset="cats")).startswith("--folder 'cats={")
     assert plan.folder_option(SimpleNamespace(dataset="fashion-mnist")) == ""

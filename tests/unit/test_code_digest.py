@@ -46,7 +46,7 @@ def test_imports_inside_functions_are_followed(digest):
     assert digest(a=lazy, c="VALUE = 3\n") != digest(a=lazy)
 
 
-def test_the_projects_own_parts():
+def test_the_parts_of_the_project():
     report, training = code_digest("bench.report.page"), code_digest("bench.train.loop.loop")
     assert len({report, training, code_digest()}) == 3
     assert all(len(value) == 64 for value in (report, training))

@@ -216,7 +216,7 @@ def test_bases_in_a_circle(project, edit):
         Configuration.load(project)
 
 
-def test_a_base_gives_what_is_not_said():
+def test_a_base_gives_the_missing_keys():
     resolved = Configuration.load().resolved
     noise = resolved["fastgan-slim-noise"]
     assert noise.model.args == {"mask_noise": True} and noise.model.name == "fastgan-slim"
@@ -272,13 +272,13 @@ def test_a_warm_up_ends_within_the_training(project, edit):
         Plan.load(root=project).runs("demo")
 
 
-def test_what_a_merged_key_brings_can_be_varied(project, edit):
+def test_keys_from_a_yaml_merge_can_be_varied(project, edit):
     given = "xx: &a {base: fastgan-sle, description: d}\nyy: {<<: *a, description: e}\nfastgan-sle:\n"
     edit("experiments.yaml", "fastgan-sle:\n", given)
     assert Configuration.load(project).experiments["yy"].description == "e"
 
 
-def test_words_of_a_command_line_mean_what_they_say():
+def test_values_of_a_command_line_are_parsed():
     """Snakemake hands on most of `--config` as text."""
     given = [
         "seeds=[3]",
@@ -334,7 +334,7 @@ def test_options_go_with_a_path_that_has_no_name(tmp_path):
         ("folder={pth: docs}", r"config\.yaml: folder\.pth: .*did you mean 'path'"),
     ],
 )
-def test_what_is_no_path_is_one_line(given, message):
+def test_an_invalid_path_is_one_line(given, message):
     with pytest.raises(InputError, match=message):
         Plan.load(parse_config([given]))
 

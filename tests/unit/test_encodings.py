@@ -23,7 +23,7 @@ READERS = {
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_mark_at_the_beginning_changes_nothing(project, name):
+def test_a_byte_order_mark_changes_nothing(project, name):
     path = project / "config" / name
     before = READERS[name](project)
     path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
@@ -70,7 +70,7 @@ def test_no_published_values_are_no_values(project):
     assert load_published(project / "config/published.csv") == []
 
 
-def test_a_run_edited_by_hand(tmp_path):
+def test_a_run_edited_manually(tmp_path):
     run = Plan.load().runs("tiny")[0]
     write_run(tmp_path / "run.json", run)
     (tmp_path / "run.json").write_bytes(codecs.BOM_UTF8 + (tmp_path / "run.json").read_bytes())

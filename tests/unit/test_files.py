@@ -144,7 +144,7 @@ def test_a_few_aliases_are_fine():
 
 
 @pytest.mark.parametrize("name", [*CONFIGURATION, *RECORDS])
-def test_the_size_of_a_file_is_looked_at_before_it_is_read(project, name):
+def test_the_size_of_a_file_is_checked_before_reading(project, name):
     """Also that of a sparse file, which would be a terabyte of zeros in memory."""
     path = project / ("config" if name in CONFIGURATION else "") / name
     path.parent.mkdir(exist_ok=True)

@@ -42,7 +42,7 @@ def test_a_run_is_named_by_its_folder_or_any_of_its_files(here, monkeypatch, giv
     assert export_folder(user_path(given)).as_posix() == "my"
 
 
-def test_what_is_no_run_is_left_for_the_reader_to_name(here):
+def test_a_path_that_is_no_run_is_left_to_the_reader(here):
     assert run_file(user_path("nothing")).as_posix() == "nothing"
     assert export_folder(user_path("nothing")).as_posix() == "nothing"
     assert user_path("~/x") == user_path("~") / "x"
@@ -76,7 +76,7 @@ def test_what_is_no_run_is_left_for_the_reader_to_name(here):
         (["report", "--scale", "tiny"], "results/tiny: no such folder"),
     ],
 )
-def test_one_line_says_what_to_name_instead(here, capsys, arguments, message):
+def test_the_error_names_the_right_argument(here, capsys, arguments, message):
     (here / "results/demo/runs").mkdir(parents=True)
     assert main(arguments) == 2
     (line,) = [row for row in capsys.readouterr().err.splitlines() if "slim-bench: error" in row]

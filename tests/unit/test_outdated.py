@@ -228,7 +228,7 @@ def edited(path: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     "change", [{"threads": 3}, {"device": "cpu"}, {"precision": "bf16"}, {"log_every": 7}, {"compile": True}]
 )
-def test_compute_may_be_edited_by_hand(here, change):
+def test_compute_may_be_edited_manually(here, change):
     """Not yet trained: the model is of the description before."""
     (here / "model.json").unlink()
     shutil.rmtree(here / "scores")

@@ -103,7 +103,7 @@ def test_a_gate_is_built_into_every_pair_or_into_those_named():
     assert image.shape == (2, 3, 128, 128) and small.shape == (2, 3, 64, 64)
 
 
-def test_the_projects_own_gate_from_outside_is_the_registrys_network():
+def test_an_outside_path_to_a_project_gate_equals_the_registered_network():
     """Also to the bit of its initial weights: the check of the contract draws nothing from the generator."""
     slim = {**SMALL, "pairs": [64, 128], "reduction": 2, "groups": 2}
     named("slim.skip:SkipLayerSLIM", "outside_gates.gates:Slim")

@@ -41,7 +41,7 @@ def test_a_folder_is_no_file_of_ours(tmp_path, test):
     assert not TESTS[test](tmp_path)
 
 
-def test_pictures_carry_their_mark(tmp_path):
+def test_image_files_carry_their_mark(tmp_path):
     write_png(tmp_path / "a.png", Image.new("L", (2, 2)))
     Image.new("L", (2, 2)).save(tmp_path / "b.png")
     assert ownership.is_picture(tmp_path / "a.png") and not ownership.is_picture(tmp_path / "b.png")
@@ -65,7 +65,7 @@ def test_a_card_with_text_of_others_is_not_ours():
     assert not is_model_card(card + "\nMy notes.\n") and not is_model_card("My notes.\n" + card)
 
 
-def test_a_name_that_is_taken_says_the_way_out(tmp_path):
+def test_the_error_for_a_taken_name_names_the_next_step(tmp_path):
     path = tmp_path / "a name.json"
     ownership.refuse_foreign(path, ownership.is_run, "move it")
     path.write_text(json.dumps({"mine": 1}))

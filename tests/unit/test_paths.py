@@ -33,7 +33,7 @@ def test_state_is_the_same_from_within_the_run(tmp_path, monkeypatch, given):
 
 
 @pytest.mark.parametrize("given", [".", "..", "../my", "sub", "../my/sub"])
-def test_state_of_a_folder_of_ones_own_is_its_hidden_neighbour(tmp_path, monkeypatch, given):
+def test_state_of_another_folder_is_hidden_next_to_it(tmp_path, monkeypatch, given):
     (tmp_path / "my/sub").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "my")
     folder = Path(given).resolve()

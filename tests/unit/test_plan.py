@@ -79,7 +79,7 @@ def test_ablations_vary_the_groups(plan):
     assert {run.model.args["groups"] for run in unnormalised} == {1}
 
 
-def test_a_run_tells_what_it_varies(plan):
+def test_a_run_lists_what_it_varies(plan):
     bases = {run.experiment: run.base for run in plan.runs("ablations")}
     assert bases["fastgan-slim-4to64"] is None and bases["fastgan-slim-4to64-g8"] == "fastgan-slim-4to64"
     run = plan.runs("ablations")[1]

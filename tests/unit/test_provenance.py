@@ -33,7 +33,7 @@ def repository(folder: Path) -> str:
 
 
 @needs_git
-def test_the_projects_own_commit_and_whether_files_differ(state, tmp_path):
+def test_the_commit_of_the_project_and_whether_files_differ(state, tmp_path):
     commit = repository(tmp_path / "project")
     assert state(tmp_path / "project") == (commit, False)
     (tmp_path / "project/file").write_text("two\n")

@@ -70,7 +70,7 @@ def defaults(name: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_what_is_read_equals_what_python_says(name):
+def test_the_signature_equals_that_of_inspect(name):
     module, function = MODELS[name].target.split(":")
     called = inspect.signature(getattr(importlib.import_module(module), function)).parameters
     said = {key: p.default for key, p in called.items() if p.kind is p.KEYWORD_ONLY}

@@ -37,7 +37,7 @@ def wait_for(condition, seconds: float = 120.0):
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_the_group_lets_a_job_write_its_last_words(tmp_path, number):
+def test_a_signal_to_the_group_lets_a_job_finish_its_output(tmp_path, number):
     (line,) = re.findall(r'"(.*slim-bench train .*)"', (ROOT / "workflow/rules/runs.smk").read_text())
     (tmp_path / "job.py").write_text(JOB)
     log = tmp_path / "log"
@@ -92,7 +92,7 @@ class Sweep:
 
 
 @pytest.mark.slow
-def test_a_stopped_and_a_killed_sweep_go_on_from_their_checkpoints(fresh_copy):
+def test_a_stopped_and_a_killed_suite_resume_from_their_checkpoints(fresh_copy):
     folder = fresh_copy.path
     scales = folder / "config/scales.yaml"
     text = scales.read_text()

@@ -3,7 +3,7 @@
 from PIL import Image
 
 
-def test_a_bad_image_of_ones_own_is_named_on_the_screen(fresh_copy):
+def test_a_bad_image_of_the_user_is_named_on_the_terminal(fresh_copy):
     folder = fresh_copy.path / "mine"
     folder.mkdir()
     for index in range(5):

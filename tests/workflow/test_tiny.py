@@ -12,7 +12,7 @@ from bench.report.outputs import OUTPUTS
 from tests.helpers.tiny_suite import no_network
 
 
-def test_every_run_ends_well(tiny):
+def test_every_run_succeeds(tiny):
     project, _ = tiny
     status = project.run("slim-bench", "status", "tiny").stdout
     assert status.splitlines()[-1] == "tiny at scale tiny: 7 ok", status
@@ -36,7 +36,7 @@ def test_every_score_leads_back_to_what_made_it(tiny):
         assert score["protocol"] and score["versions"]["torch"] and score["command"].startswith("slim-bench"), path
 
 
-def test_the_page_stands_alone(tiny):
+def test_the_page_is_self_contained(tiny):
     project, _ = tiny
     page = (project.path / "results/tiny/report/index.html").read_text()
     assert "not tested at this scale" in page.lower()
@@ -105,7 +105,7 @@ def test_what_another_suite_has_finished_is_not_collected_again(tiny):
     assert "Nothing to be done" in result.stdout + result.stderr, result.stdout
 
 
-def test_snakemakes_own_report_holds_what_the_page_holds(tiny):
+def test_snakemakes_report_has_the_content_of_the_page(tiny):
     project, _ = tiny
     command = (sys.executable, "-m", "snakemake", "--report", "tiny.html", "tiny")
     result = project.run(*command, prefix=no_network() or (), SLIM_BENCH_OFFLINE="1")

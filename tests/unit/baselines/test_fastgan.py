@@ -104,7 +104,7 @@ def test_scaled_decoders(image_size: int, size: int, blocks: int) -> None:
     assert [layer[0].out_channels for layer in narrow.decode_part[:3]] == [8, 8, 8]
 
 
-def test_each_part_decodes_its_own_quadrant() -> None:
+def test_each_part_decodes_its_quadrant() -> None:
     """The 16x16 map is changed in one quadrant; only that part's reconstruction may move."""
     torch.manual_seed(0)
     discriminator = baselines.fastgan.discriminator(image_size=64, base_channels=4).eval()

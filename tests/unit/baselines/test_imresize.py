@@ -8,7 +8,7 @@ from PIL import Image
 from baselines.ops.imresize import Resize, cubic, eight_bits, imresize, output_length, resize_matrix
 
 
-def test_the_kernel_by_hand() -> None:
+def test_kernel_values() -> None:
     at = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 2.5, -0.5])
     assert torch.allclose(cubic(at), torch.tensor([1.0, 0.5625, 0.0, -0.0625, 0.0, 0.0, 0.5625]))
 

@@ -105,7 +105,7 @@ def test_zero_init_of_the_last_gamma() -> None:
     assert model.layer1[0].bn2.weight.min() == 1
 
 
-def test_slim_keeps_its_own_initialisation_inside_the_network() -> None:
+def test_slim_keeps_its_initialisation_inside_the_network() -> None:
     conv = slim_resnet.resnet(width=128).layer4[0].conv2.value
     assert conv.weight.std().item() == pytest.approx((2 / (256 * 9)) ** 0.5, rel=0.02)
 

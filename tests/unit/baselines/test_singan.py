@@ -81,7 +81,7 @@ def test_widths_double_every_four_scales_up_to_128() -> None:
     assert [dilation_at(scale) for scale in (1, 3, 4, 9)] == [5, 5, 8, 8]
 
 
-def test_parameter_counts_by_hand() -> None:
+def test_parameter_counts_equal_the_formula() -> None:
     def generator(width: int) -> int:
         first, middle, last = 3 * width * 9 + width, width * width * 9 + width, width * 3 * 9 + 3
         return first + 3 * middle + 4 * 2 * width + last

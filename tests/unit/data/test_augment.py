@@ -44,7 +44,7 @@ def test_resized_crop_of_the_whole_image_changes_nothing() -> None:
     assert torch.equal(resized_crop(images, whole, 8), images)
 
 
-def test_resized_crop_of_a_quadrant_to_its_own_size_cuts_it() -> None:
+def test_resized_crop_of_a_quadrant_to_its_size_crops_it() -> None:
     images = ramp()
     corner = torch.tensor([[4.0, 0.0, 4.0, 4.0]]).repeat(2, 1)
     assert torch.equal(resized_crop(images, corner, 4), images[:, :, 4:, :4])
@@ -74,7 +74,7 @@ def test_partners_are_pairs() -> None:
     assert partners(5, torch.device("cpu")).tolist() == [1, 0, 3, 2, 4]
 
 
-def test_mixup_by_hand() -> None:
+def test_mixup_values() -> None:
     images, targets = torch.tensor([0.0, 10.0]).view(2, 1, 1, 1), torch.eye(2)
     mixed, shares = mixup(images, targets, 0.75)
     assert mixed.flatten().tolist() == [2.5, 7.5]

@@ -62,7 +62,7 @@ def test_small_images_are_padded_with_the_odd_row_at_the_end():
         pad(SimpleNamespace(name="x", image_size=3), images)
 
 
-def test_unpacking_goes_on_only_in_a_folder_of_its_own(tmp_path):
+def test_unpacking_resumes_only_in_its_own_folder(tmp_path):
     (tmp_path / ".imagenet.part").mkdir()
     (tmp_path / ".imagenet.part/thesis.txt").touch()
     with pytest.raises(InputError, match=r"thesis\.txt: is no part of an unpacking"):

@@ -106,7 +106,7 @@ def test_broken_connection_is_taken_up_where_it_broke(tmp_path, server):
     assert (root / "data/sources/a.zip").read_bytes() == DATA
 
 
-def test_next_fetch_goes_on_from_what_came(tmp_path, server):
+def test_next_fetch_resumes_a_partial_download(tmp_path, server):
     server.break_after = [100_000, 0, 0, 0]
     root = project(tmp_path, server, sha256=SHA256)
     with pytest.raises(InputError, match="the next fetch goes on from there"):
@@ -140,7 +140,7 @@ def test_no_server_is_one_line(tmp_path):
             fetch("a", project(tmp_path, nobody, sha256=SHA256))
 
 
-def test_offline_switch_says_what_to_do(tmp_path, server, monkeypatch):
+def test_the_offline_error_names_the_next_step(tmp_path, server, monkeypatch):
     monkeypatch.setenv(downloading.OFFLINE, "1")
     with pytest.raises(InputError, match=r"a\.zip: not here.*SLIM_BENCH_OFFLINE.*place it there"):
         fetch("a", project(tmp_path, server, sha256=SHA256))
@@ -199,7 +199,7 @@ def test_changed_file_is_noticed_in_spite_of_the_receipt(tmp_path, server):
         source_files("a", root, load_catalogue(root))
 
 
-def test_manual_set_says_how_then_is_taken(tmp_path):
+def test_a_manual_dataset_has_instructions_and_is_then_accepted(tmp_path):
     root = make_project(tmp_path, a={"source": {"kind": "manual", "place": "mine", "how": "ask for it"}})
     with pytest.raises(InputError, match="placed by hand: ask for it"):
         fetch("a", root)

@@ -116,7 +116,7 @@ def test_who_reads_the_old_array_keeps_it(here):
     assert not np.array_equal(np.load(here / "out/images.npy"), before)
 
 
-def test_arrays_of_another_layout_make_room(here):
+def test_arrays_of_another_layout_are_removed(here):
     arrays = {f"{split}_images": np.zeros((4, 16, 16), np.uint8) for split in ("train", "test")}
     arrays |= {f"{split}_labels": np.arange(4) % 2 for split in ("train", "test")}
     np.savez(here / "set.npz", **arrays)
@@ -167,7 +167,7 @@ def test_the_default_place_needs_no_manifest(here):
     assert read_manifest(here / "data/prepared/p-16").n == 3
 
 
-def test_hidden_folders_of_the_user_are_not_taken_for_leftovers(here):
+def test_hidden_folders_of_the_user_are_kept(here):
     for name in (".out.backup.part", ".out.old_copy.old", ".out.abcd1234.part", ".out.abcd1234.old"):
         (here / name).mkdir()
         (here / name / "thesis.tex").write_text("mine")

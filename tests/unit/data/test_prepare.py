@@ -58,7 +58,7 @@ def test_hash_depends_on_pixels_and_order_alone(tmp_path):
     assert prepare("a", SIZE, root=root).sha256 != before, "one bit"
 
 
-def test_transparency_lies_on_white_before_resizing(tmp_path):
+def test_transparency_is_composited_on_white_before_resizing(tmp_path):
     root = fewshot(tmp_path, count=0)
     rgba = np.zeros((32, 32, 4), np.uint8)  # black where it cannot be seen
     rgba[8:24, 8:24] = (200, 0, 0, 255)
@@ -494,7 +494,7 @@ def test_a_bad_image_of_a_class_is_named_before_training(tmp_path, split, fault)
     assert "\n" not in str(error.value)
 
 
-def test_class_folders_by_path_reach_the_size_or_say_that_they_may_be_enlarged(tmp_path):
+def test_class_folders_by_path_need_the_size_unless_enlarged(tmp_path):
     source = class_folders(class_folders(tmp_path / "set", "train"), "val")
     project = make_project(tmp_path / "project")
     given = {"path": str(source), "task": "classification"}
@@ -525,7 +525,7 @@ def test_shards_are_counted(tmp_path):
     assert (manifest.format, manifest.splits["train"].n, manifest.splits["test"].n) == ("webdataset", 5, 1)
 
 
-def test_shards_of_a_users_folder_do_not_say_their_classes(tmp_path):
+def test_shards_of_a_users_folder_have_no_class_names(tmp_path):
     for split in ("train", "val"):
         (tmp_path / "set" / split).mkdir(parents=True)
         (tmp_path / "set" / split / "0.tar").write_bytes(tar_bytes({"0.jpg": b"x", "0.cls": b"0"}))
@@ -583,7 +583,7 @@ def test_imagenet_archives_become_an_image_folder(tmp_path):
     assert prepare("a", 224, root=root).sha256 == manifest.sha256, "the second time reads what is unpacked"
 
 
-def test_unpacking_imagenet_goes_on_where_it_stopped(tmp_path):
+def test_unpacking_imagenet_resumes(tmp_path):
     root = imagenet_project(tmp_path)
     archive = root / "data/sources/ILSVRC2012_img_train.tar"
     whole = archive.read_bytes()

@@ -31,7 +31,7 @@ def schema_name(path: Path) -> str:
     return "suite" if path.parent.name == "suites" else path.stem
 
 
-def test_what_is_committed_is_what_the_code_says(tmp_path):
+def test_committed_schemas_equal_the_generated_ones(tmp_path):
     """After a change of the models: `slim-bench schema`."""
     shutil.copytree(ROOT / SCHEMAS, tmp_path / SCHEMAS)
     (tmp_path / PAGE).parent.mkdir(parents=True)
@@ -117,7 +117,7 @@ def test_a_fault_is_marked(name, fault):
         ("experiments", {"x": {"description": "d", "base": "singan", "recipe": {"n_samples": 3}}}),
     ],
 )
-def test_short_forms_and_networks_of_ones_own_fit(name, value):
+def test_short_forms_and_outside_networks_are_valid(name, value):
     assert not list(validator(name).iter_errors(value))
 
 
@@ -133,7 +133,7 @@ def test_every_key_is_explained(name):
     assert [key for key, value in described(schema_of(name)) if not value.get("description")] == []
 
 
-def test_every_value_of_the_protocol_says_where_it_comes_from():
+def test_every_value_of_the_protocol_names_its_source():
     for model in (*RECIPES.values(), Evaluation, Compute):
         for key, field in model.model_fields.items():
             if key not in ("task", "metrics"):

@@ -106,7 +106,7 @@ def test_untrained_is_the_seeds_network_before_training(fewshot, tmp_path):
     assert "fd_efflite0@best" not in mine
 
 
-def test_fakes_do_not_depend_on_what_was_drawn_before(fewshot):
+def test_generated_images_do_not_depend_on_earlier_draws(fewshot):
     _, folder, _ = fewshot
     network, _ = load_export(folder)
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -133,7 +133,7 @@ def test_oneshot(tmp_path):
     }
 
 
-def test_oneshot_too_small_for_two_scales_says_so(tmp_path):
+def test_oneshot_too_small_for_two_scales_fails_with_the_reason(tmp_path):
     run, folder = metric_runs.oneshot(tmp_path, size=(26, 20), min_size=15)
     score = evaluate(run, folder)["ms_ssim_samples"]
     assert (score.value, score.status) == (None, "ok")
@@ -190,7 +190,7 @@ def test_classification_repeats_to_the_last_digit(classification, tmp_path):
             assert (again[name].value, again[name].interval) == (score.value, score.interval), name
 
 
-def test_the_best_epoch_by_held_out_images_has_scores_of_its_own(tmp_path):
+def test_the_best_epoch_by_held_out_images_has_separate_scores(tmp_path):
     run, folder = metric_runs.classification(tmp_path, holdout=12)
     spec = run.model.model_dump()
     sha256 = save_weights(folder / "best" / WEIGHTS, create_seeded(spec, 9), spec)
@@ -252,7 +252,7 @@ def test_an_export_of_another_run_is_refused(fewshot, tmp_path):
         evaluate_run(run.model_copy(update={"seed": 4}), folder, tmp_path)
 
 
-def test_data_prepared_anew_since_the_training_are_refused(tmp_path):
+def test_data_prepared_again_since_the_training_are_refused(tmp_path):
     run, folder = metric_runs.fewshot(tmp_path)
     before = json.loads((folder / "model.json").read_text())["data_sha256"]
     shutil.rmtree(tmp_path / "data")

@@ -90,7 +90,7 @@ def test_fewshot(fewshot):
 
 
 @needs_cleanfid
-def test_authors_distance_is_that_of_fakes_enlarged_and_reals_as_they_are(fewshot):
+def test_authors_distance_enlarges_generated_images_only(fewshot):
     run, folder, scores = fewshot
     network, extractor = load_export(folder)[0], AuthorsInception(weights_path("inception-pytorch-fid"))
     images = torch.from_numpy(np.load(folder.parent / "data" / "images.npy")).permute(0, 3, 1, 2)

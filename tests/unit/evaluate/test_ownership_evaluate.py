@@ -82,7 +82,7 @@ def test_the_score_of_another_run_is_replaced_only_when_told_to(my, capsys, chan
     assert read_score(Path("scores/params.json")).run_sha256 == run.hash
 
 
-def test_in_the_runs_own_folder_scores_of_its_earlier_training_go(my):
+def test_scores_of_an_earlier_training_are_removed_from_the_run_folder(my):
     assert evaluate() == 0
     (my / "scores/notes.json").write_text("{}")
     run = read_run(my / "run.json")
@@ -117,7 +117,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_what_is_no_score_in_the_runs_own_folder_is_moved_aside_and_scored_again(my, capsys, damage):
+def test_damaged_scores_in_the_run_folder_are_moved_aside_and_scored_again(my, capsys, damage):
     """`of another run` is a whole score; all the rest is damage."""
     content = DAMAGE[damage] if isinstance(DAMAGE[damage], bytes) else DAMAGE[damage].encode()
     (my / "scores").mkdir()
@@ -166,7 +166,7 @@ def test_scores_of_another_run_that_are_in_nobodys_way_stay(my):
     assert json.loads(Path("scores/ece.json").read_text()) == other
 
 
-def test_a_picture_that_is_not_ours_is_moved_aside_in_the_runs_own_folder_alone(my, capsys, monkeypatch):
+def test_a_foreign_image_is_moved_aside_only_in_the_run_folder(my, capsys, monkeypatch):
     for folder in (my / "scores", Path("scores")):
         folder.mkdir()
         Image.new("RGB", (2, 2)).save(folder / "neighbours.png")

@@ -64,7 +64,7 @@ _products._get_raw = True  # tensors as arguments, not their shapes
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_torchs_own_counter_agrees_on_every_network(name, monkeypatch):
+def test_torchs_counter_agrees_on_every_network(name, monkeypatch):
     """On no device, which knows no autocast; under inference_mode ours counts the same."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     with torch.device("meta"):

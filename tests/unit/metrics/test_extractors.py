@@ -102,7 +102,7 @@ def test_as_saved_by_authors_repeats_pixels():
     assert torch.equal(saved[:, :, 1::2, 1::2], batch)
 
 
-def test_fakes_reach_the_authors_network_as_through_their_files(tmp_path, monkeypatch):
+def test_generated_images_reach_the_authors_network_as_through_files(tmp_path, monkeypatch):
     """Theirs: nearest to 512, PNG by torchvision, PIL bilinear to 256, bilinear to 299, -1..1; ours without a file."""
     from torchvision.utils import save_image
 

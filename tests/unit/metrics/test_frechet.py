@@ -100,7 +100,7 @@ def test_small_sets_are_worked_on_by_one_thread_and_the_number_is_given_back():
     assert values[0] == values[1]
 
 
-def test_curve_takes_the_first_fakes():
+def test_curve_uses_the_first_generated_images():
     real, fake = CASES["few reals"]
     curve = frechet_curve(real, fake, [50, 300, 400])
     assert [n for n, _ in curve] == [50, 300]

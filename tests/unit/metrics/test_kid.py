@@ -62,7 +62,7 @@ def test_subsets_fit_a_hundred_images_and_blocks_change_nothing(monkeypatch):
     assert kernel_distance(real, fake).standard_error == pytest.approx(whole.standard_error, rel=1e-9)
 
 
-def test_own_generator():
+def test_subsets_come_from_a_separate_generator():
     real, fake = FEATURES["both few"]
     first = kernel_distance(real, fake)
     np.random.seed(3)  # noqa: NPY002

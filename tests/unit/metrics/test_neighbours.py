@@ -24,7 +24,7 @@ def test_precision_and_recall_equal_torch_fidelity(name):
     assert ours.recall == pytest.approx(theirs["recall"], abs=1e-6)
 
 
-def test_by_hand():
+def test_hand_calculated_values():
     """On a line, k = 1: real balls [0,1] [0,2] [2,4]... count."""
     real = np.array([[0.0], [1.0], [3.0]])  # radii 1, 1, 2: balls [-1, 1], [0, 2], [1, 5]
     fake = np.array([[0.5], [4.0], [9.0], [9.5]])  # radii 3.5, 3.5, .5, .5
@@ -72,7 +72,7 @@ def test_copies_of_an_image_that_the_set_holds_twice_are_memorised(noise):
     assert doubled.median_ratio == pytest.approx(once.median_ratio, rel=1e-4)
 
 
-def test_nearest_distinct_by_hand(monkeypatch):
+def test_nearest_distinct_values(monkeypatch):
     x = np.array([[3.0], [1.0], [3.0 + 1e-6], [7.0], [1.0]])
     assert nearest_distinct(x) == pytest.approx([2, 2, 2, 4, 2])
     monkeypatch.setattr(memorisation_module, "BLOCK", 2)
@@ -89,7 +89,7 @@ def test_a_set_of_copies_of_one_image_is_refused():
     assert value * own == pytest.approx(feature_diversity(FEATURES["both few"][1]))
 
 
-def test_feature_diversity_by_hand():
+def test_feature_diversity_values():
     assert feature_diversity(np.array([[0.0, 0], [3, 4], [0, 0]])) == pytest.approx((5 + 0 + 5) / 3)
 
 

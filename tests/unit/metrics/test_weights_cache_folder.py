@@ -49,7 +49,7 @@ def test_weights_of_the_metrics_are_in_the_catalogue():
         assert catalogue.find_weights(name).url or catalogue.find_weights(name).shipped
 
 
-def test_absent_and_wrong_weights_say_where_to_get_them(tmp_path, monkeypatch):
+def test_errors_for_missing_and_wrong_weights_name_their_source(tmp_path, monkeypatch):
     monkeypatch.setenv("SLIM_BENCH_WEIGHTS", str(tmp_path))
     path = tmp_path / "inception-2015-12-05.pt"
     path.write_bytes(b"half a download")
@@ -93,7 +93,7 @@ def test_features_are_computed_once(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY garbage", None])
-def test_a_damaged_cache_file_is_computed_anew(tmp_path, damage):
+def test_a_damaged_cache_file_is_computed_again(tmp_path, damage):
     images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
     extractor = Means()
     expected = cached_features(extractor, "a" * 64, lambda: [images], tmp_path)
@@ -104,7 +104,7 @@ def test_a_damaged_cache_file_is_computed_anew(tmp_path, damage):
     assert (np.load(path) == expected).all()
 
 
-def test_the_key_tells_extractor_weights_and_threads(monkeypatch):
+def test_the_key_covers_extractor_weights_and_threads(monkeypatch):
     first, second = Means(), Means()
     second.weights_sha256 = "1" * 64
     key = cache_key(first, "a")
@@ -171,7 +171,7 @@ def test_protocols_are_kept_apart():
         protocol_id("fd", "Not This")
 
 
-def test_over_datasets_only_what_is_the_sets_own_may_differ():
+def test_across_datasets_only_numbers_of_the_dataset_may_differ():
     assert across_sets("kid/efflite0-v1/resize224-bicubic/pool1280/px64/real100-all/fake500/poly3-subsets100x50") == (
         "kid/efflite0-v1/resize224-bicubic/pool1280/px*/real*-all/fake500/poly3-subsets100x*"
     )

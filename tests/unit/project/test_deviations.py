@@ -56,7 +56,7 @@ def test_every_line_of_the_table_is_read():
 
 
 @pytest.mark.parametrize(("kind", "key", "value"), rows(), ids=str)
-def test_a_row_says_what_is_planned(plan, runs, kind, key, value):
+def test_a_row_equals_the_plan(plan, runs, kind, key, value):
     chosen = [run for run in runs if kind in ("all", run.task, run.dataset)]
     assert chosen
     if key == "seeds":

@@ -95,7 +95,7 @@ def test_an_active_environment_is_not_taken_for_the_python_that_makes_it(folder,
         (["PYTHON=nope"], "PYTHON=nope does not run"),
     ],
 )
-def test_without_one_it_says_what_is_needed(folder, arguments, said):
+def test_without_one_it_names_the_needed_version(folder, arguments, said):
     folder.program("python3", OLD)
     done = folder.make("setup", *arguments)
     assert done.returncode != 0
@@ -130,7 +130,7 @@ def test_set_up_follows_content_and_place_not_time(folder):
     assert folder.made() == 1
 
 
-def test_set_up_goes_on_after_a_failure_and_renews_what_an_older_version_made(folder):
+def test_set_up_resumes_after_a_failure_and_renews_older_environments(folder):
     folder.program("python3", FITS)
     assert folder.make("setup", INSTALL="exit 1").returncode != 0
     assert not (folder.path / ".venv/.installed").exists()

@@ -36,7 +36,7 @@ def test_collect_refuses_a_name_taken_by_something_else(demo, capsys, name, text
     assert content(demo) == before
 
 
-def test_collect_replaces_its_own_and_leaves_the_rest(demo):
+def test_collect_replaces_only_its_files(demo):
     (demo / "notes.csv").write_text("mine")
     assert main(["collect"]) == 0 and main(["collect"]) == 0
     (demo / "scores.csv").write_text("")  # of a full disk
@@ -63,7 +63,7 @@ def test_report_refuses_a_name_taken_by_something_else(demo, capsys, monkeypatch
     assert content(demo) == before
 
 
-def test_report_replaces_its_own_files_and_nothing_else(demo, capsys, monkeypatch):
+def test_report_replaces_only_its_files(demo, capsys, monkeypatch):
     assert main(["collect"]) == 0
     for name in ("tables/notes.md", "figures/mine.png", "report/mine.html"):
         (demo / name).parent.mkdir(exist_ok=True)

@@ -66,7 +66,7 @@ def test_markup_and_control_characters_of_a_reason_are_escaped(html):
     assert not CONTROL.search(html)
 
 
-def test_every_declared_output_stands(demo):
+def test_every_declared_output_exists(demo):
     for path in OUTPUTS:
         assert (demo / path).stat().st_size > 0, path
     for stem in TABLES:
@@ -117,7 +117,7 @@ def test_a_number_leads_to_its_run_protocol_and_command(html):
     assert FD in group and "300.0" in group
 
 
-def test_the_page_says_what_was_not_tested_and_what_failed(html):
+def test_the_page_lists_what_was_not_tested_and_what_failed(html):
     assert html.count("not tested at this scale") >= 5
     assert "not finite after 3 rollbacks: loss_d at step 120" in html
     assert "too few to test: 2 seeds" in html
@@ -129,7 +129,7 @@ def test_intervals_over_test_items_are_labelled_as_such(html):
     assert "over 4 items" in html
 
 
-def test_the_median_stands_beside_the_mean_where_a_score_keeps_one(html):
+def test_the_median_is_shown_next_to_the_mean(html):
     group = html[html.index(f'id="of-singan--{PHOTO}"') :]
     group = group[: group.index("</details>")]
     assert '<th scope="col" class="num">median</th>' in group
@@ -187,7 +187,7 @@ def test_inlined_figures_follow_the_page():
     assert "var(--slim)" in text and "var(--ink)" in text and "#0b6e99" not in text
 
 
-def test_different_data_and_code_in_one_table_are_said(tmp_path):
+def test_different_data_and_code_in_one_table_are_reported(tmp_path):
     from bench.report.context import _warnings
 
     plan = described("demo", "fewshot", "fastgan-sle", EMOJI, 0, ["fd_efflite0"])

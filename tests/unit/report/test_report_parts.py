@@ -15,7 +15,7 @@ def test_without_runs_there_is_no_figure(tmp_path):
     assert samples_grid(Scores([]), settings, tmp_path) is None
 
 
-def test_the_place_of_a_grid_says_why_there_is_none(tmp_path):
+def test_a_missing_image_grid_shows_the_reason(tmp_path):
     save_placeholder(tmp_path / "grid.png", NOTHING)
     with Image.open(tmp_path / "grid.png") as image:
         assert image.getchannel("A").getextrema()[1] > 0

@@ -13,7 +13,7 @@ def threads():
     torch.set_num_threads(before)
 
 
-def test_a_run_computes_with_its_own_threads(threads):
+def test_a_run_uses_its_number_of_threads(threads):
     assert open_device(Compute(device="cpu", threads=threads + 1)) == torch.device("cpu")
     assert torch.get_num_threads() == threads + 1
 
@@ -23,7 +23,7 @@ def test_a_run_that_names_no_threads_changes_none(threads):
     assert torch.get_num_threads() == threads
 
 
-def test_a_missing_gpu_is_said(monkeypatch):
+def test_a_missing_gpu_is_an_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match=r"compute\.device: cuda"):
         choose_device("cuda")

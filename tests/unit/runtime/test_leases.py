@@ -24,7 +24,7 @@ def two_gpus(monkeypatch):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
 
 
-def test_each_job_gets_its_own(tmp_path):
+def test_each_job_gets_a_different_gpu(tmp_path):
     with devices.leased_device(tmp_path) as first:
         assert os.environ["CUDA_VISIBLE_DEVICES"] == first == "3"
         os.environ["CUDA_VISIBLE_DEVICES"] = "3,5"  # another process sees all of them

@@ -37,7 +37,7 @@ def test_a_lock_dies_with_its_process_however_it_dies(tmp_path, holder):
     lock.release()
 
 
-def test_waiting_is_said_once(tmp_path, holder, monkeypatch, capsys):
+def test_waiting_is_printed_once(tmp_path, holder, monkeypatch, capsys):
     naps = []
 
     def nap(_seconds):

@@ -17,5 +17,5 @@ def test_one_process_decides_alone(monkeypatch):
     stop_group()
 
 
-def test_the_mean_over_one_process_is_its_own():
+def test_the_mean_over_one_process_is_its_value():
     assert mean_over_processes({"loss": torch.tensor(2.5)}) == {"loss": torch.tensor(2.5)}

@@ -73,7 +73,7 @@ def test_merged_groups_are_the_same_map(inputs: int, outputs: int, merged: int) 
         torch.testing.assert_close(conv(x), reference)
 
 
-def test_gate_by_hand() -> None:
+def test_gate_values() -> None:
     """Two groups of two channels at one position: softmax((ln 3, 0)) = (3/4, 1/4), softmax((0, 0)) = (1/2, 1/2)."""
     query = torch.tensor([3.0, 1.0, 5.0, 7.0]).log().view(1, 4, 1, 1)
     key = torch.tensor([1.0, 9.0, 0.0, 0.0]).view(1, 4, 1, 1)
@@ -99,7 +99,7 @@ def test_groups_do_not_mix() -> None:
     assert difference[:4].max() == 0 and difference[8:].max() == 0
 
 
-def test_odd_sizes_pool_over_what_is_there() -> None:
+def test_odd_sizes_pool_over_existing_positions() -> None:
     module = SameLayerSLIM(channels=8, groups=2).eval()
     strided = SameLayerSLIM(channels=8, groups=2, stride=2).eval()
     strided.load_state_dict(module.state_dict())

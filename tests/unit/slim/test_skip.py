@@ -115,7 +115,7 @@ def test_any_two_sizes(sizes: tuple[tuple[int, int], tuple[int, int]], training:
     assert error(gate(low, high), reference(low, high)) < 1e-5
 
 
-def test_each_slice_has_a_spectral_norm_of_its_own() -> None:
+def test_each_slice_has_a_separate_spectral_norm() -> None:
     """One norm over the fused weight would leave the slices with norms below 1."""
     torch.manual_seed(0)
     gate = SkipLayerSLIM(low_channels=128, high_channels=12, reduction=8)
@@ -177,7 +177,7 @@ def test_initial_values() -> None:
     assert SkipLayerSLIM(**SIZES, mask_noise=True).noise_weight.item() == 0
 
 
-def test_noise_is_one_map_per_image_and_drawn_anew() -> None:
+def test_noise_is_one_new_map_per_image() -> None:
     gate = SkipLayerSLIM(**SIZES, mask_noise=True).eval()
     low, high = torch.randn(2, 64, 4, 4), torch.randn(2, 6, 16, 16)
     assert torch.equal(gate(low, high), gate(low, high))

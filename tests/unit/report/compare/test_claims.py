@@ -138,7 +138,7 @@ def outcomes(answer: Answer):
     return [(row[p].text, row[outcome].text, row[outcome].note) for row in table.rows]
 
 
-def test_a_control_shows_its_own_p_and_outcome_uncorrected(tmp_path):
+def test_a_control_shows_its_uncorrected_p_and_outcome(tmp_path):
     scores = claim_results(tmp_path, (46.0, 48.5, 45.0, 48.2), 50.0)
     settings = with_comparisons({}, {"role": "control"}, {"sets": ("e", "f", "g")})
     (answer,) = answer_claims(scores, settings, "paper")
@@ -151,7 +151,7 @@ def test_a_control_shows_its_own_p_and_outcome_uncorrected(tmp_path):
     assert (answer.verdict, "0 of 3" in answer.reason) == ("inconclusive", True)
 
 
-def test_a_control_that_shares_the_gain_says_so(tmp_path):
+def test_a_control_that_shares_the_gain_has_a_note(tmp_path):
     scores = claim_results(tmp_path, (49.0, 51.0, 50.5, 49.5), 50.0)
     (answer,) = answer_claims(scores, with_comparisons({}, {"role": "control"}), "paper")
     p = answer.findings[1].paired.p
@@ -159,7 +159,7 @@ def test_a_control_that_shares_the_gain_says_so(tmp_path):
     assert outcomes(answer)[1] == ("", "inconclusive", reason)
 
 
-def test_no_outcome_stands_at_other_scales(tmp_path):
+def test_no_outcome_is_given_at_other_scales(tmp_path):
     scores = claim_results(tmp_path, (40.0, 41.0, 38.0, 42.0), 50.0, scale="small")
     (answer,) = answer_claims(scores, with_comparisons({}, {"role": "control"}), "small")
     assert {row[1] for row in outcomes(answer)} == {""}
@@ -180,14 +180,14 @@ def published(value, protocol):
         (49.0, "fid_authors*", "demo", "not comparable (not the paper's training)"),
     ],
 )
-def test_published_beside_ours(tmp_path, value, protocol, scale, expected):
+def test_published_values_next_to_ours(tmp_path, value, protocol, scale, expected):
     scores = claim_results(tmp_path, 40.0, 50.0, scale=scale)
     chosen = claim_settings().model_copy(update={"tolerances": load_settings().tolerances})
     table = published_table(scores, published(value, protocol), chosen, scale)
     assert table.rows[0][7].text == expected
 
 
-def test_the_best_checkpoint_stands_beside_a_published_value(tmp_path):
+def test_the_best_checkpoint_is_compared_with_a_published_value(tmp_path):
     """How it was chosen is part of its protocol, and no part of what the published value must have."""
     scores = claim_results(tmp_path, 40.0, 50.0, sets=("a",))
     for seed in range(5):

@@ -93,7 +93,7 @@ def declared(claim):
     return found.comparisons
 
 
-def test_few_shot_patterns_fix_all_but_the_count_of_the_reals(monkeypatch, plan):
+def test_few_shot_patterns_fix_all_except_the_number_of_real_images(monkeypatch, plan):
     for comparison in declared("few-shot"):
         for dataset in comparison.sets:
             run = plan.run("paper", comparison.slim, dataset, 0)

@@ -91,6 +91,6 @@ def test_bootstrap_of_equal_values_has_no_width():
     assert bootstrap([2.5] * 5).low == bootstrap([2.5] * 5).high == 2.5
 
 
-def test_no_difference_is_left_out_in_silence():
+def test_no_difference_is_left_out_silently():
     found = compare_paired([0.1, float("nan"), 0.2, 0.15])
     assert (found.n, found.mean, found.p, found.effect) == (0, None, None, None)

@@ -23,7 +23,7 @@ def tasks():
     return load_settings().tasks
 
 
-def test_curves_of_two_protocols_have_panels_of_their_own(tmp_path, tasks):
+def test_curves_of_two_protocols_have_separate_panels(tmp_path, tasks):
     for name, protocol in (("fastgan-sle", "fd/a"), ("fastgan-slim-4to64", "fd/a"), ("fastgan-sle-residual", "fd/b")):
         folder = write_run(tmp_path / "demo", described("demo", "fewshot", name, EMOJI, 0, ["fd_efflite0"]))
         write_score(folder, "fd_efflite0", 10.0, protocol=protocol, details={"curve": {"50": 20.0, "100": 10.0}})

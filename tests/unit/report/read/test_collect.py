@@ -76,7 +76,7 @@ def test_a_score_of_another_export_is_stale(run, weights):
     assert one(collected(scale_dir), metric="fd_efflite0", weights=weights).status == "ok"
 
 
-def test_a_torn_description_is_said(run, capsys):
+def test_a_truncated_description_is_reported(run, capsys):
     scale_dir, plan = run
     (freeze(scale_dir, plan) / "run.json").write_text('{"scale": "de')
     assert list(collected(scale_dir)) == []
@@ -116,7 +116,7 @@ def test_a_damaged_score_is_missing_with_its_reason(run, damage, weights):
     assert str(scale_dir) not in row.reason
 
 
-def test_a_file_of_no_metric_is_said_and_not_counted(run, capsys):
+def test_a_file_of_no_metric_is_reported_and_not_counted(run, capsys):
     scale_dir, plan = run
     write_score(write_run(scale_dir, plan), "fd_efflite0", 300.0)
     before = list(collected(scale_dir))
@@ -145,7 +145,7 @@ def test_a_score_of_version_0_1_is_read(run):
     assert row.peak_memory_bytes == 376135680
 
 
-def test_a_score_of_an_earlier_version_says_its_weights_under_the_old_key(run):
+def test_a_score_of_an_earlier_version_names_its_weights_under_the_old_key(run):
     scale_dir, plan = run
     path = write_run(scale_dir, plan) / "scores/params@best.json"
     write_json(path, OLDER | {"selection": "best"})

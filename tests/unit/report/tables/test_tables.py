@@ -44,13 +44,13 @@ def column(table, label):
     return {row[0].text: row[index].text for row in table.rows}
 
 
-def test_cells_say_mean_spread_and_n(scores, settings):
+def test_cells_show_mean_spread_and_n(scores, settings):
     table = comparison_tables(scores.where(task="fewshot"), EMOJI, settings.tasks["fewshot"])[0]
     assert column(table, "FD")["fastgan-slim-4to64"] == "291.6"
     assert table.rows[0][1].note == "290.0 and 293.3, n = 2"  # two seeds: the points, neither spread nor interval
 
 
-def test_failed_and_missing_stand_as_words(scores, settings):
+def test_failed_and_missing_are_shown_as_text(scores, settings):
     few = comparison_tables(scores.where(task="fewshot"), EMOJI, settings.tasks["fewshot"])[0]
     assert column(few, "FD")["fastgan-sle-residual"] == "FAILED"
     one = comparison_tables(scores.where(task="oneshot"), PHOTO, settings.tasks["oneshot"])[0]
@@ -66,7 +66,7 @@ def test_slim_comes_first_and_ablations_stay_out(scores, settings):
     assert not any("-g" in name for name in names)
 
 
-def test_controls_stand_beside_under_the_same_protocol_only(scores, settings):
+def test_controls_are_shown_only_under_the_same_protocol(scores, settings):
     tables = comparison_tables(scores.where(task="fewshot"), EMOJI, settings.tasks["fewshot"])
     assert "white image" not in column(tables[0], "FD")
     assert column(tables[0], "FD")["fastgan-sle, untrained"].startswith("390.5")
@@ -78,7 +78,7 @@ def test_controls_stand_beside_under_the_same_protocol_only(scores, settings):
     assert column(one, "SSIM, reconstruction")["bicubic upsampling"] == "0.610"
 
 
-def test_the_best_snapshot_has_a_table_of_its_own(scores, settings):
+def test_the_best_snapshot_has_a_separate_table(scores, settings):
     tables = comparison_tables(scores.where(task="fewshot"), EMOJI, settings.tasks["fewshot"])
     assert [head.note for head in tables[1].head] == ["", f"{FD}/best-of-7"]
     assert column(tables[1], "FD")["fastgan-sle"] == "298.0"
@@ -96,7 +96,7 @@ def test_two_protocols_make_two_columns(scores):
     assert len({column.protocol for column in found}) == len(found) == 3
 
 
-def test_some_failed_seeds_are_counted_beside_the_mean(tmp_path, settings):
+def test_failed_seeds_are_counted_next_to_the_mean(tmp_path, settings):
     for seed, reason in enumerate((None, None, "not finite")):
         run = described("demo", "fewshot", "fastgan-sle", EMOJI, seed, ["fd_efflite0"])
         folder = write_run(tmp_path / "demo", run, reason)
@@ -192,7 +192,7 @@ def test_numbers_have_a_true_minus_and_their_metrics_digits():
     assert format_value("top1", None) == "n/a"
 
 
-def test_the_list_of_runs_tells_what_a_training_went_through(tmp_path):
+def test_the_list_of_runs_shows_rollbacks_and_events(tmp_path):
     folder = write_run(tmp_path / "demo", described("demo", "fewshot", "fastgan-sle", EMOJI, 0, []))
     model = json.loads((folder / "model.json").read_text())
     model["training"] |= {

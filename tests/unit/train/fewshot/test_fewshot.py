@@ -25,7 +25,7 @@ def stream(name: str = "test") -> torch.Generator:
     return generator("cpu", 0, name)
 
 
-def test_hinge_margins_lie_between_0_8_and_1_per_logit():
+def test_hinge_margins_are_between_0_8_and_1_per_logit():
     hinge = RandomMarginHinge(stream())
     margins = torch.stack([hinge.real(torch.zeros(1)) for _ in range(500)])
     assert margins.min() >= 0.8 and margins.max() <= 1.0 and margins.std() > 0.04
@@ -70,7 +70,7 @@ def test_cutout_zeroes_a_square_of_half_the_side_at_most():
     assert zeros.max() == 16 and zeros.min() >= 4
 
 
-def test_each_call_draws_anew_and_gradients_pass():
+def test_each_call_draws_new_parameters_and_passes_gradients():
     augment = DiffAugment(("color", "translation"), stream())
     x = torch.randn(2, 3, 8, 8, requires_grad=True)
     first, second = augment(x), augment(x)
@@ -181,7 +181,7 @@ def test_generator_step_leaves_no_gradient_in_the_discriminator(data):
     assert all(p.grad is None for p in engine.discriminator.parameters())
 
 
-def test_looking_changes_nothing(data, tmp_path):
+def test_observing_changes_no_state(data, tmp_path):
     run = tiny_run("fewshot", data, snapshots=2, strips=2)
     looked, blind = FewShot(run, CPU), FewShot(run, CPU)
     for index in range(2):

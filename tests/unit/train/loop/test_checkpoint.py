@@ -65,7 +65,7 @@ def test_damaged_newest_falls_back(tmp_path, damage, capsys):
     assert [p.name for p in store.files()] == ["step-0000000001.ckpt"], "a damaged one must not push out a good one"
 
 
-def test_all_damaged_starts_anew(tmp_path):
+def test_all_damaged_starts_from_scratch(tmp_path):
     store = checkpoints(tmp_path)
     store.save(1, state(1)).write_bytes(b"nothing")
     assert store.load_latest() is None

@@ -259,7 +259,7 @@ def test_half_written_files_are_cleaned_on_start(tmp_path):
     assert all(path.read_bytes() == b"half" for path in others)
 
 
-def test_nothing_of_an_earlier_training_stays_but_what_is_not_ours(tmp_path):
+def test_only_foreign_files_of_an_earlier_training_stay(tmp_path):
     for name in ("out", "state/outputs"):
         write_png(tmp_path / name / "samples/step-0000003.png", Image.new("RGB", (2, 2)))
         save_weights(tmp_path / name / "snapshots/step-0000003.safetensors", nn.Linear(1, 1), {"name": "x", "args": {}})
@@ -272,7 +272,7 @@ def test_nothing_of_an_earlier_training_stays_but_what_is_not_ours(tmp_path):
     assert (tmp_path / "state/outputs/samples/note.txt").read_text() == "mine"
 
 
-def test_a_sink_writes_beside_the_run_and_is_closed_before_its_record(tmp_path, monkeypatch):
+def test_a_sink_writes_next_to_the_run_and_closes_before_its_record(tmp_path, monkeypatch):
     class Late:
         def __init__(self, name, folder):
             self.folder = folder
@@ -352,7 +352,7 @@ def test_resume_sets_the_thread_count_of_the_start(tmp_path):
         torch.set_num_threads(threads)
 
 
-def test_an_export_made_elsewhere_has_its_description_beside_it(tmp_path):
+def test_an_export_to_another_folder_includes_its_description(tmp_path):
     run = toy_run()
     train(tmp_path, run)
     assert read_run(tmp_path / "out" / "run.json") == run

@@ -128,7 +128,7 @@ def test_a_name_taken_in_the_run_folder_is_refused_before_any_compute(here, caps
     assert content(here).items() >= before.items()
 
 
-def test_an_unmarked_picture_next_to_a_new_run_is_not_ours(here, capsys, no_compute):
+def test_an_unmarked_image_next_to_a_new_run_is_foreign(here, capsys, no_compute):
     (here / "my/samples").mkdir()
     Image.new("RGB", (2, 2)).save(here / "my/samples/grid.png")
     before = content(here)
@@ -277,7 +277,7 @@ def test_overwrite_trains_again_and_keeps_each_finished_run(again, capsys):
     assert load_export(again / "my.superseded-2")[1]["status"] == load_export(again / "my")[1]["status"] == "ok"
 
 
-def test_a_run_that_cannot_begin_leaves_the_finished_one(again, data, capsys):
+def test_a_run_that_cannot_start_leaves_the_finished_one(again, data, capsys):
     before = content(again / "my")
     write_run(again / "my/run.json", run_of(data, holdout=1000))
     assert train() == 2
@@ -319,7 +319,7 @@ def test_a_kill_while_a_run_is_moved_aside_loses_nothing(again, data, monkeypatc
     assert [path.name for path in places] == ["my.superseded-1"] and is_kept(places[0], before)
 
 
-def test_where_there_are_no_hard_links_files_are_copied(again, data, monkeypatch):
+def test_without_hard_links_files_are_copied(again, data, monkeypatch):
     def none(*_):
         raise OSError
 
@@ -330,7 +330,7 @@ def test_where_there_are_no_hard_links_files_are_copied(again, data, monkeypatch
     assert is_kept(again / "my.superseded-1", before)
 
 
-def test_pictures_without_a_mark_next_to_a_record_of_that_version_are_ours(again, data):
+def test_unmarked_images_of_an_older_version_are_recognised(again, data):
     Image.new("RGB", (2, 2)).save(again / "my/samples/grid.png")
     for name in ("model.json", ".model.json"):
         record = json.loads((again / "my" / name).read_text())

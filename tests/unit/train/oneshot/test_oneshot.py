@@ -105,7 +105,7 @@ def test_a_scale_starts_from_the_one_below_where_the_width_repeats() -> None:
     assert not engine.training.generator_optimiser.state
 
 
-def test_a_scale_twice_as_wide_starts_anew() -> None:
+def test_a_scale_twice_as_wide_is_initialised_newly() -> None:
     engine = OneShot(make_run(max_size=60, scale_factor=0.87), CPU)
     assert engine.pyramid.widths[3:5] == (8, 16)
     fresh = {name: value.clone() for name, value in engine.pyramid.scales[4].state_dict().items()}
@@ -168,7 +168,7 @@ def test_going_back_over_a_scale_and_reseeding() -> None:
     assert not same(advance(engine, 1, EPOCHS + 2), losses)
 
 
-def test_looking_changes_nothing(tmp_path: Path) -> None:
+def test_observing_changes_no_state(tmp_path: Path) -> None:
     engine = OneShot(make_run(), CPU)
     advance(engine, 0, EPOCHS)
     before = through_a_file(engine.state_dict())
