@@ -37,12 +37,18 @@ class Settings(Strict):
     )
     seeds: Seeds | None = Field(None, description="seeds of every run, or a single seed; null: the seeds of the scale")
     allow_mixed_code: bool = Field(False, description="paper scale: allow runs of different code in one table")
+    max_unpacked_gb: float | None = Field(
+        None,
+        gt=0,
+        le=1_000_000,
+        description="largest unpacked size of an archive or array file in GB; null: 20 times its size, at least 0.5 GB",
+    )
     folder: UserFolder | None = Field(
         None, description="path of your own images, for the target `own`; its type determines the task"
     )
     folders: dict[str, UserFolder] = Field({}, description="several such paths by name, with options")
 
-    _said = field_validator("scale", "allow_mixed_code", mode="before")(spoken)
+    _said = field_validator("scale", "allow_mixed_code", "max_unpacked_gb", mode="before")(spoken)
 
     @field_validator("seeds", mode="before")
     @classmethod

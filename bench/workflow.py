@@ -124,6 +124,12 @@ class WorkflowPlan(Plan):
         given = self.folders.get(w.dataset)
         return "" if given is None else "--folder " + shlex.quote(f"{w.dataset}={given.written()}")
 
+    @property
+    def limit_option(self) -> str:
+        """What an archive may unpack to, where the user says it."""
+        limit = self.configuration.settings.max_unpacked_gb
+        return "" if limit is None else f"--max-unpacked-gb {limit}"
+
     def receipt(self, w: Any) -> str:
         return receipt_path(w.dataset).as_posix()
 

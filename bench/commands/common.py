@@ -73,4 +73,7 @@ def overrides_of(arguments: argparse.Namespace) -> dict[str, Any]:
         if not equals or not name or not value:
             raise InputError(f"--folder {given}: expected NAME=PATH")
         folders[name] = parse_yaml(value, f"--folder {given}") if value.startswith("{") else {"path": value}
-    return {"folders": folders} if folders else {}
+    overrides: dict[str, Any] = {"folders": folders} if folders else {}
+    if getattr(arguments, "max_unpacked_gb", None) is not None:
+        overrides["max_unpacked_gb"] = arguments.max_unpacked_gb
+    return overrides

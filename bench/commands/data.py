@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from bench.commands.common import add_command, add_folder_option, overrides_of, user_path
 
 if TYPE_CHECKING:
-    from bench.data.catalogue import UserFolder
+    from bench.config import Configuration
 
 
 def add_commands(commands: Any) -> None:
@@ -34,6 +34,7 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument("dataset", help="a downloaded dataset, or the path of a folder of images")
     parser.add_argument("--size", type=int, help="required size of the images in pixels")
+    _add_limit(parser)
     add_folder_option(parser)
     parser = add_command(
         commands,
@@ -45,20 +46,30 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("dataset", help="a name from config/datasets.yaml, or NAME of --folder")
     parser.add_argument("--size", default="full", help="size in pixels, or full to keep the original sizes (default)")
     parser.add_argument("--out", type=user_path, help="output folder (default: data/prepared/DATASET-SIZE)")
+    _add_limit(parser)
     add_folder_option(parser)
 
 
-def _folders(arguments: argparse.Namespace) -> "dict[str, UserFolder]":
-    """The user's own datasets, from config.yaml and the command line."""
+def _add_limit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-unpacked-gb",
+        type=float,
+        metavar="GB",
+        help="largest unpacked size of an archive or array file (default: 20 times its size, at least 0.5 GB)",
+    )
+
+
+def _configuration(arguments: argparse.Namespace) -> "Configuration":
+    """config/, with the user's own datasets and the limit of the command line."""
     from bench.plan import Plan
 
-    return Plan.load(overrides_of(arguments)).folders
+    return Plan.load(overrides_of(arguments)).configuration
 
 
 def fetch(arguments: argparse.Namespace) -> None:
     from bench.data.fetch import fetch
 
-    receipt = fetch(arguments.dataset, accept_sha256=arguments.accept_sha256, folders=_folders(arguments))
+    receipt = fetch(arguments.dataset, accept_sha256=arguments.accept_sha256, folders=_configuration(arguments).folders)
     print(f"{arguments.dataset}: downloaded and verified ({receipt})")
 
 
@@ -66,7 +77,9 @@ def audit(arguments: argparse.Namespace) -> None:
     from bench.data.audit import audit
     from bench.errors import InputError
 
-    found = audit(arguments.dataset, arguments.size, folders=_folders(arguments))
+    given = _configuration(arguments)
+    limit = given.settings.max_unpacked_gb
+    found = audit(arguments.dataset, arguments.size, folders=given.folders, max_unpacked_gb=limit)
     print(*found.lines(), sep="\n")
     if not found.ok:
         raise InputError(f"{arguments.dataset}: {len(found.errors)} problems, listed above")
@@ -81,5 +94,7 @@ def prepare(arguments: argparse.Namespace) -> None:
         raise InputError(f"--size {arguments.size}: expected a number of pixels, or full")
     size = None if arguments.size == "full" else int(arguments.size)
     out = arguments.out or prepared_path(arguments.dataset, size)
-    manifest = prepare(arguments.dataset, size, out, folders=_folders(arguments))
+    given = _configuration(arguments)
+    limit = given.settings.max_unpacked_gb
+    manifest = prepare(arguments.dataset, size, out, folders=given.folders, max_unpacked_gb=limit)
     print(f"{arguments.dataset}: {manifest.n} images in {out}, sha256 {manifest.sha256[:12]}")

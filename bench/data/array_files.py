@@ -1,81 +1,145 @@
-"""Files of arrays that strangers made: IDX, npz, and the pickles of CIFAR, read without running code."""
+"""Files of arrays that strangers made: IDX, npz, and the pickles of CIFAR, read without running code.
+
+Headers are looked at first: a shape has to fit the bytes that follow and the limits of bench.data.limits.
+"""
 
 import gzip
 import io
+import math
 import pickle
-import zipfile
-from collections.abc import Iterator
+import tokenize
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from bench.data.extract import BROKEN, Limits
+from bench.data.extract import read_members
+from bench.data.limits import Budget, Limits
+from bench.data.stored import CHUNK, StoredFile, damage_named
 from bench.errors import InputError
 
-NPZ_LIMITS = Limits(members=100, bytes=8 << 30)
+LONGEST_NPY_HEADER = 1 << 16
+FAULTS = (ValueError, TypeError, SyntaxError, OverflowError, RecursionError, MemoryError, tokenize.TokenError)
+"""What NumPy raises over a header that is none."""
 
 
-def read_idx(source: Path | BinaryIO, max_bytes: int = 1 << 30) -> np.ndarray:
+def read_idx(file: StoredFile, max_unpacked_gb: float | None = None) -> np.ndarray:
     """An IDX file of unsigned bytes (MNIST's format), gzipped or plain; length and header must agree."""
-    name = str(getattr(source, "name", source))
-    try:
-        raw = Path(source).read_bytes() if isinstance(source, str | Path) else source.read()
-        with _plain(raw) as file:
-            data = file.read(max_bytes + 1)
-    except OSError as error:
-        raise InputError(f"{name}: cannot be read ({error.strerror or error})") from None
-    except BROKEN as error:
-        raise InputError(f"{name}: damaged gzip file ({error})") from None
-    if len(data) > max_bytes:
-        raise InputError(f"{name}: unpacks to more than {max_bytes} bytes")
-    if len(data) < 4 or data[:3] != b"\0\0\x08":
-        raise InputError(f"{name}: not an IDX file of unsigned bytes")
-    offset = 4 + 4 * data[3]
-    shape = tuple(int.from_bytes(data[i : i + 4], "big") for i in range(4, offset, 4))
-    if len(data) - offset != int(np.prod(shape, dtype=object)):
-        raise InputError(f"{name}: header says {shape}, but {len(data) - offset} bytes follow")
-    return np.frombuffer(data, np.uint8, offset=offset).reshape(shape)
+    with damage_named(str(file)), _plain(file) as (stream, size):
+        start = stream.read(4)
+        if len(start) < 4 or start[:3] != b"\0\0\x08":
+            raise InputError(f"{file}: not an IDX file of unsigned bytes")
+        sizes = stream.read(4 * start[3])
+        shape = tuple(int.from_bytes(sizes[i : i + 4], "big") for i in range(0, len(sizes), 4))
+        count = math.prod(shape)
+        fits = len(sizes) == 4 * start[3] and size in (None, 4 + len(sizes) + count)
+        if fits:
+            Budget(str(file), Limits.of(file.data, max_unpacked_gb)).count_bytes(count)
+        data = _read_exactly(stream, count) if fits else None
+        if data is None:
+            raise InputError(f"{file}: header says {shape}, but more or fewer bytes follow")
+    return data.reshape(shape)
 
 
 @contextmanager
-def _plain(raw: bytes) -> Iterator[BinaryIO]:
-    with io.BytesIO(raw) as file:
-        if raw.startswith(b"\x1f\x8b"):
-            with gzip.open(file) as unpacked:
-                yield unpacked
+def _plain(file: StoredFile) -> Iterator[tuple[BinaryIO, int | None]]:
+    """The content, unpacked where it is gzipped, and its size where that is known."""
+    with file.open() as opened:
+        packed = opened.read(2) == b"\x1f\x8b"
+        opened.seek(0)
+        if packed:
+            with gzip.open(opened) as unpacked:
+                yield unpacked, None
         else:
-            yield file
+            yield opened, file.size
 
 
-def read_npz(path: Path, limits: Limits = NPZ_LIMITS) -> dict[str, np.ndarray]:
-    """Arrays of an .npz file; object arrays (pickles) and oversized members are refused."""
+def _read_exactly(stream: BinaryIO, count: int) -> np.ndarray | None:
+    """`count` bytes, after which the stream must end; None where it has more or fewer."""
+    data, done = np.empty(count, np.uint8), 0
+    while chunk := stream.read(min(CHUNK, count - done + 1)):
+        if done + len(chunk) > count:
+            return None
+        data[done : done + len(chunk)] = np.frombuffer(chunk, np.uint8)
+        done += len(chunk)
+    return data if done == count else None
+
+
+def read_npz(
+    path: Path, keys: Collection[str], max_unpacked_gb: float | None = None
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays `keys` of an .npz file, as far as it has them, and the names of all its members.
+
+    Object arrays (pickles) are refused unread, as is a shape that does not fit its member; all headers come first.
+    """
+    headers, names = {}, []
+    for member in read_members(path, max_unpacked_gb):
+        key = member.name.removesuffix(".npy")
+        names.append(key)
+        if key in keys:
+            headers[key] = _read_npy_header(path, member)
+    arrays = {}
+    for member in read_members(path, max_unpacked_gb):
+        key = member.name.removesuffix(".npy")
+        if key in headers:
+            arrays[key] = headers[key].fill(member)
+    return arrays, names
+
+
+@dataclass(frozen=True)
+class NpyHeader:
+    """What the first `length` bytes of an .npy file say of the array behind them."""
+
+    shape: tuple[int, ...]
+    fortran_order: bool
+    dtype: np.dtype
+    length: int
+
+    def fill(self, member: StoredFile) -> np.ndarray:
+        """The array of a member that has this header."""
+        data, done = np.empty(member.size, np.uint8), 0
+        for chunk in member.chunks():
+            data[done : done + len(chunk)] = np.frombuffer(chunk, np.uint8)
+            done += len(chunk)
+        flat = np.frombuffer(data, self.dtype, offset=self.length)
+        return flat.reshape(self.shape, order="F" if self.fortran_order else "C")
+
+
+def _read_npy_header(path: Path, member: StoredFile) -> NpyHeader:
+    name = member.name.removesuffix(".npy")
+    with damage_named(path), member.open() as file:
+        start = io.BytesIO(file.read(LONGEST_NPY_HEADER))
     try:
-        with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-        if len(infos) > limits.members or sum(info.file_size for info in infos) > limits.bytes:
-            raise InputError(f"{path}: larger than {limits.members} arrays or {limits.bytes} bytes")
-        with np.load(path, allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays.files}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: not a plain array file ({error})") from None
-    except (*BROKEN, OSError) as error:
-        raise InputError(f"{path}: damaged npz file ({error})") from None
+        version = np.lib.format.read_magic(start)
+        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, fortran_order, dtype = readers[version](start)
+        header = NpyHeader(shape, fortran_order, dtype, start.tell())
+        size = header.length + math.prod(shape) * dtype.itemsize
+    except (*FAULTS, KeyError) as error:
+        fault = " ".join(str(error).split())[:100]
+        raise InputError(f"{path}: {name} is no array file (.npy) that can be read ({fault})") from None
+    if dtype.hasobject:
+        raise InputError(f"{path}: {name} is an array of Python objects, which is never loaded; save numbers")
+    if min(shape, default=0) < 0 or size != member.size:
+        raise InputError(f"{path}: {name} is damaged: its header says {dtype} {shape}, its size is {member.size} bytes")
+    return header
 
 
 class _ArraysOnly(pickle.Unpickler):
     """Unpickles containers, strings, numbers and NumPy arrays; any other name is refused."""
 
     allowed = {("_reconstruct", "multiarray"), ("ndarray", "numpy"), ("dtype", "numpy"), ("encode", "_codecs")}
+    empty = {"_reconstruct": lambda *_: np.ndarray((0,), np.uint8), "ndarray": None}
+    """Arrays begin empty, so that no shape in a pickle allocates memory; their state brings shape and content."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (name, module.split(".")[-1]) not in self.allowed or module.split(".")[0] not in ("numpy", "_codecs"):
             raise pickle.UnpicklingError(f"{module}.{name} is not an array")
+        if name in self.empty:
+            return self.empty[name]
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 

@@ -1,6 +1,5 @@
 """Preparing small classification sets (IDX, CIFAR, npz) as arrays of images and labels."""
 
-import io
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -10,15 +9,17 @@ from typing import Any
 import numpy as np
 
 from bench.data.array_files import read_array_pickle, read_idx, read_npz
-from bench.data.extract import damage_named, read_members
+from bench.data.extract import read_members
 from bench.data.images import list_files
+from bench.data.labels import as_labels, count_classes
+from bench.data.limits import Budget, Limits, check_room
 from bench.data.manifest import Manifest, Split
 from bench.data.prepared import SPLITS, PreparationJob, check_expected, describe_arrays
+from bench.data.stored import StoredFile
 from bench.errors import InputError
 
 Arrays = dict[str, np.ndarray]
 KEYS = tuple(f"{split}_{kind}" for split in SPLITS for kind in ("images", "labels"))
-MAX_MEMBER_BYTES = 1 << 30
 
 
 def prepare_arrays(job: PreparationJob, staging: Path) -> Manifest:
@@ -29,8 +30,8 @@ def prepare_arrays(job: PreparationJob, staging: Path) -> Manifest:
         "npz": _read_npz_set,
     }
     arrays, names = readers[job.dataset.layout](job)
+    count = _check_arrays(job, arrays, names or job.dataset.class_names)
     for split, wanted in zip(SPLITS, (job.dataset.n, job.dataset.n_test), strict=True):
-        _check_split(job, arrays, split)
         check_expected(job, f"{split} images", len(arrays[f"{split}_images"]), wanted)
         if per_class := job.dataset.preparation.per_class:  # the first of each class, in the order of the set
             labels = arrays[f"{split}_labels"]
@@ -38,12 +39,9 @@ def prepare_arrays(job: PreparationJob, staging: Path) -> Manifest:
             keep = np.sort(np.concatenate(firsts))
             arrays |= {f"{split}_{kind}": arrays[f"{split}_{kind}"][keep] for kind in ("images", "labels")}
         arrays[f"{split}_images"] = pad(job, arrays[f"{split}_images"])
-    count = int(max(arrays[f"{split}_labels"].max() for split in SPLITS)) + 1
-    count = max(count, job.dataset.classes or 0)
     names = names or job.dataset.class_names or tuple(str(i) for i in range(count))
-    if len(names) != count:
-        raise InputError(f"{job.name}: labels up to {count - 1}, but {len(names)} class names")
     files = {f"{key}.npy": arrays[key] for key in KEYS}
+    check_room(job.name, sum(array.nbytes for array in files.values()), staging)
     for file, array in files.items():
         np.save(staging / file, array)
     splits = {split: Split(n=len(arrays[f"{split}_labels"])) for split in SPLITS}
@@ -56,21 +54,31 @@ def pad(job: PreparationJob, images: np.ndarray) -> np.ndarray:
     size = job.image_size or max(height, width)
     if size < max(height, width):
         raise InputError(f"{job.name}: images of {width}x{height} are padded, never shrunk, to {size} pixels")
+    padded = len(images) * size * size * images.shape[-1]
+    limits = Limits.of(images.nbytes, job.max_unpacked_gb)
+    Budget(f"{job.name}, padded to {size}x{size} pixels", limits).count_bytes(padded)
     before = ((size - height) // 2, (size - width) // 2)
     after = (size - height - before[0], size - width - before[1])
     return np.pad(images, ((0, 0), (before[0], after[0]), (before[1], after[1]), (0, 0)))
 
 
-def _check_split(job: PreparationJob, arrays: Arrays, split: str) -> None:
-    images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise InputError(f"{job.name}: {split} images are {images.dtype} {images.shape}, not uint8 [N, H, W, 1 or 3]")
-    if labels.ndim != 1 or len(labels) != len(images) or not np.issubdtype(labels.dtype, np.integer):
-        found = f"labels are {labels.dtype} {labels.shape}, not a class number each"
-        raise InputError(f"{job.name}: {len(images)} {split} images, but {found}")
-    if len(labels) == 0 or labels.min() < 0 or (job.dataset.classes and labels.max() >= job.dataset.classes):
-        raise InputError(f"{job.name}: {split} labels are empty or outside 0..{(job.dataset.classes or 0) - 1}")
-    arrays[f"{split}_labels"] = labels.astype(np.int64)
+def _check_arrays(job: PreparationJob, arrays: Arrays, names: tuple[str, ...] | None) -> int:
+    """Number of classes of arrays that can be trained and tested on, their labels made int64; others are refused."""
+    where = str(job.sources[0])
+    for split in SPLITS:
+        images = arrays[f"{split}_images"]
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
+            raise InputError(f"{where}: {split} images are {images.dtype} {images.shape}, not uint8 [N, H, W, 1 or 3]")
+        arrays[f"{split}_labels"] = as_labels(where, split, arrays[f"{split}_labels"], len(images))
+        if 0 in images.shape:
+            raise InputError(f"{where}: {split} images have no pixels (height x width: {images.shape[1:3]})")
+    train, test = (arrays[f"{split}_images"].shape[1:] for split in SPLITS)
+    if train != test:
+        raise InputError(f"{where}: train images are {train} (H, W, channels), test images {test}; give both one shape")
+    if names and job.dataset.classes not in (None, len(names)):
+        raise InputError(f"{where}: {len(names)} class names, but {job.dataset.classes} classes are expected")
+    labels = {split: arrays[f"{split}_labels"] for split in SPLITS}
+    return count_classes(where, labels, len(names) if names else job.dataset.classes)
 
 
 def _read_idx_set(job: PreparationJob) -> tuple[Arrays, None]:
@@ -79,12 +87,14 @@ def _read_idx_set(job: PreparationJob) -> tuple[Arrays, None]:
     kinds = {"images-idx3-ubyte": "images", "labels-idx1-ubyte": "labels"}
     arrays: Arrays = {}
     names: list[str] = []
-    for name, content in _contents(job):
-        names.append(name)
+    for file in _stored_files(job):
+        names.append(file.name)
         for part, split in parts.items():
             for mark, kind in kinds.items():
-                if f"{part}-{mark}" in name:
-                    arrays[f"{split}_{kind}"] = read_idx(content, MAX_MEMBER_BYTES)
+                if f"{part}-{mark}" in file.name:
+                    if f"{split}_{kind}" in arrays:
+                        raise InputError(f"{job.sources[0]}: {part}-{mark} occurs twice; keep one, packed or not")
+                    arrays[f"{split}_{kind}"] = read_idx(file, job.max_unpacked_gb)
     _check_complete(job, arrays, names)
     for split in SPLITS:
         images = arrays[f"{split}_images"]
@@ -96,11 +106,11 @@ def _read_cifar_set(job: PreparationJob) -> tuple[Arrays, tuple[str, ...] | None
     """The Python version of CIFAR-10 and CIFAR-100: rows of 3072 bytes, channel planes one after another."""
     batches: dict[str, dict[bytes, Any]] = {}
     found: list[str] = []
-    for name, content in _contents(job):
-        found.append(name)
-        stem = name.rsplit("/", 1)[-1]
+    for file in _stored_files(job):
+        found.append(file.name)
+        stem = file.name.rsplit("/", 1)[-1]
         if stem in ("train", "test", "meta", "batches.meta", "test_batch") or stem.startswith("data_batch_"):
-            batches[stem] = read_array_pickle(content.read(), name)
+            batches[stem] = read_array_pickle(b"".join(file.chunks()), str(file))
     meta = batches.pop("meta", None) or batches.pop("batches.meta", {})
     names = meta.get(b"fine_label_names") or meta.get(b"label_names")
     arrays: Arrays = {}
@@ -117,7 +127,7 @@ def _cifar_split(job: PreparationJob, split: str, batches: list[dict[bytes, Any]
         pixels = np.concatenate([np.asarray(batch[b"data"]) for batch in batches])
         labels = np.concatenate([np.asarray(batch.get(b"fine_labels", batch.get(b"labels"))) for batch in batches])
         images = np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{job.sources[0]}: {split} batches are not CIFAR's ({error})") from None
     return {f"{split}_images": images, f"{split}_labels": labels}
 
@@ -127,9 +137,9 @@ def _read_npz_set(job: PreparationJob) -> tuple[Arrays, None]:
 
     Other arrays, such as val_images, are left out: `best` weights are selected on a part of the training images.
     """
-    arrays = read_npz(job.sources[0])
-    _check_complete(job, arrays, arrays)
-    if unused := [key for key in arrays if key not in KEYS]:
+    arrays, found = read_npz(job.sources[0], KEYS, job.max_unpacked_gb)
+    _check_complete(job, arrays, found)
+    if unused := [key for key in found if key not in KEYS]:
         print(f"{job.sources[0]}: not used: {', '.join(unused)}", file=sys.stderr)
     for split in SPLITS:
         images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
@@ -148,25 +158,12 @@ def _check_complete(job: PreparationJob, arrays: Arrays, names: Iterable[str]) -
         )
 
 
-def _contents(job: PreparationJob) -> Iterator[tuple[str, Any]]:
-    """(name, open file) of every file of the source: folder, archive, or single files."""
+def _stored_files(job: PreparationJob) -> Iterator[StoredFile]:
+    """Every file of the source: of a folder, of an archive, or single files."""
     for source in job.sources:
         if source.is_dir():
-            for path in list_files(source):
-                yield path.name, path
+            yield from map(StoredFile.at, list_files(source))
         elif len(job.sources) > 1:
-            yield source.name, source
+            yield StoredFile.at(source)
         else:
-            with damage_named(source):
-                yield from _members(source)
-
-
-def _members(source: Path) -> Iterator[tuple[str, Any]]:
-    for member in read_members(source):
-        with member.open() as file:
-            data = file.read(MAX_MEMBER_BYTES + 1)
-        if len(data) > MAX_MEMBER_BYTES:
-            raise InputError(f"{source}: member {member.name} is larger than {MAX_MEMBER_BYTES} bytes")
-        content = io.BytesIO(data)
-        content.name = f"{source}:{member.name}"
-        yield member.name, content
+            yield from read_members(source, job.max_unpacked_gb)

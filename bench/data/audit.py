@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.catalogue import Dataset, Folders, UserFolder, folder_dataset, load_catalogue
-from bench.data.extract import extract_archive, is_archive
+from bench.data.extract import is_archive, unpacked
 from bench.data.images import Header, check_size, decode, list_files, read_header
 from bench.data.manifest import open_array
 from bench.data.prepare import prepare, source_paths
@@ -54,6 +54,7 @@ def audit(
     root: Path = Path("."),
     *,
     folders: Folders | None = None,
+    max_unpacked_gb: float | None = None,
 ) -> Audit:
     """Look through a data set of the catalogue (its source must be fetched), or a folder of images given by path."""
     catalogue = load_catalogue(root, folders)
@@ -64,24 +65,26 @@ def audit(
         dataset = catalogue.dataset(str(name))
         sources = source_paths(str(name), root, catalogue)
     if dataset.layout in FILES:
-        with _opened(sources[0]) as source:
+        with _opened(sources[0], max_unpacked_gb) as source:
             _audit_files(report, source, dataset, image_size)
     elif dataset.layout == "imagenet":
         raise InputError(f"{name}: prepare it first, then audit the folder that it was unpacked to, by path")
     else:
-        _audit_arrays(report, str(name), root, folders)
+        _audit_arrays(report, str(name), root, folders, max_unpacked_gb)
     return report
 
 
 @contextmanager
-def _opened(source: Path) -> Iterator[Path]:
+def _opened(source: Path, max_unpacked_gb: float | None) -> Iterator[Path]:
     """A folder with the files: as it is, or the archive unpacked into a temporary one."""
     if source.is_dir() or not is_archive(source):
         yield source
         return
-    with tempfile.TemporaryDirectory(prefix="slim-bench-audit-") as folder:
-        extract_archive(source, Path(folder) / "files")
-        yield Path(folder) / "files"
+    with (
+        tempfile.TemporaryDirectory(prefix="slim-bench-audit-") as folder,
+        unpacked(source, Path(folder) / "files", max_unpacked_gb) as files,
+    ):
+        yield files
 
 
 def _audit_files(report: Audit, source: Path, dataset: Dataset, image_size: int | None) -> None:
@@ -128,11 +131,11 @@ def _summarise(report: Audit, headers: list[Header]) -> None:
         report.summary += f" to {large.width}x{large.height}"
 
 
-def _audit_arrays(report: Audit, name: str, root: Path, folders: Folders | None) -> None:
+def _audit_arrays(report: Audit, name: str, root: Path, folders: Folders | None, max_unpacked_gb: float | None) -> None:
     """Class counts and images that occur twice, within a split or (worse) in both."""
     with tempfile.TemporaryDirectory(prefix="slim-bench-audit-") as temporary:
         folder = Path(temporary) / "prepared"
-        manifest = prepare(name, None, folder, root, folders=folders)
+        manifest = prepare(name, None, folder, root, folders=folders, max_unpacked_gb=max_unpacked_gb)
         seen: dict[str, str] = {}
         for split in manifest.splits or {}:
             images = open_array(folder, manifest, f"{split}_images.npy")

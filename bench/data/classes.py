@@ -1,58 +1,56 @@
 """Preparing ImageNet-like classification sets as lists of files: class folders, or WebDataset shards."""
 
 import os
-import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.data.catalogue import Folder
-from bench.data.extract import Limits, damage_named, extract_archive, read_members
-from bench.data.ilsvrc import unpack_imagenet
 from bench.data.images import check_name, check_size, decode, is_litter, read_header
+from bench.data.labels import count_classes
 from bench.data.manifest import Manifest, Split
 from bench.data.prepared import SPLITS, PreparationJob, check_expected
-from bench.data.staging import only_maker
+from bench.data.shard_files import list_shards
+from bench.data.unpacking import source_folder
 from bench.errors import InputError
-from bench.files import atomic_file, sha256_bytes
+from bench.files import atomic_file, sha256_bytes, sha256_file
 
-SAMPLE_NAME = re.compile(r"((?:.*/)?[^.]+)\.[^/]*")
-"""As webdataset groups the members of a shard; what has no dot is no part of a sample."""
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 CHECKED_TOGETHER = 64  # images a task of the thread pool
+
+Rows = list[tuple[str, int, int]]
+"""Of each image: path below its split, label, bytes; of each shard: path, number of samples, bytes."""
 
 
 def prepare_files(job: PreparationJob, staging: Path) -> Manifest:
     """List an ImageFolder, its images checked, or WebDataset shards; nothing is copied.
 
-    The hash covers names, byte sizes and labels.
+    The hash covers names, byte sizes and labels; of shards and of a user's own images also the content.
     """
-    root = _files_root(job)
+    root = source_folder(job)
     second = next((name for name in ("val", "test", "validation") if (root / name).is_dir()), None)
     if not (root / "train").is_dir() or second is None:
         raise InputError(f"{root}: an ImageFolder or shards with train/ and val/ (or test/) are needed")
-    shards = any((root / "train").glob("*.tar"))
-    if shards and not job.dataset.classes:
-        raise InputError(f"{root / 'train'}: shards do not name their classes; unpack them into a folder per class")
-    lister = _list_shards if shards else _list_classes
-    classes = None if shards else _class_names(root / "train", root / second)
-    splits, listing = {}, b""
-    for split, folder in zip(SPLITS, ("train", second), strict=True):
-        rows = lister(root / folder, classes)
-        if not shards:
-            _check_images(job, [root / folder / path for path, _, _ in rows])
-        text = "".join(f"{path}\t{label}\n" for path, label, _ in rows).encode()
+    folders = {"train": root / "train", "test": root / second}
+    shards = any(folders["train"].glob("*.tar"))
+    list_split = _list_shards if shards else _list_class_folders
+    rows, counts, classes = list_split(job, folders)
+    listing = b""
+    for split, wanted in zip(SPLITS, (job.dataset.n, job.dataset.n_test), strict=True):
+        text = "".join(f"{path}\t{number}\n" for path, number, _ in rows[split]).encode()
         with atomic_file(staging / f"{split}.tsv") as file:
             file.write(text)
-        listing += "".join(f"{split}\t{path}\t{label}\t{size}\n" for path, label, size in rows).encode()
-        n = sum(label for _, label, _ in rows) if shards else len(rows)
-        check_expected(job, f"{split} images", n, job.dataset.n if split == "train" else job.dataset.n_test)
-        splits[split] = Split(n=n, path=folder, files=f"{split}.tsv")
+        listing += "".join(f"{split}\t{path}\t{number}\t{size}\n" for path, number, size in rows[split]).encode()
+        check_expected(job, f"{split} images", counts[split], wanted)
+    if shards or isinstance(job.dataset.source, Folder):
+        paths = [folders[split] / path for split in SPLITS for path, _, _ in rows[split]]
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            listing += "\n".join(pool.map(sha256_file, paths)).encode()
     return Manifest(
         name=job.name,
         title=job.dataset.title,
         task=job.dataset.task,
         kind="folder",
-        n=splits["train"].n,
+        n=counts["train"],
         image_size=job.image_size,
         channels=3,
         sha256=sha256_bytes(listing),
@@ -60,11 +58,42 @@ def prepare_files(job: PreparationJob, staging: Path) -> Manifest:
         made_from=job.made_from,
         preparation=job.dataset.preparation.model_dump(mode="json"),
         licence=job.dataset.licence,
-        classes=classes or tuple(str(label) for label in range(job.dataset.classes)),
-        splits=splits,
+        classes=classes,
+        splits={
+            split: Split(n=counts[split], path=folder.name, files=f"{split}.tsv") for split, folder in folders.items()
+        },
         format="webdataset" if shards else "imagefolder",
         root=str(root.resolve()),
     )
+
+
+Listed = tuple[dict[str, Rows], dict[str, int], tuple[str, ...]]
+"""Rows and number of images of each split, and the names of the classes."""
+
+
+def _list_shards(job: PreparationJob, folders: dict[str, Path]) -> Listed:
+    if not job.dataset.classes:
+        raise InputError(f"{folders['train']}: shards do not name their classes; unpack them into a folder per class")
+    rows, labels = {}, {}
+    for split, folder in folders.items():
+        rows[split], labels[split] = list_shards(folder, split, job.max_unpacked_gb)
+    count_classes(str(folders["train"].parent), labels, job.dataset.classes)
+    counts = {split: len(labels[split]) for split in folders}
+    return rows, counts, tuple(map(str, range(job.dataset.classes)))
+
+
+def _list_class_folders(job: PreparationJob, folders: dict[str, Path]) -> Listed:
+    classes = _class_names(*folders.values())
+    rows = {split: _list_classes(folder, classes) for split, folder in folders.items()}
+    filled = {label for _, label, _ in rows["train"]}
+    if len(filled) < len(classes):
+        empty = ", ".join(name for label, name in enumerate(classes) if label not in filled)
+        raise InputError(f"{folders['train']}: no images in {empty}; add some, or remove these folders from all splits")
+    if not rows["test"]:
+        raise InputError(f"{folders['test']}: no images in any class; a test set is needed")
+    for split, folder in folders.items():
+        _check_images(job, [folder / path for path, _, _ in rows[split]])
+    return rows, {split: len(rows[split]) for split in rows}, classes
 
 
 def _check_images(job: PreparationJob, paths: list[Path]) -> None:
@@ -92,26 +121,6 @@ def _check_images(job: PreparationJob, paths: list[Path]) -> None:
             raise
 
 
-def _files_root(job: PreparationJob) -> Path:
-    """The folder with train/ and val/; archives are unpacked once, beside themselves, under the data set's name."""
-    if job.sources[0].is_dir():
-        return job.sources[0]
-    target = job.sources[0].parent / job.name
-    if not target.exists():  # it appears only when complete
-        with only_maker(target):
-            if not target.exists():
-                _unpack(job, target)
-    inner = [path for path in target.iterdir() if path.is_dir()]
-    return inner[0] if len(inner) == 1 else target
-
-
-def _unpack(job: PreparationJob, target: Path) -> None:
-    if job.dataset.layout == "imagenet":
-        unpack_imagenet(*job.sources, target)
-    else:
-        extract_archive(job.sources[0], target, Limits(members=2_000_000, bytes=256 << 30))
-
-
 def _class_names(train: Path, test: Path) -> tuple[str, ...]:
     names = {folder: tuple(path.name for path in _shown(folder) if path.is_dir()) for folder in (train, test)}
     if not names[train] or names[train] != names[test]:
@@ -125,7 +134,7 @@ def _shown(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not is_litter(Path(path.name)))
 
 
-def _list_classes(folder: Path, classes: tuple[str, ...]) -> list[tuple[str, int, int]]:
+def _list_classes(folder: Path, classes: tuple[str, ...]) -> Rows:
     rows = []
     for label, name in enumerate(classes):
         for path in _shown(folder / name):
@@ -133,15 +142,4 @@ def _list_classes(folder: Path, classes: tuple[str, ...]) -> list[tuple[str, int
                 raise InputError(f"{path}: not an image ({', '.join(sorted(IMAGES))})")
             check_name(path)
             rows.append((f"{name}/{path.name}", label, path.stat().st_size))
-    return rows
-
-
-def _list_shards(folder: Path, _: None) -> list[tuple[str, int, int]]:
-    """(shard, number of samples, bytes): a sample is the members that share a name up to its first dot."""
-    rows = []
-    for path in sorted(folder.glob("*.tar")):
-        with damage_named(path):
-            matches = (SAMPLE_NAME.fullmatch(member.name) for member in read_members(path))
-            samples = {match[1] for match in matches if match}
-        rows.append((path.name, len(samples), path.stat().st_size))
     return rows

@@ -1,7 +1,8 @@
 """Content of a dataset's source, as its receipt records it: content decides what is prepared again, times never do.
 
-Sizes and times only spare the hashing of files that nobody has touched. Sets of class folders may hold a million
-files: as in the hash of their prepared form, names and byte sizes stand for their content.
+Sizes and times only spare the hashing of files that nobody has touched. Published sets of class folders may hold a
+million files: as in the hash of their prepared form, names and byte sizes stand for their content. Archives, shards and
+a user's own images are read.
 """
 
 import os
@@ -9,15 +10,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.data.catalogue import Catalogue, Dataset
+from bench.data.catalogue import Catalogue, Dataset, Folder
 from bench.data.images import is_litter
-from bench.files import sha256_file, sha256_json
+from bench.data.limits import refuse_holes
+from bench.files import read_mapping, sha256_file, sha256_json
 
 LISTED = ("imagefolder", "imagenet")
-"""Layouts whose files are listed by name and size instead of read."""
+"""Layouts whose images are listed by name and size instead of read."""
 
 UNREAD = sha256_json([])
-"""Content of ImageNet, as archives or unpacked: its files are counted and listed when it is prepared, not before."""
+"""Content of a folder with ImageNet: its files are counted and listed when it is prepared, not before."""
+
+MARK = ".slim-bench-unpacked.json"
+"""In a folder that archives were unpacked into: {"content_sha256": of the archives}."""
 
 FileRecord = dict[str, Any]
 """Of one file: name, bytes, mtime_ns, ctime_ns, sha256."""
@@ -29,7 +34,7 @@ def describe_place(place: Path, dataset: Dataset, known: Mapping[str, Any] | Non
     `known`: an earlier receipt, whose hashes hold for the files with unchanged size and times.
     """
     if dataset.layout == "imagenet":
-        return {"content_sha256": UNREAD}
+        return {"content_sha256": unpacked_content(place) or UNREAD}
     files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
     names = [path.relative_to(place) if path != place else Path(path.name) for path in files]
     named = {  # a receipt holds text: bytes of a name that are not UTF-8 are escaped
@@ -37,16 +42,20 @@ def describe_place(place: Path, dataset: Dataset, known: Mapping[str, Any] | Non
         for name, path in zip(names, files, strict=True)
         if not is_litter(name)
     }
-    if dataset.layout in LISTED:
-        return {"content_sha256": sha256_json([[name, path.stat().st_size] for name, path in named.items()])}
+    listed = dataset.layout in LISTED and place.is_dir() and not isinstance(dataset.source, Folder)
+    read = {name: path for name, path in named.items() if not listed or path.suffix == ".tar"}
     before = {record["name"]: record for record in (known or {}).get("members", ())}
-    members = [describe_file(path, name, before.get(name)) for name, path in named.items()]
-    return {"content_sha256": content_sha256(members, dataset), "members": members}
+    members = [describe_file(path, name, before.get(name)) for name, path in read.items()]
+    if not listed:
+        return {"content_sha256": content_sha256(members), "members": members}
+    sizes = [[name, path.stat().st_size] for name, path in named.items() if name not in read]
+    return {"content_sha256": sha256_json([sizes, content_sha256(members)]), "members": members}
 
 
 def describe_file(path: Path, name: str, known: FileRecord | None = None) -> FileRecord:
     """Name, size, times and sha256 of a file; the hash is that of `known` while size and times agree."""
     now = file_stamp(path, name)
+    refuse_holes(path, now["bytes"])
     return known if is_untouched(known, now) else now | {"sha256": sha256_file(path)}
 
 
@@ -61,9 +70,14 @@ def is_untouched(known: FileRecord | None, now: FileRecord) -> bool:
     return known is not None and all(known.get(key) == value for key, value in now.items())
 
 
-def content_sha256(files: list[FileRecord], dataset: Dataset) -> str:
+def content_sha256(files: list[FileRecord]) -> str:
     """One hash for the names and contents of the files of a dataset."""
-    return UNREAD if dataset.layout == "imagenet" else sha256_json([[file["name"], file["sha256"]] for file in files])
+    return sha256_json([[file["name"], file["sha256"]] for file in files])
+
+
+def unpacked_content(folder: Path) -> str | None:
+    """The content of the archives that `folder` was unpacked from; None of a folder that we did not unpack."""
+    return read_mapping(folder / MARK).get("content_sha256")
 
 
 def entry_sha256(catalogue: Catalogue, name: str, root: Path = Path(".")) -> str:

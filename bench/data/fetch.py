@@ -24,13 +24,13 @@ from bench.data.catalogue import (
     load_catalogue,
 )
 from bench.data.content import (
-    UNREAD,
     content_sha256,
     describe_file,
     describe_place,
     entry_sha256,
     file_stamp,
     is_untouched,
+    unpacked_content,
 )
 from bench.data.download import download
 from bench.data.dvc import SHIPPED, pointer_md5, pulled, run_dvc
@@ -94,7 +94,7 @@ def fetch(
     if not source.files:
         raise InputError(f"{name}: has to be placed by hand: {source.how}")
     files = [_fetch_file(job, file) for file in source.files]
-    return _write_receipt(job, {"files": files, "content_sha256": content_sha256(files, job.dataset)})
+    return _write_receipt(job, {"files": files, "content_sha256": content_sha256(files)})
 
 
 def receipt_path(name: str) -> Path:
@@ -125,20 +125,23 @@ def source_content(name: str, root: Path, catalogue: Catalogue) -> str:
     place = placed(root, dataset)
     if place is not None:
         return describe_place(place, dataset, receipt)["content_sha256"]
-    if dataset.layout == "imagenet":
-        return UNREAD
     known = {record["name"]: record for record in receipt.get("files", ())}
     files = [describe_file(root / file.path, file.name, known.get(file.name)) for file in dataset.source.files]
-    return content_sha256(files, dataset)
+    return content_sha256(files)
 
 
 def placed(root: Path, dataset: Dataset) -> Path | None:
-    """The folder or file that a person placed or named; None for sets that come as files of the catalogue."""
+    """The folder or file that a person placed or named; None for sets that come as files of the catalogue.
+
+    A folder that was unpacked from these files is only looked at once they are gone: they may have been replaced.
+    """
     if isinstance(dataset.source, Folder):
         return placed_path(root, dataset.source)
-    if isinstance(dataset.source, Manual) and (root / SOURCES / dataset.source.place).exists():
-        return root / SOURCES / dataset.source.place
-    return None
+    if not isinstance(dataset.source, Manual):
+        return None
+    place, files = root / SOURCES / dataset.source.place, [root / file.path for file in dataset.source.files]
+    has_archives = bool(files) and all(path.is_file() for path in files)
+    return place if place.exists() and not (has_archives and unpacked_content(place)) else None
 
 
 def _fetch_file(job: FetchJob, file: SourceFile) -> dict[str, Any]:

@@ -5,56 +5,61 @@ kit (labels as ILSVRC ids 1..1000 in one text file, their WordNet ids in meta.ma
 """
 
 import shutil
-import tarfile
 from pathlib import Path
 
 from scipy.io import loadmat
 
-from bench.data.extract import Limits, damage_named, extract_archive, read_members
+from bench.data.content import MARK, unpacked_content
+from bench.data.extract import extract_archive, read_members
+from bench.data.limits import check_room
 from bench.errors import InputError
+from bench.files import write_json
 
-LIMITS = Limits(members=2_000_000, bytes=512 << 30)
-WORKING = {"train", "val", ".train.part", ".val.part", ".devkit", ".class.tar"}
+WORKING = {MARK, "train", "val", ".train.part", ".val.part", ".devkit"}
 """What an attempt that was broken off leaves."""
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 
 
-def unpack_imagenet(train: Path, val: Path, devkit: Path, target: Path) -> None:
-    """Unpack into the new folder `target`, which appears when it is complete; a broken attempt is taken up again."""
+def unpack_imagenet(
+    train: Path, val: Path, devkit: Path, target: Path, content: str, max_unpacked_gb: float | None = None
+) -> None:
+    """Unpack into the new folder `target`, which appears when it is complete; a broken attempt is taken up again.
+
+    `content` is the hash of the archives: an attempt with others is not gone on with.
+    """
     working = target.with_name(f".{target.name}.part")
     working.mkdir(parents=True, exist_ok=True)
     for path in working.iterdir():
         if path.name not in WORKING and not path.name.endswith(".part"):
             raise InputError(f"{path}: is no part of an unpacking that was broken off; move it away")
+    if unpacked_content(working) != content:
+        for name in WORKING - {MARK}:
+            shutil.rmtree(working / name, ignore_errors=True)
+        write_json(working / MARK, {"content_sha256": content})
     if not (working / "val").exists():
-        _unpack_val(val, devkit, working)
+        _unpack_val(val, devkit, working, max_unpacked_gb)
     if not (working / "train").exists():
-        _unpack_train(train, working)
+        _unpack_train(train, working, max_unpacked_gb)
     working.rename(target)
 
 
-def _unpack_train(archive: Path, target: Path) -> None:
+def _unpack_train(archive: Path, target: Path, max_unpacked_gb: float | None) -> None:
     partial = target / ".train.part"
-    inner = target / ".class.tar"
-    with damage_named(archive):
-        for member in read_members(archive):
-            wnid = Path(member.name).stem
-            if (partial / wnid).exists():
-                continue  # a former attempt came this far
-            with member.open() as source, inner.open("wb") as file:
-                shutil.copyfileobj(source, file, 1 << 20)
-            if not tarfile.is_tarfile(inner):
-                raise InputError(f"{archive}: member {member.name} is not the archive of a class")
-            extract_archive(inner, partial / wnid, LIMITS)
-    inner.unlink(missing_ok=True)
+    partial.mkdir(exist_ok=True)
+    done = {path.name for path in partial.iterdir()}  # by an earlier attempt
+    members = read_members(archive, max_unpacked_gb)
+    check_room(str(archive), sum(member.size for member in members if Path(member.name).stem not in done), target)
+    for member in read_members(archive, max_unpacked_gb):
+        if Path(member.name).stem not in done:
+            extract_archive(member, partial / Path(member.name).stem, max_unpacked_gb)
     partial.rename(target / "train")
 
 
-def _unpack_val(archive: Path, devkit: Path, target: Path) -> None:
+def _unpack_val(archive: Path, devkit: Path, target: Path, max_unpacked_gb: float | None) -> None:
     partial = target / ".val.part"
     shutil.rmtree(partial, ignore_errors=True)
-    labels = validation_classes(devkit, target)
-    extract_archive(archive, partial, LIMITS)
+    labels = validation_classes(devkit, target, max_unpacked_gb)
+    extract_archive(archive, partial, max_unpacked_gb)
     images = sorted(partial.iterdir())
     if len(images) != len(labels):
         raise InputError(f"{archive}: {len(images)} images, but {devkit.name} has labels for {len(labels)}")
@@ -64,18 +69,20 @@ def _unpack_val(archive: Path, devkit: Path, target: Path) -> None:
     partial.rename(target / "val")
 
 
-def validation_classes(devkit: Path, target: Path) -> list[str]:
+def validation_classes(devkit: Path, target: Path, max_unpacked_gb: float | None = None) -> list[str]:
     """WordNet id of each validation image, in the order of the image names."""
     folder = target / ".devkit"
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        extract_archive(devkit, folder)
+        extract_archive(devkit, folder, max_unpacked_gb)
         (meta,) = folder.rglob("meta.mat")
         (truth,) = folder.rglob(GROUND_TRUTH)
         synsets = loadmat(meta, squeeze_me=True)["synsets"]
         wnids = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets}
         return [wnids[int(line)] for line in truth.read_text().split()]
-    except (ValueError, KeyError) as error:
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         raise InputError(f"{devkit}: not the development kit of ILSVRC 2012 ({error})") from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)

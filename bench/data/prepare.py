@@ -6,7 +6,6 @@ The files appear under their names when all are complete. The hash depends on pi
 """
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,8 +17,8 @@ from bench.data.arrays import prepare_arrays
 from bench.data.catalogue import SOURCES, Catalogue, Folder, Folders, Manual, load_catalogue, prepared_path
 from bench.data.classes import prepare_files
 from bench.data.content import preparation_sha256
-from bench.data.extract import extract_archive, is_archive
-from bench.data.fetch import placed_path, source_content, source_files
+from bench.data.extract import is_archive, unpacked
+from bench.data.fetch import placed, source_content, source_files
 from bench.data.images import check_size, fitted, list_files, read_header, target_size
 from bench.data.install import new_content, refuse_overlap
 from bench.data.manifest import MadeFrom, Manifest, write_manifest
@@ -37,8 +36,12 @@ def prepare(
     root: Path = Path("."),
     *,
     folders: Folders | None = None,
+    max_unpacked_gb: float | None = None,
 ) -> Manifest:
-    """Prepare data set `name` at `image_size` (None: each image's own) into `out` (default: data/prepared)."""
+    """Prepare data set `name` at `image_size` (None: each image's own) into `out` (default: data/prepared).
+
+    `max_unpacked_gb`: most that an archive may unpack to; None: as bench.data.limits says.
+    """
     root = Path(root)
     catalogue = load_catalogue(root, folders)
     dataset = catalogue.dataset(name)
@@ -49,21 +52,20 @@ def prepare(
     made_from = MadeFrom(
         content_sha256=source_content(name, root, catalogue), preparation_sha256=preparation_sha256(dataset)
     )
-    job = PreparationJob(name, dataset, image_size, sources, catalogue.source_sha256(name), made_from, out)
+    job = PreparationJob(
+        name, dataset, image_size, sources, catalogue.source_sha256(name), made_from, out, max_unpacked_gb
+    )
     return _prepare(job, is_default=out.resolve() == default.resolve())
 
 
 def source_paths(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
     """The checked source of a data set: its archives, or the one folder that was placed or named by the user."""
     source = catalogue.dataset(name).source
-    if isinstance(source, Folder):
-        return [placed_path(root, source)]
-    if isinstance(source, Manual):
-        place = root / SOURCES / source.place
-        if place.exists():
-            return [place]
-        if not all((root / file.path).exists() for file in source.files) or not source.files:
-            raise InputError(f"{name}: nothing at {place}: {source.how}")
+    place = placed(root, catalogue.dataset(name))
+    if place is not None:
+        return [place]
+    if isinstance(source, Manual) and not (source.files and all((root / file.path).exists() for file in source.files)):
+        raise InputError(f"{name}: nothing at {root / SOURCES / source.place}: {source.how}")
     return source_files(name, root, catalogue)
 
 
@@ -133,9 +135,5 @@ def image_files(job: PreparationJob, staging: Path) -> Iterator[list[Path]]:
     elif isinstance(job.dataset.source, Folder) and not is_archive(source):
         yield [source]
     else:
-        target = staging / ".unpacked"
-        try:
-            extract_archive(source, target)
-            yield list_files(target, pattern)
-        finally:
-            shutil.rmtree(target, ignore_errors=True)
+        with unpacked(source, staging / ".unpacked", job.max_unpacked_gb) as folder:
+            yield list_files(folder, pattern)

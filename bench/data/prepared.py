@@ -19,7 +19,10 @@ SPLITS = ("train", "test")
 
 @dataclass(frozen=True)
 class PreparationJob:
-    """What to prepare: `sources` are the fetched files, or the one folder that was placed."""
+    """What to prepare: `sources` are the fetched files, or the one folder that was placed.
+
+    `max_unpacked_gb`: see bench.data.limits.
+    """
 
     name: str
     dataset: Dataset
@@ -28,6 +31,7 @@ class PreparationJob:
     source_sha256: str | None
     made_from: MadeFrom
     out: Path
+    max_unpacked_gb: float | None = None
 
 
 def check_expected(job: PreparationJob, what: str, found: int, wanted: int | None) -> None:

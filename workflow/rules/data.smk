@@ -42,8 +42,9 @@ rule prepare_dataset:
         "logs/data/{dataset}-{size}.prepare.log",
     params:
         folder=plan.folder_option,
+        limit=plan.limit_option,
     shell:
-        "slim-bench prepare {wildcards.dataset} --size {wildcards.size} {params.folder} 2>&1 | tee {log}"
+        "slim-bench prepare {wildcards.dataset} --size {wildcards.size} {params.limit} {params.folder} 2>&1 | tee {log}"
 
 
 rule fetch_weights:

@@ -55,18 +55,18 @@ def test_new_content_appears_whole_or_not_at_all(tmp_path):
 
 def test_small_images_are_padded_with_the_odd_row_at_the_end():
     images = np.full((1, 3, 4, 1), 9, np.uint8)
-    padded = pad(SimpleNamespace(name="x", image_size=6), images)
+    padded = pad(SimpleNamespace(name="x", image_size=6, max_unpacked_gb=None), images)
     assert padded.shape == (1, 6, 6, 1)
     assert padded[0, :, :, 0].any(axis=1).tolist() == [False, True, True, True, False, False]
     with pytest.raises(InputError, match="never shrunk"):
-        pad(SimpleNamespace(name="x", image_size=3), images)
+        pad(SimpleNamespace(name="x", image_size=3, max_unpacked_gb=None), images)
 
 
 def test_unpacking_resumes_only_in_its_own_folder(tmp_path):
     (tmp_path / ".imagenet.part").mkdir()
     (tmp_path / ".imagenet.part/thesis.txt").touch()
     with pytest.raises(InputError, match=r"thesis\.txt: is no part of an unpacking"):
-        unpack_imagenet(tmp_path / "t.tar", tmp_path / "v.tar", tmp_path / "d.tar.gz", tmp_path / "imagenet")
+        unpack_imagenet(tmp_path / "t.tar", tmp_path / "v.tar", tmp_path / "d.tar.gz", tmp_path / "imagenet", "0" * 64)
     assert (tmp_path / ".imagenet.part/thesis.txt").exists()
 
 

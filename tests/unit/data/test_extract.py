@@ -1,16 +1,14 @@
 """Hostile and damaged archives: refused by name, and nothing is left outside (or inside) the target."""
 
-import gzip
 import io
-import pickle
 import tarfile
 import zipfile
 
 import numpy as np
 import pytest
 
-from bench.data.array_files import read_array_pickle, read_idx, read_npz
-from bench.data.extract import Limits, extract_archive
+from bench.data import limits
+from bench.data.extract import extract_archive
 from bench.errors import InputError
 from tests.helpers.data_project import tar_bytes
 
@@ -75,18 +73,21 @@ def test_zip_with_a_link_is_refused(tmp_path):
 def test_bomb_is_stopped_by_bytes_written(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zeros", bytes(20_000_000))
-    with pytest.raises(InputError, match=r"more than 1000000 bytes"):
-        extract_archive(tmp_path / "a.zip", tmp_path / "out", Limits(bytes=1_000_000))
+    with pytest.raises(
+        InputError, match=r"a\.zip: unpacks to 0\.02 GB or more, but the limit is 0\.001 GB.*--max-unpacked"
+    ):
+        extract_archive(tmp_path / "a.zip", tmp_path / "out", max_unpacked_gb=0.001)
     (tmp_path / "a.tgz").write_bytes(tar_bytes({"zeros": bytes(20_000_000)}, "w:gz"))
-    with pytest.raises(InputError, match=r"more than 1000000 bytes"):
-        extract_archive(tmp_path / "a.tgz", tmp_path / "out", Limits(bytes=1_000_000))
+    with pytest.raises(InputError, match=r"a\.tgz: unpacks to 0\.02 GB or more"):
+        extract_archive(tmp_path / "a.tgz", tmp_path / "out", max_unpacked_gb=0.001)
     assert not (tmp_path / "out").exists()
 
 
-def test_too_many_members_are_refused(tmp_path):
+def test_too_many_members_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "MEMBERS", 10)
     (tmp_path / "a.tar").write_bytes(tar_bytes({str(i): b"" for i in range(11)}))
-    with pytest.raises(InputError, match="more than 10 members"):
-        extract_archive(tmp_path / "a.tar", tmp_path / "out", Limits(members=10))
+    with pytest.raises(InputError, match="11 members or more, but at most 10 are unpacked"):
+        extract_archive(tmp_path / "a.tar", tmp_path / "out", max_unpacked_gb=0.00001)
 
 
 def test_same_name_twice_is_refused(tmp_path):
@@ -111,7 +112,7 @@ def test_a_damaged_stream_is_refused(tmp_path, mode):
     data = bytearray(tar_bytes({"a": np.random.default_rng(0).bytes(2_000_000), "b": b"x"}, mode))
     data[len(data) // 2 : len(data) // 2 + 99] = bytes(99)
     (tmp_path / "a.tar").write_bytes(bytes(data))
-    with pytest.raises(InputError, match=r"a\.tar: damaged archive"):
+    with pytest.raises(InputError, match=r"a\.tar: (damaged archive|neither)"):
         extract_archive(tmp_path / "a.tar", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -146,73 +147,3 @@ def test_a_valid_tar_unpacks_all_or_the_selected_members(tmp_path, mode):
     assert [p.name for p in (tmp_path / "some").rglob("*") if p.is_file()] == ["a.png"]
     with pytest.raises(InputError, match="already there"):
         extract_archive(tmp_path / "a.tar", tmp_path / "all")
-
-
-def idx(array: np.ndarray) -> bytes:
-    return bytes([0, 0, 8, array.ndim]) + b"".join(s.to_bytes(4, "big") for s in array.shape) + array.tobytes()
-
-
-def test_idx_round_trip_plain_and_gzipped(tmp_path):
-    array = np.random.default_rng(0).integers(0, 256, (3, 4, 5), dtype=np.uint8)
-    for data in (idx(array), gzip.compress(idx(array))):
-        (tmp_path / "a").write_bytes(data)
-        np.testing.assert_array_equal(read_idx(tmp_path / "a"), array)
-
-
-def test_wrong_idx_is_refused(tmp_path):
-    good = idx(np.zeros((3, 4), np.uint8))
-    cases = {
-        "but 11 bytes follow": good[:-1],
-        "but 13 bytes follow": good + b"x",
-        "not an IDX file": b"PK\x03\x04 something",
-        "damaged gzip": gzip.compress(good)[:-9],
-        "unpacks to more than": gzip.compress(bytes(2_000_000)),
-        "header says": bytes([0, 0, 8, 3]) + b"\xff" * 12,
-    }
-    for said, data in cases.items():
-        (tmp_path / "a").write_bytes(data)
-        with pytest.raises(InputError, match=said):
-            read_idx(tmp_path / "a", max_bytes=1_000_000)
-    with pytest.raises(InputError, match="cannot be read"):
-        read_idx(tmp_path / "missing")
-
-
-def test_npz_reads_arrays_and_refuses_objects_and_bombs(tmp_path):
-    np.savez(tmp_path / "a.npz", x=np.arange(3))
-    np.testing.assert_array_equal(read_npz(tmp_path / "a.npz")["x"], [0, 1, 2])
-    np.savez(tmp_path / "b.npz", x=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(InputError, match="not a plain array file"):
-        read_npz(tmp_path / "b.npz")
-    np.savez_compressed(tmp_path / "c.npz", x=np.zeros(1_000_000))
-    with pytest.raises(InputError, match="larger than"):
-        read_npz(tmp_path / "c.npz", Limits(bytes=1_000_000))
-    (tmp_path / "d.npz").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="damaged npz"):
-        read_npz(tmp_path / "d.npz")
-    with pytest.raises(InputError, match="no such file"):
-        read_npz(tmp_path / "e.npz")
-
-
-class Evil:
-    def __reduce__(self):
-        return (print, ("code ran",))
-
-
-@pytest.mark.parametrize("protocol", [2, 4])
-def test_array_pickle_reads_arrays(protocol):
-    array = np.arange(6, dtype=np.uint8).reshape(2, 3)
-    data = pickle.dumps({b"data": array, b"labels": [1, 2], b"label_names": [b"cat"]}, protocol=protocol)
-    value = read_array_pickle(data, "batch")
-    np.testing.assert_array_equal(value[b"data"], array)
-    assert value[b"labels"] == [1, 2]
-
-
-def test_array_pickle_runs_no_code(capsys):
-    for data in (pickle.dumps({b"data": Evil()}), pickle.dumps({b"a": np.array([Evil()], dtype=object)})):
-        with pytest.raises(InputError, match="not a plain array pickle"):
-            read_array_pickle(data, "batch")
-    assert capsys.readouterr().out == ""
-    with pytest.raises(InputError, match="a dictionary was expected"):
-        read_array_pickle(pickle.dumps([1]), "batch")
-    with pytest.raises(InputError, match="not a plain array pickle"):
-        read_array_pickle(b"garbage", "batch")

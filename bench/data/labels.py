@@ -1,0 +1,50 @@
+"""Labels of a classification set, checked before anything is trained: class numbers from 0 without gaps."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bench.errors import InputError
+
+HINT = "number the classes 0, 1, 2 ... without gaps"
+
+
+def as_labels(where: str, split: str, labels: np.ndarray, images: int) -> np.ndarray:
+    """int64 labels [N] of `images` images; other types, shapes and counts are refused. `where`: the file, in errors."""
+    if images == 0 or labels.size == 0:
+        raise InputError(f"{where}: no {split} images, or no {split} labels; a {split} set is needed")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(f"{where}: {split} labels are {labels.dtype}, not whole numbers; save them as int64")
+    if labels.ndim != 1 or len(labels) != images:
+        found = f"labels are {labels.dtype} {labels.shape}, not a class number each"
+        raise InputError(f"{where}: {images} {split} images, but {found}")
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0 or highest > np.iinfo(np.int64).max:
+        raise InputError(f"{where}: {split} labels reach from {lowest} to {highest}; {HINT}")
+    return labels.astype(np.int64)
+
+
+def count_classes(where: str, labels: Mapping[str, np.ndarray], count: int | None = None) -> int:
+    """Number of classes of the splits `train` and `test`; `count`: what is said of it elsewhere.
+
+    Refused are labels outside 0..count-1, test labels that no training image has, and classes without training images.
+    """
+    seen = np.unique(labels["train"])
+    tested = np.unique(labels["test"])
+    lowest, highest = int(min(seen[0], tested[0])), int(max(seen[-1], tested[-1]))
+    if lowest == 1 and highest in (count, len(seen)):
+        raise InputError(f"{where}: labels run from 1 to {highest}; subtract 1, so that they begin at 0")
+    if lowest < 0 or (count is not None and highest >= count):
+        raise InputError(f"{where}: labels reach from {lowest} to {highest}, outside 0..{(count or highest + 1) - 1}")
+    if unseen := np.setdiff1d(tested, seen).tolist():
+        raise InputError(f"{where}: no training image has the test label {_some(unseen)}; {HINT}, or leave these out")
+    number = highest + 1 if count is None else count
+    if len(seen) < number:
+        first = int(np.argmax(np.append(seen, number) != np.arange(len(seen) + 1)))
+        lack = f"{number - len(seen)} of {number} classes have no training images, class {first} for one"
+        raise InputError(f"{where}: {lack}; {HINT}")
+    return number
+
+
+def _some(values: list[int]) -> str:
+    return ", ".join(map(str, values[:3])) + (" ..." if len(values) > 3 else "")

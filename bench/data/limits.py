@@ -1,0 +1,100 @@
+"""How much an archive or array file may unpack to. docs/how-to/data.md states the same numbers.
+
+The bound grows with the file, so that a large set passes and a small file of zeros does not; holes of a sparse file do
+not count. Sizes are added up from headers before anything is unpacked, and again while it is read.
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import InputError
+
+GB = 10**9
+ALWAYS = GB // 2
+"""Bytes that any file may unpack to."""
+RATIO = 20
+"""Times its own size that a file may unpack to; images and arrays of pixels stay below 10."""
+MEMBERS = 200_000
+MEMBERS_PER_GB = 100_000
+"""Members allowed for each GB of a bound that the user set."""
+OPTION = "--max-unpacked-gb (or max_unpacked_gb in config/config.yaml)"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Most that one archive may unpack to."""
+
+    bytes: int = ALWAYS
+    members: int = MEMBERS
+
+    @classmethod
+    def of(cls, size: int, max_unpacked_gb: float | None = None) -> "Limits":
+        """Limits of an archive of `size` bytes; `max_unpacked_gb`: the user's setting."""
+        if max_unpacked_gb is None:
+            return cls(max(ALWAYS, RATIO * size))
+        return cls(int(max_unpacked_gb * GB), max(MEMBERS, int(max_unpacked_gb * MEMBERS_PER_GB)))
+
+
+class Budget:
+    """Adds up what the headers of `archive` state; refuses what exceeds the limits or the free space of `room`."""
+
+    def __init__(self, archive: str, limits: Limits, room: Path | None = None) -> None:
+        self.archive, self.limits, self.room = archive, limits, room
+        self.free = None if room is None else shutil.disk_usage(room).free
+        self.members = self.bytes = 0
+
+    def count_members(self, count: int) -> None:
+        self.members += count
+        if self.members > self.limits.members:
+            raise InputError(
+                f"{self.archive}: {self.members} members or more, but at most {self.limits.members} are unpacked; "
+                f"raise the limit with {OPTION}, {MEMBERS_PER_GB} members a GB, or give a folder"
+            )
+
+    def count_bytes(self, count: int) -> None:
+        self.bytes += count
+        if self.bytes > self.limits.bytes:
+            raise InputError(
+                f"{self.archive}: unpacks to {gigabytes(self.bytes)} or more, but the limit is "
+                f"{gigabytes(self.limits.bytes)}; if you trust it, raise the limit with {OPTION}"
+            )
+        if self.free is not None:
+            check_room(self.archive, self.bytes, self.room, self.free)
+
+
+def check_room(archive: str, needed: int, room: Path, free: int | None = None) -> None:
+    """Refuse to unpack `needed` bytes into a folder of a disk with fewer free."""
+    free = shutil.disk_usage(room).free if free is None else free
+    if needed > free:
+        raise InputError(
+            f"{archive}: unpacks to {gigabytes(needed)} or more, but {gigabytes(free)} are free in {room}; make room"
+        )
+
+
+def gigabytes(count: int) -> str:
+    return f"{count / GB:.3g} GB" if count >= GB // 1000 else f"{count} bytes"
+
+
+def data_bytes(path: Path) -> int:
+    """Bytes of a file without its holes."""
+    with path.open("rb") as file:
+        size, end, found = os.fstat(file.fileno()).st_size, 0, 0
+        while end < size:
+            try:
+                start = os.lseek(file.fileno(), end, os.SEEK_DATA)
+            except OSError:  # no data after `end`
+                break
+            end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            found += end - start
+    return found
+
+
+def refuse_holes(path: Path, size: int) -> None:
+    """Refuse a large file that is nearly all holes: to hash it takes minutes, and it holds no dataset."""
+    if size > ALWAYS and (data := data_bytes(path)) * RATIO < size:
+        raise InputError(
+            f"{path}: a sparse file of {gigabytes(size)}, of which {gigabytes(data)} are data; replace it by a file "
+            "without holes (cp --sparse=never)"
+        )

@@ -1,0 +1,84 @@
+"""Listing WebDataset shards: every sample has an image and a label, before any of them is trained on.
+
+A sample is the consecutive members that share a name up to its first dot, as webdataset groups them.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from bench.data.extract import read_members
+from bench.data.images import BROKEN, FORMATS, check_pixels
+from bench.data.labels import as_labels
+from bench.data.stored import StoredFile
+from bench.errors import InputError
+
+SAMPLE_NAME = re.compile(r"((?:.*/)?[^.]+)\.([^/]*)")
+"""Name of a sample and kind of the file; what has no dot is no part of a sample."""
+KINDS = ("jpg", "jpeg", "png", "webp")
+LONGEST_LABEL = 100
+
+
+def list_shards(
+    folder: Path, split: str, max_unpacked_gb: float | None = None
+) -> tuple[list[tuple[str, int, int]], np.ndarray]:
+    """(shard, number of samples, bytes) of every shard, and the labels of all samples, int64."""
+    rows, labels = [], []
+    for path in sorted(folder.glob("*.tar")):
+        found = [_label(path, key, files) for key, files in _samples(path, max_unpacked_gb)]
+        if not found:
+            raise InputError(f"{path}: no samples in it; remove the shard")
+        rows.append((path.name, len(found), path.stat().st_size))
+        labels += found
+    return rows, as_labels(str(folder), split, np.array(labels, dtype=np.int64), len(labels))
+
+
+def _samples(path: Path, max_unpacked_gb: float | None) -> Iterator[tuple[str, dict[str, int | None]]]:
+    """Name of each sample and what was read of its files, by kind: the label, or None of an image that was checked."""
+    current, files = None, {}
+    for member in read_members(path, max_unpacked_gb):
+        match = SAMPLE_NAME.fullmatch(member.name)
+        if not match:
+            continue
+        if match[1] != current and files:
+            yield current, files
+            files = {}
+        current, kind = match[1], match[2].lower()
+        if kind in files:
+            raise InputError(f"{path}: sample {current!r} has two files of kind {kind!r}")
+        if kind in KINDS:
+            _check_image(path, member)
+        files[kind] = _read_label(path, member) if kind == "cls" else None
+    if files:
+        yield current, files
+
+
+def _label(path: Path, key: str, files: dict[str, int | None]) -> int:
+    if "cls" not in files or not any(kind in files for kind in KINDS):
+        raise InputError(f"{path}: sample {key!r} needs an image ({', '.join(KINDS)}) and .cls, one after the other")
+    return files["cls"]
+
+
+def _read_label(path: Path, member: StoredFile) -> int:
+    text = b"".join(member.chunks()) if member.size <= LONGEST_LABEL else b""
+    try:
+        label = int(text)
+    except ValueError:
+        raise InputError(f"{path}: {member.name!r} holds no class number") from None
+    if not 0 <= label < 1 << 31:
+        raise InputError(f"{path}: {member.name!r} says class {label}; number the classes from 0")
+    return label
+
+
+def _check_image(path: Path, member: StoredFile) -> None:
+    """Refuse what is no image by its header."""
+    try:
+        with member.open() as file, Image.open(file, formats=FORMATS) as image:
+            check_pixels(f"{path}: {member.name}", *image.size)
+    except InputError:
+        raise
+    except BROKEN:
+        raise InputError(f"{path}: {member.name!r} is no image that can be read") from None

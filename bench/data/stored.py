@@ -1,0 +1,85 @@
+"""A file on disk or in an archive, as code reads it that trusts neither: bounded, and with its damage named."""
+
+import errno
+import lzma
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from bench.data.limits import data_bytes
+from bench.errors import InputError
+
+CHUNK = 1 << 20
+LONGEST_PART, DEEPEST = 255, 100
+BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError)
+"""What the libraries raise over damaged files, ValueError and some OSErrors apart."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A regular file, on disk or in an archive; `source` is how messages call the file on disk.
+
+    `data`: its bytes without the holes of a sparse file.
+    """
+
+    name: str
+    size: int
+    open: Callable[[], BinaryIO]
+    source: str
+    data: int
+
+    @classmethod
+    def at(cls, path: Path) -> "StoredFile":
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"{path}: no such file")
+        return cls(path.name, path.stat().st_size, lambda: path.open("rb"), str(path), data_bytes(path))
+
+    def __str__(self) -> str:
+        return self.source if Path(self.source).name == self.name else f"{self.source}: member {self.name!r}"
+
+    def chunks(self) -> Iterator[bytes]:
+        """The content, which must have the size that the header states."""
+        left = self.size
+        with damage_named(self.source), self.open() as file:
+            while chunk := file.read(min(CHUNK, left + 1)):
+                left -= len(chunk)
+                if left < 0:
+                    break
+                yield chunk
+        if left:
+            raise InputError(f"{self}: its header says {self.size} bytes, which is not what it holds")
+
+
+@contextmanager
+def damage_named(archive: Path | str) -> Iterator[None]:
+    """Whatever the libraries say of a damaged archive becomes one line with its path."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (*BROKEN, ValueError, MemoryError) as error:
+        raise InputError(f"{archive}: damaged archive ({error or type(error).__name__})") from None
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # bz2 and gzip give no number, a wrong offset is invalid
+            raise
+        raise InputError(f"{archive}: damaged archive ({error.strerror or error})") from None
+
+
+def safe_name(archive: str, name: str) -> str:
+    """`name` as a relative POSIX path that stays inside the target; everything else is refused."""
+    path = PurePosixPath(name)
+    hostile = path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name.split("/")[0]
+    if hostile:
+        raise InputError(f"{archive}: member {name!r} would be written outside the target folder")
+    if not path.parts:
+        raise InputError(f"{archive}: a member has no name")
+    if len(path.parts) > DEEPEST or any(len(part.encode(errors="replace")) > LONGEST_PART for part in path.parts):
+        raise InputError(f"{archive}: the name of member {name[:50]!r}... is too long or too deep for a file")
+    return str(path)

@@ -1,0 +1,114 @@
+"""Members of a tar, plain or compressed: every header bounded, and an end that is one."""
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+from collections.abc import Iterator
+from functools import partial
+from typing import BinaryIO
+
+from bench.data.limits import Budget
+from bench.data.stored import CHUNK, StoredFile, damage_named, safe_name
+from bench.errors import InputError
+
+COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+LONGEST_HEADER = CHUNK
+"""Bytes of the headers of one member: long names and pax records are read into memory."""
+
+
+class HeaderTooLongError(tarfile.TarError):
+    """Not a ReadError, which says that a file is no tar."""
+
+
+class _Stream:
+    """The unpacked bytes of a tar, as tarfile reads them; `allowance`: bytes that headers may still take, or None."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        start = file.read(6)
+        file.seek(0)
+        opener = next((opener for magic, opener in COMPRESSED.items() if start.startswith(magic)), None)
+        self.compressed = opener is not None
+        self.file = opener(file) if opener else file
+        self.allowance: int | None = LONGEST_HEADER
+        self.last = b""
+
+    def read(self, size: int = -1) -> bytes:
+        if self.allowance is not None:
+            self.allowance -= size
+            if size < 0 or self.allowance < 0:
+                raise HeaderTooLongError(f"a header of more than {LONGEST_HEADER} bytes")
+        self.last = self.file.read(size)
+        return self.last
+
+    def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
+        return self.file.seek(position, whence)
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+
+def open_tar(file: BinaryIO) -> tuple[tarfile.TarFile, _Stream] | None:
+    """The tar in an open file; None where it is none."""
+    file.seek(0)
+    stream = _Stream(file)
+    try:
+        return tarfile.open(fileobj=stream, mode="r:"), stream
+    except tarfile.ReadError:
+        return None
+
+
+def tar_members(archive: StoredFile, budget: Budget) -> Iterator[StoredFile]:
+    """See `bench.data.extract.read_members`; the headers of a plain tar are all looked at first."""
+    with damage_named(str(archive)), archive.open() as file:
+        opened = open_tar(file)
+        if opened is None:
+            raise InputError(f"{archive}: neither a tar nor a zip archive")
+        tar, stream = opened
+        if not stream.compressed:
+            for _ in _files(archive, tar, stream, budget):
+                pass
+            tar, stream = open_tar(file)
+            budget = None
+        for info in _files(archive, tar, stream, budget):
+            name = safe_name(str(archive), info.name)
+            yield StoredFile(name, info.size, partial(tar.extractfile, info), str(archive), info.size)
+        stream.allowance = None
+        while rest := len(stream.read(CHUNK)):  # to the end, where compressed streams keep their checksum
+            if budget is not None:
+                budget.count_bytes(rest)
+
+
+def _files(
+    archive: StoredFile, tar: tarfile.TarFile, stream: _Stream, budget: Budget | None
+) -> Iterator[tarfile.TarInfo]:
+    """The regular files by their headers; `budget` counts them."""
+    position = -1
+    while info := _next(tar, stream):
+        if info.offset <= position or info.size < 0:
+            raise tarfile.ReadError(f"member {info.name!r} has a wrong size")
+        position = info.offset
+        if budget is not None:
+            budget.count_members(1)
+        if info.isdir():
+            continue
+        if not info.isreg():
+            kind = "link" if info.issym() or info.islnk() else "device or pipe"
+            raise InputError(f"{archive}: member {info.name!r} is a {kind}, not a regular file")
+        if budget is not None:
+            budget.count_bytes(info.size)
+        yield info
+    if len(stream.last) != tarfile.BLOCKSIZE or any(stream.last):  # tarfile takes a broken header for the end
+        raise tarfile.ReadError("a header is wrong, or the end is missing")
+
+
+def _next(tar: tarfile.TarFile, stream: _Stream) -> tarfile.TarInfo | None:
+    stream.allowance = LONGEST_HEADER
+    info = tar.next()
+    tar.members.clear()  # tarfile keeps them all
+    stream.allowance = None
+    return info

@@ -1,0 +1,56 @@
+"""Where archives of class folders are unpacked: once, beside themselves, and again when they were replaced.
+
+The folder has the name of the dataset. A mark in it says what it was unpacked from, so that neither a folder of the
+user nor an earlier archive passes for the present one; nothing is deleted.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from bench.data.content import MARK, unpacked_content
+from bench.data.extract import extract_archive
+from bench.data.ilsvrc import unpack_imagenet
+from bench.data.prepared import PreparationJob
+from bench.data.staging import make_temporary, only_maker
+from bench.errors import InputError
+from bench.files import write_json
+
+
+def source_folder(job: PreparationJob) -> Path:
+    """The folder with train/ and val/: the source itself, or what its archives hold."""
+    if job.sources[0].is_dir():
+        return job.sources[0]
+    target = _unpacked_folder(job)
+    inner = [path for path in target.iterdir() if path.is_dir()]
+    return inner[0] if len(inner) == 1 else target
+
+
+def _unpacked_folder(job: PreparationJob) -> Path:
+    """The folder called like the dataset; where that holds something else, eight digits of the content follow."""
+    archive, content = job.sources[0], job.made_from.content_sha256
+    plain = archive.parent / job.name
+    for target in (plain, plain.with_name(f"{job.name}-{content[:8]}")):
+        if unpacked_content(target) == content:
+            return target
+        if not os.path.lexists(target):
+            with only_maker(target):
+                if unpacked_content(target) != content:  # another process was faster
+                    _unpack(job, target, content)
+            return target
+        print(f"{target}: not unpacked from the present {archive.name}, and left as it is", file=sys.stderr)
+    raise InputError(f"{target}: something else is in the place where {archive} is unpacked; move it away")
+
+
+def _unpack(job: PreparationJob, target: Path, content: str) -> None:
+    if job.dataset.layout == "imagenet":
+        unpack_imagenet(*job.sources, target, content, job.max_unpacked_gb)
+        return
+    temporary = make_temporary(target.parent, target.name)
+    try:
+        extract_archive(job.sources[0], temporary / "files", job.max_unpacked_gb)
+        write_json(temporary / "files" / MARK, {"content_sha256": content})
+        (temporary / "files").rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

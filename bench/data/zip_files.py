@@ -1,0 +1,79 @@
+"""Members of a zip: its directory is measured before it is read, and must fit the archive."""
+
+import os
+import stat
+import struct
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from typing import BinaryIO
+
+from bench.data.limits import Budget
+from bench.data.stored import StoredFile, damage_named, safe_name
+from bench.errors import InputError
+
+END, LOCATOR = b"PK\5\6", b"PK\6\7"
+LONGEST_COMMENT = 1 << 16
+LOCAL_HEADER = 30
+"""Bytes of a local header without its name."""
+TYPICAL_ENTRY = 256
+"""More bytes than an entry of the directory has on average, so that a false number of entries is noticed."""
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+
+
+def zip_members(archive: StoredFile, budget: Budget) -> Iterator[StoredFile]:
+    """See `bench.data.extract.read_members`."""
+    with damage_named(str(archive)), archive.open() as file:
+        budget.count_members(_count_entries(file))
+        file.seek(0)
+        with zipfile.ZipFile(file) as opened:
+            infos = [(_checked_name(str(archive), info), info) for info in opened.infolist()]
+            if len(infos) > budget.members:
+                raise zipfile.BadZipFile(f"its directory has more entries than the {budget.members} that it states")
+            for _, info in infos:
+                budget.count_bytes(info.file_size)
+            _refuse_overlap([info for _, info in infos], file.seek(0, os.SEEK_END))
+            for name, info in infos:
+                if not info.filename.endswith("/"):
+                    yield StoredFile(name, info.file_size, partial(opened.open, info), str(archive), info.file_size)
+
+
+def _checked_name(archive: str, info: zipfile.ZipInfo) -> str:
+    name = safe_name(archive, info.filename)
+    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise InputError(f"{archive}: member {name!r} is a link or device, only regular files are unpacked")
+    if info.flag_bits & 1:
+        raise InputError(f"{archive}: member {name!r} is encrypted; give the archive without a password")
+    if info.compress_type not in METHODS:
+        raise InputError(f"{archive}: member {name!r} is compressed by method {info.compress_type}, which is not read")
+    return name
+
+
+def _refuse_overlap(infos: list[zipfile.ZipInfo], size: int) -> None:
+    """Members that share bytes of the archive unpack to far more than it holds."""
+    end = 0
+    for info in sorted(infos, key=lambda info: info.header_offset):
+        if info.header_offset < end or info.header_offset + LOCAL_HEADER + info.compress_size > size:
+            raise zipfile.BadZipFile(f"member {info.filename!r} overlaps with another, or ends beyond the archive")
+        end = info.header_offset + LOCAL_HEADER + info.compress_size
+
+
+def _count_entries(file: BinaryIO) -> int:
+    """Entries of the directory, by its end record: at least as many as the size of the directory allows.
+
+    zipfile reads as many as there are, whatever the record says, and takes a second and 100 MB for 100,000.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - LONGEST_COMMENT - 22 - 20 - 56))
+    tail = file.read()
+    place = tail.rfind(END)
+    if place < 0 or len(tail) < place + 22:
+        raise zipfile.BadZipFile("its directory is missing: cut off, or no zip")
+    count, length = struct.unpack_from("<HL", tail, place + 10)
+    if tail[place - 20 : place - 16] == LOCATOR and place >= 20:
+        (where,) = struct.unpack_from("<Q", tail, place - 12)
+        file.seek(where)
+        record = file.read(56)
+        if len(record) == 56:
+            count, length = struct.unpack_from("<QQ", record, 32)
+    return max(count, length // TYPICAL_ENTRY)

@@ -1,0 +1,28 @@
+"""Helpers of the tests of limits: memory and time that a block takes, and archives with given members."""
+
+import time
+import tracemalloc
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def little(megabytes: int = 30, seconds: float = 20) -> Iterator[None]:
+    """The block takes little memory, of Python and NumPy, and little CPU time, which no load changes."""
+    tracemalloc.start()
+    start = time.process_time()
+    try:
+        yield
+        assert time.process_time() - start < seconds
+        assert tracemalloc.get_traced_memory()[1] < megabytes << 20
+    finally:
+        tracemalloc.stop()
+
+
+def zip_of(path: Path, members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, data in members.items():
+            archive.writestr(zipfile.ZipInfo(name), data, method)
+    return path

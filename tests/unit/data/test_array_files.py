@@ -1,0 +1,161 @@
+"""Array files: IDX, npz and CIFAR's pickles are read bounded, and without running code."""
+
+import gzip
+import pickle
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+
+from bench.data.array_files import read_array_pickle, read_idx, read_npz
+from bench.data.stored import StoredFile
+from bench.errors import InputError
+from tests.helpers.bounds import little, zip_of
+
+
+def idx(array: np.ndarray) -> bytes:
+    return bytes([0, 0, 8, array.ndim]) + b"".join(s.to_bytes(4, "big") for s in array.shape) + array.tobytes()
+
+
+def test_idx_round_trip_plain_and_gzipped(tmp_path):
+    array = np.random.default_rng(0).integers(0, 256, (3, 4, 5), dtype=np.uint8)
+    for data in (idx(array), gzip.compress(idx(array))):
+        (tmp_path / "a").write_bytes(data)
+        np.testing.assert_array_equal(read_idx(StoredFile.at(tmp_path / "a")), array)
+
+
+def test_wrong_idx_is_refused(tmp_path):
+    good = idx(np.zeros((3, 4), np.uint8))
+    cases = {
+        r"header says \(3, 4\), but more or fewer": good[:-1],
+        r"says \(3, 4\), but more or fewer": good + b"x",
+        "more or fewer": gzip.compress(good + b"x"),
+        "not an IDX file": b"PK\x03\x04 something",
+        "damaged archive": gzip.compress(good)[:-9],
+        "unpacks to": gzip.compress(idx(np.zeros(2_000_000, np.uint8))),
+        "header says": bytes([0, 0, 8, 3]) + b"\xff" * 12,
+    }
+    for said, data in cases.items():
+        (tmp_path / "a").write_bytes(data)
+        with pytest.raises(InputError, match=said):
+            read_idx(StoredFile.at(tmp_path / "a"), max_unpacked_gb=0.001)
+
+
+def test_npz_reads_arrays_and_refuses_objects_and_bombs(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.arange(3))
+    np.testing.assert_array_equal(read_npz(tmp_path / "a.npz", "x")[0]["x"], [0, 1, 2])
+    np.savez(tmp_path / "b.npz", x=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(InputError, match="Python objects, which is never loaded"):
+        read_npz(tmp_path / "b.npz", "x")
+    np.savez_compressed(tmp_path / "c.npz", x=np.zeros(1_000_000))
+    with pytest.raises(InputError, match="unpacks to"):
+        read_npz(tmp_path / "c.npz", "x", max_unpacked_gb=0.001)
+    (tmp_path / "d.npz").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="neither a tar nor a zip"):
+        read_npz(tmp_path / "d.npz", "x")
+    with pytest.raises(InputError, match="no such file"):
+        read_npz(tmp_path / "e.npz", "x")
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("code ran",))
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_array_pickle_reads_arrays(protocol):
+    array = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    data = pickle.dumps({b"data": array, b"labels": [1, 2], b"label_names": [b"cat"]}, protocol=protocol)
+    value = read_array_pickle(data, "batch")
+    np.testing.assert_array_equal(value[b"data"], array)
+    assert value[b"labels"] == [1, 2]
+
+
+def test_array_pickle_runs_no_code(capsys):
+    for data in (pickle.dumps({b"data": Evil()}), pickle.dumps({b"a": np.array([Evil()], dtype=object)})):
+        with pytest.raises(InputError, match="not a plain array pickle"):
+            read_array_pickle(data, "batch")
+    assert capsys.readouterr().out == ""
+    with pytest.raises(InputError, match="a dictionary was expected"):
+        read_array_pickle(pickle.dumps([1]), "batch")
+    with pytest.raises(InputError, match="not a plain array pickle"):
+        read_array_pickle(b"garbage", "batch")
+
+
+def npy(shape="(3,)", descr="'|u1'", data=b"abc", version=b"\x01\x00", length=None):
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    size = len(header) if length is None else length
+    return b"\x93NUMPY" + version + struct.pack("<H" if version[0] == 1 else "<L", size) + header + data
+
+
+ARRAYS = {
+    "a huge shape": (npy(f"({10**12},)"), r"its header says uint8 \(1000000000000,\), its size is \d+ bytes"),
+    "a shape beyond 64 bits": (npy(f"({2**70}, {2**70})"), "is damaged: its header says"),
+    "a negative shape": (npy("(-3,)"), "is damaged"),
+    "a shape that is none": (npy("'abc'"), r"no array file \(\.npy\) that can be read"),
+    "objects": (npy(descr="'|O'", data=b"x" * 24), "an array of Python objects, which is never loaded"),
+    "objects in a record": (npy(descr="[('a', '|O')]", data=b"x" * 24), "an array of Python objects"),
+    "a type that is none": (npy(descr="'|z9'"), "that can be read"),
+    "a deep header": (npy("(" * 3000), "that can be read"),
+    "a header of 4 GB": (npy(version=b"\x02\x00", length=(1 << 32) - 1), "that can be read"),
+    "a header that goes on": (npy(length=60_000), "that can be read"),
+    "an unknown version": (npy(version=b"\x09\x00"), "that can be read"),
+    "no array": (b"text", "that can be read"),
+    "nothing": (b"", "that can be read"),
+    "too few bytes": (npy(data=b"ab"), "is damaged"),
+    "too many bytes": (npy(data=b"abcd"), "is damaged"),
+}
+
+
+@pytest.mark.parametrize("kind", ARRAYS)
+@pytest.mark.parametrize("name", ["x.npy", "x"])
+def test_npz_with_a_member_of(tmp_path, kind, name):
+    data, said = ARRAYS[kind]
+    path = zip_of(tmp_path / "a.npz", {name: data})
+    with little(), pytest.raises(InputError, match=said) as error:
+        read_npz(path, ["x"])
+    assert str(error.value).startswith(f"{path}: x ") and "\n" not in str(error.value)
+
+
+def test_npz_bomb_of_zeros(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as file:
+        file.write(npy(f"({50 << 20},)", data=b""))
+        for _ in range(50):
+            file.write(bytes(1 << 20))
+    with little(), pytest.raises(InputError, match=r"a\.npz: unpacks to 0\.0524 GB or more, but the limit is 0\.01 GB"):
+        read_npz(tmp_path / "a.npz", ["x"], max_unpacked_gb=0.01)
+
+
+def test_arrays_that_are_not_used_are_not_read(tmp_path):
+    path = zip_of(tmp_path / "a.npz", {"x.npy": npy(), "y.npy": b"text", "z.npy": npy(data=bytes(90 << 20))})
+    with little():
+        arrays, names = read_npz(path, ["x", "w"])
+    assert list(arrays) == ["x"] and arrays["x"].tolist() == [97, 98, 99] and names == ["x", "y", "z"]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("shape", [(2**32 - 1,) * 3, (1 << 20, 1 << 15, 1), (255, 255, 255)])
+def test_idx_with_a_huge_header(tmp_path, packed, shape):
+    data = bytes([0, 0, 8, 3]) + b"".join(size.to_bytes(4, "big") for size in shape) + bytes(99)
+    path = tmp_path / "a"
+    path.write_bytes(gzip.compress(data) if packed else data)
+    with little(), pytest.raises(InputError, match=r"/a: (unpacks to|header says)"):
+        read_idx(StoredFile.at(path), max_unpacked_gb=0.001)
+
+
+@pytest.mark.parametrize("data", [bytes([0, 0, 8, 200, 1]), bytes([0, 0, 8, 255]) + b"\xff" * 1020])
+def test_idx_with_more_dimensions_than_bytes_or_arrays_have(tmp_path, data):
+    (tmp_path / "a").write_bytes(data)
+    with little(), pytest.raises(InputError, match=r"header says|unpacks to"):
+        read_idx(StoredFile.at(tmp_path / "a"))
+
+
+def test_pickle_of_a_huge_array_allocates_nothing():
+    huge = (
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I1000000000\ntc_codecs\nencode\n(Vb\nVlatin1\ntRtR."
+    )
+    with little(), pytest.raises(InputError, match="a dictionary was expected"):
+        read_array_pickle(huge, "batch")
+    with little(), pytest.raises(InputError, match="not a plain array pickle"):
+        read_array_pickle(b"cnumpy\nndarray\n((I1000000000\nttR.", "batch")
