@@ -1,4 +1,4 @@
-"""Shared by all tests: what their results may depend on is set here; and a configuration to edit."""
+"""Settings shared by all tests that could affect their results, and an editable copy of the configuration."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers import ROOT
 
-# before torch is imported; one thread, so that tests that run at once do not slow each other
+# before torch is imported; one thread, so that parallel tests do not slow each other down
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # a user's settings, the variables of a git hook and those of a torchrun around the tests
 for name in [name for name in os.environ if name.startswith("SLIM_BENCH_")]:
@@ -21,14 +21,14 @@ os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost"  # serve
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A folder with a copy of config/, for tests that change it."""
+    """Return a folder with a copy of config/, for tests that change it."""
     shutil.copytree(ROOT / "config", tmp_path / "config")
     return tmp_path
 
 
 @pytest.fixture
 def edit(project: Path):
-    """edit(file, old, new): replace the one occurrence of `old` in a file of the copied configuration."""
+    """Return edit(file, old, new), which replaces the only occurrence of `old` in a file of the copied project."""
 
     def replace(file: str, old: str, new: str) -> None:
         path = project / "config" / file
@@ -41,11 +41,11 @@ def edit(project: Path):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """What a test draws without a seed does not depend on the tests before it."""
+    """Seed the global generators, so that unseeded draws do not depend on earlier tests."""
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The workflow's tests are the longest: they start first, so that no core waits for them at the end."""
+    """Start the workflow tests first. They are the longest, and cores would wait for them at the end."""
     items.sort(key=lambda item: "workflow" not in item.path.parts)

@@ -1,4 +1,4 @@
-"""Checks of the skip-layer gates and of FastGAN's networks against values of the authors' release."""
+"""Compares the skip-layer gates and FastGAN's networks with values of the authors' release."""
 
 from collections.abc import Mapping
 
@@ -67,7 +67,9 @@ def check_generator(tensors: Tensors, metadata: Metadata) -> dict[str, Tensor]:
 
 
 def check_discriminator(tensors: Tensors, metadata: Metadata) -> dict[str, Tensor]:
-    """`logits_real` with the small image resized from the large one; all in evaluation mode but `logits_fake_train`."""
+    """Check the discriminator in evaluation mode, except `logits_fake_train`.
+
+    For `logits_real` the small image is resized from the large one."""
     discriminator = baselines.fastgan.discriminator(
         image_size=int(metadata["image_size"]), base_channels=int(metadata["base_channels"]), spectral_norm=False
     )
@@ -90,12 +92,12 @@ def check_discriminator(tensors: Tensors, metadata: Metadata) -> dict[str, Tenso
 
 
 def flat(logits: Tensor) -> Tensor:
-    """[B, 50] -> the release's order: all logits of the large path, then all of the small path."""
+    """Reorder logits [B, 50] as in the release, with all logits of the large path before those of the small path."""
     return torch.cat([half.flatten() for half in logits.chunk(2, dim=1)])
 
 
 def load(module: nn.Module, state: dict[str, Tensor]) -> None:
-    """Strict, except for BN's batch counters, which golden files do not have."""
+    """Load a state strictly, except BN's batch counters, which golden files do not have."""
     missing, unexpected = module.load_state_dict(state, strict=False)
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or unexpected:
@@ -103,12 +105,12 @@ def load(module: nn.Module, state: dict[str, Tensor]) -> None:
 
 
 def slim_state(named: Tensors, groups: int) -> dict[str, Tensor]:
-    """Tensors named group<g>.<branch>.<layer>.<tensor> -> the gate's state: the groups stacked along the first axis."""
+    """Convert tensors named group<g>.<branch>.<layer>.<tensor> to the gate's state, with groups on the first axis."""
     steps = range(1, STEPS + 1)
     masks = ["conv_in", "bn_in", *(name for k in steps for name in (f"conv_step{k}", f"bn_step{k}")), "conv_out"]
     places = {"style.fc1": "style.fc1", "style.bn": "style.norm", "style.fc2": "style.fc2"}
     for index, name in enumerate(masks):
-        places[f"mask.{name}"] = f"mask.{index + index // 2}"  # a ReLU stands behind each BN
+        places[f"mask.{name}"] = f"mask.{index + index // 2}"  # a ReLU follows each BN
     state = {}
     for name in [name.removeprefix("group0.") for name in named if name.startswith("group0.")]:
         layer, kind = name.rsplit(".", 1)
@@ -121,7 +123,7 @@ _MASK_LAYERS = ("conv_in", "bn_in", "", "conv_step1", "bn_step1", "", "conv_step
 
 
 def release_slim_state(source: Tensors, groups: int) -> dict[str, Tensor]:
-    """The release's names of one gate, channel_attn.<g>.<n>.<tensor> and spatial_attn.<g>.<n>.<tensor>."""
+    """Convert the release's names of one gate, channel_attn.<g>.<n>.<tensor> and spatial_attn.<g>.<n>.<tensor>."""
     named = {}
     for name, value in source.items():
         branch, group, layer, kind = name.split(".")
@@ -153,7 +155,7 @@ def generator_state(source: Tensors, generator: nn.Module) -> dict[str, Tensor]:
 
 
 def discriminator_state(source: Tensors, discriminator: nn.Module) -> dict[str, Tensor]:
-    """The release counts down-blocks by the reduction from 512: down_4 ends at 128 px, down_64 at 8 px."""
+    """Convert the release's names, which number down-blocks by the reduction from 512 px (down_4 ends at 128 px)."""
     places = {f"rf_big.{n}": f"head.{n}" for n in (0, 1, 3)} | {"rf_small": "small_head", "down_from_big.0": "stem.0"}
     places["down_from_small.0"] = "small_path.0"
     for block in (2, 3, 4):

@@ -1,4 +1,4 @@
-"""Golden values of SinGAN: scale networks with and without SLIM, the bicubic resize, the pyramid's sizes."""
+"""Compares SinGAN with golden values: scale networks with and without SLIM, bicubic resize, sizes of the pyramid."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ def check_imresize(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -
 
 
 def check_scale(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, Tensor]:
-    """Generator, critic and gradient penalty (taken at the image), all with the statistics of the image."""
+    """Check generator, critic and gradient penalty (at the image), all with the statistics of the image."""
     width, slim = int(metadata["channels"]), metadata["slim"] == "True"
     assert int(metadata["padding"]) == PADDING
     gate = None
@@ -52,7 +52,7 @@ def check_scale(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> d
 
 
 def check_pyramid(entries: list[dict[str, Any]]) -> None:
-    """Every size, count and factor of every entry, exactly."""
+    """Check every size, count and factor of every entry for equality."""
     assert entries
     for entry in entries:
         plan = pyramid_sizes(entry["height"], entry["width"], min_size=entry["min_size"], max_size=entry["max_size"])
@@ -65,13 +65,13 @@ KINDS = {"singan_imresize": check_imresize, "singan_scale": check_scale}
 
 
 def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Those tensors, without BN's running statistics: the outputs are made with the image's own."""
+    """Return the tensors without BN's running statistics, because the outputs use the statistics of the image."""
     found = {name.removeprefix(prefix): value.float() for name, value in tensors.items() if name.startswith(prefix)}
     return {name: value for name, value in found.items() if not name.endswith(("running_mean", "running_var"))}
 
 
 def generator_state(tensors: Mapping[str, Tensor], groups: int) -> dict[str, Tensor]:
-    """State of a scale generator: SLIM's branches, stored group by group, are stacked along their outputs."""
+    """Return the state of a scale generator. The groups of SLIM's branches are stacked along their outputs."""
     state = below(tensors, "generator.")
     block = "Inception_Block."
     for name in [name for name in state if name.startswith(block)]:

@@ -1,9 +1,9 @@
-"""Reading golden files, and the comparison.
+"""Reads golden files and compares them with computed values.
 
-A check module has KINDS: kind -> check(tensors, metadata) -> {name of a stored output: value computed}. `tensors` is a
-mapping that remembers what was read: a stored tensor that is neither read nor computed is a failure, and so is a
-stored float32 or float64 tensor that is not computed (inputs and weights are stored in half precision, outputs not).
-A JSON file is a list of cases; its kind is the file's name, and its check asserts on the cases, reading every key.
+A check module has KINDS: kind -> check(tensors, metadata) -> {name of a stored output: computed value}. `tensors` is a
+mapping that records which tensors were read. A stored tensor that is neither read nor computed is a failure. So is a
+stored float32 or float64 tensor that is not computed, because only inputs and weights are stored in half precision.
+A JSON file is a list of cases. Its kind is the file name, and its check reads every key of every case.
 """
 
 import json
@@ -22,7 +22,7 @@ Check = Callable[[Mapping[str, Tensor], Mapping[str, str]], dict[str, Tensor]]
 
 
 class Stored(Mapping[str, Tensor]):
-    """The tensors of one file; floating point ones are handed out in at least float32, and reading is remembered."""
+    """Tensors of one file, which records reads and returns floating-point tensors in at least float32."""
 
     def __init__(self, tensors: dict[str, Tensor]) -> None:
         self.tensors, self.read = tensors, set()
@@ -40,7 +40,7 @@ class Stored(Mapping[str, Tensor]):
 
 
 def load(path: Path) -> tuple[str, Stored, dict[str, str]]:
-    """kind, tensors, metadata"""
+    """Return (kind, tensors, metadata) of a file."""
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
         names = file.keys()
@@ -48,7 +48,7 @@ def load(path: Path) -> tuple[str, Stored, dict[str, str]]:
 
 
 class Case(dict[str, Any]):
-    """One case of a JSON file, which remembers the keys that were read."""
+    """One case of a JSON file, which records the keys that were read."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         super().__init__(values)
@@ -64,7 +64,7 @@ def load_cases(path: Path) -> list[Case]:
 
 
 def faults(stored: Stored, computed: Mapping[str, Tensor]) -> list[str]:
-    """One line per stored value that differs from the computed one, or that no check looks at."""
+    """Return one line per stored value that differs from the computed value or that no check reads."""
     lines = [f"{name}: computed, but not stored" for name in computed if name not in stored]
     for name, value in stored.tensors.items():
         if name in computed:
@@ -79,7 +79,7 @@ def faults(stored: Stored, computed: Mapping[str, Tensor]) -> list[str]:
 
 
 def relative_error(value: Tensor, reference: Tensor) -> float:
-    """max|a-b| / max|b|; infinite for another shape."""
+    """Return max|a-b| / max|b|, or infinity if the shapes differ."""
     if value.shape != reference.shape:
         return float("inf")
     value, reference = value.detach().double(), reference.double()

@@ -1,4 +1,4 @@
-"""Every file of a folder of golden values, checked by its kind; see golden.py for what a check module provides."""
+"""Checks every file of a folder of golden values by its kind. golden.py describes the interface of a check module."""
 
 import importlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Training on a GPU: the same engine, data on the device, resume, precision and what is measured."""
+"""Training on a GPU: engines, CUDA graphs, resume, precision, monitoring."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def test_a_run_of_each_engine(tmp_path, task, precision, compile):
     ],
 )
 def test_a_recorded_training_is_the_same_training(tmp_path, task, make, changes):
-    """Long enough that most steps are replayed; a GPU's sums differ in their last digits from call to call."""
+    """Most steps are replayed. The comparison has a tolerance, because sums on a GPU differ between calls."""
     data, losses = write_data(task, tmp_path / "data"), []
     for recorded in (False, True):
         run = tiny_run(task, data, compute={"device": "cuda", "cuda_graphs": recorded}, **changes)
@@ -49,7 +49,7 @@ def test_a_recorded_training_is_the_same_training(tmp_path, task, make, changes)
 
 
 def test_a_classifiers_first_step_is_that_of_the_cpu(tmp_path):
-    """Weights, order, augmentation and mixup of this engine are all drawn on the CPU."""
+    """The first step is equal because weights, order, augmentation and mixup are drawn on the CPU."""
     run = tiny_run("classification", write_data("classification", tmp_path / "data"))
     set_precision(run, torch.device("cuda"))
     ours, theirs = (Classification(run, torch.device(name)).step(0) for name in ("cpu", "cuda"))

@@ -1,4 +1,4 @@
-"""What tests share: small datasets, runs, score files, projects."""
+"""Helpers shared by tests: small datasets, runs, score files, projects."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A small labelled set on disk and runs over it."""
+"""A small labelled dataset on disk, and runs on it."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ CLASSES, SIZE = 3, 16
 
 
 def labelled(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noisy images with bright rows, bright columns or a bright plane; uint8 [N, H, W, 1] and int64 [N]."""
+    """Return noisy images with bright rows, columns or planes, uint8 [N, H, W, 1], and their labels, int64 [N]."""
     random = np.random.default_rng(seed)
     labels = np.arange(count, dtype=np.int64) % CLASSES
     images = random.integers(0, 100, (count, SIZE, SIZE, 1), np.uint8)

@@ -1,4 +1,4 @@
-"""Runs documented lines in a project; slim-bench and snakemake start in forks of one process that has imported them."""
+"""Runs documented commands in a project. slim-bench and snakemake run in forks of a process that has imported them."""
 
 import json
 import os
@@ -47,7 +47,7 @@ class Outcome:
 
 
 class CommandRunner:
-    """`run` takes a line as one types it in the project's folder, whose code is what it imports."""
+    """Runs command lines in the project's folder with the code of that project."""
 
     def __init__(self, project: Path, home: Path):
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST", "SLIM_BENCH"))}
@@ -60,7 +60,7 @@ class CommandRunner:
         self._known: dict[tuple[str, ...], Outcome] = {}
 
     def run(self, line: str, environment: dict[str, str] | None = None, folder: str = ".") -> Outcome:
-        """Exit code and output; the same line gives what it gave before."""
+        """Run a line and return exit code and output. A repeated line returns the stored outcome."""
         key = (line, folder, *(environment or {}).items())
         if key not in self._known:
             forked = line.split()[0] in ENTRY_POINTS

@@ -1,4 +1,4 @@
-"""Helpers of the data tests: a small project with its own catalogue, images, and a web server with bad habits."""
+"""Helpers of the data tests: a small project with a catalogue, images, and a web server with simulated failures."""
 
 import io
 import tarfile
@@ -15,7 +15,7 @@ ENTRY = {"title": "a test set", "task": "fewshot", "licence": "none", "role": "t
 
 
 def make_project(root: Path, **datasets: dict) -> Path:
-    """A project root with a catalogue of `datasets` (each over ENTRY; underscores in names become hyphens)."""
+    """Create a project with a catalogue of `datasets`, each based on ENTRY; underscores in names become hyphens."""
     (root / "config").mkdir(parents=True)
     (root / "data/sources").mkdir(parents=True)
     entries = {name.replace("_", "-"): ENTRY | entry for name, entry in datasets.items()}
@@ -47,12 +47,12 @@ def tar_bytes(members: dict[str, bytes], mode: str = "w") -> bytes:
 
 
 class Server:
-    """What it serves, how it misbehaves, and what it was asked."""
+    """Content, simulated failures and received requests of a server."""
 
     def __init__(self, url: str, data: bytes) -> None:
         self.url, self.data = url, data
         self.break_after: list[int] = []
-        """One entry per answer that is cut: the number of body bytes before the connection closes."""
+        """One entry per truncated response: the number of body bytes before the connection closes."""
         self.status = 200
         self.ranges = True
         self.asked: list[str | None] = []
@@ -61,7 +61,7 @@ class Server:
 
 @contextmanager
 def serve(data: bytes):
-    """A server on loopback that gives `data` at every path."""
+    """Start a server on loopback that returns `data` for every path."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:

@@ -1,4 +1,4 @@
-"""What README.md and docs/ show: blocks of Python, and the lines that one is told to type, in the order of the page."""
+"""Reads README.md and docs/: Python blocks and documented command lines, in page order."""
 
 import re
 import shlex
@@ -12,12 +12,12 @@ METHOD_PAGE = ROOT / "docs/how-to/add-a-method.md"
 BLOCK = re.compile(r"^```\w*\n((?:.*\n)*?)```$|((?:^ {4,}\S.*\n|^\n(?= {4}))+)", re.MULTILINE)
 ASSIGNMENTS = re.compile(r"((?:[A-Z_]+=\S* )*)(.*)")
 PROGRAMS = "slim-bench|snakemake|make|torchrun|pytest|python3?|dvc|source(?= )|pip|uv|git|bash|docker|\\.venv/bin/\\w+"
-"""What a span between backticks starts with if it is a line to type; of a block every line counts."""
+"""Programs whose name makes a span between backticks a command line. In blocks every line is one."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """`text` as it is printed, without its comment; `place` says where."""
+    """A documented line without its comment. `place` is its page and line number."""
 
     page: Path
     number: int
@@ -41,7 +41,7 @@ def python_blocks(page: Path) -> list[str]:
 
 
 def lines(page: Path) -> list[Line]:
-    """Every line of the page's other blocks, and the spans that start with one of PROGRAMS."""
+    """Return every line of the page's other blocks, and the spans that start with one of PROGRAMS."""
     text = page.read_text(encoding="utf-8")
     found = []
     for start, block in _blocks(page):
@@ -56,26 +56,26 @@ def lines(page: Path) -> list[Line]:
 
 
 def fenced(page: Path, language: str) -> str:
-    """The page's one block in ``` of that language."""
+    """Return the only fenced block of a language in the page."""
     (found,) = re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     return found
 
 
 def add_method(project: Path) -> None:
-    """The first two steps of METHOD_PAGE: the file and the entry."""
+    """Apply the first two steps of METHOD_PAGE, the file and the entry."""
     (project / "my_gates.py").write_text(fenced(METHOD_PAGE, "python"))
     with (project / "config/experiments.yaml").open("a") as file:
         file.write("\n" + fenced(METHOD_PAGE, "yaml"))
 
 
 def commands(program: str) -> list[list[str]]:
-    """The arguments of each line that starts with `program` and has some, each once."""
+    """Return the distinct arguments of all lines that start with `program` and have arguments."""
     found = [line.command for page in PAGES for line in lines(page)]
     return [shlex.split(text)[1:] for text in dict.fromkeys(found) if text.startswith(f"{program} ")]
 
 
 def _blocks(page: Path) -> list[tuple[int, str]]:
-    """(offset, text) of the fenced and the indented blocks."""
+    """Return (offset, text) of the fenced and indented blocks."""
     matches = BLOCK.finditer(page.read_text(encoding="utf-8"))
     return [(match.start(1), match[1]) if match[1] is not None else (match.start(2), match[2]) for match in matches]
 

@@ -1,4 +1,4 @@
-"""A Snakemake executor that is never called: the real ones are extras and ask their cluster when they are imported."""
+"""A stub of a Snakemake executor. The real ones are optional packages that contact their cluster on import."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ common_settings = CommonSettings(non_local_exec=True, implies_no_shared_fs=False
 
 
 def stand_in_executor(folder: Path, cluster: str) -> None:
-    """Put the plugin of `cluster` into `folder`, a place that Python imports from."""
+    """Write the stub plugin of `cluster` to `folder`, which must be on Python's path."""
     plugin = folder / f"snakemake_executor_plugin_{cluster}/__init__.py"
     plugin.parent.mkdir()
     plugin.write_text(EXECUTOR)

@@ -1,7 +1,7 @@
-"""Inputs of the metric tests, and the values that other implementations give for them.
+"""Inputs of the metric tests, and the values of other implementations for them.
 
-`python tests/helpers/metric_cases.py` wrote tests/data/metrics.json, with clean-fid 0.1.35 on scipy 1.17.1 and
-scikit-image 0.26: clean-fid breaks on scipy 1.18, the committed values do not.
+`python tests/helpers/metric_cases.py` wrote tests/data/metrics.json with clean-fid 0.1.35, scipy 1.17.1 and
+scikit-image 0.26. The values are committed because clean-fid does not work with scipy 1.18.
 """
 
 import json
@@ -12,7 +12,7 @@ import numpy as np
 PATH = Path(__file__).parents[1] / "data" / "metrics.json"
 
 
-# RandomState, not default_rng: its streams are frozen for good
+# RandomState instead of default_rng, because its streams never change
 def features(
     n: int, dim: int, seed: int, scale: float = 1.0, shift: float = 0.0, rank: int | None = None
 ) -> np.ndarray:
@@ -33,7 +33,7 @@ TOLERANCE = {"full rank": 1e-6, "few reals": 1e-4, "both few": 1e-4, "rank defic
 
 
 def pictures(height: int, width: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A smooth colour picture and a noisy copy, uint8 [H, W, 3]."""
+    """Return a smooth colour image and a noisy copy, uint8 [H, W, 3]."""
     y, x = np.mgrid[:height, :width]
     waves = [np.sin(x / (5 + 3 * c)) * np.cos(y / (7 + 2 * c)) for c in range(3)]
     picture = 127.5 + 100 * np.stack(waves, axis=-1)

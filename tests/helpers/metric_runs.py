@@ -1,4 +1,4 @@
-"""Finished runs of all three tasks in small: prepared data, run, untrained export."""
+"""Small finished runs of all three tasks, with prepared data, run description and untrained export."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def prepare(folder: Path, task: str, arrays: dict[str, np.ndarray], classes: tup
 
 
 def pictures(n: int, size: tuple[int, int], channels: int = 3, seed: int = 0) -> np.ndarray:
-    """Smooth random pictures, uint8 [n, H, W, C]."""
+    """Return smooth random images, uint8 [n, H, W, C]."""
     random = np.random.default_rng(seed)
     coarse = random.random((n, 5, 5, channels))
     rows, columns = (np.linspace(0, 3.99, length).astype(int) for length in size)
@@ -38,7 +38,7 @@ def pictures(n: int, size: tuple[int, int], channels: int = 3, seed: int = 0) ->
 
 
 def finish(root: Path, run: Run, spec: dict, data_sha256: str, seed: int = 5, **training) -> Path:
-    """An export as the training leaves it, of the network that `seed` initialises."""
+    """Write an export as a training does, with the untrained network for `seed`."""
     folder = root / "run"
     folder.mkdir(parents=True, exist_ok=True)
     sha256 = save_weights(folder / WEIGHTS, create_seeded(spec, seed), spec)
@@ -65,12 +65,12 @@ def describe(
 
 
 def evaluated(run: Run, **changes) -> Run:
-    """The run with another evaluation: it needs no other training."""
+    """Return the run with changed evaluation keys, which need no new training."""
     return run.model_copy(update={"evaluation": run.evaluation.model_copy(update=changes)})
 
 
 def evaluate(run: Run, folder: Path, out: Path | None = None) -> dict[str, Score]:
-    """Scores by the names of their files."""
+    """Evaluate the run and return its scores by file name."""
     out = out or folder / "scores"
     evaluate_run(run, folder, out)
     return {path.stem: read_score(path) for path in sorted(out.glob("*.json"))}
@@ -83,7 +83,7 @@ def fewshot(
     images: np.ndarray | None = None,
     ema_warmup: bool = True,
 ) -> tuple[Run, Path]:
-    """Of n random pictures, or of `images`."""
+    """Return a run on n random images, or on `images`, with its folder."""
     images = pictures(n, (64, 64)) if images is None else images
     sha256 = prepare(root / "data", "fewshot", {"images": images})
     model = ModelSpec(name="fastgan-sle", args={"image_size": 64, "base_channels": 4})
@@ -98,7 +98,7 @@ def oneshot(
     metrics: tuple[str, ...] = ONESHOT,
     images: np.ndarray | None = None,
 ) -> tuple[Run, Path]:
-    """Of one random picture of that size, or of `images`."""
+    """Return a run on one random image of this size, or on `images`, with its folder."""
     from bench.train.oneshot.engine import load_image, model_spec
 
     sha256 = prepare(root / "data", "oneshot", {"images": pictures(1, size) if images is None else images})
@@ -113,7 +113,7 @@ def oneshot(
 def classification(root: Path, n_classes: int = 6, holdout: int = 0) -> tuple[Run, Path]:
     labels = np.arange(60) % n_classes
     images = pictures(60, (32, 32), channels=1)
-    images[np.arange(60), labels * 5] = 255  # a bright row tells the class
+    images[np.arange(60), labels * 5] = 255  # a bright row identifies the class
     arrays = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels}
     classes = tuple("abcdef"[:n_classes])
     sha256 = prepare(root / "data", "classification", arrays, classes)

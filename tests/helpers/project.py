@@ -1,4 +1,4 @@
-"""A copy of the project as it is, changes included, so that no test touches data or results of this folder."""
+"""A copy of the project with uncommitted changes, so that tests do not touch its data and results."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ TORCHLESS = "raise ImportError('planning must not import torch')\n"
 
 @dataclass(frozen=True)
 class Project:
-    """`run` starts a program of the environment in the copy, which is also what it imports."""
+    """Copy of the project. `run` starts a program of the environment in it with the code of the copy."""
 
     path: Path
 
@@ -31,12 +31,12 @@ class Project:
         return self.run(sys.executable, "-m", "snakemake", *arguments, **environment)
 
     def plan_only(self, *arguments: str) -> subprocess.CompletedProcess:
-        """A dry run in which importing torch fails."""
+        """Do a dry run in which importing torch fails."""
         return self.snakemake("--dry-run", *arguments, PYTHONPATH=f"{self.path / 'torchless'}:{self.path}")
 
 
 def own_files(folder: Path) -> Iterator[Path]:
-    """Files of the working tree that git would list, found without git: this project may come as an archive."""
+    """Return the files of the working tree that git would list, without git, because the project may be an archive."""
     ignored: dict[Path, GitIgnoreSpec] = {}
     for place, folders, files in os.walk(folder):
         here = Path(place)
@@ -46,14 +46,14 @@ def own_files(folder: Path) -> Iterator[Path]:
 
         def kept(path: Path, end: str = "", specs: list = specs) -> bool:
             said = [spec.check_file(f"{path.relative_to(top)}{end}").include for top, spec in specs]
-            return next((not found for found in said if found is not None), True)  # the nearest file decides
+            return next((not found for found in said if found is not None), True)  # the nearest file takes precedence
 
         folders[:] = [name for name in folders if name != ".git" and kept(here / name, "/")]
         yield from (here / name for name in files if kept(here / name))
 
 
 def make_repository(folder: Path) -> None:
-    """All files in `folder` as the first commit of a repository."""
+    """Commit all files in `folder` to a new repository."""
     git = ["git", "-C", str(folder), "-c", "user.name=test", "-c", "user.email=test@localhost"]
     nobodys = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}  # no hooks, no signature
     for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "copy"]):
@@ -61,7 +61,7 @@ def make_repository(folder: Path) -> None:
 
 
 def copy_files(target: Path) -> Project:
-    """Tracked and new files of the working tree."""
+    """Copy tracked and new files of the working tree."""
     for path in own_files(ROOT):
         copy = target / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def copy_files(target: Path) -> Project:
 
 
 def copy_project(target: Path) -> Project:
-    """The same, as a repository where git is installed, with a torch that cannot be imported."""
+    """Copy the project with a torch that cannot be imported, and make it a repository if git is installed."""
     copy_files(target)
     if shutil.which("git"):
         make_repository(target)

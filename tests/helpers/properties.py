@@ -1,4 +1,4 @@
-"""Properties that every module and network has to have, as functions that assert; tests call them over their lists."""
+"""Assertions for properties of every module and network. Tests call them for each item of their lists."""
 
 import copy
 from collections.abc import Collection, Sequence
@@ -9,21 +9,20 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 SLIM_FEEDS_NORM = ("style.fc1.bias", "mask.0.bias", "mask.3.bias", "mask.6.bias")
-"""Biases of a skip-layer gate in front of a batch norm: it takes the mean away, so their gradient is zero. Computed, it
-is zero or rounding, by the processor."""
+"""Biases of a skip-layer gate before a batch norm, which subtracts the mean. Their gradient is zero up to rounding."""
 EXACT = 1e-9
-"""Relative error of what two ways compute in float64."""
+"""Relative error between two computations in float64."""
 
 
 def tensors_in(value: object) -> list[Tensor]:
-    """All tensors of an output, whatever tuple it comes in."""
+    """Return all tensors of an output with nested tuples."""
     if isinstance(value, Tensor):
         return [value]
     return [tensor for part in value for tensor in tensors_in(part)]
 
 
 def error(value: Tensor, reference: Tensor) -> float:
-    """max|a-b| / max|b|; infinite for another shape or a NaN."""
+    """Return max|a-b| / max|b|, or infinity if the shapes differ or there is a NaN."""
     if value.shape != reference.shape or not torch.isfinite(value).all():
         return float("inf")
     reference = reference.detach().double()
@@ -31,15 +30,15 @@ def error(value: Tensor, reference: Tensor) -> float:
 
 
 def outputs(module: nn.Module, inputs: Sequence[Tensor], seed: int = 0) -> list[Tensor]:
-    """One forward with the global stream set: noise layers draw the same maps each time."""
+    """Run one forward pass with a seeded global generator, so that noise layers draw the same maps each time."""
     torch.manual_seed(seed)
     return tensors_in(module(*inputs))
 
 
 def check_gradients(module: nn.Module, inputs: Sequence[Tensor], feeds_norm: Collection[str] = ()) -> None:
-    """A gradient on every parameter: present, finite, above 1e-6 of the largest.
+    """Assert that every parameter has a finite gradient above 1e-6 of the largest gradient.
 
-    `feeds_norm` names biases in front of a batch norm, which takes their effect away.
+    `feeds_norm` names biases before a batch norm, which cancels their effect.
     """
     module.train().zero_grad()
     weights = torch.Generator().manual_seed(1)
@@ -54,7 +53,7 @@ def check_gradients(module: nn.Module, inputs: Sequence[Tensor], feeds_norm: Col
 
 
 def check_batch_independence(module: nn.Module, inputs: Sequence[Tensor], tolerance: float = 1e-5) -> None:
-    """In evaluation mode an image does not depend on its neighbours in the batch."""
+    """Assert that an image does not depend on the rest of its batch in evaluation mode."""
     module.eval()
     with torch.no_grad():
         whole = outputs(module, inputs)
@@ -63,9 +62,9 @@ def check_batch_independence(module: nn.Module, inputs: Sequence[Tensor], tolera
 
 
 def check_channels_last(module: nn.Module, inputs: Sequence[Tensor], tolerance: float = 1e-5) -> None:
-    """Same values in both layouts, in the mode the module is in, and in float64 the same input gradients.
+    """Assert equal values in both memory formats, in the module's mode, and equal input gradients in float64.
 
-    Of gradients float32 says little: an activation near its kink can be on either side, by layout and by processor.
+    Gradients in float32 are not compared, because rounding can move an activation to the other side of its kink.
     """
     for dtype, allowed in ((torch.float32, tolerance), (torch.float64, EXACT)):
         results = []
@@ -85,7 +84,7 @@ def _laid_out(value: Tensor, layout: torch.memory_format) -> Tensor:
 
 
 def check_autocast(module: nn.Module, inputs: Sequence[Tensor], tolerance: float) -> None:
-    """bf16 autocast, forward and backward, stays near float32; gradients are finite."""
+    """Assert that bf16 autocast is close to float32 in forward and backward and has finite gradients."""
     module.eval()
     with torch.no_grad():
         reference = outputs(module, inputs)
@@ -98,10 +97,10 @@ def check_autocast(module: nn.Module, inputs: Sequence[Tensor], tolerance: float
 
 
 def check_compile(module: nn.Module, inputs: Sequence[Tensor], backend: str) -> None:
-    """torch.compile(fullgraph=True), forward and backward in training mode, equals eager with the same noise.
+    """Assert that torch.compile(fullgraph=True) equals eager in training mode, forward and backward, with equal noise.
 
-    In float64: in float32 an activation near its kink could be on either side. Gradients are measured against the
-    largest one: that of a bias in front of a batch norm is rounding alone.
+    Computed in float64, because in float32 an activation near its kink could be on either side. Errors of gradients are
+    relative to the largest gradient, because the gradient of a bias before a batch norm consists of rounding errors.
     """
     torch.compiler.reset()
     from torch._inductor import config
@@ -127,7 +126,7 @@ def check_compile(module: nn.Module, inputs: Sequence[Tensor], backend: str) -> 
 
 
 def check_compiled_forward(module: nn.Module, inputs: Sequence[Tensor]) -> None:
-    """Generated code gives the values of eager evaluation, in float64 with the same noise."""
+    """Assert that generated code equals eager evaluation, in float64 with equal noise."""
     torch.compiler.reset()
     from torch._inductor import config
 
@@ -139,7 +138,7 @@ def check_compiled_forward(module: nn.Module, inputs: Sequence[Tensor]) -> None:
 
 
 def check_round_trip(module: nn.Module, other: nn.Module, inputs: Sequence[Tensor], folder: Path) -> None:
-    """State through a safetensors file into a freshly made network: the same output, bit for bit."""
+    """Assert that a new network with the state from a safetensors file gives a bit-identical output."""
     save_file({name: value.contiguous() for name, value in module.state_dict().items()}, folder / "state.safetensors")
     other.load_state_dict(load_file(folder / "state.safetensors"))
     module.eval(), other.eval()

@@ -1,4 +1,4 @@
-"""A results tree with plainly made-up numbers and coloured discs for pictures, for tests of the report only."""
+"""A results tree with invented numbers and images of coloured discs, for tests of the report only."""
 
 import json
 import math
@@ -22,7 +22,7 @@ LOWER = ("fd_efflite0", "kid_efflite0", "ece", "params", "macs", "fid_authors", 
 
 
 def write_text(path: Path, text: str) -> None:
-    """Plainly, without the flushing to disk that results deserve."""
+    """Write text without the sync to disk that results get."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
 
@@ -34,7 +34,7 @@ def write_json(path: Path, value: Any) -> None:
 def described(
     scale: str, task: str, experiment: str, dataset: str, seed: int, metrics: Iterable[str], **args: Any
 ) -> dict[str, Any]:
-    """A planned run, in the form of run.json as far as the report reads it."""
+    """Return a planned run with the fields of run.json that the report reads."""
     return {
         "scale": scale,
         "task": task,
@@ -48,14 +48,14 @@ def described(
 
 
 def freeze(scale_dir: Path, run: dict[str, Any]) -> Path:
-    """The run folder before training: its description alone."""
+    """Write the run folder before training, which contains only its description."""
     folder = scale_dir / "runs" / run_name(run["experiment"], run["dataset"], run["seed"])
     write_json(folder / "run.json", run)
     return folder
 
 
 def write_run(scale_dir: Path, run: dict[str, Any], reason: str | None = None, code: str = "d") -> Path:
-    """The run folder as training leaves it; a `reason` makes it a failed one."""
+    """Write the run folder after training. With a `reason` the run has failed."""
     folder = freeze(scale_dir, run)
     training = {"steps": 300, "seconds": 141.5, "device": "cpu", "peak_memory_bytes": 1_300_000_000}
     model = {
@@ -105,7 +105,7 @@ def write_score(folder: Path, metric: str, value: float | None, weights: str = "
 
 
 def write_runs(scale_dir: Path, task: str, values: dict[tuple[str, str], Iterable[float]], metric: str) -> None:
-    """Finished runs with one score each: (experiment, dataset) -> a value per seed."""
+    """Write finished runs with one score each, given (experiment, dataset) -> a value per seed."""
     for (experiment, dataset), seeds in values.items():
         for seed, value in enumerate(seeds):
             run = described(scale_dir.name, task, experiment, dataset, seed, [metric])
@@ -118,7 +118,7 @@ def collected(scale_dir: Path) -> Scores:
 
 
 def make_results(root: Path, scale: str = "demo", seeds: int = 2) -> Path:
-    """results/{scale} with all three tasks, an ablation, one failed run and one that has not begun."""
+    """Write results/{scale} with all three tasks, an ablation, a failed run and a run that has not started."""
     scale_dir = root / "results" / scale
     for seed in range(seeds):
         for make in (_few_shot, _one_shot, _classification):
@@ -188,7 +188,7 @@ def _classification(scale_dir: Path, seed: int) -> None:
 
 
 def discs(path: Path, across: int, down: int, hue: int, size: int = 64) -> None:
-    """A grid of coloured discs, tile beside tile."""
+    """Return an image grid of coloured discs."""
     image = Image.new("RGB", (across * size, down * size), "white")
     draw = ImageDraw.Draw(image)
     for index in range(across * down):
@@ -206,7 +206,7 @@ SPREAD = (0.0, 0.4, -0.3, 0.2, -0.1)
 def claim_settings(
     sets: tuple[str, ...] = SETS, measure: str = "relative", margin: float = 0.0, minimum_seeds: int = 5
 ) -> ReportSettings:
-    """One claim of one comparison, and the pair it is about."""
+    """Return one claim with one comparison, and the compared pair."""
     comparison = Comparison(
         metric="fid_authors", protocol="fid_authors*", slim="slim", baseline="sle", sets=sets, measure=measure,
         direction="lower", margin=margin,
@@ -224,7 +224,7 @@ def claim_settings(
 def claim_results(
     root: Path, slim: Any, baseline: Any, scale: str = "paper", seeds: int = 5, sets: tuple[str, ...] = SETS
 ) -> Scores:
-    """Scores of every set around `slim` and `baseline`, which are per set or one number for all."""
+    """Return scores of every dataset around `slim` and `baseline`, each a value per dataset or one for all."""
     scale_dir = root / scale
     for name, level in (("slim", slim), ("sle", baseline)):
         levels = level if isinstance(level, tuple) else (level,) * len(sets)

@@ -1,4 +1,4 @@
-"""Random weights of the feature extractors in their published form, and a project that names their checksums."""
+"""Random weights of the feature extractors in the published formats, and a project with their checksums."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ LPIPS_CHANNELS = (64, 128, 256, 512, 512)
 
 
 class StubInception(nn.Module):
-    """The form of the TorchScript file: `layers` from 299 px to 2048 features, `output` to 1008 classes."""
+    """Network with the attributes of the TorchScript file: `layers` to 2048 features, `output` to 1008 classes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class StubInception(nn.Module):
 
 
 def port_blocks(network: nn.Module) -> None:
-    """Put pytorch-fid's blocks, of which clean-fid carries a copy, into torchvision's Inception."""
+    """Replace blocks of torchvision's Inception by those of pytorch-fid, of which clean-fid has a copy."""
     from cleanfid import inception_pytorch as theirs
 
     sizes = {"5b": (192, 32), "5c": (256, 64), "5d": (288, 64)}
@@ -49,12 +49,14 @@ def _pytorch_fid(path: Path) -> None:
     port_blocks(network)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")  # else nothing is left after so many layers
+            nn.init.kaiming_normal_(
+                module.weight, nonlinearity="relu"
+            )  # otherwise the activations vanish after so many layers
     torch.save(network.state_dict(), path)
 
 
 def _torchvision(path: Path) -> None:
-    """The layers that SIFID looks through; the rest of the file is not read."""
+    """Write the layers that SIFID uses. The rest of the file is not read."""
     from torchvision.models.inception import BasicConv2d
 
     layers = {
@@ -68,7 +70,7 @@ def _torchvision(path: Path) -> None:
 
 
 def vgg16(path: Path) -> nn.Module:
-    """Writes torchvision's VGG16 without its classifier; returns the layers."""
+    """Write torchvision's VGG16 without its classifier; return the layers."""
     from torchvision.models.vgg import cfgs, make_layers
 
     features = make_layers(cfgs["D"])
@@ -90,7 +92,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 
 
 def write_project(root: Path, *names: str) -> Path:
-    """A folder with stubs of `names` in data/sources and a catalogue of their checksums: they are found as usual."""
+    """Create a folder with stubs of `names` in data/sources and a catalogue of their checksums."""
     catalogue = read_yaml(CATALOGUE)
     (root / SOURCES).mkdir(parents=True)
     for name in names:
@@ -98,5 +100,5 @@ def write_project(root: Path, *names: str) -> Path:
         torch.manual_seed(0)
         WRITERS[name](root / SOURCES / entry["file"])
         entry["sha256"] = sha256_file(root / SOURCES / entry["file"])
-    write_json(root / CATALOGUE, catalogue)  # JSON is YAML
+    write_json(root / CATALOGUE, catalogue)  # JSON is valid YAML
     return root

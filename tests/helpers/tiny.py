@@ -10,7 +10,7 @@ from reference.prepared import write_set
 
 
 def write_images(folder: Path, n: int, size: int, task: str) -> Path:
-    """n smooth random RGB images of size x size."""
+    """Write n smooth random RGB images of size x size."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (n, 4, 4, 3)).astype(np.uint8)
     write_set(folder, task, {"images.npy": coarse.repeat(size // 4, 1).repeat(size // 4, 2)}, "tiny")
@@ -42,7 +42,7 @@ MODELS = {
 
 
 def tiny_run(task: str, data: Path, **changes: Any) -> Run:
-    """`changes`: fields of the recipe, or `compute` as a dict."""
+    """Return a small run. `changes` are fields of the recipe, or `compute` as a dict."""
     compute = {"device": "cpu", "threads": 1, "log_every": 1, "checkpoint_seconds": 1e-6, **changes.pop("compute", {})}
     return Run(
         scale="tiny",

@@ -1,4 +1,4 @@
-"""The tiny suite, run for real once a test session, in a network namespace of its own; each test module has a copy."""
+"""Runs the tiny suite once per test session in a separate network namespace. Each test module gets a copy."""
 
 import json
 import os
@@ -16,7 +16,7 @@ FINISHED = "finished.json"
 
 
 def no_network() -> tuple[str, ...] | None:
-    """A prefix that cuts a command and all its children off any network, loopback included."""
+    """Return a command prefix that disables all networks, including loopback, for a command and its children."""
     for prefix in NAMESPACES:
         try:
             done = subprocess.run([*prefix, "true"], capture_output=True)
@@ -28,7 +28,7 @@ def no_network() -> tuple[str, ...] | None:
 
 
 def shared_run(folder: Path, make_project) -> subprocess.CompletedProcess:
-    """`snakemake tiny` in `folder`/project; pytest's workers wait for the one that is at it."""
+    """Run `snakemake tiny` in `folder`/project. Other pytest workers wait for the one that runs it."""
     folder.mkdir(exist_ok=True)
     with FileLock(folder / "lock"):
         if not (folder / FINISHED).exists():
@@ -40,8 +40,8 @@ def shared_run(folder: Path, make_project) -> subprocess.CompletedProcess:
 
 def _run_tiny(project) -> subprocess.CompletedProcess:
     prefix = no_network()
-    if prefix is None:  # no reason to skip the longest way through the code
-        warnings.warn("network namespaces are not permitted here: the run is only told to stay offline", stacklevel=1)
+    if prefix is None:  # the run is not skipped, because it covers most of the code
+        warnings.warn("network namespaces are not permitted; only the offline switch applies", stacklevel=1)
     else:
         probe = project.run(sys.executable, "-c", PROBE, prefix=prefix)
         assert "Network is unreachable" in probe.stderr
@@ -52,5 +52,5 @@ def _run_tiny(project) -> subprocess.CompletedProcess:
 
 
 def session_folder(base: Path) -> Path:
-    """The folder that all workers of a session see; `base` is the worker's own."""
+    """Return the folder that all workers of a session share. `base` is the worker's folder."""
     return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny"

@@ -1,4 +1,4 @@
-"""A tiny engine with everything a real one has: network, Adam, EMA, its own generator, an epoch order."""
+"""A small engine with all parts of a real one: network, Adam, EMA, random generator, epoch order."""
 
 from pathlib import Path
 from typing import Any
