@@ -33,7 +33,7 @@ def edit(project: Path):
     def replace(file: str, old: str, new: str) -> None:
         path = project / "config" / file
         text = path.read_text()
-        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
+        assert text.count(old) == 1, f"{old!r} occurs {text.count(old)} times in {file}"
         path.write_text(text.replace(old, new))
 
     return replace

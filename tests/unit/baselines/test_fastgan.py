@@ -1,4 +1,4 @@
-"""FastGAN's networks: exact sizes, where SLIM sits, output shapes at every image size, refusals."""
+"""FastGAN's networks: parameter counts, positions of SLIM, output shapes at every image size, errors."""
 
 import pytest
 import torch
@@ -105,7 +105,7 @@ def test_scaled_decoders(image_size: int, size: int, blocks: int) -> None:
 
 
 def test_each_part_decodes_its_quadrant() -> None:
-    """The 16x16 map is changed in one quadrant; only that part's reconstruction may move."""
+    """A change in one quadrant of the 16x16 map changes only the reconstruction of that part."""
     torch.manual_seed(0)
     discriminator = baselines.fastgan.discriminator(image_size=64, base_channels=4).eval()
     image, small = torch.randn(1, 3, 64, 64), torch.randn(1, 3, 32, 32)

@@ -1,4 +1,4 @@
-"""FastGAN's two networks at their smallest size, and the limits of their arguments."""
+"""FastGAN's two networks at their smallest size, and limits of their arguments."""
 
 from typing import get_args
 

@@ -1,4 +1,4 @@
-"""Properties of every gate, generator and discriminator; a new one is a line in CASES."""
+"""Properties of every gate, generator and discriminator. CASES lists them."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ GATE = {"low_channels": 64, "high_channels": 8}
 
 
 class Case(NamedTuple):
-    """How to make the network, the shapes of its inputs, and the biases that a batch norm takes the effect of."""
+    """Constructor, input shapes, and biases whose effect a batch norm cancels."""
 
     make: Callable[[], nn.Module]
     shapes: tuple[tuple[int, ...], ...]
@@ -57,7 +57,7 @@ def sle_generator(**options: object) -> Case:
 
 
 class WithParts(nn.Module):
-    """The discriminator with its decoders: all outputs as one tuple."""
+    """Discriminator with decoders that returns all outputs as one tuple."""
 
     def __init__(self, **options: object) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ def made(case: Case) -> nn.Module:
 
 
 def settled(case: Case) -> nn.Module:
-    """A network whose running statistics fit its maps, as after some training."""
+    """Return a network whose running statistics match its activations, as after some training."""
     module = made(case)
     for _ in range(20):
         with torch.no_grad():
@@ -125,7 +125,7 @@ def test_a_gradient_on_every_parameter(case: Case) -> None:
 @every_network
 def test_an_image_does_not_depend_on_its_batch_in_evaluation(case: Case) -> None:
     module = settled(case)
-    with torch.no_grad():  # noise is drawn per position in the batch
+    with torch.no_grad():  # noise is drawn for each position in the batch
         for name, parameter in module.named_parameters():
             if "noise" in name:
                 parameter.zero_()
@@ -150,12 +150,12 @@ def test_state_passes_through_safetensors(case: Case, tmp_path: Path) -> None:
 
 @every_gate_and_generator
 def test_traces_to_one_graph_whose_backward_is_right(case: Case) -> None:
-    """Graph, decompositions and the split into forward and backward are the compiler's; no code is generated."""
+    """The compiler traces, decomposes and splits the graph into forward and backward, without generating code."""
     properties.check_compile(made(case), case.inputs(), "aot_eager_decomp_partition")
 
 
 def compiled_cases() -> list[object]:
-    """Code generation takes minutes over all: a few by default, the others by `-m compiled`."""
+    """Return the cases for generated code: a few by default, all with `-m compiled`, because all take minutes."""
     cases = GATES | GENERATORS
     return [
         pytest.param(case, id=name, marks=pytest.mark.slow if name in COMPILED else pytest.mark.compiled)
@@ -178,7 +178,7 @@ def test_compiled_code_runs_on_the_cpu(case: Case) -> None:
 @needs_compiler
 @pytest.mark.slow
 def test_a_compiled_generator_draws_the_same_images() -> None:
-    """Forward alone by default: generating code for its backward too takes three times as long."""
+    """Only the forward pass is compiled, because the backward pass would take three times as long."""
     properties.check_compiled_forward(made(GENERATORS["slim 64"]), GENERATORS["slim 64"].inputs())
 
 

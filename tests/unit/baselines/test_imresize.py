@@ -1,4 +1,4 @@
-"""The bicubic resize against PIL's (an independent implementation of the same kernel) and by hand."""
+"""The bicubic resize equals PIL's, an independent implementation of the same kernel, and hand-calculated values."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,10 @@ def test_inside_the_borders_it_equals_pil(scale: float) -> None:
     rows, columns = resize_matrix(40, scale, size[1]), resize_matrix(60, scale, size[0])
     found = (rows @ torch.from_numpy(values).double() @ columns.T).numpy()
     margin = int(np.ceil(2 * max(1.0, scale))) + 1
-    inside = (slice(None, -margin), slice(None, -margin))  # PIL drops the taps beyond every border, we mirror two
+    inside = (
+        slice(None, -margin),
+        slice(None, -margin),
+    )  # PIL drops taps beyond every border, ours at two
     assert np.abs(found - expected)[inside].max() < 1e-6
     assert np.abs(found - expected).max() > 1e-3
 

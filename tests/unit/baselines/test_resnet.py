@@ -1,4 +1,4 @@
-"""ResNets: exact parameter counts and MACs, torchvision's outputs, slots, stems, timm."""
+"""ResNets: parameter counts and MACs, equality with torchvision, slots, stems, timm."""
 
 import subprocess
 import sys
@@ -74,7 +74,7 @@ def test_small_networks(name: str, stem: str, size: int, last: int) -> None:
     largest = max(p.grad.abs().max() for p in model.parameters())
     for parameter_name, parameter in model.named_parameters():
         if ".skip." in parameter_name and parameter_name.endswith("bias"):
-            continue  # the literal variant's biases in front of a batch norm have none
+            continue  # biases of the literal variant before a batch norm have no gradient
         assert parameter.grad.isfinite().all() and parameter.grad.abs().max() > 1e-6 * largest, parameter_name
 
 

@@ -1,4 +1,4 @@
-"""SinGAN's networks and pyramid, plain and with SLIM."""
+"""SinGAN's networks and pyramid, with and without SLIM."""
 
 import itertools
 from collections.abc import Callable
@@ -157,7 +157,7 @@ def test_sampling_changes_no_state_and_an_image_does_not_depend_on_its_batch() -
     noises = [network.draw(scale, 3, torch.Generator().manual_seed(scale)) for scale in range(len(network.sizes))]
     together = network(noises)
     alone = torch.cat([network([noise[i : i + 1] for noise in noises]) for i in range(3)])
-    # between scales an image passes through 8 bits, where a rounding error of the last bit can become a whole level
+    # between scales an image is truncated to 8 bits, which can turn a rounding error into a full level
     assert (together - alone).abs().mean() < 1e-3
     assert torch.allclose(network(noises[:1]), torch.cat([network([n]) for n in noises[0].split(1)]), atol=1e-5)
     assert torch.equal(three, network.sample(3, torch.Generator().manual_seed(5)))

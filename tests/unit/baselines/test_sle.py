@@ -1,4 +1,4 @@
-"""The SLE gate: its equation, its control, its refusals, and what it shares with SLIM as a gate."""
+"""SLE gate: equation, residual control, errors, and properties common to all gates."""
 
 import copy
 
@@ -16,7 +16,7 @@ from tests.helpers.properties import error
 @pytest.mark.parametrize("low_size", [4, 8, 12, 6, 5])
 @pytest.mark.parametrize("residual", [False, True], ids=["plain", "residual"])
 def test_equation(low_size: int, residual: bool) -> None:
-    """Also at sizes that four windows do not tile."""
+    """Holds also for sizes that 4 does not divide."""
     torch.manual_seed(0)
     gate = SLEGate(low_channels=6, high_channels=5, residual=residual, spectral_norm=False)
     with torch.no_grad():
@@ -50,7 +50,7 @@ def test_batch_mismatch_and_empty_widths_are_refused() -> None:
 
 @pytest.mark.parametrize("dim", [0, 1])
 def test_spectral_norm_follows_torchs_over_training_steps(dim: int) -> None:
-    """Weight, gradient, u and v, from equal state, in training and evaluation."""
+    """Compares weight, gradient, u and v from equal state, in training and evaluation."""
     torch.manual_seed(0)
     layer = nn.ConvTranspose2d(6, 4, 4) if dim else nn.Conv2d(6, 4, 3)
     theirs = spectral_norm(copy.deepcopy(layer), dim=dim)
@@ -69,5 +69,5 @@ def test_spectral_norm_follows_torchs_over_training_steps(dim: int) -> None:
         with torch.no_grad():
             weight.sub_(0.1 * gradients[0])
     before = ours.u.clone()
-    assert error(ours.eval()(layer.weight), theirs.eval().weight) > 0  # another weight: the norm is not stale
+    assert error(ours.eval()(layer.weight), theirs.eval().weight) > 0  # with a changed weight the norm changes too
     assert torch.equal(ours.u, before)

@@ -1,4 +1,4 @@
-"""The convolution of an upsampled map equals its two steps, values and gradients, at every size."""
+"""The fused convolution of an upsampled map equals upsampling followed by convolution, in values and gradients."""
 
 import pytest
 import torch

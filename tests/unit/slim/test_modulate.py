@@ -1,4 +1,4 @@
-"""The block-wise product: values, gradients, layouts, memory."""
+"""The block-wise product: values, gradients, memory formats, peak memory."""
 
 import pytest
 import torch
@@ -60,7 +60,7 @@ def test_keeps_the_dtype_of_the_target() -> None:
 
 
 def test_peak_memory_of_forward_and_backward_is_below_two_and_a_half_targets() -> None:
-    """Above the inputs, at 32 -> 512: the output, one gradient, and what the small maps take."""
+    """At 32 -> 512 the peak, excluding inputs, is the output, one gradient and the small maps."""
     gate = SkipLayerSLIM(low_channels=128, high_channels=16, dilation=4, mask_noise=True)
     low, high = torch.randn(4, 128, 32, 32, requires_grad=True), torch.randn(4, 16, 512, 512, requires_grad=True)
     probe = torch.randn_like(high)

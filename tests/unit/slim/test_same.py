@@ -1,4 +1,4 @@
-"""Same-layer SLIM against its equation written as a plain loop over groups, and its errors."""
+"""Same-layer SLIM equals its equation computed in a loop over groups; errors."""
 
 import inspect
 
@@ -13,7 +13,7 @@ from tests.helpers.properties import error
 
 
 def loop_reference(module: SameLayerSLIM, x: torch.Tensor) -> torch.Tensor:
-    """The equation group by group, batch statistics; weights of group g are rows g*n..(g+1)*n of the grouped layers."""
+    """Compute the equation in a loop over groups. Group g has rows g*n..(g+1)*n of the grouped layers."""
 
     def part(tensor: torch.Tensor, group: int) -> torch.Tensor:
         return tensor.chunk(module.groups)[group]
@@ -60,7 +60,7 @@ def test_equals_the_loop_over_groups(channels: int, groups: int, stride: int, si
 
 @pytest.mark.parametrize(("inputs", "outputs", "merged"), [(16, 4, 2), (4, 16, 2), (8, 4, 4), (2, 2, 4), (5, 3, 1)])
 def test_merged_groups_are_the_same_map(inputs: int, outputs: int, merged: int) -> None:
-    """Also inside the layer, where it is only a matter of speed: with and without gradients the same values."""
+    """Merging changes only the speed, so the layer gives the same values with and without gradients."""
     torch.manual_seed(0)
     conv = NarrowConv2d(4 * inputs, 4 * outputs, 3, padding=1, groups=4).double()
     x = torch.randn(2, 4 * inputs, 5, 6, dtype=torch.double)
@@ -74,7 +74,7 @@ def test_merged_groups_are_the_same_map(inputs: int, outputs: int, merged: int) 
 
 
 def test_gate_values() -> None:
-    """Two groups of two channels at one position: softmax((ln 3, 0)) = (3/4, 1/4), softmax((0, 0)) = (1/2, 1/2)."""
+    """Two groups of two channels at one position give softmax((ln 3, 0)) = (3/4, 1/4), softmax((0, 0)) = (1/2, 1/2)."""
     query = torch.tensor([3.0, 1.0, 5.0, 7.0]).log().view(1, 4, 1, 1)
     key = torch.tensor([1.0, 9.0, 0.0, 0.0]).view(1, 4, 1, 1)
     value = torch.tensor([8.0, 8.0, -2.0, 6.0]).view(1, 4, 1, 1)
@@ -169,7 +169,7 @@ def test_channels_last_and_contiguous_agree(kind: type, channels: int) -> None:
     plain, last = module(x), module(x.to(memory_format=torch.channels_last))
     assert last.is_contiguous(memory_format=torch.channels_last)
     assert error(last, plain) < 2e-5
-    module, x = module.double(), x.double()  # a gradient that is zero, of a bias in front of a norm, is rounding alone
+    module, x = module.double(), x.double()  # the gradient of a bias before a batch norm is zero up to rounding
     plain, last = module(x), module(x.to(memory_format=torch.channels_last))
     parameters, probe = list(module.parameters()), torch.randn_like(plain)
     gradients = [torch.autograd.grad((out * probe).sum(), parameters) for out in (plain, last)]

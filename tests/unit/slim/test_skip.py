@@ -1,4 +1,4 @@
-"""Skip-layer SLIM against the direct form of its equations, branch by branch."""
+"""Skip-layer SLIM equals its reference implementation, branch by branch."""
 
 import copy
 import inspect
@@ -56,7 +56,7 @@ def pair(**options: object) -> tuple[ReferenceSLIM, SkipLayerSLIM]:
 def stacked(
     reference: ReferenceSLIM, gate: SkipLayerSLIM, gradients: bool
 ) -> list[tuple[str, torch.Tensor, torch.Tensor]]:
-    """(name, reference value, gate value) over every tensor of every layer."""
+    """Yield (name, reference value, gate value) for every tensor of every layer."""
     rows = []
     for parts, layer in layer_pairs(reference, gate):
         for name, ours in tensors_of(layer).items():
@@ -74,7 +74,7 @@ def stacked(
 def test_equals_separate_branches_over_three_training_steps(
     options: dict[str, object], dtype: torch.dtype, tolerance: float
 ) -> None:
-    """Output, input gradients, parameter gradients, u, v and running statistics, from equal state."""
+    """Compares output, input gradients, parameter gradients, u, v and running statistics from equal state."""
     torch.manual_seed(0)
     reference, gate = (network.to(dtype) for network in pair(**options))
     networks = (reference, gate)
@@ -93,7 +93,11 @@ def test_equals_separate_branches_over_three_training_steps(
             assert error(ours, theirs) < tolerance
         rows = stacked(reference, gate, gradients=True)
         largest = max(theirs.abs().max() for _, theirs, _ in rows)
-        for name, theirs, ours in rows:  # against the largest: in front of a BN a bias has only rounding as gradient
+        for (
+            name,
+            theirs,
+            ours,
+        ) in rows:  # relative to the largest: a bias before a BN has no gradient
             assert (ours - theirs).abs().max() <= tolerance * largest, name
         for optimiser in optimisers:
             optimiser.step()
@@ -116,7 +120,7 @@ def test_any_two_sizes(sizes: tuple[tuple[int, int], tuple[int, int]], training:
 
 
 def test_each_slice_has_a_separate_spectral_norm() -> None:
-    """One norm over the fused weight would leave the slices with norms below 1."""
+    """With a single norm over the fused weight, slices would have norms below 1."""
     torch.manual_seed(0)
     gate = SkipLayerSLIM(low_channels=128, high_channels=12, reduction=8)
     with torch.no_grad():
@@ -143,7 +147,7 @@ def test_folding_gives_the_module_without_spectral_norm() -> None:
 
 def test_evaluation_changes_no_buffer_and_training_does() -> None:
     gate = SkipLayerSLIM(**SIZES)
-    with torch.no_grad():  # other weights than u and v have settled on
+    with torch.no_grad():  # changed weights, for which u and v have not converged
         for layer in gate.modules():
             if parametrize.is_parametrized(layer):
                 layer.parametrizations.weight.original.normal_()
@@ -153,12 +157,12 @@ def test_evaluation_changes_no_buffer_and_training_does() -> None:
     assert all(torch.equal(value, before[name]) for name, value in gate.state_dict().items())
     gate.train()(low, high)
     changed = {name for name, value in gate.state_dict().items() if not torch.equal(value, before[name])}
-    single_output = "mask.9.parametrizations.weight.0.u"  # one number of length 1 for each group
+    single_output = "mask.9.parametrizations.weight.0.u"  # one value of magnitude 1 for each group
     assert changed - {single_output} == {name for name, _ in gate.named_buffers()} - {single_output}
 
 
 def test_initial_values() -> None:
-    """Convs N(0, 0.02) and no bias, BN N(1, 0.02), linears within the framework's bound 1/sqrt(fan_in)."""
+    """Convs are N(0, 0.02) with zero bias, BN N(1, 0.02), linear layers within torch's bound 1/sqrt(fan_in)."""
     torch.manual_seed(0)
     gate = SkipLayerSLIM(low_channels=4096, high_channels=64, spectral_norm=False)
     convs = torch.cat([layer.weight.flatten() for layer in gate.modules() if isinstance(layer, nn.Conv2d)])
@@ -189,7 +193,7 @@ def test_noise_is_one_new_map_per_image() -> None:
 
 
 def spread(gate: SkipLayerSLIM) -> float:
-    """Largest difference of w between positions of one image and channel."""
+    """Return the largest difference of w between positions of one image and channel."""
     torch.manual_seed(0)
     w = gate.eval()(torch.randn(2, 64, 8, 8), torch.ones(2, 6, 32, 32)).flatten(2)
     return (w.amax(2) - w.amin(2)).max().item()

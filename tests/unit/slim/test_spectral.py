@@ -1,4 +1,4 @@
-"""Each group of a weight is divided by its own spectral norm, not by that of the whole."""
+"""Each group of a weight is divided by its own spectral norm instead of the norm of the whole weight."""
 
 import torch
 from torch import nn
@@ -9,7 +9,7 @@ from slim._spectral import normalise_groups
 def test_each_slice_has_norm_one():
     torch.manual_seed(0)
     layer = nn.Conv2d(6, 8, 1, groups=1, bias=False)
-    with torch.no_grad():  # rank one in each half: power iteration is exact after one step
+    with torch.no_grad():  # each half has rank one, so power iteration is exact after one step
         halves = [scale * torch.outer(torch.randn(4), torch.randn(6)) for scale in (1.0, 30.0)]
         layer.weight.copy_(torch.cat(halves)[:, :, None, None])
     normalise_groups(layer, 2).eval()

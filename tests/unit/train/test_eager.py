@@ -1,4 +1,4 @@
-"""A process that compiles nothing never imports the compiler, and its optimisers compute the same."""
+"""Training without compilation does not import the compiler, and its optimisers compute the same values."""
 
 import subprocess
 import sys

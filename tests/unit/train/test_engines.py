@@ -1,4 +1,4 @@
-"""Every engine: ended at any step and resumed, it gives bit for bit what the uninterrupted run gives."""
+"""Every engine, stopped at any step and resumed, equals the uninterrupted run bit for bit."""
 
 import json
 import os
@@ -158,7 +158,7 @@ def test_a_network_that_does_not_fit_any_more_keeps_what_was_trained(tmp_path, m
 
 
 def test_a_training_forgets_the_record_of_the_one_before(tmp_path, monkeypatch):
-    """Else weights that are there would pass for finished after a training that was killed."""
+    """Otherwise existing weights would count as finished after a training that was killed."""
     run = tiny_run("classification", write_data("classification", tmp_path / "data"))
     train(run, tmp_path / "out", tmp_path / "state")
     monkeypatch.setattr("bench.train.startup.run_loop", lambda *rest: None)

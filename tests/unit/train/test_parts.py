@@ -1,4 +1,4 @@
-"""EMA, random streams, guards, history: the small parts of the loop."""
+"""Small parts of the loop: EMA, random streams, finite checks, history."""
 
 import math
 
@@ -86,7 +86,7 @@ def test_history_extends_columns_and_cuts_back(tmp_path):
     history.add({"step": 10, "loss": 0.5})
     history.add({"step": 20, "loss": math.nan, "accuracy": 81.25})
     with history.path.open("a") as file:
-        file.write("3")  # torn by a kill
+        file.write("3")  # a line truncated by a kill
     again = History(history.path)
     again.cut_after(20)
     assert again.read() == [

@@ -37,7 +37,7 @@ def losses(engine: Classification, start: int, stop: int) -> list[float]:
 def test_it_learns(data: Path, tmp_path: Path, model: str) -> None:
     run = classify_run(data, model, epochs=12, optimiser="adamw", learning_rate=0.05, augment="none", holdout=12)
     engine = Classification(run, CPU)
-    assert engine.total_steps == 12 * 2  # 60 images left, two full batches of 24
+    assert engine.total_steps == 12 * 2  # 60 images remain, which are two full batches of 24
     for index in range(engine.total_steps):
         scalars = engine.step(index)
     assert scalars["train_top1"] > 90
@@ -87,7 +87,7 @@ def test_micro_batches_give_the_same_gradient_without_batch_norm(data: Path) -> 
     assert "micro-batch 16" in parts.shrink(MemoryError()) and parts.parts == 4
     assert parts.shrink(MemoryError()) is None
     for engine in (whole, parts):
-        engine.net.eval()  # running statistics: no term couples the images
+        engine.net.eval()  # with running statistics no term couples the images
     images, labels = whole.batches.batch(0)
     for engine in (whole, parts):
         loss = engine._gradients(engine.normalise(images), labels, labels)["loss"]

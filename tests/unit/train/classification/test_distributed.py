@@ -1,4 +1,4 @@
-"""Two processes over gloo train as one does: the same losses, running statistics and weights."""
+"""Two processes over gloo have the same losses, running statistics and weights as one process."""
 
 import json
 import os
@@ -47,11 +47,11 @@ RECIPES = {
 
 COMMON = {"OMP_NUM_THREADS": "1"}
 if "lo" in {name for _, name in socket.if_nameindex()}:
-    COMMON["GLOO_SOCKET_IFNAME"] = "lo"  # a machine's own name may lead to an address that nobody can reach
+    COMMON["GLOO_SOCKET_IFNAME"] = "lo"  # the machine's host name may resolve to an unreachable address
 
 
 def run_two(data: Path, out: Path) -> dict:
-    """The store that both meet at is held here: its port is never free for another process."""
+    """Run two processes. The store is opened here, so that no other process can take its port."""
     store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])

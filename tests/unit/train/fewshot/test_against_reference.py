@@ -1,4 +1,4 @@
-"""The networks of the reference loop, against which speed and losses are compared, compute what ours compute."""
+"""The networks of the reference loop, which speed and losses are compared with, equal ours."""
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ from slim import SkipLayerSLIM
 
 
 def copy_weights(source: nn.Module, target: nn.Module) -> None:
-    """By order: both list their layers in the order of the network."""
+    """Copy weights by position, because both networks list their layers in the same order."""
     for a, b in ((source.parameters(), target.parameters()), (source.buffers(), target.buffers())):
         for ours, theirs in zip(a, b, strict=True):
             assert ours.shape == theirs.shape
@@ -31,7 +31,7 @@ def test_generators_agree():
 
 
 def test_gates_agree():
-    """The timed reference network equals the reference gate of the unit tests."""
+    """The gate of the timed reference network equals the reference gate of the unit tests."""
     torch.manual_seed(0)
     sides = {"low_channels": 128, "high_channels": 16}
     gate, reference, plain = SkipLayerSLIM(**sides), ReferenceSLIM(**sides), SLIM(128, 16)

@@ -1,4 +1,4 @@
-"""The few-shot engine and its parts: hinge, DiffAugment, perceptual loss, one step, refusals."""
+"""Few-shot engine and its parts: hinge loss, DiffAugment, perceptual loss, one step, errors."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def test_hinge_margins_are_between_0_8_and_1_per_logit():
     margins = torch.stack([hinge.real(torch.zeros(1)) for _ in range(500)])
     assert margins.min() >= 0.8 and margins.max() <= 1.0 and margins.std() > 0.04
     many = hinge.real(torch.zeros(100_000))
-    assert abs(many - 0.9) < 1e-3  # one margin for all would be anywhere in 0.8 .. 1
+    assert abs(many - 0.9) < 1e-3  # a single margin for all logits would not cover the range
 
 
 def test_hinge_closed_form():
@@ -80,7 +80,7 @@ def test_each_call_draws_new_parameters_and_passes_gradients():
 
 
 class Pool(nn.Module):
-    """A trunk of two maps whose distances are easy to write down."""
+    """Trunk with two maps whose distances have a simple closed form."""
 
     name = "pool"
 
@@ -103,7 +103,7 @@ def test_perceptual_loss_closed_form_and_grouping():
 
     expected = distance(a, t) + distance(b, t) + distance(c, u)
     assert torch.allclose(loss([([a, b], t), ([c], u)]), expected, rtol=1e-4)
-    assert loss([([t], t)]) < 1e-10  # squares of rounding
+    assert loss([([t], t)]) < 1e-10  # squares of rounding errors
 
 
 def test_perceptual_loss_around_lpips_is_lpips():

@@ -1,4 +1,4 @@
-"""Checkpoints: two kept, damage falls back, foreign or malicious ones refused, a full disk leaves the old one."""
+"""Checkpoints: two are kept, damaged ones are skipped, foreign or malicious ones refused, full disks handled."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""Recorded steps. There is no GPU here: the recorder is a mock that repeats the work where CUDA would replay it."""
+"""Recorded steps. No GPU is needed, because the recorder is a mock that repeats the work where CUDA would replay it."""
 
 import copy
 from collections.abc import Callable
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 
 class MockRecorder:
-    """Repeats the call, into the same tensors each time; `log` tells what was asked of it."""
+    """Repeats the call into the same tensors. `log` lists the calls of its methods."""
 
     def __init__(self) -> None:
         self.log: list[str] = []
@@ -69,7 +69,7 @@ def test_nothing_is_recorded_where_the_run_does_not_ask_or_the_device_cannot(tmp
 def test_a_recorded_training_is_the_same_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, make: Callable, changes: dict
 ) -> None:
-    """Also over a rollback, a new scale and a new learning rate, where the recordings must be dropped."""
+    """Includes a rollback, a new scale and a new learning rate, which must discard the recordings."""
     run = tiny_run(task, write_data(task, tmp_path / "data"), **changes)
     mocks: list[MockRecorder] = []
 
@@ -85,7 +85,7 @@ def test_a_recorded_training_is_the_same_training(
 
 
 def trained(engine: FewShot | OneShot) -> list[dict[str, float]]:
-    """The losses of each step: 16 steps, a return to the state after the fourth with new random streams, 4 more."""
+    """Return the losses of 16 steps, and of 4 more from the state after the fourth with new random streams."""
     losses, saved = [], None
     for index in [*range(16), *range(4, 8)]:
         if index == 4 and saved is None:

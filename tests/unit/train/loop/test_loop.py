@@ -1,4 +1,4 @@
-"""The loop on a toy engine: killed, stopped, poisoned and out of memory, it ends as one uninterrupted run would."""
+"""The loop on a toy engine ends like an uninterrupted run after kills, signals, NaN and out-of-memory errors."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def losses(folder: Path) -> list[tuple[str, str]]:
 
 
 class Killed(ToyEngine):
-    """Ends its process at a step, as `ending` says."""
+    """Engine that ends its process at a step, in the way given by `ending`."""
 
     ending, at = signal.SIGKILL, 7
 
@@ -67,7 +67,7 @@ class Killed(ToyEngine):
 
 
 def child(folder: Path, ending: signal.Signals, run=None) -> int:
-    """Train a Killed engine in a process of its own; its exit code."""
+    """Train a Killed engine in a separate process; return its exit code."""
     code = (
         "import sys, signal; from pathlib import Path; import tests.unit.train.loop.test_loop as t; "
         f"t.Killed.ending = signal.Signals({int(ending)}); run = t.toy_run(checkpoint_seconds=1e-6, threads=1); "
@@ -146,7 +146,7 @@ def test_nan_rolls_back_to_another_stream_and_is_recorded(tmp_path):
 
 @pytest.mark.parametrize("poisoned", [set(), {(0, 5)}, {(0, 0), (1, 10)}])
 def test_how_often_a_row_is_logged_changes_no_result(tmp_path, poisoned):
-    """Which is why the run hash leaves `log_every` out; 1000: only the last step is logged."""
+    """Therefore the run hash does not cover `log_every`. With 1000 only the last step is logged."""
     results = []
     for log_every in (1, 2, 3, 1000):
         engine, folder = ToyEngine(toy_run(log_every=log_every), CPU), tmp_path / str(log_every)
@@ -160,7 +160,7 @@ def test_how_often_a_row_is_logged_changes_no_result(tmp_path, poisoned):
 
 
 def test_no_checkpoint_ever_holds_a_nan(tmp_path):
-    """A NaN at a step that is not logged must not be saved when a checkpoint is due right then."""
+    """A NaN at a step that is not logged must not be saved by a checkpoint that is due at that step."""
     run = toy_run(log_every=100, checkpoint_seconds=1e-6)
     engine = ToyEngine(run, CPU)
     engine.poison = {(0, 5)}
@@ -290,7 +290,7 @@ def test_a_sink_writes_next_to_the_run_and_closes_before_its_record(tmp_path, mo
 
 
 def test_energy_adds_up_over_a_resume(tmp_path, monkeypatch):
-    """The meter is a mock: there is none on a CPU."""
+    """The energy meter is a mock, because a CPU has none."""
     monkeypatch.setattr("bench.train.loop.monitor.Monitor.spent_joules", lambda self: 1.0)
     run = toy_run(checkpoint_seconds=1e-6)
     engine = Killed(run, CPU)

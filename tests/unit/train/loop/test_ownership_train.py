@@ -1,4 +1,4 @@
-"""`train` writes over and removes its own files alone, and a finished run that it replaces is kept aside."""
+"""`train` overwrites and removes only files that slim-bench wrote, and moves aside a finished run that it replaces."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch, data):
-    """`my/run.json`, the description of a short run; the present folder is the one above."""
+    """Write `my/run.json`, the description of a short run, and work in the folder above it."""
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "my/run.json", run_of(data))
     return tmp_path
@@ -177,7 +177,7 @@ def test_a_file_put_there_while_it_trained_is_not_written_over(here, monkeypatch
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, data):
-    """A finished run with a score, a hand-edited list of metrics, and a note of the user's."""
+    """Create a finished run with a score, a manually edited list of metrics, and a note of the user."""
     folder = tmp_path_factory.mktemp("finished") / "my"
     run = run_of(data)
     write_run(folder / "run.json", run)
@@ -220,7 +220,7 @@ def test_a_finished_run_of_another_description_is_moved_aside_whole(again, data,
 
 
 def test_a_finished_run_of_an_older_hash_is_one_line_and_moved_aside(again, data, capsys):
-    """An earlier version counted other keys: its record does not show that this run is the same."""
+    """An earlier version hashed other keys, so its record does not show that this run is the same."""
     for name in ("model.json", ".model.json"):
         write_json(again / "my" / name, json.loads((again / "my" / name).read_text()) | {"run_sha256": "0" * 64})
     assert main(["evaluate", "--run", "my/run.json"]) == 2
@@ -286,12 +286,12 @@ def test_a_run_that_cannot_start_leaves_the_finished_one(again, data, capsys):
 
 
 class KilledError(BaseException):
-    """In place of a SIGKILL."""
+    """Raised in place of a SIGKILL."""
 
 
 @pytest.mark.parametrize("moment", [0, 3, 7, 8, 9, 12, 15, 17])
 def test_a_kill_while_a_run_is_moved_aside_loses_nothing(again, data, monkeypatch, moment):
-    """Every file is in the folder or in a place aside, and the next start trains."""
+    """Every file is in the run folder or in a superseded folder, and the next start trains."""
     before = content(again / "my")
     write_run(again / "my/run.json", run_of(data, learning_rate=0.2))
     calls, link, unlink, rename = [], os.link, type(again).unlink, type(again).rename

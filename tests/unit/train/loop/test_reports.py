@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: progress lines, sinks, costs, signals."""
+"""Output of a running training: progress lines, sinks, resource use, signals."""
 
 import os
 import signal

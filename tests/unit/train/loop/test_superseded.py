@@ -1,4 +1,4 @@
-"""What is moved aside: a run's weights and what belongs to them, and nothing where there are none."""
+"""A run's weights are moved aside with all files that belong to them. Without weights nothing is moved."""
 
 import pytest
 

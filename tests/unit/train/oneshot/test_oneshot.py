@@ -1,4 +1,4 @@
-"""The one-shot engine: what is trained when, what stays, resume, export."""
+"""One-shot engine: schedule of the scales, frozen scales, resume, export."""
 
 import io
 from pathlib import Path
@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def one_image(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Tensor:
-    """What is read of the folder waves-full, which is empty."""
+    """Replace reading of the empty folder waves-full by one image."""
     (tmp_path / "waves-full").mkdir()
     monkeypatch.chdir(tmp_path)
     rows, columns = torch.meshgrid(torch.arange(60.0), torch.arange(72.0), indexing="ij")
