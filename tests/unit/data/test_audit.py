@@ -1,4 +1,4 @@
-"""The audit finds every fault at once and names its file."""
+"""The audit reports all problems of a dataset in one pass, with their files."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Augmentation by hand-worked cases, and the same draws for any number of processes."""
+"""Augmentation of hand-calculated cases, with draws that do not depend on the number of processes."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def test_flip_mirrors_the_chosen_images_only() -> None:
 def test_shift_moves_and_fills_with_zeros() -> None:
     images = ramp() + 1
     out = shift(images, torch.tensor([[4, 4], [0, 7]]), padding=4)
-    assert torch.equal(out[0], images[0])  # the centre window is the image
+    assert torch.equal(out[0], images[0])  # the central window is the image
     assert out[1, 0, :4].eq(0).all() and out[1, 0, :, 5:].eq(0).all()
     assert torch.equal(out[1, 0, 4:, :5], images[1, 0, :4, 3:])
 

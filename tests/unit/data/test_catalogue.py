@@ -1,4 +1,4 @@
-"""The catalogue: complete, strict, and free of torch."""
+"""The catalogue is complete, strictly validated, and read without torch."""
 
 import importlib.util
 import subprocess

@@ -1,4 +1,4 @@
-"""Content decides what is prepared again; nothing of a user's folder is taken for ours."""
+"""Datasets are prepared again if their content changes. Files of the user are never treated as ours."""
 
 import json
 import os

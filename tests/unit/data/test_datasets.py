@@ -1,4 +1,4 @@
-"""Reading prepared data; and the shipped sets themselves, from the objects of the DVC remote."""
+"""Reading of prepared data, and the shipped datasets in the DVC remote."""
 
 import shutil
 
@@ -17,7 +17,7 @@ from tests.helpers.data_project import image_folder
 
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory):
-    """A project whose shipped archives are placed without DVC."""
+    """Create a project with the shipped archives, without DVC."""
     root = tmp_path_factory.mktemp("shipped")
     shutil.copytree(ROOT / "config", root / "config")
     (root / "data/sources").mkdir(parents=True)
@@ -65,7 +65,7 @@ def test_fashion_subset_is_stratified_and_padded(shipped):
         assert labels.bincount().tolist() == [count] * 10
         assert images[:, :, :2].sum() == images[..., 30:].sum() == 0
     assert manifest.classes[9] == "ankle boot"
-    # no codec stands between the archive and these pixels: the hash holds on every machine
+    # the archive is not decoded by a codec, so the hash is equal on every machine
     assert manifest.sha256 == "03b3eec3889cd68c1b31507fe125fe0b1a7454cc9fc7bbfca1e19e381297dc40"
 
 

@@ -1,4 +1,4 @@
-"""Hostile and damaged archives: refused by name, and nothing is left outside (or inside) the target."""
+"""Malicious and damaged archives are refused with their name, and leave no files inside or outside the target."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""Fetching: DVC pulls of the shipped sets, downloads from a server on loopback, checksums, pins, receipts."""
+"""Download of datasets: DVC pulls of shipped sets, downloads from a loopback server, checksums, pins, receipts."""
 
 import hashlib
 import shutil
@@ -133,7 +133,7 @@ def test_partial_file_of_something_else_is_replaced(tmp_path, server, length):
 
 
 def test_no_server_is_one_line(tmp_path):
-    with socket.socket() as silent:  # bound, so that no other process answers there, but never listening
+    with socket.socket() as silent:  # the port is bound, so that no other process answers, but not listening
         silent.bind(("127.0.0.1", 0))
         nobody = SimpleNamespace(url=f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(InputError, match="refused"):
@@ -218,13 +218,13 @@ def test_own_folder_must_exist(tmp_path):
 
 
 def make_git(folder: Path) -> None:
-    """A repository, where git is installed: without one DVC is told to look for none."""
+    """Create a repository if git is installed. Otherwise DVC is configured to work without one."""
     if shutil.which("git"):
         subprocess.run(["git", "init", "-q", str(folder)], check=True)
 
 
 def clone(target: Path) -> Path:
-    """What a fresh clone has of the data: configuration, pointers, the DVC remote; an empty cache."""
+    """Create the data files of a fresh clone: configuration, pointers, DVC remote, and an empty cache."""
     make_git(target)
     for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore", "config/datasets.yaml", "data/sources/.gitignore"):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -241,7 +241,7 @@ def test_shipped_sets_are_pulled_side_by_side_and_tampering_is_refused(tmp_path)
     tampered = root / "data/shipped/files/md5" / md5[:2] / md5[2:]
     data = bytearray(tampered.read_bytes())
     data[1_000_000] ^= 1
-    tampered.chmod(0o644)  # DVC makes objects read-only once it has read them
+    tampered.chmod(0o644)  # DVC makes objects read-only after reading them
     tampered.write_bytes(bytes(data))
     names = ["fluent-emoji-100", "photo-coffee", "fashion-mnist"]
     running = {

@@ -1,4 +1,4 @@
-"""Batches: every image once an epoch, the same from any starting step, for any number of processes."""
+"""Batches contain every image once per epoch, equal for any starting step and number of processes."""
 
 import tarfile
 import threading
@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shards(tmp_path: Path) -> list[tuple[str, int]]:
-    """Three shards of four samples; the class is the sample's number."""
+    """Write three shards of four samples. The class is the number of the sample."""
     paths = []
     for shard in range(3):
         paths.append(str(tmp_path / f"{shard}.tar"))
@@ -114,7 +114,7 @@ def test_training_crops_change_from_epoch_to_epoch(folder: Path) -> None:
 
 def test_evaluation_takes_the_centre(tmp_path: Path) -> None:
     pixels = np.zeros((256, 320, 3), np.uint8)
-    pixels[16:240, 48:272] = 200  # the centre 224 of the shorter 256
+    pixels[16:240, 48:272] = 200  # the central 224 px after resizing the shorter side to 256
     Image.fromarray(pixels).save(tmp_path / "a.png")
     images, labels = next(evaluation_batches([(str(tmp_path / "a.png"), 3)], 224, 8))
     assert labels.tolist() == [3] and images.shape == (1, 3, 224, 224) and images.unique().tolist() == [200]
@@ -127,7 +127,7 @@ def test_a_broken_image_is_named(folder: Path) -> None:
 
 
 def test_an_unfinished_stream_can_be_closed_on_a_thread_of_its_pool() -> None:
-    """The garbage collector, which closes a stream that is no longer used, runs on any thread."""
+    """The garbage collector, which closes an unused stream, can run on any thread."""
     started, closed, refused = threading.Event(), threading.Event(), []
 
     def image() -> tuple[torch.Tensor, int]:

@@ -1,4 +1,4 @@
-"""`prepare` replaces what an earlier preparation wrote and nothing else, whatever its --out is."""
+"""`prepare` replaces only files that an earlier preparation wrote, for any --out."""
 
 import os
 import shutil
@@ -52,7 +52,7 @@ def test_the_source_under_another_name_is_still_the_source(here, capsys):
 def test_other_files_in_the_folder_stay(here, name):
     (here / name / "chapters").mkdir(parents=True)
     (here / name / "chapters/1.tex").write_text("a thesis")
-    (here / name / "train.tsv").write_text("a\tb")  # a name of other layouts
+    (here / name / "train.tsv").write_text("a\tb")  # a file name of another layout
     before = content(here / name)
     for _ in range(2):
         assert prepare("photos", name) == 0
@@ -128,7 +128,7 @@ def test_arrays_of_another_layout_are_removed(here):
 
 
 class KilledError(BaseException):
-    """In place of a SIGKILL: what would clean up afterwards is switched off."""
+    """Raised in place of a SIGKILL, with cleanup disabled."""
 
 
 @pytest.mark.parametrize("moment", [0, 1])

@@ -1,4 +1,4 @@
-"""Preparing: what comes out, what the hash depends on, and every refusal by name."""
+"""Preparation of datasets: result, dependencies of the hash, and all errors."""
 
 import gzip
 import io
@@ -61,7 +61,7 @@ def test_hash_depends_on_pixels_and_order_alone(tmp_path):
 
 def test_transparency_is_composited_on_white_before_resizing(tmp_path):
     root = fewshot(tmp_path, count=0)
-    rgba = np.zeros((32, 32, 4), np.uint8)  # black where it cannot be seen
+    rgba = np.zeros((32, 32, 4), np.uint8)  # transparent pixels are black
     rgba[8:24, 8:24] = (200, 0, 0, 255)
     rgba[0, 0] = (0, 0, 0, 128)
     Image.fromarray(rgba).save(tmp_path / "pictures/a.webp", lossless=True, exact=True)
@@ -84,7 +84,7 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
 
 
 def test_resizing_is_antialiased(tmp_path):
-    """A one-pixel checkerboard averages to grey; taking every fourth pixel would leave it black or white."""
+    """A one-pixel checkerboard becomes grey by averaging. Without antialiasing it would be black or white."""
     root = fewshot(tmp_path, count=0)
     board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
     Image.fromarray(board).save(tmp_path / "pictures/a.png")
@@ -218,7 +218,7 @@ def test_a_failed_preparation_leaves_the_former_one(tmp_path):
 
 
 def left_by_a_kill(root):
-    """Half-made folders of a-16, and of three other sets whose names begin or end alike."""
+    """Create incomplete folders of a-16 and of three other datasets with similar names."""
     names = (".a-16.x1y2.part", ".a-16.x1y2.old", ".a-16.v2.x1y2.part", ".a-160.x1y2.part", ".aa-16.x1y2.part")
     for name in names:
         (root / "data/prepared" / name / ".unpacked").mkdir(parents=True)
@@ -522,7 +522,7 @@ def test_shards_are_counted(tmp_path):
             members = {}
             for i in range(count):
                 members |= {f"v1.0/{i:03}.jpg": jpeg(i), f"v1.0/{i:03}.cls": str(i % 2).encode()}
-            members |= {"README": b"x", "v1.0/NOTES": b"x"}  # webdataset passes them by
+            members |= {"README": b"x", "v1.0/NOTES": b"x"}  # webdataset ignores them
             (tmp_path / "set" / split / f"{index:05}.tar").write_bytes(tar_bytes(members))
     manifest = prepare("a", 224, root=classification(tmp_path, "imagefolder", tmp_path / "set", n=5, classes=2))
     assert (manifest.format, manifest.splits["train"].n, manifest.splits["test"].n) == ("webdataset", 5, 1)
@@ -546,7 +546,7 @@ def jpeg(seed):
 
 
 def imagenet_archives(folder):
-    """The three archives in miniature: three classes, two training images each, four validation images."""
+    """Create the three archives with three classes of two training images each, and four validation images."""
     folder.mkdir(parents=True)
     inner = {f"{w}.tar": tar_bytes({f"{w}_{i}.JPEG": jpeg(i) for i in range(2)}) for w in WNIDS}
     (folder / "ILSVRC2012_img_train.tar").write_bytes(tar_bytes(inner))

@@ -1,4 +1,4 @@
-"""Scoring a finished run of each task: which files there are, what they say, that they repeat, what is refused."""
+"""Scoring of a finished run of each task: score files, provenance, repeatability, errors."""
 
 import json
 import shutil
@@ -83,7 +83,7 @@ def test_scores_lead_back_to_run_data_and_code(fewshot):
 
 
 def test_the_same_export_gives_the_same_scores_to_the_last_digit(fewshot, tmp_path, monkeypatch):
-    """With the cache warm and with it cold."""
+    """Holds with and without cached features."""
     run, folder, scores = fewshot
     monkeypatch.setenv("SLIM_BENCH_CACHE", str(tmp_path / "cold"))
     again = evaluate(run, folder, tmp_path / "again")
@@ -170,7 +170,7 @@ def test_classification(classification):
     assert top1.details["classes"] == list("abcdef")
     assert top1.details["per_class"] == pytest.approx(list(10.0 * np.diag(confusion)))
     assert 100 * np.trace(confusion) / 60 == pytest.approx(top1.value)
-    assert scores["top1@control-linear"].value == 100  # a bright row is all it takes
+    assert scores["top1@control-linear"].value == 100  # a bright row determines the class
     assert sum(count for count, _, _ in scores["ece"].details["bins"]) == 60
     low, high = scores["ece"].interval
     assert low < scores["ece"].value < high
@@ -262,7 +262,7 @@ def test_data_prepared_again_since_the_training_are_refused(tmp_path):
 
 
 def test_images_edited_since_the_preparation_are_refused(tmp_path, monkeypatch):
-    """Of equal shape and under the manifest of before."""
+    """The images have the same shape and an unchanged manifest."""
     run, folder = metric_runs.fewshot(tmp_path, ("params",))
     prepared = json.loads((folder / "model.json").read_text())["data_sha256"]
     images = np.load(tmp_path / "data" / "images.npy")
@@ -272,7 +272,9 @@ def test_images_edited_since_the_preparation_are_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=f"arrays is {found}, but manifest.json says {prepared}: .*prepare it again"):
         evaluate_run(run, folder, tmp_path / "scores")
     assert not (tmp_path / "scores").exists()
-    monkeypatch.setattr("bench.data.datasets.LARGEST_HASHED", images.nbytes - 1)  # too large a set is taken at its word
+    monkeypatch.setattr(
+        "bench.data.datasets.LARGEST_HASHED", images.nbytes - 1
+    )  # content of large sets is not verified
     assert evaluate(run, folder)["params"].status == "ok"
 
 
@@ -295,7 +297,7 @@ def test_folders(tmp_path, capsys):
     command = ["evaluate", "--samples", str(tmp_path / "a"), "--reference", str(tmp_path / "b")]
     assert main([*command, "--out", str(tmp_path / "few.json")]) == 0
     few = {value["metric"]: parse_strict(Score, value, "few.json") for value in read_json(tmp_path / "few.json")}
-    assert few["kid_efflite0"].standard_error is None  # of two images there is none
+    assert few["kid_efflite0"].standard_error is None  # it is not defined for two images
     assert (few["precision_efflite0"].status, few["precision_efflite0"].value) == ("failed", None)
     reason = "precision and recall with k=5 need more than 5 images, got 8 and 2"
     assert few["precision_efflite0"].reason == reason

@@ -1,4 +1,4 @@
-"""Parts of the evaluation that need no network."""
+"""Parts of the evaluation that use no network."""
 
 from typing import get_args
 

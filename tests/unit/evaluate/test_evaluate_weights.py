@@ -40,7 +40,7 @@ ONESHOT = {
 
 @pytest.fixture(autouse=True, scope="module")
 def project(tmp_path_factory):
-    """Work in a project whose catalogue names the stubs; gives what the repository's own says of protocols."""
+    """Work in a project whose catalogue contains the stub weights."""
     names = set(stub_weights.WRITERS) - (set() if find_spec("cleanfid") else {"inception-pytorch-fid"})
     root = stub_weights.write_project(tmp_path_factory.mktemp("project"), *sorted(names))
     with pytest.MonkeyPatch.context() as patch:

@@ -18,7 +18,7 @@ from tests.helpers.data_project import image_folder
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A finished few-shot run with its description, whose two scores cost little."""
+    """Create a finished few-shot run with two cheap metrics."""
     root = tmp_path_factory.mktemp("trained")
     run, folder = metric_runs.fewshot(root, ("params", "macs"))
     write_run(folder / "run.json", run)
@@ -190,7 +190,7 @@ def test_a_file_as_scores_folder_is_one_line(my, capsys, no_compute):
 
 @pytest.fixture
 def commands(my, monkeypatch, project):
-    """Option lists that write one file each; what they would compute fails the test."""
+    """Return option lists of commands that write one file each. Computing anything fails the test."""
     image_folder(Path("a"), 2)
     freeze = ["freeze", "--experiment", "fastgan-sle", "--dataset", "fluent-emoji-100", "--seed", "0"]
     return {
@@ -228,7 +228,7 @@ def test_files_of_the_same_kind_are_replaced(commands, monkeypatch):
     with Image.open("grid.png") as image:
         assert image.size == (128, 64)
     run = json.loads(Path("my/run.json").read_text())
-    del run["compute"]  # as somebody might have edited it
+    del run["compute"]  # edited by a user
     write_json(Path("edited.json"), run)
     assert main([*commands["freeze"], "edited.json"]) == 0
     assert read_run(Path("edited.json")).experiment == "fastgan-sle"

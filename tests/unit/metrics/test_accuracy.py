@@ -1,4 +1,4 @@
-"""Accuracy and calibration against torchmetrics; intervals against their published values; Inception score."""
+"""Accuracy and calibration equal torchmetrics; confidence intervals equal published values; Inception score."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_a_calibrated_network_has_a_small_error():
 
 
 def test_calibration_interval_is_as_wide_as_test_sets_differ():
-    """Against the spread of the error over 200 test sets of their own."""
+    """Compared with the spread of the error over 200 separate test sets."""
     random = torch.Generator().manual_seed(6)
     logits = torch.randn(200 * 400, 4, generator=random)
     labels = torch.multinomial((logits / 3).softmax(dim=1), 1, generator=random)[:, 0]  # over-confident
@@ -65,7 +65,7 @@ def test_calibration_interval_is_as_wide_as_test_sets_differ():
 
 
 def test_wilson_interval():
-    """Newcombe 1998, table I: 81 of 263 and 0 of 20."""
+    """Values of Newcombe 1998, table I, for 81 of 263 and 0 of 20."""
     assert wilson_interval(100 * 81 / 263, 263) == pytest.approx((25.53, 36.62), abs=0.01)
     for right, n in ((0, 1), (1, 3), (17, 40), (9_131, 10_000), (50, 50)):
         theirs = stats.binomtest(right, n).proportion_ci(0.95, method="wilson")

@@ -1,4 +1,4 @@
-"""The counter: published totals, what it counts, and what it does not."""
+"""The counter of multiply-accumulates: published totals, counted and ignored operations."""
 
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -55,17 +55,17 @@ def test_layers(layer, shape, count):
 
 
 def _products(*arguments, out_val=None, **_):
-    """torch's counter counts two operations for a multiply-accumulate, and no product of tensors."""
+    """Count elementwise products, which torch's counter ignores. It also counts a multiply-accumulate as two."""
     gated = all(isinstance(factor, torch.Tensor) and factor.ndim for factor in arguments[:2])
     return 2 * out_val.numel() if gated else 0
 
 
-_products._get_raw = True  # tensors as arguments, not their shapes
+_products._get_raw = True  # the counter passes tensors instead of shapes
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_torchs_counter_agrees_on_every_network(name, monkeypatch):
-    """On no device, which knows no autocast; under inference_mode ours counts the same."""
+    """Runs on the meta device, which does not support autocast. Our counter gives the same under inference_mode."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     with torch.device("meta"):
         network = create_model(name).eval()
@@ -77,7 +77,7 @@ def test_torchs_counter_agrees_on_every_network(name, monkeypatch):
             again = multiply_accumulates(call)
     assert 2 * ours == theirs.get_total_flops() and again == ours
     if name == "slim-resnet50":
-        assert ours == 3_327_268_352  # 3,323,454,976 without the gates' products
+        assert ours == 3_327_268_352  # 3,323,454,976 without the products of the gates
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
@@ -106,7 +106,7 @@ def test_products_of_tensors_count_and_scaling_does_not():
 
 
 def test_singans_resizing_counts_as_the_matrix_products_that_it_is():
-    """Interpolation by torch does not (see the layers above)."""
+    """torch's interpolation is not counted (see the layers above)."""
     resize = Resize((9, 12), 4 / 3)
     height, width = 12, 16
     counted = multiply_accumulates(lambda: resize(torch.zeros(2, 3, 9, 12)))
@@ -114,13 +114,13 @@ def test_singans_resizing_counts_as_the_matrix_products_that_it_is():
 
 
 def cost_scores(device, *metrics):
-    """What `measure_cost` asks of a scores folder; the measurements land in `.added`."""
+    """Return a stub of the scores folder for `measure_cost`, which collects the measurements in `.added`."""
     added = []
     return SimpleNamespace(wants=lambda metric: metric in metrics, add=added.append, device=device, added=added)
 
 
 def test_places_bear_the_name_of_the_processor(monkeypatch):
-    """Times of two machines are two columns, on CPUs too."""
+    """Times of two machines are separate columns, on CPUs too."""
     ids = []
     for name in ("AMD EPYC 9J14 96-Core Processor", "Intel(R) Xeon(R) CPU @ 2.20GHz"):
         monkeypatch.setattr(cost, "processor_name", lambda name=name: name)

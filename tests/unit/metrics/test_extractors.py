@@ -66,7 +66,7 @@ def test_cleanfid_features_equal_clean_fids_folder_loop(stub_file, tmp_path):
 
 @needs_cleanfid
 def test_authors_network_equals_pytorch_fids(tmp_path, monkeypatch):
-    """clean-fid carries pytorch-fid's network; both load one random state here."""
+    """clean-fid contains pytorch-fid's network. Both load the same random state."""
     from cleanfid import inception_pytorch as theirs
     from torchvision.models import inception_v3
 
@@ -103,7 +103,7 @@ def test_as_saved_by_authors_repeats_pixels():
 
 
 def test_generated_images_reach_the_authors_network_as_through_files(tmp_path, monkeypatch):
-    """Theirs: nearest to 512, PNG by torchvision, PIL bilinear to 256, bilinear to 299, -1..1; ours without a file."""
+    """Theirs: nearest to 512, PNG by torchvision, PIL bilinear to 256, bilinear to 299, -1..1. Ours has no file."""
     from torchvision.utils import save_image
 
     monkeypatch.setattr(inception, "ported_inception", lambda _: nn.Sequential(nn.AvgPool2d(13), nn.Flatten()))
@@ -117,12 +117,12 @@ def test_generated_images_reach_the_authors_network_as_through_files(tmp_path, m
     x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
     x = 2 * F.interpolate(x, size=(299, 299), mode="bilinear", align_corners=False) - 1
     ours = AuthorsInception(tmp_path / "weights.pth")(as_saved_by_authors(to_uint8(generated)))
-    # 13 x 13 positions: one pixel that is off by one level moves a mean by more than the tolerance
+    # 13 x 13 positions, so that a pixel with an error of one level changes a mean by more than the tolerance
     torch.testing.assert_close(ours, F.avg_pool2d(x, 13).flatten(1), rtol=0, atol=5e-6)
 
 
 def test_efflite_equals_the_plain_network(efflite):
-    """Folded batch norms, channels-last and chunks change nothing but rounding."""
+    """Folded batch norms, channels_last and chunks change only rounding errors."""
     batch = images(3, 64)
     x = F.interpolate(batch.float(), size=(224, 224), mode="bicubic", antialias=True).clamp(0, 255)
     with torch.inference_mode():
@@ -160,7 +160,7 @@ def test_extraction_is_never_more_than_a_batch_ahead():
 
 
 def test_no_array_is_kept_of_each_batch(monkeypatch):
-    """Each would keep the heap below it, where the batch's images were, from being used again."""
+    """Such an array would keep the memory of the batch's images from being reused."""
     given, alive = [], []
 
     def watched(extractor, batch):
@@ -183,7 +183,7 @@ def test_features_grow_beyond_the_first_guess():
 
 
 def test_a_folder_is_read_no_more_than_a_batch_ahead(tmp_path, monkeypatch):
-    """But for the one image of which it is asked whether it goes into the same batch."""
+    """Except the one image that is read to check whether it belongs to the same batch."""
     extractor, read, ahead = CountingExtractor(), 0, []
 
     def counted(path):
@@ -201,7 +201,7 @@ def test_a_folder_is_read_no_more_than_a_batch_ahead(tmp_path, monkeypatch):
 
 
 class CountingExtractor:
-    """One feature, the mean; counts the images it was given."""
+    """Feature extractor with one feature, the mean, that counts its images."""
 
     name, dim, input_range, weights_sha256 = "mean", 1, (0, 255), ""
 
@@ -266,7 +266,7 @@ def test_sifid_layers_equal_torchvisions(tmp_path):
 
 
 def test_an_extractor_without_logits_has_no_inception_score():
-    """The reason is the metric's; the others are computed."""
+    """Only this metric fails; the others are computed."""
     features = np.random.default_rng(0).normal(size=(2, 8, 4))
     metrics = {"frechet": "fid_authors", "inception_score": "inception_score"}
     extractor = MetricExtractor(CountingExtractor(), metrics)

@@ -1,4 +1,4 @@
-"""Frechet distance: closed forms, clean-fid's and torch-fidelity's values, both forms of the computation."""
+"""Frechet distance: closed forms, values of clean-fid and torch-fidelity, both algorithms."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from tests.helpers.metric_cases import TOLERANCE, committed
 
 
 def whitened(n: int, dim: int, seed: int) -> np.ndarray:
-    """Rows whose sample mean is 0 and whose unbiased sample covariance is the identity, to rounding."""
+    """Return rows with sample mean 0 and unbiased sample covariance equal to the identity, up to rounding."""
     x = np.random.default_rng(seed).normal(size=(n, dim))
     x -= x.mean(axis=0)
     return np.linalg.qr(x)[0] * np.sqrt(n - 1)
@@ -50,7 +50,7 @@ def test_a_set_against_itself_is_zero(name):
 
 @pytest.mark.parametrize(("n", "m", "dim"), [(200, 300, 32), (40, 300, 32), (33, 33, 32)])
 def test_closed_form_of_exact_moments(n, m, dim):
-    """N(mu, s^2 I) against N(nu, t^2 I): |mu - nu|^2 + D (s - t)^2."""
+    """The distance of N(mu, s^2 I) and N(nu, t^2 I) is |mu - nu|^2 + D (s - t)^2."""
     mean = np.linspace(-1, 1, dim)
     value = frechet_distance(1.5 * whitened(n, dim, 1) + mean, 0.5 * whitened(m, dim, 2))
     assert value == pytest.approx(mean @ mean + dim * 1.0**2, rel=1e-8)
@@ -63,7 +63,7 @@ def test_closed_form_of_diagonal_covariances():
 
 
 def test_many_images_take_the_cheap_form_only_where_it_is_exact(monkeypatch):
-    """Full rank: eigenvalues, equal to the singular values; rank-deficient: refused by the bound or the solver."""
+    """With full rank, eigenvalues and singular values agree. Rank-deficient sets fail the bound or the solver."""
     taken = []
     cheap = frechet._from_eigenvalues
     monkeypatch.setattr(frechet, "_from_eigenvalues", lambda *s: taken.append(cheap(*s)) or taken[-1])

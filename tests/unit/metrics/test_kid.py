@@ -1,4 +1,4 @@
-"""Kernel distance: torch-fidelity's value for the same subsets, unbiasedness, a standard error that holds."""
+"""Kernel distance: value of torch-fidelity for the same subsets, unbiasedness, standard error."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_equals_torch_fidelity_on_the_same_subsets(name):
 
 
 def test_mean_over_resamples_of_one_distribution_is_zero():
-    """No n leaves a bias: within 4 standard errors of 0 already at 60 images."""
+    """There is no bias at small n: the mean is within 4 standard errors of 0 for 60 images."""
     values = []
     for seed in range(40):
         random = np.random.default_rng(seed)

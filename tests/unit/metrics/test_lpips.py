@@ -1,4 +1,4 @@
-"""LPIPS against torchmetrics' implementation on one random VGG16, and its gradient where features vanish."""
+"""LPIPS equals torchmetrics on a random VGG16, and its gradient is finite for zero features."""
 
 import copy
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_equals_torchmetrics(both):
     with torch.inference_mode():
         expected = theirs(x, y).flatten()
         assert torch.allclose(ours(x, y), expected, rtol=1e-4)
-        assert ours(x, x).abs().max() < 1e-10  # squares of rounding
+        assert ours(x, x).abs().max() < 1e-10  # squares of rounding errors
 
 
 def test_gradient_is_finite_where_features_vanish(both):

@@ -25,7 +25,7 @@ def test_precision_and_recall_equal_torch_fidelity(name):
 
 
 def test_hand_calculated_values():
-    """On a line, k = 1: real balls [0,1] [0,2] [2,4]... count."""
+    """Points on a line with k = 1, for which the balls can be counted."""
     real = np.array([[0.0], [1.0], [3.0]])  # radii 1, 1, 2: balls [-1, 1], [0, 2], [1, 5]
     fake = np.array([[0.5], [4.0], [9.0], [9.5]])  # radii 3.5, 3.5, .5, .5
     result = precision_recall(real, fake, k=1)
@@ -62,7 +62,7 @@ def test_a_copied_set_is_memorised_and_a_far_one_is_not():
 
 @pytest.mark.parametrize("noise", [0, 1e-6])
 def test_copies_of_an_image_that_the_set_holds_twice_are_memorised(noise):
-    """Equal pixels give equal features but for float32's rounding."""
+    """Equal pixels give equal features up to float32 rounding."""
     real = FEATURES["both few"][0].astype(float)
     twice = np.concatenate([real, real[:25] * (1 + noise)])
     assert memorisation(twice, real[:25]).share == 1

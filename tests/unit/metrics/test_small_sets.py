@@ -16,7 +16,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def reasons(scores):
-    """Why the failed scores failed; each failed one without a value, each other one with it."""
+    """Return the reasons of failed scores. Failed scores have no value, and all others have one."""
     assert all((score.value is None) == (score.status == "failed") for score in scores.values())
     return {name: score.reason for name, score in scores.items() if score.status == "failed"}
 

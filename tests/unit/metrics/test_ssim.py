@@ -1,4 +1,4 @@
-"""SSIM against scikit-image, MS-SSIM against torchmetrics, closed forms, sizes."""
+"""SSIM equals scikit-image, MS-SSIM equals torchmetrics; closed forms, sizes."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_equals_scikit_image(name):
 
 @pytest.mark.parametrize("size", [(200, 180), (96, 97), (45, 60)])
 def test_ms_ssim_equals_the_product_of_others_terms(size):
-    """Contrast at every scale by torchmetrics (which drops the border there), SSIM of the last by scikit-image."""
+    """The contrast of each scale is from torchmetrics, which crops the border; the last SSIM is from scikit-image."""
     from torchmetrics.functional.image import structural_similarity_index_measure as contrast_and_more
 
     structural_similarity = pytest.importorskip("skimage.metrics").structural_similarity

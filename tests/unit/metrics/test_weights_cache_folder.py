@@ -21,7 +21,7 @@ from bench.metrics.weights import project, weights_are_here, weights_path
 
 
 class Means:
-    """An extractor of three features that counts its calls."""
+    """Feature extractor with three features that counts its calls."""
 
     name, dim, input_range, weights_sha256, device = "means/pool3", 3, (0, 255), "0" * 64, "cpu"
 
@@ -61,7 +61,7 @@ def test_errors_for_missing_and_wrong_weights_name_their_source(tmp_path, monkey
 
 @pytest.mark.parametrize("place", ["given", "data/sources", "home/.cache/slim-bench/weights"])
 def test_metrics_and_fetch_look_in_the_same_places(tmp_path, monkeypatch, place):
-    """The environment's folder, data/sources, the user's cache: what one finds, the other finds there too."""
+    """Both search the folder of the environment variable, data/sources and the user's cache."""
     monkeypatch.setenv("SLIM_BENCH_WEIGHTS", str(tmp_path / "given"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)

@@ -1,4 +1,4 @@
-"""Switches in the environment, and where the user's caches are."""
+"""Switches in environment variables, and the user's cache folder."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ def test_any_other_word_is_named_before_a_command_runs(monkeypatch, capsys):
 
 
 def test_an_empty_variable_is_none(monkeypatch):
-    """An empty folder would be the present one."""
+    """An empty value would otherwise mean the current folder."""
     monkeypatch.setenv("SLIM_BENCH_CACHE", "")
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     assert cache_folder().parts[-2:] == ("results", "cache")
@@ -76,14 +76,14 @@ def test_a_home_that_takes_caches_and_a_folder_that_is_given_stay(tmp_path):
 
 
 def test_a_number_as_user_gets_a_name_and_a_home(monkeypatch):
-    """As `docker run --user 12345` has neither."""
+    """`docker run --user 12345` provides neither."""
 
     def unknown(_):
         raise KeyError
 
     monkeypatch.setattr("pwd.getpwuid", unknown)
     for name in ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME", "XDG_CACHE_HOME"):
-        monkeypatch.setenv(name, "")  # so that all are as before in the end
+        monkeypatch.setenv(name, "")  # so that all variables are restored at the end
         monkeypatch.delenv(name)
     monkeypatch.setenv("MPLCONFIGDIR", "given")
     caches.set_cache_home()
@@ -92,7 +92,7 @@ def test_a_number_as_user_gets_a_name_and_a_home(monkeypatch):
 
 
 def cache_home(**environment: str) -> str:
-    """XDG_CACHE_HOME as programs of .venv see it."""
+    """Return XDG_CACHE_HOME as programs of .venv see it."""
     env = {key: value for key, value in os.environ.items() if key != "XDG_CACHE_HOME"} | {"PYTHONPATH": str(ROOT)}
     code = "import os, bench.caches; print(os.environ.get('XDG_CACHE_HOME'))"
     done = subprocess.run([sys.executable, "-c", code], env=env | environment, capture_output=True, text=True)

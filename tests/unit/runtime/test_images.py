@@ -19,7 +19,7 @@ def test_bytes_survive_the_range_of_the_networks():
 
 
 def test_halves_round_up_and_values_out_of_range_are_clipped():
-    """As torchvision's save_image does; rounding to even would give 0, 2, 2 and 4."""
+    """torchvision's save_image does the same. Rounding to even would give 0, 2, 2 and 4."""
     halves = torch.tensor([0.5, 1.5, 2.5, 3.5], dtype=torch.float64)
     images = (halves / 127.5 - 1 + 1e-7).float()
     assert to_uint8(images).tolist() == [1, 2, 3, 4]

@@ -1,4 +1,4 @@
-"""Jobs on a machine with several GPUs get one each, and give it back however they end."""
+"""Each job on a machine with several GPUs leases one, which is released when the job ends for any reason."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ def two_gpus(monkeypatch):
 def test_each_job_gets_a_different_gpu(tmp_path):
     with devices.leased_device(tmp_path) as first:
         assert os.environ["CUDA_VISIBLE_DEVICES"] == first == "3"
-        os.environ["CUDA_VISIBLE_DEVICES"] = "3,5"  # another process sees all of them
+        os.environ["CUDA_VISIBLE_DEVICES"] = "3,5"  # another process sees all devices
         with devices.leased_device(tmp_path) as second:
             assert second == "5"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "3,5"

@@ -1,4 +1,4 @@
-"""Locks die with their process, are waited for with one line, and touch no file of anybody else."""
+"""Locks are released when their process ends. Waiting prints one line. Content of existing files is not changed."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def holder(tmp_path):
-    """Another process that holds the lock on tmp_path/x/.a.lock until it is killed."""
+    """Start a process that holds the lock on tmp_path/x/.a.lock until it is killed."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "x/.a.lock")], **pipes) as process:
         assert process.stdout.readline().strip() == "True"

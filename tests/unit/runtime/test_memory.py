@@ -1,4 +1,4 @@
-"""Memory that a step has freed is there for the next one: no page is fetched twice."""
+"""Memory freed by a step is reused by the next one without new page faults."""
 
 import os
 import platform
@@ -25,7 +25,7 @@ print(faults[-1] - faults[1])
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
 def test_repeated_large_blocks_fault_once():
-    """The last 20 of 22 blocks: in pages of whatever size, each block is at least one fault, or none."""
+    """Counts the faults of the last 20 of 22 blocks. For any page size a new block causes at least one fault."""
     root, faults = ROOT, {}
     other_allocators = ("LD_PRELOAD", "MALLOC_", "GLIBC_TUNABLES")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(other_allocators)}

@@ -1,4 +1,4 @@
-"""One process alone is its own group."""
+"""Functions for process groups in a single process."""
 
 import torch
 
