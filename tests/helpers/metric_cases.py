@@ -25,11 +25,11 @@ def features(
 
 FEATURES = {
     "full rank": (features(300, 64, 1), features(400, 64, 2, 1.3, 0.2)),
-    "few reals": (features(40, 128, 3), features(300, 128, 4, 1.2, 0.1)),
+    "few real": (features(40, 128, 3), features(300, 128, 4, 1.2, 0.1)),
     "both few": (features(50, 128, 5), features(60, 128, 6, 1.2, 0.1)),
     "rank deficient": (features(300, 64, 7, rank=20), features(400, 64, 8, 1.1, 0.1, rank=20)),
 }
-TOLERANCE = {"full rank": 1e-6, "few reals": 1e-4, "both few": 1e-4, "rank deficient": 1e-4}
+TOLERANCE = {"full rank": 1e-6, "few real": 1e-4, "both few": 1e-4, "rank deficient": 1e-4}
 
 
 def pictures(height: int, width: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

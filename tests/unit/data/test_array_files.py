@@ -1,4 +1,4 @@
-"""Array files: IDX, npz and CIFAR's pickles are read bounded, and without running code."""
+"""Array files. IDX, npz and CIFAR's pickles are read with size limits and without running code."""
 
 import gzip
 import pickle

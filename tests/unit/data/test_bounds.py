@@ -1,4 +1,4 @@
-"""Archives that would take all memory, disk or time are refused from their headers; memory and time are measured."""
+"""Archives that would exhaust memory, disk or time are refused by their headers. Tests measure memory and time."""
 
 import bz2
 import gzip
@@ -36,7 +36,7 @@ def refused(path, said, target=None, **options):
 
 
 def changed(path, offset_of, change, where):
-    """The bytes from `where` on after the last occurrence of `offset_of` replaced by `change`."""
+    """Replace the bytes at offset `where` from the last occurrence of `offset_of` by `change`."""
     data = bytearray(path.read_bytes())
     place = data.rindex(offset_of) + where
     data[place : place + len(change)] = change
@@ -45,7 +45,7 @@ def changed(path, offset_of, change, where):
 
 
 class Zeros(io.RawIOBase):
-    """So many zeros, without memory."""
+    """File of zeros that uses no memory."""
 
     def __init__(self, count):
         self.left = count
@@ -182,7 +182,7 @@ def test_zip_with(tmp_path, kind):
 
 
 def test_members_that_share_their_bytes_are_no_bomb(tmp_path):
-    """One compressed member, named by 26 entries of the directory."""
+    """26 entries of the directory refer to the same compressed member."""
     path = zip_of(tmp_path / "a.zip", {"a": bytes(400_000)})
     data = path.read_bytes()
     start = data.rindex(b"PK\1\2")

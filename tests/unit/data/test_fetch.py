@@ -62,7 +62,7 @@ def test_download_is_checked_and_recorded(tmp_path, server, pins):
     assert [path.name for path in (root / "data/sources").glob(".*.partial")] == []
     before = receipt.stat().st_mtime_ns
     fetch("a", root)
-    assert len(server.asked) == 1, "what is there and right is not fetched again"
+    assert len(server.asked) == 1, "a valid file is not downloaded again"
     assert receipt.stat().st_mtime_ns == before, "an unchanged receipt is not rewritten"
 
 

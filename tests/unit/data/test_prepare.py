@@ -583,7 +583,7 @@ def test_imagenet_archives_become_an_image_folder(tmp_path):
         "n02084071/ILSVRC2012_val_00000001.JPEG",
     ]
     assert sorted(path.name for path in (root / "data/sources/a").iterdir()) == [MARK, "train", "val"]
-    assert prepare("a", 224, root=root).sha256 == manifest.sha256, "the second time reads what is unpacked"
+    assert prepare("a", 224, root=root).sha256 == manifest.sha256, "the second preparation reads the extracted files"
 
 
 def test_unpacking_imagenet_resumes(tmp_path, monkeypatch):

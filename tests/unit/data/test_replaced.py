@@ -1,4 +1,4 @@
-"""A source that was replaced: `prepare` gives what is there now, with equal name, size and modification time too."""
+"""`prepare` uses a replaced source even if name, size and modification time are equal."""
 
 import gzip
 import io
@@ -22,14 +22,14 @@ TIME = 1_700_000_000_000_000_000
 
 
 def image(seed, kind="BMP"):
-    """Of one size in bytes, whatever the seed."""
+    """Return an image whose size in bytes does not depend on the seed."""
     buffer = io.BytesIO()
     picture(8, 8, seed=seed).save(buffer, kind)
     return buffer.getvalue()
 
 
 def put(path, data):
-    """Replace a file by one of equal modification time."""
+    """Replace a file by one with an equal modification time."""
     new = path.with_name("new")
     new.write_bytes(data)
     os.utime(new, ns=(TIME, TIME))

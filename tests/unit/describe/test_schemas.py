@@ -1,4 +1,4 @@
-"""Schemas, page and defaults are those of the code; every YAML of config/ names its schema and fits it."""
+"""Committed schemas, page and defaults equal generated ones. Each YAML file of config/ names its schema and is valid."""
 
 import copy
 import json
@@ -32,7 +32,7 @@ def schema_name(path: Path) -> str:
 
 
 def test_committed_schemas_equal_the_generated_ones(tmp_path):
-    """After a change of the models: `slim-bench schema`."""
+    """`slim-bench schema` updates them after a change of the models."""
     shutil.copytree(ROOT / SCHEMAS, tmp_path / SCHEMAS)
     (tmp_path / PAGE).parent.mkdir(parents=True)
     shutil.copy(ROOT / PAGE, tmp_path / PAGE)
@@ -94,7 +94,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("name", "fault"), FAULTS, ids=str)
 def test_a_fault_is_marked(name, fault):
-    """On top of a file that fits, so that the fault is what is found."""
+    """The invalid value is added to a valid file, so that it is the only error."""
     place = config_files()[name].place.replace("*", "demo")
     whole = copy.deepcopy(read_yaml(ROOT / "config" / place))
 
@@ -122,7 +122,7 @@ def test_short_forms_and_outside_networks_are_valid(name, value):
 
 
 def described(schema):
-    """Every property of every object of a schema, but for arguments of networks, which are those of their functions."""
+    """Return every property of every object of a schema, except the arguments of networks."""
     for title, part in {"": schema, **schema.get("$defs", {})}.items():
         for key, value in part.get("properties", {}).items():
             yield f"{title}.{key}", value

@@ -141,10 +141,10 @@ def test_oneshot_too_small_for_two_scales_fails_with_the_reason(tmp_path):
     assert "/scales1/" in score.protocol
 
 
-def test_lpips_without_its_weights_is_a_word_and_hinders_nothing(tmp_path, monkeypatch):
+def test_lpips_without_its_weights_fails_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if weights_are_here("vgg16-torchvision"):
-        pytest.skip("the weights lie in data/sources")
+        pytest.skip("the weights are in data/sources")
     run, folder = metric_runs.oneshot(tmp_path, metrics=("ssim_samples", "lpips_samples"))
     scores = evaluate(run, folder)
     assert scores["ssim_samples"].status == "ok"

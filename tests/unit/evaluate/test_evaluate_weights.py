@@ -1,4 +1,4 @@
-"""The scores that look through fetched weights, from run to file: all are there, finite, under the right protocol."""
+"""Scores that use downloaded weights, from run to file: all exist, are finite and have the right protocol."""
 
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
@@ -103,7 +103,7 @@ def test_authors_distance_enlarges_generated_images_only(fewshot):
 
 
 def at_paper_scale(protocol, size):
-    """The id of the same scoring of a published set: only what stands in the paper's configuration is put in."""
+    """Return the id of the same scoring at paper scale, by replacing the values that the configuration sets."""
     parts = {"/px64/": f"/px{size}/", "/real6-": "/real100-", "/fake8/": "/fake4992/", "/samples3": "/samples25"}
     for small, full in parts.items():
         protocol = protocol.replace(small, full)

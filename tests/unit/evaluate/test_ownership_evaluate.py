@@ -1,4 +1,4 @@
-"""evaluate, sample and freeze write over files of their own kind alone."""
+"""evaluate, sample and freeze overwrite only files of the kind that they write."""
 
 import json
 import os

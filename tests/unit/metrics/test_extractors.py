@@ -1,4 +1,4 @@
-"""Extractors against the code they stand for: clean-fid's folder loop, pytorch-fid's network, plain EfficientNet."""
+"""Feature extractors equal their reference implementations: clean-fid, pytorch-fid, unfolded EfficientNet."""
 
 import weakref
 from importlib.util import find_spec

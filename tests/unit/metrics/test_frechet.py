@@ -76,7 +76,7 @@ def test_many_images_take_the_cheap_form_only_where_it_is_exact(monkeypatch):
 
 
 def test_symmetric_and_blind_to_order():
-    real, fake = CASES["few reals"]
+    real, fake = CASES["few real"]
     value = frechet_distance(real, fake)
     assert frechet_distance(fake, real) == pytest.approx(value, rel=1e-12)
     assert frechet_distance(real[::-1], fake[::-1]) == pytest.approx(value, rel=1e-12)
@@ -93,7 +93,7 @@ def test_small_sets_are_worked_on_by_one_thread_and_the_number_is_given_back():
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            values.append(frechet_distance(*CASES["few reals"]))
+            values.append(frechet_distance(*CASES["few real"]))
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
@@ -101,11 +101,11 @@ def test_small_sets_are_worked_on_by_one_thread_and_the_number_is_given_back():
 
 
 def test_curve_uses_the_first_generated_images():
-    real, fake = CASES["few reals"]
+    real, fake = CASES["few real"]
     curve = frechet_curve(real, fake, [50, 300, 400])
     assert [n for n, _ in curve] == [50, 300]
     assert curve[0][1] == pytest.approx(frechet_distance(real, fake[:50]), rel=1e-9)
-    assert curve[0][1] > curve[1][1]  # fewer fakes look further away
+    assert curve[0][1] > curve[1][1]  # the distance decreases with the number of images
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_jackknife_equals_leaving_each_image_out():
 
 
 def test_subsets_fit_a_hundred_images_and_blocks_change_nothing(monkeypatch):
-    real, fake = FEATURES["few reals"]
+    real, fake = FEATURES["few real"]
     whole = kernel_distance(real, fake)
     assert whole.subset_size == len(real) // 2
     monkeypatch.setattr(kid, "BLOCK", 17)

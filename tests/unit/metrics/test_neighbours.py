@@ -1,4 +1,4 @@
-"""Precision and recall against torch-fidelity, coverage and memorisation on sets one can count by hand, diversity."""
+"""Precision and recall equal torch-fidelity; coverage, memorisation and diversity of hand-calculated cases."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from bench.metrics.prdc import distances, neighbour_distance, precision_recall
 from tests.helpers.metric_cases import FEATURES
 
 
-@pytest.mark.parametrize("name", ["full rank", "few reals", "rank deficient"])
+@pytest.mark.parametrize("name", ["full rank", "few real", "rank deficient"])
 def test_precision_and_recall_equal_torch_fidelity(name):
     from torch_fidelity.metric_prc import prc_features_to_metric
 

@@ -1,4 +1,4 @@
-"""Sets that do not allow every metric: what is possible is scored, the rest is failed with the reason in words."""
+"""Datasets too small for some metrics. These metrics fail with a reason, and the others are scored."""
 
 import numpy as np
 import pytest

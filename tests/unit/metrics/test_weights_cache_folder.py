@@ -1,4 +1,4 @@
-"""Weights by checksum, features kept on disk, folders of images: what is wrong is named."""
+"""Weights verified by checksum, cached features, and folders of images. Errors name the file."""
 
 import hashlib
 

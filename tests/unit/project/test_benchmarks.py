@@ -1,4 +1,4 @@
-"""Parts of `make bench` that need no quiet machine: they run, and the roofline bound of a step is right."""
+"""Parts of `make bench` that do not need an idle machine: benchmarks run, and the roofline bound of a step is right."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """1e9 operations and 1e6 bytes a second."""
+    """Set the machine's rates to 1e9 operations and 1e6 bytes per second."""
     monkeypatch.setattr(roofline, "matrix_rate", lambda device, dtype: 1e9)
     monkeypatch.setattr(roofline, "bandwidth", lambda device: 1e6)
 
@@ -26,7 +26,7 @@ def test_the_roofline_bound_takes_the_larger_of_operations_and_bytes() -> None:
     seconds = roofline.roofline_seconds(lambda: few_operations @ few_operations.T)
     assert seconds == pytest.approx(4 * (2 * 16 + 4) / 1e6)
     seconds = roofline.roofline_seconds(lambda: many_operations @ many_operations)
-    assert seconds == pytest.approx(4 * 3 * 2000**2 / 1e6)  # 48 s of bytes, 16 s of operations
+    assert seconds == pytest.approx(4 * 3 * 2000**2 / 1e6)  # 48 s for the bytes, 16 s for the operations
     assert roofline.roofline_seconds(lambda: few_operations + 1) == 0
 
 

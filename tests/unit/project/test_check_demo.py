@@ -21,7 +21,7 @@ GOOD = {
 
 @pytest.fixture
 def demo(tmp_path):
-    """demo(run=..., metric=..., weights=..., value=..., rss=...): a finished demo in which one number differs."""
+    """Return demo(run=, metric=, weights=, value=, rss=), which writes a finished demo with one changed value."""
 
     def write(rss: float = 1000.0, value: float | None = None, **where: str) -> Path:
         rows = []

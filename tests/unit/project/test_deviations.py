@@ -1,4 +1,4 @@
-"""docs/deviations.md against the plan of the paper scale: nothing in it is out of date, nothing is missing."""
+"""docs/deviations.md agrees with the plan of the paper scale: no row is out of date or missing."""
 
 import json
 import re
@@ -17,7 +17,7 @@ SLOW = {"100-shot-panda", "ffhq-1k"}
 
 
 def protocol(run: Run) -> dict[str, Any]:
-    """What the authors' protocol says where a recipe's default does not say it, all confirmed."""
+    """Return the authors' confirmed values that are not defaults of a recipe."""
     if run.task != "fewshot":
         return {}
     large = run.data.image_size == 1024
@@ -40,7 +40,7 @@ def runs(plan):
 
 
 def values(run: Run) -> Iterator[tuple[str, Any, bool]]:
-    """(key, value, whether it is the model's default) of what a protocol can differ in."""
+    """Return (key, value, whether it is the model's default) of the keys in which protocols can differ."""
     for section in ("recipe", "evaluation", "compute"):
         part = getattr(run, section)
         for key, field in type(part).model_fields.items():
@@ -77,7 +77,7 @@ def test_no_difference_is_missing(runs):
 
 
 def test_a_difference_is_found(runs):
-    """The test itself: a recipe of another length, and a key that the page does not name."""
+    """Checks this test with a recipe of another length and a key that the page does not name."""
     for change in ({"steps": 60000}, {"ema_decay": 0.99}):
         run = next(run for run in runs if run.task == "fewshot")
         other = run.model_copy(update={"recipe": run.recipe.model_copy(update=change)})

@@ -1,4 +1,4 @@
-"""What README.md and docs/ say: links lead somewhere, commands and targets exist; tests/workflow runs the lines."""
+"""Links, commands and targets in README.md and docs/ are valid. tests/workflow runs the commands."""
 
 import re
 import tomllib
@@ -39,7 +39,7 @@ def test_targets_exist():
 
 @pytest.mark.parametrize("arguments", commands("snakemake"), ids=" ".join)
 def test_a_target_is_not_swallowed_by_an_option(arguments):
-    """`--resources gpu=4 paper` takes paper for a resource."""
+    """`--resources gpu=4 paper` would parse paper as a resource."""
     assert get_argument_parser().parse_args(arguments).targets or {"--report", "--config"} & {*arguments}
 
 

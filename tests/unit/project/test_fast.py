@@ -1,4 +1,4 @@
-"""`make test-fast` runs the files of tests/fast.txt: a test of every module of bench, slim and baselines."""
+"""`make test-fast` runs the files of tests/fast.txt, which test every module of bench, slim and baselines."""
 
 import ast
 

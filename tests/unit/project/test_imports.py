@@ -1,4 +1,4 @@
-"""Who may import whom: slim -> baselines; baselines and the core of slim need torch alone; bench knows neither."""
+"""Permitted imports: slim imports baselines, baselines and the core of slim need only torch, bench imports neither."""
 
 import ast
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_packages_of_networks_import_only(package):
 
 @pytest.mark.parametrize("file", CORE)
 def test_modules_need_torch_alone(file):
-    """Each is short, and imports but torch and other files of this list."""
+    """Each module is short and imports only torch and other modules of this list."""
     own = {path.removesuffix(".py").replace("/", ".") for path in CORE}
     outside = {n for n in imports(ROOT / file) if not is_standard(n)} - own
     assert all(name.split(".")[0] == "torch" for name in outside), outside

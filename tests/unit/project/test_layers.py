@@ -30,7 +30,7 @@ def modules(*packages: str) -> dict[str, Path]:
 
 
 def imports(path: Path, known: dict[str, Path]) -> set[str]:
-    """First-party modules that a file imports, also inside functions."""
+    """Return the modules of this project that a file imports, also inside functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -42,7 +42,7 @@ def imports(path: Path, known: dict[str, Path]) -> set[str]:
 
 
 def component(name: str) -> str:
-    """The top-level package or module of bench that contains a module."""
+    """Return the top-level package or module of bench that contains a module."""
     return name.split(".")[1]
 
 
@@ -63,7 +63,7 @@ def test_no_module_imports_itself_in_a_circle():
     graph = {name: imports(path, known) - {name} for name, path in known.items()}
     while leaves := {name for name, targets in graph.items() if not targets & graph.keys()}:
         graph = {name: targets for name, targets in graph.items() if name not in leaves}
-    # a package whose functions import their module on first use is no circle: the module does not need the package
+    # functions of a package that import its module on first use make no cycle: the module does not need the package
     assert not graph, f"in circles, or behind one: {sorted(graph)}"
 
 

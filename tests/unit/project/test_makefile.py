@@ -1,4 +1,4 @@
-"""`make` finds a Python that fits by itself, or says which one is needed; it clears only environments it made."""
+"""`make` finds a suitable Python or names the needed version. It removes only environments that it created."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from tests.helpers import ROOT
 NEEDED = ("Makefile", "requirements.lock", "pyproject.toml", "tools/find_python.sh", "tools/setup.sh")
 PROGRAMS = ("bash", "sh", "awk", "cat", "chmod", "find", "ls", "mkdir", "nproc", "rm", "rmdir", "sha256sum", "touch")
 OLD = "echo Python 3.10.13 >&2; exit 1"
-# makes an environment of programs that only note how they were called
+# creates an environment with stubs that only record their calls
 FITS = """\
 case "$1" in
     -c) echo "$0" ;;
@@ -25,7 +25,7 @@ esac"""
 
 
 class Folder:
-    """A copy of what `make setup` reads, with stand-ins for Python and no other programs than these."""
+    """Copy of the files that `make setup` reads, with stubs of Python as the only programs."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,7 +52,7 @@ class Folder:
         return subprocess.run(command, cwd=self.path, env=env, capture_output=True, text=True)
 
     def made(self) -> int:
-        """How many environments were made so far."""
+        """Return the number of environments created so far."""
         path = self.path / "made"
         return len(path.read_text().splitlines()) if path.exists() else 0
 

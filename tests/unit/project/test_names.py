@@ -1,4 +1,4 @@
-"""One name means one thing: a class or function of bench is found by its name alone."""
+"""Names of classes and functions of bench are unique."""
 
 import ast
 from collections import defaultdict
@@ -8,14 +8,14 @@ from tests.helpers import ROOT
 
 
 def definitions(path: Path) -> list[str]:
-    """Public classes and functions at the top of a module."""
+    """Return the public classes and functions at the top level of a module."""
     kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     found = [node.name for node in ast.parse(path.read_text()).body if isinstance(node, kinds)]
     return [name for name in found if not name.startswith("_")]
 
 
 def test_a_name_is_defined_in_one_module():
-    """Command handlers are named after their command, functions of an `__init__.py` after what they import late."""
+    """Exceptions are command handlers, named after their command, and functions in `__init__.py` with late imports."""
     places = defaultdict(list)
     for path in sorted((ROOT / "bench").rglob("*.py")):
         if path.parent.name != "commands" and path.name != "__init__.py":
