@@ -64,6 +64,11 @@ def is_complete_mark(path: Path) -> bool:
     return read_mapping(path).keys() >= Complete.model_fields.keys() or is_cut_off(path, '"scored_sha256": "')
 
 
+def is_origin_record(path: Path) -> bool:
+    """COLLECTED or RENDERED, whole or cut off."""
+    return "made_from" in read_mapping(path) or is_cut_off(path, '"made_from": ')
+
+
 def collected_from(scale_dir: Path, allow_mixed_code: bool) -> str:
     """Hash of everything that scores.csv is made from: the records and scores of all runs, the code, the option."""
     runs = Path(scale_dir) / RUNS

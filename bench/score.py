@@ -6,11 +6,17 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, Field
 
+from bench.errors import InputError
 from bench.files import read_json, write_json
 from bench.schema import Strict, parse_strict
+from bench.trained import Trained
 
 WEIGHTS_KEYS = ("weights", "selection")
 """The key for the scored weights; earlier versions wrote the second name."""
+
+
+class StaleError(InputError):
+    """A score that was whole, but of weights or a run.json that have been replaced since."""
 
 
 class Score(Strict):
@@ -74,3 +80,19 @@ def write_score(folder: Path, score: Score) -> Path:
 
 def read_score(path: Path) -> Score:
     return parse_strict(Score, read_json(path), path)
+
+
+def read_run_score(path: Path, run: str, run_sha256: str, trained: Trained) -> Score:
+    """A score of the run of that name and hash, and of its present export; an InputError says why it does not count."""
+    score = read_score(path)
+    if path != score_path(path.parent, score.metric, score.weights):
+        raise InputError(f"{path}: holds the score {score_path(path.parent, score.metric, score.weights).name}")
+    if score.run_sha256 not in ("", run_sha256) and score.run != run:
+        raise InputError(f"{path}: is a score of {score.run}")
+    if score.status == "ok" and score.value is None and not score.reason:
+        raise InputError(f"{path}: has neither a value nor a reason")
+    known = trained.model_sha256 is not None or trained.status == "failed"
+    other_export = known and score.export_sha256 not in (None, trained.model_sha256)
+    if score.run_sha256 not in ("", run_sha256) or other_export:
+        raise StaleError(f"{path}: score of another export")
+    return score

@@ -2,19 +2,24 @@
 
 import csv
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.files import read_mapping, read_text
-from bench.paths import lock_path, state_folder
+from bench.errors import InputError
+from bench.files import read_text
+from bench.frozen import as_frozen
+from bench.paths import META, lock_path, state_folder
 from bench.plan import Plan
-from bench.run import Run
+from bench.run import Run, read_run
 from bench.runtime.locks import lock_file
+from bench.score import read_run_score, score_path
+from bench.trained import Trained, read_trained
 
 
 @dataclass(frozen=True)
 class RunState:
-    """state: missing, queued, running, stopped, outdated, trained, ok or failed."""
+    """state: missing, queued, running, stopped, damaged, outdated, trained, ok or failed."""
 
     state: str
     step: int | None = None
@@ -22,43 +27,59 @@ class RunState:
     reason: str | None = None
 
 
-def run_state(run: Run, folder: Path) -> RunState:
-    model = read_mapping(folder / "model.json")
-    trained = model.get("run_sha256")
-    if model.get("status") == "failed" and trained in (None, run.hash):
-        return RunState("failed", reason=model.get("reason"))
-    if model.get("status") == "ok" and trained == run.hash:
-        return _scored(run, folder, model)
+def run_state(planned: Run, folder: Path) -> RunState:
     state = state_folder(folder)
     step = _last_step(state / "outputs" / "history.csv")
-    total = getattr(run.recipe, "steps", None)
-    if _is_held(lock_path(folder)):
+    total = getattr(planned.recipe, "steps", None)
+    held = _is_held(lock_path(folder))
+    try:
+        if os.path.lexists(folder / "run.json"):
+            read_run(folder / "run.json")
+        model = read_trained(folder / META) if os.path.lexists(folder / META) else None
+    except InputError as error:
+        return RunState("running", step, total) if held else RunState("damaged", reason=str(error))
+    run = as_frozen(planned, folder)
+    if model is not None and model.status == "failed" and model.run_sha256 in (None, run.hash):
+        return RunState("failed", reason=model.reason)
+    if model is not None and model.status == "ok" and model.run_sha256 == run.hash:
+        return _scored(run, folder, model)
+    if held:
         return RunState("running", step, total)
     if step is not None:
         return RunState("stopped", step, total)
-    if trained not in (None, run.hash):
+    if model is not None and model.run_sha256 not in (None, run.hash):
         return RunState("outdated", reason="of another configuration or version: moved aside when trained again")
     return RunState("queued" if (folder / "run.json").exists() else "missing")
 
 
-def _scored(run: Run, folder: Path, model: dict) -> RunState:
-    """ok: every planned metric has a score of the weights that stand here."""
-    scores = [read_mapping(folder / "scores" / f"{metric}.json") for metric in run.evaluation.metrics]
-    failed = [score["metric"] for score in scores if score.get("status") == "failed"]
+def _scored(run: Run, folder: Path, model: Trained) -> RunState:
+    """ok: every planned metric has a score of the present weights."""
+    failed, faults = [], []
+    for metric in run.evaluation.metrics:
+        path = score_path(folder / "scores", metric)
+        try:
+            if read_run_score(path, run.name, run.hash, model).status == "failed":
+                failed.append(metric)
+        except InputError as error:
+            faults.append(str(error) if os.path.lexists(path) else None)
     if failed:
         return RunState("failed", reason=f"no score for {', '.join(failed)}")
-    of_these = (score.get("model_sha256") == model.get("model_sha256") for score in scores if score)
-    return RunState("ok" if all(scores) and all(of_these) else "trained")
+    told = next((fault for fault in faults if fault), None)
+    if not faults and not (folder / "run.json").exists():
+        return RunState("damaged", reason=f"{folder}/run.json: no such file")
+    return RunState("trained", reason=told) if faults else RunState("ok")
 
 
 def measured_seconds(plan: Plan, run: Run) -> float | None:
     """Mean training seconds of finished runs of the same experiment, data set and scale, any seed; None without any."""
     found = []
     for path in plan.folder_of(run).parent.glob("seed*/model.json"):
-        model = read_mapping(path)
-        seconds = (model.get("training") or {}).get("seconds")
-        if model.get("status") == "ok" and seconds:
-            found.append(float(seconds))
+        try:
+            model = read_trained(path)
+        except InputError:
+            continue
+        if model.status == "ok" and model.training and model.training.seconds:
+            found.append(model.training.seconds)
     return sum(found) / len(found) if found else None
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.files import read_mapping, sha256_file, write_json
-from bench.made_from import RENDERED
-from bench.ownership import is_png, refuse_foreign, text_of
+from bench.made_from import RENDERED, is_origin_record
+from bench.ownership import is_png, make_way, refuse_foreign, text_of
 from bench.report.outputs import FIGURES, IMAGE_GRIDS, PAGE, TABLES
 
 PATHS = (
@@ -22,10 +22,13 @@ OLD_PAGE = "<title>SLIM and its "
 
 
 def begin_report(scale_dir: Path) -> None:
-    """InputError where a name of the report is taken by another file; else note that the files are being written."""
+    """InputError where a name of the report is taken by another file; else note that the files are being written.
+
+    A damaged record is moved aside. The files are then known by their form, as without a record.
+    """
     record = scale_dir / RENDERED
-    refuse_foreign(record, lambda path: "made_from" in read_mapping(path), "move it away")
-    known = read_mapping(record)
+    make_way(record, is_origin_record)
+    known = _read_record(record)
     for path in PATHS:
         remedy = "move it away, or delete it if it is a part of the report that was edited"
         refuse_foreign(scale_dir / path, partial(_is_written, known, scale_dir, path), remedy)
@@ -36,6 +39,13 @@ def end_report(scale_dir: Path, made_from: str) -> None:
     """Record what was written, and from what."""
     files = {path: sha256_file(scale_dir / path) for path in PATHS if (scale_dir / path).is_file()}
     write_json(scale_dir / RENDERED, {"made_from": made_from, "files": files})
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """The record of a report; empty where it is missing or damaged."""
+    record = read_mapping(path)
+    is_whole = "made_from" in record and isinstance(record.get("files", {}), dict)
+    return record if is_whole else {}
 
 
 def _is_written(known: dict[str, Any], scale_dir: Path, name: str, path: Path) -> bool:

@@ -1,7 +1,6 @@
 """The command line: planning without torch, mistakes in one line with exit code 2, locks and progress of runs."""
 
 import json
-import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -10,13 +9,12 @@ import pytest
 
 from bench.cli import build_parser, main
 from bench.commands import running
-from bench.paths import lock_path, run_folder, state_folder
+from bench.paths import lock_path, run_folder
 from bench.plan import Plan
 from bench.report.read.collect import COLUMNS
 from bench.run import read_run
 from bench.runtime import locks
 from bench.runtime.locks import lock_file
-from bench.status import run_state
 from bench.workflow import WorkflowPlan, clear_stale_lock
 
 COMMANDS = ("plan", "status", "freeze", "fetch", "audit", "prepare", "train", "evaluate", "collect", "report", "models")
@@ -120,38 +118,6 @@ def test_planning_commands_import_no_torch(project):
     code = "from bench.cli import main; import sys; main(['plan', 'paper']); main(['status'])"
     code += "; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=project, capture_output=True)
-
-
-def test_progress_goes_through_all_states(here, run):
-    folder = here / run_folder(run.scale, run.experiment, run.dataset, run.seed)
-    state = state_folder(folder)
-    assert run_state(run, folder).state == "missing"
-    write_json(folder / "run.json", {})
-    assert run_state(run, folder).state == "queued"
-    (state / "outputs").mkdir(parents=True)
-    (state / "outputs/history.csv").write_text("step,loss\n10,1.0\n20,0.5\n")
-    found = run_state(run, folder)
-    assert (found.state, found.step, found.total) == ("stopped", 20, run.recipe.steps)
-    lock = lock_file(lock_path(folder))
-    assert run_state(run, folder).state == "running"
-    lock.release()
-    shutil.rmtree(state)
-    for status in ("ok", "failed"):  # of a version that counted other keys, say
-        write_json(folder / "model.json", {"status": status, "run_sha256": "x", "reason": "of that training"})
-        found = run_state(run, folder)
-        assert found.state == "outdated" and "moved aside when trained again" in found.reason
-    write_json(folder / "model.json", {"status": "ok", "run_sha256": run.hash})
-    assert run_state(run, folder).state == "trained"
-    for metric in run.evaluation.metrics:
-        assert run_state(run, folder).state == "trained"  # a part of the scores is not all
-        write_json(folder / f"scores/{metric}.json", {"status": "ok", "metric": metric})
-    assert run_state(run, folder).state == "ok"
-    write_json(folder / "scores/params.json", {"status": "ok", "metric": "params", "model_sha256": "of another"})
-    assert run_state(run, folder).state == "trained"
-    write_json(folder / "scores/macs.json", {"status": "failed", "metric": "macs"})
-    assert run_state(run, folder) == run_state(run, folder).__class__("failed", reason="no score for macs")
-    write_json(folder / "model.json", {"status": "failed", "reason": "loss not finite"})
-    assert run_state(run, folder).reason == "loss not finite"
 
 
 def test_two_processes_never_train_one_run(here, run, monkeypatch, capsys):

@@ -74,12 +74,26 @@ def one_protocol(rows: Iterable[Row], where: str) -> str | None:
 
 
 def read_scores(path: Path) -> Scores:
-    """Read scores.csv; an absent file or column is an InputError."""
+    """Read scores.csv; an absent or damaged file is an InputError that says how to write it again."""
     if not Path(path).exists():
         raise InputError(f"{path}: no such file; `slim-bench collect` writes it")
     csv.field_size_limit(1 << 30)  # a run's details hold curves and per-image values
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
-    absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-    if absent:
-        raise InputError(f"{path}: no column {absent[0]!r}; `slim-bench collect` writes the present form")
-    return Scores([Row.parse(line) for line in reader])
+    text = read_text(path)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    rows = []
+    try:
+        absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        if absent:
+            raise InputError(f"{path}: no column {absent[0]!r}; `slim-bench collect` writes the present form")
+        for line in reader:
+            if None in line or None in line.values():
+                raise ValueError("too many or too few fields")
+            rows.append(Row.parse(line))
+    except InputError:
+        raise
+    except (csv.Error, ValueError) as error:
+        fault = " ".join(str(error).split())
+        raise InputError(f"{path}, line {reader.line_num}: {fault}; `slim-bench collect` writes it again") from None
+    if not text.endswith("\n"):
+        raise InputError(f"{path}: cut off in its last line; `slim-bench collect` writes it again")
+    return Scores(rows)

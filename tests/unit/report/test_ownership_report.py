@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from bench.cli import main
-from bench.made_from import RENDERED
+from bench.made_from import COLLECTED, RENDERED
 from bench.report.outputs import OUTPUTS
 from bench.report.written import PATHS
 from tests.helpers.report_fixture import make_results
@@ -26,7 +26,7 @@ def error(capsys):
     return capsys.readouterr().err.strip().splitlines()[-1].removeprefix("slim-bench: error: ")
 
 
-@pytest.mark.parametrize("name", ["scores.csv", "metrics.json", ".collected.json"])
+@pytest.mark.parametrize("name", ["scores.csv", "metrics.json"])
 @pytest.mark.parametrize("text", ["a,b\n1,2\n", '{"mine": {}}', "[]"])
 def test_collect_refuses_a_name_taken_by_something_else(demo, capsys, name, text):
     (demo / name).write_text(text)
@@ -34,6 +34,26 @@ def test_collect_refuses_a_name_taken_by_something_else(demo, capsys, name, text
     assert main(["collect"]) == 2
     assert error(capsys).startswith(f"results/demo/{name}: is not a file that slim-bench wrote")
     assert content(demo) == before
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", "mine", '{"made_from": []}', '{"made_from": "a", "files": []}', None]
+)
+def test_a_damaged_record_of_table_or_page_is_written_again(demo, monkeypatch, text):
+    """None of its content is lost; `None`: a folder."""
+    monkeypatch.setattr("bench.report.page.html_of", lambda *_: "<title>SLIM and its baselines")
+    monkeypatch.setattr("bench.report.build.build", lambda *_: None)
+    assert main(["collect"]) == 0 and main(["report"]) == 0
+    for name in (COLLECTED, RENDERED):
+        (demo / name).unlink()
+        if text is None:
+            (demo / name / "inner").mkdir(parents=True)
+        else:
+            (demo / name).write_text(text)
+    assert main(["collect"]) == 0 and main(["report"]) == 0
+    assert all(json.loads((demo / name).read_text())["made_from"] for name in (COLLECTED, RENDERED))
+    if text in ("[]", "{}", "mine"):
+        assert {(demo / f"{name}.aside-1").read_text() for name in (COLLECTED, RENDERED)} == {text}
 
 
 def test_collect_replaces_only_its_files(demo):
@@ -47,7 +67,7 @@ def test_collect_replaces_only_its_files(demo):
 TAKEN = ("tables/summary.csv", "tables/claims.md", "tables/runs.tex", "figures/complexity.png", "figures/ablations.svg")
 
 
-@pytest.mark.parametrize("name", [*TAKEN, "figures/neighbours.png", "report/index.html", RENDERED])
+@pytest.mark.parametrize("name", [*TAKEN, "figures/neighbours.png", "report/index.html"])
 def test_report_refuses_a_name_taken_by_something_else(demo, capsys, monkeypatch, name):
     assert main(["collect"]) == 0
     path = demo / name

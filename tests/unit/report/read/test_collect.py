@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import shutil
 
 import pytest
@@ -8,6 +9,7 @@ from bench.errors import InputError
 from bench.ownership import is_score
 from bench.report.read.collect import collect
 from bench.report.read.row import COLUMNS, Row
+from bench.report.read.run_rows import run_folders
 from bench.report.read.scores import read_scores
 from tests.helpers.report_fixture import (
     EMOJI,
@@ -76,12 +78,90 @@ def test_a_score_of_another_export_is_stale(run, weights):
     assert one(collected(scale_dir), metric="fd_efflite0", weights=weights).status == "ok"
 
 
-def test_a_truncated_description_is_reported(run, capsys):
+OLDER = {
+    "metric": "params", "value": 14410.0, "unit": "", "direction": "lower", "protocol": "params/folded-export",
+    "n": None, "standard_error": None, "interval": None, "selection": "last", "status": "ok", "reason": None,
+    "seed": 0, "run": "r", "run_sha256": "", "data_sha256": "d", "model_sha256": "m", "export_sha256": None,
+    "seconds": None, "device": "cpu", "peak_memory_bytes": 376135680, "precision": "float32", "compile": False,
+    "training_precision": "float32", "training_compile": False, "training_rollbacks": 0, "training_events": [],
+    "versions": {"python": "3.11.9", "torch": "2.9"}, "commit": "c", "dirty": False, "code_sha256": "e",
+    "command": "slim-bench evaluate", "details": {},
+}  # fmt: skip
+
+UNREADABLE = {
+    "cut": ('{"scale": "de', "run.json: not JSON"),
+    "empty": ("", "run.json: not JSON"),
+    "a list": ("[]", "run.json: Input should be an object"),
+    "without keys": ('{"scale": "demo"}', "run.json: task: Field required"),
+    "of another run": (json.dumps(described("demo", "fewshot", "other", EMOJI, 0, [])), "run.json: describes other/"),
+    "other types": (
+        json.dumps(described("demo", "fewshot", "fastgan-sle", EMOJI, 0, []) | {"evaluation": []}),
+        "run.json: evaluation: Input should be an object",
+    ),
+    "gone": (None, "run.json: no such file"),
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+@pytest.mark.parametrize("known_by", ["nothing", "a run of the same experiment", "its model.json"])
+def test_a_run_whose_description_cannot_be_read_is_missing_with_its_reason(run, kind, known_by):
     scale_dir, plan = run
-    (freeze(scale_dir, plan) / "run.json").write_text('{"scale": "de')
-    assert list(collected(scale_dir)) == []
-    said = capsys.readouterr().err
-    assert "seed0/run.json: not JSON" in said and said.endswith(": not counted\n")
+    folder = write_run(scale_dir, plan)
+    write_score(folder, "fd_efflite0", 300.0)
+    if known_by == "a run of the same experiment":
+        freeze(scale_dir, plan | {"seed": 1})
+    elif known_by == "its model.json":
+        write_json(folder / "model.json", json.loads((folder / "model.json").read_text()) | {"description": plan})
+    text, reason = UNREADABLE[kind]
+    (folder / "run.json").unlink()
+    if text is not None:
+        (folder / "run.json").write_text(text)
+    rows = [row for row in collected(scale_dir) if row.seed == 0]
+    assert {(row.status, row.value) for row in rows} == {("missing", None)}
+    assert all(row.reason.startswith(reason) for row in rows), rows
+    assert {row.metric for row in rows} >= {"train_seconds", "fd_efflite0"}
+    if known_by != "nothing":
+        assert {row.metric for row in rows} == {"train_seconds", "fd_efflite0", "kid_efflite0"}
+        assert {row.task for row in rows} == {"fewshot"}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("", "model.json: not JSON"),
+        ("[]", "model.json: Input should be an object"),
+        ("{}", "model.json: status: Field required"),
+        ({"status": "done"}, "model.json: status: Input should be"),
+        ({"training": [1]}, "model.json: training: Input should be"),
+        ({"training": {"seconds": "long"}}, "model.json: training.seconds: Input should be"),
+        (None, "model.json: no such file"),
+    ],
+)
+def test_scores_of_a_training_whose_record_does_not_count_are_missing(run, change, reason):
+    scale_dir, plan = run
+    folder = write_run(scale_dir, plan)
+    write_score(folder, "fd_efflite0", 300.0)
+    path = folder / "model.json"
+    record = json.loads(path.read_text())
+    path.unlink()
+    if change is not None:
+        path.write_text(change if isinstance(change, str) else json.dumps(record | change))
+    rows = list(collected(scale_dir))
+    assert {row.metric for row in rows} == {"train_seconds", "fd_efflite0", "kid_efflite0"}
+    assert {(row.status, row.value) for row in rows} == {("missing", None)}
+    assert all(row.reason.startswith(reason) for row in rows)
+
+
+def test_a_folder_with_any_trace_of_a_run_is_listed(run):
+    scale_dir, plan = run
+    freeze(scale_dir, plan)
+    for seed, name in enumerate(("model.json", ".model.json", "history.csv", "scores/fd_efflite0.json"), 1):
+        path = scale_dir / f"runs/fastgan-sle/{EMOJI}/seed{seed}" / name
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+    (scale_dir / f"runs/fastgan-sle/{EMOJI}/seed9").mkdir()
+    assert [row.seed for row in collected(scale_dir).runs] == [0, 1, 2, 3, 4]
+    assert [folder.seed for folder in run_folders(scale_dir)] == [0, 1, 2, 3, 4]
 
 
 def test_an_export_of_another_description_is_stale(run):
@@ -92,12 +172,21 @@ def test_an_export_of_another_description_is_stale(run):
 
 
 DAMAGED = {
+    "of another run": (
+        json.dumps(OLDER | {"metric": "fd_efflite0", "run_sha256": "x", "run": "a/b/seed3"}),
+        "a/b/seed3",
+    ),
+    "under another name": (json.dumps(OLDER), "holds the score params"),
+    "without value or reason": (json.dumps(OLDER | {"metric": "fd_efflite0", "value": None}), "neither a value nor"),
+    "other types": (json.dumps(dict.fromkeys(OLDER, 7)), "Input should be"),
+    "nested": ("[" * 100_000, "nested too deeply"),
+    "not UTF-8": (b"\xff\xfe{", "not UTF-8"),
     "cut off": ('{"metric": "fd_effl', "not JSON"),
     "empty": ("", "not JSON"),
     "not a score": ("{}", "Field required"),
     "a list": ("[]", "object"),
     "of a later version": ('{"metric": "fd_efflite0", "valeu": 1.0}', "valeu: Extra inputs are not permitted"),
-    "not finite": ('{"metric": "fd_efflite0", "value": NaN}', "value: Input should be a finite number"),
+    "not finite": ('{"metric": "fd_efflite0", "value": NaN}', "value: nan is not a finite number"),
 }
 
 
@@ -109,11 +198,48 @@ def test_a_damaged_score_is_missing_with_its_reason(run, damage, weights):
     write_score(folder, "fd_efflite0", 300.0, weights)
     (path,) = (folder / "scores").glob("*.json")
     text, reason = DAMAGED[damage]
-    path.write_text(text)
+    named = text.replace('"selection": "last"', f'"selection": "{weights}"') if isinstance(text, str) else text
+    path.write_bytes(named if isinstance(named, bytes) else named.encode())
     row = one(collected(scale_dir), metric="fd_efflite0", weights=weights)
     assert (row.status, row.value) == ("missing", None)
-    assert row.reason.startswith("not a score: ") and reason in row.reason
+    assert row.reason.startswith(f"not a score: scores/{path.name}: ") and reason in row.reason
     assert str(scale_dir) not in row.reason
+
+
+@pytest.mark.parametrize("place", ["folder", "pipe", "loop", "no such file"])
+def test_what_is_no_file_in_place_of_a_score_is_missing_with_its_reason(run, place):
+    scale_dir, plan = run
+    folder = write_run(scale_dir, plan)
+    write_score(folder, "fd_efflite0", 300.0, "control-white")
+    write_score(folder, "kid_efflite0", 0.1)
+    write_json(folder / "scores/.complete", complete(folder))
+    for name in ("fd_efflite0@control-white", "kid_efflite0"):
+        path = folder / f"scores/{name}.json"
+        path.unlink()
+        if place == "folder":
+            path.mkdir()
+        elif place == "pipe":
+            os.mkfifo(path)
+        elif place == "loop":
+            path.symlink_to(path.name)
+    scores = collected(scale_dir)
+    for name, weights in (("fd_efflite0", "control-white"), ("kid_efflite0", "last")):
+        row = one(scores, metric=name, weights=weights)
+        suffix = "" if weights == "last" else f"@{weights}"
+        assert (row.status, row.value) == ("missing", None)
+        assert row.reason.startswith(f"not a score: scores/{name}{suffix}.json: ")
+
+
+def complete(folder):
+    files = {path.name: "0" * 64 for path in (folder / "scores").glob("*.json")}
+    return {"scored_sha256": "a", "code_sha256": "b", "files": files}
+
+
+def test_a_lost_score_is_missing_though_its_controls_are_there(run):
+    scale_dir, plan = run
+    folder = write_run(scale_dir, plan)
+    write_score(folder, "fd_efflite0", 281.0, "control-white")
+    assert one(collected(scale_dir), metric="fd_efflite0", weights="last").reason == "not evaluated yet"
 
 
 def test_a_file_of_no_metric_is_reported_and_not_counted(run, capsys):
@@ -124,17 +250,6 @@ def test_a_file_of_no_metric_is_reported_and_not_counted(run, capsys):
     capsys.readouterr()
     assert list(collected(scale_dir)) == before
     assert "scores/notes.json" in capsys.readouterr().err
-
-
-OLDER = {
-    "metric": "params", "value": 14410.0, "unit": "", "direction": "lower", "protocol": "params/folded-export",
-    "n": None, "standard_error": None, "interval": None, "selection": "last", "status": "ok", "reason": None,
-    "seed": 0, "run": "r", "run_sha256": "", "data_sha256": "d", "model_sha256": "m", "export_sha256": None,
-    "seconds": None, "device": "cpu", "peak_memory_bytes": 376135680, "precision": "float32", "compile": False,
-    "training_precision": "float32", "training_compile": False, "training_rollbacks": 0, "training_events": [],
-    "versions": {"python": "3.11.9", "torch": "2.9"}, "commit": "c", "dirty": False, "code_sha256": "e",
-    "command": "slim-bench evaluate", "details": {},
-}  # fmt: skip
 
 
 def test_a_score_of_version_0_1_is_read(run):
@@ -159,11 +274,8 @@ def test_a_copy_of_a_run_folder_is_not_counted_again(run, capsys):
     write_score(folder, "fd_efflite0", 300.0)
     before = list(collected(scale_dir))
     shutil.copytree(folder, folder.with_name("seed0.bak"))
-    (folder.parent / "seed9").mkdir()
-    (folder.parent / "seed9/run.json").write_text('{"scale": "demo"}')
     assert list(collected(scale_dir)) == before
-    said = capsys.readouterr().err
-    assert "seed0.bak/run.json: describes another run" in said and "seed9/run.json" in said
+    assert "seed0.bak/run.json: describes another run" in capsys.readouterr().err
 
 
 def test_mixed_code_is_marked(run):
@@ -210,6 +322,29 @@ def test_reading_an_absent_or_old_table_names_it(tmp_path):
     (tmp_path / "scores.csv").write_text(",".join(COLUMNS).replace("weights", "selection") + "\n")
     with pytest.raises(InputError, match="no column 'weights'; `slim-bench collect` writes the present form"):
         read_scores(tmp_path / "scores.csv")
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.999])
+def test_a_cut_table_is_one_line_and_healed_by_collecting(tmp_path, share):
+    scale_dir = make_results(tmp_path, seeds=1)
+    path = scale_dir / "scores.csv"
+    collect(scale_dir)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(InputError, match="slim-bench collect") as error:
+        read_scores(path)
+    assert "\n" not in str(error.value)
+    collect(scale_dir)
+    assert path.read_bytes() == whole
+
+
+def test_another_value_in_a_table_is_named_by_its_line(tmp_path):
+    scale_dir = make_results(tmp_path, seeds=1)
+    collect(scale_dir)
+    path = scale_dir / "scores.csv"
+    path.write_text(path.read_text().replace(",0,", ",zero,", 1))
+    with pytest.raises(InputError, match=r"scores\.csv, line 2: .*zero"):
+        read_scores(path)
 
 
 def test_the_table_keeps_its_columns_and_what_they_hold(run):

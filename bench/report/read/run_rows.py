@@ -1,0 +1,238 @@
+"""The rows of one run: its training, its scores, and for each score that cannot be read the file and its fault.
+
+A run folder whose run.json cannot be read is listed too. Its task and metrics are then those of its model.json, or of
+another run of the same experiment.
+"""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from bench.errors import InputError
+from bench.files import read_json
+from bench.made_from import read_complete
+from bench.metrics.catalogue import METRICS
+from bench.paths import META, META_COPY, RUNS, run_name
+from bench.report.read.row import COLUMNS, TRAINING, Row
+from bench.run import training_hash
+from bench.schema import Seed, Task, parse_strict
+from bench.score import Score, StaleError, read_run_score
+from bench.trained import Trained, read_trained
+
+TRACES = ("run.json", META, META_COPY, "history.csv", "scores")
+"""One of them makes a folder that of a run."""
+SEED = re.compile(r"seed(\d{1,15})")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+
+class _Network(_Part):
+    name: str
+    args: dict[str, Any] = {}
+
+
+class _Data(_Part):
+    path: str = ""
+
+
+class _Evaluation(_Part):
+    metrics: tuple[str, ...] = ()
+
+
+class Described(_Part):
+    """The keys of run.json that the report reads, whatever version wrote it."""
+
+    schema_version: int = 1
+    scale: str
+    task: Task
+    experiment: str
+    dataset: str
+    seed: Seed
+    base: str | None = None
+    model: _Network
+    data: _Data = _Data()
+    evaluation: _Evaluation = _Evaluation()
+
+    @property
+    def name(self) -> str:
+        return run_name(self.experiment, self.dataset, self.seed)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder of a run, and its description or the fault of it."""
+
+    path: Path
+    experiment: str
+    dataset: str
+    seed: int
+    described: Described | None = None
+    run_sha256: str = ""
+    fault: str = ""
+
+    @property
+    def name(self) -> str:
+        return run_name(self.experiment, self.dataset, self.seed)
+
+
+def run_folders(scale_dir: Path) -> list[RunFolder]:
+    """All folders of runs of a scale; a folder under another name than a run's is told on stderr."""
+    found = []
+    for path in sorted((scale_dir / RUNS).glob("*/*/*")):
+        if not path.is_dir() or not any(os.path.lexists(path / name) for name in TRACES):
+            continue
+        seed = SEED.fullmatch(path.name)
+        if seed is None or path.name != f"seed{int(seed[1])}":
+            print(f"{path}/run.json: describes another run than its folder's name: not counted", file=sys.stderr)
+            continue
+        found.append(_run_folder(RunFolder(path, path.parts[-3], path.parts[-2], int(seed[1]))))
+    return found
+
+
+def _run_folder(folder: RunFolder) -> RunFolder:
+    try:
+        value = read_json(folder.path / "run.json")
+        described = parse_strict(Described, value, folder.path / "run.json")
+        if described.name != folder.name:
+            raise InputError(f"{folder.path}/run.json: describes {described.name}")
+        return _with(folder, described=described, run_sha256=training_hash(value))
+    except InputError as error:
+        return _with(folder, fault=_within(folder.path, error), described=_recorded(folder))
+
+
+def _with(folder: RunFolder, **changes: Any) -> RunFolder:
+    return RunFolder(**{**vars(folder), **changes})
+
+
+def _recorded(folder: RunFolder) -> Described | None:
+    """The description that model.json holds of its training."""
+    try:
+        value = read_trained(folder.path / META).description
+        described = parse_strict(Described, value, folder.path / META)
+    except InputError:
+        return None
+    return described if described.name == folder.name else None
+
+
+def rows_of_runs(scale_dir: Path, folders: list[RunFolder]) -> Iterator[list[Row]]:
+    """The rows of each folder; `folders` that describe nothing borrow from another run of their experiment."""
+    known: dict[str, Described] = {}
+    for folder in folders:
+        if folder.described is not None:
+            known.setdefault(folder.experiment, folder.described)
+    for folder in folders:
+        described = folder.described or known.get(folder.experiment)
+        base: dict[str, Any] = {"scale": scale_dir.name, "experiment": folder.experiment, "dataset": folder.dataset}
+        base |= {"seed": folder.seed, "run": folder.name, "run_dir": folder.path.relative_to(scale_dir).as_posix()}
+        if described is not None:
+            base |= {"task": described.task, "base": described.base, "model": described.model.name}
+            base |= {"scale": described.scale}
+        metrics = described.evaluation.metrics if described is not None else ()
+        yield _rows_of_run(folder, base, metrics)
+
+
+def _rows_of_run(folder: RunFolder, base: Mapping[str, Any], metrics: tuple[str, ...]) -> list[Row]:
+    """One row for the training, one per score, one per planned score that there is none of."""
+    trained, fault = _trained(folder)
+    training = Row.of({**base, **_training_row(folder, trained, fault)})
+    rows = {}
+    for name in _score_names(folder.path / "scores", metrics):
+        metric, _, weights = name.partition("@")
+        ours = metric in METRICS or metric in metrics
+        path = folder.path / "scores" / f"{name}.json"
+        row: dict[str, Any] = {"metric": metric, "weights": weights or "last", "status": "missing"}
+        try:
+            if trained is None and not ours:
+                continue
+            if trained is None or (not training.ok and not os.path.lexists(path)):
+                row |= {"status": training.status, "reason": training.reason}
+            elif not os.path.lexists(path) and not _evaluated(folder.path / "scores"):
+                row |= {"reason": "not evaluated yet"}
+            else:
+                row |= _score_row(read_run_score(path, folder.name, folder.run_sha256, trained))
+        except StaleError:
+            row |= {"reason": "stale: score of another export"}
+        except InputError as error:
+            if not ours:
+                print(f"{error}: not counted", file=sys.stderr)
+                continue
+            row |= {"reason": f"not a score: {_within(folder.path, error)}"}
+        rows[name] = Row.of({**base, **row})
+    return [training, *rows.values()]
+
+
+def _score_names(folder: Path, metrics: tuple[str, ...]) -> list[str]:
+    """Stems of the score files that exist, that the record of the evaluation names, and that are planned."""
+    found = sorted(path.stem for path in folder.glob("*.json"))
+    return list(dict.fromkeys([*found, *_evaluated(folder), *metrics]))
+
+
+def _evaluated(folder: Path) -> list[str]:
+    """Stems of the scores that an evaluation wrote to its end; none where its record cannot be read."""
+    try:
+        return [Path(name).stem for name in read_complete(folder).files]
+    except InputError:
+        return []
+
+
+def _trained(folder: RunFolder) -> tuple[Trained | None, str]:
+    """The record of the training; None where there is none that counts, with the reason."""
+    if folder.fault:
+        return None, folder.fault
+    path = folder.path / META
+    if not os.path.lexists(path):
+        if (folder.path / META_COPY).exists() or any((folder.path / "scores").glob("*.json")):
+            return None, f"{META}: no such file"
+        return None, "training" if (folder.path / "history.csv").exists() else "not started"
+    try:
+        return read_trained(path), ""
+    except InputError as error:
+        return None, _within(folder.path, error)
+
+
+def _training_row(folder: RunFolder, trained: Trained | None, fault: str) -> dict[str, Any]:
+    row: dict[str, Any] = {"metric": TRAINING, "weights": "last", "unit": "s", "direction": "none"}
+    row |= {"protocol": "training", "status": "missing", "reason": fault}
+    described = folder.described
+    details: dict[str, Any] = {}
+    if described is not None:
+        details |= {"args": described.model.args, "data": described.data.path}
+    if trained is None:
+        return row | {"details": _compact(details)}
+    training = trained.training.model_dump(mode="json") if trained.training else {}
+    row |= {key: getattr(trained, key) for key in ("status", "reason", "commit", "dirty", "code_sha256", "command")}
+    row |= {key: getattr(trained, key) for key in ("run_sha256", "data_sha256", "model_sha256")}
+    row |= {key: training.get(key) for key in ("device", "precision", "compile", "peak_memory_bytes", "seconds")}
+    row |= _versions(trained.versions) | {"value": training.get("seconds"), "details": _compact(details | training)}
+    if trained.run_sha256 and trained.run_sha256 != folder.run_sha256:
+        row |= {"status": "missing", "reason": "stale: trained from another run.json, or by an earlier version"}
+    return row
+
+
+def _score_row(score: Score) -> dict[str, Any]:
+    row = {key: value for key, value in vars(score).items() if key in COLUMNS and key not in ("run", "seed")}
+    low, high = score.interval or (None, None)
+    row |= {"interval_low": low, "interval_high": high, "details": _compact(score.details)}
+    return row | _versions(score.versions)
+
+
+def _versions(versions: Mapping[str, str | None] | None) -> dict[str, Any]:
+    return {key: (versions or {}).get(key) for key in ("python", "torch", "cuda", "driver")}
+
+
+def _within(folder: Path, error: InputError) -> str:
+    """The fault with its file relative to the run folder: reasons are the same wherever the results are."""
+    return str(error).replace(f"{folder}/", "")
+
+
+def _compact(details: dict[str, Any]) -> str:
+    return json.dumps(details, separators=(",", ":"), ensure_ascii=False)
