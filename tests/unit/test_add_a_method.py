@@ -21,7 +21,7 @@ from tests.helpers.tiny import write_images
 
 
 def run(project: Path, *words: str, search: str = "") -> subprocess.CompletedProcess:
-    """A line as one types it in the project's folder: an installed slim-bench does not look there by itself."""
+    """Run a command line in the project's folder. An installed slim-bench would not find the folder's code itself."""
     environment = os.environ | {"PYTHONPATH": f"{search}{ROOT}", "PYTHONSAFEPATH": "1", "SLIM_BENCH_OFFLINE": "1"}
     command = [sys.executable, "-m", "bench.cli", *words]
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
@@ -29,7 +29,7 @@ def run(project: Path, *words: str, search: str = "") -> subprocess.CompletedPro
 
 @pytest.fixture
 def own(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The project after the page's first two steps."""
+    """Create the project after the first two steps of the page."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     add_method(project)
     return project
@@ -40,7 +40,7 @@ def record(path: Path) -> dict:
 
 
 def test_the_page_is_followed_literally(own, tmp_path):
-    """At tiny scale, where the page says demo, on few images in place of the demo's."""
+    """Uses tiny scale and few images in place of the demo of the page."""
     write_images(own / "data/prepared/fluent-emoji-100-64", 20, 64, "fewshot")
     commands = [shlex.split(line.command) for line in lines(METHOD_PAGE) if line.command.startswith("slim-bench ")]
     assert [words[1] for words in commands] == ["freeze", "train", "evaluate"]
@@ -56,7 +56,7 @@ def test_the_page_is_followed_literally(own, tmp_path):
     assert {score["status"] for score in scores} == {"ok"}
     with safe_open(out / "model.safetensors", "pt") as file:
         assert json.loads(file.metadata()["model"]) == meta["model"]
-        assert any(name.startswith("gates.64.expand") for name in file.keys())  # noqa: SIM118 - no mapping
+        assert any(name.startswith("gates.64.expand") for name in file.keys())  # noqa: SIM118 - not a mapping
     assert run(own, "sample", "--model", "my/plain", "-n", "4", "--seed", "0", "--out", "grid.png").returncode == 0
     elsewhere = run(tmp_path.parent, "sample", "--model", str(out), "-n", "4", "--seed", "0", "--out", "grid.png")
     assert (elsewhere.returncode == 2 and "no module 'my_gates'" in elsewhere.stderr) or "names it" in elsewhere.stderr

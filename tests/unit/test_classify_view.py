@@ -1,4 +1,4 @@
-"""`slim-bench classify` shows a network an image as the evaluation shows it the test set."""
+"""`slim-bench classify` preprocesses an image as the evaluation preprocesses the test set."""
 
 import numpy as np
 import pytest

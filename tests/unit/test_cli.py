@@ -1,4 +1,4 @@
-"""The command line: planning without torch, mistakes in one line with exit code 2, locks and progress of runs."""
+"""The command line: planning without torch, one-line errors with exit code 2, locks and progress of runs."""
 
 import json
 import subprocess
@@ -142,7 +142,7 @@ def test_a_stale_lock_goes_a_live_one_stays(tmp_path):
     left.write_text("results/demo/report/index.html\n")
     first = clear_stale_lock(tmp_path)
     assert not left.exists()
-    left.touch()  # now the lock of one that lives
+    left.touch()  # now the lock of a running process
     second = clear_stale_lock(tmp_path)
     first.close()
     third = clear_stale_lock(tmp_path)

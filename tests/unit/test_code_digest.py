@@ -1,4 +1,4 @@
-"""The digest sees what code does, and only the code that is reached."""
+"""The code digest covers the behaviour of the code that is reached, and nothing else."""
 
 import pytest
 
@@ -10,7 +10,7 @@ BASE = 'import bench.b\n\n\ndef f(x):\n    """Text."""\n    return x + 1\n'
 
 @pytest.fixture
 def digest(tmp_path):
-    """digest(a=..., b=..., c=...): of module bench.a, where c is not reached from a."""
+    """Return digest(a=, b=, c=), the digest of module bench.a, from which c is not reached."""
 
     def compute(**texts: str) -> str:
         sources = {"__init__": "", "a": BASE, "b": "VALUE = 1\n", "c": "VALUE = 2\n"} | texts

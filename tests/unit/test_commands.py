@@ -1,4 +1,4 @@
-"""Each module of commands adds its own, and every command has a handler and a help text."""
+"""Each module of commands adds its commands, and every command has a handler and a help text."""
 
 import argparse
 from types import ModuleType

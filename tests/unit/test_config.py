@@ -1,4 +1,4 @@
-"""A mistake in config/*.yaml is one line that names file and key and the nearest valid name."""
+"""An error in config/*.yaml is one line with file, key and the nearest valid name."""
 
 import argparse
 import re
@@ -226,7 +226,7 @@ def test_a_base_gives_the_missing_keys():
 
 
 def test_names_and_networks_of_the_experiments_stay():
-    """Results are kept under these names: a network that changes gets another name."""
+    """Results are stored under these names, so a changed network gets another name."""
     expected = read_json(ROOT / "tests/data/experiments.json")
     resolved = Configuration.load().resolved
     assert resolved.keys() == expected.keys()
@@ -279,7 +279,7 @@ def test_keys_from_a_yaml_merge_can_be_varied(project, edit):
 
 
 def test_values_of_a_command_line_are_parsed():
-    """Snakemake hands on most of `--config` as text."""
+    """Snakemake passes most values of `--config` as text."""
     given = [
         "seeds=[3]",
         "scale=null",

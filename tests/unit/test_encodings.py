@@ -1,4 +1,4 @@
-"""Files as editors save them: UTF-8 with or without a byte order mark is read, anything else is named in one line."""
+"""Files in UTF-8 with or without a byte order mark are read. Other encodings give a one-line error."""
 
 import codecs
 

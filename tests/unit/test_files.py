@@ -1,4 +1,4 @@
-"""The one YAML and the one JSON reader: what they refuse is one line with the file and the key, and never a wait."""
+"""The YAML reader and the JSON reader report errors in one line with file and key, and never block."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ DEEP = 100_000
 
 @pytest.fixture
 def no_waiting():
-    """A reader that waits fails instead of the whole suite."""
+    """A reader that blocks fails its test instead of blocking the whole suite."""
 
     def fail(*_):
         raise TimeoutError("still waiting")
@@ -122,7 +122,7 @@ def test_what_only_yaml_knows_is_one_line_too(text):
 
 
 def bomb(levels: int) -> str:
-    """A list of ten, then lists of ten aliases of the one before."""
+    """Return YAML with a list of ten items, followed by lists of ten aliases of the previous list."""
     first = "l0: &l0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"
     return "\n".join([first, *(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, levels))])
 
@@ -145,7 +145,7 @@ def test_a_few_aliases_are_fine():
 
 @pytest.mark.parametrize("name", [*CONFIGURATION, *RECORDS])
 def test_the_size_of_a_file_is_checked_before_reading(project, name):
-    """Also that of a sparse file, which would be a terabyte of zeros in memory."""
+    """This includes a sparse file, which would be a terabyte of zeros in memory."""
     path = project / ("config" if name in CONFIGURATION else "") / name
     path.parent.mkdir(exist_ok=True)
     path.touch()

@@ -1,4 +1,4 @@
-"""What users type instead of the documented form is understood, or answered in one line before anything is computed."""
+"""Inputs that differ from the documented form are accepted, or refused with a one-line error before any compute."""
 
 import json
 
@@ -14,7 +14,7 @@ FREEZE = ["freeze", "--experiment", "fastgan-sle", "--dataset", "fluent-emoji-10
 
 @pytest.fixture
 def here(monkeypatch, project):
-    """A project with a frozen run `my`, an empty folder and a folder of images."""
+    """Create a project with a frozen run `my`, an empty folder and a folder of images."""
     monkeypatch.chdir(project)
     for name in ("empty", "pictures"):
         (project / name).mkdir()

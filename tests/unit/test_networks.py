@@ -1,4 +1,4 @@
-"""Networks of the registry have the members that bench.networks and bench.train.loop.engine name for their task."""
+"""Registered networks and engines have the members that bench.networks and bench.train.loop.engine require."""
 
 from typing import Any
 

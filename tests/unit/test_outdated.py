@@ -1,4 +1,4 @@
-"""What runs again, and why: by content, whatever the times of files say."""
+"""Change detection by content, independent of modification times: what runs again, and why."""
 
 import json
 import os
@@ -28,7 +28,7 @@ EXPERIMENT = "fastgan-sle"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A project whose own dataset `cats` is fetched, prepared, trained and scored."""
+    """Create a project whose own dataset `cats` is fetched, prepared, trained and scored."""
     root = tmp_path_factory.mktemp("made")
     shutil.copytree(ROOT / "config", root / "config")
     with pytest.MonkeyPatch.context() as patch:
@@ -51,7 +51,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def here(made, project, monkeypatch):
-    """The run folder in a copy of that project."""
+    """Return the run folder in a copy of that project."""
     for name in ("cats", "data", "results"):
         shutil.copytree(made / name, project / name)
     monkeypatch.chdir(project)
@@ -60,7 +60,7 @@ def here(made, project, monkeypatch):
 
 
 def weights() -> bytes:
-    """The form of a weights file: eight bytes of length, the header, numbers."""
+    """Return a file in the format of weights: eight bytes of length, the header, numbers."""
     spec = json.dumps({"name": "fastgan-sle", "args": {}})
     tensor = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
     header = json.dumps({"__metadata__": {"model": spec}, "weight": tensor}).encode()
@@ -78,13 +78,13 @@ def load():
 
 @cache
 def read_plan(_: tuple[bytes, ...]):
-    """The plan of the present folder, read once for each configuration."""
+    """Return the plan of the current folder, read once for each configuration."""
     plan = Plan.load({"folders": {"cats": {"path": "cats"}}})
     return plan, plan.run("tiny", EXPERIMENT, "cats", 0)
 
 
 def reasons() -> dict[str, str]:
-    """Rule -> why its output is out of date, for those that are."""
+    """Return rule -> reason for all rules whose output is out of date."""
     plan, run = load()
     found = Outdated(plan)
     checks = {
@@ -173,7 +173,7 @@ def test_a_damaged_or_lost_file_is_made_again_and_its_followers(here, file, cont
     params=["cut", "empty", "gone", "a list", "of another run", "other types", "a folder", "a pipe", "a loop"]
 )
 def damage(request):
-    """What may have become of a file, as a function that does it."""
+    """Return a function that damages a file in the given way."""
 
     def do(path: Path) -> None:
         text = path.read_text()
@@ -217,7 +217,7 @@ def test_a_record_of_scores_names_every_planned_metric_and_nothing_else(here, fi
 
 
 def edited(path: Path, **changes: object) -> None:
-    """Change keys `section__key` of a JSON file, as by hand."""
+    """Change keys `section__key` of a JSON file, like a user's edit."""
     value = read_json(path)
     for key, change in changes.items():
         section, _, inner = key.partition("__")
@@ -229,7 +229,7 @@ def edited(path: Path, **changes: object) -> None:
     "change", [{"threads": 3}, {"device": "cpu"}, {"precision": "bf16"}, {"log_every": 7}, {"compile": True}]
 )
 def test_compute_may_be_edited_manually(here, change):
-    """Not yet trained: the model is of the description before."""
+    """The edited run is not trained yet, so the model belongs to the earlier description."""
     (here / "model.json").unlink()
     shutil.rmtree(here / "scores")
     edited(here / "run.json", **{f"compute__{key}": value for key, value in change.items()})
@@ -243,7 +243,7 @@ def test_a_run_trained_with_edited_compute_is_current(here):
     edited(here / "model.json", run_sha256=found.hash)
     write_complete(here / "scores", found, read_json(here / "model.json"), (here / "scores").glob("*.json"))
     assert reasons() == {}
-    (here / FROZEN).unlink()  # as an earlier version froze it
+    (here / FROZEN).unlink()  # as frozen by an earlier version
     assert reasons() == {}
 
 
@@ -281,7 +281,7 @@ def test_a_description_that_is_not_the_configurations_is_frozen_again(here, chan
 
 @pytest.mark.parametrize("name", ["run.json", "model.json", f"scores/{COMPLETE}"])
 def test_any_damage_to_a_record_is_a_reason_or_leaves_it_missing(here, damage, name):
-    """Never an error, which would end the whole workflow."""
+    """It is never an error, which would end the whole workflow."""
     damage(here / name)
     rule = {"run.json": "freeze", "model.json": "train"}.get(name, "evaluate")
     assert (rule in reasons()) == (here / name).exists()
@@ -344,7 +344,7 @@ def test_a_damaged_receipt_is_a_reason(here, text):
 
 
 def test_results_that_were_copied_follow_a_changed_configuration(here, edit, tmp_path):
-    """Without the checkpoints, with the times of the copy, and without anything of Snakemake's."""
+    """The copy has no checkpoints, new modification times, and no records of Snakemake."""
     shutil.copytree(RESULTS, tmp_path / "copy", copy_function=shutil.copyfile)
     shutil.rmtree(RESULTS)
     shutil.copytree(tmp_path / "copy", RESULTS, copy_function=shutil.copyfile)

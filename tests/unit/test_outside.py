@@ -1,4 +1,4 @@
-"""Gates and networks from outside the tree are built, checked, digested, exported and loaded like the registry's."""
+"""Gates and networks of other packages are built, checked, hashed, exported and loaded like registered ones."""
 
 import json
 import sys
@@ -74,7 +74,7 @@ SMALL = {"image_size": 128, "base_channels": 16}
 
 @pytest.fixture(autouse=True)
 def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A project with the package `outside_gates`, whose experiments name what `named` is called with."""
+    """Create a project with the package `outside_gates`. Its experiments use the names passed to `named`."""
     (tmp_path / "outside_gates").mkdir()
     (tmp_path / "config").mkdir()
     texts = {"__init__": "", "gates": GATES, "shape": "WIDTH = 3\n", "broken": "import no_such_module\ndef f(): ...\n"}
@@ -104,7 +104,7 @@ def test_a_gate_is_built_into_every_pair_or_into_those_named():
 
 
 def test_an_outside_path_to_a_project_gate_equals_the_registered_network():
-    """Also to the bit of its initial weights: the check of the contract draws nothing from the generator."""
+    """Initial weights are bit-identical, because checking the gate's interface draws no random numbers."""
     slim = {**SMALL, "pairs": [64, 128], "reduction": 2, "groups": 2}
     named("slim.skip:SkipLayerSLIM", "outside_gates.gates:Slim")
     theirs = create_seeded({"name": "fastgan-slim", "args": slim}, 3).state_dict()

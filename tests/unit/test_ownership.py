@@ -1,4 +1,4 @@
-"""Each kind of file is recognised by its content, whole or cut off, and nothing else is."""
+"""Each kind of file is recognised by its content, complete or truncated. Other files are not."""
 
 import json
 

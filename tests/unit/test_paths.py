@@ -1,4 +1,4 @@
-"""A job may be started in any folder: its checkpoints and its data are the same from everywhere."""
+"""A job can be started in any folder and finds the same checkpoints and data."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def test_state_of_another_folder_is_hidden_next_to_it(tmp_path, monkeypatch, giv
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
-    """A present folder without data, and two projects: one holds a run.json, the other the package."""
+    """Create a current folder without data and two projects, one with a run.json and one with the package."""
     for project in ("theirs", "installed"):
         (tmp_path / project / "config").mkdir(parents=True)
         (tmp_path / project / "config/datasets.yaml").touch()

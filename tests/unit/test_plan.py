@@ -1,4 +1,4 @@
-"""The plan: what runs, from configuration alone, quickly and without torch."""
+"""The plan is computed from the configuration alone, quickly and without torch."""
 
 import re
 import subprocess
@@ -85,7 +85,7 @@ def test_a_run_lists_what_it_varies(plan):
     run = plan.runs("ablations")[1]
     described = run.model_dump(mode="json")
     assert run.base and training_hash(described | {"base": None}) == training_hash(described) == run.hash
-    del described["base"]  # as in the files of an earlier version
+    del described["base"]  # as in files of an earlier version
     assert parse_strict(Run, described, "run.json").hash == run.hash
 
 
@@ -124,7 +124,7 @@ def test_settings_override(plan):
     other = Plan.load({"scale": "small", "seeds": [7]})
     assert other.scale_of("demo") == other.scale_of("paper") == "small"
     assert {run.seed for run in other.runs("fewshot")} == {7}
-    assert Plan.load({"seeds": ["7", "8"]}).seeds("demo") == (7, 8)  # as Snakemake hands over `seeds=[7,8]`
+    assert Plan.load({"seeds": ["7", "8"]}).seeds("demo") == (7, 8)  # as Snakemake passes `seeds=[7,8]`
     assert Plan.load({"seeds": 7}).seeds("demo") == (7,)
 
 
@@ -186,7 +186,7 @@ print(*({"torch", "pandas", "torchvision", "scipy"} & set(sys.modules)))
 
 
 def test_planning_is_quick_and_needs_no_torch():
-    """Quick: within a few times what reading its YAML files takes, on this processor and under this load."""
+    """The limit is a multiple of the time for reading the YAML files on this machine under its current load."""
     done = subprocess.run([sys.executable, "-c", TIMED], capture_output=True, text=True, check=True)
     planning, reading, *heavy = done.stdout.split()
     assert heavy == []

@@ -1,4 +1,4 @@
-"""The commit in a record is one of this project, or none."""
+"""The commit in a record is a commit of this project, or None."""
 
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not i
 
 @pytest.fixture
 def state(monkeypatch):
-    """state(folder): what would be recorded by a project in `folder`."""
+    """Return state(folder), the provenance that a project in `folder` would record."""
 
     def ask(folder: Path) -> tuple[str | None, bool | None]:
         monkeypatch.setattr(provenance, "ROOT", folder)
@@ -23,7 +23,7 @@ def state(monkeypatch):
 
 
 def repository(folder: Path) -> str:
-    """A repository with one file and one commit, whose hash is returned."""
+    """Create a repository with one file and one commit; return the hash of the commit."""
     folder.mkdir(parents=True)
     (folder / "file").write_text("one\n")
     git = ["git", "-C", str(folder), "-c", "user.name=test", "-c", "user.email=test@localhost"]

@@ -1,4 +1,4 @@
-"""Every registered network is built from arguments that are checked by its constructor's signature."""
+"""Every registered network is built from arguments that are validated by the signature of its constructor."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def test_values_that_do_not_go_together_are_one_line(name, args):
 
 
 def small(name, args):
-    """The network of an experiment, narrow: 256 px stays, since the pairs depend on it."""
+    """Build the network of an experiment with fewer channels. The image size stays, because the pairs depend on it."""
     task = MODELS[name].task
     if task == "fewshot":
         return {"base_channels": 32, "image_size": 64 if args.get("pairs") == [64] else 256} | args

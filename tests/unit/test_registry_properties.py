@@ -1,4 +1,4 @@
-"""Properties of every registered network, made by name; one that is not in CASES is a failure."""
+"""Properties of every registered network. A network that is not in CASES fails a test."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +13,11 @@ from tests.helpers import properties
 
 Shape = tuple[int, ...]
 BATCH = 4
-SINGAN = ("conv.bias", *(name for name in properties.SLIM_FEEDS_NORM if name.startswith("mask")))  # no norm of styles
+SINGAN = ("conv.bias", *(name for name in properties.SLIM_FEEDS_NORM if name.startswith("mask")))  # without style norm
 
 
 class AllScales(nn.Module):
-    """A pyramid's networks side by side: (noisy, previous) -> the image of each scale."""
+    """Networks of all pyramid scales: (noisy, previous) -> the image of each scale."""
 
     def __init__(self, pyramid: nn.Module) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class AllScales(nn.Module):
 
 
 class WithParts(nn.Module):
-    """A discriminator with its decoders: logits and reconstructions."""
+    """Discriminator with decoders that returns logits and reconstructions."""
 
     def __init__(self, discriminator: nn.Module) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class WithParts(nn.Module):
 
 
 class Case(NamedTuple):
-    """Arguments, input and output shapes without the batch, a wrapper, and biases in front of a norm (name endings)."""
+    """Arguments, input and output shapes without batch, wrapper, and name endings of biases before a norm."""
 
     arguments: dict[str, object]
     inputs: tuple[Shape, ...]
@@ -143,7 +143,7 @@ def test_state_passes_through_safetensors(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", PYRAMIDS)
 def test_a_pyramid_is_one_graph_whose_backward_is_right(name: str) -> None:
-    """See test_fastgan_properties.py for FastGAN's generators, which are these at 64 px, and for generated code."""
+    """test_fastgan_properties.py tests generated code and FastGAN's generators, which are the same at 64 px."""
     case = CASES[name][0]
     properties.check_compile(made(name, case), random_inputs(case), "aot_eager_decomp_partition")
 

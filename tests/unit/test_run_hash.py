@@ -1,4 +1,4 @@
-"""The run hash: it covers what changes the result of a training, and nothing else."""
+"""The run hash covers all keys that change the result of a training, and no others."""
 
 import copy
 import json
@@ -74,7 +74,7 @@ def without(description, section, key):
 
 @pytest.mark.parametrize("key", PINNED, ids=str)
 def test_hashes_stay(plan, key):
-    """A change here takes every finished run out of date: it needs an entry in CHANGELOG.md."""
+    """A changed hash makes every finished run out of date, so it needs an entry in CHANGELOG.md."""
     assert plan.run(*key).hash == PINNED[key]
 
 
@@ -99,7 +99,7 @@ def test_sample_grids_on_the_way_change_no_result(plan):
 
 
 def test_a_key_that_a_file_leaves_out_counts_as_its_default(described):
-    """As in a run.json of an earlier version, which lacks the keys that were added since."""
+    """A run.json of an earlier version lacks keys that were added later."""
     for section in ("recipe", "compute", "data"):
         for key in set(described[section]) & set(recorded_defaults(SCHEMA_VERSION)[section]):
             if described[section][key] == recorded_defaults(SCHEMA_VERSION)[section][key]:
@@ -110,13 +110,13 @@ def test_a_key_that_a_file_leaves_out_counts_as_its_default(described):
 
 
 def test_the_same_number_is_the_same_run(described):
-    """`learning_rate: 1` typed into run.json is read as 1.0."""
+    """`learning_rate: 1` in run.json is read as 1.0."""
     typed = changed(described, "recipe.learning_rate", 1)
     assert parse_strict(Run, typed, "run.json").hash == training_hash(typed)
 
 
 def recipe_with(monkeypatch, **fields):
-    """The classification recipe of another version of this code."""
+    """Return the classification recipe of another version of this code."""
     bases = {"__annotations__": {name: kind for name, (kind, _) in fields.items()}}
     other = type("ClassificationRecipe", (ClassificationRecipe,), {n: d for n, (_, d) in fields.items()} | bases)
     monkeypatch.setitem(runs.RECIPES, "classification", other)
@@ -150,7 +150,7 @@ def test_a_changed_default_changes_the_hash_of_the_runs_that_rely_on_it(describe
 
 
 def test_the_recorded_defaults_are_those_of_the_models():
-    """A new key is recorded by `slim-bench schema`; a new default needs a new schema_version."""
+    """`slim-bench schema` records a new key. A new default needs a new schema_version."""
     assert check_defaults(present_defaults(), recorded_defaults(SCHEMA_VERSION)) == []
 
 

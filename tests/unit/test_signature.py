@@ -1,4 +1,4 @@
-"""Arguments are read from the source: what a call would take, with its types, limits and defaults, and no import."""
+"""Arguments, types, limits and defaults of a callable are read from its source without importing it."""
 
 import importlib
 import inspect

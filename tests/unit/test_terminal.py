@@ -1,4 +1,4 @@
-"""No control character of a name, a reason or a path reaches the terminal, whichever command prints it."""
+"""No command prints control characters of a name, a reason or a path to the terminal."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""model.json as the plan, the status and the report read it."""
+"""Reading of model.json by plan, status and report."""
 
 import json
 

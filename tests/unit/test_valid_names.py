@@ -1,4 +1,4 @@
-"""A scale, an experiment, a dataset or a suite has a plain name, whichever command or file gives it."""
+"""Names of scales, experiments, datasets and suites are validated in every command and file."""
 
 import json
 
@@ -33,7 +33,7 @@ def test_what_could_lead_elsewhere_is_no_name(name):
 def test_no_scale_leads_out_of_results(here, capsys, command, scale):
     rest = ["--experiment", "fastgan-sle", "--dataset", "fluent-emoji-100", "--seed", "0", "--out", "my/run.json"]
     assert main([*command.split(), "--scale", scale, *(rest if command == "freeze" else [])]) == 2
-    said = [line for line in capsys.readouterr().err.splitlines() if " slim-bench " not in line]  # the line of the log
+    said = [line for line in capsys.readouterr().err.splitlines() if " slim-bench " not in line]  # the log line
     assert len(said) == 1 and said[0].startswith("slim-bench: error: ")
     assert list((here / "data").iterdir()) == [] and not (here / "my").exists()
 

@@ -1,4 +1,4 @@
-"""Projects to run the workflow in."""
+"""Projects in which tests run the workflow."""
 
 import shutil
 import subprocess
@@ -17,13 +17,13 @@ def project_copy(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def fresh_copy(tmp_path: Path) -> Project:
-    """For a test that changes the project."""
+    """Copy the project for a test that changes it."""
     return copy_project(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, subprocess.CompletedProcess]:
-    """A project in which the tiny suite has run, for this module alone, and what the run said."""
+    """Return this module's copy of a project in which the tiny suite has run, and the output of that run."""
     folder = session_folder(tmp_path_factory.getbasetemp())
     result = shared_run(folder, copy_project)
     target = tmp_path_factory.mktemp("tiny") / "project"

@@ -1,4 +1,4 @@
-"""The project as people get it: as an archive without git, inside another repository, with Windows' line ends."""
+"""The project as an archive without git, inside another repository, and with Windows line endings."""
 
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ COMMIT = "from bench.provenance import git_state; print(git_state())"
 
 
 def without_git(folder):
-    """A folder for PATH in which git is not found."""
+    """Return a folder for PATH without git."""
     folder.mkdir()
     for name in ("bash", "sh", "tee", "env"):
         (folder / name).symlink_to(shutil.which(name))
@@ -52,7 +52,7 @@ def test_an_archive_inside_another_repository_leaves_that_alone(tmp_path):
 
 @needs_git
 def test_a_clone_for_windows_has_the_same_bytes(tmp_path):
-    """`core.autocrlf=true`: files of another length would break the lock's hash, the data and the code's digests."""
+    """With `core.autocrlf=true`, changed line endings would change the hashes of lock file, data and code."""
     project = copy_files(tmp_path / "project")
     make_repository(project.path)
     clone = tmp_path / "clone"

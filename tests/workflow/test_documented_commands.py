@@ -1,7 +1,7 @@
-"""Every line that README.md and docs/ tell one to type is run, page by page, in a project where the tiny suite has run.
+"""Runs every command of README.md and docs/, page by page, in a project where the tiny suite has run.
 
-RULES says in which form: as it is printed, or the smallest one that has the same words, with the reason. A line of a
-block that neither RULES nor NO_COMMANDS knows fails the test: add it where it belongs.
+RULES defines how a line is run, unchanged or in a smaller form with the same words, with the reason. A line that
+neither RULES nor NO_COMMANDS contains fails the test. Add it to one of them.
 """
 
 import re
@@ -26,7 +26,7 @@ from tests.helpers.executors import stand_in_executor
 
 @dataclass(frozen=True)
 class Rule:
-    """A whole line that matches `pattern` is run as `form` (None: see `parsed`) and has to end with `code`."""
+    """A line that matches `pattern` is run as `form` (None: see `parsed`) and must exit with `code`."""
 
     pattern: str
     form: str | None = r"\g<0>"
@@ -76,7 +76,7 @@ def pictures(folder: Path, count: int = 6, side: int = 256) -> None:
 
 
 def environment(folder: Path) -> None:
-    """Sees the packages of the one that runs this test, which no documented line can change."""
+    """Environment with the packages of the running one, which documented commands cannot change."""
     venv.create(folder)
     (site,) = folder.glob("lib/python*/site-packages")
     (site / "packages.pth").write_text(sysconfig.get_path("purelib"))
@@ -85,7 +85,7 @@ def environment(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def runner(tiny, tmp_path_factory):
-    """What the pages take for granted: an environment, the user's images under the names they are given, a method."""
+    """Create the prerequisites of the pages: an environment, the user's images under the documented names, a method."""
     project, home = tiny[0].path, tmp_path_factory.mktemp("home")
     environment(project / ".venv")
     for folder in ("PATH", "GENERATED", "REAL", "my-images", "real-images"):

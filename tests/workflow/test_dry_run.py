@@ -1,4 +1,4 @@
-"""Snakemake plans every suite without torch, and refuses mistakes with one line before anything runs."""
+"""Snakemake plans every suite without torch, and reports user errors in one line before any job."""
 
 import re
 
@@ -10,7 +10,7 @@ from tests.helpers.executors import stand_in_executor
 
 
 def counts(text: str) -> dict[str, int]:
-    """Jobs per rule of the last table of job counts."""
+    """Return the jobs per rule from the last table of job counts."""
     table = text.rsplit("Job stats:", 1)[1]
     return {name: int(number) for name, number in re.findall(r"^(\w+(?:-\w+)?) +(\d+)$", table, re.MULTILINE)}
 
@@ -48,7 +48,7 @@ def test_own_images_and_another_scale_and_seed_in_one_line(project_copy):
 
 
 def test_a_method_from_outside_joins_a_suite_without_being_imported(fresh_copy):
-    """As docs/how-to/add-a-method.md says, with the torch that cannot be imported."""
+    """Follows docs/how-to/add-a-method.md with a torch that cannot be imported."""
     add_method(fresh_copy.path)
     suite = fresh_copy.path / "config/suites/fewshot.yaml"
     listed = "experiments: [fastgan-sle, "
@@ -61,7 +61,7 @@ def test_a_method_from_outside_joins_a_suite_without_being_imported(fresh_copy):
 
 @pytest.mark.parametrize("cluster", ["slurm", "kubernetes"])
 def test_a_head_node_without_gpu_plans_one_for_each_training(project_copy, cluster, tmp_path):
-    """The executor is a stand-in that is never called: the real ones need their cluster."""
+    """The executor is a stub that is never called, because the real ones need their cluster."""
     stand_in_executor(tmp_path, cluster)
     arguments = ("--dry-run", "tiny", "--workflow-profile", f"workflow/profiles/{cluster}", "--quiet", "host")
     search = f"{tmp_path}:{project_copy.path / 'torchless'}:{project_copy.path}"

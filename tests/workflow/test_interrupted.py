@@ -1,4 +1,4 @@
-"""Jobs that are told to stop, or killed: the next attempt goes on from the last checkpoint."""
+"""Jobs that are stopped by a signal or killed resume from the last checkpoint in the next attempt."""
 
 import os
 import re
@@ -28,7 +28,7 @@ time.sleep(600)
 
 
 def wait_for(condition, seconds: float = 120.0):
-    """The first true value of `condition`; the machine may be slow, so the limit is generous."""
+    """Wait for a true value of `condition` and return it. The limit is long, because the machine may be slow."""
     end = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < end, "waited in vain"
@@ -52,7 +52,7 @@ def test_a_signal_to_the_group_lets_a_job_finish_its_output(tmp_path, number):
 
 
 class Sweep:
-    """`snakemake` for one tiny run in a session of its own, which a signal reaches as a whole."""
+    """`snakemake` for one tiny run in a separate session, so that a signal reaches all its processes."""
 
     def __init__(self, folder: Path) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST"))}
@@ -68,7 +68,7 @@ class Sweep:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing outlives the test."""
+        """Kill all remaining processes."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -82,7 +82,7 @@ class Sweep:
         return any(int(path.stem.removeprefix("step-")) >= step for path in found)
 
     def train_process(self) -> int:
-        """The one process of this session that runs `slim-bench train`."""
+        """Return the process of this session that runs `slim-bench train`."""
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 words = (entry / "cmdline").read_bytes().split(b"\0")

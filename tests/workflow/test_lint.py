@@ -1,4 +1,4 @@
-"""tools/lint_workflow.py lets pass what is allowed, and nothing else."""
+"""tools/lint_workflow.py accepts only findings of its allow-list."""
 
 import importlib.util
 

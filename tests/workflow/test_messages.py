@@ -1,4 +1,4 @@
-"""What went wrong in a job stands on the screen, not in its log alone."""
+"""The error of a failed job is shown on the terminal and not only in its log."""
 
 from PIL import Image
 

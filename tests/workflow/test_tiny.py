@@ -1,4 +1,4 @@
-"""The whole pipeline for real, from fetching to the page, without a network."""
+"""Runs the whole pipeline offline, from fetching to the report page."""
 
 import csv
 import json
@@ -67,7 +67,7 @@ def test_a_second_time_does_nothing_even_after_a_kill_that_left_locks(tiny):
 
 
 def test_times_decide_nothing(tiny):
-    """Touched sources, a wrong clock, no record of Snakemake's: finished work stays as it is."""
+    """Finished results stay up to date with touched sources, a wrong clock and without Snakemake's records."""
     project, _ = tiny
     kept = {path: path.read_bytes() for path in (project.path / "results/tiny").rglob("*") if path.is_file()}
     tomorrow = time.time() + 86400
@@ -115,7 +115,7 @@ def test_snakemakes_report_has_the_content_of_the_page(tiny):
 
 
 def test_a_lost_run_is_shown_as_missing_by_what_still_exists(tiny):
-    """`snakemake report` reads what there is; the sweep then makes the lost run again, and no other."""
+    """`snakemake report` reads existing results. The suite then repeats only the lost run."""
     project, _ = tiny
     folder = project.path / "results/tiny/runs/resnet14-w16/fashion-mnist-tiny/seed0"
     kept = (folder / "model.json").read_bytes()
@@ -129,7 +129,7 @@ def test_a_lost_run_is_shown_as_missing_by_what_still_exists(tiny):
 
 
 def test_a_changed_configuration_trains_again_and_keeps_the_finished_runs(tiny):
-    """The last test here: it changes results that the others look at."""
+    """This test is the last, because it changes results that the others read."""
     project, _ = tiny
     scales = project.path / "config/scales.yaml"
     text = scales.read_text()

@@ -1,4 +1,4 @@
-"""Committed schemas, page and defaults equal generated ones. Each YAML file of config/ names its schema and is valid."""
+"""Committed schemas, page and defaults equal generated ones. Each file of config/ names its schema and is valid."""
 
 import copy
 import json

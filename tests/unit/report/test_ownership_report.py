@@ -1,4 +1,4 @@
-"""collect and report write over their own files alone."""
+"""collect and report overwrite only files that slim-bench wrote."""
 
 import json
 
@@ -59,7 +59,7 @@ def test_a_damaged_record_of_table_or_page_is_written_again(demo, monkeypatch, t
 def test_collect_replaces_only_its_files(demo):
     (demo / "notes.csv").write_text("mine")
     assert main(["collect"]) == 0 and main(["collect"]) == 0
-    (demo / "scores.csv").write_text("")  # of a full disk
+    (demo / "scores.csv").write_text("")  # left by a full disk
     assert main(["collect"]) == 0
     assert (demo / "notes.csv").read_text() == "mine"
 
@@ -91,7 +91,7 @@ def test_report_replaces_only_its_files(demo, capsys, monkeypatch):
     assert main(["report"]) == 0
     assert content(demo).keys() >= {*PATHS} and {*PATHS} >= OUTPUTS.keys()
     record = json.loads((demo / RENDERED).read_text())
-    (demo / RENDERED).unlink()  # as a version without the record left it
+    (demo / RENDERED).unlink()  # as an earlier version without the record wrote it
     for name in TAKEN:
         (demo / name).unlink()
     monkeypatch.setattr("bench.report.page.html_of", lambda *_: "the new page")

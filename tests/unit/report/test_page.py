@@ -25,7 +25,7 @@ from tests.helpers.report_fixture import (
 
 
 class Tags(HTMLParser):
-    """Every start tag with its attributes, and the tags left open at the end."""
+    """Collects every start tag with its attributes, and the tags that are open at the end."""
 
     VOID = ("meta", "link", "img", "br", "hr")
 

@@ -1,4 +1,4 @@
-"""Where nothing has finished yet, every figure and image grid says so."""
+"""Without finished runs, every figure and image grid is replaced by a note."""
 
 from PIL import Image
 

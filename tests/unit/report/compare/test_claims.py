@@ -106,7 +106,7 @@ def test_another_version_of_the_data_does_not_count(tmp_path):
 
 
 def with_comparisons(*changes):
-    """Settings of one claim, its one comparison varied."""
+    """Return settings of one claim with variants of its only comparison."""
     plain = claim_settings()
     (claim,) = plain.claims
     comparisons = tuple(claim.comparisons[0].model_copy(update=change) for change in changes)
@@ -114,7 +114,7 @@ def with_comparisons(*changes):
 
 
 def test_tests_not_made_yet_count_in_the_correction(tmp_path):
-    """Else a verdict given early would be corrected over fewer tests than were declared."""
+    """Otherwise an early verdict would be corrected for fewer tests than were declared."""
     scores = claim_results(tmp_path, (46.0, 48.5, 45.0, 48.2), 50.0)
     absent = {"sets": ("e", "f", "g")}
     (alone,) = answer_claims(scores, with_comparisons({}), "paper")
@@ -132,7 +132,7 @@ def test_controls_and_constants_are_no_part_of_the_correction(tmp_path):
 
 
 def outcomes(answer: Answer):
-    """Corrected p, outcome and its note, by row."""
+    """Return corrected p, outcome and note of each row."""
     table = claim_table(answer)
     p, outcome = ([head.label for head in table.head].index(name) for name in ("p, Holm", "outcome"))
     return [(row[p].text, row[outcome].text, row[outcome].note) for row in table.rows]
@@ -188,7 +188,7 @@ def test_published_values_next_to_ours(tmp_path, value, protocol, scale, expecte
 
 
 def test_the_best_checkpoint_is_compared_with_a_published_value(tmp_path):
-    """How it was chosen is part of its protocol, and no part of what the published value must have."""
+    """The checkpoint selection is part of its protocol id, which the published value need not have."""
     scores = claim_results(tmp_path, 40.0, 50.0, sets=("a",))
     for seed in range(5):
         folder = tmp_path / "paper/runs/sle/a" / f"seed{seed}"
@@ -246,7 +246,7 @@ def test_a_mistyped_key_is_named_with_the_nearest(tmp_path):
     ],
 )
 def test_a_claim_over_two_sets_is_refused_in_one_line(tmp_path, sets, words):
-    """Neither the sets nor the seeds of both together would be a sample of independent units."""
+    """Neither the two datasets nor the seeds of both would be a sample of independent units."""
     path = tmp_path / "claims.yaml"
     text = Path("config/claims.yaml").read_text()
     path.write_text(re.sub(r"sets: &sets_256 \[.*\]", f"sets: &sets_256 {sets}", text))

@@ -1,4 +1,4 @@
-"""The patterns of config/claims.yaml and config/published.csv against ids made by the evaluation's own code."""
+"""The patterns of config/claims.yaml and config/published.csv match ids made by the evaluation code."""
 
 from fnmatch import fnmatchcase
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from bench.report.read.settings import load_published, load_settings
 
 
 class Recorder:
-    """In place of the folder of scores: keeps the ids."""
+    """Stub of the scores folder that collects the protocol ids."""
 
     device = torch.device("cpu")
 
@@ -38,7 +38,7 @@ def plan():
 
 
 def changed(run, **changes):
-    """The run with keys of its recipe or evaluation changed."""
+    """Return the run with changed keys of its recipe or evaluation."""
     for part in ("recipe", "evaluation"):
         value = getattr(run, part)
         known = {key: changes[key] for key in changes if key in type(value).model_fields}
@@ -127,7 +127,7 @@ def test_one_shot_patterns_fix_all_but_the_size_of_the_image(monkeypatch, plan):
 
 
 def test_images_of_the_one_shot_sets_hold_different_numbers_of_scales(monkeypatch, plan):
-    """Why MS-SSIM decides no claim: at the paper's 250 px the shape of an image decides its protocol."""
+    """MS-SSIM decides no claim, because at the paper's 250 px its protocol depends on the image's aspect ratio."""
     run = plan.run("paper", "singan-slim", "singan-tree", 0)
     ids = [one_shot_ids(monkeypatch, run, *size)["ms_ssim_samples"] for size in ((186, 248), (166, 250))]
     assert ["scales5" in ids[0], "scales4" in ids[1]] == [True, True]

@@ -1,4 +1,4 @@
-"""Which numbers meet in a paired test, and which never do."""
+"""Which scores are combined in a paired test, and which never are."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def test_two_protocols_never_meet_in_a_test(tmp_path):
 
 
 def test_seeds_of_two_protocols_are_refused_with_what_to_do(tmp_path):
-    """One line: both ids, the runs they are of, and the way out."""
+    """The error is one line with both ids, their runs and the next step."""
     for name in ("slim", "sle"):
         for seed, fake in enumerate((5000, 500)):
             scored(tmp_path / "paper", name, "a", seed, protocol=f"fid_authors/fake{fake}")
@@ -90,7 +90,7 @@ def test_versions_of_the_data_are_not_paired(tmp_path, name, seed):
         for method in ("slim", "sle"):
             for number in range(3):
                 scored(tmp_path / "paper", method, dataset, number)
-    # other images are also counted otherwise: of the two differences the data are the cause
+    # other data also have other image counts, so the error names the data as the cause
     scored(tmp_path / "paper", name, "b", seed, data_sha256="9" * 64, protocol="fid_authors/real101")
     scores = collected(tmp_path / "paper")
     found = compare_methods(scores, claim_settings())

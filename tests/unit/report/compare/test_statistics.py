@@ -28,7 +28,7 @@ def test_values_that_are_no_numbers_do_not_count():
 
 @pytest.mark.parametrize("margin", [0.0, 0.1, -3.0])
 def test_p_value_is_that_of_students_distribution(margin):
-    """By its own quantity: twice the tail beyond the mean over its standard error. Equal in every printed digit."""
+    """Twice the tail probability beyond the mean over its standard error. It is equal in every printed digit."""
     values = np.array([0.4, 0.1, -0.2, 0.5, 0.3, 0.2])
     error = values.std(ddof=1) / np.sqrt(len(values))
     tail = special.stdtr(len(values) - 1, -abs((values.mean() - margin) / error))
@@ -52,7 +52,7 @@ def test_effect_size_is_corrected_for_few_pairs():
 
 
 def test_holm_of_a_known_family():
-    # 0.01 x 4, 0.02 x 3, 0.03 x 2 but never below the one before, 0.04 x 1
+    # 0.01 x 4, 0.02 x 3, 0.03 x 2 but not below the previous value, 0.04 x 1
     assert holm([0.04, 0.01, None, 0.03, 0.02]) == [
         pytest.approx(v) if v else None for v in (0.06, 0.04, None, 0.06, 0.06)
     ]
@@ -77,7 +77,7 @@ def test_bootstrap_is_deterministic_and_near_the_t_interval():
 
 @pytest.mark.parametrize("count", [3, 20, 257])
 def test_bootstrap_is_the_percentile_interval_of_resampled_means(count):
-    """The resamples are those of NumPy's generator, drawn 100 at a time: published intervals stay as they are."""
+    """Resamples are drawn with NumPy's generator, 100 at a time, so that published intervals do not change."""
     values = np.random.default_rng(count).normal(5, 2, count)
     generator = np.random.default_rng(0)
     means = [values[generator.integers(0, count, (100, count))].mean(axis=1) for _ in range(20)]

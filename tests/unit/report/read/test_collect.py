@@ -68,7 +68,7 @@ def test_a_failed_run_fails_its_metrics_with_its_reason(run):
 
 @pytest.mark.parametrize("weights", ["last", "best", "untrained", "control-white"])
 def test_a_score_of_another_export_is_stale(run, weights):
-    """After training anew from the same run.json nothing else tells it."""
+    """After retraining from the same run.json there is no other way to detect it."""
     scale_dir, plan = run
     folder = write_run(scale_dir, plan)
     write_score(folder, "fd_efflite0", 300.0, weights, export_sha256="0" * 64)
@@ -348,7 +348,7 @@ def test_another_value_in_a_table_is_named_by_its_line(tmp_path):
 
 
 def test_the_table_keeps_its_columns_and_what_they_hold(run):
-    """Earlier tables are compared with later ones by these names."""
+    """Earlier and later tables are compared by these names."""
     scale_dir, plan = run
     write_score(write_run(scale_dir, plan), "fd_efflite0", 300.1, n=500, interval=[1.5, 2.0], command='é, "x"')
     (scale_dir / "runs/fastgan-sle" / EMOJI / "seed0/scores/kid_efflite0.json").write_text("{")

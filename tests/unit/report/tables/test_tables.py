@@ -47,7 +47,7 @@ def column(table, label):
 def test_cells_show_mean_spread_and_n(scores, settings):
     table = comparison_tables(scores.where(task="fewshot"), EMOJI, settings.tasks["fewshot"])[0]
     assert column(table, "FD")["fastgan-slim-4to64"] == "291.6"
-    assert table.rows[0][1].note == "290.0 and 293.3, n = 2"  # two seeds: the points, neither spread nor interval
+    assert table.rows[0][1].note == "290.0 and 293.3, n = 2"  # two seeds show the values, without spread and interval
 
 
 def test_failed_and_missing_are_shown_as_text(scores, settings):
