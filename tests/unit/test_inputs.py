@@ -72,7 +72,7 @@ def test_a_path_that_is_no_run_is_left_to_the_reader(here):
         (["prepare", "nothing/x"], "nor is there such a file or folder"),
         (["prepare", "fluent-emoji-100", "--size", "64px"], "--size 64px: expected a number of pixels, or full"),
         (["plan", "--scale", "paper"], "plan --scale paper: a suite is missing"),
-        (["collect", "--scale", "Demo"], "there are no results at scale Demo yet (did you mean 'demo'?)"),
+        (["collect", "--scale", "demos"], "there are no results at scale demos yet (did you mean 'demo'?)"),
         (["report", "--scale", "tiny"], "results/tiny: no such folder"),
     ],
 )
