@@ -1,9 +1,8 @@
-"""Digest of the code that makes an artefact: its syntax trees, so comments, docstrings and layout do not count.
+"""Digest of the code that produces an artefact. It hashes syntax trees, so comments and layout do not matter.
 
-The modules are found by following imports from where the work starts, without importing anything. Networks are
-reached through the registry's strings, so a digest that covers them starts from their modules too. A network from
-outside this repository counts with all that it imports of its own package. The files of a package's templates/ count
-whole.
+The digest follows imports from the start modules without importing anything. The registry refers to networks by name,
+so a digest that covers networks also starts from their modules. An external network contributes all its imports from
+the same package. The files in templates/ of a package are hashed completely.
 """
 
 import ast
@@ -20,7 +19,7 @@ PACKAGES = ("slim", "baselines", "bench")
 
 @cache
 def code_digest(*starts: str, root: Path = ROOT) -> str:
-    """sha256 over the modules reachable from `starts` (dotted names); without any, over all of the three packages."""
+    """sha256 over the modules reachable from `starts` (dotted names), or over all three packages if there are none."""
     if starts:
         found = _reachable(starts, root)
     else:
@@ -31,14 +30,14 @@ def code_digest(*starts: str, root: Path = ROOT) -> str:
     paths = dict(sorted(found.items()))
     parts = [f"{name}\n{_fingerprint(path)}" for name, path in paths.items()]
     for package in [path.parent for path in paths.values() if path.name == "__init__.py"]:
-        # what a package writes its pages from: text that acts, and no module
+        # page templates, which are code in text files
         templates = [file for file in sorted(package.glob("templates/*")) if file.is_file()]
         parts += [f"{file.name}\n{sha256_file(file)}" for file in templates]
     return sha256_bytes("\n".join(parts).encode())
 
 
 def module_path(name: str, root: Path = ROOT) -> Path | None:
-    """The file of a first-party module or package; None for anything else."""
+    """The file of a first-party module or package; None for others."""
     if name.split(".")[0] not in PACKAGES:
         return None
     path = root.joinpath(*name.split("."))
@@ -47,7 +46,7 @@ def module_path(name: str, root: Path = ROOT) -> Path | None:
 
 
 def _reachable(starts: tuple[str, ...], root: Path) -> dict[str, Path]:
-    """Name -> file of the modules of this repository, and of the packages of those `starts` that are not its own."""
+    """Name -> file of reachable modules in this repository, and in the packages of external `starts`."""
     outside = {start.partition(".")[0] for start in starts} - set(PACKAGES)
     found: dict[str, Path] = {}
     waiting = list(starts)
@@ -57,13 +56,13 @@ def _reachable(starts: tuple[str, ...], root: Path) -> dict[str, Path]:
         if path is None or name in found:
             continue
         found[name] = path
-        waiting += [*_imports(name, path), name.rpartition(".")[0]]  # a package's __init__ runs before its modules
+        waiting += [*_imports(name, path), name.rpartition(".")[0]]  # the __init__ of a package runs before its modules
     return found
 
 
 @cache
 def _imports(module: str, path: Path) -> tuple[str, ...]:
-    """Dotted names a file imports, also inside functions; `from a import b` may mean the module a.b."""
+    """Dotted names that a file imports, also in functions; `from a import b` may refer to the module a.b."""
     names: list[str] = []
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
@@ -80,7 +79,7 @@ def _fingerprint(path: Path) -> str:
 
 
 def _lines(node: ast.AST) -> Iterator[str]:
-    """The tree in text that is equal on all Python versions: empty fields, which differ between them, are left out."""
+    """The tree as text that is equal on all Python versions, without empty fields, which differ between versions."""
     yield type(node).__name__
     for name, value in ast.iter_fields(node):
         if name == "body" and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

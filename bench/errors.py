@@ -1,19 +1,19 @@
-"""The two ways a command ends early, and the hint that goes with a mistyped name."""
+"""The two errors that end a command, and the hint for a mistyped name."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """A mistake in what the user gave: one line that names file and key; the command line prints it, exits 2."""
+    """An input error of the user: one line with file and key. The command line prints it and exits with code 2."""
 
 
 class RunFailedError(RuntimeError):
-    """A run that fails for reasons of its own (NaN after three rollbacks, say): recorded as status failed, exit 0."""
+    """A failure of a run, such as NaN after three rollbacks: recorded as status failed, with exit code 0."""
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """` (did you mean 'x'?)` for the nearest valid name, else the list of valid names."""
+    """` (did you mean 'x'?)` for the nearest valid name, or the list of valid names."""
     valid = sorted(valid)
     near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
     if near:

@@ -1,4 +1,4 @@
-"""What the harness asks of a trained network, by task. A network has these members; it need not inherit from here."""
+"""Interfaces of trained networks by task. A network needs these members, but does not have to inherit from them."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,10 +9,10 @@ from bench.errors import InputError
 
 
 def check_members(network: nn.Module, kind: type[nn.Module], name: str) -> None:
-    """InputError where a network that the user brought lacks what the harness asks of its `kind`."""
+    """Raise InputError if an external network lacks a member of its interface `kind`."""
     for member in kind.__annotations__:
         if not hasattr(network, member):
-            raise InputError(f"model {name}: the network has no {member!r}, see bench.networks.{kind.__name__}")
+            raise InputError(f"model {name}: the network has no member {member!r}; see bench.networks.{kind.__name__}")
 
 
 class GeneratorNetwork(nn.Module):
@@ -30,7 +30,7 @@ class PyramidNetwork(nn.Module):
     scales: nn.ModuleList
     """The generator of each scale."""
     ups: nn.ModuleList
-    """From each scale to the size of the next."""
+    """Resize from each scale to the next."""
     amplitudes: Tensor
     fixed_noise: Tensor
     coarsest: Tensor
@@ -38,13 +38,13 @@ class PyramidNetwork(nn.Module):
     training_images: Callable[[Tensor], list[Tensor]]
     """image [1, 3, H, W] -> the image at each scale."""
     inputs: Callable[[int, Tensor | None, Tensor], tuple[Tensor, Tensor]]
-    """(scale, noise, image of the scale below) -> what that scale's generator takes."""
+    """(scale, noise, image of the scale below) -> input of the generator of that scale."""
     draw: Callable[[int, int, torch.Generator | None], Tensor]
     """(scale, n, generator) -> noise of n images."""
     sample: Callable[..., Tensor]
     """(n, generator, scales=None) -> n new images."""
     reconstruct: Callable[..., Tensor]
-    """(scales=None) -> the image made from the fixed noise."""
+    """(scales=None) -> the reconstruction from the fixed noise."""
     bicubic: Callable[[], Tensor]
-    """The coarsest training image enlarged: what the network has to be better than."""
+    """The coarsest training image upsampled, the control of reconstructions."""
     new_critic: Callable[[int], nn.Module]

@@ -1,4 +1,4 @@
-"""Where results and data lie: one place, so that rules, commands and report agree."""
+"""Paths of results and data, shared by rules, commands and report."""
 
 from pathlib import Path
 
@@ -7,34 +7,34 @@ from bench.code_digest import ROOT as PROJECT
 RESULTS, RUNS = Path("results"), "runs"
 WEIGHTS, META = "model.safetensors", "model.json"
 META_COPY = ".model.json"
-"""A workflow that was killed before it saw the end of a job deletes the job's declared output, model.json."""
+"""Copy of model.json. A killed workflow may delete the declared output of a finished job, which is model.json."""
 
 
 def run_name(experiment: str, dataset: str, seed: int | str) -> str:
-    """What a run is called within its scale."""
+    """The name of a run within its scale."""
     return f"{experiment}/{dataset}/seed{seed}"
 
 
 def run_folder(scale: str, experiment: str, dataset: str, seed: int | str) -> Path:
-    """run.json, the export, history, samples and scores of one run, relative to the project root."""
+    """Folder of run.json, export, history, samples and scores of one run, relative to the project root."""
     return RESULTS / scale / RUNS / run_name(experiment, dataset, seed)
 
 
 def state_folder(run_dir: Path) -> Path:
-    """Resume state of a run: mirrors results/SCALE/runs under results/SCALE/state; elsewhere a hidden folder beside."""
+    """Folder of a run's checkpoints: under results/SCALE/state for results/SCALE/runs; otherwise hidden, next to it."""
     return _related(run_dir, "state", "{}", ".{}-state")
 
 
 def superseded_folder(run_dir: Path, number: int) -> Path:
-    """Where a finished run goes that another training replaces: the `number`-th of this folder.
+    """Folder for the `number`-th finished run that another training replaces in `run_dir`.
 
-    results/SCALE/superseded/EXPERIMENT/DATASET/seedN-1 for results/SCALE/runs/...; elsewhere NAME.superseded-1.
+    results/SCALE/superseded/EXPERIMENT/DATASET/seedN-1 for results/SCALE/runs/...; otherwise NAME.superseded-1.
     """
     return _related(run_dir, "superseded", f"{{}}-{number}", f"{{}}.superseded-{number}")
 
 
 def _related(run_dir: Path, tree: str, in_results: str, elsewhere: str) -> Path:
-    """A folder that belongs to `run_dir`: in the tree that mirrors results/SCALE/runs, elsewhere next to it."""
+    """A folder that belongs to `run_dir`: in the tree that mirrors results/SCALE/runs, otherwise next to it."""
     here = Path.cwd()
     folder = here / run_dir
     if ".." in folder.parts:
@@ -48,16 +48,16 @@ def _related(run_dir: Path, tree: str, in_results: str, elsewhere: str) -> Path:
 
 
 def lock_path(run_dir: Path) -> Path:
-    """Held by the one process that trains the run in `run_dir`; outside the state, which goes when the run is done."""
+    """Lock file of the process that trains the run in `run_dir`; outside the state folder, which training deletes."""
     state = state_folder(run_dir)
     return state.parent / f".{state.name.lstrip('.')}.lock"
 
 
 def find_data(path: str, run_file: Path | None = None) -> Path | None:
-    """The prepared folder that `data.path` of `run_file` names, wherever a job is started; None if it is nowhere.
+    """The prepared folder for `data.path` of `run_file`; None if it does not exist.
 
-    A relative path counts from the present folder; if it is not there, from the project that holds `run_file`, then
-    from the project of this package.
+    A relative path is resolved against the current folder, then the project that contains `run_file`, then the project
+    of this package.
     """
     above = run_file.resolve().parents if run_file is not None else ()
     nearest = next((folder for folder in above if (folder / "config/datasets.yaml").is_file()), None)

@@ -1,6 +1,6 @@
-"""From configuration to runs: pure Python, no torch, since the Snakefile is parsed often.
+"""Computes runs from the configuration. It does not import torch, because Snakemake parses the Snakefile often.
 
-Plan.load(overrides).runs("demo") -> the complete description of every run of a suite, at its scale
+Plan.load(overrides).runs("demo") -> the complete configuration of every run of a suite at its scale
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from bench.schema import parse_strict
 
 
 class Plan:
-    """What there is to run."""
+    """The runs of a configuration."""
 
     def __init__(self, configuration: Configuration):
         self.configuration = configuration
@@ -26,7 +26,7 @@ class Plan:
 
     @classmethod
     def load(cls, overrides: Mapping[str, Any] | None = None, root: Path = Path(".")) -> Self:
-        """`overrides` win over config/config.yaml: Snakemake's `--config`."""
+        """Load config/. `overrides`, from Snakemake's `--config`, take precedence over config/config.yaml."""
         return cls(Configuration.load(root, dict(overrides or {})))
 
     @property
@@ -34,7 +34,7 @@ class Plan:
         return sorted(self.configuration.suites)
 
     def scale_of(self, suite: str) -> str:
-        """The scale a suite runs at: the user's, else its own."""
+        """The scale of a suite: the user's setting, or the suite's default."""
         require(suite, self.configuration.suites, "suite")
         return self.configuration.settings.scale or self.configuration.suites[suite].scale
 
@@ -47,17 +47,17 @@ class Plan:
         return self.configuration.folders
 
     def runs(self, suite: str, scale: str | None = None) -> list[Run]:
-        """Every run of a suite, each once, seed by seed."""
+        """Every run of a suite without duplicates, in order of seeds."""
         scale = scale or self.scale_of(suite)
         pairs = dict.fromkeys(self._pairs(suite, scale, ()))
         if not pairs:
-            raise InputError(f"suite {suite!r} has nothing to run at scale {scale!r}{self._why_empty(suite, scale)}")
+            raise InputError(f"suite {suite!r} has no runs at scale {scale!r}{self._why_empty(suite, scale)}")
         seeds = self.seeds(scale)
         return [self.run(scale, experiment, dataset, seed) for seed in seeds for experiment, dataset in pairs]
 
     def _pairs(self, suite: str, scale: str, seen: tuple[str, ...]) -> list[tuple[str, str]]:
         if suite in seen:
-            raise InputError(f"config/suites/{suite}.yaml: include goes round in a circle ({' -> '.join(seen)})")
+            raise InputError(f"config/suites/{suite}.yaml: include is circular ({' -> '.join(seen)})")
         entry = self.configuration.suites[suite]
         found = [pair for name in entry.include for pair in self._pairs(name, scale, (*seen, suite))]
         for listed in entry.runs:
@@ -68,7 +68,7 @@ class Plan:
         return found
 
     def _same_task(self, experiment: str, dataset: str, listed: tuple[str, ...]) -> bool:
-        """A user's data set joins the experiments of its own task; a listed one of another task is a mistake."""
+        """A user's dataset runs with experiments of its task. For a listed dataset, another task is an error."""
         wanted = self.configuration.resolved[experiment].task
         given = self.configuration.catalogue.datasets[dataset].task
         if wanted != given and dataset in listed:
@@ -82,7 +82,7 @@ class Plan:
         return f": it is for {', '.join(scales)}" if scales and scale not in scales else ""
 
     def run(self, scale: str, experiment: str, dataset: str, seed: int) -> Run:
-        """The complete description of one run; every fault in it is named by file and key."""
+        """The complete configuration of one run. Raises InputError with file and key for any problem."""
         key = (scale, experiment, dataset, seed)
         if key not in self._resolved:
             self._resolved[key] = self._resolve(*key)
@@ -128,7 +128,7 @@ class Plan:
 
 
 def _recipe(chosen: ResolvedExperiment, task: TaskScale, variations: list[Variation]) -> dict[str, Any]:
-    """The scale's recipe, then what differs for the data set, then the experiment's own."""
+    """The recipe of the scale, updated by its variations for the dataset and by the experiment."""
     merged: dict[str, Any] = {"task": chosen.task, **task.recipe}
     for variation in variations:
         merged |= variation.recipe
@@ -143,7 +143,7 @@ def _model(
     image_size: int | None,
     where: str,
 ) -> ModelSpec:
-    """Registry name and arguments: the scale's, what the data set fixes, the data set's own, the experiment's own."""
+    """Network name and arguments: those of the scale, updated by the dataset, its variations and the experiment."""
     args = dict(task.model)
     if chosen.task == "fewshot":
         args["image_size"] = image_size

@@ -1,4 +1,4 @@
-"""Where an artefact comes from: versions, commit, digest of the code that made it, command. Imports no torch."""
+"""Provenance of an artefact: versions, commit, code digest and command. Does not import torch."""
 
 import os
 import platform
@@ -15,9 +15,9 @@ from bench.code_digest import ROOT, code_digest
 
 
 def provenance(*modules: str) -> dict[str, Any]:
-    """Fields that every model.json and score carries: versions, commit, dirty, code_sha256, command.
+    """Fields of every model.json and score: versions, commit, dirty, code_sha256, command.
 
-    `modules`: where the code that made the artefact starts; none stands for all code.
+    `modules`: the start modules of the code digest; if empty, the digest covers all code.
     """
     commit, dirty = git_state()
     return {
@@ -30,7 +30,7 @@ def provenance(*modules: str) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python and what computes; of CUDA and the driver only where torch is loaded and sees a GPU."""
+    """Versions of Python and numerical packages, and of CUDA and the driver if torch is loaded with a GPU."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for name in ("torch", "torchvision", "numpy", "scipy", "slim-bench"):
         try:
@@ -46,14 +46,14 @@ def versions() -> dict[str, str | None]:
 
 
 def processor_name() -> str:
-    """Model of the CPU as its maker calls it; where the system does not tell, its architecture."""
+    """Model name of the CPU, or its architecture if the system does not report a name."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*:\s*(\S.*)", info.read_text()) if info.exists() else None
     return found.group(1) if found else platform.processor() or platform.machine()
 
 
 def slug(text: str) -> str:
-    """`text` as a part of file names and protocol ids."""
+    """`text` in a form valid in file names and protocol ids."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
@@ -63,16 +63,16 @@ def _driver() -> str | None:
 
         pynvml.nvmlInit()
         return str(pynvml.nvmlSystemGetDriverVersion())
-    except Exception:  # a record is kept even where the driver's library is hidden
+    except Exception:  # the driver library may be unavailable; the record is written anyway
         return None
 
 
 @cache
 def git_state() -> tuple[str | None, bool | None]:
-    """(commit, whether tracked files differ from it) of this project; (None, None) where it has no repository."""
+    """(commit, whether tracked files are modified) of this project; (None, None) without a repository."""
     try:
         top, commit = _git("rev-parse", "--show-toplevel", "HEAD").split("\n")
-        if not ROOT.samefile(top):  # unpacked from an archive inside a repository of something else
+        if not ROOT.samefile(top):  # an archive extracted inside another repository
             return None, None
         return commit, bool(_git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
@@ -81,6 +81,8 @@ def git_state() -> tuple[str | None, bool | None]:
 
 def _git(*arguments: str) -> str:
     command = ["git", "-C", str(ROOT), *arguments]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}  # as hooks set them
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith("GIT_")
+    }  # hooks set these variables
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30, env=environment)
     return done.stdout.strip()

@@ -1,7 +1,7 @@
-"""Every network by name. The harness knows networks only as strings, so that planning imports no torch.
+"""Registry of all networks by name. `bench` refers to networks by name, so that planning does not import torch.
 
-A name with a colon, "mypackage.mymodule:MyGate", is a network from outside this repository, or a gate for FastGAN's
-slots. The arguments of each are those of its function, read from the source.
+A name with a colon, "mypackage.mymodule:MyGate", is an external network, or an external gate for FastGAN. The
+arguments of a network are those of its function, read from the source.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ OUTSIDE = "outside this repository"
 EXPERIMENTS = Path("config/experiments.yaml")
 GATED = "baselines.fastgan:gated_generator"
 GATE_CHANNELS = {"low_channels", "high_channels"}
-"""The arguments by which a gate is known; its pair of maps gives them."""
+"""The arguments that identify a gate. The pair of feature maps sets them."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """`target` is "module:function"; `task` None: the experiment says it; `gate`: the gate that `target` builds in."""
+    """`target`: "module:function"; `task`: None if the experiment defines it; `gate`: the gate that `target` uses."""
 
     target: str
     task: str | None
@@ -49,7 +49,7 @@ class Entry:
 
     @property
     def modules(self) -> set[str]:
-        """Where the code that makes the network starts."""
+        """Start modules of the code digest."""
         return {target.partition(":")[0] for target in (self.target, self.gate) if target}
 
 
@@ -73,7 +73,7 @@ MODELS: dict[str, Entry] = {
 
 
 def entry(name: str) -> Entry:
-    """The network `name`; an InputError where there is none, or no such module or function."""
+    """The network `name`. Raises InputError if it, its module or its function does not exist."""
     if ":" in name:
         return _outside(name)
     if name not in MODELS:
@@ -84,7 +84,7 @@ def entry(name: str) -> Entry:
 def _outside(name: str) -> Entry:
     module, _, function = name.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), function)):
-        raise InputError(f'model {name!r} is no "module:name", as in "mypackage.mymodule:MyGate"')
+        raise InputError(f'model {name!r} is not "module:name", as in "mypackage.mymodule:MyGate"')
     search_in(Path.cwd())
     try:
         parameters = _signature(name).parameters
@@ -96,7 +96,7 @@ def _outside(name: str) -> Entry:
 
 
 def _signature(target: str) -> Signature:
-    """Read once for each file that a module can be: folders change in tests."""
+    """Cached by module file, because tests change folders."""
     return _signature_in(target, find_source(target.partition(":")[0]))
 
 
@@ -106,33 +106,33 @@ def _signature_in(target: str, _file: Path | None) -> Signature:
 
 
 def check_named(name: str, source: Path | str) -> None:
-    """InputError for code from outside that no experiment of this project names.
+    """Raise InputError for an external network that no experiment of this project uses.
 
-    To build a network is to run its code, and `source`, a run.json or an export, can be anyone's: only what the user
-    wrote into config/experiments.yaml is run.
+    Building a network runs its code, and `source`, a run.json or an export, may be untrusted. Only networks that the
+    user listed in config/experiments.yaml are built.
     """
     if ":" in name and not any(name in _names_in(root / EXPERIMENTS) for root in (Path(), ROOT)):
         raise InputError(
-            f"{source}: model.name: {name!r} is code from outside this repository; it is run only in the folder of a "
-            f"project whose {EXPERIMENTS} names it"
+            f"{source}: model.name: {name!r} is code from outside this repository, which runs only in "
+            f"a project whose {EXPERIMENTS} lists it"
         )
 
 
 def _names_in(path: Path) -> set[str]:
-    """Names of networks in a file of experiments."""
+    """Names of networks in an experiments file."""
     entries = read_yaml(path) if path.is_file() else {}
     models = [made.get("model") for made in entries.values() if isinstance(made, dict)]
     return {str(model.get("name")) for model in models if isinstance(model, dict)}
 
 
 class Arguments(Strict):
-    """The arguments of a network, checked as what YAML holds: types, limits, names."""
+    """Validated arguments of a network: types, limits and names."""
 
     model_config = ConfigDict(protected_namespaces=())
 
 
 def arguments(name: str) -> type[Arguments]:
-    """The model that checks the arguments of the network `name`, with their defaults."""
+    """The model that validates the arguments of the network `name`, with their defaults."""
     made = entry(name)
     return _arguments(made.target, made.gate, *map(find_source, sorted(made.modules)))
 
@@ -143,7 +143,7 @@ def _arguments(target: str, gate: str | None, *_files: Path | None) -> type[Argu
     fields, takes_any = signature.parameters, signature.takes_any
     if gate is not None:
         own = _signature(gate)
-        made_here = {next(iter(fields)), *GATE_CHANNELS}  # the builder's first argument is the gate
+        made_here = {next(iter(fields)), *GATE_CHANNELS}  # the first argument of the builder is the gate
         fields = {key: value for key, value in (fields | own.parameters).items() if key not in made_here}
         takes_any = own.takes_any
     kinds: dict[str, Any] = {key: tuple(value) for key, value in fields.items() if not key.startswith("_")}
@@ -156,7 +156,7 @@ class _OpenArguments(Arguments):
 
 
 def training_modules(task: str, model: str) -> tuple[str, ...]:
-    """Where the code that trains a network starts: the engine's imports do not name the networks."""
+    """Start modules of a training's code digest: the engine and the network, which the engine does not import."""
     networks = network_modules(model)
     if task == "fewshot":
         networks |= MODELS["fastgan-discriminator"].modules
@@ -164,32 +164,32 @@ def training_modules(task: str, model: str) -> tuple[str, ...]:
 
 
 def network_modules(model: str) -> set[str]:
-    """Where the code that makes a network starts; nowhere for a network that this version does not know."""
+    """Start modules of a network's code digest; empty for an unknown network."""
     return entry(model).modules if ":" in model or model in MODELS else set()
 
 
 def create_model(name: str, **overrides: Any) -> nn.Module:
-    """Build a network; an unknown name or argument is an InputError that names the nearest one."""
+    """Build a network. Raises InputError with the nearest name for an unknown name or argument."""
     made = entry(name)
     parsed = parse_strict(arguments(name), overrides, f"model {name}")
-    given = {key: getattr(parsed, key) for key in parsed.model_fields_set}  # the rest is the constructor's own default
+    given = {key: getattr(parsed, key) for key in parsed.model_fields_set}  # the constructor has defaults for the rest
     build = _load(made.target)
-    if made.gate is not None:  # the rest is the builder's; an argument of both goes to both
+    if made.gate is not None:  # the builder gets the rest; a shared argument goes to both
         builders, own = _signature(made.target).parameters, _signature(made.gate).parameters
         for_gate = {key: value for key, value in given.items() if key in own or key not in builders}
         build = partial(build, partial(_load(made.gate), **for_gate))
         given = {key: value for key, value in given.items() if key in builders}
     try:
         network = build(**given)
-    except ValueError as error:  # each argument is right by itself, but not together
+    except ValueError as error:  # each argument is valid, but not their combination
         raise InputError(f"model {name}: {error}") from error
     if not hasattr(network, "state_dict"):
-        raise InputError(f"model {name}: makes {type(network).__name__}, not a torch.nn.Module")
+        raise InputError(f"model {name}: returned {type(network).__name__}, not a torch.nn.Module")
     return network
 
 
 def _load(target: str) -> Any:
-    """The function or class; a module from outside that cannot be imported is an InputError that names its file."""
+    """The function or class. Raises InputError with the file of an external module that cannot be imported."""
     module, _, name = target.partition(":")
     outside = module not in {known for made in MODELS.values() for known in made.modules}
     try:

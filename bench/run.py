@@ -1,6 +1,6 @@
-"""run.json: the complete resolved description of one run, the only configuration a job reads.
+"""run.json: the complete resolved configuration of one run. A job reads no other configuration.
 
-Pure data: this module imports no torch, since the plan builds runs whenever the Snakefile is parsed.
+This module does not import torch, because the plan builds all runs whenever Snakemake parses the Snakefile.
 """
 
 import json
@@ -20,14 +20,14 @@ SCHEMA_VERSION: Literal[1] = 1
 
 
 class ModelSpec(Strict):
-    """A name of the registry, or module:name, and every keyword argument that differs from its defaults."""
+    """A registry name or module:name, and the keyword arguments that differ from the defaults."""
 
     name: str
     args: dict[str, Any] = {}
 
 
 class DataSpec(Strict):
-    """A prepared data set: `path` is the folder with manifest.json, relative to the project root (see `find_data`)."""
+    """A prepared dataset. `path` is the folder of manifest.json, relative to the project root (see `find_data`)."""
 
     path: str
     image_size: Positive | None = Field(None, description="pixels of the prepared images; null keeps each image's own")
@@ -35,7 +35,7 @@ class DataSpec(Strict):
 
 
 class Run(Strict):
-    """One experiment on one data set with one seed at one scale."""
+    """One experiment on one dataset with one seed at one scale."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     scale: Name
@@ -57,7 +57,9 @@ class Run(Strict):
             raise ValueError(f"recipe.min_size {self.recipe.min_size} exceeds recipe.max_size {self.recipe.max_size}")
         if isinstance(self.recipe, ClassificationRecipe) and self.recipe.warmup_epochs > self.recipe.epochs:
             warmup, epochs = self.recipe.warmup_epochs, self.recipe.epochs
-            raise ValueError(f"recipe.warmup_epochs {warmup} exceeds recipe.epochs {epochs}: it would never end")
+            raise ValueError(
+                f"recipe.warmup_epochs {warmup} exceeds recipe.epochs {epochs}, so warm-up would never end"
+            )
         return self
 
     @property
@@ -66,33 +68,32 @@ class Run(Strict):
 
     @property
     def data_folder(self) -> Path:
-        """The prepared data set on this machine, found as `find_data` says; an InputError where there is none."""
+        """The folder of the prepared dataset, located by `find_data`. Raises InputError if it does not exist."""
         found = find_data(self.data.path, self._file)
         if found is None:
             raise InputError(
                 f"{self._file or self.name}: data.path: no folder {self.data.path} here or in the project; "
-                f"`slim-bench prepare {self.dataset} --size {self.data.image_size or 'full'}` there makes it"
+                f"run `slim-bench prepare {self.dataset} --size {self.data.image_size or 'full'}` in the project"
             )
         return found
 
     @property
     def hash(self) -> str:
-        """The run's identity: state, export and scores carry it."""
+        """The identity of the run, recorded in its state, export and scores."""
         return training_hash(self.model_dump(mode="json"))
 
     @property
     def description_hash(self) -> str:
-        """sha256 of the whole of run.json."""
+        """sha256 of the complete run.json."""
         return sha256_json(self.model_dump(mode="json"))
 
 
 def training_hash(description: dict[str, Any]) -> str:
-    """sha256 of all in a run.json that changes the result of its training; a missing key counts as its default.
+    """sha256 of the keys in run.json that change the result of training. A missing key has its default.
 
-    `evaluation` asks about the result, `base` says how it is shown, operational keys steer the job: none of them makes
-    it another run. A value counts only where it differs from the default recorded for its schema_version in
-    defaults-N.json, or from the model's own default if that key came later. So a key added later changes no hash, and a
-    changed default changes those of the runs that rely on it.
+    The hash excludes `evaluation`, `base` and operational keys, because they do not affect training. It also excludes
+    values equal to the default recorded for their schema_version in defaults-N.json, or to the model's default for keys
+    added later. Therefore a new key changes no hash, and a changed default changes only hashes of runs that use it.
     """
     version = description.get("schema_version", 1)
     recorded = recorded_defaults(version)
@@ -109,14 +110,14 @@ def training_hash(description: dict[str, Any]) -> str:
 
 
 def evaluation_hash(evaluation: Evaluation) -> str:
-    """sha256 of what is asked about a result, defaults left out as in `training_hash`."""
+    """sha256 of the evaluation settings, without defaults, as in `training_hash`."""
     recorded = recorded_defaults(SCHEMA_VERSION)["evaluation"]
     return sha256_json(_plain(_counted(evaluation.model_dump(mode="json"), recorded, Evaluation)))
 
 
 @cache
 def recorded_defaults(version: int) -> dict[str, Any]:
-    """defaults-N.json: by section (recipes by task, networks by name) the defaults that run hashes are counted from."""
+    """Content of defaults-N.json: the defaults that run hashes use, by section (recipes by task, networks by name)."""
     file = defaults_file(version)
     return read_json(file) if file.exists() else {}
 
@@ -127,7 +128,7 @@ def defaults_file(version: int) -> Path:
 
 @cache
 def defaults_of(model: type[BaseModel]) -> dict[str, Any]:
-    """Key -> default in its JSON form, of the keys that have one and count."""
+    """Key -> default as JSON, for the keys that run hashes include."""
     fields = {key: field for key, field in model.model_fields.items() if key not in _operational(model)}
     return {key: json.loads(json.dumps(field.default)) for key, field in fields.items() if not field.is_required()}
 
@@ -139,7 +140,7 @@ def _operational(model: type[BaseModel]) -> set[str]:
 
 
 def _counted(values: Any, recorded: dict[str, Any], model: type[BaseModel] | None = None) -> Any:
-    """The values of one section that are no defaults."""
+    """The values of one section that differ from their defaults."""
     if not isinstance(values, dict):
         return values
     defaults = (defaults_of(model) if model else {}) | recorded
@@ -149,7 +150,7 @@ def _counted(values: Any, recorded: dict[str, Any], model: type[BaseModel] | Non
 
 
 def _plain(value: Any) -> Any:
-    """JSON with 1.0 as 1: a file edited by hand and the description read from it are the same run."""
+    """JSON with 1.0 as 1, so that a manually edited file has the hash of the run parsed from it."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -162,12 +163,12 @@ def write_run(path: Path, run: Run) -> None:
 
 
 def read_run(path: Path) -> Run:
-    """Read run.json; any fault is an InputError naming file and key."""
+    """Read run.json. Raises InputError with file and key for any problem."""
     return parse_strict(Run, read_json(path), Path(path))
 
 
 def read_job(path: Path) -> Run:
-    """`read_run`, for a job that needs the data: they are looked for in the project of the file too."""
+    """`read_run` for a job that needs data; it also searches the project that contains the file."""
     run = read_run(path)
     run._file = Path(path)
     return run

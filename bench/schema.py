@@ -1,4 +1,4 @@
-"""Strict models: unknown keys are errors with the nearest valid key, and every fault is one line. No torch."""
+"""Strict models. An unknown key is a one-line error that suggests the nearest valid key. Does not import torch."""
 
 import json
 import re
@@ -28,11 +28,11 @@ Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_each_on
 Metrics = Annotated[tuple[str, ...], AfterValidator(_each_once)]
 Task = Literal["fewshot", "oneshot", "classification"]
 NAME = r"[a-z0-9][a-z0-9-]{0,79}"
-"""Of scales, experiments, datasets and suites, which become names of folders, files and rules."""
+"""Pattern of scale, experiment, dataset and suite names, which are also names of folders, files and rules."""
 
 
 def valid_name(name: str, where: str) -> str:
-    """`name` if it can be the name of a scale, an experiment, a dataset or a suite, else an InputError."""
+    """Return `name` if it is a valid name of a scale, experiment, dataset or suite; else raise InputError."""
     if not re.fullmatch(NAME, name):
         raise InputError(f"{where}: {name!r}: a name has a-z, 0-9 and - only, and 80 characters at most")
     return name
@@ -42,16 +42,16 @@ Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
 class Strict(BaseModel):
-    """Unknown keys are errors, values are immutable, numbers are finite and never made from strings."""
+    """Base model: unknown keys are errors, values are immutable, numbers are finite and never parsed from strings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def parse_strict(model: type[M], value: Any, source: Path | str) -> M:
-    """Validate `value`; the first fault becomes one line: source, key, what is wrong, the nearest valid key."""
+    """Validate `value`. The first problem becomes one line with source, key, problem and nearest valid key."""
     try:
         text = json.dumps(value)
-    except (TypeError, ValueError) as error:  # YAML knows dates, bytes and sets
+    except (TypeError, ValueError) as error:  # YAML has dates, bytes and sets
         raise InputError(f"{source}: {error}; put it in quotes") from None
     except RecursionError:
         raise InputError(f"{source}: nested too deeply") from None
@@ -59,7 +59,7 @@ def parse_strict(model: type[M], value: Any, source: Path | str) -> M:
         return model.model_validate_json(text)
     except ValidationError as error:
         faults = error.errors()
-        # a mistyped key often also leaves a field missing: the typing mistake is the one to name
+        # a mistyped key often also leaves a required field missing; report the mistyped key
         first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
         key = ".".join(str(part) for part in first["loc"])
         hint = ""
@@ -70,7 +70,7 @@ def parse_strict(model: type[M], value: Any, source: Path | str) -> M:
 
 
 def _valid_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """Field names of the models found by walking `path` (list indices, mapping keys and union tags pass through)."""
+    """Field names of the models found by following `path`, skipping list indices, mapping keys and union tags."""
     models = [model]
     for part in path:
         tagged = [m for m in models if "task" in m.model_fields and m.model_fields["task"].default == part]

@@ -1,4 +1,4 @@
-"""scores/<metric>.json: one number with everything needed to walk back to where it came from."""
+"""scores/<metric>.json: one score with its protocol and everything needed to trace its origin."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ class StaleError(InputError):
 
 
 class Score(Strict):
-    """One metric of one run. Two scores may stand in one column only if their `protocol` is equal."""
+    """One metric of one run. Scores are comparable in one column only if their `protocol` is equal."""
 
     metric: str
     value: float | None
@@ -39,9 +39,9 @@ class Score(Strict):
     run_sha256: str
     data_sha256: str | None = None
     model_sha256: str | None = None
-    """Of the weights that were scored; a control has none."""
+    """Hash of the scored weights; None for a control."""
     export_sha256: str | None = None
-    """Of the last export of the run that was evaluated, whichever weights were scored."""
+    """Hash of the last export of the evaluated run, independently of the scored weights."""
     seconds: float | None = None
     device: str | None = None
     peak_memory_bytes: int | None = None
@@ -52,23 +52,23 @@ class Score(Strict):
     """precision and compile are those of the measurement, these two those of the run (its keys compute.…)."""
     training_rollbacks: int = 0
     training_events: tuple[str, ...] = ()
-    """How often the training went back to a checkpoint; what else was changed on the way (a smaller micro-batch)."""
+    """Number of rollbacks of the training, and other changes during training (a smaller micro-batch)."""
     versions: dict[str, str | None] = {}
     commit: str | None = None
     dirty: bool | None = None
     code_sha256: str | None = None
     command: str | None = None
     details: dict[str, Any] = {}
-    """Small extras a figure needs: a curve over n, per-image values, names of nearest neighbours."""
+    """Additional values for figures: a curve over n, values per image, names of nearest neighbours."""
 
 
 def scored_weights(score: Mapping[str, Any]) -> str:
-    """Which weights an unchecked score file is about."""
+    """The scored weights of an unvalidated score file."""
     return str(next((score[key] for key in WEIGHTS_KEYS if key in score), "last"))
 
 
 def score_path(folder: Path, metric: str, weights: str = "last") -> Path:
-    """scores/<metric>.json for the last export, scores/<metric>@<weights>.json for everything else."""
+    """scores/<metric>.json for `last` weights, scores/<metric>@<weights>.json for others."""
     return Path(folder) / (f"{metric}.json" if weights == "last" else f"{metric}@{weights}.json")
 
 

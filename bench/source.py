@@ -1,4 +1,4 @@
-"""Modules as files, found and parsed without importing them: planning loads neither torch nor a user's code."""
+"""Finds and parses modules without importing them, because planning must load neither torch nor user code."""
 
 import ast
 import importlib.util
@@ -9,16 +9,16 @@ from pathlib import Path
 
 
 def search_in(folder: Path) -> None:
-    """Let modules be found in `folder` too, after everything that is installed."""
+    """Add `folder` to the module search path, after installed packages."""
     place = str(Path(folder).resolve())
     if place not in sys.path:
         sys.path.append(place)
 
 
 def find_source(module: str) -> Path | None:
-    """The file of a module or package by its dotted name; None where there is none, or none of Python source.
+    """The source file of a module or package by its dotted name; None if it has no Python source.
 
-    Packages around it are not imported, as `importlib.util.find_spec` would do.
+    Unlike `importlib.util.find_spec`, this does not import parent packages.
     """
     first, *parts = module.split(".")
     try:
@@ -37,12 +37,12 @@ def find_source(module: str) -> Path | None:
 
 @cache
 def tree(path: Path) -> ast.Module:
-    """The syntax tree of a file; SyntaxError where it is no Python."""
+    """The syntax tree of a file. Raises SyntaxError if it is not Python."""
     return ast.parse(path.read_bytes(), str(path))
 
 
 def absolute_name(module: str, path: Path, node: ast.ImportFrom) -> str:
-    """Dotted name of the module that a `from ... import` in the file `path` of `module` names, relative ones too."""
+    """Dotted name of the module in a `from ... import`, also a relative one, of `module` with the file `path`."""
     if not node.level:
         return node.module or ""
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]

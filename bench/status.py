@@ -1,4 +1,4 @@
-"""How far the runs are, and what finished ones cost: read from the run folders, without torch."""
+"""States of runs, and training times of finished ones, read from the run folders without importing torch."""
 
 import csv
 import io
@@ -53,7 +53,7 @@ def run_state(planned: Run, folder: Path) -> RunState:
 
 
 def _scored(run: Run, folder: Path, model: Trained) -> RunState:
-    """ok: every planned metric has a score of the present weights."""
+    """Return state ok if every planned metric has a score of the current weights."""
     failed, faults = [], []
     for metric in run.evaluation.metrics:
         path = score_path(folder / "scores", metric)
@@ -71,7 +71,7 @@ def _scored(run: Run, folder: Path, model: Trained) -> RunState:
 
 
 def measured_seconds(plan: Plan, run: Run) -> float | None:
-    """Mean training seconds of finished runs of the same experiment, data set and scale, any seed; None without any."""
+    """Mean training seconds of finished runs of the same experiment, dataset and scale; None if there are none."""
     found = []
     for path in plan.folder_of(run).parent.glob("seed*/model.json"):
         try:

@@ -1,4 +1,4 @@
-"""What the Snakefile asks: functions from wildcards to paths, hashes and numbers, so that rules hold no logic."""
+"""Input functions and parameters of the Snakemake rules, so that the rules contain no logic."""
 
 import fcntl
 import os
@@ -31,7 +31,7 @@ PERCEPTUAL_WEIGHTS: dict[str, tuple[str, ...]] = {"lpips-vgg16": LPIPS_WEIGHTS}
 
 
 class WorkflowPlan(Plan):
-    """The plan as the rules see it; `w` are a job's wildcards."""
+    """The plan as used by the rules; `w` are the wildcards of a job."""
 
     def __init__(self, configuration: Configuration):
         super().__init__(configuration)
@@ -41,7 +41,7 @@ class WorkflowPlan(Plan):
 
     @classmethod
     def open(cls, config: Mapping[str, Any]) -> Self:
-        """Read the configuration as Snakemake merged it; a mistake in it ends Snakemake with one line."""
+        """Read the configuration merged by Snakemake. An error in it ends Snakemake with a one-line message."""
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # venv not activated
         try:
             plan = cls.load(config)
@@ -52,10 +52,10 @@ class WorkflowPlan(Plan):
         return plan
 
     def attach(self, workflow: Any) -> None:
-        """Take the targets from `workflow`, Snakemake's own object, and give it the limit of this machine's GPUs.
+        """Read the targets from Snakemake's `workflow` object, and set its GPU limit for jobs on this machine.
 
-        Jobs of this machine share its GPUs; those of a cluster, whose profile says how many a rule gets, do not:
-        Snakemake clips every request to the limit, and a head node without a GPU would leave each job with none.
+        Cluster jobs get no limit, because Snakemake clips every request to it. A head node without a GPU would
+        leave each job without one; the cluster profile sets the number per rule.
         """
         self._workflow = workflow
         asked = workflow.resource_settings.overwrite_resources.values()  # --set-resources, also passed on to the nodes
@@ -68,19 +68,19 @@ class WorkflowPlan(Plan):
 
     @property
     def gpus_per_job(self) -> int:
-        """Local jobs ask for a GPU only where there is one; cluster profiles set it themselves."""
+        """Local jobs request a GPU if the machine has one. Cluster profiles set the number themselves."""
         return min(1, self.gpus)
 
     @property
     def report_scale(self) -> str:
         return self.configuration.settings.scale or DEFAULT
 
-    # ---- what is out of date -------------------------------------------------------------------------------------
+    # ---- outputs out of date -------------------------------------------------------------------------------------
 
     def renewal(self, rule: str) -> Callable[[Any], list[str]]:
-        """Input function of `rule`: where its output is out of date, the output of a job note_renewal.
+        """Input function of `rule`. If its output is out of date, the input is the output of a job note_renewal.
 
-        The file with the reason, which that job reads, is the only input whose time counts. It is written here.
+        This function writes the file with the reason, which is the only input whose modification time matters.
         """
         reasons: dict[str, Callable[[Any], str | None]] = {
             "fetch": lambda w: self.outdated.source(w.dataset),
@@ -99,7 +99,7 @@ class WorkflowPlan(Plan):
                 return []
             job = RENEWALS / "/".join([rule, *map(str, w)])
             if job not in self._renewals:
-                # the time of day, as Snakemake takes an input of known content for unchanged
+                # contains the time, because Snakemake treats an input with known content as unchanged
                 write_text(Path(f"{job}.reason"), f"{RENEWED} {time.time_ns()}: {one_line(reason)}\n")
                 self._tell(reason)
             self._renewals[job] = reason
@@ -108,9 +108,9 @@ class WorkflowPlan(Plan):
         return markers
 
     def _tell(self, reason: str) -> None:
-        """Say once why jobs run again."""
+        """Print each reason for a rerun once."""
         if reason not in self._renewals.values():
-            print(f"slim-bench: to be made again: {one_line(reason)}", file=sys.stderr, flush=True)
+            print(f"slim-bench: out of date: {one_line(reason)}", file=sys.stderr, flush=True)
 
     def _why_collect(self, w: Any) -> str | None:
         suites = [suite for suite in self.requested_suites if self.scale_of(suite) == w.scale]
@@ -120,7 +120,7 @@ class WorkflowPlan(Plan):
     # ---- data ----------------------------------------------------------------------------------------------------
 
     def folder_option(self, w: Any) -> str:
-        """A user's data set has to be told to the command; the catalogue's are known to it."""
+        """The option --folder for a user's dataset; empty for a dataset of the catalogue."""
         given = self.folders.get(w.dataset)
         return "" if given is None else "--folder " + shlex.quote(f"{w.dataset}={given.written()}")
 
@@ -134,7 +134,7 @@ class WorkflowPlan(Plan):
         return receipt_path(w.dataset).as_posix()
 
     def weights(self, needed: Iterable[str]) -> list[str]:
-        """Marks of trained weights that have to be fetched; those inside an installed package do not."""
+        """Marker files of pretrained weights to download, without those in an installed package."""
         known = self.configuration.catalogue.weights
         marks = [f"data/sources/{name}.fetched" for name in sorted(set(needed)) if known[name].package is None]
         for mark in marks:
@@ -163,9 +163,9 @@ class WorkflowPlan(Plan):
     # ---- suites and the report -----------------------------------------------------------------------------------
 
     def targets(self, suite: str) -> list[str]:
-        """What a suite's target asks for: its runs, models and scores, and a report that has seen them.
+        """Input files of a suite's target: its runs, models and scores, and the report.
 
-        Runs and models are named although scores follow from them: Snakemake makes no lost file in between again.
+        Runs and models are listed explicitly, because Snakemake does not recreate missing intermediate files.
         """
         try:
             folders = [self.folder_of(run) for run in self.runs(suite)]
@@ -183,11 +183,11 @@ class WorkflowPlan(Plan):
 
     @cached_property
     def requested_suites(self) -> list[str]:
-        """The suites among Snakemake's targets."""
+        """The suites among the targets of Snakemake."""
         return sorted(set(self._workflow.dag_settings.targets or [DEFAULT]) & set(self.suites))
 
     def finished(self, w: Any) -> list[str]:
-        """Markers of the requested suites: an order, not data. Without one nothing is waited for."""
+        """Marker files of the requested suites, which define only the order of jobs."""
         return [self.marker(suite) for suite in self.requested_suites if self.scale_of(suite) == w.scale]
 
     @property
@@ -196,11 +196,11 @@ class WorkflowPlan(Plan):
 
 
 def clear_stale_lock(folder: Path = Path(".snakemake")) -> IO[str]:
-    """Remove the locks that a killed Snakemake left; keep the returned file open for as long as this one lives.
+    """Remove locks of a killed Snakemake. Keep the returned file open for the lifetime of this process.
 
-    Snakemake's own locks are files that outlive a SIGKILL and do not say whose they are. Every Snakemake here shares a
-    kernel lock, which dies with its process: whoever can have it alone is the only one, so all lock files are stale.
-    Not by filelock, as everywhere else: its kernel locks are exclusive, and this one goes from exclusive to shared.
+    Snakemake's lock files survive a SIGKILL and do not identify their owner. Every Snakemake of this project shares a
+    kernel lock, which ends with its process. A process that can acquire it exclusively is the only one, so all lock
+    files are stale. filelock does not support this change from an exclusive to a shared lock.
     """
     folder.mkdir(exist_ok=True)
     own = (folder / "slim-bench.lock").open("a")
@@ -215,7 +215,7 @@ def clear_stale_lock(folder: Path = Path(".snakemake")) -> IO[str]:
 
 
 def clear_renewals() -> None:
-    """Remove the files with reasons that an earlier start of the workflow wrote."""
+    """Remove the reason files of earlier workflow starts."""
     for path in RENEWALS.rglob("*"):
         if path.is_file() and path.read_text(encoding="utf-8", errors="replace").startswith(RENEWED):
             path.unlink()

@@ -173,14 +173,14 @@ def test_the_digest_covers_the_gate_and_what_it_imports_of_its_package(outside):
 
 
 @pytest.mark.parametrize(
-    ("task", "message"), [("fewshot", "the network has no 'latent_dim'"), ("oneshot", "the network has no 'sizes'")]
+    ("task", "message"), [("fewshot", "the network has no member 'latent_dim'"), ("oneshot", "the network has no member 'sizes'")]
 )
 def test_a_network_that_is_not_what_its_task_needs_is_one_line(task, message, tmp_path):
     name = f"outside_gates.gates:{task}"
     named(name)
     run = tiny_run(task, write_data(task, tmp_path / "data"))
     run = run.model_copy(update={"model": ModelSpec(name=name, args={})})
-    with pytest.raises(InputError, match=f"model {name}: {message}, see bench.networks"):
+    with pytest.raises(InputError, match=f"model {name}: {message}; see bench.networks"):
         engine_class(task)(run, torch.device("cpu"))
 
 
@@ -206,6 +206,6 @@ def test_a_file_of_someone_else_starts_no_code(read, tmp_path):
         load_weights(path) if read == "export" else create_seeded(spec, 0)
     assert not ran.exists()
     named(spec["name"])
-    with pytest.raises(InputError, match=r"gates:touch: makes NoneType, not a torch\.nn\.Module"):
+    with pytest.raises(InputError, match=r"gates:touch: returned NoneType, not a torch\.nn\.Module"):
         load_weights(path) if read == "export" else create_seeded(spec, 0)
     assert ran.exists()
