@@ -7,7 +7,6 @@ import gzip
 import io
 import math
 import pickle
-import tokenize
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,12 +17,11 @@ import numpy as np
 
 from bench.data.extract import read_members
 from bench.data.limits import Budget, Limits
+from bench.data.manifest import NPY_FAULTS
 from bench.data.stored import CHUNK, StoredFile, damage_named
 from bench.errors import InputError
 
 LONGEST_NPY_HEADER = 1 << 16
-FAULTS = (ValueError, TypeError, SyntaxError, OverflowError, RecursionError, MemoryError, tokenize.TokenError)
-"""What NumPy raises over a header that is none."""
 
 
 def read_idx(file: StoredFile, max_unpacked_gb: float | None = None) -> np.ndarray:
@@ -118,7 +116,7 @@ def _read_npy_header(path: Path, member: StoredFile) -> NpyHeader:
         shape, fortran_order, dtype = readers[version](start)
         header = NpyHeader(shape, fortran_order, dtype, start.tell())
         size = header.length + math.prod(shape) * dtype.itemsize
-    except (*FAULTS, KeyError) as error:
+    except (*NPY_FAULTS, KeyError) as error:
         fault = " ".join(str(error).split())[:100]
         raise InputError(f"{path}: {name} is no array file (.npy) that can be read ({fault})") from None
     if dtype.hasobject:

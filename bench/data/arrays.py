@@ -57,6 +57,8 @@ def pad(job: PreparationJob, images: np.ndarray) -> np.ndarray:
     padded = len(images) * size * size * images.shape[-1]
     limits = Limits.of(images.nbytes, job.max_unpacked_gb)
     Budget(f"{job.name}, padded to {size}x{size} pixels", limits).count_bytes(padded)
+    if size == height == width:
+        return images
     before = ((size - height) // 2, (size - width) // 2)
     after = (size - height - before[0], size - width - before[1])
     return np.pad(images, ((0, 0), (before[0], after[0]), (before[1], after[1]), (0, 0)))

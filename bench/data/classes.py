@@ -29,7 +29,7 @@ def prepare_files(job: PreparationJob, staging: Path) -> Manifest:
     root = source_folder(job)
     second = next((name for name in ("val", "test", "validation") if (root / name).is_dir()), None)
     if not (root / "train").is_dir() or second is None:
-        raise InputError(f"{root}: an ImageFolder or shards with train/ and val/ (or test/) are needed")
+        raise InputError(f"{job.sources[0]}: an ImageFolder or shards with train/ and val/ (or test/) are needed")
     folders = {"train": root / "train", "test": root / second}
     shards = any(folders["train"].glob("*.tar"))
     list_split = _list_shards if shards else _list_class_folders
@@ -84,6 +84,7 @@ def _list_shards(job: PreparationJob, folders: dict[str, Path]) -> Listed:
 
 def _list_class_folders(job: PreparationJob, folders: dict[str, Path]) -> Listed:
     classes = _class_names(*folders.values())
+    check_expected(job, "classes", len(classes), job.dataset.classes)
     rows = {split: _list_classes(folder, classes) for split, folder in folders.items()}
     filled = {label for _, label, _ in rows["train"]}
     if len(filled) < len(classes):

@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import os
+import shutil
 import sys
 import time
 import urllib.error
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from bench.data.limits import gigabytes
 from bench.errors import InputError
 from bench.runtime.environment import OFFLINE, switched_on
 from bench.runtime.locks import only_one
@@ -94,6 +96,10 @@ def _read_on(url: str, partial: Path, size: int | None) -> None:
         total = have + int(length) if length else size
         if size is not None and total != size:
             raise InputError(f"{url}: offers {total} bytes, {size} were expected")
+        free = shutil.disk_usage(partial.parent).free
+        if total is not None and total - have > free:
+            lack = f"{gigabytes(total - have)} are to be downloaded, but {gigabytes(free)} are free in {partial.parent}"
+            raise InputError(f"{url}: {lack}; free some space")
         with partial.open("ab" if have else "wb") as file, _bar(partial, have, total) as bar:
             while chunk := answer.read(CHUNK):
                 file.write(chunk)

@@ -1,5 +1,6 @@
 """manifest.json: what a prepared data set holds and what it was made from. No torch."""
 
+import tokenize
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,8 @@ from bench.files import read_json, write_json
 from bench.schema import Positive, Strict, Task, parse_strict
 
 MANIFEST = "manifest.json"
+NPY_FAULTS = (ValueError, TypeError, SyntaxError, OverflowError, RecursionError, MemoryError, tokenize.TokenError)
+"""What NumPy raises over the header of an .npy file that is damaged or hostile."""
 
 
 class Split(Strict):
@@ -69,11 +72,11 @@ def read_manifest(folder: Path) -> Manifest:
 def open_array(folder: Path, manifest: Manifest, file: str) -> np.ndarray:
     """One array of the folder, memory-mapped read-only, its shape checked against the manifest."""
     path = Path(folder) / file
+    if not path.is_file():  # to open a pipe would wait for ever
+        raise InputError(f"{path}: missing; {folder} is damaged, delete the folder and prepare it again")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing; {folder} is damaged, delete the folder and prepare it again") from None
-    except (ValueError, EOFError) as error:
+    except (EOFError, *NPY_FAULTS) as error:
         raise InputError(f"{path}: damaged ({error}); delete the folder and prepare it again") from None
     if array.shape != manifest.arrays[file]:
         raise InputError(f"{path}: shape {array.shape}, but {MANIFEST} says {manifest.arrays[file]}")

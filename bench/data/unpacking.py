@@ -12,6 +12,7 @@ from pathlib import Path
 from bench.data.content import MARK, unpacked_content
 from bench.data.extract import extract_archive
 from bench.data.ilsvrc import unpack_imagenet
+from bench.data.images import is_litter
 from bench.data.prepared import PreparationJob
 from bench.data.staging import make_temporary, only_maker
 from bench.errors import InputError
@@ -23,7 +24,7 @@ def source_folder(job: PreparationJob) -> Path:
     if job.sources[0].is_dir():
         return job.sources[0]
     target = _unpacked_folder(job)
-    inner = [path for path in target.iterdir() if path.is_dir()]
+    inner = [path for path in target.iterdir() if path.is_dir() and not is_litter(Path(path.name))]
     return inner[0] if len(inner) == 1 else target
 
 

@@ -27,20 +27,25 @@ def zip_members(archive: StoredFile, budget: Budget) -> Iterator[StoredFile]:
         budget.count_members(_count_entries(file))
         file.seek(0)
         with zipfile.ZipFile(file) as opened:
-            infos = [(_checked_name(str(archive), info), info) for info in opened.infolist()]
-            if len(infos) > budget.members:
+            infos = [(_checked_name(str(archive), info), info) for info in opened.infolist() if not _is_folder(info)]
+            if len(opened.infolist()) > budget.members:
                 raise zipfile.BadZipFile(f"its directory has more entries than the {budget.members} that it states")
             for _, info in infos:
                 budget.count_bytes(info.file_size)
             _refuse_overlap([info for _, info in infos], file.seek(0, os.SEEK_END))
             for name, info in infos:
-                if not info.filename.endswith("/"):
-                    yield StoredFile(name, info.file_size, partial(opened.open, info), str(archive), info.file_size)
+                yield StoredFile(name, info.file_size, partial(opened.open, info), str(archive), info.file_size)
+
+
+def _is_folder(info: zipfile.ZipInfo) -> bool:
+    return info.filename.endswith("/") and not info.file_size
 
 
 def _checked_name(archive: str, info: zipfile.ZipInfo) -> str:
     name = safe_name(archive, info.filename)
-    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+    if info.filename.endswith("/"):
+        raise InputError(f"{archive}: member {info.filename!r} is a folder with content")
+    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
         raise InputError(f"{archive}: member {name!r} is a link or device, only regular files are unpacked")
     if info.flag_bits & 1:
         raise InputError(f"{archive}: member {name!r} is encrypted; give the archive without a password")

@@ -84,6 +84,14 @@ def test_wrong_content_is_refused_and_not_kept(tmp_path, server, pins, said):
     assert not (root / receipt_path("a")).exists()
 
 
+def test_a_download_that_does_not_fit_the_disk_is_refused_first(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(downloading.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    root = project(tmp_path, server, sha256=SHA256)
+    with pytest.raises(InputError, match=r"a\.zip: 700000 bytes are to be downloaded, but 1000 bytes are free in"):
+        fetch("a", root)
+    assert list((root / "data/sources").glob(".*.partial")) == []
+
+
 def test_missing_page_is_one_line_and_asked_once(tmp_path, server):
     server.status = 404
     with pytest.raises(InputError, match=r"/a\.zip: 404 "):
