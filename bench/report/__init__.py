@@ -1,1 +1,1 @@
-"""From scores to the page: everything here reads the tidy results/{scale}/scores.csv, nothing imports torch."""
+"""The report: tables, figures and page from results/{scale}/scores.csv. No torch."""

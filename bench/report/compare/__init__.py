@@ -1,1 +1,1 @@
-"""Comparisons between methods: paired differences, claims, statistics."""
+"""Comparisons between methods: paired tests, verdicts on the claims, statistics."""

@@ -1,8 +1,8 @@
 """Verdicts on the abstract's claims: supported, contradicted, inconclusive, or not tested at this scale.
 
-A verdict needs the scale named in config/claims.yaml, every set named there, and enough seeds on each. The unit is the
-dataset, its seeds averaged first; where a claim names one set it is the seed. A claim holds if all its comparisons do,
-and falls if one does; controls are judged beside, without correction, and decide nothing.
+A verdict needs the scale named in config/claims.yaml, all datasets named there and enough seeds on each. The sample is
+the datasets, with their seeds averaged; for a claim on one dataset, the seeds. A claim is supported if all its
+comparisons are, and contradicted if one is. Controls are tested without correction and do not affect the verdict.
 """
 
 from dataclasses import dataclass, replace
@@ -17,12 +17,12 @@ from bench.report.read.settings import Claim, Comparison, Pair, ReportSettings
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
 NOT_TESTED = "not tested at this scale"
 WORST_FIRST = (NOT_TESTED, CONTRADICTED, INCONCLUSIVE, SUPPORTED)
-"""The verdict of a claim is the worst of its deciding comparisons."""
+"""A claim has the worst verdict of its comparisons, controls excluded."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One comparison with its numbers. `paired.mean` positive: SLIM is better. `refused`: sets left out, and why."""
+    """Result of one comparison. `paired.mean` > 0: SLIM is better. `refused`: excluded datasets with reasons."""
 
     comparison: Comparison
     paired: Paired
@@ -46,7 +46,7 @@ class Answer:
 
 
 def answer_claims(scores: Scores, settings: ReportSettings, scale: str) -> list[Answer]:
-    """One answer per claim; Holm's correction runs over the declared tests of all claims, made yet or not."""
+    """Verdict on each claim. Holm's correction counts all declared tests, also those without results."""
     findings = [[_find(scores, comparison) for comparison in claim.comparisons] for claim in settings.claims]
     tested = [f.paired.p if _is_tested(f.comparison) else None for group in findings for f in group]
     declared = sum(_is_tested(comparison) for claim in settings.claims for comparison in claim.comparisons)
@@ -66,11 +66,11 @@ def _is_tested(comparison: Comparison) -> bool:
 
 
 def _find(scores: Scores, comparison: Comparison) -> Finding:
-    """Differences per set, or per seed where one set is named."""
+    """Improvements by dataset, or by seed for a comparison on one dataset."""
     pair = Pair(slim=comparison.slim, baseline=comparison.baseline)
     found = [m for name in comparison.sets if (m := match(scores, pair, comparison.metric, name))]
     why = [
-        m.conflict or ("" if fnmatchcase(m.protocol, comparison.protocol) else f"another protocol, {m.protocol}")
+        m.conflict or ("" if fnmatchcase(m.protocol, comparison.protocol) else f"protocol is {m.protocol}")
         for m in found
     ]
     matches = [m for m, reason in zip(found, why, strict=True) if not reason]
@@ -94,24 +94,24 @@ def _find(scores: Scores, comparison: Comparison) -> Finding:
 
 
 def _judge(finding: Finding, settings: ReportSettings, scale: str) -> Finding:
-    """The verdict of one comparison: a control's by its p as it is, the others' by the corrected one."""
+    """Verdict on one comparison, by the corrected p; by the uncorrected p for a control."""
     comparison, paired = finding.comparison, finding.paired
     if scale != settings.verdict_scale:
-        needs = f"verdicts come from the {settings.verdict_scale} scale with {settings.minimum_seeds} seeds"
+        needs = f"verdicts need the {settings.verdict_scale} scale and {settings.minimum_seeds} seeds"
         return replace(finding, verdict=NOT_TESTED, reason=needs)
     if finding.refused:
         others = f" and {len(finding.refused) - 1} more" if len(finding.refused) > 1 else ""
         return replace(finding, reason=f"not comparable: {finding.refused[0]}{others}")
     if finding.sets_found < len(comparison.sets):
-        return replace(finding, reason=f"{finding.sets_found} of {len(comparison.sets)} sets finished")
+        return replace(finding, reason=f"{finding.sets_found} of {len(comparison.sets)} datasets finished")
     if finding.seeds < settings.minimum_seeds:
         return replace(finding, reason=f"{finding.seeds} of {settings.minimum_seeds} seeds finished")
     if paired.mean is None:
-        return replace(finding, reason="the baseline's value is 0: no share of it can be given")
+        return replace(finding, reason="the baseline's value is 0, so a relative difference is undefined")
     verdict = SUPPORTED if paired.mean > comparison.margin else CONTRADICTED
     if comparison.measure == "constant":
-        return replace(finding, verdict=verdict, reason="a constant of the networks")
+        return replace(finding, verdict=verdict, reason="property of the networks, no test needed")
     p = finding.p_holm if comparison.role == "verdict" else paired.p
     if p is None or p >= settings.alpha:
-        return replace(finding, reason="the difference is within what seeds and sets vary by")
+        return replace(finding, reason="the difference is not significant")
     return replace(finding, verdict=verdict)

@@ -1,9 +1,8 @@
-"""SLIM against its baseline, paired: seed by seed within a dataset, and set by set with the seeds averaged first.
+"""Paired comparison of SLIM with its baselines: by seed within a dataset, by dataset (mean over seeds) across datasets.
 
-An improvement is positive where SLIM is better. Within a set it is in the metric's unit; across sets of different
-difficulty it is a share of the baseline's value for distances, else in the metric's unit. Holm's correction covers all
-tests of one task and one unit. Datasets with different protocols are tested separately; scores from different versions
-of the data are not paired.
+Improvements are positive if SLIM is better. They are in the metric's unit; across datasets, distances such as FID are
+relative to the baseline, because datasets differ in difficulty. Holm's correction covers all tests of one task and one
+unit. Datasets with different protocols are tested separately. Scores on different versions of the data are not paired.
 """
 
 import math
@@ -20,9 +19,9 @@ from bench.report.read.settings import Pair, ReportSettings, TaskSettings
 
 @dataclass(frozen=True)
 class Result:
-    """One paired comparison; the means are over the pairs. `share`: differences are shares of the baseline's value.
+    """One paired comparison; means over the pairs. `share`: differences are relative to the baseline's value.
 
-    `conflict`: why nothing was compared; then there are no means.
+    `conflict`: the reason why nothing was compared; the means are None then.
     """
 
     task: str
@@ -56,9 +55,9 @@ class Result:
 
 @dataclass(frozen=True)
 class Matched:
-    """Finished scores of SLIM and baseline on one dataset, seed by seed, under one protocol.
+    """Finished scores of SLIM and baseline on one dataset by seed, all with the same protocol.
 
-    `data`: hashes of the data they were trained and scored on; more than one is a conflict.
+    `data`: hashes of the training data; more than one is a conflict.
     """
 
     dataset: str
@@ -70,7 +69,7 @@ class Matched:
 
     @property
     def conflict(self) -> str:
-        """Why these scores must not be paired; empty where they may."""
+        """The reason why these scores must not be paired; empty if there is none."""
         return f"data differ ({', '.join(sha256[:8] for sha256 in self.data)})" if len(self.data) > 1 else ""
 
     def improvements(self, share: bool) -> list[float]:
@@ -82,10 +81,10 @@ class Matched:
 
 
 def improvement(slim: float, baseline: float, direction: str, share: bool) -> float:
-    """How much better SLIM is, in the metric's unit or as a share of the baseline's value."""
+    """Improvement of SLIM over the baseline in the metric's unit, or (`share`) relative to the baseline's value."""
     better = baseline - slim if direction == "lower" else slim - baseline
     if share:
-        return better / abs(baseline) if baseline else math.nan  # no share of nothing
+        return better / abs(baseline) if baseline else math.nan
     return better
 
 
@@ -96,7 +95,7 @@ def finished_by_seed(scores: Scores, experiment: str, metric: str, dataset: str,
 
 
 def match(scores: Scores, pair: Pair, metric: str, dataset: str, weights: str = "last") -> Matched | None:
-    """The seeds that both have; None without any; two protocols are refused, two versions of the data a conflict."""
+    """Scores of the seeds that both have; None without common seeds. ProtocolError for two protocols."""
     slim, baseline = (finished_by_seed(scores, name, metric, dataset, weights) for name in (pair.slim, pair.baseline))
     seeds = sorted(slim.keys() & baseline.keys())
     if not seeds:
@@ -104,13 +103,13 @@ def match(scores: Scores, pair: Pair, metric: str, dataset: str, weights: str = 
     where = f"{metric}: {pair.slim} against {pair.baseline} on {dataset}"
     rows = [side[seed] for seed in seeds for side in (slim, baseline)]
     data = tuple(sorted({row.data_sha256 for row in rows} - {""}))
-    protocol = one_protocol(rows, where) if len(data) < 2 else ""  # of two versions of the data none is used
+    protocol = one_protocol(rows, where) if len(data) < 2 else ""  # conflicting data: the scores are not used
     values = [tuple(v for seed in seeds if (v := side[seed].value) is not None) for side in (slim, baseline)]
     return Matched(dataset, protocol or "", rows[0].direction, slim=values[0], baseline=values[1], data=data)
 
 
 def compare_methods(scores: Scores, settings: ReportSettings) -> list[Result]:
-    """Every pair of every task on its primary metrics, last and best exports."""
+    """Compare every pair of every task on its primary metrics, for the last and the best weights."""
     results = []
     for task, task_settings in settings.tasks.items():
         found = list(_compare_task(scores.where(task=task), task, task_settings))
@@ -143,7 +142,7 @@ def _within(matched: Matched, about: dict[str, Any]) -> Result:
 
 
 def _scored_alike(matches: list[Matched]) -> list[list[Matched]]:
-    """Groups of two sets or more, alike in protocol but for what is the sets' own."""
+    """Groups of at least two datasets whose protocols differ only in numbers of the datasets."""
     groups: dict[str, list[Matched]] = {}
     for m in matches:
         if not m.conflict:
@@ -152,10 +151,10 @@ def _scored_alike(matches: list[Matched]) -> list[list[Matched]]:
 
 
 def _across(matches: list[Matched], sets: int, about: dict[str, Any]) -> Result:
-    """The seeds of each set are averaged first; the sets are the sample. `sets`: how many the pair has in all."""
+    """Comparison across datasets, which are the sample; seeds are averaged first. `sets`: number of datasets in all."""
     where = f"{about['metric']}: {about['pair'].slim} against {about['pair'].baseline} over datasets"
     protocol = same_protocol((across_sets(m.protocol) for m in matches), where)
-    share = metric_of(about["metric"]).relative and all(m.means[1] for m in matches)  # no share of nothing
+    share = metric_of(about["metric"]).relative and all(m.means[1] for m in matches)  # undefined relative to 0
     slim, baseline = (mean_of([m.means[side] for m in matches]) for side in (0, 1))
     return Result(
         **about,

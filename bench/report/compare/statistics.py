@@ -1,9 +1,9 @@
-"""Means, spreads, intervals and paired comparisons of a handful of seeds and datasets.
+"""Means, standard deviations, confidence intervals and paired tests for few seeds and datasets.
 
-The seeds of a dataset are averaged first; over several datasets the dataset is the unit. Below three units no
-interval, no p value and no effect size is given: two points allow none worth printing.
+The seeds of a dataset are averaged first; across datasets, the dataset is the statistical unit. Fewer than three units
+give no interval, p value or effect size, because estimates from two points are not reliable.
 
-scipy.stats takes 1.2 s of a processor to import, so it is imported where it is used: `collect` needs the means alone.
+scipy.stats takes 1.2 s to import, so it is imported where it is used: `collect` needs only the means.
 """
 
 import math
@@ -15,12 +15,12 @@ import numpy as np
 from scipy.special import stdtrit
 
 MINIMUM = 3
-"""Units below which nothing but the points is shown."""
+"""Number of units from which intervals and tests are computed."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean, sample standard deviation (n - 1) and 95 % t interval of one number over `n` units."""
+    """Mean, sample standard deviation (n - 1) and 95 % t interval of one value over `n` units."""
 
     n: int
     mean: float | None = None
@@ -42,7 +42,7 @@ class Paired:
 
 
 def summarise(values: Sequence[float], confidence: float = 0.95) -> Summary:
-    """Mean with spread from n = 2, with interval from n = 3."""
+    """Mean, standard deviation (from n = 2) and t interval (from n = 3) of the finite values."""
     sample = np.asarray([v for v in values if v is not None and math.isfinite(v)], dtype=float)
     n = len(sample)
     if n == 0:
@@ -67,21 +67,21 @@ def t_quantile(degrees: int, confidence: float = 0.95) -> float:
 
 
 def t_test(values: Sequence[float], margin: float = 0.0) -> float | None:
-    """Two-sided p of `mean == margin`; None below three values, 0 or 1 when they do not vary at all."""
+    """Two-sided p of `mean == margin`. None below three values; 0 or 1 if all values are equal."""
     sample = np.asarray(values, dtype=float)
     if len(sample) < MINIMUM:
         return None
-    if sample.std(ddof=1) == 0:  # SciPy's would divide by it
+    if sample.std(ddof=1) == 0:  # SciPy would divide by zero
         return 1.0 if sample.mean() == margin else 0.0
     from scipy import stats
 
-    with warnings.catch_warnings():  # values that differ by rounding alone are no reason to print
+    with warnings.catch_warnings():  # SciPy warns about values that differ only by rounding
         warnings.simplefilter("ignore", RuntimeWarning)
         return float(stats.ttest_1samp(sample, margin).pvalue)
 
 
 def hedges_g(differences: Sequence[float]) -> float | None:
-    """Cohen's d of paired differences with Hedges' correction for few pairs; None where it is not defined."""
+    """Cohen's d of paired differences with Hedges' small-sample correction; None if it is undefined."""
     sample = np.asarray(differences, dtype=float)
     n = len(sample)
     if n < MINIMUM or sample.std(ddof=1) == 0:
@@ -90,17 +90,17 @@ def hedges_g(differences: Sequence[float]) -> float | None:
 
 
 def compare_paired(differences: Sequence[float], margin: float = 0.0) -> Paired:
-    """Summary of paired differences (positive: in favour of the first), tested against `margin`."""
+    """Summary and t test of paired differences against `margin`. Positive differences favour SLIM."""
     if not all(math.isfinite(value) for value in differences):
-        return Paired(0)  # a share of nothing: neither left out in silence nor tested
+        return Paired(0)  # relative to a baseline of 0: dropping it silently would bias the test
     over = summarise(differences)
     return Paired(over.n, over.mean, over.low, over.high, t_test(differences, margin), hedges_g(differences))
 
 
 def holm(p_values: Sequence[float | None], family: int | None = None) -> list[float | None]:
-    """Holm's step-down correction within one family; None (not tested) stays None.
+    """Holm's step-down correction within one family of tests; None (not tested) stays None.
 
-    `family`: how many tests were declared, so that those not made yet count as the largest p values; None: those made.
+    `family`: number of declared tests. Tests without a result count as those with the largest p. None: len of results.
     """
     order = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
     size = len(order) if family is None else family
@@ -113,7 +113,7 @@ def holm(p_values: Sequence[float | None], family: int | None = None) -> list[fl
 
 
 def bootstrap(values: Sequence[float], resamples: int = 2000, confidence: float = 0.95, seed: int = 0) -> Summary:
-    """Percentile interval of the mean over test items (images), resampled with replacement; deterministic."""
+    """Percentile bootstrap interval of the mean over test items (images). The seed makes it deterministic."""
     sample = np.asarray(values, dtype=float)
     n = len(sample)
     if n < MINIMUM:

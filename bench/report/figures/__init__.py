@@ -1,1 +1,1 @@
-"""Figures and image grids."""
+"""Plots and image grids."""

@@ -1,1 +1,1 @@
-"""What the report reads: scores of all runs, the claims and settings, names and roles."""
+"""Inputs of the report: scores of all runs, claims and settings, labels and roles."""

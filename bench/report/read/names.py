@@ -1,6 +1,6 @@
-"""How metrics and rows are written for people: labels, digits, order, and the sign that says which way is better.
+"""Labels, number formats and order of the metrics in tables and figures.
 
-What the metrics are is in `bench.metrics.catalogue`.
+`bench.metrics.catalogue` defines the metrics themselves.
 """
 
 import math
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Metric:
-    """`relative`: differences across datasets of different difficulty are shares of the baseline's value."""
+    """`relative`: differences across datasets are relative to the baseline, since datasets differ in difficulty."""
 
     label: str
     digits: int = 3
@@ -28,7 +28,7 @@ WORDING = {
     "density_efflite0": Metric("Density", 3),
     "coverage_efflite0": Metric("Coverage", 3),
     "diversity_efflite0": Metric("Feature diversity", 3),
-    "memorisation_efflite0": Metric("Memorised share", 3),
+    "memorisation_efflite0": Metric("Memorised samples", 3),
     "inception_score": Metric("Inception score", 2),
     "sifid64": Metric("SIFID, 64 channels", 4, relative=True),
     "sifid192": Metric("SIFID, 192 channels", 4, relative=True),
@@ -42,16 +42,16 @@ WORDING = {
     "diversity": Metric("Pixel diversity", 3),
     "top1": Metric("Top-1", 2),
     "top5": Metric("Top-5", 2),
-    "ece": Metric("Calibration error", 2),
+    "ece": Metric("Calibration error (ECE)", 2),
     "params": Metric("Parameters", constant=True),
     "macs": Metric("MACs", constant=True),
     "latency": Metric("Latency", 2),
-    "memory": Metric("Memory", constant=True),
+    "memory": Metric("Peak memory", constant=True),
     "train_seconds": Metric("Training time", 0),
 }
 CONTROLS = {
-    "control-white": "white image",
-    "control-halves": "two halves of the reals",
+    "control-white": "white images",
+    "control-halves": "halves of the real images",
     "control-linear": "linear classifier",
     "control-bicubic": "bicubic upsampling",
 }
@@ -68,7 +68,7 @@ def control_label(weights: str) -> str:
 
 
 def format_value(metric: str, value: float | None) -> str:
-    """A number as the tables print it: counts with an SI prefix, scores with the metric's digits, a true minus."""
+    """Format a value for tables: counts with an SI prefix, scores with the metric's digits, U+2212 as minus."""
     if value is None or not math.isfinite(value):
         return "n/a"
     if metric in ("params", "macs"):

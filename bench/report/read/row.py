@@ -1,4 +1,4 @@
-"""One line of scores.csv. Its fields are the columns, in their order."""
+"""One row of scores.csv. The fields are its columns, in order."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -7,12 +7,12 @@ from typing import Any
 from bench.files import parse_json
 
 TRAINING = "train_seconds"
-"""The metric of the row that every run has, finished or not: its value is the training time."""
+"""Metric of the row that every run has, finished or not. Its value is the training time."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A number, or the reason why there is none, with everything it came from."""
+    """One score, or the reason why it is missing, with its provenance."""
 
     scale: str
     task: str
@@ -20,7 +20,7 @@ class Row:
     dataset: str
     seed: int
     base: str
-    """The experiment that this one is a variation of."""
+    """Experiment that this one is a variation of."""
     model: str
     metric: str
     weights: str
@@ -58,17 +58,17 @@ class Row:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Row":
-        """A row of the values that are known; the others are empty."""
+        """Row from the known values; all others are empty."""
         known = {name: value for name, value in values.items() if value is not None}
         return cls(**{name: EMPTY[kind] for name, kind in KINDS.items()} | known)
 
     @classmethod
     def parse(cls, line: Mapping[str, str]) -> "Row":
-        """The row that `cells` wrote."""
+        """Row from a line that `cells` wrote."""
         return cls(**{name: PARSERS[kind](line[name]) for name, kind in KINDS.items()})
 
     def cells(self) -> list[str]:
-        """The row as a line of the table: floats to the last digit, None empty."""
+        """Row as CSV cells: floats in full precision, None as empty text."""
         values = [getattr(self, name) for name in COLUMNS]
         return ["" if value is None else repr(value) if isinstance(value, float) else str(value) for value in values]
 
@@ -78,7 +78,7 @@ class Row:
 
     @property
     def is_control(self) -> bool:
-        """Scored without the run's network."""
+        """Whether the score is of a control, which does not use the run's network."""
         return self.weights.startswith("control")
 
     @property

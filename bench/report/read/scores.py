@@ -1,4 +1,4 @@
-"""scores.csv as rows with types: what everything downstream of collect reads."""
+"""Typed rows of scores.csv, the input of all tables and figures."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from bench.report.read.row import COLUMNS, TRAINING, Row
 
 
 class Scores(Sequence[Row]):
-    """Rows in the order of the file, with quick access by what they measured."""
+    """Rows in the order of the file, with filters and an index by experiment and dataset."""
 
     def __init__(self, rows: Sequence[Row]):
         self._rows = tuple(rows)
@@ -37,32 +37,32 @@ class Scores(Sequence[Row]):
         return found
 
     def of(self, experiment: str, dataset: str) -> "Scores":
-        """Everything of one experiment on one dataset."""
+        """Rows of one experiment on one dataset."""
         return Scores(self._by_source.get((experiment, dataset), ()))
 
     def where(self, keep: Callable[[Row], bool] | None = None, **equal: str | Collection[str]) -> "Scores":
-        """Rows whose fields equal the given text (or are in the given collection) and that `keep` lets pass."""
+        """Rows whose fields equal the given text (or one of the given texts) and for which `keep` is true."""
         tests = [(name, {value} if isinstance(value, str) else set(value)) for name, value in equal.items()]
         chosen = [row for row in self._rows if all(getattr(row, name) in valid for name, valid in tests)]
         return Scores([row for row in chosen if keep(row)] if keep else chosen)
 
     def distinct(self, name: str) -> list[Any]:
-        """Different values of a field, in order of appearance."""
+        """Distinct values of a field, in order of appearance."""
         return list(dict.fromkeys(getattr(row, name) for row in self._rows))
 
     @cached_property
     def runs(self) -> "Scores":
-        """One row per run."""
+        """The training row of every run."""
         return self.where(metric=TRAINING)
 
     @cached_property
     def measured(self) -> "Scores":
-        """All but the training times."""
+        """All rows but the training rows."""
         return self.where(lambda row: row.metric != TRAINING)
 
 
 def one_protocol(rows: Iterable[Row], where: str) -> str | None:
-    """The one protocol of rows that meet at `where`; None without any; two are refused, with the way out."""
+    """Protocol of all rows at `where`; None without rows. ProtocolError for two, naming the runs and the next step."""
     first: dict[str, Row] = {}
     for row in rows:
         first.setdefault(row.protocol, row)
@@ -74,7 +74,7 @@ def one_protocol(rows: Iterable[Row], where: str) -> str | None:
 
 
 def read_scores(path: Path) -> Scores:
-    """Read scores.csv; an absent or damaged file is an InputError that says how to write it again."""
+    """Read scores.csv. InputError for a missing or damaged file, with the command that writes it."""
     if not Path(path).exists():
         raise InputError(f"{path}: no such file; `slim-bench collect` writes it")
     csv.field_size_limit(1 << 30)  # a run's details hold curves and per-image values

@@ -1,4 +1,4 @@
-"""config/claims.yaml and config/published.csv: what is compared with what, decided before the first run."""
+"""Models of config/claims.yaml (pre-registered comparisons) and config/published.csv (published values)."""
 
 import csv
 import io
@@ -14,14 +14,14 @@ from bench.files import read_text, read_yaml
 from bench.schema import PositiveFloat, Strict, Task, parse_strict
 
 
-def _no_two_sets(sets: tuple[str, ...]) -> tuple[str, ...]:
-    """Over one set the seeds are the sample, over three and more the sets; over two neither would be honest."""
+def _one_or_three_sets(sets: tuple[str, ...]) -> tuple[str, ...]:
+    """One dataset: its seeds are the sample. Three or more: the datasets are. Two allow no test over datasets."""
     twice = [name for index, name in enumerate(sets) if name in sets[:index]]
     if twice:
         raise ValueError(f"{twice[0]} is given twice")
     if len(sets) in (0, 2):
         raise ValueError(
-            f"{len(sets)} datasets: name one (its seeds are compared) or three and more (sets are compared)"
+            f"{len(sets)} datasets: name one (its seeds are the sample) or at least three (the datasets are)"
         )
     return sets
 
@@ -31,78 +31,78 @@ Baseline = Annotated[str, Field(validation_alias=AliasChoices("baseline", "rival
 
 
 class Pair(Strict):
-    """SLIM and the baseline it is compared with."""
+    """An experiment with SLIM and the baseline it is compared with."""
 
-    slim: str = Field(description="the experiment with SLIM")
-    baseline: Baseline = Field(description="the baseline")
+    slim: str = Field(description="experiment with SLIM")
+    baseline: Baseline = Field(description="experiment without SLIM")
 
 
 class TaskSettings(Strict):
-    """How the report shows a task."""
+    """What the report compares and shows for a task."""
 
-    title: str = Field(description="heading of the task")
-    pairs: tuple[Pair, ...] = Field(description="which networks are compared")
-    primary: tuple[str, ...] = Field(description="metrics of the summary, the figures and the tests, most wanted first")
-    controls: dict[str, str] = Field({}, description="experiment -> the doubt it answers")
-    ablation_bases: tuple[str, ...] = Field((), description="experiments whose variations are tables of ablations")
-    ablation_metrics: tuple[str, ...] = Field((), description="metrics of those tables")
+    title: str = Field(description="heading of the task in the report")
+    pairs: tuple[Pair, ...] = Field(description="pairs of experiments to compare")
+    primary: tuple[str, ...] = Field(description="metrics of summary, figures and tests, the most important first")
+    controls: dict[str, str] = Field({}, description="control experiment -> the question that it answers")
+    ablation_bases: tuple[str, ...] = Field((), description="experiments whose variations form an ablation table")
+    ablation_metrics: tuple[str, ...] = Field((), description="metrics of the ablation tables")
 
 
 class Comparison(Strict):
-    """One inequality. Improvement is positive where SLIM is better; `margin` is what it must exceed."""
+    """One comparison: the improvement, positive if SLIM is better, must exceed `margin`."""
 
-    metric: str = Field(description="the metric compared")
-    protocol: str = Field(description="pattern that the protocol ids must match; * is any text")
-    slim: str = Field(description="the experiment with SLIM")
-    baseline: Baseline = Field(description="the baseline, or a control")
-    sets: Annotated[tuple[str, ...], AfterValidator(_no_two_sets)] = Field(
-        description="datasets: one (its seeds are the sample) or at least three (the sets are)"
+    metric: str = Field(description="metric to compare")
+    protocol: str = Field(description="pattern for the whole protocol id; * matches any text")
+    slim: str = Field(description="experiment with SLIM")
+    baseline: Baseline = Field(description="experiment without SLIM: a baseline or a control")
+    sets: Annotated[tuple[str, ...], AfterValidator(_one_or_three_sets)] = Field(
+        description="datasets: one (its seeds are the sample) or at least three (the datasets are)"
     )
     measure: Literal["relative", "difference", "constant"] = Field(
         description="relative: share of the baseline's value; difference: in units; constant: relative, without a test"
     )
     direction: Literal["lower", "higher"] = Field(description="which values are better")
-    margin: float = Field(description="what the improvement must exceed")
-    role: Literal["verdict", "control"] = Field("verdict", description="a control is shown, it decides nothing")
+    margin: float = Field(description="bound that the improvement must exceed")
+    role: Literal["verdict", "control"] = Field("verdict", description="a control does not affect the verdict")
 
 
 class Claim(Strict):
-    """A claim of the paper, and what would answer it."""
+    """A claim of the paper and the comparisons that decide it."""
 
-    id: str = Field(description="its name in links")
-    title: str = Field(description="its heading")
+    id: str = Field(description="short name")
+    title: str = Field(description="heading in the report")
     statement: str = Field(description="the claim, in one sentence")
-    comparisons: tuple[Comparison, ...] = Field(description="all verdicts among them must hold")
-    tasks: tuple[Task, ...] = Field(description="where to look for its numbers at other scales")
-    shown: tuple[str, ...] = Field(description="the metrics shown there")
-    doubt: str = Field("", description="what else could explain the result, and which control answers it")
+    comparisons: tuple[Comparison, ...] = Field(description="all of them must hold, controls excluded")
+    tasks: tuple[Task, ...] = Field(description="tasks whose scores are shown at other scales")
+    shown: tuple[str, ...] = Field(description="metrics shown at other scales")
+    doubt: str = Field("", description="alternative explanation of the result, and the control for it")
 
     @model_validator(mode="after")
     def _something_decides(self) -> "Claim":
         if not any(comparison.role == "verdict" for comparison in self.comparisons):
-            raise ValueError("no comparison of role verdict: nothing would decide the claim")
+            raise ValueError("no comparison has role verdict, so the claim cannot be decided")
         return self
 
 
 class Tolerance(Strict):
-    """How near to a published value counts as reproduced: a share of the value, or an absolute difference."""
+    """Largest difference from a published value that counts as reproduced: relative or absolute."""
 
     relative: PositiveFloat | None = Field(None, description="share of the published value")
     absolute: PositiveFloat | None = Field(None, description="difference in the metric's unit")
 
 
 class ReportSettings(Strict):
-    """claims.yaml: what is compared with what, decided before the first run."""
+    """claims.yaml: comparisons and decision criteria, pre-registered before the first run."""
 
-    verdict_scale: str = Field(description="the one scale at which a verdict is given")
-    minimum_seeds: int = Field(ge=5, description="finished seeds that a verdict needs")
-    alpha: float = Field(gt=0, lt=1, description="level of the two-sided tests, after Holm's correction")
-    tasks: dict[Task, TaskSettings] = Field(description="how each task is shown")
+    verdict_scale: str = Field(description="the only scale with verdicts")
+    minimum_seeds: int = Field(ge=5, description="finished seeds required for a verdict")
+    alpha: float = Field(gt=0, lt=1, description="significance level of the two-sided tests after Holm's correction")
+    tasks: dict[Task, TaskSettings] = Field(description="settings of each task")
     claims: tuple[Claim, ...] = Field(description="the claims of the paper")
-    tolerances: dict[str, Tolerance] = Field(description="by metric, what counts as reproduced")
+    tolerances: dict[str, Tolerance] = Field(description="metric -> tolerance for published values")
 
     def tolerance(self, metric: str, value: float) -> float | None:
-        """The difference from `value` that still counts as reproduced; None where none is stated."""
+        """Largest difference from `value` that counts as reproduced; None without a tolerance for the metric."""
         stated = self.tolerances.get(metric)
         if stated is None:
             return None
@@ -110,7 +110,7 @@ class ReportSettings(Strict):
 
 
 class Published(Strict):
-    """One confirmed published value; `protocol`: the pattern that a protocol id of ours must match."""
+    """One confirmed published value. `protocol`: pattern that the id of our score must match."""
 
     method: str
     experiment: str | None
@@ -130,7 +130,7 @@ def load_settings(path: Path = Path("config/claims.yaml")) -> ReportSettings:
 
 
 def load_published(path: Path = Path("config/published.csv")) -> list[Published]:
-    """Rows of published.csv; a fault names file and line."""
+    """Rows of published.csv. InputError names file and line."""
     convert: dict[str, Callable[[str], object]] = {"value": float, "experiment": lambda text: text or None}
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
     rows = []

@@ -1,4 +1,4 @@
-"""Ablations: a base and its variations, told apart by what differs in the arguments of the network."""
+"""Ablation tables: a base experiment and its variations, labelled by the changed network arguments."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +12,12 @@ from bench.report.tables.seed_averages import cell_of, columns_of, in_column
 from bench.report.tables.table import Head, Table, TableCell
 
 PERMISSIONS = ("allow_constant",)
-"""Arguments that permit a variation and are none."""
+"""Arguments that permit a variation without being one."""
 
 
 @dataclass(frozen=True)
 class VariedExperiment:
-    """An experiment and the one argument in which it differs from the base; `level` None: it differs in several."""
+    """A variation and the changed argument. `level` is None if several arguments changed."""
 
     experiment: str
     factor: str
@@ -37,18 +37,18 @@ class Ablation:
 
     @property
     def factors(self) -> list[str]:
-        """Factors with numeric levels, which can be drawn along an axis."""
+        """Factors with integer levels, which can be plotted on an axis."""
         counted = (v.factor for v in self.variations if isinstance(v.level, int) and not isinstance(v.level, bool))
         return list(dict.fromkeys(counted))
 
     def levels(self, factor: str) -> dict[str, Any]:
-        """Experiment -> level of `factor`, the base's own included."""
+        """Experiment -> level of `factor`, including the base."""
         varied = {v.experiment: v.level for v in self.variations if v.factor == factor and v.level is not None}
         return {self.base: self.arguments.get(factor)} | varied
 
 
 def find_ablations(scores: Scores, settings: TaskSettings) -> list[Ablation]:
-    """Every base that has variations on some dataset."""
+    """All ablations: bases with variations on the same dataset."""
     found = []
     for base in settings.ablation_bases:
         family = Scores([row for row in scores.runs if base in (row.experiment, row.base)])
@@ -64,17 +64,17 @@ def find_ablations(scores: Scores, settings: TaskSettings) -> list[Ablation]:
 
 
 def arguments_of(run: Row) -> dict[str, Any]:
-    """The network's arguments with its defaults filled in: a base that says nothing of groups has its own number."""
+    """Arguments of the network with its defaults: a base without `groups` still has a number of groups."""
     try:
         fields = arguments(run.model).model_fields
-    except InputError:  # a network that this version, or this machine, does not have
+    except InputError:  # the network is not installed here
         fields = {}
     defaults = {name: field.get_default() for name, field in fields.items()}
     return {"network": run.model} | defaults | run.extras.get("args", {})
 
 
 def _difference(base: dict[str, Any], other: dict[str, Any]) -> tuple[str, Any]:
-    """(factor, level) where one argument differs; else all differences in words, and no level."""
+    """(factor, level) if one argument changed, else (text of all changes, None)."""
     names = [name for name in sorted(base.keys() | other.keys()) if name not in PERMISSIONS]
     changed = {name: other.get(name) for name in names if base.get(name) != other.get(name)}
     if len(changed) == 1:

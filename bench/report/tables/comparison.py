@@ -1,8 +1,7 @@
-"""The tables of one task: methods by row, metrics by column, one table per dataset; controls beside.
+"""Tables of one task: one per dataset, with a row per method and a column per metric and protocol.
 
-The last exports share a table with the untrained networks and whatever control has the same protocol. The best
-snapshots were chosen, which is part of their protocol, so they have a table of their own; so have controls with
-another protocol.
+The table of the `last` weights also has the untrained networks and the controls with the same protocol. The `best`
+weights have a separate table, since their protocol contains the selection rule; controls with other protocols too.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,12 +16,12 @@ from bench.report.tables.table import Head, Table, TableCell
 
 
 def anchor(experiment: str, dataset: str) -> str:
-    """The place on the page where all runs of one experiment on one dataset are listed."""
+    """HTML anchor of the runs of one experiment on one dataset."""
     return f"of-{experiment}--{dataset}"
 
 
 def comparison_tables(scores: Scores, dataset: str, settings: TaskSettings) -> list[Table]:
-    """Main table, best snapshots, and controls whose protocol is their own; the latter two where there are any."""
+    """Table of the `last` weights, then of the `best` weights and of controls with other protocols if there are any."""
     rows = without_ablations(scores.measured.where(dataset=dataset), settings)
     last = rows.where(weights="last")
     shared = {(row.metric, row.protocol) for row in last if row.ok}
@@ -31,7 +30,7 @@ def comparison_tables(scores: Scores, dataset: str, settings: TaskSettings) -> l
     tables = [_wide(Scores([*last, *beside]), dataset, dataset, settings)]
     best = rows.where(weights="best")
     if len(best):
-        tables.append(_wide(best, f"{dataset}: best snapshot instead of the last", dataset, settings))
+        tables.append(_wide(best, f"{dataset}: best checkpoint", dataset, settings))
     if len(apart):
         tables.append(_own_protocols(apart, dataset))
     return tables
@@ -60,7 +59,7 @@ def _wide(rows: Scores, title: str, dataset: str, settings: TaskSettings) -> Tab
 
 
 def _lines(rows: Scores, settings: TaskSettings) -> Iterator[tuple[str, str]]:
-    """(experiment, weights) of each line; a control belongs to no experiment."""
+    """(experiment, weights) of each row. The experiment of a control is empty."""
     networks = rows.where(lambda row: not row.is_control)
     for experiment in experiments_of(networks, settings):
         present = set(networks.where(experiment=experiment).distinct("weights"))
@@ -69,7 +68,7 @@ def _lines(rows: Scores, settings: TaskSettings) -> Iterator[tuple[str, str]]:
 
 
 def _own_protocols(rows: Scores, dataset: str) -> Table:
-    """One line per control and metric, each with its protocol: nothing shares a column."""
+    """One row per control and metric. Each row has its own protocol, so no column mixes protocols."""
     lines = []
     for column in columns_of(rows, WORDING):
         mine = in_column(rows, column)
@@ -87,11 +86,11 @@ def _own_protocols(rows: Scores, dataset: str) -> Table:
             )
     names = ("control", "metric", "value", "protocol")
     head = tuple(Head(name, numeric=name == "value") for name in names)
-    return Table(f"{dataset}: controls, each under its own protocol", head, tuple(lines))
+    return Table(f"{dataset}: controls with other protocols", head, tuple(lines))
 
 
 def comparison_records(scores: Scores) -> list[dict[str, Any]]:
-    """Every number in full precision: a record per dataset x experiment x weights x metric x protocol."""
+    """All values in full precision: one record per dataset x experiment x weights x metric x protocol."""
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in scores.measured:
         groups.setdefault((row.dataset, row.experiment, row.weights, row.metric), []).append(row)

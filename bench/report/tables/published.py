@@ -1,4 +1,4 @@
-"""Published values compared with ours."""
+"""Table of published values and ours."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,8 @@ from bench.report.tables.seed_averages import cell_of
 from bench.report.tables.table import Head, Table, TableCell
 
 NOTE = (
-    "The verdict is on the last checkpoint. The best one is chosen on latents of its own; which of the two a published "
-    "value is of, its source does not say."
+    "The verdict compares the last checkpoint. The best checkpoint is selected with separate latents; the sources do "
+    "not say which of the two they report."
 )
 
 
@@ -26,13 +26,13 @@ def published_table(scores: Scores, published: Sequence[Published], settings: Re
         texts += [ours, _best(scores, value)]
         texts += ["" if allowed is None else f"± {allowed:.2f}", verdict]
         lines.append(tuple(TableCell(text) for text in (*texts, value.source)))
-    return Table("Published beside ours", (*head, Head("source", numeric=False)), tuple(lines), NOTE)
+    return Table("Published values and ours", (*head, Head("source", numeric=False)), tuple(lines), NOTE)
 
 
 def _judge(scores: Scores, value: Published, allowed: float | None, is_paper: bool) -> tuple[str, str]:
-    """(ours, verdict): a value is compared only with the same protocol and the paper's own training."""
+    """(our value, verdict). Values are compared only at the paper scale and with the same protocol."""
     if value.experiment is None:
-        return "–", "not comparable (no run of ours)"
+        return "–", "not comparable (no such experiment)"
     rows = scores.of(value.experiment, value.dataset).where(metric=value.metric, weights="last")
     if not rows:
         return "–", "not comparable (not run at this scale)"
@@ -43,15 +43,15 @@ def _judge(scores: Scores, value: Published, allowed: float | None, is_paper: bo
         return cell.text, "not comparable (no finished run)"
     ours = f"{cell.text}, n = {cell.summary.n}"
     if not is_paper:
-        return ours, "not comparable (not the paper's training)"
+        return ours, "not comparable (not the paper scale)"
     if allowed is None:
-        return ours, "no tolerance stated"
+        return ours, "no tolerance defined"
     near = abs(cell.summary.mean - value.value) <= allowed
     return ours, "reproduced" if near else "not reproduced"
 
 
 def _best(scores: Scores, value: Published) -> str:
-    """The best snapshots beside the last: it is often not said which of them a published value is of."""
+    """Our value with the `best` weights, since sources often do not say which weights they report."""
     if value.experiment is None:
         return "–"
     rows = scores.of(value.experiment, value.dataset).where(metric=value.metric, weights="best", status="ok")

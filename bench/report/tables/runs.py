@@ -7,14 +7,14 @@ from bench.report.tables.table import Head, Table, TableCell
 
 
 def _finished(row: Row) -> TableCell:
-    """A finished training, and what it went through."""
+    """Status of a finished run; the tooltip lists rollbacks and other events."""
     rollbacks, events = row.extras.get("rollbacks") or [], row.extras.get("events") or []
     told = [f"{entry['reason']}, at {entry['step']}: rolled back" for entry in rollbacks] + list(events)
     return TableCell(row.status, "; ".join(told))
 
 
 def runs_table(scores: Scores) -> Table:
-    """Every planned run with its state, cost and hashes."""
+    """All planned runs with status, cost and hashes."""
     head = [Head("run", numeric=False), Head("status", numeric=False), Head("time"), Head("device", numeric=False)]
     head += [
         Head("peak memory"),
@@ -31,5 +31,5 @@ def runs_table(scores: Scores) -> Table:
         texts += [row.model_sha256[:8], row.data_sha256[:8], row.code_sha256[:8], commit]
         name = TableCell(row.run, link=anchor(row.experiment, row.dataset))
         lines.append((name, state, *(TableCell(text) for text in texts)))
-    note = "Hashes and commits are cut to eight digits; + marks local changes."
+    note = "Hashes and commits are shortened to eight digits. A + marks uncommitted changes."
     return Table("Runs", tuple(head), tuple(lines), note)

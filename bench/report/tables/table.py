@@ -1,4 +1,4 @@
-"""A table of words and numbers, and its three written forms: CSV, Markdown, LaTeX."""
+"""Tables and their files: CSV, Markdown, LaTeX."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ LATEX = str.maketrans(
 
 @dataclass(frozen=True)
 class Head:
-    """A column's title; the note beneath it is the protocol id."""
+    """Column header. `note`: the protocol id, as a footnote."""
 
     label: str
     note: str = ""
@@ -30,7 +30,7 @@ class Head:
 
 @dataclass(frozen=True)
 class TableCell:
-    """One cell: text, a small note, the anchor it leads to on the page, a kind for its looks, a longer explanation."""
+    """Table cell: text, small note below it, anchor of its link, CSS kind, tooltip."""
 
     text: str
     note: str = ""
@@ -50,22 +50,22 @@ class Table:
     rows: tuple[tuple[TableCell, ...], ...]
     note: str = ""
     kinds: tuple[str, ...] = field(default=())
-    """One word per row for its looks: slim, baseline, control, or nothing."""
+    """CSS class of each row: slim, baseline, control, minor or none."""
 
     def __post_init__(self) -> None:
         for row in self.rows:
             if len(row) != len(self.head):
-                raise ValueError(f"table {self.title!r}: a row of {len(row)} cells under {len(self.head)} columns")
+                raise ValueError(f"table {self.title!r}: a row has {len(row)} cells for {len(self.head)} columns")
 
     def without_empty_columns(self) -> "Table":
-        """The same table less the columns in which no row says anything: for the page, the files keep them."""
+        """The table without empty columns, for the page. The files keep all columns."""
         kept = [i for i in range(len(self.head)) if not self.rows or any(row[i].text for row in self.rows)]
         rows = tuple(tuple(row[i] for i in kept) for row in self.rows)
         return replace(self, head=tuple(self.head[i] for i in kept), rows=rows)
 
 
 def write_tables(stem: Path, tables: Sequence[Table], records: list[dict[str, Any]] | None = None) -> None:
-    """Write `stem`.csv, .md and .tex. `records`: the CSV in full precision, else the tables' own text."""
+    """Write `stem`.csv, .md and .tex. `records`: rows of the CSV in full precision; None: text of the tables."""
     write_text(stem.with_suffix(".csv"), _records_csv(records) if records is not None else _csv(tables))
     write_text(stem.with_suffix(".md"), "\n".join(markdown(table) for table in tables) or "Nothing to show yet.\n")
     write_text(stem.with_suffix(".tex"), "\n".join(latex(table) for table in tables) or "% nothing to show yet\n")
@@ -84,7 +84,7 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """A booktabs tabular with its protocols as comments; needs \\usepackage{booktabs}."""
+    """LaTeX tabular with the protocols as comments. Needs \\usepackage{booktabs}."""
     spec = "".join("r" if head.numeric else "l" for head in table.head)
     lines = [f"% {table.title}"]
     lines += [f"% {head.label}: {head.note}" for head in table.head if head.note]

@@ -39,7 +39,7 @@ def test_contradicted_where_it_is_worse(tmp_path):
 
 def test_inconclusive_where_sets_disagree(tmp_path):
     scores = claim_results(tmp_path, (40.0, 60.0, 45.0, 56.0), 50.0)
-    assert verdict(scores, claim_settings()) == ("inconclusive", "the difference is within what seeds and sets vary by")
+    assert verdict(scores, claim_settings()) == ("inconclusive", "the difference is not significant")
 
 
 def test_an_improvement_below_the_margin_does_not_support(tmp_path):
@@ -54,7 +54,7 @@ def test_too_few_seeds_are_inconclusive(tmp_path):
 
 def test_an_unfinished_set_is_inconclusive(tmp_path):
     scores = claim_results(tmp_path, 40.0, 50.0, sets=SETS[:3])
-    assert verdict(scores, claim_settings()) == ("inconclusive", "3 of 4 sets finished")
+    assert verdict(scores, claim_settings()) == ("inconclusive", "3 of 4 datasets finished")
 
 
 @pytest.mark.parametrize("scale", ["tiny", "demo", "small"])
@@ -76,7 +76,7 @@ def test_another_protocol_does_not_count(tmp_path):
         for seed in range(5):
             run = described("paper", "fewshot", name, "a", seed, ["fid_authors"])
             write_score(write_run(scale_dir, run), "fid_authors", 40.0 + seed, protocol="other/protocol")
-    reason = "not comparable: a: another protocol, other/protocol"
+    reason = "not comparable: a: protocol is other/protocol"
     assert verdict(collected(scale_dir), claim_settings(sets=("a",))) == ("inconclusive", reason)
 
 
@@ -144,9 +144,9 @@ def test_a_control_shows_its_uncorrected_p_and_outcome(tmp_path):
     (answer,) = answer_claims(scores, settings, "paper")
     p = answer.findings[1].paired.p
     assert outcomes(answer) == [
-        (f"{2 * p:.3f}", "inconclusive", "the difference is within what seeds and sets vary by"),
+        (f"{2 * p:.3f}", "inconclusive", "the difference is not significant"),
         ("", "supported", f"control: p = {p:.3f}, not corrected"),
-        ("", "inconclusive", "0 of 3 sets finished"),
+        ("", "inconclusive", "0 of 3 datasets finished"),
     ]
     assert (answer.verdict, "0 of 3" in answer.reason) == ("inconclusive", True)
 
@@ -155,7 +155,7 @@ def test_a_control_that_shares_the_gain_has_a_note(tmp_path):
     scores = claim_results(tmp_path, (49.0, 51.0, 50.5, 49.5), 50.0)
     (answer,) = answer_claims(scores, with_comparisons({}, {"role": "control"}), "paper")
     p = answer.findings[1].paired.p
-    reason = f"control: p = {p:.3f}, not corrected; the difference is within what seeds and sets vary by"
+    reason = f"control: p = {p:.3f}, not corrected; the difference is not significant"
     assert outcomes(answer)[1] == ("", "inconclusive", reason)
 
 
@@ -177,7 +177,7 @@ def published(value, protocol):
         (49.0, "fid_authors*", "paper", "reproduced"),
         (70.0, "fid_authors*", "paper", "not reproduced"),
         (49.0, "fid_cleanfid*", "paper", "not comparable (protocol differs)"),
-        (49.0, "fid_authors*", "demo", "not comparable (not the paper's training)"),
+        (49.0, "fid_authors*", "demo", "not comparable (not the paper scale)"),
     ],
 )
 def test_published_values_next_to_ours(tmp_path, value, protocol, scale, expected):
@@ -240,8 +240,8 @@ def test_a_mistyped_key_is_named_with_the_nearest(tmp_path):
 @pytest.mark.parametrize(
     ("sets", "words"),
     [
-        ("[shells, skulls]", "2 datasets: name one (its seeds are compared) or three and more (sets are compared)"),
-        ("[]", "0 datasets: name one (its seeds are compared) or three and more (sets are compared)"),
+        ("[shells, skulls]", "2 datasets: name one (its seeds are the sample) or at least three (the datasets are)"),
+        ("[]", "0 datasets: name one (its seeds are the sample) or at least three (the datasets are)"),
         ("[shells, skulls, shells]", "shells is given twice"),
     ],
 )

@@ -68,11 +68,11 @@ def test_slim_comes_first_and_ablations_stay_out(scores, settings):
 
 def test_controls_are_shown_only_under_the_same_protocol(scores, settings):
     tables = comparison_tables(scores.where(task="fewshot"), EMOJI, settings.tasks["fewshot"])
-    assert "white image" not in column(tables[0], "FD")
+    assert "white images" not in column(tables[0], "FD")
     assert column(tables[0], "FD")["fastgan-sle, untrained"].startswith("390.5")
     own = tables[-1]
     assert [[entry.text for entry in row] for row in own.rows] == [
-        ["white image", "FD, EfficientNet-Lite0 ↓", "281.0", "fd_efflite0/efflite0-v1/px64/white500"]
+        ["white images", "FD, EfficientNet-Lite0 ↓", "281.0", "fd_efflite0/efflite0-v1/px64/white500"]
     ]
     one = comparison_tables(scores.where(task="oneshot"), PHOTO, settings.tasks["oneshot"])[0]
     assert column(one, "SSIM, reconstruction")["bicubic upsampling"] == "0.610"
@@ -175,7 +175,7 @@ def test_written_forms_escape_what_their_format_reads(tmp_path):
 
 
 def test_a_row_of_another_width_is_refused():
-    with pytest.raises(ValueError, match="2 cells under 1 columns"):
+    with pytest.raises(ValueError, match="2 cells for 1 columns"):
         Table("t", (Head("a"),), ((TableCell("1"), TableCell("2")),))
 
 
