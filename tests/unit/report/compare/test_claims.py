@@ -262,7 +262,7 @@ def test_a_claim_that_nothing_decides_is_refused(tmp_path):
     )
     text = path.read_text().replace("role: control\n        role: control", "role: control")
     path.write_text(text)
-    with pytest.raises(InputError, match=r"claims.yaml: claims.0: no comparison of role verdict"):
+    with pytest.raises(InputError, match=r"claims.yaml: claims.0: no comparison has role verdict"):
         load_settings(path)
 
 
