@@ -1,4 +1,4 @@
-"""docs/how-to/add-a-method.md, followed literally in a project of its own: the file, the entry, the lines to type."""
+"""Follows docs/how-to/add-a-method.md literally in a separate project: the file, the entry, the commands."""
 
 import json
 import os

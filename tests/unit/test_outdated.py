@@ -162,7 +162,7 @@ def test_a_changed_image_renews_all_that_depends_on_it(here, same_time):
     ],
 )
 def test_a_damaged_or_lost_file_is_made_again_and_its_followers(here, file, content, renewed):
-    """What is missing Snakemake sees by itself: only what depends on it is named here."""
+    """Snakemake detects missing files itself, so only the outputs that depend on them are named."""
     (here / file).unlink()
     if content is not None:
         (here / file).write_text(content)

@@ -42,7 +42,7 @@ RULES = [
     Rule(r"\.venv/bin/uv pip install .*", r"\g<0> --help", "packages come from the network; options are checked first"),
     Rule(r"pytest (\S+)", r"ls \1/test_*.py", "a part of `make test`"),
     Rule(r"python -m benchmarks (.*)", r"for name in \1; do ls benchmarks/bench_$name.py || exit; done", "minutes"),
-    Rule(r"python (tools/\S+\.py)", r"ls \1", "draws a picture of the repository"),
+    Rule(r"python (tools/\S+\.py)", r"ls \1", "draws a figure of the documentation"),
     Rule(r"torchrun .*", None, "several GPUs; test_distributed.py trains in several processes"),
     Rule(r"snakemake --report demo\.html", None, "needs a finished demo; test_tiny.py makes the tiny suite's"),
     Rule(r"snakemake(?: -n)?\b(.*)", r"snakemake --dry-run\1", "up to months of training; test_tiny.py runs a suite"),
@@ -63,8 +63,8 @@ RULES = [
 NO_COMMANDS = {
     "YAML": r"[a-z-]+:( .*)?",
     "a job's progress": r"\[[\w/-]+\] step .*",
-    "a folder, and what is in it": r"results/\S+/|[\w./]+ {2,}.*",
-    "an id, and its parts": r"\w+(/[\w.-]+){5,}",
+    "a folder and its content": r"results/\S+/|[\w./]+ {2,}.*",
+    "an id and its parts": r"\w+(/[\w.-]+){5,}",
 }
 DEMO_RUN = r"results/demo/runs/([a-z0-9-]+)/([a-z0-9-]+)/seed(\d+)"
 

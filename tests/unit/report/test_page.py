@@ -139,7 +139,7 @@ def test_the_median_is_shown_next_to_the_mean(html):
 
 
 def test_a_set_that_is_scored_otherwise_joins_the_page(tmp_path):
-    """Fashion-MNIST is seen whole, a user's folder of files as a centre crop: the tables of both stand."""
+    """Fashion-MNIST is scored at full size and a user's folder as a centre crop, and the page has tables of both."""
     scale_dir = tmp_path / "results" / "demo"
     for dataset, view in ((FASHION, "whole32"), ("own", "centre-crop0.875-bilinear32")):
         for name in ("resnet14-slim-w16", "resnext14-w16", "resnet14-w16"):
@@ -153,7 +153,7 @@ def test_a_set_that_is_scored_otherwise_joins_the_page(tmp_path):
     text = (scale_dir / "report" / "index.html").read_text()
     assert all((scale_dir / path).exists() for path in OUTPUTS)
     assert "top1/whole32/last/test2000" in text and "top1/centre-crop0.875-bilinear32/last/test2000" in text
-    assert "datasets" not in (scale_dir / "tables" / "paired.md").read_text()  # they meet in no test
+    assert "datasets" not in (scale_dir / "tables" / "paired.md").read_text()  # no test combines them
 
 
 def test_text_from_runs_is_escaped(html):

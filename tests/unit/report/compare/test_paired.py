@@ -59,7 +59,7 @@ def test_seeds_of_two_protocols_are_refused_with_what_to_do(tmp_path):
 
 
 def test_datasets_scored_differently_get_separate_tests(tmp_path):
-    """What a set brings with it may differ, the number of generated images may not: else no report is written."""
+    """Numbers of the dataset may differ, but a different number of generated images is an error without a report."""
     sets = {"a": (100, 5000), "b": (160, 5000), "c": (100, 500), "d": (100, 500), "e": (100, 50)}
     for dataset, (reals, fake) in sets.items():
         for name in ("slim", "sle"):

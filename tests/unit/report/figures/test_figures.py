@@ -1,4 +1,4 @@
-"""What is drawn: panels by protocol, and no panel of two."""
+"""Figures have one panel per protocol and never mix protocols."""
 
 import pytest
 from matplotlib import pyplot as plt
