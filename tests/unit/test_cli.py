@@ -146,7 +146,7 @@ def test_a_stale_lock_goes_a_live_one_stays(tmp_path):
     second = clear_stale_lock(tmp_path)
     first.close()
     third = clear_stale_lock(tmp_path)
-    assert left.exists(), "the second still lives"
+    assert left.exists(), "the second process still runs"
     second.close()
     third.close()
     clear_stale_lock(tmp_path).close()

@@ -351,7 +351,9 @@ def test_folders_of_the_same_name_are_different_datasets(tmp_path):
         "own",
         "fashion-mnist",
     ]
-    assert [*Plan.load({"folder": f"{tmp_path}/b/../a/images"}).folders] == names[:1], "another word for the same path"
+    assert [*Plan.load({"folder": f"{tmp_path}/b/../a/images"}).folders] == names[:1], (
+        "another spelling of the same path"
+    )
 
 
 def test_a_folder_must_exist():

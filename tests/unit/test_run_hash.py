@@ -95,7 +95,9 @@ def test_what_only_steers_the_job_does_not(described, key):
 def test_sample_grids_on_the_way_change_no_result(plan):
     described = plan.run("demo", "fastgan-sle", "fluent-emoji-100", 0).model_dump(mode="json")
     assert training_hash(changed(described, "recipe.strips", 2)) == training_hash(described)
-    assert training_hash(changed(described, "recipe.snapshots", 2)) != training_hash(described), "the best is another"
+    assert training_hash(changed(described, "recipe.snapshots", 2)) != training_hash(described), (
+        "the best weights differ"
+    )
 
 
 def test_a_key_that_a_file_leaves_out_counts_as_its_default(described):
@@ -106,7 +108,7 @@ def test_a_key_that_a_file_leaves_out_counts_as_its_default(described):
                 assert training_hash(without(described, section, key)) == training_hash(described), key
     assert training_hash(without(described, "recipe", "momentum")) == training_hash(described)
     explicit = changed(described, "model.args", described["model"]["args"] | {"slim_groups": 4})
-    assert training_hash(explicit) == training_hash(described), "the network's own default, said or not"
+    assert training_hash(explicit) == training_hash(described), "the default of the network, given or not"
 
 
 def test_the_same_number_is_the_same_run(described):
@@ -144,7 +146,7 @@ def test_a_changed_default_changes_the_hash_of_the_runs_that_rely_on_it(describe
     recipe = recipe_with(monkeypatch, momentum=(float, Field(0.5)))
     resolved = relying | {"recipe": read_by(recipe, relying["recipe"])}
     assert training_hash(resolved) != before
-    assert training_hash(changed(described, "recipe.momentum", 0.9)) == before, "who says 0.9 gets 0.9"
+    assert training_hash(changed(described, "recipe.momentum", 0.9)) == before, "an explicit 0.9 stays 0.9"
     with pytest.raises(InputError, match=r"recipe.classification.momentum: default 0.9 is 0.5 now: raise SCHEMA_VERS"):
         test_the_recorded_defaults_are_those_of_the_models()
 

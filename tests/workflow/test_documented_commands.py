@@ -101,7 +101,7 @@ def runner(tiny, tmp_path_factory):
 
 def rule_of(line: Line) -> Rule:
     found = next((rule for rule in RULES if re.fullmatch(rule.pattern, line.command)), None)
-    assert found, f"{line.place}: no rule says how to run {line.text!r}"
+    assert found, f"{line.place}: no rule for running {line.text!r}"
     return found
 
 

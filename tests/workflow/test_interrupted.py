@@ -31,7 +31,7 @@ def wait_for(condition, seconds: float = 120.0):
     """Wait for a true value of `condition` and return it. The limit is long, because the machine may be slow."""
     end = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, "timed out"
         time.sleep(0.05)
     return value
 
@@ -48,7 +48,7 @@ def test_a_signal_to_the_group_lets_a_job_finish_its_output(tmp_path, number):
         os.killpg(process.pid, number)
         wait_for(lambda: "checkpoint written" in log.read_text())
     if number == signal.SIGUSR1:
-        assert process.returncode == 128 + number, "the job's own code, so that the workflow tries again"
+        assert process.returncode == 128 + number, "the exit code of the job, so that the workflow tries again"
 
 
 class Sweep:

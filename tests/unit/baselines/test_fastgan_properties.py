@@ -164,9 +164,7 @@ def compiled_cases() -> list[object]:
 
 
 can_compile = shutil.which(os.environ.get("CXX", "g++")) and Path(sysconfig.get_path("include"), "Python.h").exists()
-needs_compiler = pytest.mark.skipif(
-    not can_compile, reason="no C++ compiler, or not Python's headers, which generated code includes"
-)
+needs_compiler = pytest.mark.skipif(not can_compile, reason="generated code needs a C++ compiler and Python's headers")
 
 
 @needs_compiler

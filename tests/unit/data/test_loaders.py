@@ -181,7 +181,7 @@ def test_a_resumed_run_reads_no_pass_that_is_over(shards: list[tuple[str, int]],
     monkeypatch.setattr(module, "read_shards", counted)
     batches = module.ShardBatches(shards, 8, WHOLE, crop=True, source="shards")
     images, labels = batches.batch(3 * 100 + 1)
-    assert len(read) <= 12 * 2, "the pass it stopped in, and one to look ahead"
+    assert len(read) <= 12 * 2, "the pass in which it stopped and one prefetched pass"
     straight = module.ShardBatches(shards, 8, WHOLE, crop=True, source="shards")
     for step in range(3 * 100 + 2):
         wanted = straight.batch(step)

@@ -151,7 +151,7 @@ def test_a_kill_while_files_are_replaced_loses_nothing_and_the_next_start_comple
         prepare("photos", "out")
     monkeypatch.setattr(os, "replace", replace)
     monkeypatch.setattr(shutil, "rmtree", rmtree)
-    assert not (here / "out/manifest.json").exists(), "nothing half-replaced is taken for finished"
+    assert not (here / "out/manifest.json").exists(), "a partly replaced dataset does not count as finished"
     assert (here / "out/note.txt").read_text() == "mine"
     assert prepare("photos", "out") == 0
     assert sorted(path.name for path in (here / "out").iterdir()) == ["images.npy", "manifest.json", "note.txt"]

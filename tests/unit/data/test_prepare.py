@@ -49,14 +49,14 @@ def test_hash_depends_on_pixels_and_order_alone(tmp_path):
     folder = tmp_path / "pictures"
     Image.open(folder / "0.png").save(folder / "0-again.bmp")
     (folder / "0.png").unlink()
-    assert prepare("a", SIZE, root=root).sha256 == first, "another name and format, the same pixels"
+    assert prepare("a", SIZE, root=root).sha256 == first, "the same pixels with another name and format"
     (folder / "2.png").rename(folder / "0.png")
-    assert prepare("a", SIZE, root=root).sha256 != first, "another order"
+    assert prepare("a", SIZE, root=root).sha256 != first, "the order is different"
     image = np.asarray(Image.open(folder / "1.png")).copy()
     image[0, 0, 0] ^= 1
     before = prepare("a", SIZE, root=root).sha256
     Image.fromarray(image).save(folder / "1.png")
-    assert prepare("a", SIZE, root=root).sha256 != before, "one bit"
+    assert prepare("a", SIZE, root=root).sha256 != before, "one bit is different"
 
 
 def test_transparency_is_composited_on_white_before_resizing(tmp_path):
@@ -71,7 +71,7 @@ def test_transparency_is_composited_on_white_before_resizing(tmp_path):
     assert image[16, 16].tolist() == [200, 0, 0]
     assert image[0, 0].tolist() == [127, 127, 127]
     prepare("a", 16, root=root)
-    assert images(root, 16)[0, :, :, 0].min() >= 190, "no dark fringe: composited, then resized"
+    assert images(root, 16)[0, :, :, 0].min() >= 190, "no dark fringe, because compositing precedes resizing"
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "1"])
@@ -136,7 +136,7 @@ def test_archive_members_are_chosen(tmp_path):
     entry = {"task": "oneshot", "source": {"kind": "folder", "path": "../set.tar"}, "preparation": preparation}
     root = make_project(tmp_path / "project", a=entry)
     assert prepare("a", None, root=root).names == ("b.png",)
-    assert [path.name for path in (root / "data/prepared").iterdir()] == ["a-full"], "nothing unpacked stays"
+    assert [path.name for path in (root / "data/prepared").iterdir()] == ["a-full"], "no extracted file remains"
 
 
 def put(name, data):
@@ -431,7 +431,7 @@ def test_image_folder_is_listed_not_copied(tmp_path):
     assert (folder / "train.tsv").read_text().splitlines()[-1] == "n02/2.png\t1"
     assert (manifest.kind, manifest.format, manifest.classes) == ("folder", "imagefolder", ("n01", "n02"))
     picture(9, 9).save(source / "train/n01/0.png")
-    assert prepare("a", None, root=root).sha256 != manifest.sha256, "a file's size changed"
+    assert prepare("a", None, root=root).sha256 != manifest.sha256, "the size of a file changed"
 
 
 needs_utf8 = pytest.mark.skipif(sys.getfilesystemencoding() != "utf-8", reason="file names are not UTF-8 here")
@@ -509,7 +509,7 @@ def test_of_a_published_set_headers_are_read(tmp_path):
     entry = {"task": "classification", "layout": "imagefolder", "source": source}
     root = make_project(tmp_path / "project", a=entry)
     class_folders(class_folders(root / "data/sources/a", "train"), "val")
-    assert prepare("a", 64, root=root).n == 5, "enlarged as its protocol says"
+    assert prepare("a", 64, root=root).n == 5, "the protocol permits enlarging"
     put("zz.jpg", b"text")(root / "data/sources/a/val/n01")
     with pytest.raises(InputError, match=r"val/n01/zz\.jpg: not an image"):
         prepare("a", 64, root=root)

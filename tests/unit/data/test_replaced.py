@@ -183,7 +183,7 @@ def test_fetched_file_replaced_by_hand(tmp_path):
     assert len(hashes) == 2
     pinned = prepare("a", 8, root=root).made_from.content_sha256
     put(root / "data/sources/set.zip", zip_bytes({"0.bmp": image(2)}))
-    assert source_content("a", root, load_catalogue(root)) != pinned, "without a fetch, and with an old receipt"
+    assert source_content("a", root, load_catalogue(root)) != pinned, "without a fetch and with an old receipt"
 
 
 def imagenet(folder, classes, seed):

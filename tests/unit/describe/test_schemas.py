@@ -42,7 +42,7 @@ def test_committed_schemas_equal_the_generated_ones(tmp_path):
 def test_only_what_has_changed_is_written(project, monkeypatch, capsys):
     monkeypatch.chdir(project)
     assert main(["schema"]) == 0
-    assert capsys.readouterr().out == f"{PAGE}\n", "config/ is a copy, the page is not there yet"
+    assert capsys.readouterr().out == f"{PAGE}\n", "config/ is a copy, but the page does not exist yet"
     (project / SCHEMAS / "suite.json").write_text("{}")
     assert main(["schema"]) == 0
     assert capsys.readouterr().out == f"{SCHEMAS}/suite.json\n"

@@ -18,7 +18,7 @@ from bench.report.read.settings import load_published, load_settings
 from bench.sampling import generate
 from tests.helpers import metric_runs, stub_weights
 
-needs_cleanfid = pytest.mark.skipif(not find_spec("cleanfid"), reason="left out where SciPy is 1.18 or newer")
+needs_cleanfid = pytest.mark.skipif(not find_spec("cleanfid"), reason="not installed with SciPy 1.18 or newer")
 DRAWN = "ema0.999/bn-train-b16"
 CLEANFID = f"inception-tf2015/cleanfid-resize299/pool2048/px64/real6-all/fake8/{DRAWN}"
 AUTHORS = f"inception-ptfid/pil-bilinear256/pool2048/px64/real6-all/fake8/fake-nearest512/{DRAWN}"

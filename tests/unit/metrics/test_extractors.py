@@ -23,7 +23,7 @@ from bench.sampling import to_uint8
 from tests.helpers.stub_weights import StubInception, port_blocks
 
 CLEANFID_FILE = "inception-2015-12-05.pt"
-needs_cleanfid = pytest.mark.skipif(not find_spec("cleanfid"), reason="left out where SciPy is 1.18 or newer")
+needs_cleanfid = pytest.mark.skipif(not find_spec("cleanfid"), reason="not installed with SciPy 1.18 or newer")
 
 
 def images(n: int, size: int = 40, seed: int = 0) -> torch.Tensor:

@@ -21,7 +21,7 @@ def whitened(n: int, dim: int, seed: int) -> np.ndarray:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", CASES)
 def test_equals_clean_fid(name):
-    fid = pytest.importorskip("cleanfid.fid", reason="left out where SciPy is 1.18 or newer")
+    fid = pytest.importorskip("cleanfid.fid", reason="not installed with SciPy 1.18 or newer")
     real, fake = CASES[name]
     theirs = fid.fid_from_feats(real.astype(np.float64), fake.astype(np.float64))
     assert frechet_distance(real, fake) == pytest.approx(float(np.real(theirs)), rel=TOLERANCE[name])

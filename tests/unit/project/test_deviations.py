@@ -52,7 +52,7 @@ def values(run: Run) -> Iterator[tuple[str, Any, bool]]:
 
 def test_every_line_of_the_table_is_read():
     lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
-    assert len(rows()) == len(lines) - 1 >= 9, "all but the head"
+    assert len(rows()) == len(lines) - 1 >= 9, "all rows except the header"
 
 
 @pytest.mark.parametrize(("kind", "key", "value"), rows(), ids=str)
@@ -73,7 +73,7 @@ def test_no_difference_is_missing(runs):
             if key in confirmed:
                 assert value == confirmed[key], f"{run.name}: {key}"
             elif not is_default:
-                assert {("all", key), (run.task, key)} & told, f"{run.name}: {key} = {value}: tell it in {PAGE.name}"
+                assert {("all", key), (run.task, key)} & told, f"{run.name}: {key} = {value}: add it to {PAGE.name}"
 
 
 def test_a_difference_is_found(runs):

@@ -64,7 +64,7 @@ def test_no_module_imports_itself_in_a_circle():
     while leaves := {name for name, targets in graph.items() if not targets & graph.keys()}:
         graph = {name: targets for name, targets in graph.items() if name not in leaves}
     # functions of a package that import its module on first use make no cycle: the module does not need the package
-    assert not graph, f"in circles, or behind one: {sorted(graph)}"
+    assert not graph, f"in a cycle or dependent on one: {sorted(graph)}"
 
 
 def test_tests_and_benchmarks_do_not_import_each_other():

@@ -62,7 +62,9 @@ def test_damaged_newest_falls_back(tmp_path, damage, capsys):
     assert store.load_latest().step == 1
     assert newest.name in capsys.readouterr().err
     store.save(1, state(1))
-    assert [p.name for p in store.files()] == ["step-0000000001.ckpt"], "a damaged one must not push out a good one"
+    assert [p.name for p in store.files()] == ["step-0000000001.ckpt"], (
+        "a damaged checkpoint must not replace a valid one"
+    )
 
 
 def test_all_damaged_starts_from_scratch(tmp_path):

@@ -153,7 +153,7 @@ def test_how_often_a_row_is_logged_changes_no_result(tmp_path, poisoned):
         engine.poison = set(poisoned)
         meta = train(folder, toy_run(log_every=log_every), engine)
         results.append((meta["training"]["rollbacks"], meta["run_sha256"], weights(folder)))
-        assert all(loss for _, loss in losses(folder)), "no row of a value that was not finite stays"
+        assert all(loss for _, loss in losses(folder)), "no row with a value that is not finite remains"
     for rollbacks, run_sha256, found in results:
         assert (rollbacks, run_sha256) == results[0][:2] and same(found, results[0][2])
     assert len(results[0][0]) == len(poisoned)
@@ -313,7 +313,7 @@ def test_a_lost_record_is_made_again_without_training(tmp_path, monkeypatch, cap
     assert restore_record(toy_run(), out, DATA_SHA)
     assert json.loads((out / "model.json").read_text()) == meta
     monkeypatch.setattr("bench.train.loop.record.training_modules", lambda task, model: ("bench.train.ema",))
-    assert restore_record(toy_run(), out, DATA_SHA), "by other code: kept all the same"
+    assert restore_record(toy_run(), out, DATA_SHA), "by a different code version, but kept"
     assert "by a different code version; --overwrite retrains" in capsys.readouterr().err
 
 

@@ -169,7 +169,7 @@ def test_a_file_put_there_while_it_trained_is_not_written_over(here, monkeypatch
     assert error(capsys).startswith("my/README.md: is not") and (here / "my/README.md").read_text() == "mine"
     (here / "my/README.md").rename(here / "my/mine.md")
     monkeypatch.setattr(engine, "step", None)
-    assert train() == 0, "nothing of the training was lost"
+    assert train() == 0, "no file of the training was lost"
 
 
 # ---- finished runs ---------------------------------------------------------------------------------------------------
