@@ -205,11 +205,13 @@ def test_imagenet_archives(tmp_path):
     root = make_project(tmp_path, a={"task": "classification", "layout": "imagenet", "source": source})
     sources, catalogue = root / "data/sources", load_catalogue(root)
     imagenet(sources, ("n1", "n2"), 0)
+    first = {path: path.read_bytes() for path in sources.iterdir()}
     fetch("a", root)
     before = prepare("a", 8, root=root)
     imagenet(sources, ("n3", "n4"), 0)
     assert prepare("a", 8, root=root).classes == ("n3", "n4")
-    imagenet(sources, ("n1", "n2"), 0)
+    for path, data in first.items():
+        put(path, data)
     again = prepare("a", 8, root=root)
     assert (again.sha256, again.made_from) == (before.sha256, before.made_from)
     assert placed(root, catalogue.dataset("a")) is None
