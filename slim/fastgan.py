@@ -61,5 +61,5 @@ def generator(
 def _paper_pairs(image_size: int, base_channels: int) -> tuple[int, ...]:
     existing = tuple(gate_pairs(image_size, base_channels))
     if image_size not in PAPER_PAIRS:
-        raise ValueError(f"the paper's pairs do not exist at {image_size} px: give pairs, out of {existing}")
+        raise ValueError(f"the paper defines no pairs at {image_size} px; give pairs from {existing}")
     return PAPER_PAIRS[image_size]

@@ -39,4 +39,4 @@ class SameLayerOptions(TypedDict, total=False):
     ratio: Positive
     """channels of a group divided by channels of its hidden layers"""
     variant: Variant
-    """softmax: as in the co-author's release; literal: as the abstract of the paper says"""
+    """softmax: as in the co-author's release; literal: as worded in the abstract"""

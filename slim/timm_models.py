@@ -48,7 +48,7 @@ def _entrypoint(name: str, make: Callable[..., ResNet]) -> Callable[..., ResNet]
     ) -> ResNet:
         """Build the network. timm passes the first four arguments to every network; `options` go to the constructor."""
         if pretrained:
-            raise ValueError(f"{name} has no pretrained weights: pretrained must be False")
+            raise ValueError(f"{name} has no pretrained weights; pretrained must be False")
         model = make(in_channels=in_chans, num_classes=num_classes, **options)
         config = CONFIG | {"architecture": name, "num_classes": num_classes, "input_size": (in_chans, 224, 224)}
         read_by_timm: dict[str, Any] = {"default_cfg": config, "pretrained_cfg": config}

@@ -108,7 +108,7 @@ def _ms_ssim(images: Tensor, source: Tensor) -> list[float] | None:
 def _lpips(network: nn.Module, images: Tensor, source: Tensor) -> list[float]:
     height, width = source.shape[-2:]
     if min(height, width) < SMALLEST_LPIPS:
-        raise InputError(f"LPIPS needs {SMALLEST_LPIPS} px at least, got {height}x{width}")
+        raise InputError(f"LPIPS needs at least {SMALLEST_LPIPS} px, got {height}x{width}")
     y = to_signed(source)
     return [network(to_signed(image[None]), y).item() for image in images]
 

@@ -16,7 +16,7 @@ CUTS = (4, 9, 16, 23, 30)  # torchvision's VGG16 up to relu1_2, relu2_2, relu3_3
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 TINY = 1e-20
 TRUNK, HEADS = LPIPS_WEIGHTS
-ABSENT = f"weights {TRUNK!r} are not here: `slim-bench fetch {TRUNK}`"
+ABSENT = f"weights {TRUNK!r} are missing; run `slim-bench fetch {TRUNK}`"
 
 
 class Lpips(nn.Module):

@@ -2,7 +2,8 @@
 
 An id is a path of lower-case parts from general to specific, such as
 `fd_efflite0/efflite0-v1/resize224-bicubic/pool1280/px64/real100-all/fake500/ema0.999/bn-train-b16`.
-Whatever changes the meaning of the number is a part; which weights were scored (last, untrained) is `Score.weights`.
+Every property that changes the meaning of the score is a part, except the scored weights (last, untrained), which are
+stored in `Score.weights`.
 """
 
 import re
@@ -52,5 +53,5 @@ def same_protocol(protocols: Iterable[str], where: str, advice: str = "") -> str
             first = protocol
         elif protocol != first:
             way_out = f"; {advice}" if advice else ""
-            raise ProtocolError(f"{where}: two protocols must not meet: '{first}' and '{protocol}'{way_out}")
+            raise ProtocolError(f"{where}: scores of two protocols: '{first}' and '{protocol}'{way_out}")
     return first

@@ -52,7 +52,7 @@ class InceptionStem:
             raise InputError(f"SIFID compares single images, got a batch of {len(image)}")
         height, width = image.shape[-2:]
         if min(height, width) < SMALLEST:
-            raise InputError(f"SIFID needs {SMALLEST} px at least, got {height}x{width}")
+            raise InputError(f"SIFID needs at least {SMALLEST} px, got {height}x{width}")
         with torch.inference_mode(), exact_float32():
             x = self.first(to_signed(image.to(self.device)))
             return _positions(x), _positions(self.second(x))

@@ -56,7 +56,7 @@ def _unit_range(images: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     if images.shape[-2:] != reference.shape[-2:] or len(reference) not in (1, len(images)):
         raise InputError(f"SSIM needs equal shapes, got {tuple(images.shape)} and {tuple(reference.shape)}")
     if min(images.shape[-2:]) < WINDOW:
-        raise InputError(f"SSIM needs {WINDOW} px at least, got {images.shape[-2]}x{images.shape[-1]}")
+        raise InputError(f"SSIM needs at least {WINDOW} px, got {images.shape[-2]}x{images.shape[-1]}")
     return images.double() / 255, (reference.double() / 255).expand(len(images), -1, -1, -1)
 
 

@@ -30,15 +30,15 @@ def model_card(run: Run, meta: dict[str, Any]) -> str:
         f"{training['precision']}, rollbacks: {len(training['rollbacks'])}",
         "weights": f"`model.safetensors`, sha256 `{meta['model_sha256']}`",
         "code": f"commit {meta['commit']}{' with local changes' if meta['dirty'] else ''}",
-        "made by": f"`{meta['command']}`",
+        "command": f"`{meta['command']}`",
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
     return escaped(
         f"# {run.name}\n\n| | |\n|---|---|\n{table}\n\n"
-        f"Use it, in this folder: `{USE[run.task]}`\n\n"
-        "`run.json` is the complete description: `slim-bench train --run run.json --out DIR` repeats the run. "
-        "Scores with their protocols are in `scores/`. The licence of the data applies to what was learned from it; "
-        "the network was trained to compare methods, not for any use in which its output is taken for real.\n\n"
+        f"Use the model in this folder: `{USE[run.task]}`\n\n"
+        "`run.json` contains the complete configuration; `slim-bench train --run run.json --out DIR` repeats the run. "
+        "Scores with their protocol ids are in `scores/`. The licence of the data applies to the weights. The network "
+        "was trained to compare methods. Do not use its output in any way in which it is taken for real.\n\n"
         f"{MARK}\n"
     )
 

@@ -147,10 +147,10 @@ def test_an_image_too_small_for_the_extractors_fails_their_scores_only(tmp_path)
     run, folder = metric_runs.oneshot(tmp_path, size=(10, 12), min_size=8, metrics=metrics)
     scores = metric_runs.evaluate(run, folder)
     assert {name: score.reason for name, score in scores.items() if score.status == "failed"} == {
-        "sifid64": "SIFID needs 23 px at least, got 10x12",
-        "sifid192": "SIFID needs 23 px at least, got 10x12",
-        "lpips_reconstruction": "LPIPS needs 16 px at least, got 10x12",
-        "lpips_samples": "LPIPS needs 16 px at least, got 10x12",
-        "ssim_samples": "SSIM needs 11 px at least, got 10x12",
+        "sifid64": "SIFID needs at least 23 px, got 10x12",
+        "sifid192": "SIFID needs at least 23 px, got 10x12",
+        "lpips_reconstruction": "LPIPS needs at least 16 px, got 10x12",
+        "lpips_samples": "LPIPS needs at least 16 px, got 10x12",
+        "ssim_samples": "SSIM needs at least 11 px, got 10x12",
     }
     assert {scores["diversity"].status, scores["params"].status} == {"ok"}
