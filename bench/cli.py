@@ -10,9 +10,10 @@ import shlex
 import signal
 import sys
 from datetime import datetime
+from typing import TextIO
 
 from bench.commands import data, inference, planning, reporting, running
-from bench.errors import InputError, RunFailedError
+from bench.errors import InputError, RunFailedError, storage_error
 from bench.runtime.environment import OFFLINE, switched_on
 from bench.terminal import escaped_output, one_line
 
@@ -50,29 +51,55 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(argv: list[str] | None) -> int:
     arguments = build_parser().parse_args(argv)
-    if arguments.command in LOGGED and not sys.stderr.isatty():
-        line = one_line(shlex.join(["slim-bench", *(sys.argv[1:] if argv is None else argv)]))
-        print(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}", file=sys.stderr, flush=True)
     try:
+        if arguments.command in LOGGED and not sys.stderr.isatty():
+            line = one_line(shlex.join(["slim-bench", *(sys.argv[1:] if argv is None else argv)]))
+            print(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}", file=sys.stderr, flush=True)
         switched_on(OFFLINE)  # raises an error for an invalid value before any work
         arguments.function(arguments)
+        sys.stdout.flush()  # a full disk may refuse what was printed
     except InputError as error:
-        print(f"slim-bench: error: {one_line(error)}", file=sys.stderr)
-        return 2
+        return _refuse(error)
     except RunFailedError as error:  # for example NaN images from an export; `train` records its own failures
         print(f"slim-bench: failed: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:  # `slim-bench plan | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output(sys.stdout)
         return 128 + signal.SIGPIPE
     except OSError as error:
-        if error.filename is None:
-            raise
-        print(f"slim-bench: error: {one_line(os.fsdecode(error.filename))}: {error.strerror}", file=sys.stderr)
-        return 2
+        named = error.filename2 or error.filename
+        return _refuse(storage_error(error, _output_file() if named is None else None))
     return 0
+
+
+def _refuse(error: InputError) -> int:
+    try:
+        print(f"slim-bench: error: {one_line(error)}", file=sys.stderr, flush=True)
+    except OSError:  # the log is on the full disk too
+        _drop_output(sys.stderr)
+    return 2
+
+
+def _output_file() -> str | None:
+    """The file that standard output or the log goes to, where that cannot be written."""
+    for stream in (sys.stdout, sys.stderr):
+        path = os.path.realpath(f"/proc/self/fd/{stream.fileno()}")
+        try:
+            stream.flush()
+            full = os.path.isfile(path) and not os.statvfs(path).f_bavail
+        except OSError:
+            full = True
+        if full:
+            _drop_output(stream)
+            return path
+    return None
+
+
+def _drop_output(stream: TextIO) -> None:
+    """What cannot be written is not tried once more when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from bench.errors import InputError
-from bench.files import atomic_file, check_regular, parse_json, read_json, sha256_file
+from bench.files import check_regular, parse_json, read_json, sha256_file, write_bytes
 from bench.paths import META, WEIGHTS
 from bench.runtime.rng import seeded_globally
 
@@ -82,8 +82,7 @@ def save_weights(path: Path, model: nn.Module, spec: dict[str, Any]) -> str:
     folded = fold(model)
     tensors = {name: value.detach().contiguous().clone() for name, value in folded.state_dict().items()}
     data = save(tensors, {"model": json.dumps({"name": spec["name"], "args": args}, sort_keys=True)})
-    with atomic_file(Path(path)) as file:
-        file.write(data)
+    write_bytes(path, data)
     return sha256_file(path)
 
 

@@ -3,10 +3,13 @@
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import math
 import os
 import re
+import secrets
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import yaml
 
-from bench.errors import InputError
+from bench.errors import InputError, storage_error, writing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,32 +37,39 @@ TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.part")
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path`; on a clean exit flush, fsync, rename onto `path`, fsync the folder."""
+def atomic_file(path: Path, size: int | None = None) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path`; on a clean exit flush, fsync, rename onto `path`, fsync the folder.
+
+    Whatever the system refuses is an InputError, and the temporary file goes; `size`: bytes to be written, if known.
+    """
     path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     except FileExistsError as error:
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), error.filename) from None
+        raise InputError(f"{error.filename}: {os.strerror(errno.ENOTDIR)}") from None
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None  # the name that was asked for
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # mkstemp makes it private; a lab shares its results
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
-    sync(path.parent)
+        raise storage_error(error, path, size) from error
+    with writing(path, size):
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            try:
+                os.chmod(name, 0o666 & ~umask)  # mkstemp makes it private; a lab shares its results
+                os.replace(name, path)
+            except OSError as error:  # which names the temporary file
+                raise storage_error(error, path, size) from error
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+        sync(path.parent)
 
 
 def sync(path: Path) -> None:
@@ -67,8 +77,36 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that cannot do it for folders
+            raise
     finally:
         os.close(descriptor)
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    with atomic_file(path, len(data)) as file:
+        file.write(data)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` the file `source`: a hard link where the file system has them, which takes no space."""
+    source = Path(os.path.realpath(source))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() and target.samefile(source):
+        return
+    name = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        os.link(source, name)
+    except OSError:
+        with source.open("rb") as content, atomic_file(target, source.stat().st_size) as file:
+            shutil.copyfileobj(content, file)
+        return
+    try:
+        os.replace(name, target)
+    except OSError as error:
+        os.unlink(name)
+        raise storage_error(error, target) from error
 
 
 def write_png(path: Path, image: "Image") -> None:
@@ -76,8 +114,9 @@ def write_png(path: Path, image: "Image") -> None:
 
     mark = PngInfo()
     mark.add_text("Software", SOFTWARE)
-    with atomic_file(path) as file:
-        image.save(file, "PNG", pnginfo=mark)
+    content = io.BytesIO()
+    image.save(content, "PNG", pnginfo=mark)
+    write_bytes(path, content.getbuffer())
 
 
 def check_regular(path: Path) -> None:
@@ -113,8 +152,7 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    with atomic_file(path) as file:
-        file.write(text.encode())
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,5 +1,6 @@
 """How figures look: one theme, one fixed colour per role, and an SVG that the page can recolour for a dark screen."""
 
+import io
 import math
 import re
 from pathlib import Path
@@ -8,7 +9,7 @@ import matplotlib
 import numpy as np
 import seaborn as sns
 
-from bench.files import atomic_file
+from bench.files import write_bytes
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -90,10 +91,11 @@ def save(figure: Figure, stem: Path) -> None:
     """Write `stem`.png on white and `stem`.svg without ground; undated, so that equal figures are equal files."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, not again for each file
-    with atomic_file(stem.with_suffix(".png")) as file:
-        figure.savefig(file, format="png", facecolor="white")
-    with atomic_file(stem.with_suffix(".svg")) as file:
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    formats = {"png": {"facecolor": "white"}, "svg": {"transparent": True, "metadata": {"Date": None}}}
+    for suffix, options in formats.items():
+        content = io.BytesIO()
+        figure.savefig(content, format=suffix, **options)
+        write_bytes(stem.with_suffix(f".{suffix}"), content.getbuffer())
     plt.close(figure)
 
 
