@@ -14,6 +14,7 @@ from bench.data.images import list_files
 from bench.data.labels import as_labels, count_classes
 from bench.data.limits import Budget, Limits, check_room
 from bench.data.manifest import Manifest, Split
+from bench.data.npy import write_array
 from bench.data.prepared import SPLITS, PreparationJob, check_expected, describe_arrays
 from bench.data.stored import StoredFile
 from bench.errors import InputError
@@ -43,7 +44,7 @@ def prepare_arrays(job: PreparationJob, staging: Path) -> Manifest:
     files = {f"{key}.npy": arrays[key] for key in KEYS}
     check_room(job.name, sum(array.nbytes for array in files.values()), staging)
     for file, array in files.items():
-        np.save(staging / file, array)
+        write_array(staging / file, array)
     splits = {split: Split(n=len(arrays[f"{split}_labels"])) for split in SPLITS}
     return describe_arrays(job, kind="classification", arrays=files, classes=names, splits=splits)
 

@@ -12,7 +12,7 @@ from bench.data.prepared import SPLITS, PreparationJob, check_expected
 from bench.data.shard_files import list_shards
 from bench.data.unpacking import source_folder
 from bench.errors import InputError
-from bench.files import atomic_file, sha256_bytes, sha256_file
+from bench.files import sha256_bytes, sha256_file, write_bytes
 
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 CHECKED_TOGETHER = 64  # images a task of the thread pool
@@ -37,8 +37,7 @@ def prepare_files(job: PreparationJob, staging: Path) -> Manifest:
     listing = b""
     for split, wanted in zip(SPLITS, (job.dataset.n, job.dataset.n_test), strict=True):
         text = "".join(f"{path}\t{number}\n" for path, number, _ in rows[split]).encode()
-        with atomic_file(staging / f"{split}.tsv") as file:
-            file.write(text)
+        write_bytes(staging / f"{split}.tsv", text)
         listing += "".join(f"{split}\t{path}\t{number}\t{size}\n" for path, number, size in rows[split]).encode()
         check_expected(job, f"{split} images", counts[split], wanted)
     if shards or isinstance(job.dataset.source, Folder):

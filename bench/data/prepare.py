@@ -22,6 +22,7 @@ from bench.data.fetch import placed, source_content, source_files
 from bench.data.images import check_size, fitted, list_files, read_header, target_size
 from bench.data.install import new_content, refuse_overlap
 from bench.data.manifest import MadeFrom, Manifest, write_manifest
+from bench.data.npy import array_by_row
 from bench.data.ownership import IMAGES, LISTS, SPLIT_ARRAYS
 from bench.data.prepared import PreparationJob, check_expected, describe_arrays
 from bench.errors import InputError
@@ -98,15 +99,16 @@ def prepare_images(job: PreparationJob, staging: Path) -> Manifest:
         names = tuple(path.relative_to(common).as_posix() for path in paths)
         size = _common_size(job, headers)
         shape = (len(headers), size[1], size[0], 3)
-        array = np.lib.format.open_memmap(staging / "images.npy", "w+", np.uint8, shape)
+        path = staging / "images.npy"
+        with array_by_row(path, shape, np.dtype(np.uint8)) as write:
 
-        def write(index: int) -> None:
-            array[index] = fitted(headers[index].path, size, job.dataset.preparation)
+            def add(index: int) -> None:
+                write(index, fitted(headers[index].path, size, job.dataset.preparation))
 
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            for _ in pool.map(write, range(len(headers))):
-                pass
-        array.flush()
+            with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+                for _ in pool.map(add, range(len(headers))):
+                    pass
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
     return describe_arrays(job, kind="images", arrays={"images.npy": array}, names=names)
 
 

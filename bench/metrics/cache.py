@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.files import atomic_file, sha256_json
+from bench.data.npy import write_array
+from bench.errors import InputError
+from bench.files import sha256_json
 from bench.metrics.features import Extractor, extract_features
 from bench.metrics.weights import project
 from bench.provenance import processor_name
@@ -51,10 +53,10 @@ def cached_features(
     if features is None:
         features = extract_features(extractor, batches())
         try:
-            with atomic_file(path) as file:
-                np.save(file, features)
-        except OSError as error:  # for example in a read-only project; the next scoring computes them again
-            print(f"{path}: features not cached: {error.strerror}", file=sys.stderr)
+            write_array(path, features)
+        except InputError as error:  # for example in a read-only project; the next scoring computes them again
+            reason, _, _remedy = str(error).partition("; ")
+            print(f"features not cached, which only costs time: {reason}", file=sys.stderr)
     return features
 
 

@@ -1,0 +1,62 @@
+"""Arrays written as .npy files, never through a memory map: where a full disk has no page for it, that is a bus error.
+
+The bytes are those of `numpy.save`, which tells of a full disk without saying that it is one.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from bench.files import atomic_file
+
+HEADER = 128  # bytes before the values, of all shapes that there are here
+NOT_KNOWN = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}
+"""How a file system says that it cannot reserve space."""
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write a whole array of any shape and plain type; an InputError names the folder that is full."""
+    with atomic_file(path, HEADER + array.nbytes) as file:
+        np.lib.format.write_array(SimpleNamespace(write=file.write), array, allow_pickle=False)
+
+
+@contextmanager
+def array_by_row(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Callable[[int, np.ndarray], None]]:
+    """A function that writes row `index` [*shape[1:]], from any thread; the file appears when the block ends well.
+
+    Its space is reserved first where the file system can, so that a full disk ends the work before it begins.
+    """
+    row_bytes = int(np.prod(shape[1:])) * dtype.itemsize
+    with atomic_file(path, HEADER + shape[0] * row_bytes) as file:
+        description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, description)
+        file.flush()
+        start, descriptor = file.tell(), file.fileno()
+        _reserve(descriptor, start + shape[0] * row_bytes)
+
+        def write(index: int, row: np.ndarray) -> None:
+            if row.shape != shape[1:] or row.dtype != dtype:
+                raise ValueError(f"row {index} is {row.dtype} {row.shape}, not {dtype} {shape[1:]}")
+            _write_at(descriptor, np.ascontiguousarray(row), start + index * row_bytes)
+
+        yield write
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in NOT_KNOWN:
+            raise
+
+
+def _write_at(descriptor: int, row: np.ndarray, offset: int) -> None:
+    left = memoryview(row).cast("B")
+    while left:
+        written = os.pwrite(descriptor, left, offset)
+        left, offset = left[written:], offset + written
