@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from bench.data.limits import gigabytes
-from bench.errors import InputError
+from bench.errors import InputError, writing
 from bench.runtime.environment import OFFLINE, switched_on
 from bench.runtime.locks import only_one
 
@@ -96,11 +96,15 @@ def _read_on(url: str, partial: Path, size: int | None) -> None:
         total = have + int(length) if length else size
         if size is not None and total != size:
             raise InputError(f"{url}: offers {total} bytes, {size} were expected")
-        free = shutil.disk_usage(partial.parent).free
-        if total is not None and total - have > free:
-            lack = f"{gigabytes(total - have)} are to be downloaded, but {gigabytes(free)} are free in {partial.parent}"
+        left, free = None if total is None else total - have, shutil.disk_usage(partial.parent).free
+        if left is not None and left > free:
+            lack = f"{gigabytes(left)} are to be downloaded, but {gigabytes(free)} are free in {partial.parent}"
             raise InputError(f"{url}: {lack}; free some space")
-        with partial.open("ab" if have else "wb") as file, _bar(partial, have, total) as bar:
+        with (
+            writing(partial.with_name(_name(partial)), left),
+            partial.open("ab" if have else "wb") as file,
+            _bar(partial, have, total) as bar,
+        ):
             while chunk := answer.read(CHUNK):
                 file.write(chunk)
                 have += len(chunk)
@@ -111,7 +115,11 @@ def _read_on(url: str, partial: Path, size: int | None) -> None:
         raise http.client.IncompleteRead(b"", total - have)
 
 
+def _name(partial: Path) -> str:
+    return partial.name.removeprefix(".").removesuffix(".partial")
+
+
 def _bar(partial: Path, have: int, total: int | None) -> tqdm:
     interval = 0.2 if sys.stderr.isatty() else 15.0
-    name = partial.name.removeprefix(".").removesuffix(".partial")
-    return tqdm(desc=name, initial=have, total=total, unit="B", unit_scale=True, mininterval=interval, delay=1)
+    shown = {"desc": _name(partial), "initial": have, "total": total, "mininterval": interval, "delay": 1}
+    return tqdm(unit="B", unit_scale=True, **shown)

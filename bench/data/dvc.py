@@ -1,28 +1,40 @@
 """The only place that calls DVC."""
 
+import errno
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from bench.errors import InputError
+from bench.errors import InputError, storage_error, writing
 from bench.files import read_yaml
 
 SHIPPED = "shipped"
 """The remote inside the repository, asked by name: a checkout may have another default."""
 
+DVC_TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp")
+
 
 def run_dvc(root: Path, command: str, *arguments: str) -> None:
     """`dvc COMMAND ARGUMENTS` in `root`: waits for DVC's lock, sends no analytics, never fails in silence."""
     line = [sys.executable, "-m", "dvc", "--wait-for-lock", command, *arguments]
+    pointers = [Path(root) / argument for argument in arguments if argument.endswith(".dvc")]
+    before = {path for pointer in pointers for path in _temporaries(pointer.parent)}
     with _settings(Path(root)) as settings:
         done = subprocess.run(
             line, cwd=root, env=os.environ | settings, capture_output=True, text=True, check=False, errors="replace"
         )
     if done.returncode != 0:
+        for pointer in pointers:
+            for left in _temporaries(pointer.parent) - before:
+                left.unlink(missing_ok=True)
+            _refuse_full(Path(root), pointer)
         said = [text[7:] for text in (done.stderr + done.stdout).splitlines() if text.startswith("ERROR")]
         reason = said[0] if said else f"failed with {done.returncode}: {done.stderr.strip()[-200:]}"
         raise InputError(f"dvc {command} {' '.join(arguments)}: {reason}")
@@ -47,17 +59,35 @@ def _settings(root: Path) -> Iterator[dict[str, str]]:
             config = ConfigObj(str(Path(system_config_dir()) / "config"), encoding="utf-8")
             config.setdefault("core", {})["no_scm"] = "true"
             config.filename = str(Path(folder) / "config")
-            config.write()
+            with writing(Path(config.filename)):
+                config.write()
             found["DVC_SYSTEM_CONFIG_DIR"] = folder
         yield found
 
 
+def _temporaries(folder: Path) -> set[Path]:
+    """What DVC writes before it renames, and leaves where it cannot write."""
+    return {path for path in folder.glob(".*.tmp") if DVC_TEMPORARY.fullmatch(path.name)}
+
+
+def _refuse_full(root: Path, pointer: Path) -> None:
+    """InputError where DVC had no space for what `pointer` names: it says that the file is missing."""
+    size = _output(pointer).get("size")
+    for folder in (pointer.parent, root / ".dvc"):
+        if isinstance(size, int) and shutil.disk_usage(folder).free < size:
+            raise storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), folder / pointer.stem, size)
+
+
 def pointer_md5(pointer: Path) -> str | None:
     """The md5 that a .dvc file records for its one output; None where it records none, as an import may."""
+    return _output(pointer).get("md5")
+
+
+def _output(pointer: Path) -> dict[str, Any]:
     outputs = read_yaml(pointer).get("outs")
     if not isinstance(outputs, list) or len(outputs) != 1 or not isinstance(outputs[0], dict):
         raise InputError(f"{pointer}: outs: one output of DVC is expected; `git checkout {pointer}` restores the file")
-    return outputs[0].get("md5")
+    return outputs[0]
 
 
 def pulled(root: Path, path: Path) -> bool:

@@ -15,7 +15,7 @@ from bench.data.staging import make_temporary, unmark
 from bench.data.stored import BROKEN, StoredFile
 from bench.data.tar_files import open_tar, tar_members
 from bench.data.zip_files import zip_members
-from bench.errors import InputError
+from bench.errors import InputError, writing
 
 
 def extract_archive(
@@ -28,12 +28,13 @@ def extract_archive(
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = make_temporary(target.parent, target.name)
     try:
-        for member in read_members(archive, max_unpacked_gb, room=target.parent):
-            if fnmatch(member.name, pattern):
-                path = partial / member.name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("xb") as file:
-                    file.writelines(member.chunks())
+        with writing(target.parent / Path(str(archive)).name):
+            for member in read_members(archive, max_unpacked_gb, room=target.parent):
+                if fnmatch(member.name, pattern):
+                    path = partial / member.name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    with path.open("xb") as file:
+                        file.writelines(member.chunks())
         unmark(partial)
         partial.chmod(0o755)
         partial.rename(target)

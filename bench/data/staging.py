@@ -12,6 +12,7 @@ from glob import escape
 from pathlib import Path
 
 from bench.data.ownership import NAMES, own_prepared_files
+from bench.errors import writing
 from bench.files import TEMPORARY
 from bench.runtime.locks import only_one
 
@@ -21,8 +22,13 @@ RANDOM = re.compile(r"[a-z0-9_]{8}")
 
 def make_temporary(parent: Path, name: str) -> Path:
     """A new folder in `parent` for what is to be called `name`, marked as ours."""
-    folder = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=parent))
-    (folder / MARK).touch()
+    with writing(parent / name):
+        folder = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=parent))
+        try:
+            (folder / MARK).touch()
+        except OSError:
+            folder.rmdir()
+            raise
     return folder
 
 
