@@ -5,7 +5,6 @@ versions), and a torch.save archive of tensors and plain types, which is read wi
 """
 
 import contextlib
-import errno
 import hashlib
 import io
 import json
@@ -21,7 +20,6 @@ from bench.files import atomic_file
 from bench.ownership import CHECKPOINT_MAGIC, CHECKPOINT_NAME, is_checkpoint
 
 MAGIC = CHECKPOINT_MAGIC
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Saved(NamedTuple):
@@ -63,14 +61,15 @@ class Checkpoints:
         digest = hashlib.sha256(head)
         digest.update(buffer.getbuffer())
         path = self.folder / f"step-{step:010d}.ckpt"
+        size = buffer.getbuffer().nbytes
         try:
-            with atomic_file(path) as file:
+            with atomic_file(path, size) as file:
                 file.write(MAGIC + digest.hexdigest().encode() + b"\n" + head)
                 file.write(buffer.getbuffer())
-        except OSError as error:
-            if error.errno not in NO_SPACE:
-                raise
-            raise InputError(self._no_space(path, buffer.getbuffer().nbytes, error)) from error
+        except InputError as error:
+            files = self.files()
+            kept = f"{files[-1].name} is intact" if files else "no checkpoint exists yet"
+            raise InputError(f"{error}; no space for a checkpoint of {size / 1e6:.1f} MB, {kept}") from error
         for old in self.files()[: -self.keep]:
             if is_checkpoint(old):
                 old.unlink()
@@ -106,12 +105,6 @@ class Checkpoints:
         ):
             if header[key] != mine:
                 raise InputError(f"{path}: {name} differs: checkpoint {header[key]}, now {mine}; {remedy}")
-
-    def _no_space(self, path: Path, size: int, error: OSError) -> str:
-        files = self.files()
-        kept = f"{files[-1].name} is intact" if files else "no checkpoint exists yet"
-        text = f"{path}: no space for a checkpoint of {size / 1e6:.1f} MB ({error.strerror})"
-        return f"{text}; {kept}; free disk space and start again to resume"
 
 
 def _read(path: Path) -> tuple[dict[str, Any], memoryview]:

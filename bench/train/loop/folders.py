@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.errors import InputError
+from bench.errors import InputError, writing
 from bench.files import read_mapping, write_text
 from bench.ownership import (
     CHECKPOINT_NAME,
@@ -154,7 +154,8 @@ def is_own_state(state: Path) -> bool:
 
 def claim_state(state: Path) -> None:
     """Create the folder if needed and mark it, because a training removes its files there when it finishes."""
-    state.mkdir(parents=True, exist_ok=True)
+    with writing(state / MARKER):
+        state.mkdir(parents=True, exist_ok=True)
     if not _is_marker(state / MARKER):
         write_text(state / MARKER, MARKER_TEXT)
 

@@ -5,6 +5,7 @@ import io
 import math
 from pathlib import Path
 
+from bench.errors import writing
 from bench.files import write_text
 
 
@@ -24,7 +25,7 @@ class History:
             rows = self.read()
             self._columns = [*self._columns, *new]
             self._rewrite(rows)
-        with self.path.open("a", newline="") as file:
+        with writing(self.path), self.path.open("a", newline="") as file:
             csv.DictWriter(file, self._columns).writerow({key: _cell(value) for key, value in row.items()})
 
     def read(self) -> list[dict[str, str]]:

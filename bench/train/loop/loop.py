@@ -6,7 +6,6 @@ workflow deletes the declared outputs of a killed job.
 """
 
 import math
-import shutil
 import signal
 import sys
 import time
@@ -15,13 +14,13 @@ from typing import Any
 
 import torch
 
-from bench.errors import InputError, RunFailedError
-from bench.files import atomic_file
+from bench.errors import InputError, RunFailedError, writing
+from bench.files import link_or_copy
 from bench.run import Run
 from bench.runtime.device import device_name
 from bench.runtime.memory import is_out_of_memory, out_of_memory_message, peak_memory_bytes
 from bench.runtime.processes import all_equal, any_process, barrier, rank, world_size
-from bench.train.loop.checkpoint import NO_SPACE, Checkpoints, Saved
+from bench.train.loop.checkpoint import Checkpoints, Saved
 from bench.train.loop.engine import Engine
 from bench.train.loop.folders import (
     OUTPUTS,
@@ -41,7 +40,7 @@ from bench.train.loop.progress import ProgressLine
 from bench.train.loop.record import Data, Outcome, write_record
 from bench.train.loop.recovery import CHECK_EVERY, MAX_ROLLBACKS, Window, state_is_finite
 from bench.train.loop.signals import StopRequest
-from bench.train.loop.sinks import open_sinks
+from bench.train.loop.sinks import close_sinks, open_sinks, send_row
 
 
 def run_loop(engine: Engine, run: Run, out: Path, state_dir: Path, data: Data) -> None:
@@ -59,7 +58,8 @@ class Loop:
         if self.main:
             claim_state(state_dir)
         for folder in (self.staging, out):
-            folder.mkdir(parents=True, exist_ok=True)
+            with writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
         if self.main:
             remove_temporaries(state_dir)
             remove_temporaries(out)
@@ -107,17 +107,12 @@ class Loop:
             reason = out_of_memory_message(error, None, self.engine.device)
             kept = f"the checkpoints in {self.state_dir} are kept; free memory and start again"
             raise InputError(f"{self.run.name}: {reason}; {kept}") from error
-        except OSError as error:
-            if error.errno not in NO_SPACE:
-                raise
-            raise InputError(f"{self.state_dir}: {error.strerror}; free space and start again to resume") from error
         finally:
             self._close()
 
     def _close(self) -> None:
         self.progress.close()
-        while self.sinks:
-            self.sinks.pop().close()
+        close_sinks(self.sinks)
 
     def _begin(self, resumed: bool) -> None:
         if resumed:
@@ -187,8 +182,7 @@ class Loop:
         if self.main:
             self.history.add(row)
             self.progress.note(means)
-            for sink in self.sinks:
-                sink.log(self.done, row)
+            send_row(self.sinks, self.done, row)
 
     def _save(self) -> bool:
         """Save a checkpoint and return True, or roll back and return False if the state is not finite."""
@@ -282,34 +276,32 @@ class Loop:
             old = [path for path in own_run_files(self.out, is_unmarked(self.out)) if path.parent.name in PARTS]
             remove_files(old, self.out)  # left by an earlier training
             fields = self.engine.export(self.out)
-            self._move_staging()
-            self._close()
-            self._record({**self.outcome.training(), **fields})
-            release_state(self.state_dir)
+            self._end({**self.outcome.training(), **fields})
         barrier()
 
     def _fail(self, error: RunFailedError) -> None:
         self._tick()
         if self.main:
             check_out(self.out, self.state_dir)
-            self._move_staging()
-            self._close()
-            self._record(self.outcome.training(), str(error))
-            release_state(self.state_dir)
+            self._end(self.outcome.training(), str(error))
 
-    def _record(self, training: dict[str, Any], reason: str | None = None) -> None:
+    def _end(self, training: dict[str, Any], reason: str | None = None) -> None:
+        """The record last; only then the state goes, so that an end on a full disk is repeated from all that it had."""
+        copied = self._copy_staging()
+        self._close()
         write_record(self.out, self.run, self.data, training, reason)
+        remove_files(copied, self.staging)
+        release_state(self.state_dir)
 
-    def _move_staging(self) -> None:
-        """Move the outputs written during training to the run folder. Files of the user are not moved or replaced."""
+    def _copy_staging(self) -> list[Path]:
+        """Copy the outputs written during training to the run folder, but no files of the user and over none."""
         own = {*own_run_files(self.out, is_unmarked(self.out)), *own_run_files(self.staging, unmarked=True)}
         found = [self.staging / "history.csv", *(path for part in PARTS for path in (self.staging / part).glob("*"))]
-        for path in filter(Path.is_file, found):
-            target = self.out / path.relative_to(self.staging)
-            if path in own or not target.exists():
-                with atomic_file(target) as file, path.open("rb") as source:
-                    shutil.copyfileobj(source, file)
-                remove_files([path], self.staging)
+        targets = {path: self.out / path.relative_to(self.staging) for path in found if path.is_file()}
+        copied = [path for path, target in targets.items() if path in own or not target.exists()]
+        for path in copied:
+            link_or_copy(path, targets[path])
+        return copied
 
 
 def _environment(device: torch.device) -> dict[str, Any]:

@@ -4,10 +4,12 @@ Enabled by the environment variable SLIM_BENCH_SINKS=tensorboard,wandb, because 
 """
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from bench.errors import InputError, did_you_mean
+from bench.errors import InputError, did_you_mean, storage_error, writing
 
 
 class Sink(Protocol):
@@ -48,12 +50,35 @@ KNOWN = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
 
 def open_sinks(name: str, folder: Path) -> list[Sink]:
     wanted = [part.strip() for part in os.environ.get("SLIM_BENCH_SINKS", "").split(",") if part.strip()]
-    sinks = []
+    sinks: list[Sink] = []
     for sink in wanted:
         if sink not in KNOWN:
             raise InputError(f"SLIM_BENCH_SINKS: unknown sink {sink!r}{did_you_mean(sink, KNOWN)}")
         try:
-            sinks.append(KNOWN[sink](name, folder))
+            with writing(folder / sink):
+                sinks.append(KNOWN[sink](name, folder))
         except ImportError:
             raise InputError(f"SLIM_BENCH_SINKS: {sink} is not installed; pip install {sink}") from None
     return sinks
+
+
+def send_row(sinks: list[Sink], step: int, row: dict[str, float | int | None]) -> None:
+    """Give a row to every sink; one that cannot write leaves the list with a line: the training goes on without it."""
+    for sink in list(sinks):
+        if not _written(sink, lambda sink=sink: sink.log(step, row)):
+            sinks.remove(sink)
+
+
+def close_sinks(sinks: list[Sink]) -> None:
+    while sinks:
+        sink = sinks.pop()
+        _written(sink, sink.close)
+
+
+def _written(sink: Sink, call: Callable[[], None]) -> bool:
+    try:
+        call()
+    except OSError as error:
+        print(f"{type(sink).__name__}: no rows from here on: {storage_error(error)}", file=sys.stderr)
+        return False
+    return True

@@ -5,12 +5,11 @@ run is complete in its folder, in the copy, or in both.
 """
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
-from bench.errors import InputError
-from bench.files import sync, write_json
+from bench.errors import InputError, writing
+from bench.files import link_or_copy, sync, write_bytes, write_json
 from bench.made_from import COMPLETE, is_complete_mark
 from bench.ownership import is_picture, is_png, is_score_of, is_weights
 from bench.paths import META, META_COPY, WEIGHTS, superseded_folder
@@ -43,29 +42,27 @@ def _copied(out: Path, files: list[Path], record: dict[str, Any]) -> Path:
     part = place.with_name(f".{place.name}.part")
     if part.is_dir():  # left by a move that was killed; each file in it is a copy
         _remove_copies(part, out)
-    part.mkdir(parents=True)
-    for path in files:
-        _copy(path, part / path.relative_to(out))
-    if record:
-        write_json(part / META, record)
-    if _hash_of(out / "run.json") == record.get("run_sha256"):
-        shutil.copy2(out / "run.json", part)  # not a link, because an edit of one would change the other
-    elif record.get("description"):
-        write_json(part / "run.json", record["description"])
-    for folder in {path.parent for path in part.rglob("*")}:
-        sync(folder)
-    part.rename(place)
-    sync(place.parent)
-    return place
-
-
-def _copy(path: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        os.link(os.path.realpath(path), target)
-    except OSError:
-        shutil.copy2(path, target)
-        sync(target)
+        with writing(place):
+            part.mkdir(parents=True)
+            for path in files:
+                link_or_copy(path, part / path.relative_to(out))
+            if record:
+                write_json(part / META, record)
+            if _hash_of(out / "run.json") == record.get("run_sha256"):
+                # not a link, because an edit of one would change the other
+                write_bytes(part / "run.json", (out / "run.json").read_bytes())
+            elif record.get("description"):
+                write_json(part / "run.json", record["description"])
+            for folder in {path.parent for path in part.rglob("*")}:
+                sync(folder)
+            part.rename(place)
+            sync(place.parent)
+    except BaseException:
+        if part.is_dir():
+            _remove_copies(part, out)
+        raise
+    return place
 
 
 def _interrupted(out: Path) -> Path | None:
