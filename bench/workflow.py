@@ -5,7 +5,8 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Self
@@ -13,7 +14,7 @@ from typing import IO, Any, Self
 from bench.config import Configuration
 from bench.data.catalogue import prepared_path
 from bench.data.fetch import receipt_path, refuse_changed_source
-from bench.errors import InputError
+from bench.errors import InputError, storage_error
 from bench.files import write_text
 from bench.made_from import COMPLETE
 from bench.metrics.catalogue import LPIPS_WEIGHTS, METRICS
@@ -43,12 +44,10 @@ class WorkflowPlan(Plan):
     def open(cls, config: Mapping[str, Any]) -> Self:
         """Read the configuration merged by Snakemake. An error in it ends Snakemake with a one-line message."""
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # venv not activated
-        try:
+        with _ends_snakemake():
             plan = cls.load(config)
             for name, folder in plan.folders.items():
                 refuse_changed_source(name, Path(folder.path).expanduser())
-        except InputError as error:
-            raise SystemExit(f"slim-bench: error: {one_line(error)}") from None
         return plan
 
     def attach(self, workflow: Any) -> None:
@@ -100,7 +99,8 @@ class WorkflowPlan(Plan):
             job = RENEWALS / "/".join([rule, *map(str, w)])
             if job not in self._renewals:
                 # contains the time, because Snakemake treats an input with known content as unchanged
-                write_text(Path(f"{job}.reason"), f"{RENEWED} {time.time_ns()}: {one_line(reason)}\n")
+                with _ends_snakemake():
+                    write_text(Path(f"{job}.reason"), f"{RENEWED} {time.time_ns()}: {one_line(reason)}\n")
                 self._tell(reason)
             self._renewals[job] = reason
             return [f"{job}.noted"]
@@ -167,10 +167,8 @@ class WorkflowPlan(Plan):
 
         Runs and models are listed explicitly, because Snakemake does not recreate missing intermediate files.
         """
-        try:
+        with _ends_snakemake():
             folders = [self.folder_of(run) for run in self.runs(suite)]
-        except InputError as error:
-            raise SystemExit(f"slim-bench: error: {one_line(error)}") from None
         names = ("run.json", "model.json", f"scores/{COMPLETE}")
         made = [f"{folder}/{name}" for folder in folders for name in names]
         return [self.marker(suite), *made, f"{RESULTS}/{self.scale_of(suite)}/report/index.html"]
@@ -202,8 +200,9 @@ def clear_stale_lock(folder: Path = Path(".snakemake")) -> IO[str]:
     kernel lock, which ends with its process. A process that can acquire it exclusively is the only one, so all lock
     files are stale. filelock does not support this change from an exclusive to a shared lock.
     """
-    folder.mkdir(exist_ok=True)
-    own = (folder / "slim-bench.lock").open("a")
+    with _ends_snakemake():
+        folder.mkdir(exist_ok=True)
+        own = (folder / "slim-bench.lock").open("a")
     try:
         fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for path in (folder / "locks").glob("*.lock"):
@@ -216,9 +215,21 @@ def clear_stale_lock(folder: Path = Path(".snakemake")) -> IO[str]:
 
 def clear_renewals() -> None:
     """Remove the reason files of earlier workflow starts."""
-    for path in RENEWALS.rglob("*"):
-        if path.is_file() and path.read_text(encoding="utf-8", errors="replace").startswith(RENEWED):
-            path.unlink()
+    with _ends_snakemake():
+        for path in RENEWALS.rglob("*"):
+            if path.is_file() and path.read_text(encoding="utf-8", errors="replace").startswith(RENEWED):
+                path.unlink()
+
+
+@contextmanager
+def _ends_snakemake() -> Iterator[None]:
+    """What a command would say in one line ends Snakemake with that line."""
+    try:
+        yield
+    except InputError as error:
+        raise SystemExit(f"slim-bench: error: {one_line(error)}") from None
+    except OSError as error:
+        raise SystemExit(f"slim-bench: error: {one_line(storage_error(error))}") from None
 
 
 def _prepared(w: Any) -> str:
