@@ -60,7 +60,7 @@ def storage_error(error: OSError, path: Path | str | None = None, needed: int | 
         return InputError(f"{reason}{after}")
     place = Path(os.fsdecode(named))
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        folder = _existing_folder(place)
+        folder = lasting_folder(place)
         facts = [f"{readable_size(needed)} needed"] if needed is not None else []
         facts += _free(folder) if error.errno == errno.ENOSPC else []
         details = f" ({', '.join(facts)})" if facts else ""
@@ -82,7 +82,7 @@ def readable_size(count: int) -> str:
     return f"{count} bytes"
 
 
-def _existing_folder(path: Path) -> Path:
+def lasting_folder(path: Path) -> Path:
     """The nearest folder around `path` that exists and stays: its file system is the one that is full."""
     around = [folder for folder in path.parents if not TEMPORARY_FOLDER.fullmatch(folder.name)]
     return next((folder for folder in around if folder.is_dir()), path.parent)

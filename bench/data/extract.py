@@ -28,7 +28,7 @@ def extract_archive(
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = make_temporary(target.parent, target.name)
     try:
-        with writing(target.parent / Path(str(archive)).name):
+        with writing(target.parent / Path(archive.source if isinstance(archive, StoredFile) else archive).name):
             for member in read_members(archive, max_unpacked_gb, room=target.parent):
                 if fnmatch(member.name, pattern):
                     path = partial / member.name

@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import InputError
+from bench.errors import InputError, lasting_folder
 
 GB = 10**9
 ALWAYS = GB // 2
@@ -69,7 +69,8 @@ def check_room(archive: str, needed: int, room: Path, free: int | None = None) -
     free = shutil.disk_usage(room).free if free is None else free
     if needed > free:
         raise InputError(
-            f"{archive}: unpacks to {gigabytes(needed)} or more, but {gigabytes(free)} are free in {room}; make room"
+            f"{archive}: unpacks to {gigabytes(needed)} or more, but {gigabytes(free)} are free in "
+            f"{lasting_folder(room / 'member')}; make room"
         )
 
 
