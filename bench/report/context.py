@@ -1,4 +1,4 @@
-"""What the template shows, as plain values: sections, embedded figures, and the way from each number to its run."""
+"""Variables of the page template: sections, embedded figures, and the provenance of each score."""
 
 import base64
 import datetime
@@ -24,24 +24,29 @@ from bench.report.tables.significance import claim_table, shown_table
 from bench.schema import Task
 
 STATEMENTS = {
-    "tiny": "A few steps of everything, to show that the pipeline runs. No number here means anything.",
-    "demo": "Small networks, a few minutes of training each. Learning is visible; what the paper claims is not tested.",
-    "small": "Full-size networks on the demo data, about an hour on one GPU. What the paper claims is not tested.",
-    "paper": "The paper's datasets, networks and schedules. Verdicts follow rules written before the first run.",
+    "tiny": "A few training steps per network, which test that the pipeline runs. The scores have no meaning.",
+    "demo": "Small networks, each trained for a few minutes. They learn, but the paper's claims are not tested.",
+    "small": "Full-size networks on the demo data, about one hour on one GPU. The paper's claims are not tested.",
+    "paper": "Datasets, networks and schedules of the paper. The decision criteria were pre-registered.",
 }
 CAPTIONS = {
-    "scores": "A dot per seed, a bar at their mean; a line for the 95 % interval, from three seeds on. "
-    "Hollow: the untrained networks. Dashed: controls of the same protocol.",
-    "curves": "Training, as logged; a thin line per seed.",
-    "complexity": "Score against cost, seeds averaged.",
-    "ablations": "One factor varied at a time; blue is the base. The line joins the means.",
-    "fd_curve": "The distance falls with the number of generated images: values at different n are not comparable.",
-    "calibration": "Accuracy against confidence; a calibrated network lies on the dashed line.",
-    "confusion": "True class by row, predicted class by column, in percent; the diagonal is each class's accuracy.",
-    "samples_fewshot": "The same latents for every network, not picked, beside real images.",
-    "progress_fewshot": "The same latents while training goes on, first seed.",
-    "neighbours": "The samples nearest to a training image in feature space, above that image: copies would show here.",
-    "samples_oneshot": "The training image, what each network makes of its fixed noise, and new samples, not picked.",
+    "scores": "Scores of each network. Dots are seeds, vertical bars their means, horizontal lines 95 % confidence "
+    "intervals (from three seeds). Hollow dots are untrained networks, dashed lines controls with the same protocol.",
+    "curves": "Training curves. Each line is one seed.",
+    "complexity": "Score against number of parameters and multiply-accumulate operations (MACs), averaged over seeds.",
+    "ablations": "Ablations of one factor at a time. Dots are seeds (blue: the base), the line connects their means.",
+    "fd_curve": "Frechet distance against the number n of generated images. The distance decreases with n, so only "
+    "distances with equal n are comparable.",
+    "calibration": "Reliability diagram: accuracy against confidence on the test images. The dashed line marks perfect "
+    "calibration.",
+    "confusion": "Confusion matrix. Rows are true classes, columns predicted classes, in percent of the true class. "
+    "The diagonal is the accuracy of each class.",
+    "samples_fewshot": "Training images and uncurated samples. All networks use the same latents.",
+    "progress_fewshot": "Samples from fixed latents as training proceeds (first seed).",
+    "neighbours": "Samples that are nearest to a training image in feature space (top) and that image (bottom). Copies "
+    "of training images would be visible here.",
+    "samples_oneshot": "Training image, its bicubic upsampling, and reconstruction and uncurated samples of each "
+    "network.",
 }
 MOST_COMMITS = 3
 IMAGE_GRIDS = {"fewshot": ("samples_fewshot", "progress_fewshot", "neighbours"), "oneshot": ("samples_oneshot",)}
@@ -50,14 +55,14 @@ EXTRAS = {"fewshot": ("fd_curve",), "classification": ("confusion", "calibration
 
 @dataclass(frozen=True)
 class CaptionedFigure:
-    """A plot or an image grid on the page."""
+    """A plot or an image grid with its caption, as HTML."""
 
     caption: str
     body: Markup
 
 
 def page_context(report: Report, out: Path, config: Path) -> dict[str, Any]:
-    """Every variable of templates/page.html."""
+    """All variables of templates/page.html."""
     present = set(report.scores.distinct("task"))
     tasks = [task for task in report.settings.tasks if task in present]
     return {
@@ -81,14 +86,14 @@ def page_context(report: Report, out: Path, config: Path) -> dict[str, Any]:
 
 
 def _warnings(scores: Scores) -> list[str]:
-    """What makes numbers of one table unequal in a way that no protocol id shows."""
+    """Warnings about scores that share a protocol but not the version of the data or of the code."""
     found = []
     for dataset in scores.distinct("dataset"):
         hashes = {row.data_sha256[:8] for row in scores.where(dataset=dataset, status="ok") if row.data_sha256}
         if len(hashes) > 1:
-            found.append(f"{dataset}: runs used different versions of the data ({', '.join(sorted(hashes))})")
+            found.append(f"{dataset}: runs used different versions of the dataset ({', '.join(sorted(hashes))})")
     mixed = dict.fromkeys(row.experiment for row in scores if row.mixed_code)
-    found += [f"{experiment}: its runs were made by different code" for experiment in mixed]
+    found += [f"{experiment}: runs were made by different versions of the code" for experiment in mixed]
     return found
 
 
@@ -105,30 +110,30 @@ def _claim(report: Report, answer: Answer) -> dict[str, Any]:
 
 
 def _facts(runs: Scores) -> list[tuple[str, str]]:
-    """Date, commit, device, cost: a line each."""
+    """(label, value) of date, commit, device and cost."""
     commits = list(dict.fromkeys(row.commit[:10] + (" + changes" if row.dirty else "") for row in runs if row.commit))
     if len(commits) > MOST_COMMITS:
         commits[MOST_COMMITS:] = [f"{len(commits) - MOST_COMMITS} more"]
     seconds = sum(row.seconds or 0 for row in runs)
     now = datetime.datetime.now(datetime.UTC)
     return [
-        ("Made", f"{now.day} {now:%B %Y, %H:%M} UTC"),
+        ("Created", f"{now.day} {now:%B %Y, %H:%M} UTC"),
         ("Commit", ", ".join(commits) or "–"),
         ("Device", ", ".join(name for name in runs.distinct("device") if name) or "–"),
-        ("torch", ", ".join(name for name in runs.distinct("torch") if name) or "–"),
-        ("Training, all runs", format_seconds(seconds) if seconds else "–"),
+        ("PyTorch", ", ".join(name for name in runs.distinct("torch") if name) or "–"),
+        ("Training time", format_seconds(seconds) if seconds else "–"),
     ]
 
 
 def _troubles(scores: Scores) -> list[tuple[str, str, str, str]]:
-    """(run, status, what, reason) of everything failed or missing, each reason once per run."""
+    """(run, status, scores, reason) of all failed and missing scores, with each reason once per run."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for row in scores:
         if not row.ok:
-            what = "the run" if row.metric == TRAINING else metric_of(row.metric).label
+            what = "all scores" if row.metric == TRAINING else metric_of(row.metric).label
             found.setdefault((row.run, row.status.upper(), row.reason), []).append(what)
     return [
-        (run, status, "the run" if "the run" in what else ", ".join(what), reason)
+        (run, status, "all scores" if "all scores" in what else ", ".join(what), reason)
         for (run, status, reason), what in found.items()
     ]
 
@@ -173,7 +178,7 @@ def _raster(path: Path, caption: str) -> Markup:
 
 
 def _groups(scores: Scores) -> list[dict[str, Any]]:
-    """Per experiment and dataset: its runs with folder, commands, hashes and every single score."""
+    """Runs of each experiment on each dataset, with folder, commands, hashes and scores."""
     groups = []
     for experiment, dataset in dict.fromkeys((row.experiment, row.dataset) for row in scores):
         mine = scores.of(experiment, dataset)
@@ -215,7 +220,7 @@ def _run(training: Row, scores: Scores) -> dict[str, Any]:
 
 def _score(row: Row) -> dict[str, str]:
     notes = [row.reason, "mixed code" if row.mixed_code else ""]
-    median = row.extras.get("median") if row.ok else None  # over the images that a score is the mean of
+    median = row.extras.get("median") if row.ok else None  # of scores that are a mean over images
     return {
         "metric": metric_of(row.metric).label,
         "weights": control_label(row.weights) if row.is_control else row.weights,
@@ -228,14 +233,14 @@ def _score(row: Row) -> dict[str, str]:
 
 
 def _spread(row: Row) -> str:
-    """How far a single score would move with other test items: its interval over them, else its standard error."""
+    """Uncertainty of one score over test items: confidence interval, else standard error, else empty."""
     values = row.extras.get("per_image", [])
     low, high, n = row.interval_low, row.interval_high, row.n or 0
     if low is None and len(values) >= MINIMUM:
         over = bootstrap(values)
         low, high, n = over.low, over.high, over.n
     if low is not None and high is not None:
-        return f"{format_value(row.metric, low)} … {format_value(row.metric, high)} over {n:.0f} items"
+        return f"{format_value(row.metric, low)} … {format_value(row.metric, high)} (n = {n:.0f})"
     if row.standard_error is not None:
         return f"standard error {format_value(row.metric, row.standard_error)}"
     return ""

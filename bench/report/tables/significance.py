@@ -1,4 +1,4 @@
-"""Tables of comparisons: the answer at a glance, the paired tests behind it, the claims."""
+"""Tables of comparisons: summary, paired tests, claims."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,8 +11,8 @@ from bench.report.tables.comparison import anchor
 from bench.report.tables.table import Head, Table, TableCell
 
 EXPLAINED = (
-    "Differences are positive where SLIM is better; seed by seed within a dataset, set by set across them "
-    "(shares of the baseline's value for distances). Fewer than three pairs give no interval, effect size or test."
+    "Positive differences mean that SLIM is better. Pairs are seeds within a dataset, or datasets. Across datasets, "
+    "differences of distances are relative to the baseline. Intervals and tests need at least three pairs."
 )
 
 
@@ -25,8 +25,8 @@ def interval_text(low: float | None, high: float | None, form: Callable[[float],
 
 
 def summary_table(results: Sequence[Result], scores: Scores, settings: ReportSettings) -> Table:
-    """A line per pair and dataset on the first primary metric that has numbers, and one over all sets together."""
-    head = [Head(name, numeric=False) for name in ("data", "metric")]
+    """One row per pair and dataset, and one over all datasets, for the first primary metric with scores."""
+    head = [Head(name, numeric=False) for name in ("dataset", "metric")]
     head += [Head("SLIM"), Head("baseline"), Head("difference"), Head("significance", numeric=False)]
     lines = []
     for task, task_settings in settings.tasks.items():
@@ -44,7 +44,7 @@ def summary_table(results: Sequence[Result], scores: Scores, settings: ReportSet
                     lines.append(_finished_line(found, task_settings.title, settings.alpha))
                 else:
                     lines.append(_unfinished_line(pair, dataset, here, task_settings.title))
-    return Table("SLIM against its baseline", tuple(head), tuple(lines))
+    return Table("SLIM compared with its baselines", tuple(head), tuple(lines))
 
 
 def _finished_line(result: Result, title: str, alpha: float) -> tuple[TableCell, ...]:
@@ -75,9 +75,9 @@ def _unfinished_line(pair: Pair, dataset: str, scores: Scores, title: str) -> tu
 
 
 def paired_table(results: Sequence[Result], settings: ReportSettings) -> Table:
-    """All paired comparisons with interval, effect size and corrected p; below three pairs only the difference."""
-    head = [Head(name, numeric=False) for name in ("data", "SLIM", "baseline", "metric", "weights")]
-    head += [Head(name) for name in ("pairs", "difference", "95 % interval", "effect g", "p", "p, Holm")]
+    """All paired comparisons. Below three pairs, intervals, effect size and p are empty."""
+    head = [Head(name, numeric=False) for name in ("dataset", "SLIM", "baseline", "metric", "weights")]
+    head += [Head(name) for name in ("pairs", "difference", "95 % CI", "Hedges' g", "p", "p (Holm)")]
     head += [Head("significance", numeric=False)]
     lines = []
     for r in results:
@@ -93,10 +93,10 @@ def paired_table(results: Sequence[Result], settings: ReportSettings) -> Table:
 
 
 def claim_table(answer: Answer) -> Table:
-    """The comparisons of one claim with what they found and what they need."""
+    """Comparisons of one claim with their results and criteria."""
     head = [Head(name, numeric=False) for name in ("metric", "outcome", "SLIM", "baseline")]
-    head += [Head("improvement"), Head("95 % interval"), Head("p, Holm")]
-    head += [Head(name, numeric=False) for name in ("found", "needed")]
+    head += [Head("improvement"), Head("95 % CI"), Head("p (Holm)")]
+    head += [Head(name, numeric=False) for name in ("data", "criterion")]
     lines = tuple(_claim_line(finding) for finding in answer.findings)
     kinds = tuple("control" if f.comparison.role == "control" else "" for f in answer.findings)
     return Table(answer.claim.title, tuple(head), lines, kinds=kinds)
@@ -111,15 +111,15 @@ def _claim_line(finding: Finding) -> tuple[TableCell, ...]:
     gain = form(paired.mean) if paired.mean is not None else "–"
     number = len(c.sets)
     found = f"{finding.sets_found} of {number} datasets, {finding.seeds} seeds"
-    needed = f"more than {form(c.margin)} on {number} dataset{'' if number == 1 else 's'}"
-    role = f"control, decides nothing: {c.protocol}" if c.role == "control" else c.protocol
+    needed = f"improvement > {form(c.margin)}"
+    role = f"control, not part of the verdict: {c.protocol}" if c.role == "control" else c.protocol
     entries = [TableCell(metric_of(c.metric).label, role, kind="metric"), _outcome(finding), *sides, TableCell(gain)]
     entries += [TableCell(interval_text(paired.low, paired.high, form)), TableCell(format_p(finding.p_holm))]
     return *entries, TableCell(found), TableCell(needed)
 
 
 def _outcome(finding: Finding) -> TableCell:
-    """What one comparison alone says, and why; of a control its own p. Nothing at a scale that gives no verdict."""
+    """Verdict on one comparison with its reason, for a control also p. Empty at scales without verdicts."""
     if finding.verdict == NOT_TESTED:
         return TableCell("")
     notes = [finding.reason] if finding.reason else []
@@ -130,7 +130,7 @@ def _outcome(finding: Finding) -> TableCell:
 
 
 def shown_table(claim: Claim, scores: Scores, settings: ReportSettings) -> Table:
-    """The claim's metrics at a scale that gives no verdict: every pair of its tasks, on whatever was run."""
+    """Scores for a claim at a scale without verdicts: all pairs of its tasks on all datasets that were run."""
     head = [Head("dataset", numeric=False), Head("metric", numeric=False), Head("SLIM"), Head("baseline")]
     lines = []
     for task in claim.tasks:
@@ -159,7 +159,7 @@ def _better(gain: float, form: Callable[[float], str]) -> str:
 
 
 def claims_table(answers: Sequence[Answer]) -> Table:
-    """All claims in one table, for the files."""
+    """One table of all claims, for the files."""
     first = claim_table(answers[0]).head if answers else ()
     lines = [
         (TableCell(answer.claim.title), TableCell(answer.verdict), *line)
@@ -167,4 +167,4 @@ def claims_table(answers: Sequence[Answer]) -> Table:
         for line in claim_table(answer).rows
     ]
     head = (Head("claim", numeric=False), Head("verdict", numeric=False), *first)
-    return Table("The abstract's claims", head, tuple(lines))
+    return Table("Claims of the paper", head, tuple(lines))

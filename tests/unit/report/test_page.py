@@ -125,8 +125,8 @@ def test_the_page_lists_what_was_not_tested_and_what_failed(html):
 
 
 def test_intervals_over_test_items_are_labelled_as_such(html):
-    assert "86.00 … 88.00 over 2000 items" in html
-    assert "over 4 items" in html
+    assert "86.00 … 88.00 (n = 2000)" in html
+    assert "(n = 4)" in html
 
 
 def test_the_median_is_shown_next_to_the_mean(html):
@@ -153,7 +153,7 @@ def test_a_set_that_is_scored_otherwise_joins_the_page(tmp_path):
     text = (scale_dir / "report" / "index.html").read_text()
     assert all((scale_dir / path).exists() for path in OUTPUTS)
     assert "top1/whole32/last/test2000" in text and "top1/centre-crop0.875-bilinear32/last/test2000" in text
-    assert "datasets" not in (scale_dir / "tables" / "paired.md").read_text()  # no test combines them
+    assert "2 datasets" not in (scale_dir / "tables" / "paired.md").read_text()  # no test combines them
 
 
 def test_text_from_runs_is_escaped(html):
@@ -194,6 +194,6 @@ def test_different_data_and_code_in_one_table_are_reported(tmp_path):
     write_score(write_run(tmp_path / "demo", plan), "fd_efflite0", 1.0)
     write_score(write_run(tmp_path / "demo", plan | {"seed": 1}, code="f"), "fd_efflite0", 1.0, data_sha256="9" * 64)
     assert _warnings(collected(tmp_path / "demo")) == [
-        f"{EMOJI}: runs used different versions of the data ({sha256_json(EMOJI)[:8]}, 99999999)",
-        "fastgan-sle: its runs were made by different code",
+        f"{EMOJI}: runs used different versions of the dataset ({sha256_json(EMOJI)[:8]}, 99999999)",
+        "fastgan-sle: runs were made by different versions of the code",
     ]

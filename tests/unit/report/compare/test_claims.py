@@ -134,7 +134,7 @@ def test_controls_and_constants_are_no_part_of_the_correction(tmp_path):
 def outcomes(answer: Answer):
     """Return corrected p, outcome and note of each row."""
     table = claim_table(answer)
-    p, outcome = ([head.label for head in table.head].index(name) for name in ("p, Holm", "outcome"))
+    p, outcome = ([head.label for head in table.head].index(name) for name in ("p (Holm)", "outcome"))
     return [(row[p].text, row[outcome].text, row[outcome].note) for row in table.rows]
 
 
