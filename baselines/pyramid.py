@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from baselines.ops.imresize import output_length
 
+MAX_SIDE, MAX_SCALES = 16384, 200
+
 
 @dataclass(frozen=True)
 class PyramidSizes:
@@ -36,6 +38,8 @@ def pyramid_sizes(
     if not 0 < scale_factor < 1:
         raise ValueError(f"scale_factor must be between 0 and 1, got {scale_factor}")
     longest = max(height, width)
+    if longest > MAX_SIDE:
+        raise ValueError(f"image of {height}x{width} px: a pyramid has at most {MAX_SIDE} px a side")
     shrink = min(max_size / longest, 1.0)
     finest = (output_length(height, shrink), output_length(width, shrink))
     if min(finest) < min_size:
@@ -46,6 +50,8 @@ def pyramid_sizes(
     num_scales = math.ceil(math.log(min_size / min(height, width), scale_factor)) + 1
     dropped = math.ceil(math.log(min(max_size, longest) / longest, scale_factor))
     stop_scale = max(1, num_scales - dropped)  # a single scale has no factor to adjust
+    if stop_scale >= MAX_SCALES:
+        raise ValueError(f"scale_factor {scale_factor} gives {stop_scale + 1} scales, at most {MAX_SCALES} are built")
     fitted = math.pow(min_size / min(finest), 1 / stop_scale)
     factors = [math.pow(fitted, stop_scale - index) for index in range(stop_scale + 1)]
     sizes = tuple(tuple(output_length(length, factor) for length in finest) for factor in factors)

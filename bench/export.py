@@ -9,23 +9,67 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
+from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.nn.utils import parametrize
 
 from bench.errors import InputError
 from bench.files import check_regular, parse_json, read_json, sha256_file, write_bytes
-from bench.paths import META, WEIGHTS
+from bench.paths import META, META_COPY, WEIGHTS
 from bench.runtime.rng import seeded_globally
+from bench.schema import Pixels, parse_strict
+from bench.trained import Trained, Training
+
+TYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64", torch.int64: "I64"}
+"""Types of tensors as a weights file calls them."""
+AGAIN = "`slim-bench train` trains again and keeps this one aside"
 
 
-def create_seeded(spec: dict[str, Any], seed: int, purpose: str = "model") -> nn.Module:
-    """The network `spec` = {name, args} with the initial weights of `seed`: the untrained network of a run."""
+class DataRecord(BaseModel):
+    """What a user of an export has to know of its data."""
+
+    model_config = ConfigDict(strict=True)
+    kind: str | None = None
+    image_size: Pixels | None = None
+    channels: Literal[1, 3]
+    classes: tuple[str, ...] | None = None
+
+
+class Normalisation(BaseModel):
+    """Mean and standard deviation of the training images, a number a channel."""
+
+    model_config = ConfigDict(strict=True)
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class ExportTraining(Training):
+    """Of classifiers: how images were normalised."""
+
+    normalise: Normalisation | None = None
+
+
+class ExportRecord(Trained):
+    """model.json as far as an export is used."""
+
+    data: DataRecord | None = None
+    training: ExportTraining | None = None
+
+
+def create_seeded(spec: dict[str, Any], seed: int, purpose: str = "model", copies: int = 1) -> nn.Module:
+    """The network `spec` = {name, args} with the initial weights of `seed`: the untrained network of a run.
+
+    `copies`: how often its parameters will be held in memory; an InputError where they do not fit.
+    """
     from bench.registry import check_named, create_model
+    from bench.skeleton import check_network_size
 
     check_named(spec["name"], "run.json")
+    check_network_size(spec["name"], spec["args"], copies)
     with seeded_globally(seed, "initialisation", purpose):
         return create_model(spec["name"], **spec["args"])
 
@@ -94,17 +138,29 @@ def read_spec(path: Path) -> dict[str, Any]:
             spec = parse_json((file.metadata() or {})["model"], path)
         return {"name": str(spec["name"]), "args": dict(spec["args"])}
     except (SafetensorError, KeyError, TypeError, ValueError):
-        raise InputError(f"{path}: not an export of slim-bench") from None
+        raise InputError(f"{path}: not an export of slim-bench, or damaged; {AGAIN}") from None
 
 
 def load_weights(path: Path) -> nn.Module:
     """The network of a weights file, in evaluation mode, without gradients."""
-    from safetensors.torch import load_file
+    return _network_of(path, _checked_spec(path))
 
-    from bench.registry import check_named, create_model
+
+def _checked_spec(path: Path) -> dict[str, Any]:
+    """{name, args} of a weights file whose tensors are those of its network, by its header."""
+    from bench.registry import check_named
 
     spec = read_spec(path)
     check_named(spec["name"], path)
+    _check_shapes(path, spec)
+    return spec
+
+
+def _network_of(path: Path, spec: dict[str, Any]) -> nn.Module:
+    from safetensors.torch import load_file
+
+    from bench.registry import create_model
+
     model = create_model(spec["name"], **spec["args"])
     model = model if is_folded(model) else fold(model)
     try:
@@ -114,14 +170,39 @@ def load_weights(path: Path) -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
+def _check_shapes(path: Path, spec: dict[str, Any]) -> None:
+    """InputError where the header of a weights file has other tensors than its network: before any is made or read."""
+    from bench.skeleton import build_skeleton
+
+    if ":" in spec["name"]:  # code of the user's own, which is not run twice
+        return
+    network = build_skeleton(spec["name"], spec["args"])
+    wanted = {name: (TYPES.get(value.dtype), list(value.shape)) for name, value in network.state_dict().items()}
+    with safe_open(path, "pt") as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        found = {name: (part.get_dtype(), part.get_shape()) for name, part in slices.items()}
+    different = next((name for name in sorted(wanted | found) if wanted.get(name) != found.get(name)), None)
+    if different is not None:
+        there, here = (_written(tensors.get(different)) for tensors in (found, wanted))
+        raise InputError(f"{path}: does not fit {spec['name']}: {different} is {there}, the network has {here}")
+
+
+def _written(tensor: tuple[str | None, list[int]] | None) -> str:
+    return "missing" if tensor is None else f"{tensor[0]} {tensor[1]}"
+
+
 def read_meta(folder: Path) -> dict[str, Any]:
     """model.json of a run folder, whatever its status."""
     path = Path(folder) / META
     if not path.exists():
         raise InputError(f"{path}: no such file: no finished export in this folder")
-    meta = read_json(path)
-    if not isinstance(meta, dict):
-        raise InputError(f"{path}: not the record of a run")
+    try:
+        meta = read_json(path)
+        parse_strict(ExportRecord, meta, path)
+    except InputError as error:
+        copy = path.with_name(META_COPY)
+        remedy = f"writes it again from {copy.name}" if copy.exists() else "trains again"
+        raise InputError(f"{error}: not the record of a run; delete it, then `slim-bench train` {remedy}") from None
     return meta
 
 
@@ -133,8 +214,11 @@ def load_export(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     path = Path(folder) / WEIGHTS
     if not path.exists():
         raise InputError(f"{path}: no such file")
+    spec = _checked_spec(path)
     if sha256_file(path) != meta.get("model_sha256"):
-        raise InputError(f"{path}: sha256 differs from model.json's {meta.get('model_sha256')}: the export is damaged")
-    if read_spec(path) != meta.get("model"):
-        raise InputError(f"{Path(folder) / META}: names another network than {path} holds")
-    return load_weights(path), meta
+        raise InputError(
+            f"{path}: sha256 differs from model.json's {meta.get('model_sha256')}: the export is damaged; {AGAIN}"
+        )
+    if spec != meta.get("model"):
+        raise InputError(f"{Path(folder) / META}: names another network than {path} holds; {AGAIN}")
+    return _network_of(path, spec), meta

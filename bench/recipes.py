@@ -8,7 +8,20 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from bench.schema import Beta, Metrics, Positive, PositiveFloat, Share, Strict, Task
+from bench.schema import (
+    BatchSize,
+    Beta,
+    Images,
+    Metrics,
+    Pixels,
+    PositiveFloat,
+    Seed,
+    Share,
+    Steps,
+    Strict,
+    Task,
+    Threads,
+)
 
 OPERATIONAL = {"operational": True}
 """Marks keys that change when files are written, but not the result. The run hash excludes them."""
@@ -34,8 +47,8 @@ class FewShotRecipe(Strict):
     """Training of FastGAN. Confirmed defaults are those of the paper's authors."""
 
     task: Literal["fewshot"] = Field("fewshot", description=TASK)
-    steps: Positive = confirmed(..., "training steps; the protocol has 70,000 at 256 px and 75,000 at 1024 px")
-    batch_size: Positive = confirmed(8, "images per step")
+    steps: Steps = confirmed(..., "training steps; the protocol has 70,000 at 256 px and 75,000 at 1024 px")
+    batch_size: BatchSize = confirmed(8, "images per step")
     learning_rate: PositiveFloat = confirmed(
         2e-4, "learning rate of Adam for both networks; the protocol has 1e-4 for panda and FFHQ"
     )
@@ -54,23 +67,26 @@ class FewShotRecipe(Strict):
         "true (ours): widths scaled by base_channels/64, output of min(128, size) px; false: fixed widths, 128 px",
     )
     snapshots: int = inferred(
-        0, "evenly spaced exports from which `best` is selected; the authors probably scan every 10,000 steps", ge=0
+        0,
+        "evenly spaced exports from which `best` is selected; the authors probably scan every 10,000 steps",
+        ge=0,
+        le=10_000,
     )
-    strips: int = ours(6, "evenly spaced image grids of samples during training", operational=True, ge=0)
+    strips: int = ours(6, "evenly spaced image grids of samples during training", operational=True, ge=0, le=10_000)
 
 
 class OneShotRecipe(Strict):
     """Training of SinGAN, one pyramid scale after another."""
 
     task: Literal["oneshot"] = Field("oneshot", description=TASK)
-    epochs_per_scale: Positive = confirmed(2000, "epochs per pyramid scale")
-    critic_steps: Positive = confirmed(3, "critic steps per epoch")
-    generator_steps: Positive = confirmed(3, "generator steps per epoch")
+    epochs_per_scale: Steps = confirmed(2000, "epochs per pyramid scale")
+    critic_steps: Steps = confirmed(3, "critic steps per epoch")
+    generator_steps: Steps = confirmed(3, "generator steps per epoch")
     learning_rate: PositiveFloat = confirmed(5e-4, "learning rate of Adam for both networks")
     adam_betas: tuple[Beta, Beta] = confirmed((0.5, 0.999), "beta_1 and beta_2 of Adam")
     decay_at: Share = confirmed(0.8, "fraction of a scale's epochs after which the learning rate is divided by 10")
-    min_size: Positive = confirmed(25, "shorter side of the coarsest scale, in pixels")
-    max_size: Positive = confirmed(250, "maximum longer side of the finest scale, in pixels")
+    min_size: Pixels = confirmed(25, "shorter side of the coarsest scale, in pixels")
+    max_size: Pixels = confirmed(250, "maximum longer side of the finest scale, in pixels")
     scale_factor: float = confirmed(
         0.75, "size ratio of a scale to the next finer one, adjusted to the image", gt=0, lt=1
     )
@@ -79,15 +95,15 @@ class OneShotRecipe(Strict):
     noise_amplitude: PositiveFloat = confirmed(
         0.1, "noise amplitude of a scale, as a multiple of its reconstruction RMSE"
     )
-    n_samples: Positive = confirmed(25, "uncurated samples to generate and score")
+    n_samples: Images = confirmed(25, "uncurated samples to generate and score")
 
 
 class ClassificationRecipe(Strict):
     """Training of a classifier. Inferred values are those of a related ImageNet project of the authors' lab."""
 
     task: Literal["classification"] = Field("classification", description=TASK)
-    epochs: Positive = inferred(120, "epochs over the training set")
-    batch_size: Positive = ours(256, "global batch size over all processes")
+    epochs: Steps = inferred(120, "epochs over the training set")
+    batch_size: BatchSize = ours(256, "global batch size over all processes")
     optimiser: Literal["sgd", "adamw"] = inferred("sgd", "sgd (with momentum) or adamw; both use a cosine schedule")
     learning_rate: PositiveFloat = inferred(
         0.1, "learning rate per 256 images, scaled linearly with the global batch size"
@@ -117,14 +133,14 @@ class Evaluation(Strict):
     """Metrics, and the sampling protocol of the scores."""
 
     metrics: Metrics = Field(description="names of metrics; docs/reference/metrics.md defines each")
-    n_fake: Positive | None = confirmed(
+    n_fake: Images | None = confirmed(
         None,
         "generated images of few-shot scores (the protocol has 4,992); null for one-shot, which uses recipe.n_samples",
     )
-    batch_size: Positive = confirmed(
+    batch_size: BatchSize = confirmed(
         16, "batch size of generation; it affects scores, because batch norm uses batch statistics"
     )
-    latent_seed: int = ours(0, "seed of the latents", ge=0)
+    latent_seed: Seed = ours(0, "seed of the latents")
 
 
 class Compute(Strict):
@@ -138,6 +154,6 @@ class Compute(Strict):
     cuda_graphs: bool = ours(
         False, "few-shot and one-shot on a GPU: capture a training step as a CUDA graph and replay it"
     )
-    threads: Positive | None = ours(None, "CPU threads; null: torch's default")
+    threads: Threads | None = ours(None, "CPU threads; null: torch's default")
     checkpoint_seconds: PositiveFloat = ours(120.0, "seconds between checkpoints", operational=True)
-    log_every: Positive = ours(10, "steps between rows of history.csv", operational=True)
+    log_every: Steps = ours(10, "steps between rows of history.csv", operational=True)

@@ -181,6 +181,8 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
         given = {key: value for key, value in given.items() if key in builders}
     try:
         network = build(**given)
+    except InputError:
+        raise
     except ValueError as error:  # each argument is valid, but not their combination
         raise InputError(f"model {name}: {error}") from error
     if not hasattr(network, "state_dict"):

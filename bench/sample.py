@@ -14,9 +14,11 @@ from bench.data.augment import Normalise, Statistics
 from bench.data.batches import evaluation_crop, to_tensor
 from bench.data.images import check_pixels
 from bench.errors import InputError
-from bench.export import load_export
+from bench.export import AGAIN, META, load_export
+from bench.run import RECIPES
 from bench.runtime.device import choose_device
 from bench.runtime.images import save_grid, to_signed
+from bench.runtime.memory import check_memory
 from bench.runtime.rng import generator
 from bench.sampling import generate
 
@@ -36,10 +38,19 @@ def sample(model: Path, n: int, seed: int, out: Path) -> None:
         raise InputError(f"{model}: {meta['model']['name']} has no latents to draw")
     network = network.to(choose_device("auto"))
     if kind == "oneshot":
+        _check_memory(n, math.prod(network.sizes[-1]) * 3)
         images = network.sample(n, generator("cpu", seed, "samples"))
     else:
-        images = to_signed(torch.cat(list(generate(network, n, BATCH, seed))))
+        batches = generate(network, n, BATCH, seed)
+        first = next(batches)
+        _check_memory(n, first[0].numel())
+        images = to_signed(torch.cat([first, *batches]))
     save_grid(Path(out), images.cpu(), max(1, math.ceil(math.sqrt(n))))
+
+
+def _check_memory(n: int, values: int) -> None:
+    """InputError where `n` images of so many values do not fit into memory as float32, with the grid made of them."""
+    check_memory(n * values * 8, f"-n {n}: the images")
 
 
 def type_of(meta: dict[str, Any], folder: Path) -> str:
@@ -51,7 +62,10 @@ def type_of(meta: dict[str, Any], folder: Path) -> str:
         return MODELS[name].task
     if ":" not in name:
         raise InputError(f"{folder}: model {name!r} is not known to this version")
-    return meta["description"]["task"]
+    task = (meta.get("description") or {}).get("task")
+    if task not in RECIPES:
+        raise InputError(f"{folder / META}: description.task is missing; {AGAIN}")
+    return task
 
 
 def classify(model: Path, images: Sequence[Path]) -> None:
@@ -59,8 +73,10 @@ def classify(model: Path, images: Sequence[Path]) -> None:
     network, meta = load_export(model)
     if type_of(meta, model) != "classification":
         raise InputError(f"{model}: {meta['model']['name']} is no classifier; `slim-bench sample` draws from it")
+    if not meta.get("data") or "normalise" not in (meta.get("training") or {}):
+        raise InputError(f"{model / META}: data or training.normalise is missing; {AGAIN}")
     view = view_of(meta)
-    names = meta["data"]["classes"]
+    names = meta["data"].get("classes")
     fields = meta["training"]["normalise"]
     normalise = Normalise(Statistics(tuple(fields["mean"]), tuple(fields["std"])), torch.device("cpu"))
     for path in images:
@@ -69,7 +85,7 @@ def classify(model: Path, images: Sequence[Path]) -> None:
         values, classes = probabilities.topk(min(TOP, len(probabilities)))
         print(path)
         for value, index in zip(values.tolist(), classes.tolist(), strict=True):
-            print(f"  {100 * value:5.1f} %  {names[index] if names else f'class {index}'}")
+            print(f"  {100 * value:5.1f} %  {names[index] if names and index < len(names) else f'class {index}'}")
 
 
 @dataclass(frozen=True)
@@ -83,7 +99,7 @@ class View:
 
 def view_of(meta: dict[str, Any]) -> View:
     data = meta["data"]
-    return View(data["image_size"] or 224, "L" if data["channels"] == 1 else "RGB", data.get("kind") == "folder")
+    return View(data.get("image_size") or 224, "L" if data["channels"] == 1 else "RGB", data.get("kind") == "folder")
 
 
 def read_as_trained(path: Path, view: View) -> Tensor:

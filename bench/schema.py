@@ -20,6 +20,12 @@ def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 Positive = Annotated[int, Field(gt=0, lt=2**53)]
+Steps = Annotated[int, Field(gt=0, le=10**9)]
+Images = Annotated[int, Field(gt=0, le=10**6)]
+BatchSize = Annotated[int, Field(gt=0, le=2**16)]
+Pixels = Annotated[int, Field(gt=0, le=2**14)]
+Threads = Annotated[int, Field(gt=0, le=1024)]
+"""Limits of recipes: a larger number is a mistake, which would end in an endless loop or without memory."""
 PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]

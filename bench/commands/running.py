@@ -13,6 +13,7 @@ from bench.commands.common import add_command, check_suffix, run_file, user_path
 from bench.errors import InputError
 from bench.paths import lock_path, state_folder
 from bench.run import Run, read_job
+from bench.runtime.environment import check_threads
 from bench.runtime.leases import leased_device
 from bench.runtime.locks import only_one
 
@@ -137,6 +138,7 @@ def _is_finished(run: Run, out: Path) -> bool:
 
 def _limit_threads(run: Run) -> None:
     """Set the thread count before importing torch, which creates its thread pools once."""
+    check_threads(run.compute.threads, f"{run.name}: compute.threads")
     if run.compute.threads is not None:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[name] = str(run.compute.threads)

@@ -25,7 +25,7 @@ These are the keys of `recipe` in scales.yaml, experiments.yaml and ablations.ya
 its scale."""
 NETWORKS = """\
 These are the keys of `model.args` in experiments.yaml and ablations.yaml, and of `model` in scales.yaml, by network."""
-LIMITS = {"minimum": "≥", "maximum": "≤", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
+LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 UNBOUNDED = 2**53
 """The limit of exact integers in JSON, which the page omits."""
 
@@ -79,6 +79,6 @@ def _kind(value: dict[str, Any]) -> str:
     if kind == "object":
         inner = next(iter(value.get("patternProperties", {}).values()), value.get("additionalProperties"))
         return f"mapping of names to {_kind(inner)}" if isinstance(inner, dict) else "mapping"
-    limits = [f"{sign} {value[key]:g}" for key, sign in LIMITS.items() if key in value and value[key] != UNBOUNDED]
+    limits = [f"{sign} {value[key]:,}" for key, sign in LIMITS.items() if key in value and value[key] != UNBOUNDED]
     word = {"null": "`null`", "boolean": "true or false", "string": "text"}.get(kind, kind)
     return " ".join([word, *limits])

@@ -6,6 +6,7 @@ import torch
 
 from bench.errors import InputError
 from bench.run import Compute
+from bench.runtime.environment import check_threads
 
 
 def choose_device(name: str) -> torch.device:
@@ -22,6 +23,7 @@ def choose_device(name: str) -> torch.device:
 
 def open_device(compute: Compute) -> torch.device:
     """Return the device of a run after making it current and setting the run's number of threads."""
+    check_threads(compute.threads, "compute.threads")
     device = choose_device(compute.device)
     if device.type == "cuda":
         torch.cuda.set_device(device)

@@ -5,9 +5,22 @@ from pathlib import Path
 
 from bench.errors import InputError
 
+MOST_THREADS = 64
+"""Started on any machine, however few processors it has."""
+
 OFFLINE = "SLIM_BENCH_OFFLINE"
 """Disables all downloads."""
 ON, OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+
+
+def check_threads(threads: int | None, where: str) -> None:
+    """InputError for more threads than this machine could sensibly start; torch would end in a segmentation fault.
+
+    More threads than processors are fine: a run that was begun on a larger machine keeps its count.
+    """
+    most = max(MOST_THREADS, os.cpu_count() or 1)
+    if threads is not None and not 0 < threads <= most:
+        raise InputError(f"{where}: {threads} threads, from 1 to {most} are possible on {os.cpu_count()} processors")
 
 
 def switched_on(name: str) -> bool:

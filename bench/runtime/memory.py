@@ -3,13 +3,53 @@
 import ctypes
 import os
 import platform
+import re
 import resource
 import sys
+from pathlib import Path
 
 import torch
 
+from bench.errors import InputError
+
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
 NEVER = 2**31 - 1
+CONTAINER = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+"""The limit of a container and what is used of it, in versions 2 and 1 of Linux' control groups."""
+SMALL = 2**20
+"""Bytes that are not worth a look."""
+
+
+def available_memory_bytes() -> int:
+    """Bytes that this process could still take: of the machine, of its container, of a limit set by `ulimit -v`."""
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")]
+    if match := re.search(r"MemAvailable:\s*(\d+) kB", _read("/proc/meminfo")):  # with what caches would give back
+        found = [int(match.group(1)) * 1024]
+    for limit, used in CONTAINER:
+        if _read(limit).isdecimal() and _read(used).isdecimal():
+            found.append(int(_read(limit)) - int(_read(used)))
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if most != resource.RLIM_INFINITY and (pages := _read("/proc/self/statm").split()):
+        found.append(most - int(pages[0]) * os.sysconf("SC_PAGE_SIZE"))
+    return max(0, min(found))
+
+
+def check_memory(needed: int, what: str) -> None:
+    """InputError where `what` needs more than the `needed` bytes that are there: said before any of them is taken."""
+    available = available_memory_bytes() if needed > SMALL else needed
+    if needed > available:
+        needs = f"at least {needed / 2**30:,.1f} GiB of memory"
+        raise InputError(f"{what}: {needs} are needed, {available / 2**30:.1f} GiB are available")
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
 
 
 def peak_memory_bytes(device: torch.device) -> int:

@@ -11,7 +11,7 @@ from bench.data.manifest import Manifest
 from bench.errors import InputError, RunFailedError
 from bench.run import Run
 from bench.runtime.device import device_name, open_device
-from bench.runtime.memory import is_out_of_memory, keep_freed_memory, out_of_memory_message
+from bench.runtime.memory import check_memory, is_out_of_memory, keep_freed_memory, out_of_memory_message
 from bench.runtime.processes import barrier, rank, start_group, stop_group, world_size
 from bench.terminal import one_line
 from bench.train.eager import spare_compiler_import
@@ -57,6 +57,7 @@ def start(run: Run, out: Path, state: Path, overwrite: bool = False) -> None:
         if not run.compute.compile:
             spare_compiler_import()
         data = Data(manifest.sha256, describe_data(manifest))
+        _check_batch(run, device, data)
         engine = _make_engine(run, device, (out, state), data)
         _make_room(run, out, state)
         run_loop(engine, run, out, state, data)
@@ -64,6 +65,18 @@ def start(run: Run, out: Path, state: Path, overwrite: bool = False) -> None:
         print(f"[{run.name}] failed: {one_line(error)}", file=sys.stderr, flush=True)
     finally:
         stop_group()
+
+
+def _check_batch(run: Run, device: torch.device, data: Data) -> None:
+    """InputError where not even the images of one batch fit into memory, real and generated or decoded and augmented.
+
+    A batch that fits, but not with all that is computed from it, fails at its first step.
+    """
+    about = data.about or {}
+    size, batch = about.get("image_size"), getattr(run.recipe, "batch_size", None)
+    if size and batch and device.type == "cpu":
+        values = batch // world_size() * about["channels"] * size**2
+        check_memory(2 * 4 * values, f"{run.name}: recipe.batch_size {batch}")
 
 
 def describe_data(manifest: Manifest) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from bench.runtime.rng import generator
 from bench.train.classification import distributed
 from bench.train.classification.schedule import learning_rate, make_optimiser
 from bench.train.ema import Ema
+from bench.train.loop.engine import HELD
 from bench.train.loop.recovery import gradient_norm
 
 SMALLEST_MICRO_BATCH = 16  # with fewer images, batch norm statistics are too noisy
@@ -43,7 +44,7 @@ class Classification:
         self.total_steps = self.recipe.epochs * self.batches.steps_per_epoch
         self.classes, self.normalise = data.classes, Normalise(data.statistics, device)
         self.spec = complete_spec(run, data.channels, data.classes)
-        self.model = create_seeded(self.spec, run.seed).to(device, memory_format=torch.channels_last)
+        self.model = create_seeded(self.spec, run.seed, copies=HELD).to(device, memory_format=torch.channels_last)
         self.model = distributed.synchronise_norms(self.model)
         self.ema = None if self.recipe.ema_decay is None else Ema(self.model, self.recipe.ema_decay)
         self.net = distributed.wrap(self.model)

@@ -25,6 +25,7 @@ from bench.train.ema import Ema
 from bench.train.fewshot.diffaugment import DiffAugment
 from bench.train.fewshot.losses import RandomMarginHinge
 from bench.train.fewshot.perceptual import perceptual_loss
+from bench.train.loop.engine import HELD
 from bench.train.loop.graphs import Replayed, recorder, uses_graphs
 from bench.train.loop.recovery import gradient_norm
 
@@ -45,9 +46,9 @@ class FewShot:
         self.spec = run.model.model_dump(mode="json")
         # on a CPU only the activations are channels_last: spectral norm would copy each weight to read it as a matrix
         layout = {"memory_format": torch.channels_last if device.type == "cuda" else torch.preserve_format}
-        self.generator = create_seeded(self.spec, run.seed).to(device, **layout).train()
+        self.generator = create_seeded(self.spec, run.seed, copies=HELD).to(device, **layout).train()
         self._check_size()
-        self.discriminator = create_seeded(discriminator_spec(run), run.seed, "discriminator")
+        self.discriminator = create_seeded(discriminator_spec(run), run.seed, "discriminator", copies=HELD)
         self.discriminator = self.discriminator.to(device, **layout).train()
         self.order = torch.zeros(self.recipe.batch_size, dtype=torch.int64, device=device)  # of the current batch
         self.perceptual = perceptual_loss(self.recipe.perceptual, device)

@@ -6,6 +6,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+HELD = 3
+"""How often a training holds the parameters, at least: with their gradients and one moment of the optimiser."""
+
 
 class Engine(Protocol):
     """Networks, optimisers, data and random generators of one task, created as `Engine(run, device)`.

@@ -18,6 +18,7 @@ from bench.errors import InputError, RunFailedError, writing
 from bench.files import link_or_copy
 from bench.run import Run
 from bench.runtime.device import device_name
+from bench.runtime.environment import check_threads
 from bench.runtime.memory import is_out_of_memory, out_of_memory_message, peak_memory_bytes
 from bench.runtime.processes import all_equal, any_process, barrier, rank, world_size
 from bench.train.loop.checkpoint import Checkpoints, Saved
@@ -238,6 +239,7 @@ class Loop:
                 f"{mine['device']}; set compute.device to resume, or delete the folder to train from scratch"
             )
         if theirs["threads"] != mine["threads"] and self.engine.device.type == "cpu":
+            check_threads(theirs["threads"], str(self.state_dir))
             torch.set_num_threads(theirs["threads"])
             note = f"resumed with the checkpoint's {theirs['threads']} threads instead of {mine['threads']}"
             print(f"[{self.run.name}] {note}", file=sys.stderr)

@@ -10,7 +10,7 @@ LAYERS = (
     {"report", "train", "evaluate"},
     {"export", "sample", "sampling"},
     {"plan", "status", "outdated", "frozen", "config", "experiments", "defaults"},
-    {"registry", "signature", "networks", "metrics"},
+    {"registry", "signature", "skeleton", "networks", "metrics"},
     {"data"},
     {"runtime", "caches"},
     {"run", "recipes", "score", "trained", "made_from", "provenance", "ownership", "paths"},
