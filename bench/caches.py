@@ -1,8 +1,8 @@
-"""A folder for caches where the home is missing or read-only, and a home and a name for a user without them.
+"""Sets a cache folder if the home folder is missing or read-only, and a home and name for users without them.
 
-Imported at the start of every program of .venv, by a .pth file that tools/setup.sh writes; so it needs no package.
-Snakemake makes its cache before it reads a Snakefile, and where it cannot, it ends in a traceback: nothing in the
-workflow can prevent that.
+Every program of .venv imports it at start through a .pth file written by tools/setup.sh, so it depends on no package.
+The workflow cannot do this, because Snakemake creates its cache before it reads a Snakefile, and ends in a traceback
+if it cannot.
 """
 
 import os
@@ -10,11 +10,10 @@ import pwd
 
 
 def set_cache_home() -> None:
-    """Set XDG_CACHE_HOME to build/cache of the project, unless it is set or ~/.cache can be written.
+    """Set XDG_CACHE_HOME to build/cache of the project, unless it is set or ~/.cache is writable.
 
-    Matplotlib keeps its own in ~/.config and is told by its own variable. A user whom the system does not know (a
-    container run with a number as user) gets the same folder as home and the number as name: without these Snakemake
-    and DVC end.
+    Matplotlib uses ~/.config and a separate variable. A user unknown to the system (a container with a numeric user)
+    gets the same folder as home and the number as name, because Snakemake and DVC fail without them.
     """
     project = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     instead = os.path.join(project, "build", "cache")

@@ -1,8 +1,8 @@
-"""The defaults that run hashes are counted from: bench/defaults-N.json holds those of schema_version N, for good.
+"""Recorded defaults that run hashes use: bench/defaults-N.json contains those of schema_version N.
 
-A hash leaves out every value that equals its recorded default. A new key is added to the file with its default. A
-recorded default never changes: another one needs a new schema_version with a new file, and an entry in CHANGELOG.md.
-No torch.
+A hash excludes every value equal to its recorded default. New keys are added to the file with their defaults. A
+recorded default never changes; a different one needs a new schema_version with a new file, and an entry in
+CHANGELOG.md. This module does not import torch.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ from bench.run import (
 
 
 def present_defaults() -> dict[str, Any]:
-    """Every default of run.json and of the networks, in the form of defaults-N.json."""
+    """Every default of run.json and of the networks, in the structure of defaults-N.json."""
     return {
         "data": dict(defaults_of(DataSpec)),
         "recipe": {task: dict(defaults_of(recipe)) for task, recipe in RECIPES.items()},
@@ -34,20 +34,20 @@ def present_defaults() -> dict[str, Any]:
 
 
 def check_defaults(present: dict[str, Any], recorded: dict[str, Any]) -> list[str]:
-    """Keys that `recorded` lacks; an InputError where a recorded default is another one now, or its key is gone."""
+    """Keys that `recorded` lacks. Raises InputError if a recorded default has changed or its key was removed."""
     now, then = _flat(present), _flat(recorded)
     changed = next((key for key, value in then.items() if key not in now or now[key] != value), None)
     if changed is not None:
         found = f"is {now[changed]!r} now" if changed in now else "is gone"
         raise InputError(
             f"{defaults_file(SCHEMA_VERSION)}: {changed}: default {then[changed]!r} {found}: raise SCHEMA_VERSION in "
-            "bench/run.py and tell it in CHANGELOG.md, as the hashes of all runs change"
+            "bench/run.py and add an entry to CHANGELOG.md, because the hashes of all runs change"
         )
     return [key for key in now if key not in then]
 
 
 def record_defaults() -> None:
-    """Add the defaults of new keys to the file of the present schema_version."""
+    """Add the defaults of new keys to the file of the current schema_version."""
     present = present_defaults()
     if check_defaults(present, recorded_defaults(SCHEMA_VERSION)):
         write_json(defaults_file(SCHEMA_VERSION), present)

@@ -1,7 +1,7 @@
-"""Finished exports: model.safetensors with spectral norm folded in, model.json written last, a model card beside.
+"""Finished exports: model.safetensors with spectral norm folded in, a model card, and model.json, written last.
 
 `load_export` rebuilds the network from its registry name; `batch_statistics` lets BN use the statistics of the batch
-(the authors' sampling protocol) without changing any buffer, so that samples do not depend on what was drawn before.
+(the authors' sampling protocol) without changing any buffer, so that samples do not depend on earlier ones.
 """
 
 import copy
@@ -75,14 +75,15 @@ def create_seeded(spec: dict[str, Any], seed: int, purpose: str = "model", copie
 
 
 def fold(model: nn.Module) -> nn.Module:
-    """A copy of `model` in evaluation mode, on the CPU, every parametrisation (spectral norm) folded into its weight.
+    """A copy of `model` in evaluation mode on the CPU, with every parametrisation (spectral norm) folded in.
 
-    Evaluation mode first: in training mode the mere reading of a spectral-normed weight moves its power iteration.
+    It switches to evaluation mode first, because in training mode reading a spectral-normed weight advances its power
+    iteration.
     """
     folded = copy.deepcopy(model).eval().requires_grad_(False).cpu()
     for module in list(folded.modules()):
         if parametrize.is_parametrized(module):
-            # deepcopy shares the class that holds the property: removing it there would break the original
+            # deepcopy shares the class with the property, so removing it there would break the original
             own = {name: value for name, value in vars(type(module)).items() if name not in ("__dict__", "__weakref__")}
             module.__class__ = type(type(module).__name__, type(module).__bases__, own)
             for name in list(module.parametrizations):
@@ -96,7 +97,7 @@ def is_folded(model: nn.Module) -> bool:
 
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[nn.Module]:
-    """Batch norms normalise with the batch's own statistics and update nothing; all is restored on leaving."""
+    """Within the block, batch norms use batch statistics and do not update their buffers."""
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     before = [(m.training, m.track_running_stats, m.running_mean, m.running_var) for m in norms]
     try:
@@ -113,8 +114,8 @@ def batch_statistics(model: nn.Module) -> Iterator[nn.Module]:
 def save_weights(path: Path, model: nn.Module, spec: dict[str, Any]) -> str:
     """Write the folded weights of `model`, made by registry entry `spec`; returns the file's sha256.
 
-    The file's metadata names the entry and its arguments, with spectral_norm=False where it was folded in. (A network
-    without that argument is folded again when it is loaded.)
+    The metadata of the file contains the entry and its arguments, with spectral_norm=False if it was folded. (A network
+    without that argument is folded again when loaded.)
     """
     from safetensors.torch import save
 
@@ -192,7 +193,7 @@ def _written(tensor: tuple[str | None, list[int]] | None) -> str:
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
-    """model.json of a run folder, whatever its status."""
+    """model.json of a run folder with any status."""
     path = Path(folder) / META
     if not path.exists():
         raise InputError(f"{path}: no such file: no finished export in this folder")

@@ -1,4 +1,4 @@
-"""Reading and writing files: nothing half-written is ever taken for finished, every fault of a reader is one line."""
+"""Reads and writes files. Writes are atomic, and every problem of a reader is a one-line error."""
 
 import contextlib
 import errno
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SOFTWARE = "slim-bench"
-"""The text chunk `Software` of every PNG written here, by which it is recognised later."""
+"""The text chunk `Software` of every PNG that this module writes, which identifies it later."""
 LONGEST_INTEGER = 1000
-"""Digits of an integer in a file that is read; no field of ours takes more than 16."""
+"""Maximum digits of an integer in an input file; no field needs more than 16."""
 LARGEST_TEXT, LARGEST_JSON, LARGEST_YAML = 2**30, 2**26, 2**20
-"""Bytes of a table, a record and a configuration file that are read. The largest record is the receipt of a folder of
-200,000 images; the largest configuration file of this project has 24 KB."""
+"""Maximum size in bytes of a table, a record and a configuration file. The largest record is the receipt of a folder of
+200,000 images, and the largest configuration file of this project has 24 KB."""
 MOST_NODES = 50_000
-"""Values in a YAML file, counted as often as aliases repeat them."""
+"""Maximum number of values in a YAML file, including repetitions by aliases."""
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.part")
-"""Name of a file that `atomic_file` has not finished."""
+"""Name pattern of temporary files of `atomic_file`."""
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path, size: int | None = None) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path`; on a clean exit flush, fsync, rename onto `path`, fsync the folder.
+    """Open a temporary file next to `path`; on success flush, fsync, rename it to `path`, and fsync the folder.
 
-    Whatever the system refuses is an InputError, and the temporary file goes; `size`: bytes to be written, if known.
+    An error removes the temporary file, and an OSError becomes an InputError; `size`: bytes to write, if known.
     """
     path = Path(path)
     try:
@@ -61,7 +61,7 @@ def atomic_file(path: Path, size: int | None = None) -> Iterator[BinaryIO]:
             umask = os.umask(0)
             os.umask(umask)
             try:
-                os.chmod(name, 0o666 & ~umask)  # mkstemp makes it private; a lab shares its results
+                os.chmod(name, 0o666 & ~umask)  # mkstemp creates private files; groups share results
                 os.replace(name, path)
             except OSError as error:  # which names the temporary file
                 raise storage_error(error, path, size) from error
@@ -73,7 +73,7 @@ def atomic_file(path: Path, size: int | None = None) -> Iterator[BinaryIO]:
 
 
 def sync(path: Path) -> None:
-    """Have a file's or folder's content on disk before anything is said of it."""
+    """Flush the content of a file or folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -120,7 +120,7 @@ def write_png(path: Path, image: "Image") -> None:
 
 
 def check_regular(path: Path) -> None:
-    """InputError unless `path` is a regular file: to open a pipe waits for ever, a device has no end."""
+    """Raise InputError unless `path` is a regular file. Opening a pipe would block, and a device has no end."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -134,7 +134,7 @@ def check_regular(path: Path) -> None:
 
 
 def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
-    """Text of a file of at most `largest` bytes: UTF-8, with or without a byte order mark; any fault is one line."""
+    """Text of a UTF-8 file of at most `largest` bytes, with or without a byte order mark; raises InputError."""
     check_regular(path)
     try:
         with Path(path).open("rb") as file:
@@ -146,7 +146,7 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
         raise InputError(f"{path}: {error.strerror}") from None
     if len(data) > largest:
         raise InputError(f"{path}: larger than the {largest / 2**20:.0f} MiB that a file of this kind may have")
-    if "\0" in text:  # UTF-16 without a mark is valid UTF-8
+    if "\0" in text:  # UTF-16 without a byte order mark is valid UTF-8
         raise InputError(f"{path}: not UTF-8 text; save it in the encoding UTF-8")
     return text
 
@@ -156,7 +156,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Indented, keys as given, NaN refused (JSON has none)."""
+    """Write indented JSON with keys in the given order. NaN is an error, because JSON has no NaN."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
@@ -176,12 +176,12 @@ def sha256_json(value: Any) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file; any fault is one line that names the file."""
+    """The value in a JSON file. Raises InputError with the file name for any problem."""
     return parse_json(read_text(path, LARGEST_JSON), path)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty where there is none: no file, cut off by a full disk, something else."""
+    """The JSON object in a file; empty if the file is missing, truncated, or contains something else."""
     try:
         value = read_json(path)
     except InputError:
@@ -190,7 +190,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def parse_json(text: str, source: Path | str) -> Any:
-    """The value of `text`; a key given twice, like any fault, is one line that begins with `source`."""
+    """The value of `text`. Any problem, including a duplicate key, is an InputError that begins with `source`."""
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_int=_integer)
         _check_values(value)
@@ -218,13 +218,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(text: str) -> int:
-    if len(text) > LONGEST_INTEGER:  # Python's own limit raises as well, but with advice for programmers
+    if len(text) > LONGEST_INTEGER:  # Python also has a limit, but its message is for programmers
         raise _RefusedError(f"an integer of {len(text)} digits")
     return int(text)
 
 
 def _check_finite(value: Any, key: str) -> None:
-    """Refuse NaN and infinity, which 1e999 is too, as the value of `key` or in a list that is."""
+    """Reject NaN and infinity (such as 1e999) as the value of `key`, or in a list that is its value."""
     if isinstance(value, list):
         for inner in value:
             _check_finite(inner, key)
@@ -242,7 +242,7 @@ def _check_values(value: Any) -> None:
 
 
 class _YamlLoader(yaml.SafeLoader):
-    """YAML 1.1 with these departures: keys are words and unique, 1e-4 is a number, numbers are finite."""
+    """YAML 1.1 with three changes: keys are unique text, 1e-4 is a number, and numbers are finite."""
 
     composed = 0
 
@@ -264,7 +264,7 @@ def _mapping(loader: _YamlLoader, node: yaml.MappingNode) -> dict[str, Any]:
             fault = f"key {key.value!r} given twice; remove one"
             raise yaml.constructor.ConstructorError(None, None, fault, key.start_mark)
         seen.add(key.value)
-    loader.flatten_mapping(node)  # what `<<` brings comes first: own keys win
+    loader.flatten_mapping(node)  # merged keys of `<<` come first, so explicit keys take precedence
     found = {loader.construct_object(key): loader.construct_object(value, deep=True) for key, value in node.value}
     for key, value in found.items():
         _check_finite(value, key)
@@ -279,9 +279,11 @@ def _yaml_integer(loader: _YamlLoader, node: yaml.ScalarNode) -> int:
 
 
 def _count_nodes(node: yaml.Node, counted: dict[int, int]) -> int:
-    """Values in `node` with those that aliases repeat. `counted`: of the nodes that were met before, by their id."""
+    """Number of values in `node`, including repetitions by aliases. `counted`: results of visited nodes by id."""
     if id(node) not in counted:
-        counted[id(node)] = MOST_NODES  # as long as it is being counted: an alias inside its own anchor has no end
+        counted[id(node)] = (
+            MOST_NODES  # while the node is being counted; an alias inside its own anchor would be infinite
+        )
         inner = [] if isinstance(node, yaml.ScalarNode) else node.value
         parts = [part for pair in inner for part in (pair if isinstance(pair, tuple) else (pair,))]
         counted[id(node)] = 1 + sum(_count_nodes(part, counted) for part in parts)
@@ -296,7 +298,7 @@ _YamlLoader.add_implicit_resolver(  # 1e-4 is a number, as in YAML 1.2, not a st
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping, {} of an empty file; any fault is one line that names the file and place."""
+    """A YAML mapping; {} for an empty file. Raises InputError with file and position for any problem."""
     value = parse_yaml(read_text(path, LARGEST_YAML), path)
     if value is None:
         return {}
@@ -306,7 +308,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, source: Path | str) -> Any:
-    """The value of `text`; a key given twice, like any fault, is one line that begins with `source`."""
+    """The value of `text`. Any problem, including a duplicate key, is an InputError that begins with `source`."""
     try:
         loader = _YamlLoader(text)
         node = loader.get_single_node()
@@ -325,5 +327,5 @@ def parse_yaml(text: str, source: Path | str) -> Any:
         raise InputError(f"{source}: {error.problem} (line {error.problem_mark.line + 1})") from None
     except (KeyError, AttributeError):
         raise InputError(f"{source}: not YAML (a value does not fit its tag)") from None
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # a date of month 13, or after the year 9999
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # a date with month 13, or after the year 9999
         raise InputError(f"{source}: not YAML ({' '.join(str(error).split())})") from None

@@ -1,7 +1,7 @@
-"""run.json against the configuration: what counts as the present description of a run. No torch.
+"""Compares run.json with the configuration, to decide whether it is up to date. Does not import torch.
 
-Keys of `compute` may be edited by hand in a run.json of the results, and such a run stays current. A configuration
-whose `compute` has changed renews it. To tell the two apart, `freeze` records the `compute` that it wrote.
+Users may edit keys of `compute` in a run.json under results/, and the run remains up to date. If `compute` has changed
+in the configuration, run.json is out of date. To distinguish the two, `freeze` records the `compute` that it wrote.
 """
 
 from pathlib import Path
@@ -11,17 +11,17 @@ from bench.files import read_mapping, write_json
 from bench.run import Run, read_run, write_run
 
 FROZEN = ".frozen.json"
-"""Next to a run.json of the results: the configuration's `compute` at the time of freezing."""
+"""File next to a run.json under results/, with the `compute` of the configuration at the time of freezing."""
 
 
 def write_frozen(folder: Path, run: Run) -> None:
-    """Write run.json of a run of the results; the record first, since run.json tells that both are there."""
+    """Write run.json of a run under results/. The record is written first, so that run.json implies both."""
     write_json(folder / FROZEN, {"compute": _compute(run)})
     write_run(folder / "run.json", run)
 
 
 def frozen_fault(planned: Run, folder: Path) -> str | None:
-    """Why run.json in `folder` is not what the configuration asks for; None where it is, or where there is no file."""
+    """Why run.json in `folder` is out of date; None if it is up to date or missing."""
     path = folder / "run.json"
     if not path.exists():
         return None
@@ -41,7 +41,7 @@ def frozen_fault(planned: Run, folder: Path) -> str | None:
 
 
 def as_frozen(planned: Run, folder: Path) -> Run:
-    """The run as its jobs read it: with the `compute` that was edited by hand, where run.json is current."""
+    """The run as read by its jobs: with the manually edited `compute`, if run.json is up to date."""
     path = folder / "run.json"
     if not path.exists() or frozen_fault(planned, folder):
         return planned
@@ -53,6 +53,6 @@ def _compute(run: Run) -> dict[str, object]:
 
 
 def _first_difference(found: Run, planned: Run) -> str:
-    """The first key of run.json that differs; `compute` only where all others are equal."""
+    """The first key of run.json that differs; a key of `compute` only if all others are equal."""
     keys = [key for key in Run.model_fields if getattr(found, key) != getattr(planned, key)]
     return next((key for key in keys if key != "compute"), "compute")

@@ -1,4 +1,4 @@
-"""What scores, tables and page were made from, recorded next to them: `bench.outdated` compares it with the present."""
+"""Records of the inputs of scores, tables and page, stored next to them. `bench.outdated` compares them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,9 +13,9 @@ from bench.run import Run, evaluation_hash
 from bench.schema import Strict, parse_strict
 
 COMPLETE = ".complete"
-"""In a scores folder, written last: what the scores were computed from, and the hash of each score file."""
+"""File in a scores folder, written last, with the hashes of the inputs and of each score file."""
 COLLECTED, RENDERED = ".collected.json", ".rendered.json"
-"""In results/SCALE: what the tables, and the page, were made from."""
+"""Files in results/SCALE with the hash of the inputs of the tables and of the page."""
 
 
 class Complete(Strict):
@@ -27,7 +27,7 @@ class Complete(Strict):
 
 
 def file_digest(path: Path) -> str | None:
-    """sha256 of a file; None where there is none that can be read."""
+    """sha256 of a file; None if it is missing or unreadable."""
     try:
         return sha256_file(path)
     except (InputError, OSError):
@@ -35,12 +35,12 @@ def file_digest(path: Path) -> str | None:
 
 
 def scored_sha256(run: Run, export_sha256: str | None, data_sha256: str | None) -> str:
-    """Hash of what the scores of a run depend on, their code apart."""
+    """Hash of the inputs of a run's scores, without their code."""
     return sha256_json([run.hash, evaluation_hash(run.evaluation), export_sha256, data_sha256])
 
 
 def write_complete(folder: Path, run: Run, model: dict[str, Any], files: Iterable[Path]) -> None:
-    """Record that `files` are all the scores of a run, made by the present code from the export of `model`.json."""
+    """Record `files` as the complete scores of a run, computed by the current code from the export of `model`.json."""
     record = {
         "scored_sha256": scored_sha256(run, model.get("model_sha256"), model.get("data_sha256")),
         "code_sha256": code_digest("bench.evaluate.run"),
@@ -50,7 +50,7 @@ def write_complete(folder: Path, run: Run, model: dict[str, Any], files: Iterabl
 
 
 def read_complete(folder: Path) -> Complete:
-    """The record in a scores folder; an InputError where it is missing or damaged in any way."""
+    """The record in a scores folder. Raises InputError if it is missing or damaged."""
     path = Path(folder) / COMPLETE
     record = parse_strict(Complete, read_json(path), path)
     for name in record.files:
@@ -60,17 +60,17 @@ def read_complete(folder: Path) -> Complete:
 
 
 def is_complete_mark(path: Path) -> bool:
-    """The record of a scores folder, also of an earlier version or cut off."""
+    """The record of a scores folder, including a truncated one or one of an earlier version."""
     return read_mapping(path).keys() >= Complete.model_fields.keys() or is_cut_off(path, '"scored_sha256": "')
 
 
 def is_origin_record(path: Path) -> bool:
-    """COLLECTED or RENDERED, whole or cut off."""
+    """COLLECTED or RENDERED, complete or truncated."""
     return "made_from" in read_mapping(path) or is_cut_off(path, '"made_from": ')
 
 
 def collected_from(scale_dir: Path, allow_mixed_code: bool) -> str:
-    """Hash of everything that scores.csv is made from: the records and scores of all runs, the code, the option."""
+    """Hash of all inputs of scores.csv: the records and scores of all runs, the code, the option."""
     runs = Path(scale_dir) / RUNS
     names = ("run.json", "model.json", "scores/*.json", f"scores/{COMPLETE}")
     paths = [path for name in names for path in runs.glob(f"*/*/*/{name}")]
@@ -80,6 +80,6 @@ def collected_from(scale_dir: Path, allow_mixed_code: bool) -> str:
 
 
 def rendered_from(scale_dir: Path) -> str:
-    """Hash of everything that the page is made from. Histories and samples change with the scores of their run."""
+    """Hash of all inputs of the page. Histories and samples change only together with the scores of their run."""
     paths = (Path(scale_dir) / "scores.csv", Path("config/claims.yaml"), Path("config/published.csv"))
     return sha256_json([*map(file_digest, paths), code_digest("bench.report.page")])

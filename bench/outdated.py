@@ -1,9 +1,9 @@
-"""Which outputs of the workflow are out of date, and why. Content decides: no file's time is looked at.
+"""Determines which outputs of the workflow are out of date, and why. It compares content, never modification times.
 
-Snakemake's own triggers compare times, and deletes an output before it makes it again. A touched archive, a wrong clock
-or a copied results folder would so cost finished runs. Here a recorded description or hash is compared with the
-present one, in files that also say so without Snakemake's own metadata. An output that does not exist is not
-outdated but missing, which Snakemake sees by itself. No torch.
+Snakemake's triggers compare modification times, and Snakemake deletes an output before it recreates it. A touched
+archive, a wrong clock or a copied results folder would therefore delete finished runs. This module compares recorded
+descriptions and hashes with current ones, and does not need Snakemake's metadata. A missing output is not out of date;
+Snakemake detects it itself. This module does not import torch.
 """
 
 import os
@@ -42,7 +42,7 @@ Check = Callable[..., str | None]
 
 
 def _reason(check: Check) -> Check:
-    """`check`, with a file that cannot be read as the reason: the plan of a workflow has to survive any damage."""
+    """The result of `check`, or the error of an unreadable file as reason, because planning must survive any damage."""
 
     @wraps(check)
     def told(*arguments: Any) -> str | None:
@@ -57,7 +57,7 @@ def _reason(check: Check) -> Check:
 
 
 class Outdated:
-    """Reasons to make outputs of `plan` again; None where an output is current or missing."""
+    """Reasons why outputs of `plan` are out of date; None for an output that is up to date or missing."""
 
     def __init__(self, plan: Plan):
         self.plan = plan
@@ -66,7 +66,7 @@ class Outdated:
 
     @_reason
     def source(self, name: str) -> str | None:
-        """The receipt of a fetched dataset."""
+        """The receipt of a downloaded dataset."""
         if not _exists(receipt_path(name)):
             return None
         catalogue = self.plan.configuration.catalogue
@@ -80,7 +80,7 @@ class Outdated:
         return None
 
     def _present_content(self, name: str) -> str | None:
-        """Content of a dataset's source now; of a source that was removed after its preparation, as it was fetched."""
+        """Current content of a dataset's source, or its recorded content if the source was removed."""
         try:
             return source_content(name, Path("."), self.plan.configuration.catalogue)
         except (FileNotFoundError, InputError):
@@ -107,7 +107,7 @@ class Outdated:
         return frozen_fault(run, folder) if _exists(folder / "run.json") else None
 
     def model(self, run: Run) -> str | None:
-        """model.json and the weights it tells of."""
+        """model.json and the weights that it records."""
         folder = self.plan.folder_of(run)
         if folder not in self._models:
             self._models[folder] = self._model(run, folder)
@@ -148,7 +148,7 @@ class Outdated:
         return self.model(run)
 
     def suite(self, marker: Path, runs: Iterable[Run]) -> str | None:
-        """`marker`, which says that all `runs` of a suite have been scored."""
+        """`marker`, the file for a suite whose `runs` have all been scored."""
         return self._unfinished(runs) if _exists(marker) else None
 
     def _unfinished(self, runs: Iterable[Run]) -> str | None:
@@ -162,7 +162,7 @@ class Outdated:
 
     @_reason
     def table(self, scale: str, runs: Iterable[Run], allow_mixed_code: bool) -> str | None:
-        """scores.csv of a scale, which waits for `runs`."""
+        """scores.csv of a scale, which depends on `runs`."""
         folder = RESULTS / scale
         if not _exists(folder / "scores.csv"):
             return None
@@ -188,11 +188,11 @@ class Outdated:
 
 
 def settle(path: Path) -> None:
-    """Bring the time of one of our files back to now where a wrong clock put it into the future.
+    """Reset the modification time of one of our files to now, if a wrong clock set it in the future.
 
-    Snakemake takes an output that is older than its input for broken, and deletes it.
+    Snakemake treats an output that is older than its input as broken, and deletes it.
     """
-    with suppress(OSError):  # none there, or it may not be written to
+    with suppress(OSError):  # missing or not writable
         if path.stat().st_mtime > time.time():
             os.utime(path)
 

@@ -1,9 +1,9 @@
-"""Which files the commands wrote themselves, recognised by name and content. No torch.
+"""Recognises files that the commands wrote, by name and content. Does not import torch.
 
-A command replaces or removes a file only where a test of this module says that it is one of ours. Where a name that it
-would write is taken by anything else, it refuses before it computes: `refuse_foreign`. Only in folders that are ours
-alone, and for hidden records, it moves such a file aside and goes on: `make_way`. A file that a full disk or a
-broken copy cut off is recognised by its beginning.
+A command replaces or removes a file only if a predicate of this module recognises it. If another file has the name of
+an output, the command raises an error before any computation: `refuse_foreign`. Only in folders that contain nothing
+but our outputs, and for hidden records, it renames such a file and continues: `make_way`. The predicates recognise a
+file truncated by a full disk or an interrupted copy by its beginning.
 """
 
 import os
@@ -29,7 +29,7 @@ LONGEST_HEADER = 1 << 20
 
 
 def refuse_foreign(path: Path, ours: Test, remedy: str) -> None:
-    """InputError if `path` is taken by something that the test `ours` does not recognise; `remedy`: the way out."""
+    """Raise InputError with `remedy` if `path` exists and the predicate `ours` does not recognise it."""
     if not os.path.lexists(path):
         return
     if path.is_dir():
@@ -39,7 +39,7 @@ def refuse_foreign(path: Path, ours: Test, remedy: str) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename whatever is at `path`, a file, a folder or a pipe, to the first free NAME.aside-N; returns that path."""
+    """Rename a file, folder or pipe at `path` to the first free NAME.aside-N, and return that path."""
     number = 1
     while os.path.lexists(place := path.with_name(f"{path.name}.aside-{number}")):
         number += 1
@@ -49,13 +49,13 @@ def set_aside(path: Path) -> Path:
 
 
 def make_way(path: Path, ours: Test) -> None:
-    """Set aside what `ours` does not recognise at `path`, a name that is ours alone."""
+    """Rename a file at `path` that `ours` does not recognise; only for names reserved for our outputs."""
     if os.path.lexists(path) and not (path.is_file() and ours(path)):
         set_aside(path)
 
 
 def is_run(path: Path) -> bool:
-    """run.json, edited by hand or not."""
+    """run.json, including a manually edited one."""
     return read_mapping(path).keys() >= RUN_KEYS
 
 
@@ -65,7 +65,7 @@ def is_record(path: Path) -> bool:
 
 
 def is_score(path: Path) -> bool:
-    """A score under the name that its metric and weights give it."""
+    """A score file whose name matches its metric and weights."""
     score = read_mapping(path)
     if not score.keys() >= SCORE_KEYS:
         return is_cut_off(path, f'"metric": "{path.stem.partition("@")[0]}"')
@@ -73,13 +73,13 @@ def is_score(path: Path) -> bool:
 
 
 def is_score_of(path: Path, run: str, sha256: str | None) -> bool:
-    """A score of the run with that name and, where it is given, that hash."""
+    """A score of the run with this name and, if given, this hash."""
     score = read_mapping(path)
     return is_score(path) and score.get("run", run) == run and sha256 in (None, score.get("run_sha256", sha256))
 
 
 def is_score_list(path: Path) -> bool:
-    """What `evaluate --samples --out` writes."""
+    """An output of `evaluate --samples --out`."""
     scores = _json(path)
     return isinstance(scores, list) and all(isinstance(item, dict) and item.keys() >= SCORE_KEYS for item in scores)
 
@@ -90,7 +90,7 @@ def is_weights(path: Path) -> bool:
 
 
 def is_whole_weights(path: Path) -> bool:
-    """Weights of ours as long as their header says; the numbers in them are not read."""
+    """Our weights with the file size that their header implies; does not read the tensors."""
     try:
         ends = [tensor["data_offsets"][1] for name, tensor in _weights_header(path).items() if name != "__metadata__"]
         length = int.from_bytes(head_of(path, 8), "little")
@@ -100,7 +100,7 @@ def is_whole_weights(path: Path) -> bool:
 
 
 def _weights_header(path: Path) -> dict[str, Any]:
-    """The header of a weights file of ours; empty of any other file."""
+    """The header of one of our weights files; empty for other files."""
     start = head_of(path, 8)
     length = int.from_bytes(start, "little")
     if len(start) < 8 or not 2 <= length <= LONGEST_HEADER * 64:
@@ -114,7 +114,7 @@ def _weights_header(path: Path) -> dict[str, Any]:
 
 
 def is_history(path: Path) -> bool:
-    """history.csv by its columns; one without any row or column holds nothing to lose."""
+    """history.csv, recognised by its columns. An empty file contains nothing to lose."""
     start = head_of(path, LONGEST_HEADER)
     columns = start.partition(b"\n")[0].decode("utf-8", "replace").strip().split(",")
     return not start.strip() or (columns[0] == "step" and set(columns) >= HISTORY_COLUMNS)
@@ -138,24 +138,24 @@ def is_picture(path: Path) -> bool:
 
 
 def is_checkpoint(path: Path) -> bool:
-    """A checkpoint, also one that a full disk cut off within its first line."""
+    """A checkpoint, including one truncated within its first line."""
     return CHECKPOINT_MAGIC.startswith(head_of(path, len(CHECKPOINT_MAGIC)))
 
 
 def is_temporary(path: Path, names: Callable[[str], bool]) -> bool:
-    """What a kill left of a file that was being written, where `names` says that its name is one of ours."""
+    """A partially written temporary file whose final name matches `names`."""
     match = TEMPORARY.fullmatch(path.name)
     return match is not None and names(match["name"]) and path.is_file()
 
 
 def is_cut_off(path: Path, start: str) -> bool:
-    """The beginning of a JSON object that `bench.files.write_json` wrote, `start` being that of its first line."""
+    """The truncated beginning of a JSON object from `bench.files.write_json`, whose first line begins with `start`."""
     first = f"{{\n {start}".encode()
     return first.startswith(head_of(path, len(first))) and _json(path) is None
 
 
 def head_of(path: Path, size: int) -> bytes:
-    """The first bytes of a file; `?` where it cannot be read, or is a pipe or device, which would be waited for."""
+    """The first bytes of a file; `?` if it is unreadable, or a pipe or device, whose read would block."""
     if not path.is_file():
         return b"?"
     try:
@@ -166,7 +166,7 @@ def head_of(path: Path, size: int) -> bytes:
 
 
 def text_of(path: Path) -> str:
-    """The text of a file; empty where it cannot be read as text."""
+    """The text of a file; empty if it is not readable as text."""
     try:
         return read_text(path)
     except InputError:

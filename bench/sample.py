@@ -1,4 +1,4 @@
-"""Using a finished export: grids of samples, the likeliest classes of images."""
+"""Inference with a finished export: image grids of samples, and the most likely classes of images."""
 
 import math
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ from bench.runtime.memory import check_memory
 from bench.runtime.rng import generator
 from bench.sampling import generate
 
-BATCH = 16  # the authors' sampling batch: batch norm takes its statistics from it
+BATCH = 16  # the authors' batch size of sampling, which affects batch statistics
 TOP = 5
 
 
 def sample(model: Path, n: int, seed: int, out: Path) -> None:
-    """Draw `n` images into the grid `out`, a square as far as `n` allows."""
+    """Generate `n` images, and write them as an approximately square image grid to `out`."""
     if n < 1:
         raise InputError(f"-n {n}: at least 1 image is needed")
     if seed < 0:
@@ -35,7 +35,7 @@ def sample(model: Path, n: int, seed: int, out: Path) -> None:
     network, meta = load_export(model)
     kind = type_of(meta, model)
     if kind == "classification":
-        raise InputError(f"{model}: {meta['model']['name']} has no latents to draw")
+        raise InputError(f"{model}: {meta['model']['name']} has no latents to sample")
     network = network.to(choose_device("auto"))
     if kind == "oneshot":
         _check_memory(n, math.prod(network.sizes[-1]) * 3)
@@ -54,7 +54,7 @@ def _check_memory(n: int, values: int) -> None:
 
 
 def type_of(meta: dict[str, Any], folder: Path) -> str:
-    """The task of an export: its network's, or what its run says of a network that the user brought."""
+    """The task of an export: that of its network, or of its run for an external network."""
     from bench.registry import MODELS
 
     name = meta["model"]["name"]
@@ -69,10 +69,10 @@ def type_of(meta: dict[str, Any], folder: Path) -> str:
 
 
 def classify(model: Path, images: Sequence[Path]) -> None:
-    """Print the five likeliest classes of each image, with their probabilities in percent."""
+    """Print the five most likely classes of each image, with their probabilities in percent."""
     network, meta = load_export(model)
     if type_of(meta, model) != "classification":
-        raise InputError(f"{model}: {meta['model']['name']} is no classifier; `slim-bench sample` draws from it")
+        raise InputError(f"{model}: {meta['model']['name']} is not a classifier; use `slim-bench sample`")
     if not meta.get("data") or "normalise" not in (meta.get("training") or {}):
         raise InputError(f"{model / META}: data or training.normalise is missing; {AGAIN}")
     view = view_of(meta)
@@ -90,7 +90,7 @@ def classify(model: Path, images: Sequence[Path]) -> None:
 
 @dataclass(frozen=True)
 class View:
-    """How a network was shown the test images: `size` pixels, colour `mode`, of files the centre crop."""
+    """Preprocessing of a network's test images: `size` in pixels, colour `mode`, and a centre crop for image files."""
 
     size: int
     mode: str
@@ -103,7 +103,7 @@ def view_of(meta: dict[str, Any]) -> View:
 
 
 def read_as_trained(path: Path, view: View) -> Tensor:
-    """uint8 [1, C, size, size], as the evaluation saw the test set; of arrays, what is larger is scaled to fill."""
+    """uint8 [1, C, size, size], preprocessed as in the evaluation; larger images are scaled down for array datasets."""
     try:
         with Image.open(path) as file:
             check_pixels(path, file.width, file.height)
@@ -117,6 +117,6 @@ def read_as_trained(path: Path, view: View) -> Tensor:
     square = (view.size, view.size)
     if max(image.size) > view.size:
         image = ImageOps.fit(image, square, Image.Resampling.BICUBIC)
-    whole = Image.new(view.mode, square)  # zeros around, as when the set was prepared
+    whole = Image.new(view.mode, square)  # zero padding, as in the preparation of the dataset
     whole.paste(image, ((view.size - image.width) // 2, (view.size - image.height) // 2))
     return to_tensor(whole)[None]

@@ -1,7 +1,8 @@
-"""Generated images of the few-shot task, by the authors' protocol.
+"""Generates images of the few-shot task with the authors' protocol.
 
-Latents come from the evaluation's own seed: the same for every method, seed and checkpoint. Batch norms use the batch's
-statistics and update nothing. Batches are always full, since an image depends on its batch; what exceeds n is dropped.
+The latents depend only on the evaluation's seed, so they are equal for every network, training seed and checkpoint.
+Batch norm uses batch statistics and does not update its buffers. Batches are always full, because an image depends on
+its batch; images beyond n are dropped.
 """
 
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from bench.runtime.rng import derive, generator, seeded_globally
 
 
 def latents(n: int, dim: int, batch_size: int, seed: int, purpose: str = "latents") -> Iterator[Tensor]:
-    """Full batches [batch_size, dim] of Gaussian latents, enough for n; drawn on the CPU, so equal on all devices."""
+    """Full batches [batch_size, dim] of Gaussian latents, enough for n; sampled on the CPU, so equal on all devices."""
     source = generator("cpu", seed, purpose)
     for _ in range(0, n, batch_size):
         yield torch.randn(batch_size, dim, generator=source)
@@ -26,7 +27,7 @@ def latents(n: int, dim: int, batch_size: int, seed: int, purpose: str = "latent
 def generate(
     network: nn.Module, n: int, batch_size: int, seed: int, purpose: str = "latents", keep: frozenset[int] | None = None
 ) -> Iterator[Tensor]:
-    """n images of `network` as uint8 batches on its device; `keep` skips the work of batches without a wanted index."""
+    """n images of `network` as uint8 batches on its device; `keep` skips batches without a requested index."""
     device = next(network.parameters()).device
     start = 0
     with torch.inference_mode(), batch_statistics(network), exact_float32():
@@ -49,7 +50,7 @@ def pick(network: nn.Module, indices: list[int], n: int, batch_size: int, seed: 
 
 
 def finite(images: torch.Tensor, what: str) -> torch.Tensor:
-    """Pass images on; NaN from a network is the run's failure, not a number."""
+    """Yield the images. Raises RunFailedError for NaN, because NaN images have no score."""
     bad = int((~torch.isfinite(images.flatten(1)).all(dim=1)).sum())
     if bad:
         raise RunFailedError(f"{what}: {bad} of {len(images)} images hold NaN or infinity")

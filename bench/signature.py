@@ -1,11 +1,11 @@
-"""The arguments of a function or class, read from its source: planning refuses a wrong one without importing torch.
+"""Reads the arguments of a function or class from its source, so that planning validates them without torch.
 
     read_signature("slim.fastgan:generator").parameters["groups"] -> its type and its default
 
-Names are followed through imports and aliases, a function that another one made (`resnet50 = _imagenet(...)`) to the
-inner one. Types are those that YAML can hold: int, float, bool, str, None, Literal, tuple, list, dict, unions, and
-`Annotated[int, "> 0"]` with a limit as text; a value for any other annotation is not checked. `**options:
-Unpack[SomeTypedDict]` gives one argument a key, whose default is that of the call it is handed to.
+It follows names through imports and aliases, and a function made by another one (`resnet50 = _imagenet(...)`) to the
+inner one. It validates types that YAML can represent: int, float, bool, str, None, Literal, tuple, list, dict, unions,
+and `Annotated[int, "> 0"]` with a limit as text. Other annotations accept any value. `**options:
+Unpack[SomeTypedDict]` adds one argument per key, with the default of the function that receives the options.
 """
 
 import ast
@@ -21,16 +21,16 @@ from bench.errors import InputError, did_you_mean
 from bench.source import absolute_name, find_source, tree
 
 REQUIRED = ...
-"""The default of an argument that has none."""
+"""Marks an argument without a default."""
 PLAIN = {"float": float, "bool": bool, "str": str, "list": list, "tuple": tuple, "dict": dict, "None": None}
 LIMITS = {">": "gt", ">=": "ge", "<": "lt", "<=": "le"}
 LARGEST = 2**53
-"""Whole numbers beyond it are mistakes, and overflow in torch."""
+"""Larger integers are mistakes, and overflow in torch."""
 DEPTH = 20
 
 
 class Parameter(NamedTuple):
-    """`default` is None where it is an expression that only running the code would tell."""
+    """`default` is None for an expression that requires running the code."""
 
     type: Any
     default: Any
@@ -38,14 +38,14 @@ class Parameter(NamedTuple):
 
 @dataclass(frozen=True)
 class Signature:
-    """Arguments by name, in order; `takes_any`: unnamed ones are taken too (an untyped **)."""
+    """Arguments by name, in order; `takes_any`: accepts any other arguments (an untyped **)."""
 
     parameters: dict[str, Parameter]
     takes_any: bool = False
 
 
 class Scope(NamedTuple):
-    """A module: names mean what its file binds them to."""
+    """A module, whose file defines the meaning of names."""
 
     module: str
     path: Path
@@ -55,7 +55,7 @@ Found = tuple[Scope, ast.AST]
 
 
 def read_signature(target: str) -> Signature:
-    """Signature of `target` = "module:name"; an InputError says which part of it does not exist."""
+    """Signature of `target` = "module:name". Raises InputError for a part that does not exist."""
     module, _, name = target.partition(":")
     scope = _scope(module)
     if scope is None:
@@ -70,7 +70,7 @@ def read_signature(target: str) -> Signature:
         names = [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)]
         raise InputError(f"{_spoken(scope.path)} has no {name!r}{did_you_mean(name, names)}")
     if signature is None:
-        raise InputError(f"{_spoken(scope.path)}: {name!r} is no function or class whose arguments can be read")
+        raise InputError(f"{_spoken(scope.path)}: {name!r} is not a function or class with readable arguments")
     return signature
 
 
@@ -88,7 +88,7 @@ def _scope(module: str) -> Scope | None:
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Those that run when a module is imported, inside `if` and `try` too."""
+    """Statements that run when a module is imported, including those inside `if` and `try`."""
     for node in body:
         yield node
         for field in ("body", "orelse", "handlers", "finalbody"):
@@ -97,7 +97,7 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _definition(scope: Scope, name: str, depth: int = 0) -> Found | None:
-    """The definition of `name`, or the expression it is assigned, in the module where that is written."""
+    """The definition of `name`, or its assigned expression, with the module that contains it."""
     found: Found | None = None
     for node in _statements(tree(scope.path).body):
         if isinstance(node, ast.ImportFrom):
@@ -111,7 +111,7 @@ def _definition(scope: Scope, name: str, depth: int = 0) -> Found | None:
 
 
 def _bound(node: ast.stmt) -> list[str | None]:
-    """Names that a definition or an assignment gives a meaning."""
+    """Names that a definition or an assignment binds."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return [node.name]
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
@@ -119,7 +119,7 @@ def _bound(node: ast.stmt) -> list[str | None]:
 
 
 def _look_up(scope: Scope, node: ast.AST) -> Found | None:
-    """What a name, or an attribute of a module, stands for."""
+    """The definition of a name, or of an attribute of a module."""
     if isinstance(node, ast.Name):
         return _definition(scope, node.id)
     module = _module(scope, node.value) if isinstance(node, ast.Attribute) else None
@@ -128,7 +128,7 @@ def _look_up(scope: Scope, node: ast.AST) -> Found | None:
 
 
 def _module(scope: Scope, node: ast.AST) -> str | None:
-    """Dotted name of the module that an expression names."""
+    """Dotted name of the module to which an expression refers."""
     if isinstance(node, ast.Attribute):
         above = _module(scope, node.value)
         return f"{above}.{node.attr}" if above else None
@@ -146,7 +146,7 @@ def _module(scope: Scope, node: ast.AST) -> str | None:
 
 
 def _signature(scope: Scope, node: ast.AST, depth: int = 0) -> Signature | None:
-    """None where it takes more than reading to know the arguments."""
+    """The signature; None if the source alone does not define it."""
     if isinstance(node, ast.FunctionDef):
         return _of_function(scope, node, depth)
     if isinstance(node, ast.ClassDef):
@@ -160,7 +160,7 @@ def _signature(scope: Scope, node: ast.AST, depth: int = 0) -> Signature | None:
 
 
 def _returned_function(node: ast.AST) -> ast.FunctionDef | None:
-    """The inner function that a function returns."""
+    """The inner function returned by a function."""
     if not isinstance(node, ast.FunctionDef):
         return None
     inner = {child.name: child for child in node.body if isinstance(child, ast.FunctionDef)}
@@ -169,7 +169,7 @@ def _returned_function(node: ast.AST) -> ast.FunctionDef | None:
 
 
 def _of_class(scope: Scope, node: ast.ClassDef, depth: int) -> Signature:
-    """Of its constructor, or of the first base that has one to be read."""
+    """The signature of the constructor, or that of the first base with a readable one."""
     for child in node.body:
         if isinstance(child, ast.FunctionDef) and child.name == "__init__":
             whole = _of_function(scope, child, depth)
@@ -203,7 +203,7 @@ def _of_function(scope: Scope, node: ast.FunctionDef, depth: int) -> Signature:
 
 
 def _defaults_onward(scope: Scope, node: ast.FunctionDef, options: str, depth: int) -> dict[str, Any]:
-    """Defaults of the callee that gets `**options`."""
+    """Defaults of the function that receives `**options`."""
     for call in ast.walk(node):
         spread = call.keywords if isinstance(call, ast.Call) else []
         if any(keyword.arg is None and getattr(keyword.value, "id", None) == options for keyword in spread):
@@ -215,7 +215,7 @@ def _defaults_onward(scope: Scope, node: ast.FunctionDef, options: str, depth: i
 
 
 def _fields(scope: Scope, node: ast.ClassDef) -> dict[str, Any]:
-    """Names and types of a TypedDict, those of its bases first."""
+    """Names and types of a TypedDict, beginning with its bases."""
     fields: dict[str, Any] = {}
     for base in node.bases:
         found = _look_up(scope, base)
@@ -243,7 +243,7 @@ def _value(scope: Scope, node: ast.AST) -> Any:
 
 
 def _type(scope: Scope, node: ast.AST | None) -> Any:
-    """The type that an annotation names; Any where it is none of those that are checked."""
+    """The type of an annotation; Any if it is not validated."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return _type(scope, ast.parse(node.value, mode="eval").body)
     if isinstance(node, ast.Constant) and node.value is None:
@@ -283,7 +283,7 @@ def _generic(scope: Scope, name: str | None, parts: list[ast.expr]) -> Any:
 
 
 def _limits(scope: Scope, marks: list[ast.expr]) -> dict[str, float]:
-    """`"> 0"` as pydantic's gt=0; marks of another kind are not read."""
+    """`"> 0"` as pydantic's gt=0; other annotations are ignored."""
     limits = {}
     for mark in marks:
         text = _value(scope, mark)

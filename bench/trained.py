@@ -1,4 +1,4 @@
-"""model.json as everything but the training reads it: fields with types, whatever version wrote it. No torch."""
+"""Typed reader of model.json for all code outside training, for every version. Does not import torch."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -10,20 +10,20 @@ from bench.schema import parse_strict
 
 
 class _Lenient(BaseModel):
-    """Keys of other versions pass; the known ones have their types."""
+    """Ignores unknown keys of other versions, and validates the types of known keys."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
 
 class Rollback(_Lenient):
-    """One time that a training went back to a checkpoint."""
+    """One rollback of a training to a checkpoint."""
 
     reason: str
     step: int
 
 
 class Training(_Lenient):
-    """How a training went, as far as the plan and the report show it."""
+    """The fields about a training that the plan and the report use."""
 
     seconds: float | None = None
     images_per_second: float | None = None
@@ -37,7 +37,7 @@ class Training(_Lenient):
 
 
 class Trained(_Lenient):
-    """The record of a training that ended, well or not."""
+    """The record of a training that has succeeded or failed."""
 
     status: Literal["ok", "failed"]
     reason: str | None = None
@@ -54,5 +54,5 @@ class Trained(_Lenient):
 
 
 def read_trained(path: Path) -> Trained:
-    """Read model.json; any fault is an InputError naming file and key."""
+    """Read model.json. Raises InputError with file and key for any problem."""
     return parse_strict(Trained, read_json(path), path)

@@ -63,7 +63,7 @@ def test_refusals(exports, tmp_path):
         sample(exports / "fewshot", 0, 0, tmp_path / "x.png")
     with pytest.raises(InputError, match="no latents"):
         sample(exports / "classification", 4, 0, tmp_path / "x.png")
-    with pytest.raises(InputError, match="is no classifier"):
+    with pytest.raises(InputError, match="is not a classifier"):
         classify(exports / "fewshot", [])
     with pytest.raises(InputError, match="no finished export"):
         sample(tmp_path, 4, 0, tmp_path / "x.png")

@@ -131,7 +131,7 @@ def test_right_values_are_taken():
     [
         ("methods_pkg.nowhere:Gate", "no module 'methods_pkg.nowhere' in this folder"),
         ("methods_pkg.mine:Gat", r"mine.py has no 'Gat' \(did you mean 'Gate'\?\)"),
-        ("methods_pkg.mine:number", "mine.py: 'number' is no function or class"),
+        ("methods_pkg.mine:number", "mine.py: 'number' is not a function or class"),
         ("methods_pkg.broken:f", "broken.py:1: invalid syntax"),
     ],
 )
