@@ -34,7 +34,7 @@ find $venv/ -mindepth 1 -maxdepth 1 ! -name .slim-bench -exec rm -rf {} +
 awk '/^uv==/ {on = 1} on {print} on && !/\\$/ {exit}' requirements.lock >$venv/uv.lock
 $venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $venv/uv.lock
 uv=($venv/bin/uv pip install --quiet --python $venv/bin/python)
-"${uv[@]}" --require-hashes -r requirements.lock
+"${uv[@]}" --require-hashes --no-deps -r requirements.lock
 "${uv[@]}" --no-deps --no-build-isolation --editable .
 for packages in $venv/lib/python3*/site-packages; do # see bench/caches.py; does nothing if the code has been moved
     echo 'import importlib.util; importlib.util.find_spec("bench") and __import__("bench.caches")' >"$packages/slim_bench.pth"

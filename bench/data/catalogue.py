@@ -142,6 +142,7 @@ class Weights(Strict):
     url: str | None = Field(None, description="download URL")
     sha256: str = Field(pattern=r"^[0-9a-f]{8,64}$", description="published checksum, or its published prefix")
     bytes: Positive | None = Field(None, description="size of the file")
+    tensors_sha256: Sha256 | None = Field(None, description="hash of the tensors, shared by files of the same network")
     package: str | None = Field(None, description="path in an installed Python package that contains the file")
     shipped: bool = Field(False, description="true if the file is in the DVC remote inside the repository")
     licence: str = Field(description="licence of the weights")

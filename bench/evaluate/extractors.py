@@ -20,7 +20,6 @@ from bench.metrics.inception_score import inception_score
 from bench.metrics.kid import kernel_distance
 from bench.metrics.memorisation import memorisation
 from bench.metrics.prdc import precision_recall
-from bench.metrics.weights import weights_path
 
 FRECHET = ("fid_authors", "fid_cleanfid", "fd_efflite0")
 """The first of them that is scored chooses the best snapshot."""
@@ -48,10 +47,9 @@ def _open(name: str, device: torch.device) -> MetricExtractor:
     metrics = metrics_through(name)
     if name == EFFLITE0:
         return MetricExtractor(EfficientNetLite0(device), metrics)
-    (path,) = map(weights_path, EXTRACTOR_WEIGHTS[name])
     if name == CLEANFID:
-        return MetricExtractor(CleanFidInception(path, device), metrics)
-    return MetricExtractor(AuthorsInception(path, device), metrics, as_saved_by_authors, "fake-nearest512")
+        return MetricExtractor(CleanFidInception(device), metrics)
+    return MetricExtractor(AuthorsInception(device), metrics, as_saved_by_authors, "fake-nearest512")
 
 
 def compare_features(

@@ -12,7 +12,7 @@ from torch import Tensor
 from bench.evaluate.extractors import MetricExtractor, compare_features, open_extractors, with_curve
 from bench.evaluate.measurement import Clock, Measurement, failed_score
 from bench.files import sha256_json
-from bench.metrics.catalogue import CLEANFID, EFFLITE0, EXTRACTOR_WEIGHTS, METRICS
+from bench.metrics.catalogue import CLEANFID, EFFLITE0, METRICS
 from bench.metrics.features import extract_features
 from bench.metrics.folder import hash_files, list_images, read_image, stream_images
 from bench.metrics.ssim import WINDOW, ssim
@@ -56,8 +56,8 @@ def evaluate_folders(samples: Path, reference: Path) -> list[Score]:
     """Scores of the images under `samples` against those under `reference`; Inception's where its weights are here."""
     device = choose_device("auto")
     fake, real = ScoredFolder(samples), ScoredFolder(reference)
-    usable = [name for name in (EFFLITE0, CLEANFID) if all(map(weights_are_here, EXTRACTOR_WEIGHTS[name]))]
-    metrics = {name for name, kind in METRICS.items() if kind.extractor in usable}
+    measured = {name: kind for name, kind in METRICS.items() if kind.extractor in (EFFLITE0, CLEANFID)}
+    metrics = {name for name, kind in measured.items() if all(map(weights_are_here, kind.weights))}
     scores: list[Score] = []
     for extractor in open_extractors(metrics, device):
         clock = Clock()

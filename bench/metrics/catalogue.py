@@ -14,10 +14,14 @@ Direction = Literal["lower", "higher", "none"]
 
 EFFLITE0, CLEANFID, AUTHORS = "efflite0", "cleanfid", "authors"
 """The extractors, in the order in which they are computed."""
+INCEPTION_WHOLE = ("inception-cleanfid", "inception-pytorch-fid")
+"""Published files of the FID Inception with its last layer, which only the Inception score needs."""
+INCEPTION_FILES = ("inception-fid-helper", *INCEPTION_WHOLE)
+"""Published files of its convolutions, in the order in which they are looked for."""
 EXTRACTOR_WEIGHTS: dict[str, tuple[str, ...]] = {
     EFFLITE0: (),
-    CLEANFID: ("inception-cleanfid",),
-    AUTHORS: ("inception-pytorch-fid",),
+    CLEANFID: INCEPTION_FILES[:1],
+    AUTHORS: INCEPTION_FILES[:1],
 }
 LPIPS_WEIGHTS = ("vgg16-torchvision", "lpips-vgg16-heads")
 SIFID_WEIGHTS = ("inception-torchvision",)
@@ -43,9 +47,9 @@ class Kind:
     family: str | None = None
 
 
-def _features(extractor: str, family: str, direction: Direction, least: int = 2) -> Kind:
-    weights = EXTRACTOR_WEIGHTS[extractor]
-    return Kind((FEWSHOT,), direction, weights=weights, least=least, extractor=extractor, family=family)
+def _features(extractor: str, family: str, direction: Direction, least: int = 2, weights: tuple[str, ...] = ()) -> Kind:
+    needed = (*EXTRACTOR_WEIGHTS[extractor], *weights)
+    return Kind((FEWSHOT,), direction, weights=needed, least=least, extractor=extractor, family=family)
 
 
 def _one(direction: Direction, weights: tuple[str, ...] = ()) -> Kind:
@@ -63,7 +67,13 @@ METRICS: dict[str, Kind] = {
     "memorisation_efflite0": _features(EFFLITE0, "memorisation", "lower"),
     "fid_cleanfid": _features(CLEANFID, "frechet", "lower"),
     "kid_inception": _features(CLEANFID, "kid", "lower"),
-    "inception_score": _features(CLEANFID, "inception_score", "higher"),
+    "precision_inception": _features(CLEANFID, "precision", "higher", least=6),
+    "recall_inception": _features(CLEANFID, "recall", "higher", least=6),
+    "density_inception": _features(CLEANFID, "density", "higher", least=6),
+    "coverage_inception": _features(CLEANFID, "coverage", "higher", least=6),
+    "diversity_inception": _features(CLEANFID, "diversity", "higher"),
+    "memorisation_inception": _features(CLEANFID, "memorisation", "lower"),
+    "inception_score": _features(CLEANFID, "inception_score", "higher", weights=INCEPTION_WHOLE[:1]),
     "fid_authors": _features(AUTHORS, "frechet", "lower"),
     "lpips_diversity": Kind((FEWSHOT,), "higher", weights=LPIPS_WEIGHTS, least=2),
     "ssim_reconstruction": _one("higher"),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench.data.catalogue import CATALOGUE, load_catalogue
+from bench.data.catalogue import CATALOGUE, Weights, load_catalogue
 from bench.data.weights import fetch_weights, find_weights_file
 from bench.paths import PROJECT
 
@@ -20,4 +20,9 @@ def weights_path(name: str) -> Path:
 
 def weights_are_here(name: str) -> bool:
     """Return whether the file is on this machine, without verifying it."""
-    return find_weights_file(load_catalogue(project()).find_weights(name), project()) is not None
+    return find_weights_file(weights_entry(name), project()) is not None
+
+
+def weights_entry(name: str) -> Weights:
+    """Return the catalogue entry of weights `name`."""
+    return load_catalogue(project()).find_weights(name)

@@ -8,51 +8,41 @@ from torch import Tensor, nn
 
 from bench.data.catalogue import CATALOGUE, SOURCES
 from bench.files import read_yaml, sha256_file, write_json
+from bench.metrics.inception_weights import PORTED, inception_tensors
 
 LPIPS_CHANNELS = (64, 128, 256, 512, 512)
 
 
-class StubInception(nn.Module):
-    """Network with the attributes of the TorchScript file: `layers` to 2048 features, `output` to 1008 classes."""
+class PublishedInception(nn.Module):
+    """NVIDIA's TorchScript file: the tensors of the FID Inception under their names there, and a last layer."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.AvgPool2d(23), nn.Conv2d(3, 32, 5), nn.Tanh(), nn.Flatten(), nn.Linear(2592, 2048)
-        )
+        for name, tensor in inception_tensors()[0].items():
+            conv, _, part = name.partition(".")
+            if not hasattr(self, f"conv_{conv}"):
+                self.add_module(f"conv_{conv}", nn.Module())
+            getattr(self, f"conv_{conv}").register_buffer(part, tensor)
         self.output = nn.Linear(2048, 1008)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.output(self.layers(x))
-
-
-def port_blocks(network: nn.Module) -> None:
-    """Replace blocks of torchvision's Inception by those of pytorch-fid, of which clean-fid has a copy."""
-    from cleanfid import inception_pytorch as theirs
-
-    sizes = {"5b": (192, 32), "5c": (256, 64), "5d": (288, 64)}
-    for block, (channels, pool) in sizes.items():
-        setattr(network, f"Mixed_{block}", theirs.FIDInceptionA(channels, pool_features=pool))
-    for block, channels in {"6b": 128, "6c": 160, "6d": 160, "6e": 192}.items():
-        setattr(network, f"Mixed_{block}", theirs.FIDInceptionC(768, channels_7x7=channels))
-    network.Mixed_7b, network.Mixed_7c = theirs.FIDInceptionE_1(1280), theirs.FIDInceptionE_2(2048)
+        return self.output(x)
 
 
 def _cleanfid(path: Path) -> None:
-    torch.jit.script(StubInception().eval()).save(str(path))
+    torch.jit.script(PublishedInception().eval()).save(str(path))
 
 
 def _pytorch_fid(path: Path) -> None:
-    from torchvision.models import inception_v3
-
-    network = inception_v3(weights=None, num_classes=1008, aux_logits=False, init_weights=False)
-    port_blocks(network)
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(
-                module.weight, nonlinearity="relu"
-            )  # otherwise the activations vanish after so many layers
-    torch.save(network.state_dict(), path)
+    """pytorch-fid's state dictionary: the tensors under torchvision's names, and a last layer."""
+    names = {part: name for name, part in PORTED.items()} | {"scale": "bn.weight"}
+    state = {}
+    for name, tensor in inception_tensors()[0].items():
+        conv, _, part = name.partition(".")
+        state[f"Block_{conv}.{names[part]}"] = tensor
+        if part == "beta":
+            state[f"Block_{conv}.{names['scale']}"] = torch.ones_like(tensor)
+    torch.save(state | {"fc.weight": torch.rand(1008, 2048), "fc.bias": torch.zeros(1008)}, path)
 
 
 def _torchvision(path: Path) -> None:

@@ -13,7 +13,6 @@ from bench.export import create_seeded, load_export, save_weights
 from bench.metrics.features import extract_features
 from bench.metrics.frechet import frechet_distance
 from bench.metrics.inception import AuthorsInception, as_saved_by_authors
-from bench.metrics.weights import weights_path
 from bench.report.read.settings import load_published, load_settings
 from bench.sampling import generate
 from tests.helpers import metric_runs, stub_weights
@@ -41,8 +40,7 @@ ONESHOT = {
 @pytest.fixture(autouse=True, scope="module")
 def project(tmp_path_factory):
     """Work in a project whose catalogue contains the stub weights."""
-    names = set(stub_weights.WRITERS) - (set() if find_spec("cleanfid") else {"inception-pytorch-fid"})
-    root = stub_weights.write_project(tmp_path_factory.mktemp("project"), *sorted(names))
+    root = stub_weights.write_project(tmp_path_factory.mktemp("project"), *sorted(stub_weights.WRITERS))
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SLIM_BENCH_WEIGHTS", raising=False)
         patch.setenv("SLIM_BENCH_CACHE", str(root / "cache"))
@@ -92,7 +90,7 @@ def test_fewshot(fewshot):
 @needs_cleanfid
 def test_authors_distance_enlarges_generated_images_only(fewshot):
     run, folder, scores = fewshot
-    network, extractor = load_export(folder)[0], AuthorsInception(weights_path("inception-pytorch-fid"))
+    network, extractor = load_export(folder)[0], AuthorsInception()
     images = torch.from_numpy(np.load(folder.parent / "data" / "images.npy")).permute(0, 3, 1, 2)
     evaluation = run.evaluation
     fakes = generate(network, evaluation.n_fake, evaluation.batch_size, evaluation.latent_seed)

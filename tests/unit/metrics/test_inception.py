@@ -1,0 +1,138 @@
+"""Weights of the FID Inception by file and cache, and the preprocessing of its two extractors."""
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from bench.data.catalogue import load_catalogue
+from bench.data.weights import find_weights_file
+from bench.errors import InputError
+from bench.files import sha256_file
+from bench.metrics import inception_weights
+from bench.metrics.catalogue import INCEPTION_FILES, INCEPTION_WHOLE
+from bench.metrics.features import features_of
+from bench.metrics.inception import AuthorsInception, as_saved_by_authors
+from bench.metrics.inception_network import build_inception, load_folded
+from bench.metrics.inception_weights import inception_tensors, last_layer, read_published, tensors_sha256
+from bench.metrics.weights import weights_are_here
+from bench.sampling import to_uint8
+from tests.helpers import ROOT, stub_weights
+
+needs_cleanfid = pytest.mark.skipif(not find_spec("cleanfid"), reason="left out where SciPy is 1.18 or newer")
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    """uint8 [3, 3, 299, 299]: photographs that come with scikit-image."""
+    from skimage import data
+
+    found = [Image.fromarray(image).resize((299, 299)) for image in (data.astronaut(), data.cat(), data.coffee())]
+    return torch.from_numpy(np.stack([np.asarray(image) for image in found])).permute(0, 3, 1, 2)
+
+
+@pytest.fixture(scope="module")
+def authors():
+    return AuthorsInception()
+
+
+def test_every_published_file_holds_the_same_tensors(tmp_path, monkeypatch):
+    """Those on this machine as they are, the others rebuilt in their published form."""
+    weights = load_catalogue(ROOT).weights
+    (expected,) = {weights[name].tensors_sha256 for name in INCEPTION_FILES}
+    tensors, found = inception_tensors()
+    assert found == expected and len(tensors) == 4 * 94
+    for name in ("inception-cleanfid", "inception-pytorch-fid"):
+        path = tmp_path / weights[name].file
+        stub_weights.WRITERS[name](path)
+        assert tensors_sha256(read_published(path)) == expected, name
+        if found := find_weights_file(weights[name], ROOT):
+            assert tensors_sha256(read_published(found)) == expected
+
+
+def test_tensors_are_cached_and_a_damaged_cache_is_made_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kept = tmp_path / inception_weights.KEPT
+    first, sha256 = inception_tensors()
+    content = kept.read_bytes()
+    monkeypatch.setattr(inception_weights, "read_published", None)  # the cache is enough
+    assert inception_tensors()[1] == sha256
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for damage in (b"", content[:-9], content[:-4] + b"\1\2\3\4"):
+        kept.write_bytes(damage)
+        again, found = inception_tensors()
+        assert found == sha256 and kept.read_bytes() == content
+        assert all(torch.equal(again[name], first[name]) for name in first)
+    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+
+
+def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert len(inception_tensors()[0]) == 376
+    assert f"{tmp_path}/file" in capsys.readouterr().err
+
+
+def test_another_file_under_the_name_is_refused_with_both_checksums(tmp_path, monkeypatch):
+    """As a damaged package: nothing is cached."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    damaged = tmp_path / "default_1.pt"
+    damaged.write_bytes(b"x" * 1000)
+    monkeypatch.setattr("bench.data.weights.find_weights_file", lambda *_: damaged)
+    with pytest.raises(InputError, match=rf"{damaged}: wrong weights, sha256 is {sha256_file(damaged)}, not 7ff4a85c"):
+        inception_tensors()
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_inception_score_asks_for_the_last_layer():
+    if any(weights_are_here(name) for name in INCEPTION_WHOLE):
+        pytest.skip("a file with the last layer is on this machine")
+    with pytest.raises(InputError, match=r"inception_score needs the last layer.*slim-bench fetch inception-cleanfid"):
+        last_layer()
+
+
+def test_folding_is_the_batch_norm():
+    tensors, _ = inception_tensors()
+    network = build_inception()
+    load_folded(network, tensors)
+    convolutions = [module for module in network.modules() if isinstance(module, torch.nn.Conv2d)]
+    assert len(convolutions) == 94
+    x = torch.randn(2, 3, 31, 31, generator=torch.Generator().manual_seed(0))
+    parts = [tensors[f"00.{part}"] for part in ("mean", "var", "beta", "weight")]
+    expected = F.batch_norm(F.conv2d(x, parts[3], stride=2), *parts[:2], bias=parts[2], eps=0.001)
+    with torch.no_grad():
+        torch.testing.assert_close(convolutions[0](x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_features_do_not_depend_on_the_chunk(authors, photographs, monkeypatch):
+    whole = features_of(authors, photographs)
+    monkeypatch.setattr(authors, "chunk", 2)
+    assert np.allclose(features_of(authors, photographs), whole, rtol=1e-3, atol=1e-4)
+
+
+def test_as_saved_by_authors_repeats_pixels(photographs):
+    saved = as_saved_by_authors(photographs[:, :, :256, :256])
+    assert saved.shape == (3, 3, 512, 512)
+    assert torch.equal(saved[:, :, ::2, ::2], photographs[:, :, :256, :256])
+    assert torch.equal(saved[:, :, 1::2, 1::2], photographs[:, :, :256, :256])
+
+
+def test_fakes_reach_the_authors_network_as_through_their_files(authors, tmp_path):
+    """Theirs: nearest to 512, PNG by torchvision, PIL bilinear to 256, bilinear to 299, -1..1; ours without a file."""
+    from torchvision.utils import save_image
+
+    generated = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(3)) * 2.2 - 1.1
+    pictures = []
+    for index, image in enumerate(F.interpolate(generated, size=(512, 512))):
+        save_image(image.add(1).mul(0.5), tmp_path / f"{index}.png")
+        with Image.open(tmp_path / f"{index}.png") as saved:
+            pictures.append(np.asarray(saved.resize((256, 256), Image.Resampling.BILINEAR)))
+    x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+    x = 2 * F.interpolate(x, size=(299, 299), mode="bilinear", align_corners=False) - 1
+    ours = authors.preprocess(as_saved_by_authors(to_uint8(generated)))
+    # 13 x 13 positions: one pixel that is off by one level moves a mean by more than the tolerance
+    torch.testing.assert_close(F.avg_pool2d(ours, 13), F.avg_pool2d(x, 13), rtol=0, atol=5e-6)
