@@ -76,6 +76,8 @@ def read_npz(
     headers, names = {}, []
     for member in read_members(path, max_unpacked_gb):
         key = member.name.removesuffix(".npy")
+        if key in names:
+            raise InputError(f"{path}: has two arrays called {key}")
         names.append(key)
         if key in keys:
             headers[key] = _read_npy_header(path, member)

@@ -113,6 +113,8 @@ def _read_cifar_set(job: PreparationJob) -> tuple[Arrays, tuple[str, ...] | None
         found.append(file.name)
         stem = file.name.rsplit("/", 1)[-1]
         if stem in ("train", "test", "meta", "batches.meta", "test_batch") or stem.startswith("data_batch_"):
+            if stem in batches:
+                raise InputError(f"{job.sources[0]}: {stem} occurs twice; keep one")
             batches[stem] = read_array_pickle(b"".join(file.chunks()), str(file))
     meta = batches.pop("meta", None) or batches.pop("batches.meta", {})
     names = meta.get(b"fine_label_names") or meta.get(b"label_names")

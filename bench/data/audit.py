@@ -81,7 +81,7 @@ def _opened(source: Path, max_unpacked_gb: float | None) -> Iterator[Path]:
         yield source
         return
     with (
-        tempfile.TemporaryDirectory(prefix="slim-bench-audit-") as folder,
+        tempfile.TemporaryDirectory(prefix=".slim-bench-audit-") as folder,
         unpacked(source, Path(folder) / "files", max_unpacked_gb) as files,
     ):
         yield files
@@ -133,7 +133,7 @@ def _summarise(report: Audit, headers: list[Header]) -> None:
 
 def _audit_arrays(report: Audit, name: str, root: Path, folders: Folders | None, max_unpacked_gb: float | None) -> None:
     """Class counts and images that occur twice, within a split or (worse) in both."""
-    with tempfile.TemporaryDirectory(prefix="slim-bench-audit-") as temporary:
+    with tempfile.TemporaryDirectory(prefix=".slim-bench-audit-") as temporary:
         folder = Path(temporary) / "prepared"
         manifest = prepare(name, None, folder, root, folders=folders, max_unpacked_gb=max_unpacked_gb)
         seen: dict[str, str] = {}

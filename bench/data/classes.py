@@ -19,6 +19,8 @@ CHECKED_TOGETHER = 64  # images a task of the thread pool
 
 Rows = list[tuple[str, int, int]]
 """Of each image: path below its split, label, bytes; of each shard: path, number of samples, bytes."""
+Listed = tuple[dict[str, Rows], dict[str, int], tuple[str, ...]]
+"""Rows and number of images of each split, and the names of the classes."""
 
 
 def prepare_files(job: PreparationJob, staging: Path) -> Manifest:
@@ -64,10 +66,6 @@ def prepare_files(job: PreparationJob, staging: Path) -> Manifest:
         format="webdataset" if shards else "imagefolder",
         root=str(root.resolve()),
     )
-
-
-Listed = tuple[dict[str, Rows], dict[str, int], tuple[str, ...]]
-"""Rows and number of images of each split, and the names of the classes."""
 
 
 def _list_shards(job: PreparationJob, folders: dict[str, Path]) -> Listed:

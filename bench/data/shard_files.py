@@ -78,6 +78,8 @@ def _check_image(path: Path, member: StoredFile) -> None:
     try:
         with member.open() as file, Image.open(file, formats=FORMATS) as image:
             check_pixels(f"{path}: {member.name}", *image.size)
+            if 0 in image.size:
+                raise InputError(f"{path}: {member.name!r} has no pixels")
     except InputError:
         raise
     except BROKEN:

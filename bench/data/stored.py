@@ -14,10 +14,14 @@ from typing import BinaryIO
 
 from bench.data.limits import data_bytes
 from bench.errors import InputError
+from bench.files import check_regular
 
 CHUNK = 1 << 20
 LONGEST_PART, DEEPEST = 255, 100
-BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError)
+BROKEN = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, RuntimeError, OverflowError),
+)
 """What the libraries raise over damaged files, ValueError and some OSErrors apart."""
 
 
@@ -37,8 +41,7 @@ class StoredFile:
     @classmethod
     def at(cls, path: Path) -> "StoredFile":
         path = Path(path)
-        if not path.is_file():
-            raise InputError(f"{path}: no such file")
+        check_regular(path)
         return cls(path.name, path.stat().st_size, lambda: path.open("rb"), str(path), data_bytes(path))
 
     def __str__(self) -> str:

@@ -77,9 +77,8 @@ def tar_members(archive: StoredFile, budget: Budget) -> Iterator[StoredFile]:
         for info in _files(archive, tar, stream, budget):
             name = safe_name(str(archive), info.name)
             yield StoredFile(name, info.size, partial(tar.extractfile, info), str(archive), info.size)
-        stream.allowance = None
-        while rest := len(stream.read(CHUNK)):  # to the end, where compressed streams keep their checksum
-            if budget is not None:
+        if budget is not None:  # to the end, where compressed streams keep their checksum
+            while rest := len(stream.read(CHUNK)):
                 budget.count_bytes(rest)
 
 

@@ -12,7 +12,7 @@ from bench.data.limits import Budget
 from bench.data.stored import StoredFile, damage_named, safe_name
 from bench.errors import InputError
 
-END, LOCATOR = b"PK\5\6", b"PK\6\7"
+END, LOCATOR, LARGE_END = b"PK\5\6", b"PK\6\7", b"PK\6\6"
 LONGEST_COMMENT = 1 << 16
 LOCAL_HEADER = 30
 """Bytes of a local header without its name."""
@@ -75,10 +75,10 @@ def _count_entries(file: BinaryIO) -> int:
     if place < 0 or len(tail) < place + 22:
         raise zipfile.BadZipFile("its directory is missing: cut off, or no zip")
     count, length = struct.unpack_from("<HL", tail, place + 10)
-    if tail[place - 20 : place - 16] == LOCATOR and place >= 20:
+    if place >= 20 and tail[place - 20 : place - 16] == LOCATOR:
         (where,) = struct.unpack_from("<Q", tail, place - 12)
         file.seek(where)
         record = file.read(56)
-        if len(record) == 56:
+        if len(record) == 56 and record.startswith(LARGE_END):
             count, length = struct.unpack_from("<QQ", record, 32)
     return max(count, length // TYPICAL_ENTRY)

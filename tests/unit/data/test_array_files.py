@@ -118,6 +118,19 @@ def test_npz_with_a_member_of(tmp_path, kind, name):
     assert str(error.value).startswith(f"{path}: x ") and "\n" not in str(error.value)
 
 
+def test_npz_with_two_arrays_of_one_name(tmp_path):
+    path = zip_of(tmp_path / "a.npz", {"x.npy": npy(), "x": npy("(2,)", data=b"ab")})
+    with pytest.raises(InputError, match="has two arrays called x"):
+        read_npz(path, ["x"])
+
+
+def test_npz_that_is_a_folder_or_missing(tmp_path):
+    with pytest.raises(InputError, match="Is a directory"):
+        read_npz(tmp_path, ["x"])
+    with pytest.raises(InputError, match="no such file"):
+        read_npz(tmp_path / "a.npz", ["x"])
+
+
 def test_npz_bomb_of_zeros(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as file:
         file.write(npy(f"({50 << 20},)", data=b""))

@@ -136,6 +136,14 @@ def shard(labels, image=None):
     return tar_bytes(members)
 
 
+def bmp_of_width_0():
+    buffer = io.BytesIO()
+    picture(8, 8).save(buffer, "BMP")
+    data = bytearray(buffer.getvalue())
+    data[18:22] = bytes(4)
+    return bytes(data)
+
+
 SHARDS = {
     "class without any image": (shard([0, 2]), "1 of 3 classes have no training images, class 1"),
     "label beyond the classes": (shard([0, 1, 3]), r"labels reach from 0 to 3, outside 0\.\.2"),
@@ -150,6 +158,7 @@ SHARDS = {
     "no image": (tar_bytes({"a.cls": b"0"}), "sample 'a' needs an image"),
     "no labels": (tar_bytes({"a.png": png()}), r"and \.cls, one after the other"),
     "text named png": (shard([0], b"text"), r"'0\.png' is no image that can be read"),
+    "image of width 0": (shard([0], bmp_of_width_0()), r"'0\.png' (has no pixels|is no image)"),
     "no samples": (tar_bytes({"README": b""}), r"0\.tar: no samples in it"),
 }
 
