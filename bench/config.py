@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, create_model, field_validator
 
-from bench.data.catalogue import OWN, Catalogue, UserFolder, load_catalogue, spoken
+from bench.data.catalogue import OWN, Catalogue, UserFolder, load_catalogue, spoken, task_of
 from bench.errors import InputError
 from bench.experiments import Experiment, Experiments, ResolvedExperiment, read_entries, require
 from bench.files import read_yaml, sha256_bytes
@@ -230,7 +230,7 @@ def own_folders(settings: Settings) -> dict[str, UserFolder]:
         found[name_of_path(path)] = settings.folder.model_copy(update={"path": str(path)})
     for name, folder in found.items():
         if "task" not in folder.model_fields_set:
-            found[name] = folder.model_copy(update={"task": _task_of(Path(folder.path).expanduser())})
+            found[name] = folder.model_copy(update={"task": task_of(Path(folder.path).expanduser())})
     return found
 
 
@@ -242,13 +242,6 @@ def name_of_path(path: Path) -> str:
     whole = path.resolve()
     stem = re.sub(r"[^a-z0-9]+", "-", whole.stem.lower())[:70].strip("-") or "images"
     return f"{stem}-{sha256_bytes(os.fsencode(whole))[:8]}"
-
-
-def _task_of(path: Path) -> Task:
-    """A single image is for one-shot, arrays or a folder with train/ for classification, other folders for few-shot."""
-    if path.suffix == ".npz" or (path / "train").is_dir():
-        return "classification"
-    return "oneshot" if path.is_file() else "fewshot"
 
 
 def _check_network(experiment: ResolvedExperiment, where: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.code_digest import ROOT, code_digest
+from bench.terminal import one_line
 
 
 def provenance(*modules: str) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def provenance(*modules: str) -> dict[str, Any]:
         "commit": commit,
         "dirty": dirty,
         "code_sha256": code_digest(*modules),
-        "command": shlex.join(["slim-bench", *sys.argv[1:]]),
+        "command": one_line(shlex.join(["slim-bench", *sys.argv[1:]])),
     }
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.data.augment import Normalise, Statistics
 from bench.data.batches import evaluation_crop, to_tensor
-from bench.data.images import check_pixels
+from bench.data.images import WHITE, Colour, decoded
 from bench.errors import InputError
 from bench.export import AGAIN, META, load_export
 from bench.run import RECIPES
@@ -95,28 +95,25 @@ class View:
     size: int
     mode: str
     files: bool
+    background: Colour = WHITE
 
 
 def view_of(meta: dict[str, Any]) -> View:
     data = meta["data"]
-    return View(data.get("image_size") or 224, "L" if data["channels"] == 1 else "RGB", data.get("kind") == "folder")
+    red, green, blue = data.get("background", WHITE)  # which exports of earlier versions do not say
+    mode = "L" if data["channels"] == 1 else "RGB"
+    return View(data.get("image_size") or 224, mode, data.get("kind") == "folder", (red, green, blue))
 
 
 def read_as_trained(path: Path, view: View) -> Tensor:
     """uint8 [1, C, size, size], preprocessed as in the evaluation; larger images are scaled down for array datasets."""
-    try:
-        with Image.open(path) as file:
-            check_pixels(path, file.width, file.height)
-            if view.files:
-                return evaluation_crop(file, view.size)[None]
-            image = file.convert(view.mode)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not an image that can be read ({error})") from None
     square = (view.size, view.size)
-    if max(image.size) > view.size:
-        image = ImageOps.fit(image, square, Image.Resampling.BICUBIC)
+    with decoded(path, view.background) as image:
+        if view.files:
+            return evaluation_crop(image, view.size)[None]
+        image = image.convert(view.mode)
+        if max(image.size) > view.size:
+            image = ImageOps.fit(image, square, Image.Resampling.BICUBIC)
     whole = Image.new(view.mode, square)  # zero padding, as in the preparation of the dataset
     whole.paste(image, ((view.size - image.width) // 2, (view.size - image.height) // 2))
     return to_tensor(whole)[None]

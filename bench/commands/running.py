@@ -48,6 +48,11 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--samples", type=user_path, metavar="DIR", help="folder of generated images")
     parser.add_argument("--reference", type=user_path, metavar="DIR", help="folder of real images")
     parser.add_argument(
+        "--background",
+        metavar="R,G,B",
+        help="with --samples: background colour of transparent pixels (default: 255,255,255)",
+    )
+    parser.add_argument(
         "--out", type=user_path, help="folder of scores (--run), or JSON file (--samples; default: print only)"
     )
     parser.add_argument("--overwrite", action="store_true", help="with --run: replace scores of another run in --out")
@@ -76,7 +81,18 @@ def evaluate(arguments: argparse.Namespace) -> None:
         raise InputError("evaluate: pass either --run, or both --samples and --reference")
 
 
+def _colour(given: str | None) -> tuple[int, int, int]:
+    """Red, green and blue of `--background`; white where it is not given."""
+    parts = (given or "255,255,255").split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) <= 255 for part in parts):
+        raise InputError(f"--background {given}: three numbers from 0 to 255 are needed, as 255,255,255")
+    red, green, blue = map(int, parts)
+    return red, green, blue
+
+
 def _evaluate_run(arguments: argparse.Namespace) -> None:
+    if arguments.background is not None:
+        raise InputError("--background: goes with --samples; the images of a run have the one of its dataset")
     file = run_file(arguments.run)
     run = read_job(file)
     started = time.monotonic()
@@ -100,10 +116,11 @@ def _evaluate_folders(arguments: argparse.Namespace) -> None:
     if arguments.out is not None:
         refuse_foreign(arguments.out, is_score_list, "give another --out")
         check_suffix(arguments.out, ".json")
+    background = _colour(arguments.background)
     with leased_device():
         from bench.evaluate import evaluate_folders
 
-        scores = evaluate_folders(arguments.samples, arguments.reference)
+        scores = evaluate_folders(arguments.samples, arguments.reference, background)
     for score in scores:
         if score.value is None:
             print(f"{score.metric:<22} FAILED: {score.reason}")

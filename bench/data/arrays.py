@@ -10,13 +10,13 @@ import numpy as np
 
 from bench.data.array_files import read_array_pickle, read_idx, read_npz
 from bench.data.extract import read_members
-from bench.data.images import list_files
 from bench.data.labels import as_labels, count_classes
 from bench.data.limits import Budget, Limits, check_room
 from bench.data.manifest import Manifest, Split
 from bench.data.npy import write_array
 from bench.data.prepared import SPLITS, PreparationJob, check_expected, describe_arrays
 from bench.data.stored import StoredFile
+from bench.data.walk import list_files
 from bench.errors import InputError
 
 Arrays = dict[str, np.ndarray]

@@ -3,25 +3,29 @@
 Errors are what `prepare` would refuse or training would suffer from; notes are what one should know.
 """
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from bench.data.catalogue import Dataset, Folders, UserFolder, folder_dataset, load_catalogue
+from bench.data.catalogue import Dataset, Folders, UserFolder, load_catalogue, task_of
+from bench.data.class_folders import check_images, list_class_folders, unpacked_root
 from bench.data.extract import is_archive, unpacked
-from bench.data.images import Header, check_size, decode, list_files, read_header
+from bench.data.fit import check_one_shot, target_size
+from bench.data.images import Header, bands, find_images, notes_on
 from bench.data.manifest import open_array
 from bench.data.prepare import prepare, source_paths
 from bench.errors import InputError
 from bench.files import sha256_bytes
 
-FILES = ("images", "imagefolder")
+BY_PATH = "given-by-path"
+"""Name of a set without one while it is looked through."""
 
 
 @dataclass
@@ -56,21 +60,25 @@ def audit(
     folders: Folders | None = None,
     max_unpacked_gb: float | None = None,
 ) -> Audit:
-    """Look through a data set of the catalogue (its source must be fetched), or a folder of images given by path."""
+    """Look through a dataset of the catalogue, whose source must be fetched, or a folder or .npz file by path."""
     catalogue = load_catalogue(root, folders)
-    report = Audit(str(name))
-    if str(name) not in catalogue.datasets and Path(name).is_dir():
-        dataset, sources = folder_dataset("folder", UserFolder(path=str(name))), [Path(name)]
-    else:
-        dataset = catalogue.dataset(str(name))
-        sources = source_paths(str(name), root, catalogue)
-    if dataset.layout in FILES:
+    report, known = Audit(str(name)), str(name)
+    place = Path(name).expanduser()
+    if known not in catalogue.datasets and (place.is_dir() or (place.suffix == ".npz" and place.is_file())):
+        folders, known = {BY_PATH: UserFolder(path=str(place.resolve()), task=task_of(place))}, BY_PATH
+        catalogue = load_catalogue(root, folders)
+    dataset = catalogue.dataset(known)
+    sources = source_paths(known, root, catalogue)
+    if dataset.layout == "images":
         with _opened(sources[0], max_unpacked_gb) as source:
-            _audit_files(report, source, dataset, image_size)
+            _audit_images(report, source, dataset, image_size)
+    elif dataset.layout == "imagefolder":
+        with _opened(sources[0], max_unpacked_gb) as source:
+            _audit_classes(report, source if sources[0].is_dir() else unpacked_root(source), dataset, image_size)
     elif dataset.layout == "imagenet":
         raise InputError(f"{name}: prepare it first, then audit the folder that it was unpacked to, by path")
     else:
-        _audit_arrays(report, str(name), root, folders, max_unpacked_gb)
+        _audit_arrays(report, known, root, folders, max_unpacked_gb)
     return report
 
 
@@ -87,39 +95,70 @@ def _opened(source: Path, max_unpacked_gb: float | None) -> Iterator[Path]:
         yield files
 
 
-def _audit_files(report: Audit, source: Path, dataset: Dataset, image_size: int | None) -> None:
-    paths = list_files(source, dataset.preparation.members) if source.is_dir() else [source]
-    base = source if source.is_dir() else source.parent
-    seen: dict[str, Path] = {}
-    headers: list[Header] = []
-
-    def look(path: Path) -> tuple[Header, str] | InputError:
-        try:
-            header = read_header(path)
-            check_size(header, image_size, dataset.preparation)
-            pixels = decode(path, dataset.preparation.background)
-            return header, sha256_bytes(repr(pixels.size).encode() + pixels.tobytes())
-        except InputError as error:
-            return error
-
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for path, found in zip(paths, pool.map(look, paths), strict=True):
-            if isinstance(found, InputError):
-                report.errors.append(str(found).replace(f"{base}{os.sep}", ""))
-                continue
-            header, digest = found
-            headers.append(header)
-            if digest in seen:
-                report.notes.append(f"{path.relative_to(base)}: the same pixels as {seen[digest].relative_to(base)}")
-            seen.setdefault(digest, path)
-    report.images = len(headers)
-    _summarise(report, headers)
+def _audit_images(report: Audit, source: Path, dataset: Dataset, image_size: int | None) -> None:
+    found = find_images(source, dataset.preparation.members)
+    headers = _audit_files(report, [header.path for header in found.headers], found.folder, dataset, image_size)
+    report.errors += [_without(fault, found.folder) for fault in found.faults]
+    report.notes += found.notes
     oblong = sum(header.width != header.height for header in headers)
     if oblong and dataset.preparation.fit == "crop":
         report.notes.append(f"{oblong} of {len(headers)} images are not square and will be cropped")
     wanted = 1 if dataset.task == "oneshot" else dataset.n if dataset.task == "fewshot" else None
     if wanted is not None and wanted != len(headers):
         report.errors.append(f"{len(headers)} images can be read, {wanted} are expected")
+    if dataset.task == "oneshot" and len(headers) == 1:
+        try:
+            check_one_shot(headers[0], target_size(headers[0], image_size, dataset.preparation.fit))
+        except InputError as fault:
+            report.errors.append(_without(fault, found.folder))
+
+
+def _audit_classes(report: Audit, root: Path, dataset: Dataset, image_size: int | None) -> None:
+    try:
+        found = list_class_folders(root)
+    except InputError as fault:
+        report.errors.append(_without(fault, root))
+        return
+    report.errors += [_without(fault, root) for fault in found.faults]
+    paths = [path for split in found.rows for path in found.paths(split)]
+    headers = _audit_files(report, paths, root, dataset, image_size)
+    report.notes += [*found.notes, *notes_on(headers, root, len(headers))]
+    for split, rows in found.rows.items():
+        counts = np.bincount([label for _, label, _ in rows], minlength=len(found.classes))
+        if counts.size:
+            report.notes.append(_count_classes(found.folders[split], counts))
+
+
+def _audit_files(
+    report: Audit, paths: list[Path], base: Path, dataset: Dataset, image_size: int | None
+) -> list[Header]:
+    """Headers of the images without a fault; faults and images that occur twice are added to the report."""
+    seen: dict[str, Path] = {}
+    headers: list[Header] = []
+    for path, found in zip(paths, check_images(paths, image_size, dataset, look=_pixels_sha256), strict=True):
+        if isinstance(found, InputError):
+            report.errors.append(_without(found, base))
+            continue
+        header, digest = found
+        headers.append(header)
+        if digest in seen:
+            report.notes.append(f"{path.relative_to(base)}: the same pixels as {seen[digest].relative_to(base)}")
+        seen.setdefault(digest, path)
+    report.images = len(headers)
+    _summarise(report, headers)
+    return headers
+
+
+def _pixels_sha256(image: Image.Image) -> str:
+    digest = hashlib.sha256(repr(image.size).encode())
+    for _, band in bands(image):
+        digest.update(band.tobytes())
+    return digest.hexdigest()
+
+
+def _without(fault: InputError, base: Path) -> str:
+    """A fault with names as they are inside the folder."""
+    return str(fault).replace(f"{base}{os.sep}", "")
 
 
 def _summarise(report: Audit, headers: list[Header]) -> None:
@@ -140,10 +179,14 @@ def _audit_arrays(report: Audit, name: str, root: Path, folders: Folders | None,
         for split in manifest.splits or {}:
             images = open_array(folder, manifest, f"{split}_images.npy")
             counts = np.bincount(open_array(folder, manifest, f"{split}_labels.npy"), minlength=len(manifest.classes))
-            report.notes.append(f"{split}: {len(images)} images, {counts.min()} to {counts.max()} a class")
+            report.notes.append(_count_classes(split, counts))
             report.images += len(images)
             for index, image in enumerate(images):
                 digest = sha256_bytes(image.tobytes())
                 if digest in seen:
                     report.notes.append(f"{split} {index}: the same pixels as {seen[digest]}")
                 seen.setdefault(digest, f"{split} {index}")
+
+
+def _count_classes(split: str, counts: np.ndarray) -> str:
+    return f"{split}: {counts.sum()} images, {counts.min()} to {counts.max()} a class"

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from bench.data.augment import BatchRows, draw_boxes
+from bench.data.images import WHITE, Colour, decoded
 from bench.errors import InputError
 from bench.runtime.rng import generator, permutation
 
@@ -81,21 +83,21 @@ class MemoryBatches:
 
 
 def training_crop(image: Image.Image, size: int, uniform: Tensor) -> Tensor:
-    """Random resized crop and flip from 5 uniform draws; antialiased bilinear; uint8 [3, size, size]."""
+    """Random resized crop and flip of RGB from 5 uniform draws; antialiased bilinear; uint8 [3, size, size]."""
     top, left, height, width = draw_boxes(uniform[None, :4], image.height, image.width)[0].tolist()
     box = (left, top, left + width, top + height)
-    image = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
+    image = image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
     if uniform[4] < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return to_tensor(image)
 
 
 def evaluation_crop(image: Image.Image, size: int) -> Tensor:
-    """The centre 224/256 of the shorter side, resized to size x size, antialiased bilinear; uint8 [3, size, size]."""
+    """Of RGB, the centre 224/256 of the shorter side, resized with antialiasing, bilinear; uint8 [3, size, size]."""
     side = min(image.size) * EVALUATION_SHARE
     left, top = (image.width - side) / 2, (image.height - side) / 2
     box = (left, top, left + side, top + side)
-    return to_tensor(image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0))
+    return to_tensor(image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0))
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -108,16 +110,20 @@ File = tuple[str, int]
 """Path and label; of a shard, path and number of samples."""
 
 
-def decode_file(file: File, size: int, crop_seed: int | None, index: int) -> tuple[Tensor, int]:
-    """One image: the training crop drawn from (crop_seed, index), or the evaluation crop where there is no seed."""
+def decode_file(
+    file: File, size: int, crop_seed: int | None, index: int, background: Colour = WHITE
+) -> tuple[Tensor, int]:
+    """One image, cropped, and its label."""
     path, label = file
-    try:
-        with Image.open(path) as image:
-            if crop_seed is None:
-                return evaluation_crop(image, size), label
-            return training_crop(image, size, torch.rand(5, generator=generator("cpu", crop_seed, index))), label
-    except (OSError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not a readable image ({error})") from None
+    with decoded(Path(path), background) as image:
+        return crop(image, size, crop_seed, index), label
+
+
+def crop(image: Image.Image, size: int, crop_seed: int | None, index: int) -> Tensor:
+    """The training crop drawn from (crop_seed, index), or the evaluation crop where there is no seed."""
+    if crop_seed is None:
+        return evaluation_crop(image, size)
+    return training_crop(image, size, torch.rand(5, generator=generator("cpu", crop_seed, index)))
 
 
 def decode_ahead(batches: Iterator[list[Callable[[], tuple[Tensor, int]]]], device: torch.device) -> Iterator[Batch]:

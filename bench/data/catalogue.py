@@ -30,6 +30,13 @@ KIND = "type of the source"
 BACKGROUND = "RGB background colour of transparent pixels"
 RESAMPLE = "antialiased resize filter"
 UPSCALE = "allow upscaling of images below the required size; otherwise they are an error"
+PADDED = "arrays are padded and never resized"
+UNUSED = {
+    "imagefolder": (("resample",), "images are resized bilinearly while training"),
+    "npz": (("background", "resample", "upscale"), PADDED),
+    "idx": (("background", "resample", "upscale"), PADDED),
+}
+"""Options of a user's folder that a layout has no use for, and why."""
 OWN = "own"
 """In a suite's list of datasets: every folder or image of the user."""
 
@@ -236,12 +243,23 @@ def load_catalogue(root: Path = Path("."), folders: Folders | None = None) -> Ca
     return catalogue.model_copy(update={"datasets": catalogue.datasets | own})
 
 
+def task_of(path: Path) -> Task:
+    """A single image is for one-shot, arrays or a folder with train/ for classification, other folders for few-shot."""
+    if path.suffix == ".npz" or (path / "train").is_dir():
+        return "classification"
+    return "oneshot" if path.is_file() else "fewshot"
+
+
 def folder_dataset(name: str, given: UserFolder | Mapping[str, Any]) -> Dataset:
     """The catalogue entry of a user's folder (or .npz file)."""
     valid_name(name, "folders")
     folder = given if isinstance(given, UserFolder) else parse_strict(UserFolder, dict(given), f"folders.{name}")
     given_layout = "npz" if folder.path.endswith(".npz") else "imagefolder"
     layout = folder.layout or (given_layout if folder.task == "classification" else "images")
+    unused, reason = UNUSED.get(layout, ((), ""))
+    for key in unused:
+        if key in folder.model_fields_set:
+            raise InputError(f"folders.{name}.{key}: does nothing for layout {layout} ({reason}); remove it")
     fit = "longest-side" if folder.task == "oneshot" else "pad" if layout in ("idx", "npz") else "crop"
     value = {
         "title": name,

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.catalogue import Catalogue, Dataset, Folder
-from bench.data.images import is_litter
 from bench.data.limits import refuse_holes
+from bench.data.walk import Listing, walk
 from bench.files import read_mapping, sha256_file, sha256_json
 
 LISTED = ("imagefolder", "imagenet")
@@ -35,21 +35,21 @@ def describe_place(place: Path, dataset: Dataset, known: Mapping[str, Any] | Non
     """
     if dataset.layout == "imagenet":
         return {"content_sha256": unpacked_content(place) or UNREAD}
-    files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
-    names = [path.relative_to(place) if path != place else Path(path.name) for path in files]
+    listing = walk(place) if place.is_dir() else Listing(place.parent, [place.name])
     named = {  # a receipt holds text: bytes of a name that are not UTF-8 are escaped
-        os.fsencode(name.as_posix()).decode("utf-8", "backslashreplace"): path
-        for name, path in zip(names, files, strict=True)
-        if not is_litter(name)
+        os.fsencode(name).decode("utf-8", "backslashreplace"): listing.folder / name for name in listing.names
     }
     listed = dataset.layout in LISTED and place.is_dir() and not isinstance(dataset.source, Folder)
     read = {name: path for name, path in named.items() if not listed or path.suffix == ".tar"}
     before = {record["name"]: record for record in (known or {}).get("members", ())}
     members = [describe_file(path, name, before.get(name)) for name, path in read.items()]
-    if not listed:
-        return {"content_sha256": content_sha256(members), "members": members}
-    sizes = [[name, path.stat().st_size] for name, path in named.items() if name not in read]
-    return {"content_sha256": sha256_json([sizes, content_sha256(members)]), "members": members}
+    content = content_sha256(members)
+    if listed:
+        sizes = [[name, path.stat().st_size] for name, path in named.items() if name not in read]
+        content = sha256_json([sizes, content])
+    if listing.faults:  # so that the preparation runs again, and refuses them
+        content = sha256_json([content, *map(str, listing.faults)])
+    return {"content_sha256": content, "members": members}
 
 
 def describe_file(path: Path, name: str, known: FileRecord | None = None) -> FileRecord:

@@ -9,6 +9,7 @@ from torch import Tensor
 from bench.data.augment import IMAGENET, BatchRows, Statistics, measure_statistics
 from bench.data.batches import Batches, BatchPlan, File, MemoryBatches
 from bench.data.datasets import load_file_list, load_split
+from bench.data.images import WHITE, Colour
 from bench.data.loaders import FolderBatches, evaluation_batches
 from bench.data.manifest import Manifest, read_manifest
 from bench.errors import InputError
@@ -54,9 +55,10 @@ def _files(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
     labels = torch.tensor([label for _, label in files])
     kept, held = split_holdout(labels, run.recipe.holdout, run.seed)
     size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
-    batches = FolderBatches([files[i] for i in kept.tolist()], size, plan, crop=crop, source=run.dataset)
+    kept_files, laid = [files[i] for i in kept.tolist()], laid_on(manifest)
+    batches = FolderBatches(kept_files, size, plan, crop=crop, source=run.dataset, background=laid)
     classes = len(manifest.classes) if manifest.classes else int(labels.max()) + 1
-    return Inputs(batches, _decoded([files[i] for i in held.tolist()], size), IMAGENET, 3, classes)
+    return Inputs(batches, _decoded([files[i] for i in held.tolist()], size, manifest), IMAGENET, 3, classes)
 
 
 def _shards(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
@@ -66,16 +68,22 @@ def _shards(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
         raise InputError(f"{run.data_folder}/manifest.json: shards need their classes listed")
     kept, held = split_shards(list_split(run.data_folder, manifest, "train"), run.recipe.holdout)
     size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
-    batches = ShardBatches(kept, size, plan, crop=crop, source=run.dataset)
-    return Inputs(batches, _decoded(held, size), IMAGENET, 3, len(manifest.classes))
+    batches = ShardBatches(kept, size, plan, crop=crop, source=run.dataset, background=laid_on(manifest))
+    return Inputs(batches, _decoded(held, size, manifest), IMAGENET, 3, len(manifest.classes))
 
 
-def _decoded(files: list[File], size: int) -> tuple[Tensor, Tensor] | None:
+def _decoded(files: list[File], size: int, manifest: Manifest) -> tuple[Tensor, Tensor] | None:
     """The held-out images, centre-cropped, uint8 [N, 3, size, size], and their labels, on the CPU."""
     if not files:
         return None
-    parts = list(evaluation_batches(files, size, 64))
+    parts = list(evaluation_batches(files, size, 64, laid_on(manifest)))
     return torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts])
+
+
+def laid_on(manifest: Manifest) -> Colour:
+    """The background of transparent pixels in a set of files, as it was prepared."""
+    red, green, blue = manifest.preparation.get("background", WHITE)
+    return red, green, blue
 
 
 def list_split(folder: Path, manifest: Manifest, split: str) -> list[File]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.data.batches import Batch, BatchPlan, File, Stream, count_steps, decode_ahead, decode_file
+from bench.data.images import WHITE, Colour
 from bench.data.shards import decode_sample, read_shards
 from bench.runtime.rng import derive, permutation
 
@@ -15,9 +16,12 @@ from bench.runtime.rng import derive, permutation
 class FolderBatches:
     """Image files, in the order of (seed, rollback, epoch)."""
 
-    def __init__(self, files: list[File], size: int, plan: BatchPlan, *, crop: bool, source: str) -> None:
+    def __init__(
+        self, files: list[File], size: int, plan: BatchPlan, *, crop: bool, source: str, background: Colour = WHITE
+    ) -> None:
         self.steps_per_epoch = count_steps(len(files), plan.rows.total, source)
         self.files, self.size, self.plan, self.cropped = files, size, plan, crop
+        self.background = background
         self.reseed(0)
 
     def reseed(self, rollback: int) -> None:
@@ -35,18 +39,21 @@ class FolderBatches:
             crop_seed = derive(seed, "crop", self.rollback, epoch) if self.cropped else None
             for index in range(start, self.steps_per_epoch):
                 chosen = order[index * rows.total :][rows.start : rows.stop]
-                yield [partial(decode_file, self.files[image], self.size, crop_seed, image) for image in chosen]
+                yield [
+                    partial(decode_file, self.files[image], self.size, crop_seed, image, self.background)
+                    for image in chosen
+                ]
             epoch, start = epoch + 1, 0
 
 
-def evaluation_batches(files: list[File], size: int, batch_size: int) -> Iterator[Batch]:
+def evaluation_batches(files: list[File], size: int, batch_size: int, background: Colour = WHITE) -> Iterator[Batch]:
     """All images once, in order, centre-cropped, on the CPU; a file ending in .tar is a shard of many."""
-    jobs = (job for file in files for job in _evaluation_jobs(file, size))
+    jobs = (job for file in files for job in _evaluation_jobs(file, size, background))
     batches = iter(lambda: list(itertools.islice(jobs, batch_size)), [])
     return decode_ahead(batches, torch.device("cpu"))
 
 
-def _evaluation_jobs(file: File, size: int) -> Iterator[Callable[[], tuple[Tensor, int]]]:
+def _evaluation_jobs(file: File, size: int, background: Colour) -> Iterator[Callable[[], tuple[Tensor, int]]]:
     if not file[0].endswith(".tar"):
-        return iter([partial(decode_file, file, size, None, 0)])
-    return (partial(decode_sample, sample, size, None, 0) for sample in read_shards([file[0]]))
+        return iter([partial(decode_file, file, size, None, 0, background)])
+    return (partial(decode_sample, sample, size, None, 0, background) for sample in read_shards([file[0]]))

@@ -19,15 +19,14 @@ from bench.data.classes import prepare_files
 from bench.data.content import preparation_sha256
 from bench.data.extract import is_archive, unpacked
 from bench.data.fetch import placed, source_content, source_files
-from bench.data.images import check_size, fitted, list_files, read_header, target_size
+from bench.data.fit import check_one_shot, check_size, fitted, target_size
+from bench.data.images import Header, ImageFiles, print_notes, usable_images
 from bench.data.install import new_content, refuse_overlap
 from bench.data.manifest import MadeFrom, Manifest, write_manifest
 from bench.data.npy import array_by_row
 from bench.data.ownership import IMAGES, LISTS, SPLIT_ARRAYS
 from bench.data.prepared import PreparationJob, check_expected, describe_arrays
 from bench.errors import InputError
-
-MIN_ONE_SHOT_SIDE = 25  # pixels: the coarsest image of the pyramid
 
 
 def prepare(
@@ -90,13 +89,13 @@ def _prepare(job: PreparationJob, is_default: bool) -> Manifest:
 
 def prepare_images(job: PreparationJob, staging: Path) -> Manifest:
     """Few-shot and one-shot: one array of RGB images in the order of their names."""
-    with image_files(job, staging) as paths:
-        headers = [read_header(path) for path in paths]
+    with image_files(job, staging) as found:
+        headers = found.headers
         check_expected(job, "images", len(headers), 1 if job.dataset.task == "oneshot" else job.dataset.n)
         for header in headers:
             check_size(header, job.image_size, job.dataset.preparation)
-        common = os.path.commonpath([path.parent for path in paths])
-        names = tuple(path.relative_to(common).as_posix() for path in paths)
+        common = os.path.commonpath([header.path.parent for header in headers])
+        names = tuple(header.path.relative_to(common).as_posix() for header in headers)
         size = _common_size(job, headers)
         shape = (len(headers), size[1], size[0], 3)
         path = staging / "images.npy"
@@ -106,13 +105,16 @@ def prepare_images(job: PreparationJob, staging: Path) -> Manifest:
                 write(index, fitted(headers[index].path, size, job.dataset.preparation))
 
             with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-                for _ in pool.map(add, range(len(headers))):
-                    pass
+                try:
+                    for _ in pool.map(add, range(len(headers))):
+                        pass
+                finally:
+                    pool.shutdown(cancel_futures=True)
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     return describe_arrays(job, kind="images", arrays={"images.npy": array}, names=names)
 
 
-def _common_size(job: PreparationJob, headers: list) -> tuple[int, int]:
+def _common_size(job: PreparationJob, headers: list[Header]) -> tuple[int, int]:
     """(width, height) of all prepared images."""
     size = target_size(headers[0], job.image_size, job.dataset.preparation.fit)
     for header in headers:
@@ -122,20 +124,22 @@ def _common_size(job: PreparationJob, headers: list) -> tuple[int, int]:
                 f"{header.path}: {header.width}x{header.height}, but {first.path.name} has"
                 f" {first.width}x{first.height}; give an image size"
             )
-    if job.dataset.task == "oneshot" and min(size) < MIN_ONE_SHOT_SIDE:
-        raise InputError(f"{headers[0].path}: {size[0]}x{size[1]} after scaling, {MIN_ONE_SHOT_SIDE} pixels are needed")
+    if job.dataset.task == "oneshot":
+        check_one_shot(headers[0], size)
     return size
 
 
 @contextmanager
-def image_files(job: PreparationJob, staging: Path) -> Iterator[list[Path]]:
+def image_files(job: PreparationJob, staging: Path) -> Iterator[ImageFiles]:
     """The images of the source: a folder's, an archive's (unpacked for the time of the block), or one image file."""
     (source,) = job.sources
     pattern = job.dataset.preparation.members
-    if source.is_dir():
-        yield list_files(source, pattern)
-    elif isinstance(job.dataset.source, Folder) and not is_archive(source):
-        yield [source]
+    if source.is_dir() or (isinstance(job.dataset.source, Folder) and not is_archive(source)):
+        found = usable_images(source, pattern)
+        print_notes(found.notes)
+        yield found
     else:
         with unpacked(source, staging / ".unpacked", job.max_unpacked_gb) as folder:
-            yield list_files(folder, pattern)
+            found = usable_images(folder, pattern)
+            print_notes(found.notes)
+            yield found

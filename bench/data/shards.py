@@ -14,42 +14,45 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-import torch
-from PIL import Image
 from torch import Tensor
 
-from bench.data.batches import Batch, BatchPlan, File, Stream, count_steps, decode_ahead, evaluation_crop, training_crop
+from bench.data.batches import Batch, BatchPlan, File, Stream, count_steps, crop, decode_ahead
+from bench.data.images import WHITE, Colour, decoded
 from bench.errors import InputError
 from bench.runtime.processes import rank, world_size
-from bench.runtime.rng import derive, generator
+from bench.runtime.rng import derive
 
 BUFFER = 2000
 IMAGES = ("jpg", "jpeg", "png", "webp")
 
 
-def decode_sample(sample: dict[str, Any], size: int, crop_seed: int | None, number: int) -> tuple[Tensor, int]:
-    """One sample: the training crop drawn from (crop_seed, number), or the evaluation crop where there is no seed."""
+def decode_sample(
+    sample: dict[str, Any], size: int, crop_seed: int | None, number: int, background: Colour = WHITE
+) -> tuple[Tensor, int]:
+    """One sample, cropped, and its label."""
     place = f"{sample['__url__']}: {sample['__key__']}"
     kind = next((kind for kind in IMAGES if kind in sample), None)
     if kind is None or "cls" not in sample:
         raise InputError(f"{place} needs an image ({', '.join(IMAGES)}) and .cls")
     try:
-        label, image = int(sample["cls"]), Image.open(io.BytesIO(sample[kind]))
-        if crop_seed is None:
-            return evaluation_crop(image, size), label
-        return training_crop(image, size, torch.rand(5, generator=generator("cpu", crop_seed, number))), label
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{place} is not a readable image with a class number ({error})") from None
+        label = int(sample["cls"])
+    except ValueError as error:
+        raise InputError(f"{place}.cls: not a class number ({error})") from None
+    with decoded(io.BytesIO(sample[kind]), background, f"{place}.{kind}") as image:
+        return crop(image, size, crop_seed, number), label
 
 
 class ShardBatches:
     """Batches from shards, given with their numbers of samples; the sum of those sets the length of an epoch."""
 
-    def __init__(self, shards: list[File], size: int, plan: BatchPlan, *, crop: bool, source: str) -> None:
+    def __init__(
+        self, shards: list[File], size: int, plan: BatchPlan, *, crop: bool, source: str, background: Colour = WHITE
+    ) -> None:
         if len(shards) < world_size():
             raise InputError(f"{source}: {len(shards)} shards cannot be dealt to {world_size()} processes")
         self.steps_per_epoch = count_steps(sum(count for _, count in shards), plan.rows.total, source)
         self.shards, self.size, self.plan, self.cropped = shards, size, plan, crop
+        self.background = background
         self.reseed(0)
 
     def reseed(self, rollback: int) -> None:
@@ -65,7 +68,9 @@ class ShardBatches:
         samples = self._samples(step * local)
         while True:
             part = list(itertools.islice(samples, local))
-            yield [partial(decode_sample, sample, self.size, crop_seed, number) for number, sample in part]
+            yield [
+                partial(decode_sample, sample, self.size, crop_seed, number, self.background) for number, sample in part
+            ]
 
     def _samples(self, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
         """Undecoded samples with their numbers, from `start` on, pass after pass over this process's shards."""

@@ -9,10 +9,10 @@ import shutil
 import sys
 from pathlib import Path
 
+from bench.data.class_folders import unpacked_root
 from bench.data.content import MARK, unpacked_content
 from bench.data.extract import extract_archive
 from bench.data.ilsvrc import unpack_imagenet
-from bench.data.images import is_litter
 from bench.data.prepared import PreparationJob
 from bench.data.staging import make_temporary, only_maker
 from bench.errors import InputError
@@ -23,9 +23,7 @@ def source_folder(job: PreparationJob) -> Path:
     """The folder with train/ and val/: the source itself, or what its archives hold."""
     if job.sources[0].is_dir():
         return job.sources[0]
-    target = _unpacked_folder(job)
-    inner = [path for path in target.iterdir() if path.is_dir() and not is_litter(Path(path.name))]
-    return inner[0] if len(inner) == 1 else target
+    return unpacked_root(_unpacked_folder(job))
 
 
 def _unpacked_folder(job: PreparationJob) -> Path:

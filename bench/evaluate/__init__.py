@@ -18,8 +18,10 @@ def evaluate_run(run: "Run", run_dir: Path, out: Path, overwrite: bool = False) 
     evaluate_run(run, run_dir, out, overwrite)
 
 
-def evaluate_folders(samples: Path, reference: Path) -> "Sequence[Score]":
+def evaluate_folders(
+    samples: Path, reference: Path, background: tuple[int, int, int] = (255, 255, 255)
+) -> "Sequence[Score]":
     """Score the images of folder `samples` against those of `reference`: see bench.evaluate.folders."""
     from bench.evaluate.folders import evaluate_folders
 
-    return evaluate_folders(samples, reference)
+    return evaluate_folders(samples, reference, background)

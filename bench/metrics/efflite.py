@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SIZE, MEAN, SCALE = 224, 127.0, 128.0
 CPU_CHUNK, CUDA_CHUNK = 8, 64
+LARGE = 3 << 22  # values of a chunk of images that is resized channel by channel
 
 
 def load_efflite0(path: Path | None = None) -> "EfficientNet":
@@ -51,6 +52,11 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
     return network
 
 
+def _resized(images: Tensor) -> Tensor:
+    size = (SIZE, SIZE)
+    return F.interpolate(images.float(), size=size, mode="bicubic", antialias=True, align_corners=False)
+
+
 class EfficientNetLite0:
     """Feature extractor with 1280 features. The module's docstring describes its protocol."""
 
@@ -72,8 +78,9 @@ class EfficientNetLite0:
         return torch.cat([self._features(part) for part in chunks(images, self.chunk)])
 
     def _features(self, images: Tensor) -> Tensor:
-        x = images.to(self.device).float()
+        x = images.to(self.device)
         if x.shape[-2:] != (SIZE, SIZE):
-            x = F.interpolate(x, size=(SIZE, SIZE), mode="bicubic", antialias=True, align_corners=False)
-        x = (x.clamp(0, 255) - MEAN) / SCALE
+            planes = x.split(1, dim=1) if x.numel() > LARGE else (x,)  # as float32 a large image takes 800 MB
+            x = torch.cat([_resized(part) for part in planes], dim=1)
+        x = (x.float().clamp(0, 255) - MEAN) / SCALE
         return self.network.extract_features(x.contiguous(memory_format=torch.channels_last)).mean(dim=(2, 3))

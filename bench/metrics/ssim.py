@@ -18,14 +18,27 @@ from bench.errors import InputError
 from bench.metrics.checks import check_uint8
 
 WINDOW, SIGMA = 11, 1.5
+MOST_PIXELS = 1 << 22
+"""Of an image that is compared in one piece; a larger one is compared some rows at a time, in bounded memory."""
 C1, C2 = 0.01**2, 0.03**2
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
 def ssim(images: Tensor, reference: Tensor) -> Tensor:
     """Return the SSIM [B] of images, uint8 [B, 3, H, W], to a reference, uint8 [B or 1, 3, H, W]."""
-    x, y = _unit_range(images, reference)
-    return _similarity_and_contrast(x, y)[0].mean(dim=1)
+    _check_pair(images, reference)
+    height, width = images.shape[-2:]
+    rows = height - WINDOW + 1  # of the map
+    step = rows if height * width <= MOST_PIXELS else max(1, MOST_PIXELS // width - WINDOW + 1)
+    total = torch.zeros(len(images), dtype=torch.float64, device=images.device)
+    for top in range(0, rows, step):
+        part = slice(top, min(top + step, rows) + WINDOW - 1)
+        x, y = _unit_range(images[..., part, :], reference[..., part, :])
+        mean = _similarity_and_contrast(x, y)[0].mean(dim=1)
+        if step == rows:
+            return mean
+        total += mean * (min(top + step, rows) - top) / rows
+    return total
 
 
 def ms_ssim_scales(height: int, width: int) -> int:
@@ -38,6 +51,7 @@ def ms_ssim(images: Tensor, reference: Tensor) -> Tensor | None:
     scales = ms_ssim_scales(*images.shape[-2:])
     if scales < 2:
         return None
+    _check_pair(images, reference)
     x, y = _unit_range(images, reference)
     weights = torch.tensor(SCALE_WEIGHTS[:scales], dtype=x.dtype, device=x.device)
     weights = weights / weights.sum()
@@ -50,13 +64,16 @@ def ms_ssim(images: Tensor, reference: Tensor) -> Tensor | None:
     return result.mean(dim=1)
 
 
-def _unit_range(images: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+def _check_pair(images: Tensor, reference: Tensor) -> None:
     check_uint8(images, "images")
     check_uint8(reference, "reference")
     if images.shape[-2:] != reference.shape[-2:] or len(reference) not in (1, len(images)):
         raise InputError(f"SSIM needs equal shapes, got {tuple(images.shape)} and {tuple(reference.shape)}")
     if min(images.shape[-2:]) < WINDOW:
         raise InputError(f"SSIM needs at least {WINDOW} px, got {images.shape[-2]}x{images.shape[-1]}")
+
+
+def _unit_range(images: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     return images.double() / 255, (reference.double() / 255).expand(len(images), -1, -1, -1)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from bench.data.images import WHITE
 from bench.data.manifest import Manifest
 from bench.errors import InputError, RunFailedError
 from bench.run import Run
@@ -83,7 +84,8 @@ def describe_data(manifest: Manifest) -> dict[str, Any]:
     """Return the fields of model.json that describe the data. Without image_size, the arrays' shape gives the size."""
     shape = manifest.arrays.get("train_images.npy", (0, None))
     fields = {"kind": manifest.kind, "image_size": manifest.image_size or shape[1]}
-    return {**fields, "channels": manifest.channels, "classes": manifest.classes}
+    background = {"background": manifest.preparation.get("background", WHITE)} if manifest.kind == "folder" else {}
+    return {**fields, **background, "channels": manifest.channels, "classes": manifest.classes}
 
 
 def set_precision(run: Run, device: torch.device) -> None:

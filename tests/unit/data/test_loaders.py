@@ -122,7 +122,7 @@ def test_evaluation_takes_the_centre(tmp_path: Path) -> None:
 
 def test_a_broken_image_is_named(folder: Path) -> None:
     (folder / "ape" / "0.png").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"ape/0.png: not a readable image"):
+    with pytest.raises(InputError, match=r"ape/0.png: not an image"):
         list(evaluation_batches(list_folder(folder), 8, 4))
 
 

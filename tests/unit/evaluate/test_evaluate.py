@@ -303,5 +303,5 @@ def test_folders(tmp_path, capsys):
     assert few["precision_efflite0"].reason == reason
     assert f"FAILED: {reason}" in capsys.readouterr().out
     (tmp_path / "a" / "broken.png").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"broken\.png: not a readable image"):
+    with pytest.raises(InputError, match=r"broken\.png: not an image"):
         evaluate_folders(tmp_path / "a", tmp_path / "b")

@@ -91,21 +91,20 @@ def test_features_grow_beyond_the_first_guess():
 
 
 def test_a_folder_is_read_no_more_than_a_batch_ahead(tmp_path, monkeypatch):
-    """Except the one image that is read to check whether it belongs to the same batch."""
     extractor, read, ahead = CountingExtractor(), 0, []
 
-    def counted(path):
+    def counted(path, background):
         nonlocal read
         read += 1
         ahead.append(read - extractor.seen)
-        return read_image(path)
+        return read_image(path, background)
 
     for index, image in enumerate(images(24, 8)):
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / f"{index:02d}.png")
     monkeypatch.setattr(folder, "read_image", counted)
     extract_features(extractor, stream_images(list_images(tmp_path), 4))
     assert read == extractor.seen == 24
-    assert max(ahead) == 4 + 1
+    assert max(ahead) == 4
 
 
 class CountingExtractor:

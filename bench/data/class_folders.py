@@ -1,0 +1,146 @@
+"""Reading an ImageFolder: train/ and val/ (or test/), a folder per class in each, sub-folders of a class included."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from PIL import Image
+
+from bench.data.catalogue import Dataset, Folder
+from bench.data.fit import check_size
+from bench.data.images import Header, decoded, read_header
+from bench.data.prepared import SPLITS
+from bench.data.walk import Listing, is_litter, walk
+from bench.errors import InputError
+
+SECOND = ("val", "test", "validation")
+CHECKED_TOGETHER = 64  # images a task of the thread pool
+T = TypeVar("T")
+Row = tuple[str, int, int]
+"""Path within its split, label, bytes."""
+
+
+@dataclass
+class ClassFolders:
+    """The images of both splits with their labels, and every fault of their folders."""
+
+    root: Path
+    classes: tuple[str, ...] = ()
+    folders: dict[str, str] = field(default_factory=dict)
+    """Split -> its folder's name under `root`."""
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+    faults: list[InputError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def paths(self, split: str) -> list[Path]:
+        return [self.root / self.folders[split] / name for name, _, _ in self.rows[split]]
+
+
+def split_folders(root: Path) -> dict[str, str]:
+    """Names of the folders of both splits; an InputError where one is missing."""
+    second = next((name for name in SECOND if (root / name).is_dir()), None)
+    if not (root / "train").is_dir() or second is None:
+        raise InputError(f"{root}: an ImageFolder or shards with train/ and val/ (or test/) are needed")
+    return dict(zip(SPLITS, ("train", second), strict=True))
+
+
+def unpacked_root(folder: Path) -> Path:
+    """The folder with train/ and val/ in an unpacked archive: the only folder inside, where there is only one."""
+    inner = [path for path in folder.iterdir() if path.is_dir() and not is_litter(path.name)]
+    return inner[0] if len(inner) == 1 else folder
+
+
+def list_class_folders(root: Path) -> ClassFolders:
+    """Every image file by class; nothing is opened."""
+    found = ClassFolders(root, folders=split_folders(root))
+    listings = {split: walk(root / folder) for split, folder in found.folders.items()}
+    classes = {split: _classes(listing) for split, listing in listings.items()}
+    found.classes = classes["train"]
+    if not classes["train"] or classes["train"] != classes["test"]:
+        differing = ", ".join(sorted(set(classes["train"]) ^ set(classes["test"]))[:3]) or "none"
+        folder = root / found.folders["test"]
+        found.faults.append(InputError(f"{folder}: classes (subfolders) differ from train's: {differing}"))
+    for split, listing in listings.items():
+        found.faults += listing.faults
+        found.notes += [f"{found.folders[split]}/{note}" for note in listing.notes]
+        found.rows[split] = _rows(found, listing)
+        _check_classes(found, split)
+    return found
+
+
+def _classes(listing: Listing) -> tuple[str, ...]:
+    return tuple(sorted(name for name in listing.folders if "/" not in name))
+
+
+def _rows(found: ClassFolders, listing: Listing) -> list[Row]:
+    labels = {name: label for label, name in enumerate(found.classes)}
+    rows = []
+    for name in listing.names:
+        folder, inside, _ = name.partition("/")
+        path = f"{listing.folder}/{name}"
+        if not inside:
+            found.faults.append(InputError(f"{path}: belongs to no class; move it into a class's folder, or away"))
+        elif folder in labels:
+            rows.append((name, labels[folder], os.stat(path).st_size))
+    return sorted(rows, key=lambda row: row[1])  # by class as the labels count, then by name
+
+
+def _check_classes(found: ClassFolders, split: str) -> None:
+    """A class without training images is a fault, one without test images is noted."""
+    filled = {label for _, label, _ in found.rows[split]}
+    empty = [name for label, name in enumerate(found.classes) if label not in filled]
+    folder = found.root / found.folders[split]
+    if not empty or found.faults:
+        return
+    if split == "train":
+        advice = "add some, or remove these folders from all splits"
+        found.faults.append(InputError(f"{folder}: no images in {', '.join(empty)}; {advice}"))
+    elif len(empty) == len(found.classes):
+        found.faults.append(InputError(f"{folder}: no images in any class; a test set is needed"))
+    else:
+        found.notes += [f"{folder.name}/{name}: no images of this class to test on" for name in empty]
+
+
+def check_images(
+    paths: list[Path], image_size: int | None, dataset: Dataset, look: Callable[[Image.Image], T] | None
+) -> Iterator[tuple[Header, T | None] | InputError]:
+    """The header of each image with what `look` says of its pixels, or its fault, in order; None: nothing is decoded.
+
+    Class folders of a published set are enlarged where their protocol says so; all others have to reach the size.
+    """
+    sized = dataset.layout == "images" or isinstance(dataset.source, Folder)
+
+    def check(path: Path) -> tuple[Header, T | None] | InputError:
+        try:
+            header = read_header(path)
+            if sized:
+                check_size(header, image_size, dataset.preparation)
+            if look is None:
+                return header, None
+            with decoded(path, dataset.preparation.background) as image:
+                return header, look(image)
+        except InputError as fault:
+            return fault
+
+    parts = [paths[start : start + CHECKED_TOGETHER] for start in range(0, len(paths), CHECKED_TOGETHER)]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        try:
+            for found in pool.map(lambda part: list(map(check, part)), parts):
+                yield from found
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def is_remarkable(header: Header) -> bool:
+    return any((header.transparent, header.turned, header.frames, header.profile, header.cmyk, header.deep))
+
+
+def pixel_marks(headers: Iterable[Header], dataset: Dataset) -> bytes:
+    """What a hash of names and sizes lacks where the way of reading decides about pixels; empty for plain images."""
+    headers = list(headers)
+    red, green, blue = dataset.preparation.background
+    laid = f"alpha on {red:02x}{green:02x}{blue:02x}\n" if any(header.transparent for header in headers) else ""
+    return (laid + ("upright\n" if any(header.turned for header in headers) else "")).encode()

@@ -1,0 +1,53 @@
+"""Bringing images to the size that is prepared: cropped in the centre or kept in shape, resized with antialiasing."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from bench.data.catalogue import Preparation
+from bench.data.images import Header, decoded, pixels_of
+from bench.errors import InputError
+
+MIN_ONE_SHOT_SIDE = 25  # pixels: the coarsest image of the pyramid
+FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bicubic": Image.Resampling.BICUBIC}
+
+
+def target_size(header: Header, image_size: int | None, fit: str) -> tuple[int, int]:
+    """(width, height) that an image is brought to."""
+    if image_size is None:
+        return header.width, header.height
+    if fit == "crop":
+        return image_size, image_size
+    longest = max(header.width, header.height)
+    return tuple(max(1, round(side * image_size / longest)) for side in (header.width, header.height))
+
+
+def check_size(header: Header, image_size: int | None, preparation: Preparation) -> None:
+    """Refuse an image that would have to be enlarged, unless the data set allows that."""
+    if image_size is None or preparation.upscale:
+        return
+    side = min if preparation.fit == "crop" else max
+    if side(header.width, header.height) < image_size:
+        which = "shortest" if preparation.fit == "crop" else "longest"
+        raise InputError(
+            f"{header.path}: {header.width}x{header.height}, but {image_size} pixels are needed on the {which} side"
+        )
+
+
+def check_one_shot(header: Header, size: tuple[int, int]) -> None:
+    """Refuse an image that is too small for a pyramid once it has `size` (width, height)."""
+    if min(size) < MIN_ONE_SHOT_SIDE:
+        raise InputError(f"{header.path}: {size[0]}x{size[1]} after scaling, {MIN_ONE_SHOT_SIDE} pixels are needed")
+
+
+def fitted(path: Path, size: tuple[int, int], preparation: Preparation) -> np.ndarray:
+    """One image as uint8 [H, W, 3] of `size` (width, height)."""
+    with decoded(path, preparation.background) as image:
+        if preparation.fit == "crop" and size[0] == size[1]:
+            side = min(image.size)
+            left, top = (image.width - side) // 2, (image.height - side) // 2
+            image = image.crop((left, top, left + side, top + side))
+        if image.size != size:
+            image = image.resize(size, FILTERS[preparation.resample])
+        return pixels_of(image)

@@ -1,0 +1,150 @@
+"""Finding the files of a folder, by one rule for every command.
+
+Links to files and folders are followed. A folder that is reached twice, as in a circle, is read once, by the path
+without a link where there is one. Hidden files and what systems leave behind do not count. A link to nothing, a pipe,
+a folder that may not be read and a name that no list can hold are faults, never silence.
+"""
+
+import heapq
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+
+from bench.errors import InputError
+
+LITTER = frozenset(
+    (
+        "__macosx",
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "picasa.ini",
+        "icon\r",
+        "lost+found",
+        "$recycle.bin",
+        "recycler",
+        "system volume information",
+        "found.000",
+        "@eadir",
+        "@recycle",
+        "@recently-snapshot",
+        "@__thumb",
+        "@tmp",
+        "#recycle",
+        "#snapshot",
+        "network trash folder",
+        "temporary items",
+    )
+)
+"""Names, in lower case, that macOS, Windows, Linux and network storage leave in folders."""
+STREAM = ":zone.identifier"
+"""End of the file that a copy from Windows leaves with each file."""
+
+
+@dataclass
+class Listing:
+    """What was found under a folder; names are relative to it, POSIX style."""
+
+    folder: Path
+    names: list[str] = field(default_factory=list)
+    """Of its files, sorted."""
+    folders: list[str] = field(default_factory=list)
+    faults: list[InputError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def files(self) -> list[Path]:
+        return [self.folder / name for name in self.names]
+
+
+def list_files(folder: Path, pattern: str = "*") -> list[Path]:
+    """Files under `folder` whose name matches, by name; the first fault, like an empty folder, is an InputError."""
+    listing = walk(folder, pattern)
+    if not listing.names:
+        listing.faults.append(emptiness(folder, pattern))
+    if listing.faults:
+        raise listing.faults[0]
+    return listing.files
+
+
+def emptiness(folder: Path, pattern: str) -> InputError:
+    return InputError(f"{folder}: " + ("no images in it" if pattern == "*" else f"no file matches {pattern!r}"))
+
+
+def walk(folder: Path, pattern: str = "*") -> Listing:
+    """All files under `folder` whose name matches, and every fault among them."""
+    listing = Listing(Path(folder))
+    if not listing.folder.is_dir():
+        said = "is a file, a folder is needed" if listing.folder.exists() else "no such folder"
+        raise InputError(f"{folder}: {said}")
+    for name in _visit(listing, pattern):
+        fault = name_fault(name)
+        if fault is None:
+            listing.names.append(name)
+        else:
+            listing.faults.append(InputError(f"{str(listing.folder / name)!r}: {fault}"))
+    listing.names.sort()
+    return listing
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or left behind by a system."""
+    lower = name.lower()
+    return name.startswith(".") or lower in LITTER or lower.endswith(STREAM)
+
+
+def name_fault(name: str) -> str | None:
+    """Why a line of a UTF-8 list cannot hold a name; None where it can."""
+    if "\t" in name or len(name.splitlines()) != 1 or any("\ud800" <= letter <= "\udfff" for letter in name):
+        return "a name with a tab, a line break or bytes that are not UTF-8; rename it"
+    return None
+
+
+def _visit(listing: Listing, pattern: str) -> Iterator[str]:
+    """The files, folder after folder; those behind links come last, so that a link never hides the folder it names."""
+    seen: set[tuple[int, int]] = set()
+    waiting, linked = [""], list[str]()
+    while waiting or linked:
+        name = waiting.pop() if waiting else heapq.heappop(linked)
+        place = os.path.join(listing.folder, name)
+        status = os.stat(place)
+        if name:
+            listing.folders.append(name)
+        if (status.st_dev, status.st_ino) in seen:
+            listing.notes.append(f"{name}: a link to a folder that was read already; left out")
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        prefix = f"{name}/" if name else ""
+        for entry in _entries(listing, place):
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(prefix + entry.name)
+            elif entry.is_symlink() and os.path.isdir(entry.path):
+                heapq.heappush(linked, prefix + entry.name)
+            elif fnmatch(entry.name, pattern):
+                fault = None if entry.is_file(follow_symlinks=False) else _fault(entry.path)
+                if fault is None:
+                    yield prefix + entry.name
+                else:
+                    listing.faults.append(InputError(f"{listing.folder / prefix / entry.name}: {fault}"))
+
+
+def _entries(listing: Listing, place: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(place) as entries:
+            return sorted((entry for entry in entries if not is_litter(entry.name)), key=lambda entry: entry.name)
+    except OSError as error:
+        listing.faults.append(InputError(f"{place}: {error.strerror}"))
+        return []
+
+
+def _fault(path: str) -> str | None:
+    """What is wrong with an entry that is neither a folder nor a file by itself; None of a link to a file."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        where = os.readlink(path) if os.path.islink(path) else "gone"
+        return f"a link to nothing ({where}); restore its target, or remove it"
+    return None if stat.S_ISREG(mode) else "a pipe, socket or device, not an image; remove it"

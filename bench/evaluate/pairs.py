@@ -1,0 +1,61 @@
+"""Which sample belongs to which reference image, and whether two folders are apart at all."""
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from bench.data.images import Header, ImageFiles
+from bench.errors import InputError
+
+Pair = tuple[Header, Header]
+
+
+def refuse_shared(samples: ImageFiles, reference: ImageFiles) -> bool:
+    """Refuse two folders that share files, by place or through links; True for a folder against itself."""
+    ours, theirs = samples.folder, reference.folder
+    if ours.samefile(theirs):
+        return True
+    for inner, outer in ((ours, theirs), (theirs, ours)):
+        if any(outer.samefile(parent) for parent in inner.resolve().parents):
+            raise InputError(f"{inner}: is inside {outer}; move one of them, samples and reference have to be separate")
+    places = {os.path.realpath(header.path) for header in reference.headers}
+    shared = [header.path for header in samples.headers if os.path.realpath(header.path) in places]
+    if shared:
+        count = f"{len(shared)} of {len(samples.headers)} samples"
+        raise InputError(f"{shared[0]}: {count} are, through links, images of {theirs} themselves; remove these links")
+    return False
+
+
+def pair_images(samples: ImageFiles, reference: ImageFiles) -> tuple[list[Pair], str | None]:
+    """Each sample with the reference image of the same relative name, else of the same name without suffix.
+
+    There are no pairs where an image has no partner, or a partner of another size. Where several images share a name
+    without suffix, a note says which.
+    """
+    ours, theirs = _by_name(samples), _by_name(reference)
+    partners = {name: theirs[name] for name in ours if name in theirs}
+    our_stems, their_stems = (
+        _by_stem({name: header for name, header in names.items() if name not in partners}) for names in (ours, theirs)
+    )
+    if our_stems.keys() != their_stems.keys():
+        return [], None
+    for stem, names in our_stems.items():
+        if len(names) > 1 or len(their_stems[stem]) > 1:
+            several = ", ".join(names if len(names) > 1 else their_stems[stem])
+            return [], f"no SSIM: {several} differ in their suffix alone, so pairs are ambiguous; rename them"
+        partners[names[0]] = theirs[their_stems[stem][0]]
+    pairs = [(header, partners[name]) for name, header in ours.items()]
+    same_size = all((a.width, a.height) == (b.width, b.height) for a, b in pairs)
+    return (pairs, None) if same_size else ([], None)
+
+
+def _by_name(found: ImageFiles) -> dict[str, Header]:
+    return {header.path.relative_to(found.folder).as_posix(): header for header in found.headers}
+
+
+def _by_stem(names: Mapping[str, Header]) -> dict[str, list[str]]:
+    stems = defaultdict(list)
+    for name in names:
+        stems[PurePosixPath(name).with_suffix("").as_posix()].append(name)
+    return dict(stems)

@@ -1,0 +1,193 @@
+"""`evaluate --samples --reference` on folders as people have them."""
+
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.cli import main
+from bench.data.images import usable_images
+from bench.errors import InputError
+from bench.evaluate import folders
+from bench.evaluate.extractors import MetricExtractor
+from bench.evaluate.folders import evaluate_folders
+from bench.evaluate.pairs import pair_images, refuse_shared
+from bench.metrics import ssim as similarity
+from bench.metrics.folder import BATCH_PIXELS, read_image, stream_images
+from tests.helpers.data_project import image_folder, picture
+
+
+class Pixels:
+    """Extractor of sixteen pixels; no network."""
+
+    name, dim, input_range, weights_sha256 = "pixels", 48, (0, 255), ""
+
+    def __call__(self, images):
+        return torch.nn.functional.adaptive_avg_pool2d(images.float(), 4).flatten(1)
+
+
+@pytest.fixture(autouse=True)
+def light(monkeypatch):
+    metrics = {"frechet": "fd_efflite0", "memorisation": "memorisation_efflite0"}
+    monkeypatch.setattr(folders, "open_extractors", lambda *_: [MetricExtractor(Pixels(), metrics)])
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    image_folder(tmp_path / "real", 4, (40, 40))
+    return tmp_path
+
+
+def scores(samples, reference="real", **options):
+    return {score.metric: score for score in evaluate_folders(samples, reference, **options)}
+
+
+def test_exif_orientation_the_same_photos_turned_have_distance_0(here):
+    (here / "turned").mkdir()
+    for path in (here / "real").iterdir():
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.open(path).transpose(Image.Transpose.ROTATE_90).save(here / "turned" / path.name, exif=exif)
+    found = scores("turned")
+    assert abs(found["fd_efflite0"].value) < 1e-6 and found["ssim_samples"].value == pytest.approx(1, abs=1e-12)
+
+
+def test_alpha_is_accepted_on_the_stated_background_which_is_in_the_protocol(here, capsys):
+    for mode in ("L", "RGBA"):
+        (here / mode).mkdir()
+    for index in range(4):
+        picture(40, 40, seed=index, mode="L").save(here / f"L/{index}.png")
+        picture(40, 40, seed=index, mode="RGBA").save(here / f"RGBA/{index}.png")
+    grey, white, black = scores("L"), scores("RGBA"), scores("RGBA", background=(0, 0, 0))
+    assert grey["fd_efflite0"].protocol == "fd_efflite0/pixels/px40/real4-all/fake4-folder"
+    assert white["fd_efflite0"].protocol == "fd_efflite0/pixels/px40/alpha-on-ffffff/real4-all/fake4-folder"
+    assert "/alpha-on-000000/" in black["ssim_samples"].protocol
+    assert white["fd_efflite0"].value != black["fd_efflite0"].value
+    assert "RGBA: 4 of 4 images have an alpha channel" in capsys.readouterr().err
+    assert main(["evaluate", "--samples", "RGBA", "--reference", "real", "--background", "0,0,0"]) == 0
+    assert "/alpha-on-000000/" in capsys.readouterr().out
+    for wrong in ("white", "0,0", "0,0,256"):
+        assert main(["evaluate", "--samples", "RGBA", "--reference", "real", "--background", wrong]) == 2
+    assert main(["evaluate", "--run", "real", "--background", "0,0,0"]) == 2
+
+
+def test_a_folder_against_itself_has_ssim_1(here, capsys):
+    """Also with names that differ in their suffix alone, and with images of several sizes."""
+    picture(40, 40, seed=20).save(here / "real/0.jpg", quality=50)
+    picture(30, 50, seed=21).save(here / "real/wide.bmp")
+    found = scores("real")
+    assert found["ssim_samples"].value == pytest.approx(1, abs=1e-12) and found["ssim_samples"].n == 6
+    assert "real: samples and reference are the same folder" in capsys.readouterr().err
+
+
+def pairs(samples, reference):
+    found, note = pair_images(usable_images(samples), usable_images(reference))
+    return {(a.path.name, b.path.name) for a, b in found}, note
+
+
+def test_pairing_by_full_name_first_then_by_stem(here):
+    (here / "fake/sub").mkdir(parents=True)
+    for name in ("0.png", "0.jpg", "1.webp", "2.png", "sub/3.bmp"):
+        picture(40, 40).save(here / "fake" / name)
+    assert pairs("fake", "real") == (set(), None), "3.png has no partner"
+    (here / "real/sub").mkdir()
+    (here / "real/3.png").rename(here / "real/sub/3.png")
+    picture(40, 40).save(here / "real/0.bmp")
+    named = {("0.png", "0.png"), ("0.jpg", "0.bmp"), ("1.webp", "1.png"), ("2.png", "2.png"), ("3.bmp", "3.png")}
+    assert pairs("fake", "real") == (named, None)
+    picture(30, 40).save(here / "real/2.png")
+    assert pairs("fake", "real") == (set(), None), "of another size"
+
+
+def test_ambiguous_names_are_told_instead_of_paired(here, capsys):
+    (here / "fake").mkdir()
+    for name in ("0.jpg", "0.bmp", "1.png", "2.png", "3.png"):
+        picture(40, 40).save(here / "fake" / name)
+    assert "ssim_samples" not in scores("fake")
+    assert "no SSIM: 0.bmp, 0.jpg differ in their suffix alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("samples", "reference"),
+    [
+        ("real/sub", "real"),
+        ("real", "real/sub"),
+        ("./real/../real/sub", "real/"),
+        ("link", "real"),
+        ("real", "link"),
+        ("linked", "real"),
+        ("real", "linked"),
+        ("one", "real"),
+    ],
+)
+def test_a_folder_inside_the_other_is_refused_in_one_line(here, samples, reference, capsys):
+    """By place, in another spelling, and through links to folders or files."""
+    image_folder(here / "real/sub", 2, (40, 40))
+    (here / "link").symlink_to("real/sub")
+    for name, target in (("linked", "../real/sub"), ("one", "../real/0.png")):
+        image_folder(here / name, 2, (40, 40))
+        (here / name / "x.png").symlink_to(target)
+    assert main(["evaluate", "--samples", samples, "--reference", reference]) == 2
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert "is inside" in said or "through links" in said
+
+
+@pytest.mark.parametrize("spelling", ["real", "./real/", "sub/../real", "link"])
+def test_the_same_folder_is_noted_and_named_once(here, spelling, capsys):
+    (here / "sub").mkdir()
+    (here / "link").symlink_to("real")
+    score = scores(spelling)["fd_efflite0"]
+    assert score.run == "real against itself" and abs(score.value) < 1e-6
+    assert "samples and reference are the same folder" in capsys.readouterr().err
+
+
+def test_copies_in_another_folder_are_apart(here):
+    image_folder(here / "copy", 4, (40, 40))
+    assert not refuse_shared(usable_images("copy"), usable_images("real"))
+    assert scores("copy")["fd_efflite0"].run == "copy against real"
+
+
+@pytest.mark.skipif(sys.getfilesystemencoding() != "utf-8", reason="file names are not UTF-8 here")
+def test_names_that_are_not_utf8_neither_crash_nor_reach_the_terminal(here, capsys, monkeypatch):
+    odd = "fa\udcffke\x1b[31m"
+    image_folder(here / odd, 3, (40, 40))
+    command = ["evaluate", "--samples", odd, "--reference", "real", "--out", "out.json"]
+    monkeypatch.setattr(sys, "argv", ["slim-bench", *command])
+    assert main(command) == 0
+    assert json.loads((here / "out.json").read_text())[0]["run"] == "fa\\xffke\\x1b[31m against real"
+    (here / odd / "0.png").rename(here / odd / "\udcfe.png")
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert "not UTF-8; rename it" in said and "\x1b" not in said and said.encode()
+
+
+def test_batches_of_large_images_are_small(monkeypatch, here):
+    monkeypatch.setattr("bench.metrics.folder.BATCH_PIXELS", 2 * 40 * 40)
+    files = sorted((here / "real").iterdir())
+    assert [len(batch) for batch in stream_images(files)] == [2, 2]
+    monkeypatch.setattr("bench.metrics.folder.BATCH_PIXELS", 1)
+    batches = list(stream_images(files))
+    assert [len(batch) for batch in batches] == [1] * 4 and torch.equal(batches[1][0], read_image(files[1]))
+    assert BATCH_PIXELS >= 8 * 2048 * 2048
+
+
+def test_ssim_of_a_large_image_row_by_row_is_the_same(monkeypatch):
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 3, 60, 40), np.uint8))
+    whole = similarity.ssim(images, images.flip(2))
+    monkeypatch.setattr(similarity, "MOST_PIXELS", 40 * 20)
+    assert torch.allclose(similarity.ssim(images, images.flip(2)), whole, atol=1e-12)
+
+
+def test_links_out_of_both_folders_to_one_place_are_shared(here):
+    for name in ("a", "b"):
+        (here / name).mkdir()
+        for index in range(2):
+            (here / name / f"{name}{index}.png").symlink_to(here / f"real/{index}.png")
+    with pytest.raises(InputError, match=r"2 of 2 samples are, through links, images of b themselves"):
+        refuse_shared(usable_images("a"), usable_images("b"))
+    assert os.path.samefile("a/a0.png", "b/b0.png")
