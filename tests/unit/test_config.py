@@ -124,7 +124,7 @@ FAULTS = {
     "a metric twice": ("scales.yaml", "[top1, top5, params, macs]", "[top1, top1]", "metrics: top1 is given twice"),
     "too few generated images": (
         "scales.yaml",
-        "n_fake: 500",
+        "n_fake: 250",
         "n_fake: 5",
         "demo.fewshot.*'precision_efflite0' needs n_fake of at least 6",
     ),
