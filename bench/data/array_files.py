@@ -1,6 +1,6 @@
-"""Files of arrays that strangers made: IDX, npz, and the pickles of CIFAR, read without running code.
+"""Safe readers of untrusted array files: IDX, npz, and the pickles of CIFAR, without running code.
 
-Headers are looked at first: a shape has to fit the bytes that follow and the limits of bench.data.limits.
+They validate headers first: a shape must match the bytes that follow and the limits of bench.data.limits.
 """
 
 import gzip
@@ -44,7 +44,7 @@ def read_idx(file: StoredFile, max_unpacked_gb: float | None = None) -> np.ndarr
 
 @contextmanager
 def _plain(file: StoredFile) -> Iterator[tuple[BinaryIO, int | None]]:
-    """The content, unpacked where it is gzipped, and its size where that is known."""
+    """The content, decompressed if gzipped, and its size if known."""
     with file.open() as opened:
         packed = opened.read(2) == b"\x1f\x8b"
         opened.seek(0)
@@ -56,7 +56,7 @@ def _plain(file: StoredFile) -> Iterator[tuple[BinaryIO, int | None]]:
 
 
 def _read_exactly(stream: BinaryIO, count: int) -> np.ndarray | None:
-    """`count` bytes, after which the stream must end; None where it has more or fewer."""
+    """Exactly `count` bytes; None if the stream has more or fewer."""
     data, done = np.empty(count, np.uint8), 0
     while chunk := stream.read(min(CHUNK, count - done + 1)):
         if done + len(chunk) > count:
@@ -91,7 +91,7 @@ def read_npz(
 
 @dataclass(frozen=True)
 class NpyHeader:
-    """What the first `length` bytes of an .npy file say of the array behind them."""
+    """The header of an .npy file, parsed from its first `length` bytes."""
 
     shape: tuple[int, ...]
     fortran_order: bool
@@ -133,7 +133,7 @@ class _ArraysOnly(pickle.Unpickler):
 
     allowed = {("_reconstruct", "multiarray"), ("ndarray", "numpy"), ("dtype", "numpy"), ("encode", "_codecs")}
     empty = {"_reconstruct": lambda *_: np.ndarray((0,), np.uint8), "ndarray": None}
-    """Arrays begin empty, so that no shape in a pickle allocates memory; their state brings shape and content."""
+    """Arrays are created empty, so that no shape in a pickle allocates memory. Their state sets shape and content."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (name, module.split(".")[-1]) not in self.allowed or module.split(".")[0] not in ("numpy", "_codecs"):

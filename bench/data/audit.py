@@ -1,6 +1,6 @@
-"""Looking through a set before hours are spent on it: every fault found, each with its file's name.
+"""Validates a dataset before training, and lists every problem with its file name.
 
-Errors are what `prepare` would refuse or training would suffer from; notes are what one should know.
+Errors are problems that `prepare` refuses or that harm training. Notes are for information.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ BY_PATH = "given-by-path"
 
 @dataclass
 class Audit:
-    """What was found in one set."""
+    """The findings about one dataset."""
 
     name: str
     images: int = 0
@@ -43,7 +43,7 @@ class Audit:
         return not self.errors
 
     def lines(self) -> list[str]:
-        """The report, one finding a line."""
+        """The report, with one finding per line."""
         counts = f"{self.images} images{self.summary}; {len(self.errors)} errors, {len(self.notes)} notes"
         return [
             f"{self.name}: {counts}",
@@ -84,7 +84,7 @@ def audit(
 
 @contextmanager
 def _opened(source: Path, max_unpacked_gb: float | None) -> Iterator[Path]:
-    """A folder with the files: as it is, or the archive unpacked into a temporary one."""
+    """A folder with the files: the source folder, or a temporary one with the extracted archive."""
     if source.is_dir() or not is_archive(source):
         yield source
         return
@@ -171,7 +171,7 @@ def _summarise(report: Audit, headers: list[Header]) -> None:
 
 
 def _audit_arrays(report: Audit, name: str, root: Path, folders: Folders | None, max_unpacked_gb: float | None) -> None:
-    """Class counts and images that occur twice, within a split or (worse) in both."""
+    """Class counts, and duplicate images within a split or (worse) in both."""
     with tempfile.TemporaryDirectory(prefix=".slim-bench-audit-") as temporary:
         folder = Path(temporary) / "prepared"
         manifest = prepare(name, None, folder, root, folders=folders, max_unpacked_gb=max_unpacked_gb)

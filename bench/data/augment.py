@@ -1,7 +1,7 @@
-"""Augmentation for classification, on uint8 batches [B, C, H, W] wherever they lie.
+"""Augmentation for classification on uint8 batches [B, C, H, W] on any device.
 
-Every random number comes from one explicit CPU generator and is drawn for the whole global batch, of which `rows` is
-this process's part: an image gets the same crop on any device and for any number of processes.
+All random numbers come from an explicit CPU generator, for the whole global batch; `rows` are those of this process.
+Therefore an image gets the same crop on every device and for any number of processes.
 """
 
 import math
@@ -38,7 +38,7 @@ class Statistics:
 
 
 class Normalise:
-    """uint8 [B, C, H, W] -> float32 with zero mean and unit deviation per channel; its tensors lie on `device`."""
+    """uint8 [B, C, H, W] -> float32 with zero mean and unit deviation per channel; its tensors are on `device`."""
 
     def __init__(self, statistics: Statistics, device: torch.device) -> None:
         self.shift = torch.tensor(statistics.mean, device=device)[:, None, None] * 255

@@ -147,7 +147,7 @@ def decode_ahead(batches: Iterator[list[Callable[[], tuple[Tensor, int]]]], devi
 
 
 class Stream:
-    """Turns an iterator that can start anywhere into `batch(step)`: steps in order are read on, others start anew."""
+    """Provides `batch(step)` from an iterator that has a start. Consecutive steps continue it; others restart it."""
 
     def __init__(self, start: Callable[[int], Iterator[Batch]]) -> None:
         self._start, self._next, self._batches = start, -1, iter(())

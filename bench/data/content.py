@@ -1,8 +1,8 @@
-"""Content of a dataset's source, as its receipt records it: content decides what is prepared again, times never do.
+"""Content hashes of a dataset's source, recorded in its receipt. They decide whether to prepare the dataset again.
 
-Sizes and times only spare the hashing of files that nobody has touched. Published sets of class folders may hold a
-million files: as in the hash of their prepared form, names and byte sizes stand for their content. Archives, shards and
-a user's own images are read.
+Sizes and modification times only avoid rehashing unchanged files. Published datasets with class folders may contain a
+million files, so names and byte sizes represent their content, as in the hash of the prepared dataset. Archives, shards
+and the user's own images are hashed completely.
 """
 
 import os

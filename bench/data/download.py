@@ -1,4 +1,4 @@
-"""Downloads that can be trusted: resumed after a break, checked before they appear under their name."""
+"""Verified downloads, which resume after an interruption and get their final name only after verification."""
 
 import hashlib
 import http.client
@@ -23,7 +23,7 @@ TIMEOUT_SECONDS = 30
 
 
 def download(url: str, path: Path, *, sha256: str | None, md5: str | None = None, size: int | None = None) -> None:
-    """Fetch `url` to `path`: into a partial file beside it (resumed if one is there), checked, then renamed.
+    """Download `url` to a partial file next to `path` (resuming an existing one), verify it, and rename it to `path`.
 
     `sha256` may be a prefix where the publisher states no more.
     """
@@ -81,7 +81,9 @@ def _fetch(url: str, partial: Path, size: int | None) -> None:
             raise InputError(f"{partial}: {error.strerror or error}") from None
         if attempt + 1 < ATTEMPTS:
             time.sleep(0.5 * 2**attempt)
-    raise InputError(f"{url}: {reason} ({ATTEMPTS} attempts; what came is kept and the next fetch goes on from there)")
+    raise InputError(
+        f"{url}: {reason} ({ATTEMPTS} attempts; the partial download is kept, and the next fetch resumes it)"
+    )
 
 
 def _read_on(url: str, partial: Path, size: int | None) -> None:

@@ -22,7 +22,7 @@ DVC_TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp")
 
 
 def run_dvc(root: Path, command: str, *arguments: str) -> None:
-    """`dvc COMMAND ARGUMENTS` in `root`: waits for DVC's lock, sends no analytics, never fails in silence."""
+    """Run `dvc COMMAND ARGUMENTS` in `root`. It waits for DVC's lock, sends no analytics, and raises on failure."""
     line = [sys.executable, "-m", "dvc", "--wait-for-lock", command, *arguments]
     pointers = [Path(root) / argument for argument in arguments if argument.endswith(".dvc")]
     before = {path for pointer in pointers for path in _temporaries(pointer.parent)}
@@ -91,7 +91,7 @@ def _output(pointer: Path) -> dict[str, Any]:
 
 
 def pulled(root: Path, path: Path) -> bool:
-    """Whether a DVC remote of this checkout brought `path`: asked where the file is tracked, for a lab's own copies."""
+    """Pull `path` from a DVC remote of this checkout, such as a local mirror, if DVC tracks it; return success."""
     pointer = path.with_name(f"{path.name}.dvc")
     if not (root / pointer).exists():
         return False

@@ -1,4 +1,4 @@
-"""Unpacking archives that strangers made: nothing lands outside the target, nothing unpacks without bound.
+"""Safe extraction of untrusted archives: no file outside the target, and no unlimited size.
 
 Refused: absolute names and `..`, names that are empty or too long, links, devices, encrypted members, two members of
 one name, directories and headers that do not fit their archive, more members or bytes than bench.data.limits allows.

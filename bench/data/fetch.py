@@ -1,8 +1,8 @@
-"""Bringing a data set's source to data/sources, and proving that it is the right one.
+"""Downloads the source of a dataset to data/sources, and verifies it.
 
-Shipped archives come through `dvc --wait-for-lock pull` (parallel pulls otherwise fail), URLs through
-bench.data.download; either way the file then has to match the catalogue's own sha256 or md5. A receipt,
-data/sources/NAME.json, says what was found; it is what the workflow depends on.
+Shipped archives come through `dvc --wait-for-lock pull` (parallel pulls fail otherwise), URLs through
+bench.data.download. In both cases the file must match the sha256 or md5 of the catalogue. A receipt,
+data/sources/NAME.json, records the result; the workflow depends on it.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ FIRST_SEEN = "first-seen"
 
 @dataclass(frozen=True)
 class FetchJob:
-    """One data set to fetch into the project at `root`."""
+    """One dataset to download into the project at `root`."""
 
     root: Path
     catalogue: Catalogue
@@ -53,7 +53,7 @@ class FetchJob:
     accept: str | None
 
     def pin(self, file: SourceFile) -> str | None:
-        """The sha256 that a file must have, where one is published or accepted."""
+        """The sha256 that a file must have, if one is published or pinned."""
         return self.catalogue.pin(file) or (self.accept if self.accept != FIRST_SEEN else None)
 
     def md5(self, file: SourceFile) -> str | None:
@@ -71,10 +71,10 @@ def fetch(
     accept_sha256: str | None = None,
     folders: Folders | None = None,
 ) -> Path:
-    """Fetch and check the source of data set `name`; returns its receipt. What is there and right is left alone.
+    """Download and verify the source of dataset `name`, and return its receipt. Existing correct files are kept.
 
-    A name from the catalogue's section `weights` is taken too; then the file itself is returned.
-    `accept_sha256` (64 hex digits, or `first-seen`) is for a file without published checksum; data/pins.yaml keeps it.
+    For a name in the section `weights` of the catalogue, return the path of the file.
+    `accept_sha256` (64 hex digits, or `first-seen`): pin for a file without published checksum, kept in data/pins.yaml.
     """
     root = Path(root)
     catalogue = load_catalogue(root, folders)
@@ -92,13 +92,13 @@ def fetch(
         where = {"place": place.relative_to(root).as_posix() if inside else str(place)}
         return _write_receipt(job, where | describe_place(place, job.dataset, read_receipt(name, root)))
     if not source.files:
-        raise InputError(f"{name}: has to be placed by hand: {source.how}")
+        raise InputError(f"{name}: manual installation is required: {source.how}")
     files = [_fetch_file(job, file) for file in source.files]
     return _write_receipt(job, {"files": files, "content_sha256": content_sha256(files)})
 
 
 def receipt_path(name: str) -> Path:
-    """Where `fetch` writes what it found, relative to the project root."""
+    """Path of the receipt, relative to the project root."""
     return SOURCES / f"{name}.json"
 
 
@@ -110,7 +110,7 @@ def placed_path(root: Path, source: Folder) -> Path:
 
 
 def source_files(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
-    """The fetched files of a data set, each one checked."""
+    """The downloaded files of a dataset, each verified."""
     job = FetchJob(root, catalogue, name, catalogue.dataset(name), None)
     for file in job.dataset.source.files:
         if not (root / file.path).is_file():
@@ -131,7 +131,7 @@ def source_content(name: str, root: Path, catalogue: Catalogue) -> str:
 
 
 def placed(root: Path, dataset: Dataset) -> Path | None:
-    """The folder or file that a person placed or named; None for sets that come as files of the catalogue.
+    """The folder or file that the user installed or named; None for datasets with files in the catalogue.
 
     A folder that was unpacked from these files is only looked at once they are gone: they may have been replaced.
     """
@@ -145,7 +145,7 @@ def placed(root: Path, dataset: Dataset) -> Path | None:
 
 
 def _fetch_file(job: FetchJob, file: SourceFile) -> dict[str, Any]:
-    """Bring one file to its place if it is not there, check it, describe it for the receipt."""
+    """Download one file if it is missing, verify it, and describe it for the receipt."""
     brought = not (job.root / file.path).is_file()
     if brought:
         _bring(job, file)
@@ -161,7 +161,7 @@ def _fetch_file(job: FetchJob, file: SourceFile) -> dict[str, Any]:
 
 
 def _checked(job: FetchJob, file: SourceFile) -> dict[str, Any]:
-    """Checksums of a file: from the receipt while size and time stand still (archives may be huge), else computed."""
+    """Checksums of a file: from the receipt if size and time are unchanged (archives may be huge), else computed."""
     now = file_stamp(job.root / file.path, file.name)
     entries = {entry["name"]: entry for entry in read_receipt(job.name, job.root).get("files", ())}
     entry = entries.get(file.name, {})
@@ -173,7 +173,7 @@ def _checked(job: FetchJob, file: SourceFile) -> dict[str, Any]:
 
 
 def read_receipt(name: str, root: Path = Path(".")) -> dict[str, Any]:
-    """The receipt of data set `name`; empty before its first fetch."""
+    """The receipt of dataset `name`; empty before its first download."""
     path = root / receipt_path(name)
     return read_json(path) if path.exists() else {}
 
@@ -204,9 +204,9 @@ def _bring(job: FetchJob, file: SourceFile) -> None:
     if isinstance(source, Shipped):
         run_dvc(job.root, "pull", "--remote", SHIPPED, file.pointer.as_posix())
         if not path.is_file():
-            raise InputError(f"{path}: `dvc pull` brought nothing; is data/shipped complete?")
+            raise InputError(f"{path}: missing after `dvc pull`; is data/shipped complete?")
     elif isinstance(source, Manual):
-        raise InputError(f"{job.name}: {path} has to be placed by hand: {source.how}")
+        raise InputError(f"{job.name}: {path} manual installation is required: {source.how}")
     elif not (job.pin(file) or job.md5(file) or job.accept == FIRST_SEEN):
         raise InputError(
             f"{job.name}: no checksum is published for {file.url}, so nothing is downloaded; pass --accept-sha256 HEX"
@@ -217,7 +217,7 @@ def _bring(job: FetchJob, file: SourceFile) -> None:
 
 
 def verify(path: Path, sha256: str | None, md5: str | None) -> dict[str, str]:
-    """Checksums of a file; a mismatch is refused with both values named."""
+    """Checksums of a file. Raises InputError with both values for a mismatch."""
     found = {"sha256": sha256_file(path)}
     if sha256 and found["sha256"] != sha256:
         raise InputError(_mismatch(path, "sha256", sha256, found["sha256"]))

@@ -1,4 +1,4 @@
-"""The training images of a classification run: from its prepared data set to batches, hold-out and statistics."""
+"""The training images of a classification run: from its prepared dataset to batches, held-out images and statistics."""
 
 from dataclasses import dataclass
 from pathlib import Path

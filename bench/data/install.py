@@ -1,4 +1,4 @@
-"""Putting a prepared data set into its folder: whole where the folder is new, else file by file.
+"""Moves a prepared dataset to its folder: as a whole if the folder is new, otherwise file by file.
 
 In a folder that exists only files of an earlier preparation are replaced, and all else stays. manifest.json goes first
 and comes last, so that nothing half-replaced is taken for finished; meanwhile a journal says which files are ours, so
@@ -32,7 +32,7 @@ def refuse_overlap(out: Path, sources: Iterable[Path]) -> None:
 
 @contextmanager
 def new_content(out: Path, names: tuple[str, ...], is_default: bool = False) -> Iterator[Path]:
-    """A folder to write `names` and manifest.json into; they go to `out` when the block ends well, else nowhere.
+    """A folder to write `names` and manifest.json into; moved to `out` if the block succeeds, and deleted otherwise.
 
     `out` may be a link to a folder. Refused before the block: a name there that holds something else than ours.
     `is_default`: see `own_prepared_files`.

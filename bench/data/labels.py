@@ -25,7 +25,7 @@ def as_labels(where: str, split: str, labels: np.ndarray, images: int) -> np.nda
 
 
 def count_classes(where: str, labels: Mapping[str, np.ndarray], count: int | None = None) -> int:
-    """Number of classes of the splits `train` and `test`; `count`: what is said of it elsewhere.
+    """Number of classes of the splits `train` and `test`; `count`: the expected number, if known.
 
     Refused are labels outside 0..count-1, test labels that no training image has, and classes without training images.
     """

@@ -70,7 +70,7 @@ def check_room(archive: str, needed: int, room: Path, free: int | None = None) -
     if needed > free:
         raise InputError(
             f"{archive}: unpacks to {gigabytes(needed)} or more, but {gigabytes(free)} are free in "
-            f"{lasting_folder(room / 'member')}; make room"
+            f"{lasting_folder(room / 'member')}; free some space"
         )
 
 

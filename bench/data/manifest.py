@@ -1,4 +1,4 @@
-"""manifest.json: what a prepared data set holds and what it was made from. No torch."""
+"""manifest.json: content and origin of a prepared dataset. Does not import torch."""
 
 import tokenize
 from pathlib import Path
@@ -25,7 +25,7 @@ class Split(Strict):
 
 
 class MadeFrom(Strict):
-    """What has to be unchanged for a prepared data set to be current: see bench.data.content."""
+    """Hashes of the inputs of a prepared dataset, which is up to date while they match: see bench.data.content."""
 
     content_sha256: str
     preparation_sha256: str
@@ -38,7 +38,7 @@ class Manifest(Strict):
     title: str
     task: Task
     kind: Literal["images", "classification", "folder"]
-    n: Positive = Field(description="images; of the training split where there are splits")
+    n: Positive = Field(description="number of images, or of training images if there are splits")
     image_size: Positive | None
     channels: Literal[1, 3]
     sha256: str = Field(description="of shapes, pixels, labels and order; kind folder: of names, byte sizes and labels")
@@ -50,7 +50,7 @@ class Manifest(Strict):
     classes: tuple[str, ...] | None = None
     splits: dict[str, Split] | None = None
     format: Literal["imagefolder", "webdataset"] | None = None
-    root: str | None = Field(None, description="kind folder: where the files lie, an absolute path")
+    root: str | None = Field(None, description="for kind folder: absolute path of the files")
     arrays: dict[str, tuple[int, ...]] = Field({}, description="array file -> shape")
 
 
@@ -62,7 +62,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Manifest of a prepared folder; its arrays must be there with the shapes it states."""
     folder = Path(folder)
     if not (folder / MANIFEST).is_file():
-        raise InputError(f"{folder}: not a prepared data set (no {MANIFEST}); `slim-bench prepare` makes one")
+        raise InputError(f"{folder}: not a prepared dataset (no {MANIFEST}); create one with `slim-bench prepare`")
     manifest = parse_strict(Manifest, read_json(folder / MANIFEST), folder / MANIFEST)
     for file in manifest.arrays:
         open_array(folder, manifest, file)
@@ -72,7 +72,7 @@ def read_manifest(folder: Path) -> Manifest:
 def open_array(folder: Path, manifest: Manifest, file: str) -> np.ndarray:
     """One array of the folder, memory-mapped read-only, its shape checked against the manifest."""
     path = Path(folder) / file
-    if not path.is_file():  # to open a pipe would wait for ever
+    if not path.is_file():  # opening a pipe would block
         raise InputError(f"{path}: missing; {folder} is damaged, delete the folder and prepare it again")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -27,7 +27,7 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 @contextmanager
 def array_by_row(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Callable[[int, np.ndarray], None]]:
-    """A function that writes row `index` [*shape[1:]], from any thread; the file appears when the block ends well.
+    """A function that writes row `index` [*shape[1:]], from any thread; the file appears if the block succeeds.
 
     Its space is reserved first where the file system can, so that a full disk ends the work before it begins.
     """

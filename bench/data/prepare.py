@@ -1,8 +1,8 @@
-"""From a fetched source to the folder that training and metrics read: arrays, or a list of files, and manifest.json.
+"""Prepares the folder that training and metrics read: arrays, or a list of files, and manifest.json.
 
-Images: decoded, laid on a background where transparent, cropped or scaled with antialiasing, uint8.
-Small classification sets (28 or 32 px): padded with zeros, never resized. ImageNet-like sets: listed, not copied.
-The files appear under their names when all are complete. The hash depends on pixels, labels and order alone.
+Images are decoded, composited onto a background, cropped or resized with antialiasing, and stored as uint8. Small
+classification datasets (28 or 32 px) are zero-padded and never resized. ImageNet-like datasets are indexed, not copied.
+The files get their names when all are complete. The hash depends only on pixels, labels and their order.
 """
 
 import os
@@ -38,7 +38,7 @@ def prepare(
     folders: Folders | None = None,
     max_unpacked_gb: float | None = None,
 ) -> Manifest:
-    """Prepare data set `name` at `image_size` (None: each image's own) into `out` (default: data/prepared).
+    """Prepare dataset `name` at `image_size` (None: each image's own) into `out` (default: data/prepared).
 
     `max_unpacked_gb`: most that an archive may unpack to; None: as bench.data.limits says.
     """
@@ -59,7 +59,7 @@ def prepare(
 
 
 def source_paths(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
-    """The checked source of a data set: its archives, or the one folder that was placed or named by the user."""
+    """The verified source of a dataset: its archives, or the folder that the user installed or named."""
     source = catalogue.dataset(name).source
     place = placed(root, catalogue.dataset(name))
     if place is not None:

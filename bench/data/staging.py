@@ -1,6 +1,6 @@
-"""One process at a time makes a folder; what one that was killed left behind is removed first.
+"""Ensures that one process at a time creates a folder, and removes temporary folders of killed processes.
 
-Temporary folders are called .NAME.RANDOM.part and hold a mark until they are complete.
+Temporary folders have the name .NAME.RANDOM.part, and contain a marker file until they are complete.
 """
 
 import re
@@ -21,7 +21,7 @@ RANDOM = re.compile(r"[a-z0-9_]{8}")
 
 
 def make_temporary(parent: Path, name: str) -> Path:
-    """A new folder in `parent` for what is to be called `name`, marked as ours."""
+    """Create a temporary folder in `parent` for the final `name`, with our marker file."""
     with writing(parent / name):
         folder = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=parent))
         try:
@@ -33,7 +33,7 @@ def make_temporary(parent: Path, name: str) -> Path:
 
 
 def unmark(folder: Path) -> None:
-    """The content is complete: what is left is to give it its name."""
+    """Remove the marker file, because the content is complete and only the renaming remains."""
     (folder / MARK).unlink()
 
 

@@ -1,4 +1,4 @@
-"""Where archives of class folders are unpacked: once, beside themselves, and again when they were replaced.
+"""Extracts archives of class folders next to them, once, and again after the archives were replaced.
 
 The folder has the name of the dataset. A mark in it says what it was unpacked from, so that neither a folder of the
 user nor an earlier archive passes for the present one; nothing is deleted.

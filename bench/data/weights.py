@@ -1,7 +1,7 @@
 """Pretrained weights of feature extractors: find or download the file, and always verify its checksum.
 
-LPIPS-VGG16 needs two: `lpips-vgg16-heads` (7 kB) is shipped with the repository, `vgg16-torchvision` (553 MB) has to be
-fetched once. EfficientNet-Lite0 lies in an installed package. The Inception files have to be fetched.
+LPIPS-VGG16 needs two: `lpips-vgg16-heads` (7 kB) is shipped with the repository, `vgg16-torchvision` (553 MB) must be
+downloaded once. EfficientNet-Lite0 is part of an installed package. The Inception files must be downloaded.
 A state dictionary (.pth) is to be loaded with `weights_only=True`; the TorchScript file (.pt) with `torch.jit.load`.
 """
 
@@ -20,7 +20,7 @@ FOLDER = "SLIM_BENCH_WEIGHTS"
 
 
 def fetch_weights(name: str, root: Path = Path("."), *, network: bool = True) -> Path:
-    """The checked file of weights `name`; fetched if it is not on this machine and `network` allows it."""
+    """The verified file of weights `name`; downloaded if it is missing and `network` is true."""
     entry = load_catalogue(root).find_weights(name)
     path = find_weights_file(entry, root)
     if path is None:
@@ -41,7 +41,7 @@ def fetch_weights(name: str, root: Path = Path("."), *, network: bool = True) ->
 
 
 def find_weights_file(entry: Weights, root: Path = Path(".")) -> Path | None:
-    """Where the file lies, unchecked; None if nowhere: in its package, $SLIM_BENCH_WEIGHTS, data/sources, the cache."""
+    """Unverified path of the file in its package, $SLIM_BENCH_WEIGHTS, data/sources or the cache; None if missing."""
     if entry.package is not None:
         package, _, inner = entry.package.partition("/")
         spec = importlib.util.find_spec(package)
@@ -51,7 +51,7 @@ def find_weights_file(entry: Weights, root: Path = Path(".")) -> Path | None:
 
 
 def _places(root: Path) -> list[Path]:
-    """Folders looked through in turn; what is fetched goes to the first."""
+    """Folders to search in order. Downloads go to the first."""
     given = [Path(os.environ[FOLDER]).expanduser()] if os.environ.get(FOLDER) else []
     return [*given, Path(root) / SOURCES, user_cache() / "slim-bench/weights"]
 

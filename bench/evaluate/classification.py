@@ -1,6 +1,6 @@
-"""Classification: accuracy and calibration on the test split, beside a linear classifier on the same training images.
+"""Classification: accuracy and calibration on the test split, with a linear classifier as control.
 
-Each test image is seen once: whole where the set holds small arrays, as a single centre crop where it holds files.
+Each test image is evaluated once: as a whole for array datasets, as a single centre crop for image files.
 """
 
 from collections.abc import Callable, Iterator
@@ -69,7 +69,7 @@ def evaluate_classification(run: Run, run_dir: Path, scores: ScoreFolder) -> Non
 
 
 def open_test(run: Run, folder: Path, manifest: Manifest, size: int) -> tuple[OpenBatches, str]:
-    """A function that starts over the test batches (uint8, labels), and the protocol's word for what is seen."""
+    """A function that starts over the test batches (uint8, labels), and the protocol part for their view."""
     if manifest.kind == "classification":
         images, labels = load_split(folder, "test")
         return lambda: zip(images.split(size), labels.split(size), strict=True), f"whole{images.shape[-1]}"

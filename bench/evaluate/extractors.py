@@ -130,7 +130,7 @@ MEASURES: dict[tuple[str, ...], Callable[[MetricExtractor, np.ndarray, np.ndarra
 
 
 def with_curve(number: Measurement, real: np.ndarray, fake: np.ndarray) -> Measurement:
-    """Of a Frechet distance also that against the number of fakes: halvings of the whole down to 25."""
+    """Add to a Frechet distance its curve against the number of generated images, halved repeatedly down to 25."""
     if METRICS[number.metric].family != "frechet":
         return number
     counts = []

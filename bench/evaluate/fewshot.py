@@ -73,7 +73,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is scored: which weights, their hash, and the protocol's parts about the two image sets."""
+    """The scored weights, their hash, and the protocol parts of the two image sets."""
 
     weights: str
     parts: tuple[str, ...]
@@ -139,7 +139,7 @@ def _compare(
 
 
 def _score_best(setting: Setting, run_dir: Path) -> None:
-    """Score the snapshot with the smallest distance on latents of its own; nothing if the run kept none."""
+    """Score the snapshot with the smallest distance on separate latents, if the run has snapshots."""
     snapshots = sorted((run_dir / SNAPSHOTS).glob("*.safetensors"))
     judges = {e.metrics["frechet"]: index for index, e in enumerate(setting.extractors)}
     judge = next((metric for metric in FRECHET if metric in judges), None)
@@ -195,7 +195,7 @@ def mean_pairwise_lpips(images: Tensor, device: torch.device) -> float:
 
 
 def _neighbours(setting: Setting, network: nn.Module, fakes: Iterable[np.ndarray]) -> None:
-    """The samples nearest to a training image, beside it."""
+    """Image grid of the samples nearest to a training image, with that image."""
     for extractor, real, fake in zip(setting.extractors, setting.real, fakes, strict=True):
         if not setting.scores.wants(extractor.metrics.get("memorisation", "")):
             continue

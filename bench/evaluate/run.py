@@ -1,7 +1,7 @@
 """Score a finished run.
 
 `evaluate_run` writes one file per planned metric and weights into the scores folder. A run that failed gets its
-planned metrics as failed, with the reason, and the command still ends well: other runs do not wait for it.
+planned metrics as failed, with the reason, and the command still exits with code 0, so that other runs continue.
 """
 
 from collections.abc import Callable
@@ -53,12 +53,12 @@ def evaluate_run(run: Run, run_dir: Path, out: Path, overwrite: bool = False) ->
 
 
 def _check_data(run: Run, meta: dict[str, Any], run_dir: Path) -> None:
-    """The images of the scores are those of the training: neither prepared anew nor edited since."""
+    """Raise InputError unless the data are those of the training, neither modified nor prepared differently."""
     folder = run.data_folder
     manifest, trained = read_manifest(folder), meta.get("data_sha256")
     if trained not in (None, manifest.sha256):
         raise InputError(
             f"{folder}: sha256 of the data is {manifest.sha256}, {run_dir / META} was trained on {trained}; "
-            "prepare the same data again, or train anew"
+            "prepare the same data again, or retrain the run"
         )
     check_content(folder, manifest)

@@ -38,7 +38,7 @@ def check_scores(run: Run, run_dir: Path, out: Path, overwrite: bool) -> None:
     own = _is_own(run_dir, out)
     metrics = {*run.evaluation.metrics, *METRICS} if own else run.evaluation.metrics
     paths = [score_path(out, metric, kind) for metric in metrics for kind in SCORED_WEIGHTS]
-    unmarked = any(path.exists() for path in paths)  # an earlier version did not mark its pictures
+    unmarked = any(path.exists() for path in paths)  # an earlier version did not mark its image grids
     is_neighbours = is_png if unmarked else is_picture
     if own:
         for path in paths:

@@ -18,7 +18,7 @@ CONTAINER = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
-"""The limit of a container and what is used of it, in versions 2 and 1 of Linux' control groups."""
+"""Memory limit and usage files of a container, in versions 2 and 1 of Linux control groups."""
 SMALL = 2**20
 """Bytes that are not worth a look."""
 

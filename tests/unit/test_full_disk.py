@@ -210,7 +210,7 @@ def test_an_archive_on_a_full_disk(full, monkeypatch):
     archive = full.parent / "pets.tar"
     archive.write_bytes(tar_bytes({"a.bin": bytes(50_000), "b/c.bin": b"x"}))
     said = one_line(extract_archive, archive, full / "pets")
-    assert said == f"{archive}: unpacks to 50000 bytes or more, but 0 bytes are free in {full}; make room"
+    assert said == f"{archive}: unpacks to 50000 bytes or more, but 0 bytes are free in {full}; free some space"
     monkeypatch.setattr("bench.data.limits.check_room", lambda *_: None)  # as where another process is faster
     assert one_line(extract_archive, archive, full / "pets").startswith(f"{full}: No space left on device for pets.tar")
     assert not files_in(full) and [path.name for path in full.iterdir()] == ["filler.bin"]

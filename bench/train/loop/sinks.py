@@ -63,7 +63,7 @@ def open_sinks(name: str, folder: Path) -> list[Sink]:
 
 
 def send_row(sinks: list[Sink], step: int, row: dict[str, float | int | None]) -> None:
-    """Give a row to every sink; one that cannot write leaves the list with a line: the training goes on without it."""
+    """Write a row to every sink. A failing sink is removed with a message, and training continues."""
     for sink in list(sinks):
         if not _written(sink, lambda sink=sink: sink.log(step, row)):
             sinks.remove(sink)

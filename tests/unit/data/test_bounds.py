@@ -277,8 +277,9 @@ def test_free_space_is_compared_before_anything_is_written(tmp_path, monkeypatch
     (tmp_path / "a.tgz").write_bytes(tar_bytes({"a": bytes(1000), "b": bytes(2000)}, "w:gz"))
     monkeypatch.setattr(limits.shutil, "disk_usage", lambda _: SpaceLeft)
     for name in (path, tmp_path / "a.tgz"):
-        refused(name, rf"{name.name}: unpacks to 3000 bytes or more, but 2500 bytes are free in {tmp_path}; make room")
-    with pytest.raises(InputError, match=rf"are free in {tmp_path}; make room"):
+        message = f"unpacks to 3000 bytes or more, but 2500 bytes are free in {tmp_path}; free some space"
+        refused(name, f"{name.name}: {message}")
+    with pytest.raises(InputError, match=rf"are free in {tmp_path}; free some space"):
         check_room("a", 3000, tmp_path / ".a-8.x.part" / ".unpacked")
 
 

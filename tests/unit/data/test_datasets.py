@@ -80,7 +80,7 @@ def test_damage_is_named(prepared):
     with pytest.raises(InputError, match=r"images\.npy: missing"):
         load_images(prepared)
     (prepared / "manifest.json").unlink()
-    with pytest.raises(InputError, match="not a prepared data set"):
+    with pytest.raises(InputError, match="not a prepared dataset"):
         load_images(prepared)
 
 

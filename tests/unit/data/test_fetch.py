@@ -117,7 +117,7 @@ def test_broken_connection_is_taken_up_where_it_broke(tmp_path, server):
 def test_next_fetch_resumes_a_partial_download(tmp_path, server):
     server.break_after = [100_000, 0, 0, 0]
     root = project(tmp_path, server, sha256=SHA256)
-    with pytest.raises(InputError, match="the next fetch goes on from there"):
+    with pytest.raises(InputError, match="the next fetch resumes it"):
         fetch("a", root)
     assert not (root / "data/sources/a.zip").exists()
     fetch("a", root)
