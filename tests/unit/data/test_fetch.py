@@ -209,7 +209,7 @@ def test_changed_file_is_noticed_in_spite_of_the_receipt(tmp_path, server):
 
 def test_a_manual_dataset_has_instructions_and_is_then_accepted(tmp_path):
     root = make_project(tmp_path, a={"source": {"kind": "manual", "place": "mine", "how": "ask for it"}})
-    with pytest.raises(InputError, match="placed by hand: ask for it"):
+    with pytest.raises(InputError, match="manual installation is required: ask for it"):
         fetch("a", root)
     image_folder(root / "data/sources/mine")
     receipt = read_json(fetch("a", root))
