@@ -120,7 +120,7 @@ def decode_file(
 
 
 def crop(image: Image.Image, size: int, crop_seed: int | None, index: int) -> Tensor:
-    """The training crop drawn from (crop_seed, index), or the evaluation crop where there is no seed."""
+    """The training crop drawn from (crop_seed, index), or the evaluation crop without a seed."""
     if crop_seed is None:
         return evaluation_crop(image, size)
     return training_crop(image, size, torch.rand(5, generator=generator("cpu", crop_seed, index)))

@@ -73,6 +73,6 @@ def _read_label(path: Path, member: StoredFile) -> int:
 
 
 def _check_image(path: Path, member: StoredFile) -> None:
-    """Refuse what is no image by its header."""
+    """Raise InputError for a file whose header is not that of an image."""
     with member.open() as file:
         read_header(file, f"{path}: {member.name!r}")

@@ -92,7 +92,7 @@ def evaluate_folders(samples: Path, reference: Path, background: Colour = WHITE)
 
 
 def _similarity(fake: ScoredFolder, real: ScoredFolder, alpha: tuple[str, ...]) -> list[Measurement]:
-    """Mean SSIM where every sample has a reference image of its own relative name and size."""
+    """Mean SSIM, if every sample has a reference image with the same relative name and size."""
     pairs, note = pair_images(fake.images, real.images)
     if note is not None:
         print_notes([f"{fake.path}: {note}"])
