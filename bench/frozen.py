@@ -5,10 +5,11 @@ in the configuration, run.json is out of date. To distinguish the two, `freeze` 
 """
 
 from pathlib import Path
+from typing import Any
 
 from bench.errors import InputError
 from bench.files import read_mapping, write_json
-from bench.run import Run, read_run, write_run
+from bench.run import Run, read_run, training_hash, write_run
 
 FROZEN = ".frozen.json"
 """File next to a run.json under results/, with the `compute` of the configuration at the time of freezing."""
@@ -46,6 +47,18 @@ def as_frozen(planned: Run, folder: Path) -> Run:
     if not path.exists() or frozen_fault(planned, folder):
         return planned
     return read_run(path)
+
+
+def accepted_hashes(description: dict[str, Any], folder: Path) -> frozenset[str]:
+    """Hashes that model and scores of `folder` may carry: of its run.json, and of it before `compute` was edited."""
+    recorded = read_mapping(folder / FROZEN).get("compute")
+    as_written = description | {"compute": recorded} if isinstance(recorded, dict) else description
+    return frozenset({training_hash(description), training_hash(as_written)})
+
+
+def current_hashes(planned: Run, folder: Path) -> frozenset[str]:
+    """Hashes that model and scores of a planned run may carry: of the configuration, and of a current run.json."""
+    return frozenset({planned.hash, as_frozen(planned, folder).hash})
 
 
 def _compute(run: Run) -> dict[str, object]:

@@ -9,7 +9,7 @@ from bench.errors import InputError
 from bench.files import read_json, read_mapping, sha256_file, sha256_json, write_json
 from bench.ownership import is_cut_off
 from bench.paths import RUNS
-from bench.run import Run, evaluation_hash
+from bench.run import Evaluation, Run, evaluation_hash
 from bench.schema import Strict, parse_strict
 
 COMPLETE = ".complete"
@@ -34,15 +34,15 @@ def file_digest(path: Path) -> str | None:
         return None
 
 
-def scored_sha256(run: Run, export_sha256: str | None, data_sha256: str | None) -> str:
+def scored_sha256(run_sha256: str, evaluation: Evaluation, export_sha256: str | None, data_sha256: str | None) -> str:
     """Hash of the inputs of a run's scores, without their code."""
-    return sha256_json([run.hash, evaluation_hash(run.evaluation), export_sha256, data_sha256])
+    return sha256_json([run_sha256, evaluation_hash(evaluation), export_sha256, data_sha256])
 
 
 def write_complete(folder: Path, run: Run, model: dict[str, Any], files: Iterable[Path]) -> None:
     """Record `files` as the complete scores of a run, computed by the current code from the export of `model`.json."""
     record = {
-        "scored_sha256": scored_sha256(run, model.get("model_sha256"), model.get("data_sha256")),
+        "scored_sha256": scored_sha256(run.hash, run.evaluation, model.get("model_sha256"), model.get("data_sha256")),
         "code_sha256": code_digest("bench.evaluate.run"),
         "files": {path.name: sha256_file(path) for path in sorted(files)},
     }

@@ -20,7 +20,7 @@ from bench.data.fetch import read_receipt, receipt_path, source_content
 from bench.data.manifest import MANIFEST, read_manifest
 from bench.errors import InputError
 from bench.files import read_mapping
-from bench.frozen import as_frozen, frozen_fault
+from bench.frozen import current_hashes, frozen_fault
 from bench.made_from import (
     COLLECTED,
     COMPLETE,
@@ -119,7 +119,7 @@ class Outdated:
         if not _exists(path):
             return None
         model = read_trained(path)
-        if model.run_sha256 != as_frozen(run, folder).hash:
+        if model.run_sha256 not in current_hashes(run, folder):
             return f"{folder} was trained by another configuration or version"
         if model.status == "ok" and not is_whole_weights(folder / WEIGHTS):
             return f"{folder / WEIGHTS} is missing or damaged"
@@ -138,8 +138,9 @@ class Outdated:
         complete = read_complete(path.parent)
         if complete.code_sha256 != code_digest("bench.evaluate.run"):
             return f"the code that made {folder}/scores has changed"
-        frozen, model = as_frozen(run, folder), read_mapping(folder / META)
-        if complete.scored_sha256 != scored_sha256(frozen, model.get("model_sha256"), model.get("data_sha256")):
+        model = read_mapping(folder / META)
+        made_from = run.evaluation, model.get("model_sha256"), model.get("data_sha256")
+        if complete.scored_sha256 not in {scored_sha256(sha256, *made_from) for sha256 in current_hashes(run, folder)}:
             return f"{folder}/scores were computed with other settings, or from other weights"
         planned = {score_path(path.parent, metric).name: None for metric in run.evaluation.metrics}
         for name, digest in (planned | complete.files).items():

@@ -1,6 +1,6 @@
 """scores/<metric>.json: one score with its protocol and everything needed to trace its origin."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,17 +82,20 @@ def read_score(path: Path) -> Score:
     return parse_strict(Score, read_json(path), path)
 
 
-def read_run_score(path: Path, run: str, run_sha256: str, trained: Trained) -> Score:
-    """A score of the run of that name and hash, and of its present export; an InputError says why it does not count."""
+def read_run_score(path: Path, run: str, hashes: Collection[str], trained: Trained) -> Score:
+    """A score of the run of that name and one of these hashes, and of its present export.
+
+    An InputError says why a score does not count.
+    """
     score = read_score(path)
     if path != score_path(path.parent, score.metric, score.weights):
         raise InputError(f"{path}: holds the score {score_path(path.parent, score.metric, score.weights).name}")
-    if score.run_sha256 not in ("", run_sha256) and score.run != run:
+    if score.run_sha256 not in ("", *hashes) and score.run != run:
         raise InputError(f"{path}: is a score of {score.run}")
     if score.status == "ok" and score.value is None and not score.reason:
         raise InputError(f"{path}: has neither a value nor a reason")
     known = trained.model_sha256 is not None or trained.status == "failed"
     other_export = known and score.export_sha256 not in (None, trained.model_sha256)
-    if score.run_sha256 not in ("", run_sha256) or other_export:
+    if score.run_sha256 not in ("", *hashes) or other_export:
         raise StaleError(f"{path}: score of another export")
     return score

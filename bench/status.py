@@ -3,12 +3,13 @@
 import csv
 import io
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import InputError
 from bench.files import read_text
-from bench.frozen import as_frozen
+from bench.frozen import current_hashes
 from bench.paths import META, lock_path, state_folder
 from bench.plan import Plan
 from bench.run import Run, read_run
@@ -38,27 +39,27 @@ def run_state(planned: Run, folder: Path) -> RunState:
         model = read_trained(folder / META) if os.path.lexists(folder / META) else None
     except InputError as error:
         return RunState("running", step, total) if held else RunState("damaged", reason=str(error))
-    run = as_frozen(planned, folder)
-    if model is not None and model.status == "failed" and model.run_sha256 in (None, run.hash):
+    hashes = current_hashes(planned, folder)
+    if model is not None and model.status == "failed" and model.run_sha256 in (None, *hashes):
         return RunState("failed", reason=model.reason)
-    if model is not None and model.status == "ok" and model.run_sha256 == run.hash:
-        return _scored(run, folder, model)
+    if model is not None and model.status == "ok" and model.run_sha256 in hashes:
+        return _scored(planned, folder, hashes, model)
     if held:
         return RunState("running", step, total)
     if step is not None:
         return RunState("stopped", step, total)
-    if model is not None and model.run_sha256 not in (None, run.hash):
+    if model is not None and model.run_sha256 not in (None, *hashes):
         return RunState("outdated", reason="of another configuration or version: moved aside when trained again")
     return RunState("queued" if (folder / "run.json").exists() else "missing")
 
 
-def _scored(run: Run, folder: Path, model: Trained) -> RunState:
+def _scored(run: Run, folder: Path, hashes: Collection[str], model: Trained) -> RunState:
     """Return state ok if every planned metric has a score of the current weights."""
     failed, faults = [], []
     for metric in run.evaluation.metrics:
         path = score_path(folder / "scores", metric)
         try:
-            if read_run_score(path, run.name, run.hash, model).status == "failed":
+            if read_run_score(path, run.name, hashes, model).status == "failed":
                 failed.append(metric)
         except InputError as error:
             faults.append(str(error) if os.path.lexists(path) else None)

@@ -169,9 +169,13 @@ class WorkflowPlan(Plan):
         """
         with _ends_snakemake():
             folders = [self.folder_of(run) for run in self.runs(suite)]
-        names = ("run.json", "model.json", f"scores/{COMPLETE}")
-        made = [f"{folder}/{name}" for folder in folders for name in names]
-        return [self.marker(suite), *made, f"{RESULTS}/{self.scale_of(suite)}/report/index.html"]
+            made = [folder / name for folder in folders for name in ("run.json", "model.json")]
+            report = RESULTS / self.scale_of(suite)
+            for path in (*made, report / "scores.csv", report / PAGE):
+                _refuse_folder(path)
+            for folder in folders:
+                _refuse_file(folder / "scores")
+        return [self.marker(suite), *map(str, made), *self.scores(suite), str(report / PAGE)]
 
     def scores(self, suite: str) -> list[str]:
         return [f"{self.folder_of(run)}/scores/{COMPLETE}" for run in self.runs(suite)]
@@ -230,6 +234,18 @@ def _ends_snakemake() -> Iterator[None]:
         raise SystemExit(f"slim-bench: error: {one_line(error)}") from None
     except OSError as error:
         raise SystemExit(f"slim-bench: error: {one_line(storage_error(error))}") from None
+
+
+def _refuse_folder(path: Path) -> None:
+    """InputError for a folder in place of a declared output: Snakemake neither removes it nor says what to do."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, a file is to be written there; move it away")
+    _refuse_file(path.parent)
+
+
+def _refuse_file(folder: Path) -> None:
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise InputError(f"{folder}: is a file, a folder is to be written there; move it away")
 
 
 def _prepared(w: Any) -> str:

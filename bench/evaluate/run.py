@@ -15,6 +15,7 @@ from bench.evaluate.fewshot import evaluate_fewshot
 from bench.evaluate.oneshot import evaluate_oneshot
 from bench.evaluate.writer import ScoreFolder, check_scores
 from bench.export import META, read_meta
+from bench.frozen import accepted_hashes
 from bench.metrics.catalogue import check_metrics
 from bench.run import Run
 from bench.runtime.device import open_device
@@ -33,7 +34,7 @@ def evaluate_run(run: Run, run_dir: Path, out: Path, overwrite: bool = False) ->
     check_metrics(run.evaluation.metrics, run.task, run.name, run.evaluation.n_fake)
     meta = read_meta(run_dir)
     read_trained(run_dir / META)  # a damaged record is named before any compute
-    if meta.get("run_sha256") not in (None, run.hash):
+    if meta.get("run_sha256") not in (None, *accepted_hashes(run.model_dump(mode="json"), run_dir)):
         raise InputError(
             f"{run_dir / META}: this export was trained from another run.json than {run.name}'s, or by an earlier "
             "version; `slim-bench train` trains it again and keeps this one aside"

@@ -114,6 +114,27 @@ def test_a_directory_in_place_of_a_configuration_file_is_named(here):
         WorkflowPlan.open({})
 
 
+@pytest.mark.parametrize("name", ["run.json", "model.json"])
+def test_a_folder_in_place_of_an_output_ends_the_plan_with_one_line(here, run, name):
+    folder = run_folder(run.scale, run.experiment, run.dataset, run.seed)
+    (folder / name).mkdir(parents=True)
+    with pytest.raises(SystemExit, match=f"{folder}/{name}: is a folder, a file is to be written there; move it away"):
+        WorkflowPlan.open({}).targets("demo")
+
+
+def test_a_file_in_place_of_a_folder_ends_the_plan_with_one_line(here, run):
+    folder = run_folder(run.scale, run.experiment, run.dataset, run.seed)
+    folder.mkdir(parents=True)
+    (folder / "scores").write_text("mine")
+    with pytest.raises(SystemExit, match=f"{folder}/scores: is a file, a folder is to be written there; move it away"):
+        WorkflowPlan.open({}).targets("demo")
+    (folder / "scores").unlink()
+    folder.rmdir()
+    folder.write_text("mine")
+    with pytest.raises(SystemExit, match=f"{folder}: is a file"):
+        WorkflowPlan.open({}).targets("demo")
+
+
 def test_planning_commands_import_no_torch(project):
     code = "from bench.cli import main; import sys; main(['plan', 'paper']); main(['status'])"
     code += "; sys.exit('torch' in sys.modules)"

@@ -236,15 +236,25 @@ def test_compute_may_be_edited_manually(here, change):
     assert reasons() == {}
 
 
-def test_a_run_trained_with_edited_compute_is_current(here):
+def test_a_run_trained_with_edited_compute_is_current_before_and_after_the_edit(here):
     edited(here / "run.json", compute__threads=3)
-    assert reasons().keys() == {"train", "evaluate"}
+    assert reasons() == {}, "edited after the training and the scoring"
     found = read_run(here / "run.json")
     edited(here / "model.json", run_sha256=found.hash)
     write_complete(here / "scores", found, read_json(here / "model.json"), (here / "scores").glob("*.json"))
+    assert reasons() == {}, "edited before them"
+    (here / FROZEN).unlink()  # as an earlier version froze it
     assert reasons() == {}
-    (here / FROZEN).unlink()  # as frozen by an earlier version
-    assert reasons() == {}
+    edited(here / "run.json", compute__threads=4)
+    assert reasons().keys() == {"train", "evaluate"}, "neither the configuration's nor that of run.json"
+
+
+def test_a_kill_between_freezing_and_training_loses_no_renewal(here, edit):
+    """run.json follows the changed configuration, the model does not yet."""
+    edit("scales.yaml", "compute: {threads: 1, checkpoint_seconds: 60", "compute: {threads: 2, checkpoint_seconds: 60")
+    assert set(reasons()) == {"freeze", "train", "evaluate"}
+    write_frozen(here, load()[1])
+    assert set(reasons()) == {"train", "evaluate"}
 
 
 @pytest.mark.parametrize("edited_before", [False, True])

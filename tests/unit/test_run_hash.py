@@ -177,7 +177,7 @@ def test_recording_adds_new_keys_and_refuses_new_defaults(tmp_path, monkeypatch)
 def test_scores_are_of_what_was_asked(plan):
     run = plan.run("demo", "resnet14-slim-w16", "fashion-mnist", 0)
     asked = run.model_copy(update={"evaluation": Evaluation(metrics=run.evaluation.metrics, latent_seed=3)})
-    assert scored_sha256(asked, "m", "d") != scored_sha256(run, "m", "d")
+    assert scored_sha256(run.hash, asked.evaluation, "m", "d") != scored_sha256(run.hash, run.evaluation, "m", "d")
 
 
 def test_a_schema_version_without_record_is_no_traceback(described):

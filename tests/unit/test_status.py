@@ -98,3 +98,6 @@ def test_a_run_trained_with_edited_compute_is_ok(here, run):
     assert run_state(run, folder).state == "ok"
     (folder / "run.json").unlink()
     assert run_state(run, folder).state == "outdated"
+    write_run(folder / "run.json", edited)
+    write_json(folder / "model.json", {"status": "ok", "run_sha256": run.hash})
+    assert run_state(run, folder).state == "ok", "edited after the training"

@@ -17,11 +17,11 @@ from pydantic import BaseModel, ConfigDict
 
 from bench.errors import InputError
 from bench.files import read_json
+from bench.frozen import accepted_hashes
 from bench.made_from import read_complete
 from bench.metrics.catalogue import METRICS
 from bench.paths import META, META_COPY, RUNS, run_name
 from bench.report.read.row import COLUMNS, TRAINING, Row
-from bench.run import training_hash
 from bench.schema import Seed, Task, parse_strict
 from bench.score import Score, StaleError, read_run_score
 from bench.trained import Trained, read_trained
@@ -76,7 +76,7 @@ class RunFolder:
     dataset: str
     seed: int
     described: Described | None = None
-    run_sha256: str = ""
+    hashes: frozenset[str] = frozenset()
     fault: str = ""
 
     @property
@@ -104,7 +104,7 @@ def _run_folder(folder: RunFolder) -> RunFolder:
         described = parse_strict(Described, value, folder.path / "run.json")
         if described.name != folder.name:
             raise InputError(f"{folder.path}/run.json: describes {described.name}")
-        return _with(folder, described=described, run_sha256=training_hash(value))
+        return _with(folder, described=described, hashes=accepted_hashes(value, folder.path))
     except InputError as error:
         return _with(folder, fault=_within(folder.path, error), described=_recorded(folder))
 
@@ -158,7 +158,7 @@ def _rows_of_run(folder: RunFolder, base: Mapping[str, Any], metrics: tuple[str,
             elif not os.path.lexists(path) and not _evaluated(folder.path / "scores"):
                 row |= {"reason": "not evaluated yet"}
             else:
-                row |= _score_row(read_run_score(path, folder.name, folder.run_sha256, trained))
+                row |= _score_row(read_run_score(path, folder.name, folder.hashes, trained))
         except StaleError:
             row |= {"reason": "stale: score of another export"}
         except InputError as error:
@@ -213,7 +213,7 @@ def _training_row(folder: RunFolder, trained: Trained | None, fault: str) -> dic
     row |= {key: getattr(trained, key) for key in ("run_sha256", "data_sha256", "model_sha256")}
     row |= {key: training.get(key) for key in ("device", "precision", "compile", "peak_memory_bytes", "seconds")}
     row |= _versions(trained.versions) | {"value": training.get("seconds"), "details": _compact(details | training)}
-    if trained.run_sha256 and trained.run_sha256 != folder.run_sha256:
+    if trained.run_sha256 and trained.run_sha256 not in folder.hashes:
         row |= {"status": "missing", "reason": "stale: trained from another run.json, or by an earlier version"}
     return row
 

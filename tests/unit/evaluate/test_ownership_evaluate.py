@@ -146,6 +146,18 @@ def test_folders_pipes_and_links_in_place_of_scores_are_moved_aside(my):
     assert (scores / "params.json.aside-1").read_text() == "of an earlier time"
 
 
+def test_a_run_whose_compute_was_edited_after_the_training_is_scored(my, capsys):
+    """As on a machine without the GPU that trained it; `.frozen.json` holds what freeze wrote."""
+    run = read_run(my / "run.json")
+    write_run(
+        my / "run.json",
+        run.model_copy(update={"compute": run.compute.model_copy(update={"log_every": 3, "threads": 2})}),
+    )
+    assert evaluate() == 2 and "trained from another run.json" in error(capsys)
+    write_json(my / ".frozen.json", {"compute": run.compute.model_dump(mode="json")})
+    assert evaluate() == 0
+
+
 def test_a_planned_metric_that_nothing_measures_has_failed(my, monkeypatch):
     monkeypatch.setattr("bench.evaluate.run.TASKS", {"fewshot": lambda *_: None})
     assert evaluate() == 0

@@ -164,6 +164,19 @@ def test_a_folder_with_any_trace_of_a_run_is_listed(run):
     assert [folder.seed for folder in run_folders(scale_dir)] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+def test_compute_edited_by_hand_after_the_training_is_not_stale(run, recorded):
+    """`.frozen.json` tells what freeze wrote; without it only the hash of run.json counts."""
+    scale_dir, plan = run
+    folder = write_run(scale_dir, plan | {"compute": {"threads": 2}})
+    write_score(folder, "fd_efflite0", 300.0)
+    if recorded:
+        write_json(folder / ".frozen.json", {"compute": {"threads": 2}})
+    write_json(folder / "run.json", plan | {"compute": {"threads": 3}})
+    statuses = {row.status for row in collected(scale_dir) if row.metric != "kid_efflite0"}
+    assert statuses == ({"ok"} if recorded else {"missing"})
+
+
 def test_an_export_of_another_description_is_stale(run):
     scale_dir, plan = run
     folder = write_run(scale_dir, plan)
