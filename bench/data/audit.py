@@ -60,7 +60,7 @@ def audit(
     folders: Folders | None = None,
     max_unpacked_gb: float | None = None,
 ) -> Audit:
-    """Look through a dataset of the catalogue, whose source must be fetched, or a folder or .npz file by path."""
+    """Validate a downloaded dataset of the catalogue, or a folder or .npz file given by path."""
     catalogue = load_catalogue(root, folders)
     report, known = Audit(str(name)), str(name)
     place = Path(name).expanduser()

@@ -48,7 +48,7 @@ def split_folders(root: Path) -> dict[str, str]:
 
 
 def unpacked_root(folder: Path) -> Path:
-    """The folder with train/ and val/ in an unpacked archive: the only folder inside, where there is only one."""
+    """The folder with train/ and val/ in an extracted archive: its only subfolder, or the archive's root."""
     inner = [path for path in folder.iterdir() if path.is_dir() and not is_litter(path.name)]
     return inner[0] if len(inner) == 1 else folder
 

@@ -1,4 +1,4 @@
-"""Bringing images to the size that is prepared: cropped in the centre or kept in shape, resized with antialiasing."""
+"""Fits images to the prepared size: centre crop or original aspect ratio, resized with antialiasing."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bicubic": Image.Resampling.BICU
 
 
 def target_size(header: Header, image_size: int | None, fit: str) -> tuple[int, int]:
-    """(width, height) that an image is brought to."""
+    """(width, height) of an image after resizing."""
     if image_size is None:
         return header.width, header.height
     if fit == "crop":
@@ -24,7 +24,7 @@ def target_size(header: Header, image_size: int | None, fit: str) -> tuple[int, 
 
 
 def check_size(header: Header, image_size: int | None, preparation: Preparation) -> None:
-    """Refuse an image that would have to be enlarged, unless the data set allows that."""
+    """Raise InputError for an image that needs upscaling, unless the dataset allows it."""
     if image_size is None or preparation.upscale:
         return
     side = min if preparation.fit == "crop" else max

@@ -1,4 +1,4 @@
-"""From image files to RGB, by one rule for every command: what is refused, what is noted, what becomes of the rest.
+"""Converts image files to RGB with the same rules for every command: which files are refused, noted or converted.
 
 The content says what a file is, never its name. Images are turned upright, transparent pixels are laid on a background,
 grey and palette images become RGB, of several frames or pages the first is taken. Decoding threads share a budget of
@@ -48,7 +48,7 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # faul
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an image file says about itself: its size upright, and what is special about it."""
+    """The metadata of an image file: its upright size and peculiarities."""
 
     path: Path
     width: int
@@ -99,7 +99,7 @@ def find_images(place: Path, pattern: str = "*") -> ImageFiles:
 
 
 def usable_images(place: Path, pattern: str = "*", at_least: int = 1) -> ImageFiles:
-    """`find_images` where the first fault is an InputError, and where there are `at_least` so many images."""
+    """`find_images`, with an InputError for the first problem, or for fewer than `at_least` images."""
     found = find_images(place, pattern)
     if found.faults:
         raise found.faults[0]

@@ -1,8 +1,8 @@
-"""Finding the files of a folder, by one rule for every command.
+"""Finds the files of a folder with the same rules for every command.
 
-Links to files and folders are followed. A folder that is reached twice, as in a circle, is read once, by the path
-without a link where there is one. Hidden files and what systems leave behind do not count. A link to nothing, a pipe,
-a folder that may not be read and a name that no list can hold are faults, never silence.
+Links to files and folders are followed. A folder that is reached twice, such as by a circular link, is read once, by a
+path without links if possible. Hidden and system files are ignored. A broken link, a pipe, an unreadable folder and a
+name that a list cannot represent are reported as problems.
 """
 
 import heapq
@@ -141,7 +141,7 @@ def _entries(listing: Listing, place: str) -> list[os.DirEntry[str]]:
 
 
 def _fault(path: str) -> str | None:
-    """What is wrong with an entry that is neither a folder nor a file by itself; None of a link to a file."""
+    """The problem of an entry that is neither a folder nor a regular file; None for a link to a file."""
     try:
         mode = os.stat(path).st_mode
     except OSError:

@@ -30,9 +30,9 @@ LAST_LAYER = ("output.weight", "fc.weight")
 
 
 def inception_tensors() -> tuple[dict[str, Tensor], str]:
-    """Return float32 tensors "NN.weight", "NN.beta", "NN.mean", "NN.var" of the convolutions NN = 00 to 93, and their hash.
+    """Return float32 tensors "NN.weight", "NN.beta", "NN.mean", "NN.var" of convolutions NN = 00 to 93, and their hash.
 
-    InputError where no published file is on this machine, or the one that is has other content.
+    Raises InputError if no published file is available, or if its content differs.
     """
     name = next((name for name in INCEPTION_FILES if weights_are_here(name)), INCEPTION_FILES[0])
     expected, kept = weights_entry(name).tensors_sha256, user_cache() / KEPT
