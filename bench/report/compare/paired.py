@@ -43,7 +43,7 @@ class Result:
         return f"{self.paired.n} {self.unit}{'' if self.paired.n == 1 else 's'}"
 
     def significance(self, alpha: float) -> str:
-        """Outcome of the paired test at level `alpha`, in words."""
+        """Outcome of the paired test at level `alpha`, as text."""
         if self.conflict:
             return f"not comparable: {self.conflict}"
         if self.paired.mean is None or self.paired.n < MINIMUM:

@@ -185,7 +185,7 @@ def _evaluated(folder: Path) -> list[str]:
 
 
 def _trained(folder: RunFolder) -> tuple[Trained | None, str]:
-    """The record of the training; None where there is none that counts, with the reason."""
+    """The record of the training, or None with the reason why there is no valid one."""
     if folder.fault:
         return None, folder.fault
     path = folder.path / META
