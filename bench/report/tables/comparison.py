@@ -1,7 +1,7 @@
 """Tables of one task: one per dataset, with a row per method and a column per metric and protocol.
 
 The table of the `last` weights also has the untrained networks and the controls with the same protocol. The `best`
-weights have a separate table, since their protocol contains the rule that selects them; controls with other protocols too.
+weights have a separate table, because their protocol contains the rule. So do controls with other protocols.
 """
 
 from collections.abc import Iterable, Iterator
