@@ -30,7 +30,7 @@ def add_commands(commands: Any) -> None:
         status,
         "print the state of every run of a suite",
         "missing: no files yet; queued: run.json exists; running; stopped: resumes from its checkpoint; damaged: a\n"
-        "file cannot be read, the workflow makes it again; outdated: the configuration or the version has changed;\n"
+        "file cannot be read, the workflow recreates it; outdated: the configuration or the version has changed;\n"
         "trained: not scored yet, or a score cannot be read; ok; failed: with the reason.",
     )
     _add_suite(parser, "suite to show (default: demo)", "demo")
