@@ -15,6 +15,7 @@ from bench.metrics.diversity import relative_diversity
 from bench.metrics.efflite import EfficientNetLite0
 from bench.metrics.features import Extractor, HasLogits
 from bench.metrics.frechet import frechet_curve, frechet_distance
+from bench.metrics.frechet_error import frechet_standard_error, replicates_for
 from bench.metrics.inception import AuthorsInception, CleanFidInception, as_saved_by_authors
 from bench.metrics.inception_score import inception_score
 from bench.metrics.kid import kernel_distance
@@ -25,6 +26,7 @@ FRECHET = ("fid_authors", "fid_cleanfid", "fd_efflite0")
 """The first of them that is scored chooses the best snapshot."""
 PRDC = ("precision", "recall", "density", "coverage")
 NEIGHBOURS = 5
+NORMAL_95 = 1.959964
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,13 @@ def compare_features(
 
 
 def _frechet(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
-    return [Measurement(extractor.metrics["frechet"], frechet_distance(real, fake), ())]
+    value, error = frechet_distance(real, fake), frechet_standard_error(real, fake)
+    interval = (value - NORMAL_95 * error, value + NORMAL_95 * error)
+    details = {
+        "interval": f"95 %, bootstrap of {replicates_for(real)} resamples of the generated images, reference fixed"
+    }
+    metric = extractor.metrics["frechet"]
+    return [Measurement(metric, value, (), standard_error=error, interval=interval, details=details)]
 
 
 def _kid(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:

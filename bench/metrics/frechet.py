@@ -34,8 +34,8 @@ SMALL = 512
 def frechet_distance(real: np.ndarray, fake: np.ndarray) -> float:
     """Return the squared Frechet distance of feature sets [n, D] and [m, D], computed in float64."""
     real, fake = check_pair(real, fake)
-    mean_a, a = _centred(real)
-    mean_b, b = _centred(fake)
+    mean_a, a = centre(real)
+    mean_b, b = centre(fake)
     n, m = len(a) - 1, len(b) - 1
     difference = mean_a - mean_b
     traces = np.vdot(a, a) / n + np.vdot(b, b) / m
@@ -47,7 +47,8 @@ def frechet_curve(real: np.ndarray, fake: np.ndarray, counts: list[int]) -> list
     return [(n, frechet_distance(real, fake[:n])) for n in counts if 2 <= n <= len(fake)]
 
 
-def _centred(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def centre(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean [D] and the centred features [n, D] in float64."""
     centred = np.array(features, dtype=np.float64)
     mean = centred.mean(axis=0)
     centred -= mean
@@ -58,9 +59,9 @@ def _trace_of_root(a: np.ndarray, b: np.ndarray) -> float:
     """Return tr (A'A B'B)^(1/2) for A [n, D] and B [m, D]."""
     if min(len(a), len(b)) > a.shape[1]:
         trace = _from_eigenvalues(a.T @ a, b.T @ b)
-        return _singular_values(_triangle(a) @ _triangle(b).T) if trace is None else trace
+        return _singular_values(triangle(a) @ triangle(b).T) if trace is None else trace
     product = a @ b.T if len(a) >= len(b) else b @ a.T  # long side first
-    return _singular_values(_triangle(product))
+    return _singular_values(triangle(product))
 
 
 def _from_eigenvalues(s1: np.ndarray, s2: np.ndarray) -> float | None:
@@ -82,7 +83,7 @@ def _from_eigenvalues(s1: np.ndarray, s2: np.ndarray) -> float | None:
     return float(trace) if error <= TOLERANCE * trace else None
 
 
-def _triangle(tall: np.ndarray) -> np.ndarray:
+def triangle(tall: np.ndarray) -> np.ndarray:
     """Return R of the QR factorisation of a tall matrix, with torch, which is four times as fast as SciPy on CPUs."""
     with _threads_for(tall.shape[1]):
         return torch.linalg.qr(torch.from_numpy(tall), mode="r").R.numpy()
