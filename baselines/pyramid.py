@@ -39,7 +39,9 @@ def pyramid_sizes(
         raise ValueError(f"scale_factor must be between 0 and 1, got {scale_factor}")
     longest = max(height, width)
     if longest > MAX_SIDE:
-        raise ValueError(f"image of {height}x{width} px: a pyramid has at most {MAX_SIDE} px a side")
+        raise ValueError(
+            f"image of {height}x{width} px is too large for the pyramid: at most {MAX_SIDE} px per side are supported"
+        )
     shrink = min(max_size / longest, 1.0)
     finest = (output_length(height, shrink), output_length(width, shrink))
     if min(finest) < min_size:
@@ -51,7 +53,9 @@ def pyramid_sizes(
     dropped = math.ceil(math.log(min(max_size, longest) / longest, scale_factor))
     stop_scale = max(1, num_scales - dropped)  # a single scale has no factor to adjust
     if stop_scale >= MAX_SCALES:
-        raise ValueError(f"scale_factor {scale_factor} gives {stop_scale + 1} scales, at most {MAX_SCALES} are built")
+        raise ValueError(
+            f"scale_factor {scale_factor} gives {stop_scale + 1} scales, but at most {MAX_SCALES} are supported"
+        )
     fitted = math.pow(min_size / min(finest), 1 / stop_scale)
     factors = [math.pow(fitted, stop_scale - index) for index in range(stop_scale + 1)]
     sizes = tuple(tuple(output_length(length, factor) for length in finest) for factor in factors)

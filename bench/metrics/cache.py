@@ -56,7 +56,7 @@ def cached_features(
             write_array(path, features)
         except InputError as error:  # for example in a read-only project; the next scoring computes them again
             reason, _, _remedy = str(error).partition("; ")
-            print(f"features not cached, which only costs time: {reason}", file=sys.stderr)
+            print(f"features not cached: {reason}", file=sys.stderr)
     return features
 
 

@@ -1,4 +1,4 @@
-"""The FID Inception with the two kinds of preprocessing used for published FIDs.
+"""The Inception network of FID with the two kinds of preprocessing used for published FIDs.
 
 `CleanFidInception` uses clean-fid's resize (PIL bicubic in float, per channel, to 299x299), then (x - 128) / 128.
 `AuthorsInception` follows the paper's authors, who use FastGAN's script: PIL bilinear to 256x256 in uint8, then
@@ -20,7 +20,7 @@ CPU_CHUNK, CUDA_CHUNK = 8, 64
 
 
 class Inception:
-    """Base of the two extractors: the network, and images in chunks that fit into a CPU's cache."""
+    """Base class of the two extractors, which runs the network in chunks that fit in a CPU's cache."""
 
     name: str
     dim = FEATURES
@@ -31,7 +31,7 @@ class Inception:
         tensors, self.weights_sha256 = inception_tensors()
         network = build_inception().eval().requires_grad_(False)
         load_folded(network, tensors)
-        # channels first takes 1.3 times the processor time on a CPU
+        # channels first takes 1.3 times the CPU time
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         self.chunk = CUDA_CHUNK if self.device.type == "cuda" else CPU_CHUNK
 
@@ -57,7 +57,7 @@ class CleanFidInception(Inception):
 
     def preprocess(self, images: Tensor) -> Tensor:
         resized = np.stack([self.resize(image) for image in images.permute(0, 2, 3, 1).cpu().numpy()])
-        # the permuted view is channels_last already
+        # the permuted view is already channels_last
         return (torch.from_numpy(resized).to(self.device).permute(0, 3, 1, 2) - 128) / 128
 
     def logits(self, features: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""The Inception network of published FIDs (TensorFlow, 2015-12-05): images of 299x299 to 2,048 pooled features.
+"""The Inception network of published FIDs (TensorFlow, 2015-12-05), from images of 299x299 to 2,048 pooled features.
 
-Architecture: Szegedy et al. 2015, arXiv 1512.00567, as the TensorFlow graph has it: average pools leave the padding out
-of the count, and the last block pools by maximum. Each batch norm (scale 1) is folded into its convolution, which
-computes the same function in fewer passes over memory.
+Architecture: Szegedy et al. 2015, arXiv 1512.00567, with two properties of the TensorFlow graph: average pooling does
+not count padding, and the last block uses max pooling. Each batch norm (scale 1) is folded into its convolution, which
+computes the same function with fewer passes over memory.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 PIXELS, FEATURES = 299, 2048
 EPSILON = 1e-3
-"""Of the batch norms."""
+"""Epsilon of the batch norms."""
 
 Kernel = int | tuple[int, int]
 ROW, COLUMN = (1, 7), (7, 1)
@@ -28,7 +28,7 @@ class Branches(nn.Module):
 
 
 def build_inception() -> nn.Sequential:
-    """[B, 3, 299, 299] in -1..1 -> [B, 2048]. Its convolutions come in the order of the published files."""
+    """Return the network [B, 3, 299, 299] in -1..1 -> [B, 2048], with convolutions in the order of published files."""
     stem = [_conv(3, 32, 3, stride=2), _conv(32, 32, 3, padding=0), _conv(32, 64, 3), nn.MaxPool2d(3, stride=2)]
     stem += [_conv(64, 80), _conv(80, 192, 3, padding=0), nn.MaxPool2d(3, stride=2)]  # [B, 192, 35, 35]
     fine = [_block_a(192, 32), _block_a(256, 64), _block_a(288, 64), _block_b()]  # [B, 768, 17, 17]
@@ -38,10 +38,10 @@ def build_inception() -> nn.Sequential:
 
 
 def load_folded(network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Load `tensors` ("00.weight", "00.beta", "00.mean", "00.var", "01.weight", ...) into the convolutions, folded.
+    """Load `tensors` ("00.weight", "00.beta", "00.mean", "00.var", "01.weight", ...) and fold the batch norms.
 
-    With the batch norm's beta, mean m and variance v, and s = (v + epsilon)^-1/2: weight w s, bias beta - m s, in
-    float64.
+    With the batch norm's beta, mean m, variance v and s = (v + epsilon)^-1/2, the weight becomes w s and the bias
+    beta - m s, computed in float64.
     """
     folded = {}
     convolutions = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]

@@ -22,7 +22,7 @@ from bench.metrics.weights import weights_are_here, weights_entry, weights_path
 from bench.runtime.environment import user_cache
 
 KEPT = "slim-bench/weights/inception-2015-12-05.safetensors"
-"""In the user's cache."""
+"""Path of the cached tensors in the user's cache folder."""
 PARTS = ("weight", "beta", "mean", "var")
 PORTED = {"conv.weight": "weight", "bn.bias": "beta", "bn.running_mean": "mean", "bn.running_var": "var"}
 """Names in pytorch-fid's state dictionary."""
@@ -48,7 +48,7 @@ def inception_tensors() -> tuple[dict[str, Tensor], str]:
         with atomic_file(kept) as file:
             file.write(save(tensors))
     except OSError as error:  # the next scoring reads the published file again
-        print(f"Inception weights are not cached: {kept}: {error.strerror}", file=sys.stderr)
+        print(f"{kept}: Inception weights not cached: {error.strerror}", file=sys.stderr)
     return tensors, found
 
 

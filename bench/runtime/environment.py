@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.errors import InputError
 
 MOST_THREADS = 64
-"""Started on any machine, however few processors it has."""
+"""Number of threads that is permitted on every machine, however few processors it has."""
 
 OFFLINE = "SLIM_BENCH_OFFLINE"
 """Disables all downloads."""
@@ -14,7 +14,7 @@ ON, OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
 def check_threads(threads: int | None, where: str) -> None:
-    """InputError for more threads than this machine could sensibly start; torch would end in a segmentation fault.
+    """Raise InputError for more threads than this machine can usefully run, because torch would crash.
 
     More threads than processors are fine: a run that was begun on a larger machine keeps its count.
     """

@@ -20,13 +20,13 @@ CONTAINER = (
 )
 """Memory limit and usage files of a container, in versions 2 and 1 of Linux control groups."""
 SMALL = 2**20
-"""Bytes that are not worth a look."""
+"""Size in bytes up to which memory is not checked."""
 
 
 def available_memory_bytes() -> int:
-    """Bytes that this process could still take: of the machine, of its container, of a limit set by `ulimit -v`."""
+    """Return the bytes that this process can still allocate on the machine, in its container and under `ulimit -v`."""
     found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")]
-    if match := re.search(r"MemAvailable:\s*(\d+) kB", _read("/proc/meminfo")):  # with what caches would give back
+    if match := re.search(r"MemAvailable:\s*(\d+) kB", _read("/proc/meminfo")):  # includes caches that can be freed
         found = [int(match.group(1)) * 1024]
     for limit, used in CONTAINER:
         if _read(limit).isdecimal() and _read(used).isdecimal():
@@ -38,7 +38,7 @@ def available_memory_bytes() -> int:
 
 
 def check_memory(needed: int, what: str) -> None:
-    """InputError where `what` needs more than the `needed` bytes that are there: said before any of them is taken."""
+    """Raise InputError if `needed` bytes for `what` exceed the available memory, before any of them is allocated."""
     available = available_memory_bytes() if needed > SMALL else needed
     if needed > available:
         needs = f"at least {needed / 2**30:,.1f} GiB of memory"

@@ -69,9 +69,9 @@ def start(run: Run, out: Path, state: Path, overwrite: bool = False) -> None:
 
 
 def _check_batch(run: Run, device: torch.device, data: Data) -> None:
-    """InputError where not even the images of one batch fit into memory, real and generated or decoded and augmented.
+    """Raise InputError if the images of one batch (real and generated, or decoded and augmented) exceed the memory.
 
-    A batch that fits, but not with all that is computed from it, fails at its first step.
+    A batch that fits, but not together with its activations, fails at the first step.
     """
     about = data.about or {}
     size, batch = about.get("image_size"), getattr(run.recipe, "batch_size", None)

@@ -1,4 +1,4 @@
-"""Helpers of the tests of limits: memory and time that a block takes, and archives with given members."""
+"""Helpers for tests of limits: memory and time of a block, and archives with given members."""
 
 import time
 import tracemalloc
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def little(megabytes: int = 30, seconds: float = 20) -> Iterator[None]:
-    """The block takes little memory, of Python and NumPy, and little CPU time, which no load changes."""
+    """Assert that the block uses little memory of Python and NumPy and little CPU time, which load does not affect."""
     tracemalloc.start()
     start = time.process_time()
     try:

@@ -1,4 +1,4 @@
-"""Small file systems that are full, and processes with a low limit on the size of a file."""
+"""Small full file systems, and processes with a low limit on file sizes."""
 
 import os
 import resource
@@ -16,7 +16,7 @@ CAN_MOUNT = os.geteuid() == 0
 
 @contextmanager
 def mounted(folder: Path, options: str = "size=1m") -> Iterator[Path]:
-    """A tmpfs at `folder`; the test is skipped where it may not be mounted, as in most containers."""
+    """Mount a tmpfs at `folder`. The test is skipped if mounting is not permitted, as in most containers."""
     folder.mkdir(parents=True)
     command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     if not CAN_MOUNT or subprocess.run(command, capture_output=True, check=False).returncode:
@@ -28,7 +28,7 @@ def mounted(folder: Path, options: str = "size=1m") -> Iterator[Path]:
 
 
 def fill(folder: Path, leave: int = 0) -> None:
-    """Take all space of the file system of `folder` but `leave` bytes."""
+    """Fill the file system of `folder` except for `leave` bytes."""
     with (folder / FILLER).open("wb", buffering=0) as file:
         try:
             while file.write(bytes(4096)) == 4096:
@@ -44,7 +44,7 @@ def free(folder: Path) -> None:
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """Writes of this process beyond `size` bytes fail with EFBIG, as `ulimit -f` has it."""
+    """Make writes of this process beyond `size` bytes fail with EFBIG, like `ulimit -f`."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
@@ -56,5 +56,5 @@ def largest_file(size: int) -> Iterator[None]:
 
 
 def files_in(folder: Path) -> set[str]:
-    """All files below `folder`, the filler apart."""
+    """Return all files in `folder` and its subfolders except the filler."""
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {FILLER}

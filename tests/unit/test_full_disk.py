@@ -1,6 +1,6 @@
-"""A disk that is full or cannot be written: one line with folder and remedy, nothing half-written, and a resume.
+"""A full or read-only disk gives a one-line error with folder and next step, no incomplete file, and permits a resume.
 
-Cases on real file systems of 1 MB need root; those with a limit on the size of a file or a refused system call do not.
+Cases on real file systems of 1 MB need root. Cases with a limited file size or a failing system call do not.
 """
 
 import errno
@@ -33,7 +33,7 @@ from tests.helpers.data_project import tar_bytes
 from tests.helpers.full_disk import files_in, fill, free, largest_file, mounted
 from tests.helpers.report_fixture import make_results
 
-PIXELS = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)  # 120 kB, as a PNG too
+PIXELS = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)  # 120 kB, also as a PNG
 FREEZE = ["freeze", "--experiment", "fastgan-sle", "--dataset", "fluent-emoji-100", "--seed", "0", "--out"]
 
 
@@ -154,7 +154,7 @@ def test_too_many_open_files(tmp_path):
 
 
 def test_permission_denied(tmp_path, monkeypatch):
-    def refuse(**options):  # as to a user: root may write everywhere
+    def refuse(**options):  # simulated, because root may write everywhere
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), f"{options['dir']}/.a.txt.part")
 
     monkeypatch.setattr("tempfile.mkstemp", refuse)
@@ -211,7 +211,7 @@ def test_an_archive_on_a_full_disk(full, monkeypatch):
     archive.write_bytes(tar_bytes({"a.bin": bytes(50_000), "b/c.bin": b"x"}))
     said = one_line(extract_archive, archive, full / "pets")
     assert said == f"{archive}: unpacks to 50000 bytes or more, but 0 bytes are free in {full}; free some space"
-    monkeypatch.setattr("bench.data.limits.check_room", lambda *_: None)  # as where another process is faster
+    monkeypatch.setattr("bench.data.limits.check_room", lambda *_: None)  # as if another process were faster
     assert one_line(extract_archive, archive, full / "pets").startswith(f"{full}: No space left on device for pets.tar")
     assert not files_in(full) and [path.name for path in full.iterdir()] == ["filler.bin"]
     free(full)
@@ -232,7 +232,7 @@ def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path, capsys, option
     with mounted(tmp_path / "disk", options) as folder:
         assert cached_features(Means(), "a" * 64, batches, folder).tolist() == [[1, 1, 1], [1, 1, 1]]
         (said,) = capsys.readouterr().err.splitlines()
-        assert said.startswith("features not cached, which only costs time: ") and str(folder) in said
+        assert said.startswith("features not cached: ") and str(folder) in said
         assert not files_in(folder)
 
 

@@ -1,4 +1,4 @@
-"""A recipe or an export with absurd numbers is one line, before memory or time is taken for it."""
+"""A recipe or an export with extreme numbers gives a one-line error before it uses memory or time."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ ABSURD = [
     ("fastgan-discriminator", {"base_channels": 10**9}, "GiB of memory are needed"),
     ("singan", {"base_channels": 10**9}, "GiB of memory are needed"),
     ("singan", {"height": 10**9, "width": 10**9}, "at most 16384 px a side"),
-    ("singan-slim", {"scale_factor": 0.9999999}, "scales, at most 200 are built"),
+    ("singan-slim", {"scale_factor": 0.9999999}, "scales, but at most 200 are supported"),
     ("resnet", {"width": 10**9}, "GiB of memory are needed"),
     ("resnet50", {"num_classes": 10**12}, "GiB of memory are needed"),
     ("slim-resnet", {"in_channels": 2**50}, "GiB of memory are needed"),
@@ -143,7 +143,7 @@ def export(tmp_path_factory):
 
 
 def forged(export, target, tensors=lambda found: found, **args):
-    """A copy with other tensors and arguments, and checksums that agree."""
+    """Return a copy with other tensors and arguments and matching checksums."""
     spec = json.loads((export / "model.json").read_text())["model"]
     spec = {**spec, "args": spec["args"] | args}
     found = tensors(load_file(export / "model.safetensors"))

@@ -1,4 +1,4 @@
-"""How far runs are, from what their folders hold, damaged files included."""
+"""Progress of runs, derived from the files in their folders, including damaged files."""
 
 import shutil
 
@@ -45,14 +45,14 @@ def test_progress_goes_through_all_states(here, run):
     assert run_state(run, folder).state == "running"
     lock.release()
     shutil.rmtree(state)
-    for status in ("ok", "failed"):  # of a version that counted other keys, say
+    for status in ("ok", "failed"):  # for example of a version that hashed other keys
         write_json(folder / "model.json", {"status": status, "run_sha256": "x", "reason": "of that training"})
         found = run_state(run, folder)
         assert found.state == "outdated" and "moved aside when trained again" in found.reason
     write_json(folder / "model.json", {"status": "ok", "run_sha256": run.hash})
     assert run_state(run, folder).state == "trained"
     for metric in run.evaluation.metrics:
-        assert run_state(run, folder).state == "trained"  # a part of the scores is not all
+        assert run_state(run, folder).state == "trained"  # the scores are incomplete
         write_score(folder / "scores", score(run, metric))
     assert run_state(run, folder).state == "ok"
     write_json(folder / "model.json", {"status": "ok", "run_sha256": run.hash, "model_sha256": "a"})
@@ -69,7 +69,7 @@ def test_progress_goes_through_all_states(here, run):
     ("name", "state"), [("run.json", "damaged"), ("model.json", "damaged"), ("scores/params.json", "trained")]
 )
 def test_status_and_plan_name_a_damaged_file(here, run, capsys, name, state, text):
-    """`None`: a folder in its place."""
+    """`None` means a folder in place of the file."""
     folder = run_folder(run.scale, run.experiment, run.dataset, run.seed)
     write_frozen(folder, run)
     write_json(folder / "model.json", {"status": "ok", "run_sha256": run.hash, "training": {"seconds": 5}})

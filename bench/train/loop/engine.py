@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 HELD = 3
-"""How often a training holds the parameters, at least: with their gradients and one moment of the optimiser."""
+"""Minimum number of tensors of the parameters' size in a training: parameters, gradients, one optimiser moment."""
 
 
 class Engine(Protocol):

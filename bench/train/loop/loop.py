@@ -288,7 +288,7 @@ class Loop:
             self._end(self.outcome.training(), str(error))
 
     def _end(self, training: dict[str, Any], reason: str | None = None) -> None:
-        """The record last; only then the state goes, so that an end on a full disk is repeated from all that it had."""
+        """Write the record, then remove the state, so that an end that fails on a full disk can be repeated."""
         copied = self._copy_staging()
         self._close()
         write_record(self.out, self.run, self.data, training, reason)
@@ -296,7 +296,7 @@ class Loop:
         release_state(self.state_dir)
 
     def _copy_staging(self) -> list[Path]:
-        """Copy the outputs written during training to the run folder, but no files of the user and over none."""
+        """Copy the outputs written during training to the run folder. Files of the user are not copied or replaced."""
         own = {*own_run_files(self.out, is_unmarked(self.out)), *own_run_files(self.staging, unmarked=True)}
         found = [self.staging / "history.csv", *(path for part in PARTS for path in (self.staging / part).glob("*"))]
         targets = {path: self.out / path.relative_to(self.staging) for path in found if path.is_file()}

@@ -1,4 +1,4 @@
-"""Fetching, preparing and auditing on a full disk: one line with the folder, nothing half-written, then a resume."""
+"""Fetching, preparing and auditing on a full disk give a one-line error with the folder, and can be resumed."""
 
 import hashlib
 import subprocess
@@ -28,12 +28,12 @@ def one_line(call, *arguments, **options) -> str:
 
 
 def others_are_faster(monkeypatch):
-    """What was free when it was looked at is taken when it is needed."""
+    """Other processes use the free space between the check and the write."""
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**9))
 
 
 def made(root, **entry):
-    """A project with 12 images of 200 x 200, which take 1.4 MB as an array."""
+    """Create a project with 12 images of 200 x 200, which are 1.4 MB as an array."""
     image_folder(root / "pictures", 12, (200, 200))
     return make_project(root / "project", a={"source": {"kind": "folder", "path": "../pictures"}} | entry)
 
@@ -44,7 +44,7 @@ def test_prepare_on_a_full_disk_is_no_bus_error(tmp_path, monkeypatch):
         said = one_line(prepare, "a", 200, root=root)
         assert said.startswith(f"{disk}: No space left on device for images.npy (1.4 MB needed, 1.0 MB free); free")
         assert not files_in(disk)
-        monkeypatch.setattr("os.posix_fallocate", lambda *_: None)  # nothing is reserved: a row finds the disk full
+        monkeypatch.setattr("os.posix_fallocate", lambda *_: None)  # no space is reserved, so writing a row fails
         assert one_line(prepare, "a", 200, root=root).startswith(f"{disk}: No space left on device for images.npy (")
         assert not files_in(disk)
         assert prepare("a", 100, root=root).n == 12
@@ -85,7 +85,7 @@ def test_arrays_of_classes_on_a_full_disk(tmp_path, monkeypatch):
         assert not files_in(disk)
 
 
-def test_a_download_on_a_full_disk_goes_on_where_it_stopped(tmp_path, monkeypatch):
+def test_a_download_on_a_full_disk_is_resumed(tmp_path, monkeypatch):
     monkeypatch.setattr(downloading.time, "sleep", lambda _: None)
     monkeypatch.delenv(downloading.OFFLINE, raising=False)
     with serve(DATA) as server, mounted(tmp_path / "disk") as disk:

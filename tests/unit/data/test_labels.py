@@ -1,4 +1,4 @@
-"""Labels of every layout: what cannot be trained or scored is refused before training, with what to do."""
+"""Labels of every layout. Invalid labels are refused before training with the next step."""
 
 import io
 

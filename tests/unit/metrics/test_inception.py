@@ -27,7 +27,7 @@ needs_cleanfid = pytest.mark.skipif(not find_spec("cleanfid"), reason="left out 
 
 @pytest.fixture(scope="module")
 def photographs():
-    """uint8 [3, 3, 299, 299]: photographs that come with scikit-image."""
+    """Return photographs from scikit-image, uint8 [3, 3, 299, 299]."""
     from skimage import data
 
     found = [Image.fromarray(image).resize((299, 299)) for image in (data.astronaut(), data.cat(), data.coffee())]
@@ -40,7 +40,7 @@ def authors():
 
 
 def test_every_published_file_holds_the_same_tensors(tmp_path, monkeypatch):
-    """Those on this machine as they are, the others rebuilt in their published form."""
+    """Uses files on this machine directly and rebuilds missing ones in their published format."""
     weights = load_catalogue(ROOT).weights
     (expected,) = {weights[name].tensors_sha256 for name in INCEPTION_FILES}
     tensors, found = inception_tensors()
@@ -58,7 +58,7 @@ def test_tensors_are_cached_and_a_damaged_cache_is_made_again(tmp_path, monkeypa
     kept = tmp_path / inception_weights.KEPT
     first, sha256 = inception_tensors()
     content = kept.read_bytes()
-    monkeypatch.setattr(inception_weights, "read_published", None)  # the cache is enough
+    monkeypatch.setattr(inception_weights, "read_published", None)  # the cache is sufficient
     assert inception_tensors()[1] == sha256
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -78,7 +78,7 @@ def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path, monkeypatch, c
 
 
 def test_another_file_under_the_name_is_refused_with_both_checksums(tmp_path, monkeypatch):
-    """As a damaged package: nothing is cached."""
+    """This is the case of a damaged package. Nothing is cached."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     damaged = tmp_path / "default_1.pt"
     damaged.write_bytes(b"x" * 1000)
@@ -121,8 +121,8 @@ def test_as_saved_by_authors_repeats_pixels(photographs):
     assert torch.equal(saved[:, :, 1::2, 1::2], photographs[:, :, :256, :256])
 
 
-def test_fakes_reach_the_authors_network_as_through_their_files(authors, tmp_path):
-    """Theirs: nearest to 512, PNG by torchvision, PIL bilinear to 256, bilinear to 299, -1..1; ours without a file."""
+def test_generated_images_reach_the_authors_network_as_through_files(authors, tmp_path):
+    """Theirs: nearest to 512, PNG by torchvision, PIL bilinear to 256, bilinear to 299, -1..1. Ours has no file."""
     from torchvision.utils import save_image
 
     generated = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(3)) * 2.2 - 1.1
@@ -134,5 +134,5 @@ def test_fakes_reach_the_authors_network_as_through_their_files(authors, tmp_pat
     x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
     x = 2 * F.interpolate(x, size=(299, 299), mode="bilinear", align_corners=False) - 1
     ours = authors.preprocess(as_saved_by_authors(to_uint8(generated)))
-    # 13 x 13 positions: one pixel that is off by one level moves a mean by more than the tolerance
+    # 13 x 13 positions, so that a pixel with an error of one level changes a mean by more than the tolerance
     torch.testing.assert_close(F.avg_pool2d(ours, 13), F.avg_pool2d(x, 13), rtol=0, atol=5e-6)

@@ -1,4 +1,4 @@
-"""The FID Inception against torch-fidelity's, pytorch-fid's and clean-fid's code, all with the installed tensors."""
+"""The Inception of FID equals torch-fidelity, pytorch-fid and clean-fid with the installed tensors."""
 
 import random
 from importlib.util import find_spec
@@ -20,7 +20,7 @@ needs_cleanfid = pytest.mark.skipif(not find_spec("cleanfid"), reason="left out 
 
 @pytest.fixture(scope="module")
 def photographs():
-    """uint8 [3, 3, 299, 299]: photographs that come with scikit-image."""
+    """Return photographs from scikit-image, uint8 [3, 3, 299, 299]."""
     from skimage import data
 
     found = [Image.fromarray(image).resize((299, 299)) for image in (data.astronaut(), data.cat(), data.coffee())]
@@ -34,7 +34,7 @@ def authors():
 
 @pytest.fixture(scope="module")
 def ported(tmp_path_factory):
-    """The tensors as a state dictionary with torchvision's names, which the ports of the network share."""
+    """Return the tensors as a state dictionary with torchvision's names, which all ports of the network use."""
     from torchvision.models.inception import BasicConv2d, inception_v3
 
     with torch.device("meta"):
@@ -72,7 +72,7 @@ def test_the_network_is_torch_fidelitys(authors, ported, photographs):
 @pytest.mark.slow
 @needs_cleanfid
 def test_fid_of_folders_equals_clean_fids(ported, photographs, tmp_path):
-    """clean-fid's own loop over two folders of PNGs, its features from torch-fidelity's network."""
+    """clean-fid's loop runs over two folders of PNGs with features from torch-fidelity's network."""
     from cleanfid import fid
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
@@ -82,7 +82,7 @@ def test_fid_of_folders_equals_clean_fids(ported, photographs, tmp_path):
     folders = [save(tmp_path / name, images) for name, images in zip("ab", sets, strict=True)]
 
     def resized(x):
-        """Their loop gives float images of 299x299; torch-fidelity's forward wants bytes, so its layers are called."""
+        """Their loop passes float images of 299x299. torch-fidelity's forward needs uint8, so its layers are called."""
         return trunk(theirs, (x - 128) / 128)
 
     options = {"num_workers": 0, "verbose": False, "device": torch.device("cpu")}
@@ -93,7 +93,7 @@ def test_fid_of_folders_equals_clean_fids(ported, photographs, tmp_path):
 
 
 def trunk(network, x):
-    """torch-fidelity's layers from the first convolution to the pooled features."""
+    """Apply torch-fidelity's layers from the first convolution to the pooled features."""
     stop = ("fc", "AvgPool")
     for name, module in network.named_children():
         if name not in stop:
@@ -103,7 +103,7 @@ def trunk(network, x):
 
 @pytest.mark.slow
 def test_authors_fid_equals_pytorch_fids(authors, ported, photographs, tmp_path, monkeypatch):
-    """pytorch-fid's own score of two folders of PNGs of 256x256."""
+    """Compared with pytorch-fid's score of two folders of PNGs of 256x256."""
     pytorch_fid = pytest.importorskip("pytorch_fid.fid_score")
     from pytorch_fid import inception as theirs
 
@@ -117,12 +117,12 @@ def test_authors_fid_equals_pytorch_fids(authors, ported, photographs, tmp_path,
 
 @pytest.mark.slow
 def test_documented_values_of_torchmetrics(authors, ported):
-    """The examples in torchmetrics' documentation of its FID with 64 features and of its KID, seed 42."""
+    """Reproduces the examples of torchmetrics' documentation for FID with 64 features and KID, with seed 42."""
     from torchmetrics.image.fid import FrechetInceptionDistance
 
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(42)
-    # draws numbers, as in both examples, so that the images are theirs
+    # draws the same numbers as the examples, so that the images are equal
     FrechetInceptionDistance(feature=64, feature_extractor_weights_path=str(ported))
     sets = [torch.randint(*levels, (100, 3, 299, 299), dtype=torch.uint8) for levels in ((0, 200), (100, 255))]
     stem, features = authors.network[:4], authors.network[4:]

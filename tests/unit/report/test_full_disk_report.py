@@ -1,4 +1,4 @@
-"""report on a full disk: one line, no half-written file, and the next report starts over its remains."""
+"""report on a full disk gives a one-line error and no incomplete file. The next report replaces its files."""
 
 from bench.cli import main
 from bench.files import read_json

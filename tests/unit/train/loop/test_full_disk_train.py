@@ -1,4 +1,4 @@
-"""Training on a full disk: at the start, a restart, the end and a move aside. After space is freed it goes on."""
+"""Training on a full disk, at the start, a restart, the end and a move aside. It resumes after space is freed."""
 
 import errno
 import os
@@ -34,7 +34,7 @@ def one_line(call, *arguments) -> str:
 
 
 class FillsDisk(ToyEngine):
-    """Takes the space of `disk` before its step `at`."""
+    """Engine that fills `disk` before step `at`."""
 
     disk, at = Path(), 7
 
@@ -128,4 +128,4 @@ def test_a_sink_on_a_full_disk_does_not_end_the_training(tmp_path, straight, mon
     monkeypatch.setenv("SLIM_BENCH_SINKS", "full")
     train(tmp_path / "out", tmp_path / "state")
     assert same_end(tmp_path / "out", straight)
-    assert capsys.readouterr().err.count("Full: no rows from here on: No space left on device") == 1
+    assert capsys.readouterr().err.count("Full: no further rows are logged: No space left on device") == 1
