@@ -39,9 +39,7 @@ def pyramid_sizes(
         raise ValueError(f"scale_factor must be between 0 and 1, got {scale_factor}")
     longest = max(height, width)
     if longest > MAX_SIDE:
-        raise ValueError(
-            f"image of {height}x{width} px is too large for the pyramid: at most {MAX_SIDE} px per side are supported"
-        )
+        raise ValueError(f"image of {height}x{width} px is too large: at most {MAX_SIDE} px per side are supported")
     shrink = min(max_size / longest, 1.0)
     finest = (output_length(height, shrink), output_length(width, shrink))
     if min(finest) < min_size:

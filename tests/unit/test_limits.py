@@ -28,7 +28,7 @@ ABSURD = [
     ("fastgan-slim", {"base_channels": 20000}, "at least .* GiB of memory are needed, .* GiB are available"),
     ("fastgan-discriminator", {"base_channels": 10**9}, "GiB of memory are needed"),
     ("singan", {"base_channels": 10**9}, "GiB of memory are needed"),
-    ("singan", {"height": 10**9, "width": 10**9}, "at most 16384 px a side"),
+    ("singan", {"height": 10**9, "width": 10**9}, "at most 16384 px per side"),
     ("singan-slim", {"scale_factor": 0.9999999}, "scales, but at most 200 are supported"),
     ("resnet", {"width": 10**9}, "GiB of memory are needed"),
     ("resnet50", {"num_classes": 10**12}, "GiB of memory are needed"),
