@@ -47,8 +47,9 @@ def inception_tensors() -> tuple[dict[str, Tensor], str]:
     try:
         with atomic_file(kept) as file:
             file.write(save(tensors))
-    except OSError as error:  # the next scoring reads the published file again
-        print(f"{kept}: Inception weights not cached: {error.strerror}", file=sys.stderr)
+    except InputError as error:  # the next scoring reads the published file again
+        reason, _, _remedy = str(error).partition("; ")
+        print(f"Inception weights not cached: {reason}", file=sys.stderr)
     return tensors, found
 
 
