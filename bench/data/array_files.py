@@ -1,4 +1,4 @@
-"""Safe readers of untrusted array files: IDX, npz, and the pickles of CIFAR, without running code.
+"""Safe readers of untrusted array files: IDX and npz.
 
 They validate headers first: a shape must match the bytes that follow and the limits of bench.data.limits.
 """
@@ -6,12 +6,11 @@ They validate headers first: a shape must match the bytes that follow and the li
 import gzip
 import io
 import math
-import pickle
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -126,29 +125,3 @@ def _read_npy_header(path: Path, member: StoredFile) -> NpyHeader:
     if min(shape, default=0) < 0 or size != member.size:
         raise InputError(f"{path}: {name} is damaged: its header says {dtype} {shape}, its size is {member.size} bytes")
     return header
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickles containers, strings, numbers and NumPy arrays; any other name is refused."""
-
-    allowed = {("_reconstruct", "multiarray"), ("ndarray", "numpy"), ("dtype", "numpy"), ("encode", "_codecs")}
-    empty = {"_reconstruct": lambda *_: np.ndarray((0,), np.uint8), "ndarray": None}
-    """Arrays are created empty, so that no shape in a pickle allocates memory. Their state sets shape and content."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (name, module.split(".")[-1]) not in self.allowed or module.split(".")[0] not in ("numpy", "_codecs"):
-            raise pickle.UnpicklingError(f"{module}.{name} is not an array")
-        if name in self.empty:
-            return self.empty[name]
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-
-
-def read_array_pickle(data: bytes, name: str) -> dict[bytes, Any]:
-    """A batch of CIFAR's Python version: a pickled dictionary with byte-string keys, read without running code."""
-    try:
-        value = _ArraysOnly(io.BytesIO(data), encoding="bytes").load()
-    except Exception as error:  # a damaged pickle may end in anything, SystemError included
-        raise InputError(f"{name}: not a plain array pickle ({error})") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{name}: a dictionary was expected, found {type(value).__name__}")
-    return value

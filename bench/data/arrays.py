@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.array_files import read_array_pickle, read_idx, read_npz
+from bench.data.array_files import read_idx, read_npz
+from bench.data.array_pickle import read_array_pickle
 from bench.data.extract import read_members
 from bench.data.labels import as_labels, count_classes
 from bench.data.limits import Budget, Limits, check_room

@@ -68,7 +68,9 @@ def damage_named(archive: Path | str) -> Iterator[None]:
     except InputError:
         raise
     except (*BROKEN, ValueError, MemoryError) as error:
-        raise InputError(f"{archive}: damaged archive ({str(error) or type(error).__name__})") from None
+        raise InputError(
+            f"{archive}: damaged archive ({' '.join(str(error).split()) or type(error).__name__})"
+        ) from None
     except OSError as error:
         if error.errno not in (None, errno.EINVAL):  # bz2 and gzip give no number, a wrong offset is invalid
             raise

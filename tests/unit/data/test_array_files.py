@@ -4,11 +4,13 @@ import gzip
 import pickle
 import struct
 import zipfile
+from contextlib import suppress
 
 import numpy as np
 import pytest
 
-from bench.data.array_files import read_array_pickle, read_idx, read_npz
+from bench.data.array_files import read_idx, read_npz
+from bench.data.array_pickle import read_array_pickle
 from bench.data.stored import StoredFile
 from bench.errors import InputError
 from tests.helpers.bounds import little, zip_of
@@ -164,11 +166,25 @@ def test_idx_with_more_dimensions_than_bytes_or_arrays_have(tmp_path, data):
         read_idx(StoredFile.at(tmp_path / "a"))
 
 
+def test_pickles_with_types_and_states_that_are_none_crash_nothing():
+    good = pickle.dumps({b"data": np.arange(6, dtype=np.uint8)}, protocol=2)
+    for wrong in (b"X\x02\x00\x00\x00O8", b"X\x02\x00\x00\x00V0", b"X\x02\x00\x00\x00zz"):
+        with pytest.raises(InputError, match="not a plain array pickle"):
+            read_array_pickle(good.replace(b"X\x02\x00\x00\x00u1", wrong), "batch")
+    assert read_array_pickle(good, "batch")[b"data"].tolist() == [0, 1, 2, 3, 4, 5]
+    for place in range(len(good)):  # every byte damaged: refused or harmless
+        with suppress(InputError):
+            read_array_pickle(good[:place] + bytes([good[place] ^ 0x55]) + good[place + 1 :], "batch")
+
+
 def test_pickle_of_a_huge_array_allocates_nothing():
     huge = (
         b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I1000000000\ntc_codecs\nencode\n(Vb\nVlatin1\ntRtR."
     )
     with little(), pytest.raises(InputError, match="a dictionary was expected"):
         read_array_pickle(huge, "batch")
+    for place in (b"r\xff\xff\xff\x7f", b"p2000000000\n"):
+        with little(), pytest.raises(InputError, match="not a plain array pickle"):
+            read_array_pickle(b"}" + place + b".", "batch")
     with little(), pytest.raises(InputError, match="not a plain array pickle"):
         read_array_pickle(b"cnumpy\nndarray\n((I1000000000\nttR.", "batch")
