@@ -53,5 +53,5 @@ def finite(images: torch.Tensor, what: str) -> torch.Tensor:
     """Yield the images. Raises RunFailedError for NaN, because NaN images have no score."""
     bad = int((~torch.isfinite(images.flatten(1)).all(dim=1)).sum())
     if bad:
-        raise RunFailedError(f"{what}: {bad} of {len(images)} images hold NaN or infinity")
+        raise RunFailedError(f"{what}: {bad} of {len(images)} images contain NaN or infinity")
     return images

@@ -1,9 +1,9 @@
 """Bootstrap standard error of the Frechet distance over generated images, with the reference images fixed.
 
-Each replicate draws as many generated images as there are, with replacement, as counts w. Let A be the centred reference
-features divided by sqrt(n - 1), or their triangular factor, and G = F A' the projected generated features. A replicate
-follows from w and G alone: its root is the sum of the square roots of the eigenvalues of G' diag(w) G / (m - 1) after
-centring, a matrix with at most min(n, D) rows.
+Each replicate draws as many generated images as there are, with replacement, as counts w. Let A be the centred
+reference features divided by sqrt(n - 1), or their triangular factor, and G = F A' the projected generated features. A
+replicate follows from w and G alone: its root is the sum of the square roots of the eigenvalues of
+G' diag(w) G / (m - 1) after centring, a matrix with at most min(n, D) rows.
 
 The replicates are biased upwards, because repeated images lower the rank of their covariance. Therefore only their
 standard deviation is used.
