@@ -20,7 +20,7 @@ from bench.report.tables.runs import runs_table
 from bench.report.tables.significance import claims_table, paired_table, summary_table
 from bench.report.tables.table import Table, write_tables
 
-NOTHING = "Nothing to show yet: no finished run has what this needs."
+NOTHING = "No finished run has the data for this figure yet."
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the report writes under results/{scale}/: known before anything has run, so that rules can declare it."""
+"""Files of the report under results/{scale}/ and their captions, for the output declarations of the workflow."""
 
 TABLES = {
     "tables/summary": "summary.rst",
@@ -37,5 +37,5 @@ OUTPUTS: dict[str, str] = (
     | {f"{stem}.png": caption for stem, caption in (FIGURES | IMAGE_GRIDS).items()}
     | {PAGE: "page.rst"}
 )
-"""Output, relative to results/{scale} -> caption in workflow/report. Each stands after every render, with words where
-there is nothing to show yet. Beside a table's .csv lie .md and .tex, beside a figure (pictures excepted) .svg."""
+"""Output relative to results/{scale} -> caption in workflow/report. Every report writes all of them, with
+placeholders for missing data. Tables also have .md and .tex files, plots .svg files."""

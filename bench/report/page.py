@@ -1,7 +1,6 @@
-"""The page: one self-contained HTML file that needs no network, no script and no font, light and dark, narrow and wide.
+"""The report page: one self-contained HTML file without scripts or external fonts, for light and dark mode.
 
-Importing this module is cheap, since the workflow asks it for OUTPUTS whenever the Snakefile is parsed; pandas and
-seaborn are loaded by `render`.
+Importing this module is fast: only `render` imports pandas and seaborn.
 """
 
 from __future__ import annotations

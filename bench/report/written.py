@@ -1,6 +1,6 @@
-"""Which files under results/{scale} an earlier report wrote: those whose hash its record, RENDERED, still names.
+"""Ownership of the report's files under results/{scale}: a file is ours if its hash is in the record RENDERED.
 
-A version without that record is known by the form of its files.
+Reports of versions without that record are recognised by the form of their files.
 """
 
 from functools import partial
@@ -22,9 +22,9 @@ OLD_PAGE = "<title>SLIM and its "
 
 
 def begin_report(scale_dir: Path) -> None:
-    """InputError where a name of the report is taken by another file; else note that the files are being written.
+    """Record that the report is being written. InputError if another file has the name of one of its files.
 
-    A damaged record is moved aside. The files are then known by their form, as without a record.
+    A damaged record is moved aside. The files are then recognised by their form, as without a record.
     """
     record = scale_dir / RENDERED
     make_way(record, is_origin_record)
@@ -36,20 +36,20 @@ def begin_report(scale_dir: Path) -> None:
 
 
 def end_report(scale_dir: Path, made_from: str) -> None:
-    """Record what was written, and from what."""
+    """Record the hashes of the written files and of their inputs."""
     files = {path: sha256_file(scale_dir / path) for path in PATHS if (scale_dir / path).is_file()}
     write_json(scale_dir / RENDERED, {"made_from": made_from, "files": files})
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    """The record of a report; empty where it is missing or damaged."""
+    """Record of the report; empty if it is missing or damaged."""
     record = read_mapping(path)
     is_whole = "made_from" in record and isinstance(record.get("files", {}), dict)
     return record if is_whole else {}
 
 
 def _is_written(known: dict[str, Any], scale_dir: Path, name: str, path: Path) -> bool:
-    """Whether file `path`, the report's `name`, is as the record `known` of the report says."""
+    """Whether file `path`, called `name` in the report, matches the report's record `known`."""
     if known.get("writing"):
         return True
     return sha256_file(path) == known["files"].get(name) if "files" in known else _has_old_form(path, scale_dir)

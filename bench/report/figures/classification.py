@@ -1,4 +1,4 @@
-"""What only classifiers have: accuracy by class, who is taken for whom, and calibration."""
+"""Accuracy of each class, confusion matrices and reliability diagrams of the classifiers."""
 
 from typing import Any
 
@@ -18,11 +18,11 @@ from bench.report.read.settings import TaskSettings
 from bench.report.tables.table import Head, Table, TableCell
 
 MOST_CLASSES = 20
-"""More are neither tabled on the page nor drawn; scores.csv keeps them."""
+"""Limit for tables and figures; scores.csv has all classes."""
 
 
 def per_class_table(scores: Scores, dataset: str, settings: TaskSettings) -> Table | None:
-    """Accuracy of each class, seeds averaged: a row per class, a column per network, all under one protocol."""
+    """Accuracy of each class, averaged over seeds: one row per class, one column per network, one protocol."""
     found = _top1(scores, dataset, settings, "per_class")
     if not found:
         return None
@@ -33,11 +33,11 @@ def per_class_table(scores: Scores, dataset: str, settings: TaskSettings) -> Tab
         means = (summarise([row.extras["per_class"][index] for row in rows]).mean for rows in found.values())
         lines.append((TableCell(name), *(TableCell(format_value("top1", mean)) for mean in means)))
     head = (Head("class", numeric=False), *(Head(experiment, protocol or "") for experiment in found))
-    return Table(f"{dataset}: top-1 of each class, %", head, tuple(lines))
+    return Table(f"{dataset}: top-1 accuracy of each class, %", head, tuple(lines))
 
 
 def confusion_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
-    """True class by row, predicted class by column, percent of the row; seeds summed, a panel per network."""
+    """Confusion matrix of each network in percent of the true class (row), summed over seeds."""
     for dataset in scores.distinct("dataset"):
         found = _top1(scores, dataset, settings, "confusion")
         if found:
@@ -52,19 +52,19 @@ def _draw_confusion(found: dict[str, list[Row]], dataset: str) -> Figure:
     for axis, (experiment, rows) in zip(axes, found.items(), strict=True):
         counts = np.sum([row.extras["confusion"] for row in rows], axis=0)
         percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        names = [name.replace("$", r"\$") for name in _class_names(rows[0])]  # words, not formulas
+        names = [name.replace("$", r"\$") for name in _class_names(rows[0])]  # no LaTeX math
         sns.heatmap(
             percent, vmin=0, vmax=100, cmap=colours, annot=True, fmt=".0f", annot_kws={"size": 6}, cbar=False,
             square=True, xticklabels=names, yticklabels=names, ax=axis,
         )  # fmt: skip
         axis.tick_params(length=0, labelsize=6)
-        axis.set(xlabel="predicted", ylabel="true class")
+        axis.set(xlabel="predicted class", ylabel="true class")
         axis.set_title(f"{experiment}: {dataset}")
     return figure
 
 
 def _top1(scores: Scores, dataset: str, settings: TaskSettings, detail: str) -> dict[str, list[Row]]:
-    """Finished last exports by experiment that keep `detail`, where the classes are few enough to be shown."""
+    """Finished rows of the `last` weights by experiment that have `detail` for at most MOST_CLASSES classes."""
     rows = without_ablations(scores.where(metric="top1", dataset=dataset, weights="last", status="ok"), settings)
     kept = [row for row in rows if 0 < len(row.extras.get(detail, ())) <= MOST_CLASSES]
     by_name = {name: [row for row in kept if row.experiment == name] for name in experiments_of(rows, settings)}
@@ -77,7 +77,7 @@ def _class_names(row: Row) -> list[str]:
 
 
 def calibration_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
-    """Reliability: accuracy against confidence, from the bins that `ece` keeps ([count, confidence, accuracy])."""
+    """Reliability diagram from the bins of `ece`, each [count, confidence, accuracy]."""
     rows = without_ablations(scores.measured.where(metric="ece", weights="last", status="ok"), settings)
     rows = rows.where(dataset=rows.distinct("dataset")[:1])
     one_protocol(rows, "figure of calibration")

@@ -18,7 +18,7 @@ RATES = ("lr", "learning_rate")
 
 
 def curves_figure(scores: Scores, settings: TaskSettings, scale_dir: Path) -> Figure | None:
-    """A panel per logged quantity, a thin line per seed, for the first dataset that has any history."""
+    """Logged scalars of the first dataset with a history: one panel per scalar, one line per seed."""
     runs = without_ablations(scores.runs, settings)
     for dataset in runs.distinct("dataset"):
         history = _histories(runs.where(dataset=dataset), scale_dir)
@@ -39,8 +39,8 @@ def _draw(history: pd.DataFrame, names: list[str], palette: dict[str, str], data
             history, x="step", y=name, hue="experiment", hue_order=order, units="seed", estimator=None, palette=palette,
             linewidth=1.0, alpha=0.85, ax=axis, legend=axis is axes[0],
         )  # fmt: skip
-        axis.set(ylabel="", xlabel=f"step, {dataset}" if axis is axes[0] else "step")
-        axis.set_title(name.replace("_", " "))
+        axis.set(ylabel=name.replace("_", " "), xlabel="step")
+        axis.set_title(dataset)
     legend_above(figure, axes[0])
     return figure
 

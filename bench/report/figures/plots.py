@@ -1,4 +1,4 @@
-"""Seaborn figures of scores. Each function returns None where there is nothing to draw."""
+"""Plots of scores. Each function returns None without data."""
 
 from collections.abc import Iterable, Mapping
 
@@ -40,7 +40,7 @@ def finished_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def scores_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
-    """A panel per dataset and primary metric: a dot per seed, the mean, its interval from three seeds, references."""
+    """One panel per dataset and primary metric: seeds, their mean and 95 % interval, untrained networks, controls."""
     rows = without_ablations(scores.measured.where(metric=settings.primary), settings)
     panels = []
     for dataset in rows.distinct("dataset"):
@@ -90,7 +90,7 @@ def _score_panel(axis: Axes, rows: list[Row], column: Column, palette: Mapping[s
 
 
 def _reference_lines(axis: Axes, rows: list[Row]) -> None:
-    """Controls as dashed lines with their names along them."""
+    """Draw the controls as labelled dashed lines."""
     for weights in dict.fromkeys(row.weights for row in rows):
         values = [row.value for row in rows if row.weights == weights and row.value is not None]
         value = sum(values) / len(values)
@@ -102,7 +102,7 @@ def _reference_lines(axis: Axes, rows: list[Row]) -> None:
 
 
 def complexity_figure(scores: Scores, settings: Mapping[Task, TaskSettings]) -> Figure | None:
-    """The first primary score of each task against parameters and MACs: a dot per network, seeds averaged."""
+    """First primary score of each task against parameters and MACs: one dot per network, averaged over seeds."""
     panels = []
     for task, task_settings in settings.items():
         rows = scores.measured.where(task=task, weights="last", status="ok")
@@ -126,7 +126,7 @@ def complexity_figure(scores: Scores, settings: Mapping[Task, TaskSettings]) -> 
 
 
 def _costs(rows: Scores, settings: TaskSettings) -> tuple[pd.DataFrame, Column] | None:
-    """Mean score, parameters and MACs of each network on one dataset; ablations are left to their own figure."""
+    """Mean score, parameters and MACs of each network on one dataset, without ablations."""
     rows = without_ablations(rows, settings)
     for column in columns_of(rows.where(metric=settings.primary), settings.primary):
         points = []
@@ -147,7 +147,7 @@ def _mean(rows: Iterable[Row]) -> float | None:
 
 
 def _label_points(axis: Axes, points: pd.DataFrame, cost: str) -> None:
-    """Names beside the dots, on the side where there is room, pushed up where they would cover each other."""
+    """Label the dots on the side with more space, and move labels up that would overlap."""
     middle = (points[cost].min() + points[cost].max()) / 2
     points_per_pixel = 72 / axis.figure.dpi
     highest = {True: -float("inf"), False: -float("inf")}
@@ -162,7 +162,7 @@ def _label_points(axis: Axes, points: pd.DataFrame, cost: str) -> None:
 
 
 def ablation_figure(scores: Scores, settings: Mapping[Task, TaskSettings]) -> Figure | None:
-    """Score by level of each numeric factor: a dot per seed, the means joined, the base in colour."""
+    """Score by level of each integer factor: seeds, a line through their means, the base in colour."""
     panels = []
     for task, task_settings in settings.items():
         here = scores.where(task=task)
@@ -189,7 +189,7 @@ def ablation_figure(scores: Scores, settings: Mapping[Task, TaskSettings]) -> Fi
 def _levels(
     scores: Scores, ablation: Ablation, factor: str, settings: TaskSettings
 ) -> tuple[pd.DataFrame, Column] | None:
-    """Finished scores at each level of `factor`, on the first ablation metric that has at least two levels."""
+    """Finished scores at each level of `factor`, for the first ablation metric with at least two levels."""
     levels = {name: level for name, level in ablation.levels(factor).items() if level is not None}
     rows = finished_rows(scores.where(dataset=ablation.dataset, experiment=levels, weights="last"))
     wanted = [name for name in settings.ablation_metrics if not metric_of(name).constant]
@@ -202,7 +202,7 @@ def _levels(
 
 
 def fd_curve_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
-    """Distance against the number of generated images, from the curve that a score keeps in its details."""
+    """Frechet distance against the number of generated images, from the details of the scores."""
     points = []
     rows = without_ablations(scores.measured.where(weights="last", status="ok"), settings)
     for row in rows:
@@ -221,7 +221,9 @@ def fd_curve_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
             marker="o", markersize=4, linewidth=1, ax=axis,
         )  # fmt: skip
         axis.legend(title=None, fontsize=8)
-        axis.set(xscale="log", xlabel="generated images", ylabel=f"{metric_of(metric).label} {ARROWS['lower']}")
+        axis.set(
+            xscale="log", xlabel="number of generated images", ylabel=f"{metric_of(metric).label} {ARROWS['lower']}"
+        )
         counts = sorted(part["n"].unique())
         axis.set_xticks(counts, [str(n) for n in counts])
         axis.minorticks_off()

@@ -1,4 +1,4 @@
-"""How figures look: one theme, one fixed colour per role, and an SVG that the page can recolour for a dark screen."""
+"""Theme and colours of the figures, and their SVG with colours from the CSS variables of the page."""
 
 import io
 import math
@@ -24,7 +24,7 @@ OTHERS = ("#4f8a3c", "#8a5aa8", "#a97b00", "#7a6a5d", "#b04a6f", "#50708c")
 VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule", SLIM: "--slim", BASELINE: "--baseline"} | {
     colour: f"--other{index}" for index, colour in enumerate(OTHERS, start=1)
 }
-"""Colour in the file -> the page's variable of the same meaning."""
+"""Colour in the SVG file -> CSS variable of the page, which has a value for light and dark mode."""
 
 THEME = {
     "font.family": "sans-serif",
@@ -55,12 +55,12 @@ THEME = {
 
 
 def use_theme() -> None:
-    """Seaborn's ticks theme in our colours; glyphs as paths, so that they look alike everywhere."""
+    """Set seaborn's ticks theme with our colours. Glyphs are paths, so that figures do not depend on fonts."""
     sns.set_theme(context="paper", style="ticks", font_scale=1.0, rc=THEME)
 
 
 def colours(slims: list[str], baselines: list[str], others: list[str]) -> dict[str, str]:
-    """One colour per experiment: SLIM blue, the first baseline orange, everything else from the rest."""
+    """Experiment -> colour. The first SLIM is blue, the first baseline orange."""
     spare = iter(OTHERS * (1 + (len(slims) + len(baselines) + len(others)) // len(OTHERS)))
     palette = {name: SLIM if not index else next(spare) for index, name in enumerate(slims)}
     palette |= {name: BASELINE if not index else next(spare) for index, name in enumerate(baselines)}
@@ -68,7 +68,7 @@ def colours(slims: list[str], baselines: list[str], others: list[str]) -> dict[s
 
 
 def grid(count: int, each: tuple[float, float], across: int) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels of `each` inches, `across` to a row."""
+    """Figure with `count` panels of size `each` in inches, `across` in a row."""
     wide = min(count, across)
     high = math.ceil(count / wide)
     figure, axes = plt.subplots(high, wide, figsize=(each[0] * wide, each[1] * high), squeeze=False)
@@ -88,9 +88,9 @@ def legend_above(figure: Figure, axis: Axes) -> None:
 
 
 def save(figure: Figure, stem: Path) -> None:
-    """Write `stem`.png on white and `stem`.svg without ground; undated, so that equal figures are equal files."""
+    """Write `stem`.png on white and `stem`.svg with a transparent background, both without a date (reproducible)."""
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once, not again for each file
+    figure.set_layout_engine("none")  # the layout is final: do not compute it again for each file
     formats = {"png": {"facecolor": "white"}, "svg": {"transparent": True, "metadata": {"Date": None}}}
     for suffix, options in formats.items():
         content = io.BytesIO()
@@ -100,14 +100,14 @@ def save(figure: Figure, stem: Path) -> None:
 
 
 def save_words(stem: Path, words: str) -> None:
-    """A figure that says why there is none yet, so that every declared output exists."""
+    """Write a placeholder with a text, since the workflow declares every figure as an output."""
     figure = plt.figure(figsize=(6, 1.2))
     figure.text(0.5, 0.5, words, ha="center", va="center", color=MUTED)
     save(figure, stem)
 
 
 def inline_svg(text: str, prefix: str) -> tuple[str, float]:
-    """An SVG file for the page, ids made unique, colours replaced by the page's variables; and its width in pixels."""
+    """(SVG for the page with unique ids and CSS variables as colours, its width in pixels)."""
     svg = text[text.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
