@@ -1,4 +1,4 @@
-"""Reading prepared data into tensors. Arrays are memory-mapped: what does not fit is read as it is used."""
+"""Reads prepared data as tensors. Arrays are memory-mapped, so data larger than memory is read on demand."""
 
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ from bench.errors import InputError
 __all__ = ["check_content", "load_file_list", "load_images", "load_split", "read_manifest"]
 
 LARGEST_HASHED = 2**28
-"""Bytes of arrays up to which their content is hashed at each training and scoring: a second or two."""
+"""Maximum bytes of arrays whose content is hashed at each training and scoring, which takes one to two seconds."""
 
 SplitName = Literal["train", "test"]
 
@@ -43,7 +43,7 @@ def load_file_list(folder: Path, split: SplitName) -> tuple[list[Path], list[int
 
 
 def check_content(folder: Path, manifest: Manifest) -> None:
-    """Refuse arrays that are not those of the manifest; too large ones are believed."""
+    """Raise InputError for arrays that differ from the manifest. Arrays above LARGEST_HASHED are not checked."""
     arrays = {file: open_array(folder, manifest, file) for file in manifest.arrays}
     if not 0 < sum(array.nbytes for array in arrays.values()) <= LARGEST_HASHED:
         return

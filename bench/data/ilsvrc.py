@@ -16,16 +16,16 @@ from bench.errors import InputError
 from bench.files import write_json
 
 WORKING = {MARK, "train", "val", ".train.part", ".val.part", ".devkit"}
-"""What an attempt that was broken off leaves."""
+"""Marker of an interrupted extraction."""
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 
 
 def unpack_imagenet(
     train: Path, val: Path, devkit: Path, target: Path, content: str, max_unpacked_gb: float | None = None
 ) -> None:
-    """Unpack into the new folder `target`, which appears when it is complete; a broken attempt is taken up again.
+    """Extract to the new folder `target`, which gets its name when complete. An interrupted extraction resumes.
 
-    `content` is the hash of the archives: an attempt with others is not gone on with.
+    `content`: hash of the archives; an extraction of other archives does not resume.
     """
     working = target.with_name(f".{target.name}.part")
     working.mkdir(parents=True, exist_ok=True)

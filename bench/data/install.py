@@ -1,8 +1,8 @@
 """Moves a prepared dataset to its folder: as a whole if the folder is new, otherwise file by file.
 
-In a folder that exists only files of an earlier preparation are replaced, and all else stays. manifest.json goes first
-and comes last, so that nothing half-replaced is taken for finished; meanwhile a journal says which files are ours, so
-that a start after a kill recognises them. Who has an old array mapped keeps it.
+In an existing folder it replaces only files of an earlier preparation, and keeps all others. It removes manifest.json
+first and writes it last, so that a partially replaced folder is never considered complete. Meanwhile a journal lists
+our files, so that the next start recognises them after a kill. Processes keep the old arrays that they have mapped.
 """
 
 import os
@@ -22,7 +22,7 @@ REMEDY = "move it away, or give another --out"
 
 
 def refuse_overlap(out: Path, sources: Iterable[Path]) -> None:
-    """InputError where the prepared data would be written into, over or around their own source."""
+    """Raise InputError if the output folder is, contains or is inside the source."""
     target = out.resolve()
     for source in sources:
         place = source.resolve()

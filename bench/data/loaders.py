@@ -1,4 +1,4 @@
-"""Batches from image files: a crop depends on (seed, epoch, the image's index) alone. Evaluation also reads shards."""
+"""Batches from image files. A crop depends only on (seed, epoch, image index). Evaluation also reads shards."""
 
 import itertools
 from collections.abc import Callable, Iterator

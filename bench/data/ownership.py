@@ -1,4 +1,4 @@
-"""Which files of a folder an earlier `prepare` wrote: by manifest.json, or by the journal of one that was killed."""
+"""Recognises files that an earlier `prepare` wrote, by manifest.json or by the journal of a killed one."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ MANIFEST_KEYS = {"name", "kind", "sha256", "preparation"}
 
 
 def own_prepared_files(folder: Path, is_default: bool = False) -> set[str]:
-    """Names of the files in `folder` that a preparation wrote and nobody changed since.
+    """Names of the files in `folder` that a preparation wrote, and that were not modified since.
 
     `is_default`: it is data/prepared/NAME-SIZE, whose manifest Snakemake removes before the data are prepared again;
     there the form of a file is enough.

@@ -1,4 +1,4 @@
-"""One preparation: what goes in, and how the arrays that come out are described and hashed."""
+"""The inputs of a preparation, and the description and hash of its arrays."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ HASHED_TOGETHER = 1 << 25  # bytes
 
 @dataclass(frozen=True)
 class PreparationJob:
-    """What to prepare: `sources` are the fetched files, or the one folder that was placed.
+    """The inputs of a preparation: `sources` are the downloaded files, or the installed folder.
 
     `max_unpacked_gb`: see bench.data.limits.
     """

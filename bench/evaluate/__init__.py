@@ -1,4 +1,4 @@
-"""Scoring: `evaluate_run` of a finished run, `evaluate_folders` of anyone's images."""
+"""Scoring: `evaluate_run` for a finished run, `evaluate_folders` for any folder of images."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -23,7 +23,7 @@ from bench.metrics.memorisation import memorisation
 from bench.metrics.prdc import precision_recall
 
 FRECHET = ("fid_authors", "fid_cleanfid", "fd_efflite0")
-"""The first of them that is scored chooses the best snapshot."""
+"""The first planned metric of these selects the best snapshot."""
 PRDC = ("precision", "recall", "density", "coverage")
 NEIGHBOURS = 5
 NORMAL_95 = 1.959964
@@ -31,7 +31,7 @@ NORMAL_95 = 1.959964
 
 @dataclass(frozen=True)
 class MetricExtractor:
-    """A feature extractor, its metrics by family, and how generated images are prepared for it."""
+    """A feature extractor, its metrics by family, and the preprocessing of generated images."""
 
     network: Extractor
     metrics: dict[str, str]
@@ -40,7 +40,7 @@ class MetricExtractor:
 
 
 def open_extractors(metrics: Iterable[str], device: torch.device) -> list[MetricExtractor]:
-    """Only the extractors of the planned metrics are loaded; absent or wrong weights are an InputError."""
+    """Load the extractors of the planned metrics. Raises InputError for missing or wrong weights."""
     wanted = {METRICS[metric].extractor for metric in metrics}
     return [_open(name, device) for name in EXTRACTOR_WEIGHTS if name in wanted]
 
@@ -59,8 +59,8 @@ def compare_features(
 ) -> tuple[list[Measurement], dict[str, str]]:
     """All `wanted` metrics of `extractor`, computed from real features [n, D] and generated features [m, D].
 
-    `sets`: the protocol's parts about the two sets. Where these do not allow a metric (too few images, copies of one
-    image) it has a reason instead of a number.
+    `sets`: the protocol parts of the two image sets. If they do not allow a metric (too few images, copies of one
+    image), it has a reason instead of a value.
     """
     numbers: list[Measurement] = []
     refused: dict[str, str] = {}
@@ -89,7 +89,7 @@ def _frechet(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> 
 def _kid(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
     kid = kernel_distance(real, fake)
     parts = (f"poly3-subsets{kid.subsets}x{kid.subset_size}",)
-    error = kid.standard_error if np.isfinite(kid.standard_error) else None  # of a single subset there is none
+    error = kid.standard_error if np.isfinite(kid.standard_error) else None  # not defined for a single subset
     return [Measurement(extractor.metrics["kid"], kid.value, parts, standard_error=error)]
 
 
@@ -134,7 +134,7 @@ MEASURES: dict[tuple[str, ...], Callable[[MetricExtractor, np.ndarray, np.ndarra
     ("memorisation",): _memorisation,
     ("inception_score",): _inception_score,
 }
-"""What gives the numbers of which families, in the order in which they are computed."""
+"""The families of metrics and the functions that compute them, in order of computation."""
 
 
 def with_curve(number: Measurement, real: np.ndarray, fake: np.ndarray) -> Measurement:

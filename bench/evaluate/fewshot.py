@@ -1,8 +1,8 @@
-"""Few-shot: distances between generated images and all training images, through the extractors of the plan.
+"""Few-shot: distances between generated images and all training images, with the planned feature extractors.
 
-Scored are the last export, the best snapshot where the run kept any (chosen on other latents than the reported ones),
-the untrained network of the same seed, and two controls that need no network: a constant white image, and the training
-images against themselves in two halves.
+The scored weights are the last export, the best snapshot if the run has snapshots (selected on other latents than the
+reported ones), and the untrained network of the same seed. Two controls need no network: a constant white image, and
+one half of the training images against the other.
 """
 
 from collections.abc import Iterable
@@ -41,7 +41,7 @@ SMALLEST_HALF = 3
 
 @dataclass(frozen=True)
 class Setting:
-    """What all scores of one run share; `real`: features of the training images, one array per extractor."""
+    """Shared settings of all scores of one run; `real`: features of the training images, one array per extractor."""
 
     run: Run
     scores: ScoreFolder
@@ -54,13 +54,13 @@ class Setting:
         return self.run.evaluation.n_fake or 5000
 
     def sampling(self, extractor: MetricExtractor) -> tuple[str, ...]:
-        """Protocol parts about the two sets: all training images, and how the generated images were sampled."""
+        """Protocol parts of the two image sets: all training images, and the sampling of generated images."""
         saved = (extractor.fake_part,) if extractor.fake_part else ()
         return (self.reals, f"fake{self.n_fake}", *saved, *self.drawn)
 
     @property
     def drawn(self) -> tuple[str, ...]:
-        """Which weights generate, and by which statistics their batch norms normalise."""
+        """Protocol parts of the generating weights and their batch-norm statistics."""
         recipe = self.run.recipe
         assert isinstance(recipe, FewShotRecipe)
         ema = f"ema{recipe.ema_decay:g}" + ("-warmup" if recipe.ema_warmup else "")
@@ -100,7 +100,7 @@ def evaluate_fewshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
 
 
 def _features(setting: Setting, network: nn.Module, purpose: str = "latents") -> list[np.ndarray]:
-    """Features of the generated images for every extractor; only one batch of images is held at a time."""
+    """Features of the generated images for every extractor, computed batch by batch."""
     rows = [FeatureRows(extractor.network.dim) for extractor in setting.extractors]
     evaluation = setting.run.evaluation
     for batch in generate(network, setting.n_fake, evaluation.batch_size, evaluation.latent_seed, purpose):
@@ -112,7 +112,7 @@ def _features(setting: Setting, network: nn.Module, purpose: str = "latents") ->
 def _score(
     setting: Setting, network: nn.Module, weights: str, extra: tuple[str, ...] = (), model_sha256: str | None = None
 ) -> list[np.ndarray]:
-    """Score a generator with every extractor; returns the features of its images."""
+    """Score a generator with every extractor, and return the features of its images."""
     clock = Clock()
     fakes = _features(setting, network) if setting.extractors else []
     for extractor, real, fake in zip(setting.extractors, setting.real, fakes, strict=True):
@@ -124,7 +124,7 @@ def _score(
 def _compare(
     setting: Setting, subject: Subject, extractor: MetricExtractor, pair: tuple[np.ndarray, np.ndarray], clock: Clock
 ) -> None:
-    """Write all planned metrics of one extractor. Controls have none that count neighbours."""
+    """Write all planned metrics of one extractor, without nearest-neighbour metrics for controls."""
     wanted, control = set(setting.run.evaluation.metrics), subject.weights.startswith("control")
     if control:
         wanted &= {extractor.metrics[family] for family in CONTROLLED if family in extractor.metrics}

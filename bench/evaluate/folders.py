@@ -1,4 +1,4 @@
-"""Anyone's images against a reference folder, through the same extractors and distances as the runs."""
+"""Scores a folder of images against a reference folder, with the same extractors and distances as runs."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -113,7 +113,7 @@ def _similarity(fake: ScoredFolder, real: ScoredFolder, alpha: tuple[str, ...]) 
 
 
 def _source(fake: ScoredFolder, real: ScoredFolder, device: torch.device) -> dict[str, Any]:
-    """Fields of a score that say what was compared, and where."""
+    """Fields of a score that describe the compared folders and the machine."""
     return {
         "weights": "folder",
         "seed": 0,

@@ -1,7 +1,7 @@
 """The control of classification: a linear classifier on the pixels of the same training images.
 
 Multinomial logistic regression: mean cross-entropy plus PENALTY / 2 * |W|^2 on normalised pixels, fitted by full-batch
-L-BFGS from zero, so that no random number enters and it is the same for every seed.
+L-BFGS from zero, so it is deterministic and equal for every seed.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""One number as the tasks measure it, and the score that becomes of it."""
+"""A measurement of one metric, and its conversion to a score."""
 
 import time
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ from bench.score import Score
 
 @dataclass(frozen=True)
 class Measurement:
-    """A metric's value, or the `reason` why it is not defined, with everything that the run does not say already.
+    """A metric's value, or the `reason` why it is undefined, with everything that is not in run.json.
 
-    `parts`: of the protocol id, after the metric's name; `seconds`: of everything that had to be computed for it.
+    `parts`: protocol parts after the metric's name; `seconds`: time of all its computations.
     """
 
     metric: str
@@ -31,13 +31,13 @@ class Measurement:
         return protocol_id(self.metric, *self.parts)
 
     def score(self, **source: Any) -> Score:
-        """The score with its unit and direction; `source`: what was scored, and where, as fields of the score."""
+        """The score with its unit and direction; `source`: fields that describe the scored object and the machine."""
         measured = {name: value for name, value in vars(self).items() if name != "parts"}
         return _score(**measured, protocol=self.protocol, **source)
 
 
 def failed_score(metric: str, reason: str, **source: Any) -> Score:
-    """In place of a score that was asked for and could not be measured."""
+    """The score of a planned metric that could not be measured."""
     return _score(metric=metric, value=None, protocol="", status="failed", reason=reason, **source)
 
 
@@ -47,7 +47,7 @@ def _score(**fields: Any) -> Score:
 
 
 class Clock:
-    """Seconds since it was made."""
+    """Measures the seconds since its creation."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()

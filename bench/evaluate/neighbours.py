@@ -10,7 +10,7 @@ from bench.files import write_png
 
 
 def save_neighbours(path: Path, samples: Tensor, training: Tensor, gap: int = 2) -> None:
-    """Two rows: samples uint8 [N, 3, H, W], below each its nearest training image."""
+    """Write an image grid of two rows: samples uint8 [N, 3, H, W], and their nearest training images."""
     columns = []
     for sample, real in zip(samples, training, strict=True):
         columns += [torch.cat([sample, torch.full_like(sample[:, :gap], 255), real], dim=1)]

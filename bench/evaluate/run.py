@@ -29,11 +29,11 @@ TASKS: dict[str, Callable[[Run, Path, ScoreFolder], None]] = {
 
 
 def evaluate_run(run: Run, run_dir: Path, out: Path, overwrite: bool = False) -> None:
-    """Write scores/*.json of the export in `run_dir` to `out`; `overwrite`: also over the scores of another run."""
+    """Write scores/*.json of the export in `run_dir` to `out`; `overwrite`: replace scores of another run."""
     run_dir, out = Path(run_dir), Path(out)
     check_metrics(run.evaluation.metrics, run.task, run.name, run.evaluation.n_fake)
     meta = read_meta(run_dir)
-    read_trained(run_dir / META)  # a damaged record is named before any compute
+    read_trained(run_dir / META)  # report a damaged record before any computation
     if meta.get("run_sha256") not in (None, *accepted_hashes(run.model_dump(mode="json"), run_dir)):
         raise InputError(
             f"{run_dir / META}: this export was trained from another run.json than {run.name}'s, or by an earlier "

@@ -1,7 +1,7 @@
-"""Measurements become score files: the numbers from the task, everything else from the run and the machine.
+"""Writes measurements as score files, with metadata of the run and the machine.
 
-Only scores of the same run are replaced or removed: in the run's own folder those of any training of it, elsewhere
-those of this very description.
+It replaces or removes only scores of the same run: in the run's folder those of any of its trainings, elsewhere only
+those with the same configuration.
 """
 
 from collections.abc import Collection
@@ -60,7 +60,7 @@ def _is_own(run_dir: Path, out: Path) -> bool:
 
 
 class ScoreFolder:
-    """Writes the scores of one run; at the end those of earlier evaluations that were not renewed are removed."""
+    """Writes the scores of one run, and finally removes outdated scores of earlier evaluations."""
 
     def __init__(self, run: Run, meta: dict[str, Any], run_dir: Path, out: Path, device: torch.device):
         self.run, self.meta, self.out, self.device = run, meta, Path(out), device
@@ -73,7 +73,7 @@ class ScoreFolder:
         return any(metric in self.run.evaluation.metrics for metric in metrics)
 
     def add(self, measurement: Measurement, weights: str = "last", model_sha256: str | None = None) -> None:
-        """Write a score if the run plans its metric. `model_sha256`: of the weights scored; controls have none."""
+        """Write a score if its metric is planned. `model_sha256`: hash of the scored weights; None for controls."""
         if not self.wants(measurement.metric):
             return
         if weights == "last":
@@ -81,7 +81,7 @@ class ScoreFolder:
         self._write(measurement.score(weights=weights, model_sha256=model_sha256, **self._common()))
 
     def fail(self, reason: str, among: Collection[str] | None = None) -> None:
-        """Planned metrics (`among` some: of these) without a score yet become failed ones, with the reason."""
+        """Write failed scores with the reason for planned metrics (within `among`, if given) without a score."""
         for metric in self.run.evaluation.metrics:
             if among is not None and metric not in among:
                 continue
