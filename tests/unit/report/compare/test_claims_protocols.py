@@ -47,8 +47,7 @@ def changed(run, **changes):
 
 
 def few_shot_id(monkeypatch, run, extra=()):
-    monkeypatch.setattr(extractors, "weights_path", lambda name: None)
-    monkeypatch.setattr(extractors.AuthorsInception, "__init__", lambda self, path, device: None)
+    monkeypatch.setattr(extractors.AuthorsInception, "__init__", lambda self, device: None)
     (extractor,) = extractors.open_extractors(["fid_authors"], torch.device("cpu"))
     setting = fewshot.Setting(run, Recorder([]), torch.zeros(100, 1), [extractor], [])
     size = f"px{run.data.image_size}"
