@@ -6,7 +6,7 @@
 #   make test-scipy  test the metrics with SciPy 1.18, which clean-fid does not support
 #   make test-python PYTHON_VERSION=3.13  run the fast tests on another Python
 #   make test-fresh  run demo and tests in a fresh Debian 13; needs root and debootstrap
-#   make lint        run ruff, mypy, snakefmt, snakemake --lint, codespell
+#   make lint        run ruff, mypy, snakefmt, snakemake --lint, codespell, the glossary check
 #   make bench       measure speed and memory against the reference implementations
 #   make report      render tables, figures and page from all results so far
 
@@ -81,6 +81,7 @@ lint: setup
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/python tools/lint_workflow.py
 	$(BIN)/codespell
+	$(BIN)/python tools/check_words.py
 
 bench: setup
 	$(BIN)/python -m benchmarks

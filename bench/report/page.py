@@ -46,6 +46,6 @@ def html_of(report: Report, out: Path, config: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
-        finalize=lambda value: escaped(value) if type(value) is str else value,  # not what is Markup already
+        finalize=lambda value: escaped(value) if type(value) is str else value,  # Markup is already escaped
     )
     return environment.get_template("page.html").render(page_context(report, out, config))
