@@ -206,3 +206,10 @@ def test_workflow_prints_the_commands_for_a_users_folder(tmp_path):
     plan = WorkflowPlan.open({"folders": {"cats": {"path": str(tmp_path)}}})
     assert plan.folder_option(SimpleNamespace(dataset="cats")).startswith("--folder 'cats={")
     assert plan.folder_option(SimpleNamespace(dataset="fashion-mnist")) == ""
+
+
+def test_workflow_passes_the_limit_of_archives_on():
+    assert WorkflowPlan.open({}).limit_option == ""
+    assert WorkflowPlan.open({"max_unpacked_gb": 2.5}).limit_option == "--max-unpacked-gb 2.5"
+    with pytest.raises(SystemExit, match="max_unpacked_gb"):
+        WorkflowPlan.open({"max_unpacked_gb": 0})
