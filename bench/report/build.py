@@ -67,7 +67,7 @@ def _tables(
             for task, task_settings in settings.tasks.items()
             for ablation in find_ablations(scores.where(task=task), task_settings)
         ],
-        "paired": [paired_table(results, settings)],
+        "paired": [paired_table(results, scores, settings)],
         "claims": [claims_table(answers)],
         "published": [published_table(scores, published, settings, scale)],
         "runs": [runs_table(scores)],

@@ -80,19 +80,50 @@ def test_times_decide_nothing(tiny):
 
 
 def test_a_cut_score_is_computed_again_and_no_other(tiny):
+    """Nor is any run with damage of another kind left: a list, a folder, a pipe and a lost file are all of one run."""
     project, _ = tiny
-    path = project.path / "results/tiny/runs/singan/photo-astronaut/seed0/scores/params.json"
-    whole = json.loads(path.read_text())
-    path.write_text(path.read_text()[:40])
-    note = path.with_name("note.txt")
-    note.write_text("of a user")
+    folder = project.path / "results/tiny/runs/singan/photo-astronaut/seed0/scores"
+    values = {path: json.loads(path.read_text())["value"] for path in folder.glob("*.json")}
+    cut, listed, pipe, place, lost = sorted(values)[:5]
+    cut.write_text(cut.read_text()[:40])
+    listed.write_text("[]")
+    for path in (pipe, place, lost):
+        path.unlink()
+    os.mkfifo(pipe)
+    place.mkdir()
+    (folder / "note.txt").write_text("of a user")
+    (project.path / "results/tiny/scores.csv").write_text("scale,task,experiment,da")
+    for name in (".collected.json", ".rendered.json"):
+        (project.path / "results/tiny" / name).write_text("[]")
+    assert "trained: " in project.run("slim-bench", "status", "tiny").stdout
     result = project.snakemake("tiny", "--cores", "2")
     said = result.stdout + result.stderr
     assert result.returncode == 0, said
     assert re.search(r"^evaluate +1$", said, re.MULTILINE) and not re.search(r"^train ", said, re.MULTILINE), said
-    assert "params.json is missing or damaged" in said
-    assert json.loads(path.read_text())["value"] == whole["value"]
-    assert note.read_text() == "of a user"
+    assert "is missing or damaged" in said
+    assert {path: json.loads(path.read_text())["value"] for path in folder.glob("*.json")} == values
+    assert (folder / "note.txt").read_text() == "of a user"
+    assert (folder / f"{listed.name}.aside-1").read_text() == "[]" and (folder / f"{place.name}.aside-1").is_dir()
+    with (project.path / "results/tiny/scores.csv").open(newline="") as file:
+        assert {row["status"] for row in csv.DictReader(file)} == {"ok"}
+
+
+def test_an_edited_compute_is_current_and_a_lost_description_is_written_again(tiny):
+    project, _ = tiny
+    edited, lost = (
+        project.path / f"results/tiny/runs/{name}/fashion-mnist-tiny/seed0/run.json"
+        for name in ("resnet14-w16", "resnext14-w16")
+    )
+    text, whole = edited.read_text(), lost.read_bytes()
+    assert text.count('"threads": 1') == 1
+    edited.write_text(text.replace('"threads": 1', '"threads": 2'))
+    planned = project.snakemake("--dry-run", "tiny")
+    assert "Nothing to be done" in planned.stdout + planned.stderr, planned.stdout
+    edited.write_text(text)
+    lost.unlink()
+    planned = project.snakemake("--dry-run", "tiny")
+    assert re.search(r"^freeze_run +1$", planned.stdout + planned.stderr, re.MULTILINE), planned.stdout
+    lost.write_bytes(whole)
 
 
 def test_what_another_suite_has_finished_is_not_collected_again(tiny):

@@ -1,7 +1,7 @@
 """The rows of one run: its training, its scores, and for each score that cannot be read the file and its fault.
 
-A run folder whose run.json cannot be read is listed too. Its task and metrics are then those of its model.json, or of
-another run of the same experiment.
+A run folder whose run.json cannot be read is listed too. Its task and metrics are then those of its model.json, of
+another run of the same experiment, or of its score files.
 """
 
 import json
@@ -136,8 +136,17 @@ def rows_of_runs(scale_dir: Path, folders: list[RunFolder]) -> Iterator[list[Row
         if described is not None:
             base |= {"task": described.task, "base": described.base, "model": described.model.name}
             base |= {"scale": described.scale}
+        else:
+            base |= {"task": _task_of_scores(folder.path / "scores")}
         metrics = described.evaluation.metrics if described is not None else ()
         yield _rows_of_run(folder, base, metrics)
+
+
+def _task_of_scores(folder: Path) -> str:
+    """The one task that has all metrics of the score files; empty where they leave it open."""
+    metrics = {path.stem.partition("@")[0] for path in folder.glob("*.json")} & METRICS.keys()
+    tasks = set.intersection(*(set(METRICS[metric].tasks) for metric in metrics)) if metrics else set()
+    return tasks.pop() if len(tasks) == 1 else ""
 
 
 def _rows_of_run(folder: RunFolder, base: Mapping[str, Any], metrics: tuple[str, ...]) -> list[Row]:

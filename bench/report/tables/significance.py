@@ -1,6 +1,6 @@
 """Tables of comparisons: summary, paired tests, claims."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from bench.report.compare.claims import NOT_TESTED, Answer, Finding
 from bench.report.compare.paired import Matched, Result, improvement, match
@@ -68,14 +68,17 @@ def _unfinished_line(pair: Pair, dataset: str, scores: Scores, title: str) -> tu
     words = []
     for method in (pair.slim, pair.baseline):
         states = set(scores.runs.where(experiment=method, dataset=dataset).distinct("status"))
-        word = "FAILED" if states == {"failed"} else "MISSING" if states - {"ok"} or not states else "not scored"
+        word = "FAILED" if states == {"failed"} else "MISSING"
         words.append(TableCell(word, method, anchor(method, dataset), "word"))
     name = TableCell(dataset, title, scores[0].task, "text")
     return name, TableCell("–"), *words, TableCell("–"), TableCell("not tested", kind="text")
 
 
-def paired_table(results: Sequence[Result], settings: ReportSettings) -> Table:
-    """All paired comparisons. Below three pairs, intervals, effect size and p are empty."""
+def paired_table(results: Sequence[Result], scores: Scores, settings: ReportSettings) -> Table:
+    """All paired comparisons, then those that lack the scores of one side or both.
+
+    Below three pairs, intervals, effect size and p are empty.
+    """
     head = [Head(name, numeric=False) for name in ("dataset", "SLIM", "baseline", "metric", "weights")]
     head += [Head(name) for name in ("pairs", "difference", "95 % CI", "Hedges' g", "p", "p (Holm)")]
     head += [Head("significance", numeric=False)]
@@ -89,7 +92,31 @@ def paired_table(results: Sequence[Result], settings: ReportSettings) -> Table:
         texts += [format_p(r.paired.p), format_p(r.p_holm), r.significance(settings.alpha)]
         names = (r.dataset, r.pair.slim, r.pair.baseline)
         lines.append((*(TableCell(name) for name in names), label, *(TableCell(text) for text in texts)))
+    lines += [
+        (*line, *(TableCell("") for _ in head[len(line) : -1]), word)
+        for line, word in _unpaired(results, scores, settings)
+    ]
     return Table("Paired comparisons", tuple(head), tuple(lines), EXPLAINED)
+
+
+def _unpaired(
+    results: Sequence[Result], scores: Scores, settings: ReportSettings
+) -> Iterator[tuple[tuple[TableCell, ...], TableCell]]:
+    """First cells and last word of each comparison of planned scores that have no pair."""
+    found = {(r.pair, r.dataset, r.metric) for r in results if r.weights == "last"}
+    for task, task_settings in settings.tasks.items():
+        here = scores.where(task=task, weights="last")
+        for pair in task_settings.pairs:
+            for dataset in here.where(experiment=pair.slim).distinct("dataset"):
+                for metric in task_settings.primary:
+                    rows = here.where(experiment=(pair.slim, pair.baseline), dataset=dataset, metric=metric)
+                    both = {pair.slim, pair.baseline} <= set(rows.distinct("experiment"))
+                    states = set(rows.distinct("status")) - {"ok"}
+                    if both and states and (pair, dataset, metric) not in found:
+                        names = (dataset, pair.slim, pair.baseline, metric_of(metric).label, "last")
+                        word = "FAILED" if states == {"failed"} else "MISSING"
+                        reasons = dict.fromkeys(row.reason for row in rows if row.reason)
+                        yield tuple(TableCell(name) for name in names), TableCell(word, "; ".join(reasons), kind="word")
 
 
 def claim_table(answer: Answer) -> Table:

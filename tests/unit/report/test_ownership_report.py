@@ -9,7 +9,7 @@ from bench.cli import main
 from bench.made_from import COLLECTED, RENDERED
 from bench.report.outputs import OUTPUTS
 from bench.report.written import PATHS
-from tests.helpers.report_fixture import make_results
+from tests.helpers.report_fixture import EMOJI, make_results
 
 
 @pytest.fixture
@@ -119,3 +119,33 @@ def test_a_report_that_was_killed_is_written_again(demo, monkeypatch):
     monkeypatch.setattr("bench.report.page.html_of", lambda *_: "the page")
     monkeypatch.setattr("bench.report.build.build", lambda *_: None)
     assert main(["report"]) == 0
+
+
+def test_what_cannot_be_read_is_missing_in_every_table_and_on_the_page(demo):
+    slim = [
+        demo / f"runs/fastgan-slim-4to64/{EMOJI}/seed0/scores/{name}.json" for name in ("fd_efflite0", "kid_efflite0")
+    ]
+    slim[0].write_text("[]")
+    slim[1].unlink()
+    (demo / f"runs/fastgan-sle/{EMOJI}/seed0/run.json").write_text("{")
+    lost = demo / "runs/lost/nowhere/seed0/run.json"
+    lost.parent.mkdir(parents=True)
+    lost.write_text("[]")
+    assert main(["collect"]) == 0 and main(["report"]) == 0
+    for name, row in (
+        ("summary", EMOJI),
+        ("fewshot", "fastgan-slim-4to64 (SLIM)"),
+        ("ablations", "base, "),
+        ("paired", EMOJI),
+        ("runs", f"fastgan-sle/{EMOJI}/seed0"),
+        ("runs", "lost/nowhere/seed0"),
+    ):
+        lines = [line for line in (demo / f"tables/{name}.md").read_text().splitlines() if line.startswith(f"| {row}")]
+        assert any("MISSING" in line for line in lines), (name, lines)
+    page = (demo / "report/index.html").read_text()
+    for fault in (
+        "run.json: not JSON",
+        "run.json: Input should be an object",
+        "scores/fd_efflite0.json: Input should be",
+    ):
+        assert fault in page

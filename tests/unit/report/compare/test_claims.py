@@ -287,7 +287,7 @@ def test_a_baseline_of_zero_breaks_neither_claims_nor_tables(tmp_path):
     assert {result.share for result in found} == {False}
     (answer,) = answer_claims(scores, claim_settings(minimum_seeds=5), "paper")
     assert answer.verdict == "inconclusive"
-    assert paired_table(compare_methods(scores, claim_settings()), claim_settings()).rows
+    assert paired_table(compare_methods(scores, claim_settings()), scores, claim_settings()).rows
 
 
 def test_a_claims_file_of_an_earlier_version_may_name_its_baselines_rivals(tmp_path):

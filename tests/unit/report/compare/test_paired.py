@@ -73,7 +73,7 @@ def test_datasets_scored_differently_get_separate_tests(tmp_path):
     ]
     summary = summary_table(found, scores, claim_settings())
     assert [row[0].text for row in summary.rows] == ["2 of 5 datasets"] * 2 + list(sets)
-    protocols = {row[3].note for row in paired_table(found, claim_settings()).rows}
+    protocols = {row[3].note for row in paired_table(found, scores, claim_settings()).rows}
     assert protocols == {result.protocol for result in found}
 
 
@@ -104,4 +104,4 @@ def test_versions_of_the_data_are_not_paired(tmp_path, name, seed):
     assert [entry.text for entry in lines[0][2:]] == ["n/a", "n/a", "–", f"not comparable: data differ ({hashes})"]
     shown = shown_table(claim_settings().claims[0], scores, claim_settings())
     assert [row[4].text for row in shown.rows] == ["equal", f"data differ ({hashes})", "equal"]
-    assert len(paired_table(found, claim_settings()).rows) == 4
+    assert len(paired_table(found, scores, claim_settings()).rows) == 4
