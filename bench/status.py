@@ -13,7 +13,7 @@ from bench.frozen import current_hashes
 from bench.paths import META, lock_path, state_folder
 from bench.plan import Plan
 from bench.run import Run, read_run
-from bench.runtime.locks import lock_file
+from bench.runtime.locks import is_locked
 from bench.score import read_run_score, score_path
 from bench.trained import Trained, read_trained
 
@@ -32,7 +32,7 @@ def run_state(planned: Run, folder: Path) -> RunState:
     state = state_folder(folder)
     step = _last_step(state / "outputs" / "history.csv")
     total = getattr(planned.recipe, "steps", None)
-    held = _is_held(lock_path(folder))
+    held = is_locked(lock_path(folder))
     try:
         if os.path.lexists(folder / "run.json"):
             read_run(folder / "run.json")
@@ -90,13 +90,3 @@ def _last_step(path: Path) -> int | None:
         return int(float(steps[-1])) if steps else 0
     except ValueError:  # InputError too: no such file
         return None
-
-
-def _is_held(path: Path) -> bool:
-    if not path.exists():
-        return False
-    lock = lock_file(path)
-    if lock is None:
-        return True
-    lock.release()
-    return False

@@ -1,5 +1,6 @@
 """File locks, which the kernel releases when a process ends for any reason."""
 
+import fcntl
 import sys
 import time
 from collections.abc import Iterator
@@ -23,6 +24,18 @@ def lock_file(path: Path) -> BaseFileLock | None:
     except Timeout:  # held by another process, or removed by its last holder while it was opened
         return None
     return lock
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock on `path`. Writes nothing, because the file may belong to another user."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no such file, or one that cannot be opened
+        return False
+    return False
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from bench.runtime import locks
-from bench.runtime.locks import lock_file, only_one
+from bench.runtime.locks import is_locked, lock_file, only_one
 
 HOLD = """
 import sys
@@ -82,3 +82,13 @@ def test_a_file_that_its_holder_removes_is_no_lock_any_more(tmp_path, monkeypatc
     monkeypatch.setattr(locks.time, "sleep", nap)
     with only_one(path, ""):
         assert path.exists() and lock_file(path) is None
+
+
+def test_a_lock_is_seen_without_the_right_to_write(tmp_path):
+    path = tmp_path / "x/.a.lock"
+    assert not is_locked(path) and not path.parent.exists()
+    held = lock_file(path)
+    path.chmod(0o400)
+    assert is_locked(path)
+    held.release()
+    assert not is_locked(path)
