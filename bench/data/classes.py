@@ -40,7 +40,11 @@ def prepare_files(job: PreparationJob, staging: Path) -> Manifest:
     The hash covers names, byte sizes and labels; of shards and of a user's own images also the
     content, and in all sets what becomes of transparent or turned images.
     """
-    root = source_folder(job)
+    with source_folder(job) as root:
+        return _prepare_folder(job, root, staging)
+
+
+def _prepare_folder(job: PreparationJob, root: Path, staging: Path) -> Manifest:
     folders = {split: root / name for split, name in split_folders(root).items()}
     shards = any(folders["train"].glob("*.tar"))
     list_split = _list_shards if shards else _list_class_folders

@@ -49,11 +49,19 @@ def unpacked(archive: Path, folder: Path, max_unpacked_gb: float | None = None) 
     """`archive`, unpacked into the new `folder` for the time of the block; errors in it name the archive."""
     try:
         extract_archive(archive, folder, max_unpacked_gb)
-        yield folder
-    except InputError as error:
-        raise InputError(str(error).replace(f"{folder}/", f"{archive}: ").replace(str(folder), str(archive))) from None
+        with named_as(folder, archive):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def named_as(folder: Path, archive: Path) -> Iterator[None]:
+    """Errors of the block name `archive` and the member, in place of the file in `folder` it was unpacked to."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error).replace(f"{folder}/", f"{archive}: ").replace(str(folder), str(archive))) from None
 
 
 def read_members(

@@ -7,11 +7,13 @@ user nor an earlier archive passes for the present one; nothing is deleted.
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from bench.data.class_folders import unpacked_root
 from bench.data.content import MARK, unpacked_content
-from bench.data.extract import extract_archive
+from bench.data.extract import extract_archive, named_as
 from bench.data.ilsvrc import unpack_imagenet
 from bench.data.prepared import PreparationJob
 from bench.data.staging import make_temporary, only_maker
@@ -19,11 +21,15 @@ from bench.errors import InputError
 from bench.files import write_json
 
 
-def source_folder(job: PreparationJob) -> Path:
-    """The folder with train/ and val/: the source itself, or what its archives hold."""
+@contextmanager
+def source_folder(job: PreparationJob) -> Iterator[Path]:
+    """The folder with train/ and val/: the source itself, or what its archives hold. Errors name a single archive."""
     if job.sources[0].is_dir():
-        return job.sources[0]
-    return unpacked_root(_unpacked_folder(job))
+        yield job.sources[0]
+        return
+    folder = _unpacked_folder(job)
+    with named_as(folder, job.sources[0]) if len(job.sources) == 1 else nullcontext():
+        yield unpacked_root(folder)
 
 
 def _unpacked_folder(job: PreparationJob) -> Path:
@@ -38,7 +44,11 @@ def _unpacked_folder(job: PreparationJob) -> Path:
                 if unpacked_content(target) != content:  # another process was faster
                     _unpack(job, target, content)
             return target
-        print(f"{target}: not unpacked from the present {archive.name}, and left as it is", file=sys.stderr)
+        known = unpacked_content(target) is not None
+        origin = (
+            f"is of an earlier {archive.name}; you can delete it" if known else f"is not of {archive.name}, and is kept"
+        )
+        print(f"{target}: {origin}", file=sys.stderr)
     raise InputError(f"{target}: something else is in the place where {archive} is unpacked; move it away")
 
 

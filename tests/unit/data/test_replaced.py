@@ -81,7 +81,7 @@ def test_a_folder_of_the_user_is_not_taken_for_the_archive_unpacked(tmp_path, ca
     root = project(tmp_path, "imagefolder", tmp_path / "pets.zip")
     assert prepare("a", 8, root=root).classes == ("cat", "dog")
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["train"]
-    assert "left as it is" in capsys.readouterr().err
+    assert "is not of pets.zip, and is kept" in capsys.readouterr().err
     (other,) = tmp_path.glob("a-*")
     (other / MARK).unlink()
     with pytest.raises(InputError, match=rf"{other}: something else is in the place.*move it away"):
@@ -89,7 +89,19 @@ def test_a_folder_of_the_user_is_not_taken_for_the_archive_unpacked(tmp_path, ca
 
 
 def test_a_folder_is_used_as_it_is(tmp_path):
-    assert source_folder(SimpleNamespace(sources=[tmp_path])) == tmp_path
+    with source_folder(SimpleNamespace(sources=[tmp_path])) as folder:
+        assert folder == tmp_path
+
+
+def test_faults_in_an_archive_of_class_folders_name_the_archive(tmp_path):
+    archive = tmp_path / "pets.zip"
+    root = project(tmp_path, "imagefolder", archive)
+    put(archive, zip_bytes(class_members(("cat", "dog")) | {"train/cat/notes.txt": b"x"}))
+    with pytest.raises(InputError, match=rf"^{archive}: train/cat/notes\.txt: not an image"):
+        prepare("a", 8, root=root)
+    put(archive, zip_bytes({"pets/0.bmp": image(0), "README": b""}))
+    with pytest.raises(InputError, match=rf"^{archive}: pets: .*train/ and val/"):
+        prepare("a", 8, root=root)
 
 
 def test_archive_of_images(tmp_path):
