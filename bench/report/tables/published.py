@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bench.metrics.protocol import without_choice
+from bench.report.compare.statistics import Summary
 from bench.report.read.names import metric_of
 from bench.report.read.scores import Scores
 from bench.report.read.settings import Published, ReportSettings
@@ -10,8 +11,9 @@ from bench.report.tables.seed_averages import cell_of
 from bench.report.tables.table import Head, Table, TableCell
 
 NOTE = (
-    "The verdict compares the last checkpoint. The best checkpoint is selected with separate latents; the sources do "
-    "not say which of the two they report."
+    "Reproduced: the 95 % confidence interval of our mean over seeds is inside published value ± tolerance; not "
+    "reproduced: outside; inconclusive: the two overlap. The verdict compares the last checkpoint. The best checkpoint "
+    "is selected with separate latents; the sources do not say which of the two they report."
 )
 
 
@@ -21,7 +23,7 @@ def published_table(scores: Scores, published: Sequence[Published], settings: Re
     lines = []
     for value in published:
         allowed = settings.tolerance(value.metric, value.value)
-        ours, verdict = _judge(scores, value, allowed, scale == settings.verdict_scale)
+        ours, verdict = _judge(scores, value, allowed, settings, scale)
         texts = [value.method, value.dataset, metric_of(value.metric).label, f"{value.value:g}"]
         texts += [ours, _best(scores, value)]
         texts += ["" if allowed is None else f"± {allowed:.2f}", verdict]
@@ -29,7 +31,9 @@ def published_table(scores: Scores, published: Sequence[Published], settings: Re
     return Table("Published values and ours", (*head, Head("source", numeric=False)), tuple(lines), NOTE)
 
 
-def _judge(scores: Scores, value: Published, allowed: float | None, is_paper: bool) -> tuple[str, str]:
+def _judge(
+    scores: Scores, value: Published, allowed: float | None, settings: ReportSettings, scale: str
+) -> tuple[str, str]:
     """(our value, verdict). Values are compared only at the paper scale and with the same protocol."""
     if value.experiment is None:
         return "–", "not comparable (no such experiment)"
@@ -41,13 +45,24 @@ def _judge(scores: Scores, value: Published, allowed: float | None, is_paper: bo
     cell = cell_of(rows, f"published {value.metric} of {value.method} on {value.dataset}")
     if cell.summary.mean is None:
         return cell.text, "not comparable (no finished run)"
-    ours = f"{cell.text}, n = {cell.summary.n}"
-    if not is_paper:
-        return ours, "not comparable (not the paper scale)"
+    ours = ", ".join(text for text in (cell.text, cell.interval, f"n = {cell.summary.n}") if text)
+    if scale != settings.verdict_scale:
+        return ours, f"not comparable (not the {settings.verdict_scale} scale)"
     if allowed is None:
         return ours, "no tolerance defined"
-    near = abs(cell.summary.mean - value.value) <= allowed
-    return ours, "reproduced" if near else "not reproduced"
+    if cell.summary.n < settings.minimum_seeds:
+        return ours, f"too few seeds ({cell.summary.n} of {settings.minimum_seeds})"
+    return ours, _verdict(cell.summary, value.value - allowed, value.value + allowed)
+
+
+def _verdict(ours: Summary, low: float, high: float) -> str:
+    """Compare the interval of our mean with the tolerance around the published value, low to high."""
+    assert ours.low is not None and ours.high is not None  # minimum_seeds is at least 5
+    if low <= ours.low and ours.high <= high:
+        return "reproduced (interval inside the tolerance)"
+    if high < ours.low or ours.high < low:
+        return "not reproduced (interval outside the tolerance)"
+    return "inconclusive (interval overlaps the tolerance)"
 
 
 def _best(scores: Scores, value: Published) -> str:

@@ -174,8 +174,9 @@ def published(value, protocol):
 @pytest.mark.parametrize(
     ("value", "protocol", "scale", "expected"),
     [
-        (49.0, "fid_authors*", "paper", "reproduced"),
-        (70.0, "fid_authors*", "paper", "not reproduced"),
+        (49.0, "fid_authors*", "paper", "reproduced (interval inside the tolerance)"),
+        (45.4, "fid_authors*", "paper", "inconclusive (interval overlaps the tolerance)"),
+        (70.0, "fid_authors*", "paper", "not reproduced (interval outside the tolerance)"),
         (49.0, "fid_cleanfid*", "paper", "not comparable (protocol differs)"),
         (49.0, "fid_authors*", "demo", "not comparable (not the paper scale)"),
     ],
@@ -187,6 +188,13 @@ def test_published_values_next_to_ours(tmp_path, value, protocol, scale, expecte
     assert table.rows[0][7].text == expected
 
 
+def test_one_seed_reproduces_nothing(tmp_path):
+    scores = claim_results(tmp_path, 40.0, 50.0).where(lambda row: row.seed == 0)
+    chosen = claim_settings().model_copy(update={"tolerances": load_settings().tolerances})
+    row = published_table(scores, published(49.0, "fid_authors*"), chosen, "paper").rows[0]
+    assert [row[4].text, row[7].text] == ["50.00, n = 1", "too few seeds (1 of 5)"]
+
+
 def test_the_best_checkpoint_is_compared_with_a_published_value(tmp_path):
     """The checkpoint selection is part of its protocol id, which the published value need not have."""
     scores = claim_results(tmp_path, 40.0, 50.0, sets=("a",))
@@ -195,7 +203,7 @@ def test_the_best_checkpoint_is_compared_with_a_published_value(tmp_path):
         write_score(folder, "fid_authors", 45.0, "best", protocol="fid_authors/made-up/best-of-7-by-fid_authors")
     scores = collected(tmp_path / "paper")
     row = published_table(scores, published(49.0, "fid_authors/made-up"), claim_settings(), "paper").rows[0]
-    assert [row[4].text, row[5].text] == ["50.04 ± 0.27, n = 5", "45.00"]
+    assert [row[4].text, row[5].text] == ["50.04 ± 0.27, 49.70 … 50.38, n = 5", "45.00"]
 
 
 def test_the_shipped_claims_name_what_exists():

@@ -1,0 +1,94 @@
+"""Power of the paired tests: the smallest difference they can detect, and the smallest p of the exact test.
+
+The t test of n paired differences with standard deviation s detects a difference d with the probability that a
+noncentral t with n - 1 degrees of freedom and noncentrality d sqrt(n) / s exceeds the critical value. The exact
+sign-flip test has 2^n sign patterns, so its two-sided p cannot be below 2^(1 - n).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.report.compare.statistics import MINIMUM, holm
+
+POWER = 0.8
+MOST_PAIRS = 1000
+"""Largest number of pairs for which the needed number is computed."""
+EXACT_PAIRS = 16
+"""Largest number of pairs with all sign patterns; above, 2^16 random patterns are drawn."""
+
+
+@dataclass(frozen=True)
+class Power:
+    """`detectable`: smallest difference found with probability POWER; `more`: further pairs to find the observed one.
+
+    `more` is 0 if the observed difference is detectable, and None if MOST_PAIRS are not enough.
+    """
+
+    detectable: float
+    more: int | None
+
+
+def paired_power(differences: Sequence[float], margin: float, alpha: float) -> Power | None:
+    """Power of the two-sided t test at level `alpha`; None below three pairs or without spread."""
+    sample = np.asarray(differences, dtype=float)
+    n = len(sample)
+    if n < MINIMUM or not np.isfinite(sample).all() or sample.std(ddof=1) == 0:
+        return None
+    sd = float(sample.std(ddof=1))
+    observed = abs(float(sample.mean()) - margin) / sd
+    needed = _pairs_for(observed, alpha, n)
+    return Power(_detectable(n, alpha) * sd, None if needed is None else needed - n)
+
+
+def _detectable(n: int, alpha: float) -> float:
+    """Smallest difference, in standard deviations, that n pairs detect with probability POWER."""
+    from scipy import optimize
+
+    return float(optimize.brentq(lambda d: _probability(d, n, alpha) - POWER, 0.0, 1e6, xtol=1e-6))
+
+
+def _pairs_for(difference: float, alpha: float, n: int) -> int | None:
+    """Smallest number of pairs from n that detects `difference`, in standard deviations."""
+    if _probability(difference, MOST_PAIRS, alpha) < POWER:
+        return None
+    low, high = n, MOST_PAIRS  # the probability grows with the number of pairs
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _probability(difference, middle, alpha) >= POWER else (middle + 1, high)
+    return low
+
+
+def _probability(difference: float, n: int, alpha: float) -> float:
+    """Probability of a significant result in the direction of `difference`, in standard deviations."""
+    from scipy import special
+
+    critical = special.stdtrit(n - 1, 1 - alpha / 2)
+    return float(1 - special.nctdtr(n - 1, difference * math.sqrt(n), critical))
+
+
+def sign_flip_test(differences: Sequence[float], margin: float = 0.0) -> float | None:
+    """Two-sided p of the exact sign-flip permutation test of `mean == margin`; None below three pairs."""
+    sample = np.asarray(differences, dtype=float) - margin
+    if len(sample) < MINIMUM or not np.isfinite(sample).all():
+        return None
+    from scipy import stats
+
+    patterns = np.inf if len(sample) <= EXACT_PAIRS else 2**EXACT_PAIRS
+    result = stats.permutation_test(
+        (sample,),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=patterns,
+        vectorized=True,
+        batch=2**EXACT_PAIRS,
+        rng=np.random.default_rng(0),
+    )
+    return float(result.pvalue)
+
+
+def smallest_exact_p(pairs: Sequence[int]) -> list[float]:
+    """Smallest p that the exact tests of these numbers of pairs can reach together, after Holm's correction."""
+    return [p for p in holm([min(1.0, 2.0 ** (1 - n)) for n in pairs]) if p is not None]
