@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TextIO
 
 from bench.commands import data, inference, planning, reporting, running
-from bench.errors import InputError, RunFailedError, storage_error
+from bench.errors import InputError, RunFailedError, refused_write, storage_error
 from bench.runtime.environment import OFFLINE, switched_on
 from bench.terminal import escaped_output, one_line
 
@@ -71,6 +71,11 @@ def _run(argv: list[str] | None) -> int:
     except OSError as error:
         named = error.filename2 or error.filename
         return _refuse(storage_error(error, _output_file() if named is None else None))
+    except Exception as error:  # of a library, such as torch.compile's around a full disk
+        cause = refused_write(error)
+        if cause is None:
+            raise
+        return _refuse(storage_error(cause))
     return 0
 
 

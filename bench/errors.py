@@ -50,6 +50,15 @@ def writing(path: Path, needed: int | None = None) -> Iterator[None]:
         raise
 
 
+def refused_write(error: BaseException | None) -> OSError | None:
+    """The refusal of a write that caused `error`, or None if it has another cause."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in NO_WRITING:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def storage_error(error: OSError, path: Path | str | None = None, needed: int | None = None) -> InputError:
     """One line for what the system refused: the path, or the folder that is full and its free space; the remedy."""
     named = path if path is not None else error.filename2 or error.filename

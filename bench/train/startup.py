@@ -11,6 +11,7 @@ from bench.data.images import WHITE
 from bench.data.manifest import Manifest
 from bench.errors import InputError, RunFailedError
 from bench.run import Run
+from bench.runtime.compile_cache import choose_compile_cache
 from bench.runtime.device import device_name, open_device
 from bench.runtime.memory import check_memory, is_out_of_memory, keep_freed_memory, out_of_memory_message
 from bench.runtime.processes import barrier, rank, start_group, stop_group, world_size
@@ -55,7 +56,9 @@ def start(run: Run, out: Path, state: Path, overwrite: bool = False) -> None:
         set_precision(run, device)
         if device.type == "cpu":
             keep_freed_memory()
-        if not run.compute.compile:
+        if run.compute.compile:
+            choose_compile_cache()
+        else:
             spare_compiler_import()
         data = Data(manifest.sha256, describe_data(manifest))
         _check_batch(run, device, data)

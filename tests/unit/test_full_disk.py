@@ -241,6 +241,18 @@ def last_line(capsys) -> str:
     return line
 
 
+def test_a_library_that_wraps_a_full_disk_is_one_line(monkeypatch, capsys):
+    def compile_network(*_):
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/cache/kernel.py")
+        except OSError as error:
+            raise RuntimeError("backend raised an error\nSet TORCH_LOGS") from error
+
+    monkeypatch.setattr("bench.commands.planning.run_state", compile_network)
+    assert main(["status"]) == 2
+    assert last_line(capsys).startswith("slim-bench: error: /: No space left on device for kernel.py (")
+
+
 def test_freeze_on_a_full_disk(full, capsys):
     assert main([*FREEZE, str(full / "my")]) == 2
     assert last_line(capsys).startswith(f"slim-bench: error: {full / 'my'}: No space left on device for run.json (")

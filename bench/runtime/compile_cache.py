@@ -1,0 +1,38 @@
+"""A folder for the code that torch.compile generates. Its import ends with an error if its folder cannot be written."""
+
+import errno
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.errors import InputError, storage_error
+from bench.runtime.environment import user_cache
+
+FOLDER = "TORCHINDUCTOR_CACHE_DIR"
+SPACE = 32_000_000
+"""Bytes that have to be free: the code of the largest network here takes a third of them."""
+
+
+def choose_compile_cache() -> None:
+    """Set the folder of torch.compile to the first that can be written and has space. Call it before the compiler."""
+    default = Path(tempfile.gettempdir()) / f"slim-bench-compile-{os.getuid()}"
+    given = [Path(os.environ[FOLDER])] if os.environ.get(FOLDER) else []
+    faults: list[OSError] = []
+    for folder in (*given, default, user_cache() / "slim-bench/compile"):
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if folder == default and folder.stat().st_uid != os.getuid():  # its code would be run
+                raise PermissionError(errno.EPERM, "belongs to another user", str(folder))
+            with tempfile.TemporaryFile(dir=folder) as file:
+                os.posix_fallocate(file.fileno(), 0, SPACE)
+        except OSError as error:
+            faults.append(error)
+            continue
+        if faults and given:
+            reason, _, _remedy = str(storage_error(faults[0], given[0] / "compiled code")).partition("; ")
+            print(f"{FOLDER} is not used, which only costs time: {reason}", file=sys.stderr)
+        os.environ[FOLDER] = str(folder)
+        return
+    reason = str(storage_error(faults[0], (*given, default)[0] / "compiled code", SPACE))
+    raise InputError(f"{reason}; or set {FOLDER} to another folder, or compute.compile to false")

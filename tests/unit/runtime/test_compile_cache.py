@@ -1,0 +1,49 @@
+"""torch.compile gets a folder that can be written; one that cannot only costs time."""
+
+import os
+import tempfile
+
+import pytest
+
+from bench.errors import InputError
+from bench.runtime.compile_cache import FOLDER, choose_compile_cache
+from tests.helpers.full_disk import files_in, largest_file, mounted
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv(FOLDER, str(tmp_path / "given"))
+    return tmp_path
+
+
+def test_a_folder_that_can_be_written_is_kept(folders, capsys):
+    choose_compile_cache()
+    assert os.environ[FOLDER] == str(folders / "given") and not files_in(folders)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_file_system_that_cannot_reserve_is_fine(folders, monkeypatch):
+    monkeypatch.setattr(os, "posix_fallocate", lambda *_: None)
+    choose_compile_cache()
+    assert os.environ[FOLDER] == str(folders / "given")
+
+
+@pytest.mark.parametrize("options", ["ro", "size=1m"])
+def test_a_folder_that_is_full_or_read_only_is_replaced(folders, capsys, options):
+    with mounted(folders / "given", options):
+        choose_compile_cache()
+    assert os.environ[FOLDER] == str(folders / "temporary" / f"slim-bench-compile-{os.getuid()}")
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"{FOLDER} is not used, which only costs time: {folders / 'given'}")
+
+
+def test_no_folder_at_all_is_one_line(folders):
+    with (
+        largest_file(1_000_000),
+        pytest.raises(InputError, match=r"File too large.*or compute.compile to false$") as said,
+    ):
+        choose_compile_cache()
+    assert "\n" not in str(said.value)
