@@ -1,4 +1,4 @@
-"""Preparing small classification sets (IDX, CIFAR, npz) as arrays of images and labels."""
+"""Prepares small classification datasets (IDX, CIFAR, npz) as arrays of images and labels."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -35,7 +35,7 @@ def prepare_arrays(job: PreparationJob, staging: Path) -> Manifest:
     count = _check_arrays(job, arrays, names or job.dataset.class_names)
     for split, wanted in zip(SPLITS, (job.dataset.n, job.dataset.n_test), strict=True):
         check_expected(job, f"{split} images", len(arrays[f"{split}_images"]), wanted)
-        if per_class := job.dataset.preparation.per_class:  # the first of each class, in the order of the set
+        if per_class := job.dataset.preparation.per_class:  # the first of each class, in file order
             labels = arrays[f"{split}_labels"]
             firsts = [np.flatnonzero(labels == label)[:per_class] for label in np.unique(labels)]
             keep = np.sort(np.concatenate(firsts))
@@ -51,7 +51,7 @@ def prepare_arrays(job: PreparationJob, staging: Path) -> Manifest:
 
 
 def pad(job: PreparationJob, images: np.ndarray) -> np.ndarray:
-    """Zeros around the images up to the image size, the odd one at the end; no resizing."""
+    """Zero-pad images to the image size without resizing; an odd row or column is added at the end."""
     height, width = images.shape[1:3]
     size = job.image_size or max(height, width)
     if size < max(height, width):
@@ -86,7 +86,7 @@ def _check_arrays(job: PreparationJob, arrays: Arrays, names: tuple[str, ...] | 
 
 
 def _read_idx_set(job: PreparationJob) -> tuple[Arrays, None]:
-    """The four files of MNIST's layout, in a folder, in one archive, or each by itself."""
+    """The four files of MNIST's layout, in a folder, in one archive, or as separate files."""
     parts = {"train": "train", "t10k": "test"}
     kinds = {"images-idx3-ubyte": "images", "labels-idx1-ubyte": "labels"}
     arrays: Arrays = {}
@@ -141,7 +141,7 @@ def _cifar_split(job: PreparationJob, split: str, batches: list[dict[bytes, Any]
 def _read_npz_set(job: PreparationJob) -> tuple[Arrays, None]:
     """The four arrays of KEYS; grey images may lack the channel axis, labels may be a column, as in MedMNIST.
 
-    Other arrays, such as val_images, are left out: `best` weights are selected on a part of the training images.
+    Other arrays, such as val_images, are not used, because held-out training images select the `best` weights.
     """
     arrays, found = read_npz(job.sources[0], KEYS, job.max_unpacked_gb)
     _check_complete(job, arrays, found)

@@ -1,4 +1,4 @@
-"""Reading an ImageFolder: train/ and val/ (or test/), a folder per class in each, sub-folders of a class included."""
+"""Reads an ImageFolder: train/ and val/ (or test/) with a folder per class, including subfolders of a class."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +17,7 @@ from bench.data.walk import Listing, is_litter, walk
 from bench.errors import InputError
 
 SECOND = ("val", "test", "validation")
-CHECKED_TOGETHER = 64  # images a task of the thread pool
+CHECKED_TOGETHER = 64  # images per task of the thread pool
 T = TypeVar("T")
 Row = tuple[str, int, int]
 """Path within its split, label, bytes."""
@@ -25,7 +25,7 @@ Row = tuple[str, int, int]
 
 @dataclass
 class ClassFolders:
-    """The images of both splits with their labels, and every fault of their folders."""
+    """The images of both splits with their labels, and all problems of their folders."""
 
     root: Path
     classes: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class ClassFolders:
 
 
 def split_folders(root: Path) -> dict[str, str]:
-    """Names of the folders of both splits; an InputError where one is missing."""
+    """Names of the folders of both splits. Raises InputError if one is missing."""
     second = next((name for name in SECOND if (root / name).is_dir()), None)
     if not (root / "train").is_dir() or second is None:
         raise InputError(f"{root}: an ImageFolder or shards with train/ and val/ (or test/) are needed")
@@ -54,7 +54,7 @@ def unpacked_root(folder: Path) -> Path:
 
 
 def list_class_folders(root: Path) -> ClassFolders:
-    """Every image file by class; nothing is opened."""
+    """Every image file by class, without opening files."""
     found = ClassFolders(root, folders=split_folders(root))
     listings = {split: walk(root / folder) for split, folder in found.folders.items()}
     classes = {split: _classes(listing) for split, listing in listings.items()}
@@ -82,14 +82,16 @@ def _rows(found: ClassFolders, listing: Listing) -> list[Row]:
         folder, inside, _ = name.partition("/")
         path = f"{listing.folder}/{name}"
         if not inside:
-            found.faults.append(InputError(f"{path}: belongs to no class; move it into a class's folder, or away"))
+            found.faults.append(
+                InputError(f"{path}: does not belong to a class; move it into the folder of a class, or remove it")
+            )
         elif folder in labels:
             rows.append((name, labels[folder], os.stat(path).st_size))
     return sorted(rows, key=lambda row: row[1])  # by class as the labels count, then by name
 
 
 def _check_classes(found: ClassFolders, split: str) -> None:
-    """A class without training images is a fault, one without test images is noted."""
+    """Report a class without training images as a problem, and one without test images as a note."""
     filled = {label for _, label, _ in found.rows[split]}
     empty = [name for label, name in enumerate(found.classes) if label not in filled]
     folder = found.root / found.folders[split]

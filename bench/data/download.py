@@ -25,21 +25,23 @@ TIMEOUT_SECONDS = 30
 def download(url: str, path: Path, *, sha256: str | None, md5: str | None = None, size: int | None = None) -> None:
     """Download `url` to a partial file next to `path` (resuming an existing one), verify it, and rename it to `path`.
 
-    `sha256` may be a prefix where the publisher states no more.
+    `sha256` may be a prefix, if the publisher states only a prefix.
     """
     if switched_on(OFFLINE):
-        raise InputError(f"{path}: not here, and {OFFLINE} forbids the network; get {url} elsewhere and place it there")
+        raise InputError(
+            f"{path}: missing, and {OFFLINE} disables downloads; download {url} on another machine and put it there"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     with only_one(path.with_name(f".{path.name}.lock"), f"{path}: another process is downloading it; waiting"):
         if path.exists():
             return  # another process was faster
         if not (sha256 or md5):
-            partial.unlink(missing_ok=True)  # nothing would tell two versions glued together
+            partial.unlink(missing_ok=True)  # a concatenation of two versions would not be detected
         resumed = partial.exists()
         _fetch(url, partial, size)
         fault = _fault(partial, sha256, md5, size)
-        if fault and resumed:  # the old part may have been of another version
+        if fault and resumed:  # the partial file may be from another version
             partial.unlink()
             _fetch(url, partial, size)
             fault = _fault(partial, sha256, md5, size)
@@ -64,7 +66,7 @@ def _fault(path: Path, sha256: str | None, md5: str | None, size: int | None) ->
 
 
 def _fetch(url: str, partial: Path, size: int | None) -> None:
-    """Read to the end, taking up a broken connection where it broke."""
+    """Read to the end, resuming an interrupted connection."""
     for attempt in range(ATTEMPTS):
         try:
             _read_on(url, partial, size)
@@ -93,7 +95,7 @@ def _read_on(url: str, partial: Path, size: int | None) -> None:
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
         if have and not (answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")):
-            have = 0  # the server sends the whole again
+            have = 0  # the server sends the complete file
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length else size
         if size is not None and total != size:

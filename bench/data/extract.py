@@ -1,6 +1,6 @@
 """Safe extraction of untrusted archives: no file outside the target, and no unlimited size.
 
-Refused: absolute names and `..`, names that are empty or too long, links, devices, encrypted members, two members of
+It rejects absolute names and `..`, names that are empty or too long, links, devices, encrypted members, two members of
 one name, directories and headers that do not fit their archive, more members or bytes than bench.data.limits allows.
 """
 
@@ -21,7 +21,7 @@ from bench.errors import InputError, writing
 def extract_archive(
     archive: Path | StoredFile, target: Path, max_unpacked_gb: float | None = None, pattern: str = "*"
 ) -> None:
-    """Unpack the members that match `pattern` into the new folder `target`, all of them or nothing."""
+    """Extract the members that match `pattern` to the new folder `target`, either all or none."""
     target = Path(target)
     if target.exists():
         raise InputError(f"{target}: already there; {archive} is only unpacked into a new folder")
@@ -46,7 +46,7 @@ def extract_archive(
 
 @contextmanager
 def unpacked(archive: Path, folder: Path, max_unpacked_gb: float | None = None) -> Iterator[Path]:
-    """`archive`, unpacked into the new `folder` for the time of the block; errors in it name the archive."""
+    """Extract `archive` to the new `folder` for the duration of the block; errors inside name the archive."""
     try:
         extract_archive(archive, folder, max_unpacked_gb)
         with named_as(folder, archive):

@@ -1,4 +1,4 @@
-"""Labels of a classification set, checked before anything is trained: class numbers from 0 without gaps."""
+"""Validates labels of a classification dataset before training: class numbers from 0 without gaps."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ HINT = "number the classes 0, 1, 2 ... without gaps"
 
 
 def as_labels(where: str, split: str, labels: np.ndarray, images: int) -> np.ndarray:
-    """int64 labels [N] of `images` images; other types, shapes and counts are refused. `where`: the file, in errors."""
+    """int64 labels [N] of `images` images. Raises InputError for other types, shapes or counts; `where`: the file."""
     if images == 0 or labels.size == 0:
         raise InputError(f"{where}: no {split} images, or no {split} labels; a {split} set is needed")
     if not np.issubdtype(labels.dtype, np.integer):
@@ -27,7 +27,7 @@ def as_labels(where: str, split: str, labels: np.ndarray, images: int) -> np.nda
 def count_classes(where: str, labels: Mapping[str, np.ndarray], count: int | None = None) -> int:
     """Number of classes of the splits `train` and `test`; `count`: the expected number, if known.
 
-    Refused are labels outside 0..count-1, test labels that no training image has, and classes without training images.
+    Raises InputError for labels outside 0..count-1, test labels without training images, and empty training classes.
     """
     seen = np.unique(labels["train"])
     tested = np.unique(labels["test"])

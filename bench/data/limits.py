@@ -1,7 +1,7 @@
-"""How much an archive or array file may unpack to. docs/how-to/data.md states the same numbers.
+"""Limits of the extracted size of an archive or array file. docs/how-to/data.md states the same numbers.
 
-The bound grows with the file, so that a large set passes and a small file of zeros does not; holes of a sparse file do
-not count. Sizes are added up from headers before anything is unpacked, and again while it is read.
+The limit grows with the size of the file, so it admits large datasets but not a small file of zeros. Holes of a sparse
+file do not count. Sizes are added up from headers before the extraction, and checked again while reading.
 """
 
 import os
@@ -13,18 +13,18 @@ from bench.errors import InputError, lasting_folder
 
 GB = 10**9
 ALWAYS = GB // 2
-"""Bytes that any file may unpack to."""
+"""Extracted bytes that are allowed for every file."""
 RATIO = 20
-"""Times its own size that a file may unpack to; images and arrays of pixels stay below 10."""
+"""Maximum ratio of extracted size to file size; image and pixel data are below 10."""
 MEMBERS = 200_000
 MEMBERS_PER_GB = 100_000
-"""Members allowed for each GB of a bound that the user set."""
+"""Allowed members per GB of a limit set by the user."""
 OPTION = "--max-unpacked-gb (or max_unpacked_gb in config/config.yaml)"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Most that one archive may unpack to."""
+    """Maximum extracted bytes and members of an archive."""
 
     bytes: int = ALWAYS
     members: int = MEMBERS
@@ -79,7 +79,7 @@ def gigabytes(count: int) -> str:
 
 
 def data_bytes(path: Path) -> int:
-    """Bytes of a file without its holes."""
+    """Size of a file in bytes, without holes."""
     with path.open("rb") as file:
         size, end, found = os.fstat(file.fileno()).st_size, 0, 0
         while end < size:
@@ -93,7 +93,7 @@ def data_bytes(path: Path) -> int:
 
 
 def refuse_holes(path: Path, size: int) -> None:
-    """Refuse a large file that is nearly all holes: to hash it takes minutes, and it holds no dataset."""
+    """Raise InputError for a large sparse file, which takes minutes to hash and contains no dataset."""
     if size > ALWAYS and (data := data_bytes(path)) * RATIO < size:
         raise InputError(
             f"{path}: a sparse file of {gigabytes(size)}, of which {gigabytes(data)} are data; replace it by a file "

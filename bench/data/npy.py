@@ -1,6 +1,6 @@
-"""Arrays written as .npy files, never through a memory map: where a full disk has no page for it, that is a bus error.
+"""Writes .npy files without memory maps, because a memory map on a full disk ends in a bus error.
 
-The bytes are those of `numpy.save`, which tells of a full disk without saying that it is one.
+The bytes equal those of `numpy.save`, whose error message does not mention a full disk.
 """
 
 import errno
@@ -14,13 +14,13 @@ import numpy as np
 
 from bench.files import atomic_file
 
-HEADER = 128  # bytes before the values, of all shapes that there are here
+HEADER = 128  # header bytes, for every shape in use
 NOT_KNOWN = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}
-"""How a file system says that it cannot reserve space."""
+"""Error numbers of file systems that cannot reserve space."""
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
-    """Write a whole array of any shape and plain type; an InputError names the folder that is full."""
+    """Write an array of any shape and numeric type. Raises InputError with the folder if the disk is full."""
     with atomic_file(path, HEADER + array.nbytes) as file:
         np.lib.format.write_array(SimpleNamespace(write=file.write), array, allow_pickle=False)
 
@@ -29,7 +29,7 @@ def write_array(path: Path, array: np.ndarray) -> None:
 def array_by_row(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Callable[[int, np.ndarray], None]]:
     """A function that writes row `index` [*shape[1:]], from any thread; the file appears if the block succeeds.
 
-    Its space is reserved first where the file system can, so that a full disk ends the work before it begins.
+    Reserves its disk space first if the file system supports it, so that a full disk is detected at the start.
     """
     row_bytes = int(np.prod(shape[1:])) * dtype.itemsize
     with atomic_file(path, HEADER + shape[0] * row_bytes) as file:

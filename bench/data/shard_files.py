@@ -1,6 +1,6 @@
-"""Listing WebDataset shards: every sample has an image and a label, before any of them is trained on.
+"""Lists WebDataset shards, and checks before training that every sample has an image and a label.
 
-A sample is the consecutive members that share a name up to its first dot, as webdataset groups them.
+A sample consists of consecutive members with the same name up to the first dot, as in webdataset.
 """
 
 import re
@@ -16,7 +16,7 @@ from bench.data.stored import StoredFile, damage_named
 from bench.errors import InputError
 
 SAMPLE_NAME = re.compile(r"((?:.*/)?[^.]+)\.([^/]*)")
-"""Name of a sample and kind of the file; what has no dot is no part of a sample."""
+"""Sample name and file type. A name without a dot is not part of a sample."""
 KINDS = ("jpg", "jpeg", "png", "webp")
 LONGEST_LABEL = 100
 

@@ -1,4 +1,4 @@
-"""A file on disk or in an archive, as code reads it that trusts neither: bounded, and with its damage named."""
+"""Safe access to untrusted files on disk or in an archive: size limits, and errors that name damaged files."""
 
 import errno
 import lzma
@@ -22,12 +22,12 @@ BROKEN = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, RuntimeError, OverflowError),
 )
-"""What the libraries raise over damaged files, ValueError and some OSErrors apart."""
+"""Exceptions of libraries for damaged files, in addition to ValueError and some OSErrors."""
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A regular file, on disk or in an archive; `source` is how messages call the file on disk.
+    """A regular file on disk or in an archive; `source`: name of the file on disk in messages.
 
     `data`: its bytes without the holes of a sparse file.
     """
@@ -48,7 +48,7 @@ class StoredFile:
         return self.source if Path(self.source).name == self.name else f"{self.source}: member {self.name!r}"
 
     def chunks(self) -> Iterator[bytes]:
-        """The content, which must have the size that the header states."""
+        """The content, whose size must match the header."""
         left = self.size
         with damage_named(self.source), self.open() as file:
             while chunk := file.read(min(CHUNK, left + 1)):
@@ -62,7 +62,7 @@ class StoredFile:
 
 @contextmanager
 def damage_named(archive: Path | str) -> Iterator[None]:
-    """Whatever the libraries say of a damaged archive becomes one line with its path."""
+    """Convert library exceptions for a damaged archive to a one-line InputError with its path."""
     try:
         yield
     except InputError:
@@ -78,7 +78,7 @@ def damage_named(archive: Path | str) -> Iterator[None]:
 
 
 def safe_name(archive: str, name: str) -> str:
-    """`name` as a relative POSIX path that stays inside the target; everything else is refused."""
+    """`name` as a relative POSIX path inside the target. Raises InputError for other names."""
     path = PurePosixPath(name)
     hostile = path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name.split("/")[0]
     if hostile:

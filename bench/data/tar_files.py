@@ -1,4 +1,4 @@
-"""Members of a tar, plain or compressed: every header bounded, and an end that is one."""
+"""Reads members of a plain or compressed tar, with limits on headers and a check of its end."""
 
 import bz2
 import gzip
@@ -15,7 +15,7 @@ from bench.errors import InputError
 
 COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 LONGEST_HEADER = CHUNK
-"""Bytes of the headers of one member: long names and pax records are read into memory."""
+"""Maximum header bytes of one member, because long names and pax records are read into memory."""
 
 
 class HeaderTooLongError(tarfile.TarError):
@@ -53,7 +53,7 @@ class _Stream:
 
 
 def open_tar(file: BinaryIO) -> tuple[tarfile.TarFile, _Stream] | None:
-    """The tar in an open file; None where it is none."""
+    """The tar in an open file; None if it is not a tar."""
     file.seek(0)
     stream = _Stream(file)
     try:

@@ -39,18 +39,18 @@ LITTER = frozenset(
         "temporary items",
     )
 )
-"""Names, in lower case, that macOS, Windows, Linux and network storage leave in folders."""
+"""Lower-case names of system files of macOS, Windows, Linux and network storage."""
 STREAM = ":zone.identifier"
-"""End of the file that a copy from Windows leaves with each file."""
+"""Suffix of the additional files that a copy from Windows creates."""
 
 
 @dataclass
 class Listing:
-    """What was found under a folder; names are relative to it, POSIX style."""
+    """The files and problems found in a folder; names are relative POSIX paths."""
 
     folder: Path
     names: list[str] = field(default_factory=list)
-    """Of its files, sorted."""
+    """Sorted names of the files."""
     folders: list[str] = field(default_factory=list)
     faults: list[InputError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Listing:
 
 
 def list_files(folder: Path, pattern: str = "*") -> list[Path]:
-    """Files under `folder` whose name matches, by name; the first fault, like an empty folder, is an InputError."""
+    """Sorted files in `folder` whose name matches. Raises InputError for the first problem or an empty folder."""
     listing = walk(folder, pattern)
     if not listing.names:
         listing.faults.append(emptiness(folder, pattern))
@@ -75,7 +75,7 @@ def emptiness(folder: Path, pattern: str) -> InputError:
 
 
 def walk(folder: Path, pattern: str = "*") -> Listing:
-    """All files under `folder` whose name matches, and every fault among them."""
+    """All files in `folder` whose name matches, and all problems."""
     listing = Listing(Path(folder))
     if not listing.folder.is_dir():
         said = "is a file, a folder is needed" if listing.folder.exists() else "no such folder"
@@ -91,20 +91,20 @@ def walk(folder: Path, pattern: str = "*") -> Listing:
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder of this name is hidden, or left behind by a system."""
+    """Whether a file or folder of this name is hidden or a system file."""
     lower = name.lower()
     return name.startswith(".") or lower in LITTER or lower.endswith(STREAM)
 
 
 def name_fault(name: str) -> str | None:
-    """Why a line of a UTF-8 list cannot hold a name; None where it can."""
+    """Why a line of a UTF-8 list cannot represent a name; None if it can."""
     if "\t" in name or len(name.splitlines()) != 1 or any("\ud800" <= letter <= "\udfff" for letter in name):
         return "a name with a tab, a line break or bytes that are not UTF-8; rename it"
     return None
 
 
 def _visit(listing: Listing, pattern: str) -> Iterator[str]:
-    """The files, folder after folder; those behind links come last, so that a link never hides the folder it names."""
+    """The files, folder by folder. Links are followed last, so that a link never hides its target folder."""
     seen: set[tuple[int, int]] = set()
     waiting, linked = [""], list[str]()
     while waiting or linked:

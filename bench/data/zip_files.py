@@ -1,4 +1,4 @@
-"""Members of a zip: its directory is measured before it is read, and must fit the archive."""
+"""Reads members of a zip, after checking that its directory fits the archive."""
 
 import os
 import stat
@@ -55,7 +55,7 @@ def _checked_name(archive: str, info: zipfile.ZipInfo) -> str:
 
 
 def _refuse_overlap(infos: list[zipfile.ZipInfo], size: int) -> None:
-    """Members that share bytes of the archive unpack to far more than it holds."""
+    """Raise InputError for overlapping members, which could extract to far more bytes than the archive has."""
     end = 0
     for info in sorted(infos, key=lambda info: info.header_offset):
         if info.header_offset < end or info.header_offset + LOCAL_HEADER + info.compress_size > size:

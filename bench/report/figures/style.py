@@ -4,6 +4,7 @@ import io
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -91,7 +92,10 @@ def save(figure: Figure, stem: Path) -> None:
     """Write `stem`.png on white and `stem`.svg with a transparent background, both without a date (reproducible)."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # the layout is final: do not compute it again for each file
-    formats = {"png": {"facecolor": "white"}, "svg": {"transparent": True, "metadata": {"Date": None}}}
+    formats: dict[str, dict[str, Any]] = {
+        "png": {"facecolor": "white"},
+        "svg": {"transparent": True, "metadata": {"Date": None}},
+    }
     for suffix, options in formats.items():
         content = io.BytesIO()
         figure.savefig(content, format=suffix, **options)
