@@ -74,8 +74,8 @@ def test_litter_makes_no_class_and_no_image(folder):
 FAULTS = {
     "text": (lambda f: (f / "train/cat/x.txt").write_text("x"), "train/cat/x.txt: not an image"),
     "text in val": (lambda f: (f / "val/dog/x.png").write_text("x"), "val/dog/x.png: not an image"),
-    "stray": (lambda f: picture().save(f / "train/x.png"), "train/x.png: belongs to no class"),
-    "stray text": (lambda f: (f / "val/labels.csv").write_text("x"), "val/labels.csv: belongs to no class"),
+    "stray": (lambda f: picture().save(f / "train/x.png"), "train/x.png: does not belong to a class"),
+    "stray text": (lambda f: (f / "val/labels.csv").write_text("x"), "val/labels.csv: does not belong to a class"),
     "broken link": (lambda f: (f / "val/cat/x.png").symlink_to("nothing"), "val/cat/x.png: a link to nothing"),
     "broken class": (lambda f: (f / "train/owl").symlink_to("nothing"), "train/owl: a link to nothing"),
     "class too much": (lambda f: image_folder(f / "val/owl", 1), "val: classes (subfolders) differ from train's: owl"),
