@@ -1,8 +1,7 @@
-"""Collect whatever exists under results/{scale}/runs into one tidy table, a row per run x metric x weights.
+"""Collect the scores under results/{scale}/runs in one tidy table with a row per run x metric x weights.
 
-`scores.csv` carries every provenance field; `metrics.json` is the short nested form for `dvc metrics diff`. A run that
-has not finished, and a metric of its run.json without a score, become rows with status missing, so that no gap is ever
-silent. A run or a score whose file is damaged, or of another export than the present one, counts as missing too.
+`scores.csv` has all provenance fields; `metrics.json` has nested means for `dvc metrics diff`. Unfinished runs and
+planned metrics without a score have rows with status `missing`, and so have damaged files and scores of other weights.
 """
 
 import csv
@@ -24,7 +23,7 @@ ORDER = {"fewshot": 0, "oneshot": 1, "classification": 2}
 
 
 def _is_table(path: Path) -> bool:
-    """Of any version, since the first columns stay, and also where it was cut off."""
+    """Whether this is a scores.csv of any version (all have the same first columns), even a truncated one."""
     start = (",".join(COLUMNS[:5]) + ",").encode()
     return start.startswith(head_of(path, len(start)))
 
@@ -66,7 +65,7 @@ def collect_rows(scale_dir: Path) -> list[Row]:
 
 
 def _mark_mixed_code(rows: list[Row], refuse: bool) -> list[Row]:
-    """Rows of one experiment and metric that were made by different code are marked, in the paper scale refused."""
+    """Mark rows of one experiment and metric from different code. InputError for them if `refuse`."""
     digests: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for row in rows:
         if row.code_sha256:
@@ -76,13 +75,14 @@ def _mark_mixed_code(rows: list[Row], refuse: bool) -> list[Row]:
         mixed = sorted({f"{experiment} ({metric})" for _, experiment, metric in several})
         names = ", ".join(mixed[:5]) + (" ..." if len(mixed) > 5 else "")
         raise InputError(
-            f"rows made by different code cannot share the paper's tables: {names}; run them again, or allow mixed code"
+            f"different code produced the scores of one row in the paper's tables: {names}; "
+            "run them again, or pass --allow-mixed-code"
         )
     return [replace(row, mixed_code=(row.task, row.experiment, row.metric) in several) for row in rows]
 
 
 def nested_means(rows: list[Row]) -> dict[str, Any]:
-    """{task: {dataset: {experiment: {"metric (protocol)": mean over seeds}}}} of last exports, timings left out."""
+    """{task: {dataset: {experiment: {"metric (protocol)": mean over seeds}}}} of the `last` weights, no timings."""
     values: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for row in rows:
         if row.ok and row.weights == "last" and row.value is not None and row.metric not in (TRAINING, "latency"):

@@ -1,7 +1,7 @@
-"""The rows of one run: its training, its scores, and for each score that cannot be read the file and its fault.
+"""Rows of one run: its training and its scores. The row of an unreadable score has the file and the reason.
 
-A run folder whose run.json cannot be read is listed too. Its task and metrics are then those of its model.json, of
-another run of the same experiment, or of its score files.
+A run folder with an unreadable run.json has rows too. Its task and metrics are taken from its model.json, from another
+run of the same experiment, or from its score files.
 """
 
 import json
@@ -27,7 +27,7 @@ from bench.score import Score, StaleError, read_run_score
 from bench.trained import Trained, read_trained
 
 TRACES = ("run.json", META, META_COPY, "history.csv", "scores")
-"""One of them makes a folder that of a run."""
+"""A folder with one of these is a run folder."""
 SEED = re.compile(r"seed(\d{1,15})")
 
 
@@ -49,7 +49,7 @@ class _Evaluation(_Part):
 
 
 class Described(_Part):
-    """The keys of run.json that the report reads, whatever version wrote it."""
+    """Keys of run.json that the report reads, for all versions."""
 
     schema_version: int = 1
     scale: str
@@ -69,7 +69,7 @@ class Described(_Part):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A folder of a run, and its description or the fault of it."""
+    """A run folder with its description, or the reason why that cannot be read."""
 
     path: Path
     experiment: str
@@ -85,14 +85,14 @@ class RunFolder:
 
 
 def run_folders(scale_dir: Path) -> list[RunFolder]:
-    """All folders of runs of a scale; a folder under another name than a run's is told on stderr."""
+    """All run folders of a scale. Folders whose name does not match their run are reported on stderr."""
     found = []
     for path in sorted((scale_dir / RUNS).glob("*/*/*")):
         if not path.is_dir() or not any(os.path.lexists(path / name) for name in TRACES):
             continue
         seed = SEED.fullmatch(path.name)
         if seed is None or path.name != f"seed{int(seed[1])}":
-            print(f"{path}/run.json: describes another run than its folder's name: not counted", file=sys.stderr)
+            print(f"{path}/run.json: describes another run than its folder's name; skipped", file=sys.stderr)
             continue
         found.append(_run_folder(RunFolder(path, path.parts[-3], path.parts[-2], int(seed[1]))))
     return found
@@ -114,7 +114,7 @@ def _with(folder: RunFolder, **changes: Any) -> RunFolder:
 
 
 def _recorded(folder: RunFolder) -> Described | None:
-    """The description that model.json holds of its training."""
+    """Run description from model.json."""
     try:
         value = read_trained(folder.path / META).description
         described = parse_strict(Described, value, folder.path / META)
@@ -124,7 +124,7 @@ def _recorded(folder: RunFolder) -> Described | None:
 
 
 def rows_of_runs(scale_dir: Path, folders: list[RunFolder]) -> Iterator[list[Row]]:
-    """The rows of each folder; `folders` that describe nothing borrow from another run of their experiment."""
+    """Rows of each folder. A folder without description uses that of another run of its experiment."""
     known: dict[str, Described] = {}
     for folder in folders:
         if folder.described is not None:
@@ -143,14 +143,14 @@ def rows_of_runs(scale_dir: Path, folders: list[RunFolder]) -> Iterator[list[Row
 
 
 def _task_of_scores(folder: Path) -> str:
-    """The one task that has all metrics of the score files; empty where they leave it open."""
+    """The task that has all metrics of the score files; empty if several tasks have them."""
     metrics = {path.stem.partition("@")[0] for path in folder.glob("*.json")} & METRICS.keys()
     tasks = set.intersection(*(set(METRICS[metric].tasks) for metric in metrics)) if metrics else set()
     return tasks.pop() if len(tasks) == 1 else ""
 
 
 def _rows_of_run(folder: RunFolder, base: Mapping[str, Any], metrics: tuple[str, ...]) -> list[Row]:
-    """One row for the training, one per score, one per planned score that there is none of."""
+    """One row for the training, one per score and one per missing planned score."""
     trained, fault = _trained(folder)
     training = Row.of({**base, **_training_row(folder, trained, fault)})
     rows = {}
@@ -169,10 +169,10 @@ def _rows_of_run(folder: RunFolder, base: Mapping[str, Any], metrics: tuple[str,
             else:
                 row |= _score_row(read_run_score(path, folder.name, folder.hashes, trained))
         except StaleError:
-            row |= {"reason": "stale: score of another export"}
+            row |= {"reason": "stale: score of other weights"}
         except InputError as error:
             if not ours:
-                print(f"{error}: not counted", file=sys.stderr)
+                print(f"{error}; skipped", file=sys.stderr)
                 continue
             row |= {"reason": f"not a score: {_within(folder.path, error)}"}
         rows[name] = Row.of({**base, **row})
@@ -180,13 +180,13 @@ def _rows_of_run(folder: RunFolder, base: Mapping[str, Any], metrics: tuple[str,
 
 
 def _score_names(folder: Path, metrics: tuple[str, ...]) -> list[str]:
-    """Stems of the score files that exist, that the record of the evaluation names, and that are planned."""
+    """Stems of existing, recorded and planned score files."""
     found = sorted(path.stem for path in folder.glob("*.json"))
     return list(dict.fromkeys([*found, *_evaluated(folder), *metrics]))
 
 
 def _evaluated(folder: Path) -> list[str]:
-    """Stems of the scores that an evaluation wrote to its end; none where its record cannot be read."""
+    """Stems of the scores of a complete evaluation; empty if its record cannot be read."""
     try:
         return [Path(name).stem for name in read_complete(folder).files]
     except InputError:
@@ -194,7 +194,7 @@ def _evaluated(folder: Path) -> list[str]:
 
 
 def _trained(folder: RunFolder) -> tuple[Trained | None, str]:
-    """The record of the training, or None with the reason why there is no valid one."""
+    """(training record, ""), or (None, reason) without a valid record."""
     if folder.fault:
         return None, folder.fault
     path = folder.path / META
@@ -223,7 +223,7 @@ def _training_row(folder: RunFolder, trained: Trained | None, fault: str) -> dic
     row |= {key: training.get(key) for key in ("device", "precision", "compile", "peak_memory_bytes", "seconds")}
     row |= _versions(trained.versions) | {"value": training.get("seconds"), "details": _compact(details | training)}
     if trained.run_sha256 and trained.run_sha256 not in folder.hashes:
-        row |= {"status": "missing", "reason": "stale: trained from another run.json, or by an earlier version"}
+        row |= {"status": "missing", "reason": "stale: trained with another run.json or an earlier version"}
     return row
 
 
@@ -239,7 +239,7 @@ def _versions(versions: Mapping[str, str | None] | None) -> dict[str, Any]:
 
 
 def _within(folder: Path, error: InputError) -> str:
-    """The fault with its file relative to the run folder: reasons are the same wherever the results are."""
+    """Error message with paths relative to the run folder, so that it does not depend on the place of the results."""
     return str(error).replace(f"{folder}/", "")
 
 

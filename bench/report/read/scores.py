@@ -68,8 +68,8 @@ def one_protocol(rows: Iterable[Row], where: str) -> str | None:
         first.setdefault(row.protocol, row)
     runs = list(dict.fromkeys(row.run for row in list(first.values())[:2]))
     folder = next((f"results/{row.scale}/runs" for row in first.values()), "")
-    one = "run both again by one configuration" if len(runs) > 1 else "run it again"
-    advice = f"they are of {' and '.join(runs)}: {one}, or move a folder that is not wanted out of {folder}"
+    one = "run both again with the same configuration" if len(runs) > 1 else "run it again"
+    advice = f"the runs are {' and '.join(runs)}; {one}, or move unwanted runs out of {folder}"
     return same_protocol(first, where, advice)
 
 

@@ -25,9 +25,9 @@ def comparison_tables(scores: Scores, dataset: str, settings: TaskSettings) -> l
     rows = without_ablations(scores.measured.where(dataset=dataset), settings)
     last = rows.where(weights="last")
     shared = {(row.metric, row.protocol) for row in last if row.ok}
-    beside = rows.where(lambda row: row.weights not in ("last", "best") and (row.metric, row.protocol) in shared)
+    others = rows.where(lambda row: row.weights not in ("last", "best") and (row.metric, row.protocol) in shared)
     apart = rows.where(lambda row: row.is_control and row.ok and (row.metric, row.protocol) not in shared)
-    tables = [_wide(Scores([*last, *beside]), dataset, dataset, settings)]
+    tables = [_wide(Scores([*last, *others]), dataset, dataset, settings)]
     best = rows.where(weights="best")
     if len(best):
         tables.append(_wide(best, f"{dataset}: best checkpoint", dataset, settings))

@@ -73,7 +73,7 @@ def test_a_score_of_another_export_is_stale(run, weights):
     folder = write_run(scale_dir, plan)
     write_score(folder, "fd_efflite0", 300.0, weights, export_sha256="0" * 64)
     row = one(collected(scale_dir), metric="fd_efflite0", weights=weights)
-    assert (row.status, row.value, row.reason) == ("missing", None, "stale: score of another export")
+    assert (row.status, row.value, row.reason) == ("missing", None, "stale: score of other weights")
     write_score(folder, "fd_efflite0", 301.0, weights)
     assert one(collected(scale_dir), metric="fd_efflite0", weights=weights).status == "ok"
 
