@@ -64,7 +64,7 @@ FAULTS = {
         "[sifid46, sifid192, ",
         "paper.oneshot.evaluation.metrics: unknown metric 'sifid46'.*'sifid64'",
     ),
-    "unknown data set of a variation": (
+    "unknown dataset of a variation": (
         "scales.yaml",
         "datasets: [100-shot-panda]",
         "datasets: [100-shot-pandas]",
@@ -76,7 +76,7 @@ FAULTS = {
         "experiments: [singan, singan-slm]",
         "suites/oneshot.yaml: runs.0.experiments: 'singan-slm' .*'singan-slim'",
     ),
-    "unknown data set in a suite": (
+    "unknown dataset in a suite": (
         "suites/oneshot.yaml",
         "datasets: [photo-astronaut]",
         "datasets: [photo-astronout]",
@@ -307,8 +307,8 @@ def test_a_path_is_understood_with_and_without_its_braces(tmp_path, given):
 
 
 @pytest.mark.parametrize("options", ["", ", upscale: true, background: [0, 0, 9]", ", task: oneshot", ", licence: a b"])
-def test_the_rules_hand_a_folder_on_as_it_was_given(tmp_path, options):
-    """What the plan writes on a command line, the command reads back as the same data set."""
+def test_the_rules_pass_a_folder_on_unchanged(tmp_path, options):
+    """The command line that the plan writes is read back as the same dataset."""
     (tmp_path / "cats").mkdir()
     ((name, folder),) = Plan.load(parse_config([f"folder={{path: {tmp_path / 'cats'}{options}}}"])).folders.items()
     line = argparse.Namespace(folder=[f"{name}={folder.written()}"])

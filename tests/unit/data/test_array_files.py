@@ -101,7 +101,7 @@ ARRAYS = {
     "a type that is none": (npy(descr="'|z9'"), "that can be read"),
     "a deep header": (npy("(" * 3000), "that can be read"),
     "a header of 4 GB": (npy(version=b"\x02\x00", length=(1 << 32) - 1), "that can be read"),
-    "a header that goes on": (npy(length=60_000), "that can be read"),
+    "a header without end": (npy(length=60_000), "that can be read"),
     "an unknown version": (npy(version=b"\x09\x00"), "that can be read"),
     "no array": (b"text", "that can be read"),
     "nothing": (b"", "that can be read"),

@@ -19,6 +19,6 @@ def test_report_on_a_full_disk(project, monkeypatch, capsys):
             assert said.startswith("slim-bench: error: results/demo") and "No space left on device for" in said
             assert not [name for name in files_in(results) if name.endswith(".part")]
             free(results)
-        assert read_json(demo / RENDERED)["writing"], "what is there counts as a report that was broken off"
+        assert read_json(demo / RENDERED)["writing"], "existing files count as an interrupted report"
         assert main(["report"]) == 0
         assert read_json(demo / RENDERED)["files"].keys() >= {"tables/summary.csv", "report/index.html"}
