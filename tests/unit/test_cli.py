@@ -9,6 +9,7 @@ import pytest
 
 from bench.cli import build_parser, main
 from bench.commands import running
+from bench.frozen import FROZEN
 from bench.paths import lock_path, run_folder
 from bench.plan import Plan
 from bench.report.read.collect import COLUMNS
@@ -112,6 +113,16 @@ def test_a_directory_in_place_of_a_configuration_file_is_named(here):
     (here / "config/scales.yaml").mkdir()
     with pytest.raises(SystemExit, match=r"config/scales\.yaml: Is a directory"):
         WorkflowPlan.open({})
+
+
+def test_freeze_records_compute_in_the_results_alone(here, run, capsys):
+    """The record tells an edit by hand from a changed configuration; a run.json elsewhere is not compared."""
+    folder = run_folder("demo", "fastgan-sle", "fluent-emoji-100", 0)
+    assert main([*FREEZE, f"{folder}/run.json"]) == 0 and main([*FREEZE, "my/run.json"]) == 0
+    assert (
+        json.loads((folder / FROZEN).read_text())["compute"] == json.loads((folder / "run.json").read_text())["compute"]
+    )
+    assert [path.name for path in (here / "my").iterdir()] == ["run.json"]
 
 
 @pytest.mark.parametrize("name", ["run.json", "model.json"])
