@@ -43,11 +43,23 @@ def open_inputs(run: Run, device: torch.device, rows: BatchRows) -> Inputs:
 
 def _arrays(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
     images, labels = load_split(run.data_folder, "train")
-    classes = len(manifest.classes) if manifest.classes else int(labels.max()) + 1
+    classes = network_classes(run.data_folder, manifest, labels)
     kept, held = split_holdout(labels, run.recipe.holdout, run.seed)
     holdout = (images[held].to(plan.device), labels[held].to(plan.device)) if len(held) else None
     batches = MemoryBatches(images[kept], labels[kept], plan, run.dataset)
     return Inputs(batches, holdout, measure_statistics(images[kept]), images.shape[1], classes)
+
+
+def network_classes(folder: Path, manifest: Manifest, labels: Tensor) -> int:
+    """Number of classes; InputError for labels outside of them, over which a loss fails without a name."""
+    lowest, highest = int(labels.min()), int(labels.max())
+    classes = len(manifest.classes) if manifest.classes else highest + 1
+    if lowest < 0 or highest >= classes:
+        raise InputError(
+            f"{folder}: training labels range from {lowest} to {highest}, but manifest.json has {classes} classes; "
+            "delete the folder and prepare it again"
+        )
+    return classes
 
 
 def _files(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
@@ -57,7 +69,7 @@ def _files(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
     size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
     kept_files, laid = [files[i] for i in kept.tolist()], laid_on(manifest)
     batches = FolderBatches(kept_files, size, plan, crop=crop, source=run.dataset, background=laid)
-    classes = len(manifest.classes) if manifest.classes else int(labels.max()) + 1
+    classes = network_classes(run.data_folder, manifest, labels)
     return Inputs(batches, _decoded([files[i] for i in held.tolist()], size, manifest), IMAGENET, 3, classes)
 
 

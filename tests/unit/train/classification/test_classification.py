@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from bench.data.datasets import load_split
-from bench.data.inputs import split_holdout, split_shards
+from bench.data.inputs import network_classes, split_holdout, split_shards
 from bench.data.prepare import prepare
 from bench.errors import InputError
 from bench.evaluate.linear import fit_linear
@@ -179,3 +180,11 @@ def test_whole_shards_are_held_out() -> None:
     assert split_shards(shards, 4) == (shards[:1], shards[1:])
     with pytest.raises(InputError, match=r"recipe.holdout 8 leaves none of the 3 training shards"):
         split_shards(shards, 8)
+
+
+def test_prepared_labels_outside_the_classes_are_refused_before_training(tmp_path):
+    manifest = SimpleNamespace(classes=("cat", "dog"))
+    assert network_classes(tmp_path, manifest, torch.tensor([0, 1])) == 2
+    for labels in ([0, 2], [-1, 0]):
+        with pytest.raises(InputError, match=r"manifest\.json has 2 classes; delete the folder and prepare it again"):
+            network_classes(tmp_path, manifest, torch.tensor(labels))
