@@ -17,7 +17,7 @@ EFFLITE0, CLEANFID, AUTHORS = "efflite0", "cleanfid", "authors"
 INCEPTION_WHOLE = ("inception-cleanfid", "inception-pytorch-fid")
 """Published files of the FID Inception with its last layer, which only the Inception score needs."""
 INCEPTION_FILES = ("inception-fid-helper", *INCEPTION_WHOLE)
-"""Published files of its convolutions, in the order in which they are looked for."""
+"""Published files of its convolutions, in search order."""
 EXTRACTOR_WEIGHTS: dict[str, tuple[str, ...]] = {
     EFFLITE0: (),
     CLEANFID: INCEPTION_FILES[:1],

@@ -11,7 +11,7 @@ from torch import Tensor
 from bench.data.images import WHITE, Colour, decoded, pixels_of, read_header, usable_images
 
 BATCH_PIXELS = 1 << 25
-"""Of one batch at most, unless a single image has more: eight images of 2048 x 2048."""
+"""Maximum size of a batch, equal to eight images of 2048 x 2048. A single larger image is a batch of one."""
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from bench.metrics.checks import check_uint8
 
 WINDOW, SIGMA = 11, 1.5
 MOST_PIXELS = 1 << 22
-"""Of an image that is compared in one piece; a larger one is compared some rows at a time, in bounded memory."""
+"""Largest image that is compared in one piece. Larger ones are compared in blocks of rows to bound memory."""
 C1, C2 = 0.01**2, 0.03**2
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 

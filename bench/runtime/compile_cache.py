@@ -1,4 +1,4 @@
-"""A folder for the code that torch.compile generates. Its import ends with an error if its folder cannot be written."""
+"""Folder for the code that torch.compile generates. torch fails on import if its folder is not writable."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ from bench.runtime.environment import user_cache
 
 FOLDER = "TORCHINDUCTOR_CACHE_DIR"
 SPACE = 32_000_000
-"""Bytes that have to be free: the code of the largest network here takes a third of them."""
+"""Required free bytes, three times the size of the code of the largest network."""
 
 
 def choose_compile_cache() -> None:

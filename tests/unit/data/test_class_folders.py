@@ -1,4 +1,4 @@
-"""Class folders are read by the rules of all folders; audit names what prepare refuses."""
+"""Class folders are read by the same rules as other folders. audit reports everything that prepare refuses."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def prepared(folder, **options):
 
 
 def agreed(folder):
-    """The number of images that prepare and audit find, or the fault that both name."""
+    """Return the number of images that prepare and audit find, or the error that both report."""
     try:
         manifest = prepared(folder)
         found = sum(split.n for split in manifest.splits.values())

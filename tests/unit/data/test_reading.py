@@ -1,4 +1,4 @@
-"""prepare, audit and evaluate read a folder by one rule: the same images, the same faults, the same pixels."""
+"""prepare, audit and evaluate read a folder by the same rules, with equal images, errors and pixels."""
 
 import os
 import struct
@@ -49,7 +49,7 @@ def prepared(folder, size=SIZE):
 
 
 def agreed(folder):
-    """How many images all three commands find, or the fault that all three name."""
+    """Return the number of images that all three commands find, or the error that all three report."""
 
     def outcome(read):
         try:
@@ -174,7 +174,7 @@ def test_names_that_no_list_can_hold_are_refused_escaped(folder, name):
 @pytest.mark.parametrize("kind", ["png", "jpg", "tif", "webp", "avif", "xmp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation(tmp_path, kind, orientation):
-    """Decoded as Pillow does it at its leisure; the header says size and turn without decoding."""
+    """Pixels equal those of Pillow. Size and orientation come from the header without decoding."""
     path = tmp_path / f"x.{kind}"
     image = picture(30, 20)
     if kind == "xmp":
@@ -347,7 +347,7 @@ def test_sizes_are_checked_upright():
 
 
 def test_decoded_pixels_of_all_threads_are_bounded():
-    """Small ones together, one that alone exceeds the budget by itself."""
+    """Small images share a batch, and an image that exceeds the budget is a batch of one."""
     budget, most, together = PixelBudget(10), [0], threading.Barrier(2, timeout=10)
 
     def hold(pixels, meet):

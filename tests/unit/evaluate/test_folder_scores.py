@@ -1,4 +1,4 @@
-"""`evaluate --samples --reference` on folders as people have them."""
+"""`evaluate --samples --reference` on typical folders of users."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from tests.helpers.data_project import image_folder, picture
 
 
 class Pixels:
-    """Extractor of sixteen pixels; no network."""
+    """Feature extractor that returns sixteen pixels without a network."""
 
     name, dim, input_range, weights_sha256 = "pixels", 48, (0, 255), ""
 
@@ -77,7 +77,7 @@ def test_alpha_is_accepted_on_the_stated_background_which_is_in_the_protocol(her
 
 
 def test_a_folder_against_itself_has_ssim_1(here, capsys):
-    """Also with names that differ in their suffix alone, and with images of several sizes."""
+    """Holds for names that differ only in their suffix, and for images of several sizes."""
     picture(40, 40, seed=20).save(here / "real/0.jpg", quality=50)
     picture(30, 50, seed=21).save(here / "real/wide.bmp")
     found = scores("real")

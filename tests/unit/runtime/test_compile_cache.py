@@ -1,4 +1,4 @@
-"""torch.compile gets a folder that can be written; one that cannot only costs time."""
+"""torch.compile gets the first folder that is writable and has space. Without one, the error is one line."""
 
 import os
 import tempfile
