@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.data.catalogue import SOURCES, Weights, load_catalogue
 from bench.data.download import download
 from bench.data.dvc import SHIPPED, pulled, run_dvc
-from bench.errors import InputError
+from bench.errors import InputError, lasting_folder
 from bench.files import sha256_file
 from bench.runtime.environment import user_cache
 
@@ -24,7 +24,7 @@ def fetch_weights(name: str, root: Path = Path("."), *, network: bool = True) ->
     entry = load_catalogue(root).find_weights(name)
     path = find_weights_file(entry, root)
     if path is None:
-        path, source = _places(root)[0] / entry.file, SOURCES / entry.file
+        path, source = _download_folder(root) / entry.file, SOURCES / entry.file
         if entry.shipped:
             path = Path(root) / source
             run_dvc(root, "pull", "--remote", SHIPPED, f"{source.as_posix()}.dvc")
@@ -51,9 +51,15 @@ def find_weights_file(entry: Weights, root: Path = Path(".")) -> Path | None:
 
 
 def _places(root: Path) -> list[Path]:
-    """Folders to search in order. Downloads go to the first."""
+    """Folders to search in order."""
     given = [Path(os.environ[FOLDER]).expanduser()] if os.environ.get(FOLDER) else []
     return [*given, Path(root) / SOURCES, user_cache() / "slim-bench/weights"]
+
+
+def _download_folder(root: Path) -> Path:
+    """The first folder that can be written, because a shared one may be read-only."""
+    places = _places(root)
+    return next((place for place in places if os.access(lasting_folder(place / "file"), os.W_OK)), places[0])
 
 
 def _origin(name: str, entry: Weights) -> str:

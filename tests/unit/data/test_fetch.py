@@ -21,6 +21,7 @@ from bench.errors import InputError
 from bench.files import read_json, read_yaml, sha256_bytes
 from tests.helpers import ROOT
 from tests.helpers.data_project import image_folder, make_project, serve
+from tests.helpers.full_disk import mounted
 
 FETCH = """
 import sys
@@ -308,6 +309,13 @@ def test_weights_are_fetched_once_and_always_checked(tmp_path, server, monkeypat
     (tmp_path / "cache/w.pth").write_bytes(b"corrupt")
     with pytest.raises(InputError, match=r"wrong weights, sha256 is .*get the right file"):
         fetch_weights("w", root)
+
+
+def test_weights_go_past_a_read_only_folder(tmp_path, server, monkeypatch):
+    with mounted(tmp_path / "shared", "ro") as shared:
+        monkeypatch.setenv("SLIM_BENCH_WEIGHTS", str(shared))
+        root = weights_project(tmp_path / "project", f"{server.url}/w.pth", sha256=SHA256[:8])
+        assert fetch_weights("w", root) == root / "data/sources/w.pth"
 
 
 def test_weights_tracked_by_dvc_come_from_its_remote_and_are_checked(tmp_path, server, monkeypatch):
