@@ -126,7 +126,7 @@ def test_ambiguous_names_are_told_instead_of_paired(here, capsys):
     ],
 )
 def test_a_folder_inside_the_other_is_refused_in_one_line(here, samples, reference, capsys):
-    """By place, in another spelling, and through links to folders or files."""
+    """Covers equal paths, other spellings, and links to folders or files."""
     image_folder(here / "real/sub", 2, (40, 40))
     (here / "link").symlink_to("real/sub")
     for name, target in (("linked", "../real/sub"), ("one", "../real/0.png")):

@@ -53,8 +53,8 @@ def test_seeds_of_two_protocols_are_refused_with_what_to_do(tmp_path):
         compare_methods(collected(tmp_path / "paper"), claim_settings())
     assert str(raised.value) == (
         "fid_authors: slim against sle on a: scores of two protocols: 'fid_authors/fake5000' and "
-        "'fid_authors/fake500'; the runs are slim/a/seed0 and slim/a/seed1; run both again with the same configuration, "
-        "or move unwanted runs out of results/paper/runs"
+        "'fid_authors/fake500'; the runs are slim/a/seed0 and slim/a/seed1; run both again with the same "
+        "configuration, or move unwanted runs out of results/paper/runs"
     )
 
 
