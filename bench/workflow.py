@@ -15,7 +15,7 @@ from bench.config import Configuration
 from bench.data.catalogue import prepared_path
 from bench.data.fetch import receipt_path, refuse_changed_source
 from bench.errors import InputError, storage_error
-from bench.files import write_text
+from bench.files import read_json, read_yaml, write_text
 from bench.made_from import COMPLETE
 from bench.metrics.catalogue import LPIPS_WEIGHTS, METRICS
 from bench.outdated import Outdated, settle
@@ -41,10 +41,15 @@ class WorkflowPlan(Plan):
         self._workflow: Any = None
 
     @classmethod
-    def open(cls, config: Mapping[str, Any]) -> Self:
-        """Read the configuration merged by Snakemake. An error in it ends Snakemake with a one-line message."""
+    def open(cls, config: Mapping[str, Any], files: Iterable[Path] = ()) -> Self:
+        """Read the configuration merged by Snakemake. An error in it ends Snakemake with a one-line message.
+
+        `files` are those of --configfile. Snakemake takes the last of two equal keys, so they are checked here again.
+        """
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # venv not activated
         with _ends_snakemake():
+            for path in files:
+                read_json(path) if Path(path).suffix == ".json" else read_yaml(path)
             plan = cls.load(config)
             for name, folder in plan.folders.items():
                 refuse_changed_source(name, Path(folder.path).expanduser())

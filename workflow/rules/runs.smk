@@ -35,7 +35,6 @@ rule train:
         f"{LOGS}/train.log",
     benchmark:
         f"{LOGS}/train.tsv"
-    retries: 3
     threads: plan.threads
     resources:
         gpu=plan.gpus_per_job,

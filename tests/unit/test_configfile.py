@@ -1,0 +1,45 @@
+"""What Snakemake has read already is read again by our rules: --configfile, and what is retried where."""
+
+import pytest
+
+from bench.files import read_yaml, write_text
+from bench.workflow import WorkflowPlan
+from tests.helpers import ROOT
+from tests.unit.test_files import bomb
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("c.yaml", "scale: tiny\nscale: demo\n", "key 'scale' given twice; remove one (line 2)"),
+        ("c.yaml", "folders: {a: {path: x, path: y}}\n", "key 'path' given twice; remove one (line 1)"),
+        ("c.json", '{"scale": "tiny", "scale": "demo"}', "key 'scale' given twice; remove one"),
+        ("c.json", '{"scale": NaN}', "scale: nan is not a finite number"),
+        ("c.yaml", bomb(20), "more than 50,000 values"),
+        ("c.yaml", "1: tiny", "key '1' is not a word"),
+        ("c.yaml", "scale: !own tiny", "could not determine a constructor for the tag '!own'"),
+    ],
+)
+def test_a_file_of_configfile_is_refused_by_name(project, monkeypatch, name, text, said):
+    monkeypatch.chdir(project)
+    write_text(project / name, text)
+    with pytest.raises(SystemExit) as end:
+        WorkflowPlan.open({"scale": "demo"}, [project / name])
+    assert f"{project / name}: {said}" in str(end.value) and "\n" not in str(end.value)
+
+
+@pytest.mark.parametrize(("name", "text"), [("c.yaml", "scale: tiny\n"), ("c.json", '{"scale": "tiny"}'), ("c", "")])
+def test_other_files_change_nothing(project, monkeypatch, name, text):
+    monkeypatch.chdir(project)
+    write_text(project / name, text)
+    assert WorkflowPlan.open({"scale": "tiny"}, [project / name]).configuration.settings.scale == "tiny"
+
+
+def test_only_where_jobs_are_preempted_are_they_retried():
+    """A job that cannot read its data fails once, not four times."""
+    assert "retries" not in (ROOT / "workflow/rules/runs.smk").read_text()
+    retries = {name: read_yaml(ROOT / f"workflow/profiles/{name}/config.yaml").get("retries") for name in PROFILES}
+    assert retries == {"default": None, "slurm": 3, "kubernetes": 3}
+
+
+PROFILES = ("default", "slurm", "kubernetes")
