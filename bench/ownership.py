@@ -56,7 +56,7 @@ def make_way(path: Path, ours: Test) -> None:
 
 def is_run(path: Path) -> bool:
     """run.json, including a manually edited one."""
-    return read_mapping(path).keys() >= RUN_KEYS
+    return read_mapping(path).keys() >= RUN_KEYS or is_cut_off(path, '"schema_version": ')
 
 
 def is_record(path: Path) -> bool:
@@ -117,7 +117,8 @@ def is_history(path: Path) -> bool:
     """history.csv, recognised by its columns. An empty file contains nothing to lose."""
     start = head_of(path, LONGEST_HEADER)
     columns = start.partition(b"\n")[0].decode("utf-8", "replace").strip().split(",")
-    return not start.strip() or (columns[0] == "step" and set(columns) >= HISTORY_COLUMNS)
+    cut = b"\n" not in start and b"step,".startswith(start[:5])  # within its first line
+    return not start.strip() or cut or (columns[0] == "step" and set(columns) >= HISTORY_COLUMNS)
 
 
 def is_png(path: Path) -> bool:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, PrivateAttr, model_validator
 
 from bench.errors import InputError
-from bench.files import read_json, sha256_json, write_json
+from bench.files import read_json, read_mapping, sha256_json, write_json
 from bench.paths import find_data, run_name
 from bench.recipes import RECIPES, ClassificationRecipe, Compute, Evaluation, FewShotRecipe, OneShotRecipe
 from bench.schema import Name, Positive, Seed, Strict, Task, parse_strict
@@ -169,6 +169,11 @@ def read_run(path: Path) -> Run:
 
 def read_job(path: Path) -> Run:
     """`read_run` for a job that needs data; it also searches the project that contains the file."""
-    run = read_run(path)
+    try:
+        run = read_run(path)
+    except InputError as error:
+        if read_mapping(path) or not Path(path).exists():  # edited by hand, or not there
+            raise
+        raise InputError(f"{error}; `slim-bench freeze` writes this file again") from None
     run._file = Path(path)
     return run

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from bench.data.catalogue import (
     PINS,
     SOURCES,
@@ -38,8 +40,28 @@ from bench.data.weights import fetch_weights
 from bench.errors import InputError
 from bench.files import read_json, read_yaml, sha256_file, write_json, write_text
 from bench.paths import RESULTS, RUNS
+from bench.schema import parse_strict
 
 FIRST_SEEN = "first-seen"
+
+
+class FileReceipt(BaseModel):
+    """A file of a receipt, with whatever else is recorded of it."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    name: str
+    sha256: str
+
+
+class Receipt(BaseModel):
+    """What `fetch` found: the form that is relied on."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    place: str | None = None
+    entry_sha256: str | None = None
+    content_sha256: str | None = None
+    files: list[FileReceipt] = []
+    members: list[FileReceipt] = []
 
 
 @dataclass(frozen=True)
@@ -173,9 +195,12 @@ def _checked(job: FetchJob, file: SourceFile) -> dict[str, Any]:
 
 
 def read_receipt(name: str, root: Path = Path(".")) -> dict[str, Any]:
-    """The receipt of dataset `name`; empty before its first download."""
+    """The receipt of dataset `name`; empty before its first download, or if damaged, so that `fetch` renews it."""
     path = root / receipt_path(name)
-    return read_json(path) if path.exists() else {}
+    try:
+        return parse_strict(Receipt, read_json(path), path).model_dump(exclude_unset=True) if path.exists() else {}
+    except InputError:
+        return {}
 
 
 def _write_receipt(job: FetchJob, found: dict[str, Any]) -> Path:

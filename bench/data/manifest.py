@@ -63,7 +63,10 @@ def read_manifest(folder: Path) -> Manifest:
     folder = Path(folder)
     if not (folder / MANIFEST).is_file():
         raise InputError(f"{folder}: not a prepared dataset (no {MANIFEST}); create one with `slim-bench prepare`")
-    manifest = parse_strict(Manifest, read_json(folder / MANIFEST), folder / MANIFEST)
+    try:
+        manifest = parse_strict(Manifest, read_json(folder / MANIFEST), folder / MANIFEST)
+    except InputError as error:
+        raise InputError(f"{error}; delete this file and prepare the data again") from None
     for file in manifest.arrays:
         open_array(folder, manifest, file)
     return manifest

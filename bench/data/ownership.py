@@ -8,7 +8,7 @@ import numpy as np
 from bench.data.manifest import MANIFEST
 from bench.data.prepared import content_hash
 from bench.files import read_mapping, sha256_file
-from bench.ownership import text_of
+from bench.ownership import is_cut_off, text_of
 
 JOURNAL = ".slim-bench-prepare.json"
 """There while files are replaced: {"files": {name: sha256 of each content that is ours}}."""
@@ -32,14 +32,19 @@ def own_prepared_files(folder: Path, is_default: bool = False) -> set[str]:
         own = {name for name, hashes in files if _is_file(folder, name) and sha256_file(folder / name) in hashes}
     if manifest.keys() >= MANIFEST_KEYS:
         own |= {MANIFEST} | _arrays_of(folder, manifest) | {name for name in LISTS if _is_list(folder / name)}
-    elif is_default and not (folder / MANIFEST).exists():
-        own |= {name for name in NAMES if _is_file(folder, name) and _has_form(folder / name)}
+    elif is_default and (not (folder / MANIFEST).exists() or is_cut_off(folder / MANIFEST, '"name": "')):
+        own |= {MANIFEST} | {name for name in NAMES if _is_file(folder, name) and _has_form(folder / name)}
     return own
 
 
 def is_journal(path: Path) -> bool:
     value = read_mapping(path)
-    return value.keys() == {"files"} and isinstance(value["files"], dict)
+    files = value.get("files")
+    return (
+        value.keys() == {"files"}
+        and isinstance(files, dict)
+        and all(isinstance(found, list) for found in files.values())
+    )
 
 
 def _is_file(folder: Path, name: str) -> bool:
@@ -48,7 +53,7 @@ def _is_file(folder: Path, name: str) -> bool:
 
 def _arrays_of(folder: Path, manifest: dict[str, Any]) -> set[str]:
     """The arrays that the manifest names; none of them where their content is not the manifest's any more."""
-    shapes = manifest.get("arrays") or {}
+    shapes = manifest["arrays"] if isinstance(manifest.get("arrays"), dict) else {}
     arrays = {name: _array(folder / name) for name in shapes if _is_file(folder, name)}
     found = {name: array for name, array in arrays.items() if array is not None and [*array.shape] == shapes[name]}
     if len(found) == len(shapes) and found and content_hash(found) != manifest["sha256"]:

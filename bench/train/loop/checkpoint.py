@@ -8,16 +8,17 @@ import contextlib
 import hashlib
 import io
 import json
-import pickle
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 
 from bench.errors import InputError
-from bench.files import atomic_file
+from bench.files import atomic_file, check_regular, parse_json
 from bench.ownership import CHECKPOINT_MAGIC, CHECKPOINT_NAME, is_checkpoint
+from bench.schema import parse_strict
 
 MAGIC = CHECKPOINT_MAGIC
 
@@ -88,31 +89,58 @@ class Checkpoints:
             self._check(path, header)
             try:
                 content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-            except (pickle.UnpicklingError, RuntimeError) as error:
-                reason = str(error).strip().splitlines()[0]
+            except MemoryError:
+                raise
+            except Exception as error:  # whatever torch meets in an archive that somebody made up
+                reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
                 raise InputError(
-                    f"{path}: refused, because it contains more than tensors and plain types ({reason})"
+                    f"{path}: refused, because it contains more than tensors and plain types ({reason}); "
+                    f"delete {self.folder} to train from scratch"
                 ) from None
-            return Saved(header["step"], content, header["environment"])
+            if not isinstance(content, dict):
+                raise InputError(f"{path}: holds no state; delete {self.folder} to train from scratch")
+            return Saved(header.step, content, header.environment)
         return None
 
-    def _check(self, path: Path, header: dict[str, Any]) -> None:
+    def _check(self, path: Path, header: "Header") -> None:
         remedy = f"delete {self.folder} to train from scratch, or restore the version that wrote the checkpoint"
         for key, name, mine in (
             ("run_sha256", "run.json", self.run_sha256),
             ("data_sha256", "dataset", self.data_sha256),
             ("torch", "torch version", torch.__version__),
         ):
-            if header[key] != mine:
-                raise InputError(f"{path}: {name} differs: checkpoint {header[key]}, now {mine}; {remedy}")
+            if getattr(header, key) != mine:
+                raise InputError(f"{path}: {name} differs: checkpoint {getattr(header, key)}, now {mine}; {remedy}")
 
 
-def _read(path: Path) -> tuple[dict[str, Any], memoryview]:
-    data = memoryview(path.read_bytes())
+class Header(BaseModel):
+    """The line of JSON that comes before the state."""
+
+    model_config = ConfigDict(strict=True)
+    step: int = Field(ge=0)
+    run_sha256: str
+    data_sha256: str
+    torch: str
+    environment: dict[str, str | int]
+
+
+def _read(path: Path) -> tuple[Header, memoryview]:
+    try:
+        check_regular(path)
+    except InputError as error:
+        raise DamagedError(str(error).removeprefix(f"{path}: ")) from None
     start = len(MAGIC) + 65
+    with path.open("rb") as file:  # the first bytes decide whether the rest, however large, is read
+        data = memoryview(file.read(start))
+        if bytes(data[: len(MAGIC)]) == MAGIC:
+            data = memoryview(bytes(data) + file.read())
     if bytes(data[: len(MAGIC)]) != MAGIC:
         raise DamagedError("not a checkpoint of this version")
     if bytes(data[len(MAGIC) : start - 1]) != hashlib.sha256(data[start:]).hexdigest().encode():
         raise DamagedError("checksum differs")
-    end = start + bytes(data[start : start + 65536]).index(b"\n") + 1
-    return json.loads(bytes(data[start:end])), data[end:]
+    head, newline, _ = bytes(data[start : start + 65536]).partition(b"\n")
+    try:
+        header = parse_strict(Header, parse_json(head.decode(), path), path)
+    except ValueError:  # InputError too
+        raise DamagedError("its header cannot be read") from None
+    return header, data[start + len(head) + len(newline) :]

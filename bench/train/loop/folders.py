@@ -117,7 +117,8 @@ def finished_record(out: Path) -> dict[str, Any]:
     """Return the record of a finished run in `out`, or an empty dict without such a run or without its weights."""
     if not (out / WEIGHTS).exists():
         return {}
-    record = read_mapping(out / META) or read_mapping(out / META_COPY)
+    records = (read_mapping(out / name) for name in (META, META_COPY))
+    record = next((found for found in records if found.get("status") in ("ok", "failed")), {})
     return record if record.get("status") == "ok" else {}
 
 

@@ -14,14 +14,13 @@ class History:
 
     def __init__(self, path: Path):
         self.path = Path(path)
-        self._columns: list[str] = []
-        if self.path.exists():
-            with self.path.open(newline="") as file:
-                self._columns = next(csv.reader(file), [])
+        self._columns = list(self._table().fieldnames or [])
+        if self._columns[:1] != ["step"]:  # damaged, and its rows with it
+            self._columns = []
 
     def add(self, row: dict[str, float | int | None]) -> None:
         new = [key for key in row if key not in self._columns]
-        if new:
+        if new or not self.path.exists():
             rows = self.read()
             self._columns = [*self._columns, *new]
             self._rewrite(rows)
@@ -29,10 +28,15 @@ class History:
             csv.DictWriter(file, self._columns).writerow({key: _cell(value) for key, value in row.items()})
 
     def read(self) -> list[dict[str, str]]:
-        if not self.path.exists():
-            return []
-        whole, newline, _torn = self.path.read_bytes().decode().rpartition("\n")
-        return list(csv.DictReader(io.StringIO(whole + newline, newline="")))
+        """Rows with a step; a line that damage has made unreadable is left out."""
+        return [row for row in self._table() if None not in row and (row.get("step") or "").isdecimal()]
+
+    def _table(self) -> csv.DictReader:
+        """The file up to its last complete line."""
+        csv.field_size_limit(1 << 30)
+        data = self.path.read_bytes() if self.path.exists() else b""
+        whole, newline, _torn = data.decode(errors="replace").replace("\r", "").rpartition("\n")
+        return csv.DictReader(io.StringIO(whole + newline), quoting=csv.QUOTE_NONE)
 
     def cut_after(self, step: int) -> None:
         """Remove the rows after `step`, whose steps will be repeated, and an incomplete last line."""

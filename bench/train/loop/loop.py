@@ -224,8 +224,17 @@ class Loop:
         self.progress.say(f"{reason}; rolled back to {self.engine.unit} {self.done}")
 
     def _restore(self, saved: Saved) -> None:
-        self.engine.load_state_dict(saved.state["engine"])
-        self.window.load_state_dict(saved.state["window"], self.engine.device)
+        try:
+            self.engine.load_state_dict(saved.state["engine"])
+            self.window.load_state_dict(saved.state["window"], self.engine.device)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise InputError(
+                f"{self.state_dir}: the checkpoint of step {saved.step} does not fit this run ({reason}); "
+                "delete the folder to train from scratch"
+            ) from error
         self.done = saved.step
         if self.main:
             self.history.cut_after(self.done)
@@ -233,9 +242,11 @@ class Loop:
     def _check_environment(self, saved: Saved) -> None:
         """Check the device type and set the thread count of the checkpoint, which bit-equal results require."""
         theirs, mine = saved.environment, _environment(self.engine.device)
-        if theirs["device"] != mine["device"]:
+        if not isinstance(theirs.get("threads"), int) or not isinstance(saved.state.get("outcome"), dict):
+            raise InputError(f"{self.state_dir}: the checkpoint is incomplete; delete the folder to train from scratch")
+        if theirs.get("device") != mine["device"]:
             raise InputError(
-                f"{self.state_dir}: the checkpoint was written on {theirs['device']}, but this run uses "
+                f"{self.state_dir}: the checkpoint was written on {theirs.get('device')}, but this run uses "
                 f"{mine['device']}; set compute.device to resume, or delete the folder to train from scratch"
             )
         if theirs["threads"] != mine["threads"] and self.engine.device.type == "cpu":

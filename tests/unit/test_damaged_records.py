@@ -1,0 +1,187 @@
+"""A record that is damaged in whatever way is made again from what is there, or the error says which file to delete."""
+
+import json
+import os
+import shutil
+import signal
+
+import pytest
+
+from bench.cli import main
+from bench.data.fetch import read_receipt, receipt_path
+from bench.data.manifest import MANIFEST
+from bench.data.ownership import own_prepared_files
+from bench.files import read_json, write_json
+from bench.paths import META, META_COPY, WEIGHTS
+from bench.run import write_run
+from bench.train import train
+from bench.train.loop.history import History
+from tests.helpers.tiny import tiny_run, write_data
+
+DAMAGE = {
+    "cut": lambda path, data: path.write_bytes(data[: len(data) // 2]),
+    "early": lambda path, data: path.write_bytes(data[:3]),
+    "empty": lambda path, data: path.write_bytes(b""),
+    "list": lambda path, data: path.write_bytes(b"[]"),
+    "object": lambda path, data: path.write_bytes(b"{}"),
+    "text": lambda path, data: path.write_bytes(b'"x"'),
+    "types": lambda path, data: path.write_text(json.dumps({key: [{"a": 5}] for key in json.loads(data)})),
+    "numbers": lambda path, data: path.write_text(json.dumps(dict.fromkeys(json.loads(data), 7))),
+    "binary": lambda path, data: path.write_bytes(bytes(range(256))),
+    "utf-16": lambda path, data: path.write_text(data.decode(), encoding="utf-16"),
+    "deep": lambda path, data: path.write_bytes(b"[" * 100_000),
+    "long": lambda path, data: path.write_bytes(b'{"a": ' + b"1" * 5000 + b"}"),
+    "nan": lambda path, data: path.write_bytes(b'{"a": NaN}'),
+    "sparse": lambda path, data: (path.write_bytes(data), os.truncate(path, 2**40)),
+    "directory": lambda path, data: path.mkdir(),
+    "pipe": lambda path, data: os.mkfifo(path),
+    "device": lambda path, data: path.symlink_to("/dev/zero"),
+    "loop": lambda path, data: path.symlink_to(path.name),
+}
+
+
+def damage(path, kind):
+    data = path.read_bytes()
+    path.unlink()
+    DAMAGE[kind](path, data)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting():
+    """A command that waits for a pipe fails instead of the whole suite."""
+
+    def fail(*_):
+        raise TimeoutError("still waiting")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(120)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    run = tiny_run("classification", write_data("classification", folder / "data"), epochs=1, warmup_epochs=0)
+    write_run(folder / "run/run.json", run)
+    train(run, folder / "run", folder / "state")
+    return folder
+
+
+@pytest.fixture
+def here(trained, tmp_path, monkeypatch):
+    shutil.copytree(trained, tmp_path / "p")
+    monkeypatch.chdir(tmp_path / "p")
+    run = tiny_run("classification", tmp_path / "p/data", epochs=1, warmup_epochs=0)
+    for name in (META, META_COPY):
+        record = read_json(tmp_path / "p/run" / name)
+        write_json(tmp_path / "p/run" / name, record | {"run_sha256": run.hash})
+    write_run(tmp_path / "p/run/run.json", run)
+    return tmp_path / "p"
+
+
+def said_by(capsys, *words) -> tuple[int, str]:
+    """Exit code and the last line on stderr, of a command that ends in one line or well."""
+    code = main([str(word) for word in words])
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("slim-bench: ")]
+    assert code in (0, 2) and len(lines) == (code == 2)
+    return code, "".join(lines)
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_model_json_is_written_again_from_its_copy(here, capsys, kind):
+    record = read_json(here / "run" / META)
+    damage(here / "run" / META, kind)
+    code, said = said_by(capsys, "sample", "--model", "run", "--out", "x.png")
+    assert code == 2 and str(META) in said
+    code, said = said_by(capsys, "evaluate", "--run", "run")
+    assert code == 2 and str(META) in said
+    assert said_by(capsys, "train", "--run", "run")[0] == 0
+    assert read_json(here / "run" / META) == record
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_run_json_is_named_with_the_command_that_writes_it(here, capsys, kind):
+    damage(here / "run/run.json", kind)
+    for command in ("train", "evaluate"):
+        code, said = said_by(capsys, command, "--run", "run/run.json")
+        assert code == 2 and "run" in said and ("freeze" in said or "run.json: " in said)
+
+
+@pytest.mark.parametrize("kind", ["cut", "early", "empty"])
+def test_freeze_writes_a_cut_run_json_again(here, capsys, project, kind, monkeypatch):
+    monkeypatch.chdir(project)
+    words = ["--experiment", "fastgan-sle", "--dataset", "fluent-emoji-100", "--seed", "0", "--out", "my/run.json"]
+    assert main(["freeze", *words]) == 0
+    before = (project / "my/run.json").read_bytes()
+    damage(project / "my/run.json", kind)
+    assert main(["freeze", *words]) == 0
+    assert (project / "my/run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_manifest_is_named_and_training_fails_once(here, capsys, kind):
+    (here / "run" / META).unlink()
+    (here / "run" / META_COPY).unlink()
+    damage(here / "data" / MANIFEST, kind)
+    for command in ("train", "evaluate"):
+        code, said = said_by(capsys, command, "--run", "run")
+        assert code == 2 and ("prepare" in said or command == "evaluate")
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_what_damage_left_of_prepared_data_is_looked_through(here, kind):
+    damage(here / "data" / MANIFEST, kind)
+    own = own_prepared_files(here / "data", is_default=True)
+    assert ("train_images.npy" in own) == (kind in ("cut", "early", "empty", "sparse", "loop"))
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_receipt_counts_as_none(tmp_path, kind):
+    path = tmp_path / receipt_path("a")
+    write_json(path, {"dataset": "a", "entry_sha256": "x", "content_sha256": "y", "members": [], "place": "z"})
+    damage(path, kind)
+    assert read_receipt("a", tmp_path).get("place") is None
+
+
+@pytest.mark.parametrize("kind", sorted(DAMAGE.keys() - {"types", "numbers", "utf-16", "loop"}))
+def test_weights_are_set_aside_and_trained_again(here, capsys, kind):
+    damage(here / "run" / WEIGHTS, kind)
+    code, said = said_by(capsys, "classify", "--model", "run", "x.png")
+    assert code == 2 and WEIGHTS in said
+    assert said_by(capsys, "train", "--run", "run")[0] == 0
+    assert main(["classify", "--model", "run", "x.png"]) == 2  # x.png alone is missing now
+    assert "x.png: no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"step,lo",
+        b"\xff\xfe" * 50,
+        b"[]\n",
+        b"loss,seconds\n1,2\n",
+        b"step,loss\nx,1\n\x00\n2,3,4,5\n4,",
+        b'step,"a\n1\n',
+    ],
+)
+def test_a_damaged_history_keeps_what_can_be_read_and_gets_a_header(tmp_path, damaged):
+    path = tmp_path / "history.csv"
+    path.write_bytes(damaged)
+    history = History(path)
+    history.cut_after(3)
+    history.add({"step": 4, "loss": 0.5})
+    history.add({"step": 6, "loss": 0.25})
+    rows = History(path).read()
+    assert [(row["step"], row["loss"]) for row in rows[-2:]] == [("4", "0.5"), ("6", "0.25")]
+    assert path.read_text().startswith("step,")
+
+
+def test_a_history_that_was_removed_gets_its_header_again(tmp_path):
+    history = History(tmp_path / "history.csv")
+    history.add({"step": 1, "loss": 1.0})
+    (tmp_path / "history.csv").unlink()
+    history.add({"step": 2, "loss": 0.5})
+    assert (tmp_path / "history.csv").read_text() == "step,loss\n2,0.5\n"

@@ -1,0 +1,134 @@
+"""Checkpoints and histories damaged in whatever way: training goes on from what can be read, or says what to delete."""
+
+import hashlib
+import io
+import json
+import os
+
+import pytest
+import torch
+
+from bench.errors import InputError
+from bench.train.loop.checkpoint import MAGIC, Checkpoints
+from bench.train.loop.history import History
+from tests.helpers.toy import DATA_SHA, ToyEngine, toy_run
+from tests.unit.train.loop.test_loop import CPU, train
+
+RUN_SHA = "r" * 64
+
+
+def forged(head: bytes, state: object) -> bytes:
+    """A checkpoint whose checksum is right."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    body = head + buffer.getvalue()
+    return MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+
+def header(**changes: object) -> bytes:
+    value = {"step": 2, "run_sha256": RUN_SHA, "data_sha256": DATA_SHA, "torch": torch.__version__, "environment": {}}
+    return json.dumps(value | changes).encode() + b"\n"
+
+
+DAMAGE = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:200]),
+    "flipped": lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?"),
+    "binary": lambda path: path.write_bytes(bytes(range(256))),
+    "directory": lambda path: (path.unlink(), path.mkdir()),
+    "pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+    "device": lambda path: (path.unlink(), path.symlink_to("/dev/zero")),
+    "no-line": lambda path: path.write_bytes(forged(b"x" * 70_000, 0)),
+    "no-json": lambda path: path.write_bytes(forged(b"[[\n", 0)),
+    "list": lambda path: path.write_bytes(forged(b"[]\n", 0)),
+    "keys": lambda path: path.write_bytes(forged(b"{}\n", 0)),
+    "types": lambda path: path.write_bytes(forged(header(step="x"), 0)),
+    "deep": lambda path: path.write_bytes(forged(b"[" * 50_000 + b"\n", 0)),
+    "sparse": lambda path: (path.write_bytes(b"no"), os.truncate(path, 2**40)),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_read(tmp_path, kind):
+    checkpoints = Checkpoints(tmp_path, RUN_SHA, DATA_SHA)
+    checkpoints.save(1, {"a": 1})
+    DAMAGE[kind](checkpoints.save(2, {"a": 2}))
+    saved = checkpoints.load_latest()
+    assert saved.step == 1 and saved.state == {"a": 1}
+    assert os.path.lexists(tmp_path / "step-0000000002.damaged")
+
+
+@pytest.mark.parametrize("state", [3, [1, 2], "x"])
+def test_what_is_no_state_is_refused_with_the_way_out(tmp_path, state):
+    (tmp_path / "step-0000000002.ckpt").write_bytes(forged(header(), state))
+    with pytest.raises(InputError, match=r"delete .* to train from scratch"):
+        Checkpoints(tmp_path, RUN_SHA, DATA_SHA).load_latest()
+
+
+def stopped(folder, at=7):
+    run = toy_run(checkpoint_seconds=1e-6, threads=1)
+    engine = ToyEngine(run, CPU)
+    take = engine.step
+
+    def step(index):
+        if index == at:
+            raise KeyboardInterrupt
+        return take(index)
+
+    engine.step = step
+    with pytest.raises(KeyboardInterrupt):
+        train(folder, run, engine)
+    return run
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: {},
+        lambda state: state | {"engine": {}},
+        lambda state: state | {"engine": 3},
+        lambda state: state | {"window": []},
+        lambda state: state | {"outcome": 3},
+        lambda state: state | {"engine": state["engine"] | {"net": {"x": torch.zeros(2)}}},
+    ],
+    ids=["empty", "engine", "type", "window", "outcome", "tensors"],
+)
+def test_a_state_that_does_not_fit_is_one_line(tmp_path, change):
+    run = stopped(tmp_path)
+    checkpoints = Checkpoints(tmp_path / "state", run.hash, DATA_SHA)
+    saved = checkpoints.load_latest()
+    for path in checkpoints.files():
+        path.unlink()
+    checkpoints.save(saved.step, change(saved.state), saved.environment)
+    with pytest.raises(InputError, match="delete the folder to train from scratch") as error:
+        train(tmp_path, run)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("threads", [100_000, 0, "x", None])
+def test_an_absurd_environment_is_one_line(tmp_path, threads):
+    run = stopped(tmp_path)
+    checkpoints = Checkpoints(tmp_path / "state", run.hash, DATA_SHA)
+    saved = checkpoints.load_latest()
+    environment = saved.environment | ({} if threads is None else {"threads": threads})
+    if threads is None:
+        environment.pop("threads")
+    for path in checkpoints.files():
+        path.unlink()
+    checkpoints.save(saved.step, saved.state, environment)
+    with pytest.raises(InputError, match=r"threads, from 1 to|delete the folder to train from scratch"):
+        train(tmp_path, run)
+
+
+@pytest.mark.parametrize("history", ["whole", "empty", "cut", "torn"])
+def test_after_both_checkpoints_were_damaged_the_history_has_its_header(tmp_path, history):
+    run = stopped(tmp_path)
+    for path in (tmp_path / "state").glob("step-*.ckpt"):
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    path = tmp_path / "state/outputs/history.csv"
+    data = path.read_bytes()
+    path.write_bytes({"whole": data, "empty": b"", "cut": data[:7], "torn": data[:-5]}[history])
+    train(tmp_path, run)
+    text = (tmp_path / "out/history.csv").read_text()
+    assert text.startswith("step,") and text.count("step,") == 1
+    assert [row["step"] for row in History(tmp_path / "out/history.csv").read()] == ["2", "4", "6", "8", "10", "12"]
