@@ -33,7 +33,8 @@ def own_prepared_files(folder: Path, is_default: bool = False) -> set[str]:
     if manifest.keys() >= MANIFEST_KEYS:
         own |= {MANIFEST} | _arrays_of(folder, manifest) | {name for name in LISTS if _is_list(folder / name)}
     elif is_default and (not (folder / MANIFEST).exists() or is_cut_off(folder / MANIFEST, '"name": "')):
-        own |= {MANIFEST} | {name for name in NAMES if _is_file(folder, name) and _has_form(folder / name)}
+        own |= {name for name in NAMES if _is_file(folder, name) and _has_form(folder / name)}
+        own |= {MANIFEST} if (folder / MANIFEST).exists() else set()
     return own
 
 

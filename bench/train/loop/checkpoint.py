@@ -102,7 +102,7 @@ class Checkpoints:
             return Saved(header.step, content, header.environment)
         return None
 
-    def _check(self, path: Path, header: "Header") -> None:
+    def _check(self, path: Path, header: "CheckpointHeader") -> None:
         remedy = f"delete {self.folder} to train from scratch, or restore the version that wrote the checkpoint"
         for key, name, mine in (
             ("run_sha256", "run.json", self.run_sha256),
@@ -113,7 +113,7 @@ class Checkpoints:
                 raise InputError(f"{path}: {name} differs: checkpoint {getattr(header, key)}, now {mine}; {remedy}")
 
 
-class Header(BaseModel):
+class CheckpointHeader(BaseModel):
     """The line of JSON that comes before the state."""
 
     model_config = ConfigDict(strict=True)
@@ -124,7 +124,7 @@ class Header(BaseModel):
     environment: dict[str, str | int]
 
 
-def _read(path: Path) -> tuple[Header, memoryview]:
+def _read(path: Path) -> tuple[CheckpointHeader, memoryview]:
     try:
         check_regular(path)
     except InputError as error:
@@ -140,7 +140,7 @@ def _read(path: Path) -> tuple[Header, memoryview]:
         raise DamagedError("checksum differs")
     head, newline, _ = bytes(data[start : start + 65536]).partition(b"\n")
     try:
-        header = parse_strict(Header, parse_json(head.decode(), path), path)
+        header = parse_strict(CheckpointHeader, parse_json(head.decode(), path), path)
     except ValueError:  # InputError too
         raise DamagedError("its header cannot be read") from None
     return header, data[start + len(head) + len(newline) :]

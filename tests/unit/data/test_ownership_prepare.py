@@ -167,6 +167,17 @@ def test_the_default_place_needs_no_manifest(here):
     assert read_manifest(here / "data/prepared/p-16").n == 3
 
 
+def test_a_manifest_that_was_cut_off_is_written_again_in_the_default_place(here):
+    command = ["prepare", "p", "--size", "16", "--folder", "p=photos"]
+    assert main(command) == 0
+    path = here / "data/prepared/p-16/manifest.json"
+    before = path.read_bytes()
+    for size in (len(before) // 2, 3, 0):
+        path.write_bytes(before[:size])
+        assert main(command) == 0
+        assert path.read_bytes() == before
+
+
 def test_hidden_folders_of_the_user_are_kept(here):
     for name in (".out.backup.part", ".out.old_copy.old", ".out.abcd1234.part", ".out.abcd1234.old"):
         (here / name).mkdir()
