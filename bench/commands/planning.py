@@ -9,6 +9,7 @@ from bench.errors import InputError
 from bench.frozen import write_frozen
 from bench.ownership import is_run, refuse_foreign
 from bench.plan import Plan
+from bench.report.read.settings import load_settings
 from bench.run import Run, write_run
 from bench.status import measured_seconds, run_state
 from bench.terminal import one_line
@@ -101,6 +102,11 @@ def plan(arguments: argparse.Namespace) -> None:
         known += (seconds or 0.0) * len(members)
         left += len(members) if seconds is None else 0
     print(f"{len(runs)} runs at scale {runs[0].scale}")
+    rules = load_settings(chosen.configuration.root / "config/claims.yaml")
+    if runs[0].scale == rules.verdict_scale:
+        from bench.report.compare.claims import insignificant_by_design  # SciPy takes a second to import
+
+        print(*insignificant_by_design(rules, len(chosen.seeds(runs[0].scale))), sep="\n")
     if left < len(runs):
         rest = f"; {left} runs have no timing, so there is no total" if left else ""
         print(f"training time of the {len(runs) - left} measured runs, run sequentially: {_duration(known)}{rest}")

@@ -20,7 +20,7 @@ from bench.report.read.names import control_label, format_bytes, format_seconds,
 from bench.report.read.row import TRAINING
 from bench.report.read.scores import Row, Scores
 from bench.report.tables.comparison import anchor
-from bench.report.tables.significance import claim_table, shown_table
+from bench.report.tables.significance import CLAIMS_EXPLAINED, claim_table, shown_table
 from bench.schema import Task
 
 STATEMENTS = {
@@ -70,6 +70,7 @@ def page_context(report: Report, out: Path, config: Path) -> dict[str, Any]:
         "statement": STATEMENTS.get(report.scale, f"Scale {report.scale}."),
         "is_verdict_scale": report.scale == report.settings.verdict_scale,
         "not_tested": NOT_TESTED,
+        "claims_explained": CLAIMS_EXPLAINED,
         "facts": _facts(report.scores.runs),
         "counts": Counter(row.status for row in report.scores.runs),
         "troubles": _troubles(report.scores),

@@ -3,6 +3,7 @@
 A verdict needs the scale named in config/claims.yaml, all datasets named there and enough seeds on each. The sample is
 the datasets, with their seeds averaged; for a claim on one dataset, the seeds. A claim is supported if all its
 comparisons are, and contradicted if one is. Controls are tested without correction and do not affect the verdict.
+The t test decides, as pre-registered. The exact sign-flip test and the power of the t test are shown with it.
 """
 
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from fnmatch import fnmatchcase
 
 from bench.metrics.protocol import across_sets, same_protocol
 from bench.report.compare.paired import improvement, match
+from bench.report.compare.power import Power, paired_power, sign_flip_test, smallest_exact_p
 from bench.report.compare.statistics import MINIMUM, Paired, compare_paired, holm, summarise
 from bench.report.read.scores import Scores
 from bench.report.read.settings import Claim, Comparison, Pair, ReportSettings
@@ -22,7 +24,10 @@ WORST_FIRST = (NOT_TESTED, CONTRADICTED, INCONCLUSIVE, SUPPORTED)
 
 @dataclass(frozen=True)
 class Finding:
-    """Result of one comparison. `paired.mean` > 0: SLIM is better. `refused`: excluded datasets with reasons."""
+    """Result of one comparison. `paired.mean` > 0: SLIM is better. `refused`: excluded datasets with reasons.
+
+    `power` is that of the t test at the level that Holm's correction demands of the smallest p.
+    """
 
     comparison: Comparison
     paired: Paired
@@ -32,7 +37,10 @@ class Finding:
     sets_found: int
     seeds: int
     refused: tuple[str, ...] = ()
+    differences: tuple[float, ...] = ()
     p_holm: float | None = None
+    p_exact: float | None = None
+    power: Power | None = None
     verdict: str = INCONCLUSIVE
     reason: str = ""
 
@@ -53,7 +61,9 @@ def answer_claims(scores: Scores, settings: ReportSettings, scale: str) -> list[
     corrected = iter(holm(tested, family=declared))
     answers = []
     for claim, group in zip(settings.claims, findings, strict=True):
-        judged = tuple(_judge(replace(finding, p_holm=next(corrected)), settings, scale) for finding in group)
+        corrected_group = [replace(finding, p_holm=next(corrected)) for finding in group]
+        with_power = [_with_power(finding, settings.alpha / declared) for finding in corrected_group]
+        judged = tuple(_judge(finding, settings, scale) for finding in with_power)
         deciding = [finding for finding in judged if finding.comparison.role == "verdict"]
         verdict = next(v for v in WORST_FIRST if any(f.verdict == v for f in deciding))
         reasons = dict.fromkeys(f.reason for f in deciding if f.verdict == verdict and f.reason)
@@ -63,6 +73,30 @@ def answer_claims(scores: Scores, settings: ReportSettings, scale: str) -> list[
 
 def _is_tested(comparison: Comparison) -> bool:
     return comparison.role == "verdict" and comparison.measure != "constant"
+
+
+def _with_power(finding: Finding, alpha: float) -> Finding:
+    if finding.comparison.measure == "constant":
+        return finding
+    differences, margin = finding.differences, finding.comparison.margin
+    exact, power = sign_flip_test(differences, margin), paired_power(differences, margin, alpha)
+    return replace(finding, p_exact=exact, power=power)
+
+
+def insignificant_by_design(settings: ReportSettings, seeds: int) -> list[str]:
+    """Return a sentence per comparison whose exact test cannot be significant with the planned datasets or `seeds`."""
+    tested = [(claim, c) for claim in settings.claims for c in claim.comparisons if _is_tested(c)]
+    pairs = [len(c.sets) if len(c.sets) >= MINIMUM else seeds for _, c in tested]
+    sentences = []
+    for (claim, c), n, p in zip(tested, pairs, smallest_exact_p(pairs), strict=True):
+        if p >= settings.alpha:
+            unit = "datasets" if len(c.sets) >= MINIMUM else "seeds"
+            sentences.append(
+                f"claim {claim.id}, {c.metric} of {c.slim} and {c.baseline} on {c.sets[0]}"
+                f"{f' and {len(c.sets) - 1} more' if len(c.sets) > 1 else ''}: "
+                f"with {n} {unit}, the exact test cannot be significant (smallest p after Holm's correction {p:.3f})"
+            )
+    return sentences
 
 
 def _find(scores: Scores, comparison: Comparison) -> Finding:
@@ -84,6 +118,7 @@ def _find(scores: Scores, comparison: Comparison) -> Finding:
     return Finding(
         comparison=comparison,
         paired=compare_paired(improvements, comparison.margin),
+        differences=tuple(improvements),
         unit="dataset" if by_set else "seed",
         slim_mean=summarise([m.means[0] for m in matches]).mean,
         baseline_mean=summarise([m.means[1] for m in matches]).mean,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bench.report.compare.claims import NOT_TESTED, Answer, Finding
 from bench.report.compare.paired import Matched, Result, improvement, match
+from bench.report.compare.power import MOST_PAIRS, POWER
 from bench.report.read.names import format_p, format_share, format_value, metric_of
 from bench.report.read.scores import Scores
 from bench.report.read.settings import Claim, Pair, ReportSettings
@@ -13,6 +14,13 @@ from bench.report.tables.table import Head, Table, TableCell
 EXPLAINED = (
     "Positive differences mean that SLIM is better. Pairs are seeds within a dataset, or datasets. Across datasets, "
     "differences of distances are relative to the baseline. Intervals and tests need at least three pairs."
+)
+
+
+CLAIMS_EXPLAINED = (
+    "The t test (p after Holm's correction) decides, as pre-registered. p (exact): two-sided sign-flip test without "
+    "correction; it cannot be below 0.0625 for five pairs. Detectable: the smallest improvement that the t test finds "
+    f"with probability {POWER:g}, at the level of Holm's first step and with the observed standard deviation."
 )
 
 
@@ -122,7 +130,8 @@ def _unpaired(
 def claim_table(answer: Answer) -> Table:
     """Comparisons of one claim with their results and criteria."""
     head = [Head(name, numeric=False) for name in ("metric", "outcome", "SLIM", "baseline")]
-    head += [Head("improvement"), Head("95 % CI"), Head("p (Holm)")]
+    head += [Head("improvement"), Head("95 % CI"), Head("p (Holm)"), Head("p (exact)")]
+    head += [Head("detectable", numeric=False)]
     head += [Head(name, numeric=False) for name in ("data", "criterion")]
     lines = tuple(_claim_line(finding) for finding in answer.findings)
     kinds = tuple("control" if f.comparison.role == "control" else "" for f in answer.findings)
@@ -142,7 +151,21 @@ def _claim_line(finding: Finding) -> tuple[TableCell, ...]:
     role = f"control, not part of the verdict: {c.protocol}" if c.role == "control" else c.protocol
     entries = [TableCell(metric_of(c.metric).label, role, kind="metric"), _outcome(finding), *sides, TableCell(gain)]
     entries += [TableCell(interval_text(paired.low, paired.high, form)), TableCell(format_p(finding.p_holm))]
+    entries += [TableCell(format_p(finding.p_exact)), TableCell(_power_text(finding, form), kind="text")]
     return *entries, TableCell(found), TableCell(needed)
+
+
+def _power_text(finding: Finding, form: Callable[[float], str]) -> str:
+    """Smallest detectable improvement, and how many pairs are missing to detect the observed one."""
+    if finding.comparison.measure == "constant":
+        return "no test"
+    power = finding.power
+    if power is None:
+        return "not computable"
+    if power.more == 0:
+        return form(power.detectable)
+    more = f"more than {MOST_PAIRS}" if power.more is None else f"{power.more} more"
+    return f"{form(power.detectable)}; {more} {finding.unit}s for the observed improvement"
 
 
 def _outcome(finding: Finding) -> TableCell:
@@ -194,4 +217,4 @@ def claims_table(answers: Sequence[Answer]) -> Table:
         for line in claim_table(answer).rows
     ]
     head = (Head("claim", numeric=False), Head("verdict", numeric=False), *first)
-    return Table("Claims of the paper", head, tuple(lines))
+    return Table("Claims of the paper", head, tuple(lines), CLAIMS_EXPLAINED)

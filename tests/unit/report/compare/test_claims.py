@@ -6,7 +6,7 @@ import yaml
 
 from bench.errors import InputError
 from bench.metrics.protocol import ProtocolError
-from bench.report.compare.claims import Answer, answer_claims
+from bench.report.compare.claims import Answer, answer_claims, insignificant_by_design
 from bench.report.compare.paired import compare_methods
 from bench.report.read.settings import Published, load_published, load_settings
 from bench.report.tables.published import published_table
@@ -303,3 +303,37 @@ def test_a_claims_file_of_an_earlier_version_may_name_its_baselines_rivals(tmp_p
     text = Path("config/claims.yaml").read_text()
     earlier.write_text(text.replace("baseline: ", "rival: "))
     assert "rival: singan" in earlier.read_text() and load_settings(earlier) == load_settings()
+
+
+def test_the_exact_test_is_shown_and_does_not_decide(tmp_path):
+    """Four datasets: the t test is significant, and the exact p cannot be below 0.125."""
+    scores = claim_results(tmp_path, (40.0, 41.0, 38.0, 42.0), 50.0)
+    (answer,) = answer_claims(scores, claim_settings(), "paper")
+    (finding,) = answer.findings
+    assert answer.verdict == "supported" and finding.p_exact == pytest.approx(0.125)
+    table = claim_table(answer)
+    line = dict(zip([head.label for head in table.head], table.rows[0], strict=True))
+    assert line["p (exact)"].text == "0.125"
+    assert line["detectable"].text.endswith(" %") and finding.power.more == 0
+
+
+def test_datasets_that_disagree_name_how_many_more_are_needed(tmp_path):
+    scores = claim_results(tmp_path, (40.0, 60.0, 45.0, 46.0), 50.0)
+    (answer,) = answer_claims(scores, claim_settings(), "paper")
+    more = answer.findings[0].power.more
+    assert more > 0
+    assert f"{more} more datasets for the observed improvement" in claim_table(answer).rows[0][8].text
+
+
+def test_two_datasets_have_no_power(tmp_path):
+    scores = claim_results(tmp_path, 40.0, 50.0, sets=SETS[:2])
+    (answer,) = answer_claims(scores, claim_settings(), "paper")
+    assert claim_table(answer).rows[0][8].text == "not computable"
+
+
+def test_the_plan_names_tests_that_cannot_be_significant():
+    shipped = load_settings()
+    found = insignificant_by_design(shipped, seeds=5)
+    assert [sentence.split(":")[0].split(",")[0] for sentence in found] == ["claim few-shot", "claim classification"]
+    assert "with 5 datasets" in found[0] and "with 5 seeds" in found[1]
+    assert len(insignificant_by_design(shipped, seeds=12)) == 1
