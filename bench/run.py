@@ -172,7 +172,7 @@ def read_job(path: Path) -> Run:
     try:
         run = read_run(path)
     except InputError as error:
-        if read_mapping(path) or not Path(path).exists():  # edited by hand, or not there
+        if read_mapping(path) or not Path(path).exists():  # edited manually, or not there
             raise
         raise InputError(f"{error}; `slim-bench freeze` writes this file again") from None
     run._file = Path(path)
