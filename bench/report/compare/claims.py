@@ -145,7 +145,7 @@ def _judge(finding: Finding, settings: ReportSettings, scale: str) -> Finding:
         return replace(finding, reason="the baseline's value is 0, so a relative difference is undefined")
     verdict = SUPPORTED if paired.mean > comparison.margin else CONTRADICTED
     if comparison.measure == "constant":
-        return replace(finding, verdict=verdict, reason="property of the networks, no test needed")
+        return replace(finding, verdict=verdict, reason="constant of the networks, not tested")
     p = finding.p_holm if comparison.role == "verdict" else paired.p
     if p is None or p >= settings.alpha:
         return replace(finding, reason="the difference is not significant")
