@@ -63,6 +63,11 @@ def _run(argv: list[str] | None) -> int:
     except RunFailedError as error:  # for example NaN images from an export; `train` records its own failures
         print(f"slim-bench: failed: {one_line(error)}", file=sys.stderr)
         return 1
+    except (MemoryError, RuntimeError) as error:  # torch's are RuntimeErrors
+        if not (isinstance(error, MemoryError) or ("torch" in sys.modules and _lacks_memory(error))):
+            raise
+        print(f"slim-bench: error: out of memory ({_first_line(error)}); free memory or ask for less", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:  # `slim-bench plan | head`
@@ -105,6 +110,16 @@ def _output_file() -> str | None:
 def _drop_output(stream: TextIO) -> None:
     """What cannot be written is not tried once more when the process ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _lacks_memory(error: BaseException) -> bool:
+    from bench.runtime.memory import is_out_of_memory
+
+    return is_out_of_memory(error)
+
+
+def _first_line(error: BaseException) -> str:
+    return one_line(next(iter(str(error).strip().splitlines()), type(error).__name__))
 
 
 if __name__ == "__main__":

@@ -233,3 +233,23 @@ def test_no_number_of_samples_is_a_mistake(export, tmp_path, n):
 def test_the_skeleton_needs_no_compiler():
     code = "import sys; from bench.skeleton import build_skeleton as b; [b(n, {}) for n in ('fastgan-slim', 'singan')]"
     subprocess.run([sys.executable, "-c", f"{code}; sys.exit('sympy' in sys.modules)"], check=True)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), MemoryError("8 TiB"), RuntimeError("DefaultCPUAllocator: x")])
+def test_whatever_runs_out_of_memory_is_one_line(monkeypatch, capsys, error):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr("bench.commands.reporting.models", fail)
+    assert main(["models"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("slim-bench: error: out of memory (") and said.count("\n") == 1
+
+
+def test_other_faults_of_torch_are_not_taken_for_it(monkeypatch):
+    def fail(_):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr("bench.commands.reporting.models", fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        main(["models"])
