@@ -47,7 +47,8 @@ def fitted(path: Path, size: tuple[int, int], preparation: Preparation) -> np.nd
         if preparation.fit == "crop" and size[0] == size[1]:
             side = min(image.size)
             left, top = (image.width - side) // 2, (image.height - side) // 2
-            image = image.crop((left, top, left + side, top + side))
+            if image.width != image.height:  # a crop is a copy
+                image = image.crop((left, top, left + side, top + side))
         if image.size != size:
             image = image.resize(size, FILTERS[preparation.resample])
         return pixels_of(image)

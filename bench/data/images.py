@@ -25,6 +25,8 @@ from bench.terminal import one_line
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "TIFF", "PPM", "GIF")
 MAX_PIXELS = 1 << 26
 """8192 x 8192: of one image, and of all images that are decoded at a time, which then take under 1 GB."""
+Image.core.set_block_size(1 << 26)
+"""Bytes. Blocks of Pillow's default size are kept by each thread's heap when they are freed, larger ones are not."""
 BAND = 1 << 20
 """Pixels that are converted at a time."""
 Colour = tuple[int, int, int]

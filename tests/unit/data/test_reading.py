@@ -1,7 +1,9 @@
 """prepare, audit and evaluate read a folder by the same rules, with equal images, errors and pixels."""
 
 import os
+import shutil
 import struct
+import subprocess
 import sys
 import threading
 import zlib
@@ -29,6 +31,7 @@ from bench.data.walk import is_litter, list_files, walk
 from bench.errors import InputError
 from bench.evaluate.folders import ScoredFolder
 from bench.metrics.folder import read_image
+from tests.helpers import ROOT
 from tests.helpers.data_project import image_folder, make_project, picture, tar_bytes
 
 SIZE = 16
@@ -367,3 +370,35 @@ def test_decoded_pixels_of_all_threads_are_bounded():
     with pytest.raises(KeyError), budget.hold(3):
         raise KeyError
     assert budget.held == 0
+
+
+MEMORY = """
+import re, sys
+from pathlib import Path
+from bench.data.audit import audit
+from bench.data.prepare import prepare
+
+def peak():
+    return int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1]) << 10
+
+root, folder = map(Path, sys.argv[1:])
+before = peak()
+assert audit(folder, 16, root).ok
+prepare("a", 16, root=root)
+print(peak() - before)
+"""
+
+
+def test_memory_is_bounded_by_one_image_of_the_limit_whatever_the_number_of_threads(tmp_path):
+    """Four images of the limit on eight threads: some 9 bytes a pixel of one of them, not of four."""
+    folder, side = tmp_path / "big", 4096
+    folder.mkdir()
+    Image.new("RGBA", (side, side), (9, 0, 0, 128)).save(folder / "0.png", compress_level=1)
+    for index in range(1, 4):
+        shutil.copy(folder / "0.png", folder / f"{index}.png")
+    root = make_project(tmp_path / "project", a={"source": {"kind": "folder", "path": str(folder)}})
+    setup = "import os, bench.data.images as images\nos.sched_getaffinity = lambda _: set(range(8))\n"
+    setup += f"images.DECODING.limit = {side * side}\n"
+    command = [sys.executable, "-c", setup + MEMORY, str(root), str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 18 * side * side
