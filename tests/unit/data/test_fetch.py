@@ -151,7 +151,7 @@ def test_no_server_is_one_line(tmp_path):
 
 def test_the_offline_error_names_the_next_step(tmp_path, server, monkeypatch):
     monkeypatch.setenv(downloading.OFFLINE, "1")
-    with pytest.raises(InputError, match=r"a\.zip: not here.*SLIM_BENCH_OFFLINE.*place it there"):
+    with pytest.raises(InputError, match=r"a\.zip: missing.*SLIM_BENCH_OFFLINE.*put it there"):
         fetch("a", project(tmp_path, server, sha256=SHA256))
     assert server.asked == []
 
