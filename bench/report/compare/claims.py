@@ -55,7 +55,7 @@ class Answer:
 
 def answer_claims(scores: Scores, settings: ReportSettings, scale: str) -> list[Answer]:
     """Verdict on each claim. Holm's correction counts all declared tests, also those without results."""
-    findings = [[_find(scores, comparison) for comparison in claim.comparisons] for claim in settings.claims]
+    findings = [[_find(scores, settings, comparison) for comparison in claim.comparisons] for claim in settings.claims]
     tested = [f.paired.p if _is_tested(f.comparison) else None for group in findings for f in group]
     declared = sum(_is_tested(comparison) for claim in settings.claims for comparison in claim.comparisons)
     corrected = iter(holm(tested, family=declared))
@@ -99,10 +99,10 @@ def insignificant_by_design(settings: ReportSettings, seeds: int) -> list[str]:
     return sentences
 
 
-def _find(scores: Scores, comparison: Comparison) -> Finding:
+def _find(scores: Scores, settings: ReportSettings, comparison: Comparison) -> Finding:
     """Improvements by dataset, or by seed for a comparison on one dataset."""
     pair = Pair(slim=comparison.slim, baseline=comparison.baseline)
-    found = [m for name in comparison.sets if (m := match(scores, pair, comparison.metric, name))]
+    found = [m for name in comparison.sets if (m := match(scores, settings, pair, comparison.metric, name))]
     why = [
         m.conflict or ("" if fnmatchcase(m.protocol, comparison.protocol) else f"protocol is {m.protocol}")
         for m in found

@@ -3,10 +3,12 @@
 Improvements are positive if SLIM is better. They are in the metric's unit; across datasets, distances such as FID are
 relative to the baseline, because datasets differ in difficulty. Holm's correction covers all tests of one task and one
 unit. Datasets with different protocols are tested separately. Scores on different versions of the data are not paired.
+At the scale with verdicts, neither are runs trained under different conditions (device, torch version, precision,
+compile), unless `may_differ` of config/claims.yaml allows it. At other scales the tables name the difference.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,14 +16,15 @@ from bench.metrics.protocol import across_sets, same_protocol
 from bench.report.compare.statistics import MINIMUM, Paired, compare_paired, holm, mean_of
 from bench.report.read.names import metric_of
 from bench.report.read.scores import Row, Scores, one_protocol
-from bench.report.read.settings import Pair, ReportSettings, TaskSettings
+from bench.report.read.settings import Condition, Pair, ReportSettings, TaskSettings
 
 
 @dataclass(frozen=True)
 class Result:
     """One paired comparison; means over the pairs. `share`: differences are relative to the baseline's value.
 
-    `conflict`: the reason why nothing was compared; the means are None then.
+    `conflict`: the reason why nothing was compared; the means are None then. `differs`: the training conditions that
+    differ.
     """
 
     task: str
@@ -37,6 +40,7 @@ class Result:
     paired: Paired
     p_holm: float | None = None
     conflict: str = ""
+    differs: tuple[str, ...] = ()
 
     @property
     def count(self) -> str:
@@ -57,7 +61,8 @@ class Result:
 class Matched:
     """Finished scores of SLIM and baseline on one dataset by seed, all with the same protocol.
 
-    `data`: hashes of the training data; more than one is a conflict.
+    `conflict`: the reason why these scores must not be paired; empty if there is none. `differs`: training conditions
+    that differ between the two sides of a seed.
     """
 
     dataset: str
@@ -65,12 +70,8 @@ class Matched:
     direction: str
     slim: tuple[float, ...]
     baseline: tuple[float, ...]
-    data: tuple[str, ...]
-
-    @property
-    def conflict(self) -> str:
-        """The reason why these scores must not be paired; empty if there is none."""
-        return f"data differ ({', '.join(sha256[:8] for sha256 in self.data)})" if len(self.data) > 1 else ""
+    conflict: str = ""
+    differs: tuple[str, ...] = ()
 
     def improvements(self, share: bool) -> list[float]:
         return [improvement(a, b, self.direction, share) for a, b in zip(self.slim, self.baseline, strict=True)]
@@ -78,6 +79,14 @@ class Matched:
     @property
     def means(self) -> tuple[float, float]:
         return mean_of(self.slim), mean_of(self.baseline)
+
+
+CONDITIONS: dict[Condition, Callable[[Row], str]] = {
+    "device": lambda row: row.device,
+    "torch": lambda row: ".".join(row.torch.split(".")[:2]),
+    "precision": lambda row: row.precision,
+    "compile": lambda row: "" if row.compile is None else str(row.compile).lower(),
+}
 
 
 def improvement(slim: float, baseline: float, direction: str, share: bool) -> float:
@@ -94,7 +103,9 @@ def finished_by_seed(scores: Scores, experiment: str, metric: str, dataset: str,
     return {row.seed: row for row in rows if row.value is not None and math.isfinite(row.value)}
 
 
-def match(scores: Scores, pair: Pair, metric: str, dataset: str, weights: str = "last") -> Matched | None:
+def match(
+    scores: Scores, settings: ReportSettings, pair: Pair, metric: str, dataset: str, weights: str = "last"
+) -> Matched | None:
     """Scores of the seeds that both have; None without common seeds. ProtocolError for two protocols."""
     slim, baseline = (finished_by_seed(scores, name, metric, dataset, weights) for name in (pair.slim, pair.baseline))
     seeds = sorted(slim.keys() & baseline.keys())
@@ -103,16 +114,42 @@ def match(scores: Scores, pair: Pair, metric: str, dataset: str, weights: str = 
     where = f"{metric}: {pair.slim} against {pair.baseline} on {dataset}"
     rows = [side[seed] for seed in seeds for side in (slim, baseline)]
     data = tuple(sorted({row.data_sha256 for row in rows} - {""}))
+    differs = _differing(scores, pair, dataset, seeds)
+    refused = set(differs) - set(settings.may_differ) if rows[0].scale == settings.verdict_scale else set()
+    if len(data) > 1:
+        conflict = f"data differ ({', '.join(sha256[:8] for sha256 in data)})"
+    else:
+        conflict = "; ".join(differs[condition] for condition in differs if condition in refused)
     protocol = one_protocol(rows, where) if len(data) < 2 else ""  # conflicting data: the scores are not used
     values = [tuple(v for seed in seeds if (v := side[seed].value) is not None) for side in (slim, baseline)]
-    return Matched(dataset, protocol or "", rows[0].direction, slim=values[0], baseline=values[1], data=data)
+    return Matched(
+        dataset,
+        protocol or "",
+        rows[0].direction,
+        slim=values[0],
+        baseline=values[1],
+        conflict=conflict,
+        differs=tuple(differs.values()),
+    )
+
+
+def _differing(scores: Scores, pair: Pair, dataset: str, seeds: Sequence[int]) -> dict[Condition, str]:
+    """Training conditions that differ between SLIM and baseline with equal seeds -> description with both values."""
+    runs = [{row.seed: row for row in scores.of(name, dataset).runs} for name in (pair.slim, pair.baseline)]
+    pairs = [(runs[0][seed], runs[1][seed]) for seed in seeds if seed in runs[0] and seed in runs[1]]
+    found: dict[Condition, str] = {}
+    for condition, value_of in CONDITIONS.items():
+        different = [(value_of(a), value_of(b)) for a, b in pairs if value_of(a) != value_of(b)]
+        if different:
+            found[condition] = f"{condition} differs ({different[0][0] or 'unknown'}, {different[0][1] or 'unknown'})"
+    return found
 
 
 def compare_methods(scores: Scores, settings: ReportSettings) -> list[Result]:
     """Compare every pair of every task on its primary metrics, for the last and the best weights."""
     results = []
     for task, task_settings in settings.tasks.items():
-        found = list(_compare_task(scores.where(task=task), task, task_settings))
+        found = list(_compare_task(scores.where(task=task), settings, task, task_settings))
         for unit in ("seed", "dataset"):
             family = [result for result in found if result.unit == unit]
             corrected = holm([result.paired.p for result in family])
@@ -120,7 +157,9 @@ def compare_methods(scores: Scores, settings: ReportSettings) -> list[Result]:
     return results
 
 
-def _compare_task(scores: Scores, task: str, settings: TaskSettings) -> Iterator[Result]:
+def _compare_task(
+    scores: Scores, report_settings: ReportSettings, task: str, settings: TaskSettings
+) -> Iterator[Result]:
     datasets, experiments = scores.distinct("dataset"), set(scores.distinct("experiment"))
     for pair in settings.pairs:
         if not {pair.slim, pair.baseline} <= experiments:
@@ -128,13 +167,14 @@ def _compare_task(scores: Scores, task: str, settings: TaskSettings) -> Iterator
         for metric in settings.primary:
             for weights in ("last", "best"):
                 about = {"task": task, "metric": metric, "weights": weights, "pair": pair}
-                matches = [m for name in datasets if (m := match(scores, pair, metric, name, weights))]
+                matches = [m for name in datasets if (m := match(scores, report_settings, pair, metric, name, weights))]
                 yield from (_within(m, about) for m in matches)
                 yield from (_across(group, len(matches), about) for group in _scored_alike(matches))
 
 
 def _within(matched: Matched, about: dict[str, Any]) -> Result:
     about = about | {"protocol": matched.protocol, "dataset": matched.dataset, "unit": "seed", "share": False}
+    about |= {"differs": matched.differs}
     if matched.conflict:
         return Result(**about, slim_mean=None, baseline_mean=None, paired=Paired(0), conflict=matched.conflict)
     slim, baseline = matched.means
@@ -164,5 +204,6 @@ def _across(matches: list[Matched], sets: int, about: dict[str, Any]) -> Result:
         slim_mean=slim,
         baseline_mean=baseline,
         share=share,
+        differs=tuple(dict.fromkeys(text for m in matches for text in m.differs)),
         paired=compare_paired([improvement(*m.means, m.direction, share) for m in matches]),
     )

@@ -91,12 +91,19 @@ class Tolerance(Strict):
     absolute: PositiveFloat | None = Field(None, description="difference in the metric's unit")
 
 
+Condition = Literal["device", "torch", "precision", "compile"]
+"""A condition of a training; `device` is the CPU or the GPU's model, `torch` its major and minor version."""
+
+
 class ReportSettings(Strict):
     """claims.yaml: comparisons and decision criteria, pre-registered before the first run."""
 
     verdict_scale: str = Field(description="the only scale with verdicts")
     minimum_seeds: int = Field(ge=5, description="finished seeds required for a verdict")
     alpha: float = Field(gt=0, lt=1, description="significance level of the two-sided tests after Holm's correction")
+    may_differ: tuple[Condition, ...] = Field(
+        (), description="training conditions that may differ between SLIM and its baseline at the scale with verdicts"
+    )
     tasks: dict[Task, TaskSettings] = Field(description="settings of each task")
     claims: tuple[Claim, ...] = Field(description="the claims of the paper")
     tolerances: dict[str, Tolerance] = Field(description="metric -> tolerance for published values")

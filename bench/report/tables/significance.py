@@ -68,8 +68,13 @@ def _finished_line(result: Result, title: str, alpha: float) -> tuple[TableCell,
         label,
         *values,
         better,
-        TableCell(result.significance(alpha), kind="text"),
+        _significance_cell(result, alpha),
     )
+
+
+def _significance_cell(result: Result, alpha: float) -> TableCell:
+    """Outcome of the test, with the training conditions that differ below it."""
+    return TableCell(result.significance(alpha), "" if result.conflict else "; ".join(result.differs), kind="text")
 
 
 def _unfinished_line(pair: Pair, dataset: str, scores: Scores, title: str) -> tuple[TableCell, ...]:
@@ -97,9 +102,10 @@ def paired_table(results: Sequence[Result], scores: Scores, settings: ReportSett
         label = TableCell(metric_of(r.metric).label, r.protocol, kind="metric")
         gain = "" if r.paired.mean is None else form(r.paired.mean)
         texts = [r.weights, r.count, gain, interval_text(r.paired.low, r.paired.high, form), effect]
-        texts += [format_p(r.paired.p), format_p(r.p_holm), r.significance(settings.alpha)]
-        names = (r.dataset, r.pair.slim, r.pair.baseline)
-        lines.append((*(TableCell(name) for name in names), label, *(TableCell(text) for text in texts)))
+        texts += [format_p(r.paired.p), format_p(r.p_holm)]
+        names = [TableCell(name) for name in (r.dataset, r.pair.slim, r.pair.baseline)]
+        values = [TableCell(text) for text in texts]
+        lines.append((*names, label, *values, _significance_cell(r, settings.alpha)))
     lines += [
         (*line, *(TableCell("") for _ in head[len(line) : -1]), word)
         for line, word in _unpaired(results, scores, settings)
@@ -188,7 +194,7 @@ def shown_table(claim: Claim, scores: Scores, settings: ReportSettings) -> Table
         for pair in settings.tasks[task].pairs:
             for dataset in here.where(experiment=pair.slim).distinct("dataset"):
                 for metric in claim.shown:
-                    matched = match(here, pair, metric, dataset)
+                    matched = match(here, settings, pair, metric, dataset)
                     if matched:
                         lines.append(_shown_line(matched, pair, metric))
     return Table(f"{claim.title}, at this scale", (*head, Head("difference"), Head("seeds")), tuple(lines))
@@ -201,7 +207,8 @@ def _shown_line(matched: Matched, pair: Pair, metric: str) -> tuple[TableCell, .
     gain = matched.conflict or _better(improvement(*matched.means, matched.direction, False), formatter(metric, False))
     label = TableCell(metric_of(metric).label, matched.protocol, kind="metric")
     name = TableCell(matched.dataset, kind="text")
-    return name, label, *values, TableCell(gain), TableCell(str(len(matched.slim)))
+    differs = "" if matched.conflict else "; ".join(matched.differs)
+    return name, label, *values, TableCell(gain, differs), TableCell(str(len(matched.slim)))
 
 
 def _better(gain: float, form: Callable[[float], str]) -> str:

@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -337,3 +338,47 @@ def test_the_plan_names_tests_that_cannot_be_significant():
     assert [sentence.split(":")[0].split(",")[0] for sentence in found] == ["claim few-shot", "claim classification"]
     assert "with 5 datasets" in found[0] and "with 5 seeds" in found[1]
     assert len(insignificant_by_design(shipped, seeds=12)) == 1
+
+
+def trained_with(scores_dir, experiment, torch="0.0", **training):
+    """Change the training conditions of all runs of an experiment."""
+    for path in scores_dir.rglob(f"runs/{experiment}/*/seed*/model.json"):
+        model = json.loads(path.read_text())
+        model["versions"]["torch"] = torch
+        model["training"] |= training
+        path.write_text(json.dumps(model))
+    return collected(scores_dir)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"precision": "bf16"}, "precision differs (bf16, unknown)"),
+        ({"device": "NVIDIA H100"}, "device differs (NVIDIA H100, cpu)"),
+        ({"compile": True}, "compile differs (true, unknown)"),
+        ({"torch": "2.9.1"}, "torch differs (2.9, 0.0)"),
+    ],
+)
+def test_a_pair_trained_under_different_conditions_is_refused_at_the_verdict_scale(tmp_path, change, text):
+    claim_results(tmp_path, (40.0, 41.0, 38.0, 42.0), 50.0)
+    scores = trained_with(tmp_path / "paper", "slim", **change)
+    (answer,) = answer_claims(scores, claim_settings(), "paper")
+    assert answer.verdict == "inconclusive" and f"a: {text}" in answer.reason
+    allowed = claim_settings().model_copy(update={"may_differ": tuple(change)})
+    (answer,) = answer_claims(scores, allowed, "paper")
+    assert answer.verdict == "supported"
+
+
+def test_at_other_scales_the_table_names_the_difference(tmp_path):
+    claim_results(tmp_path, 40.0, 50.0, scale="demo")
+    scores = trained_with(tmp_path / "demo", "slim", precision="bf16")
+    settings = claim_settings()
+    found = compare_methods(scores, settings)
+    assert found and all(not r.conflict and r.differs == ("precision differs (bf16, unknown)",) for r in found)
+    assert all(row[-1].note == found[0].differs[0] for row in paired_table(found, scores, settings).rows)
+
+
+def test_a_patch_release_of_torch_is_the_same_version(tmp_path):
+    claim_results(tmp_path, 40.0, 50.0)
+    scores = trained_with(tmp_path / "paper", "slim", torch="0.0.1+cu130")
+    assert answer_claims(scores, claim_settings(), "paper")[0].verdict == "supported"
