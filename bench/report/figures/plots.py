@@ -212,7 +212,9 @@ def fd_curve_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
     if not points:
         return None
     palette = palette_of(rows, settings)
-    panels = list(pd.DataFrame(points).groupby(["dataset", "metric", "protocol"], sort=False))[:MOST_PANELS]
+    panels = list(pd.DataFrame(points).groupby(["dataset", "metric", "protocol"], sort=False))
+    rank = {metric: position for position, metric in enumerate(settings.primary)}
+    panels = sorted(panels, key=lambda panel: rank.get(panel[0][1], len(rank)))[:MOST_PANELS]
     figure, axes = grid(len(panels), (WIDTH / 2, 2.6), across=2)
     for axis, ((dataset, metric, _), part) in zip(axes, panels, strict=True):
         order = [name for name in palette if name in set(part["experiment"])]

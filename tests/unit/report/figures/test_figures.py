@@ -31,6 +31,14 @@ def test_curves_of_two_protocols_have_separate_panels(tmp_path, tasks):
     assert [len(axis.get_legend().get_texts()) for axis in figure.axes] == [2, 1]
 
 
+def test_fid_is_the_first_panel(tmp_path, tasks):
+    folder = write_run(tmp_path / "demo", described("demo", "fewshot", "fastgan-sle", EMOJI, 0, ["fd_efflite0"]))
+    for metric in ("fd_efflite0", "fid_cleanfid"):
+        write_score(folder, metric, 10.0, details={"curve": {"50": 20.0, "100": 10.0}})
+    figure = fd_curve_figure(collected(tmp_path / "demo"), tasks["fewshot"])
+    assert [axis.get_ylabel().split(",")[0] for axis in figure.axes] == ["FID", "FD"]
+
+
 @pytest.mark.parametrize(
     ("draw", "metric", "details"),
     [(calibration_figure, "ece", {"bins": [[9, 0.8, 0.7]]}), (confusion_figure, "top1", CLASSES)],
