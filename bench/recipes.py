@@ -68,7 +68,7 @@ class FewShotRecipe(Strict):
     )
     snapshots: int = inferred(
         0,
-        "evenly spaced exports from which `best` is selected; the authors probably scan every 10,000 steps",
+        "evenly spaced exports from which `best` is selected; the authors probably evaluate every 10,000 steps",
         ge=0,
         le=10_000,
     )

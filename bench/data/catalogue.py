@@ -108,7 +108,8 @@ class Preparation(Strict):
     background: tuple[Byte, Byte, Byte] = Field((255, 255, 255), description=BACKGROUND)
     fit: Literal["crop", "longest-side", "pad"] = Field(
         "crop",
-        description="crop: centre square, then resize; longest-side: keep the aspect; pad: zero padding, no resize",
+        description="crop: centre square, then resize; longest-side: keep the aspect ratio; "
+        "pad: zero padding, no resize",
     )
     resample: Literal["lanczos", "bicubic"] = Field("lanczos", description=RESAMPLE)
     per_class: Positive | None = Field(None, description="number of images per class and split to keep, in file order")
@@ -169,7 +170,7 @@ class UserFolder(Strict):
     """The user's own images as a dataset: `folders: {my-cats: {path: ~/cats}}`, or `{my-cats: ~/cats}`."""
 
     path: str = Field(min_length=1, description="a folder of images, one image, or an .npz file")
-    task: Task = Field("fewshot", description="default: derived from the type of the path")
+    task: Task = Field("fewshot", description="task of the dataset; if not set, derived from the type of the path")
     licence: str = Field("given by the user", description="licence of the images")
     background: tuple[Byte, Byte, Byte] = Field((255, 255, 255), description=BACKGROUND)
     resample: Literal["lanczos", "bicubic"] = Field("lanczos", description=RESAMPLE)

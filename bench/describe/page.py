@@ -81,4 +81,4 @@ def _kind(value: dict[str, Any]) -> str:
         return f"mapping of names to {_kind(inner)}" if isinstance(inner, dict) else "mapping"
     limits = [f"{sign} {value[key]:,}" for key, sign in LIMITS.items() if key in value and value[key] != UNBOUNDED]
     word = {"null": "`null`", "boolean": "true or false", "string": "text"}.get(kind, kind)
-    return " ".join([word, *limits])
+    return f"{word} {', '.join(limits)}".strip()

@@ -24,18 +24,20 @@ from bench.report.tables.significance import CLAIMS_EXPLAINED, claim_table, show
 from bench.schema import Task
 
 STATEMENTS = {
-    "tiny": "A few training steps per network, which test that the pipeline runs. The scores have no meaning.",
-    "demo": "Small networks, each trained for a few minutes. They learn, but the paper's claims are not tested.",
-    "small": "Full-size networks on the demo data, about one hour on one GPU. The paper's claims are not tested.",
-    "paper": "Datasets, networks and schedules of the paper. The decision criteria were pre-registered.",
+    "tiny": "Each network was trained for a few steps to test that the pipeline runs. The scores have no meaning.",
+    "demo": "Small networks were trained for a few minutes each. This scale shows that they learn, and does not test "
+    "the paper's claims.",
+    "small": "Full-size networks were trained on the demo data, in about one hour on one GPU. This scale does not test "
+    "the paper's claims.",
+    "paper": "The datasets, networks and schedules are those of the paper. The decision criteria were pre-registered.",
 }
 CAPTIONS = {
     "scores": "Scores of each network. Dots are seeds, vertical bars their means, horizontal lines 95 % confidence "
     "intervals (from three seeds). Hollow dots are untrained networks, dashed lines controls with the same protocol.",
     "curves": "Training curves. Each line is one seed.",
     "complexity": "Score against number of parameters and multiply-accumulate operations (MACs), averaged over seeds.",
-    "ablations": "Ablations of one factor at a time. Dots are seeds (blue: the base), the line connects their means.",
-    "fd_curve": "Frechet distance against the number n of generated images. The distance decreases with n, so only "
+    "ablations": "Ablations of one factor at a time. Dots are seeds, blue for the base. The line connects their means.",
+    "fd_curve": "Fréchet distance against the number n of generated images. The distance decreases with n, so only "
     "distances with equal n are comparable.",
     "calibration": "Reliability diagram: accuracy against confidence on the test images. The dashed line marks perfect "
     "calibration.",
@@ -112,7 +114,11 @@ def _claim(report: Report, answer: Answer) -> dict[str, Any]:
 
 def _facts(runs: Scores) -> list[tuple[str, str]]:
     """(label, value) of date, commit, device and cost."""
-    commits = list(dict.fromkeys(row.commit[:10] + (" + changes" if row.dirty else "") for row in runs if row.commit))
+    commits = list(
+        dict.fromkeys(
+            row.commit[:10] + (" with uncommitted changes" if row.dirty else "") for row in runs if row.commit
+        )
+    )
     if len(commits) > MOST_COMMITS:
         commits[MOST_COMMITS:] = [f"{len(commits) - MOST_COMMITS} more"]
     seconds = sum(row.seconds or 0 for row in runs)
@@ -201,10 +207,10 @@ def _run(training: Row, scores: Scores) -> dict[str, Any]:
         "folder": folder,
         "train": f"slim-bench train --run {given} --out {shlex.quote(folder)}",
         "evaluate": f"slim-bench evaluate --run {given} --out {shlex.quote(folder + '/scores')}",
-        "data": training.data_sha256,
-        "weights": training.model_sha256,
-        "code": training.code_sha256,
-        "run": training.run_sha256,
+        "data sha256": training.data_sha256,
+        "weights sha256": training.model_sha256,
+        "code sha256": training.code_sha256,
+        "run sha256": training.run_sha256,
     }
     cost = [format_seconds(training.seconds), training.device, format_bytes(training.peak_memory_bytes)]
     extras = training.extras
@@ -220,7 +226,7 @@ def _run(training: Row, scores: Scores) -> dict[str, Any]:
 
 
 def _score(row: Row) -> dict[str, str]:
-    notes = [row.reason, "mixed code" if row.mixed_code else ""]
+    notes = [row.reason, "several code versions" if row.mixed_code else ""]
     median = row.extras.get("median") if row.ok else None  # of scores that are a mean over images
     return {
         "metric": metric_of(row.metric).label,
@@ -234,7 +240,7 @@ def _score(row: Row) -> dict[str, str]:
 
 
 def _spread(row: Row) -> str:
-    """Uncertainty of one score over test items: confidence interval, else standard error, else empty."""
+    """Uncertainty of one score over images: confidence interval, else standard error, else empty."""
     values = row.extras.get("per_image", [])
     low, high, n = row.interval_low, row.interval_high, row.n or 0
     if low is None and len(values) >= MINIMUM:

@@ -51,7 +51,7 @@ class Result:
         if self.conflict:
             return f"not comparable: {self.conflict}"
         if self.paired.mean is None or self.paired.n < MINIMUM:
-            return f"too few to test: {self.count}"
+            return f"not tested ({self.count})"
         if self.p_holm is None or self.p_holm >= alpha:
             return "not significant"
         return "SLIM better" if self.paired.mean > 0 else "baseline better"

@@ -43,7 +43,7 @@ class TaskSettings(Strict):
     title: str = Field(description="heading of the task in the report")
     pairs: tuple[Pair, ...] = Field(description="pairs of experiments to compare")
     primary: tuple[str, ...] = Field(description="metrics of summary, figures and tests, the most important first")
-    controls: dict[str, str] = Field({}, description="control experiment -> the question that it answers")
+    controls: dict[str, str] = Field({}, description="control experiment -> its purpose, as shown in the report")
     ablation_bases: tuple[str, ...] = Field((), description="experiments whose variations form an ablation table")
     ablation_metrics: tuple[str, ...] = Field((), description="metrics of the ablation tables")
 

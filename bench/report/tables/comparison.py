@@ -30,7 +30,7 @@ def comparison_tables(scores: Scores, dataset: str, settings: TaskSettings) -> l
     tables = [_wide(Scores([*last, *others]), dataset, dataset, settings)]
     best = rows.where(weights="best")
     if len(best):
-        tables.append(_wide(best, f"{dataset}: best checkpoint", dataset, settings))
+        tables.append(_wide(best, f"{dataset}: best weights", dataset, settings))
     if len(apart):
         tables.append(_own_protocols(apart, dataset))
     return tables

@@ -11,9 +11,9 @@ from bench.report.tables.seed_averages import cell_of
 from bench.report.tables.table import Head, Table, TableCell
 
 NOTE = (
-    "Reproduced: the 95 % confidence interval of our mean over seeds is inside published value ± tolerance; not "
-    "reproduced: outside; inconclusive: the two overlap. The verdict compares the last checkpoint. The best checkpoint "
-    "is selected with separate latents; the sources do not say which of the two they report."
+    "A value is reproduced if the 95 % confidence interval of our mean over seeds is inside published value ± "
+    "tolerance, not reproduced if it is outside, and inconclusive if the two overlap. The verdict uses the last "
+    "weights. The best weights are shown because the sources seldom say which of the two they report."
 )
 
 

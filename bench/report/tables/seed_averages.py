@@ -53,7 +53,7 @@ class Cell:
         if self.summary.n == 2 and self.summary.sd:
             notes[:0] = [" and ".join(format_value(self.metric, point) for point in self.points)]
         notes += [f"95 % CI {self.interval}"] if self.interval else []
-        notes += ["mixed code"] if self.mixed_code else []
+        notes += ["several code versions"] if self.mixed_code else []
         kind = "word" if not self.summary.n else "partial" if self.failed or self.missing else "number"
         return TableCell(self.text, ", ".join(notes), link, kind, "; ".join(self.reasons))
 

@@ -13,14 +13,15 @@ from bench.report.tables.table import Head, Table, TableCell
 
 EXPLAINED = (
     "Positive differences mean that SLIM is better. Pairs are seeds within a dataset, or datasets. Across datasets, "
-    "differences of distances are relative to the baseline. Intervals and tests need at least three pairs."
+    "differences in Fréchet distances are relative to the baseline. Intervals and tests need at least three pairs."
 )
 
 
 CLAIMS_EXPLAINED = (
-    "The t test (p after Holm's correction) decides, as pre-registered. p (exact): two-sided sign-flip test without "
-    "correction; it cannot be below 0.0625 for five pairs. Detectable: the smallest improvement that the t test finds "
-    f"with probability {POWER:g}, at the level of Holm's first step and with the observed standard deviation."
+    "The t test (p after Holm's correction) decides, as pre-registered. The exact p is that of a two-sided sign-flip "
+    "test without correction. It cannot be below 0.0625 for five pairs. The detectable improvement is the smallest "
+    f"that the t test finds with probability {POWER:g}, at the level of Holm's first step and with the observed "
+    "standard deviation."
 )
 
 

@@ -120,7 +120,7 @@ def test_a_number_leads_to_its_run_protocol_and_command(html):
 def test_the_page_lists_what_was_not_tested_and_what_failed(html):
     assert html.count("not tested at this scale") >= 5
     assert "not finite after 3 rollbacks: loss_d at step 120" in html
-    assert "too few to test: 2 seeds" in html
+    assert "not tested (2 seeds)" in html
     assert "supported" not in re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL)
 
 

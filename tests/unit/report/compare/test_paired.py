@@ -30,7 +30,7 @@ def test_seeds_are_averaged_first_and_the_set_is_the_unit(tmp_path):
 def test_two_seeds_show_points_and_no_test(tmp_path):
     found = compare_methods(claim_results(tmp_path, 40.0, 50.0, seeds=2), claim_settings())
     within = [result for result in found if result.unit == "seed"]
-    assert {result.significance(0.05) for result in within} == {"too few to test: 2 seeds"}
+    assert {result.significance(0.05) for result in within} == {"not tested (2 seeds)"}
     assert all(r.paired.p is None and r.paired.low is None and r.paired.effect is None for r in within)
 
 
