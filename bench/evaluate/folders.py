@@ -1,6 +1,6 @@
 """Scores a folder of images against a reference folder, with the same extractors and distances as runs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,9 @@ from bench.evaluate.extractors import MetricExtractor, compare_features, open_ex
 from bench.evaluate.measurement import Clock, Measurement, failed_score
 from bench.evaluate.pairs import pair_images, refuse_shared
 from bench.files import sha256_json
+from bench.metrics.blocks import ImageBlock, blocked_features, in_blocks
 from bench.metrics.catalogue import CLEANFID, EFFLITE0, METRICS
-from bench.metrics.features import extract_features
-from bench.metrics.folder import hash_files, read_image, stream_images
+from bench.metrics.folder import batches_of, file_hashes, hash_files, read_batch, read_image
 from bench.metrics.ssim import WINDOW, ssim
 from bench.metrics.weights import weights_are_here
 from bench.provenance import provenance
@@ -37,15 +37,33 @@ class ScoredFolder:
         self.images = usable_images(path, at_least=2)
         self.path, self.background = self.images.folder, background
         self.files = [header.path for header in self.images.headers]
-        self.sha256 = hash_files(self.files, self.path)
+        hashes = file_hashes(self.files)
+        self.sha256 = hash_files(self.files, self.path, hashes)
+        self._batches = in_blocks(batches_of(self.images.headers, BATCH))
+        self.blocks = self._hashed(hashes)
         self.sizes = {(header.height, header.width) for header in self.images.headers}
         self.has_alpha = any(header.transparent for header in self.images.headers)
 
-    def features(self, extractor: MetricExtractor) -> np.ndarray:
-        return extract_features(extractor.network, self._batches())
+    def _hashed(self, hashes: list[bytes]) -> list[ImageBlock]:
+        """The blocks, with the hash of their names and contents, of the batches, and of the background."""
+        blocks, start = [], 0
+        for batches in self._batches:
+            files = [header.path for batch in batches for header in batch]
+            content = hash_files(files, self.path, hashes[start : start + len(files)])
+            read = {"files": content, "batches": [len(batch) for batch in batches], "background": self.background}
+            blocks.append(ImageBlock(len(files), sha256_json(read)))
+            start += len(files)
+        return blocks
 
-    def _batches(self) -> Iterator[Tensor]:
-        return stream_images(self.files, BATCH, self.background)
+    def features(self, extractor: MetricExtractor) -> np.ndarray:
+        network = extractor.network
+        return blocked_features(network, self, f"{self.name}, {network.name.partition('/')[0]}")
+
+    def stream(self, wanted: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+        """The batches of these blocks; see `bench.metrics.blocks`."""
+        for index in wanted:
+            for batch in self._batches[index]:
+                yield index, read_batch([header.path for header in batch], self.background)
 
     @property
     def size(self) -> str:
@@ -68,6 +86,7 @@ def evaluate_folders(samples: Path, reference: Path, background: Colour = WHITE)
     fake, real = ScoredFolder(samples, background), ScoredFolder(reference, background)
     is_same = refuse_shared(fake.images, real.images)
     if is_same:
+        fake = real
         print_notes([f"{samples}: samples and reference are the same folder"])
     for folder in (fake,) if is_same else (fake, real):
         print_notes([f"{folder.path}: {note}" for note in folder.images.notes])
@@ -79,7 +98,8 @@ def evaluate_folders(samples: Path, reference: Path, background: Colour = WHITE)
     scores: list[Score] = []
     for extractor in open_extractors(metrics, device):
         clock = Clock()
-        features = real.features(extractor), fake.features(extractor)
+        known = real.features(extractor)
+        features = known, known if is_same else fake.features(extractor)
         sizes = (f"px{real.size}",) if real.size == fake.size else (f"real-px{real.size}", f"fake-px{fake.size}")
         sets = (*sizes, *alpha, f"real{len(real.files)}-all", f"fake{len(fake.files)}-folder")
         wanted = metrics if max(map(len, features)) <= MOST_FOR_NEIGHBOURS else {extractor.metrics["frechet"]}

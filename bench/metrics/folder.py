@@ -2,13 +2,13 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from bench.data.images import WHITE, Colour, decoded, pixels_of, read_header, usable_images
+from bench.data.images import WHITE, Colour, Header, decoded, pixels_of, read_header, usable_images
 
 BATCH_PIXELS = 1 << 25
 """Maximum size of a batch, equal to eight images of 2048 x 2048. A single larger image is a batch of one."""
@@ -30,31 +30,50 @@ def stream_images(files: list[Path], batch_size: int = 8, background: Colour = W
 
     Batches of large images are smaller. Sizes come from headers, so that no image is decoded before its batch is due.
     """
-    batch: list[Path] = []
-    size, most = (0, 0), 0
-    for path in files:
-        header = read_header(path)
-        if batch and ((header.height, header.width) != size or len(batch) >= most):
-            yield _read_batch(batch, background)
+    for batch in batches_of(map(read_header, files), batch_size):
+        yield read_batch([header.path for header in batch], background)
+
+
+def batches_of(headers: Iterable[Header], batch_size: int = 8) -> Iterator[list[Header]]:
+    """Yield the images of each batch of `stream_images`."""
+    batch: list[Header] = []
+    for header in headers:
+        if batch and (
+            (header.height, header.width) != (batch[0].height, batch[0].width)
+            or len(batch) >= batch_limit(header.height, header.width, batch_size)
+        ):
+            yield batch
             batch = []
-        size = header.height, header.width
-        most = max(1, min(batch_size, BATCH_PIXELS // (header.height * header.width)))
-        batch.append(path)
+        batch.append(header)
     if batch:
-        yield _read_batch(batch, background)
+        yield batch
 
 
-def _read_batch(paths: list[Path], background: Colour) -> Tensor:
+def batch_limit(height: int, width: int, batch_size: int = 8) -> int:
+    """Return how many images of this size share a batch."""
+    return max(1, min(batch_size, BATCH_PIXELS // (height * width)))
+
+
+def read_batch(paths: list[Path], background: Colour = WHITE) -> Tensor:
+    """Return images of equal size, uint8 [B, 3, H, W]."""
     if len(paths) == 1:
         return read_image(paths[0], background)[None]  # stacked, it would be held twice
     return torch.stack([read_image(path, background) for path in paths])
 
 
-def hash_files(files: list[Path], root: Path) -> str:
-    """Return the sha256 of names and contents."""
-    digest = hashlib.sha256()
+def file_hashes(files: list[Path]) -> list[bytes]:
+    """Return the sha256 of the content of each file."""
+    hashes = []
     for path in files:
-        digest.update(os.fsencode(path.relative_to(root).as_posix()) + b"\0")
         with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+            hashes.append(hashlib.file_digest(file, "sha256").digest())
+    return hashes
+
+
+def hash_files(files: list[Path], root: Path, hashes: list[bytes] | None = None) -> str:
+    """Return the sha256 of names and contents; `hashes`: those of the files, if known."""
+    digest = hashlib.sha256()
+    for path, content in zip(files, file_hashes(files) if hashes is None else hashes, strict=True):
+        digest.update(os.fsencode(path.relative_to(root).as_posix()) + b"\0")
+        digest.update(content)
     return digest.hexdigest()

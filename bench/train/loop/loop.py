@@ -21,6 +21,7 @@ from bench.runtime.device import device_name
 from bench.runtime.environment import check_threads
 from bench.runtime.memory import is_out_of_memory, out_of_memory_message, peak_memory_bytes
 from bench.runtime.processes import all_equal, any_process, barrier, rank, world_size
+from bench.runtime.progress import ProgressLine
 from bench.train.loop.checkpoint import Checkpoints, Saved
 from bench.train.loop.engine import Engine
 from bench.train.loop.folders import (
@@ -37,7 +38,6 @@ from bench.train.loop.folders import (
 from bench.train.loop.graphs import uses_graphs
 from bench.train.loop.history import History
 from bench.train.loop.monitor import Monitor
-from bench.train.loop.progress import ProgressLine
 from bench.train.loop.record import Data, Outcome, write_record
 from bench.train.loop.recovery import CHECK_EVERY, MAX_ROLLBACKS, Window, state_is_finite
 from bench.train.loop.signals import StopRequest

@@ -25,7 +25,7 @@ def test_the_size_of_a_folders_images_is_a_part_of_the_protocol(tmp_path, sizes,
     for index, size in enumerate(sizes):
         Image.new("RGB", size).save(tmp_path / f"{index}.png")
     folder = ScoredFolder(tmp_path)
-    assert sum(map(len, folder._batches())) == len(sizes)
+    assert sum(len(batch) for _, batch in folder.stream([0])) == folder.blocks[0].n == len(sizes)
     assert folder.size == named
 
 

@@ -191,3 +191,34 @@ def test_links_out_of_both_folders_to_one_place_are_shared(here):
     with pytest.raises(InputError, match=r"2 of 2 samples are, through links, images of b themselves"):
         refuse_shared(usable_images("a"), usable_images("b"))
     assert os.path.samefile("a/a0.png", "b/b0.png")
+
+
+def test_the_second_scoring_of_a_folder_needs_no_network(here, monkeypatch, feature_cache):
+    image_folder(here / "fake", 3, (40, 40))
+    first = scores("fake")
+    assert len(list(feature_cache.iterdir())) == 2
+    (here / "real").rename(here / "moved")
+    monkeypatch.setattr(Pixels, "__call__", lambda *_: pytest.fail("the network ran"))
+    again = scores("fake", "moved")
+    assert {name: score.value for name, score in again.items()} == {name: first[name].value for name in first}
+    picture(40, 40, seed=9).save(here / "fake/2.png")
+    with pytest.raises(pytest.fail.Exception):
+        scores("fake", "moved")
+
+
+def test_cached_features_depend_on_the_background(here):
+    (here / "clear").mkdir()
+    for index in range(2):
+        picture(40, 40, seed=index, mode="RGBA").save(here / f"clear/{index}.png")
+    white, black = (scores("clear", background=(shade,) * 3)["fd_efflite0"].value for shade in (255, 0))
+    assert white != black
+
+
+def test_blocks_do_not_change_the_features(here, monkeypatch):
+    for index, size in enumerate((40, 40, 30, 40, 40)):
+        picture(size, 40, seed=20 + index).save(here / f"real/x{index}.png")
+    sizes = [len(batch) for _, batch in folders.ScoredFolder(here / "real").stream([0])]
+    monkeypatch.setattr("bench.metrics.blocks.BLOCK_IMAGES", 2)
+    folder = folders.ScoredFolder(here / "real")
+    assert len(folder.blocks) > 1 and sum(block.n for block in folder.blocks) == 9
+    assert [len(batch) for _, batch in folder.stream(range(len(folder.blocks)))] == sizes

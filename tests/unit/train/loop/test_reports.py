@@ -9,9 +9,9 @@ import torch
 
 from bench.errors import InputError
 from bench.runtime.memory import peak_memory_bytes
+from bench.runtime.progress import ProgressLine
 from bench.train.loop import sinks
 from bench.train.loop.monitor import Monitor
-from bench.train.loop.progress import ProgressLine
 from bench.train.loop.signals import StopRequest
 
 

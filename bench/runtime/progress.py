@@ -7,12 +7,17 @@ from tqdm import tqdm
 
 
 class ProgressLine:
-    """Prints progress. Call `update` after every step; it prints only when a line is due."""
+    """Prints progress. Call `update` after every step; it prints only when a line is due.
 
-    def __init__(self, name: str, total: int, unit: str, done: int, every_seconds: float = 12.0):
-        self.name, self.total, self.unit, self.every = name, total, unit, every_seconds
+    `done`: steps that were done before; `speed`: also print the steps per second.
+    """
+
+    def __init__(
+        self, name: str, total: int, unit: str, done: int, every_seconds: float = 12.0, *, speed: bool = False
+    ):
+        self.name, self.total, self.unit, self.every, self.speed = name, total, unit, every_seconds, speed
         self._start_time, self._start_step = time.monotonic(), done
-        self._last = float("-inf")
+        self._done, self._last = done, float("-inf")
         self._note = ""
         self._bar = tqdm(total=total, initial=done, unit=unit, desc=name) if sys.stderr.isatty() else None
 
@@ -20,7 +25,11 @@ class ProgressLine:
         """Set the logged values that the following lines show."""
         self._note = " ".join(f"{key} {value:.4g}" for key, value in values.items())
 
+    def add(self, steps: int) -> None:
+        self.update(self._done + steps)
+
     def update(self, done: int) -> None:
+        self._done = done
         if self._bar is not None:
             self._bar.set_postfix_str(self._note, refresh=False)
             self._bar.update(max(0, done - self._bar.n))
@@ -31,8 +40,10 @@ class ProgressLine:
         self._last = now
         left = ""
         if done > self._start_step:
-            seconds = (now - self._start_time) / (done - self._start_step) * (self.total - done)
-            left = f", {int(seconds // 60)} min {int(seconds % 60):02d} s left"
+            a_step = (now - self._start_time) / (done - self._start_step)
+            seconds = a_step * (self.total - done)
+            speed = f", {1 / max(a_step, 1e-9):,.1f} {self.unit}s/s" if self.speed else ""
+            left = f"{speed}, {int(seconds // 60)} min {int(seconds % 60):02d} s left"
         share = 100 * done // max(1, self.total)
         self.say(f"{self.unit} {done}/{self.total} ({share} %){left} {self._note}".rstrip())
 

@@ -1,0 +1,117 @@
+"""Features of image sets that are cached block by block, so that a killed scoring resumes after its last block.
+
+The cache is in the user's cache folder, because the current folder may be anyone's. Each block has one file, which is
+written atomically. Its name is a hash of the images, the extractor, its weights, the machine and the software. The
+folder can be deleted at any time, and a folder that cannot be written costs only time.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+import PIL
+from torch import Tensor
+
+from bench.code_digest import code_digest
+from bench.errors import InputError
+from bench.files import sha256_json
+from bench.metrics.cache import CACHE, cache_path, read_features, write_features
+from bench.metrics.features import Extractor, features_of
+from bench.runtime.environment import user_cache
+from bench.runtime.progress import ProgressLine
+
+T = TypeVar("T")
+BLOCK_IMAGES = 1000
+"""Number of images after which a block ends with its batch."""
+
+
+@dataclass(frozen=True)
+class ImageBlock:
+    """Consecutive images of a set. `sha256` covers their content and how they are read."""
+
+    n: int
+    sha256: str
+
+
+class BlockedImages(Protocol):
+    """An image set in blocks."""
+
+    @property
+    def blocks(self) -> Sequence[ImageBlock]: ...
+
+    def stream(self, wanted: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+        """Yield the batches, uint8 [B, 3, H, W], of the blocks with these increasing indices, each with its index."""
+        ...
+
+
+def in_blocks(batches: Iterable[list[T]]) -> list[list[list[T]]]:
+    """Group batches into blocks. A block never divides a batch, because features depend on it in the last digits."""
+    blocks: list[list[list[T]]] = []
+    size = BLOCK_IMAGES
+    for batch in batches:
+        if size >= BLOCK_IMAGES:
+            blocks.append([])
+            size = 0
+        blocks[-1].append(batch)
+        size += len(batch)
+    return blocks
+
+
+def feature_folder() -> Path:
+    """Return SLIM_BENCH_CACHE, else slim-bench/features of the user's cache folder."""
+    given = os.environ.get(CACHE)
+    return Path(given).expanduser() if given else user_cache() / "slim-bench/features"
+
+
+def blocked_features(extractor: Extractor, images: BlockedImages, name: str) -> np.ndarray:
+    """Return the features of an image set, float32 [N, dim], read from the cache as far as it has them.
+
+    `name`: what the progress lines call the set. InputError if its files change meanwhile.
+    """
+    ends = np.cumsum([block.n for block in images.blocks]).tolist()
+    parts = [slice(end - block.n, end) for block, end in zip(images.blocks, ends, strict=True)]
+    paths = [_path(extractor, block) for block in images.blocks]
+    features = np.empty((ends[-1], extractor.dim), np.float32)
+    missing = []
+    for index, (part, path) in enumerate(zip(parts, paths, strict=True)):
+        cached = read_features(path, extractor.dim)
+        if cached is not None and len(cached) == images.blocks[index].n:
+            features[part] = cached
+        else:
+            missing.append(index)
+    if not missing:
+        return features
+    cached_images = ends[-1] - sum(images.blocks[index].n for index in missing)
+    progress = ProgressLine(name, ends[-1], "image", cached_images, speed=True)
+    if cached_images:
+        progress.say(f"{cached_images} of {ends[-1]} images are in the cache")
+    writable = True
+    for index, batches in groupby(images.stream(missing), key=itemgetter(0)):
+        _fill(features[parts[index]], extractor, map(itemgetter(1), batches), progress)
+        writable = writable and write_features(paths[index], features[parts[index]])
+    progress.close()
+    return features
+
+
+def _fill(rows: np.ndarray, extractor: Extractor, batches: Iterator[Tensor], progress: ProgressLine) -> None:
+    done = 0
+    for batch in batches:
+        found = features_of(extractor, batch)
+        if done + len(found) > len(rows):
+            break
+        rows[done : done + len(found)] = found
+        done += len(found)
+        progress.add(len(found))
+    if done != len(rows):
+        raise InputError(f"{progress.name}: the images changed while they were read; score them again")
+
+
+def _path(extractor: Extractor, block: ImageBlock) -> Path:
+    code = code_digest("bench.metrics.folder", "bench.metrics.features", type(extractor).__module__)
+    content = sha256_json({"block": block.sha256, "pillow": PIL.__version__, "numpy": np.__version__, "code": code})
+    return cache_path(extractor, content, feature_folder())
