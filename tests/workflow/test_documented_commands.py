@@ -52,7 +52,7 @@ RULES = [
     Rule(r"slim-bench (freeze|evaluate)", r"\g<0> --help", "a command by its name"),
     Rule(r"slim-bench freeze (.*)", r"\g<0> --scale tiny", "the demo's training takes a minute"),
     Rule(r"slim-bench fetch (.*) HEX", rf"slim-bench fetch \1 {64 * '0'}", "no network", 2, "SLIM_BENCH_OFFLINE"),
-    Rule(r"slim-bench fetch (100-shot-obama|inception).*", code=2, says="SLIM_BENCH_OFFLINE", why="no network"),
+    Rule(r"slim-bench fetch (100-shot-obama|inception|vgg16).*", code=2, says="SLIM_BENCH_OFFLINE", why="no network"),
     Rule(r"slim-bench fetch NAME", "slim-bench fetch shells", "prints place and origin", 2, "data/sources/shells"),
     Rule(r"slim-bench (collect|report) --scale demo", r"slim-bench \1 --scale tiny", "no demo ran here"),
     Rule(r"slim-bench (.*)results/demo/runs/(.*)/fashion-mnist/(.*)",
