@@ -1,13 +1,14 @@
 """train, evaluate: run one job from one run.json."""
 
 import argparse
+import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.commands.common import add_command, check_suffix, run_file, user_path
 from bench.errors import InputError
@@ -16,6 +17,9 @@ from bench.run import Run, read_job
 from bench.runtime.environment import check_threads
 from bench.runtime.leases import leased_device
 from bench.runtime.locks import only_one
+
+if TYPE_CHECKING:
+    from bench.score import Score
 
 
 def add_commands(commands: Any) -> None:
@@ -52,6 +56,12 @@ def add_commands(commands: Any) -> None:
         metavar="R,G,B",
         help="with --samples: background colour of transparent pixels (default: 255,255,255)",
     )
+    parser.add_argument(
+        "--metrics",
+        metavar="NAME,...",
+        help="with --samples: metrics to compute (default: all whose weights are on this machine)",
+    )
+    parser.add_argument("--json", action="store_true", help="with --samples: print the scores as one JSON document")
     parser.add_argument(
         "--out", type=user_path, help="folder of scores (--run), or JSON file (--samples; default: print only)"
     )
@@ -91,6 +101,9 @@ def _colour(given: str | None) -> tuple[int, int, int]:
 
 
 def _evaluate_run(arguments: argparse.Namespace) -> None:
+    for option, given in {"--metrics": arguments.metrics, "--json": arguments.json or None}.items():
+        if given is not None:
+            raise InputError(f"{option}: valid only with --samples; run.json names the metrics of a run")
     if arguments.background is not None:
         raise InputError("--background: goes with --samples; the images of a run have the one of its dataset")
     file = run_file(arguments.run)
@@ -107,6 +120,7 @@ def _evaluate_run(arguments: argparse.Namespace) -> None:
 
 def _evaluate_folders(arguments: argparse.Namespace) -> None:
     from bench.files import write_json
+    from bench.metrics.weights import folder_metrics
     from bench.ownership import is_score_list, refuse_foreign
 
     if arguments.overwrite:
@@ -117,18 +131,28 @@ def _evaluate_folders(arguments: argparse.Namespace) -> None:
         refuse_foreign(arguments.out, is_score_list, "give another --out")
         check_suffix(arguments.out, ".json")
     background = _colour(arguments.background)
+    metrics = None if arguments.metrics is None else folder_metrics(arguments.metrics)
     with leased_device():
         from bench.evaluate import evaluate_folders
 
-        scores = evaluate_folders(arguments.samples, arguments.reference, background)
+        scores = evaluate_folders(arguments.samples, arguments.reference, background, metrics=metrics)
+    document = [score.model_dump(mode="json") for score in scores]
+    if arguments.json:
+        print(json.dumps(document, indent=1, allow_nan=False))
+    else:
+        _print_scores(scores)
+    if arguments.out is not None:
+        write_json(arguments.out, document)
+
+
+def _print_scores(scores: Sequence["Score"]) -> None:
+    """Print a line per score with value and protocol id."""
     for score in scores:
         if score.value is None:
             print(f"{score.metric:<22} FAILED: {score.reason}")
             continue
         error = "" if score.standard_error is None else f" ± {score.standard_error:.4g}"
         print(f"{score.metric:<22} {score.value:.6g}{error} {score.unit}  ({score.protocol})")
-    if arguments.out is not None:
-        write_json(arguments.out, [score.model_dump(mode="json") for score in scores])
 
 
 @contextmanager

@@ -19,9 +19,13 @@ def evaluate_run(run: "Run", run_dir: Path, out: Path, overwrite: bool = False) 
 
 
 def evaluate_folders(
-    samples: Path, reference: Path, background: tuple[int, int, int] = (255, 255, 255)
+    samples: Path,
+    reference: Path,
+    background: tuple[int, int, int] = (255, 255, 255),
+    *,
+    metrics: tuple[str, ...] | None = None,
 ) -> "Sequence[Score]":
     """Score the images of folder `samples` against those of `reference`: see bench.evaluate.folders."""
     from bench.evaluate.folders import evaluate_folders
 
-    return evaluate_folders(samples, reference, background)
+    return evaluate_folders(samples, reference, background, metrics=metrics)

@@ -16,10 +16,10 @@ from bench.evaluate.measurement import Clock, Measurement, failed_score
 from bench.evaluate.pairs import pair_images, refuse_shared
 from bench.files import sha256_json
 from bench.metrics.blocks import ImageBlock, blocked_features, in_blocks
-from bench.metrics.catalogue import CLEANFID, EFFLITE0, METRICS
+from bench.metrics.catalogue import FOLDER_METRICS, METRICS
 from bench.metrics.folder import batches_of, file_hashes, hash_files, read_batch, read_image
 from bench.metrics.ssim import WINDOW, ssim
-from bench.metrics.weights import weights_are_here
+from bench.metrics.weights import folder_metrics
 from bench.provenance import provenance
 from bench.runtime.device import choose_device, device_name
 from bench.runtime.memory import peak_memory_bytes
@@ -28,6 +28,8 @@ from bench.terminal import one_line
 
 BATCH = 8
 MOST_FOR_NEIGHBOURS = 20_000
+SIMILARITY = "ssim_samples"
+COMPARED = set(FOLDER_METRICS) - {SIMILARITY}
 
 
 class ScoredFolder:
@@ -78,10 +80,14 @@ class ScoredFolder:
         return one_line(self.path.name or self.path.resolve().name)
 
 
-def evaluate_folders(samples: Path, reference: Path, background: Colour = WHITE) -> list[Score]:
-    """Scores of the images under `samples` against those under `reference`; Inception's where its weights are here.
+def evaluate_folders(
+    samples: Path, reference: Path, background: Colour = WHITE, *, metrics: tuple[str, ...] | None = None
+) -> list[Score]:
+    """Scores of the images under `samples` against those under `reference`.
 
     `background`: of transparent pixels; part of the protocol ids where any image has an alpha channel.
+    `metrics`: of `FOLDER_METRICS`; each has a score, which is failed if the images do not allow it. By default those
+    that the images allow, with weights on this machine, and of large sets only the Frechet distances.
     """
     fake, real = ScoredFolder(samples, background), ScoredFolder(reference, background)
     is_same = refuse_shared(fake.images, real.images)
@@ -92,44 +98,66 @@ def evaluate_folders(samples: Path, reference: Path, background: Colour = WHITE)
         print_notes([f"{folder.path}: {note}" for note in folder.images.notes])
     device = choose_device("auto")
     source = _source(fake, real, device)
-    alpha = (f"alpha-on-{bytes(background).hex()}",) if fake.has_alpha or real.has_alpha else ()
-    measured = {name: kind for name, kind in METRICS.items() if kind.extractor in (EFFLITE0, CLEANFID)}
-    metrics = {name for name, kind in measured.items() if all(map(weights_are_here, kind.weights))}
+    wanted = set(_default_metrics(len(fake.files), len(real.files)) if metrics is None else metrics)
     scores: list[Score] = []
-    for extractor in open_extractors(metrics, device):
+    for extractor in open_extractors(wanted & COMPARED, device):
         clock = Clock()
         known = real.features(extractor)
         features = known, known if is_same else fake.features(extractor)
-        sizes = (f"px{real.size}",) if real.size == fake.size else (f"real-px{real.size}", f"fake-px{fake.size}")
-        sets = (*sizes, *alpha, f"real{len(real.files)}-all", f"fake{len(fake.files)}-folder")
-        wanted = metrics if max(map(len, features)) <= MOST_FOR_NEIGHBOURS else {extractor.metrics["frechet"]}
-        numbers, refused = compare_features(extractor, *features, wanted, sets)
+        numbers, refused = compare_features(extractor, *features, wanted, _protocol(fake, real))
         numbers = [replace(with_curve(number, *features), seconds=clock.seconds) for number in numbers]
         source |= {"peak_memory_bytes": peak_memory_bytes(device)}
         scores += [number.score(**source) for number in numbers]
         scores += [failed_score(metric, reason, **source) for metric, reason in refused.items()]
-    return scores + [number.score(**source) for number in _similarity(fake, real, alpha)]
+    if SIMILARITY in wanted:
+        number, reason = _similarity(fake, real)
+        if number is not None:
+            scores.append(number.score(**source))
+        elif metrics is not None:
+            scores.append(failed_score(SIMILARITY, reason, **source))
+    return scores
 
 
-def _similarity(fake: ScoredFolder, real: ScoredFolder, alpha: tuple[str, ...]) -> list[Measurement]:
-    """Mean SSIM, if every sample has a reference image with the same relative name and size."""
+def _default_metrics(*counts: int) -> tuple[str, ...]:
+    metrics = folder_metrics(None)
+    if max(counts) <= MOST_FOR_NEIGHBOURS:
+        return metrics
+    print_notes([f"more than {MOST_FOR_NEIGHBOURS:,} images: only Frechet distances; --metrics asks for others"])
+    return tuple(name for name in metrics if METRICS[name].family in ("frechet", None))
+
+
+def _protocol(fake: ScoredFolder, real: ScoredFolder) -> tuple[str, ...]:
+    """Parts of the protocol ids that describe the two image sets."""
+    sizes = (f"px{real.size}",) if real.size == fake.size else (f"real-px{real.size}", f"fake-px{fake.size}")
+    return (*sizes, *_alpha(fake, real), f"real{len(real.files)}-all", f"fake{len(fake.files)}-folder")
+
+
+def _alpha(*folders: ScoredFolder) -> tuple[str, ...]:
+    with_alpha = [folder for folder in folders if folder.has_alpha]
+    return tuple(f"alpha-on-{bytes(folder.background).hex()}" for folder in with_alpha[:1])
+
+
+def _similarity(fake: ScoredFolder, real: ScoredFolder) -> tuple[Measurement | None, str]:
+    """Mean SSIM, if every sample has a reference image with the same relative name and size; else the reason."""
     pairs, note = pair_images(fake.images, real.images)
     if note is not None:
         print_notes([f"{fake.path}: {note}"])
-    if not pairs or min(map(min, fake.sizes)) < WINDOW:
-        return []
+    if not pairs:
+        return None, note or "not every sample has a reference image of the same name and size"
+    if min(map(min, fake.sizes)) < WINDOW:
+        return None, f"SSIM needs images of at least {WINDOW} px"
     clock = Clock()
     read = partial(read_image, background=fake.background)
     values = [ssim(read(sample.path)[None], read(partner.path)[None]).item() for sample, partner in pairs]
     number = Measurement(
-        "ssim_samples",
+        SIMILARITY,
         float(np.mean(values)),
-        ("gauss11-sigma1.5-population-range1-rgb", *alpha, "pairs-by-name"),
+        ("gauss11-sigma1.5-population-range1-rgb", *_alpha(fake, real), "pairs-by-name"),
         n=len(values),
         seconds=clock.seconds,
         standard_error=float(np.std(values, ddof=1) / len(values) ** 0.5),
     )
-    return [number]
+    return number, ""
 
 
 def _source(fake: ScoredFolder, real: ScoredFolder, device: torch.device) -> dict[str, Any]:

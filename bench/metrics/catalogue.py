@@ -94,6 +94,12 @@ METRICS: dict[str, Kind] = {
     "memory": Kind(ALL, "lower"),
 }
 
+FOLDER_METRICS = (
+    *(name for name, kind in METRICS.items() if kind.extractor in (EFFLITE0, CLEANFID)),
+    "ssim_samples",
+)
+"""The metrics of `evaluate --samples`, in the order of its output."""
+
 
 def metrics_through(extractor: str) -> dict[str, str]:
     """Map family to metric name for all metrics that use `extractor`."""

@@ -14,6 +14,9 @@ from bench.errors import InputError
 from bench.metrics.checks import check_pair
 from bench.metrics.prdc import BLOCK, COPY, distances
 
+MOST_PAIRS = 20_000**2
+"""Distances that are computed in one piece. More are computed in blocks of rows to bound memory."""
+
 
 @dataclass(frozen=True)
 class Memorisation:
@@ -28,12 +31,21 @@ class Memorisation:
 
 def memorisation(real: np.ndarray, fake: np.ndarray) -> Memorisation:
     real, fake = (x.astype(np.float64, copy=False) for x in check_pair(real, fake))
-    between = distances(fake, real)
-    nearest = between.argmin(axis=1)
-    distance = between[np.arange(len(fake)), nearest]
+    nearest, distance = _nearest(fake, real)
     own = nearest_distinct(real)[nearest]
     ratio = distance / own
     return Memorisation(float((distance < own).mean()), float(np.median(ratio)), nearest, distance, ratio)
+
+
+def _nearest(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return index and distance [n] of the row of y [m, D] that is nearest to each row of x [n, D]."""
+    rows = len(x) if len(x) * len(y) <= MOST_PAIRS else BLOCK
+    indices, lengths = [], []
+    for start in range(0, len(x), rows):
+        between = distances(x[start : start + rows], y)
+        indices.append(between.argmin(axis=1))
+        lengths.append(between[np.arange(len(between)), indices[-1]])
+    return np.concatenate(indices), np.concatenate(lengths)
 
 
 def nearest_distinct(x: np.ndarray) -> np.ndarray:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from bench.data.catalogue import CATALOGUE, Weights, load_catalogue
 from bench.data.weights import fetch_weights, find_weights_file
+from bench.errors import InputError, did_you_mean
+from bench.metrics.catalogue import FOLDER_METRICS, METRICS
 from bench.paths import PROJECT
 
 
@@ -26,3 +28,24 @@ def weights_are_here(name: str) -> bool:
 def weights_entry(name: str) -> Weights:
     """Return the catalogue entry of weights `name`."""
     return load_catalogue(project()).find_weights(name)
+
+
+def folder_metrics(given: str | None) -> tuple[str, ...]:
+    """Return the metrics that the option `--metrics` names; by default those of folders whose weights are here.
+
+    Raises InputError for other names, and for metrics whose weights are not on this machine.
+    """
+    if given is None:
+        return tuple(name for name in FOLDER_METRICS if all(map(weights_are_here, METRICS[name].weights)))
+    asked = [name.strip() for name in given.split(",")]
+    for name in asked:
+        if name not in FOLDER_METRICS:
+            known = f"metric {name!r} needs a run" if name in METRICS else f"unknown metric {name!r}"
+            raise InputError(f"--metrics: {known}{did_you_mean(name, FOLDER_METRICS)}")
+        for weights in METRICS[name].weights:
+            try:
+                if not weights_are_here(weights):
+                    fetch_weights(weights, project(), network=False)
+            except InputError as error:
+                raise InputError(f"--metrics: {name} needs weights; {error}") from None
+    return tuple(name for name in FOLDER_METRICS if name in asked)

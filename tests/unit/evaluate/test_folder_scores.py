@@ -222,3 +222,48 @@ def test_blocks_do_not_change_the_features(here, monkeypatch):
     folder = folders.ScoredFolder(here / "real")
     assert len(folder.blocks) > 1 and sum(block.n for block in folder.blocks) == 9
     assert [len(batch) for _, batch in folder.stream(range(len(folder.blocks)))] == sizes
+
+
+def test_metrics_and_json_on_stdout(here, capsys, monkeypatch):
+    image_folder(here / "fake", 3, (40, 40))
+    command = ["evaluate", "--samples", "fake", "--reference", "real", "--out", "out.json"]
+    assert main([*command, "--metrics", "ssim_samples, fd_efflite0", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == json.loads((here / "out.json").read_text())
+    assert [score["metric"] for score in found] == ["fd_efflite0", "ssim_samples"]
+    assert found[0]["value"] > 0 and (found[1]["status"], found[1]["value"]) == ("failed", None)
+    assert found[1]["reason"] == "not every sample has a reference image of the same name and size"
+    monkeypatch.setattr(folders, "open_extractors", lambda names, _: [] if not names else pytest.fail(str(names)))
+    assert main([*command[:5], "--metrics", "ssim_samples"]) == 0
+    assert capsys.readouterr().out.startswith("ssim_samples           FAILED: not every sample")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--metrics", "fid_cleanfidd"], "--metrics: unknown metric 'fid_cleanfidd' (did you mean 'fid_cleanfid'?)"),
+        (["--metrics", "fd_efflite0,,"], "--metrics: unknown metric ''"),
+        (["--metrics", "top1"], "--metrics: metric 'top1' needs a run"),
+        (["--metrics", "inception_score"], "--metrics: inception_score needs weights; "),
+    ],
+)
+def test_wrong_metrics_are_refused_before_any_image_is_read(here, options, said, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(here))
+    assert main(["evaluate", "--samples", "nowhere", "--reference", "real", *options]) == 2
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
+    assert f"error: {said}" in error
+    if "inception_score" in options:
+        assert "slim-bench fetch inception-cleanfid" in error
+
+
+@pytest.mark.parametrize("option", [["--metrics", "fd_efflite0"], ["--json"]])
+def test_options_of_folders_are_refused_for_a_run(here, option, capsys):
+    assert main(["evaluate", "--run", "real", *option]) == 2
+    assert f"{option[0]}: valid only with --samples" in capsys.readouterr().err
+
+
+def test_of_large_sets_only_distances_unless_metrics_are_named(here, monkeypatch, capsys):
+    monkeypatch.setattr(folders, "MOST_FOR_NEIGHBOURS", 3)
+    assert scores("real").keys() == {"fd_efflite0", "ssim_samples"}
+    assert "more than 3 images: only Frechet distances; --metrics asks for others" in capsys.readouterr().err
+    assert scores("real", metrics=("memorisation_efflite0",)).keys() == {"memorisation_efflite0"}

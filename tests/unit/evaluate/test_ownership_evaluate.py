@@ -244,6 +244,6 @@ def test_files_of_the_same_kind_are_replaced(commands, monkeypatch):
     write_json(Path("edited.json"), run)
     assert main([*commands["freeze"], "edited.json"]) == 0
     assert read_run(Path("edited.json")).experiment == "fastgan-sle"
-    monkeypatch.setattr("bench.evaluate.evaluate_folders", lambda *_: [])
+    monkeypatch.setattr("bench.evaluate.evaluate_folders", lambda *_, **__: [])
     for _ in range(2):
         assert main([*commands["evaluate"], "my scores.json"]) == 0
