@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; its exit code. Nothing that it prints holds control characters."""
+    """Run one command and return its exit code. Control characters in its output are escaped."""
     with escaped_output():
         return _run(argv)
 
@@ -57,16 +57,19 @@ def _run(argv: list[str] | None) -> int:
             print(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}", file=sys.stderr, flush=True)
         switched_on(OFFLINE)  # raises an error for an invalid value before any work
         arguments.function(arguments)
-        sys.stdout.flush()  # a full disk may refuse what was printed
+        sys.stdout.flush()  # raises an error if the output is on a full disk
     except InputError as error:
         return _refuse(error)
     except RunFailedError as error:  # for example NaN images from an export; `train` records its own failures
         print(f"slim-bench: failed: {one_line(error)}", file=sys.stderr)
         return 1
-    except (MemoryError, RuntimeError) as error:  # torch's are RuntimeErrors
+    except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError
         if not (isinstance(error, MemoryError) or ("torch" in sys.modules and _lacks_memory(error))):
             raise
-        print(f"slim-bench: error: out of memory ({_first_line(error)}); free memory or ask for less", file=sys.stderr)
+        print(
+            f"slim-bench: error: out of memory ({_first_line(error)}); free memory, or request fewer or smaller images",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -76,7 +79,7 @@ def _run(argv: list[str] | None) -> int:
     except OSError as error:
         named = error.filename2 or error.filename
         return _refuse(storage_error(error, _output_file() if named is None else None))
-    except Exception as error:  # of a library, such as torch.compile's around a full disk
+    except Exception as error:  # raised by a library, for example by torch.compile on a full disk
         cause = refused_write(error)
         if cause is None:
             raise
@@ -93,7 +96,7 @@ def _refuse(error: InputError) -> int:
 
 
 def _output_file() -> str | None:
-    """The file that standard output or the log goes to, where that cannot be written."""
+    """Return the file behind stdout or stderr that cannot be written; None if both can."""
     for stream in (sys.stdout, sys.stderr):
         path = os.path.realpath(f"/proc/self/fd/{stream.fileno()}")
         try:
@@ -108,7 +111,7 @@ def _output_file() -> str | None:
 
 
 def _drop_output(stream: TextIO) -> None:
-    """What cannot be written is not tried once more when the process ends."""
+    """Redirect a stream to /dev/null, so that the exit of the process does not flush its buffer again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

@@ -19,7 +19,7 @@ PACKAGES = ("slim", "baselines", "bench")
 
 @cache
 def code_digest(*starts: str, root: Path = ROOT) -> str:
-    """sha256 over the modules reachable from `starts` (dotted names), or over all three packages if there are none."""
+    """Return the sha256 of the modules reachable from `starts` (dotted names), or of all three packages."""
     if starts:
         found = _reachable(starts, root)
     else:
@@ -37,7 +37,7 @@ def code_digest(*starts: str, root: Path = ROOT) -> str:
 
 
 def module_path(name: str, root: Path = ROOT) -> Path | None:
-    """The file of a first-party module or package; None for others."""
+    """Return the file of a first-party module or package; None for others."""
     if name.split(".")[0] not in PACKAGES:
         return None
     path = root.joinpath(*name.split("."))
@@ -46,7 +46,7 @@ def module_path(name: str, root: Path = ROOT) -> Path | None:
 
 
 def _reachable(starts: tuple[str, ...], root: Path) -> dict[str, Path]:
-    """Name -> file of reachable modules in this repository, and in the packages of external `starts`."""
+    """Return name -> file of the modules reachable in this repository, and in the packages of external `starts`."""
     outside = {start.partition(".")[0] for start in starts} - set(PACKAGES)
     found: dict[str, Path] = {}
     waiting = list(starts)
@@ -62,7 +62,7 @@ def _reachable(starts: tuple[str, ...], root: Path) -> dict[str, Path]:
 
 @cache
 def _imports(module: str, path: Path) -> tuple[str, ...]:
-    """Dotted names that a file imports, also in functions; `from a import b` may refer to the module a.b."""
+    """Return the dotted names that a file imports, also in functions. `from a import b` may refer to the module a.b."""
     names: list[str] = []
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
@@ -79,7 +79,7 @@ def _fingerprint(path: Path) -> str:
 
 
 def _lines(node: ast.AST) -> Iterator[str]:
-    """The tree as text that is equal on all Python versions, without empty fields, which differ between versions."""
+    """Yield the tree as text that is equal on all Python versions, without empty fields, which differ between them."""
     yield type(node).__name__
     for name, value in ast.iter_fields(node):
         if name == "body" and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, create_model, field_validator
 
-from bench.data.catalogue import OWN, Catalogue, UserFolder, load_catalogue, spoken, task_of
+from bench.data.catalogue import OWN, Catalogue, UserFolder, load_catalogue, parse_words, task_of
 from bench.errors import InputError
 from bench.experiments import Experiment, Experiments, ResolvedExperiment, read_entries, require
 from bench.files import read_yaml, sha256_bytes
@@ -25,7 +25,7 @@ from bench.run import RECIPES, Compute, Evaluation
 from bench.schema import Positive, Seeds, Strict, Task, parse_strict, valid_name
 from bench.source import search_in
 
-IMAGE_SIZE = "pixels of the prepared images; null keeps each image's own"
+IMAGE_SIZE = "size of the prepared images in pixels; null: original sizes"
 
 
 class Settings(Strict):
@@ -48,29 +48,29 @@ class Settings(Strict):
     )
     folders: dict[str, UserFolder] = Field({}, description="several such paths by name, with options")
 
-    _said = field_validator("scale", "allow_mixed_code", "max_unpacked_gb", mode="before")(spoken)
+    _parse_words = field_validator("scale", "allow_mixed_code", "max_unpacked_gb", mode="before")(parse_words)
 
     @field_validator("seeds", mode="before")
     @classmethod
     def _seeds_of_a_command_line(cls, value: Any) -> Any:
-        """`--config seeds=3` is a list of one."""
-        value = spoken(value)
+        """Convert a single seed, as in `--config seeds=3`, to a list of one."""
+        value = parse_words(value)
         return value if value is None or isinstance(value, tuple) else (value,)
 
     @field_validator("folder", mode="before")
     @classmethod
     def _one_path(cls, value: Any) -> Any:
         if value == "":
-            raise ValueError("a path has at least 1 character")
+            raise ValueError("the path is empty")
         if isinstance(value, list | tuple):
-            raise ValueError("one path is needed; several have names, folders={NAME: PATH, NAME: PATH}")
+            raise ValueError("expected one path; for several, use folders={NAME: PATH, NAME: PATH}")
         return value
 
     @field_validator("folders", mode="before")
     @classmethod
     def _names_with_paths(cls, value: Any) -> Any:
         if not isinstance(value, dict):
-            raise ValueError("names with paths are needed, folders={NAME: PATH}; a path alone is `folder`")
+            raise ValueError("expected folders={NAME: PATH}; for a path without a name, use `folder`")
         return value
 
 
@@ -212,7 +212,7 @@ class Configuration:
 
 
 def _merged(settings: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Overrides win; mappings are merged key by key, as Snakemake does it with --config and --configfile."""
+    """Merge settings key by key, as Snakemake merges --config and --configfile. Overrides take precedence."""
     both = dict(settings)
     for key, value in overrides.items():
         inner = both.get(key)
@@ -221,7 +221,7 @@ def _merged(settings: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str,
 
 
 def own_folders(settings: Settings) -> dict[str, UserFolder]:
-    """`folders`, and `folder` under a name derived from its path. The type of a path determines a missing task."""
+    """Return `folders`, and `folder` under a name derived from its path. The path's type determines a missing task."""
     found = dict(settings.folders)
     if settings.folder is not None:
         path = Path(settings.folder.path).expanduser()
@@ -235,7 +235,7 @@ def own_folders(settings: Settings) -> dict[str, UserFolder]:
 
 
 def name_of_path(path: Path) -> str:
-    """Dataset name of a user's folder or file: its last part, and eight digits of its path's hash.
+    """Return the dataset name of a user's path: its last component, and eight digits of the path's hash.
 
     The digits distinguish two folders called `images`.
     """
@@ -269,7 +269,7 @@ def _check_partial(model: type[BaseModel], values: dict[str, Any], where: str) -
 
 @cache
 def partial_model(model: type[BaseModel]) -> type[BaseModel]:
-    """`model` with a default for every required field."""
+    """Return `model` with a default for every required field."""
     fields: dict[str, Any] = {
         name: (field.annotation, copy(field)) for name, field in model.model_fields.items() if field.is_required()
     }

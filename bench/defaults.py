@@ -23,7 +23,7 @@ from bench.run import (
 
 
 def present_defaults() -> dict[str, Any]:
-    """Every default of run.json and of the networks, in the structure of defaults-N.json."""
+    """Return every default of run.json and of the networks, in the structure of defaults-N.json."""
     return {
         "data": dict(defaults_of(DataSpec)),
         "recipe": {task: dict(defaults_of(recipe)) for task, recipe in RECIPES.items()},
@@ -34,7 +34,7 @@ def present_defaults() -> dict[str, Any]:
 
 
 def check_defaults(present: dict[str, Any], recorded: dict[str, Any]) -> list[str]:
-    """Keys that `recorded` lacks. Raises InputError if a recorded default has changed or its key was removed."""
+    """Return the keys that `recorded` lacks. Raises InputError for a changed recorded default or a removed key."""
     now, then = _flat(present), _flat(recorded)
     changed = next((key for key, value in then.items() if key not in now or now[key] != value), None)
     if changed is not None:

@@ -1,4 +1,4 @@
-"""The two errors that end a command, a refusal of the system as one line, and the hint for a mistyped name."""
+"""Errors that end a command, one-line messages for errors of the system, and suggestions for mistyped names."""
 
 import difflib
 import errno
@@ -21,12 +21,12 @@ class RunFailedError(RuntimeError):
 AGAIN = "then run the same command again"
 TEMPORARY_FOLDER = re.compile(r"\..+\.part|slim-bench-[a-z]+-[a-z0-9_]{8}|\.unpacked")
 NO_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
-"""What only a write is told."""
+"""Error numbers that only writes raise."""
 REMEDIES = {
     errno.ENOSPC: f"free space, {AGAIN}",
-    errno.EDQUOT: f"free space or have the quota raised, {AGAIN}",
+    errno.EDQUOT: f"free space or request a larger quota, {AGAIN}",
     errno.EFBIG: f"raise the limit (ulimit -f), {AGAIN}",
-    errno.EROFS: "name a folder that can be written",
+    errno.EROFS: "choose a folder that is writable",
     errno.EACCES: "change its permissions, or name another path",
     errno.EPERM: "change its permissions, or name another path",
     errno.EMFILE: f"raise the limit (ulimit -n), {AGAIN}",
@@ -37,21 +37,21 @@ REMEDIES = {
 
 @contextmanager
 def writing(path: Path, needed: int | None = None) -> Iterator[None]:
-    """Raise an InputError about `path` where the system refuses a write in the block; `needed`: its bytes, if known.
+    """Convert an OSError of a write in the block to an InputError about `path`; `needed`: bytes to write, if known.
 
-    An error that names another file, which the block may have read, passes as it is.
+    An error that names another file, which the block may have read, is not converted.
     """
     try:
         yield
     except OSError as error:
-        unnamed = error.filename is None and not isinstance(error, PermissionError)  # a network says EPERM too
+        unnamed = error.filename is None and not isinstance(error, PermissionError)  # sockets also raise EPERM
         if error.errno in NO_WRITING or (error.errno in REMEDIES and unnamed):
             raise storage_error(error, path, needed) from error
         raise
 
 
 def refused_write(error: BaseException | None) -> OSError | None:
-    """The refusal of a write that caused `error`, or None if it has another cause."""
+    """Return the OSError of a failed write that caused `error`, or None if it has another cause."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in NO_WRITING:
             return error
@@ -60,7 +60,7 @@ def refused_write(error: BaseException | None) -> OSError | None:
 
 
 def storage_error(error: OSError, path: Path | str | None = None, needed: int | None = None) -> InputError:
-    """One line for what the system refused: the path, or the folder that is full and its free space; the remedy."""
+    """Return one line about an OSError: the path, or the full folder and its free space, and the remedy."""
     named = path if path is not None else error.filename2 or error.filename
     reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
     remedy = REMEDIES.get(error.errno or 0)
@@ -75,7 +75,7 @@ def storage_error(error: OSError, path: Path | str | None = None, needed: int | 
         details = f" ({', '.join(facts)})" if facts else ""
         if str(folder) == os.environ.get("TMPDIR", "/tmp"):
             after += "; or set TMPDIR to another folder"
-        return InputError(f"{_told(folder)}: {reason} for {place.name}{details}{after}")
+        return InputError(f"{_with_target(folder)}: {reason} for {place.name}{details}{after}")
     limits = {errno.EFBIG: resource.RLIMIT_FSIZE, errno.EMFILE: resource.RLIMIT_NOFILE}
     limit = resource.getrlimit(limits[error.errno])[0] if error.errno in limits else resource.RLIM_INFINITY
     if limit != resource.RLIM_INFINITY:
@@ -84,7 +84,7 @@ def storage_error(error: OSError, path: Path | str | None = None, needed: int | 
 
 
 def readable_size(count: int) -> str:
-    """Bytes as one reads them: `12.3 kB`."""
+    """Return a number of bytes with a unit, such as `12.3 kB`."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
             return f"{count / size:.1f} {unit}"
@@ -92,13 +92,13 @@ def readable_size(count: int) -> str:
 
 
 def lasting_folder(path: Path) -> Path:
-    """The nearest folder around `path` that exists and stays: its file system is the one that is full."""
+    """Return the nearest existing parent of `path` that is not temporary. Its file system is the one that is full."""
     around = [folder for folder in path.parents if not TEMPORARY_FOLDER.fullmatch(folder.name)]
     return next((folder for folder in around if folder.is_dir()), path.parent)
 
 
-def _told(folder: Path) -> str:
-    """A folder that is reached through a link is named by its place too, since that is on the full file system."""
+def _with_target(folder: Path) -> str:
+    """Return the path of a folder, followed by its target if it is a link, because the target is on the full disk."""
     real = os.path.realpath(folder)
     return str(folder) if real == os.path.abspath(folder) else f"{folder} ({real})"
 
@@ -114,7 +114,7 @@ def _free(folder: Path) -> list[str]:
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """` (did you mean 'x'?)` for the nearest valid name, or the list of valid names."""
+    """Return ` (did you mean 'x'?)` for the nearest valid name, or the list of valid names."""
     valid = sorted(valid)
     near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
     if near:

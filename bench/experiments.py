@@ -58,7 +58,7 @@ class AblationGrid(Strict):
 
 
 def require(name: str, valid: Iterable[str], where: str) -> str:
-    """`name` if it is one of `valid`, else an InputError with the nearest."""
+    """Return `name` if it is one of `valid`. Otherwise raise InputError with the nearest valid name."""
     valid = list(valid)
     if name not in valid:
         raise InputError(f"{where}: {name!r} is not known{did_you_mean(name, valid)}")
@@ -66,7 +66,7 @@ def require(name: str, valid: Iterable[str], where: str) -> str:
 
 
 def read_entries(path: Path, model: type[Strict]) -> dict[str, Any]:
-    """A file that maps names to entries of one kind."""
+    """Read a file that maps names to entries of one kind."""
     where = path.relative_to(path.parents[1])
     entries = read_yaml(path)
     for name in entries:
@@ -75,7 +75,7 @@ def read_entries(path: Path, model: type[Strict]) -> dict[str, Any]:
 
 
 class ResolvedExperiment(Strict):
-    """An experiment with its base merged in: its network and task are known."""
+    """An experiment with its base merged in, so that its network and task are known."""
 
     description: str
     base: str | None
@@ -87,14 +87,14 @@ class ResolvedExperiment(Strict):
 
 @dataclass(frozen=True)
 class Experiments:
-    """All experiments as written; `places`: where each is written, for messages."""
+    """All experiments as written in the files; `places`: file and key of each, for messages."""
 
     written: dict[str, Experiment]
     places: dict[str, str]
 
     @classmethod
     def read(cls, folder: Path) -> "Experiments":
-        """experiments.yaml of a folder, and its ablations.yaml if there is one."""
+        """Read experiments.yaml and, if it exists, ablations.yaml of a folder."""
         written = read_entries(folder / "experiments.yaml", Experiment)
         places = {name: f"config/experiments.yaml: {name}" for name in written}
         grids, bases = folder / "ablations.yaml", [*written]
@@ -116,7 +116,8 @@ class Experiments:
 
     @cached_property
     def resolved(self) -> dict[str, ResolvedExperiment]:
-        """Experiments with their bases merged in: own values win, model args and recipe key by key."""
+        """Experiments with their bases merged in. Model args and recipe are merged by key; own values take
+        precedence."""
         return {name: self._resolve(name, ()) for name in self.written}
 
     def _resolve(self, name: str, seen: tuple[str, ...]) -> ResolvedExperiment:
@@ -127,7 +128,7 @@ class Experiments:
             network = ModelSpec(name=own.model.name, args=own.model.args)
             return ResolvedExperiment(**dict(own) | {"model": network})
         if own.base in (*seen, name):
-            raise InputError(f"{where}.base: goes round in a circle ({' -> '.join((*seen, name, own.base))})")
+            raise InputError(f"{where}.base: is circular ({' -> '.join((*seen, name, own.base))})")
         require(own.base, self.written, f"{where}.base")
         base = self._resolve(own.base, (*seen, name))
         model = ModelSpec(name=own.model.name or base.model.name, args={**base.model.args, **own.model.args})

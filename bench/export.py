@@ -25,12 +25,12 @@ from bench.schema import Pixels, parse_strict
 from bench.trained import Trained, Training
 
 TYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64", torch.int64: "I64"}
-"""Types of tensors as a weights file calls them."""
-AGAIN = "`slim-bench train` trains again and keeps this one aside"
+"""Names of tensor types in the header of a safetensors file."""
+AGAIN = "`slim-bench train` retrains the run and moves this export aside"
 
 
 class DataRecord(BaseModel):
-    """What a user of an export has to know of its data."""
+    """The fields about the data that users of an export need."""
 
     model_config = ConfigDict(strict=True)
     kind: str | None = None
@@ -40,7 +40,7 @@ class DataRecord(BaseModel):
 
 
 class Normalisation(BaseModel):
-    """Mean and standard deviation of the training images, a number a channel."""
+    """Mean and standard deviation of each channel of the training images."""
 
     model_config = ConfigDict(strict=True)
     mean: tuple[float, ...]
@@ -48,22 +48,22 @@ class Normalisation(BaseModel):
 
 
 class ExportTraining(Training):
-    """Of classifiers: how images were normalised."""
+    """The record of a training and, for classifiers, the normalisation of the images."""
 
     normalise: Normalisation | None = None
 
 
 class ExportRecord(Trained):
-    """model.json as far as an export is used."""
+    """The fields of model.json that users of an export need."""
 
     data: DataRecord | None = None
     training: ExportTraining | None = None
 
 
 def create_seeded(spec: dict[str, Any], seed: int, purpose: str = "model", copies: int = 1) -> nn.Module:
-    """The network `spec` = {name, args} with the initial weights of `seed`: the untrained network of a run.
+    """Return the network `spec` = {name, args} with the initial weights of `seed`: the untrained network of a run.
 
-    `copies`: how often its parameters will be held in memory; an InputError where they do not fit.
+    `copies`: number of copies of its parameters held in memory. Raises InputError if they do not fit.
     """
     from bench.registry import check_named, create_model
     from bench.skeleton import check_network_size
@@ -75,7 +75,7 @@ def create_seeded(spec: dict[str, Any], seed: int, purpose: str = "model", copie
 
 
 def fold(model: nn.Module) -> nn.Module:
-    """A copy of `model` in evaluation mode on the CPU, with every parametrisation (spectral norm) folded in.
+    """Return a copy of `model` in evaluation mode on the CPU, with every parametrisation (spectral norm) folded in.
 
     It switches to evaluation mode first, because in training mode reading a spectral-normed weight advances its power
     iteration.
@@ -97,7 +97,7 @@ def is_folded(model: nn.Module) -> bool:
 
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[nn.Module]:
-    """Within the block, batch norms use batch statistics and do not update their buffers."""
+    """Let batch norms use batch statistics within the block, without updating their buffers."""
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     before = [(m.training, m.track_running_stats, m.running_mean, m.running_var) for m in norms]
     try:
@@ -112,7 +112,7 @@ def batch_statistics(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def save_weights(path: Path, model: nn.Module, spec: dict[str, Any]) -> str:
-    """Write the folded weights of `model`, made by registry entry `spec`; returns the file's sha256.
+    """Write the folded weights of `model`, made by registry entry `spec`, and return the file's sha256.
 
     The metadata of the file contains the entry and its arguments, with spectral_norm=False if it was folded. (A network
     without that argument is folded again when loaded.)
@@ -132,7 +132,7 @@ def save_weights(path: Path, model: nn.Module, spec: dict[str, Any]) -> str:
 
 
 def read_spec(path: Path) -> dict[str, Any]:
-    """{name, args} that rebuild the network of a weights file."""
+    """Read {name, args} of the network from a weights file."""
     check_regular(path)
     try:
         with safe_open(path, "pt") as file:
@@ -143,12 +143,12 @@ def read_spec(path: Path) -> dict[str, Any]:
 
 
 def load_weights(path: Path) -> nn.Module:
-    """The network of a weights file, in evaluation mode, without gradients."""
+    """Return the network of a weights file, in evaluation mode, without gradients."""
     return _network_of(path, _checked_spec(path))
 
 
 def _checked_spec(path: Path) -> dict[str, Any]:
-    """{name, args} of a weights file whose tensors are those of its network, by its header."""
+    """Return {name, args} of a weights file, after checking the tensors in its header against its network."""
     from bench.registry import check_named
 
     spec = read_spec(path)
@@ -172,10 +172,10 @@ def _network_of(path: Path, spec: dict[str, Any]) -> nn.Module:
 
 
 def _check_shapes(path: Path, spec: dict[str, Any]) -> None:
-    """InputError where the header of a weights file has other tensors than its network: before any is made or read."""
+    """Raise InputError if the header of a weights file and its network differ in tensors, before reading any tensor."""
     from bench.skeleton import build_skeleton
 
-    if ":" in spec["name"]:  # code of the user's own, which is not run twice
+    if ":" in spec["name"]:  # the user's code, which is not run twice
         return
     network = build_skeleton(spec["name"], spec["args"])
     wanted = {name: (TYPES.get(value.dtype), list(value.shape)) for name, value in network.state_dict().items()}
@@ -193,7 +193,7 @@ def _written(tensor: tuple[str | None, list[int]] | None) -> str:
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
-    """model.json of a run folder with any status."""
+    """Return model.json of a run folder with any status."""
     path = Path(folder) / META
     if not path.exists():
         raise InputError(f"{path}: no such file: no finished export in this folder")
@@ -208,7 +208,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
 
 def load_export(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """(network in evaluation mode, model.json) of a finished run folder; the weights' checksum must match."""
+    """Return (network in evaluation mode, model.json) of a finished run folder; the weights' checksum must match."""
     meta = read_meta(folder)
     if meta.get("status") != "ok":
         raise InputError(f"{Path(folder) / META}: this run has status {meta.get('status')}: {meta.get('reason')}")
@@ -221,5 +221,5 @@ def load_export(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
             f"{path}: sha256 differs from model.json's {meta.get('model_sha256')}: the export is damaged; {AGAIN}"
         )
     if spec != meta.get("model"):
-        raise InputError(f"{Path(folder) / META}: names another network than {path} holds; {AGAIN}")
+        raise InputError(f"{Path(folder) / META}: names another network than {path} contains; {AGAIN}")
     return _network_of(path, spec), meta

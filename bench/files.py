@@ -63,7 +63,7 @@ def atomic_file(path: Path, size: int | None = None) -> Iterator[BinaryIO]:
             try:
                 os.chmod(name, 0o666 & ~umask)  # mkstemp creates private files; groups share results
                 os.replace(name, path)
-            except OSError as error:  # which names the temporary file
+            except OSError as error:  # the error names the temporary file
                 raise storage_error(error, path, size) from error
         except BaseException:
             with contextlib.suppress(OSError):
@@ -78,7 +78,7 @@ def sync(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a file system that cannot do it for folders
+        if error.errno != errno.EINVAL:  # some file systems cannot sync folders
             raise
     finally:
         os.close(descriptor)
@@ -90,7 +90,7 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Make `target` the file `source`: a hard link where the file system has them, which takes no space."""
+    """Create `target` as a hard link to `source`, which takes no space, or as a copy if links are not supported."""
     source = Path(os.path.realpath(source))
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and target.samefile(source):
@@ -134,7 +134,7 @@ def check_regular(path: Path) -> None:
 
 
 def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
-    """Text of a UTF-8 file of at most `largest` bytes, with or without a byte order mark; raises InputError."""
+    """Read a UTF-8 file of at most `largest` bytes, with or without a byte order mark. Raises InputError."""
     check_regular(path)
     try:
         with Path(path).open("rb") as file:
@@ -145,7 +145,7 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     if len(data) > largest:
-        raise InputError(f"{path}: larger than the {largest / 2**20:.0f} MiB that a file of this kind may have")
+        raise InputError(f"{path}: larger than {largest / 2**20:.0f} MiB, the limit for such files")
     if "\0" in text:  # UTF-16 without a byte order mark is valid UTF-8
         raise InputError(f"{path}: not UTF-8 text; save it in the encoding UTF-8")
     return text
@@ -171,17 +171,17 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_json(value: Any) -> str:
-    """Hash of the canonical JSON form: sorted keys, no spaces."""
+    """Return the hash of the canonical JSON form: sorted keys, no spaces."""
     return sha256_bytes(json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file. Raises InputError with the file name for any problem."""
+    """Return the value in a JSON file. Raises InputError with the file name for any problem."""
     return parse_json(read_text(path, LARGEST_JSON), path)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty if the file is missing, truncated, or contains something else."""
+    """Return the JSON object in a file; empty if the file is missing, truncated, or contains something else."""
     try:
         value = read_json(path)
     except InputError:
@@ -190,7 +190,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def parse_json(text: str, source: Path | str) -> Any:
-    """The value of `text`. Any problem, including a duplicate key, is an InputError that begins with `source`."""
+    """Return the value of `text`. Any problem, such as a duplicate key, is an InputError that begins with `source`."""
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_int=_integer)
         _check_values(value)
@@ -233,12 +233,12 @@ def _check_finite(value: Any, key: str) -> None:
 
 
 def _check_values(value: Any) -> None:
-    """Refuse half a character, which an escape such as \\ud800 makes: no file and no terminal takes it."""
+    """Reject a lone surrogate, such as from the escape \\ud800, which files and terminals cannot represent."""
     _check_finite(value, "value")
     try:
         json.dumps(value, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError as error:
-        raise _RefusedError(f"half a character: \\u{ord(error.object[error.start]):04x}") from None
+        raise _RefusedError(f"lone surrogate: \\u{ord(error.object[error.start]):04x}") from None
 
 
 class _YamlLoader(yaml.SafeLoader):
@@ -257,8 +257,8 @@ def _mapping(loader: _YamlLoader, node: yaml.MappingNode) -> dict[str, Any]:
     seen: set[str] = set()
     for key, _ in node.value:
         if key.tag not in (yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG, "tag:yaml.org,2002:merge"):
-            told = f"key {key.value!r}" if isinstance(key, yaml.ScalarNode) else "a key"
-            fault = f"{told} is not a word; put it in quotes"
+            shown = f"key {key.value!r}" if isinstance(key, yaml.ScalarNode) else "a key"
+            fault = f"{shown} is not a string; put it in quotes"
             raise yaml.constructor.ConstructorError(None, None, fault, key.start_mark)
         if key.value in seen:
             fault = f"key {key.value!r} given twice; remove one"
@@ -279,7 +279,7 @@ def _yaml_integer(loader: _YamlLoader, node: yaml.ScalarNode) -> int:
 
 
 def _count_nodes(node: yaml.Node, counted: dict[int, int]) -> int:
-    """Number of values in `node`, including repetitions by aliases. `counted`: results of visited nodes by id."""
+    """Count the values in `node`, including repetitions by aliases. `counted`: results of visited nodes by id."""
     if id(node) not in counted:
         counted[id(node)] = (
             MOST_NODES  # while the node is being counted; an alias inside its own anchor would be infinite
@@ -298,7 +298,7 @@ _YamlLoader.add_implicit_resolver(  # 1e-4 is a number, as in YAML 1.2, not a st
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping; {} for an empty file. Raises InputError with file and position for any problem."""
+    """Return a YAML mapping; {} for an empty file. Raises InputError with file and position for any problem."""
     value = parse_yaml(read_text(path, LARGEST_YAML), path)
     if value is None:
         return {}
@@ -308,7 +308,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, source: Path | str) -> Any:
-    """The value of `text`. Any problem, including a duplicate key, is an InputError that begins with `source`."""
+    """Return the value of `text`. Any problem, such as a duplicate key, is an InputError that begins with `source`."""
     try:
         loader = _YamlLoader(text)
         node = loader.get_single_node()

@@ -22,7 +22,7 @@ def write_frozen(folder: Path, run: Run) -> None:
 
 
 def frozen_fault(planned: Run, folder: Path) -> str | None:
-    """Why run.json in `folder` is out of date; None if it is up to date or missing."""
+    """Return why run.json in `folder` is out of date; None if it is up to date or missing."""
     path = folder / "run.json"
     if not path.exists():
         return None
@@ -42,7 +42,7 @@ def frozen_fault(planned: Run, folder: Path) -> str | None:
 
 
 def as_frozen(planned: Run, folder: Path) -> Run:
-    """The run as read by its jobs: with the manually edited `compute`, if run.json is up to date."""
+    """Return the run that its jobs read: with the manually edited `compute`, if run.json is up to date."""
     path = folder / "run.json"
     if not path.exists() or frozen_fault(planned, folder):
         return planned
@@ -50,14 +50,14 @@ def as_frozen(planned: Run, folder: Path) -> Run:
 
 
 def accepted_hashes(description: dict[str, Any], folder: Path) -> frozenset[str]:
-    """Hashes that model and scores of `folder` may carry: of its run.json, and of it before `compute` was edited."""
+    """Return the valid run hashes of scores in `folder`: with `compute` as in run.json, and before its edit."""
     recorded = read_mapping(folder / FROZEN).get("compute")
     as_written = description | {"compute": recorded} if isinstance(recorded, dict) else description
     return frozenset({training_hash(description), training_hash(as_written)})
 
 
 def current_hashes(planned: Run, folder: Path) -> frozenset[str]:
-    """Hashes that model and scores of a planned run may carry: of the configuration, and of a current run.json."""
+    """Return the valid run hashes of model and scores of a planned run: as configured, and as in a current run.json."""
     return frozenset({planned.hash, as_frozen(planned, folder).hash})
 
 
@@ -66,6 +66,6 @@ def _compute(run: Run) -> dict[str, object]:
 
 
 def _first_difference(found: Run, planned: Run) -> str:
-    """The first key of run.json that differs; a key of `compute` only if all others are equal."""
+    """Return the first key of run.json that differs; `compute` only if all others are equal."""
     keys = [key for key in Run.model_fields if getattr(found, key) != getattr(planned, key)]
     return next((key for key in keys if key != "compute"), "compute")

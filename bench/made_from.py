@@ -7,7 +7,7 @@ from typing import Any
 from bench.code_digest import code_digest
 from bench.errors import InputError
 from bench.files import read_json, read_mapping, sha256_file, sha256_json, write_json
-from bench.ownership import is_cut_off
+from bench.ownership import is_truncated
 from bench.paths import RUNS
 from bench.run import Evaluation, Run, evaluation_hash
 from bench.schema import Strict, parse_strict
@@ -27,7 +27,7 @@ class Complete(Strict):
 
 
 def file_digest(path: Path) -> str | None:
-    """sha256 of a file; None if it is missing or unreadable."""
+    """Return the sha256 of a file; None if it is missing or unreadable."""
     try:
         return sha256_file(path)
     except (InputError, OSError):
@@ -35,7 +35,7 @@ def file_digest(path: Path) -> str | None:
 
 
 def scored_sha256(run_sha256: str, evaluation: Evaluation, export_sha256: str | None, data_sha256: str | None) -> str:
-    """Hash of the inputs of a run's scores, without their code."""
+    """Return the hash of the inputs of a run's scores, without their code."""
     return sha256_json([run_sha256, evaluation_hash(evaluation), export_sha256, data_sha256])
 
 
@@ -50,7 +50,7 @@ def write_complete(folder: Path, run: Run, model: dict[str, Any], files: Iterabl
 
 
 def read_complete(folder: Path) -> Complete:
-    """The record in a scores folder. Raises InputError if it is missing or damaged."""
+    """Read the record in a scores folder. Raises InputError if it is missing or damaged."""
     path = Path(folder) / COMPLETE
     record = parse_strict(Complete, read_json(path), path)
     for name in record.files:
@@ -60,17 +60,17 @@ def read_complete(folder: Path) -> Complete:
 
 
 def is_complete_mark(path: Path) -> bool:
-    """The record of a scores folder, including a truncated one or one of an earlier version."""
-    return read_mapping(path).keys() >= Complete.model_fields.keys() or is_cut_off(path, '"scored_sha256": "')
+    """Return whether a file is the record of a scores folder, possibly truncated or of an earlier version."""
+    return read_mapping(path).keys() >= Complete.model_fields.keys() or is_truncated(path, '"scored_sha256": "')
 
 
 def is_origin_record(path: Path) -> bool:
-    """COLLECTED or RENDERED, complete or truncated."""
-    return "made_from" in read_mapping(path) or is_cut_off(path, '"made_from": ')
+    """Return whether a file is COLLECTED or RENDERED, complete or truncated."""
+    return "made_from" in read_mapping(path) or is_truncated(path, '"made_from": ')
 
 
 def collected_from(scale_dir: Path, allow_mixed_code: bool) -> str:
-    """Hash of all inputs of scores.csv: the records and scores of all runs, the code, the option."""
+    """Return the hash of all inputs of scores.csv: the records and scores of all runs, the code, the option."""
     runs = Path(scale_dir) / RUNS
     names = ("run.json", "model.json", "scores/*.json", f"scores/{COMPLETE}")
     paths = [path for name in names for path in runs.glob(f"*/*/*/{name}")]
@@ -80,6 +80,6 @@ def collected_from(scale_dir: Path, allow_mixed_code: bool) -> str:
 
 
 def rendered_from(scale_dir: Path) -> str:
-    """Hash of all inputs of the page. Histories and samples change only together with the scores of their run."""
+    """Return the hash of the page's inputs. Histories and samples change only together with the scores of their run."""
     paths = (Path(scale_dir) / "scores.csv", Path("config/claims.yaml"), Path("config/published.csv"))
     return sha256_json([*map(file_digest, paths), code_digest("bench.report.page")])

@@ -42,10 +42,10 @@ Check = Callable[..., str | None]
 
 
 def _reason(check: Check) -> Check:
-    """The result of `check`, or the error of an unreadable file as reason, because planning must survive any damage."""
+    """Wrap `check` to return the error of an unreadable file as reason, because planning must survive any damage."""
 
     @wraps(check)
-    def told(*arguments: Any) -> str | None:
+    def checked(*arguments: Any) -> str | None:
         try:
             return check(*arguments)
         except InputError as error:
@@ -53,11 +53,12 @@ def _reason(check: Check) -> Check:
         except OSError as error:
             return f"{error.filename}: {error.strerror}"
 
-    return told
+    return checked
 
 
 class Outdated:
-    """Reasons why outputs of `plan` are out of date; None for an output that is up to date or missing."""
+    """Checks outputs of `plan`. Each check returns why an output is out of date; None if it is up to date or
+    missing."""
 
     def __init__(self, plan: Plan):
         self.plan = plan
@@ -66,7 +67,7 @@ class Outdated:
 
     @_reason
     def source(self, name: str) -> str | None:
-        """The receipt of a downloaded dataset."""
+        """Check the receipt of a downloaded dataset."""
         if not _exists(receipt_path(name)):
             return None
         catalogue = self.plan.configuration.catalogue
@@ -80,7 +81,7 @@ class Outdated:
         return None
 
     def _present_content(self, name: str) -> str | None:
-        """Current content of a dataset's source, or its recorded content if the source was removed."""
+        """Return the current content of a dataset's source, or its recorded content if the source was removed."""
         try:
             return source_content(name, Path("."), self.plan.configuration.catalogue)
         except (FileNotFoundError, InputError):
@@ -88,7 +89,7 @@ class Outdated:
 
     @_reason
     def prepared(self, path: str, name: str) -> str | None:
-        """The prepared dataset `name` in folder `path`."""
+        """Check the prepared dataset `name` in folder `path`."""
         manifest_path = Path(path) / MANIFEST
         if not _exists(manifest_path):
             return None
@@ -102,12 +103,12 @@ class Outdated:
 
     @_reason
     def description(self, run: Run) -> str | None:
-        """run.json of a run."""
+        """Check run.json of a run."""
         folder = self.plan.folder_of(run)
         return frozen_fault(run, folder) if _exists(folder / "run.json") else None
 
     def model(self, run: Run) -> str | None:
-        """model.json and the weights that it records."""
+        """Check model.json and the weights that it records."""
         folder = self.plan.folder_of(run)
         if folder not in self._models:
             self._models[folder] = self._model(run, folder)
@@ -130,7 +131,7 @@ class Outdated:
 
     @_reason
     def scores(self, run: Run) -> str | None:
-        """The score files of a run."""
+        """Check the score files of a run."""
         folder = self.plan.folder_of(run)
         path = folder / "scores" / COMPLETE
         if not _exists(path):
@@ -149,7 +150,7 @@ class Outdated:
         return self.model(run)
 
     def suite(self, marker: Path, runs: Iterable[Run]) -> str | None:
-        """`marker`, the file for a suite whose `runs` have all been scored."""
+        """Check `marker`, the file for a suite whose `runs` have all been scored."""
         return self._unfinished(runs) if _exists(marker) else None
 
     def _unfinished(self, runs: Iterable[Run]) -> str | None:
@@ -163,7 +164,7 @@ class Outdated:
 
     @_reason
     def table(self, scale: str, runs: Iterable[Run], allow_mixed_code: bool) -> str | None:
-        """scores.csv of a scale, which depends on `runs`."""
+        """Check scores.csv of a scale, which depends on `runs`."""
         folder = RESULTS / scale
         if not _exists(folder / "scores.csv"):
             return None
@@ -178,7 +179,7 @@ class Outdated:
 
     @_reason
     def page(self, scale: str, page: str) -> str | None:
-        """Tables, figures and page of a scale."""
+        """Check tables, figures and page of a scale."""
         folder = RESULTS / scale
         if not _exists(folder / page) or not (folder / "scores.csv").exists():
             return None
@@ -188,7 +189,7 @@ class Outdated:
         return f"{folder}/scores.csv, the claims or the published values have changed since the page was made"
 
 
-def settle(path: Path) -> None:
+def reset_future_time(path: Path) -> None:
     """Reset the modification time of one of our files to now, if a wrong clock set it in the future.
 
     Snakemake treats an output that is older than its input as broken, and deletes it.
@@ -199,5 +200,5 @@ def settle(path: Path) -> None:
 
 
 def _exists(path: Path) -> bool:
-    settle(path)
+    reset_future_time(path)
     return path.exists()

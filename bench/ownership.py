@@ -55,42 +55,42 @@ def make_way(path: Path, ours: Test) -> None:
 
 
 def is_run(path: Path) -> bool:
-    """run.json, including a manually edited one."""
-    return read_mapping(path).keys() >= RUN_KEYS or is_cut_off(path, '"schema_version": ')
+    """Return whether a file is a run.json, including a manually edited one."""
+    return read_mapping(path).keys() >= RUN_KEYS or is_truncated(path, '"schema_version": ')
 
 
 def is_record(path: Path) -> bool:
-    """model.json or its copy."""
-    return read_mapping(path).keys() >= RECORD_KEYS or is_cut_off(path, '"status": "')
+    """Return whether a file is model.json or its copy."""
+    return read_mapping(path).keys() >= RECORD_KEYS or is_truncated(path, '"status": "')
 
 
 def is_score(path: Path) -> bool:
-    """A score file whose name matches its metric and weights."""
+    """Return whether a file is a score whose name matches its metric and weights."""
     score = read_mapping(path)
     if not score.keys() >= SCORE_KEYS:
-        return is_cut_off(path, f'"metric": "{path.stem.partition("@")[0]}"')
+        return is_truncated(path, f'"metric": "{path.stem.partition("@")[0]}"')
     return path == score_path(path.parent, str(score["metric"]), scored_weights(score))
 
 
 def is_score_of(path: Path, run: str, sha256: str | None) -> bool:
-    """A score of the run with this name and, if given, this hash."""
+    """Return whether a file is a score of the run with this name and, if given, this hash."""
     score = read_mapping(path)
     return is_score(path) and score.get("run", run) == run and sha256 in (None, score.get("run_sha256", sha256))
 
 
 def is_score_list(path: Path) -> bool:
-    """An output of `evaluate --samples --out`."""
+    """Return whether a file is an output of `evaluate --samples --out`."""
     scores = _json(path)
     return isinstance(scores, list) and all(isinstance(item, dict) and item.keys() >= SCORE_KEYS for item in scores)
 
 
 def is_weights(path: Path) -> bool:
-    """A safetensors file whose header names the network as `bench.export.save_weights` does."""
+    """Return whether a safetensors file names its network in the header, as `bench.export.save_weights` does."""
     return bool(_weights_header(path))
 
 
 def is_whole_weights(path: Path) -> bool:
-    """Our weights with the file size that their header implies; does not read the tensors."""
+    """Return whether weights have the file size that their header implies, without reading the tensors."""
     try:
         ends = [tensor["data_offsets"][1] for name, tensor in _weights_header(path).items() if name != "__metadata__"]
         length = int.from_bytes(head_of(path, 8), "little")
@@ -100,7 +100,7 @@ def is_whole_weights(path: Path) -> bool:
 
 
 def _weights_header(path: Path) -> dict[str, Any]:
-    """The header of one of our weights files; empty for other files."""
+    """Return the header of one of our weights files; empty for other files."""
     start = head_of(path, 8)
     length = int.from_bytes(start, "little")
     if len(start) < 8 or not 2 <= length <= LONGEST_HEADER * 64:
@@ -114,10 +114,10 @@ def _weights_header(path: Path) -> dict[str, Any]:
 
 
 def is_history(path: Path) -> bool:
-    """history.csv, recognised by its columns. An empty file contains nothing to lose."""
+    """Return whether a file is a history.csv, by its columns. An empty file contains nothing to lose."""
     start = head_of(path, LONGEST_HEADER)
     columns = start.partition(b"\n")[0].decode("utf-8", "replace").strip().split(",")
-    cut = b"\n" not in start and b"step,".startswith(start[:5])  # within its first line
+    cut = b"\n" not in start and b"step,".startswith(start[:5])  # truncated within its first line
     return not start.strip() or cut or (columns[0] == "step" and set(columns) >= HISTORY_COLUMNS)
 
 
@@ -125,8 +125,8 @@ def is_png(path: Path) -> bool:
     return head_of(path, 8) == b"\x89PNG\r\n\x1a\n"
 
 
-def is_picture(path: Path) -> bool:
-    """A PNG with the mark of `bench.files.write_png`."""
+def is_image_grid(path: Path) -> bool:
+    """Return whether a file is a PNG with the mark of `bench.files.write_png`."""
     from PIL import Image
 
     if not is_png(path):
@@ -139,24 +139,24 @@ def is_picture(path: Path) -> bool:
 
 
 def is_checkpoint(path: Path) -> bool:
-    """A checkpoint, including one truncated within its first line."""
+    """Return whether a file is a checkpoint, including one truncated within its first line."""
     return CHECKPOINT_MAGIC.startswith(head_of(path, len(CHECKPOINT_MAGIC)))
 
 
 def is_temporary(path: Path, names: Callable[[str], bool]) -> bool:
-    """A partially written temporary file whose final name matches `names`."""
+    """Return whether a file is a partially written temporary file whose final name matches `names`."""
     match = TEMPORARY.fullmatch(path.name)
     return match is not None and names(match["name"]) and path.is_file()
 
 
-def is_cut_off(path: Path, start: str) -> bool:
-    """The truncated beginning of a JSON object from `bench.files.write_json`, whose first line begins with `start`."""
+def is_truncated(path: Path, start: str) -> bool:
+    """Return whether a file is a JSON object of `write_json`, truncated, whose first line begins with `start`."""
     first = f"{{\n {start}".encode()
     return first.startswith(head_of(path, len(first))) and _json(path) is None
 
 
 def head_of(path: Path, size: int) -> bytes:
-    """The first bytes of a file; `?` if it is unreadable, or a pipe or device, whose read would block."""
+    """Return the first bytes of a file; `?` if it is unreadable, or a pipe or device, whose read would block."""
     if not path.is_file():
         return b"?"
     try:
@@ -167,7 +167,7 @@ def head_of(path: Path, size: int) -> bytes:
 
 
 def text_of(path: Path) -> str:
-    """The text of a file; empty if it is not readable as text."""
+    """Return the text of a file; empty if it is not readable as text."""
     try:
         return read_text(path)
     except InputError:

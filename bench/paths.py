@@ -11,22 +11,22 @@ META_COPY = ".model.json"
 
 
 def run_name(experiment: str, dataset: str, seed: int | str) -> str:
-    """The name of a run within its scale."""
+    """Return the name of a run within its scale."""
     return f"{experiment}/{dataset}/seed{seed}"
 
 
 def run_folder(scale: str, experiment: str, dataset: str, seed: int | str) -> Path:
-    """Folder of run.json, export, history, samples and scores of one run, relative to the project root."""
+    """Return the folder of run.json, export, history, samples and scores of one run, relative to the project root."""
     return RESULTS / scale / RUNS / run_name(experiment, dataset, seed)
 
 
 def state_folder(run_dir: Path) -> Path:
-    """Folder of a run's checkpoints: under results/SCALE/state for results/SCALE/runs; otherwise hidden, next to it."""
+    """Return the folder of a run's checkpoints: results/SCALE/state for results/SCALE/runs, else hidden, next to it."""
     return _related(run_dir, "state", "{}", ".{}-state")
 
 
 def superseded_folder(run_dir: Path, number: int) -> Path:
-    """Folder for the `number`-th finished run that another training replaces in `run_dir`.
+    """Return the folder for the `number`-th finished run that another training replaces in `run_dir`.
 
     results/SCALE/superseded/EXPERIMENT/DATASET/seedN-1 for results/SCALE/runs/...; otherwise NAME.superseded-1.
     """
@@ -34,7 +34,7 @@ def superseded_folder(run_dir: Path, number: int) -> Path:
 
 
 def _related(run_dir: Path, tree: str, in_results: str, elsewhere: str) -> Path:
-    """A folder that belongs to `run_dir`: in the tree that mirrors results/SCALE/runs, otherwise next to it."""
+    """Return a folder that belongs to `run_dir`: in the tree that mirrors results/SCALE/runs, otherwise next to it."""
     here = Path.cwd()
     folder = here / run_dir
     if ".." in folder.parts:
@@ -54,7 +54,7 @@ def lock_path(run_dir: Path) -> Path:
 
 
 def find_data(path: str, run_file: Path | None = None) -> Path | None:
-    """The prepared folder for `data.path` of `run_file`; None if it does not exist.
+    """Return the prepared folder for `data.path` of `run_file`; None if it does not exist.
 
     A relative path is resolved against the current folder, then the project that contains `run_file`, then the project
     of this package.

@@ -34,7 +34,7 @@ class Plan:
         return sorted(self.configuration.suites)
 
     def scale_of(self, suite: str) -> str:
-        """The scale of a suite: the user's setting, or the suite's default."""
+        """Return the scale of a suite: the user's setting, or the suite's default."""
         require(suite, self.configuration.suites, "suite")
         return self.configuration.settings.scale or self.configuration.suites[suite].scale
 
@@ -47,7 +47,7 @@ class Plan:
         return self.configuration.folders
 
     def runs(self, suite: str, scale: str | None = None) -> list[Run]:
-        """Every run of a suite without duplicates, in order of seeds."""
+        """Return every run of a suite without duplicates, in order of seeds."""
         scale = scale or self.scale_of(suite)
         pairs = dict.fromkeys(self._pairs(suite, scale, ()))
         if not pairs:
@@ -68,7 +68,7 @@ class Plan:
         return found
 
     def _same_task(self, experiment: str, dataset: str, listed: tuple[str, ...]) -> bool:
-        """A user's dataset runs with experiments of its task. For a listed dataset, another task is an error."""
+        """Return whether experiment and dataset have the same task. For a listed dataset, another task is an error."""
         wanted = self.configuration.resolved[experiment].task
         given = self.configuration.catalogue.datasets[dataset].task
         if wanted != given and dataset in listed:
@@ -77,12 +77,12 @@ class Plan:
 
     def _why_empty(self, suite: str, scale: str) -> str:
         if any(OWN in listed.datasets for listed in self.configuration.suites[suite].runs) and not self.folders:
-            return ": name your images, snakemake own --config folder=PATH"
+            return ": pass your images with snakemake own --config folder=PATH"
         scales = sorted({name for listed in self.configuration.suites[suite].runs for name in listed.scales})
         return f": it is for {', '.join(scales)}" if scales and scale not in scales else ""
 
     def run(self, scale: str, experiment: str, dataset: str, seed: int) -> Run:
-        """The complete configuration of one run. Raises InputError with file and key for any problem."""
+        """Return the complete configuration of one run. Raises InputError with file and key for any problem."""
         key = (scale, experiment, dataset, seed)
         if key not in self._resolved:
             self._resolved[key] = self._resolve(*key)
@@ -128,7 +128,7 @@ class Plan:
 
 
 def _recipe(chosen: ResolvedExperiment, task: TaskScale, variations: list[Variation]) -> dict[str, Any]:
-    """The recipe of the scale, updated by its variations for the dataset and by the experiment."""
+    """Return the recipe of the scale, updated by its variations for the dataset and by the experiment."""
     merged: dict[str, Any] = {"task": chosen.task, **task.recipe}
     for variation in variations:
         merged |= variation.recipe
@@ -143,7 +143,7 @@ def _model(
     image_size: int | None,
     where: str,
 ) -> ModelSpec:
-    """Network name and arguments: those of the scale, updated by the dataset, its variations and the experiment."""
+    """Return the network with the arguments of the scale, updated by dataset, variations and experiment."""
     args = dict(task.model)
     if chosen.task == "fewshot":
         args["image_size"] = image_size

@@ -16,7 +16,7 @@ from bench.terminal import one_line
 
 
 def provenance(*modules: str) -> dict[str, Any]:
-    """Fields of every model.json and score: versions, commit, dirty, code_sha256, command.
+    """Return the fields of every model.json and score: versions, commit, dirty, code_sha256, command.
 
     `modules`: the start modules of the code digest; if empty, the digest covers all code.
     """
@@ -31,7 +31,7 @@ def provenance(*modules: str) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python and numerical packages, and of CUDA and the driver if torch is loaded with a GPU."""
+    """Return the versions of Python, numerical packages and, if torch is loaded with a GPU, CUDA and driver."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for name in ("torch", "torchvision", "numpy", "scipy", "slim-bench"):
         try:
@@ -47,14 +47,14 @@ def versions() -> dict[str, str | None]:
 
 
 def processor_name() -> str:
-    """Model name of the CPU, or its architecture if the system does not report a name."""
+    """Return the model name of the CPU, or its architecture if the system does not report a name."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*:\s*(\S.*)", info.read_text()) if info.exists() else None
     return found.group(1) if found else platform.processor() or platform.machine()
 
 
 def slug(text: str) -> str:
-    """`text` in a form valid in file names and protocol ids."""
+    """Return `text` in a form valid in file names and protocol ids."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
@@ -70,7 +70,7 @@ def _driver() -> str | None:
 
 @cache
 def git_state() -> tuple[str | None, bool | None]:
-    """(commit, whether tracked files are modified) of this project; (None, None) without a repository."""
+    """Return (commit, whether tracked files are modified) of this project; (None, None) without a repository."""
     try:
         top, commit = _git("rev-parse", "--show-toplevel", "HEAD").split("\n")
         if not ROOT.samefile(top):  # an archive extracted inside another repository

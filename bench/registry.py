@@ -73,7 +73,7 @@ MODELS: dict[str, Entry] = {
 
 
 def entry(name: str) -> Entry:
-    """The network `name`. Raises InputError if it, its module or its function does not exist."""
+    """Return the network `name`. Raises InputError if it, its module or its function does not exist."""
     if ":" in name:
         return _outside(name)
     if name not in MODELS:
@@ -96,7 +96,7 @@ def _outside(name: str) -> Entry:
 
 
 def _signature(target: str) -> Signature:
-    """Cached by module file, because tests change folders."""
+    """Return the signature of `target`, cached by module file because tests change folders."""
     return _signature_in(target, find_source(target.partition(":")[0]))
 
 
@@ -119,7 +119,7 @@ def check_named(name: str, source: Path | str) -> None:
 
 
 def _names_in(path: Path) -> set[str]:
-    """Names of networks in an experiments file."""
+    """Return the names of networks in an experiments file."""
     entries = read_yaml(path) if path.is_file() else {}
     models = [made.get("model") for made in entries.values() if isinstance(made, dict)]
     return {str(model.get("name")) for model in models if isinstance(model, dict)}
@@ -132,7 +132,7 @@ class Arguments(Strict):
 
 
 def arguments(name: str) -> type[Arguments]:
-    """The model that validates the arguments of the network `name`, with their defaults."""
+    """Return the model that validates the arguments of the network `name`, with their defaults."""
     made = entry(name)
     return _arguments(made.target, made.gate, *map(find_source, sorted(made.modules)))
 
@@ -191,7 +191,7 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
 
 
 def _load(target: str) -> Any:
-    """The function or class. Raises InputError with the file of an external module that cannot be imported."""
+    """Import and return the function or class. Raises InputError with the file of an external module that fails."""
     module, _, name = target.partition(":")
     outside = module not in {known for made in MODELS.values() for known in made.modules}
     try:

@@ -30,7 +30,7 @@ class DataSpec(Strict):
     """A prepared dataset. `path` is the folder of manifest.json, relative to the project root (see `find_data`)."""
 
     path: str
-    image_size: Positive | None = Field(None, description="pixels of the prepared images; null keeps each image's own")
+    image_size: Positive | None = Field(None, description="size of the prepared images in pixels; null: original sizes")
     source_sha256: str | None = Field(None, description="hash of the fetched archive; null: given by path")
 
 
@@ -89,7 +89,7 @@ class Run(Strict):
 
 
 def training_hash(description: dict[str, Any]) -> str:
-    """sha256 of the keys in run.json that change the result of training. A missing key has its default.
+    """Return the sha256 of the keys in run.json that change the result of training. A missing key has its default.
 
     The hash excludes `evaluation`, `base` and operational keys, because they do not affect training. It also excludes
     values equal to the default recorded for their schema_version in defaults-N.json, or to the model's default for keys
@@ -110,14 +110,14 @@ def training_hash(description: dict[str, Any]) -> str:
 
 
 def evaluation_hash(evaluation: Evaluation) -> str:
-    """sha256 of the evaluation settings, without defaults, as in `training_hash`."""
+    """Return the sha256 of the evaluation settings, without defaults, as in `training_hash`."""
     recorded = recorded_defaults(SCHEMA_VERSION)["evaluation"]
     return sha256_json(_plain(_counted(evaluation.model_dump(mode="json"), recorded, Evaluation)))
 
 
 @cache
 def recorded_defaults(version: int) -> dict[str, Any]:
-    """Content of defaults-N.json: the defaults that run hashes use, by section (recipes by task, networks by name)."""
+    """Return the content of defaults-N.json: defaults for run hashes by section (recipes by task, networks by name)."""
     file = defaults_file(version)
     return read_json(file) if file.exists() else {}
 
@@ -128,7 +128,7 @@ def defaults_file(version: int) -> Path:
 
 @cache
 def defaults_of(model: type[BaseModel]) -> dict[str, Any]:
-    """Key -> default as JSON, for the keys that run hashes include."""
+    """Return key -> default as JSON, for the keys that run hashes include."""
     fields = {key: field for key, field in model.model_fields.items() if key not in _operational(model)}
     return {key: json.loads(json.dumps(field.default)) for key, field in fields.items() if not field.is_required()}
 
@@ -140,7 +140,7 @@ def _operational(model: type[BaseModel]) -> set[str]:
 
 
 def _counted(values: Any, recorded: dict[str, Any], model: type[BaseModel] | None = None) -> Any:
-    """The values of one section that differ from their defaults."""
+    """Return the values of one section that differ from their defaults."""
     if not isinstance(values, dict):
         return values
     defaults = (defaults_of(model) if model else {}) | recorded
@@ -150,7 +150,7 @@ def _counted(values: Any, recorded: dict[str, Any], model: type[BaseModel] | Non
 
 
 def _plain(value: Any) -> Any:
-    """JSON with 1.0 as 1, so that a manually edited file has the hash of the run parsed from it."""
+    """Return JSON with 1.0 as 1, so that a manually edited file has the hash of the run parsed from it."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -168,11 +168,11 @@ def read_run(path: Path) -> Run:
 
 
 def read_job(path: Path) -> Run:
-    """`read_run` for a job that needs data; it also searches the project that contains the file."""
+    """Read run.json for a job that needs data, which is also searched for in the project that contains the file."""
     try:
         run = read_run(path)
     except InputError as error:
-        if read_mapping(path) or not Path(path).exists():  # edited manually, or not there
+        if read_mapping(path) or not Path(path).exists():  # edited manually, or missing
             raise
         raise InputError(f"{error}; `slim-bench freeze` writes this file again") from None
     run._file = Path(path)

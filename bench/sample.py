@@ -49,12 +49,12 @@ def sample(model: Path, n: int, seed: int, out: Path) -> None:
 
 
 def _check_memory(n: int, values: int) -> None:
-    """InputError where `n` images of so many values do not fit into memory as float32, with the grid made of them."""
+    """Raise InputError if `n` float32 images of so many values, and their grid, do not fit in memory."""
     check_memory(n * values * 8, f"-n {n}: the images")
 
 
 def type_of(meta: dict[str, Any], folder: Path) -> str:
-    """The task of an export: that of its network, or of its run for an external network."""
+    """Return the task of an export: that of its network or, for an external network, of its run."""
     from bench.registry import MODELS
 
     name = meta["model"]["name"]
@@ -100,13 +100,16 @@ class View:
 
 def view_of(meta: dict[str, Any]) -> View:
     data = meta["data"]
-    red, green, blue = data.get("background", WHITE)  # which exports of earlier versions do not say
+    red, green, blue = data.get("background", WHITE)  # missing in exports of earlier versions
     mode = "L" if data["channels"] == 1 else "RGB"
     return View(data.get("image_size") or 224, mode, data.get("kind") == "folder", (red, green, blue))
 
 
 def read_as_trained(path: Path, view: View) -> Tensor:
-    """uint8 [1, C, size, size], preprocessed as in the evaluation; larger images are scaled down for array datasets."""
+    """Read an image as uint8 [1, C, size, size], preprocessed as in the evaluation.
+
+    For array datasets, larger images are scaled down.
+    """
     square = (view.size, view.size)
     with decoded(path, view.background) as image:
         if view.files:

@@ -18,7 +18,7 @@ from bench.runtime.rng import derive, generator, seeded_globally
 
 
 def latents(n: int, dim: int, batch_size: int, seed: int, purpose: str = "latents") -> Iterator[Tensor]:
-    """Full batches [batch_size, dim] of Gaussian latents, enough for n; sampled on the CPU, so equal on all devices."""
+    """Sample full batches [batch_size, dim] of Gaussian latents, enough for n, on the CPU: equal on all devices."""
     source = generator("cpu", seed, purpose)
     for _ in range(0, n, batch_size):
         yield torch.randn(batch_size, dim, generator=source)
@@ -27,7 +27,7 @@ def latents(n: int, dim: int, batch_size: int, seed: int, purpose: str = "latent
 def generate(
     network: nn.Module, n: int, batch_size: int, seed: int, purpose: str = "latents", keep: frozenset[int] | None = None
 ) -> Iterator[Tensor]:
-    """n images of `network` as uint8 batches on its device; `keep` skips batches without a requested index."""
+    """Yield `n` images of `network` as uint8 batches on its device; `keep` skips batches without a requested index."""
     device = next(network.parameters()).device
     start = 0
     with torch.inference_mode(), batch_statistics(network), exact_float32():
@@ -42,7 +42,7 @@ def generate(
 
 
 def pick(network: nn.Module, indices: list[int], n: int, batch_size: int, seed: int) -> Tensor:
-    """The images of `indices` among the n that `generate` yields, uint8 [len(indices), 3, H, W] on the CPU."""
+    """Return the images of `indices` among the n that `generate` yields, uint8 [len(indices), 3, H, W] on the CPU."""
     wanted = sorted({index // batch_size for index in indices})
     batches = list(generate(network, n, batch_size, seed, keep=frozenset(indices)))
     by_batch = dict(zip(wanted, batches, strict=True))

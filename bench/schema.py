@@ -25,7 +25,7 @@ Images = Annotated[int, Field(gt=0, le=10**6)]
 BatchSize = Annotated[int, Field(gt=0, le=2**16)]
 Pixels = Annotated[int, Field(gt=0, le=2**14)]
 Threads = Annotated[int, Field(gt=0, le=1024)]
-"""Limits of recipes: a larger number is a mistake, which would end in an endless loop or without memory."""
+"""Upper limits of recipe values. Larger numbers are mistakes: the run would never end, or run out of memory."""
 PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -76,7 +76,7 @@ def parse_strict(model: type[M], value: Any, source: Path | str) -> M:
 
 
 def _valid_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """Field names of the models found by following `path`, skipping list indices, mapping keys and union tags."""
+    """Return the field names of the models that `path` leads to, skipping list indices, mapping keys and union tags."""
     models = [model]
     for part in path:
         tagged = [m for m in models if "task" in m.model_fields and m.model_fields["task"].default == part]

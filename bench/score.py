@@ -16,7 +16,7 @@ WEIGHTS_KEYS = ("weights", "selection")
 
 
 class StaleError(InputError):
-    """A score that was whole, but of weights or a run.json that have been replaced since."""
+    """Raised for a valid score of weights or of a run.json that have been replaced since."""
 
 
 class Score(Strict):
@@ -49,7 +49,7 @@ class Score(Strict):
     compile: bool | None = None
     training_precision: str | None = None
     training_compile: bool | None = None
-    """precision and compile are those of the measurement, these two those of the run (its keys compute.…)."""
+    """Keys `compute` of the run; `precision` and `compile` describe the measurement."""
     training_rollbacks: int = 0
     training_events: tuple[str, ...] = ()
     """Number of rollbacks of the training, and other changes during training (a smaller micro-batch)."""
@@ -63,12 +63,12 @@ class Score(Strict):
 
 
 def scored_weights(score: Mapping[str, Any]) -> str:
-    """The scored weights of an unvalidated score file."""
+    """Return the scored weights of an unvalidated score file."""
     return str(next((score[key] for key in WEIGHTS_KEYS if key in score), "last"))
 
 
 def score_path(folder: Path, metric: str, weights: str = "last") -> Path:
-    """scores/<metric>.json for `last` weights, scores/<metric>@<weights>.json for others."""
+    """Return scores/<metric>.json for `last` weights, scores/<metric>@<weights>.json for others."""
     return Path(folder) / (f"{metric}.json" if weights == "last" else f"{metric}@{weights}.json")
 
 
@@ -83,9 +83,9 @@ def read_score(path: Path) -> Score:
 
 
 def read_run_score(path: Path, run: str, hashes: Collection[str], trained: Trained) -> Score:
-    """A score of the run of that name and one of these hashes, and of its present export.
+    """Read a score of the run with that name and one of these hashes, computed from its current export.
 
-    An InputError says why a score does not count.
+    Raises InputError with the reason if the score is not valid.
     """
     score = read_score(path)
     if path != score_path(path.parent, score.metric, score.weights):

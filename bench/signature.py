@@ -55,7 +55,7 @@ Found = tuple[Scope, ast.AST]
 
 
 def read_signature(target: str) -> Signature:
-    """Signature of `target` = "module:name". Raises InputError for a part that does not exist."""
+    """Return the signature of `target` = "module:name". Raises InputError for a part that does not exist."""
     module, _, name = target.partition(":")
     scope = _scope(module)
     if scope is None:
@@ -88,7 +88,7 @@ def _scope(module: str) -> Scope | None:
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements that run when a module is imported, including those inside `if` and `try`."""
+    """Return the statements that run when a module is imported, including those inside `if` and `try`."""
     for node in body:
         yield node
         for field in ("body", "orelse", "handlers", "finalbody"):
@@ -97,7 +97,7 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _definition(scope: Scope, name: str, depth: int = 0) -> Found | None:
-    """The definition of `name`, or its assigned expression, with the module that contains it."""
+    """Return the definition of `name`, or its assigned expression, with the module that contains it."""
     found: Found | None = None
     for node in _statements(tree(scope.path).body):
         if isinstance(node, ast.ImportFrom):
@@ -111,7 +111,7 @@ def _definition(scope: Scope, name: str, depth: int = 0) -> Found | None:
 
 
 def _bound(node: ast.stmt) -> list[str | None]:
-    """Names that a definition or an assignment binds."""
+    """Return the names that a definition or an assignment binds."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return [node.name]
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
@@ -119,7 +119,7 @@ def _bound(node: ast.stmt) -> list[str | None]:
 
 
 def _look_up(scope: Scope, node: ast.AST) -> Found | None:
-    """The definition of a name, or of an attribute of a module."""
+    """Return the definition of a name, or of an attribute of a module."""
     if isinstance(node, ast.Name):
         return _definition(scope, node.id)
     module = _module(scope, node.value) if isinstance(node, ast.Attribute) else None
@@ -128,7 +128,7 @@ def _look_up(scope: Scope, node: ast.AST) -> Found | None:
 
 
 def _module(scope: Scope, node: ast.AST) -> str | None:
-    """Dotted name of the module to which an expression refers."""
+    """Return the dotted name of the module to which an expression refers."""
     if isinstance(node, ast.Attribute):
         above = _module(scope, node.value)
         return f"{above}.{node.attr}" if above else None
@@ -146,7 +146,7 @@ def _module(scope: Scope, node: ast.AST) -> str | None:
 
 
 def _signature(scope: Scope, node: ast.AST, depth: int = 0) -> Signature | None:
-    """The signature; None if the source alone does not define it."""
+    """Return the signature; None if the source alone does not define it."""
     if isinstance(node, ast.FunctionDef):
         return _of_function(scope, node, depth)
     if isinstance(node, ast.ClassDef):
@@ -160,7 +160,7 @@ def _signature(scope: Scope, node: ast.AST, depth: int = 0) -> Signature | None:
 
 
 def _returned_function(node: ast.AST) -> ast.FunctionDef | None:
-    """The inner function returned by a function."""
+    """Return the inner function that a function returns."""
     if not isinstance(node, ast.FunctionDef):
         return None
     inner = {child.name: child for child in node.body if isinstance(child, ast.FunctionDef)}
@@ -169,7 +169,7 @@ def _returned_function(node: ast.AST) -> ast.FunctionDef | None:
 
 
 def _of_class(scope: Scope, node: ast.ClassDef, depth: int) -> Signature:
-    """The signature of the constructor, or that of the first base with a readable one."""
+    """Return the signature of the constructor, or that of the first base with a readable one."""
     for child in node.body:
         if isinstance(child, ast.FunctionDef) and child.name == "__init__":
             whole = _of_function(scope, child, depth)
@@ -203,7 +203,7 @@ def _of_function(scope: Scope, node: ast.FunctionDef, depth: int) -> Signature:
 
 
 def _defaults_onward(scope: Scope, node: ast.FunctionDef, options: str, depth: int) -> dict[str, Any]:
-    """Defaults of the function that receives `**options`."""
+    """Return the defaults of the function that receives `**options`."""
     for call in ast.walk(node):
         spread = call.keywords if isinstance(call, ast.Call) else []
         if any(keyword.arg is None and getattr(keyword.value, "id", None) == options for keyword in spread):
@@ -215,7 +215,7 @@ def _defaults_onward(scope: Scope, node: ast.FunctionDef, options: str, depth: i
 
 
 def _fields(scope: Scope, node: ast.ClassDef) -> dict[str, Any]:
-    """Names and types of a TypedDict, beginning with its bases."""
+    """Return the names and types of a TypedDict, beginning with its bases."""
     fields: dict[str, Any] = {}
     for base in node.bases:
         found = _look_up(scope, base)
@@ -229,12 +229,12 @@ def _fields(scope: Scope, node: ast.ClassDef) -> dict[str, Any]:
 
 
 def _last(node: ast.AST) -> str | None:
-    """`Literal` of typing.Literal."""
+    """Return the last part of a dotted name: `Literal` of typing.Literal."""
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", None)
 
 
 def _value(scope: Scope, node: ast.AST) -> Any:
-    """A default: a literal, or a module's constant."""
+    """Return a default: a literal, or a module's constant."""
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError):
@@ -243,7 +243,7 @@ def _value(scope: Scope, node: ast.AST) -> Any:
 
 
 def _type(scope: Scope, node: ast.AST | None) -> Any:
-    """The type of an annotation; Any if it is not validated."""
+    """Return the type of an annotation; Any if it is not validated."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return _type(scope, ast.parse(node.value, mode="eval").body)
     if isinstance(node, ast.Constant) and node.value is None:
@@ -263,7 +263,7 @@ def _type(scope: Scope, node: ast.AST | None) -> Any:
 
 
 def _generic(scope: Scope, name: str | None, parts: list[ast.expr]) -> Any:
-    """name[parts]"""
+    """Return the type `name[parts]`."""
     if name == "Literal":
         return Literal[tuple(_value(scope, part) for part in parts)]
     if name == "Annotated":
@@ -283,7 +283,7 @@ def _generic(scope: Scope, name: str | None, parts: list[ast.expr]) -> Any:
 
 
 def _limits(scope: Scope, marks: list[ast.expr]) -> dict[str, float]:
-    """`"> 0"` as pydantic's gt=0; other annotations are ignored."""
+    """Convert a limit such as `"> 0"` to pydantic's gt=0. Other annotations are ignored."""
     limits = {}
     for mark in marks:
         text = _value(scope, mark)

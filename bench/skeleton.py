@@ -1,7 +1,7 @@
-"""A network without values: its shapes are looked at before memory is taken for it.
+"""Networks without parameter values, to check their size before allocating memory.
 
-A recipe and an export may be anyone's. Their network is built once with parameters on torch's device `meta`, where
-tensors have a shape and no storage, and is given up as soon as it has more of them than fit into memory.
+A recipe or an export may be untrusted. Its network is built once with parameters on torch's device `meta`, where
+tensors have a shape but no storage. The construction stops when the parameters no longer fit in memory.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,13 +18,13 @@ from bench.registry import arguments, create_model
 from bench.runtime.memory import check_memory
 
 MOST_LAYERS = 10_000
-"""Modules of a network; the largest of this project has 700."""
+"""Maximum number of modules of a network; the largest of this project has 700."""
 
 
 class _NoValues(TorchFunctionMode):
-    """Layers get parameters on `meta`, and no initial values: to draw them there, torch imports its compiler (seconds).
+    """Creates layers with parameters on `meta` and skips their initialisation, which would import torch's compiler.
 
-    What a network computes from its arguments, such as the matrices of a resize, has values.
+    That import takes seconds. Buffers that a network computes from its arguments, such as resize matrices, have values.
     """
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
@@ -37,9 +37,10 @@ class _NoValues(TorchFunctionMode):
 
 
 def build_skeleton(name: str, args: dict[str, Any], copies: int = 1) -> nn.Module:
-    """The network of the registry without values and spectral norm; an InputError where it is too large.
+    """Return a network of the registry without values and spectral norm. Raises InputError if it is too large.
 
-    `copies`: how often its parameters will be held. Code from outside is not built twice: see `check_network_size`.
+    `copies`: number of copies of its parameters held in memory. External code is not built twice: see
+    `check_network_size`.
     """
     args = dict(args)
     if "spectral_norm" in arguments(name).model_fields:
@@ -49,14 +50,14 @@ def build_skeleton(name: str, args: dict[str, Any], copies: int = 1) -> nn.Modul
 
 
 def check_network_size(name: str, args: dict[str, Any], copies: int = 1) -> None:
-    """InputError where the parameters of a network, held `copies` times, do not fit into memory."""
+    """Raise InputError if `copies` copies of the parameters of a network do not fit in memory."""
     if ":" not in name:
         build_skeleton(name, args, copies)
 
 
 @contextmanager
 def _counting(name: str, copies: int) -> Iterator[None]:
-    """Give up in the middle of the construction: a network of a billion layers is never complete."""
+    """Stop the construction of a network that is too large. A network with a billion layers would never complete."""
     total, modules = 0, 0
 
     def count_parameter(_module: nn.Module, _name: str, parameter: Tensor | None) -> None:

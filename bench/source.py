@@ -16,7 +16,7 @@ def search_in(folder: Path) -> None:
 
 
 def find_source(module: str) -> Path | None:
-    """The source file of a module or package by its dotted name; None if it has no Python source.
+    """Return the source file of a module or package by its dotted name; None if it has no Python source.
 
     Unlike `importlib.util.find_spec`, this does not import parent packages.
     """
@@ -37,12 +37,12 @@ def find_source(module: str) -> Path | None:
 
 @cache
 def tree(path: Path) -> ast.Module:
-    """The syntax tree of a file. Raises SyntaxError if it is not Python."""
+    """Return the syntax tree of a file. Raises SyntaxError if it is not Python."""
     return ast.parse(path.read_bytes(), str(path))
 
 
 def absolute_name(module: str, path: Path, node: ast.ImportFrom) -> str:
-    """Dotted name of the module in a `from ... import`, also a relative one, of `module` with the file `path`."""
+    """Return the dotted name of the module in a `from ... import`, also a relative one, of `module` in file `path`."""
     if not node.level:
         return node.module or ""
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]

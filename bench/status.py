@@ -72,7 +72,7 @@ def _scored(run: Run, folder: Path, hashes: Collection[str], model: Trained) -> 
 
 
 def measured_seconds(plan: Plan, run: Run) -> float | None:
-    """Mean training seconds of finished runs of the same experiment, dataset and scale; None if there are none."""
+    """Return the mean training seconds of finished runs of the same experiment, dataset and scale; None without any."""
     found = []
     for path in plan.folder_of(run).parent.glob("seed*/model.json"):
         try:

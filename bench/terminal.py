@@ -12,12 +12,12 @@ BREAKS = re.compile("[\t\n]")
 
 
 def escaped(text: str) -> str:
-    """`text` with control characters written as \\x1b or \\u202e, and non-UTF-8 bytes of names as \\xff."""
+    """Return `text` with control characters written as \\x1b or \\u202e, and non-UTF-8 bytes of names as \\xff."""
     return CONTROL.sub(_escape, text)
 
 
 def one_line(value: Any) -> str:
-    """`value` as escaped text, including its line breaks."""
+    """Return `value` as escaped text, including its line breaks."""
     return BREAKS.sub(_escape, escaped(str(value)))
 
 

@@ -18,7 +18,7 @@ from bench.errors import InputError, storage_error
 from bench.files import read_json, read_yaml, write_text
 from bench.made_from import COMPLETE
 from bench.metrics.catalogue import LPIPS_WEIGHTS, METRICS
-from bench.outdated import Outdated, settle
+from bench.outdated import Outdated, reset_future_time
 from bench.paths import RESULTS
 from bench.plan import Plan
 from bench.report.outputs import PAGE
@@ -72,7 +72,7 @@ class WorkflowPlan(Plan):
 
     @property
     def gpus_per_job(self) -> int:
-        """Local jobs request a GPU if the machine has one. Cluster profiles set the number themselves."""
+        """Number of GPUs of a local job: 1 if the machine has any. Cluster profiles set the number themselves."""
         return min(1, self.gpus)
 
     @property
@@ -82,9 +82,9 @@ class WorkflowPlan(Plan):
     # ---- outputs out of date -------------------------------------------------------------------------------------
 
     def renewal(self, rule: str) -> Callable[[Any], list[str]]:
-        """Input function of `rule`. If its output is out of date, the input is the output of a job note_renewal.
+        """Return the input function of `rule`. If its output is out of date, the input is an output of note_renewal.
 
-        This function writes the file with the reason, which is the only input whose modification time matters.
+        The input function writes the file with the reason, the only input whose modification time matters.
         """
         reasons: dict[str, Callable[[Any], str | None]] = {
             "fetch": lambda w: self.outdated.source(w.dataset),
@@ -125,13 +125,13 @@ class WorkflowPlan(Plan):
     # ---- data ----------------------------------------------------------------------------------------------------
 
     def folder_option(self, w: Any) -> str:
-        """The option --folder for a user's dataset; empty for a dataset of the catalogue."""
+        """Return the option --folder for a user's dataset; empty for a dataset of the catalogue."""
         given = self.folders.get(w.dataset)
         return "" if given is None else "--folder " + shlex.quote(f"{w.dataset}={given.written()}")
 
     @property
     def limit_option(self) -> str:
-        """What an archive may unpack to, where the user says it."""
+        """The option --max-unpacked-gb, if the user sets this limit."""
         limit = self.configuration.settings.max_unpacked_gb
         return "" if limit is None else f"--max-unpacked-gb {limit}"
 
@@ -139,11 +139,11 @@ class WorkflowPlan(Plan):
         return receipt_path(w.dataset).as_posix()
 
     def weights(self, needed: Iterable[str]) -> list[str]:
-        """Marker files of pretrained weights to download, without those in an installed package."""
+        """Return the marker files of pretrained weights to download, without those in an installed package."""
         known = self.configuration.catalogue.weights
         marks = [f"data/sources/{name}.fetched" for name in sorted(set(needed)) if known[name].package is None]
         for mark in marks:
-            settle(Path(mark))
+            reset_future_time(Path(mark))
         return marks
 
     def training_weights(self, w: Any) -> list[str]:
@@ -168,7 +168,7 @@ class WorkflowPlan(Plan):
     # ---- suites and the report -----------------------------------------------------------------------------------
 
     def targets(self, suite: str) -> list[str]:
-        """Input files of a suite's target: its runs, models and scores, and the report.
+        """Return the input files of a suite's target: its runs, models and scores, and the report.
 
         Runs and models are listed explicitly, because Snakemake does not recreate missing intermediate files.
         """
@@ -194,7 +194,7 @@ class WorkflowPlan(Plan):
         return sorted(set(self._workflow.dag_settings.targets or [DEFAULT]) & set(self.suites))
 
     def finished(self, w: Any) -> list[str]:
-        """Marker files of the requested suites, which define only the order of jobs."""
+        """Return the marker files of the requested suites, which define only the order of jobs."""
         return [self.marker(suite) for suite in self.requested_suites if self.scale_of(suite) == w.scale]
 
     @property
@@ -232,7 +232,7 @@ def clear_renewals() -> None:
 
 @contextmanager
 def _ends_snakemake() -> Iterator[None]:
-    """What a command would say in one line ends Snakemake with that line."""
+    """End Snakemake with the one-line message that a command would print for the error."""
     try:
         yield
     except InputError as error:
@@ -242,7 +242,7 @@ def _ends_snakemake() -> Iterator[None]:
 
 
 def _refuse_folder(path: Path) -> None:
-    """InputError for a folder in place of a declared output: Snakemake neither removes it nor says what to do."""
+    """Raise InputError for a folder in place of a declared output, because Snakemake's own error gives no remedy."""
     if path.is_dir():
         raise InputError(f"{path}: is a folder, a file is to be written there; move it away")
     _refuse_file(path.parent)

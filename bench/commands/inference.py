@@ -25,9 +25,9 @@ def add_commands(commands: Any) -> None:
 
 
 def sample(arguments: argparse.Namespace) -> None:
-    from bench.ownership import is_picture, refuse_foreign
+    from bench.ownership import is_image_grid, refuse_foreign
 
-    refuse_foreign(arguments.out, is_picture, "give another --out")
+    refuse_foreign(arguments.out, is_image_grid, "give another --out")
     check_suffix(arguments.out, ".png")
     from bench.sample import sample
 

@@ -157,10 +157,10 @@ class Weights(Strict):
     used_by: str = Field(description="metrics and losses that use them")
 
 
-def spoken(value: Any) -> Any:
+def parse_words(value: Any) -> Any:
     """Parse command-line words into values, because Snakemake passes them as text inside lists and mappings."""
     if isinstance(value, list):
-        return tuple(spoken(part) for part in value)
+        return tuple(parse_words(part) for part in value)
     if not isinstance(value, str):
         return value
     return int(value) if value.isdecimal() else WORDS.get(value.lower(), value)
@@ -179,7 +179,7 @@ class UserFolder(Strict):
         None, description="null: images; for classification npz (a path ending in .npz) or imagefolder"
     )
 
-    _said = field_validator("background", "upscale", mode="before")(spoken)
+    _parse_words = field_validator("background", "upscale", mode="before")(parse_words)
 
     @model_validator(mode="before")
     @classmethod

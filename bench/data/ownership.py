@@ -8,7 +8,7 @@ import numpy as np
 from bench.data.manifest import MANIFEST
 from bench.data.prepared import content_hash
 from bench.files import read_mapping, sha256_file
-from bench.ownership import is_cut_off, text_of
+from bench.ownership import is_truncated, text_of
 
 JOURNAL = ".slim-bench-prepare.json"
 """There while files are replaced: {"files": {name: sha256 of each content that is ours}}."""
@@ -32,7 +32,7 @@ def own_prepared_files(folder: Path, is_default: bool = False) -> set[str]:
         own = {name for name, hashes in files if _is_file(folder, name) and sha256_file(folder / name) in hashes}
     if manifest.keys() >= MANIFEST_KEYS:
         own |= {MANIFEST} | _arrays_of(folder, manifest) | {name for name in LISTS if _is_list(folder / name)}
-    elif is_default and (not (folder / MANIFEST).exists() or is_cut_off(folder / MANIFEST, '"name": "')):
+    elif is_default and (not (folder / MANIFEST).exists() or is_truncated(folder / MANIFEST, '"name": "')):
         own |= {name for name in NAMES if _is_file(folder, name) and _has_form(folder / name)}
         own |= {MANIFEST} if (folder / MANIFEST).exists() else set()
     return own

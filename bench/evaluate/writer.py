@@ -14,7 +14,7 @@ from bench.errors import InputError
 from bench.evaluate.measurement import Measurement, failed_score
 from bench.made_from import COMPLETE, is_complete_mark, write_complete
 from bench.metrics.catalogue import METRICS
-from bench.ownership import is_picture, is_png, is_score, is_score_of, make_way, refuse_foreign
+from bench.ownership import is_image_grid, is_png, is_score, is_score_of, make_way, refuse_foreign
 from bench.provenance import provenance
 from bench.registry import network_modules
 from bench.run import Run
@@ -39,7 +39,7 @@ def check_scores(run: Run, run_dir: Path, out: Path, overwrite: bool) -> None:
     metrics = {*run.evaluation.metrics, *METRICS} if own else run.evaluation.metrics
     paths = [score_path(out, metric, kind) for metric in metrics for kind in SCORED_WEIGHTS]
     unmarked = any(path.exists() for path in paths)  # an earlier version did not mark its image grids
-    is_neighbours = is_png if unmarked else is_picture
+    is_neighbours = is_png if unmarked else is_image_grid
     if own:
         for path in paths:
             make_way(path, is_score if overwrite else lambda path: is_score_of(path, run.name, None))

@@ -87,7 +87,7 @@ def test_freeze_knows_a_users_folder(here, tmp_path):
         (["prepare", "fashion-mnist", "--size", "-4"], "--size"),
         (["fetch", "fashion-mnits"], "did you mean 'fashion-mnist'?"),
         (["collect", "--scale", "paper"], "results/paper: no such folder"),
-        (["status", "own"], "name your images"),
+        (["status", "own"], "pass your images"),
         ([*FREEZE, "o", "--folder", "z"], "NAME=PATH"),
         ([*FREEZE, "o", "--folder", "z={path: ["], "--folder z={path: [: not YAML (while parsing"),
         ([*FREEZE, "/dev/null/run.json"], "/dev/null: Not a directory"),

@@ -16,7 +16,7 @@ from tests.unit.test_files import bomb
         ("c.json", '{"scale": "tiny", "scale": "demo"}', "key 'scale' given twice; remove one"),
         ("c.json", '{"scale": NaN}', "scale: nan is not a finite number"),
         ("c.yaml", bomb(20), "more than 50,000 values"),
-        ("c.yaml", "1: tiny", "key '1' is not a word"),
+        ("c.yaml", "1: tiny", "key '1' is not a string"),
         ("c.yaml", "scale: !own tiny", "could not determine a constructor for the tag '!own'"),
     ],
 )

@@ -128,7 +128,7 @@ def test_a_read_only_file_system(tmp_path):
     with mounted(tmp_path / "disk", "size=1m,ro") as folder:
         for name in ("a.json", "rows.npy", "a.safetensors", ".slim-bench-state"):
             said = one_line(WRITERS[name], folder / name)
-            assert said == f"{folder / name}: Read-only file system; name a folder that can be written"
+            assert said == f"{folder / name}: Read-only file system; choose a folder that is writable"
         with pytest.raises(SystemExit, match=r"^slim-bench: error: .*Read-only file system"):
             clear_stale_lock(folder / ".snakemake")
 
@@ -178,7 +178,7 @@ def test_a_system_call_that_is_refused_at_the_end_keeps_the_old_file(tmp_path, m
 
 def test_a_quota_says_that_it_is_one(tmp_path):
     said = str(storage_error(OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), tmp_path / "new/a.bin", 12_345))
-    assert said.startswith(f"{tmp_path}: Disk quota exceeded for a.bin (12.3 kB needed); free space or have the quota")
+    assert said.startswith(f"{tmp_path}: Disk quota exceeded for a.bin (12.3 kB needed); free space or request")
     assert readable_size(999) == "999 bytes" and readable_size(2_500_000_000) == "2.5 GB"
 
 

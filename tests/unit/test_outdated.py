@@ -15,7 +15,7 @@ from bench.errors import InputError
 from bench.files import read_json, write_json, write_text
 from bench.frozen import FROZEN, write_frozen
 from bench.made_from import COLLECTED, COMPLETE, RENDERED, rendered_from, write_complete
-from bench.outdated import Outdated, settle
+from bench.outdated import Outdated, reset_future_time
 from bench.paths import RESULTS
 from bench.plan import Plan
 from bench.report.read.collect import collect
@@ -113,7 +113,7 @@ def test_a_time_in_the_future_is_brought_back(here):
     os.utime(here / "model.json", (tomorrow, tomorrow))
     before = (here / "scores/params.json").stat().st_mtime_ns
     reasons()
-    settle(here / "scores/params.json")
+    reset_future_time(here / "scores/params.json")
     assert (here / "model.json").stat().st_mtime <= time.time()
     assert (here / "scores/params.json").stat().st_mtime_ns == before, "a time in the past stays"
 

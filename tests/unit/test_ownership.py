@@ -24,7 +24,7 @@ FOREIGN = {
 }
 TESTS = {
     name: getattr(ownership, f"is_{name}")
-    for name in ("run", "record", "score", "score_list", "weights", "history", "picture", "checkpoint")
+    for name in ("run", "record", "score", "score_list", "weights", "history", "image_grid", "checkpoint")
 } | {name: WRITTEN[name] for name in WRITTEN}
 
 
@@ -44,7 +44,7 @@ def test_a_folder_is_no_file_of_ours(tmp_path, test):
 def test_image_files_carry_their_mark(tmp_path):
     write_png(tmp_path / "a.png", Image.new("L", (2, 2)))
     Image.new("L", (2, 2)).save(tmp_path / "b.png")
-    assert ownership.is_picture(tmp_path / "a.png") and not ownership.is_picture(tmp_path / "b.png")
+    assert ownership.is_image_grid(tmp_path / "a.png") and not ownership.is_image_grid(tmp_path / "b.png")
     with Image.open(tmp_path / "a.png") as image:
         assert image.info["Software"] == "slim-bench"
 

@@ -161,7 +161,7 @@ def test_own_images_choose_their_task(tmp_path):
     assert {run.experiment for run in Plan.load({"folder": str(picture)}).runs("own")} == {"singan", "singan-slim"}
     with pytest.raises(InputError, match="no such file or folder"):
         Plan.load({"folder": str(tmp_path / "nothing")})
-    with pytest.raises(InputError, match="name your images"):
+    with pytest.raises(InputError, match="pass your images"):
         Plan.load().runs("own")
 
 

@@ -77,7 +77,7 @@ def test_a_head_node_without_gpu_plans_one_for_each_training(project_copy, clust
     ("arguments", "message"),
     [
         (["--config", "scal=demo"], "config/config.yaml: scal: Extra inputs are not permitted (did you mean 'scale'?)"),
-        (["own"], "name your images, snakemake own --config folder=PATH"),
+        (["own"], "pass your images with snakemake own --config folder=PATH"),
     ],
 )
 def test_a_mistake_is_one_line(project_copy, arguments, message):

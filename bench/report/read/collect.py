@@ -14,7 +14,7 @@ from typing import Any
 from bench.errors import InputError
 from bench.files import read_mapping, sha256_file, write_json, write_text
 from bench.made_from import COLLECTED, collected_from, is_origin_record
-from bench.ownership import Test, head_of, is_cut_off, make_way, refuse_foreign
+from bench.ownership import Test, head_of, is_truncated, make_way, refuse_foreign
 from bench.report.compare.statistics import summarise
 from bench.report.read.row import COLUMNS, TRAINING, Row
 from bench.report.read.run_rows import rows_of_runs, run_folders
@@ -30,7 +30,7 @@ def _is_table(path: Path) -> bool:
 
 def _is_means(path: Path) -> bool:
     means = read_mapping(path)
-    cut = any(is_cut_off(path, f'"{task}": ') for task in ORDER)
+    cut = any(is_truncated(path, f'"{task}": ') for task in ORDER)
     return head_of(path, 8).strip() == b"{}" or (bool(means) and means.keys() <= ORDER.keys()) or cut
 
 

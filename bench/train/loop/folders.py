@@ -18,7 +18,7 @@ from bench.ownership import (
     Test,
     is_checkpoint,
     is_history,
-    is_picture,
+    is_image_grid,
     is_png,
     is_record,
     is_run,
@@ -43,7 +43,7 @@ FILES: dict[str, Test] = {
 PARTS: dict[str, tuple[re.Pattern[str], Test]] = {
     "samples": (
         re.compile(r"(step-\d{7}|grid|real|scale-\d\d|training|reconstruction|bicubic|sample_\d{3,})\.png"),
-        is_picture,
+        is_image_grid,
     ),
     "best": (re.compile(re.escape(WEIGHTS)), is_weights),
     "snapshots": (re.compile(r"step-\d{7}\.safetensors"), is_weights),
@@ -56,7 +56,7 @@ def own_run_files(folder: Path, unmarked: bool = False) -> list[Path]:
     """Return the files of a run in `folder` except run.json. `unmarked` accepts PNGs without a mark."""
     found = [folder / name for name, ours in FILES.items() if (folder / name).is_file() and ours(folder / name)]
     for part, (names, ours) in PARTS.items():
-        ours = is_png if unmarked and ours is is_picture else ours
+        ours = is_png if unmarked and ours is is_image_grid else ours
         found += [path for path in _files_in(folder / part) if names.fullmatch(path.name) and ours(path)]
     return found
 
