@@ -63,14 +63,6 @@ def _run(argv: list[str] | None) -> int:
     except RunFailedError as error:  # for example NaN images from an export; `train` records its own failures
         print(f"slim-bench: failed: {one_line(error)}", file=sys.stderr)
         return 1
-    except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError
-        if not (isinstance(error, MemoryError) or ("torch" in sys.modules and _lacks_memory(error))):
-            raise
-        print(
-            f"slim-bench: error: out of memory ({_first_line(error)}); free memory, or request fewer or smaller images",
-            file=sys.stderr,
-        )
-        return 2
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:  # `slim-bench plan | head`
@@ -79,7 +71,11 @@ def _run(argv: list[str] | None) -> int:
     except OSError as error:
         named = error.filename2 or error.filename
         return _refuse(storage_error(error, _output_file() if named is None else None))
-    except Exception as error:  # raised by a library, for example by torch.compile on a full disk
+    except Exception as error:  # of torch or another library, which may wrap the error of a full disk
+        if _lacks_memory(error):
+            advice = "free memory, or request fewer or smaller images"
+            print(f"slim-bench: error: out of memory ({_first_line(error)}); {advice}", file=sys.stderr)
+            return 2
         cause = refused_write(error)
         if cause is None:
             raise
@@ -116,6 +112,10 @@ def _drop_output(stream: TextIO) -> None:
 
 
 def _lacks_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    if not isinstance(error, RuntimeError) or "torch" not in sys.modules:
+        return False
     from bench.runtime.memory import is_out_of_memory
 
     return is_out_of_memory(error)

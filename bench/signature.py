@@ -68,13 +68,13 @@ def read_signature(target: str) -> Signature:
     if found is None:
         nodes = _statements(tree(scope.path).body)
         names = [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-        raise InputError(f"{_spoken(scope.path)} has no {name!r}{did_you_mean(name, names)}")
+        raise InputError(f"{_described(scope.path)} has no {name!r}{did_you_mean(name, names)}")
     if signature is None:
-        raise InputError(f"{_spoken(scope.path)}: {name!r} is not a function or class with readable arguments")
+        raise InputError(f"{_described(scope.path)}: {name!r} is not a function or class with readable arguments")
     return signature
 
 
-def _spoken(path: Path) -> str:
+def _described(path: Path) -> str:
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
