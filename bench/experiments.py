@@ -116,8 +116,7 @@ class Experiments:
 
     @cached_property
     def resolved(self) -> dict[str, ResolvedExperiment]:
-        """Experiments with their bases merged in. Model args and recipe are merged by key; own values take
-        precedence."""
+        """Experiments with their bases merged in, model args and recipe by key. Own values take precedence."""
         return {name: self._resolve(name, ()) for name in self.written}
 
     def _resolve(self, name: str, seen: tuple[str, ...]) -> ResolvedExperiment:

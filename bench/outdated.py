@@ -57,8 +57,7 @@ def _reason(check: Check) -> Check:
 
 
 class Outdated:
-    """Checks outputs of `plan`. Each check returns why an output is out of date; None if it is up to date or
-    missing."""
+    """Checks outputs of `plan`. A check returns the reason if an output is out of date, otherwise None."""
 
     def __init__(self, plan: Plan):
         self.plan = plan

@@ -1,1 +1,1 @@
-"""Data: catalogue -> fetch -> extract -> audit -> prepare -> datasets. Only `datasets` imports torch."""
+"""Datasets: catalogue -> fetch -> extract -> audit -> prepare -> datasets. Only `datasets` imports torch."""

@@ -24,7 +24,7 @@ LONGEST_NPY_HEADER = 1 << 16
 
 
 def read_idx(file: StoredFile, max_unpacked_gb: float | None = None) -> np.ndarray:
-    """An IDX file of unsigned bytes (MNIST's format), gzipped or plain; length and header must agree."""
+    """Read an IDX file of unsigned bytes (MNIST's format), gzipped or plain. Its length must match its header."""
     with damage_named(str(file)), _plain(file) as (stream, size):
         start = stream.read(4)
         if len(start) < 4 or start[:3] != b"\0\0\x08":
@@ -43,7 +43,7 @@ def read_idx(file: StoredFile, max_unpacked_gb: float | None = None) -> np.ndarr
 
 @contextmanager
 def _plain(file: StoredFile) -> Iterator[tuple[BinaryIO, int | None]]:
-    """The content, decompressed if gzipped, and its size if known."""
+    """Return the content, decompressed if gzipped, and its size if known."""
     with file.open() as opened:
         packed = opened.read(2) == b"\x1f\x8b"
         opened.seek(0)
@@ -55,7 +55,7 @@ def _plain(file: StoredFile) -> Iterator[tuple[BinaryIO, int | None]]:
 
 
 def _read_exactly(stream: BinaryIO, count: int) -> np.ndarray | None:
-    """Exactly `count` bytes; None if the stream has more or fewer."""
+    """Read exactly `count` bytes. Return None if the stream has more or fewer."""
     data, done = np.empty(count, np.uint8), 0
     while chunk := stream.read(min(CHUNK, count - done + 1)):
         if done + len(chunk) > count:
@@ -68,9 +68,10 @@ def _read_exactly(stream: BinaryIO, count: int) -> np.ndarray | None:
 def read_npz(
     path: Path, keys: Collection[str], max_unpacked_gb: float | None = None
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The arrays `keys` of an .npz file, as far as it has them, and the names of all its members.
+    """Read those of the arrays `keys` that an .npz file contains, and return them with the names of all members.
 
-    Object arrays (pickles) are refused unread, as is a shape that does not fit its member; all headers come first.
+    Object arrays (pickles) and shapes that do not fit their member raise InputError. All headers are checked before any
+    data are read.
     """
     headers, names = {}, []
     for member in read_members(path, max_unpacked_gb):
@@ -98,7 +99,7 @@ class NpyHeader:
     length: int
 
     def fill(self, member: StoredFile) -> np.ndarray:
-        """The array of a member that has this header."""
+        """Read the array of a member that has this header."""
         data, done = np.empty(member.size, np.uint8), 0
         for chunk in member.chunks():
             data[done : done + len(chunk)] = np.frombuffer(chunk, np.uint8)

@@ -20,7 +20,7 @@ MOST_MEMOISED = 1 << 20
 
 
 class _Record:
-    """Arguments and state that a pickle gives for an array or its type."""
+    """Arguments and state in a pickle of an array or its type."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments, self.state = arguments, ()
@@ -29,7 +29,7 @@ class _Record:
         self.state = state
 
     def array(self) -> np.ndarray:
-        """ValueError, TypeError or AttributeError of a record that is no array of integers."""
+        """Build the array. Raises ValueError, TypeError or AttributeError if the record is not an array of integers."""
         _, shape, kind, fortran_order, content = self.state
         code, order = _text(kind.arguments[0]), _text(kind.state[1])
         if code not in TYPES or order not in ("|", "<", ">", "="):
@@ -41,7 +41,7 @@ class _Record:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Unpickles containers, strings, numbers and records; refuses any other name."""
+    """Unpickles containers, strings, numbers and records. Other names raise an error."""
 
     known = {
         ("_reconstruct", "multiarray"): lambda *_: _Record(),
@@ -58,17 +58,17 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_array_pickle(data: bytes, name: str) -> dict[bytes, Any]:
-    """A batch of CIFAR's Python version: a dictionary with byte-string keys. `name`: the file, in errors."""
+    """Read a batch of CIFAR's Python version: a dictionary with byte-string keys. `name`: the file, for errors."""
     try:
-        for opcode, argument, _ in pickletools.genops(data):  # refuses lengths beyond the data
+        for opcode, argument, _ in pickletools.genops(data):  # checks lengths against the data
             if "PUT" in opcode.name and isinstance(argument, int) and argument > MOST_MEMOISED:
                 raise pickle.UnpicklingError(f"place {argument} of {MOST_MEMOISED}")
         value = _Unpickler(io.BytesIO(data), encoding="bytes").load()
         if isinstance(value, dict):
             return {key: part.array() if isinstance(part, _Record) else part for key, part in value.items()}
-    except Exception as error:  # a damaged pickle may end in anything, SystemError included
+    except Exception as error:  # a damaged pickle may raise anything, including SystemError
         raise InputError(f"{name}: not a plain array pickle ({' '.join(str(error).split())})") from None
-    raise InputError(f"{name}: a dictionary was expected, found {type(value).__name__}")
+    raise InputError(f"{name}: expected a dictionary, found {type(value).__name__}")
 
 
 def _text(value: Any) -> str:

@@ -25,7 +25,7 @@ KEYS = tuple(f"{split}_{kind}" for split in SPLITS for kind in ("images", "label
 
 
 def prepare_arrays(job: PreparationJob, staging: Path) -> Manifest:
-    """uint8 images [N, H, W, C] and int64 labels [N] of both splits, padded with zeros to the image size."""
+    """Prepare uint8 images [N, H, W, C] and int64 labels [N] of both splits, zero-padded to the image size."""
     readers: dict[str, Callable[[PreparationJob], tuple[Arrays, tuple[str, ...] | None]]] = {
         "idx": _read_idx_set,
         "cifar": _read_cifar_set,
@@ -55,7 +55,9 @@ def pad(job: PreparationJob, images: np.ndarray) -> np.ndarray:
     height, width = images.shape[1:3]
     size = job.image_size or max(height, width)
     if size < max(height, width):
-        raise InputError(f"{job.name}: images of {width}x{height} are padded, never shrunk, to {size} pixels")
+        raise InputError(
+            f"{job.name}: images of {width}x{height} exceed {size} pixels and are never shrunk; use a larger size"
+        )
     padded = len(images) * size * size * images.shape[-1]
     limits = Limits.of(images.nbytes, job.max_unpacked_gb)
     Budget(f"{job.name}, padded to {size}x{size} pixels", limits).count_bytes(padded)
@@ -67,7 +69,7 @@ def pad(job: PreparationJob, images: np.ndarray) -> np.ndarray:
 
 
 def _check_arrays(job: PreparationJob, arrays: Arrays, names: tuple[str, ...] | None) -> int:
-    """Number of classes of arrays that can be trained and tested on, their labels made int64; others are refused."""
+    """Check the arrays for training and testing, convert labels to int64, and return the number of classes."""
     where = str(job.sources[0])
     for split in SPLITS:
         images = arrays[f"{split}_images"]
@@ -86,7 +88,7 @@ def _check_arrays(job: PreparationJob, arrays: Arrays, names: tuple[str, ...] | 
 
 
 def _read_idx_set(job: PreparationJob) -> tuple[Arrays, None]:
-    """The four files of MNIST's layout, in a folder, in one archive, or as separate files."""
+    """Read the four files of MNIST's layout from a folder, from one archive, or from separate files."""
     parts = {"train": "train", "t10k": "test"}
     kinds = {"images-idx3-ubyte": "images", "labels-idx1-ubyte": "labels"}
     arrays: Arrays = {}
@@ -97,7 +99,7 @@ def _read_idx_set(job: PreparationJob) -> tuple[Arrays, None]:
             for mark, kind in kinds.items():
                 if f"{part}-{mark}" in file.name:
                     if f"{split}_{kind}" in arrays:
-                        raise InputError(f"{job.sources[0]}: {part}-{mark} occurs twice; keep one, packed or not")
+                        raise InputError(f"{job.sources[0]}: {part}-{mark} occurs twice; keep one, compressed or not")
                     arrays[f"{split}_{kind}"] = read_idx(file, job.max_unpacked_gb)
     _check_complete(job, arrays, names)
     for split in SPLITS:
@@ -107,7 +109,7 @@ def _read_idx_set(job: PreparationJob) -> tuple[Arrays, None]:
 
 
 def _read_cifar_set(job: PreparationJob) -> tuple[Arrays, tuple[str, ...] | None]:
-    """The Python version of CIFAR-10 and CIFAR-100: rows of 3072 bytes, channel planes one after another."""
+    """Read the Python version of CIFAR-10 or CIFAR-100: rows of 3072 bytes, one channel plane after another."""
     batches: dict[str, dict[bytes, Any]] = {}
     found: list[str] = []
     for file in _stored_files(job):
@@ -139,7 +141,7 @@ def _cifar_split(job: PreparationJob, split: str, batches: list[dict[bytes, Any]
 
 
 def _read_npz_set(job: PreparationJob) -> tuple[Arrays, None]:
-    """The four arrays of KEYS; grey images may lack the channel axis, labels may be a column, as in MedMNIST.
+    """Read the four arrays of KEYS. Grey images may lack the channel axis; labels may be a column, as in MedMNIST.
 
     Other arrays, such as val_images, are not used, because held-out training images select the `best` weights.
     """
@@ -155,7 +157,7 @@ def _read_npz_set(job: PreparationJob) -> tuple[Arrays, None]:
 
 
 def _check_complete(job: PreparationJob, arrays: Arrays, names: Iterable[str]) -> None:
-    """Refuse a source that lacks one of KEYS; `names` are what it has, as its reader calls them."""
+    """Raise InputError for a source that lacks one of KEYS. `names`: its parts, as named by its reader."""
     missing = [key for key in KEYS if key not in arrays]
     if missing:
         has = shorten(", ".join(names) or "nothing", 200, placeholder=" ...")
@@ -165,7 +167,7 @@ def _check_complete(job: PreparationJob, arrays: Arrays, names: Iterable[str]) -
 
 
 def _stored_files(job: PreparationJob) -> Iterator[StoredFile]:
-    """Every file of the source: of a folder, of an archive, or single files."""
+    """Yield every file of the source: of a folder, of an archive, or single files."""
     for source in job.sources:
         if source.is_dir():
             yield from map(StoredFile.at, list_files(source))

@@ -25,7 +25,7 @@ from bench.errors import InputError
 from bench.files import sha256_bytes
 
 BY_PATH = "given-by-path"
-"""Name of a set without one while it is looked through."""
+"""Temporary name of a dataset given by path."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Audit:
         return not self.errors
 
     def lines(self) -> list[str]:
-        """The report, with one finding per line."""
+        """Return the report, with one finding per line."""
         counts = f"{self.images} images{self.summary}; {len(self.errors)} errors, {len(self.notes)} notes"
         return [
             f"{self.name}: {counts}",
@@ -76,7 +76,7 @@ def audit(
         with _opened(sources[0], max_unpacked_gb) as source:
             _audit_classes(report, source if sources[0].is_dir() else unpacked_root(source), dataset, image_size)
     elif dataset.layout == "imagenet":
-        raise InputError(f"{name}: prepare it first, then audit the folder that it was unpacked to, by path")
+        raise InputError(f"{name}: prepare it first, then audit the path of the extracted folder")
     else:
         _audit_arrays(report, known, root, folders, max_unpacked_gb)
     return report
@@ -84,7 +84,7 @@ def audit(
 
 @contextmanager
 def _opened(source: Path, max_unpacked_gb: float | None) -> Iterator[Path]:
-    """A folder with the files: the source folder, or a temporary one with the extracted archive."""
+    """Yield a folder with the files: the source folder, or a temporary one with the extracted archive."""
     if source.is_dir() or not is_archive(source):
         yield source
         return
@@ -132,7 +132,7 @@ def _audit_classes(report: Audit, root: Path, dataset: Dataset, image_size: int 
 def _audit_files(
     report: Audit, paths: list[Path], base: Path, dataset: Dataset, image_size: int | None
 ) -> list[Header]:
-    """Headers of the images without a fault; faults and images that occur twice are added to the report."""
+    """Add problems and duplicate images to the report, and return the headers of valid images."""
     seen: dict[str, Path] = {}
     headers: list[Header] = []
     for path, found in zip(paths, check_images(paths, image_size, dataset, look=_pixels_sha256), strict=True):
@@ -157,7 +157,7 @@ def _pixels_sha256(image: Image.Image) -> str:
 
 
 def _without(fault: InputError, base: Path) -> str:
-    """A fault with names as they are inside the folder."""
+    """Return the text of a problem with names relative to the folder `base`."""
     return str(fault).replace(f"{base}{os.sep}", "")
 
 
@@ -171,7 +171,7 @@ def _summarise(report: Audit, headers: list[Header]) -> None:
 
 
 def _audit_arrays(report: Audit, name: str, root: Path, folders: Folders | None, max_unpacked_gb: float | None) -> None:
-    """Class counts, and duplicate images within a split or (worse) in both."""
+    """Report class counts, and duplicate images within a split or (worse) in both."""
     with tempfile.TemporaryDirectory(prefix=".slim-bench-audit-") as temporary:
         folder = Path(temporary) / "prepared"
         manifest = prepare(name, None, folder, root, folders=folders, max_unpacked_gb=max_unpacked_gb)

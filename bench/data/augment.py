@@ -25,7 +25,7 @@ class BatchRows:
     total: int
 
     def uniform(self, generator: torch.Generator, *shape: int) -> Tensor:
-        """This process's rows of uniform draws [total, *shape] in [0, 1)."""
+        """Return this process's rows of uniform draws [total, *shape] in [0, 1)."""
         return torch.rand(self.total, *shape, generator=generator)[self.start : self.stop]
 
 
@@ -38,7 +38,7 @@ class Statistics:
 
 
 class Normalise:
-    """uint8 [B, C, H, W] -> float32 with zero mean and unit deviation per channel; its tensors are on `device`."""
+    """Converts uint8 [B, C, H, W] to float32 with zero mean and unit deviation per channel; tensors are on `device`."""
 
     def __init__(self, statistics: Statistics, device: torch.device) -> None:
         self.shift = torch.tensor(statistics.mean, device=device)[:, None, None] * 255
@@ -52,7 +52,7 @@ IMAGENET = Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def measure_statistics(images: Tensor) -> Statistics:
-    """Mean and deviation per channel over uint8 [N, C, H, W], exact: counted from histograms."""
+    """Compute mean and deviation per channel of uint8 [N, C, H, W], exactly, from histograms."""
     levels = torch.arange(256, dtype=torch.float64) / 255
     mean, std = [], []
     for channel in range(images.shape[1]):
@@ -69,7 +69,7 @@ def flip(images: Tensor, chosen: Tensor) -> Tensor:
 
 
 def shift(images: Tensor, offsets: Tensor, padding: int = PADDING) -> Tensor:
-    """Pad by zeros and cut windows of the old size at `offsets` int64 [B, 2] (top, left) in 0..2*padding."""
+    """Pad with zeros and cut windows of the original size at `offsets` int64 [B, 2] (top, left) in 0..2*padding."""
     height, width = images.shape[2:]
     padded = F.pad(images, (padding,) * 4)
     offsets = offsets.to(images.device)
@@ -92,7 +92,7 @@ def resized_crop(images: Tensor, boxes: Tensor, size: int) -> Tensor:
 
 
 def draw_boxes(uniform: Tensor, height: int, width: int) -> Tensor:
-    """Random-resized-crop boxes [B, 4] from uniform draws [B, 4]: area 0.08..1, aspect 3/4..4/3 (log-uniform)."""
+    """Convert uniform draws [B, 4] to random-resized-crop boxes [B, 4]: area 0.08..1, aspect 3/4..4/3 (log-uniform)."""
     area = (0.08 + 0.92 * uniform[:, 0]) * height * width
     aspect = torch.exp((2 * uniform[:, 1] - 1) * math.log(4 / 3))
     box_height = (area / aspect).sqrt().clamp(1, height)
@@ -104,7 +104,7 @@ def draw_boxes(uniform: Tensor, height: int, width: int) -> Tensor:
 def augment(
     images: Tensor, kind: Literal["imagenet", "small", "none"], generator: torch.Generator, rows: BatchRows
 ) -> Tensor:
-    """imagenet: random resized crop and flip; small: crop from 4 px of zero padding and flip."""
+    """Augment images. imagenet: random resized crop and flip; small: crop after zero padding by 4 px, and flip."""
     if kind == "none":
         return images
     chosen = rows.uniform(generator) < 0.5
@@ -116,24 +116,24 @@ def augment(
 
 
 def draw_lambda(alpha: float, generator: torch.Generator) -> float:
-    """One Beta(alpha, alpha) draw; NumPy's, seeded by `generator`, since torch's Beta takes no generator."""
+    """Draw from Beta(alpha, alpha) with NumPy, seeded by `generator`, because torch's Beta takes no generator."""
     seed = int(torch.randint(2**62, (), generator=generator))
     return float(np.random.default_rng(seed).beta(alpha, alpha))
 
 
 def partners(count: int, device: torch.device) -> Tensor:
-    """Row 2j pairs with 2j+1 (a last odd row with itself): the order is random, and pairs never leave a process."""
+    """Pair row 2j with 2j+1 (a last odd row with itself). The order is random; pairs stay within a process."""
     return (torch.arange(count, device=device) ^ 1).clamp(max=count - 1)
 
 
 def mixup(images: Tensor, targets: Tensor, weight: float) -> tuple[Tensor, Tensor]:
-    """weight of the image plus 1 - weight of its partner; images float [B, C, H, W], targets [B, classes]."""
+    """Blend images [B, C, H, W] and targets [B, classes] (float) with their partners, which get 1 - weight."""
     other = partners(len(images), images.device)
     return torch.lerp(images[other], images, weight), torch.lerp(targets[other], targets, weight)
 
 
 def cutmix(images: Tensor, targets: Tensor, weight: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A box of area 1 - weight comes from the partner; the targets mix by the area left after clipping."""
+    """Replace a box of area 1 - weight by the partner's. Targets are mixed by the area that remains after clipping."""
     height, width = images.shape[2:]
     side = math.sqrt(1 - weight)
     centre_y, centre_x = (torch.rand(2, generator=generator) * torch.tensor([height, width])).tolist()

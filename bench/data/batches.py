@@ -1,4 +1,4 @@
-"""Batches of a classification set: `batch(step)` is a function of (seed, rollback, step), so a resumed run continues.
+"""Batches of a classification dataset: `batch(step)` depends only on (seed, rollback, step), so runs can resume.
 
 Arrays are kept on the device as uint8. Image files (bench.data.loaders) and samples of shards (bench.data.shards) are
 decoded by threads, some batches ahead. The last, incomplete batch of an epoch is dropped.
@@ -25,13 +25,13 @@ from bench.runtime.rng import generator, permutation
 
 Batch = tuple[Tensor, Tensor]
 """Images uint8 [B, C, H, W] and labels int64 [B]: this process's rows of a global batch."""
-AHEAD = 3  # batches decoded before they are asked for
-EVALUATION_SHARE = 224 / 256  # the centre crop's part of the shorter side in single-crop evaluation
+AHEAD = 3  # number of batches that are decoded in advance
+EVALUATION_SHARE = 224 / 256  # side of the centre crop relative to the shorter side, in single-crop evaluation
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """How a set is cut into batches: the global batch, and this process's rows of it."""
+    """Division of a dataset into batches: the global batch, and this process's rows of it."""
 
     rows: BatchRows
     seed: int
@@ -41,26 +41,26 @@ class BatchPlan:
 class Batches(Protocol):
     steps_per_epoch: int
     cropped: bool
-    """The loader has already cut and flipped the images, as recipe.augment "imagenet" asks."""
+    """True if the loader has already cropped and flipped the images, for recipe.augment "imagenet"."""
 
     def batch(self, step: int) -> Batch:
-        """Batch `step` of the whole training, counted from 0 over all epochs."""
+        """Return batch `step` of the whole training, counted from 0 over all epochs."""
 
     def reseed(self, rollback: int) -> None: ...
 
 
 def count_steps(images: int, batch_size: int, source: str) -> int:
-    """Full batches in an epoch; an InputError when there is none."""
+    """Return the number of full batches in an epoch. InputError if there is none."""
     if batch_size > images:
         raise InputError(
             f"recipe.batch_size {batch_size} exceeds the {images} training images of {source}: "
-            "the incomplete batch is dropped, none would be left"
+            "incomplete batches are dropped, so none would remain"
         )
     return images // batch_size
 
 
 class MemoryBatches:
-    """The whole set as uint8 on the device; only the order of the epoch is moved there."""
+    """Batches of arrays kept on the device as uint8. Only the order of each epoch is copied to the device."""
 
     cropped = False
 
@@ -83,7 +83,7 @@ class MemoryBatches:
 
 
 def training_crop(image: Image.Image, size: int, uniform: Tensor) -> Tensor:
-    """Random resized crop and flip of RGB from 5 uniform draws; antialiased bilinear; uint8 [3, size, size]."""
+    """Crop, flip and resize an RGB image from 5 uniform draws; antialiased bilinear; uint8 [3, size, size]."""
     top, left, height, width = draw_boxes(uniform[None, :4], image.height, image.width)[0].tolist()
     box = (left, top, left + width, top + height)
     image = image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
@@ -93,7 +93,7 @@ def training_crop(image: Image.Image, size: int, uniform: Tensor) -> Tensor:
 
 
 def evaluation_crop(image: Image.Image, size: int) -> Tensor:
-    """Of RGB, the centre 224/256 of the shorter side, resized with antialiasing, bilinear; uint8 [3, size, size]."""
+    """Resize the centre 224/256 of an RGB image's shorter side, antialiased bilinear; uint8 [3, size, size]."""
     side = min(image.size) * EVALUATION_SHARE
     left, top = (image.width - side) / 2, (image.height - side) / 2
     box = (left, top, left + side, top + side)
@@ -101,7 +101,7 @@ def evaluation_crop(image: Image.Image, size: int) -> Tensor:
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """uint8 [C, H, W]"""
+    """Convert an RGB image to uint8 [C, H, W]."""
     pixels = np.array(image)
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1).contiguous()
 
@@ -113,21 +113,21 @@ File = tuple[str, int]
 def decode_file(
     file: File, size: int, crop_seed: int | None, index: int, background: Colour = WHITE
 ) -> tuple[Tensor, int]:
-    """One image, cropped, and its label."""
+    """Decode and crop one image, and return it with its label."""
     path, label = file
     with decoded(Path(path), background) as image:
         return crop(image, size, crop_seed, index), label
 
 
 def crop(image: Image.Image, size: int, crop_seed: int | None, index: int) -> Tensor:
-    """The training crop drawn from (crop_seed, index), or the evaluation crop without a seed."""
+    """Return the training crop drawn from (crop_seed, index), or the evaluation crop without a seed."""
     if crop_seed is None:
         return evaluation_crop(image, size)
     return training_crop(image, size, torch.rand(5, generator=generator("cpu", crop_seed, index)))
 
 
 def decode_ahead(batches: Iterator[list[Callable[[], tuple[Tensor, int]]]], device: torch.device) -> Iterator[Batch]:
-    """Run each batch's decoding jobs on threads, AHEAD batches early: Pillow decodes and resizes without the GIL."""
+    """Run each batch's decoding jobs on threads, AHEAD batches early. Pillow decodes and resizes without the GIL."""
     pool = ThreadPoolExecutor(count_threads())
     waiting: deque[list[Future]] = deque()
     try:
@@ -147,7 +147,7 @@ def decode_ahead(batches: Iterator[list[Callable[[], tuple[Tensor, int]]]], devi
 
 
 class Stream:
-    """Provides `batch(step)` from an iterator that has a start. Consecutive steps continue it; others restart it."""
+    """Provides `batch(step)` from a restartable iterator. Consecutive steps continue it; other steps restart it."""
 
     def __init__(self, start: Callable[[int], Iterator[Batch]]) -> None:
         self._start, self._next, self._batches = start, -1, iter(())
@@ -160,6 +160,6 @@ class Stream:
 
 
 def count_threads() -> int:
-    """Decoding threads: the cores this process may use, shared by the processes of this machine, at most 16."""
+    """Return the number of decoding threads: the usable cores divided by the machine's processes, at most 16."""
     cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(1, min(16, cores))

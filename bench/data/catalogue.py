@@ -36,9 +36,9 @@ UNUSED = {
     "npz": (("background", "resample", "upscale"), PADDED),
     "idx": (("background", "resample", "upscale"), PADDED),
 }
-"""Options of a user's folder that a layout has no use for, and why."""
+"""Options of a user's folder that a layout does not use, with the reason."""
 OWN = "own"
-"""In a suite's list of datasets: every folder or image of the user."""
+"""Placeholder in a suite's list of datasets for all folders and images of the user."""
 
 
 class SourceFile(Strict):
@@ -184,12 +184,12 @@ class UserFolder(Strict):
     @model_validator(mode="before")
     @classmethod
     def _path_alone(cls, value: Any) -> Any:
-        """YAML reads a path such as 2024 as a number."""
+        """Convert a path that YAML reads as a number, such as 2024, to text."""
         value = value if isinstance(value, Mapping) else {"path": value}
         return {**value, "path": str(value["path"])} if isinstance(value.get("path"), int) else value
 
     def written(self) -> str:
-        """The given keys, in one line of YAML."""
+        """Return the given keys as one line of YAML."""
         given = self.model_dump(mode="json", exclude_unset=True)
         return yaml.safe_dump(given, default_flow_style=True, width=100000).strip()
 
@@ -215,11 +215,11 @@ class Catalogue(Strict):
         return self.weights[name]
 
     def pin(self, file: SourceFile) -> str | None:
-        """The sha256 that a source file must have: the published one, or the one pinned in data/pins.yaml."""
+        """Return the sha256 that a source file must have: published, or pinned in data/pins.yaml."""
         return file.sha256 or self.pins.get(file.name)
 
     def source_sha256(self, name: str) -> str | None:
-        """The sha256 of a dataset with a single archive; None for folders, several files, or an md5 only."""
+        """Return the sha256 of a dataset with a single archive; None for folders, several files, or an md5 only."""
         files = self.dataset(name).source.files
         return self.pin(files[0]) if len(files) == 1 else None
 
@@ -245,14 +245,14 @@ def load_catalogue(root: Path = Path("."), folders: Folders | None = None) -> Ca
 
 
 def task_of(path: Path) -> Task:
-    """A single image is for one-shot, arrays or a folder with train/ for classification, other folders for few-shot."""
+    """Return oneshot for an image, classification for arrays or a folder with train/, fewshot for other folders."""
     if path.suffix == ".npz" or (path / "train").is_dir():
         return "classification"
     return "oneshot" if path.is_file() else "fewshot"
 
 
 def folder_dataset(name: str, given: UserFolder | Mapping[str, Any]) -> Dataset:
-    """The catalogue entry of a user's folder (or .npz file)."""
+    """Return the catalogue entry of a user's folder (or .npz file)."""
     valid_name(name, "folders")
     folder = given if isinstance(given, UserFolder) else parse_strict(UserFolder, dict(given), f"folders.{name}")
     given_layout = "npz" if folder.path.endswith(".npz") else "imagefolder"
@@ -260,7 +260,7 @@ def folder_dataset(name: str, given: UserFolder | Mapping[str, Any]) -> Dataset:
     unused, reason = UNUSED.get(layout, ((), ""))
     for key in unused:
         if key in folder.model_fields_set:
-            raise InputError(f"folders.{name}.{key}: does nothing for layout {layout} ({reason}); remove it")
+            raise InputError(f"folders.{name}.{key}: has no effect for layout {layout} ({reason}); remove it")
     fit = "longest-side" if folder.task == "oneshot" else "pad" if layout in ("idx", "npz") else "crop"
     value = {
         "title": name,
@@ -280,5 +280,5 @@ def folder_dataset(name: str, given: UserFolder | Mapping[str, Any]) -> Dataset:
 
 
 def prepared_path(name: str, image_size: int | None) -> Path:
-    """Folder of the prepared dataset, relative to the project root."""
+    """Return the folder of the prepared dataset, relative to the project root."""
     return PREPARED / f"{name}-{image_size or 'full'}"

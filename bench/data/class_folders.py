@@ -40,7 +40,7 @@ class ClassFolders:
 
 
 def split_folders(root: Path) -> dict[str, str]:
-    """Names of the folders of both splits. Raises InputError if one is missing."""
+    """Return the names of the folders of both splits. Raises InputError if one is missing."""
     second = next((name for name in SECOND if (root / name).is_dir()), None)
     if not (root / "train").is_dir() or second is None:
         raise InputError(f"{root}: an ImageFolder or shards with train/ and val/ (or test/) are needed")
@@ -48,13 +48,13 @@ def split_folders(root: Path) -> dict[str, str]:
 
 
 def unpacked_root(folder: Path) -> Path:
-    """The folder with train/ and val/ in an extracted archive: its only subfolder, or the archive's root."""
+    """Return the folder with train/ and val/ in an extracted archive: its only subfolder, or the archive's root."""
     inner = [path for path in folder.iterdir() if path.is_dir() and not is_litter(path.name)]
     return inner[0] if len(inner) == 1 else folder
 
 
 def list_class_folders(root: Path) -> ClassFolders:
-    """Every image file by class, without opening files."""
+    """List every image file by class, without opening files."""
     found = ClassFolders(root, folders=split_folders(root))
     listings = {split: walk(root / folder) for split, folder in found.folders.items()}
     classes = {split: _classes(listing) for split, listing in listings.items()}
@@ -87,7 +87,7 @@ def _rows(found: ClassFolders, listing: Listing) -> list[Row]:
             )
         elif folder in labels:
             rows.append((name, labels[folder], os.stat(path).st_size))
-    return sorted(rows, key=lambda row: row[1])  # by class as the labels count, then by name
+    return sorted(rows, key=lambda row: row[1])  # by label, then by name
 
 
 def _check_classes(found: ClassFolders, split: str) -> None:
@@ -109,9 +109,10 @@ def _check_classes(found: ClassFolders, split: str) -> None:
 def check_images(
     paths: list[Path], image_size: int | None, dataset: Dataset, look: Callable[[Image.Image], T] | None
 ) -> Iterator[tuple[Header, T | None] | InputError]:
-    """The header of each image with what `look` says of its pixels, or its fault, in order; None: nothing is decoded.
+    """Yield for each image, in order, its header and the result of `look` for its pixels, or its fault.
 
-    Class folders of a published set are enlarged where their protocol says so; all others have to reach the size.
+    Without `look`, no image is decoded. Class folders of a published dataset are upscaled if their protocol says so;
+    all other images must have the required size.
     """
     sized = dataset.layout == "images" or isinstance(dataset.source, Folder)
 
@@ -141,7 +142,7 @@ def is_remarkable(header: Header) -> bool:
 
 
 def pixel_marks(headers: Iterable[Header], dataset: Dataset) -> bytes:
-    """What a hash of names and sizes lacks where the way of reading decides about pixels; empty for plain images."""
+    """Return the settings that affect the pixels, which a hash of names and sizes lacks; empty for plain images."""
     headers = list(headers)
     red, green, blue = dataset.preparation.background
     laid = f"alpha on {red:02x}{green:02x}{blue:02x}\n" if any(header.transparent for header in headers) else ""

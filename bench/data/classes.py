@@ -1,4 +1,4 @@
-"""Preparing ImageNet-like classification sets as lists of files: class folders, or WebDataset shards."""
+"""Prepares large classification datasets as lists of files: class folders, or WebDataset shards."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +26,7 @@ from bench.files import sha256_bytes, sha256_file, write_bytes
 
 @dataclass(frozen=True)
 class Listed:
-    """Files and number of images of each split, the names of the classes, and what the hash needs beyond these."""
+    """Files and number of images of each split, class names, and additional content of the hash."""
 
     rows: dict[str, list[Row]]
     counts: dict[str, int]
@@ -35,10 +35,10 @@ class Listed:
 
 
 def prepare_files(job: PreparationJob, staging: Path) -> Manifest:
-    """List an ImageFolder, its images checked, or WebDataset shards; nothing is copied.
+    """List the files of an ImageFolder, whose images are checked, or of WebDataset shards. Nothing is copied.
 
-    The hash covers names, byte sizes and labels; of shards and of a user's own images also the
-    content, and in all sets what becomes of transparent or turned images.
+    The hash covers names, byte sizes and labels, and for shards and a user's own images also the content. In all
+    datasets, it covers the treatment of transparent and rotated images.
     """
     with source_folder(job) as root:
         return _prepare_folder(job, root, staging)
@@ -83,7 +83,7 @@ def _prepare_folder(job: PreparationJob, root: Path, staging: Path) -> Manifest:
 
 def _list_shards(job: PreparationJob, folders: dict[str, Path]) -> Listed:
     if not job.dataset.classes:
-        raise InputError(f"{folders['train']}: shards do not name their classes; unpack them into a folder per class")
+        raise InputError(f"{folders['train']}: shards contain no class names; unpack them into a folder per class")
     rows, labels = {}, {}
     for split, folder in folders.items():
         rows[split], labels[split] = list_shards(folder, split, job.max_unpacked_gb)
@@ -93,9 +93,9 @@ def _list_shards(job: PreparationJob, folders: dict[str, Path]) -> Listed:
 
 
 def _list_class_folders(job: PreparationJob, folders: dict[str, Path]) -> Listed:
-    """Files of each split, every image checked; the first fault is an error, so that none ends a training.
+    """List the files of each split and check every image, so that no invalid image ends a training.
 
-    A user's images are decoded; of a published set, which may hold millions, the headers are read.
+    A user's images are decoded. Of a published dataset, which may contain millions, only headers are read.
     """
     root = folders["train"].parent
     found = list_class_folders(root)

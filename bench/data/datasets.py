@@ -18,13 +18,13 @@ SplitName = Literal["train", "test"]
 
 
 def load_images(folder: Path) -> torch.Tensor:
-    """Images of a few-shot or one-shot set, uint8 [N, 3, H, W]."""
+    """Load the images of a few-shot or one-shot dataset, uint8 [N, 3, H, W]."""
     manifest = _of_kind(folder, "images")
     return _planes(folder, manifest, "images.npy")
 
 
 def load_split(folder: Path, split: SplitName) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images uint8 [N, C, H, W] and labels int64 [N] of one split."""
+    """Load images uint8 [N, C, H, W] and labels int64 [N] of one split."""
     manifest = _of_kind(folder, "classification")
     _split(folder, manifest, split)
     labels = torch.from_numpy(open_array(folder, manifest, f"{split}_labels.npy").copy())
@@ -32,12 +32,14 @@ def load_split(folder: Path, split: SplitName) -> tuple[torch.Tensor, torch.Tens
 
 
 def load_file_list(folder: Path, split: SplitName) -> tuple[list[Path], list[int]]:
-    """Paths and labels of an ImageFolder split (shards: paths and numbers of samples)."""
+    """Read paths and labels of an ImageFolder split (shards: paths and numbers of samples)."""
     manifest = _of_kind(folder, "folder")
     entry = _split(folder, manifest, split)
     base = Path(manifest.root) / entry.path
     if not base.is_dir():
-        raise InputError(f"{base}: the files of {manifest.name} are gone; place them again or prepare again")
+        raise InputError(
+            f"{base}: the files of {manifest.name} are missing; restore them, or prepare the dataset again"
+        )
     rows = [line.split("\t") for line in (Path(folder) / entry.files).read_text(encoding="utf-8").splitlines()]
     return [base / path for path, _ in rows], [int(number) for _, number in rows]
 
@@ -69,5 +71,5 @@ def _split(folder: Path, manifest: Manifest, split: str) -> Split:
 
 
 def _planes(folder: Path, manifest: Manifest, file: str) -> torch.Tensor:
-    """[N, H, W, C] on disk -> contiguous [N, C, H, W]."""
+    """Convert [N, H, W, C] on disk to contiguous [N, C, H, W]."""
     return torch.from_numpy(open_array(folder, manifest, file).transpose(0, 3, 1, 2).copy())

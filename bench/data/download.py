@@ -29,7 +29,7 @@ def download(url: str, path: Path, *, sha256: str | None, md5: str | None = None
     """
     if switched_on(OFFLINE):
         raise InputError(
-            f"{path}: missing, and {OFFLINE} disables downloads; download {url} on another machine and put it there"
+            f"{path}: missing, and {OFFLINE} disables downloads; download {url} on another machine and copy it here"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
@@ -66,7 +66,7 @@ def _fault(path: Path, sha256: str | None, md5: str | None, size: int | None) ->
 
 
 def _fetch(url: str, partial: Path, size: int | None) -> None:
-    """Read to the end, resuming an interrupted connection."""
+    """Download the rest of the file, resuming after an interrupted connection."""
     for attempt in range(ATTEMPTS):
         try:
             _read_on(url, partial, size)

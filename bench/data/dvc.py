@@ -1,4 +1,4 @@
-"""The only place that calls DVC."""
+"""Calls DVC. No other module does."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ from bench.errors import InputError, storage_error, writing
 from bench.files import read_yaml
 
 SHIPPED = "shipped"
-"""The remote inside the repository, asked by name: a checkout may have another default."""
+"""The remote inside the repository, passed by name because a checkout may have another default."""
 
 DVC_TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp")
 
@@ -42,11 +42,11 @@ def run_dvc(root: Path, command: str, *arguments: str) -> None:
 
 @contextmanager
 def _settings(root: Path) -> Iterator[dict[str, str]]:
-    """Environment variables for DVC, which reads files in the home.
+    """Yield environment variables for DVC, which reads files in the home folder.
 
-    Without git's folder (the repository unpacked from an archive) DVC must be told not to look for one: it would fail,
-    or take a repository that contains this folder. It reads that from configuration files only. Those of the checkout
-    belong to git and to the user, so the system-wide one is copied and extended.
+    Without a git folder (the repository extracted from an archive), DVC would fail, or use a repository that contains
+    this folder. The option against it (no_scm) is read only from configuration files. Those of the checkout belong to
+    git and to the user, so the system-wide one is copied and extended.
     """
     found = {"DVC_NO_ANALYTICS": "1"}
     with tempfile.TemporaryDirectory(prefix="slim-bench-dvc-") as folder:
@@ -66,12 +66,12 @@ def _settings(root: Path) -> Iterator[dict[str, str]]:
 
 
 def _temporaries(folder: Path) -> set[Path]:
-    """What DVC writes before it renames, and leaves where it cannot write."""
+    """Return the temporary files that DVC leaves if it cannot write."""
     return {path for path in folder.glob(".*.tmp") if DVC_TEMPORARY.fullmatch(path.name)}
 
 
 def _refuse_full(root: Path, pointer: Path) -> None:
-    """InputError where DVC had no space for what `pointer` names: it says that the file is missing."""
+    """Raise InputError if the disk had no space for the file of `pointer`, which DVC reports as missing."""
     size = _output(pointer).get("size")
     for folder in (pointer.parent, root / ".dvc"):
         if isinstance(size, int) and shutil.disk_usage(folder).free < size:
@@ -79,14 +79,14 @@ def _refuse_full(root: Path, pointer: Path) -> None:
 
 
 def pointer_md5(pointer: Path) -> str | None:
-    """The md5 that a .dvc file records for its one output; None where it records none, as an import may."""
+    """Return the md5 of the single output of a .dvc file; None if it has none, as for some imports."""
     return _output(pointer).get("md5")
 
 
 def _output(pointer: Path) -> dict[str, Any]:
     outputs = read_yaml(pointer).get("outs")
     if not isinstance(outputs, list) or len(outputs) != 1 or not isinstance(outputs[0], dict):
-        raise InputError(f"{pointer}: outs: one output of DVC is expected; `git checkout {pointer}` restores the file")
+        raise InputError(f"{pointer}: outs: expected one output of DVC; `git checkout {pointer}` restores the file")
     return outputs[0]
 
 

@@ -24,7 +24,7 @@ def extract_archive(
     """Extract the members that match `pattern` to the new folder `target`, either all or none."""
     target = Path(target)
     if target.exists():
-        raise InputError(f"{target}: already there; {archive} is only unpacked into a new folder")
+        raise InputError(f"{target}: already exists; {archive} is only extracted to a new folder")
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = make_temporary(target.parent, target.name)
     try:
@@ -39,14 +39,14 @@ def extract_archive(
         partial.chmod(0o755)
         partial.rename(target)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        raise InputError(f"{archive}: two members claim one name ({Path(error.filename).name!r})") from None
+        raise InputError(f"{archive}: two members have the same name ({Path(error.filename).name!r})") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
 def unpacked(archive: Path, folder: Path, max_unpacked_gb: float | None = None) -> Iterator[Path]:
-    """Extract `archive` to the new `folder` for the duration of the block; errors inside name the archive."""
+    """Extract `archive` to the new `folder` for the duration of the block. Errors in the block name the archive."""
     try:
         extract_archive(archive, folder, max_unpacked_gb)
         with named_as(folder, archive):
@@ -57,7 +57,7 @@ def unpacked(archive: Path, folder: Path, max_unpacked_gb: float | None = None) 
 
 @contextmanager
 def named_as(folder: Path, archive: Path) -> Iterator[None]:
-    """Errors of the block name `archive` and the member, in place of the file in `folder` it was unpacked to."""
+    """Let errors in the block name `archive` and its member, instead of the extracted file in `folder`."""
     try:
         yield
     except InputError as error:
@@ -67,10 +67,10 @@ def named_as(folder: Path, archive: Path) -> Iterator[None]:
 def read_members(
     archive: Path | StoredFile, max_unpacked_gb: float | None = None, room: Path | None = None
 ) -> Iterator[StoredFile]:
-    """The regular files of a tar (any compression) or zip, in archive order, with checked names.
+    """Yield the regular files of a tar (any compression) or zip, in archive order, with checked names.
 
-    Sizes are added up before the first member is given; of a compressed tar, member by member. `room`: the folder that
-    they are unpacked into, whose free space they must fit.
+    Sizes are added up before the first member is yielded, or member by member for a compressed tar. `room`: the target
+    folder, whose free space they must fit.
     """
     archive = archive if isinstance(archive, StoredFile) else StoredFile.at(archive)
     budget = Budget(str(archive), Limits.of(archive.data, max_unpacked_gb), room)
@@ -81,7 +81,7 @@ def read_members(
 
 
 def is_archive(path: Path) -> bool:
-    """Whether the beginning of a file is that of a zip or tar."""
+    """Return whether a file begins like a zip or tar."""
     with path.open("rb") as file:
         if file.read(2) == b"PK":
             return True

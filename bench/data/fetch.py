@@ -46,7 +46,7 @@ FIRST_SEEN = "first-seen"
 
 
 class FileReceipt(BaseModel):
-    """A file of a receipt, with whatever else is recorded of it."""
+    """A file of a receipt, with additional recorded fields."""
 
     model_config = ConfigDict(strict=True, extra="allow")
     name: str
@@ -54,7 +54,7 @@ class FileReceipt(BaseModel):
 
 
 class Receipt(BaseModel):
-    """What `fetch` found: the form that is relied on."""
+    """The validated fields of a receipt."""
 
     model_config = ConfigDict(strict=True, extra="allow")
     place: str | None = None
@@ -75,11 +75,11 @@ class FetchJob:
     accept: str | None
 
     def pin(self, file: SourceFile) -> str | None:
-        """The sha256 that a file must have, if one is published or pinned."""
+        """Return the sha256 that a file must have, if one is published or pinned."""
         return self.catalogue.pin(file) or (self.accept if self.accept != FIRST_SEEN else None)
 
     def md5(self, file: SourceFile) -> str | None:
-        """The md5 that a file must have: the published one, else that of its DVC pointer."""
+        """Return the md5 that a file must have: the published one, or that of its DVC file."""
         pointer = self.root / file.pointer
         if file.md5 or not pointer.exists():
             return file.md5
@@ -108,7 +108,7 @@ def fetch(
         _check_acceptable(job)
     place = placed(root, job.dataset)
     if place is not None:
-        inside = not isinstance(source, Folder)  # then the receipt names it relative to the project root
+        inside = not isinstance(source, Folder)  # paths in the receipt are relative to the project root
         if not inside:
             refuse_changed_source(name, place, root)
         where = {"place": place.relative_to(root).as_posix() if inside else str(place)}
@@ -120,7 +120,7 @@ def fetch(
 
 
 def receipt_path(name: str) -> Path:
-    """Path of the receipt, relative to the project root."""
+    """Return the path of the receipt, relative to the project root."""
     return SOURCES / f"{name}.json"
 
 
@@ -132,17 +132,17 @@ def placed_path(root: Path, source: Folder) -> Path:
 
 
 def source_files(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
-    """The downloaded files of a dataset, each verified."""
+    """Return the downloaded files of a dataset, each verified."""
     job = FetchJob(root, catalogue, name, catalogue.dataset(name), None)
     for file in job.dataset.source.files:
         if not (root / file.path).is_file():
-            raise InputError(f"{root / file.path}: not fetched yet, run `slim-bench fetch {name}`")
+            raise InputError(f"{root / file.path}: not downloaded yet; run `slim-bench fetch {name}`")
         _checked(job, file)
     return [root / file.path for file in job.dataset.source.files]
 
 
 def source_content(name: str, root: Path, catalogue: Catalogue) -> str:
-    """Hash of what the source of a dataset holds now; files with the size and times of the receipt are not read."""
+    """Return the current content hash of a dataset's source. Files with size and times of the receipt are not read."""
     dataset, receipt = catalogue.dataset(name), read_receipt(name, root)
     place = placed(root, dataset)
     if place is not None:
@@ -153,9 +153,9 @@ def source_content(name: str, root: Path, catalogue: Catalogue) -> str:
 
 
 def placed(root: Path, dataset: Dataset) -> Path | None:
-    """The folder or file that the user installed or named; None for datasets with files in the catalogue.
+    """Return the folder or file that the user installed or named; None for datasets with files in the catalogue.
 
-    A folder that was unpacked from these files is only looked at once they are gone: they may have been replaced.
+    A folder extracted from these files is used only if they no longer exist, because they may have been replaced.
     """
     if isinstance(dataset.source, Folder):
         return placed_path(root, dataset.source)
@@ -176,14 +176,16 @@ def _fetch_file(job: FetchJob, file: SourceFile) -> dict[str, Any]:
         path = job.root / PINS
         pins = (read_yaml(path) if path.exists() else {}) | {file.name: entry["sha256"]}
         lines = [f'{key}: "{value}"\n' for key, value in sorted(pins.items())]
-        write_text(path, "# sha256 of files without a published checksum, as first accepted here\n" + "".join(lines))
+        write_text(
+            path, "# sha256 of files without a published checksum, recorded when first accepted\n" + "".join(lines)
+        )
     if brought and isinstance(job.dataset.source, Download) and (job.root / file.pointer).exists():
         run_dvc(job.root, "commit", "--force", file.pointer.as_posix())
     return entry
 
 
 def _checked(job: FetchJob, file: SourceFile) -> dict[str, Any]:
-    """Checksums of a file: from the receipt if size and time are unchanged (archives may be huge), else computed."""
+    """Return the checksums of a file: from the receipt if size and time are unchanged (archives may be huge)."""
     now = file_stamp(job.root / file.path, file.name)
     entries = {entry["name"]: entry for entry in read_receipt(job.name, job.root).get("files", ())}
     entry = entries.get(file.name, {})
@@ -195,7 +197,7 @@ def _checked(job: FetchJob, file: SourceFile) -> dict[str, Any]:
 
 
 def read_receipt(name: str, root: Path = Path(".")) -> dict[str, Any]:
-    """The receipt of dataset `name`; empty before its first download, or if damaged, so that `fetch` renews it."""
+    """Read the receipt of dataset `name`; empty if missing or damaged, so that `fetch` creates it again."""
     path = root / receipt_path(name)
     try:
         return parse_strict(Receipt, read_json(path), path).model_dump(exclude_unset=True) if path.exists() else {}
@@ -212,7 +214,7 @@ def _write_receipt(job: FetchJob, found: dict[str, Any]) -> Path:
 
 
 def refuse_changed_source(name: str, place: Path, root: Path = Path(".")) -> None:
-    """A name given to other images than those its results were made from is refused while these results exist."""
+    """Raise InputError if results of dataset `name` exist and were made from other images than those at `path`."""
     before = read_receipt(name, root).get("place")
     if before is None or (root / before).resolve() == place.resolve():
         return
@@ -231,18 +233,18 @@ def _bring(job: FetchJob, file: SourceFile) -> None:
         if not path.is_file():
             raise InputError(f"{path}: missing after `dvc pull`; is data/shipped complete?")
     elif isinstance(source, Manual):
-        raise InputError(f"{job.name}: {path} manual installation is required: {source.how}")
+        raise InputError(f"{job.name}: {path} is missing; manual installation is required: {source.how}")
     elif not (job.pin(file) or job.md5(file) or job.accept == FIRST_SEEN):
         raise InputError(
             f"{job.name}: no checksum is published for {file.url}, so nothing is downloaded; pass --accept-sha256 HEX"
-            f" of a copy you trust, or --accept-sha256 {FIRST_SEEN} to record what comes into {PINS}"
+            f" of a copy you trust, or --accept-sha256 {FIRST_SEEN} to record the first checksum in {PINS}"
         )
     elif not pulled(job.root, file.path):
         download(file.url, path, sha256=job.pin(file), md5=job.md5(file), size=file.bytes)
 
 
 def verify(path: Path, sha256: str | None, md5: str | None) -> dict[str, str]:
-    """Checksums of a file. Raises InputError with both values for a mismatch."""
+    """Compute the checksums of a file. Raises InputError with both values for a mismatch."""
     found = {"sha256": sha256_file(path)}
     if sha256 and found["sha256"] != sha256:
         raise InputError(_mismatch(path, "sha256", sha256, found["sha256"]))

@@ -14,7 +14,7 @@ FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bicubic": Image.Resampling.BICU
 
 
 def target_size(header: Header, image_size: int | None, fit: str) -> tuple[int, int]:
-    """(width, height) of an image after resizing."""
+    """Return (width, height) of an image after resizing."""
     if image_size is None:
         return header.width, header.height
     if fit == "crop":
@@ -36,13 +36,13 @@ def check_size(header: Header, image_size: int | None, preparation: Preparation)
 
 
 def check_one_shot(header: Header, size: tuple[int, int]) -> None:
-    """Refuse an image that is too small for a pyramid once it has `size` (width, height)."""
+    """Raise InputError for an image that is too small for a pyramid at `size` (width, height)."""
     if min(size) < MIN_ONE_SHOT_SIDE:
         raise InputError(f"{header.path}: {size[0]}x{size[1]} after scaling, {MIN_ONE_SHOT_SIDE} pixels are needed")
 
 
 def fitted(path: Path, size: tuple[int, int], preparation: Preparation) -> np.ndarray:
-    """One image as uint8 [H, W, 3] of `size` (width, height)."""
+    """Return one image as uint8 [H, W, 3] of `size` (width, height)."""
     with decoded(path, preparation.background) as image:
         if preparation.fit == "crop" and size[0] == size[1]:
             side = min(image.size)

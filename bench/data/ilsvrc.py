@@ -16,22 +16,22 @@ from bench.errors import InputError
 from bench.files import write_json
 
 WORKING = {MARK, "train", "val", ".train.part", ".val.part", ".devkit"}
-"""Marker of an interrupted extraction."""
+"""Names in the folder of an interrupted extraction."""
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 
 
 def unpack_imagenet(
     train: Path, val: Path, devkit: Path, target: Path, content: str, max_unpacked_gb: float | None = None
 ) -> None:
-    """Extract to the new folder `target`, which gets its name when complete. An interrupted extraction resumes.
+    """Extract to a temporary folder, and rename it to `target` when complete. An interrupted extraction resumes.
 
-    `content`: hash of the archives; an extraction of other archives does not resume.
+    `content`: hash of the archives. An extraction of other archives starts again.
     """
     working = target.with_name(f".{target.name}.part")
     working.mkdir(parents=True, exist_ok=True)
     for path in working.iterdir():
         if path.name not in WORKING and not path.name.endswith(".part"):
-            raise InputError(f"{path}: is no part of an unpacking that was broken off; move it away")
+            raise InputError(f"{path}: is not part of an interrupted extraction; move it to another folder")
     if unpacked_content(working) != content:
         for name in WORKING - {MARK}:
             shutil.rmtree(working / name, ignore_errors=True)
@@ -70,7 +70,7 @@ def _unpack_val(archive: Path, devkit: Path, target: Path, max_unpacked_gb: floa
 
 
 def validation_classes(devkit: Path, target: Path, max_unpacked_gb: float | None = None) -> list[str]:
-    """WordNet id of each validation image, in the order of the image names."""
+    """Return the WordNet id of each validation image, in the order of the image names."""
     folder = target / ".devkit"
     shutil.rmtree(folder, ignore_errors=True)
     try:

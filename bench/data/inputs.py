@@ -1,4 +1,4 @@
-"""The training images of a classification run: from its prepared dataset to batches, held-out images and statistics."""
+"""Training images of a classification run: batches, held-out images and statistics of its prepared dataset."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from bench.runtime.rng import generator
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the engine needs to know of the data; `holdout` is (images uint8, labels) set aside from the training."""
+    """The data of a run for the engine; `holdout`: (images uint8, labels) excluded from training."""
 
     batches: Batches
     holdout: tuple[Tensor, Tensor] | None
@@ -38,7 +38,7 @@ def open_inputs(run: Run, device: torch.device, rows: BatchRows) -> Inputs:
         return _shards(run, manifest, plan)
     if manifest.kind == "folder":
         return _files(run, manifest, plan)
-    raise InputError(f"{folder}: holds unlabelled images, a classifier needs labels")
+    raise InputError(f"{folder}: contains unlabelled images, but a classifier needs labels")
 
 
 def _arrays(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
@@ -51,7 +51,7 @@ def _arrays(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
 
 
 def network_classes(folder: Path, manifest: Manifest, labels: Tensor) -> int:
-    """Number of classes; InputError for labels outside of them, over which a loss fails without a name."""
+    """Return the number of classes. InputError for labels outside, which a loss reports without a file name."""
     lowest, highest = int(labels.min()), int(labels.max())
     classes = len(manifest.classes) if manifest.classes else highest + 1
     if lowest < 0 or highest >= classes:
@@ -85,7 +85,7 @@ def _shards(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
 
 
 def _decoded(files: list[File], size: int, manifest: Manifest) -> tuple[Tensor, Tensor] | None:
-    """The held-out images, centre-cropped, uint8 [N, 3, size, size], and their labels, on the CPU."""
+    """Return the held-out images, centre-cropped, uint8 [N, 3, size, size], and their labels, on the CPU."""
     if not files:
         return None
     parts = list(evaluation_batches(files, size, 64, laid_on(manifest)))
@@ -93,13 +93,13 @@ def _decoded(files: list[File], size: int, manifest: Manifest) -> tuple[Tensor, 
 
 
 def laid_on(manifest: Manifest) -> Colour:
-    """The background of transparent pixels in a set of files, as it was prepared."""
+    """Return the background colour of transparent pixels that the preparation recorded."""
     red, green, blue = manifest.preparation.get("background", WHITE)
     return red, green, blue
 
 
 def list_split(folder: Path, manifest: Manifest, split: str) -> list[File]:
-    """Paths with labels of a split of kind folder; for shards, paths with numbers of samples."""
+    """Return paths with labels of a split of kind folder; for shards, paths with numbers of samples."""
     if split not in (manifest.splits or {}):
         raise InputError(f"{folder}/manifest.json: no split {split!r}")
     paths, numbers = load_file_list(folder, split)
@@ -107,7 +107,7 @@ def list_split(folder: Path, manifest: Manifest, split: str) -> list[File]:
 
 
 def split_shards(shards: list[File], count: int) -> tuple[list[File], list[File]]:
-    """(kept, held): whole shards from the end, until at least `count` samples are set aside."""
+    """Return (kept, held) shards: whole shards from the end are held out, until they contain `count` samples."""
     kept, held = list(shards), []
     while sum(number for _, number in held) < count and kept:
         held.append(kept.pop())
@@ -117,11 +117,11 @@ def split_shards(shards: list[File], count: int) -> tuple[list[File], list[File]
 
 
 def split_holdout(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices (kept, held): `count` images set aside, as evenly over the classes as they are, drawn from `seed`."""
+    """Return indices (kept, held): `count` images held out, drawn from `seed` with the frequencies of the classes."""
     if count >= len(labels):
         raise InputError(f"recipe.holdout {count} leaves none of the {len(labels)} training images")
     shuffled = torch.randperm(len(labels), generator=generator("cpu", seed, "holdout"))
-    shuffled = shuffled[labels[shuffled].argsort(stable=True)]  # by class, random within
+    shuffled = shuffled[labels[shuffled].argsort(stable=True)]  # sorted by class, in random order within a class
     places = (torch.arange(count) * len(labels)) // max(1, count)  # evenly spaced over the sorted classes
     held = torch.zeros(len(labels), dtype=torch.bool)
     held[shuffled[places]] = True

@@ -32,10 +32,10 @@ def refuse_overlap(out: Path, sources: Iterable[Path]) -> None:
 
 @contextmanager
 def new_content(out: Path, names: tuple[str, ...], is_default: bool = False) -> Iterator[Path]:
-    """A folder to write `names` and manifest.json into; moved to `out` if the block succeeds, and deleted otherwise.
+    """Yield a folder for `names` and manifest.json. It is moved to `out` if the block succeeds, and deleted otherwise.
 
-    `out` may be a link to a folder. Refused before the block: a name there that holds something else than ours.
-    `is_default`: see `own_prepared_files`.
+    `out` may be a link to a folder. Existing files of these names that a preparation did not write raise InputError
+    before the block. `is_default`: see `own_prepared_files`.
     """
     out = Path(os.path.realpath(out))
     if out.exists() and not out.is_dir():

@@ -10,7 +10,7 @@ HINT = "number the classes 0, 1, 2 ... without gaps"
 
 
 def as_labels(where: str, split: str, labels: np.ndarray, images: int) -> np.ndarray:
-    """int64 labels [N] of `images` images. Raises InputError for other types, shapes or counts; `where`: the file."""
+    """Return int64 labels [N] of `images` images. InputError for other types, shapes or counts; `where`: the file."""
     if images == 0 or labels.size == 0:
         raise InputError(f"{where}: no {split} images, or no {split} labels; a {split} set is needed")
     if not np.issubdtype(labels.dtype, np.integer):
@@ -25,7 +25,7 @@ def as_labels(where: str, split: str, labels: np.ndarray, images: int) -> np.nda
 
 
 def count_classes(where: str, labels: Mapping[str, np.ndarray], count: int | None = None) -> int:
-    """Number of classes of the splits `train` and `test`; `count`: the expected number, if known.
+    """Return the number of classes of the splits `train` and `test`; `count`: the expected number, if known.
 
     Raises InputError for labels outside 0..count-1, test labels without training images, and empty training classes.
     """
@@ -41,7 +41,7 @@ def count_classes(where: str, labels: Mapping[str, np.ndarray], count: int | Non
     number = highest + 1 if count is None else count
     if len(seen) < number:
         first = int(np.argmax(np.append(seen, number) != np.arange(len(seen) + 1)))
-        lack = f"{number - len(seen)} of {number} classes have no training images, class {first} for one"
+        lack = f"{number - len(seen)} of {number} classes have no training images, for example class {first}"
         raise InputError(f"{where}: {lack}; {HINT}")
     return number
 

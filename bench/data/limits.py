@@ -31,14 +31,14 @@ class Limits:
 
     @classmethod
     def of(cls, size: int, max_unpacked_gb: float | None = None) -> "Limits":
-        """Limits of an archive of `size` bytes; `max_unpacked_gb`: the user's setting."""
+        """Return the limits of an archive of `size` bytes; `max_unpacked_gb`: the user's setting."""
         if max_unpacked_gb is None:
             return cls(max(ALWAYS, RATIO * size))
         return cls(int(max_unpacked_gb * GB), max(MEMBERS, int(max_unpacked_gb * MEMBERS_PER_GB)))
 
 
 class Budget:
-    """Adds up what the headers of `archive` state; refuses what exceeds the limits or the free space of `room`."""
+    """Adds up the sizes in the headers of `archive`. Raises InputError above the limits or the free space of `room`."""
 
     def __init__(self, archive: str, limits: Limits, room: Path | None = None) -> None:
         self.archive, self.limits, self.room = archive, limits, room
@@ -65,7 +65,7 @@ class Budget:
 
 
 def check_room(archive: str, needed: int, room: Path, free: int | None = None) -> None:
-    """Refuse to unpack `needed` bytes into a folder of a disk with fewer free."""
+    """Raise InputError if a folder's disk has less than `needed` free bytes for an extraction."""
     free = shutil.disk_usage(room).free if free is None else free
     if needed > free:
         raise InputError(
@@ -79,7 +79,7 @@ def gigabytes(count: int) -> str:
 
 
 def data_bytes(path: Path) -> int:
-    """Size of a file in bytes, without holes."""
+    """Return the size of a file in bytes, without holes."""
     with path.open("rb") as file:
         size, end, found = os.fstat(file.fileno()).st_size, 0, 0
         while end < size:
@@ -96,6 +96,6 @@ def refuse_holes(path: Path, size: int) -> None:
     """Raise InputError for a large sparse file, which takes minutes to hash and contains no dataset."""
     if size > ALWAYS and (data := data_bytes(path)) * RATIO < size:
         raise InputError(
-            f"{path}: a sparse file of {gigabytes(size)}, of which {gigabytes(data)} are data; replace it by a file "
+            f"{path}: a sparse file of {gigabytes(size)}, of which {gigabytes(data)} are data; replace it with a file "
             "without holes (cp --sparse=never)"
         )

@@ -14,7 +14,7 @@ from bench.runtime.rng import derive, permutation
 
 
 class FolderBatches:
-    """Image files, in the order of (seed, rollback, epoch)."""
+    """Batches of image files, in an order given by (seed, rollback, epoch)."""
 
     def __init__(
         self, files: list[File], size: int, plan: BatchPlan, *, crop: bool, source: str, background: Colour = WHITE
@@ -47,7 +47,7 @@ class FolderBatches:
 
 
 def evaluation_batches(files: list[File], size: int, batch_size: int, background: Colour = WHITE) -> Iterator[Batch]:
-    """All images once, in order, centre-cropped, on the CPU; a file ending in .tar is a shard of many."""
+    """Yield all images once, in order, centre-cropped, on the CPU. A file ending in .tar is a shard."""
     jobs = (job for file in files for job in _evaluation_jobs(file, size, background))
     batches = iter(lambda: list(itertools.islice(jobs, batch_size)), [])
     return decode_ahead(batches, torch.device("cpu"))

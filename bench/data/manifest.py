@@ -13,11 +13,11 @@ from bench.schema import Positive, Strict, Task, parse_strict
 
 MANIFEST = "manifest.json"
 NPY_FAULTS = (ValueError, TypeError, SyntaxError, OverflowError, RecursionError, MemoryError, tokenize.TokenError)
-"""What NumPy raises over the header of an .npy file that is damaged or hostile."""
+"""Exceptions of NumPy for a damaged or malicious header of an .npy file."""
 
 
 class Split(Strict):
-    """One split of a classification set. `files` names a list in the folder: relative path, tab, label per line."""
+    """One split of a classification dataset. `files` names a list in the folder: relative path, tab, label per line."""
 
     n: Positive
     path: str | None = Field(None, description="kind folder: ImageFolder split or shards, relative to `root`")
@@ -25,14 +25,14 @@ class Split(Strict):
 
 
 class MadeFrom(Strict):
-    """Hashes of the inputs of a prepared dataset, which is up to date while they match: see bench.data.content."""
+    """Hashes of the inputs of a prepared dataset, which is up to date if they match: see bench.data.content."""
 
     content_sha256: str
     preparation_sha256: str
 
 
 class Manifest(Strict):
-    """Written last, so a folder with a manifest is complete."""
+    """Content and origin of a prepared dataset. It is written last, so a folder with a manifest is complete."""
 
     name: str
     title: str
@@ -59,7 +59,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Manifest of a prepared folder; its arrays must be there with the shapes it states."""
+    """Read the manifest of a prepared folder, and check that its arrays exist with the recorded shapes."""
     folder = Path(folder)
     if not (folder / MANIFEST).is_file():
         raise InputError(f"{folder}: not a prepared dataset (no {MANIFEST}); create one with `slim-bench prepare`")
@@ -73,7 +73,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def open_array(folder: Path, manifest: Manifest, file: str) -> np.ndarray:
-    """One array of the folder, memory-mapped read-only, its shape checked against the manifest."""
+    """Open one array of the folder, memory-mapped read-only, and check its shape against the manifest."""
     path = Path(folder) / file
     if not path.is_file():  # opening a pipe would block
         raise InputError(f"{path}: missing; {folder} is damaged, delete the folder and prepare it again")

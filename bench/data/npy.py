@@ -27,7 +27,7 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 @contextmanager
 def array_by_row(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Callable[[int, np.ndarray], None]]:
-    """A function that writes row `index` [*shape[1:]], from any thread; the file appears if the block succeeds.
+    """Yield a function that writes row `index` [*shape[1:]] from any thread. The file is created if the block succeeds.
 
     Reserves its disk space first if the file system supports it, so that a full disk is detected at the start.
     """

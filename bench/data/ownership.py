@@ -11,7 +11,7 @@ from bench.files import read_mapping, sha256_file
 from bench.ownership import is_truncated, text_of
 
 JOURNAL = ".slim-bench-prepare.json"
-"""There while files are replaced: {"files": {name: sha256 of each content that is ours}}."""
+"""Exists while files are replaced: {"files": {name: sha256 of each content that `prepare` wrote}}."""
 IMAGES = ("images.npy",)
 SPLIT_ARRAYS = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy")
 LISTS = ("train.tsv", "test.tsv")
@@ -20,10 +20,10 @@ MANIFEST_KEYS = {"name", "kind", "sha256", "preparation"}
 
 
 def own_prepared_files(folder: Path, is_default: bool = False) -> set[str]:
-    """Names of the files in `folder` that a preparation wrote, and that were not modified since.
+    """Return the names of files in `folder` that a preparation wrote and that have not been modified.
 
-    `is_default`: it is data/prepared/NAME-SIZE, whose manifest Snakemake removes before the data are prepared again;
-    there the form of a file is enough.
+    `is_default`: the folder is data/prepared/NAME-SIZE, whose manifest Snakemake removes before a new preparation.
+    There, files are recognised by their format alone.
     """
     manifest, journal = read_mapping(folder / MANIFEST), folder / JOURNAL
     own: set[str] = set()
@@ -53,7 +53,7 @@ def _is_file(folder: Path, name: str) -> bool:
 
 
 def _arrays_of(folder: Path, manifest: dict[str, Any]) -> set[str]:
-    """The arrays that the manifest names; none of them where their content is not the manifest's any more."""
+    """Return the arrays that the manifest names; none if their content differs from the manifest's hash."""
     shapes = manifest["arrays"] if isinstance(manifest.get("arrays"), dict) else {}
     arrays = {name: _array(folder / name) for name in shapes if _is_file(folder, name)}
     found = {name: array for name, array in arrays.items() if array is not None and [*array.shape] == shapes[name]}
@@ -71,7 +71,7 @@ def _has_form(path: Path) -> bool:
 
 
 def _is_list(path: Path) -> bool:
-    """Lines of path, tab, number."""
+    """Return whether every line consists of path, tab and number."""
     lines = text_of(path).splitlines()
     return bool(lines) and all(line.rpartition("\t")[2].isdecimal() for line in lines)
 

@@ -1,8 +1,8 @@
-"""Prepares the folder that training and metrics read: arrays, or a list of files, and manifest.json.
+"""Prepares the folder that training and metrics read: arrays or a list of files, and manifest.json.
 
 Images are decoded, composited onto a background, cropped or resized with antialiasing, and stored as uint8. Small
 classification datasets (28 or 32 px) are zero-padded and never resized. ImageNet-like datasets are indexed, not copied.
-The files get their names when all are complete. The hash depends only on pixels, labels and their order.
+The files are renamed to their names when all are complete. The hash depends only on pixels, labels and their order.
 """
 
 import os
@@ -38,9 +38,9 @@ def prepare(
     folders: Folders | None = None,
     max_unpacked_gb: float | None = None,
 ) -> Manifest:
-    """Prepare dataset `name` at `image_size` (None: each image's own) into `out` (default: data/prepared).
+    """Prepare dataset `name` at `image_size` (None: original sizes) in `out` (default: data/prepared).
 
-    `max_unpacked_gb`: most that an archive may unpack to; None: as bench.data.limits says.
+    `max_unpacked_gb`: largest unpacked size of an archive; None: see bench.data.limits.
     """
     root = Path(root)
     catalogue = load_catalogue(root, folders)
@@ -59,7 +59,7 @@ def prepare(
 
 
 def source_paths(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
-    """The verified source of a dataset: its archives, or the folder that the user installed or named."""
+    """Return the verified source of a dataset: its archives, or the folder that the user installed or named."""
     source = catalogue.dataset(name).source
     place = placed(root, catalogue.dataset(name))
     if place is not None:
@@ -88,7 +88,7 @@ def _prepare(job: PreparationJob, is_default: bool) -> Manifest:
 
 
 def prepare_images(job: PreparationJob, staging: Path) -> Manifest:
-    """Few-shot and one-shot: one array of RGB images in the order of their names."""
+    """Prepare a few-shot or one-shot dataset: one array of RGB images, sorted by name."""
     with image_files(job, staging) as found:
         headers = found.headers
         check_expected(job, "images", len(headers), 1 if job.dataset.task == "oneshot" else job.dataset.n)
@@ -115,7 +115,7 @@ def prepare_images(job: PreparationJob, staging: Path) -> Manifest:
 
 
 def _common_size(job: PreparationJob, headers: list[Header]) -> tuple[int, int]:
-    """(width, height) of all prepared images."""
+    """Return (width, height) of all prepared images."""
     size = target_size(headers[0], job.image_size, job.dataset.preparation.fit)
     for header in headers:
         if target_size(header, job.image_size, job.dataset.preparation.fit) != size:
@@ -131,7 +131,7 @@ def _common_size(job: PreparationJob, headers: list[Header]) -> tuple[int, int]:
 
 @contextmanager
 def image_files(job: PreparationJob, staging: Path) -> Iterator[ImageFiles]:
-    """The images of the source: a folder's, an archive's (unpacked for the time of the block), or one image file."""
+    """Yield the images of the source: a folder's, an archive's (extracted for the block), or one image file."""
     (source,) = job.sources
     pattern = job.dataset.preparation.members
     if source.is_dir() or (isinstance(job.dataset.source, Folder) and not is_archive(source)):

@@ -21,7 +21,7 @@ HASHED_TOGETHER = 1 << 25  # bytes
 
 @dataclass(frozen=True)
 class PreparationJob:
-    """The inputs of a preparation: `sources` are the downloaded files, or the installed folder.
+    """The inputs of a preparation. `sources` are the downloaded files, or the installed folder.
 
     `max_unpacked_gb`: see bench.data.limits.
     """
@@ -42,7 +42,7 @@ def check_expected(job: PreparationJob, what: str, found: int, wanted: int | Non
 
 
 def describe_arrays(job: PreparationJob, *, kind: str, arrays: Mapping[str, np.ndarray], **more: Any) -> Manifest:
-    """The manifest of prepared arrays."""
+    """Return the manifest of prepared arrays."""
     first = next(iter(arrays.values()))
     return Manifest(
         name=job.name,
@@ -63,7 +63,7 @@ def describe_arrays(job: PreparationJob, *, kind: str, arrays: Mapping[str, np.n
 
 
 def content_hash(arrays: Mapping[str, np.ndarray]) -> str:
-    """sha256 over shape, type and bytes of each array, in the given order."""
+    """Return the sha256 of shape, type and bytes of each array, in the given order."""
     digest = hashlib.sha256()
     for array in arrays.values():
         digest.update(json.dumps([list(array.shape), array.dtype.str]).encode())
@@ -73,7 +73,7 @@ def content_hash(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _parts(array: np.ndarray) -> Iterator[np.ndarray]:
-    """`array` in pieces of some megabytes; a mapped file is mapped piece by piece, so that its pages do not add up."""
+    """Yield `array` in parts of some megabytes. Parts of a memory map are mapped separately to limit resident pages."""
     row = max(1, array.nbytes // max(1, len(array)))
     count = max(1, HASHED_TOGETHER // row)
     for start in range(0, len(array), count):

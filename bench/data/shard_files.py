@@ -24,19 +24,19 @@ LONGEST_LABEL = 100
 def list_shards(
     folder: Path, split: str, max_unpacked_gb: float | None = None
 ) -> tuple[list[tuple[str, int, int]], np.ndarray]:
-    """(shard, number of samples, bytes) of every shard, and the labels of all samples, int64."""
+    """Return (shard, number of samples, bytes) of every shard, and the labels of all samples, int64."""
     rows, labels = [], []
     for path in sorted(folder.glob("*.tar")):
         found = [_label(path, key, files) for key, files in _samples(path, max_unpacked_gb)]
         if not found:
-            raise InputError(f"{path}: no samples in it; remove the shard")
+            raise InputError(f"{path}: contains no samples; remove the shard")
         rows.append((path.name, len(found), path.stat().st_size))
         labels += found
     return rows, as_labels(str(folder), split, np.array(labels, dtype=np.int64), len(labels))
 
 
 def _samples(path: Path, max_unpacked_gb: float | None) -> Iterator[tuple[str, dict[str, int | None]]]:
-    """Name of each sample and what was read of its files, by kind: the label, or None of an image that was checked."""
+    """Yield the name of each sample and its files by kind: the label, or None for a checked image."""
     current, files = None, {}
     for member in read_members(path, max_unpacked_gb):
         match = SAMPLE_NAME.fullmatch(member.name)
@@ -57,7 +57,7 @@ def _samples(path: Path, max_unpacked_gb: float | None) -> Iterator[tuple[str, d
 
 def _label(path: Path, key: str, files: dict[str, int | None]) -> int:
     if "cls" not in files or not any(kind in files for kind in KINDS):
-        raise InputError(f"{path}: sample {key!r} needs an image ({', '.join(KINDS)}) and .cls, one after the other")
+        raise InputError(f"{path}: sample {key!r} needs an image ({', '.join(KINDS)}) and .cls in consecutive members")
     return files["cls"]
 
 
@@ -73,6 +73,6 @@ def _read_label(path: Path, member: StoredFile) -> int:
 
 
 def _check_image(path: Path, member: StoredFile) -> None:
-    """Raise InputError for a file whose header is not that of an image."""
+    """Raise InputError for a file without an image header."""
     with damage_named(path), member.open() as file:
         read_header(file, f"{path}: {member.name!r}")

@@ -1,10 +1,10 @@
-"""WebDataset shards (tar files of KEY.jpg|png|webp and KEY.cls) as batches; needs the extra `webdataset`.
+"""Batches of WebDataset shards (tar files of KEY.jpg|png|webp and KEY.cls); needs the extra `webdataset`.
 
-Pass by pass the shards are shuffled and dealt to the processes; samples go through a shuffle buffer. The order is a
-function of seed, rollback and number of processes, so a resumed run must keep that; it skips whole passes by the
-number of samples in each shard, and reads what it skips of the pass it stopped in, undecoded. Global batch and epoch
-length do not depend on the number of processes, the choice of images in a batch does (arrays and image files give equal
-batches for any number).
+In each pass, the shards are shuffled and distributed to the processes, and samples go through a shuffle buffer. The
+order depends on seed, rollback and number of processes, so a resumed run must keep that number. Complete passes are
+skipped by the number of samples in each shard; samples skipped in the interrupted pass are read, but not decoded.
+Global batch and epoch length do not depend on the number of processes, but the choice of images in a batch does (arrays
+and image files give equal batches for any number).
 """
 
 import io
@@ -29,7 +29,7 @@ IMAGES = ("jpg", "jpeg", "png", "webp")
 def decode_sample(
     sample: dict[str, Any], size: int, crop_seed: int | None, number: int, background: Colour = WHITE
 ) -> tuple[Tensor, int]:
-    """One sample, cropped, and its label."""
+    """Decode and crop one sample, and return it with its label."""
     place = f"{sample['__url__']}: {sample['__key__']}"
     kind = next((kind for kind in IMAGES if kind in sample), None)
     if kind is None or "cls" not in sample:
@@ -43,13 +43,13 @@ def decode_sample(
 
 
 class ShardBatches:
-    """Batches from shards, given with their numbers of samples; the sum of those sets the length of an epoch."""
+    """Batches of shards. The sum of their numbers of samples defines the length of an epoch."""
 
     def __init__(
         self, shards: list[File], size: int, plan: BatchPlan, *, crop: bool, source: str, background: Colour = WHITE
     ) -> None:
         if len(shards) < world_size():
-            raise InputError(f"{source}: {len(shards)} shards cannot be dealt to {world_size()} processes")
+            raise InputError(f"{source}: {len(shards)} shards cannot be distributed to {world_size()} processes")
         self.steps_per_epoch = count_steps(sum(count for _, count in shards), plan.rows.total, source)
         self.shards, self.size, self.plan, self.cropped = shards, size, plan, crop
         self.background = background
@@ -73,7 +73,7 @@ class ShardBatches:
             ]
 
     def _samples(self, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Undecoded samples with their numbers, from `start` on, pass after pass over this process's shards."""
+        """Yield undecoded samples with their numbers, from `start` on, pass after pass over this process's shards."""
         passed = 0
         for number in itertools.count():
             order = list(self.shards)
@@ -88,7 +88,7 @@ class ShardBatches:
 
 
 def read_shards(shards: list[str]) -> Iterator[dict[str, Any]]:
-    """Undecoded samples of tar files, in their order."""
+    """Yield undecoded samples of tar files, in their order."""
     try:
         from webdataset.tariterators import tarfile_samples
     except ModuleNotFoundError:
@@ -97,7 +97,7 @@ def read_shards(shards: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def _buffered(samples: Iterator[dict[str, Any]], order: random.Random) -> Iterator[dict[str, Any]]:
-    """Samples in random order within a sliding window of BUFFER."""
+    """Yield samples in random order within a sliding window of BUFFER."""
     window: list[dict[str, Any]] = []
     for sample in samples:
         window.append(sample)

@@ -39,10 +39,10 @@ def unmark(folder: Path) -> None:
 
 @contextmanager
 def only_maker(folder: Path) -> Iterator[None]:
-    """Wait until no other process makes `folder`, remove what dead ones left, and be the only one in the block."""
+    """Wait until no other process creates `folder`, remove remains of killed ones, and lock it for the block."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = folder.parent / f".{folder.name}.lock"
-    with only_one(path, f"{folder}: another process is making it; waiting"):
+    with only_one(path, f"{folder}: another process is creating it; waiting"):
         try:
             for parent in (folder.parent, folder):
                 for left in parent.glob(f".{escape(folder.name)}.*"):
@@ -55,7 +55,7 @@ def only_maker(folder: Path) -> Iterator[None]:
 
 
 def _remove_left(left: Path, ending: str) -> None:
-    """Remove a folder called RANDOM.part or RANDOM.old after its dot and name, if its content is ours alone."""
+    """Remove a temporary folder (RANDOM.part or RANDOM.old after dot and name) if a preparation created it."""
     random, _, kind = ending.rpartition(".")
     if kind not in ("part", "old") or "." in random or left.is_symlink() or not left.is_dir():
         return

@@ -48,7 +48,7 @@ class StoredFile:
         return self.source if Path(self.source).name == self.name else f"{self.source}: member {self.name!r}"
 
     def chunks(self) -> Iterator[bytes]:
-        """The content, whose size must match the header."""
+        """Yield the content, whose size must match the header."""
         left = self.size
         with damage_named(self.source), self.open() as file:
             while chunk := file.read(min(CHUNK, left + 1)):
@@ -57,7 +57,7 @@ class StoredFile:
                     break
                 yield chunk
         if left:
-            raise InputError(f"{self}: its header says {self.size} bytes, which is not what it holds")
+            raise InputError(f"{self}: its header says {self.size} bytes, but its content has another size")
 
 
 @contextmanager
@@ -72,13 +72,13 @@ def damage_named(archive: Path | str) -> Iterator[None]:
             f"{archive}: damaged archive ({' '.join(str(error).split()) or type(error).__name__})"
         ) from None
     except OSError as error:
-        if error.errno not in (None, errno.EINVAL):  # bz2 and gzip give no number, a wrong offset is invalid
+        if error.errno not in (None, errno.EINVAL):  # bz2 and gzip set no number; a wrong offset gives EINVAL
             raise
         raise InputError(f"{archive}: damaged archive ({error.strerror or error})") from None
 
 
 def safe_name(archive: str, name: str) -> str:
-    """`name` as a relative POSIX path inside the target. Raises InputError for other names."""
+    """Return `name` as a relative POSIX path inside the target. Raises InputError for other names."""
     path = PurePosixPath(name)
     hostile = path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name.split("/")[0]
     if hostile:
@@ -86,5 +86,5 @@ def safe_name(archive: str, name: str) -> str:
     if not path.parts:
         raise InputError(f"{archive}: a member has no name")
     if len(path.parts) > DEEPEST or any(len(part.encode(errors="replace")) > LONGEST_PART for part in path.parts):
-        raise InputError(f"{archive}: the name of member {name[:50]!r}... is too long or too deep for a file")
+        raise InputError(f"{archive}: the name of member {name[:50]!r}... is too long or has too many folders")
     return str(path)

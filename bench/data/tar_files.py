@@ -19,11 +19,11 @@ LONGEST_HEADER = CHUNK
 
 
 class HeaderTooLongError(tarfile.TarError):
-    """Not a ReadError, which says that a file is no tar."""
+    """Raised for oversized headers. It is not a ReadError, which would mean that a file is not a tar."""
 
 
 class _Stream:
-    """The unpacked bytes of a tar, as tarfile reads them; `allowance`: bytes that headers may still take, or None."""
+    """The decompressed bytes of a tar for tarfile; `allowance`: remaining bytes for headers, or None."""
 
     def __init__(self, file: BinaryIO) -> None:
         start = file.read(6)
@@ -53,7 +53,7 @@ class _Stream:
 
 
 def open_tar(file: BinaryIO) -> tuple[tarfile.TarFile, _Stream] | None:
-    """The tar in an open file; None if it is not a tar."""
+    """Open the tar in an open file. Return None if it is not a tar."""
     file.seek(0)
     stream = _Stream(file)
     try:
@@ -63,7 +63,7 @@ def open_tar(file: BinaryIO) -> tuple[tarfile.TarFile, _Stream] | None:
 
 
 def tar_members(archive: StoredFile, budget: Budget) -> Iterator[StoredFile]:
-    """See `bench.data.extract.read_members`; the headers of a plain tar are all looked at first."""
+    """Yield members: see `bench.data.extract.read_members`. All headers of a plain tar are checked first."""
     with damage_named(str(archive)), archive.open() as file:
         opened = open_tar(file)
         if opened is None:
@@ -77,7 +77,7 @@ def tar_members(archive: StoredFile, budget: Budget) -> Iterator[StoredFile]:
         for info in _files(archive, tar, stream, budget):
             name = safe_name(str(archive), info.name)
             yield StoredFile(name, info.size, partial(tar.extractfile, info), str(archive), info.size)
-        if budget is not None:  # to the end, where compressed streams keep their checksum
+        if budget is not None:  # read to the end, where compressed streams have their checksum
             while rest := len(stream.read(CHUNK)):
                 budget.count_bytes(rest)
 
@@ -85,7 +85,7 @@ def tar_members(archive: StoredFile, budget: Budget) -> Iterator[StoredFile]:
 def _files(
     archive: StoredFile, tar: tarfile.TarFile, stream: _Stream, budget: Budget | None
 ) -> Iterator[tarfile.TarInfo]:
-    """The regular files by their headers; `budget` counts them."""
+    """Yield the regular files by their headers, counted by `budget`."""
     position = -1
     while info := _next(tar, stream):
         if info.offset <= position or info.size < 0:
@@ -101,13 +101,13 @@ def _files(
         if budget is not None:
             budget.count_bytes(info.size)
         yield info
-    if len(stream.last) != tarfile.BLOCKSIZE or any(stream.last):  # tarfile takes a broken header for the end
-        raise tarfile.ReadError("a header is wrong, or the end is missing")
+    if len(stream.last) != tarfile.BLOCKSIZE or any(stream.last):  # tarfile treats a damaged header as the end
+        raise tarfile.ReadError("a header is damaged, or the end is missing")
 
 
 def _next(tar: tarfile.TarFile, stream: _Stream) -> tarfile.TarInfo | None:
     stream.allowance = LONGEST_HEADER
     info = tar.next()
-    tar.members.clear()  # tarfile keeps them all
+    tar.members.clear()  # tarfile would keep all of them in memory
     stream.allowance = None
     return info

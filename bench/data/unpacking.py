@@ -1,7 +1,7 @@
 """Extracts archives of class folders next to them, once, and again after the archives were replaced.
 
-The folder has the name of the dataset. A mark in it says what it was unpacked from, so that neither a folder of the
-user nor an earlier archive passes for the present one; nothing is deleted.
+The folder has the name of the dataset. A marker file in it records the extracted archives, so that a user's folder or
+an earlier archive is never used instead. Nothing is deleted.
 """
 
 import os
@@ -23,7 +23,7 @@ from bench.files import write_json
 
 @contextmanager
 def source_folder(job: PreparationJob) -> Iterator[Path]:
-    """The folder with train/ and val/: the source itself, or what its archives hold. Errors name a single archive."""
+    """Yield the folder with train/ and val/: the source, or its extracted archives. Errors name a single archive."""
     if job.sources[0].is_dir():
         yield job.sources[0]
         return
@@ -33,7 +33,7 @@ def source_folder(job: PreparationJob) -> Iterator[Path]:
 
 
 def _unpacked_folder(job: PreparationJob) -> Path:
-    """The folder called like the dataset; where that holds something else, eight digits of the content follow."""
+    """Return the folder named like the dataset; if its content differs, eight digits of the hash are appended."""
     archive, content = job.sources[0], job.made_from.content_sha256
     plain = archive.parent / job.name
     for target in (plain, plain.with_name(f"{job.name}-{content[:8]}")):
@@ -46,10 +46,12 @@ def _unpacked_folder(job: PreparationJob) -> Path:
             return target
         known = unpacked_content(target) is not None
         origin = (
-            f"is of an earlier {archive.name}; you can delete it" if known else f"is not of {archive.name}, and is kept"
+            f"was extracted from an earlier {archive.name}; you can delete it"
+            if known
+            else f"was not extracted from {archive.name}, and is kept"
         )
         print(f"{target}: {origin}", file=sys.stderr)
-    raise InputError(f"{target}: something else is in the place where {archive} is unpacked; move it away")
+    raise InputError(f"{target}: exists, but was not extracted from {archive}; move it to another folder")
 
 
 def _unpack(job: PreparationJob, target: Path, content: str) -> None:

@@ -61,7 +61,7 @@ class Listing:
 
 
 def list_files(folder: Path, pattern: str = "*") -> list[Path]:
-    """Sorted files in `folder` whose name matches. Raises InputError for the first problem or an empty folder."""
+    """List the files in `folder` whose name matches, sorted. Raises InputError for the first problem or no files."""
     listing = walk(folder, pattern)
     if not listing.names:
         listing.faults.append(emptiness(folder, pattern))
@@ -75,7 +75,7 @@ def emptiness(folder: Path, pattern: str) -> InputError:
 
 
 def walk(folder: Path, pattern: str = "*") -> Listing:
-    """All files in `folder` whose name matches, and all problems."""
+    """Find all files in `folder` whose name matches, and all problems."""
     listing = Listing(Path(folder))
     if not listing.folder.is_dir():
         said = "is a file, a folder is needed" if listing.folder.exists() else "no such folder"
@@ -91,20 +91,20 @@ def walk(folder: Path, pattern: str = "*") -> Listing:
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder of this name is hidden or a system file."""
+    """Return whether a file or folder of this name is hidden or a system file."""
     lower = name.lower()
     return name.startswith(".") or lower in LITTER or lower.endswith(STREAM)
 
 
 def name_fault(name: str) -> str | None:
-    """Why a line of a UTF-8 list cannot represent a name; None if it can."""
+    """Return why a line of a UTF-8 list cannot represent a name; None if it can."""
     if "\t" in name or len(name.splitlines()) != 1 or any("\ud800" <= letter <= "\udfff" for letter in name):
         return "a name with a tab, a line break or bytes that are not UTF-8; rename it"
     return None
 
 
 def _visit(listing: Listing, pattern: str) -> Iterator[str]:
-    """The files, folder by folder. Links are followed last, so that a link never hides its target folder."""
+    """Yield the files, folder by folder. Links are followed last, so that a link never hides its target folder."""
     seen: set[tuple[int, int]] = set()
     waiting, linked = [""], list[str]()
     while waiting or linked:
@@ -141,7 +141,7 @@ def _entries(listing: Listing, place: str) -> list[os.DirEntry[str]]:
 
 
 def _fault(path: str) -> str | None:
-    """The problem of an entry that is neither a folder nor a regular file; None for a link to a file."""
+    """Return the problem of an entry that is neither a folder nor a regular file; None for a link to a file."""
     try:
         mode = os.stat(path).st_mode
     except OSError:

@@ -1,8 +1,8 @@
-"""Pretrained weights of feature extractors: find or download the file, and always verify its checksum.
+"""Pretrained weights of feature extractors: finds or downloads the file, and always verifies its checksum.
 
-LPIPS-VGG16 needs two: `lpips-vgg16-heads` (7 kB) is shipped with the repository, `vgg16-torchvision` (553 MB) must be
-downloaded once. EfficientNet-Lite0 is part of an installed package. The Inception files must be downloaded.
-A state dictionary (.pth) is to be loaded with `weights_only=True`; the TorchScript file (.pt) with `torch.jit.load`.
+LPIPS-VGG16 needs two files: `lpips-vgg16-heads` (7 kB) is part of the repository, `vgg16-torchvision` (553 MB) must be
+downloaded once. EfficientNet-Lite0 is part of an installed package. The Inception files must be downloaded. Load a
+state dictionary (.pth) with `weights_only=True`, and the TorchScript file (.pt) with `torch.jit.load`.
 """
 
 import importlib.util
@@ -20,7 +20,7 @@ FOLDER = "SLIM_BENCH_WEIGHTS"
 
 
 def fetch_weights(name: str, root: Path = Path("."), *, network: bool = True) -> Path:
-    """The verified file of weights `name`; downloaded if it is missing and `network` is true."""
+    """Return the verified file of weights `name`, downloaded if it is missing and `network` is true."""
     entry = load_catalogue(root).find_weights(name)
     path = find_weights_file(entry, root)
     if path is None:
@@ -41,7 +41,7 @@ def fetch_weights(name: str, root: Path = Path("."), *, network: bool = True) ->
 
 
 def find_weights_file(entry: Weights, root: Path = Path(".")) -> Path | None:
-    """Unverified path of the file in its package, $SLIM_BENCH_WEIGHTS, data/sources or the cache; None if missing."""
+    """Return the unverified path in the package, $SLIM_BENCH_WEIGHTS, data/sources or the cache; None if missing."""
     if entry.package is not None:
         package, _, inner = entry.package.partition("/")
         spec = importlib.util.find_spec(package)
@@ -51,13 +51,13 @@ def find_weights_file(entry: Weights, root: Path = Path(".")) -> Path | None:
 
 
 def _places(root: Path) -> list[Path]:
-    """Folders to search in order."""
+    """Return the folders to search, in order."""
     given = [Path(os.environ[FOLDER]).expanduser()] if os.environ.get(FOLDER) else []
     return [*given, Path(root) / SOURCES, user_cache() / "slim-bench/weights"]
 
 
 def _download_folder(root: Path) -> Path:
-    """The first folder that can be written, because a shared one may be read-only."""
+    """Return the first writable folder, because a shared one may be read-only."""
     places = _places(root)
     return next((place for place in places if os.access(lasting_folder(place / "file"), os.W_OK)), places[0])
 
@@ -66,4 +66,4 @@ def _origin(name: str, entry: Weights) -> str:
     if entry.package is not None:
         return f"install the Python package that holds {entry.package}"
     where = f"or place {entry.url} in data/sources" if entry.url else "which pulls it from the repository"
-    return f"get the right file by `slim-bench fetch {name}`, {where}"
+    return f"download the right file with `slim-bench fetch {name}`, {where}"

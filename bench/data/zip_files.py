@@ -17,12 +17,12 @@ LONGEST_COMMENT = 1 << 16
 LOCAL_HEADER = 30
 """Bytes of a local header without its name."""
 TYPICAL_ENTRY = 256
-"""More bytes than an entry of the directory has on average, so that a false number of entries is noticed."""
+"""Bytes above the average size of a directory entry, to detect a wrong number of entries."""
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
 def zip_members(archive: StoredFile, budget: Budget) -> Iterator[StoredFile]:
-    """See `bench.data.extract.read_members`."""
+    """Yield members: see `bench.data.extract.read_members`."""
     with damage_named(str(archive)), archive.open() as file:
         budget.count_members(_count_entries(file))
         file.seek(0)
@@ -64,16 +64,16 @@ def _refuse_overlap(infos: list[zipfile.ZipInfo], size: int) -> None:
 
 
 def _count_entries(file: BinaryIO) -> int:
-    """Entries of the directory, by its end record: at least as many as the size of the directory allows.
+    """Return the number of directory entries in the end record, but at least the directory's size / TYPICAL_ENTRY.
 
-    zipfile reads as many as there are, whatever the record says, and takes a second and 100 MB for 100,000.
+    zipfile reads all entries regardless of the record, which takes a second and 100 MB for 100,000.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - LONGEST_COMMENT - 22 - 20 - 56))
     tail = file.read()
     place = tail.rfind(END)
     if place < 0 or len(tail) < place + 22:
-        raise zipfile.BadZipFile("its directory is missing: cut off, or no zip")
+        raise zipfile.BadZipFile("its directory is missing, so it is truncated or not a zip")
     count, length = struct.unpack_from("<HL", tail, place + 10)
     if place >= 20 and tail[place - 20 : place - 16] == LOCATOR:
         (where,) = struct.unpack_from("<Q", tail, place - 12)

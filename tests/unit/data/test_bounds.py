@@ -148,10 +148,10 @@ ZIPS = {
     "an empty name": (lambda path: zip_of(path, {"": b"x"}), "a member has no name"),
     "a name that is a dot": (lambda path: zip_of(path, {".": b"x"}), "a member has no name"),
     "a folder with content": (lambda path: zip_of(path, {"a/": b"x"}), "is a folder with content"),
-    "a long name": (lambda path: zip_of(path, {"x" * 300: b"x"}), "too long or too deep"),
-    "a deep name": (lambda path: zip_of(path, {"x/" * 2000 + "x": b"x"}), "too long or too deep"),
+    "a long name": (lambda path: zip_of(path, {"x" * 300: b"x"}), "too long or has too many folders"),
+    "a deep name": (lambda path: zip_of(path, {"x/" * 2000 + "x": b"x"}), "too long or has too many folders"),
     "a smaller size than it has": (lambda path: lying(path, 24, b"\x02\0\0\0"), "damaged archive"),
-    "a larger size than it has": (lambda path: lying(path, 24, b"\xff\0\0\0"), "not what it holds|damaged"),
+    "a larger size than it has": (lambda path: lying(path, 24, b"\xff\0\0\0"), "its content has another size|damaged"),
     "a wrong offset": (lambda path: lying(path, 42, b"\x07\0\0\0"), "damaged archive|overlaps"),
     "an offset beyond the end": (lambda path: lying(path, 42, b"\xff\xff\xff\0"), "ends beyond the archive"),
     "an encrypted member": (
@@ -231,7 +231,7 @@ def pax(path, data):
 
 
 TARS = {
-    "a wrong checksum in the middle": (wrong_checksum, "a header is wrong, or the end is missing"),
+    "a wrong checksum in the middle": (wrong_checksum, "a header is damaged, or the end is missing"),
     "no end": (put(tar_bytes({"a": bytes(512), "b": b""})[:1024]), "the end is missing"),
     "half a header at its end": (put(tar_bytes({"a": bytes(512)})[:1024] + b"x" * 99), "damaged"),
     "a negative size": (put(tar_header("a", -512) + bytes(1024)), "damaged|neither"),

@@ -170,7 +170,7 @@ def test_the_hash_tells_how_transparent_and_turned_images_are_read(folder, capsy
 def test_options_that_do_nothing_for_a_layout_are_refused(layout, key, value):
     given = {"path": "x", "task": "classification", "layout": layout}
     folder_dataset("a", given)
-    with pytest.raises(InputError, match=rf"folders\.a\.{key}: does nothing for layout {layout} \(.*\); remove it"):
+    with pytest.raises(InputError, match=rf"folders\.a\.{key}: has no effect for layout {layout} \(.*\); remove it"):
         folder_dataset("a", UserFolder(**given, **{key: value}))
 
 

@@ -65,7 +65,7 @@ def test_small_images_are_padded_with_the_odd_row_at_the_end():
 def test_unpacking_resumes_only_in_its_own_folder(tmp_path):
     (tmp_path / ".imagenet.part").mkdir()
     (tmp_path / ".imagenet.part/thesis.txt").touch()
-    with pytest.raises(InputError, match=r"thesis\.txt: is no part of an unpacking"):
+    with pytest.raises(InputError, match=r"thesis\.txt: is not part of an interrupted extraction"):
         unpack_imagenet(tmp_path / "t.tar", tmp_path / "v.tar", tmp_path / "d.tar.gz", tmp_path / "imagenet", "0" * 64)
     assert (tmp_path / ".imagenet.part/thesis.txt").exists()
 

@@ -101,5 +101,5 @@ def test_file_list(tmp_path):
     assert labels == [0, 0, 1, 1]
     assert all(path.is_file() for path in paths)
     shutil.rmtree(tmp_path / "set/val")
-    with pytest.raises(InputError, match=r"val: the files of set are gone"):
+    with pytest.raises(InputError, match=r"val: the files of set are missing"):
         load_file_list(tmp_path / "out", "test")

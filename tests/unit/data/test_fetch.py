@@ -151,7 +151,7 @@ def test_no_server_is_one_line(tmp_path):
 
 def test_the_offline_error_names_the_next_step(tmp_path, server, monkeypatch):
     monkeypatch.setenv(downloading.OFFLINE, "1")
-    with pytest.raises(InputError, match=r"a\.zip: missing.*SLIM_BENCH_OFFLINE.*put it there"):
+    with pytest.raises(InputError, match=r"a\.zip: missing.*SLIM_BENCH_OFFLINE.*copy it here"):
         fetch("a", project(tmp_path, server, sha256=SHA256))
     assert server.asked == []
 
@@ -307,7 +307,7 @@ def test_weights_are_fetched_once_and_always_checked(tmp_path, server, monkeypat
     assert fetch("w", root) == tmp_path / "cache/w.pth"
     assert len(server.asked) == 1
     (tmp_path / "cache/w.pth").write_bytes(b"corrupt")
-    with pytest.raises(InputError, match=r"wrong weights, sha256 is .*get the right file"):
+    with pytest.raises(InputError, match=r"wrong weights, sha256 is .*download the right file"):
         fetch_weights("w", root)
 
 
@@ -354,5 +354,5 @@ def test_a_damaged_pointer_is_one_line(tmp_path, server, text):
     root = project(tmp_path, server, sha256=SHA256)
     fetch("a", root)
     (root / "data/sources/a.zip.dvc").write_text(text)
-    with pytest.raises(InputError, match=r"a\.zip\.dvc: outs: one output of DVC is expected"):
+    with pytest.raises(InputError, match=r"a\.zip\.dvc: outs: expected one output of DVC"):
         fetch("a", root)

@@ -145,7 +145,7 @@ def bmp_of_width_0():
 
 
 SHARDS = {
-    "class without any image": (shard([0, 2]), "1 of 3 classes have no training images, class 1"),
+    "class without any image": (shard([0, 2]), "1 of 3 classes have no training images, for example class 1"),
     "label beyond the classes": (shard([0, 1, 3]), r"labels reach from 0 to 3, outside 0\.\.2"),
     "label -1": (shard([0, -1]), r"'1\.cls' says class -1; number the classes from 0"),
     "label that wraps": (shard([0, 2**64]), r"says class 18446744073709551616"),
@@ -156,10 +156,10 @@ SHARDS = {
         "sample 'a' needs an image",
     ),
     "no image": (tar_bytes({"a.cls": b"0"}), "sample 'a' needs an image"),
-    "no labels": (tar_bytes({"a.png": png()}), r"and \.cls, one after the other"),
+    "no labels": (tar_bytes({"a.png": png()}), r"and \.cls in consecutive members"),
     "text named png": (shard([0], b"text"), r"'0\.png': not an image"),
     "image of width 0": (shard([0], bmp_of_width_0()), r"'0\.png': (not an image|an image of 0x)"),
-    "no samples": (tar_bytes({"README": b""}), r"0\.tar: no samples in it"),
+    "no samples": (tar_bytes({"README": b""}), r"0\.tar: contains no samples"),
 }
 
 
@@ -190,7 +190,7 @@ def test_shards_are_listed_with_their_labels(tmp_path):
 def test_counting_classes_takes_what_is_known_of_them():
     labels = {"train": np.array([0, 1]), "test": np.array([1])}
     assert count_classes("a", labels) == count_classes("a", labels, 2) == 2
-    with pytest.raises(InputError, match="1 of 3 classes have no training images, class 2"):
+    with pytest.raises(InputError, match="1 of 3 classes have no training images, for example class 2"):
         count_classes("a", labels, 3)
     with pytest.raises(InputError, match=r"outside 0\.\.0"):
         count_classes("a", labels, 1)

@@ -81,10 +81,10 @@ def test_a_folder_of_the_user_is_not_taken_for_the_archive_unpacked(tmp_path, ca
     root = project(tmp_path, "imagefolder", tmp_path / "pets.zip")
     assert prepare("a", 8, root=root).classes == ("cat", "dog")
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["train"]
-    assert "is not of pets.zip, and is kept" in capsys.readouterr().err
+    assert "was not extracted from pets.zip, and is kept" in capsys.readouterr().err
     (other,) = tmp_path.glob("a-*")
     (other / MARK).unlink()
-    with pytest.raises(InputError, match=rf"{other}: something else is in the place.*move it away"):
+    with pytest.raises(InputError, match=rf"{other}: exists, but was not extracted.*move it"):
         prepare("a", 8, root=root)
 
 
