@@ -35,6 +35,8 @@ setup:
 
 demo: setup
 	$(BIN)/snakemake --cores $(CORES)
+	@$(BIN)/slim-bench verify --scale demo | tail -n 1 || true
+	@echo "report: results/demo/report/index.html"
 
 report: setup
 	$(BIN)/snakemake --cores $(CORES) report

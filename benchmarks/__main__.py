@@ -2,7 +2,8 @@
 
 Each benchmark runs in a separate process, so that its heap and allocator settings do not affect the others.
 
-The exit code is 1 if a target is missed, and 2 for an unknown name.
+The exit code is 1 if a target is missed, and 2 for an unknown name. `python -m benchmarks reference SCALE` records
+reference results instead (benchmarks/reference_runs.py).
 """
 
 import argparse
@@ -15,12 +16,19 @@ from typing import Any
 
 from bench.provenance import slug
 from benchmarks.measure import measure
+from benchmarks.reference_runs import main as record_reference
 
 FOLDER = Path(__file__).parent
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Benchmarks of speed and memory.")
+    if sys.argv[1:2] == ["reference"]:
+        return record_reference(sys.argv[2:])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Benchmarks of speed and memory.",
+        epilog="`python -m benchmarks reference SCALE` records the reference results of a scale.",
+    )
     parser.add_argument("names", nargs="*", help=f"benchmarks to run: {', '.join(available())} (default: all)")
     parser.add_argument("--quick", action="store_true", help="check that benchmarks run, without writing results")
     arguments = parser.parse_args()

@@ -1,7 +1,8 @@
-"""collect, report, models: collect scores, render tables, figures and the page, list the networks."""
+"""collect, report, verify, models: collect scores, render the report, compare with reference results, list networks."""
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from bench.commands.common import add_command
@@ -31,6 +32,15 @@ def add_commands(commands: Any) -> None:
         "The page is a single file and works offline. Every score in it shows its run, protocol and command.",
     )
     _add_scale(parser)
+    parser = add_command(
+        commands,
+        "verify",
+        verify,
+        "compare the collected scores with the reference results of their scale",
+        "Each score is within the tolerance of benchmarks/reference/SCALE.json, outside or missing. At demo scale the\n"
+        "command also prints the acceptance criteria. The exit code is 0 if both files could be read.",
+    )
+    _add_scale(parser)
     add_command(
         commands,
         "models",
@@ -57,11 +67,18 @@ def report(arguments: argparse.Namespace) -> None:
     print(f"report: {page}")
 
 
+def verify(arguments: argparse.Namespace) -> None:
+    from bench.report.verify import print_verification
+
+    print_verification(_scale_folder(arguments))
+
+
 def _scale_folder(arguments: argparse.Namespace) -> Any:
     folder = RESULTS / valid_name(arguments.scale, "--scale")
     if not folder.is_dir():
         known = [path.parent.name for path in RESULTS.glob(f"*/{RUNS}")]
-        hint = did_you_mean(arguments.scale, known)
+        planned = Path(f"config/suites/{arguments.scale}.yaml").is_file()
+        hint = f"; run `snakemake {arguments.scale}` first" if planned else did_you_mean(arguments.scale, known)
         raise InputError(f"{folder}: no such folder; there are no results at scale {arguments.scale} yet{hint}")
     return folder
 

@@ -11,7 +11,7 @@ COMMANDS = {
     data: {"fetch", "audit", "prepare"},
     inference: {"sample", "classify"},
     planning: {"plan", "status", "freeze"},
-    reporting: {"collect", "report", "models"},
+    reporting: {"collect", "report", "verify", "models"},
     running: {"train", "evaluate"},
 }
 

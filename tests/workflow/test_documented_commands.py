@@ -38,9 +38,9 @@ class Rule:
 RULES = [
     Rule(r"make(?: [a-z-]+)?", r"\g<0> --dry-run", "an environment, a demo, the whole test-suite or benchmarks"),
     Rule(r"source \.venv/bin/activate"),
-    Rule(r"\.venv/bin/python tools/check_demo\.py", code=2, says="run `make demo` first", why="no demo ran here"),
     Rule(r"\.venv/bin/uv pip install .*", r"\g<0> --help", "packages come from the network; options are checked first"),
     Rule(r"pytest (\S+)", r"ls \1/test_*.py", "a part of `make test`"),
+    Rule(r"python -m benchmarks reference demo", r"\g<0> --help", "the demo several times"),
     Rule(r"python -m benchmarks (.*)", r"for name in \1; do ls benchmarks/bench_$name.py || exit; done", "minutes"),
     Rule(r"python (tools/\S+\.py)", r"ls \1", "draws a figure of the documentation"),
     Rule(r"torchrun .*", None, "several GPUs; test_distributed.py trains in several processes"),
@@ -54,6 +54,7 @@ RULES = [
     Rule(r"slim-bench fetch (.*) HEX", rf"slim-bench fetch \1 {64 * '0'}", "no network", 2, "SLIM_BENCH_OFFLINE"),
     Rule(r"slim-bench fetch (100-shot-obama|inception|vgg16).*", code=2, says="SLIM_BENCH_OFFLINE", why="no network"),
     Rule(r"slim-bench fetch NAME", "slim-bench fetch shells", "prints place and origin", 2, "data/sources/shells"),
+    Rule(r"slim-bench verify( --scale demo)?", code=2, says="run `snakemake demo` first", why="no demo ran here"),
     Rule(r"slim-bench (collect|report) --scale demo", r"slim-bench \1 --scale tiny", "no demo ran here"),
     Rule(r"slim-bench (.*)results/demo/runs/(.*)/fashion-mnist/(.*)",
          r"slim-bench \1results/tiny/runs/\2/fashion-mnist-tiny/\3", "the tiny suite ran instead of the demo"),

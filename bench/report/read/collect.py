@@ -16,7 +16,7 @@ from bench.files import read_mapping, sha256_file, write_json, write_text
 from bench.made_from import COLLECTED, collected_from, is_origin_record
 from bench.ownership import Test, head_of, is_truncated, make_way, refuse_foreign
 from bench.report.compare.statistics import summarise
-from bench.report.read.row import COLUMNS, TRAINING, Row
+from bench.report.read.row import COLUMNS, MACHINE_TIMES, Row
 from bench.report.read.run_rows import rows_of_runs, run_folders
 
 ORDER = {"fewshot": 0, "oneshot": 1, "classification": 2}
@@ -85,7 +85,7 @@ def nested_means(rows: list[Row]) -> dict[str, Any]:
     """{task: {dataset: {experiment: {"metric (protocol)": mean over seeds}}}} of the `last` weights, no timings."""
     values: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for row in rows:
-        if row.ok and row.weights == "last" and row.value is not None and row.metric not in (TRAINING, "latency"):
+        if row.ok and row.weights == "last" and row.value is not None and row.metric not in MACHINE_TIMES:
             key = f"{row.metric} ({row.protocol})"
             values[row.task, row.dataset, row.experiment, key].append(row.value)
     tree: dict[str, Any] = {}

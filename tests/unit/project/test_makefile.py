@@ -11,7 +11,22 @@ import pytest
 from tests.helpers import ROOT
 
 NEEDED = ("Makefile", "requirements.lock", "pyproject.toml", "tools/find_python.sh", "tools/setup.sh")
-PROGRAMS = ("bash", "sh", "awk", "cat", "chmod", "find", "ls", "mkdir", "nproc", "rm", "rmdir", "sha256sum", "touch")
+PROGRAMS = (
+    "bash",
+    "sh",
+    "awk",
+    "cat",
+    "chmod",
+    "find",
+    "ls",
+    "mkdir",
+    "nproc",
+    "rm",
+    "rmdir",
+    "sha256sum",
+    "tail",
+    "touch",
+)
 OLD = "echo Python 3.10.13 >&2; exit 1"
 # creates an environment with stubs that only record their calls
 FITS = """\
@@ -198,6 +213,21 @@ def test_programs_of_the_environment_set_their_cache_first(folder):
     assert done.stdout.strip() == str(ROOT / "build/cache")
     moved = subprocess.run(command, env={"HOME": "/dev/null"}, cwd=folder.path, capture_output=True, text=True)
     assert moved.stderr.strip().endswith("KeyError: 'XDG_CACHE_HOME'")
+
+
+@pytest.mark.parametrize("code", [0, 2])
+def test_the_demo_ends_with_the_summary_and_the_page(folder, code):
+    """Without a reference file, `slim-bench verify` ends with an error, but the demo does not."""
+    folder.program("python3", FITS)
+    folder.make("setup")
+    folder.program("../.venv/bin/snakemake", "exit ${SNAKEMAKE_CODE:-0}")
+    folder.program("../.venv/bin/slim-bench", f"echo score; echo summary of $*; echo why >&2; exit {code}")
+    done = folder.make("demo")
+    assert done.returncode == 0, done.stderr
+    page = "report: results/demo/report/index.html"
+    assert done.stdout.splitlines()[-2:] == ["summary of verify --scale demo", page] and "score\n" not in done.stdout
+    failed = folder.make("demo", SNAKEMAKE_CODE="1")
+    assert failed.returncode != 0 and page not in failed.stdout
 
 
 @pytest.mark.parametrize("home", ["/proc/nohome", "/dev/null", ""])

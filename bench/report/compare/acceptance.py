@@ -1,0 +1,81 @@
+"""Acceptance criteria of the demo: every network learns, and no job needs more than 3 GB of memory.
+
+The few-shot distance is compared with the untrained network's, the one-shot reconstruction with bicubic upsampling, and
+top-1 with a linear classifier.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench.errors import InputError
+from bench.files import read_text
+from bench.report.read.scores import Scores
+from bench.run import Run
+
+ACCEPTED_SCALE = "demo"
+"""The only scale with acceptance criteria."""
+MEBIBYTE = 1 << 20
+Values = dict[tuple[str, str, str], float]
+"""(run, metric, weights) -> value of each score with status ok."""
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A quantity of a run and its bound. The value is NaN if it is missing, which meets no bound."""
+
+    run: str
+    quantity: str
+    value: float
+    side: Literal["<", "<=", ">", ">="]
+    bound: float
+
+    @property
+    def met(self) -> bool:
+        value, bound = self.value, self.bound
+        return {"<": value < bound, "<=": value <= bound, ">": value > bound, ">=": value >= bound}[self.side]
+
+
+def acceptance_criteria(runs: Sequence[Run], scores: Scores, logs: Path) -> list[Criterion]:
+    """The criteria of all planned runs. `logs`: the folder of the workflow's benchmark files, logs/demo/runs."""
+    known = {(row.run, row.metric, row.weights): row.value for row in scores if row.ok}
+    values = {key: value for key, value in known.items() if value is not None}
+    return [criterion for run in runs for criterion in (*_of_scores(run, values), *_of_memory(run, logs))]
+
+
+def _of_scores(run: Run, values: Values) -> Iterator[Criterion]:
+    def value(metric: str, weights: str) -> float:
+        return values.get((run.name, metric, weights), math.nan)
+
+    if run.task == "fewshot":
+        trained, untrained = value("fd_efflite0", "last"), value("fd_efflite0", "untrained")
+        ratio = trained / untrained if untrained else math.nan
+        yield Criterion(run.name, "fd_efflite0, last / untrained", ratio, "<=", 0.9)
+    elif run.task == "oneshot":
+        reached = value("ssim_reconstruction", "last")
+        yield Criterion(run.name, "SSIM of the reconstruction", reached, ">=", 0.75)
+        bicubic = value("ssim_reconstruction", "control-bicubic")
+        yield Criterion(run.name, "  above bicubic", reached - bicubic, ">=", 0.1)
+    else:
+        reached = value("top1", "last")
+        yield Criterion(run.name, "top-1 in percent", reached, ">=", 85.0)
+        yield Criterion(run.name, "  above the linear classifier", reached - value("top1", "control-linear"), ">", 0.0)
+
+
+def _of_memory(run: Run, logs: Path) -> Iterator[Criterion]:
+    """Peak resident memory of the two jobs of a run."""
+    for job in ("train", "evaluate"):
+        yield Criterion(run.name, f"GB of memory, {job}", _peak_gigabytes(logs / run.name / f"{job}.tsv"), "<", 3.0)
+
+
+def _peak_gigabytes(path: Path) -> float:
+    """Largest resident memory in a benchmark file of Snakemake; NaN without a measurement."""
+    try:
+        rows = csv.DictReader(io.StringIO(read_text(path), newline=""), delimiter="\t")
+        return max(float(row["max_rss"]) for row in rows) * MEBIBYTE / 1e9
+    except (InputError, csv.Error, KeyError, TypeError, ValueError):  # a job under half a second has no numbers
+        return math.nan
