@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def tar(members: dict[str, bytes]) -> bytes:
-    """A ustar archive that depends on names and content only."""
+    """Return a ustar archive that depends only on names and content."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name in sorted(members):
@@ -81,7 +81,10 @@ def fashion_subset(folder: Path) -> dict[str, bytes]:
 
 
 def idx(array: np.ndarray) -> bytes:
-    """IDX form (big-endian header: 0, 0, 8 = unsigned byte, dimensions, sizes), gzipped without time and name."""
+    """Return an array in IDX format, gzipped without time and name.
+
+    Its big-endian header contains 0, 0, 8 (unsigned byte), number of dimensions and sizes.
+    """
     header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
     return gzip.compress(header + array.tobytes(), compresslevel=9, mtime=0)
 
@@ -113,7 +116,7 @@ def package_folder(name: str) -> Path:
 
 
 def content(data: bytes) -> dict[str, str]:
-    """Member name -> sha256 of its (uncompressed) content."""
+    """Return member name -> sha256 of its (uncompressed) content."""
     if not data.startswith(b"PK") and data[257:262] != b"ustar":
         return {"": sha256_bytes(data)}
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:

@@ -33,18 +33,18 @@ GLOSSARY = re.compile(r"^## Glossary$.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 
 
 def glossary_words(contributing: str) -> list[str]:
-    """The words in code font in the last column of the glossary's table."""
+    """Return the words in code font in the last column of the glossary's table."""
     rows = [line for line in GLOSSARY.findall(contributing)[0].splitlines() if line.startswith("|")]
     return [word for row in rows for word in re.findall(r"`([^`]+)`", row.split("|")[2])]
 
 
 def blank(text: str) -> str:
-    """Text of the same lines without words, so that line numbers and the ends of phrases stay."""
+    """Return `text` without words but with the same lines, so that line numbers and ends of phrases are kept."""
     return re.sub(r"[^\n]", ";", text)
 
 
 def prose_of(name: str, text: str) -> str:
-    """The text with everything but prose blanked."""
+    """Return the text with everything except prose blanked."""
     if name.endswith(".py"):
         text = FIELD.sub(lambda found: blank(found[0]), python_prose(text))
     if name.endswith((".yaml", ".yml")):
@@ -57,7 +57,7 @@ def prose_of(name: str, text: str) -> str:
 
 
 def python_prose(source: str) -> str:
-    """Comments, and strings that hold a space: docstrings and messages. Other strings are names."""
+    """Return comments, and strings that contain a space: docstrings and messages. Other strings are names."""
     starts = [0, *accumulate(map(len, io.StringIO(source)))]
     always = {token.COMMENT, getattr(token, "FSTRING_MIDDLE", token.COMMENT)}  # Python 3.12 splits f-strings
     result, done = [], 0
@@ -72,19 +72,19 @@ def python_prose(source: str) -> str:
 
 
 def phrases(words: Iterable[str]) -> re.Pattern[str]:
-    """Matches any of the phrases as whole words, in any case; a phrase may continue on the next line."""
+    """Compile a pattern of the phrases as whole words, in any case. A phrase may continue on the next line."""
     pattern = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in sorted(words, key=len, reverse=True))
     return re.compile(rf"(?<![\w.-])(?:{pattern})(?![\w-])", re.IGNORECASE)
 
 
 def hits(name: str, text: str, words: list[str]) -> Iterator[str]:
-    """`name:line: word` of every word found."""
+    """Return `name:line: word` of every word found."""
     for found in phrases(words).finditer(prose_of(name, text)):
         yield f"{name}:{text.count(chr(10), 0, found.start()) + 1}: {' '.join(found[0].split())}"
 
 
 def help_texts() -> Iterator[tuple[str, str]]:
-    """(command, its --help) of every subcommand."""
+    """Return (command, its --help) of every subcommand."""
     sys.path.insert(0, str(ROOT))
     from bench.cli import build_parser
 

@@ -20,7 +20,7 @@ TARGET = ROOT / "docs/images/layers.svg"
 
 
 def component_imports() -> set[tuple[str, str]]:
-    """(importing, imported) packages and modules, without imports inside one package."""
+    """Return (importing, imported) packages and modules, without imports inside one package."""
     known = modules("bench")
     pairs = {
         (component(name), component(target))
@@ -32,7 +32,7 @@ def component_imports() -> set[tuple[str, str]]:
 
 
 def places() -> dict[str, tuple[float, float]]:
-    """Package or module -> (x, y); each layer is a column."""
+    """Return the position (x, y) of each package or module. Each layer is a column."""
     found = {}
     for column, layer in enumerate(LAYERS):
         for row, name in enumerate(sorted(layer)):

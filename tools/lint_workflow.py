@@ -12,7 +12,7 @@ ALLOWED = ("Specify a conda environment or container",)
 
 
 def findings(text: str) -> list[str]:
-    """`place: title` of every finding. A title begins with an asterisk, after a line that names the place."""
+    """Return `place: title` of every finding. A title begins with an asterisk, after a line that names the place."""
     place, found = "", []
     for line in text.splitlines():
         if line.startswith("Lints for"):

@@ -29,12 +29,12 @@ def add_command(
 
 
 def user_path(given: str) -> Path:
-    """A path with `~` expanded, because the shell does not expand it in `--out=~/x`."""
+    """Return a path with `~` expanded, because the shell does not expand it in `--out=~/x`."""
     return Path(given).expanduser()
 
 
 def run_file(given: Path) -> Path:
-    """The path of run.json, given its folder or another file of the run."""
+    """Return the path of run.json, given its folder or another file of the run."""
     folder = given.parent if given.name in RUN_FILES[1:] and not given.is_dir() else given
     if not folder.is_dir():
         return given
@@ -44,7 +44,7 @@ def run_file(given: Path) -> Path:
 
 
 def export_folder(given: Path) -> Path:
-    """The folder of a finished run, given the folder or one of its files."""
+    """Return the folder of a finished run, given the folder or one of its files."""
     return given.parent if given.name in RUN_FILES and not given.is_dir() else given
 
 
@@ -66,7 +66,7 @@ def add_folder_option(parser: argparse.ArgumentParser) -> None:
 
 
 def overrides_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Settings from the command line, in the structure of config.yaml."""
+    """Return settings from the command line, in the structure of config.yaml."""
     folders = {}
     for given in arguments.folder:
         name, equals, value = given.partition("=")

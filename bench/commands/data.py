@@ -60,7 +60,7 @@ def _add_limit(parser: argparse.ArgumentParser) -> None:
 
 
 def _configuration(arguments: argparse.Namespace) -> "Configuration":
-    """config/, with the user's own datasets and the limit of the command line."""
+    """Load config/, with the user's own datasets and the limit of the command line."""
     from bench.plan import Plan
 
     return Plan.load(overrides_of(arguments)).configuration

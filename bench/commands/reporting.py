@@ -94,7 +94,7 @@ def models(_: argparse.Namespace) -> None:
 
 
 def _one_call(name: str, model: Any) -> Callable[[], Any]:
-    """A call that generates one image, or evaluates a discriminator or classifier on one."""
+    """Return a call that generates one image, or evaluates a discriminator or classifier on one."""
     import torch
 
     if hasattr(model, "sample"):

@@ -92,10 +92,10 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _colour(given: str | None) -> tuple[int, int, int]:
-    """Red, green and blue of `--background`; white where it is not given."""
+    """Return red, green and blue of `--background`, by default white."""
     parts = (given or "255,255,255").split(",")
     if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) <= 255 for part in parts):
-        raise InputError(f"--background {given}: three numbers from 0 to 255 are needed, as 255,255,255")
+        raise InputError(f"--background {given}: expected three numbers from 0 to 255, such as 255,255,255")
     red, green, blue = map(int, parts)
     return red, green, blue
 
@@ -105,7 +105,7 @@ def _evaluate_run(arguments: argparse.Namespace) -> None:
         if given is not None:
             raise InputError(f"{option}: valid only with --samples; run.json names the metrics of a run")
     if arguments.background is not None:
-        raise InputError("--background: goes with --samples; the images of a run have the one of its dataset")
+        raise InputError("--background: valid only with --samples; a run uses the background of its dataset")
     file = run_file(arguments.run)
     run = read_job(file)
     started = time.monotonic()
@@ -166,7 +166,7 @@ def _only_one(run: Run, out: Path) -> Iterator[None]:
 
 
 def _is_finished(run: Run, out: Path) -> bool:
-    """Checks for a finished run before importing torch."""
+    """Return whether the run has finished, without importing torch."""
     from bench.data.manifest import read_manifest
     from bench.train.loop.record import restore_record
 

@@ -12,7 +12,7 @@ __all__ = ["evaluate_folders", "evaluate_run"]
 
 
 def evaluate_run(run: "Run", run_dir: Path, out: Path, overwrite: bool = False) -> None:
-    """Write a file per planned metric of the export in `run_dir` to `out`: see bench.evaluate.run."""
+    """Write a file per planned metric of the export in `run_dir` to `out`. See bench.evaluate.run."""
     from bench.evaluate.run import evaluate_run
 
     evaluate_run(run, run_dir, out, overwrite)
@@ -25,7 +25,7 @@ def evaluate_folders(
     *,
     metrics: tuple[str, ...] | None = None,
 ) -> "Sequence[Score]":
-    """Score the images of folder `samples` against those of `reference`: see bench.evaluate.folders."""
+    """Score the images of folder `samples` against those of `reference`. See bench.evaluate.folders."""
     from bench.evaluate.folders import evaluate_folders
 
     return evaluate_folders(samples, reference, background, metrics=metrics)

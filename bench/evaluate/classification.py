@@ -27,13 +27,13 @@ from bench.run import ClassificationRecipe, Run
 
 BINS = 15
 LARGEST_CONFUSION = 100
-CPU_BATCH, CUDA_BATCH = 32, 256  # on a CPU small batches stay in its cache: twice the speed
+CPU_BATCH, CUDA_BATCH = 32, 256  # small batches fit in a CPU's cache, which doubles the speed
 OpenBatches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 
 
 @dataclass(frozen=True)
 class TestImages:
-    """The test images, the protocol's parts about them and the weights, and the names of the classes if known."""
+    """The test images, the protocol parts of images and weights, and the class names if known."""
 
     batches: OpenBatches
     parts: tuple[str, ...]
@@ -69,7 +69,7 @@ def evaluate_classification(run: Run, run_dir: Path, scores: ScoreFolder) -> Non
 
 
 def open_test(run: Run, folder: Path, manifest: Manifest, size: int) -> tuple[OpenBatches, str]:
-    """A function that starts over the test batches (uint8, labels), and the protocol part for their view."""
+    """Return a function that opens the test batches (uint8, labels), and the protocol part of their preprocessing."""
     if manifest.kind == "classification":
         images, labels = load_split(folder, "test")
         return lambda: zip(images.split(size), labels.split(size), strict=True), f"whole{images.shape[-1]}"
@@ -83,7 +83,7 @@ def open_test(run: Run, folder: Path, manifest: Manifest, size: int) -> tuple[Op
 
 @torch.inference_mode()
 def predict(network: Callable[[Tensor], Tensor], batches: OpenBatches, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Logits [N, classes] and labels [N] of all test images, on the CPU."""
+    """Return logits [N, classes] and labels [N] of all test images, on the CPU."""
     outputs, targets = [], []
     with exact_float32():
         for images, labels in batches():

@@ -17,7 +17,7 @@ from bench.runtime.device import device_name
 
 
 def measure_cost(scores: ScoreFolder, model: nn.Module, call: Callable[[], Any], size: str) -> None:
-    """`call` runs the network once on one image or latent; `size` is the protocol part of the size, e.g. px64."""
+    """Score the costs of `call`, which runs the network on one image or latent of `size` (protocol part, e.g. px64)."""
     if scores.wants("params"):
         scores.add(Measurement("params", float(parameter_count(model)), ("folded-export",)))
     if scores.wants("macs"):
@@ -37,7 +37,7 @@ def measure_cost(scores: ScoreFolder, model: nn.Module, call: Callable[[], Any],
 
 
 def _place(device: torch.device) -> str:
-    """Protocol part of the device, so that different GPUs, CPUs or thread counts have separate columns."""
+    """Return the protocol part of the device, so that different GPUs, CPUs or thread counts have separate columns."""
     if device.type == "cpu":
         return f"cpu-{slug(processor_name())}-threads{torch.get_num_threads()}"
     return slug(device_name(device))

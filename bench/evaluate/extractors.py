@@ -23,7 +23,7 @@ from bench.metrics.memorisation import memorisation
 from bench.metrics.prdc import precision_recall
 
 FRECHET = ("fid_authors", "fid_cleanfid", "fd_efflite0")
-"""The first planned metric of these selects the best snapshot."""
+"""The first planned metric of this list selects the best snapshot."""
 PRDC = ("precision", "recall", "density", "coverage")
 NEIGHBOURS = 5
 NORMAL_95 = 1.959964
@@ -57,10 +57,10 @@ def _open(name: str, device: torch.device) -> MetricExtractor:
 def compare_features(
     extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray, wanted: set[str], sets: tuple[str, ...] = ()
 ) -> tuple[list[Measurement], dict[str, str]]:
-    """All `wanted` metrics of `extractor`, computed from real features [n, D] and generated features [m, D].
+    """Compute all `wanted` metrics of `extractor` from real features [n, D] and generated features [m, D].
 
-    `sets`: the protocol parts of the two image sets. If they do not allow a metric (too few images, copies of one
-    image), it has a reason instead of a value.
+    `sets`: protocol parts of the two image sets. A metric that they do not allow (too few images, copies of one image)
+    gets a reason instead of a value.
     """
     numbers: list[Measurement] = []
     refused: dict[str, str] = {}

@@ -1,8 +1,8 @@
 """Few-shot: distances between generated images and all training images, with the planned feature extractors.
 
-The scored weights are the last export, the best snapshot if the run has snapshots (selected on other latents than the
-reported ones), and the untrained network of the same seed. Two controls need no network: a constant white image, and
-one half of the training images against the other.
+The scored weights are the last export, the best snapshot if the run has snapshots (selected with other latents than the
+reported scores use), and the untrained network of the same seed. Two controls need no network: a constant white image,
+and one half of the training images against the other.
 """
 
 from collections.abc import Iterable
@@ -54,7 +54,7 @@ class Setting:
         return self.run.evaluation.n_fake or 5000
 
     def sampling(self, extractor: MetricExtractor) -> tuple[str, ...]:
-        """Protocol parts of the two image sets: all training images, and the sampling of generated images."""
+        """Return the protocol parts of the image sets: all training images, and the sampling of generated images."""
         saved = (extractor.fake_part,) if extractor.fake_part else ()
         return (self.reals, f"fake{self.n_fake}", *saved, *self.drawn)
 
@@ -100,7 +100,7 @@ def evaluate_fewshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
 
 
 def _features(setting: Setting, network: nn.Module, purpose: str = "latents") -> list[np.ndarray]:
-    """Features of the generated images for every extractor, computed batch by batch."""
+    """Compute the features of the generated images with every extractor, batch by batch."""
     rows = [FeatureRows(extractor.network.dim) for extractor in setting.extractors]
     evaluation = setting.run.evaluation
     for batch in generate(network, setting.n_fake, evaluation.batch_size, evaluation.latent_seed, purpose):
@@ -124,7 +124,7 @@ def _score(
 def _compare(
     setting: Setting, subject: Subject, extractor: MetricExtractor, pair: tuple[np.ndarray, np.ndarray], clock: Clock
 ) -> None:
-    """Write all planned metrics of one extractor, without nearest-neighbour metrics for controls."""
+    """Write all planned metrics of one extractor. Controls get no nearest-neighbour metrics."""
     wanted, control = set(setting.run.evaluation.metrics), subject.weights.startswith("control")
     if control:
         wanted &= {extractor.metrics[family] for family in CONTROLLED if family in extractor.metrics}
@@ -157,7 +157,7 @@ def _score_best(setting: Setting, run_dir: Path) -> None:
 
 
 def _controls(setting: Setting) -> None:
-    """Controls without a network: white images, and one half of the real images against the other."""
+    """Score the controls without a network: white images, and one half of the real images against the other."""
     for extractor, real in zip(setting.extractors, setting.real, strict=True):
         clock = Clock()
         white = extractor.prepare_fake(torch.full_like(setting.images[:1], 255))
@@ -172,7 +172,7 @@ def _controls(setting: Setting) -> None:
 
 
 def _lpips_diversity(setting: Setting, network: nn.Module) -> None:
-    """Mean LPIPS over all pairs of the first samples."""
+    """Score the mean LPIPS over all pairs of the first samples."""
     if not setting.scores.wants("lpips_diversity"):
         return
     if not lpips_is_here():
@@ -195,7 +195,7 @@ def mean_pairwise_lpips(images: Tensor, device: torch.device) -> float:
 
 
 def _neighbours(setting: Setting, network: nn.Module, fakes: Iterable[np.ndarray]) -> None:
-    """Image grid of the samples nearest to a training image, with that image."""
+    """Write an image grid of the samples nearest to a training image, with that image."""
     for extractor, real, fake in zip(setting.extractors, setting.real, fakes, strict=True):
         if not setting.scores.wants(extractor.metrics.get("memorisation", "")):
             continue

@@ -33,7 +33,7 @@ COMPARED = set(FOLDER_METRICS) - {SIMILARITY}
 
 
 class ScoredFolder:
-    """Images of a folder in the order of their names, streamed."""
+    """The images of a folder, sorted by name and streamed."""
 
     def __init__(self, path: Path, background: Colour = WHITE):
         self.images = usable_images(path, at_least=2)
@@ -47,7 +47,7 @@ class ScoredFolder:
         self.has_alpha = any(header.transparent for header in self.images.headers)
 
     def _hashed(self, hashes: list[bytes]) -> list[ImageBlock]:
-        """The blocks, with the hash of their names and contents, of the batches, and of the background."""
+        """Return the blocks, with the hash of their names and contents, of the batches, and of the background."""
         blocks, start = [], 0
         for batches in self._batches:
             files = [header.path for batch in batches for header in batch]
@@ -62,7 +62,7 @@ class ScoredFolder:
         return blocked_features(network, self, f"{self.name}, {network.name.partition('/')[0]}")
 
     def stream(self, wanted: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
-        """The batches of these blocks; see `bench.metrics.blocks`."""
+        """Yield the batches of these blocks; see `bench.metrics.blocks`."""
         for index in wanted:
             for batch in self._batches[index]:
                 yield index, read_batch([header.path for header in batch], self.background)
@@ -83,11 +83,11 @@ class ScoredFolder:
 def evaluate_folders(
     samples: Path, reference: Path, background: Colour = WHITE, *, metrics: tuple[str, ...] | None = None
 ) -> list[Score]:
-    """Scores of the images under `samples` against those under `reference`.
+    """Score the images in `samples` against those in `reference`.
 
-    `background`: of transparent pixels; part of the protocol ids where any image has an alpha channel.
-    `metrics`: of `FOLDER_METRICS`; each has a score, which is failed if the images do not allow it. By default those
-    that the images allow, with weights on this machine, and of large sets only the Frechet distances.
+    `background`: colour of transparent pixels, a part of the protocol ids if any image has an alpha channel. `metrics`:
+    names from `FOLDER_METRICS`, each of which gets a score, a failed one if the images do not allow it. By default
+    those that the images allow and whose weights are available; for large sets only the Frechet distances.
     """
     fake, real = ScoredFolder(samples, background), ScoredFolder(reference, background)
     is_same = refuse_shared(fake.images, real.images)
@@ -122,12 +122,12 @@ def _default_metrics(*counts: int) -> tuple[str, ...]:
     metrics = folder_metrics(None)
     if max(counts) <= MOST_FOR_NEIGHBOURS:
         return metrics
-    print_notes([f"more than {MOST_FOR_NEIGHBOURS:,} images: only Frechet distances; --metrics asks for others"])
+    print_notes([f"more than {MOST_FOR_NEIGHBOURS:,} images: only Frechet distances; select others with --metrics"])
     return tuple(name for name in metrics if METRICS[name].family in ("frechet", None))
 
 
 def _protocol(fake: ScoredFolder, real: ScoredFolder) -> tuple[str, ...]:
-    """Parts of the protocol ids that describe the two image sets."""
+    """Return the parts of the protocol ids that describe the two image sets."""
     sizes = (f"px{real.size}",) if real.size == fake.size else (f"real-px{real.size}", f"fake-px{fake.size}")
     return (*sizes, *_alpha(fake, real), f"real{len(real.files)}-all", f"fake{len(fake.files)}-folder")
 
@@ -138,7 +138,8 @@ def _alpha(*folders: ScoredFolder) -> tuple[str, ...]:
 
 
 def _similarity(fake: ScoredFolder, real: ScoredFolder) -> tuple[Measurement | None, str]:
-    """Mean SSIM, if every sample has a reference image with the same relative name and size; else the reason."""
+    """Compute the mean SSIM, if every sample has a reference image of the same relative name and size; else the
+    reason."""
     pairs, note = pair_images(fake.images, real.images)
     if note is not None:
         print_notes([f"{fake.path}: {note}"])
@@ -161,7 +162,7 @@ def _similarity(fake: ScoredFolder, real: ScoredFolder) -> tuple[Measurement | N
 
 
 def _source(fake: ScoredFolder, real: ScoredFolder, device: torch.device) -> dict[str, Any]:
-    """Fields of a score that describe the compared folders and the machine."""
+    """Return the fields of a score that describe the compared folders and the machine."""
     return {
         "weights": "folder",
         "seed": 0,

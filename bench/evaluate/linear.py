@@ -1,4 +1,4 @@
-"""The control of classification: a linear classifier on the pixels of the same training images.
+"""Linear classifier on the pixels of the training images, the control of classification.
 
 Multinomial logistic regression: mean cross-entropy plus PENALTY / 2 * |W|^2 on normalised pixels, fitted by full-batch
 L-BFGS from zero, so it is deterministic and equal for every seed.
@@ -14,7 +14,7 @@ PENALTY, ITERATIONS = 0.01, 100
 
 
 class LinearClassifier(nn.Module):
-    """uint8 images [B, C, H, W] -> logits [B, classes]."""
+    """Linear classifier: uint8 images [B, C, H, W] -> logits [B, classes]."""
 
     weight: Tensor
     bias: Tensor
@@ -30,7 +30,7 @@ class LinearClassifier(nn.Module):
 
 
 def fit_linear(images: Tensor, labels: Tensor, classes: int) -> LinearClassifier:
-    """Fit on uint8 [N, C, H, W] and int64 [N], on their device."""
+    """Fit the classifier to uint8 [N, C, H, W] and int64 [N], on their device."""
     normalise = Normalise(measure_statistics(images), images.device)
     features = normalise(images).flatten(1)
     weight = features.new_zeros(classes, features.shape[1]).requires_grad_()

@@ -11,7 +11,7 @@ from bench.score import Score
 
 @dataclass(frozen=True)
 class Measurement:
-    """A metric's value, or the `reason` why it is undefined, with everything that is not in run.json.
+    """A metric's value, or the `reason` why it is undefined, with all fields that are not in run.json.
 
     `parts`: protocol parts after the metric's name; `seconds`: time of all its computations.
     """
@@ -31,13 +31,13 @@ class Measurement:
         return protocol_id(self.metric, *self.parts)
 
     def score(self, **source: Any) -> Score:
-        """The score with its unit and direction; `source`: fields that describe the scored object and the machine."""
+        """Return the score with its unit and direction; `source`: fields about the scored object and the machine."""
         measured = {name: value for name, value in vars(self).items() if name != "parts"}
         return _score(**measured, protocol=self.protocol, **source)
 
 
 def failed_score(metric: str, reason: str, **source: Any) -> Score:
-    """The score of a planned metric that could not be measured."""
+    """Return the score of a planned metric that could not be measured."""
     return _score(metric=metric, value=None, protocol="", status="failed", reason=reason, **source)
 
 

@@ -36,7 +36,7 @@ LPIPS = ("lpips_reconstruction", "lpips_samples")
 SMALLEST_LPIPS = 16  # px, because VGG halves the resolution four times
 SIFID = {"sifid64": "maxpool1-64", "sifid192": "before-pool2-192"}
 PerImage = Callable[[Tensor, Tensor], list[float] | None]
-"""Values of each image uint8 [N, 3, H, W] against the source [1, 3, H, W]; None where it is not defined."""
+"""Computes the value of each image uint8 [N, 3, H, W] against the source [1, 3, H, W]; None if undefined."""
 
 
 def evaluate_oneshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
@@ -68,7 +68,7 @@ def evaluate_oneshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
 
 @contextmanager
 def _allowed(scores: ScoreFolder, *metrics: str) -> Iterator[None]:
-    """Turn an error due to the images (too small, one colour, a single sample) into failed scores of these metrics."""
+    """Convert an error due to the images (too small, one colour, a single sample) to failed scores of `metrics`."""
     try:
         yield
     except InputError as error:
@@ -76,7 +76,7 @@ def _allowed(scores: ScoreFolder, *metrics: str) -> Iterator[None]:
 
 
 def draw_samples(pyramid: PyramidNetwork, n: int, seed: int) -> Tensor:
-    """The images of `pyramid.sample(n, ...)`, computed one at a time to limit memory."""
+    """Return the images of `pyramid.sample(n, ...)`, computed one at a time to limit memory."""
     source = generator("cpu", seed, "samples")
     noises = [pyramid.draw(scale, n, source) for scale in range(len(pyramid.sizes))]
     images = [pyramid([noise[i : i + 1] for noise in noises]) for i in range(n)]
@@ -84,7 +84,7 @@ def draw_samples(pyramid: PyramidNetwork, n: int, seed: int) -> Tensor:
 
 
 def _measures(scores: ScoreFolder, height: int, width: int) -> dict[str, tuple[tuple[str, ...], PerImage]]:
-    """Family -> (protocol parts, values per image) of the metrics that compare pairs of images."""
+    """Return family -> (protocol parts, function of values per image) of the metrics that compare pairs of images."""
     scales = ms_ssim_scales(height, width)
     window = "gauss11-sigma1.5-population-range1-rgb"
     measures: dict[str, tuple[tuple[str, ...], PerImage]] = {
@@ -134,7 +134,7 @@ def _add(
 
 
 def _mean(metric: str, parts: tuple[str, ...], values: list[float], clock: Clock) -> Measurement:
-    """Mean over images, with each value and the median in the details."""
+    """Return the mean over images, with each value and the median in the details."""
     tensor = torch.tensor(values, dtype=torch.float64)
     n = len(values)
     error = (tensor.std() / n**0.5).item() if n > 1 else None

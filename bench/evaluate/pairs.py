@@ -1,4 +1,4 @@
-"""Which sample belongs to which reference image, and whether two folders are apart at all."""
+"""Pairs samples with reference images by name, and checks that two folders share no images."""
 
 import os
 from collections import defaultdict
@@ -12,26 +12,26 @@ Pair = tuple[Header, Header]
 
 
 def refuse_shared(samples: ImageFiles, reference: ImageFiles) -> bool:
-    """Refuse two folders that share files, by place or through links; True for a folder against itself."""
+    """Raise InputError for two folders that share files, also through links. Return True for identical folders."""
     ours, theirs = samples.folder, reference.folder
     if ours.samefile(theirs):
         return True
     for inner, outer in ((ours, theirs), (theirs, ours)):
         if any(outer.samefile(parent) for parent in inner.resolve().parents):
-            raise InputError(f"{inner}: is inside {outer}; move one of them, samples and reference have to be separate")
+            raise InputError(f"{inner}: is inside {outer}; samples and reference must be separate, so move one")
     places = {os.path.realpath(header.path) for header in reference.headers}
     shared = [header.path for header in samples.headers if os.path.realpath(header.path) in places]
     if shared:
         count = f"{len(shared)} of {len(samples.headers)} samples"
-        raise InputError(f"{shared[0]}: {count} are, through links, images of {theirs} themselves; remove these links")
+        raise InputError(f"{shared[0]}: {count} are images of {theirs} through links; remove these links")
     return False
 
 
 def pair_images(samples: ImageFiles, reference: ImageFiles) -> tuple[list[Pair], str | None]:
-    """Each sample with the reference image of the same relative name, else of the same name without suffix.
+    """Pair each sample with the reference image of the same relative name, else of the same name without suffix.
 
-    There are no pairs where an image has no partner, or a partner of another size. Where several images share a name
-    without suffix, a note says which.
+    There are no pairs if an image has no partner, or a partner of another size. If several images share a name without
+    suffix, there are no pairs and a note names them.
     """
     ours, theirs = _by_name(samples), _by_name(reference)
     partners = {name: theirs[name] for name in ours if name in theirs}
@@ -43,7 +43,7 @@ def pair_images(samples: ImageFiles, reference: ImageFiles) -> tuple[list[Pair],
     for stem, names in our_stems.items():
         if len(names) > 1 or len(their_stems[stem]) > 1:
             several = ", ".join(names if len(names) > 1 else their_stems[stem])
-            return [], f"no SSIM: {several} differ in their suffix alone, so pairs are ambiguous; rename them"
+            return [], f"no SSIM: {several} differ only in their suffix, so pairs are ambiguous; rename them"
         partners[names[0]] = theirs[their_stems[stem][0]]
     pairs = [(header, partners[name]) for name, header in ours.items()]
     same_size = all((a.width, a.height) == (b.width, b.height) for a, b in pairs)

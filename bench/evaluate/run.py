@@ -1,7 +1,7 @@
-"""Score a finished run.
+"""Scores a finished run.
 
-`evaluate_run` writes one file per planned metric and weights into the scores folder. A run that failed gets its
-planned metrics as failed, with the reason, and the command still exits with code 0, so that other runs continue.
+`evaluate_run` writes one file per planned metric and weights to the scores folder. For a failed run, it writes failed
+scores with the reason and the command exits with code 0, so that other runs continue.
 """
 
 from collections.abc import Callable
@@ -54,7 +54,7 @@ def evaluate_run(run: Run, run_dir: Path, out: Path, overwrite: bool = False) ->
 
 
 def _check_data(run: Run, meta: dict[str, Any], run_dir: Path) -> None:
-    """Raise InputError unless the data are those of the training, neither modified nor prepared differently."""
+    """Raise InputError if the data differ from those of the training, by modification or another preparation."""
     folder = run.data_folder
     manifest, trained = read_manifest(folder), meta.get("data_sha256")
     if trained not in (None, manifest.sha256):

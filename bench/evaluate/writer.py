@@ -1,6 +1,6 @@
 """Writes measurements as score files, with metadata of the run and the machine.
 
-It replaces or removes only scores of the same run: in the run's folder those of any of its trainings, elsewhere only
+Only scores of the same run are replaced or removed: in the run's folder those of any of its trainings, elsewhere only
 those with the same configuration.
 """
 
@@ -28,10 +28,10 @@ REMEDY = "move it away, or give another --out"
 
 
 def check_scores(run: Run, run_dir: Path, out: Path, overwrite: bool) -> None:
-    """Free the names that the scores of `run` take in `out` from anything else.
+    """Check or move aside existing files with the names of the scores of `run` in `out`.
 
-    In the run's own scores folder such files are moved aside; elsewhere they are refused with an InputError.
-    `overwrite`: the scores of another run are replaced; files that are no scores never are.
+    In the run's own scores folder, files of other origin are moved aside; elsewhere they raise InputError. `overwrite`:
+    replace the scores of another run, but no other files.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, a folder of scores is to be written there; give another --out")
@@ -64,7 +64,7 @@ class ScoreFolder:
 
     def __init__(self, run: Run, meta: dict[str, Any], run_dir: Path, out: Path, device: torch.device):
         self.run, self.meta, self.out, self.device = run, meta, Path(out), device
-        self._sha256 = None if _is_own(run_dir, self.out) else run.hash  # there those of earlier trainings count too
+        self._sha256 = None if _is_own(run_dir, self.out) else run.hash  # own: scores of all trainings
         self.training = meta.get("training") or {}
         self.written: set[Path] = set()
         self._provenance = provenance("bench.evaluate.run", *sorted(network_modules(run.model.name)))
@@ -90,8 +90,8 @@ class ScoreFolder:
             self._write(failed_score(metric, reason, **self._common()))
 
     def finish(self) -> None:
-        """Remove scores that are not part of this evaluation, then record that it is complete."""
-        self.fail("no part of the evaluation measures it")
+        """Remove scores that are not part of this evaluation, then record that the evaluation is complete."""
+        self.fail("the evaluation of this task does not measure this metric")
         for path in self.out.glob("*.json"):
             if path not in self.written and path.is_file() and is_score_of(path, self.run.name, self._sha256):
                 path.unlink()
