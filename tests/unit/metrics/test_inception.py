@@ -1,7 +1,5 @@
 """Weights of the FID Inception by file and cache, and the preprocessing of its two extractors."""
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
 import torch
@@ -15,28 +13,12 @@ from bench.files import sha256_file
 from bench.metrics import inception_weights
 from bench.metrics.catalogue import INCEPTION_FILES, INCEPTION_WHOLE
 from bench.metrics.features import features_of
-from bench.metrics.inception import AuthorsInception, as_saved_by_authors
+from bench.metrics.inception import as_saved_by_authors
 from bench.metrics.inception_network import build_inception, load_folded
 from bench.metrics.inception_weights import inception_tensors, last_layer, read_published, tensors_sha256
 from bench.metrics.weights import weights_are_here
 from bench.sampling import to_uint8
 from tests.helpers import ROOT, stub_weights
-
-needs_cleanfid = pytest.mark.skipif(not find_spec("cleanfid"), reason="left out where SciPy is 1.18 or newer")
-
-
-@pytest.fixture(scope="module")
-def photographs():
-    """Return photographs from scikit-image, uint8 [3, 3, 299, 299]."""
-    from skimage import data
-
-    found = [Image.fromarray(image).resize((299, 299)) for image in (data.astronaut(), data.cat(), data.coffee())]
-    return torch.from_numpy(np.stack([np.asarray(image) for image in found])).permute(0, 3, 1, 2)
-
-
-@pytest.fixture(scope="module")
-def authors():
-    return AuthorsInception()
 
 
 def test_every_published_file_holds_the_same_tensors(tmp_path, monkeypatch):

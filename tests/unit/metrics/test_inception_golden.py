@@ -11,25 +11,11 @@ from PIL import Image
 
 from bench.metrics.features import extract_features, features_of
 from bench.metrics.frechet import frechet_distance
-from bench.metrics.inception import AuthorsInception, CleanFidInception
+from bench.metrics.inception import CleanFidInception
 from bench.metrics.inception_weights import PORTED, inception_tensors
 from bench.metrics.kid import squared_discrepancy
 
 needs_cleanfid = pytest.mark.skipif(not find_spec("cleanfid"), reason="left out where SciPy is 1.18 or newer")
-
-
-@pytest.fixture(scope="module")
-def photographs():
-    """Return photographs from scikit-image, uint8 [3, 3, 299, 299]."""
-    from skimage import data
-
-    found = [Image.fromarray(image).resize((299, 299)) for image in (data.astronaut(), data.cat(), data.coffee())]
-    return torch.from_numpy(np.stack([np.asarray(image) for image in found])).permute(0, 3, 1, 2)
-
-
-@pytest.fixture(scope="module")
-def authors():
-    return AuthorsInception()
 
 
 @pytest.fixture(scope="module")
