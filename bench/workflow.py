@@ -15,7 +15,7 @@ from bench.config import Configuration
 from bench.data.catalogue import prepared_path
 from bench.data.fetch import receipt_path, refuse_changed_source
 from bench.errors import InputError, storage_error
-from bench.files import read_json, read_yaml, write_text
+from bench.files import check_regular, read_json, read_yaml, write_text
 from bench.made_from import COMPLETE
 from bench.metrics.catalogue import LPIPS_WEIGHTS, METRICS
 from bench.outdated import Outdated, reset_future_time
@@ -211,7 +211,10 @@ def clear_stale_lock(folder: Path = Path(".snakemake")) -> IO[str]:
     """
     with _ends_snakemake():
         folder.mkdir(exist_ok=True)
-        own = (folder / "slim-bench.lock").open("a")
+        path = folder / "slim-bench.lock"
+        if path.exists():
+            check_regular(path)  # opening a pipe would block
+        own = path.open("a")
     try:
         fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for path in (folder / "locks").glob("*.lock"):

@@ -1,26 +1,31 @@
 """Disk cache of reference features, with one file per (extractor, weights, data, software), written atomically.
 
+A file is an .npy file, followed by the sha256 of its bytes. A damaged one is recognised, and computed again.
 The key includes threads and versions because they change the last digits of float32 features. The same export must have
 the same score with and without a cached file.
 """
 
+import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bench.data.npy import write_array
+from bench.data.manifest import NPY_FAULTS
+from bench.data.npy import HEADER
 from bench.errors import InputError
-from bench.files import sha256_json
+from bench.files import atomic_file, check_regular, sha256_json
 from bench.metrics.features import Extractor, extract_features
 from bench.metrics.weights import project
 from bench.provenance import processor_name
 from bench.runtime.device import device_name
 
+READ_TOGETHER = 1 << 20  # bytes
 CACHE = "SLIM_BENCH_CACHE"
 """Environment variable with the folder of all caches of features."""
 
@@ -64,19 +69,38 @@ def cache_path(extractor: Extractor, data_sha256: str, folder: Path) -> Path:
 
 
 def read_features(path: Path, dim: int) -> np.ndarray | None:
-    """Return the cached features, float32 [N, dim]; None for a missing or damaged file."""
+    """Return the cached features, float32 [N, dim]; None for a missing or damaged file, whose content is not loaded."""
+    digest = hashlib.sha256()
     try:
-        features = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        check_regular(path)
+        with path.open("rb") as file:
+            left = os.fstat(file.fileno()).st_size - digest.digest_size
+            if left <= 0 or not file.peek(6).startswith(np.lib.format.MAGIC_PREFIX):
+                return None
+            while left and (part := file.read(min(left, READ_TOGETHER))):
+                digest.update(part)
+                left -= len(part)
+            if file.read() != digest.digest():
+                return None
+            file.seek(0)
+            features = np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, EOFError, *NPY_FAULTS):  # InputError is a ValueError
         return None
-    whole = features.ndim == 2 and features.shape[1] == dim and features.dtype == np.float32
-    return features if whole and np.isfinite(features).all() else None
+    return features if features.ndim == 2 and features.shape[1] == dim and features.dtype == np.float32 else None
 
 
 def write_features(path: Path, features: np.ndarray) -> bool:
     """Cache features atomically. If that is refused, print the reason and return False: they are computed again."""
+    digest = hashlib.sha256()
+
+    def write(part: bytes) -> None:
+        digest.update(part)
+        file.write(part)
+
     try:
-        write_array(path, features)
+        with atomic_file(path, HEADER + features.nbytes + digest.digest_size) as file:
+            np.lib.format.write_array(SimpleNamespace(write=write), features, allow_pickle=False)
+            file.write(digest.digest())
     except InputError as error:  # for example in a read-only project
         reason, _, _remedy = str(error).partition("; ")
         print(f"features not cached: {reason}", file=sys.stderr)

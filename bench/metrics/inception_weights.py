@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from bench.errors import InputError
-from bench.files import atomic_file
+from bench.files import atomic_file, check_regular
 from bench.metrics.catalogue import INCEPTION_FILES, INCEPTION_WHOLE
 from bench.metrics.weights import weights_are_here, weights_entry, weights_path
 from bench.runtime.environment import user_cache
@@ -99,6 +99,7 @@ def _state(path: Path) -> dict[str, Tensor]:
 
 def _read_kept(path: Path) -> dict[str, Tensor] | None:
     try:
+        check_regular(path)  # opening a pipe would block
         return load_file(path)
-    except (OSError, SafetensorError):
+    except (OSError, InputError, SafetensorError):
         return None

@@ -9,15 +9,21 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
+from bench.errors import InputError
+from bench.files import check_regular
+
 POLL_SECONDS = 0.5
 
 
 def lock_file(path: Path) -> BaseFileLock | None:
     """Return a lock on `path`, held until its `release()`, or None if another process holds it.
 
-    Creates the file if it does not exist. Its content is never changed, and the file is not removed.
+    Creates the file if it does not exist. Its content is never changed, and the file is not removed. InputError if a
+    folder, pipe or device has its name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        check_regular(path)
     lock = FileLock(path, thread_local=False, fallback_to_soft=False)  # a soft lock would remain after a kill
     try:
         lock.acquire(blocking=False)
@@ -29,11 +35,12 @@ def lock_file(path: Path) -> BaseFileLock | None:
 def is_locked(path: Path) -> bool:
     """Whether a process holds the lock on `path`. Writes nothing, because the file may belong to another user."""
     try:
+        check_regular(path)
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # no such file, or one that cannot be opened
+    except (InputError, OSError):  # no such file, or one that cannot be opened
         return False
     return False
 

@@ -1,5 +1,7 @@
 """Weights of the FID Inception by file and cache, and the preprocessing of its two extractors."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -50,6 +52,11 @@ def test_tensors_are_cached_and_a_damaged_cache_is_made_again(tmp_path, monkeypa
         assert found == sha256 and kept.read_bytes() == content
         assert all(torch.equal(again[name], first[name]) for name in first)
     assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+
+
+def test_a_pipe_in_place_of_the_cached_tensors_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert inception_weights._read_kept(tmp_path / "pipe") is None
 
 
 def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path, monkeypatch, capsys):

@@ -1,6 +1,8 @@
 """Weights verified by checksum, cached features, and folders of images. Errors name the file."""
 
 import hashlib
+import io
+import os
 
 import numpy as np
 import pytest
@@ -91,13 +93,41 @@ def test_features_are_computed_once(tmp_path):
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".npy", ".npy"]
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY garbage", None])
+def _other_rows(path, data):
+    with path.open("wb") as file:
+        np.save(file, np.load(io.BytesIO(data))[:3])
+
+
+def _claim(path, rows):
+    """Write the header of an array of 2 TB or 16 EB."""
+    with path.open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (rows, 3)}
+        np.lib.format.write_array_header_1_0(file, header)
+
+
+CACHE_DAMAGE = {
+    "empty": lambda path, data: path.write_bytes(b""),
+    "no array": lambda path, data: path.write_bytes(b"\x93NUMPY garbage"),
+    "cut": lambda path, data: path.write_bytes(data[:-5]),
+    "one bit": lambda path, data: path.write_bytes(data[:130] + bytes([data[130] ^ 1]) + data[131:]),
+    "other rows": _other_rows,
+    "several arrays": lambda path, data: np.savez(path.open("wb"), a=np.zeros(3)),
+    "header": lambda path, data: path.write_bytes(b"\x93NUMPY\x01\x00\x0a\x00{'descr':(" + data),
+    "large": lambda path, data: _claim(path, 2**37),
+    "larger": lambda path, data: _claim(path, 2**60),
+    "sparse": lambda path, data: os.truncate(path, 2**28),
+    "pipe": lambda path, data: (path.unlink(), os.mkfifo(path)),
+    "loop": lambda path, data: (path.unlink(), path.symlink_to(path.name)),
+}
+
+
+@pytest.mark.parametrize("damage", CACHE_DAMAGE)
 def test_a_damaged_cache_file_is_computed_again(tmp_path, damage):
     images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
     extractor = Means()
     expected = cached_features(extractor, "a" * 64, lambda: [images], tmp_path)
     (path,) = tmp_path.iterdir()
-    path.write_bytes(path.read_bytes()[:-5] if damage is None else damage)
+    CACHE_DAMAGE[damage](path, path.read_bytes())
     assert (cached_features(extractor, "a" * 64, lambda: [images], tmp_path) == expected).all()
     assert extractor.calls == 2
     assert (np.load(path) == expected).all()

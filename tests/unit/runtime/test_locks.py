@@ -1,10 +1,12 @@
 """Locks are released when their process ends. Waiting prints one line. Content of existing files is not changed."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
+from bench.errors import InputError
 from bench.runtime import locks
 from bench.runtime.locks import is_locked, lock_file, only_one
 
@@ -92,3 +94,11 @@ def test_a_lock_is_seen_without_the_right_to_write(tmp_path):
     assert is_locked(path)
     held.release()
     assert not is_locked(path)
+
+
+def test_a_pipe_in_place_of_a_lock_is_no_lock(tmp_path):
+    """Opening it would block for ever."""
+    os.mkfifo(tmp_path / "lock")
+    assert not is_locked(tmp_path / "lock")
+    with pytest.raises(InputError, match="lock: not a regular file"):
+        lock_file(tmp_path / "lock")
