@@ -1,8 +1,8 @@
-"""Converts image files to RGB with the same rules for every command: which files are refused, noted or converted.
+"""Converts image files to RGB with the same rules for every command: which files are rejected, noted or converted.
 
-The content says what a file is, never its name. Images are turned upright, transparent pixels are laid on a background,
-grey and palette images become RGB, of several frames or pages the first is taken. Decoding threads share a budget of
-pixels, so that memory is bounded by the largest image allowed, not by the number of cores.
+The content identifies the file format, never the name. Images are turned upright, transparent pixels are composited
+onto a background, grey and palette images become RGB, and only the first of several frames or pages is used. Decoding
+threads share a budget of pixels, so that memory is limited by the largest allowed image, not by the number of cores.
 """
 
 import sys
@@ -24,11 +24,11 @@ from bench.terminal import one_line
 
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "TIFF", "PPM", "GIF")
 MAX_PIXELS = 1 << 26
-"""8192 x 8192: of one image, and of all images that are decoded at a time, which then take under 1 GB."""
+"""8192 x 8192: maximum of one image, and of all simultaneously decoded images, which then need less than 1 GB."""
 Image.core.set_block_size(1 << 26)
-"""Bytes. Blocks of Pillow's default size are kept by each thread's heap when they are freed, larger ones are not."""
+"""Bytes. The heap of each thread keeps freed blocks of Pillow's default size, but not larger ones."""
 BAND = 1 << 20
-"""Pixels that are converted at a time."""
+"""Number of pixels converted at a time."""
 Colour = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
 TURNS = {
@@ -40,12 +40,12 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What turns an image upright, by its EXIF orientation; from 5 on width and height change places."""
+"""Transposition that turns an image upright, by EXIF orientation. From 5 on, width and height are swapped."""
 DEEP = ("I", "F")
 CONVERTIBLE = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # ours is the one limit
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # faults of tags that are not read here
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # MAX_PIXELS is the only limit
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # problems of tags that are not used here
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +68,15 @@ REMARKS: dict[str, Callable[[Header], bool]] = {
     "carry a colour profile, which is not applied": lambda header: header.profile,
     "are CMYK and become RGB without a colour profile": lambda header: header.cmyk,
     "have 16 bits a channel, of which the upper 8 are used": lambda header: header.deep,
-    "have an alpha channel or a transparent colour, which is laid on the background": lambda header: header.transparent,
-    "are turned upright, as their EXIF orientation says": lambda header: header.turned,
+    "have an alpha channel or a transparent colour, composited onto the background": lambda header: header.transparent,
+    "are turned upright by their EXIF orientation": lambda header: header.turned,
 }
-"""What a note says, and of which images."""
+"""Text of a note, and the images that it applies to."""
 
 
 @dataclass
 class ImageFiles:
-    """The images of a folder, or a single one, by their headers."""
+    """The images of a folder, or a single image, by their headers."""
 
     folder: Path
     headers: list[Header] = field(default_factory=list)
@@ -85,7 +85,7 @@ class ImageFiles:
 
 
 def find_images(place: Path, pattern: str = "*") -> ImageFiles:
-    """Headers of all images of a folder or of one file; every other file in the folder is a fault."""
+    """Read the headers of all images of a folder or of one file. Every other file in the folder is a fault."""
     place = Path(place)
     listing = Listing(place.parent, [place.name]) if place.is_file() else walk(place, pattern)
     found = ImageFiles(listing.folder, faults=listing.faults, notes=listing.notes)
@@ -101,7 +101,7 @@ def find_images(place: Path, pattern: str = "*") -> ImageFiles:
 
 
 def usable_images(place: Path, pattern: str = "*", at_least: int = 1) -> ImageFiles:
-    """`find_images`, with an InputError for the first problem, or for fewer than `at_least` images."""
+    """Return `find_images`. Raises InputError for the first problem, or for fewer than `at_least` images."""
     found = find_images(place, pattern)
     if found.faults:
         raise found.faults[0]
@@ -116,7 +116,7 @@ def print_notes(notes: Iterable[str]) -> None:
 
 
 def notes_on(headers: Sequence[Header], folder: Path, total: int) -> list[str]:
-    """What one should know of how images are read, a line a kind; `headers`: those of `total` that may need one."""
+    """Return one note per peculiarity of images; `headers`: those of `total` images that may need one."""
     notes = []
     for said, applies in REMARKS.items():
         names = [header.path.relative_to(folder).as_posix() for header in headers if applies(header)]
@@ -127,15 +127,15 @@ def notes_on(headers: Sequence[Header], folder: Path, total: int) -> list[str]:
 
 
 def read_header(source: Path | BinaryIO, name: str | None = None) -> Header:
-    """What an image says of itself, without decoding it; a file that cannot be used is refused by name.
+    """Read the metadata of an image without decoding it. Raises InputError with its name for an unusable file.
 
-    `name`: what an error calls a source that has no path.
+    `name`: name in errors of a source without a path.
     """
     where = name or source
     with _open(source, where) as image, _damage_named(where):
         turn = _orientation(image)
         width, height = image.size
-        if turn >= 5 and image.format != "TIFF":  # whose reader has changed them already
+        if turn >= 5 and image.format != "TIFF":  # TIFF's reader has already swapped them
             width, height = height, width
         return Header(
             Path(str(where)),
@@ -152,18 +152,18 @@ def read_header(source: Path | BinaryIO, name: str | None = None) -> Header:
 
 @contextmanager
 def decoded(source: Path | BinaryIO, background: Colour = WHITE, name: str | None = None) -> Iterator[Image.Image]:
-    """The first frame as 8-bit RGB, upright, transparent pixels laid on `background`, for the time of the block.
+    """Yield the first frame as 8-bit RGB, upright, with transparent pixels composited onto `background`.
 
-    Meanwhile its pixels count against the budget of all threads, so nothing is to be decoded inside the block.
-    `name`: what an error calls a source that has no path.
+    Within the block, its pixels count against the budget of all threads, so do not decode other images in it. `name`:
+    name in errors of a source without a path.
     """
     where = name or source
     image = _open(source, where)
     with DECODING.hold(image.width * image.height):
-        with image, _damage_named(where):  # the decoders raise anything
-            turn = TURNS.get(_orientation(image)) if image.format != "TIFF" else None  # a TIFF turns while it is loaded
+        with image, _damage_named(where):  # decoders raise various exceptions
+            turn = TURNS.get(_orientation(image)) if image.format != "TIFF" else None  # a TIFF is turned when loaded
             image.load()
-            rgb = _lay_on(image, background) if image.has_transparency_data else _as_rgb(image)
+            rgb = _composite(image, background) if image.has_transparency_data else _as_rgb(image)
             rgb = rgb if turn is None else rgb.transpose(turn)
         del image
         yield rgb
@@ -173,8 +173,8 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _lay_on(image: Image.Image, background: Colour) -> Image.Image:
-    """A few rows at a time: whole images would be held four times."""
+def _composite(image: Image.Image, background: Colour) -> Image.Image:
+    """Composite an image onto `background`, a few rows at a time, because whole images would need four copies."""
     whole = Image.new("RGB", image.size)
     for top, band in bands(image):
         under = Image.new("RGBA", band.size, (*background, 255))
@@ -183,7 +183,7 @@ def _lay_on(image: Image.Image, background: Colour) -> Image.Image:
 
 
 def pixels_of(image: Image.Image) -> np.ndarray:
-    """uint8 [H, W, 3] of an RGB image, copied a few rows at a time: NumPy's own way holds it three times."""
+    """Copy an RGB image to uint8 [H, W, 3], a few rows at a time. NumPy's conversion would need three copies."""
     array = np.empty((image.height, image.width, 3), np.uint8)
     for top, band in bands(image):
         array[top : top + band.height] = np.asarray(band)
@@ -191,14 +191,14 @@ def pixels_of(image: Image.Image) -> np.ndarray:
 
 
 def bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """The image a few rows at a time, each with its first row's number."""
+    """Yield the image a few rows at a time, each with the index of its first row."""
     rows = max(1, BAND // image.width)
     for top in range(0, image.height, rows):
         yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
 def _open(source: Path | BinaryIO, where: object) -> Image.Image:
-    """An image whose kind, size and mode are checked; nothing of it is decoded."""
+    """Open an image and check its format, size and mode, without decoding it."""
     if isinstance(source, str | Path):
         check_regular(Path(source))
     try:
@@ -229,30 +229,30 @@ def _fault(image: Image.Image) -> str | None:
 
 @contextmanager
 def _damage_named(where: object) -> Iterator[None]:
-    """Whatever the readers say of a damaged or hostile image becomes one line with its name."""
+    """Convert exceptions of image readers for a damaged or malicious image to one line with its name."""
     try:
         yield
     except (InputError, UnidentifiedImageError, Image.DecompressionBombError):
         raise
     except OSError as error:
-        if error.errno is not None:  # of the file, not of its content
+        if error.errno is not None:  # a problem of the file, not of its content
             raise InputError(f"{where}: {error.strerror}") from None
-        raise InputError(f"{where}: damaged image ({_said(error)})") from None
+        raise InputError(f"{where}: damaged image ({_message(error)})") from None
     except Exception as error:
-        raise InputError(f"{where}: damaged image ({_said(error)})") from None
+        raise InputError(f"{where}: damaged image ({_message(error)})") from None
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF or XMP orientation, 1 to 8. PNG's own method would decode the whole image to look for it."""
+    """Return the EXIF or XMP orientation, 1 to 8. PNG's own method would decode the whole image to find it."""
     return Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
 
 
 def _has_16_bits(image: Image.Image) -> bool:
-    """Whether colours are stored with more bits than are read: the mode of such images says 8."""
+    """Return whether colours have more bits in the file than are read. The mode of such images indicates 8."""
     if image.format == "TIFF":
         return max(image.tag_v2.get(ExifTags.Base.BitsPerSample, (8,))) > 8
     how = image.tile[0].args if image.tile else ""
@@ -261,7 +261,7 @@ def _has_16_bits(image: Image.Image) -> bool:
 
 
 class PixelBudget:
-    """Lets threads hold decoded images while these have at most `limit` pixels together; a larger one comes alone."""
+    """Limits the pixels of the images that threads hold decoded to `limit`. A larger image is decoded alone."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.held = limit, 0
