@@ -23,7 +23,7 @@ def make_project(root: Path, **datasets: dict) -> Path:
     return root
 
 
-def picture(width: int = 16, height: int = 16, seed: int = 0, mode: str = "RGB") -> Image.Image:
+def random_image(width: int = 16, height: int = 16, seed: int = 0, mode: str = "RGB") -> Image.Image:
     channels = len(Image.new(mode, (1, 1)).getbands())
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
     return Image.fromarray(pixels.squeeze(-1) if channels == 1 else pixels, mode=None if mode != "LA" else "LA")
@@ -32,7 +32,7 @@ def picture(width: int = 16, height: int = 16, seed: int = 0, mode: str = "RGB")
 def image_folder(folder: Path, count: int = 3, size: tuple[int, int] = (16, 16)) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(count):
-        picture(*size, seed=index).save(folder / f"{index}.png")
+        random_image(*size, seed=index).save(folder / f"{index}.png")
     return folder
 
 

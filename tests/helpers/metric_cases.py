@@ -32,16 +32,16 @@ FEATURES = {
 TOLERANCE = {"full rank": 1e-6, "few real": 1e-4, "both few": 1e-4, "rank deficient": 1e-4}
 
 
-def pictures(height: int, width: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def image_pair(height: int, width: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return a smooth colour image and a noisy copy, uint8 [H, W, 3]."""
     y, x = np.mgrid[:height, :width]
     waves = [np.sin(x / (5 + 3 * c)) * np.cos(y / (7 + 2 * c)) for c in range(3)]
-    picture = 127.5 + 100 * np.stack(waves, axis=-1)
-    noisy = picture + noise * np.random.RandomState(seed).standard_normal(picture.shape)
-    return tuple(np.clip(np.round(image), 0, 255).astype(np.uint8) for image in (picture, noisy))
+    clean = 127.5 + 100 * np.stack(waves, axis=-1)
+    noisy = clean + noise * np.random.RandomState(seed).standard_normal(clean.shape)
+    return tuple(np.clip(np.round(image), 0, 255).astype(np.uint8) for image in (clean, noisy))
 
 
-PICTURES = {"square": (96, 96, 20.0), "oblong": (61, 140, 60.0), "smallest": (11, 13, 10.0)}
+IMAGE_PAIRS = {"square": (96, 96, 20.0), "oblong": (61, 140, 60.0), "smallest": (11, 13, 10.0)}
 SSIM_ARGUMENTS = {
     "gaussian_weights": True,
     "sigma": 1.5,
@@ -61,9 +61,9 @@ def main() -> None:
 
     frechet = {name: fid_from_feats(*(x.astype(np.float64) for x in pair)) for name, pair in FEATURES.items()}
     ssim = {}
-    for name, case in PICTURES.items():
-        picture, noisy = (image.astype(np.float64) / 255 for image in pictures(*case))
-        ssim[name] = float(structural_similarity(picture, noisy, **SSIM_ARGUMENTS))
+    for name, case in IMAGE_PAIRS.items():
+        clean, noisy = (image.astype(np.float64) / 255 for image in image_pair(*case))
+        ssim[name] = float(structural_similarity(clean, noisy, **SSIM_ARGUMENTS))
     values = {"frechet": {name: float(np.real(value)) for name, value in frechet.items()}, "ssim": ssim}
     PATH.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 

@@ -28,7 +28,7 @@ def prepare(folder: Path, task: str, arrays: dict[str, np.ndarray], classes: tup
     return write_set(folder, task, {f"{name}.npy": array for name, array in arrays.items()}, folder.name, classes)
 
 
-def pictures(n: int, size: tuple[int, int], channels: int = 3, seed: int = 0) -> np.ndarray:
+def random_images(n: int, size: tuple[int, int], channels: int = 3, seed: int = 0) -> np.ndarray:
     """Return smooth random images, uint8 [n, H, W, C]."""
     random = np.random.default_rng(seed)
     coarse = random.random((n, 5, 5, channels))
@@ -84,7 +84,7 @@ def fewshot(
     ema_warmup: bool = True,
 ) -> tuple[Run, Path]:
     """Return a run on n random images, or on `images`, with its folder."""
-    images = pictures(n, (64, 64)) if images is None else images
+    images = random_images(n, (64, 64)) if images is None else images
     sha256 = prepare(root / "data", "fewshot", {"images": images})
     model = ModelSpec(name="fastgan-sle", args={"image_size": 64, "base_channels": 4})
     run = describe(root, "fewshot", model, metrics, FewShotRecipe(steps=1, ema_warmup=ema_warmup), n_fake=20)
@@ -101,7 +101,7 @@ def oneshot(
     """Return a run on one random image of this size, or on `images`, with its folder."""
     from bench.train.oneshot.engine import load_image, model_spec
 
-    sha256 = prepare(root / "data", "oneshot", {"images": pictures(1, size) if images is None else images})
+    sha256 = prepare(root / "data", "oneshot", {"images": random_images(1, size) if images is None else images})
     model, recipe = (
         ModelSpec(name="singan-slim", args={"base_channels": 4}),
         OneShotRecipe(min_size=min_size, max_size=60, n_samples=3),
@@ -112,7 +112,7 @@ def oneshot(
 
 def classification(root: Path, n_classes: int = 6, holdout: int = 0) -> tuple[Run, Path]:
     labels = np.arange(60) % n_classes
-    images = pictures(60, (32, 32), channels=1)
+    images = random_images(60, (32, 32), channels=1)
     images[np.arange(60), labels * 5] = 255  # a bright row identifies the class
     arrays = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels}
     classes = tuple("abcdef"[:n_classes])

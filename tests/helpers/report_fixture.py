@@ -147,10 +147,10 @@ def _few_shot(scale_dir: Path, seed: int) -> None:
         write_score(folder, "kid_efflite0", value / 1000 - 0.01 * seed, standard_error=0.002)
         write_score(folder, "params", 2_000_000 + 1000 * len(experiment))
         write_score(folder, "macs", 150_000_000 + 100_000 * len(experiment))
-        _few_shot_pictures(folder, int(value))
+        _few_shot_images(folder, int(value))
 
 
-def _few_shot_pictures(folder: Path, hue: int) -> None:
+def _few_shot_images(folder: Path, hue: int) -> None:
     for step in (0, 150, 300):
         discs(folder / "samples" / f"step-{step:07d}.png", 8, 1, hue + step)
     discs(folder / "samples" / "grid.png", 8, 8, hue)

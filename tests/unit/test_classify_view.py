@@ -10,7 +10,7 @@ from bench.data.prepare import prepare
 from bench.errors import InputError
 from bench.sample import View, read_as_trained, view_of
 from bench.train.startup import describe_data
-from tests.helpers.data_project import image_folder, make_project, picture
+from tests.helpers.data_project import image_folder, make_project, random_image
 
 
 def prepared(tmp_path, given, size):
@@ -31,7 +31,7 @@ def test_of_files_the_centre_crop(tmp_path):
 
 @pytest.mark.parametrize(("mode", "size"), [("L", 32), ("RGB", 32), ("RGB", None)])
 def test_of_arrays_the_whole_image_with_zeros_around(tmp_path, mode, size):
-    image = picture(28, 28, mode=mode)
+    image = random_image(28, 28, mode=mode)
     image.save(tmp_path / "a.png")
     split = {"images": np.asarray(image)[None], "labels": np.zeros(1, np.int64)}
     arrays = {f"{name}_{kind}": value for name in ("train", "test") for kind, value in split.items()}
@@ -43,7 +43,7 @@ def test_of_arrays_the_whole_image_with_zeros_around(tmp_path, mode, size):
 
 
 def test_an_image_larger_than_the_arrays_fills_the_view(tmp_path):
-    picture(90, 70).save(tmp_path / "a.png")
+    random_image(90, 70).save(tmp_path / "a.png")
     assert read_as_trained(tmp_path / "a.png", View(32, "RGB", False)).shape == (1, 3, 32, 32)
     with pytest.raises(InputError, match=r"b\.png: no such file"):
         read_as_trained(tmp_path / "b.png", View(32, "RGB", True))

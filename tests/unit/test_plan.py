@@ -156,9 +156,9 @@ def test_own_images_choose_their_task(tmp_path):
         ("fastgan-sle", name),
         ("fastgan-slim-4to64", name),
     }
-    picture = tmp_path / "view.jpg"
-    picture.touch()
-    assert {run.experiment for run in Plan.load({"folder": str(picture)}).runs("own")} == {"singan", "singan-slim"}
+    image = tmp_path / "view.jpg"
+    image.touch()
+    assert {run.experiment for run in Plan.load({"folder": str(image)}).runs("own")} == {"singan", "singan-slim"}
     with pytest.raises(InputError, match="no such file or folder"):
         Plan.load({"folder": str(tmp_path / "nothing")})
     with pytest.raises(InputError, match="pass your images"):

@@ -5,15 +5,15 @@ import pytest
 
 from bench.data.audit import audit
 from bench.errors import InputError
-from tests.helpers.data_project import image_folder, make_project, picture
+from tests.helpers.data_project import image_folder, make_project, random_image
 
 
 def test_every_fault_is_found_and_named(tmp_path):
     root = make_project(tmp_path / "project", a={"source": {"kind": "folder", "path": "../pictures"}, "n": 7})
     folder = image_folder(tmp_path / "pictures", 3, (20, 20))
     (folder / "notes.txt").write_text("hello")
-    picture(20, 20, seed=1).save(folder / "same-as-1.bmp")
-    picture(20, 12, seed=9).save(folder / "small.png")
+    random_image(20, 20, seed=1).save(folder / "same-as-1.bmp")
+    random_image(20, 12, seed=9).save(folder / "small.png")
     data = (folder / "2.png").read_bytes()
     (folder / "2.png").write_bytes(data[: len(data) // 2])
     report = audit("a", 16, root)

@@ -26,7 +26,7 @@ from bench.data.tar_files import LONGEST_HEADER, open_tar
 from bench.data.zip_files import METHODS
 from bench.errors import InputError
 from tests.helpers.bounds import little, zip_of
-from tests.helpers.data_project import make_project, picture, tar_bytes
+from tests.helpers.data_project import make_project, random_image, tar_bytes
 
 
 def refused(path, said, target=None, **options):
@@ -303,7 +303,7 @@ def images_in_zip(path, members):
 
 def png(seed):
     buffer = io.BytesIO()
-    picture(16, 16, seed=seed).save(buffer, "PNG")
+    random_image(16, 16, seed=seed).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -13,7 +13,7 @@ from bench.data.loaders import evaluation_batches
 from bench.data.prepare import prepare
 from bench.data.shards import decode_sample
 from bench.errors import InputError
-from tests.helpers.data_project import image_folder, make_project, picture
+from tests.helpers.data_project import image_folder, make_project, random_image
 
 SIZE = 16
 
@@ -50,7 +50,7 @@ def test_images_behind_links_in_sub_folders_and_of_any_suffix_count(folder, tmp_
     (folder / "train/cat/more/up").symlink_to(folder / "train")
     image_folder(folder / "val/dog/deep/er", 1)
     for name, kind in (("x", "PNG"), ("y.jfif", "JPEG"), ("z.gif", "GIF"), ("w.avif", "AVIF"), ("v.jpe", "JPEG")):
-        picture(SIZE, SIZE).save(folder / "train/dog" / name, kind)
+        random_image(SIZE, SIZE).save(folder / "train/dog" / name, kind)
     assert agreed(folder) == 10 + 2 + 1 + 5
     assert "cat/more/0.png\t0" in (tmp_path / "out/train.tsv").read_text()
 
@@ -74,13 +74,13 @@ def test_litter_makes_no_class_and_no_image(folder):
 FAULTS = {
     "text": (lambda f: (f / "train/cat/x.txt").write_text("x"), "train/cat/x.txt: not an image"),
     "text in val": (lambda f: (f / "val/dog/x.png").write_text("x"), "val/dog/x.png: not an image"),
-    "stray": (lambda f: picture().save(f / "train/x.png"), "train/x.png: does not belong to a class"),
+    "stray": (lambda f: random_image().save(f / "train/x.png"), "train/x.png: does not belong to a class"),
     "stray text": (lambda f: (f / "val/labels.csv").write_text("x"), "val/labels.csv: does not belong to a class"),
     "broken link": (lambda f: (f / "val/cat/x.png").symlink_to("nothing"), "val/cat/x.png: a link to nothing"),
     "broken class": (lambda f: (f / "train/owl").symlink_to("nothing"), "train/owl: a link to nothing"),
     "class too much": (lambda f: image_folder(f / "val/owl", 1), "val: classes (subfolders) differ from train's: owl"),
     "no class": (lambda f: [p.rename(f / p.name) for p in [*(f / "train").iterdir(), *(f / "val").iterdir()][:2]], ""),
-    "small": (lambda f: picture(15, 40).save(f / "train/cat/x.png"), "train/cat/x.png: 15x40, but 16 pixels"),
+    "small": (lambda f: random_image(15, 40).save(f / "train/cat/x.png"), "train/cat/x.png: 15x40, but 16 pixels"),
     "deep": (
         lambda f: Image.fromarray(np.zeros((20, 20), np.uint16)).save(f / "val/cat/x.png"),
         "val/cat/x.png: more than 8 bits",
@@ -99,7 +99,7 @@ def test_audit_names_what_prepare_refuses(folder, fault):
 
 
 def test_cut_images_are_found_by_both(folder):
-    picture(64, 64).save(folder / "val/cat/x.png")
+    random_image(64, 64).save(folder / "val/cat/x.png")
     data = (folder / "val/cat/x.png").read_bytes()
     (folder / "val/cat/x.png").write_bytes(data[: len(data) // 2])
     assert agreed(folder).startswith("val/cat/x.png: damaged image")
@@ -128,7 +128,7 @@ def test_audit_of_an_npz_by_path(tmp_path):
 
 def turned_and_clear(folder):
     """A turned photo and an image without anything to see; `folder` gets one of each in val/cat."""
-    image, exif = picture(32, 32), Image.Exif()
+    image, exif = random_image(32, 32), Image.Exif()
     exif[0x0112] = 3
     image.save(folder / "val/cat/turned.png", exif=exif)
     Image.new("RGBA", (32, 32), (0, 0, 0, 0)).save(folder / "val/cat/clear.png")

@@ -9,7 +9,7 @@ from bench.data.labels import as_labels, count_classes
 from bench.data.prepare import prepare
 from bench.data.shard_files import list_shards
 from bench.errors import InputError
-from tests.helpers.data_project import image_folder, make_project, picture, tar_bytes
+from tests.helpers.data_project import image_folder, make_project, random_image, tar_bytes
 
 
 def project(root, layout, path, **options):
@@ -125,7 +125,7 @@ def test_class_folders_with_empty_classes(tmp_path, train, test, said):
 
 def png(size=(8, 8)):
     buffer = io.BytesIO()
-    picture(*size).save(buffer, "PNG")
+    random_image(*size).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -138,7 +138,7 @@ def shard(labels, image=None):
 
 def bmp_of_width_0():
     buffer = io.BytesIO()
-    picture(8, 8).save(buffer, "BMP")
+    random_image(8, 8).save(buffer, "BMP")
     data = bytearray(buffer.getvalue())
     data[18:22] = bytes(4)
     return bytes(data)

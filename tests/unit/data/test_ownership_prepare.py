@@ -8,7 +8,7 @@ import pytest
 
 from bench.cli import main
 from bench.data.manifest import read_manifest
-from tests.helpers.data_project import image_folder, picture
+from tests.helpers.data_project import image_folder, random_image
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_who_reads_the_old_array_keeps_it(here):
     assert prepare("photos", "out") == 0
     old = np.load(here / "out/images.npy", mmap_mode="r")
     before = np.array(old)
-    picture(16, 16, seed=9).save(here / "photos/0.png")
+    random_image(16, 16, seed=9).save(here / "photos/0.png")
     assert prepare("photos", "out") == 0
     np.testing.assert_array_equal(old, before)
     assert not np.array_equal(np.load(here / "out/images.npy"), before)
@@ -135,7 +135,7 @@ class KilledError(BaseException):
 def test_a_kill_while_files_are_replaced_loses_nothing_and_the_next_start_completes(here, monkeypatch, moment):
     assert prepare("photos", "out") == 0
     (here / "out/note.txt").write_text("mine")
-    picture(16, 16, seed=9).save(here / "photos/3.png")
+    random_image(16, 16, seed=9).save(here / "photos/3.png")
     done, replace, rmtree = [], os.replace, shutil.rmtree
 
     def killed(source, target):

@@ -17,7 +17,7 @@ from bench.data.manifest import read_manifest
 from bench.data.prepare import prepare
 from bench.errors import InputError
 from bench.runtime.locks import lock_file
-from tests.helpers.data_project import image_folder, make_project, picture, tar_bytes
+from tests.helpers.data_project import image_folder, make_project, random_image, tar_bytes
 
 SIZE = 16
 
@@ -78,7 +78,7 @@ def test_transparency_is_composited_on_white_before_resizing(tmp_path):
 def test_every_mode_becomes_rgb(tmp_path, mode):
     root = fewshot(tmp_path, count=0)
     suffix = "tif" if mode == "CMYK" else "png"
-    picture(20, 20).convert(mode).save(tmp_path / f"pictures/a.{suffix}")
+    random_image(20, 20).convert(mode).save(tmp_path / f"pictures/a.{suffix}")
     prepare("a", SIZE, root=root)
     assert images(root).shape == (1, SIZE, SIZE, 3)
 
@@ -94,7 +94,7 @@ def test_resizing_is_antialiased(tmp_path):
 
 def test_oblong_images_are_cropped_in_the_centre(tmp_path):
     root = fewshot(tmp_path, count=0)
-    wide = picture(40, 16)
+    wide = random_image(40, 16)
     wide.save(tmp_path / "pictures/a.png")
     prepare("a", SIZE, root=root)
     np.testing.assert_array_equal(images(root)[0], np.asarray(wide)[:, 12:28])
@@ -102,7 +102,7 @@ def test_oblong_images_are_cropped_in_the_centre(tmp_path):
 
 def test_upright_by_the_cameras_mark(tmp_path):
     root = fewshot(tmp_path, count=0)
-    turned = picture(16, 16)
+    turned = random_image(16, 16)
     exif = turned.getexif()
     exif[0x0112] = 6
     turned.save(tmp_path / "pictures/a.png", exif=exif)
@@ -112,7 +112,7 @@ def test_upright_by_the_cameras_mark(tmp_path):
 
 
 def test_one_shot_keeps_its_shape(tmp_path):
-    picture(60, 40).save(tmp_path / "view.png")
+    random_image(60, 40).save(tmp_path / "view.png")
     preparation = {"fit": "longest-side"}
     entry = {"task": "oneshot", "source": {"kind": "folder", "path": "../view.png"}, "preparation": preparation}
     root = make_project(tmp_path / "project", a=entry)
@@ -129,7 +129,7 @@ def test_archive_members_are_chosen(tmp_path):
     buffers = {}
     for name in ("a.png", "b.png"):
         buffer = io.BytesIO()
-        picture(30, 30, seed=ord(name[0])).save(buffer, "PNG")
+        random_image(30, 30, seed=ord(name[0])).save(buffer, "PNG")
         buffers[name] = buffer.getvalue()
     (tmp_path / "set.tar").write_bytes(tar_bytes(buffers | {"LICENSE": b"text"}))
     preparation = {"fit": "longest-side", "members": "b.png"}
@@ -144,7 +144,7 @@ def put(name, data):
 
 
 def truncated_png(folder):
-    picture(64, 64).save(folder / "cut.png")
+    random_image(64, 64).save(folder / "cut.png")
     data = (folder / "cut.png").read_bytes()
     (folder / "cut.png").write_bytes(data[: len(data) // 2])
 
@@ -166,7 +166,7 @@ FAULTS = {
     "huge": (huge_header, r"huge\.png: .* beyond the limit"),
     "16 bits": (deep, r"deep\.png: more than 8 bits"),
     "small": (
-        lambda folder: picture(40, 15).save(folder / "small.png"),
+        lambda folder: random_image(40, 15).save(folder / "small.png"),
         r"small\.png: 40x15, but 16 pixels",
     ),
 }
@@ -192,7 +192,7 @@ def test_counts_and_sizes_are_checked(tmp_path):
     root = fewshot(tmp_path, n=4)
     with pytest.raises(InputError, match=r"a: 3 images in .*pictures, 4 are expected"):
         prepare("a", SIZE, root=root)
-    picture(20, 20).save(tmp_path / "pictures/3.png")
+    random_image(20, 20).save(tmp_path / "pictures/3.png")
     with pytest.raises(InputError, match=r"3\.png: 20x20, but 0\.png has 16x16; give an image size"):
         prepare("a", None, root=root)
     with pytest.raises(InputError, match="8 pixels at least"):
@@ -430,7 +430,7 @@ def test_image_folder_is_listed_not_copied(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "test.tsv", "train.tsv"]
     assert (folder / "train.tsv").read_text().splitlines()[-1] == "n02/2.png\t1"
     assert (manifest.kind, manifest.format, manifest.classes) == ("folder", "imagefolder", ("n01", "n02"))
-    picture(9, 9).save(source / "train/n01/0.png")
+    random_image(9, 9).save(source / "train/n01/0.png")
     assert prepare("a", None, root=root).sha256 != manifest.sha256, "the size of a file changed"
 
 
@@ -541,7 +541,7 @@ WNIDS = ("n01440764", "n01443537", "n02084071")
 
 def jpeg(seed):
     buffer = io.BytesIO()
-    picture(20, 20, seed=seed).save(buffer, "JPEG")
+    random_image(20, 20, seed=seed).save(buffer, "JPEG")
     return buffer.getvalue()
 
 

@@ -32,7 +32,7 @@ from bench.errors import InputError
 from bench.evaluate.folders import ScoredFolder
 from bench.metrics.folder import read_image
 from tests.helpers import ROOT
-from tests.helpers.data_project import image_folder, make_project, picture, tar_bytes
+from tests.helpers.data_project import image_folder, make_project, random_image, tar_bytes
 
 SIZE = 16
 ORIENTATION = 0x0112
@@ -84,7 +84,7 @@ def png_chunks(width, height, depth, colour, rows):
     + [("x.JPEG", "JPEG"), ("x", "PNG"), ("x.txt", "BMP"), ("x.v2", "TIFF"), ("x.png", "JPEG")],
 )
 def test_suffix_rule_by_content(folder, name, kind):
-    picture(SIZE, SIZE, seed=9).save(folder / name, kind)
+    random_image(SIZE, SIZE, seed=9).save(folder / name, kind)
     assert agreed(folder) == 4
 
 
@@ -109,7 +109,7 @@ def test_circles_of_links_are_cut_and_noted(folder, tmp_path):
     (folder / "sub").mkdir()
     for name, target in (("up", folder), ("sub/up", folder), ("again", folder / "sub"), ("sub/self", folder / "sub")):
         (folder / name).symlink_to(target)
-    picture(SIZE, SIZE, seed=8).save(folder / "sub/x.png")
+    random_image(SIZE, SIZE, seed=8).save(folder / "sub/x.png")
     assert agreed(folder) == 4
     listing = walk(folder)
     assert "sub/x.png" in listing.names, "by the path without a link"
@@ -125,7 +125,7 @@ def test_changes_behind_links_are_seen(folder, tmp_path):
     dataset = folder_dataset("a", UserFolder(path=str(folder)))
     (folder / "linked").symlink_to(image_folder(tmp_path / "elsewhere", 1))
     before = describe_place(folder, dataset)["content_sha256"]
-    picture(SIZE, SIZE, seed=7).save(tmp_path / "elsewhere/0.png")
+    random_image(SIZE, SIZE, seed=7).save(tmp_path / "elsewhere/0.png")
     changed = describe_place(folder, dataset)["content_sha256"]
     (tmp_path / "elsewhere/1.png").symlink_to("nothing")
     assert len({before, changed, describe_place(folder, dataset)["content_sha256"]}) == 3
@@ -168,7 +168,7 @@ utf8 = pytest.mark.skipif(sys.getfilesystemencoding() != "utf-8", reason="file n
 def test_names_that_no_list_can_hold_are_refused_escaped(folder, name):
     path = folder / name
     path.parent.mkdir(exist_ok=True)
-    picture(SIZE, SIZE).save(BytesIO(), "PNG")
+    random_image(SIZE, SIZE).save(BytesIO(), "PNG")
     path.write_bytes((folder / "0.png").read_bytes())
     said = agreed(folder)
     assert "not UTF-8; rename it" in said and said.isascii() and said.isprintable()
@@ -179,7 +179,7 @@ def test_names_that_no_list_can_hold_are_refused_escaped(folder, name):
 def test_exif_orientation(tmp_path, kind, orientation):
     """Pixels equal those of Pillow. Size and orientation come from the header without decoding."""
     path = tmp_path / f"x.{kind}"
-    image = picture(30, 20)
+    image = random_image(30, 20)
     if kind == "xmp":
         image.save(path, "JPEG", xmp=f'<x:xmpmeta><a tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode())
     else:
@@ -203,7 +203,7 @@ def test_turned_images_are_prepared_upright_at_full_size(tmp_path):
     folder = tmp_path / "turned"
     folder.mkdir()
     for index in range(2):
-        image, exif = picture(30, 20, seed=index), Image.Exif()
+        image, exif = random_image(30, 20, seed=index), Image.Exif()
         exif[ORIENTATION] = 6
         image.save(folder / f"{index}.tif", exif=exif)
     assert prepared(folder, None).shape == (2, 30, 20, 3)

@@ -16,7 +16,7 @@ from bench.data.ilsvrc import unpack_imagenet
 from bench.data.prepare import prepare
 from bench.data.unpacking import source_folder
 from bench.errors import InputError
-from tests.helpers.data_project import make_project, picture, tar_bytes
+from tests.helpers.data_project import make_project, random_image, tar_bytes
 
 TIME = 1_700_000_000_000_000_000
 
@@ -24,7 +24,7 @@ TIME = 1_700_000_000_000_000_000
 def image(seed, kind="BMP"):
     """Return an image whose size in bytes does not depend on the seed."""
     buffer = io.BytesIO()
-    picture(8, 8, seed=seed).save(buffer, kind)
+    random_image(8, 8, seed=seed).save(buffer, kind)
     return buffer.getvalue()
 
 

@@ -256,7 +256,9 @@ def test_data_prepared_again_since_the_training_are_refused(tmp_path):
     run, folder = metric_runs.fewshot(tmp_path)
     before = json.loads((folder / "model.json").read_text())["data_sha256"]
     shutil.rmtree(tmp_path / "data")
-    other = metric_runs.prepare(tmp_path / "data", "fewshot", {"images": metric_runs.pictures(11, (64, 64), seed=1)})
+    other = metric_runs.prepare(
+        tmp_path / "data", "fewshot", {"images": metric_runs.random_images(11, (64, 64), seed=1)}
+    )
     with pytest.raises(InputError, match=f"sha256 of the data is {other}, .* was trained on {before}"):
         evaluate_run(run, folder, tmp_path / "scores")
 
@@ -279,7 +281,7 @@ def test_images_edited_since_the_preparation_are_refused(tmp_path, monkeypatch):
 
 
 def test_folders(tmp_path, capsys):
-    first, second = metric_runs.pictures(8, (40, 40)), metric_runs.pictures(8, (40, 40), seed=1)
+    first, second = metric_runs.random_images(8, (40, 40)), metric_runs.random_images(8, (40, 40), seed=1)
     for name, images in {"a": first, "b": second}.items():
         (tmp_path / name).mkdir()
         for index, image in enumerate(images):

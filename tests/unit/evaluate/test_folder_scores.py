@@ -18,7 +18,7 @@ from bench.evaluate.folders import evaluate_folders
 from bench.evaluate.pairs import pair_images, refuse_shared
 from bench.metrics import ssim as similarity
 from bench.metrics.folder import BATCH_PIXELS, read_image, stream_images
-from tests.helpers.data_project import image_folder, picture
+from tests.helpers.data_project import image_folder, random_image
 
 
 class Pixels:
@@ -61,8 +61,8 @@ def test_alpha_is_accepted_on_the_stated_background_which_is_in_the_protocol(her
     for mode in ("L", "RGBA"):
         (here / mode).mkdir()
     for index in range(4):
-        picture(40, 40, seed=index, mode="L").save(here / f"L/{index}.png")
-        picture(40, 40, seed=index, mode="RGBA").save(here / f"RGBA/{index}.png")
+        random_image(40, 40, seed=index, mode="L").save(here / f"L/{index}.png")
+        random_image(40, 40, seed=index, mode="RGBA").save(here / f"RGBA/{index}.png")
     grey, white, black = scores("L"), scores("RGBA"), scores("RGBA", background=(0, 0, 0))
     assert grey["fd_efflite0"].protocol == "fd_efflite0/pixels/px40/real4-all/fake4-folder"
     assert white["fd_efflite0"].protocol == "fd_efflite0/pixels/px40/alpha-on-ffffff/real4-all/fake4-folder"
@@ -78,8 +78,8 @@ def test_alpha_is_accepted_on_the_stated_background_which_is_in_the_protocol(her
 
 def test_a_folder_against_itself_has_ssim_1(here, capsys):
     """Holds for names that differ only in their suffix, and for images of several sizes."""
-    picture(40, 40, seed=20).save(here / "real/0.jpg", quality=50)
-    picture(30, 50, seed=21).save(here / "real/wide.bmp")
+    random_image(40, 40, seed=20).save(here / "real/0.jpg", quality=50)
+    random_image(30, 50, seed=21).save(here / "real/wide.bmp")
     found = scores("real")
     assert found["ssim_samples"].value == pytest.approx(1, abs=1e-12) and found["ssim_samples"].n == 6
     assert "real: samples and reference are the same folder" in capsys.readouterr().err
@@ -93,21 +93,21 @@ def pairs(samples, reference):
 def test_pairing_by_full_name_first_then_by_stem(here):
     (here / "fake/sub").mkdir(parents=True)
     for name in ("0.png", "0.jpg", "1.webp", "2.png", "sub/3.bmp"):
-        picture(40, 40).save(here / "fake" / name)
+        random_image(40, 40).save(here / "fake" / name)
     assert pairs("fake", "real") == (set(), None), "3.png has no partner"
     (here / "real/sub").mkdir()
     (here / "real/3.png").rename(here / "real/sub/3.png")
-    picture(40, 40).save(here / "real/0.bmp")
+    random_image(40, 40).save(here / "real/0.bmp")
     named = {("0.png", "0.png"), ("0.jpg", "0.bmp"), ("1.webp", "1.png"), ("2.png", "2.png"), ("3.bmp", "3.png")}
     assert pairs("fake", "real") == (named, None)
-    picture(30, 40).save(here / "real/2.png")
+    random_image(30, 40).save(here / "real/2.png")
     assert pairs("fake", "real") == (set(), None), "of another size"
 
 
 def test_ambiguous_names_are_told_instead_of_paired(here, capsys):
     (here / "fake").mkdir()
     for name in ("0.jpg", "0.bmp", "1.png", "2.png", "3.png"):
-        picture(40, 40).save(here / "fake" / name)
+        random_image(40, 40).save(here / "fake" / name)
     assert "ssim_samples" not in scores("fake")
     assert "no SSIM: 0.bmp, 0.jpg differ only in their suffix" in capsys.readouterr().err
 
@@ -201,7 +201,7 @@ def test_the_second_scoring_of_a_folder_needs_no_network(here, monkeypatch, feat
     monkeypatch.setattr(Pixels, "__call__", lambda *_: pytest.fail("the network ran"))
     again = scores("fake", "moved")
     assert {name: score.value for name, score in again.items()} == {name: first[name].value for name in first}
-    picture(40, 40, seed=9).save(here / "fake/2.png")
+    random_image(40, 40, seed=9).save(here / "fake/2.png")
     with pytest.raises(pytest.fail.Exception):
         scores("fake", "moved")
 
@@ -209,14 +209,14 @@ def test_the_second_scoring_of_a_folder_needs_no_network(here, monkeypatch, feat
 def test_cached_features_depend_on_the_background(here):
     (here / "clear").mkdir()
     for index in range(2):
-        picture(40, 40, seed=index, mode="RGBA").save(here / f"clear/{index}.png")
+        random_image(40, 40, seed=index, mode="RGBA").save(here / f"clear/{index}.png")
     white, black = (scores("clear", background=(shade,) * 3)["fd_efflite0"].value for shade in (255, 0))
     assert white != black
 
 
 def test_blocks_do_not_change_the_features(here, monkeypatch):
     for index, size in enumerate((40, 40, 30, 40, 40)):
-        picture(size, 40, seed=20 + index).save(here / f"real/x{index}.png")
+        random_image(size, 40, seed=20 + index).save(here / f"real/x{index}.png")
     sizes = [len(batch) for _, batch in folders.ScoredFolder(here / "real").stream([0])]
     monkeypatch.setattr("bench.metrics.blocks.BLOCK_IMAGES", 2)
     folder = folders.ScoredFolder(here / "real")

@@ -17,13 +17,13 @@ def trained(tmp_path_factory):
 
 
 def test_evaluate_and_sample_on_a_full_disk(trained, tmp_path, capsys):
-    pictures = image_folder(tmp_path / "pictures", 4, (64, 64))
+    images = image_folder(tmp_path / "images", 4, (64, 64))
     with mounted(tmp_path / "disk", "size=4m") as disk:
         commands = {
             "params.json": ["evaluate", "--run", str(trained / "run.json"), "--out", str(disk)],
             "grid.png": ["sample", "--model", str(trained), "-n", "16", "--out", str(disk / "grid.png")],
             "folders.json": [
-                *("evaluate", "--samples", str(pictures), "--reference", str(pictures)),
+                *("evaluate", "--samples", str(images), "--reference", str(images)),
                 *("--out", str(disk / "folders.json")),
             ],
         }

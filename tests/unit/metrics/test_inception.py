@@ -115,12 +115,12 @@ def test_generated_images_reach_the_authors_network_as_through_files(authors, tm
     from torchvision.utils import save_image
 
     generated = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(3)) * 2.2 - 1.1
-    pictures = []
+    images = []
     for index, image in enumerate(F.interpolate(generated, size=(512, 512))):
         save_image(image.add(1).mul(0.5), tmp_path / f"{index}.png")
         with Image.open(tmp_path / f"{index}.png") as saved:
-            pictures.append(np.asarray(saved.resize((256, 256), Image.Resampling.BILINEAR)))
-    x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+            images.append(np.asarray(saved.resize((256, 256), Image.Resampling.BILINEAR)))
+    x = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
     x = 2 * F.interpolate(x, size=(299, 299), mode="bilinear", align_corners=False) - 1
     ours = authors.preprocess(as_saved_by_authors(to_uint8(generated)))
     # 13 x 13 positions, so that a pixel with an error of one level changes a mean by more than the tolerance

@@ -38,7 +38,7 @@ def test_one_training_image(tmp_path):
 
 
 def test_training_images_that_are_one(tmp_path):
-    images = np.repeat(metric_runs.pictures(1, (64, 64)), 4, axis=0)
+    images = np.repeat(metric_runs.random_images(1, (64, 64)), 4, axis=0)
     found = reasons(evaluate(*metric_runs.fewshot(tmp_path, images=images)))
     assert found["diversity_efflite0"] == "diversity needs reference images that differ, but all 4 are copies of one"
     assert found["memorisation_efflite0"] == (

@@ -6,19 +6,19 @@ import torch
 
 from bench.errors import InputError
 from bench.metrics.ssim import SCALE_WEIGHTS, ms_ssim, ms_ssim_scales, ssim
-from tests.helpers.metric_cases import PICTURES, SSIM_ARGUMENTS, committed, pictures
+from tests.helpers.metric_cases import IMAGE_PAIRS, SSIM_ARGUMENTS, committed, image_pair
 
 
 def as_batch(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(image).permute(2, 0, 1)[None]
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", IMAGE_PAIRS)
 def test_equals_scikit_image(name):
     structural_similarity = pytest.importorskip("skimage.metrics").structural_similarity
-    picture, noisy = pictures(*PICTURES[name])
-    theirs = structural_similarity(picture / 255.0, noisy / 255.0, **SSIM_ARGUMENTS)
-    ours = ssim(as_batch(noisy), as_batch(picture)).item()
+    clean, noisy = image_pair(*IMAGE_PAIRS[name])
+    theirs = structural_similarity(clean / 255.0, noisy / 255.0, **SSIM_ARGUMENTS)
+    ours = ssim(as_batch(noisy), as_batch(clean)).item()
     assert ours == pytest.approx(theirs, abs=1e-6)
     assert ours == pytest.approx(committed()["ssim"][name], abs=1e-6)
 
@@ -31,10 +31,10 @@ def test_ms_ssim_equals_the_product_of_others_terms(size):
     structural_similarity = pytest.importorskip("skimage.metrics").structural_similarity
     scales = ms_ssim_scales(*size)
     weights = np.array(SCALE_WEIGHTS[:scales]) / sum(SCALE_WEIGHTS[:scales])
-    picture, noisy = (as_batch(image) for image in pictures(*size, 25.0))
+    clean, noisy = (as_batch(image) for image in image_pair(*size, 25.0))
     expected = []
     for channel in range(3):
-        x, y = noisy[:, channel : channel + 1].double() / 255, picture[:, channel : channel + 1].double() / 255
+        x, y = noisy[:, channel : channel + 1].double() / 255, clean[:, channel : channel + 1].double() / 255
         value = 1.0
         for weight in weights[:-1]:
             _, image = contrast_and_more(x, y, data_range=1.0, return_contrast_sensitivity=True)
@@ -42,7 +42,7 @@ def test_ms_ssim_equals_the_product_of_others_terms(size):
             x, y = torch.nn.functional.avg_pool2d(x, 2), torch.nn.functional.avg_pool2d(y, 2)
         arguments = SSIM_ARGUMENTS | {"channel_axis": None}
         expected.append(value * structural_similarity(x[0, 0].numpy(), y[0, 0].numpy(), **arguments) ** weights[-1])
-    assert ms_ssim(noisy, picture).item() == pytest.approx(np.mean(expected), abs=1e-6)
+    assert ms_ssim(noisy, clean).item() == pytest.approx(np.mean(expected), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -53,17 +53,17 @@ def test_as_many_scales_as_fit(size, scales):
 
 
 def test_under_two_scales_there_is_no_multi_scale_score():
-    picture, noisy = (as_batch(image) for image in pictures(21, 80, 5.0))
-    assert ms_ssim(noisy, picture) is None
+    clean, noisy = (as_batch(image) for image in image_pair(21, 80, 5.0))
+    assert ms_ssim(noisy, clean) is None
 
 
 def test_identical_images_give_one_and_batches_are_independent():
-    picture, noisy = (as_batch(image) for image in pictures(50, 60, 30.0))
-    both = torch.cat([picture, noisy])
-    assert ssim(picture, picture).item() == pytest.approx(1, abs=1e-12)
-    assert ms_ssim(picture, picture).item() == pytest.approx(1, abs=1e-12)
-    values = ssim(both, picture)
-    assert values[1].item() == pytest.approx(ssim(noisy, picture).item(), abs=1e-12)
+    clean, noisy = (as_batch(image) for image in image_pair(50, 60, 30.0))
+    both = torch.cat([clean, noisy])
+    assert ssim(clean, clean).item() == pytest.approx(1, abs=1e-12)
+    assert ms_ssim(clean, clean).item() == pytest.approx(1, abs=1e-12)
+    values = ssim(both, clean)
+    assert values[1].item() == pytest.approx(ssim(noisy, clean).item(), abs=1e-12)
     assert values[1] < values[0]
 
 
