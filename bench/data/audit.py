@@ -23,6 +23,7 @@ from bench.data.manifest import open_array
 from bench.data.prepare import prepare, source_paths
 from bench.errors import InputError
 from bench.files import sha256_bytes
+from bench.terminal import one_line
 
 BY_PATH = "given-by-path"
 """Temporary name of a dataset given by path."""
@@ -45,11 +46,12 @@ class Audit:
     def lines(self) -> list[str]:
         """Return the report, with one finding per line."""
         counts = f"{self.images} images{self.summary}; {len(self.errors)} errors, {len(self.notes)} notes"
-        return [
+        found = (
             f"{self.name}: {counts}",
             *(f"error: {text}" for text in self.errors),
             *(f"note: {text}" for text in self.notes),
-        ]
+        )
+        return [one_line(text) for text in found]
 
 
 def audit(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from bench.data.catalogue import Dataset, Folder
 from bench.data.fit import check_size
-from bench.data.images import Header, decoded, read_header
+from bench.data.images import REMARKS, Header, decoded, read_header
 from bench.data.prepared import SPLITS
 from bench.data.walk import Listing, is_litter, walk
 from bench.errors import InputError
@@ -138,7 +138,7 @@ def check_images(
 
 
 def is_remarkable(header: Header) -> bool:
-    return any((header.transparent, header.turned, header.frames, header.profile, header.cmyk, header.deep))
+    return any(applies(header) for applies in REMARKS.values())
 
 
 def pixel_marks(headers: Iterable[Header], dataset: Dataset) -> bytes:

@@ -17,6 +17,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from bench.data.orientation import TURNS, orientation
 from bench.data.walk import Listing, emptiness, walk
 from bench.errors import InputError
 from bench.files import check_regular
@@ -31,17 +32,9 @@ BAND = 1 << 20
 """Number of pixels converted at a time."""
 Colour = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""Transposition that turns an image upright, by EXIF orientation. From 5 on, width and height are swapped."""
 DEEP = ("I", "F")
+HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+"""Brands of HEIC files. Phones name some of them .jpg."""
 CONVERTIBLE = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # MAX_PIXELS is the only limit
@@ -61,6 +54,8 @@ class Header:
     profile: bool = False
     cmyk: bool = False
     deep: bool = False
+    unread: bool = False
+    """Whether its EXIF data cannot be read."""
 
 
 REMARKS: dict[str, Callable[[Header], bool]] = {
@@ -70,6 +65,7 @@ REMARKS: dict[str, Callable[[Header], bool]] = {
     "have 16 bits a channel, of which the upper 8 are used": lambda header: header.deep,
     "have an alpha channel or a transparent colour, composited onto the background": lambda header: header.transparent,
     "are turned upright by their EXIF orientation": lambda header: header.turned,
+    "have EXIF data that cannot be read, so they are not turned": lambda header: header.unread,
 }
 """Text of a note, and the images that it applies to."""
 
@@ -133,9 +129,9 @@ def read_header(source: Path | BinaryIO, name: str | None = None) -> Header:
     """
     where = name or source
     with _open(source, where) as image, _damage_named(where):
-        turn = _orientation(image)
+        turn = orientation(image)
         width, height = image.size
-        if turn >= 5 and image.format != "TIFF":  # TIFF's reader has already swapped them
+        if turn is not None and turn >= 5 and image.format != "TIFF":  # TIFF's reader has already swapped them
             width, height = height, width
         return Header(
             Path(str(where)),
@@ -147,6 +143,7 @@ def read_header(source: Path | BinaryIO, name: str | None = None) -> Header:
             profile=bool(image.info.get("icc_profile")),
             cmyk=image.mode == "CMYK",
             deep=_has_16_bits(image),
+            unread=turn is None,
         )
 
 
@@ -161,7 +158,7 @@ def decoded(source: Path | BinaryIO, background: Colour = WHITE, name: str | Non
     image = _open(source, where)
     with DECODING.hold(image.width * image.height):
         with image, _damage_named(where):  # decoders raise various exceptions
-            turn = TURNS.get(_orientation(image)) if image.format != "TIFF" else None  # a TIFF is turned when loaded
+            turn = None if image.format == "TIFF" else TURNS.get(orientation(image) or 1)  # a TIFF is turned when loaded
             image.load()
             rgb = _composite(image, background) if image.has_transparency_data else _as_rgb(image)
             rgb = rgb if turn is None else rgb.transpose(turn)
@@ -207,7 +204,7 @@ def _open(source: Path | BinaryIO, where: object) -> Image.Image:
     except Image.DecompressionBombError:
         raise InputError(f"{where}: an image beyond the limit of {MAX_PIXELS} pixels") from None
     except UnidentifiedImageError:
-        raise InputError(f"{where}: not an image that can be read ({', '.join(FORMATS)})") from None
+        raise InputError(f"{where}: {_no_image(source)}") from None
     fault = _fault(image)
     if fault is not None:
         image.close()
@@ -246,9 +243,16 @@ def _message(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF or XMP orientation, 1 to 8. PNG's own method would decode the whole image to find it."""
-    return Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+def _no_image(source: Path | BinaryIO) -> str:
+    """Return why a file is not an image that can be read."""
+    if isinstance(source, str | Path):
+        with open(source, "rb") as file:
+            head = file.read(16)
+        if not head:
+            return "an empty file, not an image; copy it again or remove it"
+        if head[4:8] == b"ftyp" and head[8:12] in HEIC:
+            return "a HEIC image, which is not supported; convert it to JPEG or PNG"
+    return f"not an image that can be read ({', '.join(FORMATS)})"
 
 
 def _has_16_bits(image: Image.Image) -> bool:

@@ -35,13 +35,16 @@ LITTER = frozenset(
         "@tmp",
         "#recycle",
         "#snapshot",
+        "~snapshot",
+        "@sharebin",
+        "@synofinder-log",
         "network trash folder",
         "temporary items",
     )
 )
 """Lower-case names of system files of macOS, Windows, Linux and network storage."""
-STREAM = ":zone.identifier"
-"""Suffix of the additional files that a copy from Windows creates."""
+STREAMS = (":zone.identifier", "@synoeastream", "@synoresource")
+"""Suffixes of the additional files that copies from Windows and from network storage create."""
 
 
 @dataclass
@@ -93,7 +96,7 @@ def walk(folder: Path, pattern: str = "*") -> Listing:
 def is_litter(name: str) -> bool:
     """Return whether a file or folder of this name is hidden or a system file."""
     lower = name.lower()
-    return name.startswith(".") or lower in LITTER or lower.endswith(STREAM)
+    return name.startswith(".") or lower in LITTER or lower.endswith(STREAMS)
 
 
 def name_fault(name: str) -> str | None:

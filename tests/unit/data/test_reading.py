@@ -94,6 +94,14 @@ def test_a_file_that_is_no_image_is_named(folder, name):
     assert agreed(folder) == f"{name}: not an image that can be read ({', '.join(FORMATS)})"
 
 
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "an empty file"), (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC image")]
+)
+def test_empty_and_heic_files_are_called_by_their_kind(folder, content, said):
+    (folder / "x.jpg").write_bytes(content)
+    assert agreed(folder).startswith(f"x.jpg: {said}")
+
+
 def test_folders_behind_links_are_read(folder, tmp_path):
     image_folder(tmp_path / "elsewhere/deep", 3)
     (folder / "linked").symlink_to(tmp_path / "elsewhere")
@@ -131,6 +139,13 @@ def test_changes_behind_links_are_seen(folder, tmp_path):
     assert len({before, changed, describe_place(folder, dataset)["content_sha256"]}) == 3
 
 
+def test_every_finding_of_an_audit_is_one_line(folder):
+    (folder / "x.png").symlink_to("no\nwhere\x1b")
+    assert agreed(folder)
+    lines = audit(folder, SIZE, folder.parent / "project").lines()
+    assert lines[1] == "error: x.png: a link to nothing (no\\nwhere\\x1b); restore its target, or remove it"
+
+
 @pytest.mark.parametrize("target", ["nothing.png", "x.png"])
 def test_broken_links_are_named(folder, target):
     (folder / "x.png").symlink_to(target)
@@ -144,6 +159,7 @@ def test_pipes_are_named_and_not_waited_for(folder):
 
 LITTER = [".DS_Store", "Thumbs.db", "thumbs.db", "Desktop.ini", "._0.png", "@eaDir/0.png", "__MACOSX/._0.png", "Icon\r"]
 LITTER += ["lost+found/0.png", "$RECYCLE.BIN/0.png", "#recycle/0.png", "@Recycle/0.png", ".cache/0.png"]
+LITTER += ["~snapshot/0.png", "x.png@SynoEAStream"]
 LITTER += ["System Volume Information/x", ".snapshot/0.png", "0.png:Zone.Identifier", "#snapshot/0.png", "@tmp/0.png"]
 
 
@@ -197,6 +213,19 @@ def test_exif_orientation(tmp_path, kind, orientation):
         turned = [lambda a, turn=turn: turn(a).transpose(1, 0, 2) for turn in turns]
         order = [*turns, turned[0], turned[3], turned[2], turned[1]]  # 5 to 8
         np.testing.assert_array_equal(seen, order[orientation - 1](np.asarray(image)))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_damaged_exif_data_are_noted_and_the_image_is_used(folder, kind, capsys):
+    picture(SIZE, SIZE, seed=9).save(folder / "x", kind, exif=b"Exif\0\0garbage")
+    assert agreed(folder) == 4
+    assert "1 of 4 images have EXIF data that cannot be read, so they are not turned (x)" in capsys.readouterr().err
+
+
+def test_a_turn_that_is_no_number_is_none(folder):
+    words = struct.pack("<2sHIHHHIII5s", b"II", 42, 8, 1, ORIENTATION, 2, 5, 26, 0, b"abcd\0")
+    picture(SIZE, SIZE, seed=9).save(folder / "x.png", exif=words)
+    assert agreed(folder) == 4
 
 
 def test_turned_images_are_prepared_upright_at_full_size(tmp_path):
@@ -314,7 +343,7 @@ def test_damage_and_emptiness_are_named_alike(folder):
     with pytest.raises(InputError, match=r"x\.png: damaged image"), decoded(folder / "x.png"):
         pass
     (folder / "x.png").write_bytes(b"")
-    assert agreed(folder).startswith("x.png: not an image")
+    assert agreed(folder).startswith("x.png: an empty file")
 
 
 def test_sources_of_another_kind_are_one_line(tmp_path):

@@ -1,0 +1,47 @@
+"""Reads the orientation of an image from its EXIF or XMP data, without decoding it."""
+
+import os
+import struct
+from typing import BinaryIO
+
+from PIL import ExifTags, Image
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""Transposition that turns an image upright, by EXIF orientation. From 5 on, width and height are swapped."""
+MOST_EXIF = 1 << 20
+"""Bytes."""
+
+
+def orientation(image: Image.Image) -> int | None:
+    """Return the EXIF or XMP orientation, 1 to 8, or None if it cannot be read. Nothing is decoded."""
+    if image.format == "PNG" and "exif" not in image.info:
+        image.info |= _late_exif(image.fp)
+    try:
+        Image.Exif().load(image.info.get("exif", b""))  # the JPEG reader keeps its failure to itself
+        turn = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    except Exception:  # the reader of damaged EXIF data raises anything; the pixels are whole
+        return None
+    return turn if turn in TURNS else 1
+
+
+def _late_exif(file: BinaryIO) -> dict[str, bytes]:
+    """Return the EXIF data that follow the pixels of a PNG. Pillow reads them only after decoding."""
+    place = file.tell()
+    try:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind == b"eXIf":
+                return {"exif": b"Exif\0\0" + file.read(min(length, MOST_EXIF))}
+            file.seek(length + 4, os.SEEK_CUR)
+        return {}
+    finally:
+        file.seek(place)
