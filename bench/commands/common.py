@@ -30,6 +30,8 @@ def add_command(
 
 def user_path(given: str) -> Path:
     """Return a path with `~` expanded, because the shell does not expand it in `--out=~/x`."""
+    if not given.strip():  # an unset shell variable would mean the current folder
+        raise argparse.ArgumentTypeError("the path is empty")
     return Path(given).expanduser()
 
 

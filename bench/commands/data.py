@@ -33,7 +33,7 @@ def add_commands(commands: Any) -> None:
         "Lists all damaged files, non-image files, images below the size, and duplicates.",
     )
     parser.add_argument("dataset", help="a downloaded dataset, or the path of a folder of images")
-    parser.add_argument("--size", type=int, help="required size of the images in pixels")
+    parser.add_argument("--size", default="full", help="required size in pixels, or full for any size (default)")
     _add_limit(parser)
     add_folder_option(parser)
     parser = add_command(
@@ -79,20 +79,26 @@ def audit(arguments: argparse.Namespace) -> None:
 
     given = _configuration(arguments)
     limit = given.settings.max_unpacked_gb
-    found = audit(arguments.dataset, arguments.size, folders=given.folders, max_unpacked_gb=limit)
+    found = audit(arguments.dataset, _image_size(arguments.size), folders=given.folders, max_unpacked_gb=limit)
     print(*found.lines(), sep="\n")
     if not found.ok:
         raise InputError(f"{arguments.dataset}: {len(found.errors)} problems, listed above")
 
 
+def _image_size(given: str) -> int | None:
+    """Pixels; None for `full`."""
+    from bench.errors import InputError
+
+    if given != "full" and not given.isdecimal():
+        raise InputError(f"--size {given}: expected a number of pixels, or full")
+    return None if given == "full" else int(given)
+
+
 def prepare(arguments: argparse.Namespace) -> None:
     from bench.data.catalogue import prepared_path
     from bench.data.prepare import prepare
-    from bench.errors import InputError
 
-    if arguments.size != "full" and not arguments.size.isdecimal():
-        raise InputError(f"--size {arguments.size}: expected a number of pixels, or full")
-    size = None if arguments.size == "full" else int(arguments.size)
+    size = _image_size(arguments.size)
     out = arguments.out or prepared_path(arguments.dataset, size)
     given = _configuration(arguments)
     limit = given.settings.max_unpacked_gb

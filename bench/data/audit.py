@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.data.catalogue import Dataset, Folders, UserFolder, load_catalogue, task_of
+from bench.data.catalogue import Dataset, Folders, UserFolder, is_npz, load_catalogue, task_of
 from bench.data.class_folders import check_images, list_class_folders, unpacked_root
 from bench.data.extract import is_archive, unpacked
-from bench.data.fit import check_one_shot, target_size
+from bench.data.fit import check_image_size, check_one_shot, target_size
 from bench.data.images import Header, bands, find_images, notes_on
 from bench.data.manifest import open_array
-from bench.data.prepare import prepare, source_paths
+from bench.data.prepare import folder_notes, prepare, source_paths
 from bench.errors import InputError
 from bench.files import sha256_bytes
 from bench.terminal import one_line
@@ -66,10 +66,11 @@ def audit(
     catalogue = load_catalogue(root, folders)
     report, known = Audit(str(name)), str(name)
     place = Path(name).expanduser()
-    if known not in catalogue.datasets and (place.is_dir() or (place.suffix == ".npz" and place.is_file())):
+    if known not in catalogue.datasets and (place.is_dir() or (is_npz(place) and place.is_file())):
         folders, known = {BY_PATH: UserFolder(path=str(place.resolve()), task=task_of(place))}, BY_PATH
         catalogue = load_catalogue(root, folders)
     dataset = catalogue.dataset(known)
+    check_image_size(str(name), image_size)
     sources = source_paths(known, root, catalogue)
     if dataset.layout == "images":
         with _opened(sources[0], max_unpacked_gb) as source:
@@ -80,7 +81,7 @@ def audit(
     elif dataset.layout == "imagenet":
         raise InputError(f"{name}: prepare it first, then audit the path of the extracted folder")
     else:
-        _audit_arrays(report, known, root, folders, max_unpacked_gb)
+        _audit_arrays(report, known, image_size, root, folders, max_unpacked_gb)
     return report
 
 
@@ -101,7 +102,7 @@ def _audit_images(report: Audit, source: Path, dataset: Dataset, image_size: int
     found = find_images(source, dataset.preparation.members)
     headers = _audit_files(report, [header.path for header in found.headers], found.folder, dataset, image_size)
     report.errors += [_without(fault, found.folder) for fault in found.faults]
-    report.notes += found.notes
+    report.notes += [*found.notes, *folder_notes(found, dataset)]
     oblong = sum(header.width != header.height for header in headers)
     if oblong and dataset.preparation.fit == "crop":
         report.notes.append(f"{oblong} of {len(headers)} images are not square and will be cropped")
@@ -172,11 +173,18 @@ def _summarise(report: Audit, headers: list[Header]) -> None:
         report.summary += f" to {large.width}x{large.height}"
 
 
-def _audit_arrays(report: Audit, name: str, root: Path, folders: Folders | None, max_unpacked_gb: float | None) -> None:
+def _audit_arrays(
+    report: Audit,
+    name: str,
+    image_size: int | None,
+    root: Path,
+    folders: Folders | None,
+    max_unpacked_gb: float | None,
+) -> None:
     """Report class counts, and duplicate images within a split or (worse) in both."""
     with tempfile.TemporaryDirectory(prefix=".slim-bench-audit-") as temporary:
         folder = Path(temporary) / "prepared"
-        manifest = prepare(name, None, folder, root, folders=folders, max_unpacked_gb=max_unpacked_gb)
+        manifest = prepare(name, image_size, folder, root, folders=folders, max_unpacked_gb=max_unpacked_gb)
         seen: dict[str, str] = {}
         for split in manifest.splits or {}:
             images = open_array(folder, manifest, f"{split}_images.npy")

@@ -246,16 +246,21 @@ def load_catalogue(root: Path = Path("."), folders: Folders | None = None) -> Ca
 
 def task_of(path: Path) -> Task:
     """Return oneshot for an image, classification for arrays or a folder with train/, fewshot for other folders."""
-    if path.suffix == ".npz" or (path / "train").is_dir():
+    if is_npz(path) or (path / "train").is_dir():
         return "classification"
     return "oneshot" if path.is_file() else "fewshot"
+
+
+def is_npz(path: Path) -> bool:
+    """Whether a path is that of a file of arrays, by its suffix."""
+    return path.suffix.lower() == ".npz" and not path.is_dir()
 
 
 def folder_dataset(name: str, given: UserFolder | Mapping[str, Any]) -> Dataset:
     """Return the catalogue entry of a user's folder (or .npz file)."""
     valid_name(name, "folders")
     folder = given if isinstance(given, UserFolder) else parse_strict(UserFolder, dict(given), f"folders.{name}")
-    given_layout = "npz" if folder.path.endswith(".npz") else "imagefolder"
+    given_layout = "npz" if is_npz(Path(folder.path).expanduser()) else "imagefolder"
     layout = folder.layout or (given_layout if folder.task == "classification" else "images")
     unused, reason = UNUSED.get(layout, ((), ""))
     for key in unused:

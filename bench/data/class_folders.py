@@ -56,6 +56,7 @@ def unpacked_root(folder: Path) -> Path:
 def list_class_folders(root: Path) -> ClassFolders:
     """List every image file by class, without opening files."""
     found = ClassFolders(root, folders=split_folders(root))
+    found.notes += _unused(found)
     listings = {split: walk(root / folder) for split, folder in found.folders.items()}
     classes = {split: _classes(listing) for split, listing in listings.items()}
     found.classes = classes["train"]
@@ -68,7 +69,34 @@ def list_class_folders(root: Path) -> ClassFolders:
         found.notes += [f"{found.folders[split]}/{note}" for note in listing.notes]
         found.rows[split] = _rows(found, listing)
         _check_classes(found, split)
+    _refuse_shared(found)
     return found
+
+
+def _unused(found: ClassFolders) -> list[str]:
+    """A note on what is next to the folders of the splits."""
+    names = {entry.name for entry in os.scandir(found.root) if not is_litter(entry.name)}
+    others = sorted(names - set(found.folders.values()))
+    shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+    used = " and ".join(found.folders.values())
+    return [f"not used: {shown}; only {used} are read"] if others else []
+
+
+def _refuse_shared(found: ClassFolders) -> None:
+    """Report test images that are training images as well, through links to a file or folder."""
+    tested = {_place(found, "test", row): row[0] for row in found.rows["test"]}
+    places = (_place(found, "train", row) for row in found.rows["train"])
+    shared = [tested[place] for place in places if place in tested]
+    if shared:
+        count = f"{len(shared)} of {len(tested)} test images are, through links, training images"
+        path = found.root / found.folders["test"] / shared[0]
+        found.faults.append(InputError(f"{path}: {count}; remove these links"))
+
+
+def _place(found: ClassFolders, split: str, row: Row) -> tuple[int, int]:
+    """Device and number of the file, which all links to it have in common."""
+    status = os.stat(f"{found.root}/{found.folders[split]}/{row[0]}")
+    return status.st_dev, status.st_ino
 
 
 def _classes(listing: Listing) -> tuple[str, ...]:
@@ -95,7 +123,11 @@ def _check_classes(found: ClassFolders, split: str) -> None:
     filled = {label for _, label, _ in found.rows[split]}
     empty = [name for label, name in enumerate(found.classes) if label not in filled]
     folder = found.root / found.folders[split]
-    if not empty or found.faults:
+    if found.faults:
+        return
+    if len(found.classes) == 1:
+        found.faults.append(InputError(f"{folder}: only one class, {found.classes[0]}; at least two are needed"))
+    if not empty:
         return
     if split == "train":
         advice = "add some, or remove these folders from all splits"

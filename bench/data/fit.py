@@ -23,6 +23,12 @@ def target_size(header: Header, image_size: int | None, fit: str) -> tuple[int, 
     return tuple(max(1, round(side * image_size / longest)) for side in (header.width, header.height))
 
 
+def check_image_size(name: str, image_size: int | None) -> None:
+    """Refuse a size that no network is made for."""
+    if image_size is not None and image_size < 8:
+        raise InputError(f"{name}: image size {image_size}, 8 pixels at least")
+
+
 def check_size(header: Header, image_size: int | None, preparation: Preparation) -> None:
     """Raise InputError for an image that needs upscaling, unless the dataset allows it."""
     if image_size is None or preparation.upscale:

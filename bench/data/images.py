@@ -249,9 +249,9 @@ def _no_image(source: Path | BinaryIO) -> str:
         with open(source, "rb") as file:
             head = file.read(16)
         if not head:
-            return "an empty file, not an image; copy it again or remove it"
+            return "not an image, the file is empty; copy it again or remove it"
         if head[4:8] == b"ftyp" and head[8:12] in HEIC:
-            return "a HEIC image, which is not supported; convert it to JPEG or PNG"
+            return "not an image that can be read, but HEIC; convert it to JPEG or PNG"
     return f"not an image that can be read ({', '.join(FORMATS)})"
 
 

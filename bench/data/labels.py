@@ -27,7 +27,8 @@ def as_labels(where: str, split: str, labels: np.ndarray, images: int) -> np.nda
 def count_classes(where: str, labels: Mapping[str, np.ndarray], count: int | None = None) -> int:
     """Return the number of classes of the splits `train` and `test`; `count`: the expected number, if known.
 
-    Raises InputError for labels outside 0..count-1, test labels without training images, and empty training classes.
+    Raises InputError for labels outside 0..count-1, test labels without training images, empty training classes, and
+    a single class.
     """
     seen = np.unique(labels["train"])
     tested = np.unique(labels["test"])
@@ -39,6 +40,8 @@ def count_classes(where: str, labels: Mapping[str, np.ndarray], count: int | Non
     if unseen := np.setdiff1d(tested, seen).tolist():
         raise InputError(f"{where}: no training image has the test label {_some(unseen)}; {HINT}, or leave these out")
     number = highest + 1 if count is None else count
+    if number < 2:
+        raise InputError(f"{where}: only one class; at least two are needed")
     if len(seen) < number:
         first = int(np.argmax(np.append(seen, number) != np.arange(len(seen) + 1)))
         lack = f"{number - len(seen)} of {number} classes have no training images, for example class {first}"

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.arrays import prepare_arrays
-from bench.data.catalogue import SOURCES, Catalogue, Folder, Folders, Manual, load_catalogue, prepared_path
+from bench.data.catalogue import SOURCES, Catalogue, Dataset, Folder, Folders, Manual, load_catalogue, prepared_path
 from bench.data.classes import prepare_files
 from bench.data.content import preparation_sha256
 from bench.data.extract import is_archive, unpacked
 from bench.data.fetch import placed, source_content, source_files
-from bench.data.fit import check_one_shot, check_size, fitted, target_size
+from bench.data.fit import check_image_size, check_one_shot, check_size, fitted, target_size
 from bench.data.images import Header, ImageFiles, print_notes, usable_images
 from bench.data.install import new_content, refuse_overlap
 from bench.data.manifest import MadeFrom, Manifest, write_manifest
@@ -78,8 +78,7 @@ def _prepare(job: PreparationJob, is_default: bool) -> Manifest:
         "imagefolder": (prepare_files, LISTS),
         "imagenet": (prepare_files, LISTS),
     }
-    if job.image_size is not None and job.image_size < 8:
-        raise InputError(f"{job.name}: image size {job.image_size}, 8 pixels at least")
+    check_image_size(job.name, job.image_size)
     prepare_layout, names = preparers[job.dataset.layout]
     with new_content(job.out, names, is_default) as staging:
         manifest = prepare_layout(job, staging)
@@ -91,6 +90,7 @@ def prepare_images(job: PreparationJob, staging: Path) -> Manifest:
     """Prepare a few-shot or one-shot dataset: one array of RGB images, sorted by name."""
     with image_files(job, staging) as found:
         headers = found.headers
+        _check_one_image(job, headers)
         check_expected(job, "images", len(headers), 1 if job.dataset.task == "oneshot" else job.dataset.n)
         for header in headers:
             check_size(header, job.image_size, job.dataset.preparation)
@@ -112,6 +112,14 @@ def prepare_images(job: PreparationJob, staging: Path) -> Manifest:
                     pool.shutdown(cancel_futures=True)
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     return describe_arrays(job, kind="images", arrays={"images.npy": array}, names=names)
+
+
+def _check_one_image(job: PreparationJob, headers: list[Header]) -> None:
+    if job.dataset.task == "oneshot" and isinstance(job.dataset.source, Folder) and len(headers) > 1:
+        raise InputError(
+            f"{job.sources[0]}: {len(headers)} images, but one-shot synthesis takes one; set the task, "
+            f"folders={{{job.name}: {{path: {job.sources[0]}, task: fewshot}}}} (or classification)"
+        )
 
 
 def _common_size(job: PreparationJob, headers: list[Header]) -> tuple[int, int]:
@@ -136,10 +144,22 @@ def image_files(job: PreparationJob, staging: Path) -> Iterator[ImageFiles]:
     pattern = job.dataset.preparation.members
     if source.is_dir() or (isinstance(job.dataset.source, Folder) and not is_archive(source)):
         found = usable_images(source, pattern)
-        print_notes(found.notes)
+        print_notes([*found.notes, *folder_notes(found, job.dataset)])
         yield found
     else:
         with unpacked(source, staging / ".unpacked", job.max_unpacked_gb) as folder:
             found = usable_images(folder, pattern)
-            print_notes(found.notes)
+            print_notes([*found.notes, *folder_notes(found, job.dataset)])
             yield found
+
+
+def folder_notes(found: ImageFiles, dataset: Dataset) -> list[str]:
+    """A note on a user's subfolders, which may be meant as classes."""
+    folders = sorted({header.path.parent.relative_to(found.folder).as_posix() for header in found.headers})
+    if dataset.task != "fewshot" or not isinstance(dataset.source, Folder) or len(folders) < 2:
+        return []
+    shown = ", ".join(folders[:3]) + (", ..." if len(folders) > 3 else "")
+    return [
+        f"images of {len(folders)} folders ({shown}) are used together, without labels; for classification, give the "
+        "folder that has train/ and val/, with a folder per class in each"
+    ]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.data.images import WHITE, Colour, print_notes, usable_images
+from bench.errors import InputError
 from bench.evaluate.extractors import MetricExtractor, compare_features, open_extractors, with_curve
 from bench.evaluate.measurement import Clock, Measurement, failed_score
 from bench.evaluate.pairs import pair_images, refuse_shared
@@ -36,10 +37,12 @@ class ScoredFolder:
     """The images of a folder, sorted by name and streamed."""
 
     def __init__(self, path: Path, background: Colour = WHITE):
+        if Path(path).is_file():
+            raise InputError(f"{path}: is a file; a folder with two or more images is needed")
         self.images = usable_images(path, at_least=2)
         self.path, self.background = self.images.folder, background
         self.files = [header.path for header in self.images.headers]
-        hashes = file_hashes(self.files)
+        self.hashes = hashes = file_hashes(self.files)
         self.sha256 = hash_files(self.files, self.path, hashes)
         self._batches = in_blocks(batches_of(self.images.headers, BATCH))
         self.blocks = self._hashed(hashes)
@@ -94,6 +97,8 @@ def evaluate_folders(
     if is_same:
         fake = real
         print_notes([f"{samples}: samples and reference are the same folder"])
+    elif copies := sum(map(set(real.hashes).__contains__, fake.hashes)):
+        print_notes([f"{samples}: {copies} of {len(fake.files)} samples are copies of images in {reference}"])
     for folder in (fake,) if is_same else (fake, real):
         print_notes([f"{folder.path}: {note}" for note in folder.images.notes])
     device = choose_device("auto")

@@ -30,6 +30,13 @@ def test_every_fault_is_found_and_named(tmp_path):
         assert part in said, said
 
 
+@pytest.mark.parametrize("size", [-1, 0, 7])
+def test_sizes_that_prepare_refuses_are_refused(tmp_path, size):
+    root = make_project(tmp_path)
+    with pytest.raises(InputError, match=f"image size {size}, 8 pixels at least"):
+        audit(image_folder(tmp_path / "x", 2), size, root)
+
+
 def test_a_good_folder_by_path(tmp_path):
     root = make_project(tmp_path / "project")
     report = audit(image_folder(tmp_path / "pictures", 3, (20, 18)), 16, root)

@@ -1,5 +1,7 @@
 """Class folders are read by the same rules as other folders. audit reports everything that prepare refuses."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -56,9 +58,8 @@ def test_images_behind_links_in_sub_folders_and_of_any_suffix_count(folder, tmp_
 
 
 def test_a_class_that_is_a_link_counts(folder, tmp_path):
-    image_folder(tmp_path / "owls", 2)
     for split in ("train", "val"):
-        (folder / split / "owl").symlink_to(tmp_path / "owls")
+        (folder / split / "owl").symlink_to(image_folder(tmp_path / split, 2))
     assert agreed(folder) == 14
     assert prepared(folder).classes == ("cat", "dog", "owl")
 
@@ -86,6 +87,16 @@ FAULTS = {
         "val/cat/x.png: more than 8 bits",
     ),
     "empty class": (lambda f: [p.unlink() for p in (f / "train/dog").iterdir()], "train: no images in dog; add some"),
+    "one class": (lambda f: [shutil.rmtree(f / s / "dog") for s in ("train", "val")], "train: only one class, cat"),
+    "val is train": (
+        lambda f: (shutil.rmtree(f / "val"), (f / "val").symlink_to("train")),
+        "val/cat/0.png: 6 of 6 test images are, through links, training images; remove these links",
+    ),
+    "linked class": (
+        lambda f: (shutil.rmtree(f / "val/dog"), (f / "val/dog").symlink_to(f / "train/dog")),
+        "val/dog/0.png: 3 of 5 test images are, through links",
+    ),
+    "linked file": (lambda f: (f / "val/cat/9.png").hardlink_to(f / "train/cat/0.png"), "val/cat/9.png: 1 of 5 test"),
     "no val": (lambda f: (f / "val").rename(f / "other"), "an ImageFolder or shards with train/ and val/"),
 }
 
@@ -96,6 +107,25 @@ def test_audit_names_what_prepare_refuses(folder, fault):
     make(folder)
     found = agreed(folder)
     assert isinstance(found, str) and said in found
+
+
+@pytest.mark.parametrize("name", ["test/cat/0.png", "extra.png", "labels.csv"])
+def test_what_is_next_to_the_splits_is_noted(folder, name, capsys):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    picture().save(folder / name, "PNG")
+    assert agreed(folder) == 10
+    said = f"not used: {name.partition('/')[0]}; only train and val are read"
+    assert f"note: {said}\n" in capsys.readouterr().err
+    assert said in audit(folder, SIZE, folder.parent / "project").notes
+
+
+def test_subfolders_that_may_be_classes_are_noted(folder, capsys):
+    for split in ("train", "val"):
+        (folder / split).rename(folder / split.upper())
+    prepared(folder, task="fewshot")
+    said = "images of 4 folders (TRAIN/cat, TRAIN/dog, VAL/cat, ...) are used together, without labels"
+    assert said in capsys.readouterr().err
+    assert any(said in note for note in audit(folder, SIZE, folder.parent / "project").notes)
 
 
 def test_cut_images_are_found_by_both(folder):
@@ -119,6 +149,11 @@ def test_audit_of_an_npz_by_path(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (4, 28, 28), dtype=np.uint8)
     arrays = {"train_images": images, "train_labels": [0, 1, 0, 1], "test_images": images[:1], "test_labels": [1]}
     np.savez(tmp_path / "set.npz", **arrays)
+    np.savez(tmp_path / "SET.NPZ", **arrays)
+    (tmp_path / "SET.NPZ.npz").rename(tmp_path / "SET.NPZ")
+    assert audit(tmp_path / "SET.NPZ", 28, root).images == 5
+    with pytest.raises(InputError, match="28x28 are padded, never shrunk, to 16 pixels"):
+        audit(tmp_path / "set.npz", 16, root)
     report = audit(tmp_path / "set.npz", None, root)
     assert report.ok and report.images == 5 and "test 0: the same pixels as train 0" in report.notes
     np.savez(tmp_path / "half.npz", train_images=images)

@@ -95,7 +95,11 @@ def test_a_file_that_is_no_image_is_named(folder, name):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"", "an empty file"), (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC image")]
+    ("content", "said"),
+    [
+        (b"", "not an image, the file is empty"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "not an image that can be read, but HEIC"),
+    ],
 )
 def test_empty_and_heic_files_are_called_by_their_kind(folder, content, said):
     (folder / "x.jpg").write_bytes(content)
@@ -343,7 +347,7 @@ def test_damage_and_emptiness_are_named_alike(folder):
     with pytest.raises(InputError, match=r"x\.png: damaged image"), decoded(folder / "x.png"):
         pass
     (folder / "x.png").write_bytes(b"")
-    assert agreed(folder).startswith("x.png: an empty file")
+    assert agreed(folder).startswith("x.png: not an image, the file is empty")
 
 
 def test_sources_of_another_kind_are_one_line(tmp_path):

@@ -146,10 +146,20 @@ def test_the_same_folder_is_noted_and_named_once(here, spelling, capsys):
     assert "samples and reference are the same folder" in capsys.readouterr().err
 
 
-def test_copies_in_another_folder_are_apart(here):
-    image_folder(here / "copy", 4, (40, 40))
+def test_copies_in_another_folder_are_apart_and_noted(here, capsys):
+    image_folder(here / "copy", 5, (40, 40))
     assert not refuse_shared(usable_images("copy"), usable_images("real"))
     assert scores("copy")["fd_efflite0"].run == "copy against real"
+    assert "note: copy: 4 of 5 samples are copies of images in real\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("samples", "said"), [("", "the path is empty"), ("real/0.png", "a file; a folder with two")])
+def test_what_is_no_folder_is_refused(here, capsys, samples, said):
+    try:
+        status = main(["evaluate", "--samples", samples, "--reference", "real"])
+    except SystemExit as error:  # of the argument parser
+        status = error.code
+    assert status == 2 and said in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.getfilesystemencoding() != "utf-8", reason="file names are not UTF-8 here")
