@@ -184,7 +184,10 @@ def _audit_arrays(
     """Report class counts, and duplicate images within a split or (worse) in both."""
     with tempfile.TemporaryDirectory(prefix=".slim-bench-audit-") as temporary:
         folder = Path(temporary) / "prepared"
-        manifest = prepare(name, image_size, folder, root, folders=folders, max_unpacked_gb=max_unpacked_gb)
+        try:
+            manifest = prepare(name, image_size, folder, root, folders=folders, max_unpacked_gb=max_unpacked_gb)
+        except InputError as fault:
+            raise InputError(str(fault).replace(BY_PATH, report.name)) from None
         seen: dict[str, str] = {}
         for split in manifest.splits or {}:
             images = open_array(folder, manifest, f"{split}_images.npy")
