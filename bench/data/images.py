@@ -158,7 +158,7 @@ def decoded(source: Path | BinaryIO, background: Colour = WHITE, name: str | Non
     image = _open(source, where)
     with DECODING.hold(image.width * image.height):
         with image, _damage_named(where):  # decoders raise various exceptions
-            turn = None if image.format == "TIFF" else TURNS.get(orientation(image) or 1)  # a TIFF is turned when loaded
+            turn = None if image.format == "TIFF" else TURNS.get(orientation(image) or 1)  # TIFF: turned when loaded
             image.load()
             rgb = _composite(image, background) if image.has_transparency_data else _as_rgb(image)
             rgb = rgb if turn is None else rgb.transpose(turn)

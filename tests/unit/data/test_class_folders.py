@@ -112,7 +112,7 @@ def test_audit_names_what_prepare_refuses(folder, fault):
 @pytest.mark.parametrize("name", ["test/cat/0.png", "extra.png", "labels.csv"])
 def test_what_is_next_to_the_splits_is_noted(folder, name, capsys):
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    picture().save(folder / name, "PNG")
+    random_image().save(folder / name, "PNG")
     assert agreed(folder) == 10
     said = f"not used: {name.partition('/')[0]}; only train and val are read"
     assert f"note: {said}\n" in capsys.readouterr().err

@@ -9,11 +9,11 @@ from PIL import ExifTags, Image
 
 from bench.data.images import decoded, pixels_of, read_header
 from bench.data.orientation import orientation
-from tests.helpers.data_project import picture
+from tests.helpers.data_project import random_image
 
 
 def test_exif_data_behind_the_pixels_of_a_png_turn_it(tmp_path):
-    path, plain, image = tmp_path / "x.png", BytesIO(), picture(30, 20)
+    path, plain, image = tmp_path / "x.png", BytesIO(), random_image(30, 20)
     image.save(plain, "PNG")
     exif = struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, ExifTags.Base.Orientation, 3, 1, 6, 0, 0)
     late = struct.pack(">I4s", len(exif), b"eXIf") + exif + struct.pack(">I", zlib.crc32(b"eXIf" + exif))

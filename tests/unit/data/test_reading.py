@@ -221,14 +221,14 @@ def test_exif_orientation(tmp_path, kind, orientation):
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_damaged_exif_data_are_noted_and_the_image_is_used(folder, kind, capsys):
-    picture(SIZE, SIZE, seed=9).save(folder / "x", kind, exif=b"Exif\0\0garbage")
+    random_image(SIZE, SIZE, seed=9).save(folder / "x", kind, exif=b"Exif\0\0garbage")
     assert agreed(folder) == 4
     assert "1 of 4 images have EXIF data that cannot be read, so they are not turned (x)" in capsys.readouterr().err
 
 
 def test_a_turn_that_is_no_number_is_none(folder):
     words = struct.pack("<2sHIHHHIII5s", b"II", 42, 8, 1, ORIENTATION, 2, 5, 26, 0, b"abcd\0")
-    picture(SIZE, SIZE, seed=9).save(folder / "x.png", exif=words)
+    random_image(SIZE, SIZE, seed=9).save(folder / "x.png", exif=words)
     assert agreed(folder) == 4
 
 
