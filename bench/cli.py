@@ -20,13 +20,13 @@ from bench.terminal import escaped_output, one_line
 LOGGED = ("freeze", "fetch", "prepare", "train", "evaluate", "collect", "report")
 """Commands whose log begins with their command line, so that a job can be repeated manually."""
 EPILOG = """\
-run a single job (its log begins with its command line):
+run a single job:
   slim-bench freeze --scale demo --experiment fastgan-slim-4to64 --dataset fluent-emoji-100 --seed 0 --out my/run.json
   slim-bench train --run my/run.json
   slim-bench evaluate --run my/run.json
 run the whole workflow:
-  snakemake            the demo        snakemake paper        the paper
-  snakemake -n TARGET  a dry run       slim-bench status      the state of each run
+  snakemake            run the demo          snakemake paper      run the paper's experiments
+  snakemake -n TARGET  print a dry run       slim-bench status    print the state of each run
 """
 
 

@@ -36,7 +36,7 @@ class Settings(Strict):
         description="tiny, demo, small or paper; null: the target's default (demo, except for paper, small and tiny)",
     )
     seeds: Seeds | None = Field(None, description="seeds of every run, or a single seed; null: the seeds of the scale")
-    allow_mixed_code: bool = Field(False, description="paper scale: allow runs of different code in one table")
+    allow_mixed_code: bool = Field(False, description="paper scale: allow runs of different code versions in one table")
     max_unpacked_gb: float | None = Field(
         None,
         gt=0,

@@ -62,8 +62,9 @@ def add_folder_option(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=PATH",
-        help="your own images as dataset NAME; the type of PATH determines the task (one image: one-shot; a folder "
-        "with train/ and val/: classification), or set it with NAME={path: PATH, task: fewshot|oneshot|classification}",
+        help="use your own images in PATH as dataset NAME. PATH determines the task (an image: one-shot; a folder "
+        "with train/ and val/: classification; another folder: few-shot), unless you give "
+        "NAME={path: PATH, task: fewshot|oneshot|classification}",
     )
 
 

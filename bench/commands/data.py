@@ -16,13 +16,14 @@ def add_commands(commands: Any) -> None:
         fetch,
         "download a dataset to data/sources and verify its checksum",
         "Shipped datasets come from the DVC remote inside the repository, others from their URL. The checksum of\n"
-        "every file is verified. For files to install manually, the error explains where to get and put them.",
+        "every file is verified. For files to install manually, the error names the source and the folder.",
     )
     parser.add_argument("dataset", help="a dataset or weights in config/datasets.yaml, or NAME of --folder")
     parser.add_argument(
         "--accept-sha256",
         metavar="HEX",
-        help="for files without a published checksum: pin this one, or first-seen, in data/pins.yaml",
+        help="record this sha256 in data/pins.yaml for a file without a published checksum; first-seen records the "
+        "sha256 of the downloaded file",
     )
     add_folder_option(parser)
     parser = add_command(
@@ -30,10 +31,10 @@ def add_commands(commands: Any) -> None:
         "audit",
         audit,
         "validate a dataset or folder and list every problem",
-        "Lists all damaged files, non-image files, images below the size, and duplicates.",
+        "Lists all damaged files, non-image files, images smaller than --size, and duplicates.",
     )
     parser.add_argument("dataset", help="a downloaded dataset, or the path of a folder of images")
-    parser.add_argument("--size", default="full", help="required size in pixels, or full for any size (default)")
+    parser.add_argument("--size", default="full", help="minimum size in pixels, or full for any size (default)")
     _add_limit(parser)
     add_folder_option(parser)
     parser = add_command(
@@ -55,7 +56,7 @@ def _add_limit(parser: argparse.ArgumentParser) -> None:
         "--max-unpacked-gb",
         type=float,
         metavar="GB",
-        help="largest unpacked size of an archive or array file (default: 20 times its size, at least 0.5 GB)",
+        help="maximum unpacked size of an archive or array file (default: 20 times its packed size, at least 0.5 GB)",
     )
 
 

@@ -13,15 +13,15 @@ def add_commands(commands: Any) -> None:
         "sample",
         sample,
         "generate images with a trained generator",
-        "Batch norm uses batch statistics and does not change its buffers, so equal seeds give equal images.",
+        "Batch norm uses batch statistics without updating its running statistics, so equal seeds give equal images.",
     )
     parser.add_argument("--model", required=True, type=user_path, metavar="DIR", help="folder of a finished run")
     parser.add_argument("-n", type=int, default=64, help="number of images (default: 64)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="seed of the latents (default: 0)")
     parser.add_argument("--out", required=True, type=user_path, help="PNG file for the image grid")
     parser = add_command(commands, "classify", classify, "print the most likely classes of images")
     parser.add_argument("--model", required=True, type=user_path, metavar="DIR", help="folder of a finished run")
-    parser.add_argument("images", nargs="+", type=user_path)
+    parser.add_argument("images", nargs="+", type=user_path, help="image files to classify")
 
 
 def sample(arguments: argparse.Namespace) -> None:

@@ -30,9 +30,10 @@ def add_commands(commands: Any) -> None:
         "status",
         status,
         "print the state of every run of a suite",
-        "missing: no files yet; queued: run.json exists; running; stopped: resumes from its checkpoint; damaged: a\n"
-        "file cannot be read, the workflow recreates it; outdated: the configuration or the version has changed;\n"
-        "trained: not scored yet, or a score cannot be read; ok; failed: with the reason.",
+        "missing: no files yet; queued: run.json exists; running: being trained; stopped: resumes from its\n"
+        "checkpoint; damaged: a file cannot be read and the workflow will recreate it; outdated: the configuration or\n"
+        "the version of slim-bench has changed; trained: not scored yet, or a score cannot be read; ok: scored;\n"
+        "failed: the reason is printed.",
     )
     _add_suite(parser, "suite to show (default: demo)", "demo")
     parser = add_command(
@@ -45,16 +46,16 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--scale", default="demo", help="tiny, demo, small or paper (default: demo)")
     parser.add_argument("--experiment", required=True, help="a name from config/experiments.yaml")
     parser.add_argument("--dataset", required=True, help="a name from config/datasets.yaml, or NAME of --folder")
-    parser.add_argument("--seed", required=True, type=int)
-    parser.add_argument("--out", required=True, help="output file, or its folder")
+    parser.add_argument("--seed", required=True, type=int, help="random seed of the run")
+    parser.add_argument("--out", required=True, help="path of run.json, or the folder to write it to")
     add_folder_option(parser)
     add_command(
         commands,
         "schema",
         schema,
-        "write the JSON schemas and the reference page of the configuration",
+        "write the JSON schemas and the configuration reference",
         "Generates config/schemas/*.json and docs/reference/configuration.md from the descriptions in the code, and\n"
-        "adds the defaults of new keys to bench/defaults-N.json, which run hashes use. A test checks all of them.",
+        "adds the defaults of new keys to bench/defaults-N.json, which the hashes of runs depend on.",
     )
 
 
@@ -82,7 +83,7 @@ def plan(arguments: argparse.Namespace) -> None:
     chosen = Plan.load(overrides_of(arguments))
     if arguments.suite is None and arguments.scale is not None:
         raise InputError(
-            f"plan --scale {arguments.scale}: a suite is missing; use for example `slim-bench plan demo --scale ...`"
+            f"plan --scale {arguments.scale}: a suite is required, for example `slim-bench plan demo --scale ...`"
         )
     if arguments.suite is None:
         for name, suite in sorted(chosen.configuration.suites.items()):
@@ -109,7 +110,7 @@ def plan(arguments: argparse.Namespace) -> None:
         print(*insignificant_by_design(rules, len(chosen.seeds(runs[0].scale))), sep="\n")
     if left < len(runs):
         rest = f"; {left} runs have no timing, so there is no total" if left else ""
-        print(f"training time of the {len(runs) - left} measured runs, run sequentially: {_duration(known)}{rest}")
+        print(f"sequential training time of the {len(runs) - left} measured runs: {_duration(known)}{rest}")
 
 
 def status(arguments: argparse.Namespace) -> None:

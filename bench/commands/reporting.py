@@ -22,7 +22,9 @@ def add_commands(commands: Any) -> None:
     )
     _add_scale(parser)
     parser.add_argument(
-        "--allow-mixed-code", action="store_true", help="paper scale: allow runs of different code in one table"
+        "--allow-mixed-code",
+        action="store_true",
+        help="paper scale: allow runs of different code versions in one table",
     )
     parser = add_command(
         commands,
@@ -37,8 +39,9 @@ def add_commands(commands: Any) -> None:
         "verify",
         verify,
         "compare the collected scores with the reference results of their scale",
-        "Each score is within the tolerance of benchmarks/reference/SCALE.json, outside or missing. At demo scale the\n"
-        "command also prints the acceptance criteria. The exit code is 0 if both files could be read.",
+        "Reports each score as within the tolerance of benchmarks/reference/SCALE.json, outside it, or missing. At\n"
+        "demo scale the command also prints the acceptance criteria. The exit code is 0 if both files can be read,\n"
+        "even if scores are outside the tolerance.",
     )
     _add_scale(parser)
     add_command(

@@ -46,7 +46,7 @@ def add_commands(commands: Any) -> None:
         evaluate,
         "score a finished run, or any folder of images against a reference folder",
         "--run computes every metric listed in run.json, and writes one file per metric with its protocol id to\n"
-        "scores/. --samples and --reference compute Frechet distance, KID and more between two folders of images.",
+        "scores/. --samples and --reference compute Frechet distance, KID and other metrics of two image folders.",
     )
     parser.add_argument("--run", type=user_path, help="run.json of a trained run, or its folder")
     parser.add_argument("--samples", type=user_path, metavar="DIR", help="folder of generated images")
@@ -63,7 +63,10 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument("--json", action="store_true", help="with --samples: print the scores as one JSON document")
     parser.add_argument(
-        "--out", type=user_path, help="folder of scores (--run), or JSON file (--samples; default: print only)"
+        "--out",
+        type=user_path,
+        help="with --run: folder for the scores (default: scores/ of the run); "
+        "with --samples: JSON file for the scores (default: only print them)",
     )
     parser.add_argument("--overwrite", action="store_true", help="with --run: replace scores of another run in --out")
 
@@ -103,7 +106,7 @@ def _colour(given: str | None) -> tuple[int, int, int]:
 def _evaluate_run(arguments: argparse.Namespace) -> None:
     for option, given in {"--metrics": arguments.metrics, "--json": arguments.json or None}.items():
         if given is not None:
-            raise InputError(f"{option}: valid only with --samples; run.json names the metrics of a run")
+            raise InputError(f"{option}: valid only with --samples; run.json lists the metrics of a run")
     if arguments.background is not None:
         raise InputError("--background: valid only with --samples; a run uses the background of its dataset")
     file = run_file(arguments.run)

@@ -60,7 +60,7 @@ def test_an_estimate_comes_from_measurements_only(here, run, capsys):
     assert main(["plan", "fewshot"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "90 s per run, measured" in lines[0] and "no timing yet" in lines[1]
-    assert lines[-1] == "training time of the 2 measured runs, run sequentially: 3 min; 2 runs have no timing, " + (
+    assert lines[-1] == "sequential training time of the 2 measured runs: 3 min; 2 runs have no timing, " + (
         "so there is no total"
     )
 

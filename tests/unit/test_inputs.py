@@ -71,7 +71,7 @@ def test_a_path_that_is_no_run_is_left_to_the_reader(here):
         (["audit", "pictures/a.png"], "use --folder mine=pictures/a.png, and mine as the dataset"),
         (["prepare", "nothing/x"], "nor is there such a file or folder"),
         (["prepare", "fluent-emoji-100", "--size", "64px"], "--size 64px: expected a number of pixels, or full"),
-        (["plan", "--scale", "paper"], "plan --scale paper: a suite is missing"),
+        (["plan", "--scale", "paper"], "plan --scale paper: a suite is required"),
         (["collect", "--scale", "demos"], "there are no results at scale demos yet (did you mean 'demo'?)"),
         (["report", "--scale", "tiny"], "results/tiny: no such folder"),
     ],
