@@ -13,7 +13,7 @@ from bench.data.catalogue import Dataset, Folder
 from bench.data.fit import check_size
 from bench.data.images import REMARKS, Header, decoded, read_header
 from bench.data.prepared import SPLITS
-from bench.data.walk import Listing, is_litter, walk
+from bench.data.walk import Listing, is_system_file, walk
 from bench.errors import InputError
 
 SECOND = ("val", "test", "validation")
@@ -49,7 +49,7 @@ def split_folders(root: Path) -> dict[str, str]:
 
 def unpacked_root(folder: Path) -> Path:
     """Return the folder with train/ and val/ in an extracted archive: its only subfolder, or the archive's root."""
-    inner = [path for path in folder.iterdir() if path.is_dir() and not is_litter(path.name)]
+    inner = [path for path in folder.iterdir() if path.is_dir() and not is_system_file(path.name)]
     return inner[0] if len(inner) == 1 else folder
 
 
@@ -75,7 +75,7 @@ def list_class_folders(root: Path) -> ClassFolders:
 
 def _unused(found: ClassFolders) -> list[str]:
     """A note on what is next to the folders of the splits."""
-    names = {entry.name for entry in os.scandir(found.root) if not is_litter(entry.name)}
+    names = {entry.name for entry in os.scandir(found.root) if not is_system_file(entry.name)}
     others = sorted(names - set(found.folders.values()))
     shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
     used = " and ".join(found.folders.values())

@@ -90,7 +90,7 @@ def _output(pointer: Path) -> dict[str, Any]:
     return outputs[0]
 
 
-def pulled(root: Path, path: Path) -> bool:
+def pull_if_tracked(root: Path, path: Path) -> bool:
     """Pull `path` from a DVC remote of this checkout, such as a local mirror, if DVC tracks it; return success."""
     pointer = path.with_name(f"{path.name}.dvc")
     if not (root / pointer).exists():

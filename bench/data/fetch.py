@@ -35,7 +35,7 @@ from bench.data.content import (
     unpacked_content,
 )
 from bench.data.download import download
-from bench.data.dvc import SHIPPED, pointer_md5, pulled, run_dvc
+from bench.data.dvc import SHIPPED, pointer_md5, pull_if_tracked, run_dvc
 from bench.data.weights import fetch_weights
 from bench.errors import InputError
 from bench.files import read_json, read_yaml, sha256_file, write_json, write_text
@@ -170,7 +170,7 @@ def _fetch_file(job: FetchJob, file: SourceFile) -> dict[str, Any]:
     """Download one file if it is missing, verify it, and describe it for the receipt."""
     brought = not (job.root / file.path).is_file()
     if brought:
-        _bring(job, file)
+        _obtain(job, file)
     entry = _checked(job, file)
     if job.accept is not None and file.name not in job.catalogue.pins:
         path = job.root / PINS
@@ -226,7 +226,7 @@ def refuse_changed_source(name: str, place: Path, root: Path = Path(".")) -> Non
         )
 
 
-def _bring(job: FetchJob, file: SourceFile) -> None:
+def _obtain(job: FetchJob, file: SourceFile) -> None:
     source, path = job.dataset.source, job.root / file.path
     if isinstance(source, Shipped):
         run_dvc(job.root, "pull", "--remote", SHIPPED, file.pointer.as_posix())
@@ -239,7 +239,7 @@ def _bring(job: FetchJob, file: SourceFile) -> None:
             f"{job.name}: no checksum is published for {file.url}, so nothing is downloaded; pass --accept-sha256 HEX"
             f" of a copy you trust, or --accept-sha256 {FIRST_SEEN} to record the first checksum in {PINS}"
         )
-    elif not pulled(job.root, file.path):
+    elif not pull_if_tracked(job.root, file.path):
         download(file.url, path, sha256=job.pin(file), md5=job.md5(file), size=file.bytes)
 
 

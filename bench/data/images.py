@@ -18,7 +18,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from bench.data.orientation import TURNS, orientation
-from bench.data.walk import Listing, emptiness, walk
+from bench.data.walk import Listing, no_files_error, walk
 from bench.errors import InputError
 from bench.files import check_regular
 from bench.terminal import one_line
@@ -86,7 +86,7 @@ def find_images(place: Path, pattern: str = "*") -> ImageFiles:
     listing = Listing(place.parent, [place.name]) if place.is_file() else walk(place, pattern)
     found = ImageFiles(listing.folder, faults=listing.faults, notes=listing.notes)
     if not listing.names:
-        found.faults.append(emptiness(place, pattern))
+        found.faults.append(no_files_error(place, pattern))
     for path in listing.files:
         try:
             found.headers.append(read_header(path))

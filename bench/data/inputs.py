@@ -67,8 +67,8 @@ def _files(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
     labels = torch.tensor([label for _, label in files])
     kept, held = split_holdout(labels, run.recipe.holdout, run.seed)
     size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
-    kept_files, laid = [files[i] for i in kept.tolist()], laid_on(manifest)
-    batches = FolderBatches(kept_files, size, plan, crop=crop, source=run.dataset, background=laid)
+    kept_files, background = [files[i] for i in kept.tolist()], background_of(manifest)
+    batches = FolderBatches(kept_files, size, plan, crop=crop, source=run.dataset, background=background)
     classes = network_classes(run.data_folder, manifest, labels)
     return Inputs(batches, _decoded([files[i] for i in held.tolist()], size, manifest), IMAGENET, 3, classes)
 
@@ -80,7 +80,7 @@ def _shards(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
         raise InputError(f"{run.data_folder}/manifest.json: shards need their classes listed")
     kept, held = split_shards(list_split(run.data_folder, manifest, "train"), run.recipe.holdout)
     size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
-    batches = ShardBatches(kept, size, plan, crop=crop, source=run.dataset, background=laid_on(manifest))
+    batches = ShardBatches(kept, size, plan, crop=crop, source=run.dataset, background=background_of(manifest))
     return Inputs(batches, _decoded(held, size, manifest), IMAGENET, 3, len(manifest.classes))
 
 
@@ -88,11 +88,11 @@ def _decoded(files: list[File], size: int, manifest: Manifest) -> tuple[Tensor, 
     """Return the held-out images, centre-cropped, uint8 [N, 3, size, size], and their labels, on the CPU."""
     if not files:
         return None
-    parts = list(evaluation_batches(files, size, 64, laid_on(manifest)))
+    parts = list(evaluation_batches(files, size, 64, background_of(manifest)))
     return torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts])
 
 
-def laid_on(manifest: Manifest) -> Colour:
+def background_of(manifest: Manifest) -> Colour:
     """Return the background colour of transparent pixels that the preparation recorded."""
     red, green, blue = manifest.preparation.get("background", WHITE)
     return red, green, blue

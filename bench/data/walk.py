@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.errors import InputError
 
-LITTER = frozenset(
+SYSTEM_FILES = frozenset(
     (
         "__macosx",
         "thumbs.db",
@@ -67,13 +67,13 @@ def list_files(folder: Path, pattern: str = "*") -> list[Path]:
     """List the files in `folder` whose name matches, sorted. Raises InputError for the first problem or no files."""
     listing = walk(folder, pattern)
     if not listing.names:
-        listing.faults.append(emptiness(folder, pattern))
+        listing.faults.append(no_files_error(folder, pattern))
     if listing.faults:
         raise listing.faults[0]
     return listing.files
 
 
-def emptiness(folder: Path, pattern: str) -> InputError:
+def no_files_error(folder: Path, pattern: str) -> InputError:
     return InputError(f"{folder}: " + ("no images in it" if pattern == "*" else f"no file matches {pattern!r}"))
 
 
@@ -93,10 +93,10 @@ def walk(folder: Path, pattern: str = "*") -> Listing:
     return listing
 
 
-def is_litter(name: str) -> bool:
+def is_system_file(name: str) -> bool:
     """Return whether a file or folder of this name is hidden or a system file."""
     lower = name.lower()
-    return name.startswith(".") or lower in LITTER or lower.endswith(STREAMS)
+    return name.startswith(".") or lower in SYSTEM_FILES or lower.endswith(STREAMS)
 
 
 def name_fault(name: str) -> str | None:
@@ -137,7 +137,7 @@ def _visit(listing: Listing, pattern: str) -> Iterator[str]:
 def _entries(listing: Listing, place: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(place) as entries:
-            return sorted((entry for entry in entries if not is_litter(entry.name)), key=lambda entry: entry.name)
+            return sorted((entry for entry in entries if not is_system_file(entry.name)), key=lambda entry: entry.name)
     except OSError as error:
         listing.faults.append(InputError(f"{place}: {error.strerror}"))
         return []

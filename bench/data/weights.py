@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.data.catalogue import SOURCES, Weights, load_catalogue
 from bench.data.download import download
-from bench.data.dvc import SHIPPED, pulled, run_dvc
+from bench.data.dvc import SHIPPED, pull_if_tracked, run_dvc
 from bench.errors import InputError, lasting_folder
 from bench.files import sha256_file
 from bench.runtime.environment import user_cache
@@ -28,7 +28,7 @@ def fetch_weights(name: str, root: Path = Path("."), *, network: bool = True) ->
         if entry.shipped:
             path = Path(root) / source
             run_dvc(root, "pull", "--remote", SHIPPED, f"{source.as_posix()}.dvc")
-        elif network and pulled(root, source):
+        elif network and pull_if_tracked(root, source):
             path = Path(root) / source
         elif entry.url is None or not network:
             raise InputError(f"{path}: weights {name!r} are not here; {_origin(name, entry)}")

@@ -73,12 +73,14 @@ def open_test(run: Run, folder: Path, manifest: Manifest, size: int) -> tuple[Op
     if manifest.kind == "classification":
         images, labels = load_split(folder, "test")
         return lambda: zip(images.split(size), labels.split(size), strict=True), f"whole{images.shape[-1]}"
-    from bench.data.inputs import laid_on, list_split
+    from bench.data.inputs import background_of, list_split
     from bench.data.loaders import evaluation_batches
 
     pixels = run.data.image_size or 224
     files = list_split(folder, manifest, "test")
-    return lambda: evaluation_batches(files, pixels, size, laid_on(manifest)), f"centre-crop0.875-bilinear{pixels}"
+    return lambda: evaluation_batches(
+        files, pixels, size, background_of(manifest)
+    ), f"centre-crop0.875-bilinear{pixels}"
 
 
 @torch.inference_mode()

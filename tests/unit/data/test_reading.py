@@ -27,7 +27,7 @@ from bench.data.images import (
     usable_images,
 )
 from bench.data.prepare import prepare
-from bench.data.walk import is_litter, list_files, walk
+from bench.data.walk import is_system_file, list_files, walk
 from bench.errors import InputError
 from bench.evaluate.folders import ScoredFolder
 from bench.metrics.folder import read_image
@@ -161,13 +161,22 @@ def test_pipes_are_named_and_not_waited_for(folder):
     assert agreed(folder) == "x.png: a pipe, socket or device, not an image; remove it"
 
 
-LITTER = [".DS_Store", "Thumbs.db", "thumbs.db", "Desktop.ini", "._0.png", "@eaDir/0.png", "__MACOSX/._0.png", "Icon\r"]
-LITTER += ["lost+found/0.png", "$RECYCLE.BIN/0.png", "#recycle/0.png", "@Recycle/0.png", ".cache/0.png"]
-LITTER += ["~snapshot/0.png", "x.png@SynoEAStream"]
-LITTER += ["System Volume Information/x", ".snapshot/0.png", "0.png:Zone.Identifier", "#snapshot/0.png", "@tmp/0.png"]
+IGNORED = [
+    ".DS_Store",
+    "Thumbs.db",
+    "thumbs.db",
+    "Desktop.ini",
+    "._0.png",
+    "@eaDir/0.png",
+    "__MACOSX/._0.png",
+    "Icon\r",
+]
+IGNORED += ["lost+found/0.png", "$RECYCLE.BIN/0.png", "#recycle/0.png", "@Recycle/0.png", ".cache/0.png"]
+IGNORED += ["~snapshot/0.png", "x.png@SynoEAStream"]
+IGNORED += ["System Volume Information/x", ".snapshot/0.png", "0.png:Zone.Identifier", "#snapshot/0.png", "@tmp/0.png"]
 
 
-@pytest.mark.parametrize("name", LITTER)
+@pytest.mark.parametrize("name", IGNORED)
 @pytest.mark.parametrize("inside", ["", "sub/"])
 def test_hidden_system_and_nas_entries_do_not_count(folder, name, inside):
     path = folder / inside / name
@@ -177,7 +186,7 @@ def test_hidden_system_and_nas_entries_do_not_count(folder, name, inside):
 
 
 def test_what_only_resembles_litter_counts():
-    assert not any(map(is_litter, ["eaDir", "lost", "Thumbs.db.png", "#1.png", "$5.png", "@home.png", "~x.png"]))
+    assert not any(map(is_system_file, ["eaDir", "lost", "Thumbs.db.png", "#1.png", "$5.png", "@home.png", "~x.png"]))
 
 
 utf8 = pytest.mark.skipif(sys.getfilesystemencoding() != "utf-8", reason="file names are not UTF-8 here")
