@@ -47,6 +47,11 @@ def valid_name(name: str, where: str) -> str:
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
+def whole_number(text: str) -> int | None:
+    """The number that `text` writes in at most 16 decimal digits; None for any other text."""
+    return int(text) if text.isdecimal() and len(text) <= 16 else None
+
+
 class Strict(BaseModel):
     """Base model: unknown keys are errors, values are immutable, numbers are finite and never parsed from strings."""
 

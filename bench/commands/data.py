@@ -89,10 +89,12 @@ def audit(arguments: argparse.Namespace) -> None:
 def _image_size(given: str) -> int | None:
     """Pixels; None for `full`."""
     from bench.errors import InputError
+    from bench.schema import whole_number
 
-    if given != "full" and not given.isdecimal():
-        raise InputError(f"--size {given}: expected a number of pixels, or full")
-    return None if given == "full" else int(given)
+    size = whole_number(given)
+    if size is None and given != "full":
+        raise InputError(f"--size {given[:20]}: expected a number of pixels, or full")
+    return size
 
 
 def prepare(arguments: argparse.Namespace) -> None:
@@ -100,8 +102,3 @@ def prepare(arguments: argparse.Namespace) -> None:
     from bench.data.prepare import prepare
 
     size = _image_size(arguments.size)
-    out = arguments.out or prepared_path(arguments.dataset, size)
-    given = _configuration(arguments)
-    limit = given.settings.max_unpacked_gb
-    manifest = prepare(arguments.dataset, size, out, folders=given.folders, max_unpacked_gb=limit)
-    print(f"{arguments.dataset}: {manifest.n} images in {out}, sha256 {manifest.sha256[:12]}")

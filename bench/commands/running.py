@@ -17,6 +17,7 @@ from bench.run import Run, read_job
 from bench.runtime.environment import check_threads
 from bench.runtime.leases import leased_device
 from bench.runtime.locks import only_one
+from bench.schema import whole_number
 
 if TYPE_CHECKING:
     from bench.score import Score
@@ -96,11 +97,10 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 def _colour(given: str | None) -> tuple[int, int, int]:
     """Return red, green and blue of `--background`, by default white."""
-    parts = (given or "255,255,255").split(",")
-    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) <= 255 for part in parts):
-        raise InputError(f"--background {given}: expected three numbers from 0 to 255, such as 255,255,255")
-    red, green, blue = map(int, parts)
-    return red, green, blue
+    match [whole_number(part.strip()) for part in (given or "255,255,255").split(",")]:
+        case [int(red), int(green), int(blue)] if max(red, green, blue) <= 255:
+            return red, green, blue
+    raise InputError(f"--background {given}: expected three numbers from 0 to 255, such as 255,255,255")
 
 
 def _evaluate_run(arguments: argparse.Namespace) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 from bench.data.augment import BatchRows, draw_boxes
 from bench.data.images import WHITE, Colour, decoded
 from bench.errors import InputError
+from bench.runtime.environment import launcher_number
 from bench.runtime.rng import generator, permutation
 
 Batch = tuple[Tensor, Tensor]
@@ -161,5 +162,5 @@ class Stream:
 
 def count_threads() -> int:
     """Return the number of decoding threads: the usable cores divided by the machine's processes, at most 16."""
-    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    cores = len(os.sched_getaffinity(0)) // max(1, launcher_number("LOCAL_WORLD_SIZE", 1))
     return max(1, min(16, cores))

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from bench.errors import InputError, did_you_mean
 from bench.files import read_yaml
-from bench.schema import Name, Positive, Strict, Task, parse_strict, valid_name
+from bench.schema import Name, Positive, Strict, Task, parse_strict, valid_name, whole_number
 
 CATALOGUE = Path("config/datasets.yaml")
 PINS = Path("data/pins.yaml")
@@ -163,7 +163,8 @@ def parse_words(value: Any) -> Any:
         return tuple(parse_words(part) for part in value)
     if not isinstance(value, str):
         return value
-    return int(value) if value.isdecimal() else WORDS.get(value.lower(), value)
+    number = whole_number(value)
+    return WORDS.get(value.lower(), value) if number is None else number
 
 
 class UserFolder(Strict):

@@ -1,12 +1,10 @@
 """Device and threads of a job."""
 
-import os
-
 import torch
 
 from bench.errors import InputError
 from bench.run import Compute
-from bench.runtime.environment import check_threads
+from bench.runtime.environment import check_threads, launcher_number
 
 
 def choose_device(name: str) -> torch.device:
@@ -18,7 +16,7 @@ def choose_device(name: str) -> torch.device:
         raise InputError("compute.device: cuda, but torch finds no GPU; set auto or cpu")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cuda", launcher_number("LOCAL_RANK", 0))
 
 
 def open_device(compute: Compute) -> torch.device:

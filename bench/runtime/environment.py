@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from bench.errors import InputError
+from bench.schema import whole_number
 
 MOST_THREADS = 64
 """Number of threads that is permitted on every machine, however few processors it has."""
@@ -30,6 +31,14 @@ def switched_on(name: str) -> bool:
         words = f"{', '.join(ON)} mean on; {', '.join(OFF[1:])} or empty mean off"
         raise InputError(f"{name}={os.environ[name]}: {words}")
     return value in ON
+
+
+def launcher_number(name: str, default: int) -> int:
+    """The whole number in a variable of torchrun, such as WORLD_SIZE; `default` if it is not set."""
+    number = whole_number(os.environ.get(name, str(default)))
+    if number is None:
+        raise InputError(f"{name}={os.environ[name]}: expected a whole number, as torchrun sets it; unset it")
+    return number
 
 
 def user_cache() -> Path:

@@ -1,14 +1,14 @@
 """Process group of a run started by torchrun. All functions also work in a single process."""
 
-import os
-
 import torch
 import torch.distributed as dist
+
+from bench.runtime.environment import launcher_number
 
 
 def start_group(device: torch.device) -> None:
     """Join the group that torchrun announces in the environment (nccl on GPUs, gloo on CPUs)."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+    if launcher_number("WORLD_SIZE", 1) > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
 
 

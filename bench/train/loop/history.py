@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 
 from bench.errors import writing
-from bench.files import write_text
+from bench.files import check_regular, write_text
+from bench.schema import whole_number
 
 
 class History:
@@ -29,11 +30,13 @@ class History:
 
     def read(self) -> list[dict[str, str]]:
         """Rows with a step; a line that damage has made unreadable is left out."""
-        return [row for row in self._table() if None not in row and (row.get("step") or "").isdecimal()]
+        return [row for row in self._table() if None not in row and whole_number(row.get("step") or "") is not None]
 
     def _table(self) -> csv.DictReader:
         """The file up to its last complete line."""
         csv.field_size_limit(1 << 30)
+        if self.path.exists():
+            check_regular(self.path)  # opening a pipe would block
         data = self.path.read_bytes() if self.path.exists() else b""
         whole, newline, _torn = data.decode(errors="replace").replace("\r", "").rpartition("\n")
         return csv.DictReader(io.StringIO(whole + newline), quoting=csv.QUOTE_NONE)
