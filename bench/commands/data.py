@@ -102,3 +102,8 @@ def prepare(arguments: argparse.Namespace) -> None:
     from bench.data.prepare import prepare
 
     size = _image_size(arguments.size)
+    out = arguments.out or prepared_path(arguments.dataset, size)
+    given = _configuration(arguments)
+    limit = given.settings.max_unpacked_gb
+    manifest = prepare(arguments.dataset, size, out, folders=given.folders, max_unpacked_gb=limit)
+    print(f"{arguments.dataset}: {manifest.n} images in {out}, sha256 {manifest.sha256[:12]}")
