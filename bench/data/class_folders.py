@@ -74,7 +74,7 @@ def list_class_folders(root: Path) -> ClassFolders:
 
 
 def _unused(found: ClassFolders) -> list[str]:
-    """A note on what is next to the folders of the splits."""
+    """Return a note on files and folders next to the splits, which are not used."""
     names = {entry.name for entry in os.scandir(found.root) if not is_system_file(entry.name)}
     others = sorted(names - set(found.folders.values()))
     shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
@@ -94,7 +94,7 @@ def _refuse_shared(found: ClassFolders) -> None:
 
 
 def _place(found: ClassFolders, split: str, row: Row) -> tuple[int, int]:
-    """Device and number of the file, which all links to it have in common."""
+    """Return device and inode of the file, which are equal for all links to it."""
     status = os.stat(f"{found.root}/{found.folders[split]}/{row[0]}")
     return status.st_dev, status.st_ino
 
