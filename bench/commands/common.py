@@ -28,11 +28,16 @@ def add_command(
     return parser
 
 
+def not_empty(given: str) -> str:
+    """Refuse an empty argument, because a path from an unset shell variable would be the current folder."""
+    if not given.strip():
+        raise argparse.ArgumentTypeError("the path is empty")
+    return given
+
+
 def user_path(given: str) -> Path:
     """Return a path with `~` expanded, because the shell does not expand it in `--out=~/x`."""
-    if not given.strip():  # an unset shell variable would mean the current folder
-        raise argparse.ArgumentTypeError("the path is empty")
-    return Path(given).expanduser()
+    return Path(not_empty(given)).expanduser()
 
 
 def run_file(given: Path) -> Path:

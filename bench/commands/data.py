@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from bench.commands.common import add_command, add_folder_option, overrides_of, user_path
+from bench.commands.common import add_command, add_folder_option, not_empty, overrides_of, user_path
 
 if TYPE_CHECKING:
     from bench.config import Configuration
@@ -33,7 +33,7 @@ def add_commands(commands: Any) -> None:
         "validate a dataset or folder and list every problem",
         "Lists all damaged files, non-image files, images smaller than --size, and duplicates.",
     )
-    parser.add_argument("dataset", help="a downloaded dataset, or the path of a folder of images")
+    parser.add_argument("dataset", type=not_empty, help="a downloaded dataset, or the path of a folder of images")
     parser.add_argument("--size", default="full", help="minimum size in pixels, or full for any size (default)")
     _add_limit(parser)
     add_folder_option(parser)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bench.commands.common import add_command, add_folder_option, overrides_of, user_path
+from bench.commands.common import add_command, add_folder_option, not_empty, overrides_of, user_path
 from bench.errors import InputError
 from bench.frozen import write_frozen
 from bench.ownership import is_run, refuse_foreign
@@ -47,7 +47,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--experiment", required=True, help="a name from config/experiments.yaml")
     parser.add_argument("--dataset", required=True, help="a name from config/datasets.yaml, or NAME of --folder")
     parser.add_argument("--seed", required=True, type=int, help="random seed of the run")
-    parser.add_argument("--out", required=True, help="path of run.json, or the folder to write it to")
+    parser.add_argument("--out", required=True, type=not_empty, help="path of run.json, or the folder to write it to")
     add_folder_option(parser)
     add_command(
         commands,

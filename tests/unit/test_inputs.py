@@ -31,6 +31,23 @@ def test_freeze_takes_the_folder_for_its_run(here, given, capsys):
     assert read_run(written) == read_run(here / "my/run.json")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["audit", ""],
+        [*FREEZE, ""],
+        ["train", "--run", ""],
+        ["prepare", "fluent-emoji-100", "--out", " "],
+        ["evaluate", "--samples", "", "--reference", "pictures"],
+        ["evaluate", "--samples", "pictures", "--reference", ""],
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(here, capsys, command):
+    with pytest.raises(SystemExit, match="2"):
+        main(command)
+    assert "the path is empty" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("given", ["my", "my/", "my/run.json", "my/model.json", "my/model.safetensors"])
 def test_a_run_is_named_by_its_folder_or_any_of_its_files(here, monkeypatch, given):
     seen = []
