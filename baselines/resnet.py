@@ -1,9 +1,10 @@
-"""ResNet, ResNeXt and SE-ResNet, built from one bottleneck with an exchangeable 3x3 convolution (the slot).
+"""ResNet, ResNeXt and SE-ResNet, built from one bottleneck whose 3x3 convolution can be replaced.
 
-A bottleneck of planes p and 3x3 width w computes y = relu(shortcut(x) + SE(1x1_{w->4p}(slot_w(1x1_{->w}(x))))), with BN
-after each conv, ReLU after the first two, and SE only in SE-ResNets. The slot has the stride (as in torchvision, also
-called v1.5), and the shortcut is a 1x1 conv if the shape changes. Parameter names equal torchvision's, so its weights
-can be loaded. Torchvision's class is not used because it has no slot, no width option and no small stem.
+A bottleneck of planes p and 3x3 width w computes y = relu(shortcut(x) + SE(1x1_{w->4p}(3x3_w(1x1_{->w}(x))))), with BN
+after each conv, ReLU after the first two, and SE only in SE-ResNets. The 3x3 layer has the stride (as in torchvision,
+also called v1.5), and the shortcut is a 1x1 conv if the shape changes. Parameter names equal torchvision's, so its
+weights can be loaded. Torchvision's class is not used because its 3x3 convolution cannot be replaced, and it has no
+width option and no small stem.
 
 Sources: He et al. 2016 (ResNet), Xie et al. 2017 (ResNeXt), Hu et al. 2018 (SE), Goyal et al. 2017 (zero-init of the
 last gamma).
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from baselines.options import Positive
 
-Slot = Callable[[int, int], nn.Module]
+ConvBuilder = Callable[[int, int], nn.Module]
 """(channels, stride) -> module that maps [B, C, H, W] to [B, C, ceil(H/stride), ceil(W/stride)]."""
 Stem = Literal["imagenet", "small"]
 """imagenet: 7x7 conv of stride 2 and 3x3 max-pool of stride 2; small: 3x3 conv, first stage at full resolution."""
@@ -64,12 +65,12 @@ class SqueezeExcitation(nn.Module):
 class Bottleneck(nn.Module):
     """Residual block [B, C, H, W] -> [B, 4 * planes, ceil(H/stride), ceil(W/stride)]."""
 
-    def __init__(self, in_channels: int, planes: int, slot: nn.Module, *, conv_width: int, stride: int) -> None:
+    def __init__(self, in_channels: int, planes: int, conv2: nn.Module, *, conv_width: int, stride: int) -> None:
         super().__init__()
         out_channels = planes * EXPANSION
         self.conv1 = nn.Conv2d(in_channels, conv_width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(conv_width)
-        self.conv2 = slot
+        self.conv2 = conv2
         self.bn2 = nn.BatchNorm2d(conv_width)
         self.conv3 = nn.Conv2d(conv_width, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
@@ -87,9 +88,9 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """images [B, in_channels, H, W] -> logits [B, num_classes]. `slot` builds each bottleneck's 3x3 convolution."""
+    """images [B, in_channels, H, W] -> logits [B, num_classes]. `build_conv` builds the 3x3 layers."""
 
-    def __init__(self, layout: Layout, slot: Slot) -> None:
+    def __init__(self, layout: Layout, build_conv: ConvBuilder) -> None:
         super().__init__()
         self.layout = layout
         imagenet = layout.stem == "imagenet"
@@ -99,19 +100,19 @@ class ResNet(nn.Module):
         self.maxpool = nn.MaxPool2d(3, 2, 1) if imagenet else nn.Identity()
         channels, stages = layout.width, []
         for stage in range(len(layout.blocks)):
-            stages.append(self._stage(stage, channels, slot))
+            stages.append(self._stage(stage, channels, build_conv))
             channels = layout.width * 2**stage * EXPANSION
         for number, stage in enumerate(stages, 1):
             self.add_module(f"layer{number}", stage)  # torchvision's names
         self.fc = nn.Linear(channels, layout.num_classes)
         _initialise(self, layout.zero_init_residual)
 
-    def _stage(self, stage: int, in_channels: int, slot: Slot) -> nn.Sequential:
+    def _stage(self, stage: int, in_channels: int, build_conv: ConvBuilder) -> nn.Sequential:
         planes, conv_width = self.layout.width * 2**stage, self.layout.conv_width * 2**stage
         blocks = []
         for index in range(self.layout.blocks[stage]):
             stride = 2 if stage and not index else 1
-            conv = slot(conv_width, stride)
+            conv = build_conv(conv_width, stride)
             block = Bottleneck(in_channels, planes, conv, conv_width=conv_width, stride=stride)
             in_channels = planes * EXPANSION
             if self.layout.squeeze:
@@ -131,7 +132,7 @@ class ResNet(nn.Module):
 
 
 def _initialise(network: ResNet, zero_init_residual: bool) -> None:
-    """Initialise convolutions with Kaiming normal (fan-out, ReLU), except inside a slot, which initialises itself."""
+    """Initialise convolutions with Kaiming normal (fan-out, ReLU). The 3x3 layers initialise themselves."""
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d) and (".conv2." not in name):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -141,8 +142,8 @@ def _initialise(network: ResNet, zero_init_residual: bool) -> None:
                 nn.init.zeros_(module.bn3.weight)
 
 
-def conv3x3(groups: int) -> Slot:
-    """Return the slot of ResNet (groups=1) and ResNeXt, a grouped 3x3 convolution without bias."""
+def conv3x3(groups: int) -> ConvBuilder:
+    """Return the builder for ResNet (groups=1) and ResNeXt: a grouped 3x3 convolution without bias."""
 
     def build(channels: int, stride: int) -> nn.Module:
         if channels % groups:

@@ -37,8 +37,8 @@ def main() -> int:
         parser.error(f"unknown benchmark {', '.join(unknown)}; available: {', '.join(available())}")
     missed = 0
     for name in arguments.names or available():
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
-            record = alone.submit(measure, name, arguments.quick).result()
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+            record = executor.submit(measure, name, arguments.quick).result()
         print_table(record)
         if not arguments.quick:
             write(FOLDER / "results" / f"{slug(record['device'])}-{name}.json", record)

@@ -12,10 +12,10 @@ from bench.run import Run
 from bench.train.classification.engine import Classification
 from bench.train.fewshot.engine import FewShot
 from benchmarks.runs import classification_run, fewshot_run
-from benchmarks.timing import Work, interleaved, median_ratio, target
+from benchmarks.timing import Workload, interleaved, median_ratio, target
 
 Parts = dict[str, Callable[..., Any]]
-AT_MOST = 1.05
+MAX_RATIO = 1.05
 REPEATS = 60
 
 
@@ -29,12 +29,12 @@ def measure(quick: bool) -> dict[str, Any]:
         }
         for name, run in runs.items():
             seconds = interleaved(with_and_without(run, device), 4 if quick else REPEATS, warm_up=4)
-            rows.append(target(name, median_ratio(seconds["data"], seconds["fixed"]), at_most=AT_MOST))
+            rows.append(target(name, median_ratio(seconds["data"], seconds["fixed"]), at_most=MAX_RATIO))
             milliseconds[name] = {key: round(1e3 * statistics.median(s), 2) for key, s in seconds.items()}
     return {"targets": rows, "milliseconds": milliseconds}
 
 
-def with_and_without(run: Run, device: torch.device) -> dict[str, Work]:
+def with_and_without(run: Run, device: torch.device) -> dict[str, Workload]:
     """Return a step that loads its batch and a step on a batch that is already loaded."""
     engine: FewShot | Classification
     if run.task == "fewshot":

@@ -20,7 +20,7 @@ from bench.train.fewshot.engine import FewShot
 from bench.train.fewshot.perceptual import LpipsTrunk, PerceptualLoss
 from benchmarks.roofline import roofline_seconds
 from benchmarks.runs import fewshot_run
-from benchmarks.timing import Work, interleaved, median_ratio, target
+from benchmarks.timing import Workload, interleaved, median_ratio, target
 from reference.fewshot_loop import ReferenceFewShot
 
 THREADS, BATCH = 2, 8
@@ -54,13 +54,13 @@ def _against_reference(folder: Path, device: torch.device, repeats: int) -> dict
         engines[name] = FewShot(fewshot_run(folder / name, 256, 64, BATCH, threads=THREADS, **compute), device)
         engines[name].perceptual = PerceptualLoss(LpipsTrunk(lpips).to(memory_format=torch.channels_last))
     images, steps = engines["float32"].images[:BATCH], iter(range(10_000))
-    works: dict[str, Work] = {"reference": lambda: reference.step(images)}
-    works |= {name: lambda engine=engine: engine.step(next(steps)) for name, engine in engines.items()}
-    seconds = interleaved(works, repeats, warm_up=WARM_UP[device.type])
+    workloads: dict[str, Workload] = {"reference": lambda: reference.step(images)}
+    workloads |= {name: lambda engine=engine: engine.step(next(steps)) for name, engine in engines.items()}
+    seconds = interleaved(workloads, repeats, warm_up=WARM_UP[device.type])
     wanted = CPU_AT_LEAST if device.type == "cpu" else GPU_AT_LEAST
     ratios = {name: median_ratio(seconds["reference"], seconds[name]) for name in engines}
     eager = {name: engine for name, engine in engines.items() if not engine.run.compute.compile}
-    bounds = {name: roofline_seconds(works[name]) for name in eager}
+    bounds = {name: roofline_seconds(workloads[name]) for name in eager}
     least = {name: bounds.get(name, bounds.get("bf16")) for name in engines}
     over = {name: statistics.median(seconds[name]) / least[name] for name in engines}
     return {

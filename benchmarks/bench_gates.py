@@ -43,8 +43,9 @@ def ratios(device: torch.device, repeats: int, bounded: bool) -> tuple[list[dict
     rows, milliseconds = [], {}
     for size, reference_at_least in REFERENCE_AT_LEAST.items():
         label = f"{size // 16}->{size}"
-        works = {name: work(gate, size, device) for name, gate in gates(size, device, device.type == "cuda").items()}
-        times = interleaved(works, repeats)
+        measured = gates(size, device, device.type == "cuda")
+        workloads = {name: gate_pass(gate, size, device) for name, gate in measured.items()}
+        times = interleaved(workloads, repeats)
         milliseconds[label] = median_milliseconds(times)
         bounds = (reference_at_least, SLE_AT_MOST.get(size)) if bounded else (None, None)
         ratio = median_ratio(times["reference"], times["slim"])
@@ -66,8 +67,8 @@ def gates(size: int, device: torch.device, compiled: bool) -> dict[str, nn.Modul
     return {n: torch.compile(g, fullgraph=True) if compiled and n != "reference" else g for n, g in made.items()}
 
 
-def work(gate: nn.Module, size: int, device: torch.device) -> Callable[[], None]:
-    """Return a forward and backward pass with gradients of both maps and the parameters."""
+def gate_pass(gate: nn.Module, size: int, device: torch.device) -> Callable[[], None]:
+    """Return a function that runs a forward and backward pass with gradients of both maps and the parameters."""
     low, high = PAIRS[size]
     source = torch.randn(BATCH, low, size // 16, size // 16, device=device, requires_grad=True)
     sink = torch.randn(BATCH, high, size, size, device=device, requires_grad=True)
@@ -83,6 +84,6 @@ def work(gate: nn.Module, size: int, device: torch.device) -> Callable[[], None]
 
 def memory(label: str, name: str, at_most: float | None) -> dict[str, Any]:
     gate = gates(512, torch.device("cpu"), compiled=False)[name]
-    run = work(gate, 512, torch.device("cpu"))
+    run = gate_pass(gate, 512, torch.device("cpu"))
     size = BATCH * PAIRS[512][1] * 512 * 512 * 4
     return target(f"peak memory in targets, {label}, 32->512", peak_bytes(run) / size, at_most=at_most)

@@ -20,7 +20,7 @@ from bench.metrics.frechet import frechet_distance
 from bench.metrics.inception import CleanFidInception
 from bench.metrics.weights import weights_path
 from benchmarks.resident import resident_megabytes
-from benchmarks.timing import Work, interleaved, median_milliseconds, median_ratio, target
+from benchmarks.timing import Workload, interleaved, median_milliseconds, median_ratio, target
 
 DIM = 2048
 SIZES = {"100 real, 5,000 fake": (100, 5000, 40.0, 1e-4), "10,000 real, 10,000 fake": (10_000, 10_000, 4.0, 1e-6)}
@@ -36,8 +36,8 @@ def measure(quick: bool) -> dict[str, Any]:
     rows, milliseconds = [], {}
     for label, (n, m, at_least, at_most) in SIZES.items():
         values: dict[str, float] = {}
-        for work in distances(n, m, {}, dim=WARM_UP_DIM).values():
-            work()
+        for workload in distances(n, m, {}, dim=WARM_UP_DIM).values():
+            workload()
         times = interleaved(distances(n, m, values), 1 if quick else REPEATS, warm_up=0)
         milliseconds[label] = median_milliseconds(times)
         ratio = median_ratio(times["clean-fid"], times["ours"])
@@ -53,7 +53,7 @@ def measure(quick: bool) -> dict[str, Any]:
     return {"targets": rows, "milliseconds": milliseconds, "dimensions": DIM}
 
 
-def distances(n: int, m: int, values: dict[str, float], dim: int = DIM) -> dict[str, Work]:
+def distances(n: int, m: int, values: dict[str, float], dim: int = DIM) -> dict[str, Workload]:
     """Return both computations on the same features. Each stores its result in `values`."""
     from cleanfid.fid import fid_from_feats
 
@@ -92,11 +92,11 @@ def extraction(count: int, repeats: int) -> tuple[dict[str, list[float]], float]
         write_images(folder / "images", count)
         extractor = CleanFidInception()
         options = {"num_workers": 0, "batch_size": 32, "device": torch.device("cpu"), "mode": "clean", "verbose": False}
-        works: dict[str, Work] = {
+        workloads: dict[str, Workload] = {
             "clean-fid": lambda: get_folder_features(str(folder / "images"), network, **options),
             "ours": lambda: extract_features(extractor, stream_images(list_images(folder / "images"))),
         }
-        times = interleaved(works, repeats, warm_up=1)
+        times = interleaved(workloads, repeats, warm_up=1)
         few, many = (resident_megabytes(folder / "images", n) for n in STREAMED)
         return times, many / few
 

@@ -1,6 +1,6 @@
-"""SLIM-ResNet-50 compared with ResNeXt-50 32x4d and ResNet-50, forward and backward at 224 px with batch 8.
+"""Time of a forward and backward pass of SLIM-ResNet-50, ResNeXt-50 32x4d and ResNet-50 at 224 px.
 
-Uses float32 and contiguous memory on a CPU, and bf16 and channels_last, eager and compiled, with batch 64 on a GPU.
+CPU: batch 8, float32, contiguous memory. GPU: batch 64, bf16, channels_last, both eager and compiled.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from slim.resnet import resnet50 as slim_resnet50
 
 SIZE, CPU_BATCH, GPU_BATCH = 224, 8, 64
 CPU_REPEATS, GPU_REPEATS = 7, 30
-AT_MOST = 0.9
+MAX_RATIO = 0.9
 
 
 def measure(quick: bool) -> dict[str, Any]:
@@ -27,10 +27,11 @@ def measure(quick: bool) -> dict[str, Any]:
     rows, milliseconds = [], {}
     for mode in ("eager",) if cpu else ("eager", "compiled"):
         networks = {"slim": slim_resnet50(), "resnext": resnext50_32x4d(), "resnet": resnet50()}
-        works = {name: work(network, device, batch, mode == "compiled") for name, network in networks.items()}
-        times = interleaved(works, repeats)
+        compiled = mode == "compiled"
+        workloads = {name: training_pass(network, device, batch, compiled) for name, network in networks.items()}
+        times = interleaved(workloads, repeats)
         milliseconds[mode] = median_milliseconds(times)
-        bound = AT_MOST if mode == "eager" else None
+        bound = MAX_RATIO if mode == "eager" else None
         ratio = median_ratio(times["slim"], times["resnext"])
         rows.append(target(f"SLIM-ResNet-50 / ResNeXt-50 32x4d, {mode}", ratio, at_most=bound))
         rows.append(target(f"SLIM-ResNet-50 / ResNet-50, {mode}", median_ratio(times["slim"], times["resnet"])))
@@ -38,8 +39,8 @@ def measure(quick: bool) -> dict[str, Any]:
     return {"targets": rows, "milliseconds": milliseconds, **setting}
 
 
-def work(network: nn.Module, device: torch.device, batch: int, compiled: bool) -> Callable[[], None]:
-    """Return a forward and backward pass with gradients of the parameters."""
+def training_pass(network: nn.Module, device: torch.device, batch: int, compiled: bool) -> Callable[[], None]:
+    """Return a function that runs a forward and backward pass and computes the gradients of the parameters."""
     cpu = device.type == "cpu"
     layout = torch.contiguous_format if cpu else torch.channels_last
     network = network.to(device, memory_format=layout)

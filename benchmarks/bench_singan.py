@@ -10,7 +10,7 @@ from bench.run import Compute, OneShotRecipe
 from bench.train.loop.graphs import Replayed, recorder
 from bench.train.oneshot.engine import train_epoch
 from bench.train.oneshot.scale import ScaleTraining
-from benchmarks.timing import Work, interleaved, median_milliseconds, median_ratio, target
+from benchmarks.timing import Workload, interleaved, median_milliseconds, median_ratio, target
 from reference.singan_loop import ReferenceScale
 from slim.singan import pyramid as slim_pyramid
 
@@ -29,11 +29,11 @@ def measure(quick: bool) -> dict[str, Any]:
     sizes = pyramids["engine"].sizes
     rows, milliseconds = [], {}
     for scale in sorted({0, len(sizes) // 2, len(sizes) - 1}):
-        works: dict[str, Work] = {name: engine(pyramid, scale, device) for name, pyramid in pyramids.items()}
+        workloads: dict[str, Workload] = {name: engine(pyramid, scale, device) for name, pyramid in pyramids.items()}
         if not cpu:
-            works["recorded"] = engine(pyramids["engine"], scale, device, recorded=True)
-        works["reference"] = reference(pyramids["engine"], scale, device)
-        times = interleaved(works, repeats, warm_up=5)  # the fourth call records the graph
+            workloads["recorded"] = engine(pyramids["engine"], scale, device, recorded=True)
+        workloads["reference"] = reference(pyramids["engine"], scale, device)
+        times = interleaved(workloads, repeats, warm_up=5)  # the fourth call records the graph
         name = f"{sizes[scale][0]} px"
         milliseconds[name] = median_milliseconds(times)
         rows.append(target(f"reference loop / engine, {name}", median_ratio(times["reference"], times["engine"])))
@@ -44,7 +44,7 @@ def measure(quick: bool) -> dict[str, Any]:
     return {"targets": rows, "milliseconds": milliseconds, "size": size, "repeats": repeats, "precision": "float32"}
 
 
-def engine(pyramid: Pyramid, scale: int, device: torch.device, recorded: bool = False) -> Work:
+def engine(pyramid: Pyramid, scale: int, device: torch.device, recorded: bool = False) -> Workload:
     recipe, compute = OneShotRecipe(), Compute(cuda_graphs=recorded)
     real = torch.rand(1, 3, *pyramid.sizes[scale], device=device) * 2 - 1
     training = ScaleTraining(pyramid, scale, pyramid.new_critic(scale).to(device), real, recipe, compute)
@@ -52,7 +52,7 @@ def engine(pyramid: Pyramid, scale: int, device: torch.device, recorded: bool = 
     return Replayed(lambda: train_epoch(training, noise), recorder(compute, device, [noise]))
 
 
-def reference(pyramid: Pyramid, scale: int, device: torch.device) -> Work:
+def reference(pyramid: Pyramid, scale: int, device: torch.device) -> Workload:
     sizes, widths = list(pyramid.sizes[: scale + 1]), list(pyramid.widths[: scale + 1])
     real = torch.rand(1, 3, *sizes[-1], device=device) * 2 - 1
     return ReferenceScale(real, sizes, widths, pyramid.ups).epoch

@@ -59,6 +59,6 @@ def bandwidth(device: str) -> float:
     return 2 * source.nbytes / _fastest(lambda: target.copy_(source))
 
 
-def _fastest(work: Callable[[], object]) -> float:
+def _fastest(workload: Callable[[], object]) -> float:
     with torch.utils._python_dispatch._disable_current_modes():
-        return min(interleaved({"work": work}, 5)["work"])
+        return min(interleaved({"workload": workload}, 5)["workload"])

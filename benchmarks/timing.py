@@ -7,17 +7,17 @@ from typing import Any
 
 import torch
 
-Work = Callable[[], object]
+Workload = Callable[[], object]
 
 
-def interleaved(works: Mapping[str, Work], repeats: int, warm_up: int = 2) -> dict[str, list[float]]:
-    """Return the seconds of each repetition. The works alternate, so that other load on the machine affects all."""
-    seconds: dict[str, list[float]] = {name: [] for name in works}
+def interleaved(workloads: Mapping[str, Workload], repeats: int, warm_up: int = 2) -> dict[str, list[float]]:
+    """Return the seconds of each repetition. The workloads alternate, so that other load on the machine affects all."""
+    seconds: dict[str, list[float]] = {name: [] for name in workloads}
     for repeat in range(warm_up + repeats):
-        for name, work in works.items():
+        for name, workload in workloads.items():
             synchronise()
             start = time.perf_counter()
-            work()
+            workload()
             synchronise()
             if repeat >= warm_up:
                 seconds[name].append(time.perf_counter() - start)

@@ -32,7 +32,7 @@ class SlimOptions(TypedDict, total=False):
 
 
 class SameLayerOptions(TypedDict, total=False):
-    """Arguments of `slim.resnet.slim_slot`."""
+    """Arguments of `slim.resnet.same_layer_builder`."""
 
     slim_groups: Positive
     """G, halved where a stage's width is not divisible by it"""

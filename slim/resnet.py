@@ -6,15 +6,15 @@ from typing import Unpack
 from torch import nn
 
 from baselines.options import Positive
-from baselines.resnet import DEPTH_50, DEPTH_101, Layout, ResNet, Slot, Stem
+from baselines.resnet import DEPTH_50, DEPTH_101, ConvBuilder, Layout, ResNet, Stem
 from slim.options import SameLayerOptions, Variant
 from slim.same import LiteralSameLayerSLIM, SameLayerSLIM
 
 VARIANTS = {"softmax": SameLayerSLIM, "literal": LiteralSameLayerSLIM}
 
 
-def slim_slot(*, slim_groups: int = 4, ratio: int = 4, variant: Variant = "softmax") -> Slot:
-    """Return a slot that builds same-layer SLIM. `slim_groups` is halved until it divides the width of a stage."""
+def same_layer_builder(*, slim_groups: int = 4, ratio: int = 4, variant: Variant = "softmax") -> ConvBuilder:
+    """Return a builder of same-layer SLIM. `slim_groups` is halved until it divides the width of a stage."""
 
     def build(channels: int, stride: int) -> nn.Module:
         divisor = slim_groups
@@ -41,7 +41,7 @@ def resnet(
 ) -> ResNet:
     """Build a SLIM-ResNet of any size. Stage i has blocks[i] bottlenecks of width * 2^i planes."""
     layout = Layout(tuple(blocks), width, width, stem, in_channels, num_classes, None, zero_init_residual)
-    return ResNet(layout, slim_slot(**slim))
+    return ResNet(layout, same_layer_builder(**slim))
 
 
 def _imagenet(blocks: tuple[int, ...]) -> Callable[..., ResNet]:
@@ -54,7 +54,7 @@ def _imagenet(blocks: tuple[int, ...]) -> Callable[..., ResNet]:
         **slim: Unpack[SameLayerOptions],
     ) -> ResNet:
         layout = Layout(blocks, 64, 64, stem, in_channels, num_classes, None, zero_init_residual)
-        return ResNet(layout, slim_slot(**slim))
+        return ResNet(layout, same_layer_builder(**slim))
 
     return build
 

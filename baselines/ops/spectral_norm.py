@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 EPSILON = 1e-12
 
 
-class _Divide(torch.autograd.Function):
+class _DivideByNorm(torch.autograd.Function):
     """W -> W / s with constant u and v. dL/dW = (D - <D, W/s> u v') / s, where D is the gradient of the quotient."""
 
     @staticmethod
@@ -38,7 +38,7 @@ class SpectralNorm(nn.Module):
         matrix = self._matrix(weight.detach())
         u = F.normalize(torch.randn_like(matrix[:, 0]), dim=0, eps=EPSILON)
         for _ in range(15):  # 15 iterations as in torch, so that the first estimate is already close
-            v, _ = _right(matrix, u)
+            v, _ = _right_vector(matrix, u)
             u = F.normalize(torch.mv(matrix, v), dim=0, eps=EPSILON)
         self.register_buffer("u", u)
         self.register_buffer("v", v)
@@ -49,44 +49,44 @@ class SpectralNorm(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         with torch.autocast(weight.device.type, enabled=False):  # in half precision the norm has an error of 0.4 %
             matrix = self._matrix(weight)
-            quotient = _Divide.apply(matrix, *self._singular(matrix.detach()))
+            quotient = _DivideByNorm.apply(matrix, *self._singular_vectors(matrix.detach()))
             return quotient.unflatten(1, weight.transpose(0, self.dim).shape[1:]).transpose(0, self.dim)
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         return weight
 
     @torch.no_grad()
-    def _singular(self, matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _singular_vectors(self, matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if not self.training:
             return self.u, self.v, torch.dot(self.u, torch.mv(matrix, self.v))
         u = F.normalize(torch.mv(matrix, self.v), dim=0, eps=EPSILON)
-        v, sigma = _right(matrix, u)
+        v, sigma = _right_vector(matrix, u)
         self.u.copy_(u)
         self.v.copy_(v)
-        return _kept(u, v, sigma) if torch.compiler.is_compiling() else (u, v, sigma)
+        return _copy_for_backward(u, v, sigma) if torch.compiler.is_compiling() else (u, v, sigma)
 
 
-@torch.library.custom_op("baselines::keep", mutates_args=())
-def _keep(values: Tensor) -> Tensor:
+@torch.library.custom_op("baselines::opaque_copy", mutates_args=())
+def _opaque_copy(values: Tensor) -> Tensor:
     """Copy the values in an operator that is opaque to the compiler, which therefore saves the result for backward."""
     return values.clone()
 
 
-@_keep.register_fake
+@_opaque_copy.register_fake
 def _(values: Tensor) -> Tensor:
     return torch.empty_like(values)
 
 
-def _kept(u: Tensor, v: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _copy_for_backward(u: Tensor, v: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Copy u, v and sigma for the backward pass.
 
     The compiled backward would otherwise recompute them from the buffers, which hold the next step's vectors by then.
     """
-    u, v, sigma = _keep(torch.cat([u, v, sigma[None]])).split([u.shape[0], v.shape[0], 1])
+    u, v, sigma = _opaque_copy(torch.cat([u, v, sigma[None]])).split([u.shape[0], v.shape[0], 1])
     return u, v, sigma[0]
 
 
-def _right(matrix: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+def _right_vector(matrix: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     """Return v = W'u / |W'u| and sigma = |W'u|."""
     product = torch.mv(matrix.t(), u)
     sigma = torch.linalg.vector_norm(product)

@@ -1,9 +1,9 @@
 """The Inception network of FID with the two kinds of preprocessing used for published FIDs.
 
 `CleanFidInception` uses clean-fid's resize (PIL bicubic in float, per channel, to 299x299), then (x - 128) / 128.
-`AuthorsInception` follows the paper's authors, who use FastGAN's script: PIL bilinear to 256x256 in uint8, then
-pytorch-fid's resize to 299x299, which is bilinear without antialiasing, to -1..1. Generated images first pass
-`as_saved_by_authors`. Scores of the two protocols are not comparable.
+`AuthorsInception` follows FastGAN's script, which the paper's authors use: PIL bilinear to 256x256 in uint8,
+pytorch-fid's resize to 299x299 (bilinear without antialiasing), and scaling to -1..1. Generated images are first
+resized by `as_saved_by_authors`. Scores of the two protocols are not comparable.
 """
 
 import numpy as np
@@ -71,9 +71,9 @@ class AuthorsInception(Inception):
     name = "inception-ptfid/pil-bilinear256/pool2048"
 
     def preprocess(self, images: Tensor) -> Tensor:
-        pictures = [Image.fromarray(image) for image in images.permute(0, 2, 3, 1).cpu().numpy()]
+        pil_images = [Image.fromarray(image) for image in images.permute(0, 2, 3, 1).cpu().numpy()]
         size, bilinear = (256, 256), Image.Resampling.BILINEAR
-        resized = [np.asarray(image if image.size == size else image.resize(size, bilinear)) for image in pictures]
+        resized = [np.asarray(image if image.size == size else image.resize(size, bilinear)) for image in pil_images]
         x = torch.from_numpy(np.stack(resized)).to(self.device).permute(0, 3, 1, 2).float() / 255
         return 2 * F.interpolate(x, size=(PIXELS, PIXELS), mode="bilinear", align_corners=False) - 1
 

@@ -1,9 +1,9 @@
 """Kernel distance (KID), the unbiased squared maximum mean discrepancy with the kernel k(x, y) = (x.y / D + 1)^3.
 
-The value is the mean over random subsets, as usual. Subsets have at most half the size of the smaller set, because a
-subset that contains all of 100 images has no sampling variation. The standard error is a jackknife over the images of
-both sets, because the spread between overlapping subsets measures only the drawing of subsets. Subsets are drawn from a
-separate random generator.
+The value is the mean over random subsets. Subsets have at most half the size of the smaller set, because a subset that
+contains all of 100 images has no sampling variation. The standard error is a jackknife over the images of both sets,
+because the spread between overlapping subsets reflects only how they are drawn. Subsets are drawn from a separate
+random generator.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def kernel_distance(
         raise InputError(f"KID cannot draw subsets of {size} images from sets of {len(real)} and {len(fake)}")
     generator = np.random.default_rng(seed)
     values = [
-        squared_discrepancy(
+        squared_mmd(
             real[generator.choice(len(real), size, replace=False)],
             fake[generator.choice(len(fake), size, replace=False)],
         )
@@ -46,40 +46,40 @@ def kernel_distance(
     return Kid(float(np.mean(values)), jackknife_error(real, fake), subsets, size)
 
 
-def squared_discrepancy(x: np.ndarray, y: np.ndarray) -> float:
+def squared_mmd(x: np.ndarray, y: np.ndarray) -> float:
     """Return the unbiased estimate of MMD^2 from all pairs of x [n, D] and y [m, D]."""
-    sums_x, sums_y, cross, _ = _sums(x, y)
-    return float(_combine(sums_x.sum(), sums_y.sum(), cross.sum(), len(x), len(y)))
+    sums_x, sums_y, cross, _ = _kernel_sums(x, y)
+    return float(_unbiased_mmd2(sums_x.sum(), sums_y.sum(), cross.sum(), len(x), len(y)))
 
 
 def jackknife_error(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the standard error of `squared_discrepancy` by leaving out each image of either set in turn."""
+    """Return the standard error of `squared_mmd` by leaving out each image of either set in turn."""
     n, m = len(x), len(y)
     if min(n, m) < 3:
         return float("nan")
-    sums_x, sums_y, cross_x, cross_y = _sums(x, y)
+    sums_x, sums_y, cross_x, cross_y = _kernel_sums(x, y)
     total_x, total_y, total = sums_x.sum(), sums_y.sum(), cross_x.sum()
-    without_x = _combine(total_x - 2 * sums_x, total_y, total - cross_x, n - 1, m)
-    without_y = _combine(total_x, total_y - 2 * sums_y, total - cross_y, n, m - 1)
+    without_x = _unbiased_mmd2(total_x - 2 * sums_x, total_y, total - cross_x, n - 1, m)
+    without_y = _unbiased_mmd2(total_x, total_y - 2 * sums_y, total - cross_y, n, m - 1)
     return float(np.sqrt((n - 1) * without_x.var() + (m - 1) * without_y.var()))
 
 
-def _combine(within_x, within_y, cross, n: int, m: int):
+def _unbiased_mmd2(within_x, within_y, cross, n: int, m: int):
     """Combine sums of kernel values over pairs (without the diagonals) into the unbiased estimate."""
     return within_x / (n * (n - 1)) + within_y / (m * (m - 1)) - 2 * cross / (n * m)
 
 
-def _sums(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _kernel_sums(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return row sums of k(x, x) and k(y, y) without diagonals, and row and column sums of k(x, y), by blocks."""
     cross_x, cross_y = [], np.zeros(len(y))
     for rows in _blocks(x):
         kernel = _kernel(rows, y)
         cross_x.append(kernel.sum(axis=1))
         cross_y += kernel.sum(axis=0)
-    return _within(x), _within(y), np.concatenate(cross_x), cross_y
+    return _off_diagonal_sums(x), _off_diagonal_sums(y), np.concatenate(cross_x), cross_y
 
 
-def _within(x: np.ndarray) -> np.ndarray:
+def _off_diagonal_sums(x: np.ndarray) -> np.ndarray:
     diagonal = (np.einsum("nd,nd->n", x, x) / x.shape[1] + 1) ** 3
     return np.concatenate([_kernel(rows, x).sum(axis=1) for rows in _blocks(x)]) - diagonal
 

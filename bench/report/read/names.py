@@ -9,7 +9,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Metric:
-    """`relative`: differences across datasets are relative to the baseline, since datasets differ in difficulty."""
+    """Presentation of a metric: label and number of decimals.
+
+    `relative`: differences across datasets are relative to the baseline, since datasets differ in difficulty.
+    `constant`: the value is the same for every seed.
+    """
 
     label: str
     digits: int = 3
@@ -17,7 +21,7 @@ class Metric:
     constant: bool = False
 
 
-WORDING = {
+METRIC_LABELS = {
     "fd_efflite0": Metric("FD, EfficientNet-Lite0", 1, relative=True),
     "fid_authors": Metric("FID, authors' protocol", 2, relative=True),
     "fid_cleanfid": Metric("FID, clean-fid", 2, relative=True),
@@ -66,7 +70,7 @@ PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def metric_of(name: str) -> Metric:
-    return WORDING.get(name, Metric(name))
+    return METRIC_LABELS.get(name, Metric(name))
 
 
 def control_label(weights: str) -> str:
@@ -92,7 +96,7 @@ def format_count(value: float) -> str:
     return f"{value:.0f}"
 
 
-def format_share(share: float) -> str:
+def format_percent(share: float) -> str:
     """0.123 -> 12.3 %."""
     return f"{100 * share:.1f} %".replace("-", "−")
 

@@ -15,13 +15,13 @@ from bench.schema import PositiveFloat, Strict, Task, parse_strict
 
 
 def _one_or_three_sets(sets: tuple[str, ...]) -> tuple[str, ...]:
-    """One dataset: its seeds are the sample. Three or more: the datasets are. Two allow no test over datasets."""
+    """A test over seeds needs one dataset, a test over datasets at least three. Two datasets raise ValueError."""
     twice = [name for index, name in enumerate(sets) if name in sets[:index]]
     if twice:
         raise ValueError(f"{twice[0]} is given twice")
     if len(sets) in (0, 2):
         raise ValueError(
-            f"{len(sets)} datasets: name one (its seeds are the sample) or at least three (the datasets are)"
+            f"{len(sets)} datasets: list one (for a test over its seeds) or at least three (for a test over datasets)"
         )
     return sets
 
@@ -56,7 +56,7 @@ class Comparison(Strict):
     slim: str = Field(description="experiment with SLIM")
     baseline: Baseline = Field(description="experiment without SLIM: a baseline or a control")
     sets: Annotated[tuple[str, ...], AfterValidator(_one_or_three_sets)] = Field(
-        description="datasets: one (its seeds are the sample) or at least three (the datasets are)"
+        description="datasets: one (for a test over its seeds) or at least three (for a test over datasets)"
     )
     measure: Literal["relative", "difference", "constant"] = Field(
         description="relative: share of the baseline's value; difference: in units; constant: relative, without a test"
@@ -78,7 +78,7 @@ class Claim(Strict):
     doubt: str = Field("", description="alternative explanation of the result, and the control for it")
 
     @model_validator(mode="after")
-    def _something_decides(self) -> "Claim":
+    def _has_a_verdict(self) -> "Claim":
         if not any(comparison.role == "verdict" for comparison in self.comparisons):
             raise ValueError("no comparison has role verdict, so the claim cannot be decided")
         return self
@@ -92,7 +92,7 @@ class Tolerance(Strict):
 
 
 Condition = Literal["device", "torch", "precision", "compile"]
-"""A condition of a training; `device` is the CPU or the GPU's model, `torch` its major and minor version."""
+"""A training condition; `device` is the CPU or the GPU model, `torch` is torch's major and minor version."""
 
 
 class ReportSettings(Strict):
@@ -110,10 +110,10 @@ class ReportSettings(Strict):
 
     def tolerance(self, metric: str, value: float) -> float | None:
         """Largest difference from `value` that counts as reproduced; None without a tolerance for the metric."""
-        stated = self.tolerances.get(metric)
-        if stated is None:
+        tolerance = self.tolerances.get(metric)
+        if tolerance is None:
             return None
-        return stated.absolute if stated.absolute is not None else (stated.relative or 0.0) * abs(value)
+        return tolerance.absolute if tolerance.absolute is not None else (tolerance.relative or 0.0) * abs(value)
 
 
 class Published(Strict):

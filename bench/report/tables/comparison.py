@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bench.report.read.experiment_roles import WORDS, experiments_of, role_of, without_ablations
-from bench.report.read.names import WORDING, control_label, format_value, metric_of
+from bench.report.read.names import METRIC_LABELS, control_label, format_value, metric_of
 from bench.report.read.scores import Row, Scores
 from bench.report.read.settings import TaskSettings
 from bench.report.tables.seed_averages import cell_of, columns_of, in_column
@@ -37,7 +37,7 @@ def comparison_tables(scores: Scores, dataset: str, settings: TaskSettings) -> l
 
 
 def _wide(rows: Scores, title: str, dataset: str, settings: TaskSettings) -> Table:
-    columns = columns_of(rows, [*settings.primary, *(name for name in WORDING if name not in settings.primary)])
+    columns = columns_of(rows, [*settings.primary, *(name for name in METRIC_LABELS if name not in settings.primary)])
     lines, kinds = [], []
     for experiment, weights in _lines(rows, settings):
         mine = rows.where(weights=weights)
@@ -70,7 +70,7 @@ def _lines(rows: Scores, settings: TaskSettings) -> Iterator[tuple[str, str]]:
 def _own_protocols(rows: Scores, dataset: str) -> Table:
     """One row per control and metric. Each row has its own protocol, so no column mixes protocols."""
     lines = []
-    for column in columns_of(rows, WORDING):
+    for column in columns_of(rows, METRIC_LABELS):
         mine = in_column(rows, column)
         for weights in dict.fromkeys(row.weights for row in mine):
             cell = cell_of([row for row in mine if row.weights == weights], f"{dataset}, {weights}")
@@ -98,7 +98,7 @@ def comparison_records(scores: Scores) -> list[dict[str, Any]]:
 
 
 def _records(key: tuple[str, ...], rows: list[Row]) -> Iterable[dict[str, Any]]:
-    for column in columns_of(rows, WORDING):
+    for column in columns_of(rows, METRIC_LABELS):
         cell = cell_of(in_column(rows, column), ", ".join(key))
         over = cell.summary
         yield (

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from bench.report.compare.claims import NOT_TESTED, Answer, Finding
 from bench.report.compare.paired import Matched, Result, improvement, match
 from bench.report.compare.power import MOST_PAIRS, POWER
-from bench.report.read.names import format_p, format_share, format_value, metric_of
+from bench.report.read.names import format_p, format_percent, format_value, metric_of
 from bench.report.read.scores import Scores
 from bench.report.read.settings import Claim, Pair, ReportSettings
 from bench.report.tables.comparison import anchor
@@ -26,7 +26,7 @@ CLAIMS_EXPLAINED = (
 
 
 def formatter(metric: str, share: bool) -> Callable[[float], str]:
-    return format_share if share else lambda value: format_value(metric, value)
+    return format_percent if share else lambda value: format_value(metric, value)
 
 
 def interval_text(low: float | None, high: float | None, form: Callable[[float], str]) -> str:

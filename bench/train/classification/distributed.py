@@ -1,9 +1,9 @@
 """Data-parallel classification under torchrun, with results that do not depend on the number of processes.
 
 Each process computes its rows of every global batch, and augmentation is drawn for the whole batch.
-DistributedDataParallel averages the gradients, which gives the gradient of the global mean loss because all shares have
-equal size. Batch norm statistics are summed over the processes by torch's SyncBatchNorm on GPUs and by `GroupBatchNorm`
-(all-reduce, any device) elsewhere. A single process uses neither.
+DistributedDataParallel averages the gradients, which gives the gradient of the global mean loss because all local
+batches have equal size. Batch norm statistics are summed over the processes by torch's SyncBatchNorm on GPUs and by
+`GroupBatchNorm` (all-reduce, any device) elsewhere. A single process uses neither.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ from bench.errors import InputError
 from bench.runtime.processes import rank, world_size
 
 
-def share(batch_size: int) -> BatchRows:
+def local_rows(batch_size: int) -> BatchRows:
     """Return this process's rows of a global batch. InputError if the batch is not divisible by the processes."""
     count, rest = divmod(batch_size, world_size())
     if rest or not count:
@@ -27,17 +27,20 @@ def share(batch_size: int) -> BatchRows:
     return BatchRows(rank() * count, (rank() + 1) * count, batch_size)
 
 
-def refuse_odd(rows: BatchRows) -> None:
-    """Raise InputError for an odd share of the batch.
+def check_even(rows: BatchRows) -> None:
+    """Raise InputError if the local batch of each process has an odd size.
 
-    Mixup and cutmix pair images within a process, so an odd share would form other pairs than a single process.
+    Mixup and cutmix pair images within a process, so odd local batches would form other pairs than a single process.
     """
     if world_size() > 1 and (rows.stop - rows.start) % 2:
-        raise InputError(f"recipe.batch_size {rows.total}: mixup and cutmix need an even share for each process")
+        raise InputError(f"recipe.batch_size {rows.total}: mixup and cutmix need an even number of images per process")
 
 
-def wrap(model: nn.Module) -> nn.Module:
-    """Wrap the model in DistributedDataParallel if there are several processes. Buffers are equal by construction."""
+def data_parallel(model: nn.Module) -> nn.Module:
+    """Wrap the model in DistributedDataParallel if there are several processes.
+
+    Buffers are not broadcast, because batch norm computes the same statistics in every process.
+    """
     if world_size() == 1:
         return model
     return DistributedDataParallel(model, broadcast_buffers=False)
@@ -64,7 +67,7 @@ def synchronise_norms(model: nn.Module) -> nn.Module:
     return model
 
 
-class _Sum(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     """Sum over the processes. Its gradient is the sum of their gradients."""
 
     @staticmethod
@@ -81,7 +84,7 @@ class _Sum(torch.autograd.Function):
 
 
 class GroupBatchNorm(_BatchNorm):
-    """Batch norm over the images of all processes, which hold equal numbers. Evaluation is that of torch."""
+    """Batch norm over the images of all processes, which have equal numbers. Evaluation mode is torch's."""
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim < 2:
@@ -93,9 +96,9 @@ class GroupBatchNorm(_BatchNorm):
         axes = [axis for axis in range(input.ndim) if axis != 1]
         shape = [1, -1] + [1] * (input.ndim - 2)
         count = input.numel() // input.shape[1] * world_size()
-        mean = _Sum.apply(input.sum(axes)) / count
+        mean = _AllReduceSum.apply(input.sum(axes)) / count
         centred = input - mean.view(shape)
-        variance = _Sum.apply(centred.square().sum(axes)) / count
+        variance = _AllReduceSum.apply(centred.square().sum(axes)) / count
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)

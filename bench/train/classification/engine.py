@@ -35,10 +35,10 @@ class Classification:
     def __init__(self, run: Run, device: torch.device) -> None:
         assert isinstance(run.recipe, ClassificationRecipe)
         self.run, self.device, self.recipe = run, device, run.recipe
-        self.rows = distributed.share(self.recipe.batch_size)
+        self.rows = distributed.local_rows(self.recipe.batch_size)
         self.images_per_step = self.recipe.batch_size
         if self.recipe.mixup or self.recipe.cutmix:
-            distributed.refuse_odd(self.rows)
+            distributed.check_even(self.rows)
         data = open_inputs(run, device, self.rows)
         self.batches, self.holdout, self.statistics = data.batches, data.holdout, data.statistics
         self.total_steps = self.recipe.epochs * self.batches.steps_per_epoch
@@ -47,7 +47,7 @@ class Classification:
         self.model = create_seeded(self.spec, run.seed, copies=HELD).to(device, memory_format=torch.channels_last)
         self.model = distributed.synchronise_norms(self.model)
         self.ema = None if self.recipe.ema_decay is None else Ema(self.model, self.recipe.ema_decay)
-        self.net = distributed.wrap(self.model)
+        self.net = distributed.data_parallel(self.model)
         if run.compute.compile:
             self.net = torch.compile(self.net)
         self.optimiser = make_optimiser(self.recipe, self.model.parameters())

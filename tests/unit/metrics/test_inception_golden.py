@@ -13,7 +13,7 @@ from bench.metrics.features import extract_features, features_of
 from bench.metrics.frechet import frechet_distance
 from bench.metrics.inception import CleanFidInception
 from bench.metrics.inception_weights import PORTED, inception_tensors
-from bench.metrics.kid import squared_discrepancy
+from bench.metrics.kid import squared_mmd
 
 needs_cleanfid = pytest.mark.skipif(not find_spec("cleanfid"), reason="left out where SciPy is 1.18 or newer")
 
@@ -117,6 +117,6 @@ def test_documented_values_of_torchmetrics(authors, ported):
         small = [torch.cat([maps.mean(dim=(2, 3)) for maps in batches]).numpy() for batches in early]
         whole = [torch.cat([features(maps) for maps in batches]).numpy() for batches in early]
     assert frechet_distance(*small) == pytest.approx(12.6388, rel=1e-3)
-    values = [squared_discrepancy(*(rows[torch.randperm(100)[:50].numpy()] for rows in whole)) for _ in range(100)]
+    values = [squared_mmd(*(rows[torch.randperm(100)[:50].numpy()] for rows in whole)) for _ in range(100)]
     assert np.mean(values) == pytest.approx(0.0312, abs=0.00005)
     assert np.std(values) == pytest.approx(0.0025, abs=0.00005)

@@ -6,7 +6,7 @@ import torch
 
 from bench.errors import InputError
 from bench.metrics import kid
-from bench.metrics.kid import jackknife_error, kernel_distance, squared_discrepancy
+from bench.metrics.kid import jackknife_error, kernel_distance, squared_mmd
 from tests.helpers.metric_cases import FEATURES
 
 
@@ -23,7 +23,7 @@ def test_equals_torch_fidelity_on_the_same_subsets(name):
     ours = []
     for _ in range(subsets):
         first = fake[random.choice(len(fake), size, replace=False)]
-        ours.append(squared_discrepancy(first, real[random.choice(len(real), size, replace=False)]))
+        ours.append(squared_mmd(first, real[random.choice(len(real), size, replace=False)]))
     assert np.mean(ours) == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-10)
 
 
@@ -41,15 +41,15 @@ def test_standard_error_is_the_spread_over_new_samples():
     for seed in range(60):
         random = np.random.default_rng(seed)
         x, y = random.normal(size=(50, 8)), random.normal(0.5, 1.2, size=(70, 8))
-        values.append(squared_discrepancy(x, y))
+        values.append(squared_mmd(x, y))
         errors.append(jackknife_error(x, y))
     assert np.mean(errors) == pytest.approx(np.std(values, ddof=1), rel=0.25)
 
 
 def test_jackknife_equals_leaving_each_image_out():
     x, y = FEATURES["both few"][0][:9].astype(float), FEATURES["both few"][1][:7].astype(float)
-    without_x = np.array([squared_discrepancy(np.delete(x, i, 0), y) for i in range(len(x))])
-    without_y = np.array([squared_discrepancy(x, np.delete(y, i, 0)) for i in range(len(y))])
+    without_x = np.array([squared_mmd(np.delete(x, i, 0), y) for i in range(len(x))])
+    without_y = np.array([squared_mmd(x, np.delete(y, i, 0)) for i in range(len(y))])
     expected = np.sqrt((len(x) - 1) * without_x.var() + (len(y) - 1) * without_y.var())
     assert jackknife_error(x, y) == pytest.approx(expected, rel=1e-9)
 

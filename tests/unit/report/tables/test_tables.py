@@ -7,7 +7,7 @@ from bench.metrics.catalogue import METRICS
 from bench.metrics.protocol import ProtocolError
 from bench.report.figures.classification import per_class_table
 from bench.report.read.experiment_roles import experiments_of
-from bench.report.read.names import WORDING, format_count, format_value
+from bench.report.read.names import METRIC_LABELS, format_count, format_value
 from bench.report.read.row import TRAINING
 from bench.report.read.settings import load_settings
 from bench.report.tables.ablations import ablation_table, find_ablations
@@ -206,6 +206,6 @@ def test_the_list_of_runs_shows_rollbacks_and_events(tmp_path):
 
 
 def test_every_metric_has_a_label():
-    assert WORDING.keys() == METRICS.keys() | {TRAINING}
-    labels = [metric.label for metric in WORDING.values()]
+    assert METRIC_LABELS.keys() == METRICS.keys() | {TRAINING}
+    labels = [metric.label for metric in METRIC_LABELS.values()]
     assert len(set(labels)) == len(labels)

@@ -101,12 +101,12 @@ def test_the_documented_torchrun_command_equals_one_process(tmp_path: Path) -> N
 def test_a_batch_that_does_not_divide_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "world_size", lambda: 3)
     with pytest.raises(InputError, match=r"recipe.batch_size 256 is not divisible by the 3 processes"):
-        distributed.share(256)
+        distributed.local_rows(256)
 
 
-def test_an_odd_share_is_not_mixed_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    distributed.refuse_odd(BatchRows(0, 3, 3))
+def test_mixup_rejects_odd_local_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed.check_even(BatchRows(0, 3, 3))
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
-    distributed.refuse_odd(BatchRows(0, 4, 8))
-    with pytest.raises(InputError, match="batch_size 6: mixup and cutmix need an even share"):
-        distributed.refuse_odd(BatchRows(3, 6, 6))
+    distributed.check_even(BatchRows(0, 4, 8))
+    with pytest.raises(InputError, match="batch_size 6: mixup and cutmix need an even number"):
+        distributed.check_even(BatchRows(3, 6, 6))
