@@ -55,10 +55,10 @@ def export_folder(given: Path) -> Path:
     return given.parent if given.name in RUN_FILES and not given.is_dir() else given
 
 
-def check_suffix(path: Path, suffix: str) -> None:
+def check_suffix(path: Path, suffix: str, option: str = "--out") -> None:
     """Raise InputError for a suffix other than `suffix`. A name without suffix is valid."""
     if path.suffix.lower() not in ("", suffix):
-        raise InputError(f"--out {path}: the output is a {suffix} file, not {path.suffix}")
+        raise InputError(f"{option} {path}: the output is a {suffix} file, not {path.suffix}")
 
 
 def add_folder_option(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +70,15 @@ def add_folder_option(parser: argparse.ArgumentParser) -> None:
         help="use your own images in PATH as dataset NAME. PATH determines the task (an image: one-shot; a folder "
         "with train/ and val/: classification; another folder: few-shot), unless you give "
         "NAME={path: PATH, task: fewshot|oneshot|classification}",
+    )
+
+
+def add_unpacked_limit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-unpacked-gb",
+        type=float,
+        metavar="GB",
+        help="maximum unpacked size of an archive or array file (default: 20 times its packed size, at least 0.5 GB)",
     )
 
 

@@ -3,7 +3,14 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from bench.commands.common import add_command, add_folder_option, not_empty, overrides_of, user_path
+from bench.commands.common import (
+    add_command,
+    add_folder_option,
+    add_unpacked_limit,
+    not_empty,
+    overrides_of,
+    user_path,
+)
 
 if TYPE_CHECKING:
     from bench.config import Configuration
@@ -35,7 +42,7 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument("dataset", type=not_empty, help="a downloaded dataset, or the path of a folder of images")
     parser.add_argument("--size", default="full", help="minimum size in pixels, or full for any size (default)")
-    _add_limit(parser)
+    add_unpacked_limit(parser)
     add_folder_option(parser)
     parser = add_command(
         commands,
@@ -47,17 +54,8 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("dataset", help="a name from config/datasets.yaml, or NAME of --folder")
     parser.add_argument("--size", default="full", help="size in pixels, or full to keep the original sizes (default)")
     parser.add_argument("--out", type=user_path, help="output folder (default: data/prepared/DATASET-SIZE)")
-    _add_limit(parser)
+    add_unpacked_limit(parser)
     add_folder_option(parser)
-
-
-def _add_limit(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--max-unpacked-gb",
-        type=float,
-        metavar="GB",
-        help="maximum unpacked size of an archive or array file (default: 20 times its packed size, at least 0.5 GB)",
-    )
 
 
 def _configuration(arguments: argparse.Namespace) -> "Configuration":

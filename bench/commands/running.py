@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.commands.common import add_command, check_suffix, run_file, user_path
+from bench.commands.common import add_command, add_unpacked_limit, check_suffix, run_file, user_path
 from bench.errors import InputError
 from bench.paths import lock_path, state_folder
 from bench.run import Run, read_job
@@ -47,11 +47,15 @@ def add_commands(commands: Any) -> None:
         evaluate,
         "score a finished run, or any folder of images against a reference folder",
         "--run computes every metric listed in run.json, and writes one file per metric with its protocol id to\n"
-        "scores/. --samples and --reference compute Frechet distance, KID and other metrics of two image folders.",
+        "scores/. --samples and --reference compute Frechet distance, KID and other metrics of two sets of images. An\n"
+        ".npz file holds images as arr_0, uint8 [N, H, W, 3]. A reference can also be an .npz file with mu and sigma\n"
+        "of Inception features, as pytorch-fid and clean-fid write it. An interrupted scoring resumes.",
     )
     parser.add_argument("--run", type=user_path, help="run.json of a trained run, or its folder")
-    parser.add_argument("--samples", type=user_path, metavar="DIR", help="folder of generated images")
-    parser.add_argument("--reference", type=user_path, metavar="DIR", help="folder of real images")
+    parser.add_argument("--samples", type=user_path, metavar="PATH", help="generated images: a folder, or an .npz file")
+    parser.add_argument(
+        "--reference", type=user_path, metavar="PATH", help="real images: a folder, or an .npz file; or statistics"
+    )
     parser.add_argument(
         "--background",
         metavar="R,G,B",
@@ -62,6 +66,13 @@ def add_commands(commands: Any) -> None:
         metavar="NAME,...",
         help="with --samples: metrics to compute (default: all whose weights are on this machine)",
     )
+    parser.add_argument(
+        "--save-statistics",
+        type=user_path,
+        metavar="FILE.npz",
+        help="with --samples: write mu and sigma of the reference's Inception features, as clean-fid defines them",
+    )
+    add_unpacked_limit(parser)
     parser.add_argument("--json", action="store_true", help="with --samples: print the scores as one JSON document")
     parser.add_argument(
         "--out",
@@ -104,9 +115,9 @@ def _colour(given: str | None) -> tuple[int, int, int]:
 
 
 def _evaluate_run(arguments: argparse.Namespace) -> None:
-    for option, given in {"--metrics": arguments.metrics, "--json": arguments.json or None}.items():
-        if given is not None:
-            raise InputError(f"{option}: valid only with --samples; run.json lists the metrics of a run")
+    for option in ("--metrics", "--json", "--save-statistics", "--max-unpacked-gb"):
+        if getattr(arguments, option.removeprefix("--").replace("-", "_")) not in (None, False):
+            raise InputError(f"{option}: valid only with --samples; run.json describes the scoring of a run")
     if arguments.background is not None:
         raise InputError("--background: valid only with --samples; a run uses the background of its dataset")
     file = run_file(arguments.run)
@@ -123,6 +134,7 @@ def _evaluate_run(arguments: argparse.Namespace) -> None:
 
 def _evaluate_folders(arguments: argparse.Namespace) -> None:
     from bench.files import write_json
+    from bench.metrics.reference_statistics import is_own_statistics
     from bench.metrics.weights import folder_metrics
     from bench.ownership import is_score_list, refuse_foreign
 
@@ -133,12 +145,26 @@ def _evaluate_folders(arguments: argparse.Namespace) -> None:
     if arguments.out is not None:
         refuse_foreign(arguments.out, is_score_list, "give another --out")
         check_suffix(arguments.out, ".json")
+    statistics = arguments.save_statistics
+    if statistics is not None:
+        refuse_foreign(statistics, is_own_statistics, "give another --save-statistics")
+        check_suffix(statistics, ".npz", "--save-statistics")
+    limit = arguments.max_unpacked_gb
+    if limit is not None and not 0 < limit <= 1_000_000:
+        raise InputError(f"--max-unpacked-gb {limit}: a number above 0 and up to 1,000,000 is needed")
     background = _colour(arguments.background)
     metrics = None if arguments.metrics is None else folder_metrics(arguments.metrics)
     with leased_device():
         from bench.evaluate import evaluate_folders
 
-        scores = evaluate_folders(arguments.samples, arguments.reference, background, metrics=metrics)
+        scores = evaluate_folders(
+            arguments.samples,
+            arguments.reference,
+            background,
+            metrics=metrics,
+            statistics=statistics,
+            max_unpacked_gb=limit,
+        )
     document = [score.model_dump(mode="json") for score in scores]
     if arguments.json:
         print(json.dumps(document, indent=1, allow_nan=False))

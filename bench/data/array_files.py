@@ -7,7 +7,7 @@ import gzip
 import io
 import math
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -73,7 +73,21 @@ def read_npz(
     Object arrays (pickles) and shapes that do not fit their member raise InputError. All headers are checked before any
     data are read.
     """
-    headers, names = {}, []
+    headers, names = read_npz_headers(path, keys, max_unpacked_gb)
+    arrays = {}
+    for member in read_members(path, max_unpacked_gb):
+        key = member.name.removesuffix(".npy")
+        if key in headers:
+            arrays[key] = headers[key].fill(member)
+    return arrays, names
+
+
+def read_npz_headers(
+    path: Path, keys: Collection[str], max_unpacked_gb: float | None = None
+) -> tuple[dict[str, "NpyHeader"], list[str]]:
+    """The headers of the arrays `keys` of an .npz file, as far as it has them, and the names of all its members."""
+    headers: dict[str, NpyHeader] = {}
+    names: list[str] = []
     for member in read_members(path, max_unpacked_gb):
         key = member.name.removesuffix(".npy")
         if key in names:
@@ -81,12 +95,57 @@ def read_npz(
         names.append(key)
         if key in keys:
             headers[key] = _read_npy_header(path, member)
-    arrays = {}
-    for member in read_members(path, max_unpacked_gb):
-        key = member.name.removesuffix(".npy")
-        if key in headers:
-            arrays[key] = headers[key].fill(member)
-    return arrays, names
+    return headers, names
+
+
+@contextmanager
+def npz_stream(path: Path, key: str, length: int, max_unpacked_gb: float | None = None) -> Iterator["ArrayStream"]:
+    """The data of array `key` of an .npz file, after its header of `length` bytes."""
+    with closing(read_members(path, max_unpacked_gb)) as members:
+        member = next((found for found in members if found.name.removesuffix(".npy") == key), None)
+        if member is None:
+            raise InputError(f"{path}: no longer has {key}")
+        with damage_named(path):
+            file = member.open()
+        with file:
+            stream = ArrayStream(path, file)
+            stream.skip(length)
+            yield stream
+
+
+@dataclass(frozen=True)
+class ArrayStream:
+    """Reads the data of an array from its beginning to its end, a few megabytes at a time."""
+
+    path: Path
+    file: BinaryIO
+
+    def read(self, shape: tuple[int, ...]) -> np.ndarray:
+        """The next bytes as uint8 [*shape]. Raises InputError if fewer follow."""
+        data = np.empty(math.prod(shape), np.uint8)
+        done = 0
+        for chunk in self._chunks(len(data)):
+            data[done : done + len(chunk)] = np.frombuffer(chunk, np.uint8)
+            done += len(chunk)
+        return data.reshape(shape)
+
+    def skip(self, count: int) -> None:
+        for _ in self._chunks(count):
+            pass
+
+    def finish(self) -> None:
+        """Read to the end, where the checksum of a zip member is verified."""
+        with damage_named(self.path):
+            self.file.read(1)
+
+    def _chunks(self, left: int) -> Iterator[bytes]:
+        while left:
+            with damage_named(self.path):
+                chunk = self.file.read(min(CHUNK, left))
+            if not chunk:
+                raise InputError(f"{self.path}: damaged archive (an array ends {left} bytes early)")
+            left -= len(chunk)
+            yield chunk
 
 
 @dataclass(frozen=True)

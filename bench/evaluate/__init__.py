@@ -24,8 +24,12 @@ def evaluate_folders(
     background: tuple[int, int, int] = (255, 255, 255),
     *,
     metrics: tuple[str, ...] | None = None,
+    statistics: Path | None = None,
+    max_unpacked_gb: float | None = None,
 ) -> "Sequence[Score]":
-    """Score the images of folder `samples` against those of `reference`. See bench.evaluate.folders."""
+    """Score the images of `samples` against those of `reference`. See bench.evaluate.folders."""
     from bench.evaluate.folders import evaluate_folders
 
-    return evaluate_folders(samples, reference, background, metrics=metrics)
+    return evaluate_folders(
+        samples, reference, background, metrics=metrics, statistics=statistics, max_unpacked_gb=max_unpacked_gb
+    )

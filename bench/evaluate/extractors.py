@@ -24,6 +24,7 @@ from bench.metrics.prdc import precision_recall
 
 FRECHET = ("fid_authors", "fid_cleanfid", "fd_efflite0")
 """The first planned metric of this list selects the best snapshot."""
+FID = "fid_cleanfid"
 PRDC = ("precision", "recall", "density", "coverage")
 NEIGHBOURS = 5
 NORMAL_95 = 1.959964
@@ -78,12 +79,14 @@ def compare_features(
 
 def _frechet(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
     value, error = frechet_distance(real, fake), frechet_standard_error(real, fake)
+    return [frechet_measurement(extractor.metrics["frechet"], value, error, replicates_for(real))]
+
+
+def frechet_measurement(metric: str, value: float, error: float, replicates: int) -> Measurement:
+    """A Frechet distance with its interval."""
     interval = (value - NORMAL_95 * error, value + NORMAL_95 * error)
-    details = {
-        "interval": f"95 %, bootstrap of {replicates_for(real)} resamples of the generated images, reference fixed"
-    }
-    metric = extractor.metrics["frechet"]
-    return [Measurement(metric, value, (), standard_error=error, interval=interval, details=details)]
+    details = {"interval": f"95 %, bootstrap of {replicates} resamples of the generated images, reference fixed"}
+    return Measurement(metric, value, (), standard_error=error, interval=interval, details=details)
 
 
 def _kid(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:

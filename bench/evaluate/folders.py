@@ -4,28 +4,28 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from bench.data.images import WHITE, Colour, print_notes, usable_images
 from bench.errors import InputError
-from bench.evaluate.extractors import MetricExtractor, compare_features, open_extractors, with_curve
+from bench.evaluate.extractors import FID, compare_features, open_extractors, with_curve
+from bench.evaluate.image_sets import ScoredArray, ScoredImages, alpha_part, is_array_file, source_of
 from bench.evaluate.measurement import Clock, Measurement, failed_score
 from bench.evaluate.pairs import pair_images, refuse_shared
+from bench.evaluate.statistics_file import has_statistics, open_statistics, score_against_statistics
 from bench.files import sha256_json
-from bench.metrics.blocks import ImageBlock, blocked_features, in_blocks
+from bench.metrics.blocks import ImageBlock, in_blocks
 from bench.metrics.catalogue import FOLDER_METRICS, METRICS
 from bench.metrics.folder import batches_of, file_hashes, hash_files, read_batch, read_image
+from bench.metrics.protocol import protocol_id
+from bench.metrics.reference_statistics import save_statistics
 from bench.metrics.ssim import WINDOW, ssim
 from bench.metrics.weights import folder_metrics
-from bench.provenance import provenance
-from bench.runtime.device import choose_device, device_name
+from bench.runtime.device import choose_device
 from bench.runtime.memory import peak_memory_bytes
 from bench.score import Score
-from bench.terminal import one_line
 
 BATCH = 8
 MOST_FOR_NEIGHBOURS = 20_000
@@ -33,7 +33,7 @@ SIMILARITY = "ssim_samples"
 COMPARED = set(FOLDER_METRICS) - {SIMILARITY}
 
 
-class ScoredFolder:
+class ScoredFolder(ScoredImages):
     """The images of a folder, sorted by name and streamed."""
 
     def __init__(self, path: Path, background: Colour = WHITE):
@@ -41,6 +41,7 @@ class ScoredFolder:
             raise InputError(f"{path}: is a file; a folder with two or more images is needed")
         self.images = usable_images(path, at_least=2)
         self.path, self.background = self.images.folder, background
+        self.notes = self.images.notes
         self.files = [header.path for header in self.images.headers]
         self.hashes = hashes = file_hashes(self.files)
         self.sha256 = hash_files(self.files, self.path, hashes)
@@ -60,55 +61,55 @@ class ScoredFolder:
             start += len(files)
         return blocks
 
-    def features(self, extractor: MetricExtractor) -> np.ndarray:
-        network = extractor.network
-        return blocked_features(network, self, f"{self.name}, {network.name.partition('/')[0]}")
-
     def stream(self, wanted: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
         """Yield the batches of these blocks; see `bench.metrics.blocks`."""
         for index in wanted:
             for batch in self._batches[index]:
                 yield index, read_batch([header.path for header in batch], self.background)
 
-    @property
-    def size(self) -> str:
-        """Part of the protocol id: one size, or several."""
-        if len(self.sizes) > 1:
-            return "mixed"
-        height, width = next(iter(self.sizes))
-        return f"{height}" if height == width else f"{height}x{width}"
 
-    @property
-    def name(self) -> str:
-        return one_line(self.path.name or self.path.resolve().name)
+def open_images(path: Path, background: Colour = WHITE, max_unpacked_gb: float | None = None) -> ScoredImages:
+    """The images of a folder or an .npz file."""
+    return ScoredArray(path, max_unpacked_gb) if is_array_file(path) else ScoredFolder(path, background)
 
 
 def evaluate_folders(
-    samples: Path, reference: Path, background: Colour = WHITE, *, metrics: tuple[str, ...] | None = None
+    samples: Path,
+    reference: Path,
+    background: Colour = WHITE,
+    *,
+    metrics: tuple[str, ...] | None = None,
+    statistics: Path | None = None,
+    max_unpacked_gb: float | None = None,
 ) -> list[Score]:
-    """Score the images in `samples` against those in `reference`.
+    """Score the images in `samples` against those in `reference`, each a folder or an .npz file.
 
     `background`: colour of transparent pixels, a part of the protocol ids if any image has an alpha channel. `metrics`:
     names from `FOLDER_METRICS`, each of which gets a score, a failed one if the images do not allow it. By default
     those that the images allow and whose weights are available; for large sets only the Frechet distances.
+    `statistics`: output file for mean and covariance of the reference's Inception features. `reference` can also be
+    such a file, which allows only `fid_cleanfid`.
     """
-    fake, real = ScoredFolder(samples, background), ScoredFolder(reference, background)
-    is_same = refuse_shared(fake.images, real.images)
-    if is_same:
-        fake = real
-        print_notes([f"{samples}: samples and reference are the same folder"])
-    elif copies := sum(map(set(real.hashes).__contains__, fake.hashes)):
-        print_notes([f"{samples}: {copies} of {len(fake.files)} samples are copies of images in {reference}"])
-    for folder in (fake,) if is_same else (fake, real):
-        print_notes([f"{folder.path}: {note}" for note in folder.images.notes])
+    samples, reference = Path(samples), Path(reference)
     device = choose_device("auto")
-    source = _source(fake, real, device)
-    wanted = set(_default_metrics(len(fake.files), len(real.files)) if metrics is None else metrics)
+    if has_statistics(reference, max_unpacked_gb):
+        if statistics is not None:
+            raise InputError(f"{reference}: is a file of statistics; --save-statistics needs reference images")
+        summary = open_statistics(reference, metrics)
+        return score_against_statistics(open_images(samples, background, max_unpacked_gb), summary, device)
+    fake, real = _open_pair(samples, reference, background, max_unpacked_gb)
+    source = source_of(fake, real, device)
+    wanted = set(_default_metrics(fake.n, real.n) if metrics is None else metrics)
     scores: list[Score] = []
-    for extractor in open_extractors(wanted & COMPARED, device):
+    for extractor in open_extractors(wanted & COMPARED | ({FID} if statistics else set()), device):
         clock = Clock()
         known = real.features(extractor)
-        features = known, known if is_same else fake.features(extractor)
+        if statistics is not None and extractor.metrics["frechet"] == FID:
+            name = protocol_id(extractor.network.name, f"px{real.size}", *alpha_part(real), f"real{real.n}-all")
+            save_statistics(statistics, known, name)
+        if not wanted & set(extractor.metrics.values()):
+            continue
+        features = known, known if fake is real else fake.features(extractor)
         numbers, refused = compare_features(extractor, *features, wanted, _protocol(fake, real))
         numbers = [replace(with_curve(number, *features), seconds=clock.seconds) for number in numbers]
         source |= {"peak_memory_bytes": peak_memory_bytes(device)}
@@ -123,6 +124,24 @@ def evaluate_folders(
     return scores
 
 
+def _open_pair(
+    samples: Path, reference: Path, background: Colour, max_unpacked_gb: float | None
+) -> tuple[ScoredImages, ScoredImages]:
+    """Both sets, which are one object if they are the same. Raises InputError if they share images."""
+    if samples.exists() and reference.exists() and samples.samefile(reference):
+        fake = real = open_images(reference, background, max_unpacked_gb)
+        print_notes([f"{samples}: samples and reference are the same {real.kind}"])
+    else:
+        fake, real = (open_images(path, background, max_unpacked_gb) for path in (samples, reference))
+        if isinstance(fake, ScoredFolder) and isinstance(real, ScoredFolder):
+            refuse_shared(fake.images, real.images)
+            if copies := sum(map(set(real.hashes).__contains__, fake.hashes)):
+                print_notes([f"{samples}: {copies} of {fake.n} samples are copies of images in {reference}"])
+    for images in (fake,) if fake is real else (fake, real):
+        print_notes([f"{images.path}: {note}" for note in images.notes])
+    return fake, real
+
+
 def _default_metrics(*counts: int) -> tuple[str, ...]:
     metrics = folder_metrics(None)
     if max(counts) <= MOST_FOR_NEIGHBOURS:
@@ -131,20 +150,17 @@ def _default_metrics(*counts: int) -> tuple[str, ...]:
     return tuple(name for name in metrics if METRICS[name].family in ("frechet", None))
 
 
-def _protocol(fake: ScoredFolder, real: ScoredFolder) -> tuple[str, ...]:
+def _protocol(fake: ScoredImages, real: ScoredImages) -> tuple[str, ...]:
     """Return the parts of the protocol ids that describe the two image sets."""
     sizes = (f"px{real.size}",) if real.size == fake.size else (f"real-px{real.size}", f"fake-px{fake.size}")
-    return (*sizes, *_alpha(fake, real), f"real{len(real.files)}-all", f"fake{len(fake.files)}-folder")
+    return (*sizes, *alpha_part(fake, real), f"real{real.n}-all", f"fake{fake.n}-folder")
 
 
-def _alpha(*folders: ScoredFolder) -> tuple[str, ...]:
-    with_alpha = [folder for folder in folders if folder.has_alpha]
-    return tuple(f"alpha-on-{bytes(folder.background).hex()}" for folder in with_alpha[:1])
-
-
-def _similarity(fake: ScoredFolder, real: ScoredFolder) -> tuple[Measurement | None, str]:
+def _similarity(fake: ScoredImages, real: ScoredImages) -> tuple[Measurement | None, str]:
     """Compute the mean SSIM, if every sample has a reference image of the same relative name and size; else the
     reason."""
+    if not (isinstance(fake, ScoredFolder) and isinstance(real, ScoredFolder)):
+        return None, "images of an .npz file have no names, by which SSIM pairs them"
     pairs, note = pair_images(fake.images, real.images)
     if note is not None:
         print_notes([f"{fake.path}: {note}"])
@@ -158,25 +174,9 @@ def _similarity(fake: ScoredFolder, real: ScoredFolder) -> tuple[Measurement | N
     number = Measurement(
         SIMILARITY,
         float(np.mean(values)),
-        ("gauss11-sigma1.5-population-range1-rgb", *_alpha(fake, real), "pairs-by-name"),
+        ("gauss11-sigma1.5-population-range1-rgb", *alpha_part(fake, real), "pairs-by-name"),
         n=len(values),
         seconds=clock.seconds,
         standard_error=float(np.std(values, ddof=1) / len(values) ** 0.5),
     )
     return number, ""
-
-
-def _source(fake: ScoredFolder, real: ScoredFolder, device: torch.device) -> dict[str, Any]:
-    """Return the fields of a score that describe the compared folders and the machine."""
-    return {
-        "weights": "folder",
-        "seed": 0,
-        "run": f"{real.name} against itself" if fake.path.samefile(real.path) else f"{fake.name} against {real.name}",
-        "run_sha256": sha256_json({"samples": fake.sha256, "reference": real.sha256}),
-        "data_sha256": real.sha256,
-        "device": device_name(device),
-        "peak_memory_bytes": peak_memory_bytes(device),
-        "precision": "float32",
-        "compile": False,
-        **provenance("bench.evaluate"),
-    }

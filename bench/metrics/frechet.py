@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from scipy import linalg
 
-from bench.metrics.checks import check_pair
+from bench.metrics.checks import check_features, check_pair
 
 TOLERANCE = 2e-9
 """Largest accepted error bound of the eigenvalue algorithm, relative to the trace of the root."""
@@ -40,6 +40,18 @@ def frechet_distance(real: np.ndarray, fake: np.ndarray) -> float:
     difference = mean_a - mean_b
     traces = np.vdot(a, a) / n + np.vdot(b, b) / m
     return float(difference @ difference + traces - 2 * _trace_of_root(a, b) / np.sqrt(n * m))
+
+
+def frechet_from_moments(mean: np.ndarray, factor: np.ndarray, fake: np.ndarray) -> float:
+    """Return the distance of a feature set [m, D] to the Gaussian with this mean [D] and covariance factor' factor.
+
+    `factor`: [r, D] with at most D rows.
+    """
+    mean_b, b = centre(check_features(fake, "sample set"))
+    b /= np.sqrt(len(b) - 1)
+    difference = mean - mean_b
+    traces = np.vdot(factor, factor) + np.vdot(b, b)
+    return float(difference @ difference + traces - 2 * _trace_of_root(factor, b))
 
 
 def frechet_curve(real: np.ndarray, fake: np.ndarray, counts: list[int]) -> list[tuple[int, float]]:

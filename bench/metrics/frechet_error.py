@@ -20,27 +20,38 @@ LARGE = 1024
 """Rows of the reference factor from which a replicate takes about a second."""
 
 
-def replicates_for(real: np.ndarray) -> int:
-    """Return the number of bootstrap replicates for reference features [n, D]."""
-    return REPLICATES if min(real.shape) < LARGE else REPLICATES_LARGE
+def replicates_for(factor: np.ndarray) -> int:
+    """Return the number of bootstrap replicates for reference features [n, D], or a factor of their covariance."""
+    return REPLICATES if min(factor.shape) < LARGE else REPLICATES_LARGE
 
 
 def frechet_standard_error(real: np.ndarray, fake: np.ndarray, seed: int = 0) -> float:
     """Return the standard deviation of the distance over `replicates_for(real)` resamples of the rows of `fake`."""
     real, fake = check_pair(real, fake)
+    return spread(Resampled(real, fake), replicates_for(real), seed)
+
+
+def error_from_moments(mean: np.ndarray, factor: np.ndarray, fake: np.ndarray, seed: int = 0) -> float:
+    """Return the same for a reference with this mean [D] and covariance factor' factor."""
+    return spread(ResampledFromMoments(mean, factor, fake), replicates_for(factor), seed)
+
+
+def spread(distance: "ResampledFromMoments", replicates: int, seed: int) -> float:
+    """Return the standard deviation of a distance over resamples of its generated images."""
     generator = np.random.default_rng(seed)
-    m = len(fake)
-    distance = Resampled(real, fake)
-    values = [distance(np.bincount(generator.integers(m, size=m), minlength=m)) for _ in range(replicates_for(real))]
+    m = len(distance.fake)
+    values = [distance(np.bincount(generator.integers(m, size=m), minlength=m)) for _ in range(replicates)]
     return float(np.std(values, ddof=1))
 
 
-class Resampled:
-    """Frechet distance of `real` [n, D] to a multiset of the rows of `fake` [m, D], given as counts [m]."""
+class ResampledFromMoments:
+    """Frechet distance of a reference to a multiset of the rows of `fake` [m, D], given as counts [m].
 
-    def __init__(self, real: np.ndarray, fake: np.ndarray):
-        self.mean, factor = centre(real)
-        factor /= np.sqrt(len(real) - 1)
+    The reference has the mean [D] and the covariance factor' factor, `factor` [n, D].
+    """
+
+    def __init__(self, mean: np.ndarray, factor: np.ndarray, fake: np.ndarray):
+        self.mean = mean
         self.trace = np.vdot(factor, factor)
         if len(factor) > factor.shape[1]:
             factor = triangle(factor)
@@ -59,3 +70,12 @@ class Resampled:
         trace = (weights @ self.norms[drawn] - n * (mean @ mean)) / (n - 1)
         difference = self.mean - mean
         return float(difference @ difference + self.trace + trace - 2 * root)
+
+
+class Resampled(ResampledFromMoments):
+    """The same for a reference feature set [n, D]."""
+
+    def __init__(self, real: np.ndarray, fake: np.ndarray):
+        mean, factor = centre(real)
+        factor /= np.sqrt(len(real) - 1)
+        super().__init__(mean, factor, fake)

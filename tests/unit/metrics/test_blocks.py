@@ -9,6 +9,7 @@ import torch
 from bench.errors import InputError
 from bench.metrics import blocks
 from bench.metrics.blocks import ImageBlock, blocked_features, feature_folder, in_blocks
+from bench.metrics.cache import write_features
 
 
 class Means:
@@ -68,7 +69,7 @@ def test_a_damaged_block_is_computed_again(cache, damage):
     expected = blocked_features(Means(), Images(), "set")
     path = min(cache.iterdir())
     if damage == "rows":
-        np.save(path, np.zeros((1, 3), np.float32))
+        write_features(path, np.zeros((1, 3), np.float32))
     else:
         path.write_bytes(damage)
     again = Means()

@@ -1,0 +1,98 @@
+"""Mean and covariance of the Inception features of a reference, as `mu` and `sigma` of an .npz file.
+
+pytorch-fid and clean-fid write and read this form. The file does not say which extractor and resize its features come
+from, so a score against it has `real-statistics` in its protocol id. A file that this module writes also has
+`protocol`, which other readers ignore; by it the file is recognised as one that may be replaced.
+"""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.data.array_files import NpyHeader, read_npz, read_npz_headers
+from bench.errors import InputError
+from bench.files import sha256_file, write_bytes
+from bench.terminal import one_line
+
+# bench.metrics.frechet and inception_network import torch, which a command that refuses an input does not need
+MEAN, COVARIANCE, PROTOCOL = "mu", "sigma", "protocol"
+ASYMMETRY, NEGATIVE = 1e-5, 1e-4
+"""Largest accepted difference of sigma from its transpose, and negative eigenvalue, relative to the largest ones."""
+
+
+@dataclass(frozen=True)
+class ReferenceStatistics:
+    """Mean [2048] and a factor F [r, 2048] of the covariance F'F, float64."""
+
+    path: Path
+    sha256: str
+    mean: np.ndarray
+    factor: np.ndarray
+
+    @property
+    def name(self) -> str:
+        return one_line(self.path.name)
+
+
+def read_statistics(path: Path) -> ReferenceStatistics:
+    """Read `mu` and `sigma`. Raises InputError for missing arrays, and for those of other features or damaged ones."""
+    headers, names = read_npz_headers(path, (MEAN, COVARIANCE))
+    for key in (MEAN, COVARIANCE):
+        if key not in headers:
+            raise InputError(f"{path}: has no {key}, but {', '.join(names[:5]) or 'nothing'}; statistics need both")
+    _check_shapes(path, headers)
+    arrays, _ = read_npz(path, (MEAN, COVARIANCE))
+    mean, covariance = (arrays[key].astype(np.float64) for key in (MEAN, COVARIANCE))
+    bad = [int(np.count_nonzero(~np.isfinite(array))) for array in (mean, covariance)]
+    if any(bad):
+        raise InputError(f"{path}: {bad[0]} numbers of mu and {bad[1]} of sigma are NaN or infinite")
+    largest = np.abs(covariance).max()
+    difference = np.abs(covariance - covariance.T).max()
+    if difference > ASYMMETRY * largest:
+        raise InputError(f"{path}: sigma is not symmetric, it differs from its transpose by up to {difference:.3g}")
+    squares, vectors = np.linalg.eigh(covariance)
+    if squares[0] < -NEGATIVE * max(squares[-1], 0):
+        raise InputError(f"{path}: sigma is no covariance, its eigenvalues are {squares[0]:.3g} to {squares[-1]:.3g}")
+    rounding = 10 * np.finfo(headers[COVARIANCE].dtype).eps * squares[-1]  # below it are zeros of a low rank
+    kept = squares > rounding
+    factor = np.sqrt(squares[kept])[:, None] * vectors.T[kept]
+    with np.errstate(over="ignore"):
+        size = mean @ mean + squares.sum()
+    if not np.isfinite(size):
+        raise InputError(f"{path}: mu has numbers up to {np.abs(mean).max():.3g} and sigma up to {largest:.3g}")
+    return ReferenceStatistics(path, sha256_file(path), mean, factor)
+
+
+def save_statistics(path: Path, features: np.ndarray, protocol: str) -> None:
+    """Write mean and unbiased covariance, float64, of features [N, 2048]."""
+    from bench.metrics.frechet import centre
+
+    mean, centred = centre(features)
+    content = io.BytesIO()
+    covariance = centred.T @ centred / (len(centred) - 1)
+    np.savez(content, **{MEAN: mean, COVARIANCE: covariance, PROTOCOL: np.array(protocol)})
+    write_bytes(path, content.getbuffer())
+
+
+def is_own_statistics(path: Path) -> bool:
+    """Whether `save_statistics` wrote a file."""
+    try:
+        return set(read_npz_headers(path, ())[1]) == {MEAN, COVARIANCE, PROTOCOL}
+    except InputError:
+        return False
+
+
+def _check_shapes(path: Path, headers: dict[str, NpyHeader]) -> None:
+    from bench.metrics.inception_network import FEATURES
+
+    mean, covariance = headers[MEAN], headers[COVARIANCE]
+    if mean.shape != (FEATURES,) or covariance.shape != (FEATURES, FEATURES):
+        raise InputError(
+            f"{path}: mu has shape {mean.shape} and sigma {covariance.shape}; "
+            f"statistics of Inception's {FEATURES} features are needed"
+        )
+    for key, header in headers.items():
+        if header.dtype.kind != "f":
+            raise InputError(f"{path}: {key} is {header.dtype}; statistics are float64 or float32")
