@@ -101,3 +101,13 @@ def test_a_run_trained_with_edited_compute_is_ok(here, run):
     write_run(folder / "run.json", edited)
     write_json(folder / "model.json", {"status": "ok", "run_sha256": run.hash})
     assert run_state(run, folder).state == "ok", "edited after the training"
+
+
+def test_a_run_with_damaged_weights_is_not_ok(here, run):
+    """The workflow would train it again."""
+    folder = here / run_folder(run.scale, run.experiment, run.dataset, run.seed)
+    write_frozen(folder, run)
+    write_json(folder / "model.json", {"status": "ok", "run_sha256": run.hash})
+    (folder / "model.safetensors").write_bytes(b"cut")
+    found = run_state(run, folder)
+    assert found.state == "damaged" and "model.safetensors is damaged" in found.reason

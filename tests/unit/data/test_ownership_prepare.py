@@ -78,6 +78,13 @@ def test_a_name_taken_by_something_else_is_refused_before_anything_is_decoded(he
     assert content(here / "out") == before
 
 
+def test_a_damaged_manifest_is_named_before_the_arrays_it_describes(here, capsys):
+    assert prepare("photos", "out") == 0
+    (here / "out/manifest.json").write_text("[]")
+    assert prepare("photos", "out") == 2
+    assert "out/manifest.json: is not a file that slim-bench wrote" in last_line(capsys)
+
+
 def test_an_array_that_was_changed_since_is_not_ours_any_more(here, capsys):
     assert prepare("photos", "out") == 0
     images = np.load(here / "out/images.npy")
