@@ -12,6 +12,7 @@ from bench.data.fetch import read_receipt, receipt_path
 from bench.data.manifest import MANIFEST
 from bench.data.ownership import own_prepared_files
 from bench.files import read_json, write_json
+from bench.made_from import file_digest
 from bench.paths import META, META_COPY, WEIGHTS
 from bench.run import write_run
 from bench.train import train
@@ -185,3 +186,11 @@ def test_a_history_that_was_removed_gets_its_header_again(tmp_path):
     (tmp_path / "history.csv").unlink()
     history.add({"step": 2, "loss": 0.5})
     assert (tmp_path / "history.csv").read_text() == "step,loss\n2,0.5\n"
+
+
+def test_a_record_of_terabytes_is_not_hashed(tmp_path):
+    """Hashing it would take an hour of every `collect` and every plan."""
+    (tmp_path / "scores.json").write_text("{}")
+    assert file_digest(tmp_path / "scores.json") is not None
+    os.truncate(tmp_path / "scores.json", 2**40)
+    assert file_digest(tmp_path / "scores.json") is None
