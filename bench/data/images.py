@@ -159,6 +159,9 @@ def decoded(source: Path | BinaryIO, background: Colour = WHITE, name: str | Non
     with DECODING.hold(image.width * image.height):
         with image, _damage_named(where):  # decoders raise various exceptions
             turn = None if image.format == "TIFF" else TURNS.get(orientation(image) or 1)  # TIFF: turned when loaded
+            key = image.info.get("transparency")
+            if isinstance(key, tuple) and _has_16_bits(image):  # Pillow reduces only the pixels to 8 bits
+                image.info["transparency"] = tuple(value >> 8 for value in key)
             image.load()
             rgb = _composite(image, background) if image.has_transparency_data else _as_rgb(image)
             rgb = rgb if turn is None else rgb.transpose(turn)

@@ -228,6 +228,15 @@ def test_exif_orientation(tmp_path, kind, orientation):
         np.testing.assert_array_equal(seen, order[orientation - 1](np.asarray(image)))
 
 
+def test_a_transparent_colour_of_16_bits_is_transparent(tmp_path):
+    colour = struct.pack(">HHH", 0x8000, 0x4000, 0x2000)
+    plain = png_chunks(SIZE, SIZE, 16, 2, (b"\0" + colour * SIZE) * SIZE)
+    key = struct.pack(">I4s", 6, b"tRNS") + colour + struct.pack(">I", zlib.crc32(b"tRNS" + colour))
+    (tmp_path / "x.png").write_bytes(plain[:33] + key + plain[33:])
+    with decoded(tmp_path / "x.png", (9, 8, 7)) as image:
+        assert image.getcolors() == [(SIZE * SIZE, (9, 8, 7))]
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_damaged_exif_data_are_noted_and_the_image_is_used(folder, kind, capsys):
     random_image(SIZE, SIZE, seed=9).save(folder / "x", kind, exif=b"Exif\0\0garbage")
