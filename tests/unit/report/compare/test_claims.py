@@ -249,7 +249,10 @@ def test_a_mistyped_key_is_named_with_the_nearest(tmp_path):
 @pytest.mark.parametrize(
     ("sets", "words"),
     [
-        ("[shells, skulls]", "2 datasets: list one (for a test over its seeds) or at least three (for a test over datasets)"),
+        (
+            "[shells, skulls]",
+            "2 datasets: list one (for a test over its seeds) or at least three (for a test over datasets)",
+        ),
         ("[]", "0 datasets: list one (for a test over its seeds) or at least three (for a test over datasets)"),
         ("[shells, skulls, shells]", "shells is given twice"),
     ],
