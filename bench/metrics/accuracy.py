@@ -11,7 +11,7 @@ from bench.errors import InputError
 def check_logits(logits: Tensor, labels: Tensor) -> None:
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise InputError(
-            f"logits [N, classes] and labels [N] are needed, got {tuple(logits.shape)} {tuple(labels.shape)}"
+            f"expected logits [N, classes] and labels [N], got {tuple(logits.shape)} and {tuple(labels.shape)}"
         )
     if not len(labels):
         raise InputError("no test images")

@@ -24,16 +24,16 @@ def check_pair(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """Return both feature sets after checking them. InputError if their dimensions differ."""
     real, fake = check_features(real, "reference set"), check_features(fake, "sample set")
     if real.shape[1] != fake.shape[1]:
-        raise InputError(f"features of different extractors: {real.shape[1]} and {fake.shape[1]} dimensions")
+        raise InputError(f"features of different extractors have {real.shape[1]} and {fake.shape[1]} dimensions")
     return real, fake
 
 
 def check_uint8(images: Tensor, name: str = "images") -> Tensor:
     """Return the images. InputError unless they are uint8 [B, 3, H, W]; greyscale and float are not converted."""
     if images.dtype != torch.uint8:
-        raise InputError(f"{name}: uint8 images (0..255) are needed, got {str(images.dtype).removeprefix('torch.')}")
+        raise InputError(f"{name}: expected uint8 images (0..255), got {str(images.dtype).removeprefix('torch.')}")
     if images.ndim != 4 or images.shape[1] != 3:
-        raise InputError(f"{name}: RGB images [B, 3, H, W] are needed, got shape {tuple(images.shape)}")
+        raise InputError(f"{name}: expected RGB images [B, 3, H, W], got shape {tuple(images.shape)}")
     return images
 
 

@@ -25,7 +25,7 @@ def relative_diversity(real: np.ndarray, fake: np.ndarray) -> tuple[float, float
     real, fake = check_pair(real, fake)
     own = feature_diversity(real)
     if own <= COPY * float(np.linalg.norm(real, axis=1).mean()):
-        raise InputError(f"diversity needs reference images that differ, but all {len(real)} are copies of one")
+        raise InputError(f"diversity is undefined, because all {len(real)} reference images are identical")
     return feature_diversity(fake) / own, own
 
 

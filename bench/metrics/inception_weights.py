@@ -58,8 +58,8 @@ def last_layer() -> Tensor:
     name = next((name for name in INCEPTION_WHOLE if weights_are_here(name)), None)
     if name is None:
         raise InputError(
-            "inception_score needs the last layer of Inception, which the installed file leaves out; "
-            f"download the whole network by `slim-bench fetch {INCEPTION_WHOLE[0]}`"
+            "inception_score needs the last layer of Inception, which the installed file does not contain; "
+            f"download the complete network with `slim-bench fetch {INCEPTION_WHOLE[0]}`"
         )
     state = _state(weights_path(name))
     return next(state[layer] for layer in LAST_LAYER if layer in state).float()

@@ -58,5 +58,5 @@ def nearest_distinct(x: np.ndarray) -> np.ndarray:
         rows.append(np.where(copies, np.inf, distance).min(axis=1))
     nearest = np.concatenate(rows)
     if np.isinf(nearest).any():
-        raise InputError(f"memorisation needs training images that differ, but all {len(x)} are copies of one")
+        raise InputError(f"memorisation is undefined, because all {len(x)} training images are identical")
     return nearest

@@ -77,7 +77,7 @@ def _summary(scale: str, found: list[Agreement], criteria: list[Criterion]) -> s
     if found:
         count = Counter(agreement.state for agreement in found)
         parts.append(
-            f"{count['within']} of {len(found)} scores within the reference, "
+            f"{count['within']} of {len(found)} scores within tolerance, "
             f"{count['outside']} outside, {count['missing']} missing"
         )
     if criteria:

@@ -31,7 +31,7 @@ def choose_compile_cache() -> None:
             continue
         if faults and given:
             reason, _, _remedy = str(storage_error(faults[0], given[0] / "compiled code")).partition("; ")
-            print(f"{FOLDER} is not used, which only costs time: {reason}", file=sys.stderr)
+            print(f"{FOLDER} is not used, so compiled code is cached in {folder} instead: {reason}", file=sys.stderr)
         os.environ[FOLDER] = str(folder)
         return
     reason = str(storage_error(faults[0], (*given, default)[0] / "compiled code", SPACE))

@@ -21,14 +21,14 @@ def check_threads(threads: int | None, where: str) -> None:
     """
     most = max(MOST_THREADS, os.cpu_count() or 1)
     if threads is not None and not 0 < threads <= most:
-        raise InputError(f"{where}: {threads} threads, from 1 to {most} are possible on {os.cpu_count()} processors")
+        raise InputError(f"{where}: {threads} threads requested, but {os.cpu_count()} processors allow 1 to {most}")
 
 
 def switched_on(name: str) -> bool:
     """Return whether the variable `name` is on. InputError if its value means neither on nor off."""
     value = os.environ.get(name, "").strip().lower()
     if value not in (*ON, *OFF):
-        words = f"{', '.join(ON)} mean on; {', '.join(OFF[1:])} or empty mean off"
+        words = f"use {', '.join(ON)} to enable it, or {', '.join(OFF[1:])} or an empty value to disable it"
         raise InputError(f"{name}={os.environ[name]}: {words}")
     return value in ON
 

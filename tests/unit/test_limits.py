@@ -106,7 +106,7 @@ def test_threads_that_no_machine_starts_are_one_line(threads, monkeypatch):
     monkeypatch.setattr("bench.runtime.environment.os.cpu_count", lambda: 2)
     check_threads(MOST_THREADS, "x")
     check_threads(None, "x")
-    with pytest.raises(InputError, match=rf"x: {threads} threads, from 1 to 64 are possible on 2 processors"):
+    with pytest.raises(InputError, match=rf"x: {threads} threads requested, but 2 processors allow 1 to 64"):
         check_threads(threads, "x")
 
 

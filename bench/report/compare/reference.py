@@ -33,7 +33,7 @@ class ReferenceScore(Strict):
     protocol: str = Field(description="protocol id; a score with another id is outside")
     n: Positive | None = Field(description="number of images that the score is computed from")
     mean: float = Field(description="mean over the settings")
-    tolerance: float = Field(ge=0, description="largest difference from `mean` that is within the reference")
+    tolerance: float = Field(ge=0, description="largest accepted difference from `mean`")
 
     @property
     def key(self) -> Key:
@@ -61,7 +61,7 @@ def _each_score_once(scores: tuple[ReferenceScore, ...]) -> tuple[ReferenceScore
 class ReferenceResults(Strict):
     """benchmarks/reference/SCALE.json."""
 
-    schema_version: Literal[1] = Field(description="version of this form")
+    schema_version: Literal[1] = Field(description="version of this file format")
     scale: str = Field(description="scale of the results")
     commit: str = Field(description="commit that computed them")
     torch: str = Field(description="version of torch")
@@ -69,7 +69,7 @@ class ReferenceResults(Strict):
     settings: dict[str, dict[str, str]] = Field(
         min_length=2, description="name of each numerics setting -> its environment variables"
     )
-    left_out: LeftOut = Field(description="setting that checked the tolerances")
+    left_out: LeftOut = Field(description="setting excluded from the means and used to check the tolerances")
     scores: Annotated[tuple[ReferenceScore, ...], Field(min_length=1), AfterValidator(_each_score_once)] = Field(
         description="every score except times, sorted by run, metric and weights"
     )
@@ -96,7 +96,9 @@ def read_reference(scale: str) -> ReferenceResults:
         raise InputError(f"{path}: no such file; `python -m benchmarks reference {scale}` records it")
     reference = parse_strict(ReferenceResults, read_json(path), path)
     if reference.scale != scale:
-        raise InputError(f"{path}: scale: reference results of {reference.scale}; restore the file from the repository")
+        raise InputError(
+            f"{path}: scale: contains reference results of {reference.scale}; restore the file from the repository"
+        )
     return reference
 
 
@@ -117,7 +119,7 @@ def _agreement(row: Row | None, expected: ReferenceScore) -> Agreement:
     if not row.ok or row.value is None:
         return Agreement(expected, None, "missing", row.reason or row.status)
     if row.protocol != expected.protocol:
-        reason = f"another protocol: {row.protocol}, reference {expected.protocol}"
+        reason = f"protocols differ: {row.protocol}, reference {expected.protocol}"
         return Agreement(expected, row.value, "outside", reason)
     near = abs(row.value - expected.mean) <= expected.tolerance
     return Agreement(expected, row.value, "within" if near else "outside")

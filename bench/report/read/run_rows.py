@@ -92,7 +92,7 @@ def run_folders(scale_dir: Path) -> list[RunFolder]:
             continue
         seed = SEED.fullmatch(path.name)
         if seed is None or path.name != f"seed{int(seed[1])}":
-            print(f"{path}/run.json: describes another run than its folder's name; skipped", file=sys.stderr)
+            print(f"{path}/run.json: the folder's name does not match a run; skipped", file=sys.stderr)
             continue
         found.append(_run_folder(RunFolder(path, path.parts[-3], path.parts[-2], int(seed[1]))))
     return found
@@ -103,7 +103,7 @@ def _run_folder(folder: RunFolder) -> RunFolder:
         value = read_json(folder.path / "run.json")
         described = parse_strict(Described, value, folder.path / "run.json")
         if described.name != folder.name:
-            raise InputError(f"{folder.path}/run.json: describes {described.name}")
+            raise InputError(f"{folder.path}/run.json: describes {described.name}, which does not match the folder")
         return _with(folder, described=described, hashes=accepted_hashes(value, folder.path))
     except InputError as error:
         return _with(folder, fault=_within(folder.path, error), described=_recorded(folder))

@@ -76,7 +76,7 @@ def one_protocol(rows: Iterable[Row], where: str) -> str | None:
 def read_scores(path: Path) -> Scores:
     """Read scores.csv. InputError for a missing or damaged file, with the command that writes it."""
     if not Path(path).exists():
-        raise InputError(f"{path}: no such file; `slim-bench collect` writes it")
+        raise InputError(f"{path}: no such file; create it with `slim-bench collect`")
     csv.field_size_limit(1 << 30)  # a run's details hold curves and per-image values
     text = read_text(path)
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
@@ -84,7 +84,9 @@ def read_scores(path: Path) -> Scores:
     try:
         absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
         if absent:
-            raise InputError(f"{path}: no column {absent[0]!r}; `slim-bench collect` writes the present form")
+            raise InputError(
+                f"{path}: no column {absent[0]!r} (earlier version); recreate it with `slim-bench collect`"
+            )
         for line in reader:
             if None in line or None in line.values():
                 raise ValueError("too many or too few fields")
@@ -93,7 +95,7 @@ def read_scores(path: Path) -> Scores:
         raise
     except (csv.Error, ValueError) as error:
         fault = " ".join(str(error).split())
-        raise InputError(f"{path}, line {reader.line_num}: {fault}; `slim-bench collect` writes it again") from None
+        raise InputError(f"{path}, line {reader.line_num}: {fault}; recreate it with `slim-bench collect`") from None
     if not text.endswith("\n"):
-        raise InputError(f"{path}: cut off in its last line; `slim-bench collect` writes it again")
+        raise InputError(f"{path}: truncated in its last line; recreate it with `slim-bench collect`")
     return Scores(rows)

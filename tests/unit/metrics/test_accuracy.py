@@ -97,7 +97,7 @@ def test_inception_score_of_certain_and_of_uniform_predictions():
     [
         (torch.zeros(3, 4), torch.tensor([0, 1, 4]), "labels range from 0 to 4, but the network has 4 classes"),
         (torch.full((3, 4), torch.nan), torch.tensor([0, 1, 2]), "3 of 3 rows"),
-        (torch.zeros(3, 4), torch.tensor([0, 1]), r"\(3, 4\) \(2,\)"),
+        (torch.zeros(3, 4), torch.tensor([0, 1]), r"\(3, 4\) and \(2,\)"),
         (torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), "no test images"),
     ],
 )

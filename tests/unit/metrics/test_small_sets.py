@@ -40,10 +40,8 @@ def test_one_training_image(tmp_path):
 def test_training_images_that_are_one(tmp_path):
     images = np.repeat(metric_runs.random_images(1, (64, 64)), 4, axis=0)
     found = reasons(evaluate(*metric_runs.fewshot(tmp_path, images=images)))
-    assert found["diversity_efflite0"] == "diversity needs reference images that differ, but all 4 are copies of one"
-    assert found["memorisation_efflite0"] == (
-        "memorisation needs training images that differ, but all 4 are copies of one"
-    )
+    assert found["diversity_efflite0"] == "diversity is undefined, because all 4 reference images are identical"
+    assert found["memorisation_efflite0"] == ("memorisation is undefined, because all 4 training images are identical")
     assert set(found) == {"diversity_efflite0", "memorisation_efflite0", "precision_efflite0"}
 
 

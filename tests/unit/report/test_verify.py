@@ -49,7 +49,7 @@ def verified(capsys) -> tuple[list[str], str]:
 def test_equal_results_are_within(demo, capsys):
     lines, summary = verified(capsys)
     assert all(line.endswith("  within") for line in lines) and len(lines) == demo
-    assert f"demo: {demo} of {demo} scores within the reference, 0 outside, 0 missing; " in summary
+    assert f"demo: {demo} of {demo} scores within tolerance, 0 outside, 0 missing; " in summary
     assert summary.endswith(" of 52 criteria met")
     fd = next(line for line in lines if line.startswith("fastgan-sle/fluent-emoji-100/seed1") and "untrained" in line)
     assert fd.split()[1:] == ["fd_efflite0", "untrained", "391", "391", "±", "0.05", "within"]
@@ -68,7 +68,7 @@ def test_a_demo_trained_for_half_the_steps_is_outside(demo, capsys):
     outside = [line for line in lines if line.endswith("  outside")]
     assert {line.split()[1] for line in outside} == worse.keys()
     assert all(line.split()[2] == "last" for line in outside)
-    assert f"{demo - len(outside)} of {demo} scores within the reference, {len(outside)} outside, 0 mis" in summary
+    assert f"{demo - len(outside)} of {demo} scores within tolerance, {len(outside)} outside, 0 mis" in summary
 
 
 def test_missing_scores_other_protocols_and_new_scores_are_counted(demo, capsys):
@@ -82,7 +82,7 @@ def test_missing_scores_other_protocols_and_new_scores_are_counted(demo, capsys)
     change_scores(changed)
     lines, summary = verified(capsys)
     text = "\n".join(lines)
-    assert "outside: another protocol: kid_efflite0/other, reference kid_efflite0/made-up" in text
+    assert "outside: protocols differ: kid_efflite0/other, reference kid_efflite0/made-up" in text
     assert "missing: not\\nevaluated" in text and "missing: not in scores.csv" in text
     assert f"{text.count('  outside')} outside, {text.count('  missing')} missing" in summary
 
@@ -120,7 +120,7 @@ def test_without_results_it_names_the_next_command(project, monkeypatch, capsys)
     assert capsys.readouterr().err.endswith("results at scale demo yet; run `snakemake demo` first\n")
     DEMO.mkdir(parents=True)
     assert main(["verify"]) == 2
-    assert "results/demo/scores.csv: no such file; `slim-bench collect` writes it" in capsys.readouterr().err
+    assert "results/demo/scores.csv: no such file; create it with `slim-bench collect`" in capsys.readouterr().err
 
 
 def test_neither_torch_nor_pandas_is_imported(demo):

@@ -33,7 +33,9 @@ def test_words_that_mean_off(monkeypatch, value):
 
 def test_any_other_word_is_named_before_a_command_runs(monkeypatch, capsys):
     monkeypatch.setenv(OFFLINE, "offline")
-    with pytest.raises(InputError, match=r"SLIM_BENCH_OFFLINE=offline: 1, true, yes, on mean on; 0, false, no, off"):
+    with pytest.raises(
+        InputError, match=r"SLIM_BENCH_OFFLINE=offline: use 1, true, yes, on to enable it, or 0, false, no, off"
+    ):
         switched_on(OFFLINE)
     assert main(["plan"]) == 2
     captured = capsys.readouterr()

@@ -35,7 +35,7 @@ def test_a_failed_or_absent_score_is_missing_with_its_reason():
 
 def test_another_protocol_is_outside_whatever_its_value():
     (fid, _) = states(made_scores({FID: 320.0, TOP1: 88.0}, protocol="fid_cleanfid/other"))
-    assert fid == ("outside", "another protocol: fid_cleanfid/other, reference fid_cleanfid/made-up")
+    assert fid == ("outside", "protocols differ: fid_cleanfid/other, reference fid_cleanfid/made-up")
 
 
 @pytest.mark.parametrize("metric", ["train_seconds", "latency"])
@@ -55,7 +55,7 @@ def test_a_reference_is_read_as_it_was_written(tmp_path, monkeypatch):
     [
         ({"tolerances": 1}, "demo.json: tolerances: "),
         ({"scores": []}, "demo.json: scores: "),
-        ({"scale": "tiny"}, "demo.json: scale: reference results of tiny"),
+        ({"scale": "tiny"}, "demo.json: scale: contains reference results of tiny"),
         ({"schema_version": 2}, "demo.json: schema_version: "),
         ({"scores": [score.model_dump() for score in EXPECTED[:1] * 2]}, "fid_cleanfid of last is given twice"),
         ({"scores": [EXPECTED[0].model_dump() | {"tolerance": -1}]}, "demo.json: scores.0.tolerance: "),

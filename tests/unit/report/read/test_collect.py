@@ -288,7 +288,7 @@ def test_a_copy_of_a_run_folder_is_not_counted_again(run, capsys):
     before = list(collected(scale_dir))
     shutil.copytree(folder, folder.with_name("seed0.bak"))
     assert list(collected(scale_dir)) == before
-    assert "seed0.bak/run.json: describes another run" in capsys.readouterr().err
+    assert "seed0.bak/run.json: the folder's name does not match a run" in capsys.readouterr().err
 
 
 def test_mixed_code_is_marked(run):
@@ -333,7 +333,7 @@ def test_reading_an_absent_or_old_table_names_it(tmp_path):
     with pytest.raises(InputError, match="no column 'experiment'"):
         read_scores(tmp_path / "scores.csv")
     (tmp_path / "scores.csv").write_text(",".join(COLUMNS).replace("weights", "selection") + "\n")
-    with pytest.raises(InputError, match="no column 'weights'; `slim-bench collect` writes the present form"):
+    with pytest.raises(InputError, match=r"no column 'weights' \(earlier version\); recreate it with"):
         read_scores(tmp_path / "scores.csv")
 
 
