@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError, storage_error, writing
-from bench.files import read_yaml
+from bench.files import check_regular, read_yaml
 
 SHIPPED = "shipped"
 """The remote inside the repository, passed by name because a checkout may have another default."""
@@ -25,6 +25,9 @@ def run_dvc(root: Path, command: str, *arguments: str) -> None:
     """Run `dvc COMMAND ARGUMENTS` in `root`. It waits for DVC's lock, sends no analytics, and raises on failure."""
     line = [sys.executable, "-m", "dvc", "--wait-for-lock", command, *arguments]
     pointers = [Path(root) / argument for argument in arguments if argument.endswith(".dvc")]
+    for taken in (pointer.with_suffix("") for pointer in pointers):
+        if taken.exists():
+            check_regular(taken)  # DVC would read a pipe or device for ever
     before = {path for pointer in pointers for path in _temporaries(pointer.parent)}
     with _settings(Path(root)) as settings:
         done = subprocess.run(

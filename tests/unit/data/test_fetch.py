@@ -1,6 +1,7 @@
 """Download of datasets: DVC pulls of shipped sets, downloads from a loopback server, checksums, pins, receipts."""
 
 import hashlib
+import os
 import shutil
 import socket
 import subprocess
@@ -356,3 +357,10 @@ def test_a_damaged_pointer_is_one_line(tmp_path, server, text):
     (root / "data/sources/a.zip.dvc").write_text(text)
     with pytest.raises(InputError, match=r"a\.zip\.dvc: outs: expected one output of DVC"):
         fetch("a", root)
+
+
+def test_a_pipe_in_place_of_a_shipped_archive_is_refused(tmp_path):
+    """DVC would read it for ever."""
+    os.mkfifo(tmp_path / "set.tar")
+    with pytest.raises(InputError, match=r"set\.tar: not a regular file"):
+        run_dvc(tmp_path, "pull", "set.tar.dvc")
