@@ -10,6 +10,8 @@ with the published weights normalised to a sum of 1. It is not defined for fewer
 set to 0.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,8 +20,10 @@ from bench.errors import InputError
 from bench.metrics.checks import check_uint8
 
 WINDOW, SIGMA = 11, 1.5
-MOST_PIXELS = 1 << 22
-"""Largest image that is compared in one piece. Larger ones are compared in blocks of rows to bound memory."""
+MOST_PIXELS = 1 << 18
+"""Largest image that is compared in one piece. Larger ones are compared in tiles, which bounds memory."""
+TILE = 128
+"""Height and width of a tile, whose moments fit in a CPU's cache."""
 C1, C2 = 0.01**2, 0.03**2
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
@@ -28,16 +32,16 @@ def ssim(images: Tensor, reference: Tensor) -> Tensor:
     """Return the SSIM [B] of images, uint8 [B, 3, H, W], to a reference, uint8 [B or 1, 3, H, W]."""
     _check_pair(images, reference)
     height, width = images.shape[-2:]
-    rows = height - WINDOW + 1  # of the map
-    step = rows if height * width <= MOST_PIXELS else max(1, MOST_PIXELS // width - WINDOW + 1)
+    if height * width <= MOST_PIXELS:
+        return _similarity_and_contrast(*_unit_range(images, reference), _blur)[0].mean(dim=1)
+    rows, columns = height - WINDOW + 1, width - WINDOW + 1  # of the map
     total = torch.zeros(len(images), dtype=torch.float64, device=images.device)
-    for top in range(0, rows, step):
-        part = slice(top, min(top + step, rows) + WINDOW - 1)
-        x, y = _unit_range(images[..., part, :], reference[..., part, :])
-        mean = _similarity_and_contrast(x, y)[0].mean(dim=1)
-        if step == rows:
-            return mean
-        total += mean * (min(top + step, rows) - top) / rows
+    for top in range(0, rows, TILE):
+        for left in range(0, columns, TILE):
+            tile = ..., slice(top, top + TILE + WINDOW - 1), slice(left, left + TILE + WINDOW - 1)
+            share = min(TILE, rows - top) * min(TILE, columns - left) / (rows * columns)
+            x, y = _unit_range(images[tile], reference[tile])
+            total += _similarity_and_contrast(x, y, _blur_by_shifts)[0].mean(dim=1) * share
     return total
 
 
@@ -57,7 +61,7 @@ def ms_ssim(images: Tensor, reference: Tensor) -> Tensor | None:
     weights = weights / weights.sum()
     result = torch.ones(x.shape[:2], dtype=x.dtype, device=x.device)
     for scale in range(scales):
-        similarity, contrast = _similarity_and_contrast(x, y)
+        similarity, contrast = _similarity_and_contrast(x, y, _blur)
         term = similarity if scale == scales - 1 else contrast
         result = result * term.clamp(min=0) ** weights[scale]
         x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
@@ -77,9 +81,9 @@ def _unit_range(images: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     return images.double() / 255, (reference.double() / 255).expand(len(images), -1, -1, -1)
 
 
-def _similarity_and_contrast(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def _similarity_and_contrast(x: Tensor, y: Tensor, blur: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     """Return the means over positions of SSIM and of its contrast-structure term, both [B, C]."""
-    moments = _blur(torch.cat([x, y, x * x, y * y, x * y]))
+    moments = blur(torch.cat([x, y, x * x, y * y, x * y]))
     mean_x, mean_y, square_x, square_y, product = moments.chunk(5)
     variance_x, variance_y = square_x - mean_x**2, square_y - mean_y**2
     covariance = product - mean_x * mean_y
@@ -90,9 +94,30 @@ def _similarity_and_contrast(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 def _blur(images: Tensor) -> Tensor:
     """Apply the separable Gaussian window at every position where it fits: [N, C, H, W] -> [N, C, H-10, W-10]."""
-    offsets = torch.arange(WINDOW, dtype=images.dtype, device=images.device) - WINDOW // 2
-    window = torch.exp(-0.5 * (offsets / SIGMA) ** 2)
-    window = window / window.sum()
+    window = _window(images)
     flat = images.flatten(0, 1)[:, None]  # [N*C, 1, H, W]
     flat = F.conv2d(F.conv2d(flat, window.view(1, 1, 1, -1)), window.view(1, 1, -1, 1))
     return flat.unflatten(0, images.shape[:2]).squeeze(2)
+
+
+def _blur_by_shifts(images: Tensor) -> Tensor:
+    """Compute the same as `_blur` as sums of shifted copies.
+
+    On a CPU it takes a quarter of the time of a float64 convolution. The last digits differ.
+    """
+    window = _window(images).tolist()
+    for dim in (3, 2):
+        length = images.shape[dim] - WINDOW + 1
+        blurred = images.narrow(dim, WINDOW // 2, length) * window[WINDOW // 2]
+        for start in range(WINDOW // 2):
+            pair = images.narrow(dim, start, length) + images.narrow(dim, WINDOW - 1 - start, length)
+            blurred.add_(pair, alpha=window[start])
+        images = blurred
+    return images
+
+
+def _window(images: Tensor) -> Tensor:
+    """Return the Gaussian weights [11] of one dimension."""
+    offsets = torch.arange(WINDOW, dtype=images.dtype, device=images.device) - WINDOW // 2
+    window = torch.exp(-0.5 * (offsets / SIGMA) ** 2)
+    return window / window.sum()

@@ -186,11 +186,13 @@ def test_batches_of_large_images_are_small(monkeypatch, here):
     assert BATCH_PIXELS >= 8 * 2048 * 2048
 
 
-def test_ssim_of_a_large_image_row_by_row_is_the_same(monkeypatch):
+def test_ssim_of_a_large_image_in_tiles_is_the_same(monkeypatch):
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 3, 60, 40), np.uint8))
     whole = similarity.ssim(images, images.flip(2))
-    monkeypatch.setattr(similarity, "MOST_PIXELS", 40 * 20)
-    assert torch.allclose(similarity.ssim(images, images.flip(2)), whole, atol=1e-12)
+    monkeypatch.setattr(similarity, "MOST_PIXELS", 1)
+    for tile in (7, 16, 128):
+        monkeypatch.setattr(similarity, "TILE", tile)
+        assert torch.allclose(similarity.ssim(images, images.flip(2)), whole, atol=1e-12)
 
 
 def test_links_out_of_both_folders_to_one_place_are_shared(here):
