@@ -26,7 +26,7 @@ from bench.trained import Trained, Training
 
 TYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64", torch.int64: "I64"}
 """Names of tensor types in the header of a safetensors file."""
-AGAIN = "`slim-bench train` retrains the run and moves this export aside"
+AGAIN = "`slim-bench train` retrains the run and moves this export to superseded/"
 
 
 class DataRecord(BaseModel):
@@ -196,14 +196,14 @@ def read_meta(folder: Path) -> dict[str, Any]:
     """Return model.json of a run folder with any status."""
     path = Path(folder) / META
     if not path.exists():
-        raise InputError(f"{path}: no such file: no finished export in this folder")
+        raise InputError(f"{path}: no such file; the folder contains no finished export")
     try:
         meta = read_json(path)
         parse_strict(ExportRecord, meta, path)
     except InputError as error:
         copy = path.with_name(META_COPY)
         remedy = f"writes it again from {copy.name}" if copy.exists() else "trains again"
-        raise InputError(f"{error}: not the record of a run; delete it, then `slim-bench train` {remedy}") from None
+        raise InputError(f"{error}: not a valid record of a run; delete it, then `slim-bench train` {remedy}") from None
     return meta
 
 
@@ -221,5 +221,5 @@ def load_export(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
             f"{path}: sha256 differs from model.json's {meta.get('model_sha256')}: the export is damaged; {AGAIN}"
         )
     if spec != meta.get("model"):
-        raise InputError(f"{Path(folder) / META}: names another network than {path} contains; {AGAIN}")
+        raise InputError(f"{Path(folder) / META}: describes a different network than {path} contains; {AGAIN}")
     return _network_of(path, spec), meta

@@ -303,7 +303,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise InputError(f"{path}: a mapping was expected, found {type(value).__name__}")
+        raise InputError(f"{path}: expected a mapping, found {type(value).__name__}")
     return value
 
 
@@ -315,7 +315,7 @@ def parse_yaml(text: str, source: Path | str) -> Any:
         if node is None:
             return None
         if _count_nodes(node, {}) > MOST_NODES:
-            raise _RefusedError(f"more than {MOST_NODES:,} values, counted as often as aliases (*name) repeat them")
+            raise _RefusedError(f"more than {MOST_NODES:,} values after expanding aliases (*name)")
         value = loader.construct_document(node)
         _check_values(value)
         return value

@@ -12,7 +12,9 @@ def check_members(network: nn.Module, kind: type[nn.Module], name: str) -> None:
     """Raise InputError if an external network lacks a member of its interface `kind`."""
     for member in kind.__annotations__:
         if not hasattr(network, member):
-            raise InputError(f"model {name}: the network has no member {member!r}; see bench.networks.{kind.__name__}")
+            raise InputError(
+                f"model {name}: the network has no attribute {member!r}; see bench.networks.{kind.__name__}"
+            )
 
 
 class GeneratorNetwork(nn.Module):

@@ -120,12 +120,12 @@ class Outdated:
             return None
         model = read_trained(path)
         if model.run_sha256 not in current_hashes(run, folder):
-            return f"{folder} was trained by another configuration or version"
+            return f"{folder} was trained with another configuration or version"
         if model.status == "ok" and not is_whole_weights(folder / WEIGHTS):
             return f"{folder / WEIGHTS} is missing or damaged"
         manifest = read_mapping(Path(run.data.path) / MANIFEST)
         if manifest and model.data_sha256 != manifest.get("sha256"):
-            return f"{folder} was trained on other data than {run.data.path} holds"
+            return f"{folder} was trained on other data than {run.data.path} contains"
         return self.prepared(run.data.path, run.dataset)
 
     @_reason
@@ -171,7 +171,7 @@ class Outdated:
             return reason
         record = read_mapping(folder / COLLECTED)
         if record.get("made_from") != collected_from(folder, allow_mixed_code):
-            return f"{folder} holds other runs or scores than {folder}/scores.csv"
+            return f"{folder} contains other runs or scores than {folder}/scores.csv"
         if record.get("sha256") != file_digest(folder / "scores.csv"):
             return f"{folder}/scores.csv is damaged"
         return None

@@ -33,7 +33,7 @@ def refuse_foreign(path: Path, ours: Test, remedy: str) -> None:
     if not os.path.lexists(path):
         return
     if path.is_dir():
-        raise InputError(f"{path}: is a folder, a file is to be written there; {remedy}")
+        raise InputError(f"{path}: is a folder, but a file must be written there; {remedy}")
     if not path.is_file() or not ours(path):
         raise InputError(f"{path}: is not a file that slim-bench wrote, and is not overwritten; {remedy}")
 
@@ -44,7 +44,7 @@ def set_aside(path: Path) -> Path:
     while os.path.lexists(place := path.with_name(f"{path.name}.aside-{number}")):
         number += 1
     os.rename(path, place)
-    print(f"{path}: is damaged, or written by something else; moved to {place}", file=sys.stderr, flush=True)
+    print(f"{path}: is damaged or was not written by slim-bench; moved to {place}", file=sys.stderr, flush=True)
     return place
 
 

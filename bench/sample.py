@@ -31,11 +31,11 @@ def sample(model: Path, n: int, seed: int, out: Path) -> None:
     if n < 1:
         raise InputError(f"-n {n}: at least 1 image is needed")
     if seed < 0:
-        raise InputError(f"--seed {seed}: a seed is not negative")
+        raise InputError(f"--seed {seed}: must not be negative")
     network, meta = load_export(model)
     kind = type_of(meta, model)
     if kind == "classification":
-        raise InputError(f"{model}: {meta['model']['name']} has no latents to sample")
+        raise InputError(f"{model}: {meta['model']['name']} is a classifier; use `slim-bench classify`")
     network = network.to(choose_device("auto"))
     if kind == "oneshot":
         _check_memory(n, math.prod(network.sizes[-1]) * 3)

@@ -40,7 +40,7 @@ NAME = r"[a-z0-9][a-z0-9-]{0,79}"
 def valid_name(name: str, where: str) -> str:
     """Return `name` if it is a valid name of a scale, experiment, dataset or suite; else raise InputError."""
     if not re.fullmatch(NAME, name):
-        raise InputError(f"{where}: {name!r}: a name has a-z, 0-9 and - only, and 80 characters at most")
+        raise InputError(f"{where}: {name!r}: a name may contain only a-z, 0-9 and -, and at most 80 characters")
     return name
 
 

@@ -89,9 +89,9 @@ def read_run_score(path: Path, run: str, hashes: Collection[str], trained: Train
     """
     score = read_score(path)
     if path != score_path(path.parent, score.metric, score.weights):
-        raise InputError(f"{path}: holds the score {score_path(path.parent, score.metric, score.weights).name}")
+        raise InputError(f"{path}: contains the score {score_path(path.parent, score.metric, score.weights).name}")
     if score.run_sha256 not in ("", *hashes) and score.run != run:
-        raise InputError(f"{path}: is a score of {score.run}")
+        raise InputError(f"{path}: is a score of another run, {score.run}")
     if score.status == "ok" and score.value is None and not score.reason:
         raise InputError(f"{path}: has neither a value nor a reason")
     known = trained.model_sha256 is not None or trained.status == "failed"

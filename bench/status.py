@@ -45,14 +45,14 @@ def run_state(planned: Run, folder: Path) -> RunState:
         return RunState("failed", reason=model.reason)
     if model is not None and model.status == "ok" and model.run_sha256 in hashes:
         if os.path.lexists(folder / WEIGHTS) and not is_whole_weights(folder / WEIGHTS):
-            return RunState("damaged", reason=f"{folder / WEIGHTS} is damaged: moved aside when trained again")
+            return RunState("damaged", reason=f"{folder / WEIGHTS} is damaged: training moves it to superseded/")
         return _scored(planned, folder, hashes, model)
     if held:
         return RunState("running", step, total)
     if step is not None:
         return RunState("stopped", step, total)
     if model is not None and model.run_sha256 not in (None, *hashes):
-        return RunState("outdated", reason="of another configuration or version: moved aside when trained again")
+        return RunState("outdated", reason="has another configuration or version; training moves it to superseded/")
     return RunState("queued" if (folder / "run.json").exists() else "missing")
 
 

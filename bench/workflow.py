@@ -247,13 +247,13 @@ def _ends_snakemake() -> Iterator[None]:
 def _refuse_folder(path: Path) -> None:
     """Raise InputError for a folder in place of a declared output, because Snakemake's own error gives no remedy."""
     if path.is_dir():
-        raise InputError(f"{path}: is a folder, a file is to be written there; move it away")
+        raise InputError(f"{path}: is a folder, but a file must be written there; move it away")
     _refuse_file(path.parent)
 
 
 def _refuse_file(folder: Path) -> None:
     if os.path.lexists(folder) and not folder.is_dir():
-        raise InputError(f"{folder}: is a file, a folder is to be written there; move it away")
+        raise InputError(f"{folder}: is a file, but a folder must be created there; move it away")
 
 
 def _prepared(w: Any) -> str:

@@ -37,7 +37,7 @@ def read_idx(file: StoredFile, max_unpacked_gb: float | None = None) -> np.ndarr
             Budget(str(file), Limits.of(file.data, max_unpacked_gb)).count_bytes(count)
         data = _read_exactly(stream, count) if fits else None
         if data is None:
-            raise InputError(f"{file}: header says {shape}, but more or fewer bytes follow")
+            raise InputError(f"{file}: the header declares shape {shape}, which does not match the file size")
     return data.reshape(shape)
 
 
@@ -179,9 +179,9 @@ def _read_npy_header(path: Path, member: StoredFile) -> NpyHeader:
         size = header.length + math.prod(shape) * dtype.itemsize
     except (*NPY_FAULTS, KeyError) as error:
         fault = " ".join(str(error).split())[:100]
-        raise InputError(f"{path}: {name} is no array file (.npy) that can be read ({fault})") from None
+        raise InputError(f"{path}: {name} is not a readable .npy file ({fault})") from None
     if dtype.hasobject:
-        raise InputError(f"{path}: {name} is an array of Python objects, which is never loaded; save numbers")
+        raise InputError(f"{path}: {name} is an array of Python objects, which is not loaded for safety; save numbers")
     if min(shape, default=0) < 0 or size != member.size:
         raise InputError(f"{path}: {name} is damaged: its header says {dtype} {shape}, its size is {member.size} bytes")
     return header

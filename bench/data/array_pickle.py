@@ -33,7 +33,7 @@ class _Record:
         _, shape, kind, fortran_order, content = self.state
         code, order = _text(kind.arguments[0]), _text(kind.state[1])
         if code not in TYPES or order not in ("|", "<", ">", "="):
-            raise ValueError(f"type {code!r}, not whole numbers")
+            raise ValueError(f"type {code!r}, not an integer type")
         dtype = np.dtype(order.replace("|", "=") + code)
         if not isinstance(content, bytes) or len(content) != math.prod(shape) * dtype.itemsize:
             raise ValueError(f"shape {shape} does not fit its bytes")
@@ -62,7 +62,7 @@ def read_array_pickle(data: bytes, name: str) -> dict[bytes, Any]:
     try:
         for opcode, argument, _ in pickletools.genops(data):  # checks lengths against the data
             if "PUT" in opcode.name and isinstance(argument, int) and argument > MOST_MEMOISED:
-                raise pickle.UnpicklingError(f"place {argument} of {MOST_MEMOISED}")
+                raise pickle.UnpicklingError(f"memo index {argument} exceeds {MOST_MEMOISED}")
         value = _Unpickler(io.BytesIO(data), encoding="bytes").load()
         if isinstance(value, dict):
             return {key: part.array() if isinstance(part, _Record) else part for key, part in value.items()}

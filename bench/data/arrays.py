@@ -80,7 +80,9 @@ def _check_arrays(job: PreparationJob, arrays: Arrays, names: tuple[str, ...] | 
             raise InputError(f"{where}: {split} images have no pixels (height x width: {images.shape[1:3]})")
     train, test = (arrays[f"{split}_images"].shape[1:] for split in SPLITS)
     if train != test:
-        raise InputError(f"{where}: train images are {train} (H, W, channels), test images {test}; give both one shape")
+        raise InputError(
+            f"{where}: train images are {train} (H, W, channels), test images {test}; use one shape for both"
+        )
     if names and job.dataset.classes not in (None, len(names)):
         raise InputError(f"{where}: {len(names)} class names, but {job.dataset.classes} classes are expected")
     labels = {split: arrays[f"{split}_labels"] for split in SPLITS}

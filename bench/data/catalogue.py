@@ -138,7 +138,7 @@ class Dataset(Strict):
     @model_validator(mode="after")
     def _classification_has_a_layout(self) -> "Dataset":
         if (self.task == "classification") != (self.layout != "images"):
-            raise ValueError(f"layout {self.layout!r} does not go with task {self.task!r}")
+            raise ValueError(f"layout {self.layout!r} is not valid for task {self.task!r}")
         return self
 
 

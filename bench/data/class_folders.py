@@ -135,7 +135,7 @@ def _check_classes(found: ClassFolders, split: str) -> None:
     elif len(empty) == len(found.classes):
         found.faults.append(InputError(f"{folder}: no images in any class; a test set is needed"))
     else:
-        found.notes += [f"{folder.name}/{name}: no images of this class to test on" for name in empty]
+        found.notes += [f"{folder.name}/{name}: no test images of this class" for name in empty]
 
 
 def check_images(

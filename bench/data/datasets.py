@@ -60,7 +60,7 @@ def check_content(folder: Path, manifest: Manifest) -> None:
 def _of_kind(folder: Path, kind: str) -> Manifest:
     manifest = read_manifest(folder)
     if manifest.kind != kind:
-        raise InputError(f"{folder}: holds a set of kind {manifest.kind!r}, {kind!r} is needed")
+        raise InputError(f"{folder}: contains a dataset of kind {manifest.kind!r}, expected {kind!r}")
     return manifest
 
 

@@ -47,7 +47,7 @@ def download(url: str, path: Path, *, sha256: str | None, md5: str | None = None
             fault = _fault(partial, sha256, md5, size)
         if fault:
             partial.unlink()
-            raise InputError(f"{url}: {fault}; nothing was kept")
+            raise InputError(f"{url}: {fault}; the download was deleted")
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.rename(path)
@@ -55,7 +55,7 @@ def download(url: str, path: Path, *, sha256: str | None, md5: str | None = None
 
 def _fault(path: Path, sha256: str | None, md5: str | None, size: int | None) -> str | None:
     if size is not None and path.stat().st_size != size:
-        return f"{path.stat().st_size} bytes came, {size} were expected"
+        return f"{path.stat().st_size} bytes received, {size} were expected"
     for kind, wanted in (("sha256", sha256), ("md5", md5)):
         if wanted:
             with path.open("rb") as file:
@@ -99,10 +99,10 @@ def _read_on(url: str, partial: Path, size: int | None) -> None:
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length else size
         if size is not None and total != size:
-            raise InputError(f"{url}: offers {total} bytes, {size} were expected")
+            raise InputError(f"{url}: the server reports {total} bytes, {size} were expected")
         left, free = None if total is None else total - have, shutil.disk_usage(partial.parent).free
         if left is not None and left > free:
-            lack = f"{gigabytes(left)} are to be downloaded, but {gigabytes(free)} are free in {partial.parent}"
+            lack = f"the download needs {gigabytes(left)}, but {gigabytes(free)} are free in {partial.parent}"
             raise InputError(f"{url}: {lack}; free some space")
         with (
             writing(partial.with_name(_name(partial)), left),

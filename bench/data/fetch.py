@@ -231,7 +231,7 @@ def _obtain(job: FetchJob, file: SourceFile) -> None:
     if isinstance(source, Shipped):
         run_dvc(job.root, "pull", "--remote", SHIPPED, file.pointer.as_posix())
         if not path.is_file():
-            raise InputError(f"{path}: missing after `dvc pull`; is data/shipped complete?")
+            raise InputError(f"{path}: missing after `dvc pull`; check that data/shipped is complete")
     elif isinstance(source, Manual):
         raise InputError(f"{job.name}: {path} is missing; manual installation is required: {source.how}")
     elif not (job.pin(file) or job.md5(file) or job.accept == FIRST_SEEN):
@@ -263,6 +263,6 @@ def _mismatch(path: Path, kind: str, wanted: str, found: str) -> str:
 def _check_acceptable(job: FetchJob) -> None:
     files, accept = job.dataset.source.files, job.accept
     if accept != FIRST_SEEN and (len(accept) != 64 or set(accept) - set("0123456789abcdef")):
-        raise InputError(f"--accept-sha256 {accept}: 64 hexadecimal digits (lower case) or {FIRST_SEEN}")
+        raise InputError(f"--accept-sha256 {accept}: expected 64 hexadecimal digits (lower case) or {FIRST_SEEN}")
     if len(files) != 1 or files[0].sha256 or files[0].md5:
         raise InputError(f"{job.name}: --accept-sha256 is only for a single file without a published checksum")

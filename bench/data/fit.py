@@ -26,7 +26,7 @@ def target_size(header: Header, image_size: int | None, fit: str) -> tuple[int, 
 def check_image_size(name: str, image_size: int | None) -> None:
     """Refuse a size that no network is made for."""
     if image_size is not None and image_size < 8:
-        raise InputError(f"{name}: image size {image_size}, 8 pixels at least")
+        raise InputError(f"{name}: image size {image_size} is below the minimum of 8 pixels")
 
 
 def check_size(header: Header, image_size: int | None, preparation: Preparation) -> None:

@@ -60,11 +60,11 @@ class Header:
 
 REMARKS: dict[str, Callable[[Header], bool]] = {
     "have several frames or pages, of which the first is used": lambda header: header.frames,
-    "carry a colour profile, which is not applied": lambda header: header.profile,
+    "have a colour profile, which is not applied": lambda header: header.profile,
     "are CMYK and become RGB without a colour profile": lambda header: header.cmyk,
-    "have 16 bits a channel, of which the upper 8 are used": lambda header: header.deep,
+    "have 16 bits per channel, of which the upper 8 are used": lambda header: header.deep,
     "have an alpha channel or a transparent colour, composited onto the background": lambda header: header.transparent,
-    "are turned upright by their EXIF orientation": lambda header: header.turned,
+    "are rotated by their EXIF orientation": lambda header: header.turned,
     "have EXIF data that cannot be read, so they are not turned": lambda header: header.unread,
 }
 """Text of a note, and the images that it applies to."""
@@ -102,7 +102,7 @@ def usable_images(place: Path, pattern: str = "*", at_least: int = 1) -> ImageFi
     if found.faults:
         raise found.faults[0]
     if len(found.headers) < at_least:
-        raise InputError(f"{place}: {len(found.headers)} images in it, at least {at_least} are needed")
+        raise InputError(f"{place}: {len(found.headers)} images found, at least {at_least} are needed")
     return found
 
 
@@ -205,7 +205,7 @@ def _open(source: Path | BinaryIO, where: object) -> Image.Image:
         with _damage_named(where):
             image = Image.open(source, formats=FORMATS)
     except Image.DecompressionBombError:
-        raise InputError(f"{where}: an image beyond the limit of {MAX_PIXELS} pixels") from None
+        raise InputError(f"{where}: the image exceeds the limit of {MAX_PIXELS} pixels") from None
     except UnidentifiedImageError:
         raise InputError(f"{where}: {_no_image(source)}") from None
     fault = _fault(image)
@@ -217,13 +217,13 @@ def _open(source: Path | BinaryIO, where: object) -> Image.Image:
 
 def _fault(image: Image.Image) -> str | None:
     if image.width * image.height > MAX_PIXELS:
-        return f"{image.width}x{image.height} is beyond the limit of {MAX_PIXELS} pixels"
+        return f"{image.width}x{image.height} exceeds the limit of {MAX_PIXELS} pixels"
     if min(image.size) < 1:
-        return f"an image of {image.width}x{image.height}, without pixels"
+        return f"an image of {image.width}x{image.height} has no pixels"
     if image.mode.startswith(DEEP):
-        return f"more than 8 bits a channel (mode {image.mode}); convert it first"
+        return f"more than 8 bits per channel (mode {image.mode}); convert it first"
     if image.mode not in CONVERTIBLE:
-        return f"colours of mode {image.mode}; convert it to RGB first"
+        return f"unsupported colour mode {image.mode}; convert it to RGB first"
     return None
 
 

@@ -77,7 +77,7 @@ def _shards(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
     from bench.data.shards import ShardBatches
 
     if not manifest.classes:
-        raise InputError(f"{run.data_folder}/manifest.json: shards need their classes listed")
+        raise InputError(f"{run.data_folder}/manifest.json: splits of shards must list their classes")
     kept, held = split_shards(list_split(run.data_folder, manifest, "train"), run.recipe.holdout)
     size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
     batches = ShardBatches(kept, size, plan, crop=crop, source=run.dataset, background=background_of(manifest))

@@ -39,7 +39,7 @@ def new_content(out: Path, names: tuple[str, ...], is_default: bool = False) -> 
     """
     out = Path(os.path.realpath(out))
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file, a folder is to be written there; give another --out")
+        raise InputError(f"{out}: is a file, but a folder must be created there; give another --out")
     with only_maker(out):
         _refuse_taken(out, names, own_prepared_files(out, is_default))
         staging = make_temporary(out if out.is_dir() else out.parent, out.name)

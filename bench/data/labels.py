@@ -14,13 +14,13 @@ def as_labels(where: str, split: str, labels: np.ndarray, images: int) -> np.nda
     if images == 0 or labels.size == 0:
         raise InputError(f"{where}: no {split} images, or no {split} labels; a {split} set is needed")
     if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"{where}: {split} labels are {labels.dtype}, not whole numbers; save them as int64")
+        raise InputError(f"{where}: {split} labels are {labels.dtype}, not integers; save them as int64")
     if labels.ndim != 1 or len(labels) != images:
-        found = f"labels are {labels.dtype} {labels.shape}, not a class number each"
+        found = f"labels are {labels.dtype} {labels.shape}, expected one class number per image"
         raise InputError(f"{where}: {images} {split} images, but {found}")
     lowest, highest = int(labels.min()), int(labels.max())
     if lowest < 0 or highest > np.iinfo(np.int64).max:
-        raise InputError(f"{where}: {split} labels reach from {lowest} to {highest}; {HINT}")
+        raise InputError(f"{where}: {split} labels range from {lowest} to {highest}; {HINT}")
     return labels.astype(np.int64)
 
 
@@ -36,7 +36,7 @@ def count_classes(where: str, labels: Mapping[str, np.ndarray], count: int | Non
     if lowest == 1 and highest in (count, len(seen)):
         raise InputError(f"{where}: labels run from 1 to {highest}; subtract 1, so that they begin at 0")
     if lowest < 0 or (count is not None and highest >= count):
-        raise InputError(f"{where}: labels reach from {lowest} to {highest}, outside 0..{(count or highest + 1) - 1}")
+        raise InputError(f"{where}: labels range from {lowest} to {highest}, outside 0..{(count or highest + 1) - 1}")
     if unseen := np.setdiff1d(tested, seen).tolist():
         raise InputError(f"{where}: no training image has the test label {_some(unseen)}; {HINT}, or leave these out")
     number = highest + 1 if count is None else count

@@ -65,7 +65,7 @@ def source_paths(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
     if place is not None:
         return [place]
     if isinstance(source, Manual) and not (source.files and all((root / file.path).exists() for file in source.files)):
-        raise InputError(f"{name}: nothing at {root / SOURCES / source.place}: {source.how}")
+        raise InputError(f"{name}: {root / SOURCES / source.place} is missing: {source.how}")
     return source_files(name, root, catalogue)
 
 

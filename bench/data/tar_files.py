@@ -102,7 +102,7 @@ def _files(
             budget.count_bytes(info.size)
         yield info
     if len(stream.last) != tarfile.BLOCKSIZE or any(stream.last):  # tarfile treats a damaged header as the end
-        raise tarfile.ReadError("a header is damaged, or the end is missing")
+        raise tarfile.ReadError("a header is damaged, or the archive is truncated")
 
 
 def _next(tar: tarfile.TarFile, stream: _Stream) -> tarfile.TarInfo | None:

@@ -117,7 +117,7 @@ def _visit(listing: Listing, pattern: str) -> Iterator[str]:
         if name:
             listing.folders.append(name)
         if (status.st_dev, status.st_ino) in seen:
-            listing.notes.append(f"{name}: a link to a folder that was read already; left out")
+            listing.notes.append(f"{name}: a link to a folder that was already read; skipped")
             continue
         seen.add((status.st_dev, status.st_ino))
         prefix = f"{name}/" if name else ""
@@ -149,5 +149,5 @@ def _fault(path: str) -> str | None:
         mode = os.stat(path).st_mode
     except OSError:
         where = os.readlink(path) if os.path.islink(path) else "gone"
-        return f"a link to nothing ({where}); restore its target, or remove it"
+        return f"a broken link ({where}); restore its target, or remove it"
     return None if stat.S_ISREG(mode) else "a pipe, socket or device, not an image; remove it"

@@ -31,7 +31,7 @@ def fetch_weights(name: str, root: Path = Path("."), *, network: bool = True) ->
         elif network and pull_if_tracked(root, source):
             path = Path(root) / source
         elif entry.url is None or not network:
-            raise InputError(f"{path}: weights {name!r} are not here; {_origin(name, entry)}")
+            raise InputError(f"{path}: weights {name!r} are not installed; {_origin(name, entry)}")
         else:
             download(entry.url, path, sha256=entry.sha256, size=entry.bytes)
     found = sha256_file(path)

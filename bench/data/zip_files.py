@@ -29,7 +29,9 @@ def zip_members(archive: StoredFile, budget: Budget) -> Iterator[StoredFile]:
         with zipfile.ZipFile(file) as opened:
             infos = [(_checked_name(str(archive), info), info) for info in opened.infolist() if not _is_folder(info)]
             if len(opened.infolist()) > budget.members:
-                raise zipfile.BadZipFile(f"its directory has more entries than the {budget.members} that it states")
+                raise zipfile.BadZipFile(
+                    f"its central directory has more entries than the {budget.members} it declares"
+                )
             for _, info in infos:
                 budget.count_bytes(info.file_size)
             _refuse_overlap([info for _, info in infos], file.seek(0, os.SEEK_END))
@@ -50,7 +52,9 @@ def _checked_name(archive: str, info: zipfile.ZipInfo) -> str:
     if info.flag_bits & 1:
         raise InputError(f"{archive}: member {name!r} is encrypted; give the archive without a password")
     if info.compress_type not in METHODS:
-        raise InputError(f"{archive}: member {name!r} is compressed by method {info.compress_type}, which is not read")
+        raise InputError(
+            f"{archive}: member {name!r} uses compression method {info.compress_type}, which is not supported"
+        )
     return name
 
 

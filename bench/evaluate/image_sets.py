@@ -130,7 +130,7 @@ def _checked(path: Path, header: NpyHeader) -> NpyHeader:
     if header.fortran_order:
         raise InputError(f"{path}: {IMAGES} is in Fortran order; save numpy.ascontiguousarray of it")
     if shape[0] < 2:
-        raise InputError(f"{path}: {shape[0]} images in it, at least 2 are needed")
+        raise InputError(f"{path}: {shape[0]} images found, at least 2 are needed")
     if not 0 < shape[1] * shape[2] <= MAX_PIXELS:
         raise InputError(f"{path}: images of {shape[2]}x{shape[1]}; from 1 to {MAX_PIXELS} pixels are possible")
     return header

@@ -34,7 +34,7 @@ def check_scores(run: Run, run_dir: Path, out: Path, overwrite: bool) -> None:
     replace the scores of another run, but no other files.
     """
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file, a folder of scores is to be written there; give another --out")
+        raise InputError(f"{out}: is a file, but a folder of scores must be created there; give another --out")
     own = _is_own(run_dir, out)
     metrics = {*run.evaluation.metrics, *METRICS} if own else run.evaluation.metrics
     paths = [score_path(out, metric, kind) for metric in metrics for kind in SCORED_WEIGHTS]

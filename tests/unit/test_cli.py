@@ -129,7 +129,9 @@ def test_freeze_records_compute_in_the_results_alone(here, run, capsys):
 def test_a_folder_in_place_of_an_output_ends_the_plan_with_one_line(here, run, name):
     folder = run_folder(run.scale, run.experiment, run.dataset, run.seed)
     (folder / name).mkdir(parents=True)
-    with pytest.raises(SystemExit, match=f"{folder}/{name}: is a folder, a file is to be written there; move it away"):
+    with pytest.raises(
+        SystemExit, match=f"{folder}/{name}: is a folder, but a file must be written there; move it away"
+    ):
         WorkflowPlan.open({}).targets("demo")
 
 
@@ -137,7 +139,9 @@ def test_a_file_in_place_of_a_folder_ends_the_plan_with_one_line(here, run):
     folder = run_folder(run.scale, run.experiment, run.dataset, run.seed)
     folder.mkdir(parents=True)
     (folder / "scores").write_text("mine")
-    with pytest.raises(SystemExit, match=f"{folder}/scores: is a file, a folder is to be written there; move it away"):
+    with pytest.raises(
+        SystemExit, match=f"{folder}/scores: is a file, but a folder must be created there; move it away"
+    ):
         WorkflowPlan.open({}).targets("demo")
     (folder / "scores").unlink()
     folder.rmdir()

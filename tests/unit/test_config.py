@@ -151,7 +151,7 @@ FAULTS = {
         "experiments.yaml",
         "fastgan-sle:\n",
         "../x: {}\nfastgan-sle:\n",
-        "'../x': a name has a-z, 0-9",
+        "'../x': a name may contain only a-z, 0-9",
     ),
     "a network of another task": (
         "experiments.yaml",

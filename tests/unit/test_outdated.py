@@ -387,12 +387,12 @@ def test_a_table_follows_the_scores_and_heals(here):
     assert Outdated(plan).table("tiny", [run], False) is None, "missing is not outdated"
     collect(scale)
     assert Outdated(plan).table("tiny", [run], False) is None
-    assert "holds other runs" in Outdated(plan).table("tiny", [run], True), "the option is part of the table"
+    assert "contains other runs" in Outdated(plan).table("tiny", [run], True), "the option is part of the table"
     (scale / "scores.csv").write_text((scale / "scores.csv").read_text()[:200])
     assert "damaged" in Outdated(plan).table("tiny", [], False)
     collect(scale)
     write_json(here / "scores/params@best.json", score("params"))
-    assert "holds other runs" in Outdated(plan).table("tiny", [run], False)
+    assert "contains other runs" in Outdated(plan).table("tiny", [run], False)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "{}", "7", '{"made_from": []}', None])
@@ -416,7 +416,7 @@ def test_any_damage_to_a_score_renews_the_table(here, damage):
     plan, _ = load()
     collect(RESULTS / "tiny")
     damage(here / "scores/params.json")
-    assert "holds other runs" in Outdated(plan).table("tiny", [], False)
+    assert "contains other runs" in Outdated(plan).table("tiny", [], False)
 
 
 def test_a_page_follows_table_claims_and_published_values(here):

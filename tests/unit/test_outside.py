@@ -174,7 +174,7 @@ def test_the_digest_covers_the_gate_and_what_it_imports_of_its_package(outside):
 
 @pytest.mark.parametrize(
     ("task", "message"),
-    [("fewshot", "the network has no member 'latent_dim'"), ("oneshot", "the network has no member 'sizes'")],
+    [("fewshot", "the network has no attribute 'latent_dim'"), ("oneshot", "the network has no attribute 'sizes'")],
 )
 def test_a_network_that_is_not_what_its_task_needs_is_one_line(task, message, tmp_path):
     name = f"outside_gates.gates:{task}"

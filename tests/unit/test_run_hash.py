@@ -170,7 +170,7 @@ def test_recording_adds_new_keys_and_refuses_new_defaults(tmp_path, monkeypatch)
     with pytest.raises(InputError, match=r"recipe.fewshot.batch_size: default 9 is 8 now"):
         record_defaults()
     older["recipe"]["fewshot"] = {"gone": 1}
-    with pytest.raises(InputError, match=r"recipe.fewshot.gone: default 1 is gone"):
+    with pytest.raises(InputError, match=r"recipe.fewshot.gone: default 1 was removed"):
         check_defaults(present_defaults(), older)
 
 

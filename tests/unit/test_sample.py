@@ -61,7 +61,7 @@ def test_classify_prints_the_classes(exports, tmp_path, capsys):
 def test_refusals(exports, tmp_path):
     with pytest.raises(InputError, match="at least 1"):
         sample(exports / "fewshot", 0, 0, tmp_path / "x.png")
-    with pytest.raises(InputError, match="no latents"):
+    with pytest.raises(InputError, match="is a classifier"):
         sample(exports / "classification", 4, 0, tmp_path / "x.png")
     with pytest.raises(InputError, match="is not a classifier"):
         classify(exports / "fewshot", [])
@@ -83,10 +83,10 @@ def test_damaged_export_is_refused(exports, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda meta: meta | {"model": {"name": "singan", "args": {}}}, "names another network"),
-        (lambda meta: {k: v for k, v in meta.items() if k != "model"}, "names another network"),
+        (lambda meta: meta | {"model": {"name": "singan", "args": {}}}, "describes a different network"),
+        (lambda meta: {k: v for k, v in meta.items() if k != "model"}, "describes a different network"),
         (lambda meta: {k: v for k, v in meta.items() if k != "model_sha256"}, "damaged"),
-        (lambda meta: [meta], "not the record of a run"),
+        (lambda meta: [meta], "not a valid record of a run"),
         (lambda meta: meta | {"status": "failed", "reason": "NaN"}, "status failed: NaN"),
     ],
 )

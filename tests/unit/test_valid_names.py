@@ -24,7 +24,7 @@ def here(monkeypatch, project):
 
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_what_could_lead_elsewhere_is_no_name(name):
-    with pytest.raises(InputError, match="a name has a-z, 0-9 and - only"):
+    with pytest.raises(InputError, match="a name may contain only a-z, 0-9 and -"):
         valid_name(name, "scale")
 
 
@@ -59,7 +59,7 @@ def test_nor_does_the_configuration(here, config):
 
 def test_nor_does_the_name_of_a_suite(here):
     (here / "config/suites/demo.yaml").rename(here / "config/suites/my suite.yaml")
-    with pytest.raises(SystemExit, match="'my suite': a name has"):
+    with pytest.raises(SystemExit, match="'my suite': a name may"):
         WorkflowPlan.open({})
 
 

@@ -94,11 +94,11 @@ class Checkpoints:
             except Exception as error:  # whatever torch meets in an archive that somebody made up
                 reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
                 raise InputError(
-                    f"{path}: refused, because it contains more than tensors and plain types ({reason}); "
+                    f"{path}: refused, because it contains objects other than tensors and plain types ({reason}); "
                     f"delete {self.folder} to train from scratch"
                 ) from None
             if not isinstance(content, dict):
-                raise InputError(f"{path}: holds no state; delete {self.folder} to train from scratch")
+                raise InputError(f"{path}: contains no training state; delete {self.folder} to train from scratch")
             return Saved(header.step, content, header.environment)
         return None
 

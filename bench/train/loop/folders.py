@@ -88,7 +88,7 @@ def remove_temporaries(folder: Path) -> None:
 def check_out(out: Path, state: Path) -> None:
     """Raise InputError if a training would overwrite anything in `out` that slim-bench did not write."""
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file, but a run folder is to be written there; give another --out")
+        raise InputError(f"{out}: is a file, but a run folder must be created there; give another --out")
     _refuse_taken(out, is_unmarked(out), REMEDY)
     if not is_own_state(state) and not any(is_record(out / name) for name in (META, META_COPY)):
         for part in PARTS:  # slim-bench never wrote to this folder
@@ -186,7 +186,7 @@ def _refuse_taken(folder: Path, unmarked: bool, remedy: str) -> None:
         refuse_foreign(folder / name, own.__contains__, remedy)
     for part, (names, _) in PARTS.items():
         if os.path.lexists(folder / part) and not (folder / part).is_dir():
-            raise InputError(f"{folder / part}: is a file, but a folder is to be written there; {remedy}")
+            raise InputError(f"{folder / part}: is a file, but a folder must be created there; {remedy}")
         for path in _entries(folder / part):
             if names.fullmatch(path.name):
                 refuse_foreign(path, own.__contains__, remedy)

@@ -89,7 +89,9 @@ class Loop:
             self.outcome = Outcome(**{**saved.state["outcome"], "threads": torch.get_num_threads()})
             self.row_start = (self.outcome.seconds, self.outcome.images)
         if not all_equal(self.done, self.engine.device):
-            raise InputError(f"{self.state_dir}: processes found different checkpoints; use a folder that they share")
+            raise InputError(
+                f"{self.state_dir}: processes found different checkpoints; use a folder shared by all processes"
+            )
         self.progress = ProgressLine(self.run.name, self.engine.total_steps, self.engine.unit, self.done)
         self.sinks = open_sinks(self.run.name, self.out) if self.main else []
         self.ticked = time.monotonic()

@@ -33,7 +33,7 @@ def test_every_fault_is_found_and_named(tmp_path):
 @pytest.mark.parametrize("size", [-1, 0, 7])
 def test_sizes_that_prepare_refuses_are_refused(tmp_path, size):
     root = make_project(tmp_path)
-    with pytest.raises(InputError, match=f"image size {size}, 8 pixels at least"):
+    with pytest.raises(InputError, match=f"image size {size} is below the minimum of 8 pixels"):
         audit(image_folder(tmp_path / "x", 2), size, root)
 
 

@@ -158,7 +158,10 @@ ZIPS = {
         lambda path: lying(path, 8, b"\x01\0"),
         "is encrypted; give the archive without a password",
     ),
-    "an unknown compression": (lambda path: lying(path, 10, b"\x63\0"), "compressed by method 99, which is not read"),
+    "an unknown compression": (
+        lambda path: lying(path, 10, b"\x63\0"),
+        "uses compression method 99, which is not supported",
+    ),
     "a newer version": (lambda path: lying(path, 6, b"\xff\0"), "damaged archive"),
     "a name that is not UTF-8": (lambda path: not_utf8(path), "damaged archive"),
     "too few entries stated": (lambda path: changed(path, b"PK\5\6", b"\x01\0\x01\0", 8), "more entries than the 1"),
@@ -231,8 +234,8 @@ def pax(path, data):
 
 
 TARS = {
-    "a wrong checksum in the middle": (wrong_checksum, "a header is damaged, or the end is missing"),
-    "no end": (put(tar_bytes({"a": bytes(512), "b": b""})[:1024]), "the end is missing"),
+    "a wrong checksum in the middle": (wrong_checksum, "a header is damaged, or the archive is truncated"),
+    "no end": (put(tar_bytes({"a": bytes(512), "b": b""})[:1024]), "the archive is truncated"),
     "half a header at its end": (put(tar_bytes({"a": bytes(512)})[:1024] + b"x" * 99), "damaged"),
     "a negative size": (put(tar_header("a", -512) + bytes(1024)), "damaged|neither"),
     "pax records with a size below zero": (lambda path: pax(path, b"12 size=-99\n"), "damaged|neither"),

@@ -93,7 +93,7 @@ def test_unknown_name_gets_the_nearest(catalogue):
         ({"tasks": "fewshot"}, r"a\.tasks.*did you mean 'task'"),
         ({"source": {"kind": "folder", "path": "x", "pathh": "y"}}, r"a\.source.*pathh.*did you mean 'path'"),
         ({"n": -1}, r"a\.n: "),
-        ({"task": "classification"}, r"layout 'images' does not go with task 'classification'"),
+        ({"task": "classification"}, r"layout 'images' is not valid for task 'classification'"),
         ({"source": {"kind": "download", "files": [{"name": "../x", "url": "http://a/b"}]}}, r"files\.0\.name"),
         ({"source": {"kind": "download", "files": [{"name": "x", "url": "file:///etc/passwd"}]}}, r"files\.0\.url"),
     ],
@@ -114,7 +114,7 @@ def test_a_key_given_twice_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("a: [1", "not YAML"), ("- 1", "a mapping was expected"), (None, "no such file")]
+    ("text", "said"), [("a: [1", "not YAML"), ("- 1", "expected a mapping"), (None, "no such file")]
 )
 def test_a_file_that_is_no_yaml_mapping_is_refused(tmp_path, text, said):
     file = tmp_path / "a.yaml"

@@ -77,8 +77,8 @@ FAULTS = {
     "text in val": (lambda f: (f / "val/dog/x.png").write_text("x"), "val/dog/x.png: not an image"),
     "stray": (lambda f: random_image().save(f / "train/x.png"), "train/x.png: does not belong to a class"),
     "stray text": (lambda f: (f / "val/labels.csv").write_text("x"), "val/labels.csv: does not belong to a class"),
-    "broken link": (lambda f: (f / "val/cat/x.png").symlink_to("nothing"), "val/cat/x.png: a link to nothing"),
-    "broken class": (lambda f: (f / "train/owl").symlink_to("nothing"), "train/owl: a link to nothing"),
+    "broken link": (lambda f: (f / "val/cat/x.png").symlink_to("nothing"), "val/cat/x.png: a broken link"),
+    "broken class": (lambda f: (f / "train/owl").symlink_to("nothing"), "train/owl: a broken link"),
     "class too much": (lambda f: image_folder(f / "val/owl", 1), "val: classes (subfolders) differ from train's: owl"),
     "no class": (lambda f: [p.rename(f / p.name) for p in [*(f / "train").iterdir(), *(f / "val").iterdir()][:2]], ""),
     "small": (lambda f: random_image(15, 40).save(f / "train/cat/x.png"), "train/cat/x.png: 15x40, but 16 pixels"),
@@ -141,7 +141,7 @@ def test_audit_by_path_takes_train_and_val_for_classes(folder):
     for path in (folder / "val/dog").iterdir():
         path.unlink()
     report = audit(folder, SIZE, folder.parent / "project")
-    assert report.ok and "val/dog: no images of this class to test on" in report.notes
+    assert report.ok and "val/dog: no test images of this class" in report.notes
 
 
 def test_audit_of_an_npz_by_path(tmp_path):
@@ -190,7 +190,7 @@ def test_the_hash_tells_how_transparent_and_turned_images_are_read(folder, capsy
     turned_and_clear(folder)
     white, black = prepared(folder), prepared(folder, background=[0, 0, 0])
     assert white.sha256 != black.sha256 and black.preparation["background"] == [0, 0, 0]
-    assert "1 of 12 images are turned upright" in capsys.readouterr().err
+    assert "1 of 12 images are rotated by their EXIF" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -85,9 +85,9 @@ def test_damage_is_named(prepared):
 
 
 def test_wrong_kind_is_named(prepared):
-    with pytest.raises(InputError, match="kind 'images', 'classification' is needed"):
+    with pytest.raises(InputError, match="kind 'images', expected 'classification'"):
         load_split(prepared, "train")
-    with pytest.raises(InputError, match="kind 'images', 'folder' is needed"):
+    with pytest.raises(InputError, match="kind 'images', expected 'folder'"):
         load_file_list(prepared, "train")
 
 

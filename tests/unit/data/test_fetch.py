@@ -73,7 +73,7 @@ def test_download_is_checked_and_recorded(tmp_path, server, pins):
     [
         ({"sha256": "0" * 64}, "sha256 is"),
         ({"md5": "0" * 32}, "md5 is"),
-        ({"sha256": SHA256, "bytes": 5}, "offers 7"),
+        ({"sha256": SHA256, "bytes": 5}, "reports 7"),
     ],
 )
 def test_wrong_content_is_refused_and_not_kept(tmp_path, server, pins, said):
@@ -89,7 +89,7 @@ def test_wrong_content_is_refused_and_not_kept(tmp_path, server, pins, said):
 def test_a_download_that_does_not_fit_the_disk_is_refused_first(tmp_path, server, monkeypatch):
     monkeypatch.setattr(downloading.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     root = project(tmp_path, server, sha256=SHA256)
-    with pytest.raises(InputError, match=r"a\.zip: 700000 bytes are to be downloaded, but 1000 bytes are free in"):
+    with pytest.raises(InputError, match=r"a\.zip: the download needs 700000 bytes, but 1000 bytes are free in"):
         fetch("a", root)
     assert list((root / "data/sources").glob(".*.partial")) == []
 
@@ -302,7 +302,7 @@ def weights_project(root: Path, url: str, **fields) -> Path:
 def test_weights_are_fetched_once_and_always_checked(tmp_path, server, monkeypatch):
     monkeypatch.setenv("SLIM_BENCH_WEIGHTS", str(tmp_path / "cache"))
     root = weights_project(tmp_path / "project", f"{server.url}/w.pth", sha256=SHA256[:8])
-    with pytest.raises(InputError, match=r"weights 'w' are not here.*slim-bench fetch w.*w\.pth"):
+    with pytest.raises(InputError, match=r"weights 'w' are not installed.*slim-bench fetch w.*w\.pth"):
         fetch_weights("w", root, network=False)
     assert fetch_weights("w", root) == tmp_path / "cache/w.pth"
     assert fetch("w", root) == tmp_path / "cache/w.pth"

@@ -36,22 +36,25 @@ def npz(root, **parts):
 WRONG = {
     "class without training images": (arrays(train=(0, 1, 3), test=(0, 1)), r"1 of 4 classes have no .* class 2"),
     "test label that training never saw": (arrays(test=(0, 5)), "no training image has the test label 5; number the"),
-    "label -1": (arrays(train=(0, -1, 1), kind=np.int8), "train labels reach from -1 to 1; number the classes"),
+    "label -1": (arrays(train=(0, -1, 1), kind=np.int8), "train labels range from -1 to 1; number the classes"),
     "uint64 label that wraps": (arrays(train=(0, 2**64 - 1), kind=np.uint64), "from 0 to 18446744073709551615"),
     "label of a billion": (arrays(train=(0, 1, 10**9), test=(0,), kind=np.int64), "999999998 of 1000000001 classes"),
-    "float labels": (arrays(kind=np.float32), "train labels are float32, not whole numbers; save them as int64"),
-    "boolean labels": (arrays(train=(0, 1), test=(0, 1), kind=bool), "labels are bool, not whole numbers"),
+    "float labels": (arrays(kind=np.float32), "train labels are float32, not integers; save them as int64"),
+    "boolean labels": (arrays(train=(0, 1), test=(0, 1), kind=bool), "labels are bool, not integers"),
     "labels from 1": (arrays(train=(1, 2, 3), test=(1,)), "run from 1 to 3; subtract 1"),
     "images of width 0": (arrays(shape=(8, 0)), r"no pixels \(height x width: \(8, 0\)\)"),
-    "colour and grey": (arrays(shape=(8, 8, 3), test_shape=(8, 8, 1)), r"train images are \(8, 8, 3\).*give both one"),
-    "two shapes": (arrays(test_shape=(9, 8)), r"test images \(9, 8, 1\); give both one shape"),
+    "colour and grey": (arrays(shape=(8, 8, 3), test_shape=(8, 8, 1)), r"train images are \(8, 8, 3\).*use one shape"),
+    "two shapes": (arrays(test_shape=(9, 8)), r"test images \(9, 8, 1\); use one shape for both"),
     "more labels than images": (arrays() | {"test_labels": np.zeros(4, int)}, r"3 test images, but labels are int64"),
-    "one-hot labels": (arrays() | {"train_labels": np.eye(3, dtype=int)}, r"int64 \(3, 3\), not a class number each"),
+    "one-hot labels": (
+        arrays() | {"train_labels": np.eye(3, dtype=int)},
+        r"int64 \(3, 3\), expected one class number per image",
+    ),
     "objects": (
         arrays() | {"train_labels": np.array([0, 1, {}], dtype=object)},
-        "Python objects, which is never loaded",
+        "Python objects, which is not loaded for safety",
     ),
-    "text labels": (arrays() | {"train_labels": np.array(["a", "b", "c"])}, "labels are <U1, not whole numbers"),
+    "text labels": (arrays() | {"train_labels": np.array(["a", "b", "c"])}, "labels are <U1, not integers"),
     "empty test set": (arrays(test=()), "no test images, or no test labels; a test set is needed"),
 }
 
@@ -146,7 +149,7 @@ def bmp_of_width_0():
 
 SHARDS = {
     "class without any image": (shard([0, 2]), "1 of 3 classes have no training images, for example class 1"),
-    "label beyond the classes": (shard([0, 1, 3]), r"labels reach from 0 to 3, outside 0\.\.2"),
+    "label beyond the classes": (shard([0, 1, 3]), r"labels range from 0 to 3, outside 0\.\.2"),
     "label -1": (shard([0, -1]), r"'1\.cls' says class -1; number the classes from 0"),
     "label that wraps": (shard([0, 2**64]), r"says class 18446744073709551616"),
     "float label": (shard([0, 1.5]), r"'1\.cls' holds no class number"),

@@ -163,7 +163,7 @@ FAULTS = {
     "text named png": (put("zz.png", b"hello"), r"zz\.png: not an image"),
     "empty file": (put("zz.jpg", b""), r"zz\.jpg: not an image"),
     "cut short": (truncated_png, r"cut\.png: damaged image"),
-    "huge": (huge_header, r"huge\.png: .* beyond the limit"),
+    "huge": (huge_header, r"huge\.png: .* exceeds the limit"),
     "16 bits": (deep, r"deep\.png: more than 8 bits"),
     "small": (
         lambda folder: random_image(40, 15).save(folder / "small.png"),
@@ -195,7 +195,7 @@ def test_counts_and_sizes_are_checked(tmp_path):
     random_image(20, 20).save(tmp_path / "pictures/3.png")
     with pytest.raises(InputError, match=r"3\.png: 20x20, but 0\.png has 16x16; give an image size"):
         prepare("a", None, root=root)
-    with pytest.raises(InputError, match="8 pixels at least"):
+    with pytest.raises(InputError, match="below the minimum of 8 pixels"):
         prepare("a", 4, root=root)
 
 
@@ -371,10 +371,13 @@ def test_a_set_without_its_parts_is_answered_with_what_it_has(tmp_path):
     ("change", "said"),
     [
         ({"train_labels": None}, r"train_labels not found; it has train_images, test_images, test_labels \(layout npz"),
-        ({"train_labels": np.zeros((7, 14), np.uint8)}, r"labels are uint8 \(7, 14\), not a class number each"),
+        (
+            {"train_labels": np.zeros((7, 14), np.uint8)},
+            r"labels are uint8 \(7, 14\), expected one class number per image",
+        ),
         ({"train_images": np.zeros((7, 28, 28), np.float32)}, "train images are float32"),
         ({"train_labels": np.zeros(6, np.uint8)}, "7 train images, but labels are uint8"),
-        ({"train_labels": np.full(7, 9)}, r"labels reach from \d to 9, outside 0\.\.2"),
+        ({"train_labels": np.full(7, 9)}, r"labels range from \d to 9, outside 0\.\.2"),
         ({"train_labels": np.zeros(7)}, "labels are float64"),
         ({"test_images": np.zeros((4, 28, 28, 4), np.uint8)}, r"not uint8 \[N, H, W, 1 or 3\]"),
     ],

@@ -86,9 +86,9 @@ def test_an_array_is_read_in_batches_of_the_wanted_blocks(here, name, monkeypatc
 ARRAYS = {
     "float images": (np.zeros((4, 8, 8, 3), np.float32), r"arr_0 is float32 \(4, 8, 8, 3\); images are uint8"),
     "channels first": (np.zeros((4, 3, 8, 8), np.uint8), r"arr_0 is uint8 \(4, 3, 8, 8\); images are uint8"),
-    "one image": (np.zeros((1, 8, 8, 3), np.uint8), "1 images in it, at least 2 are needed"),
+    "one image": (np.zeros((1, 8, 8, 3), np.uint8), "1 images found, at least 2 are needed"),
     "no pixels": (np.zeros((4, 0, 8, 3), np.uint8), "images of 8x0; from 1 to 67108864 pixels"),
-    "objects": (np.array([{}, {}]), "Python objects, which is never loaded"),
+    "objects": (np.array([{}, {}]), "Python objects, which is not loaded for safety"),
     "Fortran order": (np.asfortranarray(np.zeros((4, 8, 8, 3), np.uint8)), "in Fortran order"),
 }
 
@@ -165,7 +165,7 @@ WRONG = {
     "asymmetric": ({"mu": MEAN, "sigma": COVARIANCE + np.eye(DIM, k=1)}, "not symmetric, .* by up to 1"),
     "negative": ({"mu": MEAN, "sigma": -COVARIANCE}, "no covariance, its eigenvalues are -1 to -1"),
     "integers": ({"mu": MEAN.astype(int), "sigma": COVARIANCE}, "mu is int64; statistics are float64 or float32"),
-    "objects": ({"mu": np.array([None] * DIM), "sigma": COVARIANCE}, "Python objects, which is never loaded"),
+    "objects": ({"mu": np.array([None] * DIM), "sigma": COVARIANCE}, "Python objects, which is not loaded for safety"),
     "infinite": ({"mu": MEAN + 1e300, "sigma": COVARIANCE}, r"mu has numbers up to 1e\+300"),
 }
 

@@ -128,7 +128,7 @@ def test_damaged_scores_in_the_run_folder_are_moved_aside_and_scored_again(my, c
     assert (my / "scores/.complete").is_file() and (my / "scores/.complete.aside-1").read_bytes() == content
     assert (my / "scores/params.json.aside-1").read_bytes() == content
     assert (my / "scores/params@best.json.aside-1").read_bytes() == content
-    assert "my/scores/params.json: is damaged, or written by something else; moved to" in capsys.readouterr().err
+    assert "my/scores/params.json: is damaged or was not written by slim-bench; moved to" in capsys.readouterr().err
 
 
 def test_folders_pipes_and_links_in_place_of_scores_are_moved_aside(my):

@@ -189,7 +189,7 @@ DAMAGED = {
         json.dumps(OLDER | {"metric": "fd_efflite0", "run_sha256": "x", "run": "a/b/seed3"}),
         "a/b/seed3",
     ),
-    "under another name": (json.dumps(OLDER), "holds the score params"),
+    "under another name": (json.dumps(OLDER), "contains the score params"),
     "without value or reason": (json.dumps(OLDER | {"metric": "fd_efflite0", "value": None}), "neither a value nor"),
     "other types": (json.dumps(dict.fromkeys(OLDER, 7)), "Input should be"),
     "nested": ("[" * 100_000, "nested too deeply"),
