@@ -25,6 +25,7 @@ from bench.metrics.ssim import WINDOW, ssim
 from bench.metrics.weights import folder_metrics
 from bench.runtime.device import choose_device
 from bench.runtime.memory import peak_memory_bytes
+from bench.runtime.progress import ProgressLine
 from bench.score import Score
 
 BATCH = 8
@@ -170,7 +171,12 @@ def _similarity(fake: ScoredImages, real: ScoredImages) -> tuple[Measurement | N
         return None, f"SSIM needs images of at least {WINDOW} px"
     clock = Clock()
     read = partial(read_image, background=fake.background)
-    values = [ssim(read(sample.path)[None], read(partner.path)[None]).item() for sample, partner in pairs]
+    progress = ProgressLine(f"{fake.name}, ssim", len(pairs), "pair", 0, speed=True)
+    values = []
+    for sample, partner in pairs:
+        values.append(ssim(read(sample.path)[None], read(partner.path)[None]).item())
+        progress.add(1)
+    progress.close()
     number = Measurement(
         SIMILARITY,
         float(np.mean(values)),
