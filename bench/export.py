@@ -26,7 +26,7 @@ from bench.trained import Trained, Training
 
 TYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64", torch.int64: "I64"}
 """Names of tensor types in the header of a safetensors file."""
-AGAIN = "`slim-bench train` retrains the run and moves this export to superseded/"
+AGAIN = "`slim-bench train` retrains the run and keeps this export as superseded"
 
 
 class DataRecord(BaseModel):

@@ -45,7 +45,7 @@ def run_state(planned: Run, folder: Path) -> RunState:
         return RunState("failed", reason=model.reason)
     if model is not None and model.status == "ok" and model.run_sha256 in hashes:
         if os.path.lexists(folder / WEIGHTS) and not is_whole_weights(folder / WEIGHTS):
-            return RunState("damaged", reason=f"{folder / WEIGHTS} is damaged: training moves it to superseded/")
+            return RunState("damaged", reason=f"{folder / WEIGHTS} is damaged; training moves it to superseded/")
         return _scored(planned, folder, hashes, model)
     if held:
         return RunState("running", step, total)

@@ -39,7 +39,9 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--out", type=user_path, help="output folder (default: the folder of run.json)")
     parser.add_argument("--state", type=user_path, help="checkpoint folder (default: results/SCALE/state/...)")
     parser.add_argument(
-        "--overwrite", action="store_true", help="retrain a finished run; its results are moved to superseded/"
+        "--overwrite",
+        action="store_true",
+        help="retrain a finished run; the earlier results are kept as a superseded run",
     )
     parser = add_command(
         commands,

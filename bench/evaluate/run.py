@@ -37,7 +37,7 @@ def evaluate_run(run: Run, run_dir: Path, out: Path, overwrite: bool = False) ->
     if meta.get("run_sha256") not in (None, *accepted_hashes(run.model_dump(mode="json"), run_dir)):
         raise InputError(
             f"{run_dir / META}: this export was trained from another run.json than {run.name}'s, or by an earlier "
-            "version; `slim-bench train` retrains the run and moves this export to superseded/"
+            "version; `slim-bench train` retrains the run and keeps this export as superseded"
         )
     check_scores(run, run_dir, out, overwrite)
     device = open_device(run.compute)

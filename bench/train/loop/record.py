@@ -103,5 +103,5 @@ def restore_record(run: Run, out: Path, data_sha256: str | None) -> bool:
     code = provenance(*training_modules(run.task, run.model.name))["code_sha256"]
     other = " by a different code version" if record.get("code_sha256") not in (None, code) else ""
     words = "already trained, model.json restored" if lost else "already trained"
-    print(f"[{run.name}] {words}{other}; --overwrite retrains it and moves this run to superseded/", file=sys.stderr)
+    print(f"[{run.name}] {words}{other}; --overwrite retrains it and keeps this run as superseded", file=sys.stderr)
     return True
