@@ -28,6 +28,7 @@ REMEDIES = {
     errno.EFBIG: f"raise the limit (ulimit -f), {AGAIN}",
     errno.EROFS: "choose a folder that is writable",
     errno.EACCES: "change its permissions, or name another path",
+    errno.EISDIR: "move this folder away, or name another path",
     errno.EPERM: "change its permissions, or name another path",
     errno.EMFILE: f"raise the limit (ulimit -n), {AGAIN}",
     errno.ENFILE: f"close other programs, {AGAIN}",

@@ -60,6 +60,8 @@ class Run(Strict):
             raise ValueError(
                 f"recipe.warmup_epochs {warmup} exceeds recipe.epochs {epochs}, so warm-up would never end"
             )
+        if isinstance(self.recipe, FewShotRecipe):
+            _check_generation(self.evaluation)
         return self
 
     @property
@@ -86,6 +88,17 @@ class Run(Strict):
     def description_hash(self) -> str:
         """sha256 of the complete run.json."""
         return sha256_json(self.model_dump(mode="json"))
+
+
+def _check_generation(evaluation: Evaluation) -> None:
+    """Raise ValueError for a batch of generation with many more images than are scored. Batches are always full."""
+    batch, scored = evaluation.batch_size, evaluation.n_fake
+    default = Evaluation.model_fields["batch_size"].default
+    if scored is not None and batch > max(scored, default):
+        raise ValueError(
+            f"evaluation.batch_size {batch} exceeds evaluation.n_fake {scored}: whole batches are generated, "
+            f"and images beyond n_fake are dropped; use at most {max(scored, default)}"
+        )
 
 
 def training_hash(description: dict[str, Any]) -> str:

@@ -101,6 +101,18 @@ def test_absurd_numbers_of_a_run_are_named_by_file_and_key(tmp_path, key, value)
         read_run(tmp_path / "run.json")
 
 
+def test_a_generated_batch_far_beyond_the_scored_images_is_refused(tmp_path):
+    content = tiny_run("fewshot", tmp_path).model_dump(mode="json")
+    content["evaluation"] |= {"n_fake": 20, "batch_size": 65_536}
+    write_json(tmp_path / "run.json", content)
+    with pytest.raises(InputError, match=r"run\.json: evaluation\.batch_size 65536 exceeds .*; use at most 20$"):
+        read_run(tmp_path / "run.json")
+    content["evaluation"]["n_fake"] = 2  # the default batch size is valid for any n_fake
+    content["evaluation"]["batch_size"] = 16
+    write_json(tmp_path / "run.json", content)
+    assert read_run(tmp_path / "run.json").evaluation.n_fake == 2
+
+
 @pytest.mark.parametrize("threads", [100_000, 1024, 0, -3])
 def test_threads_that_no_machine_starts_are_one_line(threads, monkeypatch):
     monkeypatch.setattr("bench.runtime.environment.os.cpu_count", lambda: 2)
