@@ -138,13 +138,15 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
     check_regular(path)
     try:
         with Path(path).open("rb") as file:
-            data = file.read(largest + 1)
-        text = data.decode("utf-8-sig") if len(data) <= largest else ""
+            whole = os.fstat(file.fileno()).st_size <= largest  # a sparse file is not read to find this out
+            data = file.read(largest + 1 if whole else 1)
+        whole = whole and len(data) <= largest
+        text = data.decode("utf-8-sig") if whole else ""
     except UnicodeDecodeError:
         text = "\0"
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
-    if len(data) > largest:
+    if not whole:
         raise InputError(f"{path}: larger than {largest / 2**20:.0f} MiB, the limit for such files")
     if "\0" in text:  # UTF-16 without a byte order mark is valid UTF-8
         raise InputError(f"{path}: not UTF-8 text; save it in the encoding UTF-8")

@@ -4,6 +4,7 @@ A recipe or an export may be untrusted. Its network is built once with parameter
 tensors have a shape but no storage. The construction stops when the parameters no longer fit in memory.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,11 +26,18 @@ class _NoValues(TorchFunctionMode):
     """Creates layers with parameters on `meta` and skips their initialisation, which would import torch's compiler.
 
     That import takes seconds. Buffers that a network computes from its arguments, such as resize matrices, have values.
+    Raises InputError for a parameter that does not fit in memory, before torch counts its bytes, which may overflow.
     """
+
+    def __init__(self, name: str):
+        super().__init__()
+        self.name = name
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         given = kwargs or {}
         if func is torch.empty:
+            sizes = args[0] if args and isinstance(args[0], list | tuple) else args
+            check_memory(math.prod(sizes), f"model {self.name}: its parameters")
             given = {**given, "device": "meta"}
         if getattr(func, "__name__", "").endswith("normal_"):
             return args[0] if args else given["tensor"]
@@ -45,7 +53,7 @@ def build_skeleton(name: str, args: dict[str, Any], copies: int = 1) -> nn.Modul
     args = dict(args)
     if "spectral_norm" in arguments(name).model_fields:
         args["spectral_norm"] = False  # its vectors are computed from the values
-    with _counting(name, copies), _NoValues():
+    with _counting(name, copies), _NoValues(name):
         return create_model(name, **args)
 
 

@@ -1,5 +1,6 @@
 """Input functions and parameters of the Snakemake rules, so that the rules contain no logic."""
 
+import errno
 import fcntl
 import os
 import shlex
@@ -15,7 +16,7 @@ from bench.config import Configuration
 from bench.data.catalogue import prepared_path
 from bench.data.fetch import receipt_path, refuse_changed_source
 from bench.errors import InputError, storage_error
-from bench.files import check_regular, read_json, read_yaml, write_text
+from bench.files import read_json, read_yaml, write_text
 from bench.made_from import COMPLETE
 from bench.metrics.catalogue import LPIPS_WEIGHTS, METRICS
 from bench.outdated import Outdated, reset_future_time
@@ -24,6 +25,7 @@ from bench.plan import Plan
 from bench.report.outputs import PAGE
 from bench.run import FewShotRecipe, Run
 from bench.runtime.leases import visible_devices
+from bench.runtime.locks import check_lockable
 from bench.terminal import one_line
 
 DEFAULT = "demo"
@@ -180,6 +182,8 @@ class WorkflowPlan(Plan):
                 _refuse_folder(path)
             for folder in folders:
                 _refuse_file(folder / "scores")
+                _refuse_loop(folder / "scores" / COMPLETE)
+            _refuse_loop(Path(self.marker(suite)))
         return [self.marker(suite), *map(str, made), *self.scores(suite), str(report / PAGE)]
 
     def scores(self, suite: str) -> list[str]:
@@ -212,8 +216,7 @@ def clear_stale_lock(folder: Path = Path(".snakemake")) -> IO[str]:
     with _ends_snakemake():
         folder.mkdir(exist_ok=True)
         path = folder / "slim-bench.lock"
-        if path.exists():
-            check_regular(path)  # opening a pipe would block
+        check_lockable(path)
         own = path.open("a")
     try:
         fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -249,6 +252,16 @@ def _refuse_folder(path: Path) -> None:
     if path.is_dir():
         raise InputError(f"{path}: is a folder, but a file must be written there; move it away")
     _refuse_file(path.parent)
+    _refuse_loop(path)
+
+
+def _refuse_loop(path: Path) -> None:
+    """Raise InputError for a link to itself, which Snakemake reports with a traceback."""
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise InputError(f"{path}: is a link to itself, a file is to be written there; delete the link") from None
 
 
 def _refuse_file(folder: Path) -> None:

@@ -29,6 +29,7 @@ from bench.metrics.weights import weights_path
 from bench.networks import PyramidNetwork
 from bench.run import OneShotRecipe, Run
 from bench.runtime.images import to_signed, to_uint8
+from bench.runtime.memory import check_memory
 from bench.runtime.rng import generator
 from bench.sampling import finite
 
@@ -77,6 +78,9 @@ def _allowed(scores: ScoreFolder, *metrics: str) -> Iterator[None]:
 
 def draw_samples(pyramid: PyramidNetwork, n: int, seed: int) -> Tensor:
     """Return the images of `pyramid.sample(n, ...)`, computed one at a time to limit memory."""
+    if pyramid.amplitudes.device.type == "cpu":
+        values = sum(3 * height * width for height, width in pyramid.sizes)  # of the noises
+        check_memory(4 * n * values, f"{n} one-shot samples (evaluation.n_fake, or recipe.n_samples)")
     source = generator("cpu", seed, "samples")
     noises = [pyramid.draw(scale, n, source) for scale in range(len(pyramid.sizes))]
     images = [pyramid([noise[i : i + 1] for noise in noises]) for i in range(n)]

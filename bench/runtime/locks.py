@@ -1,6 +1,7 @@
 """File locks, which the kernel releases when a process ends for any reason."""
 
 import fcntl
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -18,18 +19,23 @@ POLL_SECONDS = 0.5
 def lock_file(path: Path) -> BaseFileLock | None:
     """Return a lock on `path`, held until its `release()`, or None if another process holds it.
 
-    Creates the file if it does not exist. Its content is never changed, and the file is not removed. InputError if a
-    folder, pipe or device has its name.
+    Creates the file if it does not exist. Its content is never changed, and the file is not removed. InputError if
+    anything but a file has its name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        check_regular(path)
+    check_lockable(path)
     lock = FileLock(path, thread_local=False, fallback_to_soft=False)  # a soft lock would remain after a kill
     try:
         lock.acquire(blocking=False)
     except Timeout:  # held by another process, or removed by its last holder while it was opened
         return None
     return lock
+
+
+def check_lockable(path: Path) -> None:
+    """Raise InputError if a folder, pipe, device or dangling link has the name of a lock file."""
+    if os.path.lexists(path) and not path.is_file():
+        raise InputError(f"{path}: is not a regular file, and a lock file is to be written there; move it away")
 
 
 def is_locked(path: Path) -> bool:

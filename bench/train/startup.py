@@ -10,6 +10,7 @@ import torch
 from bench.data.images import WHITE
 from bench.data.manifest import Manifest
 from bench.errors import InputError, RunFailedError
+from bench.metrics.catalogue import check_metrics
 from bench.run import Run
 from bench.runtime.compile_cache import choose_compile_cache
 from bench.runtime.device import device_name, open_device
@@ -40,6 +41,7 @@ ENGINES = {
 def start(run: Run, out: Path, state: Path, overwrite: bool = False) -> None:
     from bench.data.datasets import check_content, read_manifest
 
+    check_metrics(run.evaluation.metrics, run.task, run.name, run.evaluation.n_fake)  # not after hours of training
     device = open_device(run.compute)
     manifest = read_manifest(run.data_folder)
     start_group(device)

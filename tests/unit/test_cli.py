@@ -1,8 +1,10 @@
 """The command line: planning without torch, one-line errors with exit code 2, locks and progress of runs."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -132,6 +134,15 @@ def test_a_folder_in_place_of_an_output_ends_the_plan_with_one_line(here, run, n
     with pytest.raises(
         SystemExit, match=f"{folder}/{name}: is a folder, but a file must be written there; move it away"
     ):
+        WorkflowPlan.open({}).targets("demo")
+
+
+@pytest.mark.parametrize("name", ["run.json", "scores/.complete", "../../../../suites/demo.finished"])
+def test_a_link_to_itself_in_place_of_an_output_ends_the_plan_with_one_line(here, run, name):
+    path = Path(os.path.normpath(run_folder(run.scale, run.experiment, run.dataset, run.seed) / name))
+    path.parent.mkdir(parents=True)
+    path.symlink_to(path.name)
+    with pytest.raises(SystemExit, match=f"{path}: is a link to itself, .*; delete the link"):
         WorkflowPlan.open({}).targets("demo")
 
 

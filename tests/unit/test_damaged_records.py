@@ -180,6 +180,14 @@ def test_a_damaged_history_keeps_what_can_be_read_and_gets_a_header(tmp_path, da
     assert path.read_text().startswith("step,")
 
 
+def test_the_zeros_of_a_sparse_history_are_left_out(tmp_path):
+    History(tmp_path / "history.csv").add({"step": 1, "loss": 1.0})
+    os.truncate(tmp_path / "history.csv", 2**40)
+    history = History(tmp_path / "history.csv")
+    history.cut_after(1)
+    assert (tmp_path / "history.csv").read_text() == "step,loss\n1,1\n"
+
+
 def test_a_history_that_was_removed_gets_its_header_again(tmp_path):
     history = History(tmp_path / "history.csv")
     history.add({"step": 1, "loss": 1.0})

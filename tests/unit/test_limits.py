@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from bench.cli import main
 from bench.commands.running import _limit_threads
 from bench.errors import InputError
+from bench.evaluate.oneshot import draw_samples
 from bench.export import create_seeded, load_export, load_weights, save_weights
 from bench.files import sha256_file, write_json
 from bench.registry import MODELS, create_model
@@ -30,6 +31,8 @@ ABSURD = [
     ("singan", {"base_channels": 10**9}, "GiB of memory are needed"),
     ("singan", {"height": 10**9, "width": 10**9}, "at most 16384 px per side"),
     ("singan-slim", {"scale_factor": 0.9999999}, "scales, but at most 200 are supported"),
+    ("fastgan-sle", {"base_channels": 10**9}, "GiB of memory are needed"),
+    ("fastgan-slim", {"base_channels": 2**52}, "GiB of memory are needed"),
     ("resnet", {"width": 10**9}, "GiB of memory are needed"),
     ("resnet50", {"num_classes": 10**12}, "GiB of memory are needed"),
     ("slim-resnet", {"in_channels": 2**50}, "GiB of memory are needed"),
@@ -129,6 +132,15 @@ def test_train_and_evaluate_look_at_the_threads_before_torch_starts_them(tmp_pat
         _limit_threads(run)
     with pytest.raises(InputError, match=r"compute\.threads: 1000 threads"):
         train(run, tmp_path / "out", tmp_path / "state")
+
+
+@pytest.mark.parametrize(("metric", "said"), [("fid", "unknown metric 'fid'"), ("top1", "is for classification")])
+def test_a_metric_that_cannot_be_scored_is_refused_before_training(tmp_path, metric, said):
+    run = tiny_run("fewshot", write_data("fewshot", tmp_path / "data"))
+    run = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"metrics": (metric,)})})
+    with pytest.raises(InputError, match=said):
+        train(run, tmp_path / "out", tmp_path / "state")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("task", ["fewshot", "classification"])
@@ -231,6 +243,13 @@ def test_a_number_of_samples_that_does_not_fit_is_refused(export, tmp_path, caps
     given = ["sample", "--model", str(export), "-n", str(n), "--out", str(tmp_path / "x.png")]
     assert main(given) == 2
     assert f"-n {n}: the images: at least" in capsys.readouterr().err
+
+
+def test_one_shot_samples_that_do_not_fit_are_refused_before_they_are_drawn(monkeypatch):
+    pyramid = create_seeded({"name": "singan", "args": {"base_channels": 4}}, 0)
+    monkeypatch.setattr(memory, "available_memory_bytes", lambda: 2**28)
+    with pytest.raises(InputError, match=r"^1000000 one-shot samples .*: at least .* GiB of memory are needed"):
+        draw_samples(pyramid, 10**6, 0)
 
 
 @pytest.mark.parametrize("n", ["0", "-1", "1" * 5000, "1e3", "nan"])

@@ -8,9 +8,10 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,6 +22,8 @@ from bench.ownership import CHECKPOINT_MAGIC, CHECKPOINT_NAME, is_checkpoint
 from bench.schema import parse_strict
 
 MAGIC = CHECKPOINT_MAGIC
+ARCHIVE_END_BYTES = 22
+"""Size of the last record of an archive of torch.save, which begins with a signature."""
 
 
 class Saved(NamedTuple):
@@ -124,6 +127,15 @@ class CheckpointHeader(BaseModel):
     environment: dict[str, str | int]
 
 
+def _ends_in_zeros(file: BinaryIO) -> bool:
+    """Return whether a file was extended by zeros. A sparse file of terabytes is not read to find this out."""
+    place = file.tell()
+    file.seek(max(place, os.fstat(file.fileno()).st_size - ARCHIVE_END_BYTES))
+    end = file.read(ARCHIVE_END_BYTES)
+    file.seek(place)
+    return bool(end) and not end.strip(b"\0")
+
+
 def _read(path: Path) -> tuple[CheckpointHeader, memoryview]:
     try:
         check_regular(path)
@@ -133,6 +145,8 @@ def _read(path: Path) -> tuple[CheckpointHeader, memoryview]:
     with path.open("rb") as file:  # the first bytes decide whether the rest, however large, is read
         data = memoryview(file.read(start))
         if bytes(data[: len(MAGIC)]) == MAGIC:
+            if _ends_in_zeros(file):
+                raise DamagedError("extended by zeros")
             data = memoryview(bytes(data) + file.read())
     if bytes(data[: len(MAGIC)]) != MAGIC:
         raise DamagedError("not a checkpoint of this version")

@@ -7,7 +7,11 @@ from pathlib import Path
 
 from bench.errors import writing
 from bench.files import check_regular, write_text
+from bench.ownership import head_of
 from bench.schema import whole_number
+
+LARGEST = 2**28
+"""Maximum size in bytes that is read, millions of rows. The rest of a larger file is damage, such as a sparse file."""
 
 
 class History:
@@ -37,7 +41,7 @@ class History:
         csv.field_size_limit(1 << 30)
         if self.path.exists():
             check_regular(self.path)  # opening a pipe would block
-        data = self.path.read_bytes() if self.path.exists() else b""
+        data = head_of(self.path, LARGEST).rstrip(b"\0") if self.path.exists() else b""
         whole, newline, _torn = data.decode(errors="replace").replace("\r", "").rpartition("\n")
         return csv.DictReader(io.StringIO(whole + newline), quoting=csv.QUOTE_NONE)
 

@@ -15,6 +15,7 @@ from bench.export import WEIGHTS, create_seeded, save_weights
 from bench.networks import PyramidNetwork, check_members
 from bench.run import OneShotRecipe, Run
 from bench.runtime.images import save_png, save_row, to_signed
+from bench.runtime.memory import check_memory, is_out_of_memory
 from bench.runtime.rng import generator, seeded_globally
 from bench.train.loop.graphs import Replayed, recorder
 from bench.train.oneshot.scale import ScaleTraining
@@ -32,12 +33,32 @@ class OneShot:
         self.spec = model_spec(run, image)
         self.pyramid = create_pyramid(self.spec, run).to(device)
         self.reals = self.pyramid.training_images(to_signed(image).to(device))
+        self._check_sizes()
         self.total_steps = self.recipe.epochs_per_scale * len(self.pyramid.sizes)
         self.images_per_step = self.recipe.critic_steps + self.recipe.generator_steps
         self.pyramid.coarsest.copy_(self.reals[0])
         self.pyramid.fixed_noise.copy_(self.pyramid.draw(0, 1, generator(device, run.seed, "fixed noise")))
         self.noise = generator(device, run.seed, "noise")
         self._train(self._open(0))
+
+    def _check_sizes(self) -> None:
+        """Raise InputError if the critic cannot process the coarsest image, or if the samples do not fit in memory."""
+        height, width = self.pyramid.sizes[-1]
+        if self.device.type == "cpu":
+            bytes_each = 2 * 4 * self.pyramid.widths[-1] * height * width  # input and output of a layer
+            count = self.recipe.n_samples
+            check_memory(count * bytes_each, f"{self.run.name}: recipe.n_samples {count}: the samples")
+        try:
+            with torch.no_grad(), seeded_globally(self.run.seed, "critic", 0):
+                self.pyramid.new_critic(0).to(self.device)(self.reals[0])
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            size = "x".join(map(str, self.pyramid.sizes[0]))
+            raise InputError(
+                f"{self.run.name}: recipe.min_size {self.recipe.min_size}: the critic cannot process the coarsest "
+                f"image of {size} px; set a larger min_size"
+            ) from None
 
     def step(self, index: int) -> dict[str, Tensor]:
         scale, epoch = divmod(index, self.recipe.epochs_per_scale)

@@ -39,6 +39,16 @@ def test_a_lock_dies_with_its_process_however_it_dies(tmp_path, holder):
     lock.release()
 
 
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "loop"])
+def test_what_cannot_be_locked_is_named_with_a_remedy(tmp_path, kind):
+    path = tmp_path / ".a.lock"
+    make = {"folder": path.mkdir, "pipe": lambda: os.mkfifo(path), "device": lambda: path.symlink_to("/dev/zero")}
+    make.get(kind, lambda: path.symlink_to(path.name))()
+    with pytest.raises(InputError, match=r"\.a\.lock: is not a regular file, and .*; move it away$"):
+        lock_file(path)
+    assert not is_locked(path)
+
+
 def test_waiting_is_printed_once(tmp_path, holder, monkeypatch, capsys):
     naps = []
 
@@ -100,5 +110,5 @@ def test_a_pipe_in_place_of_a_lock_is_no_lock(tmp_path):
     """Opening it would block for ever."""
     os.mkfifo(tmp_path / "lock")
     assert not is_locked(tmp_path / "lock")
-    with pytest.raises(InputError, match="lock: not a regular file"):
+    with pytest.raises(InputError, match="lock: is not a regular file"):
         lock_file(tmp_path / "lock")

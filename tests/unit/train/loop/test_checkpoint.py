@@ -44,7 +44,7 @@ def test_none_when_empty(tmp_path):
     assert checkpoints(tmp_path / "new").load_latest() is None
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "header"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "header", "sparse"])
 def test_damaged_newest_falls_back(tmp_path, damage, capsys):
     store = checkpoints(tmp_path)
     store.save(1, state(1))
@@ -56,9 +56,11 @@ def test_damaged_newest_falls_back(tmp_path, damage, capsys):
         del data[-100:]
     elif damage == "empty":
         data.clear()
-    else:
+    elif damage == "header":
         data[len(MAGIC) + 70] ^= 1
     newest.write_bytes(data)
+    if damage == "sparse":
+        os.truncate(newest, 2**40)
     assert store.load_latest().step == 1
     assert newest.name in capsys.readouterr().err
     store.save(1, state(1))

@@ -12,6 +12,7 @@ from torch import Tensor
 from bench.errors import InputError
 from bench.export import WEIGHTS, load_weights
 from bench.run import Compute, DataSpec, Evaluation, ModelSpec, OneShotRecipe, Run
+from bench.runtime import memory
 from bench.train.loop.loop import run_loop
 from bench.train.loop.record import Data
 from bench.train.oneshot import engine as oneshot
@@ -195,6 +196,18 @@ def test_a_whole_run_and_its_export(tmp_path: Path) -> None:
 def test_an_image_too_small_names_the_sizes_and_the_data() -> None:
     with pytest.raises(InputError, match=r"waves-full: image of 60x72 px .* needs 61 px"):
         OneShot(make_run(min_size=61, max_size=250), CPU)
+
+
+def test_a_coarsest_image_that_the_critic_cannot_process_is_refused_before_training() -> None:
+    with pytest.raises(InputError, match=r"recipe\.min_size 5: the critic cannot process the coarsest image of 5x6 px"):
+        OneShot(make_run(min_size=5, scale_factor=0.5), CPU)
+    assert OneShot(make_run(min_size=11, scale_factor=0.5), CPU).step(0)
+
+
+def test_samples_that_do_not_fit_are_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_memory_bytes", lambda: 2**28)
+    with pytest.raises(InputError, match=r"recipe\.n_samples 1000000: the samples: at least .* GiB of memory"):
+        OneShot(make_run(n_samples=10**6), CPU)
 
 
 def test_more_than_one_image_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
