@@ -6,6 +6,7 @@ but our outputs, and for hidden records, it renames such a file and continues: `
 file truncated by a full disk or an interrupted copy by its beginning.
 """
 
+import errno
 import os
 import re
 import sys
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.errors import InputError
+from bench.errors import InputError, storage_error
 from bench.files import SOFTWARE, TEMPORARY, parse_json, read_json, read_mapping, read_text
 from bench.score import score_path, scored_weights
 
@@ -34,6 +35,8 @@ def refuse_foreign(path: Path, ours: Test, remedy: str) -> None:
         return
     if path.is_dir():
         raise InputError(f"{path}: is a folder, but a file must be written there; {remedy}")
+    if path.is_file() and not os.access(path, os.R_OK):  # whose it is cannot be determined
+        raise storage_error(PermissionError(errno.EACCES, os.strerror(errno.EACCES)), path)
     if not path.is_file() or not ours(path):
         raise InputError(f"{path}: is not a file that slim-bench wrote, and is not overwritten; {remedy}")
 

@@ -4,6 +4,7 @@ This module does not import torch, because the plan builds all runs whenever Sna
 """
 
 import json
+import os
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -185,7 +186,7 @@ def read_job(path: Path) -> Run:
     try:
         run = read_run(path)
     except InputError as error:
-        if read_mapping(path) or not Path(path).exists():  # edited manually, or missing
+        if read_mapping(path) or not os.access(path, os.R_OK):  # edited manually, missing, or not readable
             raise
         raise InputError(f"{error}; `slim-bench freeze` writes this file again") from None
     run._file = Path(path)

@@ -6,7 +6,9 @@ import pytest
 from PIL import Image
 
 from bench import ownership
+from bench.errors import InputError
 from bench.files import write_json, write_png
+from bench.ownership import refuse_foreign
 from bench.report.read.collect import WRITTEN
 from bench.train.loop.card import is_model_card
 
@@ -75,3 +77,11 @@ def test_the_error_for_a_taken_name_names_the_next_step(tmp_path):
     path.symlink_to("nothing")
     with pytest.raises(ownership.InputError, match="is not a file that slim-bench wrote"):
         ownership.refuse_foreign(path, ownership.is_run, "move it")
+
+
+def test_an_unreadable_file_is_not_called_foreign(tmp_path, monkeypatch):
+    """Its owner is unknown, and the remedy is to change its permissions."""
+    (tmp_path / "scores.csv").write_text("scale\n")
+    monkeypatch.setattr("bench.ownership.os.access", lambda path, mode: False)
+    with pytest.raises(InputError, match=r"scores\.csv: Permission denied; change its permissions"):
+        refuse_foreign(tmp_path / "scores.csv", lambda path: False, "move it away")
