@@ -6,8 +6,8 @@ Inputs have a border of 5 px (zeros), which the five 3x3 convolutions consume. `
 used by SLIM.
 
 Every BN is implemented as instance normalisation, because SinGAN trains with a batch of one image and always uses the
-statistics of that image. So no running statistics exist that sampling could change or that lag behind in a short
-training, an image does not depend on the rest of its batch, and several images can be computed in one batch.
+statistics of that image. There are no running statistics, which sampling could change and which lag behind in a short
+training. An image does not depend on the rest of its batch, so several images can be computed in one batch.
 """
 
 from torch import Tensor, nn

@@ -50,7 +50,7 @@ def _against_reference(folder: Path, device: torch.device, repeats: int) -> dict
     lpips = lpips.to(device)
     reference = ReferenceFewShot(device, lpips)
     engines = {}
-    for name, compute in _ways(device).items():
+    for name, compute in _settings(device).items():
         engines[name] = FewShot(fewshot_run(folder / name, 256, 64, BATCH, threads=THREADS, **compute), device)
         engines[name].perceptual = PerceptualLoss(LpipsTrunk(lpips).to(memory_format=torch.channels_last))
     images, steps = engines["float32"].images[:BATCH], iter(range(10_000))
@@ -75,7 +75,7 @@ def _against_reference(folder: Path, device: torch.device, repeats: int) -> dict
     }
 
 
-def _ways(device: torch.device) -> dict[str, dict[str, Any]]:
+def _settings(device: torch.device) -> dict[str, dict[str, Any]]:
     """Return the settings of `compute` to measure on a device."""
     ways: dict[str, dict[str, Any]] = {"float32": {}}
     if device.type == "cuda" or _has_bf16():

@@ -2,7 +2,7 @@
 
 The suite of the scale runs once per numerics setting, on the CPU, each in its own clone of the last commit in
 build/reference/COMMIT/SCALE-SETTING. A setting that has finished is not run again; an interrupted one resumes. The last
-setting is left out of the means and tolerances, and checks them.
+setting is left out of the means and tolerances, and is used to check them.
 """
 
 import argparse
@@ -115,7 +115,7 @@ def supported_settings(flags: set[str]) -> list[str]:
 
 
 def plan_recording(scale: str, given: list[str] | None, supported: list[str]) -> Recording:
-    """The settings to run. InputError for an unknown scale or setting, too few settings, or without a git commit."""
+    """The settings to run. InputError for an unknown scale or setting, too few settings, or no git commit."""
     require(scale, Configuration.load(ROOT).scales, "scale")
     for name in given or ():
         require(name, SETTINGS, "--settings")
@@ -123,10 +123,10 @@ def plan_recording(scale: str, given: list[str] | None, supported: list[str]) ->
             raise InputError(f"--settings {name}: this CPU does not support it; it supports {', '.join(supported)}")
     names = tuple(dict.fromkeys(given or supported[: COUNTS.get(scale, 3) + 1]))
     if len(names) < 3:
-        raise InputError(f"--settings: {len(names)} of at least 3 settings, because one of them is the check")
+        raise InputError(f"--settings: got {len(names)}, but at least 3 settings are needed, because one is the check")
     commit, dirty = git_state()
     if commit is None:
-        raise InputError(f"{ROOT}: no git repository; reference results name the commit that computed them")
+        raise InputError(f"{ROOT}: not a git repository; reference results name the commit that computed them")
     if dirty:
         print(f"changes that are not committed are not in the reference results of {commit[:12]}", file=sys.stderr)
     return Recording(scale, commit, names)
@@ -169,7 +169,7 @@ def _clone(commit: str, folder: Path) -> None:
 
 
 def reference_of(recording: Recording, tables: Mapping[str, Scores]) -> tuple[ReferenceResults, list[Agreement]]:
-    """The reference results, and the scores of the setting that was left out compared with them."""
+    """The reference results, and the comparison of the left-out setting with them."""
     *recorded, left_out = recording.settings
     scores = reference_scores({setting: tables[setting] for setting in recorded})
     check = agreements(tables[left_out], scores)

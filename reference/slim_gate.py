@@ -1,7 +1,7 @@
 """Reference implementation of skip-layer SLIM, written from its equations for tests and benchmarks.
 
 It loops over groups, upsamples masks to full size, applies torch's spectral norm to every layer of every branch, and
-uses autograd for all gradients. The packages never import it.
+uses autograd for all gradients. The packages slim and baselines never import it.
 """
 
 import torch

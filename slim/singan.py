@@ -2,7 +2,7 @@
 
 The module has no spectral norm and no BN in its style branch. Its masks are resized (nearest) from the size of the
 head's output to that of the body's, which is 6 px smaller. The authors also remove SinGAN's residual at these scales.
-That change is as large as the module, so it is a separate option.
+The removal may affect scores as much as the module does, so it is a separate option.
 """
 
 from typing import Unpack

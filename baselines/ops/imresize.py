@@ -2,7 +2,7 @@
 
 Output pixel o has the input position u = o / s + (1 - 1/s) / 2 (1-based, s = scale). Its value is the sum of the input
 pixels i with weights k(u - i), normalised to a sum of one, where k is Keys' cubic kernel (a = -1/2). For s < 1 the
-kernel is stretched by 1/s as antialiasing. The map is linear along each axis, so a resize is two small matrix products.
+kernel is stretched by 1/s for antialiasing. The map is linear along each axis, so a resize is two matrix products.
 
 Source: Keys, Cubic convolution interpolation for digital image processing, 1981. Three properties of SinGAN's version
 are kept, because its training images depend on them. Beyond the right and lower border the image is mirrored (with the
@@ -30,7 +30,7 @@ def cubic(x: Tensor) -> Tensor:
 
 
 def resize_matrix(length: int, scale: float, out_length: int) -> Tensor:
-    """Return the weights [out_length, length] in float64. A crop may have out_length below ceil(length * scale)."""
+    """Return the weights [out_length, length] in float64. An out_length below ceil(length * scale) crops."""
     stretch = max(1.0, 1.0 / scale)
     centre = torch.arange(1, out_length + 1, dtype=torch.float64) / scale + 0.5 * (1 - 1 / scale)
     taps = math.ceil(4 * stretch) + 2

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 WORTH_IT = 8
-"""Minimum map size in px. Below it, summing the taps (16/9 of the weights) costs as much as the products save."""
+"""Minimum map size in px. Below it, summing the taps (16/9 of the weights) takes as long as the saved products."""
 
 
 def upsampled_conv(x: Tensor, weight: Tensor) -> Tensor:

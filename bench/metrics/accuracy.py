@@ -49,7 +49,7 @@ def per_class(confusion: Tensor) -> list[float | None]:
 def wilson_interval(percent: float, n: int, z: float = 1.959964) -> tuple[float, float]:
     """Return the 95 % Wilson confidence interval in percent of a proportion observed on n test items.
 
-    scipy.stats gives the same to six digits (its z is not rounded), but its import takes 1.2 s of CPU time.
+    scipy.stats gives the same interval to six digits (its z is not rounded), but its import takes 1.2 s of CPU time.
     """
     p = percent / 100
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)

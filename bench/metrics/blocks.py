@@ -1,8 +1,8 @@
-"""Features of image sets that are cached block by block, so that a killed scoring resumes after its last block.
+"""Features of image sets that are cached by block, so that an interrupted evaluation resumes after its last block.
 
-The cache is in the user's cache folder, because the current folder may be anyone's. Each block has one file, which is
-written atomically. Its name is a hash of the images, the extractor, its weights, the machine and the software. The
-folder can be deleted at any time, and a folder that cannot be written costs only time.
+The cache is in the user's cache folder, because the current folder may belong to another user or project. Each block
+has one file, which is written atomically. Its name is a hash of the images, the extractor, its weights, the machine and
+the software. The folder can be deleted at any time. If it is not writable, interrupted evaluations start again.
 """
 
 import os
@@ -69,9 +69,9 @@ def feature_folder() -> Path:
 
 
 def blocked_features(extractor: Extractor, images: BlockedImages, name: str) -> np.ndarray:
-    """Return the features of an image set, float32 [N, dim], read from the cache as far as it has them.
+    """Return the features of an image set, float32 [N, dim]. Cached blocks are read, others computed.
 
-    `name`: what the progress lines call the set. InputError if its files change meanwhile.
+    `name`: name of the set in progress lines. InputError if its files change while they are read.
     """
     ends = np.cumsum([block.n for block in images.blocks]).tolist()
     parts = [slice(end - block.n, end) for block, end in zip(images.blocks, ends, strict=True)]

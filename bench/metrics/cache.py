@@ -1,6 +1,6 @@
 """Disk cache of reference features, with one file per (extractor, weights, data, software), written atomically.
 
-A file is an .npy file, followed by the sha256 of its bytes. A damaged one is recognised, and computed again.
+A file is an .npy file, followed by the sha256 of its bytes. If a file is damaged, its features are computed again.
 The key includes threads and versions because they change the last digits of float32 features. The same export must have
 the same score with and without a cached file.
 """
@@ -54,7 +54,7 @@ def cache_key(extractor: Extractor, data_sha256: str) -> str:
 def cached_features(
     extractor: Extractor, data_sha256: str, batches: Callable[[], Iterable[Tensor]], folder: Path | None = None
 ) -> np.ndarray:
-    """Return the features [N, dim] of a dataset by its hash, computed from `batches()` without a valid cache file."""
+    """Return the features [N, dim] of a dataset by its hash, computed from `batches()` if no valid file is cached."""
     path = cache_path(extractor, data_sha256, cache_folder() if folder is None else Path(folder))
     features = read_features(path, extractor.dim)
     if features is None:
@@ -90,7 +90,7 @@ def read_features(path: Path, dim: int) -> np.ndarray | None:
 
 
 def write_features(path: Path, features: np.ndarray) -> bool:
-    """Cache features atomically. If that is refused, print the reason and return False: they are computed again."""
+    """Cache features atomically. If they cannot be written, print the reason and return False."""
     digest = hashlib.sha256()
 
     def write(part: bytes) -> None:

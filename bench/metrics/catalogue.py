@@ -1,6 +1,7 @@
 """Table of all metrics with tasks, unit, direction, extractor and weights.
 
-No torch, because the plan checks metric names with this module. Titles for the report are in `bench.report.read.names`.
+This module does not import torch, because the plan checks metric names with it. Titles for the report are in
+`bench.report.read.names`.
 """
 
 from dataclasses import dataclass

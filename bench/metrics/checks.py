@@ -1,4 +1,4 @@
-"""Input checks shared by all metrics: shapes, number of items, NaN. Errors contain the numbers."""
+"""Input checks shared by all metrics: shapes, number of items, NaN. Error messages contain the values found."""
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ def check_pair(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def check_uint8(images: Tensor, name: str = "images") -> Tensor:
-    """Return the images. InputError unless they are uint8 [B, 3, H, W]; greyscale and float are not converted."""
+    """Return images. InputError unless they are uint8 [B, 3, H, W]; greyscale and float images are not converted."""
     if images.dtype != torch.uint8:
         raise InputError(f"{name}: expected uint8 images (0..255), got {str(images.dtype).removeprefix('torch.')}")
     if images.ndim != 4 or images.shape[1] != 3:

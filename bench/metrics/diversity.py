@@ -18,9 +18,9 @@ def feature_diversity(features: np.ndarray, *, limit: int = 1000) -> float:
 
 
 def relative_diversity(real: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
-    """Return the feature diversity of generated over real images, and that of the real images.
+    """Return the feature diversity of generated images divided by that of real images, and the latter.
 
-    InputError if all real images are copies of one, because their diversity is the unit.
+    InputError if all real images are copies of one, because the divisor would be 0.
     """
     real, fake = check_pair(real, fake)
     own = feature_diversity(real)

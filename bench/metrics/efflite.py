@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SIZE, MEAN, SCALE = 224, 127.0, 128.0
 CPU_CHUNK, CUDA_CHUNK = 8, 64
-LARGE = 3 << 22  # values of a chunk of images that is resized channel by channel
+LARGE = 3 << 22  # elements; a chunk of images with more is resized channel by channel
 
 
 def load_efflite0(path: Path | None = None) -> "EfficientNet":

@@ -57,7 +57,7 @@ def batch_limit(height: int, width: int, batch_size: int = 8) -> int:
 def read_batch(paths: list[Path], background: Colour = WHITE) -> Tensor:
     """Return images of equal size, uint8 [B, 3, H, W]."""
     if len(paths) == 1:
-        return read_image(paths[0], background)[None]  # stacked, it would be held twice
+        return read_image(paths[0], background)[None]  # torch.stack would copy it
     return torch.stack([read_image(path, background) for path in paths])
 
 

@@ -2,8 +2,8 @@
 
 Each replicate draws as many generated images as there are, with replacement, as counts w. Let A be the centred
 reference features divided by sqrt(n - 1), or their triangular factor, and G = F A' the projected generated features. A
-replicate follows from w and G alone: its root is the sum of the square roots of the eigenvalues of
-G' diag(w) G / (m - 1) after centring, a matrix with at most min(n, D) rows.
+replicate depends only on w and G. The trace of its matrix square root is the sum of the square roots of the
+eigenvalues of G' diag(w) G / (m - 1) after centring, a matrix with at most min(n, D) rows.
 
 The replicates are biased upwards, because repeated images lower the rank of their covariance. Therefore only their
 standard deviation is used.
@@ -32,7 +32,7 @@ def frechet_standard_error(real: np.ndarray, fake: np.ndarray, seed: int = 0) ->
 
 
 def error_from_moments(mean: np.ndarray, factor: np.ndarray, fake: np.ndarray, seed: int = 0) -> float:
-    """Return the same for a reference with this mean [D] and covariance factor' factor."""
+    """Return the standard error for a reference with this mean [D] and covariance factor' factor."""
     return spread(ResampledFromMoments(mean, factor, fake), replicates_for(factor), seed)
 
 
@@ -73,7 +73,7 @@ class ResampledFromMoments:
 
 
 class Resampled(ResampledFromMoments):
-    """The same for a reference feature set [n, D]."""
+    """Frechet distance of a reference feature set [n, D] to a multiset of generated features."""
 
     def __init__(self, real: np.ndarray, fake: np.ndarray):
         mean, factor = centre(real)

@@ -47,7 +47,7 @@ def inception_tensors() -> tuple[dict[str, Tensor], str]:
     try:
         with atomic_file(kept) as file:
             file.write(save(tensors))
-    except InputError as error:  # the next scoring reads the published file again
+    except InputError as error:  # the next evaluation reads the published file again
         reason, _, _remedy = str(error).partition("; ")
         print(f"Inception weights not cached: {reason}", file=sys.stderr)
     return tensors, found

@@ -65,7 +65,7 @@ def _unit(features: Tensor) -> Tensor:
 
 
 def lpips_is_here() -> bool:
-    """Return whether the VGG16 weights are on this machine. They have 553 MB, so scoring does not download them."""
+    """Return whether the VGG16 weights are on this machine. They take 553 MB, so scoring does not download them."""
     return weights_are_here(TRUNK)
 
 

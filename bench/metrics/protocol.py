@@ -52,6 +52,6 @@ def same_protocol(protocols: Iterable[str], where: str, advice: str = "") -> str
         if first is None:
             first = protocol
         elif protocol != first:
-            way_out = f"; {advice}" if advice else ""
-            raise ProtocolError(f"{where}: scores of two protocols: '{first}' and '{protocol}'{way_out}")
+            ending = f"; {advice}" if advice else ""
+            raise ProtocolError(f"{where}: scores of two protocols: '{first}' and '{protocol}'{ending}")
     return first

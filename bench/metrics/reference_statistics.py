@@ -2,7 +2,7 @@
 
 pytorch-fid and clean-fid write and read this form. The file does not say which extractor and resize its features come
 from, so a score against it has `real-statistics` in its protocol id. A file that this module writes also has
-`protocol`, which other readers ignore; by it the file is recognised as one that may be replaced.
+`protocol`, which other readers ignore and which marks the file as one that may be overwritten.
 """
 
 import io
@@ -37,11 +37,13 @@ class ReferenceStatistics:
 
 
 def read_statistics(path: Path) -> ReferenceStatistics:
-    """Read `mu` and `sigma`. Raises InputError for missing arrays, and for those of other features or damaged ones."""
+    """Read `mu` and `sigma`. InputError if they are missing, damaged or not of Inception's features."""
     headers, names = read_npz_headers(path, (MEAN, COVARIANCE))
     for key in (MEAN, COVARIANCE):
         if key not in headers:
-            raise InputError(f"{path}: has no {key}, but {', '.join(names[:5]) or 'nothing'}; statistics need both")
+            raise InputError(
+                f"{path}: has no {key}, only {', '.join(names[:5]) or 'other files'}; mu and sigma are needed"
+            )
     _check_shapes(path, headers)
     arrays, _ = read_npz(path, (MEAN, COVARIANCE))
     mean, covariance = (arrays[key].astype(np.float64) for key in (MEAN, COVARIANCE))
@@ -51,17 +53,19 @@ def read_statistics(path: Path) -> ReferenceStatistics:
     largest = np.abs(covariance).max()
     difference = np.abs(covariance - covariance.T).max()
     if difference > ASYMMETRY * largest:
-        raise InputError(f"{path}: sigma is not symmetric, it differs from its transpose by up to {difference:.3g}")
+        raise InputError(f"{path}: sigma is not symmetric; it differs from its transpose by up to {difference:.3g}")
     squares, vectors = np.linalg.eigh(covariance)
     if squares[0] < -NEGATIVE * max(squares[-1], 0):
-        raise InputError(f"{path}: sigma is no covariance, its eigenvalues are {squares[0]:.3g} to {squares[-1]:.3g}")
-    rounding = 10 * np.finfo(headers[COVARIANCE].dtype).eps * squares[-1]  # below it are zeros of a low rank
+        extremes = f"its eigenvalues range from {squares[0]:.3g} to {squares[-1]:.3g}"
+        raise InputError(f"{path}: sigma is not a covariance; {extremes}")
+    rounding = 10 * np.finfo(headers[COVARIANCE].dtype).eps * squares[-1]  # smaller eigenvalues are zeros of a low rank
     kept = squares > rounding
     factor = np.sqrt(squares[kept])[:, None] * vectors.T[kept]
     with np.errstate(over="ignore"):
         size = mean @ mean + squares.sum()
     if not np.isfinite(size):
-        raise InputError(f"{path}: mu has numbers up to {np.abs(mean).max():.3g} and sigma up to {largest:.3g}")
+        largest_values = f"mu has values up to {np.abs(mean).max():.3g} and sigma up to {largest:.3g}"
+        raise InputError(f"{path}: {largest_values}, so the distance would overflow")
     return ReferenceStatistics(path, sha256_file(path), mean, factor)
 
 
@@ -95,4 +99,4 @@ def _check_shapes(path: Path, headers: dict[str, NpyHeader]) -> None:
         )
     for key, header in headers.items():
         if header.dtype.kind != "f":
-            raise InputError(f"{path}: {key} is {header.dtype}; statistics are float64 or float32")
+            raise InputError(f"{path}: {key} is {header.dtype}; float64 or float32 is needed")

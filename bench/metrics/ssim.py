@@ -46,7 +46,7 @@ def ssim(images: Tensor, reference: Tensor) -> Tensor:
 
 
 def ms_ssim_scales(height: int, width: int) -> int:
-    """Return how many of the five scales fit an image. Multi-scale SSIM needs at least 2."""
+    """Return into how many of the five scales the window fits. Multi-scale SSIM needs at least 2."""
     return sum(min(height, width) // 2**scale >= WINDOW for scale in range(len(SCALE_WEIGHTS)))
 
 

@@ -31,7 +31,7 @@ def weights_entry(name: str) -> Weights:
 
 
 def folder_metrics(given: str | None) -> tuple[str, ...]:
-    """Return the metrics that the option `--metrics` names; by default those of folders whose weights are here.
+    """Return the metrics named by `--metrics`; by default the folder metrics whose weights are on this machine.
 
     Raises InputError for other names, and for metrics whose weights are not on this machine.
     """

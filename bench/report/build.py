@@ -25,7 +25,7 @@ NOTHING = "No finished run has the data for this figure yet."
 
 @dataclass(frozen=True)
 class Report:
-    """Everything the page shows. `drawn`: stems of the figures and image grids that are no placeholders."""
+    """Everything the page shows. `drawn`: stems of the figures and image grids that are not placeholders."""
 
     scale: str
     scores: Scores
@@ -44,12 +44,12 @@ def build(scale_dir: Path, config: Path) -> Report:
     answers = answer_claims(scores, settings, scale)
     tables = _tables(scores, settings, load_published(config / "published.csv"), results, answers)
     for task, task_settings in settings.tasks.items():
-        mine = scores.where(task=task)
-        names = mine.distinct("dataset")
-        tables[task] = [table for name in names for table in comparison_tables(mine, name, task_settings)]
-        by_class = (classification.per_class_table(mine, name, task_settings) for name in names)
+        task_scores = scores.where(task=task)
+        names = task_scores.distinct("dataset")
+        tables[task] = [table for name in names for table in comparison_tables(task_scores, name, task_settings)]
+        by_class = (classification.per_class_table(task_scores, name, task_settings) for name in names)
         tables[task] += [table for table in by_class if table]
-        write_tables(scale_dir / "tables" / task, tables[task], comparison_records(mine))
+        write_tables(scale_dir / "tables" / task, tables[task], comparison_records(task_scores))
     for name in tables.keys() - settings.tasks.keys():
         write_tables(scale_dir / "tables" / name, tables[name])
     drawn = _draw(scores, settings, scale_dir) | _draw_grids(scores, settings, scale_dir)
@@ -75,7 +75,7 @@ def _tables(
 
 
 def _draw(scores: Scores, settings: ReportSettings, scale_dir: Path) -> set[str]:
-    """Draw every plot of FIGURES; without data, a placeholder that says so."""
+    """Draw every plot of FIGURES, or a placeholder if its data are missing."""
     style.use_theme()
     few, classes = scores.where(task="fewshot"), scores.where(task="classification")
     makers: dict[str, Callable[[], Any]] = {
@@ -86,9 +86,9 @@ def _draw(scores: Scores, settings: ReportSettings, scale_dir: Path) -> set[str]
         "figures/calibration": lambda: classification.calibration_figure(classes, settings.tasks["classification"]),
     }
     for task, task_settings in settings.tasks.items():
-        mine = (scores.where(task=task), task_settings)
-        makers[f"figures/scores_{task}"] = partial(plots.scores_figure, *mine)
-        makers[f"figures/curves_{task}"] = partial(curves.curves_figure, *mine, scale_dir)
+        arguments = (scores.where(task=task), task_settings)
+        makers[f"figures/scores_{task}"] = partial(plots.scores_figure, *arguments)
+        makers[f"figures/curves_{task}"] = partial(curves.curves_figure, *arguments, scale_dir)
     drawn = set()
     for stem in FIGURES:
         figure = makers[stem]()

@@ -188,13 +188,13 @@ def _groups(scores: Scores) -> list[dict[str, Any]]:
     """Runs of each experiment on each dataset, with folder, commands, hashes and scores."""
     groups = []
     for experiment, dataset in dict.fromkeys((row.experiment, row.dataset) for row in scores):
-        mine = scores.of(experiment, dataset)
+        group_rows = scores.of(experiment, dataset)
         groups.append(
             {
                 "id": anchor(experiment, dataset),
                 "title": f"{experiment} on {dataset}",
-                "runs": [_run(row, mine.measured.where(run=row.run)) for row in mine.runs],
-                "states": Counter(row.status for row in mine.runs),
+                "runs": [_run(row, group_rows.measured.where(run=row.run)) for row in group_rows.runs],
+                "states": Counter(row.status for row in group_rows.runs),
             }
         )
     return groups
@@ -227,7 +227,7 @@ def _run(training: Row, scores: Scores) -> dict[str, Any]:
 
 def _score(row: Row) -> dict[str, str]:
     notes = [row.reason, "several code versions" if row.mixed_code else ""]
-    median = row.extras.get("median") if row.ok else None  # of scores that are a mean over images
+    median = row.extras.get("median") if row.ok else None  # only of scores that are a mean over images
     return {
         "metric": metric_of(row.metric).label,
         "weights": control_label(row.weights) if row.is_control else row.weights,

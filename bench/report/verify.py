@@ -18,8 +18,8 @@ HEADINGS = ("run", "metric", "weights", "value", "reference", "state")
 def print_verification(scale_dir: Path) -> None:
     """Print each score with its reference, each criterion, and a summary in the last line.
 
-    A score outside the reference or a missed criterion is no error. Without a readable reference file the criteria
-    alone are printed, before its InputError is raised.
+    A score outside its tolerance or a missed criterion is not an error. If the reference file is missing or damaged,
+    only the criteria are printed, and InputError is raised afterwards.
     """
     scale = scale_dir.name
     scores = read_scores(scale_dir / "scores.csv")

@@ -22,7 +22,7 @@ OLD_PAGE = "<title>SLIM and its "
 
 
 def begin_report(scale_dir: Path) -> None:
-    """Record that the report is being written. InputError if another file has the name of one of its files.
+    """Record that the report is being written. InputError if a file that is not ours has the name of one of its files.
 
     A damaged record is moved aside. The files are then recognised by their form, as without a record.
     """
@@ -30,7 +30,7 @@ def begin_report(scale_dir: Path) -> None:
     make_way(record, is_origin_record)
     known = _read_record(record)
     for path in PATHS:
-        remedy = "move it away, or delete it if it is a part of the report that was edited"
+        remedy = "move it away, or delete it if it is an edited file of the report"
         refuse_foreign(scale_dir / path, partial(_is_written, known, scale_dir, path), remedy)
     write_json(record, {"made_from": None, "writing": True})
 

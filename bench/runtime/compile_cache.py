@@ -15,14 +15,14 @@ SPACE = 32_000_000
 
 
 def choose_compile_cache() -> None:
-    """Set the folder of torch.compile to the first that can be written and has space. Call it before the compiler."""
+    """Set torch.compile's folder to the first that is writable and has space. Call this before torch.compile."""
     default = Path(tempfile.gettempdir()) / f"slim-bench-compile-{os.getuid()}"
     given = [Path(os.environ[FOLDER])] if os.environ.get(FOLDER) else []
     faults: list[OSError] = []
     for folder in (*given, default, user_cache() / "slim-bench/compile"):
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if folder == default and folder.stat().st_uid != os.getuid():  # its code would be run
+            if folder == default and folder.stat().st_uid != os.getuid():  # code in it would be executed
                 raise PermissionError(errno.EPERM, "belongs to another user", str(folder))
             with tempfile.TemporaryFile(dir=folder) as file:
                 os.posix_fallocate(file.fileno(), 0, SPACE)

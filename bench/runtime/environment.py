@@ -17,7 +17,7 @@ ON, OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 def check_threads(threads: int | None, where: str) -> None:
     """Raise InputError for more threads than this machine can usefully run, because torch would crash.
 
-    More threads than processors are fine: a run that was begun on a larger machine keeps its count.
+    More threads than processors are fine: a run that started on a larger machine keeps its thread count.
     """
     most = max(MOST_THREADS, os.cpu_count() or 1)
     if threads is not None and not 0 < threads <= most:

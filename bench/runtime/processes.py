@@ -7,7 +7,7 @@ from bench.runtime.environment import launcher_number
 
 
 def start_group(device: torch.device) -> None:
-    """Join the group that torchrun announces in the environment (nccl on GPUs, gloo on CPUs)."""
+    """Join the group that torchrun describes in the environment (nccl on GPUs, gloo on CPUs)."""
     if launcher_number("WORLD_SIZE", 1) > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
 

@@ -9,7 +9,7 @@ from tqdm import tqdm
 class ProgressLine:
     """Prints progress. Call `update` after every step; it prints only when a line is due.
 
-    `done`: steps that were done before; `speed`: also print the steps per second.
+    `done`: steps done before the first update; `speed`: also print the steps per second.
     """
 
     def __init__(

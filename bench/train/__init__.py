@@ -12,9 +12,9 @@ __all__ = ["train"]
 def train(run: "Run", out: Path, state: Path, overwrite: bool = False) -> None:
     """Train `run` and write the result to folder `out`. Checkpoints in `state` are removed after the export.
 
-    If `out` holds this run, finished, nothing is trained. A finished run is moved aside with `overwrite`, or if it is
-    another run or used other data. Files that slim-bench did not write are never changed; InputError names a file that
-    is in the way.
+    If `out` contains this run and it is finished, nothing is trained. A finished run in `out` is moved aside if
+    `overwrite` is true, or if it is another run or used other data. Files that slim-bench did not write are never
+    changed; InputError names a file that is in the way.
 
     A run that fails in training (NaN after three rollbacks, out of memory) writes a model.json with status failed and
     returns normally. A stop by signal raises SystemExit(128 + signal) after a checkpoint.

@@ -110,7 +110,7 @@ def set_precision(run: Run, device: torch.device) -> None:
 
 
 def _make_engine(run: Run, device: torch.device, folders: tuple[Path, Path], data: Data) -> Engine:
-    """Build the engine. If its networks do not fit in memory the run fails, or InputError if it has checkpoints."""
+    """Build the engine. Running out of memory raises InputError if checkpoints exist, else RunFailedError."""
     out, state = folders
     try:
         return engine_class(run.task)(run, device)
@@ -126,7 +126,7 @@ def _make_engine(run: Run, device: torch.device, folders: tuple[Path, Path], dat
 
 
 def _make_room(run: Run, out: Path, state: Path) -> None:
-    """Move a finished run aside, except weights without a record next to checkpoints, which a killed export left.
+    """Move a finished run aside. Weights without a record stay if checkpoints exist, because a killed export left them.
 
     The state folder is marked first. After a kill, the mark tells the next start that this folder was checked.
     """

@@ -106,7 +106,7 @@ def test_a_stopped_and_a_killed_suite_resume_from_their_checkpoints(fresh_copy):
         wait_for(lambda: sweep.at_checkpoint(2))
         os.kill(sweep.train_process(), signal.SIGTERM)
         assert sweep.process.wait(timeout=300) != 0, "only the cluster profiles retry a stopped job"
-        (stopped,) = sweep.said(r"checkpoint at step (\d+), stopping")
+        (stopped,) = sweep.said(r"stopping on signal 15, checkpoint saved at step (\d+)")
     assert not model.exists()
 
     with Sweep(folder) as sweep:

@@ -1,9 +1,9 @@
 """Verdicts on the abstract's claims: supported, contradicted, inconclusive, or not tested at this scale.
 
-A verdict needs the scale named in config/claims.yaml, all datasets named there and enough seeds on each. The sample is
-the datasets, with their seeds averaged; for a claim on one dataset, the seeds. A claim is supported if all its
+A verdict needs the scale named in config/claims.yaml, all datasets named there and enough seeds on each. Tests are over
+datasets, with their seeds averaged, or over seeds for a claim on one dataset. A claim is supported if all its
 comparisons are, and contradicted if one is. Controls are tested without correction and do not affect the verdict.
-The t test decides, as pre-registered. The exact sign-flip test and the power of the t test are shown with it.
+The t test decides the verdict, as pre-registered. The exact sign-flip test and the power of the t test are also shown.
 """
 
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ WORST_FIRST = (NOT_TESTED, CONTRADICTED, INCONCLUSIVE, SUPPORTED)
 class Finding:
     """Result of one comparison. `paired.mean` > 0: SLIM is better. `refused`: excluded datasets with reasons.
 
-    `power` is that of the t test at the level that Holm's correction demands of the smallest p.
+    `power` is that of the t test at the level of the first step of Holm's correction.
     """
 
     comparison: Comparison
@@ -54,7 +54,7 @@ class Answer:
 
 
 def answer_claims(scores: Scores, settings: ReportSettings, scale: str) -> list[Answer]:
-    """Verdict on each claim. Holm's correction counts all declared tests, also those without results."""
+    """Verdict on each claim. Holm's correction counts all declared tests, including those without results."""
     findings = [[_find(scores, settings, comparison) for comparison in claim.comparisons] for claim in settings.claims]
     tested = [f.paired.p if _is_tested(f.comparison) else None for group in findings for f in group]
     declared = sum(_is_tested(comparison) for claim in settings.claims for comparison in claim.comparisons)
@@ -145,7 +145,7 @@ def _judge(finding: Finding, settings: ReportSettings, scale: str) -> Finding:
         return replace(finding, reason="the baseline's value is 0, so a relative difference is undefined")
     verdict = SUPPORTED if paired.mean > comparison.margin else CONTRADICTED
     if comparison.measure == "constant":
-        return replace(finding, verdict=verdict, reason="constant of the networks, not tested")
+        return replace(finding, verdict=verdict, reason="equal for all seeds, so not tested")
     p = finding.p_holm if comparison.role == "verdict" else paired.p
     if p is None or p >= settings.alpha:
         return replace(finding, reason="the difference is not significant")

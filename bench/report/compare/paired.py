@@ -23,7 +23,7 @@ from bench.report.read.settings import Condition, Pair, ReportSettings, TaskSett
 class Result:
     """One paired comparison; means over the pairs. `share`: differences are relative to the baseline's value.
 
-    `conflict`: the reason why nothing was compared; the means are None then. `differs`: the training conditions that
+    `conflict`: the reason why nothing was compared. The means are then None. `differs`: the training conditions that
     differ.
     """
 
@@ -61,7 +61,7 @@ class Result:
 class Matched:
     """Finished scores of SLIM and baseline on one dataset by seed, all with the same protocol.
 
-    `conflict`: the reason why these scores must not be paired; empty if there is none. `differs`: training conditions
+    `conflict`: the reason why these scores must not be paired, or empty. `differs`: training conditions
     that differ between the two sides of a seed.
     """
 
@@ -106,7 +106,7 @@ def finished_by_seed(scores: Scores, experiment: str, metric: str, dataset: str,
 def match(
     scores: Scores, settings: ReportSettings, pair: Pair, metric: str, dataset: str, weights: str = "last"
 ) -> Matched | None:
-    """Scores of the seeds that both have; None without common seeds. ProtocolError for two protocols."""
+    """Scores of the seeds that both networks have; None without common seeds. ProtocolError for two protocols."""
     slim, baseline = (finished_by_seed(scores, name, metric, dataset, weights) for name in (pair.slim, pair.baseline))
     seeds = sorted(slim.keys() & baseline.keys())
     if not seeds:
@@ -169,7 +169,7 @@ def _compare_task(
                 about = {"task": task, "metric": metric, "weights": weights, "pair": pair}
                 matches = [m for name in datasets if (m := match(scores, report_settings, pair, metric, name, weights))]
                 yield from (_within(m, about) for m in matches)
-                yield from (_across(group, len(matches), about) for group in _scored_alike(matches))
+                yield from (_across(group, len(matches), about) for group in _by_protocol(matches))
 
 
 def _within(matched: Matched, about: dict[str, Any]) -> Result:
@@ -181,7 +181,7 @@ def _within(matched: Matched, about: dict[str, Any]) -> Result:
     return Result(**about, slim_mean=slim, baseline_mean=baseline, paired=compare_paired(matched.improvements(False)))
 
 
-def _scored_alike(matches: list[Matched]) -> list[list[Matched]]:
+def _by_protocol(matches: list[Matched]) -> list[list[Matched]]:
     """Groups of at least two datasets whose protocols differ only in numbers of the datasets."""
     groups: dict[str, list[Matched]] = {}
     for m in matches:

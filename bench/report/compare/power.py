@@ -15,15 +15,16 @@ from bench.report.compare.statistics import MINIMUM, holm
 
 POWER = 0.8
 MOST_PAIRS = 1000
-"""Largest number of pairs for which the needed number is computed."""
+"""Limit of the search for the number of pairs that detects a difference."""
 EXACT_PAIRS = 16
-"""Largest number of pairs with all sign patterns; above, 2^16 random patterns are drawn."""
+"""Largest number of pairs for which all sign patterns are evaluated. For more pairs, 2^16 random patterns are drawn."""
 
 
 @dataclass(frozen=True)
 class Power:
-    """`detectable`: smallest difference found with probability POWER; `more`: further pairs to find the observed one.
+    """Power of the t test with the observed standard deviation.
 
+    `detectable`: smallest difference detected with probability POWER. `more`: further pairs to detect the observed one.
     `more` is 0 if the observed difference is detectable, and None if MOST_PAIRS are not enough.
     """
 
@@ -51,7 +52,7 @@ def _detectable(n: int, alpha: float) -> float:
 
 
 def _pairs_for(difference: float, alpha: float, n: int) -> int | None:
-    """Smallest number of pairs from n that detects `difference`, in standard deviations."""
+    """Smallest number of pairs >= n that detects `difference` (in standard deviations); None above MOST_PAIRS."""
     if _probability(difference, MOST_PAIRS, alpha) < POWER:
         return None
     low, high = n, MOST_PAIRS  # the probability grows with the number of pairs
@@ -90,5 +91,5 @@ def sign_flip_test(differences: Sequence[float], margin: float = 0.0) -> float |
 
 
 def smallest_exact_p(pairs: Sequence[int]) -> list[float]:
-    """Smallest p that the exact tests of these numbers of pairs can reach together, after Holm's correction."""
+    """Smallest p that each exact test can reach after Holm's correction, for one number of pairs per test."""
     return [p for p in holm([min(1.0, 2.0 ** (1 - n)) for n in pairs]) if p is not None]

@@ -41,7 +41,7 @@ class ReferenceScore(Strict):
 
 
 class LeftOut(Strict):
-    """The setting that the means and tolerances were checked with, and do not include."""
+    """The setting that is excluded from the means and tolerances and was used to check them."""
 
     name: str = Field(description="name of the setting")
     variables: dict[str, str] = Field(description="its environment variables")
@@ -103,7 +103,7 @@ def read_reference(scale: str) -> ReferenceResults:
 
 
 def comparable_rows(scores: Scores) -> dict[Key, Row]:
-    """The rows of all scores that have a reference: not the times, which depend on the machine."""
+    """The rows of all scores except times, which depend on the machine and have no reference."""
     return {(row.run, row.metric, row.weights): row for row in scores if row.metric not in MACHINE_TIMES}
 
 

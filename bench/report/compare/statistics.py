@@ -92,7 +92,7 @@ def hedges_g(differences: Sequence[float]) -> float | None:
 def compare_paired(differences: Sequence[float], margin: float = 0.0) -> Paired:
     """Summary and t test of paired differences against `margin`. Positive differences favour SLIM."""
     if not all(math.isfinite(value) for value in differences):
-        return Paired(0)  # relative to a baseline of 0: dropping it silently would bias the test
+        return Paired(0)  # relative to a baseline of 0; dropping the pair silently would bias the test
     over = summarise(differences)
     return Paired(over.n, over.mean, over.low, over.high, t_test(differences, margin), hedges_g(differences))
 
@@ -100,7 +100,8 @@ def compare_paired(differences: Sequence[float], margin: float = 0.0) -> Paired:
 def holm(p_values: Sequence[float | None], family: int | None = None) -> list[float | None]:
     """Holm's step-down correction within one family of tests; None (not tested) stays None.
 
-    `family`: number of declared tests. Tests without a result count as those with the largest p. None: len of results.
+    `family`: number of declared tests; None means len(p_values). Tests without a result count as those with the
+    largest p.
     """
     order = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
     size = len(order) if family is None else family
@@ -124,7 +125,7 @@ def bootstrap(values: Sequence[float], resamples: int = 2000, confidence: float 
         (sample,),
         np.mean,
         n_resamples=resamples,
-        batch=100,  # 10,000 items stay at 8 MB
+        batch=100,  # limits memory to 8 MB for 10,000 items
         confidence_level=confidence,
         method="percentile",
         rng=np.random.default_rng(seed),

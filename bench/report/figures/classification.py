@@ -68,7 +68,7 @@ def _top1(scores: Scores, dataset: str, settings: TaskSettings, detail: str) -> 
     rows = without_ablations(scores.where(metric="top1", dataset=dataset, weights="last", status="ok"), settings)
     kept = [row for row in rows if 0 < len(row.extras.get(detail, ())) <= MOST_CLASSES]
     by_name = {name: [row for row in kept if row.experiment == name] for name in experiments_of(rows, settings)}
-    return {name: mine for name, mine in by_name.items() if mine}
+    return {name: rows for name, rows in by_name.items() if rows}
 
 
 def _class_names(row: Row) -> list[str]:

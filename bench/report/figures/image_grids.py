@@ -81,7 +81,7 @@ def oneshot_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> I
     return image_grid(rows)
 
 
-# -- their parts ----------------------------------------------------------------------------------------------------
+# -- parts of the grids ---------------------------------------------------------------------------------------------
 
 
 def _first_runs(
@@ -100,7 +100,7 @@ def _first_runs(
 
 
 def _top_rows(path: Path) -> Image.Image | None:
-    """The first rows of a grid of square tiles, ACROSS to a row."""
+    """The first rows of a grid of square tiles, with ACROSS tiles per row."""
     grid = open_image(path)
     if grid is None:
         return None
@@ -137,7 +137,7 @@ def _row(folder: Path, names: dict[str, str]) -> tuple[tuple[Image.Image, ...], 
 
 
 def open_image(path: Path) -> Image.Image | None:
-    """The image; None if it is absent or broken, since a missing image must not stop the report."""
+    """The image; None if it is missing or damaged, because that must not stop the report."""
     try:
         with Image.open(path) as image:
             return image.convert("RGB")

@@ -131,10 +131,13 @@ def _costs(rows: Scores, settings: TaskSettings) -> tuple[pd.DataFrame, Column] 
     for column in columns_of(rows.where(metric=settings.primary), settings.primary):
         points = []
         for name in rows.distinct("experiment"):
-            mine = rows.where(experiment=name)
-            values = [_mean(in_column(mine, column)), *(_mean(mine.where(metric=cost)) for cost in ("params", "macs"))]
+            scored = rows.where(experiment=name)
+            values = [
+                _mean(in_column(scored, column)),
+                *(_mean(scored.where(metric=cost)) for cost in ("params", "macs")),
+            ]
             if None not in values:
-                points.append((name, mine[0].dataset, *values))
+                points.append((name, scored[0].dataset, *values))
         if len(points) > 1:
             for cost in ("params", "macs"):
                 one_protocol(rows.where(metric=cost), f"figure of {cost}")

@@ -65,7 +65,7 @@ def collect_rows(scale_dir: Path) -> list[Row]:
 
 
 def _mark_mixed_code(rows: list[Row], refuse: bool) -> list[Row]:
-    """Mark rows of one experiment and metric from different code. InputError for them if `refuse`."""
+    """Mark rows of an experiment and metric that several code versions computed. InputError instead if `refuse`."""
     digests: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for row in rows:
         if row.code_sha256:
@@ -75,8 +75,8 @@ def _mark_mixed_code(rows: list[Row], refuse: bool) -> list[Row]:
         mixed = sorted({f"{experiment} ({metric})" for _, experiment, metric in several})
         names = ", ".join(mixed[:5]) + (" ..." if len(mixed) > 5 else "")
         raise InputError(
-            f"different code produced the scores of one row in the paper's tables: {names}; "
-            "run them again, or pass --allow-mixed-code"
+            f"different code versions computed the scores of one table row: {names}; "
+            "run these experiments again, or pass --allow-mixed-code"
         )
     return [replace(row, mixed_code=(row.task, row.experiment, row.metric) in several) for row in rows]
 

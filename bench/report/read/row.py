@@ -7,7 +7,7 @@ from typing import Any
 from bench.files import parse_json
 
 TRAINING = "train_seconds"
-"""Metric of the row that every run has, finished or not. Its value is the training time."""
+"""Metric of the training row, which finished and unfinished runs have. Its value is the training time."""
 MACHINE_TIMES = (TRAINING, "latency")
 """Metrics that measure the machine, not the network."""
 

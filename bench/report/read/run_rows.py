@@ -69,7 +69,7 @@ class Described(_Part):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run folder with its description, or the reason why that cannot be read."""
+    """A run folder with its description, or the reason why the description cannot be read."""
 
     path: Path
     experiment: str
@@ -239,7 +239,7 @@ def _versions(versions: Mapping[str, str | None] | None) -> dict[str, Any]:
 
 
 def _within(folder: Path, error: InputError) -> str:
-    """Error message with paths relative to the run folder, so that it does not depend on the place of the results."""
+    """Error message with paths relative to the run folder, so that it does not depend on where the results are."""
     return str(error).replace(f"{folder}/", "")
 
 

@@ -12,7 +12,7 @@ from bench.report.tables.seed_averages import cell_of, columns_of, in_column
 from bench.report.tables.table import Head, Table, TableCell
 
 PERMISSIONS = ("allow_constant",)
-"""Arguments that permit a variation without being one."""
+"""Arguments that only permit values of other arguments, so they do not count as changed."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def find_ablations(scores: Scores, settings: TaskSettings) -> list[Ablation]:
 
 
 def arguments_of(run: Row) -> dict[str, Any]:
-    """Arguments of the network with its defaults: a base without `groups` still has a number of groups."""
+    """Arguments of the network with its defaults, so that a base has a level for arguments that it does not set."""
     try:
         fields = arguments(run.model).model_fields
     except InputError:  # the network is not installed here
@@ -93,8 +93,8 @@ def ablation_table(scores: Scores, ablation: Ablation, settings: TaskSettings) -
     lines = []
     for experiment in ablation.experiments:
         link = anchor(experiment, ablation.dataset)
-        mine = rows.where(experiment=experiment)
-        cells = [cell_of(in_column(mine, column), f"ablation {experiment}").entry(link) for column in columns]
+        own_rows = rows.where(experiment=experiment)
+        cells = [cell_of(in_column(own_rows, column), f"ablation {experiment}").entry(link) for column in columns]
         lines.append((TableCell(named[experiment], experiment, link, "method"), *cells))
     kinds = ("slim", *("" for _ in ablation.variations))
     head = (Head("variation", numeric=False), *(column.head for column in columns))

@@ -1,7 +1,8 @@
 """Tables of one task: one per dataset, with a row per method and a column per metric and protocol.
 
 The table of the `last` weights also has the untrained networks and the controls with the same protocol. The `best`
-weights have a separate table, because their protocol contains the rule. So do controls with other protocols.
+weights have a separate table, because their protocol contains the rule that chose them. Controls with other protocols
+also have a separate table.
 """
 
 from collections.abc import Iterable, Iterator
@@ -40,11 +41,11 @@ def _wide(rows: Scores, title: str, dataset: str, settings: TaskSettings) -> Tab
     columns = columns_of(rows, [*settings.primary, *(name for name in METRIC_LABELS if name not in settings.primary)])
     lines, kinds = [], []
     for experiment, weights in _lines(rows, settings):
-        mine = rows.where(weights=weights)
-        mine = mine.where(experiment=experiment) if experiment else mine
-        link = anchor(mine[0].experiment, dataset)
+        line_rows = rows.where(weights=weights)
+        line_rows = line_rows.where(experiment=experiment) if experiment else line_rows
+        link = anchor(line_rows[0].experiment, dataset)
         where = f"{dataset}, {experiment or weights}"
-        cells = [cell_of(in_column(mine, column), where).entry(link) for column in columns]
+        cells = [cell_of(in_column(line_rows, column), where).entry(link) for column in columns]
         if not experiment:
             kind, label = "control", TableCell(control_label(weights), "control", link, "control")
         elif weights == "untrained":
@@ -71,10 +72,10 @@ def _own_protocols(rows: Scores, dataset: str) -> Table:
     """One row per control and metric. Each row has its own protocol, so no column mixes protocols."""
     lines = []
     for column in columns_of(rows, METRIC_LABELS):
-        mine = in_column(rows, column)
-        for weights in dict.fromkeys(row.weights for row in mine):
-            cell = cell_of([row for row in mine if row.weights == weights], f"{dataset}, {weights}")
-            link = anchor(mine[0].experiment, dataset)
+        column_rows = in_column(rows, column)
+        for weights in dict.fromkeys(row.weights for row in column_rows):
+            cell = cell_of([row for row in column_rows if row.weights == weights], f"{dataset}, {weights}")
+            link = anchor(column_rows[0].experiment, dataset)
             value = TableCell(format_value(column.metric, cell.summary.mean), link=link)
             lines.append(
                 (

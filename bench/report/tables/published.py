@@ -1,4 +1,4 @@
-"""Table of published values and ours."""
+"""Table of published values and our values."""
 
 from collections.abc import Sequence
 

@@ -9,8 +9,8 @@ from bench.report.tables.table import Head, Table, TableCell
 def _finished(row: Row) -> TableCell:
     """Status of a finished run; the tooltip lists rollbacks and other events."""
     rollbacks, events = row.extras.get("rollbacks") or [], row.extras.get("events") or []
-    told = [f"{entry['reason']}, at {entry['step']}: rolled back" for entry in rollbacks] + list(events)
-    return TableCell(row.status, "; ".join(told))
+    notes = [f"{entry['reason']}, at {entry['step']}: rolled back" for entry in rollbacks] + list(events)
+    return TableCell(row.status, "; ".join(notes))
 
 
 def runs_table(scores: Scores) -> Table:

@@ -32,7 +32,7 @@ class Cell:
 
     @property
     def number(self) -> str:
-        """Mean ± standard deviation; the mean alone below three seeds, where a spread would be read as an interval."""
+        """Mean ± standard deviation; below three seeds only the mean, because the deviation would be misread."""
         mean = format_value(self.metric, self.summary.mean)
         shown = self.summary.n >= MINIMUM and self.summary.sd
         return f"{mean} ± {format_value(self.metric, self.summary.sd)}" if shown else mean
@@ -102,7 +102,7 @@ def cell_of(rows: Sequence[Row], where: str) -> Cell:
 
 
 def columns_of(rows: Iterable[Row], order: Iterable[str]) -> list[Column]:
-    """Each metric x protocol of `rows` once, metrics in `order`; an unfinished metric has no protocol."""
+    """Each metric x protocol of `rows` once, metrics in `order`. A metric without finished scores has no protocol."""
     rows, order = list(rows), list(order)
     found = {
         (row.metric, row.protocol): Column(row.metric, row.protocol, row.direction, row.unit) for row in rows if row.ok
@@ -116,5 +116,5 @@ def columns_of(rows: Iterable[Row], order: Iterable[str]) -> list[Column]:
 
 
 def in_column(rows: Iterable[Row], column: Column) -> list[Row]:
-    """Rows of a column. Failed and missing rows carry no protocol: they count in every column of their metric."""
+    """Rows of a column. Failed and missing rows have no protocol and count in every column of their metric."""
     return [row for row in rows if row.metric == column.metric and (not row.ok or row.protocol == column.protocol)]

@@ -18,10 +18,10 @@ EXPLAINED = (
 
 
 CLAIMS_EXPLAINED = (
-    "The t test (p after Holm's correction) decides, as pre-registered. The exact p is that of a two-sided sign-flip "
-    "test without correction. It cannot be below 0.0625 for five pairs. The detectable improvement is the smallest "
-    f"that the t test finds with probability {POWER:g}, at the level of Holm's first step and with the observed "
-    "standard deviation."
+    "The t test (p after Holm's correction) decides the verdict, as pre-registered. The exact p is that of a two-sided "
+    "sign-flip test without correction. It cannot be below 0.0625 for five pairs. The detectable improvement is the "
+    f"smallest that the t test detects with probability {POWER:g}, at the level of Holm's first step and with the "
+    "observed standard deviation."
 )
 
 
@@ -43,12 +43,12 @@ def summary_table(results: Sequence[Result], scores: Scores, settings: ReportSet
         for pair in task_settings.pairs:
             if not {pair.slim, pair.baseline} <= set(here.distinct("experiment")):
                 continue
-            mine = [r for r in results if (r.task, r.pair, r.weights) == (task, pair, "last")]
-            together = [r for r in mine if r.unit == "dataset"]
+            pair_results = [r for r in results if (r.task, r.pair, r.weights) == (task, pair, "last")]
+            together = [r for r in pair_results if r.unit == "dataset"]
             together = [r for r in together if r.metric == together[0].metric]
             lines += [_finished_line(r, task_settings.title, settings.alpha) for r in together]
             for dataset in here.where(experiment=pair.slim).distinct("dataset"):
-                found = next((r for r in mine if r.dataset == dataset), None)
+                found = next((r for r in pair_results if r.dataset == dataset), None)
                 if found:
                     lines.append(_finished_line(found, task_settings.title, settings.alpha))
                 else:
@@ -117,7 +117,7 @@ def paired_table(results: Sequence[Result], scores: Scores, settings: ReportSett
 def _unpaired(
     results: Sequence[Result], scores: Scores, settings: ReportSettings
 ) -> Iterator[tuple[tuple[TableCell, ...], TableCell]]:
-    """First cells and last word of each comparison of planned scores that have no pair."""
+    """First cells and status cell of each planned comparison that has no pair of finished scores."""
     found = {(r.pair, r.dataset, r.metric) for r in results if r.weights == "last"}
     for task, task_settings in settings.tasks.items():
         here = scores.where(task=task, weights="last")
@@ -163,7 +163,7 @@ def _claim_line(finding: Finding) -> tuple[TableCell, ...]:
 
 
 def _power_text(finding: Finding, form: Callable[[float], str]) -> str:
-    """Smallest detectable improvement, and how many pairs are missing to detect the observed one."""
+    """Smallest detectable improvement, and how many more pairs would detect the observed one."""
     if finding.comparison.measure == "constant":
         return "no test"
     power = finding.power
@@ -217,7 +217,7 @@ def _better(gain: float, form: Callable[[float], str]) -> str:
 
 
 def claims_table(answers: Sequence[Answer]) -> Table:
-    """One table of all claims, for the files."""
+    """One table of all claims, for the table files."""
     first = claim_table(answers[0]).head if answers else ()
     lines = [
         (TableCell(answer.claim.title), TableCell(answer.verdict), *line)

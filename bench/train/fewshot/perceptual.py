@@ -5,7 +5,7 @@ sum_c w_c (f(x) - f(y))_c^2 and f has unit length over channels. LPIPS has learn
 weights are not available. It uses the outputs of blocks 0, 2, 4 and 10 of EfficientNet-Lite0 (strides 2, 4, 8, 16; 16,
 24, 40 and 112 channels; batch norms folded) for images at their original size, scaled to the network's input range by
 (127.5 x + 0.5) / 128 for x in -1..1. Its w = 1/4, the mean over the four layers, gives distances of about the size of
-LPIPS, so that the hinge loss keeps its weight.
+LPIPS, so that the balance with the hinge loss is about the same.
 """
 
 import functools
@@ -132,8 +132,9 @@ class EffliteTrunk(nn.Module):
 def pad_evenly(conv: nn.Conv2d) -> nn.Conv2d:
     """Return an equivalent of a convolution with "same" padding that needs no padded copy of its input.
 
-    The stride must divide the input's sides. At stride 2 "same" padding is one wider at the end than at the start. A
-    kernel with an additional first row and column of zeros and equal padding on both sides gives the same values.
+    The stride must divide the input's sides. At stride 2, "same" padding is one pixel wider at the end than at the
+    start. A kernel with an additional first row and column of zeros and equal padding on both sides gives the same
+    values.
     """
     size, stride = conv.kernel_size[0], conv.stride[0]
     weight = F.pad(conv.weight.detach(), (1, 0, 1, 0)) if stride == 2 else conv.weight.detach()

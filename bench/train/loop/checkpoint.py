@@ -35,7 +35,7 @@ class Saved(NamedTuple):
 
 
 class DamagedError(Exception):
-    """Raised for a checkpoint whose bytes are not those that were written."""
+    """Raised for a checkpoint whose bytes differ from those that were written."""
 
 
 class Checkpoints:
@@ -73,7 +73,7 @@ class Checkpoints:
         except InputError as error:
             files = self.files()
             kept = f"{files[-1].name} is intact" if files else "no checkpoint exists yet"
-            raise InputError(f"{error}; no space for a checkpoint of {size / 1e6:.1f} MB, {kept}") from error
+            raise InputError(f"{error}; no space for a checkpoint of {size / 1e6:.1f} MB ({kept})") from error
         for old in self.files()[: -self.keep]:
             if is_checkpoint(old):
                 old.unlink()
@@ -94,7 +94,7 @@ class Checkpoints:
                 content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
             except MemoryError:
                 raise
-            except Exception as error:  # whatever torch meets in an archive that somebody made up
+            except Exception as error:  # torch.load raises many types for a crafted archive
                 reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
                 raise InputError(
                     f"{path}: refused, because it contains objects other than tensors and plain types ({reason}); "

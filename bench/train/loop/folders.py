@@ -93,7 +93,7 @@ def check_out(out: Path, state: Path) -> None:
     if not is_own_state(state) and not any(is_record(out / name) for name in (META, META_COPY)):
         for part in PARTS:  # slim-bench never wrote to this folder
             if any(_entries(out / part)) and not any(path.parent.name == part for path in own_run_files(out)):
-                raise InputError(f"{out / part}: is not a folder that slim-bench wrote; {REMEDY}")
+                raise InputError(f"{out / part}: contains files that slim-bench did not write; {REMEDY}")
 
 
 def check_description(run: Run, out: Path) -> None:
@@ -104,7 +104,7 @@ def check_description(run: Run, out: Path) -> None:
         return
     found = read_run(description).hash
     if found != run.hash and found != finished_record(out).get("run_sha256"):
-        raise InputError(f"{description}: describes a different run than the {run.name} to be trained; {REMEDY}")
+        raise InputError(f"{description}: describes a run other than {run.name}, which is to be trained; {REMEDY}")
 
 
 def is_unmarked(out: Path) -> bool:
@@ -133,7 +133,7 @@ def check_state(state: Path, out: Path, data: Path) -> None:
     refuse_foreign(state / MARKER, _is_marker, STATE_REMEDY)
     outputs = state / OUTPUTS
     if os.path.lexists(outputs) and not outputs.is_dir():
-        raise InputError(f"{outputs}: is not a folder that slim-bench wrote; {STATE_REMEDY}")
+        raise InputError(f"{outputs}: is not a folder, but a folder must be created there; {STATE_REMEDY}")
     if is_own_state(state):
         _refuse_taken(outputs, True, STATE_REMEDY)
         return
@@ -142,7 +142,7 @@ def check_state(state: Path, out: Path, data: Path) -> None:
             refuse_foreign(path, is_checkpoint, STATE_REMEDY)
     own = set(own_run_files(outputs))
     if any(path not in own for path in outputs.rglob("*") if not path.is_dir()):
-        raise InputError(f"{outputs}: is not a folder that slim-bench wrote; {STATE_REMEDY}")
+        raise InputError(f"{outputs}: contains files that slim-bench did not write; {STATE_REMEDY}")
 
 
 def is_own_state(state: Path) -> bool:

@@ -20,7 +20,7 @@ class History:
     def __init__(self, path: Path):
         self.path = Path(path)
         self._columns = list(self._table().fieldnames or [])
-        if self._columns[:1] != ["step"]:  # damaged, and its rows with it
+        if self._columns[:1] != ["step"]:  # the file is damaged and none of its rows can be read
             self._columns = []
 
     def add(self, row: dict[str, float | int | None]) -> None:
@@ -33,7 +33,7 @@ class History:
             csv.DictWriter(file, self._columns).writerow({key: _cell(value) for key, value in row.items()})
 
     def read(self) -> list[dict[str, str]]:
-        """Rows with a step; a line that damage has made unreadable is left out."""
+        """Rows with a valid step. Damaged lines are skipped."""
         return [row for row in self._table() if None not in row and whole_number(row.get("step") or "") is not None]
 
     def _table(self) -> csv.DictReader:

@@ -104,7 +104,7 @@ class Loop:
         except RunFailedError as error:
             self._fail(error)
             raise
-        except (RuntimeError, MemoryError) as error:  # outside a step, so the checkpoints are worth keeping
+        except (RuntimeError, MemoryError) as error:  # outside a training step, so the checkpoints are kept
             if not is_out_of_memory(error):
                 raise
             reason = out_of_memory_message(error, None, self.engine.device)
@@ -164,11 +164,11 @@ class Loop:
             return
         if self._save() and stopping:
             number = stop.number or signal.SIGTERM
-            self.progress.say(f"signal {int(number)}: checkpoint at {self.engine.unit} {self.done}, stopping")
+            self.progress.say(f"stopping on signal {int(number)}, checkpoint saved at {self.engine.unit} {self.done}")
             raise SystemExit(128 + number)
 
     def _log(self) -> None:
-        """Add a row to the history, unless a value is not finite: then the next check rolls back before this step."""
+        """Add a row to the history, but not if a value is not finite, because the next check will then roll back."""
         means = self.window.means()
         if not all(map(math.isfinite, means.values())):
             return

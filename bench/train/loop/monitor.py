@@ -33,7 +33,7 @@ class Monitor:
         return row
 
     def spent_joules(self) -> float | None:
-        """Return the energy of the whole GPU in J since the last call or the creation of the monitor, or None."""
+        """Return the energy in J that the whole GPU used since the last call (first: since creation), or None."""
         before, self._energy_read = self._energy_read, self._energy()
         return None if before is None or self._energy_read is None else self._energy_read - before
 

@@ -70,7 +70,7 @@ def write_record(out: Path, run: Run, data: Data, training: dict[str, Any], reas
         "description": run.model_dump(mode="json"),
         **provenance(*training_modules(run.task, run.model.name)),
     }
-    if not (out / "run.json").exists():  # the run was trained to another folder than that of its run.json
+    if not (out / "run.json").exists():  # the run.json of this run is in another folder
         write_run(out / "run.json", run)
     write_text(out / "README.md", model_card(run, meta))
     if ok:
@@ -84,7 +84,7 @@ def forget_record(out: Path) -> None:
 
 
 def restore_record(run: Run, out: Path, data_sha256: str | None) -> bool:
-    """Return whether `out` holds this run, finished on data with this hash (None: any data), by any code version.
+    """Return whether `out` has this run, finished by any code version on data with this hash (None: any data).
 
     If so, prints a message and writes model.json again if it is missing.
     """

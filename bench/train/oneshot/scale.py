@@ -1,4 +1,4 @@
-"""Training of one pyramid scale of SinGAN: critic, optimisers, and tensors that are constant during the training."""
+"""Training of one pyramid scale of SinGAN: critic, optimisers, and tensors that are constant during training."""
 
 from typing import Any
 
@@ -52,13 +52,13 @@ class ScaleTraining:
         self.autocast = torch.autocast(real.device.type, torch.bfloat16, enabled=compute.precision == "bf16")
 
     def set_amplitude(self) -> None:
-        """Set the noise amplitude to a fraction of the RMSE of the scales below. At the coarsest scale it stays 1."""
+        """Set the noise amplitude to a fraction of the upsampled reconstruction's RMSE; 1 at the coarsest scale."""
         if self.scale:
             error = F.mse_loss(self.previous, self.real).sqrt()
             self.pyramid.amplitudes[self.scale] = self.recipe.noise_amplitude * error
 
     def copy_from(self, below: "ScaleTraining") -> None:
-        """Copy the weights of the scale below. A gate that does not exist there (SLIM, scale 1) keeps its own."""
+        """Copy the weights of the scale below. A gate that does not exist there (scale 1 of SLIM) keeps its weights."""
         missing, unexpected = self.generator.load_state_dict(below.generator.state_dict(), strict=False)
         if unexpected or any(not name.startswith("gate.") for name in missing):
             names = [*missing, *unexpected]

@@ -160,13 +160,13 @@ def test_the_distance_from_statistics(tmp_path, n, m, dtype):
 MEAN, COVARIANCE = np.zeros(DIM), np.eye(DIM)
 WRONG = {
     "other features": ({"mu": np.zeros(64), "sigma": np.eye(64)}, r"mu has shape \(64,\) and sigma \(64, 64\)"),
-    "no sigma": ({"mu": MEAN}, "has no sigma, but mu"),
+    "no sigma": ({"mu": MEAN}, "has no sigma, only mu; mu and sigma are needed"),
     "NaN": ({"mu": MEAN + np.nan, "sigma": COVARIANCE}, "12 numbers of mu and 0 of sigma are NaN"),
-    "asymmetric": ({"mu": MEAN, "sigma": COVARIANCE + np.eye(DIM, k=1)}, "not symmetric, .* by up to 1"),
-    "negative": ({"mu": MEAN, "sigma": -COVARIANCE}, "no covariance, its eigenvalues are -1 to -1"),
-    "integers": ({"mu": MEAN.astype(int), "sigma": COVARIANCE}, "mu is int64; statistics are float64 or float32"),
+    "asymmetric": ({"mu": MEAN, "sigma": COVARIANCE + np.eye(DIM, k=1)}, "not symmetric; .* by up to 1"),
+    "negative": ({"mu": MEAN, "sigma": -COVARIANCE}, "not a covariance; its eigenvalues range from -1 to -1"),
+    "integers": ({"mu": MEAN.astype(int), "sigma": COVARIANCE}, "mu is int64; float64 or float32 is needed"),
     "objects": ({"mu": np.array([None] * DIM), "sigma": COVARIANCE}, "Python objects, which is not loaded for safety"),
-    "infinite": ({"mu": MEAN + 1e300, "sigma": COVARIANCE}, r"mu has numbers up to 1e\+300"),
+    "infinite": ({"mu": MEAN + 1e300, "sigma": COVARIANCE}, r"mu has values up to 1e\+300"),
 }
 
 

@@ -101,7 +101,7 @@ def test_one_more_setting_than_recorded_is_run(monkeypatch, scale, count):
         ("demos", None, "did you mean 'demo'"),
         ("demo", ["native", "avx3", "avx2-avx2"], "--settings: 'avx3' is not known"),
         ("demo", ["native", "avx512-avx2", "avx2-sse41"], "--settings avx512-avx2: this CPU does not support it"),
-        ("demo", ["native", "native", "avx2-sse41"], "2 of at least 3 settings"),
+        ("demo", ["native", "native", "avx2-sse41"], "got 2, but at least 3 settings are needed"),
     ],
 )
 def test_a_recording_that_cannot_be_done_is_refused_first(monkeypatch, scale, given, message):
@@ -115,7 +115,7 @@ def test_reference_results_need_a_commit(monkeypatch, capsys):
     monkeypatch.setattr(reference_runs, "cpu_flags", lambda: {"avx2"})
     monkeypatch.setattr(reference_runs, "git_state", lambda: (None, None))
     assert main(["demo"]) == 2
-    assert "no git repository" in capsys.readouterr().err
+    assert "not a git repository" in capsys.readouterr().err
 
 
 def test_jobs_get_the_setting_and_the_code_of_the_clone(tmp_path):

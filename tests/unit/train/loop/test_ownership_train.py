@@ -79,7 +79,8 @@ def test_a_name_taken_in_the_state_folder_is_refused(here, capsys, no_compute, n
     (here / "work" / name).write_text("mine")
     before = content(here)
     assert train("--state", "work") == 2
-    assert error(capsys).startswith(f"work/{name if 'outputs' not in name else OUTPUTS}: is not a f")
+    refused = f"{OUTPUTS}: contains files that slim-bench" if "outputs" in name else f"{name}: is not a file"
+    assert error(capsys).startswith(f"work/{refused}")
     assert content(here).items() >= before.items()
 
 
@@ -124,7 +125,7 @@ def test_a_name_taken_in_the_run_folder_is_refused_before_any_compute(here, caps
     before = content(here)
     assert train() == 2
     said = error(capsys)
-    assert said.startswith((f"my/{name}: is not", f"my/{name.partition('/')[0]}: is not")) and "--out" in said
+    assert said.startswith((f"my/{name}: is not", f"my/{name.partition('/')[0]}: contains files")) and "--out" in said
     assert content(here).items() >= before.items()
 
 
@@ -152,7 +153,7 @@ def test_the_description_of_another_run_in_the_folder_is_refused(here, capsys, n
     write_run(here / "other/run.json", run_of(data, epochs=7))
     before = content(here)
     assert train("--out", "other") == 2
-    assert "other/run.json: describes a different run" in error(capsys)
+    assert "other/run.json: describes a run other than" in error(capsys)
     assert content(here).items() >= before.items()
 
 
@@ -224,7 +225,7 @@ def test_a_finished_run_of_an_older_hash_is_one_line_and_moved_aside(again, data
     for name in ("model.json", ".model.json"):
         write_json(again / "my" / name, json.loads((again / "my" / name).read_text()) | {"run_sha256": "0" * 64})
     assert main(["evaluate", "--run", "my/run.json"]) == 2
-    assert "or by an earlier version; `slim-bench train` trains it again" in error(capsys)
+    assert "or by an earlier version; `slim-bench train` retrains the run" in error(capsys)
     before = content(again / "my")
     assert train() == 0
     assert "the finished run in my was moved to my.superseded-1" in capsys.readouterr().err
