@@ -43,7 +43,7 @@ def read_idx(file: StoredFile, max_unpacked_gb: float | None = None) -> np.ndarr
 
 @contextmanager
 def _plain(file: StoredFile) -> Iterator[tuple[BinaryIO, int | None]]:
-    """Return the content, decompressed if gzipped, and its size if known."""
+    """Yield the content as a stream, decompressed if gzipped, and its size if known."""
     with file.open() as opened:
         packed = opened.read(2) == b"\x1f\x8b"
         opened.seek(0)
@@ -85,13 +85,13 @@ def read_npz(
 def read_npz_headers(
     path: Path, keys: Collection[str], max_unpacked_gb: float | None = None
 ) -> tuple[dict[str, "NpyHeader"], list[str]]:
-    """The headers of the arrays `keys` of an .npz file, as far as it has them, and the names of all its members."""
+    """Read the headers of those of the arrays `keys` that an .npz file contains, and the names of all members."""
     headers: dict[str, NpyHeader] = {}
     names: list[str] = []
     for member in read_members(path, max_unpacked_gb):
         key = member.name.removesuffix(".npy")
         if key in names:
-            raise InputError(f"{path}: has two arrays called {key}")
+            raise InputError(f"{path}: contains two arrays with the name {key}")
         names.append(key)
         if key in keys:
             headers[key] = _read_npy_header(path, member)
@@ -100,11 +100,11 @@ def read_npz_headers(
 
 @contextmanager
 def npz_stream(path: Path, key: str, length: int, max_unpacked_gb: float | None = None) -> Iterator["ArrayStream"]:
-    """The data of array `key` of an .npz file, after its header of `length` bytes."""
+    """Yield the data of array `key` of an .npz file, without its header of `length` bytes, as a stream."""
     with closing(read_members(path, max_unpacked_gb)) as members:
         member = next((found for found in members if found.name.removesuffix(".npy") == key), None)
         if member is None:
-            raise InputError(f"{path}: no longer has {key}")
+            raise InputError(f"{path}: array {key} is missing; the file was modified while it was being read")
         with damage_named(path):
             file = member.open()
         with file:
@@ -121,7 +121,7 @@ class ArrayStream:
     file: BinaryIO
 
     def read(self, shape: tuple[int, ...]) -> np.ndarray:
-        """The next bytes as uint8 [*shape]. Raises InputError if fewer follow."""
+        """Read the next bytes as uint8 [*shape]. Raises InputError if fewer bytes remain."""
         data = np.empty(math.prod(shape), np.uint8)
         done = 0
         for chunk in self._chunks(len(data)):
@@ -181,7 +181,7 @@ def _read_npy_header(path: Path, member: StoredFile) -> NpyHeader:
         fault = " ".join(str(error).split())[:100]
         raise InputError(f"{path}: {name} is not a readable .npy file ({fault})") from None
     if dtype.hasobject:
-        raise InputError(f"{path}: {name} is an array of Python objects, which is not loaded for safety; save numbers")
+        raise InputError(f"{path}: {name} is an array of Python objects, which is unsafe to load; save a numeric array")
     if min(shape, default=0) < 0 or size != member.size:
         raise InputError(f"{path}: {name} is damaged: its header says {dtype} {shape}, its size is {member.size} bytes")
     return header

@@ -36,12 +36,12 @@ class _Record:
             raise ValueError(f"type {code!r}, not an integer type")
         dtype = np.dtype(order.replace("|", "=") + code)
         if not isinstance(content, bytes) or len(content) != math.prod(shape) * dtype.itemsize:
-            raise ValueError(f"shape {shape} does not fit its bytes")
+            raise ValueError(f"shape {shape} does not match its number of bytes")
         return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran_order else "C")
 
 
 class _Unpickler(pickle.Unpickler):
-    """Unpickles containers, strings, numbers and records. Other names raise an error."""
+    """Unpickles containers, strings, numbers and records. Any other class or function raises an error."""
 
     known = {
         ("_reconstruct", "multiarray"): lambda *_: _Record(),
@@ -67,7 +67,7 @@ def read_array_pickle(data: bytes, name: str) -> dict[bytes, Any]:
         if isinstance(value, dict):
             return {key: part.array() if isinstance(part, _Record) else part for key, part in value.items()}
     except Exception as error:  # a damaged pickle may raise anything, including SystemError
-        raise InputError(f"{name}: not a plain array pickle ({' '.join(str(error).split())})") from None
+        raise InputError(f"{name}: not a pickle of numeric arrays ({' '.join(str(error).split())})") from None
     raise InputError(f"{name}: expected a dictionary, found {type(value).__name__}")
 
 

@@ -35,7 +35,7 @@ def prepare_arrays(job: PreparationJob, staging: Path) -> Manifest:
     count = _check_arrays(job, arrays, names or job.dataset.class_names)
     for split, wanted in zip(SPLITS, (job.dataset.n, job.dataset.n_test), strict=True):
         check_expected(job, f"{split} images", len(arrays[f"{split}_images"]), wanted)
-        if per_class := job.dataset.preparation.per_class:  # the first of each class, in file order
+        if per_class := job.dataset.preparation.per_class:  # the first images of each class, in file order
             labels = arrays[f"{split}_labels"]
             firsts = [np.flatnonzero(labels == label)[:per_class] for label in np.unique(labels)]
             keep = np.sort(np.concatenate(firsts))
@@ -51,12 +51,12 @@ def prepare_arrays(job: PreparationJob, staging: Path) -> Manifest:
 
 
 def pad(job: PreparationJob, images: np.ndarray) -> np.ndarray:
-    """Zero-pad images to the image size without resizing; an odd row or column is added at the end."""
+    """Zero-pad images to the image size without resizing. An extra row or column of odd padding is at the end."""
     height, width = images.shape[1:3]
     size = job.image_size or max(height, width)
     if size < max(height, width):
         raise InputError(
-            f"{job.name}: images of {width}x{height} exceed {size} pixels and are never shrunk; use a larger size"
+            f"{job.name}: images of {width}x{height} exceed {size} pixels, and are not resized; use a larger size"
         )
     padded = len(images) * size * size * images.shape[-1]
     limits = Limits.of(images.nbytes, job.max_unpacked_gb)
@@ -138,7 +138,7 @@ def _cifar_split(job: PreparationJob, split: str, batches: list[dict[bytes, Any]
         labels = np.concatenate([np.asarray(batch.get(b"fine_labels", batch.get(b"labels"))) for batch in batches])
         images = np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
     except (KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{job.sources[0]}: {split} batches are not CIFAR's ({error})") from None
+        raise InputError(f"{job.sources[0]}: {split} batches do not have CIFAR's format ({error})") from None
     return {f"{split}_images": images, f"{split}_labels": labels}
 
 
@@ -159,17 +159,17 @@ def _read_npz_set(job: PreparationJob) -> tuple[Arrays, None]:
 
 
 def _check_complete(job: PreparationJob, arrays: Arrays, names: Iterable[str]) -> None:
-    """Raise InputError for a source that lacks one of KEYS. `names`: its parts, as named by its reader."""
+    """Raise InputError for a source that lacks one of KEYS. `names`: its files or arrays, for the message."""
     missing = [key for key in KEYS if key not in arrays]
     if missing:
         has = shorten(", ".join(names) or "nothing", 200, placeholder=" ...")
         raise InputError(
-            f"{job.sources[0]}: {', '.join(missing)} not found; it has {has} (layout {job.dataset.layout})"
+            f"{job.sources[0]}: {', '.join(missing)} not found; it contains {has} (layout {job.dataset.layout})"
         )
 
 
 def _stored_files(job: PreparationJob) -> Iterator[StoredFile]:
-    """Yield every file of the source: of a folder, of an archive, or single files."""
+    """Yield every file of the source, which is a folder, an archive or a list of files."""
     for source in job.sources:
         if source.is_dir():
             yield from map(StoredFile.at, list_files(source))

@@ -108,7 +108,7 @@ def _audit_images(report: Audit, source: Path, dataset: Dataset, image_size: int
         report.notes.append(f"{oblong} of {len(headers)} images are not square and will be cropped")
     wanted = 1 if dataset.task == "oneshot" else dataset.n if dataset.task == "fewshot" else None
     if wanted is not None and wanted != len(headers):
-        report.errors.append(f"{len(headers)} images can be read, {wanted} are expected")
+        report.errors.append(f"{len(headers)} readable images, but {wanted} are expected")
     if dataset.task == "oneshot" and len(headers) == 1:
         try:
             check_one_shot(headers[0], target_size(headers[0], image_size, dataset.preparation.fit))
@@ -138,7 +138,7 @@ def _audit_files(
     """Add problems and duplicate images to the report, and return the headers of valid images."""
     seen: dict[str, Path] = {}
     headers: list[Header] = []
-    for path, found in zip(paths, check_images(paths, image_size, dataset, look=_pixels_sha256), strict=True):
+    for path, found in zip(paths, check_images(paths, image_size, dataset, inspect=_pixels_sha256), strict=True):
         if isinstance(found, InputError):
             report.errors.append(_without(found, base))
             continue
@@ -181,7 +181,7 @@ def _audit_arrays(
     folders: Folders | None,
     max_unpacked_gb: float | None,
 ) -> None:
-    """Report class counts, and duplicate images within a split or (worse) in both."""
+    """Add notes on class counts, and on duplicate images within a split or in both splits."""
     with tempfile.TemporaryDirectory(prefix=".slim-bench-audit-") as temporary:
         folder = Path(temporary) / "prepared"
         try:
@@ -202,4 +202,4 @@ def _audit_arrays(
 
 
 def _count_classes(split: str, counts: np.ndarray) -> str:
-    return f"{split}: {counts.sum()} images, {counts.min()} to {counts.max()} a class"
+    return f"{split}: {counts.sum()} images, {counts.min()} to {counts.max()} per class"

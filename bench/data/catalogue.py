@@ -206,7 +206,7 @@ class Catalogue(Strict):
         if name not in self.datasets:
             hint = ", nor is there such a file or folder" if "/" in name else did_you_mean(name, self.datasets)
             if Path(name).expanduser().exists():
-                hint = f"; your own images need a name: use --folder mine={name}, and mine as the dataset"
+                hint = f"; your own images need a name: pass --folder mine={name}, and use mine as the dataset"
             raise InputError(f"dataset {name!r} is not in {CATALOGUE}{hint}")
         return self.datasets[name]
 
@@ -253,7 +253,7 @@ def task_of(path: Path) -> Task:
 
 
 def is_npz(path: Path) -> bool:
-    """Whether a path is that of a file of arrays, by its suffix."""
+    """Return whether a path has the suffix of an .npz file."""
     return path.suffix.lower() == ".npz" and not path.is_dir()
 
 

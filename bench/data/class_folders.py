@@ -43,7 +43,7 @@ def split_folders(root: Path) -> dict[str, str]:
     """Return the names of the folders of both splits. Raises InputError if one is missing."""
     second = next((name for name in SECOND if (root / name).is_dir()), None)
     if not (root / "train").is_dir() or second is None:
-        raise InputError(f"{root}: an ImageFolder or shards with train/ and val/ (or test/) are needed")
+        raise InputError(f"{root}: expected train/ and val/ (or test/), with class folders or shards in each")
     return dict(zip(SPLITS, ("train", second), strict=True))
 
 
@@ -83,12 +83,12 @@ def _unused(found: ClassFolders) -> list[str]:
 
 
 def _refuse_shared(found: ClassFolders) -> None:
-    """Report test images that are training images as well, through links to a file or folder."""
+    """Report test images that are also training images, through links to a file or folder."""
     tested = {_place(found, "test", row): row[0] for row in found.rows["test"]}
     places = (_place(found, "train", row) for row in found.rows["train"])
     shared = [tested[place] for place in places if place in tested]
     if shared:
-        count = f"{len(shared)} of {len(tested)} test images are, through links, training images"
+        count = f"{len(shared)} of {len(tested)} test images refer to training images through links"
         path = found.root / found.folders["test"] / shared[0]
         found.faults.append(InputError(f"{path}: {count}; remove these links"))
 
@@ -139,12 +139,12 @@ def _check_classes(found: ClassFolders, split: str) -> None:
 
 
 def check_images(
-    paths: list[Path], image_size: int | None, dataset: Dataset, look: Callable[[Image.Image], T] | None
+    paths: list[Path], image_size: int | None, dataset: Dataset, inspect: Callable[[Image.Image], T] | None
 ) -> Iterator[tuple[Header, T | None] | InputError]:
-    """Yield for each image, in order, its header and the result of `look` for its pixels, or its fault.
+    """Yield for each image, in order, its header and the result of `inspect` for its pixels, or its error.
 
-    Without `look`, no image is decoded. Class folders of a published dataset are upscaled if their protocol says so;
-    all other images must have the required size.
+    If `inspect` is None, no image is decoded. Class folders of a published dataset are upscaled if their protocol
+    says so; all other images must have the required size.
     """
     sized = dataset.layout == "images" or isinstance(dataset.source, Folder)
 
@@ -153,10 +153,10 @@ def check_images(
             header = read_header(path)
             if sized:
                 check_size(header, image_size, dataset.preparation)
-            if look is None:
+            if inspect is None:
                 return header, None
             with decoded(path, dataset.preparation.background) as image:
-                return header, look(image)
+                return header, inspect(image)
         except InputError as fault:
             return fault
 
@@ -169,13 +169,13 @@ def check_images(
             pool.shutdown(cancel_futures=True)
 
 
-def is_remarkable(header: Header) -> bool:
+def needs_note(header: Header) -> bool:
     return any(applies(header) for applies in REMARKS.values())
 
 
-def pixel_marks(headers: Iterable[Header], dataset: Dataset) -> bytes:
-    """Return the settings that affect the pixels, which a hash of names and sizes lacks; empty for plain images."""
+def pixel_settings(headers: Iterable[Header], dataset: Dataset) -> bytes:
+    """Return the settings that affect pixels, to extend a hash of names and sizes; empty if they affect no image."""
     headers = list(headers)
     red, green, blue = dataset.preparation.background
-    laid = f"alpha on {red:02x}{green:02x}{blue:02x}\n" if any(header.transparent for header in headers) else ""
-    return (laid + ("upright\n" if any(header.turned for header in headers) else "")).encode()
+    background = f"alpha on {red:02x}{green:02x}{blue:02x}\n" if any(header.transparent for header in headers) else ""
+    return (background + ("upright\n" if any(header.turned for header in headers) else "")).encode()

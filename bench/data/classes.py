@@ -9,9 +9,9 @@ from bench.data.catalogue import Folder
 from bench.data.class_folders import (
     Row,
     check_images,
-    is_remarkable,
     list_class_folders,
-    pixel_marks,
+    needs_note,
+    pixel_settings,
     split_folders,
 )
 from bench.data.images import Header, notes_on, print_notes
@@ -102,14 +102,14 @@ def _list_class_folders(job: PreparationJob, folders: dict[str, Path]) -> Listed
     if found.faults:
         raise found.faults[0]
     check_expected(job, "classes", len(found.classes), job.dataset.classes)
-    remarkable: list[Header] = []
-    look = (lambda image: None) if isinstance(job.dataset.source, Folder) else None
+    noted: list[Header] = []
+    inspect = (lambda image: None) if isinstance(job.dataset.source, Folder) else None
     for split in SPLITS:
-        for checked in check_images(found.paths(split), job.image_size, job.dataset, look):
+        for checked in check_images(found.paths(split), job.image_size, job.dataset, inspect):
             if isinstance(checked, InputError):
                 raise checked
-            if is_remarkable(checked[0]):
-                remarkable.append(checked[0])
+            if needs_note(checked[0]):
+                noted.append(checked[0])
     counts = {split: len(rows) for split, rows in found.rows.items()}
-    print_notes([*found.notes, *notes_on(remarkable, root, sum(counts.values()))])
-    return Listed(found.rows, counts, found.classes, pixel_marks(remarkable, job.dataset))
+    print_notes([*found.notes, *notes_on(noted, root, sum(counts.values()))])
+    return Listed(found.rows, counts, found.classes, pixel_settings(noted, job.dataset))

@@ -60,7 +60,7 @@ def describe_file(path: Path, name: str, known: FileRecord | None = None) -> Fil
 
 
 def file_stamp(path: Path, name: str) -> FileRecord:
-    """Return the fields of a record that need no reading of the file."""
+    """Return the fields of a record that do not require reading the file."""
     status = path.stat()
     return {"name": name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
 
@@ -81,7 +81,7 @@ def unpacked_content(folder: Path) -> str | None:
 
 
 def entry_sha256(catalogue: Catalogue, name: str, root: Path = Path(".")) -> str:
-    """Return the hash of the inputs of fetching: the source in the catalogue, accepted checksums, the DVC pointers."""
+    """Return the hash of the inputs of fetching: the source in the catalogue, pinned checksums, the DVC pointers."""
     source = catalogue.dataset(name).source
     pins = {file.name: catalogue.pins[file.name] for file in source.files if file.name in catalogue.pins}
     pointers = [root / file.pointer for file in source.files]
@@ -90,6 +90,6 @@ def entry_sha256(catalogue: Catalogue, name: str, root: Path = Path(".")) -> str
 
 
 def preparation_sha256(dataset: Dataset) -> str:
-    """Return the hash of all in a catalogue entry that affects the prepared arrays, except the source's content."""
+    """Return the hash of everything in a catalogue entry that affects the arrays, except the source's content."""
     parts = {"preparation", "layout", "task", "n", "n_test", "classes", "class_names"}
     return sha256_json(dataset.model_dump(mode="json", include=parts))

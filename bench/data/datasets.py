@@ -52,8 +52,8 @@ def check_content(folder: Path, manifest: Manifest) -> None:
     found = content_hash(arrays)
     if found != manifest.sha256:
         raise InputError(
-            f"{folder}: sha256 of the arrays is {found}, but {MANIFEST} says {manifest.sha256}: they were changed "
-            "since; delete the folder and prepare it again"
+            f"{folder}: sha256 of the arrays is {found}, but {MANIFEST} says {manifest.sha256}; the "
+            "arrays have been modified; delete the folder and prepare it again"
         )
 
 

@@ -22,12 +22,12 @@ DVC_TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp")
 
 
 def run_dvc(root: Path, command: str, *arguments: str) -> None:
-    """Run `dvc COMMAND ARGUMENTS` in `root`. It waits for DVC's lock, sends no analytics, and raises on failure."""
+    """Run `dvc COMMAND ARGUMENTS` in `root` when DVC's lock is free, without analytics. InputError if it fails."""
     line = [sys.executable, "-m", "dvc", "--wait-for-lock", command, *arguments]
     pointers = [Path(root) / argument for argument in arguments if argument.endswith(".dvc")]
-    for taken in (pointer.with_suffix("") for pointer in pointers):
-        if taken.exists():
-            check_regular(taken)  # DVC would read a pipe or device for ever
+    for target in (pointer.with_suffix("") for pointer in pointers):
+        if target.exists():
+            check_regular(target)  # DVC would never finish reading a pipe or device
     before = {path for pointer in pointers for path in _temporaries(pointer.parent)}
     with _settings(Path(root)) as settings:
         done = subprocess.run(

@@ -1,6 +1,6 @@
 """Downloads the source of a dataset to data/sources, and verifies it.
 
-Shipped archives come through `dvc --wait-for-lock pull` (parallel pulls fail otherwise), URLs through
+Shipped archives are pulled with `dvc --wait-for-lock` (parallel pulls fail otherwise), URLs are downloaded with
 bench.data.download. In both cases the file must match the sha256 or md5 of the catalogue. A receipt,
 data/sources/NAME.json, records the result; the workflow depends on it.
 """
@@ -106,7 +106,7 @@ def fetch(
     source = job.dataset.source
     if accept_sha256 is not None:
         _check_acceptable(job)
-    place = placed(root, job.dataset)
+    place = installed_path(root, job.dataset)
     if place is not None:
         inside = not isinstance(source, Folder)  # paths in the receipt are relative to the project root
         if not inside:
@@ -124,7 +124,7 @@ def receipt_path(name: str) -> Path:
     return SOURCES / f"{name}.json"
 
 
-def placed_path(root: Path, source: Folder) -> Path:
+def existing_path(root: Path, source: Folder) -> Path:
     place = root / Path(source.path).expanduser()
     if not place.exists():
         raise InputError(f"{place}: no such file or folder")
@@ -144,7 +144,7 @@ def source_files(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
 def source_content(name: str, root: Path, catalogue: Catalogue) -> str:
     """Return the current content hash of a dataset's source. Files with size and times of the receipt are not read."""
     dataset, receipt = catalogue.dataset(name), read_receipt(name, root)
-    place = placed(root, dataset)
+    place = installed_path(root, dataset)
     if place is not None:
         return describe_place(place, dataset, receipt)["content_sha256"]
     known = {record["name"]: record for record in receipt.get("files", ())}
@@ -152,13 +152,13 @@ def source_content(name: str, root: Path, catalogue: Catalogue) -> str:
     return content_sha256(files)
 
 
-def placed(root: Path, dataset: Dataset) -> Path | None:
+def installed_path(root: Path, dataset: Dataset) -> Path | None:
     """Return the folder or file that the user installed or named; None for datasets with files in the catalogue.
 
     A folder extracted from these files is used only if they no longer exist, because they may have been replaced.
     """
     if isinstance(dataset.source, Folder):
-        return placed_path(root, dataset.source)
+        return existing_path(root, dataset.source)
     if not isinstance(dataset.source, Manual):
         return None
     place, files = root / SOURCES / dataset.source.place, [root / file.path for file in dataset.source.files]
@@ -168,8 +168,8 @@ def placed(root: Path, dataset: Dataset) -> Path | None:
 
 def _fetch_file(job: FetchJob, file: SourceFile) -> dict[str, Any]:
     """Download one file if it is missing, verify it, and describe it for the receipt."""
-    brought = not (job.root / file.path).is_file()
-    if brought:
+    missing = not (job.root / file.path).is_file()
+    if missing:
         _obtain(job, file)
     entry = _checked(job, file)
     if job.accept is not None and file.name not in job.catalogue.pins:
@@ -179,13 +179,13 @@ def _fetch_file(job: FetchJob, file: SourceFile) -> dict[str, Any]:
         write_text(
             path, "# sha256 of files without a published checksum, recorded when first accepted\n" + "".join(lines)
         )
-    if brought and isinstance(job.dataset.source, Download) and (job.root / file.pointer).exists():
+    if missing and isinstance(job.dataset.source, Download) and (job.root / file.pointer).exists():
         run_dvc(job.root, "commit", "--force", file.pointer.as_posix())
     return entry
 
 
 def _checked(job: FetchJob, file: SourceFile) -> dict[str, Any]:
-    """Return the checksums of a file: from the receipt if size and time are unchanged (archives may be huge)."""
+    """Return the checksums of a file: from the receipt if size and time are unchanged, as archives may be huge."""
     now = file_stamp(job.root / file.path, file.name)
     entries = {entry["name"]: entry for entry in read_receipt(job.name, job.root).get("files", ())}
     entry = entries.get(file.name, {})
@@ -214,7 +214,7 @@ def _write_receipt(job: FetchJob, found: dict[str, Any]) -> Path:
 
 
 def refuse_changed_source(name: str, place: Path, root: Path = Path(".")) -> None:
-    """Raise InputError if results of dataset `name` exist and were made from other images than those at `path`."""
+    """Raise InputError if results of dataset `name` exist and were made from other images than those at `place`."""
     before = read_receipt(name, root).get("place")
     if before is None or (root / before).resolve() == place.resolve():
         return

@@ -24,7 +24,7 @@ def target_size(header: Header, image_size: int | None, fit: str) -> tuple[int, 
 
 
 def check_image_size(name: str, image_size: int | None) -> None:
-    """Refuse a size that no network is made for."""
+    """Raise InputError for a size that no network supports."""
     if image_size is not None and image_size < 8:
         raise InputError(f"{name}: image size {image_size} is below the minimum of 8 pixels")
 
@@ -44,7 +44,9 @@ def check_size(header: Header, image_size: int | None, preparation: Preparation)
 def check_one_shot(header: Header, size: tuple[int, int]) -> None:
     """Raise InputError for an image that is too small for a pyramid at `size` (width, height)."""
     if min(size) < MIN_ONE_SHOT_SIDE:
-        raise InputError(f"{header.path}: {size[0]}x{size[1]} after scaling, {MIN_ONE_SHOT_SIDE} pixels are needed")
+        raise InputError(
+            f"{header.path}: {size[0]}x{size[1]} after scaling, but at least {MIN_ONE_SHOT_SIDE} pixels are needed"
+        )
 
 
 def fitted(path: Path, size: tuple[int, int], preparation: Preparation) -> np.ndarray:

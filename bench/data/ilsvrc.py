@@ -1,7 +1,7 @@
-"""ImageNet's three archives -> an ImageFolder: train/WNID/*.JPEG, val/WNID/*.JPEG.
+"""Extracts ImageNet's three archives to an ImageFolder: train/WNID/*.JPEG, val/WNID/*.JPEG.
 
-The training archive holds one tar per class; the validation archive is flat, and its classes come from the development
-kit (labels as ILSVRC ids 1..1000 in one text file, their WordNet ids in meta.mat).
+The training archive contains one tar per class. The validation archive is flat, and its classes come from the
+development kit (labels as ILSVRC ids 1..1000 in one text file, their WordNet ids in meta.mat).
 """
 
 import shutil
@@ -25,7 +25,7 @@ def unpack_imagenet(
 ) -> None:
     """Extract to a temporary folder, and rename it to `target` when complete. An interrupted extraction resumes.
 
-    `content`: hash of the archives. An extraction of other archives starts again.
+    `content`: hash of the archives. If the archives have changed, the extraction starts again.
     """
     working = target.with_name(f".{target.name}.part")
     working.mkdir(parents=True, exist_ok=True)

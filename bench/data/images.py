@@ -1,6 +1,6 @@
-"""Converts image files to RGB with the same rules for every command: which files are rejected, noted or converted.
+"""Converts image files to RGB with the same rules for every command.
 
-The content identifies the file format, never the name. Images are turned upright, transparent pixels are composited
+The content identifies the file format, never the name. Images are rotated upright, transparent pixels are composited
 onto a background, grey and palette images become RGB, and only the first of several frames or pages is used. Decoding
 threads share a budget of pixels, so that memory is limited by the largest allowed image, not by the number of cores.
 """
@@ -38,7 +38,7 @@ HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 CONVERTIBLE = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # MAX_PIXELS is the only limit
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # problems of tags that are not used here
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # about tags that are not used here
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Header:
     cmyk: bool = False
     deep: bool = False
     unread: bool = False
-    """Whether its EXIF data cannot be read."""
+    """True if the EXIF data cannot be read."""
 
 
 REMARKS: dict[str, Callable[[Header], bool]] = {
@@ -65,7 +65,7 @@ REMARKS: dict[str, Callable[[Header], bool]] = {
     "have 16 bits per channel, of which the upper 8 are used": lambda header: header.deep,
     "have an alpha channel or a transparent colour, composited onto the background": lambda header: header.transparent,
     "are rotated by their EXIF orientation": lambda header: header.turned,
-    "have EXIF data that cannot be read, so they are not turned": lambda header: header.unread,
+    "have EXIF data that cannot be read, so they are not rotated": lambda header: header.unread,
 }
 """Text of a note, and the images that it applies to."""
 
@@ -158,7 +158,7 @@ def decoded(source: Path | BinaryIO, background: Colour = WHITE, name: str | Non
     image = _open(source, where)
     with DECODING.hold(image.width * image.height):
         with image, _damage_named(where):  # decoders raise various exceptions
-            turn = None if image.format == "TIFF" else TURNS.get(orientation(image) or 1)  # TIFF: turned when loaded
+            turn = None if image.format == "TIFF" else TURNS.get(orientation(image) or 1)  # TIFF: rotated when loaded
             key = image.info.get("transparency")
             if isinstance(key, tuple) and _has_16_bits(image):  # Pillow reduces only the pixels to 8 bits
                 image.info["transparency"] = tuple(value >> 8 for value in key)
@@ -235,7 +235,7 @@ def _damage_named(where: object) -> Iterator[None]:
     except (InputError, UnidentifiedImageError, Image.DecompressionBombError):
         raise
     except OSError as error:
-        if error.errno is not None:  # a problem of the file, not of its content
+        if error.errno is not None:  # an error of the file system, not of the content
             raise InputError(f"{where}: {error.strerror}") from None
         raise InputError(f"{where}: damaged image ({_message(error)})") from None
     except Exception as error:
@@ -247,15 +247,15 @@ def _message(error: Exception) -> str:
 
 
 def _no_image(source: Path | BinaryIO) -> str:
-    """Return why a file is not an image that can be read."""
+    """Return the reason why a file cannot be opened as an image."""
     if isinstance(source, str | Path):
         with open(source, "rb") as file:
             head = file.read(16)
         if not head:
-            return "not an image, the file is empty; copy it again or remove it"
+            return "not an image but an empty file; copy it again or remove it"
         if head[4:8] == b"ftyp" and head[8:12] in HEIC:
-            return "not an image that can be read, but HEIC; convert it to JPEG or PNG"
-    return f"not an image that can be read ({', '.join(FORMATS)})"
+            return "a HEIC image, which is not supported; convert it to JPEG or PNG"
+    return f"not an image in a supported format ({', '.join(FORMATS)})"
 
 
 def _has_16_bits(image: Image.Image) -> bool:
@@ -268,7 +268,7 @@ def _has_16_bits(image: Image.Image) -> bool:
 
 
 class PixelBudget:
-    """Limits the pixels of the images that threads hold decoded to `limit`. A larger image is decoded alone."""
+    """Limits the total pixels of images decoded at a time by all threads. A larger image is decoded alone."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.held = limit, 0
@@ -288,4 +288,4 @@ class PixelBudget:
 
 
 DECODING = PixelBudget(MAX_PIXELS)
-"""Of this process."""
+"""The pixel budget of this process."""

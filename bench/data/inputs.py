@@ -51,7 +51,7 @@ def _arrays(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
 
 
 def network_classes(folder: Path, manifest: Manifest, labels: Tensor) -> int:
-    """Return the number of classes. InputError for labels outside, which a loss reports without a file name."""
+    """Return the number of classes. Raises InputError for labels above it, because the loss would not name the file."""
     lowest, highest = int(labels.min()), int(labels.max())
     classes = len(manifest.classes) if manifest.classes else highest + 1
     if lowest < 0 or highest >= classes:
@@ -117,7 +117,7 @@ def split_shards(shards: list[File], count: int) -> tuple[list[File], list[File]
 
 
 def split_holdout(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return indices (kept, held): `count` images held out, drawn from `seed` with the frequencies of the classes."""
+    """Return indices (kept, held): `count` images held out, drawn with `seed`, stratified by class."""
     if count >= len(labels):
         raise InputError(f"recipe.holdout {count} leaves none of the {len(labels)} training images")
     shuffled = torch.randperm(len(labels), generator=generator("cpu", seed, "holdout"))

@@ -59,7 +59,7 @@ def new_content(out: Path, names: tuple[str, ...], is_default: bool = False) -> 
 
 def _refuse_taken(out: Path, names: Iterable[str], own: set[str]) -> None:
     refuse_foreign(out / JOURNAL, is_journal, REMEDY)
-    for name in (MANIFEST, *names):  # without a foreign manifest.json the others may be recognised
+    for name in (MANIFEST, *names):  # MANIFEST first: if it is not ours, it is the cause to report
         refuse_foreign(out / name, lambda path: path.name in own, REMEDY)
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from bench.files import atomic_file
 
-HEADER = 128  # header bytes, for every shape in use
-NOT_KNOWN = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}
+HEADER = 128  # bytes of the header of every shape in use
+UNSUPPORTED = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}
 """Error numbers of file systems that cannot reserve space."""
 
 
@@ -51,7 +51,7 @@ def _reserve(descriptor: int, size: int) -> None:
     try:
         os.posix_fallocate(descriptor, 0, size)
     except OSError as error:
-        if error.errno not in NOT_KNOWN:
+        if error.errno not in UNSUPPORTED:
             raise
 
 

@@ -25,9 +25,9 @@ def orientation(image: Image.Image) -> int | None:
     if image.format == "PNG" and "exif" not in image.info:
         image.info |= _late_exif(image.fp)
     try:
-        Image.Exif().load(image.info.get("exif", b""))  # the JPEG reader keeps its failure to itself
+        Image.Exif().load(image.info.get("exif", b""))  # Pillow's JPEG reader suppresses this error
         turn = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
-    except Exception:  # the reader of damaged EXIF data raises anything; the pixels are whole
+    except Exception:  # damaged EXIF data may raise any exception, but the pixels may be intact
         return None
     return turn if turn in TURNS else 1
 

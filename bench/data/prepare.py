@@ -2,7 +2,7 @@
 
 Images are decoded, composited onto a background, cropped or resized with antialiasing, and stored as uint8. Small
 classification datasets (28 or 32 px) are zero-padded and never resized. ImageNet-like datasets are indexed, not copied.
-The files are renamed to their names when all are complete. The hash depends only on pixels, labels and their order.
+The files get their final names when all are complete. The hash depends only on pixels, labels and their order.
 """
 
 import os
@@ -18,7 +18,7 @@ from bench.data.catalogue import SOURCES, Catalogue, Dataset, Folder, Folders, M
 from bench.data.classes import prepare_files
 from bench.data.content import preparation_sha256
 from bench.data.extract import is_archive, unpacked
-from bench.data.fetch import placed, source_content, source_files
+from bench.data.fetch import installed_path, source_content, source_files
 from bench.data.fit import check_image_size, check_one_shot, check_size, fitted, target_size
 from bench.data.images import Header, ImageFiles, print_notes, usable_images
 from bench.data.install import new_content, refuse_overlap
@@ -61,7 +61,7 @@ def prepare(
 def source_paths(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
     """Return the verified source of a dataset: its archives, or the folder that the user installed or named."""
     source = catalogue.dataset(name).source
-    place = placed(root, catalogue.dataset(name))
+    place = installed_path(root, catalogue.dataset(name))
     if place is not None:
         return [place]
     if isinstance(source, Manual) and not (source.files and all((root / file.path).exists() for file in source.files)):
@@ -139,7 +139,7 @@ def _common_size(job: PreparationJob, headers: list[Header]) -> tuple[int, int]:
 
 @contextmanager
 def image_files(job: PreparationJob, staging: Path) -> Iterator[ImageFiles]:
-    """Yield the images of the source: a folder's, an archive's (extracted for the block), or one image file."""
+    """Yield the images of the source: a folder, an archive (extracted within the block), or one image file."""
     (source,) = job.sources
     pattern = job.dataset.preparation.members
     if source.is_dir() or (isinstance(job.dataset.source, Folder) and not is_archive(source)):
@@ -154,7 +154,7 @@ def image_files(job: PreparationJob, staging: Path) -> Iterator[ImageFiles]:
 
 
 def folder_notes(found: ImageFiles, dataset: Dataset) -> list[str]:
-    """A note on a user's subfolders, which may be meant as classes."""
+    """Return a note on a user's subfolders, which may be intended as classes."""
     folders = sorted({header.path.parent.relative_to(found.folder).as_posix() for header in found.headers})
     if dataset.task != "fewshot" or not isinstance(dataset.source, Folder) or len(folders) < 2:
         return []

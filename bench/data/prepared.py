@@ -38,7 +38,7 @@ class PreparationJob:
 
 def check_expected(job: PreparationJob, what: str, found: int, wanted: int | None) -> None:
     if wanted is not None and found != wanted:
-        raise InputError(f"{job.name}: {found} {what} in {job.sources[0]}, {wanted} are expected")
+        raise InputError(f"{job.name}: {found} {what} in {job.sources[0]}, but {wanted} are expected")
 
 
 def describe_arrays(job: PreparationJob, *, kind: str, arrays: Mapping[str, np.ndarray], **more: Any) -> Manifest:

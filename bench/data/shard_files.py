@@ -66,9 +66,9 @@ def _read_label(path: Path, member: StoredFile) -> int:
     try:
         label = int(text)
     except ValueError:
-        raise InputError(f"{path}: {member.name!r} holds no class number") from None
+        raise InputError(f"{path}: {member.name!r} does not contain a class number") from None
     if not 0 <= label < 1 << 31:
-        raise InputError(f"{path}: {member.name!r} says class {label}; number the classes from 0")
+        raise InputError(f"{path}: {member.name!r} contains class {label}; number the classes from 0")
     return label
 
 

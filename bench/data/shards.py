@@ -49,7 +49,7 @@ class ShardBatches:
         self, shards: list[File], size: int, plan: BatchPlan, *, crop: bool, source: str, background: Colour = WHITE
     ) -> None:
         if len(shards) < world_size():
-            raise InputError(f"{source}: {len(shards)} shards cannot be distributed to {world_size()} processes")
+            raise InputError(f"{source}: {len(shards)} shards are too few for {world_size()} processes")
         self.steps_per_epoch = count_steps(sum(count for _, count in shards), plan.rows.total, source)
         self.shards, self.size, self.plan, self.cropped = shards, size, plan, crop
         self.background = background

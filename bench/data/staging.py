@@ -39,7 +39,7 @@ def unmark(folder: Path) -> None:
 
 @contextmanager
 def only_maker(folder: Path) -> Iterator[None]:
-    """Wait until no other process creates `folder`, remove remains of killed ones, and lock it for the block."""
+    """Lock `folder` for the block, when no other process creates it, and remove temporary folders of killed ones."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = folder.parent / f".{folder.name}.lock"
     with only_one(path, f"{folder}: another process is creating it; waiting"):
@@ -50,18 +50,18 @@ def only_maker(folder: Path) -> Iterator[None]:
             yield
         finally:
             with suppress(FileNotFoundError):
-                if not path.stat().st_size:  # else a file of somebody who calls it so
+                if not path.stat().st_size:  # otherwise it is a user's file of this name
                     path.unlink()
 
 
 def _remove_left(left: Path, ending: str) -> None:
-    """Remove a temporary folder (RANDOM.part or RANDOM.old after dot and name) if a preparation created it."""
+    """Remove a temporary folder .NAME.RANDOM.part or .NAME.RANDOM.old if a preparation created it."""
     random, _, kind = ending.rpartition(".")
     if kind not in ("part", "old") or "." in random or left.is_symlink() or not left.is_dir():
         return
     if (left / MARK).is_file() or not any(path.is_symlink() or path.is_file() for path in left.rglob("*")):
         shutil.rmtree(left, ignore_errors=True)
-    elif RANDOM.fullmatch(random):  # of a version that made no mark
+    elif RANDOM.fullmatch(random):  # created by a version without the marker file
         names = {path.name for path in left.iterdir()}
         if all(map(_is_staged, names)) if kind == "part" else names <= own_prepared_files(left):
             shutil.rmtree(left, ignore_errors=True)

@@ -63,7 +63,7 @@ def open_tar(file: BinaryIO) -> tuple[tarfile.TarFile, _Stream] | None:
 
 
 def tar_members(archive: StoredFile, budget: Budget) -> Iterator[StoredFile]:
-    """Yield members: see `bench.data.extract.read_members`. All headers of a plain tar are checked first."""
+    """Yield the members of a tar, as in `bench.data.extract.read_members`. A plain tar is checked before the first."""
     with damage_named(str(archive)), archive.open() as file:
         opened = open_tar(file)
         if opened is None:

@@ -74,14 +74,14 @@ def list_files(folder: Path, pattern: str = "*") -> list[Path]:
 
 
 def no_files_error(folder: Path, pattern: str) -> InputError:
-    return InputError(f"{folder}: " + ("no images in it" if pattern == "*" else f"no file matches {pattern!r}"))
+    return InputError(f"{folder}: " + ("contains no images" if pattern == "*" else f"no file matches {pattern!r}"))
 
 
 def walk(folder: Path, pattern: str = "*") -> Listing:
     """Find all files in `folder` whose name matches, and all problems."""
     listing = Listing(Path(folder))
     if not listing.folder.is_dir():
-        said = "is a file, a folder is needed" if listing.folder.exists() else "no such folder"
+        said = "is a file, but a folder is needed" if listing.folder.exists() else "no such folder"
         raise InputError(f"{folder}: {said}")
     for name in _visit(listing, pattern):
         fault = name_fault(name)

@@ -17,12 +17,12 @@ LONGEST_COMMENT = 1 << 16
 LOCAL_HEADER = 30
 """Bytes of a local header without its name."""
 TYPICAL_ENTRY = 256
-"""Bytes above the average size of a directory entry, to detect a wrong number of entries."""
+"""Assumed upper bound of the average directory entry in bytes, to detect a wrong number of entries."""
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
 def zip_members(archive: StoredFile, budget: Budget) -> Iterator[StoredFile]:
-    """Yield members: see `bench.data.extract.read_members`."""
+    """Yield the members of a zip, as in `bench.data.extract.read_members`."""
     with damage_named(str(archive)), archive.open() as file:
         budget.count_members(_count_entries(file))
         file.seek(0)
@@ -48,9 +48,9 @@ def _checked_name(archive: str, info: zipfile.ZipInfo) -> str:
     if info.filename.endswith("/"):
         raise InputError(f"{archive}: member {info.filename!r} is a folder with content")
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
-        raise InputError(f"{archive}: member {name!r} is a link or device, only regular files are unpacked")
+        raise InputError(f"{archive}: member {name!r} is a link or device, but only regular files are extracted")
     if info.flag_bits & 1:
-        raise InputError(f"{archive}: member {name!r} is encrypted; give the archive without a password")
+        raise InputError(f"{archive}: member {name!r} is encrypted; create the archive without a password")
     if info.compress_type not in METHODS:
         raise InputError(
             f"{archive}: member {name!r} uses compression method {info.compress_type}, which is not supported"

@@ -24,7 +24,7 @@ def test_every_fault_is_found_and_named(tmp_path):
         "error: 2.png: damaged image",
         "error: notes.txt: not an image",
         "error: small.png: 20x12, but 16 pixels are needed",
-        "error: 3 images can be read, 7 are expected",
+        "error: 3 readable images, but 7 are expected",
         "note: same-as-1.bmp: the same pixels as 1.png",
     ):
         assert part in said, said
@@ -54,8 +54,8 @@ def test_arrays_report_leaks_between_splits(tmp_path):
     assert report.ok
     assert report.lines() == [
         "a: 6 images; 0 errors, 3 notes",
-        "note: train: 5 images, 2 to 3 a class",
-        "note: test: 1 images, 0 to 1 a class",
+        "note: train: 5 images, 2 to 3 per class",
+        "note: test: 1 images, 0 to 1 per class",
         "note: test 0: the same pixels as train 0",
     ]
 

@@ -156,7 +156,7 @@ ZIPS = {
     "an offset beyond the end": (lambda path: lying(path, 42, b"\xff\xff\xff\0"), "ends beyond the archive"),
     "an encrypted member": (
         lambda path: lying(path, 8, b"\x01\0"),
-        "is encrypted; give the archive without a password",
+        "is encrypted; create the archive without a password",
     ),
     "an unknown compression": (
         lambda path: lying(path, 10, b"\x63\0"),
@@ -319,7 +319,7 @@ def test_messages_name_the_archive_and_never_a_temporary_folder(tmp_path):
         prepare("a", 8, root=root)
     assert not any("/tmp/slim" in line or ".part" in line for line in audit("a", 8, root).lines())
     zip_of(path, {"__MACOSX/x": b""})
-    with pytest.raises(InputError, match=rf"^{path}: no images in it"):
+    with pytest.raises(InputError, match=rf"^{path}: contains no images"):
         prepare("a", 8, root=root)
 
 

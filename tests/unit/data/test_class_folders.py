@@ -90,14 +90,14 @@ FAULTS = {
     "one class": (lambda f: [shutil.rmtree(f / s / "dog") for s in ("train", "val")], "train: only one class, cat"),
     "val is train": (
         lambda f: (shutil.rmtree(f / "val"), (f / "val").symlink_to("train")),
-        "val/cat/0.png: 6 of 6 test images are, through links, training images; remove these links",
+        "val/cat/0.png: 6 of 6 test images refer to training images through links; remove these links",
     ),
     "linked class": (
         lambda f: (shutil.rmtree(f / "val/dog"), (f / "val/dog").symlink_to(f / "train/dog")),
-        "val/dog/0.png: 3 of 5 test images are, through links",
+        "val/dog/0.png: 3 of 5 test images refer to training images through links",
     ),
     "linked file": (lambda f: (f / "val/cat/9.png").hardlink_to(f / "train/cat/0.png"), "val/cat/9.png: 1 of 5 test"),
-    "no val": (lambda f: (f / "val").rename(f / "other"), "an ImageFolder or shards with train/ and val/"),
+    "no val": (lambda f: (f / "val").rename(f / "other"), "expected train/ and val/"),
 }
 
 
@@ -137,7 +137,7 @@ def test_cut_images_are_found_by_both(folder):
 
 def test_audit_by_path_takes_train_and_val_for_classes(folder):
     report = audit(folder, SIZE, folder.parent / "project")
-    assert {"train: 6 images, 3 to 3 a class", "val: 4 images, 2 to 2 a class"} <= set(report.notes)
+    assert {"train: 6 images, 3 to 3 per class", "val: 4 images, 2 to 2 per class"} <= set(report.notes)
     for path in (folder / "val/dog").iterdir():
         path.unlink()
     report = audit(folder, SIZE, folder.parent / "project")

@@ -58,7 +58,7 @@ def test_small_images_are_padded_with_the_odd_row_at_the_end():
     padded = pad(SimpleNamespace(name="x", image_size=6, max_unpacked_gb=None), images)
     assert padded.shape == (1, 6, 6, 1)
     assert padded[0, :, :, 0].any(axis=1).tolist() == [False, True, True, True, False, False]
-    with pytest.raises(InputError, match="never shrunk"):
+    with pytest.raises(InputError, match="not resized"):
         pad(SimpleNamespace(name="x", image_size=3, max_unpacked_gb=None), images)
 
 
@@ -80,5 +80,5 @@ def test_the_hash_of_arrays_sees_values_shape_type_and_order():
 
 def test_a_folder_without_splits_is_no_set_of_classes(tmp_path):
     (tmp_path / "train").mkdir()
-    with pytest.raises(InputError, match=r"train/ and val/ \(or test/\) are needed"):
+    with pytest.raises(InputError, match=r"expected train/ and val/ \(or test/\)"):
         prepare_files(SimpleNamespace(sources=[tmp_path]), tmp_path)

@@ -52,7 +52,7 @@ WRONG = {
     ),
     "objects": (
         arrays() | {"train_labels": np.array([0, 1, {}], dtype=object)},
-        "Python objects, which is not loaded for safety",
+        "Python objects, which is unsafe to load",
     ),
     "text labels": (arrays() | {"train_labels": np.array(["a", "b", "c"])}, "labels are <U1, not integers"),
     "empty test set": (arrays(test=()), "no test images, or no test labels; a test set is needed"),
@@ -150,10 +150,10 @@ def bmp_of_width_0():
 SHARDS = {
     "class without any image": (shard([0, 2]), "1 of 3 classes have no training images, for example class 1"),
     "label beyond the classes": (shard([0, 1, 3]), r"labels range from 0 to 3, outside 0\.\.2"),
-    "label -1": (shard([0, -1]), r"'1\.cls' says class -1; number the classes from 0"),
-    "label that wraps": (shard([0, 2**64]), r"says class 18446744073709551616"),
-    "float label": (shard([0, 1.5]), r"'1\.cls' holds no class number"),
-    "endless label": (shard([0, "1" * 5000]), r"'1\.cls' holds no class number"),
+    "label -1": (shard([0, -1]), r"'1\.cls' contains class -1; number the classes from 0"),
+    "label that wraps": (shard([0, 2**64]), r"contains class 18446744073709551616"),
+    "float label": (shard([0, 1.5]), r"'1\.cls' does not contain a class number"),
+    "endless label": (shard([0, "1" * 5000]), r"'1\.cls' does not contain a class number"),
     "label of another sample": (
         tar_bytes({"a.png": png(), "b.png": png(), "a.cls": b"0"}),
         "sample 'a' needs an image",

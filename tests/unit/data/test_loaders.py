@@ -198,7 +198,7 @@ def test_evaluation_reads_shards_in_order(shards: list[tuple[str, int]]) -> None
 def test_too_few_shards_are_refused() -> None:
     from bench.data.shards import ShardBatches
 
-    with pytest.raises(InputError, match="0 shards cannot be distributed to 1 processes"):
+    with pytest.raises(InputError, match="0 shards are too few for 1 processes"):
         ShardBatches([], 8, WHOLE, crop=False, source="shards")
 
 

@@ -119,7 +119,7 @@ def test_one_shot_keeps_its_shape(tmp_path):
     assert prepare("a", 48, root=root).arrays == {"images.npy": (1, 32, 48, 3)}
     assert prepare("a", None, root=root).arrays == {"images.npy": (1, 40, 60, 3)}
     np.testing.assert_array_equal(images(root, None)[0], np.asarray(Image.open(tmp_path / "view.png")))
-    with pytest.raises(InputError, match=r"30x20 after scaling, 25 pixels"):
+    with pytest.raises(InputError, match=r"30x20 after scaling, but at least 25 pixels"):
         prepare("a", 30, root=root)
     with pytest.raises(InputError, match=r"view\.png: 60x40, but 96 pixels"):
         prepare("a", 96, root=root)
@@ -190,7 +190,7 @@ def test_small_images_are_enlarged_only_where_allowed(tmp_path):
 
 def test_counts_and_sizes_are_checked(tmp_path):
     root = fewshot(tmp_path, n=4)
-    with pytest.raises(InputError, match=r"a: 3 images in .*pictures, 4 are expected"):
+    with pytest.raises(InputError, match=r"a: 3 images in .*pictures, but 4 are expected"):
         prepare("a", SIZE, root=root)
     random_image(20, 20).save(tmp_path / "pictures/3.png")
     with pytest.raises(InputError, match=r"3\.png: 20x20, but 0\.png has 16x16; give an image size"):
@@ -202,7 +202,7 @@ def test_counts_and_sizes_are_checked(tmp_path):
 def test_empty_folder_and_hidden_files(tmp_path):
     root = fewshot(tmp_path, count=0)
     put(".DS_Store", b"x")(tmp_path / "pictures")
-    with pytest.raises(InputError, match="no images in it"):
+    with pytest.raises(InputError, match="contains no images"):
         prepare("a", SIZE, root=root)
     image_folder(tmp_path / "pictures", 2)
     assert prepare("a", SIZE, root=root).n == 2
@@ -358,19 +358,22 @@ def test_the_archives_of_medmnist_are_accepted_and_their_validation_split_is_lef
 
 def test_a_set_without_its_parts_is_answered_with_what_it_has(tmp_path):
     np.savez(tmp_path / "keras.npz", **{f"{name}_{split}": np.zeros(3) for split in ("train", "test") for name in "xy"})
-    with pytest.raises(InputError, match=r"keras\.npz: train_images, .* not found; it has x_train, y_train, x_"):
+    with pytest.raises(InputError, match=r"keras\.npz: train_images, .* not found; it contains x_train, y_train, x_"):
         prepare("a", 32, root=classification(tmp_path / "npz", "npz", tmp_path / "keras.npz"))
     (tmp_path / "set").mkdir()
     (tmp_path / "set/readme").write_text("no images")
     for layout in ("idx", "cifar"):
-        with pytest.raises(InputError, match=rf"not found; it has readme \(layout {layout}\)"):
+        with pytest.raises(InputError, match=rf"not found; it contains readme \(layout {layout}\)"):
             prepare("a", 32, root=classification(tmp_path / layout, layout, tmp_path / "set"))
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"train_labels": None}, r"train_labels not found; it has train_images, test_images, test_labels \(layout npz"),
+        (
+            {"train_labels": None},
+            r"train_labels not found; it contains train_images, test_images, test_labels \(layout npz",
+        ),
         (
             {"train_labels": np.zeros((7, 14), np.uint8)},
             r"labels are uint8 \(7, 14\), expected one class number per image",
@@ -392,7 +395,7 @@ def test_wrong_arrays_are_refused(tmp_path, change, said):
 
 def test_wrong_count_of_a_split_is_refused(tmp_path):
     root = classification(tmp_path, "idx", idx_set(tmp_path / "set.tar"), n=7, n_test=5)
-    with pytest.raises(InputError, match=r"4 test images in .*, 5 are expected"):
+    with pytest.raises(InputError, match=r"4 test images in .*, but 5 are expected"):
         prepare("a", 32, root=root)
 
 

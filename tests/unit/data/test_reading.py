@@ -91,14 +91,14 @@ def test_suffix_rule_by_content(folder, name, kind):
 @pytest.mark.parametrize("name", ["notes.txt", "notes", "data.json", "x.png", "x.svg"])
 def test_a_file_that_is_no_image_is_named(folder, name):
     (folder / name).write_text('{"not": "an image"}')
-    assert agreed(folder) == f"{name}: not an image that can be read ({', '.join(FORMATS)})"
+    assert agreed(folder) == f"{name}: not an image in a supported format ({', '.join(FORMATS)})"
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "not an image, the file is empty"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "not an image that can be read, but HEIC"),
+        (b"", "not an image but an empty file"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC image, which is not supported"),
     ],
 )
 def test_empty_and_heic_files_are_called_by_their_kind(folder, content, said):
@@ -241,7 +241,7 @@ def test_a_transparent_colour_of_16_bits_is_transparent(tmp_path):
 def test_damaged_exif_data_are_noted_and_the_image_is_used(folder, kind, capsys):
     random_image(SIZE, SIZE, seed=9).save(folder / "x", kind, exif=b"Exif\0\0garbage")
     assert agreed(folder) == 4
-    assert "1 of 4 images have EXIF data that cannot be read, so they are not turned (x)" in capsys.readouterr().err
+    assert "1 of 4 images have EXIF data that cannot be read, so they are not rotated (x)" in capsys.readouterr().err
 
 
 def test_a_turn_that_is_no_number_is_none(folder):
@@ -365,7 +365,7 @@ def test_damage_and_emptiness_are_named_alike(folder):
     with pytest.raises(InputError, match=r"x\.png: damaged image"), decoded(folder / "x.png"):
         pass
     (folder / "x.png").write_bytes(b"")
-    assert agreed(folder).startswith("x.png: not an image, the file is empty")
+    assert agreed(folder).startswith("x.png: not an image but an empty file")
 
 
 def test_sources_of_another_kind_are_one_line(tmp_path):

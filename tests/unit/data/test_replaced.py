@@ -11,7 +11,7 @@ import pytest
 
 from bench.data.catalogue import load_catalogue
 from bench.data.content import MARK, describe_place
-from bench.data.fetch import fetch, placed, source_content
+from bench.data.fetch import fetch, installed_path, source_content
 from bench.data.ilsvrc import unpack_imagenet
 from bench.data.prepare import prepare
 from bench.data.unpacking import source_folder
@@ -226,9 +226,11 @@ def test_imagenet_archives(tmp_path):
         put(path, data)
     again = prepare("a", 8, root=root)
     assert (again.sha256, again.made_from) == (before.sha256, before.made_from)
-    assert placed(root, catalogue.dataset("a")) is None
+    assert installed_path(root, catalogue.dataset("a")) is None
     (sources / "t.tar").unlink()
-    assert placed(root, catalogue.dataset("a")) == sources / "a", "archives may be deleted once they are unpacked"
+    assert installed_path(root, catalogue.dataset("a")) == sources / "a", (
+        "archives may be deleted once they are unpacked"
+    )
     assert describe_place(sources / "a", catalogue.dataset("a"))["content_sha256"] == before.made_from.content_sha256
 
 
