@@ -1,4 +1,4 @@
-"""The command line slim-bench: commands that plan, run and report single jobs. Snakemake and users call the same ones.
+"""The command line slim-bench: commands that plan, run and report single jobs, for Snakemake and for users.
 
 An input error is one line on stderr and exit code 2. A run that fails in training (NaN after three rollbacks, out of
 memory) is recorded as failed in model.json and exits with code 0, so that Snakemake retries only preempted jobs.
@@ -71,7 +71,7 @@ def _run(argv: list[str] | None) -> int:
     except OSError as error:
         named = error.filename2 or error.filename
         return _refuse(storage_error(error, _output_file() if named is None else None))
-    except Exception as error:  # of torch or another library, which may wrap the error of a full disk
+    except Exception as error:  # raised by torch or another library, perhaps because of a full disk
         if _lacks_memory(error):
             advice = "free memory, or request fewer or smaller images"
             print(f"slim-bench: error: out of memory ({_first_line(error)}); {advice}", file=sys.stderr)
@@ -86,7 +86,7 @@ def _run(argv: list[str] | None) -> int:
 def _refuse(error: InputError) -> int:
     try:
         print(f"slim-bench: error: {one_line(error)}", file=sys.stderr, flush=True)
-    except OSError:  # the log is on the full disk too
+    except OSError:  # the log is also on the full disk
         _drop_output(sys.stderr)
     return 2
 

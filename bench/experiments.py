@@ -106,9 +106,7 @@ class Experiments:
                     made = f"{base}-{variation}"
                     valid_name(made, where)
                     if made in written:
-                        raise InputError(
-                            f"{where}.variations.{variation}: {made} is described by {places[made]} already"
-                        )
+                        raise InputError(f"{where}.variations.{variation}: {made} is already defined by {places[made]}")
                     changed = ModelChoice(args=variant.model.args)
                     written[made] = Experiment(**dict(variant) | {"base": base, "model": changed})
                     places[made] = f"{where}.variations.{variation}"

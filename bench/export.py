@@ -202,7 +202,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
         parse_strict(ExportRecord, meta, path)
     except InputError as error:
         copy = path.with_name(META_COPY)
-        remedy = f"writes it again from {copy.name}" if copy.exists() else "trains again"
+        remedy = f"restores it from {copy.name}" if copy.exists() else "retrains the run"
         raise InputError(f"{error}: not a valid record of a run; delete it, then `slim-bench train` {remedy}") from None
     return meta
 

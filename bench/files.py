@@ -1,4 +1,4 @@
-"""Reads and writes files. Writes are atomic, and every problem of a reader is a one-line error."""
+"""Reads and writes files. Writes are atomic, and every read error is one line."""
 
 import contextlib
 import errno
@@ -220,7 +220,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(text: str) -> int:
-    if len(text) > LONGEST_INTEGER:  # Python also has a limit, but its message is for programmers
+    if len(text) > LONGEST_INTEGER:  # Python's own limit has a message that users would not understand
         raise _RefusedError(f"an integer of {len(text)} digits")
     return int(text)
 

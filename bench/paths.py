@@ -21,7 +21,7 @@ def run_folder(scale: str, experiment: str, dataset: str, seed: int | str) -> Pa
 
 
 def state_folder(run_dir: Path) -> Path:
-    """Return the folder of a run's checkpoints: results/SCALE/state for results/SCALE/runs, else hidden, next to it."""
+    """Return the folder of a run's checkpoints: in results/SCALE/state, or hidden next to a run outside results/."""
     return _related(run_dir, "state", "{}", ".{}-state")
 
 
@@ -48,7 +48,7 @@ def _related(run_dir: Path, tree: str, in_results: str, elsewhere: str) -> Path:
 
 
 def lock_path(run_dir: Path) -> Path:
-    """Lock file of the process that trains the run in `run_dir`; outside the state folder, which training deletes."""
+    """Return the lock file of a training of `run_dir`, outside the state folder, which training deletes."""
     state = state_folder(run_dir)
     return state.parent / f".{state.name.lstrip('.')}.lock"
 

@@ -35,7 +35,7 @@ OUTSIDE = "outside this repository"
 EXPERIMENTS = Path("config/experiments.yaml")
 GATED = "baselines.fastgan:gated_generator"
 GATE_CHANNELS = {"low_channels", "high_channels"}
-"""The arguments that identify a gate. The pair of feature maps sets them."""
+"""Arguments that every gate has. The generator sets them from the two feature maps, so they are not options."""
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,8 @@ def _arguments(target: str, gate: str | None, *_files: Path | None) -> type[Argu
     fields, takes_any = signature.parameters, signature.takes_any
     if gate is not None:
         own = _signature(gate)
-        made_here = {next(iter(fields)), *GATE_CHANNELS}  # the first argument of the builder is the gate
-        fields = {key: value for key, value in (fields | own.parameters).items() if key not in made_here}
+        set_by_builder = {next(iter(fields)), *GATE_CHANNELS}  # the first argument of the builder is the gate
+        fields = {key: value for key, value in (fields | own.parameters).items() if key not in set_by_builder}
         takes_any = own.takes_any
     kinds: dict[str, Any] = {key: tuple(value) for key, value in fields.items() if not key.startswith("_")}
     base = _OpenArguments if takes_any else Arguments

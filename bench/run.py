@@ -188,6 +188,6 @@ def read_job(path: Path) -> Run:
     except InputError as error:
         if read_mapping(path) or not os.access(path, os.R_OK):  # edited manually, missing, or not readable
             raise
-        raise InputError(f"{error}; `slim-bench freeze` writes this file again") from None
+        raise InputError(f"{error}; `slim-bench freeze` recreates this file") from None
     run._file = Path(path)
     return run

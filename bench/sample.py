@@ -49,7 +49,7 @@ def sample(model: Path, n: int, seed: int, out: Path) -> None:
 
 
 def _check_memory(n: int, values: int) -> None:
-    """Raise InputError if `n` float32 images of so many values, and their grid, do not fit in memory."""
+    """Raise InputError if `n` float32 images of `values` values each, and their grid, do not fit in memory."""
     check_memory(n * values * 8, f"-n {n}: the images")
 
 

@@ -18,7 +18,7 @@ from bench.runtime.rng import derive, generator, seeded_globally
 
 
 def latents(n: int, dim: int, batch_size: int, seed: int, purpose: str = "latents") -> Iterator[Tensor]:
-    """Sample full batches [batch_size, dim] of Gaussian latents, enough for n, on the CPU: equal on all devices."""
+    """Yield at least n Gaussian latents in full batches [batch_size, dim], on the CPU for equality on all devices."""
     source = generator("cpu", seed, purpose)
     for _ in range(0, n, batch_size):
         yield torch.randn(batch_size, dim, generator=source)
@@ -50,7 +50,7 @@ def pick(network: nn.Module, indices: list[int], n: int, batch_size: int, seed: 
 
 
 def finite(images: torch.Tensor, what: str) -> torch.Tensor:
-    """Yield the images. Raises RunFailedError for NaN, because NaN images have no score."""
+    """Return `images`. Raises RunFailedError for NaN or infinity, because such images have no score."""
     bad = int((~torch.isfinite(images.flatten(1)).all(dim=1)).sum())
     if bad:
         raise RunFailedError(f"{what}: {bad} of {len(images)} images contain NaN or infinity")

@@ -48,7 +48,7 @@ Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
 def whole_number(text: str) -> int | None:
-    """The number that `text` writes in at most 16 decimal digits; None for any other text."""
+    """Return the number that `text` represents with at most 16 decimal digits; None for any other text."""
     return int(text) if text.isdecimal() and len(text) <= 16 else None
 
 

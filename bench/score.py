@@ -16,7 +16,7 @@ WEIGHTS_KEYS = ("weights", "selection")
 
 
 class StaleError(InputError):
-    """Raised for a valid score of weights or of a run.json that have been replaced since."""
+    """Raised for a valid score whose weights or run.json have been replaced since."""
 
 
 class Score(Strict):
@@ -49,7 +49,7 @@ class Score(Strict):
     compile: bool | None = None
     training_precision: str | None = None
     training_compile: bool | None = None
-    """Keys `compute` of the run; `precision` and `compile` describe the measurement."""
+    """Settings `compute` of the run; `precision` and `compile` describe the measurement."""
     training_rollbacks: int = 0
     training_events: tuple[str, ...] = ()
     """Number of rollbacks of the training, and other changes during training (a smaller micro-batch)."""

@@ -2,9 +2,9 @@
 
     read_signature("slim.fastgan:generator").parameters["groups"] -> its type and its default
 
-It follows names through imports and aliases, and a function made by another one (`resnet50 = _imagenet(...)`) to the
-inner one. It validates types that YAML can represent: int, float, bool, str, None, Literal, tuple, list, dict, unions,
-and `Annotated[int, "> 0"]` with a limit as text. Other annotations accept any value. `**options:
+It resolves names through imports and aliases. For a function that another one returns (`resnet50 = _imagenet(...)`), it
+reads the inner function. It validates types that YAML can represent: int, float, bool, str, None, Literal, tuple, list,
+dict, unions, and `Annotated[int, "> 0"]` with a limit as text. Other annotations accept any value. `**options:
 Unpack[SomeTypedDict]` adds one argument per key, with the default of the function that receives the options.
 """
 
@@ -30,7 +30,7 @@ DEPTH = 20
 
 
 class Parameter(NamedTuple):
-    """`default` is None for an expression that requires running the code."""
+    """`default` is None for an expression whose value is known only by running the code."""
 
     type: Any
     default: Any
@@ -70,7 +70,9 @@ def read_signature(target: str) -> Signature:
         names = [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)]
         raise InputError(f"{_described(scope.path)} has no {name!r}{did_you_mean(name, names)}")
     if signature is None:
-        raise InputError(f"{_described(scope.path)}: {name!r} is not a function or class with readable arguments")
+        raise InputError(
+            f"{_described(scope.path)}: {name!r} is not a function or class whose source defines its arguments"
+        )
     return signature
 
 
@@ -169,7 +171,7 @@ def _returned_function(node: ast.AST) -> ast.FunctionDef | None:
 
 
 def _of_class(scope: Scope, node: ast.ClassDef, depth: int) -> Signature:
-    """Return the signature of the constructor, or that of the first base with a readable one."""
+    """Return the signature of the constructor, or that of the first base class that defines one."""
     for child in node.body:
         if isinstance(child, ast.FunctionDef) and child.name == "__init__":
             whole = _of_function(scope, child, depth)

@@ -91,5 +91,5 @@ def _last_step(path: Path) -> int | None:
     try:
         steps = [row["step"] for row in csv.DictReader(io.StringIO(read_text(path))) if row.get("step")]
         return int(float(steps[-1])) if steps else 0
-    except (ValueError, OverflowError, csv.Error):  # InputError too: no such file
+    except (ValueError, OverflowError, csv.Error):  # includes InputError for a missing file
         return None

@@ -194,7 +194,7 @@ class WorkflowPlan(Plan):
 
     @cached_property
     def requested_suites(self) -> list[str]:
-        """The suites among the targets of Snakemake."""
+        """Return the suites among the targets of Snakemake."""
         return sorted(set(self._workflow.dag_settings.targets or [DEFAULT]) & set(self.suites))
 
     def finished(self, w: Any) -> list[str]:

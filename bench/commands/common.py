@@ -1,4 +1,4 @@
-"""Helpers that several commands share: adding a subcommand, and the options for the user's own images."""
+"""Helpers of several commands: subcommands, paths, and the options for the user's own images."""
 
 import argparse
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def run_file(given: Path) -> Path:
     if not folder.is_dir():
         return given
     if not (folder / RUN_FILES[0]).is_file():
-        raise InputError(f"--run {folder}: Is a directory without {RUN_FILES[0]}; write one with `slim-bench freeze`")
+        raise InputError(f"--run {folder}: is a folder without {RUN_FILES[0]}; create one with `slim-bench freeze`")
     return folder / RUN_FILES[0]
 
 

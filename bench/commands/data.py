@@ -85,7 +85,7 @@ def audit(arguments: argparse.Namespace) -> None:
 
 
 def _image_size(given: str) -> int | None:
-    """Pixels; None for `full`."""
+    """Return the size in pixels; None for `full`."""
     from bench.errors import InputError
     from bench.schema import whole_number
 

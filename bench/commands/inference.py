@@ -38,7 +38,7 @@ def sample(arguments: argparse.Namespace) -> None:
 def classify(arguments: argparse.Namespace) -> None:
     for path in arguments.images:
         if path.is_dir():
-            raise InputError(f"{path}: Is a directory; pass its image files, {path}/*")
+            raise InputError(f"{path}: is a folder; pass its image files, {path}/*")
     from bench.sample import classify
 
     classify(export_folder(arguments.model), arguments.images)

@@ -20,7 +20,7 @@ keys and to mark unknown ones. The commands reject an unknown key and suggest th
 [Deviations](../deviations.md) lists the differences between the paper scale and the authors' protocol.
 
 The column "source" gives the origin of a default:"""
-RECIPES_ARE = """\
+RECIPE_KEYS = """\
 These are the keys of `recipe` in scales.yaml, experiments.yaml and ablations.yaml. An experiment takes precedence over
 its scale."""
 NETWORKS = """\
@@ -39,7 +39,7 @@ def configuration_page() -> str:
         parts += [_table(schema)] if "properties" in schema else []
         for title, part in schema.get("$defs", {}).items():
             parts += [f"### {title}", part["description"], _table(part)]
-    parts += ["## Recipes", RECIPES_ARE]
+    parts += ["## Recipes", RECIPE_KEYS]
     for task, recipe in RECIPES.items():
         parts += [f"### {task}", str(recipe.__doc__), _table(recipe.model_json_schema(), left_out=("task",))]
     parts += ["## Arguments of networks", NETWORKS]
@@ -49,7 +49,7 @@ def configuration_page() -> str:
 
 
 def _table(schema: dict[str, Any], left_out: tuple[str, ...] = ()) -> str:
-    """A Markdown table with a row per key, without empty columns."""
+    """Return a Markdown table with a row per key, without empty columns."""
     required = schema.get("required", ())
     rows = []
     for key, value in schema["properties"].items():
@@ -65,7 +65,7 @@ def _table(schema: dict[str, Any], left_out: tuple[str, ...] = ()) -> str:
 
 
 def _kind(value: dict[str, Any]) -> str:
-    """The type of a value as text."""
+    """Return the type of a value as text."""
     if "$ref" in value:
         return value["$ref"].rpartition("/")[2]
     if "anyOf" in value or "oneOf" in value:

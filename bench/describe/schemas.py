@@ -55,7 +55,7 @@ def schema_file(name: str) -> Path:
 
 
 def schema_text(name: str) -> str:
-    """The JSON schema of a file of config/, as text."""
+    """Return the JSON schema of a file of config/, as text."""
     return json.dumps(schema_of(name), indent=1, ensure_ascii=False) + "\n"
 
 
@@ -70,7 +70,7 @@ def _scale() -> type[Strict]:
 
 
 def schema_of(name: str) -> dict[str, Any]:
-    """The JSON schema of a file of config/: its model's, extended by the checks and shorthands of the loader."""
+    """Return the JSON schema of a file of config/: its model's, with the checks and shorthands of the loader."""
     file = config_files()[name]
     schema = _untitled(TypeAdapter(dict[Name, _scale()] if name == "scales" else file.kind).json_schema())
     definitions = schema.get("$defs", {})
@@ -107,12 +107,12 @@ def _describe_network(choice: dict[str, Any]) -> None:
 
 
 def _arguments(*tasks: str) -> dict[str, Any]:
-    """An object of all arguments of the networks of `tasks`."""
+    """Return an object schema of all arguments of the networks of `tasks`."""
     return _closed([arguments(name) for name, entry in MODELS.items() if entry.task in tasks])
 
 
 def _closed(models: list[type[BaseModel]]) -> dict[str, Any]:
-    """An object with exactly the keys of these models. A key accepts every type that one of them gives it."""
+    """Return an object schema with exactly the keys of these models. A key accepts the types that they give it."""
     found: dict[str, list[dict[str, Any]]] = {}
     for model in models:
         for key, value in _untitled(model.model_json_schema())["properties"].items():

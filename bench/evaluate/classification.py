@@ -1,4 +1,4 @@
-"""Classification: accuracy and calibration on the test split, with a linear classifier as control.
+"""Scores classifiers: accuracy and calibration on the test split, with a linear classifier as control.
 
 Each test image is evaluated once: as a whole for array datasets, as a single centre crop for image files.
 """

@@ -83,7 +83,7 @@ def _frechet(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> 
 
 
 def frechet_measurement(metric: str, value: float, error: float, replicates: int) -> Measurement:
-    """A Frechet distance with its interval."""
+    """Return a Frechet distance with its interval."""
     interval = (value - NORMAL_95 * error, value + NORMAL_95 * error)
     details = {"interval": f"95 %, bootstrap of {replicates} resamples of the generated images, reference fixed"}
     return Measurement(metric, value, (), standard_error=error, interval=interval, details=details)
@@ -137,7 +137,7 @@ MEASURES: dict[tuple[str, ...], Callable[[MetricExtractor, np.ndarray, np.ndarra
     ("memorisation",): _memorisation,
     ("inception_score",): _inception_score,
 }
-"""The families of metrics and the functions that compute them, in order of computation."""
+"""Metric family -> function that computes it, in order of computation."""
 
 
 def with_curve(number: Measurement, real: np.ndarray, fake: np.ndarray) -> Measurement:

@@ -1,4 +1,4 @@
-"""Few-shot: distances between generated images and all training images, with the planned feature extractors.
+"""Scores few-shot runs: distances between generated and all training images, with the planned feature extractors.
 
 The scored weights are the last export, the best snapshot if the run has snapshots (selected with other latents than the
 reported scores use), and the untrained network of the same seed. Two controls need no network: a constant white image,
@@ -60,7 +60,7 @@ class Setting:
 
     @property
     def drawn(self) -> tuple[str, ...]:
-        """Protocol parts of the generating weights and their batch-norm statistics."""
+        """Return the protocol parts of the generating weights and their batch-norm statistics."""
         recipe = self.run.recipe
         assert isinstance(recipe, FewShotRecipe)
         ema = f"ema{recipe.ema_decay:g}" + ("-warmup" if recipe.ema_warmup else "")

@@ -70,7 +70,7 @@ class ScoredFolder(ScoredImages):
 
 
 def open_images(path: Path, background: Colour = WHITE, max_unpacked_gb: float | None = None) -> ScoredImages:
-    """The images of a folder or an .npz file."""
+    """Open the images of a folder or an .npz file."""
     return ScoredArray(path, max_unpacked_gb) if is_array_file(path) else ScoredFolder(path, background)
 
 
@@ -86,8 +86,8 @@ def evaluate_folders(
     """Score the images in `samples` against those in `reference`, each a folder or an .npz file.
 
     `background`: colour of transparent pixels, a part of the protocol ids if any image has an alpha channel. `metrics`:
-    names from `FOLDER_METRICS`, each of which gets a score, a failed one if the images do not allow it. By default
-    those that the images allow and whose weights are available; for large sets only the Frechet distances.
+    names from `FOLDER_METRICS`, each of which gets a score, a failed one if the images do not allow it. The default
+    is those that the images allow and whose weights are available, but for large sets only the Frechet distances.
     `statistics`: output file for mean and covariance of the reference's Inception features. `reference` can also be
     such a file, which allows only `fid_cleanfid`.
     """
@@ -128,7 +128,7 @@ def evaluate_folders(
 def _open_pair(
     samples: Path, reference: Path, background: Colour, max_unpacked_gb: float | None
 ) -> tuple[ScoredImages, ScoredImages]:
-    """Both sets, which are one object if they are the same. Raises InputError if they share images."""
+    """Return both sets, as one object if they are the same. Raises InputError if they share images."""
     if samples.exists() and reference.exists() and samples.samefile(reference):
         fake = real = open_images(reference, background, max_unpacked_gb)
         print_notes([f"{samples}: samples and reference are the same {real.kind}"])
@@ -147,7 +147,7 @@ def _default_metrics(*counts: int) -> tuple[str, ...]:
     metrics = folder_metrics(None)
     if max(counts) <= MOST_FOR_NEIGHBOURS:
         return metrics
-    print_notes([f"more than {MOST_FOR_NEIGHBOURS:,} images: only Frechet distances; select others with --metrics"])
+    print_notes([f"more than {MOST_FOR_NEIGHBOURS:,} images, so only Frechet distances; --metrics selects others"])
     return tuple(name for name in metrics if METRICS[name].family in ("frechet", None))
 
 
@@ -158,10 +158,9 @@ def _protocol(fake: ScoredImages, real: ScoredImages) -> tuple[str, ...]:
 
 
 def _similarity(fake: ScoredImages, real: ScoredImages) -> tuple[Measurement | None, str]:
-    """Compute the mean SSIM, if every sample has a reference image of the same relative name and size; else the
-    reason."""
+    """Return the mean SSIM, if every sample has a reference image of the same relative name and size, or the reason."""
     if not (isinstance(fake, ScoredFolder) and isinstance(real, ScoredFolder)):
-        return None, "images of an .npz file have no names, by which SSIM pairs them"
+        return None, "SSIM pairs images by name, and images of an .npz file have no names"
     pairs, note = pair_images(fake.images, real.images)
     if note is not None:
         print_notes([f"{fake.path}: {note}"])

@@ -25,11 +25,11 @@ from bench.runtime.memory import peak_memory_bytes
 from bench.terminal import one_line
 
 IMAGES = "arr_0"
-"""The array of images, which `numpy.savez` names so. ADM also writes class labels, as `arr_1`."""
+"""Name of the array of images, the default of `numpy.savez`. ADM also writes class labels, as `arr_1`."""
 
 
 class Reference(Protocol):
-    """A reference, of images or statistics."""
+    """A reference: a set of images, or a file of statistics."""
 
     @property
     def name(self) -> str: ...
@@ -51,11 +51,11 @@ class ScoredImages:
     notes: Sequence[str] = ()
 
     def stream(self, wanted: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
-        """The batches of these blocks; see `bench.metrics.blocks`."""
+        """Yield the batches of these blocks; see `bench.metrics.blocks`."""
         raise NotImplementedError
 
     def features(self, extractor: MetricExtractor) -> np.ndarray:
-        """The features, float32 [N, dim]."""
+        """Compute the features, float32 [N, dim]."""
         network = extractor.network
         return blocked_features(network, self, f"{self.name}, {network.name.partition('/')[0]}")
 
@@ -65,7 +65,7 @@ class ScoredImages:
 
     @property
     def size(self) -> str:
-        """Part of the protocol id: one size, or several."""
+        """Return the protocol part of the image size; `mixed` for several sizes."""
         if len(self.sizes) > 1:
             return "mixed"
         height, width = next(iter(self.sizes))
@@ -77,7 +77,7 @@ class ScoredImages:
 
 
 class ScoredArray(ScoredImages):
-    """Images of an .npz file, `arr_0` uint8 [N, H, W, 3], streamed without holding the array."""
+    """Images of an .npz file, `arr_0` uint8 [N, H, W, 3], streamed without loading the whole array."""
 
     kind = "file"
 
@@ -85,7 +85,9 @@ class ScoredArray(ScoredImages):
         self.path, self._limit = path, max_unpacked_gb
         headers, names = read_npz_headers(path, [IMAGES], max_unpacked_gb)
         if IMAGES not in headers:
-            raise InputError(f"{path}: has no images ({IMAGES}), but {', '.join(names[:5]) or 'nothing'}")
+            raise InputError(
+                f"{path}: contains no array of images {IMAGES}; it contains {', '.join(names[:5]) or 'nothing'}"
+            )
         self._header = _checked(path, headers[IMAGES])
         count, height, width, _ = self._header.shape
         self._image = height, width, 3
@@ -104,7 +106,7 @@ class ScoredArray(ScoredImages):
                 for rows in self._batches(self.blocks[index].n):
                     if index in wanted:
                         images = stream.read((rows, *self._image))
-                        # as images of a folder are stacked, since the memory format changes the last digits of features
+                        # stacked like images of a folder, because the memory format changes the last digits of features
                         yield index, torch.stack([torch.from_numpy(image).permute(2, 0, 1) for image in images])
                     else:
                         stream.skip(rows * math.prod(self._image))
@@ -123,27 +125,27 @@ class ScoredArray(ScoredImages):
 
 
 def _checked(path: Path, header: NpyHeader) -> NpyHeader:
-    """The header of images. Raises InputError for another type, shape or order, and for fewer than two images."""
+    """Return the header of images. InputError for another type, shape or order, or for fewer than two images."""
     shape = header.shape
     if header.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3:
         raise InputError(f"{path}: {IMAGES} is {header.dtype} {shape}; images are uint8 (0 to 255) [N, H, W, 3]")
     if header.fortran_order:
-        raise InputError(f"{path}: {IMAGES} is in Fortran order; save numpy.ascontiguousarray of it")
+        raise InputError(f"{path}: {IMAGES} is in Fortran order; save numpy.ascontiguousarray(images)")
     if shape[0] < 2:
         raise InputError(f"{path}: {shape[0]} images found, at least 2 are needed")
     if not 0 < shape[1] * shape[2] <= MAX_PIXELS:
-        raise InputError(f"{path}: images of {shape[2]}x{shape[1]}; from 1 to {MAX_PIXELS} pixels are possible")
+        raise InputError(f"{path}: images of {shape[2]}x{shape[1]}; an image must have from 1 to {MAX_PIXELS} pixels")
     return header
 
 
 def alpha_part(*sets: ScoredImages) -> tuple[str, ...]:
-    """Part of the protocol id that names the background, if any image has an alpha channel."""
+    """Return the protocol part of the background, if any image has an alpha channel."""
     with_alpha = [images for images in sets if images.has_alpha]
     return tuple(f"alpha-on-{bytes(images.background).hex()}" for images in with_alpha[:1])
 
 
 def source_of(fake: ScoredImages, real: Reference, device: torch.device) -> dict[str, Any]:
-    """Fields of a score that describe the compared sets and the machine."""
+    """Return the fields of a score that describe the compared sets and the machine."""
     return {
         "weights": "folder",
         "seed": 0,
@@ -159,5 +161,5 @@ def source_of(fake: ScoredImages, real: Reference, device: torch.device) -> dict
 
 
 def is_array_file(path: Path) -> bool:
-    """Whether a path is an .npz file, by its content or its name."""
+    """Return whether a path is an .npz file, by its content or its name."""
     return path.is_file() and (head_of(path, 2) == b"PK" or path.suffix.lower() == ".npz")

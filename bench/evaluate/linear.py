@@ -1,4 +1,4 @@
-"""Linear classifier on the pixels of the training images, the control of classification.
+"""Fits a linear classifier to the pixels of the training images, as the control of classification.
 
 Multinomial logistic regression: mean cross-entropy plus PENALTY / 2 * |W|^2 on normalised pixels, fitted by full-batch
 L-BFGS from zero, so it is deterministic and equal for every seed.

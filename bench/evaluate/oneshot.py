@@ -1,4 +1,4 @@
-"""One-shot: samples and the reconstruction against the training image at the finest scale.
+"""Scores one-shot runs: compares samples and reconstruction with the training image at the finest scale.
 
 Samples use the evaluation's latent seed, one image at a time, with the network in evaluation mode. The control is the
 coarsest training image upsampled bicubically to the finest size, the result of a network that learnt nothing above the
@@ -37,7 +37,7 @@ LPIPS = ("lpips_reconstruction", "lpips_samples")
 SMALLEST_LPIPS = 16  # px, because VGG halves the resolution four times
 SIFID = {"sifid64": "maxpool1-64", "sifid192": "before-pool2-192"}
 PerImage = Callable[[Tensor, Tensor], list[float] | None]
-"""Computes the value of each image uint8 [N, 3, H, W] against the source [1, 3, H, W]; None if undefined."""
+"""Compares each image uint8 [N, 3, H, W] with the training image [1, 3, H, W]; None if the metric is undefined."""
 
 
 def evaluate_oneshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
@@ -88,7 +88,7 @@ def draw_samples(pyramid: PyramidNetwork, n: int, seed: int) -> Tensor:
 
 
 def _measures(scores: ScoreFolder, height: int, width: int) -> dict[str, tuple[tuple[str, ...], PerImage]]:
-    """Return family -> (protocol parts, function of values per image) of the metrics that compare pairs of images."""
+    """Return metric family -> (protocol parts, function) for the metrics that compare pairs of images."""
     scales = ms_ssim_scales(height, width)
     window = "gauss11-sigma1.5-population-range1-rgb"
     measures: dict[str, tuple[tuple[str, ...], PerImage]] = {

@@ -23,7 +23,7 @@ def refuse_shared(samples: ImageFiles, reference: ImageFiles) -> bool:
     shared = [header.path for header in samples.headers if os.path.realpath(header.path) in places]
     if shared:
         count = f"{len(shared)} of {len(samples.headers)} samples"
-        raise InputError(f"{shared[0]}: {count} are images of {theirs} through links; remove these links")
+        raise InputError(f"{shared[0]}: {count} refer to images of {theirs} through links; remove these links")
     return False
 
 

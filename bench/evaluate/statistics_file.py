@@ -18,7 +18,7 @@ from bench.score import Score
 
 
 def has_statistics(path: Path, max_unpacked_gb: float | None = None) -> bool:
-    """Whether a path is an .npz file with statistics but without images; ADM's references have both."""
+    """Return whether a path is an .npz file with statistics but without images; ADM's references have both."""
     if not is_array_file(path):
         return False
     names = read_npz_headers(path, (), max_unpacked_gb)[1]
@@ -26,12 +26,14 @@ def has_statistics(path: Path, max_unpacked_gb: float | None = None) -> bool:
         return False
     if not {MEAN, COVARIANCE} & set(names):
         told = ", ".join(names[:5]) or "nothing"
-        raise InputError(f"{path}: has neither images ({IMAGES}) nor statistics ({MEAN}, {COVARIANCE}), but {told}")
+        raise InputError(
+            f"{path}: contains neither images ({IMAGES}) nor statistics ({MEAN}, {COVARIANCE}), but {told}"
+        )
     return True
 
 
 def open_statistics(path: Path, metrics: tuple[str, ...] | None) -> ReferenceStatistics:
-    """Read a file of statistics. Raises InputError if `metrics` has others than the FID."""
+    """Read a file of statistics. Raises InputError if `metrics` contains others than the FID."""
     others = [name for name in metrics or () if name != FID]
     if others:
         raise InputError(f"{path}: statistics allow only {FID}; --metrics {others[0]} needs reference images")
@@ -39,7 +41,7 @@ def open_statistics(path: Path, metrics: tuple[str, ...] | None) -> ReferenceSta
 
 
 def score_against_statistics(fake: ScoredImages, real: ReferenceStatistics, device: torch.device) -> list[Score]:
-    """The FID; its id says that extractor and resize of the reference could not be verified."""
+    """Return the FID. Its protocol id says that extractor and resize of the reference could not be verified."""
     print_notes([f"{fake.path}: {note}" for note in fake.notes])
     (extractor,) = open_extractors([FID], device)
     clock = Clock()

@@ -94,7 +94,7 @@ def test_freeze_knows_a_users_folder(here, tmp_path):
         ([*FREEZE, "o", "--folder", "z={path: ["], "--folder z={path: [: not YAML (while parsing"),
         ([*FREEZE, "/dev/null/run.json"], "/dev/null: Not a directory"),
         ([*FREEZE, "/proc/run.json"], "/proc/run.json: "),
-        (["train", "--run", "config"], "config: Is a directory"),
+        (["train", "--run", "config"], "config: is a folder"),
         (["report"], "config/published.csv: no such file"),
     ],
 )

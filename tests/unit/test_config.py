@@ -193,7 +193,7 @@ FAULTS = {
         "experiments.yaml",
         "singan-slim-residual:\n",
         "singan-slim-g2:\n",
-        "ablations.yaml: skip-layer-groups.variations.g2: singan-slim-g2 is described by config/experiments.yaml: sing",
+        "ablations.yaml: skip-layer-groups.variations.g2: singan-slim-g2 is already defined by config/experiments.yaml",
     ),
     "a variation that is no name": ("ablations.yaml", "    d4: {", "    D4: {", "skip-layer-pairs: variations.D4"),
     "a key twice": ("suites/demo.yaml", "scale: demo\n", "scale: demo\nscale: paper\n", "suites/demo.yaml.*twice"),

@@ -87,8 +87,8 @@ ARRAYS = {
     "float images": (np.zeros((4, 8, 8, 3), np.float32), r"arr_0 is float32 \(4, 8, 8, 3\); images are uint8"),
     "channels first": (np.zeros((4, 3, 8, 8), np.uint8), r"arr_0 is uint8 \(4, 3, 8, 8\); images are uint8"),
     "one image": (np.zeros((1, 8, 8, 3), np.uint8), "1 images found, at least 2 are needed"),
-    "no pixels": (np.zeros((4, 0, 8, 3), np.uint8), "images of 8x0; from 1 to 67108864 pixels"),
-    "objects": (np.array([{}, {}]), "Python objects, which is not loaded for safety"),
+    "no pixels": (np.zeros((4, 0, 8, 3), np.uint8), "images of 8x0; an image must have from 1 to 67108864 pixels"),
+    "objects": (np.array([{}, {}]), "Python objects, which is unsafe to load"),
     "Fortran order": (np.asfortranarray(np.zeros((4, 8, 8, 3), np.uint8)), "in Fortran order"),
 }
 
@@ -114,9 +114,9 @@ def test_other_files_are_refused(here):
     for name, said in {"text.npz": "neither a tar", "cut.npz": "damaged archive", "damaged.npz": "damaged"}.items():
         with pytest.raises(InputError, match=f"{name}: .*{said}"):
             fid(name, "folder")
-    with pytest.raises(InputError, match=r"named\.npz: has no images \(arr_0\), but pictures"):
+    with pytest.raises(InputError, match=r"named\.npz: contains no array of images arr_0; it contains pictures"):
         fid("named.npz", "folder")
-    with pytest.raises(InputError, match=r"named\.npz: has neither images .* nor statistics .*, but pictures"):
+    with pytest.raises(InputError, match=r"named\.npz: contains neither images .* nor statistics .*, but pictures"):
         fid("folder", "named.npz")
     with pytest.raises(InputError, match=r"deflated\.npz: unpacks to .* raise the limit with --max-unpacked-gb"):
         fid("deflated.npz", "folder", max_unpacked_gb=1e-6)
@@ -165,7 +165,7 @@ WRONG = {
     "asymmetric": ({"mu": MEAN, "sigma": COVARIANCE + np.eye(DIM, k=1)}, "not symmetric; .* by up to 1"),
     "negative": ({"mu": MEAN, "sigma": -COVARIANCE}, "not a covariance; its eigenvalues range from -1 to -1"),
     "integers": ({"mu": MEAN.astype(int), "sigma": COVARIANCE}, "mu is int64; float64 or float32 is needed"),
-    "objects": ({"mu": np.array([None] * DIM), "sigma": COVARIANCE}, "Python objects, which is not loaded for safety"),
+    "objects": ({"mu": np.array([None] * DIM), "sigma": COVARIANCE}, "Python objects, which is unsafe to load"),
     "infinite": ({"mu": MEAN + 1e300, "sigma": COVARIANCE}, r"mu has values up to 1e\+300"),
 }
 

@@ -200,7 +200,7 @@ def test_links_out_of_both_folders_to_one_place_are_shared(here):
         (here / name).mkdir()
         for index in range(2):
             (here / name / f"{name}{index}.png").symlink_to(here / f"real/{index}.png")
-    with pytest.raises(InputError, match=r"2 of 2 samples are images of b through links"):
+    with pytest.raises(InputError, match=r"2 of 2 samples refer to images of b through links"):
         refuse_shared(usable_images("a"), usable_images("b"))
     assert os.path.samefile("a/a0.png", "b/b0.png")
 
@@ -277,5 +277,5 @@ def test_options_of_folders_are_refused_for_a_run(here, option, capsys):
 def test_of_large_sets_only_distances_unless_metrics_are_named(here, monkeypatch, capsys):
     monkeypatch.setattr(folders, "MOST_FOR_NEIGHBOURS", 3)
     assert scores("real").keys() == {"fd_efflite0", "ssim_samples"}
-    assert "more than 3 images: only Frechet distances; select others with --metrics" in capsys.readouterr().err
+    assert "more than 3 images, so only Frechet distances; --metrics selects others" in capsys.readouterr().err
     assert scores("real", metrics=("memorisation_efflite0",)).keys() == {"memorisation_efflite0"}
