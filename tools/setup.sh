@@ -5,8 +5,8 @@
 set -euo pipefail
 cd "${0%/*}/.."
 venv=.venv
-mark=$venv/.slim-bench # written first; this folder may be cleared
-stamp=$venv/.installed # written last; set-up is complete
+mark=$venv/.slim-bench # written first: make setup created this folder, so it may clear it
+stamp=$venv/.installed # written last: set-up is complete
 
 usable() { # true if .venv works (its base Python may have been removed) and uses PYTHON, if that is set
     local below
@@ -25,7 +25,7 @@ if [ ! -e $mark ] && [ ! -e $stamp ] && { [ -e $venv ] || [ -L $venv ]; } && [ -
     exit 1
 fi
 [ -n "$python" ] || python=$(tools/find_python.sh "$@")
-echo "setting up $venv from requirements.lock (once; torch with CUDA is large, a few minutes)"
+echo "setting up $venv from requirements.lock (only once; it takes a few minutes, because torch with CUDA is large)"
 mkdir -p $venv
 touch $mark
 rm -f $stamp

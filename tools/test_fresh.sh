@@ -14,7 +14,7 @@ stop() {
     exit 1
 }
 
-debian_mirror() { # print the mirror of this machine's apt, if it is a Debian
+debian_mirror() { # print the mirror of this machine's apt, if it runs Debian
     local found
     found=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -oE 'https?://[^ ]+/debian/?( |$)' | head -1)
     [ -n "$found" ] || stop "set DEBIAN_MIRROR=URL, because this machine's apt has no Debian mirror"
@@ -72,7 +72,7 @@ folder=$(mktemp --directory)
 trap 'rm --recursive --force --one-file-system "$folder"' EXIT
 chmod 755 "$folder"
 root=$folder/debian
-echo "creating a Debian 13 in $folder"
+echo "creating a Debian 13 system in $folder"
 mirror=${DEBIAN_MIRROR:-$(debian_mirror)}
 debootstrap --variant=minbase --include=$packages trixie "$root" "$mirror" >"$folder/log" 2>&1 ||
     stop "debootstrap failed: $(tail -1 "$folder/log")"
