@@ -1,4 +1,4 @@
-"""Argument types of network builders. Limits are strings because the harness reads them from the source text."""
+"""Argument types of network builders. Limits are strings because `bench` reads them from the source text."""
 
 from typing import Annotated, Literal
 

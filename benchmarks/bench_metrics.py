@@ -1,4 +1,4 @@
-"""Frechet distance and feature extraction, compared with clean-fid. The time of covariances counts for both.
+"""Frechet distance and feature extraction, compared with clean-fid. Both times include the covariances.
 
 Takes about three minutes on two cores, mostly for clean-fid's matrix square roots. Measure on an idle machine: on a
 loaded one these take many times as long with two threads as with one, because OpenBLAS's threads wait for each other.

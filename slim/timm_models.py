@@ -1,7 +1,7 @@
 """Registers the classifiers with `timm.create_model`. Import `slim.timm_models` first (needs the extra `timm`).
 
-The names of the baselines begin with `slimbench_` (slimbench_resnet50), because timm has networks called resnet50 and
-so on. No pretrained weights are available.
+The names of the baselines begin with `slimbench_` (slimbench_resnet50), because timm already has a resnet50, for example.
+No pretrained weights are available.
 """
 
 from collections.abc import Callable

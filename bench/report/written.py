@@ -1,4 +1,4 @@
-"""Ownership of the report's files under results/{scale}: a file is ours if its hash is in the record RENDERED.
+"""Ownership of the report's files under results/{scale}: slim-bench wrote a file if its hash is in the record RENDERED.
 
 Reports of versions without that record are recognised by the form of their files.
 """
@@ -22,7 +22,7 @@ OLD_PAGE = "<title>SLIM and its "
 
 
 def begin_report(scale_dir: Path) -> None:
-    """Record that the report is being written. InputError if a file that is not ours has the name of one of its files.
+    """Record that the report is being written. InputError if a foreign file has the name of one of its files.
 
     A damaged record is moved aside. The files are then recognised by their form, as without a record.
     """

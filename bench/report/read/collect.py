@@ -1,4 +1,4 @@
-"""Collect the scores under results/{scale}/runs in one tidy table with a row per run x metric x weights.
+"""Collect the scores under results/{scale}/runs into one tidy table with a row per run x metric x weights.
 
 `scores.csv` has all provenance fields; `metrics.json` has nested means for `dvc metrics diff`. Unfinished runs and
 planned metrics without a score have rows with status `missing`, and so have damaged files and scores of other weights.
