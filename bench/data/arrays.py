@@ -98,10 +98,12 @@ def _read_idx_set(job: PreparationJob) -> tuple[Arrays, None]:
     for file in _stored_files(job):
         names.append(file.name)
         for part, split in parts.items():
-            for mark, kind in kinds.items():
-                if f"{part}-{mark}" in file.name:
+            for pattern, kind in kinds.items():
+                if f"{part}-{pattern}" in file.name:
                     if f"{split}_{kind}" in arrays:
-                        raise InputError(f"{job.sources[0]}: {part}-{mark} occurs twice; keep one, compressed or not")
+                        raise InputError(
+                            f"{job.sources[0]}: {part}-{pattern} occurs twice; keep one, compressed or not"
+                        )
                     arrays[f"{split}_{kind}"] = read_idx(file, job.max_unpacked_gb)
     _check_complete(job, arrays, names)
     for split in SPLITS:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from bench.data.catalogue import Dataset, Folder
 from bench.data.fit import check_size
-from bench.data.images import REMARKS, Header, decoded, read_header
+from bench.data.images import NOTES, Header, decoded, read_header
 from bench.data.prepared import SPLITS
 from bench.data.walk import Listing, is_system_file, walk
 from bench.errors import InputError
@@ -170,7 +170,7 @@ def check_images(
 
 
 def needs_note(header: Header) -> bool:
-    return any(applies(header) for applies in REMARKS.values())
+    return any(applies(header) for applies in NOTES.values())
 
 
 def pixel_settings(headers: Iterable[Header], dataset: Dataset) -> bytes:
@@ -178,4 +178,4 @@ def pixel_settings(headers: Iterable[Header], dataset: Dataset) -> bytes:
     headers = list(headers)
     red, green, blue = dataset.preparation.background
     background = f"alpha on {red:02x}{green:02x}{blue:02x}\n" if any(header.transparent for header in headers) else ""
-    return (background + ("upright\n" if any(header.turned for header in headers) else "")).encode()
+    return (background + ("upright\n" if any(header.rotated for header in headers) else "")).encode()

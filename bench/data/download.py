@@ -69,7 +69,7 @@ def _fetch(url: str, partial: Path, size: int | None) -> None:
     """Download the rest of the file, resuming after an interrupted connection."""
     for attempt in range(ATTEMPTS):
         try:
-            _read_on(url, partial, size)
+            _read_rest(url, partial, size)
             return
         except urllib.error.HTTPError as error:
             if error.code == 416:  # the partial file is longer than the source
@@ -88,7 +88,7 @@ def _fetch(url: str, partial: Path, size: int | None) -> None:
     )
 
 
-def _read_on(url: str, partial: Path, size: int | None) -> None:
+def _read_rest(url: str, partial: Path, size: int | None) -> None:
     have = partial.stat().st_size if partial.exists() else 0
     if size is not None and have == size:
         return

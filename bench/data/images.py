@@ -49,23 +49,22 @@ class Header:
     width: int
     height: int
     transparent: bool = False
-    turned: bool = False
+    rotated: bool = False
     frames: bool = False
     profile: bool = False
     cmyk: bool = False
-    deep: bool = False
-    unread: bool = False
-    """True if the EXIF data cannot be read."""
+    has_16_bits: bool = False
+    exif_unreadable: bool = False
 
 
-REMARKS: dict[str, Callable[[Header], bool]] = {
+NOTES: dict[str, Callable[[Header], bool]] = {
     "have several frames or pages, of which the first is used": lambda header: header.frames,
     "have a colour profile, which is not applied": lambda header: header.profile,
     "are CMYK and become RGB without a colour profile": lambda header: header.cmyk,
-    "have 16 bits per channel, of which the upper 8 are used": lambda header: header.deep,
+    "have 16 bits per channel, of which the upper 8 are used": lambda header: header.has_16_bits,
     "have an alpha channel or a transparent colour, composited onto the background": lambda header: header.transparent,
-    "are rotated by their EXIF orientation": lambda header: header.turned,
-    "have EXIF data that cannot be read, so they are not rotated": lambda header: header.unread,
+    "are rotated by their EXIF orientation": lambda header: header.rotated,
+    "have EXIF data that cannot be read, so they are not rotated": lambda header: header.exif_unreadable,
 }
 """Text of a note, and the images that it applies to."""
 
@@ -114,11 +113,11 @@ def print_notes(notes: Iterable[str]) -> None:
 def notes_on(headers: Sequence[Header], folder: Path, total: int) -> list[str]:
     """Return one note per peculiarity of images; `headers`: those of `total` images that may need one."""
     notes = []
-    for said, applies in REMARKS.items():
+    for text, applies in NOTES.items():
         names = [header.path.relative_to(folder).as_posix() for header in headers if applies(header)]
         if names:
             shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-            notes.append(f"{len(names)} of {total} images {said} ({shown})")
+            notes.append(f"{len(names)} of {total} images {text} ({shown})")
     return notes
 
 
@@ -138,12 +137,12 @@ def read_header(source: Path | BinaryIO, name: str | None = None) -> Header:
             width,
             height,
             transparent=image.has_transparency_data,
-            turned=turn in TURNS,
+            rotated=turn in TURNS,
             frames=bool(getattr(image, "is_animated", False)),
             profile=bool(image.info.get("icc_profile")),
             cmyk=image.mode == "CMYK",
-            deep=_has_16_bits(image),
-            unread=turn is None,
+            has_16_bits=_has_16_bits(image),
+            exif_unreadable=turn is None,
         )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.data.manifest import MANIFEST
 from bench.data.ownership import JOURNAL, is_journal, own_prepared_files
-from bench.data.staging import make_temporary, only_maker, unmark
+from bench.data.staging import creation_lock, make_temporary, unmark
 from bench.errors import InputError
 from bench.files import sha256_file, sync, write_json
 from bench.ownership import refuse_foreign
@@ -40,7 +40,7 @@ def new_content(out: Path, names: tuple[str, ...], is_default: bool = False) -> 
     out = Path(os.path.realpath(out))
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, but a folder must be created there; give another --out")
-    with only_maker(out):
+    with creation_lock(out):
         _refuse_taken(out, names, own_prepared_files(out, is_default))
         staging = make_temporary(out if out.is_dir() else out.parent, out.name)
         try:

@@ -50,7 +50,7 @@ class Budget:
         if self.members > self.limits.members:
             raise InputError(
                 f"{self.archive}: {self.members} members or more, but at most {self.limits.members} are unpacked; "
-                f"raise the limit with {OPTION}, {MEMBERS_PER_GB} members per GB, or give a folder"
+                f"raise the limit with {OPTION}, {MEMBERS_PER_GB} members per GB, or pass an extracted folder"
             )
 
     def count_bytes(self, count: int) -> None:

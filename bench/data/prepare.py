@@ -130,7 +130,7 @@ def _common_size(job: PreparationJob, headers: list[Header]) -> tuple[int, int]:
             first = headers[0]
             raise InputError(
                 f"{header.path}: {header.width}x{header.height}, but {first.path.name} has"
-                f" {first.width}x{first.height}; give an image size"
+                f" {first.width}x{first.height}; set an image size"
             )
     if job.dataset.task == "oneshot":
         check_one_shot(headers[0], size)
@@ -160,6 +160,6 @@ def folder_notes(found: ImageFiles, dataset: Dataset) -> list[str]:
         return []
     shown = ", ".join(folders[:3]) + (", ..." if len(folders) > 3 else "")
     return [
-        f"images of {len(folders)} folders ({shown}) are used together, without labels; for classification, give the "
+        f"images of {len(folders)} folders ({shown}) are used together, without labels; for classification, pass the "
         "folder that has train/ and val/, with a folder per class in each"
     ]

@@ -38,15 +38,15 @@ def unmark(folder: Path) -> None:
 
 
 @contextmanager
-def only_maker(folder: Path) -> Iterator[None]:
+def creation_lock(folder: Path) -> Iterator[None]:
     """Lock `folder` for the block, when no other process creates it, and remove temporary folders of killed ones."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = folder.parent / f".{folder.name}.lock"
     with only_one(path, f"{folder}: another process is creating it; waiting"):
         try:
             for parent in (folder.parent, folder):
-                for left in parent.glob(f".{escape(folder.name)}.*"):
-                    _remove_left(left, left.name[len(folder.name) + 2 :])
+                for leftover in parent.glob(f".{escape(folder.name)}.*"):
+                    _remove_leftover(leftover, leftover.name[len(folder.name) + 2 :])
             yield
         finally:
             with suppress(FileNotFoundError):
@@ -54,17 +54,17 @@ def only_maker(folder: Path) -> Iterator[None]:
                     path.unlink()
 
 
-def _remove_left(left: Path, ending: str) -> None:
+def _remove_leftover(leftover: Path, ending: str) -> None:
     """Remove a temporary folder .NAME.RANDOM.part or .NAME.RANDOM.old if a preparation created it."""
     random, _, kind = ending.rpartition(".")
-    if kind not in ("part", "old") or "." in random or left.is_symlink() or not left.is_dir():
+    if kind not in ("part", "old") or "." in random or leftover.is_symlink() or not leftover.is_dir():
         return
-    if (left / MARK).is_file() or not any(path.is_symlink() or path.is_file() for path in left.rglob("*")):
-        shutil.rmtree(left, ignore_errors=True)
+    if (leftover / MARK).is_file() or not any(path.is_symlink() or path.is_file() for path in leftover.rglob("*")):
+        shutil.rmtree(leftover, ignore_errors=True)
     elif RANDOM.fullmatch(random):  # created by a version without the marker file
-        names = {path.name for path in left.iterdir()}
-        if all(map(_is_staged, names)) if kind == "part" else names <= own_prepared_files(left):
-            shutil.rmtree(left, ignore_errors=True)
+        names = {path.name for path in leftover.iterdir()}
+        if all(map(_is_staged, names)) if kind == "part" else names <= own_prepared_files(leftover):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _is_staged(name: str) -> bool:

@@ -16,7 +16,7 @@ from bench.data.content import MARK, unpacked_content
 from bench.data.extract import extract_archive, named_as
 from bench.data.ilsvrc import unpack_imagenet
 from bench.data.prepared import PreparationJob
-from bench.data.staging import make_temporary, only_maker
+from bench.data.staging import creation_lock, make_temporary
 from bench.errors import InputError
 from bench.files import write_json
 
@@ -40,7 +40,7 @@ def _unpacked_folder(job: PreparationJob) -> Path:
         if unpacked_content(target) == content:
             return target
         if not os.path.lexists(target):
-            with only_maker(target):
+            with creation_lock(target):
                 if unpacked_content(target) != content:  # another process was faster
                     _unpack(job, target, content)
             return target

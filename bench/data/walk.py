@@ -81,8 +81,8 @@ def walk(folder: Path, pattern: str = "*") -> Listing:
     """Find all files in `folder` whose name matches, and all problems."""
     listing = Listing(Path(folder))
     if not listing.folder.is_dir():
-        said = "is a file, but a folder is needed" if listing.folder.exists() else "no such folder"
-        raise InputError(f"{folder}: {said}")
+        fault = "is a file, but a folder is needed" if listing.folder.exists() else "no such folder"
+        raise InputError(f"{folder}: {fault}")
     for name in _visit(listing, pattern):
         fault = name_fault(name)
         if fault is None:

@@ -75,13 +75,13 @@ def _count_entries(file: BinaryIO) -> int:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - LONGEST_COMMENT - 22 - 20 - 56))
     tail = file.read()
-    place = tail.rfind(END)
-    if place < 0 or len(tail) < place + 22:
+    end = tail.rfind(END)
+    if end < 0 or len(tail) < end + 22:
         raise zipfile.BadZipFile("its directory is missing, so it is truncated or not a zip")
-    count, length = struct.unpack_from("<HL", tail, place + 10)
-    if place >= 20 and tail[place - 20 : place - 16] == LOCATOR:
-        (where,) = struct.unpack_from("<Q", tail, place - 12)
-        file.seek(where)
+    count, length = struct.unpack_from("<HL", tail, end + 10)
+    if end >= 20 and tail[end - 20 : end - 16] == LOCATOR:
+        (offset,) = struct.unpack_from("<Q", tail, end - 12)
+        file.seek(offset)
         record = file.read(56)
         if len(record) == 56 and record.startswith(LARGE_END):
             count, length = struct.unpack_from("<QQ", record, 32)

@@ -22,6 +22,6 @@ def test_exif_data_behind_the_pixels_of_a_png_turn_it(tmp_path):
         assert orientation(image_file) == 6
         assert image_file.load(), "the place in the file is restored"
     header = read_header(path)
-    assert header.turned and (header.width, header.height) == (20, 30)
+    assert header.rotated and (header.width, header.height) == (20, 30)
     with decoded(path) as upright:
         np.testing.assert_array_equal(pixels_of(upright), np.asarray(image.transpose(Image.Transpose.ROTATE_270)))

@@ -193,7 +193,7 @@ def test_counts_and_sizes_are_checked(tmp_path):
     with pytest.raises(InputError, match=r"a: 3 images in .*pictures, but 4 are expected"):
         prepare("a", SIZE, root=root)
     random_image(20, 20).save(tmp_path / "pictures/3.png")
-    with pytest.raises(InputError, match=r"3\.png: 20x20, but 0\.png has 16x16; give an image size"):
+    with pytest.raises(InputError, match=r"3\.png: 20x20, but 0\.png has 16x16; set an image size"):
         prepare("a", None, root=root)
     with pytest.raises(InputError, match="below the minimum of 8 pixels"):
         prepare("a", 4, root=root)

@@ -217,7 +217,7 @@ def test_exif_orientation(tmp_path, kind, orientation):
         image.save(path, exif=exif, **({"lossless": True} if kind == "webp" else {}))
     header = read_header(path)
     assert (header.width, header.height) == ((20, 30) if orientation >= 5 else (30, 20))
-    assert header.turned == (orientation > 1)
+    assert header.rotated == (orientation > 1)
     with decoded(path) as upright:
         assert upright.size == (header.width, header.height)
         seen = pixels_of(upright)
