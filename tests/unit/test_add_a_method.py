@@ -59,7 +59,7 @@ def test_the_page_is_followed_literally(own, tmp_path):
         assert any(name.startswith("gates.64.expand") for name in file.keys())  # noqa: SIM118 - not a mapping
     assert run(own, "sample", "--model", "my/plain", "-n", "4", "--seed", "0", "--out", "grid.png").returncode == 0
     elsewhere = run(tmp_path.parent, "sample", "--model", str(out), "-n", "4", "--seed", "0", "--out", "grid.png")
-    assert (elsewhere.returncode == 2 and "no module 'my_gates'" in elsewhere.stderr) or "names it" in elsewhere.stderr
+    assert (elsewhere.returncode == 2 and "no module 'my_gates'" in elsewhere.stderr) or "lists it" in elsewhere.stderr
 
 
 def torchless(folder: Path) -> str:
@@ -88,7 +88,7 @@ def test_planning_imports_neither_torch_nor_the_gate(own, tmp_path):
         ("hidden: 16", "low_channels: 8", r"fastgan-plain\.model\.args: low_channels: "),
         ("my_gates:", "my_gate:", r"fastgan-plain\.model\.name: model 'my_gate:PlainGate': no module 'my_gate'"),
         (":PlainGate", ":PlainGat", r"fastgan-plain\.model\.name: .*my_gates.py has no 'PlainGat' .*'PlainGate'"),
-        ("my_gates:PlainGate", "my_gates:", r"fastgan-plain\.model\.name: model 'my_gates:' is no \"module:name\""),
+        ("my_gates:PlainGate", "my_gates:", r"fastgan-plain\.model\.name: model 'my_gates:' is not \"module:name\""),
         ("task: fewshot", "task: oneshot", r"fastgan-plain\.model\.name: .* is not a network for oneshot"),
         ("  task: fewshot\n", "", r"fastgan-plain: needs task and model.name"),
     ],

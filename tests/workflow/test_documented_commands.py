@@ -59,6 +59,7 @@ RULES = [
     Rule(r"slim-bench (.*)results/demo/runs/(.*)/fashion-mnist/(.*)",
          r"slim-bench \1results/tiny/runs/\2/fashion-mnist-tiny/\3", "the tiny suite ran instead of the demo"),
     Rule(r"slim-bench (.*)results/demo/runs/(.*)", r"slim-bench \1results/tiny/runs/\2", "as above"),
+    Rule(r"slim-bench", r"\g<0> --help", "the command by its name"),
     Rule(r"slim-bench .*"),
 ]  # fmt: skip
 NO_COMMANDS = {
@@ -165,7 +166,7 @@ def test_every_rule_is_needed():
 def test_a_new_line_needs_a_rule():
     line = Line(PAGES[0], 1, "docker run slim-bench")
     assert is_command(line)
-    with pytest.raises(AssertionError, match=r"README\.md:1: no rule says how to run 'docker run"):
+    with pytest.raises(AssertionError, match=r"README\.md:1: no rule for running 'docker run"):
         rule_of(line)
 
 

@@ -19,7 +19,7 @@ class History:
 
     def __init__(self, path: Path):
         self.path = Path(path)
-        self._columns = list(self._table().fieldnames or [])
+        self._columns, _ = self._table()
         if self._columns[:1] != ["step"]:  # the file is damaged and none of its rows can be read
             self._columns = []
 
@@ -34,16 +34,19 @@ class History:
 
     def read(self) -> list[dict[str, str]]:
         """Rows with a valid step. Damaged lines are skipped."""
-        return [row for row in self._table() if None not in row and whole_number(row.get("step") or "") is not None]
+        columns, lines = self._table()
+        rows = [dict(zip(columns, line, strict=False)) for line in lines if len(line) <= len(columns)]
+        return [row for row in rows if whole_number(row.get("step") or "") is not None]
 
-    def _table(self) -> csv.DictReader:
-        """The file up to its last complete line."""
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        """Return the columns and the cells of the complete lines. A stray quote damages only its own line."""
         csv.field_size_limit(1 << 30)
         if self.path.exists():
             check_regular(self.path)  # opening a pipe would block
         data = head_of(self.path, LARGEST).rstrip(b"\0") if self.path.exists() else b""
         whole, newline, _torn = data.decode(errors="replace").replace("\r", "").rpartition("\n")
-        return csv.DictReader(io.StringIO(whole + newline), quoting=csv.QUOTE_NONE)
+        lines = [cells for line in (whole + newline).splitlines() for cells in csv.reader([line])]
+        return (lines[0], lines[1:]) if lines else ([], [])
 
     def cut_after(self, step: int) -> None:
         """Remove the rows after `step`, whose steps will be repeated, and an incomplete last line."""

@@ -143,7 +143,7 @@ def test_no_images_and_nan_features_are_refused(efflite):
         def __call__(self, batch):
             return torch.tensor([[0.0, 1, 2, 3], [0, 1, torch.nan, 3]])
 
-    with pytest.raises(InputError, match="broken: 1 of 2 images"):
+    with pytest.raises(InputError, match="broken: features of 1 of 2 images"):
         features_of(Broken(), images(2))
 
 
