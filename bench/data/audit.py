@@ -145,7 +145,7 @@ def _audit_files(
         header, digest = found
         headers.append(header)
         if digest in seen:
-            report.notes.append(f"{path.relative_to(base)}: the same pixels as {seen[digest].relative_to(base)}")
+            report.notes.append(f"{path.relative_to(base)}: has the same pixels as {seen[digest].relative_to(base)}")
         seen.setdefault(digest, path)
     report.images = len(headers)
     _summarise(report, headers)
@@ -197,7 +197,7 @@ def _audit_arrays(
             for index, image in enumerate(images):
                 digest = sha256_bytes(image.tobytes())
                 if digest in seen:
-                    report.notes.append(f"{split} {index}: the same pixels as {seen[digest]}")
+                    report.notes.append(f"{split} {index}: has the same pixels as {seen[digest]}")
                 seen.setdefault(digest, f"{split} {index}")
 
 

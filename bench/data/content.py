@@ -18,8 +18,8 @@ from bench.files import read_mapping, sha256_file, sha256_json
 LISTED = ("imagefolder", "imagenet")
 """Layouts whose images are listed by name and size instead of read."""
 
-UNREAD = sha256_json([])
-"""Content hash of a folder with ImageNet, whose files are only listed during its preparation."""
+LISTED_CONTENT = sha256_json([])
+"""Constant in place of the content hash of an ImageNet folder, whose files are only listed by `prepare`."""
 
 MARK = ".slim-bench-unpacked.json"
 """Marker file in a folder of extracted archives: {"content_sha256": hash of the archives}."""
@@ -34,7 +34,7 @@ def describe_place(place: Path, dataset: Dataset, known: Mapping[str, Any] | Non
     `known`: an earlier receipt, whose hashes remain valid for files with unchanged size and times.
     """
     if dataset.layout == "imagenet":
-        return {"content_sha256": unpacked_content(place) or UNREAD}
+        return {"content_sha256": unpacked_content(place) or LISTED_CONTENT}
     listing = walk(place) if place.is_dir() else Listing(place.parent, [place.name])
     named = {  # a receipt is UTF-8 text, so other bytes in names are escaped
         os.fsencode(name).decode("utf-8", "backslashreplace"): listing.folder / name for name in listing.names

@@ -49,7 +49,7 @@ class Budget:
         self.members += count
         if self.members > self.limits.members:
             raise InputError(
-                f"{self.archive}: {self.members} members or more, but at most {self.limits.members} are unpacked; "
+                f"{self.archive}: {self.members} members or more, but at most {self.limits.members} are allowed; "
                 f"raise the limit with {OPTION}, {MEMBERS_PER_GB} members per GB, or pass an extracted folder"
             )
 

@@ -148,6 +148,6 @@ def _fault(path: str) -> str | None:
     try:
         mode = os.stat(path).st_mode
     except OSError:
-        where = os.readlink(path) if os.path.islink(path) else "gone"
-        return f"a broken link ({where}); restore its target, or remove it"
+        target = os.readlink(path) if os.path.islink(path) else "the link was removed"
+        return f"a broken link ({target}); restore its target, or remove it"
     return None if stat.S_ISREG(mode) else "a pipe, socket or device, not an image; remove it"

@@ -25,7 +25,7 @@ def test_every_fault_is_found_and_named(tmp_path):
         "error: notes.txt: not an image",
         "error: small.png: 20x12, but 16 pixels are needed",
         "error: 3 readable images, but 7 are expected",
-        "note: same-as-1.bmp: the same pixels as 1.png",
+        "note: same-as-1.bmp: has the same pixels as 1.png",
     ):
         assert part in said, said
 
@@ -56,7 +56,7 @@ def test_arrays_report_leaks_between_splits(tmp_path):
         "a: 6 images; 0 errors, 3 notes",
         "note: train: 5 images, 2 to 3 per class",
         "note: test: 1 images, 0 to 1 per class",
-        "note: test 0: the same pixels as train 0",
+        "note: test 0: has the same pixels as train 0",
     ]
 
 

@@ -137,7 +137,7 @@ def test_zip_of_a_million_members_is_refused_before_its_directory_is_read(tmp_pa
     directory = (entry * 1000)[: 47 * 1000] * 1100
     path = tmp_path / "a.zip"
     path.write_bytes(b"PK\3\4" + directory + end_record(65535, len(directory)))
-    refused(path, r"members or more, but at most 200000 are unpacked; raise the limit with --max-unpacked-gb")
+    refused(path, r"members or more, but at most 200000 are allowed; raise the limit with --max-unpacked-gb")
     record = b"PK\6\6" + struct.pack("<QHHLLQQQQ", 44, 45, 45, 0, 0, 10**6, 10**6, 100, 4)
     locator = b"PK\6\7" + struct.pack("<LQL", 0, 4, 1)
     path.write_bytes(b"PK\3\4" + record + locator + end_record(65535))

@@ -155,7 +155,7 @@ def test_audit_of_an_npz_by_path(tmp_path):
     with pytest.raises(InputError, match=r"set\.npz: images of 28x28 exceed 16 pixels"):
         audit(tmp_path / "set.npz", 16, root)
     report = audit(tmp_path / "set.npz", None, root)
-    assert report.ok and report.images == 5 and "test 0: the same pixels as train 0" in report.notes
+    assert report.ok and report.images == 5 and "test 0: has the same pixels as train 0" in report.notes
     np.savez(tmp_path / "half.npz", train_images=images)
     with pytest.raises(InputError, match=r"half\.npz: train_labels"):
         audit(tmp_path / "half.npz", None, root)
