@@ -5,6 +5,7 @@ onto a background, grey and palette images become RGB, and only the first of sev
 threads share a budget of pixels, so that memory is limited by the largest allowed image, not by the number of cores.
 """
 
+import os
 import sys
 import threading
 import warnings
@@ -21,11 +22,14 @@ from bench.data.orientation import TURNS, orientation
 from bench.data.walk import Listing, no_files_error, walk
 from bench.errors import InputError
 from bench.files import check_regular
+from bench.schema import whole_number
 from bench.terminal import one_line
 
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "TIFF", "PPM", "GIF")
 MAX_PIXELS = 1 << 26
-"""8192 x 8192: maximum of one image, and of all simultaneously decoded images, which then need less than 1 GB."""
+"""8192 x 8192: default maximum of one image, and of all simultaneously decoded images, which need less than 1 GB."""
+PIXELS_VARIABLE = "SLIM_BENCH_MAX_PIXELS"
+"""Raises the maximum of one image. A larger image than MAX_PIXELS is decoded alone."""
 Image.core.set_block_size(1 << 26)
 """Bytes. The heap of each thread keeps freed blocks of Pillow's default size, but not larger ones."""
 BAND = 1 << 20
@@ -37,7 +41,7 @@ HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 """Brands of HEIC files. Phones name some of them .jpg."""
 CONVERTIBLE = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # MAX_PIXELS is the only limit
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # max_pixels() is the only limit
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # about tags that are not used here
 
 
@@ -81,6 +85,7 @@ class ImageFiles:
 
 def find_images(place: Path, pattern: str = "*") -> ImageFiles:
     """Read the headers of all images of a folder or of one file. Every other file in the folder is a fault."""
+    max_pixels()  # a wrong setting is one error instead of one per image
     place = Path(place)
     listing = Listing(place.parent, [place.name]) if place.is_file() else walk(place, pattern)
     found = ImageFiles(listing.folder, faults=listing.faults, notes=listing.notes)
@@ -196,15 +201,29 @@ def bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
         yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
+def max_pixels() -> int:
+    """Return the maximum number of pixels of one image: $SLIM_BENCH_MAX_PIXELS, else MAX_PIXELS."""
+    given = os.environ.get(PIXELS_VARIABLE)
+    limit = MAX_PIXELS if not given else whole_number(given)
+    if not limit:
+        raise InputError(f"{PIXELS_VARIABLE}={given}: not a positive whole number of pixels")
+    return limit
+
+
+def pixel_limit_text() -> str:
+    return f"the limit of {max_pixels()} pixels; set {PIXELS_VARIABLE} to raise it"
+
+
 def _open(source: Path | BinaryIO, where: object) -> Image.Image:
     """Open an image and check its format, size and mode, without decoding it."""
     if isinstance(source, str | Path):
         check_regular(Path(source))
+    Image.MAX_IMAGE_PIXELS = max_pixels()  # Pillow refuses images of more than twice this number
     try:
         with _damage_named(where):
             image = Image.open(source, formats=FORMATS)
     except Image.DecompressionBombError:
-        raise InputError(f"{where}: the image exceeds the limit of {MAX_PIXELS} pixels") from None
+        raise InputError(f"{where}: the image exceeds {pixel_limit_text()}") from None
     except UnidentifiedImageError:
         raise InputError(f"{where}: {_no_image(source)}") from None
     fault = _fault(image)
@@ -215,8 +234,8 @@ def _open(source: Path | BinaryIO, where: object) -> Image.Image:
 
 
 def _fault(image: Image.Image) -> str | None:
-    if image.width * image.height > MAX_PIXELS:
-        return f"{image.width}x{image.height} exceeds the limit of {MAX_PIXELS} pixels"
+    if image.width * image.height > max_pixels():
+        return f"{image.width}x{image.height} exceeds {pixel_limit_text()}"
     if min(image.size) < 1:
         return f"an image of {image.width}x{image.height} has no pixels"
     if image.mode.startswith(DEEP):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.data.array_files import ArrayStream, NpyHeader, npz_stream, read_npz_headers
-from bench.data.images import MAX_PIXELS
+from bench.data.images import max_pixels, pixel_limit_text
 from bench.errors import InputError
 from bench.evaluate.extractors import MetricExtractor
 from bench.files import sha256_json
@@ -133,8 +133,10 @@ def _checked(path: Path, header: NpyHeader) -> NpyHeader:
         raise InputError(f"{path}: {IMAGES} is in Fortran order; save numpy.ascontiguousarray(images)")
     if shape[0] < 2:
         raise InputError(f"{path}: {shape[0]} images found, at least 2 are needed")
-    if not 0 < shape[1] * shape[2] <= MAX_PIXELS:
-        raise InputError(f"{path}: images of {shape[2]}x{shape[1]}; an image must have from 1 to {MAX_PIXELS} pixels")
+    pixels = shape[1] * shape[2]
+    if not 0 < pixels <= max_pixels():
+        fault = f"exceed {pixel_limit_text()}" if pixels else "have no pixels"
+        raise InputError(f"{path}: images of {shape[2]}x{shape[1]} {fault}")
     return header
 
 

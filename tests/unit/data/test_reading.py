@@ -356,7 +356,24 @@ def test_a_note_names_three_images_at_most(folder):
 @pytest.mark.parametrize("side", [8193, 20000])
 def test_there_is_one_pixel_limit(folder, side):
     (folder / "x.png").write_bytes(png_chunks(side, 8192, 8, 2, b""))
-    assert agreed(folder).endswith(f"exceeds the limit of {MAX_PIXELS} pixels")
+    assert agreed(folder).endswith(f"exceeds the limit of {MAX_PIXELS} pixels; set SLIM_BENCH_MAX_PIXELS to raise it")
+
+
+@pytest.mark.parametrize("side", [8193, 40000])
+def test_the_pixel_limit_can_be_raised_and_lowered(folder, side, monkeypatch):
+    monkeypatch.setenv("SLIM_BENCH_MAX_PIXELS", "100")
+    assert "exceeds the limit of 100 pixels" in agreed(folder)
+    monkeypatch.setenv("SLIM_BENCH_MAX_PIXELS", "1000000000")
+    (folder / "x.png").write_bytes(png_chunks(side, 8192, 8, 2, b""))
+    found = find_images(folder)
+    assert not found.faults and side in {header.width for header in found.headers}
+
+
+@pytest.mark.parametrize("value", ["many", "0", "-5", "1e9", "9" * 5000])
+def test_a_pixel_limit_that_is_no_number_is_one_line(folder, value, monkeypatch):
+    monkeypatch.setenv("SLIM_BENCH_MAX_PIXELS", value)
+    with pytest.raises(InputError, match=r"^SLIM_BENCH_MAX_PIXELS=.*: not a positive whole number of pixels$"):
+        find_images(folder)
 
 
 def test_damage_and_emptiness_are_named_alike(folder):
