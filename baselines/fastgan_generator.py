@@ -1,6 +1,6 @@
 """FastGAN's generator (Liu et al. 2021, arXiv 2101.04775) with a gate slot at each skip-layer pair.
 
-z is mapped to 4x4 (transposed conv, BN, GLU), then one up-block doubles the size: plain blocks to 16, 64, 256, 1024 and
+z is mapped to 4x4 (transposed conv, BN, GLU), then each up-block doubles the size: plain blocks to 16, 64, 256, 1024;
 composite blocks (two convs, with noise) to 8, 32, 128, 512. The map at t = 64, 128, 256, 512 is gated by the map at
 t / 16. There are two output images, one at full size (3x3 conv) and one at min(128, half the full size) px (1x1 conv).
 """

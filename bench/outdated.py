@@ -42,7 +42,7 @@ Check = Callable[..., str | None]
 
 
 def _reason(check: Check) -> Check:
-    """Wrap `check` to return the error of an unreadable file as reason, because planning must survive any damage."""
+    """Wrap `check` to return the error of an unreadable file as the reason: planning must not fail on damaged files."""
 
     @wraps(check)
     def checked(*arguments: Any) -> str | None:
@@ -149,7 +149,7 @@ class Outdated:
         return self.model(run)
 
     def suite(self, marker: Path, runs: Iterable[Run]) -> str | None:
-        """Check `marker`, the file for a suite whose `runs` have all been scored."""
+        """Check `marker`, the file that exists once all `runs` of a suite have been scored."""
         return self._unfinished(runs) if _exists(marker) else None
 
     def _unfinished(self, runs: Iterable[Run]) -> str | None:
@@ -189,7 +189,7 @@ class Outdated:
 
 
 def reset_future_time(path: Path) -> None:
-    """Reset the modification time of one of our files to now, if a wrong clock set it in the future.
+    """Reset the modification time of an output file to now if a wrong clock set it in the future.
 
     Snakemake treats an output that is older than its input as broken, and deletes it.
     """

@@ -1,4 +1,4 @@
-"""Epoch (3 critic, 3 generator steps) of the one-shot engine compared with the reference loop at three scales."""
+"""Time per epoch (3 critic, 3 generator steps) of the one-shot engine and the reference loop at three scales."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def measure(quick: bool) -> dict[str, Any]:
         if not cpu:
             workloads["recorded"] = engine(pyramids["engine"], scale, device, recorded=True)
         workloads["reference"] = reference(pyramids["engine"], scale, device)
-        times = interleaved(workloads, repeats, warm_up=5)  # the fourth call records the graph
+        times = interleaved(workloads, repeats, warm_up=5)  # the fourth call captures the CUDA graph
         name = f"{sizes[scale][0]} px"
         milliseconds[name] = median_milliseconds(times)
         rows.append(target(f"reference loop / engine, {name}", median_ratio(times["reference"], times["engine"])))

@@ -1,7 +1,7 @@
-"""Extracts archives of class folders next to them, once, and again after the archives were replaced.
+"""Extracts archives of class folders to a folder next to the archives, once and again whenever they are replaced.
 
-The folder has the name of the dataset. A marker file in it records the extracted archives, so that a user's folder or
-an earlier archive is never used instead. Nothing is deleted.
+The folder has the name of the dataset. A marker file in it identifies the archives that it was extracted from, so
+that a user's folder or the content of earlier archives is never used by mistake. Nothing is deleted.
 """
 
 import os
@@ -23,7 +23,10 @@ from bench.files import write_json
 
 @contextmanager
 def source_folder(job: PreparationJob) -> Iterator[Path]:
-    """Yield the folder with train/ and val/: the source, or its extracted archives. Errors name a single archive."""
+    """Yield the folder with train/ and val/: the source, or its extracted archives.
+
+    If there is only one archive, errors name it instead of the extracted folder.
+    """
     if job.sources[0].is_dir():
         yield job.sources[0]
         return

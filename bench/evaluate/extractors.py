@@ -10,7 +10,7 @@ from torch import Tensor
 from bench.errors import InputError
 from bench.evaluate.measurement import Measurement
 from bench.metrics.accuracy import wilson_interval
-from bench.metrics.catalogue import CLEANFID, EFFLITE0, EXTRACTOR_WEIGHTS, METRICS, metrics_through
+from bench.metrics.catalogue import CLEANFID, EFFLITE0, EXTRACTOR_WEIGHTS, METRICS, metrics_of_extractor
 from bench.metrics.diversity import relative_diversity
 from bench.metrics.efflite import EfficientNetLite0
 from bench.metrics.features import Extractor, HasLogits
@@ -47,7 +47,7 @@ def open_extractors(metrics: Iterable[str], device: torch.device) -> list[Metric
 
 
 def _open(name: str, device: torch.device) -> MetricExtractor:
-    metrics = metrics_through(name)
+    metrics = metrics_of_extractor(name)
     if name == EFFLITE0:
         return MetricExtractor(EfficientNetLite0(device), metrics)
     if name == CLEANFID:

@@ -18,7 +18,7 @@ EFFLITE0, CLEANFID, AUTHORS = "efflite0", "cleanfid", "authors"
 INCEPTION_WHOLE = ("inception-cleanfid", "inception-pytorch-fid")
 """Published files of the FID Inception with its last layer, which only the Inception score needs."""
 INCEPTION_FILES = ("inception-fid-helper", *INCEPTION_WHOLE)
-"""Published files of its convolutions, in search order."""
+"""Published files with the convolutions of the FID Inception, in search order."""
 EXTRACTOR_WEIGHTS: dict[str, tuple[str, ...]] = {
     EFFLITE0: (),
     CLEANFID: INCEPTION_FILES[:1],
@@ -34,7 +34,7 @@ class Kind:
 
     Attributes:
         weights: catalogue names of the weights that it needs in addition to the installed packages.
-        least: minimum number of generated images.
+        min_images: minimum number of generated images.
         extractor: feature extractor of a metric that compares sets of features.
         family: quantity that such a metric computes.
     """
@@ -43,49 +43,51 @@ class Kind:
     direction: Direction
     unit: str = ""
     weights: tuple[str, ...] = ()
-    least: int = 1
+    min_images: int = 1
     extractor: str | None = None
     family: str | None = None
 
 
-def _features(extractor: str, family: str, direction: Direction, least: int = 2, weights: tuple[str, ...] = ()) -> Kind:
+def _features(
+    extractor: str, family: str, direction: Direction, min_images: int = 2, weights: tuple[str, ...] = ()
+) -> Kind:
     needed = (*EXTRACTOR_WEIGHTS[extractor], *weights)
-    return Kind((FEWSHOT,), direction, weights=needed, least=least, extractor=extractor, family=family)
+    return Kind((FEWSHOT,), direction, weights=needed, min_images=min_images, extractor=extractor, family=family)
 
 
-def _one(direction: Direction, weights: tuple[str, ...] = ()) -> Kind:
+def _oneshot(direction: Direction, weights: tuple[str, ...] = ()) -> Kind:
     return Kind((ONESHOT,), direction, weights=weights)
 
 
 METRICS: dict[str, Kind] = {
     "fd_efflite0": _features(EFFLITE0, "frechet", "lower"),
     "kid_efflite0": _features(EFFLITE0, "kid", "lower"),
-    "precision_efflite0": _features(EFFLITE0, "precision", "higher", least=6),
-    "recall_efflite0": _features(EFFLITE0, "recall", "higher", least=6),
-    "density_efflite0": _features(EFFLITE0, "density", "higher", least=6),
-    "coverage_efflite0": _features(EFFLITE0, "coverage", "higher", least=6),
+    "precision_efflite0": _features(EFFLITE0, "precision", "higher", min_images=6),
+    "recall_efflite0": _features(EFFLITE0, "recall", "higher", min_images=6),
+    "density_efflite0": _features(EFFLITE0, "density", "higher", min_images=6),
+    "coverage_efflite0": _features(EFFLITE0, "coverage", "higher", min_images=6),
     "diversity_efflite0": _features(EFFLITE0, "diversity", "higher"),
     "memorisation_efflite0": _features(EFFLITE0, "memorisation", "lower"),
     "fid_cleanfid": _features(CLEANFID, "frechet", "lower"),
     "kid_inception": _features(CLEANFID, "kid", "lower"),
-    "precision_inception": _features(CLEANFID, "precision", "higher", least=6),
-    "recall_inception": _features(CLEANFID, "recall", "higher", least=6),
-    "density_inception": _features(CLEANFID, "density", "higher", least=6),
-    "coverage_inception": _features(CLEANFID, "coverage", "higher", least=6),
+    "precision_inception": _features(CLEANFID, "precision", "higher", min_images=6),
+    "recall_inception": _features(CLEANFID, "recall", "higher", min_images=6),
+    "density_inception": _features(CLEANFID, "density", "higher", min_images=6),
+    "coverage_inception": _features(CLEANFID, "coverage", "higher", min_images=6),
     "diversity_inception": _features(CLEANFID, "diversity", "higher"),
     "memorisation_inception": _features(CLEANFID, "memorisation", "lower"),
     "inception_score": _features(CLEANFID, "inception_score", "higher", weights=INCEPTION_WHOLE[:1]),
     "fid_authors": _features(AUTHORS, "frechet", "lower"),
-    "lpips_diversity": Kind((FEWSHOT,), "higher", weights=LPIPS_WEIGHTS, least=2),
-    "ssim_reconstruction": _one("higher"),
-    "ssim_samples": _one("higher"),
-    "ms_ssim_reconstruction": _one("higher"),
-    "ms_ssim_samples": _one("higher"),
-    "diversity": _one("higher"),
-    "sifid64": _one("lower", SIFID_WEIGHTS),
-    "sifid192": _one("lower", SIFID_WEIGHTS),
-    "lpips_reconstruction": _one("lower", LPIPS_WEIGHTS),
-    "lpips_samples": _one("lower", LPIPS_WEIGHTS),
+    "lpips_diversity": Kind((FEWSHOT,), "higher", weights=LPIPS_WEIGHTS, min_images=2),
+    "ssim_reconstruction": _oneshot("higher"),
+    "ssim_samples": _oneshot("higher"),
+    "ms_ssim_reconstruction": _oneshot("higher"),
+    "ms_ssim_samples": _oneshot("higher"),
+    "diversity": _oneshot("higher"),
+    "sifid64": _oneshot("lower", SIFID_WEIGHTS),
+    "sifid192": _oneshot("lower", SIFID_WEIGHTS),
+    "lpips_reconstruction": _oneshot("lower", LPIPS_WEIGHTS),
+    "lpips_samples": _oneshot("lower", LPIPS_WEIGHTS),
     "top1": Kind((CLASSIFICATION,), "higher", "%"),
     "top5": Kind((CLASSIFICATION,), "higher", "%"),
     "ece": Kind((CLASSIFICATION,), "lower", "%"),
@@ -102,7 +104,7 @@ FOLDER_METRICS = (
 """The metrics of `evaluate --samples`, in the order of its output."""
 
 
-def metrics_through(extractor: str) -> dict[str, str]:
+def metrics_of_extractor(extractor: str) -> dict[str, str]:
     """Map family to metric name for all metrics that use `extractor`."""
     return {kind.family: name for name, kind in METRICS.items() if kind.extractor == extractor and kind.family}
 
@@ -115,5 +117,5 @@ def check_metrics(metrics: tuple[str, ...], task: str, source: str, n_fake: int 
             raise InputError(f"{source}: unknown metric {name!r}{did_you_mean(name, valid)}")
         if name not in valid:
             raise InputError(f"{source}: metric {name!r} is for {METRICS[name].tasks[0]}, not {task}")
-        if n_fake is not None and n_fake < METRICS[name].least:
-            raise InputError(f"{source}: {name!r} needs n_fake of at least {METRICS[name].least}, not {n_fake}")
+        if n_fake is not None and n_fake < METRICS[name].min_images:
+            raise InputError(f"{source}: {name!r} needs n_fake of at least {METRICS[name].min_images}, not {n_fake}")

@@ -33,7 +33,7 @@ class Power:
 
 
 def paired_power(differences: Sequence[float], margin: float, alpha: float) -> Power | None:
-    """Power of the two-sided t test at level `alpha`; None below three pairs or without spread."""
+    """Power of the two-sided t test at level `alpha`; None with fewer than three pairs or without spread."""
     sample = np.asarray(differences, dtype=float)
     n = len(sample)
     if n < MINIMUM or not np.isfinite(sample).all() or sample.std(ddof=1) == 0:
@@ -71,7 +71,7 @@ def _probability(difference: float, n: int, alpha: float) -> float:
 
 
 def sign_flip_test(differences: Sequence[float], margin: float = 0.0) -> float | None:
-    """Two-sided p of the exact sign-flip permutation test of `mean == margin`; None below three pairs."""
+    """Two-sided p of the exact sign-flip permutation test of `mean == margin`; None with fewer than three pairs."""
     sample = np.asarray(differences, dtype=float) - margin
     if len(sample) < MINIMUM or not np.isfinite(sample).all():
         return None

@@ -67,7 +67,7 @@ def t_quantile(degrees: int, confidence: float = 0.95) -> float:
 
 
 def t_test(values: Sequence[float], margin: float = 0.0) -> float | None:
-    """Two-sided p of `mean == margin`. None below three values; 0 or 1 if all values are equal."""
+    """Two-sided p of `mean == margin`. None with fewer than three values; 0 or 1 if all values are equal."""
     sample = np.asarray(values, dtype=float)
     if len(sample) < MINIMUM:
         return None

@@ -24,7 +24,7 @@ class Cell:
 
     @property
     def text(self) -> str:
-        """`345.2 ± 3.1 (1 FAILED)`; FAILED or MISSING alone if no seed finished."""
+        """Return, for example, `345.2 ± 3.1 (1 FAILED)`, or only FAILED or MISSING if no seed finished."""
         if not self.summary.n:
             return "FAILED" if self.failed else "MISSING" if self.missing else "n/a" if self.metric else "–"
         words = [f"{count} {word}" for count, word in ((self.failed, "FAILED"), (self.missing, "MISSING")) if count]
@@ -32,21 +32,21 @@ class Cell:
 
     @property
     def number(self) -> str:
-        """Mean ± standard deviation; below three seeds only the mean, because the deviation would be misread."""
+        """Mean ± standard deviation, or only the mean if there are too few seeds for a meaningful deviation."""
         mean = format_value(self.metric, self.summary.mean)
         shown = self.summary.n >= MINIMUM and self.summary.sd
         return f"{mean} ± {format_value(self.metric, self.summary.sd)}" if shown else mean
 
     @property
     def interval(self) -> str:
-        """95 % confidence interval over seeds; empty below three seeds."""
+        """95 % confidence interval over seeds; empty with fewer than three seeds."""
         low, high = self.summary.low, self.summary.high
         if low is None or not self.summary.sd:
             return ""
         return f"{format_value(self.metric, low)} … {format_value(self.metric, high)}"
 
     def entry(self, link: str = "") -> TableCell:
-        """The printed cell: number, n and interval below it, reasons for failed or missing seeds as a tooltip."""
+        """Return the table cell: number, n and interval, and a tooltip with the reasons for failed or missing seeds."""
         if not self.metric:
             return TableCell("–", kind="empty")
         notes = [f"n = {self.summary.n}"] if self.summary.n and not metric_of(self.metric).constant else []
@@ -88,7 +88,7 @@ def seed_means(rows: Iterable[Row], where: str) -> dict[int, float]:
 
 
 def cell_of(rows: Sequence[Row], where: str) -> Cell:
-    """Average the seeds of `rows`, which are of one metric, dataset and method."""
+    """Average `rows`, which are of one metric, dataset and method, over seeds."""
     points = tuple(seed_means(rows, where).values())
     return Cell(
         metric=rows[0].metric if len(rows) else "",
@@ -102,7 +102,10 @@ def cell_of(rows: Sequence[Row], where: str) -> Cell:
 
 
 def columns_of(rows: Iterable[Row], order: Iterable[str]) -> list[Column]:
-    """Each metric x protocol of `rows` once, metrics in `order`. A metric without finished scores has no protocol."""
+    """Return one column per metric and protocol, with the metrics in `order`.
+
+    A metric without finished scores gets one column with an empty protocol.
+    """
     rows, order = list(rows), list(order)
     found = {
         (row.metric, row.protocol): Column(row.metric, row.protocol, row.direction, row.unit) for row in rows if row.ok

@@ -91,7 +91,7 @@ def _unfinished_line(pair: Pair, dataset: str, scores: Scores, title: str) -> tu
 def paired_table(results: Sequence[Result], scores: Scores, settings: ReportSettings) -> Table:
     """All paired comparisons, then those that lack the scores of one side or both.
 
-    Below three pairs, intervals, effect size and p are empty.
+    With fewer than three pairs, intervals, effect size and p are empty.
     """
     head = [Head(name, numeric=False) for name in ("dataset", "SLIM", "baseline", "metric", "weights")]
     head += [Head(name) for name in ("pairs", "difference", "95 % CI", "Hedges' g", "p", "p (Holm)")]

@@ -11,7 +11,7 @@ from PIL import Image
 from bench.errors import InputError
 from bench.evaluate.extractors import MEASURES, MetricExtractor, compare_features
 from bench.metrics import features, folder
-from bench.metrics.catalogue import EXTRACTOR_WEIGHTS, METRICS, metrics_through
+from bench.metrics.catalogue import EXTRACTOR_WEIGHTS, METRICS, metrics_of_extractor
 from bench.metrics.efflite import EfficientNetLite0, load_efflite0
 from bench.metrics.features import FeatureRows, extract_features, features_of
 from bench.metrics.folder import list_images, read_image, stream_images
@@ -186,6 +186,6 @@ def test_every_metric_of_features_is_computed():
     families = [family for measured in MEASURES for family in measured]
     assert len(families) == len(set(families))
     for extractor in EXTRACTOR_WEIGHTS:
-        assert metrics_through(extractor).keys() <= set(families), extractor
-    found = [metric for extractor in EXTRACTOR_WEIGHTS for metric in metrics_through(extractor).values()]
+        assert metrics_of_extractor(extractor).keys() <= set(families), extractor
+    found = [metric for extractor in EXTRACTOR_WEIGHTS for metric in metrics_of_extractor(extractor).values()]
     assert sorted(found) == sorted(name for name, kind in METRICS.items() if kind.extractor)
