@@ -92,7 +92,7 @@ class Run(Strict):
 
 
 def _check_generation(evaluation: Evaluation) -> None:
-    """Raise ValueError for a batch of generation with many more images than are scored. Batches are always full."""
+    """Raise ValueError if a generation batch, which is always full, has many more images than are scored."""
     batch, scored = evaluation.batch_size, evaluation.n_fake
     default = Evaluation.model_fields["batch_size"].default
     if scored is not None and batch > max(scored, default):
@@ -103,7 +103,7 @@ def _check_generation(evaluation: Evaluation) -> None:
 
 
 def training_hash(description: dict[str, Any]) -> str:
-    """Return the sha256 of the keys in run.json that change the result of training. A missing key has its default.
+    """Return the sha256 of the keys in run.json that change the result of training. Missing keys have their default.
 
     The hash excludes `evaluation`, `base` and operational keys, because they do not affect training. It also excludes
     values equal to the default recorded for their schema_version in defaults-N.json, or to the model's default for keys

@@ -75,7 +75,7 @@ def _scored(run: Run, folder: Path, hashes: Collection[str], model: Trained) -> 
 
 
 def measured_seconds(plan: Plan, run: Run) -> float | None:
-    """Return the mean training seconds of finished runs of the same experiment, dataset and scale; None without any."""
+    """Return the mean training seconds of finished runs of the same experiment, dataset and scale, or None."""
     found = []
     for path in plan.folder_of(run).parent.glob("seed*/model.json"):
         try:

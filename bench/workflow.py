@@ -261,7 +261,7 @@ def _refuse_loop(path: Path) -> None:
         path.stat()
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise InputError(f"{path}: is a link to itself, a file is to be written there; delete the link") from None
+            raise InputError(f"{path}: is a link to itself, but must be a file; delete the link") from None
 
 
 def _refuse_file(folder: Path) -> None:

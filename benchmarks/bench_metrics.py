@@ -1,7 +1,7 @@
 """Frechet distance and feature extraction, compared with clean-fid. Both times include the covariances.
 
-Takes about three minutes on two cores, mostly for clean-fid's matrix square roots. Measure on an idle machine: on a
-loaded one these take many times as long with two threads as with one, because OpenBLAS's threads wait for each other.
+Takes about three minutes on two cores, mostly for clean-fid's matrix square roots. Measure on an idle machine: under
+load, the roots take many times as long with two threads as with one, because OpenBLAS's threads wait for each other.
 """
 
 import tempfile
@@ -28,7 +28,7 @@ SIZES = {"100 real, 5,000 fake": (100, 5000, 40.0, 1e-4), "10,000 real, 10,000 f
 WARM_UP_DIM = 256
 IMAGES, PIXELS, REPEATS = 32, 256, 3
 STREAMED = (128, 1024)
-"""Image counts whose resident memory is compared. The larger is 200 MB (800 as floats); torch itself takes 550 MB."""
+"""Image counts whose resident memory is compared. 1024 images are 200 MB (float32: 800 MB); torch takes 550 MB."""
 
 
 def measure(quick: bool) -> dict[str, Any]:

@@ -3,12 +3,12 @@
     python tools/build_shipped_data.py --emoji DIR --fashion DIR --out data/sources
 
 - fluent-emoji-100.tar: the 100 WebP files in DIR, unchanged.
-- fashion-mnist.tar: four IDX files; of each class the first 600 training and 200 test images, in published order.
+- fashion-mnist.tar: four IDX files with the first 600 training and 200 test images of each class, in published order.
 - photographs.tar: five photographs of the installed scikit-image, verified against its registry.
 - lpips-vgg16-heads.pth: the linear heads of LPIPS v0.1, from the installed torchmetrics, unchanged.
 
-Tar headers contain no time, owner or mode. The compressed bytes of the IDX members depend on the zlib version, their
-content does not; `--check` compares the content with the existing archives.
+Tar headers contain no time, owner or mode. The compressed bytes of the IDX members depend on the zlib version, but
+their content does not. `--check` compares the content with the existing archives.
 """
 
 import argparse

@@ -12,7 +12,7 @@ from bench.errors import InputError
 __all__ = ["check_content", "load_file_list", "load_images", "load_split", "read_manifest"]
 
 LARGEST_HASHED = 2**28
-"""Maximum bytes of arrays whose content is hashed at each training and scoring, which takes one to two seconds."""
+"""Maximum bytes of arrays whose content is hashed before each training and evaluation, in one to two seconds."""
 
 SplitName = Literal["train", "test"]
 
@@ -32,7 +32,7 @@ def load_split(folder: Path, split: SplitName) -> tuple[torch.Tensor, torch.Tens
 
 
 def load_file_list(folder: Path, split: SplitName) -> tuple[list[Path], list[int]]:
-    """Read paths and labels of an ImageFolder split (shards: paths and numbers of samples)."""
+    """Read paths and labels of an ImageFolder split (for shards: paths and numbers of samples)."""
     manifest = _of_kind(folder, "folder")
     entry = _split(folder, manifest, split)
     base = Path(manifest.root) / entry.path

@@ -48,8 +48,8 @@ def _settings(root: Path) -> Iterator[dict[str, str]]:
     """Yield environment variables for DVC, which reads files in the home folder.
 
     Without a git folder (the repository extracted from an archive), DVC would fail, or use a repository that contains
-    this folder. The option against it (no_scm) is read only from configuration files. Those of the checkout belong to
-    git and to the user, so the system-wide one is copied and extended.
+    this folder. The option that prevents this (no_scm) is read only from configuration files. Those of the
+    checkout belong to git and to the user, so the system-wide one is copied and extended.
     """
     found = {"DVC_NO_ANALYTICS": "1"}
     with tempfile.TemporaryDirectory(prefix="slim-bench-dvc-") as folder:
@@ -74,7 +74,7 @@ def _temporaries(folder: Path) -> set[Path]:
 
 
 def _refuse_full(root: Path, pointer: Path) -> None:
-    """Raise InputError if the disk had no space for the file of `pointer`, which DVC reports as missing."""
+    """Raise InputError if the disk is too full for the file of `pointer`; DVC only says that the file is missing."""
     size = _output(pointer).get("size")
     for folder in (pointer.parent, root / ".dvc"):
         if isinstance(size, int) and shutil.disk_usage(folder).free < size:
@@ -82,7 +82,7 @@ def _refuse_full(root: Path, pointer: Path) -> None:
 
 
 def pointer_md5(pointer: Path) -> str | None:
-    """Return the md5 of the single output of a .dvc file; None if it has none, as for some imports."""
+    """Return the md5 of the single output of a .dvc file, or None if none is recorded, as for some imports."""
     return _output(pointer).get("md5")
 
 

@@ -13,7 +13,7 @@ from bench.schema import Positive, Strict, Task, parse_strict
 
 MANIFEST = "manifest.json"
 NPY_FAULTS = (ValueError, TypeError, SyntaxError, OverflowError, RecursionError, MemoryError, tokenize.TokenError)
-"""Exceptions of NumPy for a damaged or malicious header of an .npy file."""
+"""Exceptions that NumPy raises for a damaged or malicious header of an .npy file."""
 
 
 class Split(Strict):

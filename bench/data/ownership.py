@@ -1,4 +1,4 @@
-"""Recognises files that an earlier `prepare` wrote, by manifest.json or by the journal of a killed one."""
+"""Recognises files that an earlier `prepare` wrote, by manifest.json or by the journal of an interrupted one."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def own_prepared_files(folder: Path, is_default: bool = False) -> set[str]:
     if manifest.keys() >= MANIFEST_KEYS:
         own |= {MANIFEST} | _arrays_of(folder, manifest) | {name for name in LISTS if _is_list(folder / name)}
     elif is_default and (not (folder / MANIFEST).exists() or is_truncated(folder / MANIFEST, '"name": "')):
-        own |= {name for name in NAMES if _is_file(folder, name) and _has_form(folder / name)}
+        own |= {name for name in NAMES if _is_file(folder, name) and _has_expected_format(folder / name)}
         own |= {MANIFEST} if (folder / MANIFEST).exists() else set()
     return own
 
@@ -53,7 +53,7 @@ def _is_file(folder: Path, name: str) -> bool:
 
 
 def _arrays_of(folder: Path, manifest: dict[str, Any]) -> set[str]:
-    """Return the arrays that the manifest names; none if their content differs from the manifest's hash."""
+    """Return the arrays in the manifest, or none if the hash of their content differs from the manifest's."""
     shapes = manifest["arrays"] if isinstance(manifest.get("arrays"), dict) else {}
     arrays = {name: _array(folder / name) for name in shapes if _is_file(folder, name)}
     found = {name: array for name, array in arrays.items() if array is not None and [*array.shape] == shapes[name]}
@@ -62,7 +62,7 @@ def _arrays_of(folder: Path, manifest: dict[str, Any]) -> set[str]:
     return set(found)
 
 
-def _has_form(path: Path) -> bool:
+def _has_expected_format(path: Path) -> bool:
     if path.name in LISTS:
         return _is_list(path)
     array = _array(path)

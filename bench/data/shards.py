@@ -1,10 +1,10 @@
 """Batches of WebDataset shards (tar files of KEY.jpg|png|webp and KEY.cls); needs the extra `webdataset`.
 
 In each pass, the shards are shuffled and distributed to the processes, and samples go through a shuffle buffer. The
-order depends on seed, rollback and number of processes, so a resumed run must keep that number. Complete passes are
-skipped by the number of samples in each shard; samples skipped in the interrupted pass are read, but not decoded.
-Global batch and epoch length do not depend on the number of processes, but the choice of images in a batch does (arrays
-and image files give equal batches for any number).
+order depends on seed, rollback and number of processes, so a resumed run must keep that number. On resuming, complete
+passes are skipped without reading; samples skipped in the interrupted pass are read, but not decoded. Global batch and
+epoch length do not depend on the number of processes, but the choice of images in a batch does. Arrays and image files
+give equal batches for any number of processes.
 """
 
 import io

@@ -22,14 +22,16 @@ BROKEN = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, RuntimeError, OverflowError),
 )
-"""Exceptions of libraries for damaged files, in addition to ValueError and some OSErrors."""
+"""Exceptions that libraries raise for damaged files, in addition to ValueError and some OSErrors."""
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A regular file on disk or in an archive; `source`: name of the file on disk in messages.
+    """A regular file on disk or in an archive.
 
-    `data`: its bytes without the holes of a sparse file.
+    Attributes:
+        source: name of the file on disk, for messages.
+        data: its size in bytes without the holes of a sparse file.
     """
 
     name: str
@@ -57,7 +59,7 @@ class StoredFile:
                     break
                 yield chunk
         if left:
-            raise InputError(f"{self}: its header says {self.size} bytes, but its content has another size")
+            raise InputError(f"{self}: its header gives {self.size} bytes, but its content has another size")
 
 
 @contextmanager

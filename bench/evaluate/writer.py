@@ -1,7 +1,7 @@
 """Writes measurements as score files, with metadata of the run and the machine.
 
-Only scores of the same run are replaced or removed: in the run's folder those of any of its trainings, elsewhere only
-those with the same configuration.
+Only scores of the same run are replaced or removed. In the run's own folder, they may come from any of its trainings;
+elsewhere, they must have the same configuration.
 """
 
 from collections.abc import Collection
@@ -30,8 +30,8 @@ REMEDY = "move it away, or give another --out"
 def check_scores(run: Run, run_dir: Path, out: Path, overwrite: bool) -> None:
     """Check or move aside existing files with the names of the scores of `run` in `out`.
 
-    In the run's own scores folder, files of other origin are moved aside; elsewhere they raise InputError. `overwrite`:
-    replace the scores of another run, but no other files.
+    In the run's own scores folder, files that are not its scores are moved aside; elsewhere they raise InputError.
+    `overwrite`: replace the scores of another run, but no other files.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, but a folder of scores must be created there; give another --out")
@@ -64,7 +64,7 @@ class ScoreFolder:
 
     def __init__(self, run: Run, meta: dict[str, Any], run_dir: Path, out: Path, device: torch.device):
         self.run, self.meta, self.out, self.device = run, meta, Path(out), device
-        self._sha256 = None if _is_own(run_dir, self.out) else run.hash  # own: scores of all trainings
+        self._sha256 = None if _is_own(run_dir, self.out) else run.hash  # None: scores of any training of the run
         self.training = meta.get("training") or {}
         self.written: set[Path] = set()
         self._provenance = provenance("bench.evaluate.run", *sorted(network_modules(run.model.name)))

@@ -19,8 +19,8 @@ POLL_SECONDS = 0.5
 def lock_file(path: Path) -> BaseFileLock | None:
     """Return a lock on `path`, held until its `release()`, or None if another process holds it.
 
-    Creates the file if it does not exist. Its content is never changed, and the file is not removed. InputError if
-    anything but a file has its name.
+    Creates the file if it does not exist. Its content is never changed, and the file is not removed. Raises InputError
+    if the path exists but is not a file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     check_lockable(path)
@@ -35,7 +35,7 @@ def lock_file(path: Path) -> BaseFileLock | None:
 def check_lockable(path: Path) -> None:
     """Raise InputError if a folder, pipe, device or dangling link has the name of a lock file."""
     if os.path.lexists(path) and not path.is_file():
-        raise InputError(f"{path}: is not a regular file, and a lock file is to be written there; move it away")
+        raise InputError(f"{path}: is not a regular file, but a lock file must be written there; move it away")
 
 
 def is_locked(path: Path) -> bool:

@@ -17,7 +17,7 @@ def role_of(experiment: str, settings: TaskSettings) -> str:
 
 
 def is_ablation(row: Row, settings: TaskSettings) -> bool:
-    """Whether the row belongs to a variation of an ablation's base that is not in a pair or a control."""
+    """Whether the row belongs to a variation of an ablation base, and is neither in a pair nor a control."""
     return row.base in settings.ablation_bases and role_of(row.experiment, settings) == "method"
 
 

@@ -67,7 +67,7 @@ def arguments_of(run: Row) -> dict[str, Any]:
     """Arguments of the network with its defaults, so that a base has a level for arguments that it does not set."""
     try:
         fields = arguments(run.model).model_fields
-    except InputError:  # the network is not installed here
+    except InputError:  # the package of the network is not installed
         fields = {}
     defaults = {name: field.get_default() for name, field in fields.items()}
     return {"network": run.model} | defaults | run.extras.get("args", {})

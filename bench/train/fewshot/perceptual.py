@@ -4,8 +4,8 @@ Both sum d(x, y) over the batch, where d is the sum over layers of the mean over
 sum_c w_c (f(x) - f(y))_c^2 and f has unit length over channels. LPIPS has learned w. "efflite0" replaces LPIPS if its
 weights are not available. It uses the outputs of blocks 0, 2, 4 and 10 of EfficientNet-Lite0 (strides 2, 4, 8, 16; 16,
 24, 40 and 112 channels; batch norms folded) for images at their original size, scaled to the network's input range by
-(127.5 x + 0.5) / 128 for x in -1..1. Its w = 1/4, the mean over the four layers, gives distances of about the size of
-LPIPS, so that the balance with the hinge loss is about the same.
+(127.5 x + 0.5) / 128 for x in -1..1. Its w = 1/4, the mean over the four layers, gives distances about as large as
+those of LPIPS, so that the balance with the hinge loss is about the same.
 """
 
 import functools
@@ -81,7 +81,7 @@ class _Distance(torch.autograd.Function):
             difference = ours - theirs
             weighted = difference * weight
             total += (weighted * difference).sum() / area
-            if gradient is not None:  # through u = x / |x|: (g - u <u, g>) / |x| with g = 2 weighted
+            if gradient is not None:  # derivative of u = x / |x|: (g - u <u, g>) / |x| with g = 2 weighted
                 along = (ours * weighted).sum(dim=1, keepdim=True)
                 gradient[part : part + step] = torch.addcmul(weighted, ours, along, value=-1).mul_(scale * (2 / area))
         ctx.save_for_backward(gradient)

@@ -1,4 +1,4 @@
-"""Finite checks of the loop, and the limit on rollbacks to the last checkpoint."""
+"""Checks of the training loop for NaN and infinity, and the limit on rollbacks to the last checkpoint."""
 
 from collections.abc import Iterator
 from typing import Any

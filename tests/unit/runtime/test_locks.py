@@ -44,7 +44,7 @@ def test_what_cannot_be_locked_is_named_with_a_remedy(tmp_path, kind):
     path = tmp_path / ".a.lock"
     make = {"folder": path.mkdir, "pipe": lambda: os.mkfifo(path), "device": lambda: path.symlink_to("/dev/zero")}
     make.get(kind, lambda: path.symlink_to(path.name))()
-    with pytest.raises(InputError, match=r"\.a\.lock: is not a regular file, and .*; move it away$"):
+    with pytest.raises(InputError, match=r"\.a\.lock: is not a regular file, but .*; move it away$"):
         lock_file(path)
     assert not is_locked(path)
 
