@@ -115,7 +115,7 @@ def supported_settings(flags: set[str]) -> list[str]:
 
 
 def plan_recording(scale: str, given: list[str] | None, supported: list[str]) -> Recording:
-    """The settings to run. InputError for an unknown scale or setting, too few settings, or no git commit."""
+    """The settings to run. Raises InputError for an unknown scale or setting, too few settings, or no git commit."""
     require(scale, Configuration.load(ROOT).scales, "scale")
     for name in given or ():
         require(name, SETTINGS, "--settings")
@@ -133,7 +133,7 @@ def plan_recording(scale: str, given: list[str] | None, supported: list[str]) ->
 
 
 def run_setting(recording: Recording, setting: str) -> Scores:
-    """The scores of one setting, after running what has not finished. InputError if its workflow fails."""
+    """The scores of one setting, after running what has not finished. Raises InputError if its workflow fails."""
     folder = recording.clone(setting)
     table = folder / RESULTS / recording.scale / "scores.csv"
     if not table.exists():
@@ -192,7 +192,10 @@ def reference_of(recording: Recording, tables: Mapping[str, Scores]) -> tuple[Re
 
 
 def reference_scores(tables: Mapping[str, Scores]) -> tuple[ReferenceScore, ...]:
-    """Mean and tolerance of each score over the settings, sorted. InputError for a score that a setting lacks."""
+    """Mean and tolerance of each score over the settings, sorted.
+
+    Raises InputError for a score that a setting lacks.
+    """
     rows = {setting: comparable_rows(scores) for setting, scores in tables.items()}
     keys = sorted(set().union(*rows.values()))
     values = {key: [_value(found.get(key), key, setting) for setting, found in rows.items()] for key in keys}

@@ -32,7 +32,7 @@ def generator(
     """Build a generator whose gates at the target sizes `pairs` are SLIM and whose other gates are SLE.
 
     None selects the authors' setting, which depends on the image size for pairs, mask noise and tanh, and on the pair
-    for dilation. ValueError if the paper defines no pairs at `image_size` and none are given.
+    for dilation. Raises ValueError if the paper defines no pairs at `image_size` and none are given.
     """
 
     def make_gate(size: int, low: int, high: int) -> SkipLayerSLIM:

@@ -51,7 +51,7 @@ class Batches(Protocol):
 
 
 def count_steps(images: int, batch_size: int, source: str) -> int:
-    """Return the number of full batches in an epoch. InputError if there is none."""
+    """Return the number of full batches in an epoch. Raises InputError if there is none."""
     if batch_size > images:
         raise InputError(
             f"recipe.batch_size {batch_size} exceeds the {images} training images of {source}: "

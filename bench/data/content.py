@@ -76,7 +76,7 @@ def content_sha256(files: list[FileRecord]) -> str:
 
 
 def unpacked_content(folder: Path) -> str | None:
-    """Return the content hash of the archives extracted to `folder`; None for a folder of other origin."""
+    """Return the content hash of the archives extracted to `folder`; None for any other folder."""
     return read_mapping(folder / MARK).get("content_sha256")
 
 

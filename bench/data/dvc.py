@@ -22,7 +22,10 @@ DVC_TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp")
 
 
 def run_dvc(root: Path, command: str, *arguments: str) -> None:
-    """Run `dvc COMMAND ARGUMENTS` in `root` when DVC's lock is free, without analytics. InputError if it fails."""
+    """Run `dvc COMMAND ARGUMENTS` in `root` when DVC's lock is free, without analytics.
+
+    Raises InputError if it fails.
+    """
     line = [sys.executable, "-m", "dvc", "--wait-for-lock", command, *arguments]
     pointers = [Path(root) / argument for argument in arguments if argument.endswith(".dvc")]
     for target in (pointer.with_suffix("") for pointer in pointers):

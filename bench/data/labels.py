@@ -10,7 +10,10 @@ HINT = "number the classes 0, 1, 2 ... without gaps"
 
 
 def as_labels(where: str, split: str, labels: np.ndarray, images: int) -> np.ndarray:
-    """Return int64 labels [N] of `images` images. InputError for other types, shapes or counts; `where`: the file."""
+    """Return int64 labels [N] of `images` images.
+
+    Raises InputError for other types, shapes or counts, naming `where`, the file.
+    """
     if images == 0 or labels.size == 0:
         raise InputError(f"{where}: no {split} images, or no {split} labels; a {split} set is needed")
     if not np.issubdtype(labels.dtype, np.integer):

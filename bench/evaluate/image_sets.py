@@ -125,7 +125,7 @@ class ScoredArray(ScoredImages):
 
 
 def _checked(path: Path, header: NpyHeader) -> NpyHeader:
-    """Return the header of images. InputError for another type, shape or order, or for fewer than two images."""
+    """Return the header of images. Raises InputError for another type, shape or order, or for fewer than two images."""
     shape = header.shape
     if header.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3:
         raise InputError(f"{path}: {IMAGES} is {header.dtype} {shape}; images are uint8 (0 to 255) [N, H, W, 3]")

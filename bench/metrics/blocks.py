@@ -71,7 +71,7 @@ def feature_folder() -> Path:
 def blocked_features(extractor: Extractor, images: BlockedImages, name: str) -> np.ndarray:
     """Return the features of an image set, float32 [N, dim]. Cached blocks are read, others computed.
 
-    `name`: name of the set in progress lines. InputError if its files change while they are read.
+    `name`: name of the set in progress lines. Raises InputError if its files change while they are read.
     """
     ends = np.cumsum([block.n for block in images.blocks]).tolist()
     parts = [slice(end - block.n, end) for block, end in zip(images.blocks, ends, strict=True)]

@@ -8,7 +8,7 @@ from bench.errors import InputError
 
 
 def check_features(features: np.ndarray, name: str) -> np.ndarray:
-    """Return features [N, D] as an array. InputError unless they have at least two rows and all are finite."""
+    """Return features [N, D] as an array. Raises InputError unless they have at least two rows and all are finite."""
     features = np.asarray(features)
     if features.ndim != 2:
         raise InputError(f"{name}: features must be [N, D], got shape {features.shape}")
@@ -21,7 +21,7 @@ def check_features(features: np.ndarray, name: str) -> np.ndarray:
 
 
 def check_pair(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return both feature sets after checking them. InputError if their dimensions differ."""
+    """Return both feature sets after checking them. Raises InputError if their dimensions differ."""
     real, fake = check_features(real, "reference set"), check_features(fake, "sample set")
     if real.shape[1] != fake.shape[1]:
         raise InputError(f"features of different extractors have {real.shape[1]} and {fake.shape[1]} dimensions")
@@ -29,7 +29,10 @@ def check_pair(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def check_uint8(images: Tensor, name: str = "images") -> Tensor:
-    """Return images. InputError unless they are uint8 [B, 3, H, W]; greyscale and float images are not converted."""
+    """Return images.
+
+    Raises InputError unless they are uint8 [B, 3, H, W]; greyscale and float images are not converted.
+    """
     if images.dtype != torch.uint8:
         raise InputError(f"{name}: expected uint8 images (0..255), got {str(images.dtype).removeprefix('torch.')}")
     if images.ndim != 4 or images.shape[1] != 3:

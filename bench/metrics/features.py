@@ -58,7 +58,7 @@ class FeatureRows:
         self._n = end
 
     def all(self) -> np.ndarray:
-        """Return all added features [N, dim]. InputError if there are none."""
+        """Return all added features [N, dim]. Raises InputError if there are none."""
         if not self._n:
             raise InputError("no images to score")
         return self._rows[: self._n]
@@ -73,7 +73,7 @@ def extract_features(extractor: Extractor, batches: Iterable[Tensor]) -> np.ndar
 
 
 def features_of(extractor: Extractor, batch: Tensor) -> np.ndarray:
-    """Return the features [B, dim] of one batch. InputError for NaN, checked here to report the batch."""
+    """Return the features [B, dim] of one batch. Raises InputError for NaN, checked here to report the batch."""
     with torch.inference_mode(), exact_float32():
         features = extractor(check_uint8(batch)).float().cpu().numpy()
     if features.shape != (len(batch), extractor.dim):

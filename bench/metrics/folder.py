@@ -15,7 +15,7 @@ BATCH_PIXELS = 1 << 25
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Return the images in `folder` and its subfolders, sorted by name. InputError for fewer than two."""
+    """Return the images in `folder` and its subfolders, sorted by name. Raises InputError for fewer than two."""
     return [header.path for header in usable_images(folder, at_least=2).headers]
 
 

@@ -54,7 +54,10 @@ def inception_tensors() -> tuple[dict[str, Tensor], str]:
 
 
 def last_layer() -> Tensor:
-    """Return the weight [1008, 2048] of the class logits; InputError if only the package's file is on this machine."""
+    """Return the weight [1008, 2048] of the class logits.
+
+    Raises InputError if only the package's file is on this machine.
+    """
     name = next((name for name in INCEPTION_WHOLE if weights_are_here(name)), None)
     if name is None:
         raise InputError(

@@ -49,7 +49,10 @@ def _nearest(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nearest_distinct(x: np.ndarray) -> np.ndarray:
-    """Return the distance [n] of each row to the nearest row that is not a copy. InputError if all are copies."""
+    """Return the distance [n] of each row to the nearest row that is not a copy.
+
+    Raises InputError if all are copies.
+    """
     limit = COPY * np.linalg.norm(x, axis=1)
     rows = []
     for start in range(0, len(x), BLOCK):

@@ -29,7 +29,10 @@ class Prdc:
 
 
 def precision_recall(real: np.ndarray, fake: np.ndarray, *, k: int = 5) -> Prdc:
-    """Return all four metrics for feature sets [n, D] and [m, D]. InputError unless both have more than k rows."""
+    """Return all four metrics for feature sets [n, D] and [m, D].
+
+    Raises InputError unless both have more than k rows.
+    """
     real, fake = (x.astype(np.float64, copy=False) for x in check_pair(real, fake))
     if min(len(real), len(fake)) <= k:
         raise InputError(f"precision and recall with k={k} need more than {k} images, got {len(real)} and {len(fake)}")

@@ -43,7 +43,7 @@ def without_choice(protocol: str) -> str:
 
 
 def same_protocol(protocols: Iterable[str], where: str, advice: str = "") -> str | None:
-    """Return the protocol of all scores at `where`, or None without scores. ProtocolError names two different ids.
+    """Return the protocol of all scores at `where`, or None if there are none. ProtocolError names two different ids.
 
     `advice` ends the error message with the next step.
     """

@@ -37,7 +37,7 @@ class ReferenceStatistics:
 
 
 def read_statistics(path: Path) -> ReferenceStatistics:
-    """Read `mu` and `sigma`. InputError if they are missing, damaged or not of Inception's features."""
+    """Read `mu` and `sigma`. Raises InputError if they are missing, damaged or not of Inception's features."""
     headers, names = read_npz_headers(path, (MEAN, COVARIANCE))
     for key in (MEAN, COVARIANCE):
         if key not in headers:

@@ -22,7 +22,7 @@ OLD_PAGE = "<title>SLIM and its "
 
 
 def begin_report(scale_dir: Path) -> None:
-    """Record that the report is being written. InputError if a foreign file has the name of one of its files.
+    """Record that the report is being written. Raises InputError if a foreign file has the name of one of its files.
 
     A damaged record is moved aside. The files are then recognised by their form, as without a record.
     """

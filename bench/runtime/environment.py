@@ -25,7 +25,7 @@ def check_threads(threads: int | None, where: str) -> None:
 
 
 def switched_on(name: str) -> bool:
-    """Return whether the variable `name` is on. InputError if its value means neither on nor off."""
+    """Return whether the variable `name` is on. Raises InputError if its value means neither on nor off."""
     value = os.environ.get(name, "").strip().lower()
     if value not in (*ON, *OFF):
         words = f"use {', '.join(ON)} to enable it, or {', '.join(OFF[1:])} or an empty value to disable it"

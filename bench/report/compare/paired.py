@@ -106,7 +106,7 @@ def finished_by_seed(scores: Scores, experiment: str, metric: str, dataset: str,
 def match(
     scores: Scores, settings: ReportSettings, pair: Pair, metric: str, dataset: str, weights: str = "last"
 ) -> Matched | None:
-    """Scores of the seeds that both networks have; None without common seeds. ProtocolError for two protocols."""
+    """Scores of the seeds that both networks have; None if there are none. Raises ProtocolError for two protocols."""
     slim, baseline = (finished_by_seed(scores, name, metric, dataset, weights) for name in (pair.slim, pair.baseline))
     seeds = sorted(slim.keys() & baseline.keys())
     if not seeds:

@@ -90,7 +90,10 @@ def reference_path(scale: str) -> Path:
 
 
 def read_reference(scale: str) -> ReferenceResults:
-    """The reference results of `scale`. InputError for a missing or damaged file, with the command that records it."""
+    """The reference results of `scale`.
+
+    Raises InputError for a missing or damaged file, with the command that records it.
+    """
     path = reference_path(scale)
     if not path.exists():
         raise InputError(f"{path}: no such file; `python -m benchmarks reference {scale}` records it")

@@ -1,4 +1,4 @@
-"""Plots of scores. Each function returns None without data."""
+"""Plots of scores. Each function returns None if there is no data."""
 
 from collections.abc import Iterable, Mapping
 

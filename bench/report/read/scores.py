@@ -62,7 +62,10 @@ class Scores(Sequence[Row]):
 
 
 def one_protocol(rows: Iterable[Row], where: str) -> str | None:
-    """Protocol of all rows at `where`; None without rows. ProtocolError for two, naming the runs and the next step."""
+    """Protocol of all rows at `where`; None if there are no rows.
+
+    Raises ProtocolError for two, naming the runs and the next step.
+    """
     first: dict[str, Row] = {}
     for row in rows:
         first.setdefault(row.protocol, row)
@@ -74,7 +77,7 @@ def one_protocol(rows: Iterable[Row], where: str) -> str | None:
 
 
 def read_scores(path: Path) -> Scores:
-    """Read scores.csv. InputError for a missing or damaged file, with the command that writes it."""
+    """Read scores.csv. Raises InputError for a missing or damaged file, with the command that writes it."""
     if not Path(path).exists():
         raise InputError(f"{path}: no such file; create it with `slim-bench collect`")
     csv.field_size_limit(1 << 30)  # a run's details hold curves and per-image values

@@ -109,7 +109,7 @@ class ReportSettings(Strict):
     tolerances: dict[str, Tolerance] = Field(description="metric -> tolerance for published values")
 
     def tolerance(self, metric: str, value: float) -> float | None:
-        """Largest difference from `value` that counts as reproduced; None without a tolerance for the metric."""
+        """Largest difference from `value` that counts as reproduced; None if the metric has no tolerance."""
         tolerance = self.tolerances.get(metric)
         if tolerance is None:
             return None

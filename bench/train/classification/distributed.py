@@ -20,7 +20,10 @@ from bench.runtime.processes import rank, world_size
 
 
 def local_rows(batch_size: int) -> BatchRows:
-    """Return this process's rows of a global batch. InputError if the batch is not divisible by the processes."""
+    """Return this process's rows of a global batch.
+
+    Raises InputError if the batch is not divisible by the number of processes.
+    """
     count, rest = divmod(batch_size, world_size())
     if rest or not count:
         raise InputError(f"recipe.batch_size {batch_size} is not divisible by the {world_size()} processes")

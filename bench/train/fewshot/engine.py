@@ -215,7 +215,7 @@ class FewShot:
 
 
 def load_training_images(run: Run) -> Tensor:
-    """Return the training images, uint8 [N, 3, S, S]. InputError if the batch size exceeds N."""
+    """Return the training images, uint8 [N, 3, S, S]. Raises InputError if the batch size exceeds N."""
     from bench.data import datasets
 
     images = datasets.load_images(run.data_folder)

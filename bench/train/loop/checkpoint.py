@@ -51,7 +51,10 @@ class Checkpoints:
         return sorted(path for path in self.folder.glob("step-*.ckpt") if CHECKPOINT_NAME.fullmatch(path.name))
 
     def save(self, step: int, state: dict[str, Any], environment: dict[str, Any] | None = None) -> Path:
-        """Write a checkpoint atomically, then remove all but the newest `keep`. InputError if the disk is full."""
+        """Write a checkpoint atomically, then remove all but the newest `keep`.
+
+        Raises InputError if the disk is full.
+        """
         buffer = io.BytesIO()
         torch.save(state, buffer)
         header = {
@@ -80,7 +83,10 @@ class Checkpoints:
         return path
 
     def load_latest(self) -> Saved | None:
-        """Return the newest undamaged checkpoint, or None. InputError if its run, data or torch version differs."""
+        """Return the newest undamaged checkpoint, or None.
+
+        Raises InputError if its run, data or torch version differs.
+        """
         for path in reversed(self.files()):
             try:
                 header, payload = _read(path)
