@@ -19,7 +19,8 @@ CACHE := $${XDG_CACHE_HOME:-$${HOME:?}/.cache}
 ifneq ($(shell { mkdir -p "$(CACHE)" && [ -w "$(CACHE)" ] && echo yes; } 2>/dev/null),yes)
 export XDG_CACHE_HOME := $(CURDIR)/build/cache
 endif
-CORES ?= $(shell nproc)
+# nproc prints OMP_NUM_THREADS if it is set, and many clusters set it to 1. Each job sets its own number of threads.
+CORES ?= $(shell unset OMP_NUM_THREADS OMP_THREAD_LIMIT; nproc)
 VENV := .venv
 BIN := $(VENV)/bin
 export DVC_NO_ANALYTICS := 1

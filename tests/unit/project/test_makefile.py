@@ -246,3 +246,18 @@ def test_the_package_and_the_makefile_name_the_same_versions():
     assert all(f"Programming Language :: Python :: {version}" in project for version in named)
     after = f"3.{int(named[-1].split('.')[1]) + 1}"
     assert f'requires-python = ">={named[0]},<{after}"' in project
+
+
+def test_the_number_of_jobs_is_that_of_the_processors_under_any_omp_num_threads():
+    commands = [
+        subprocess.run(
+            ["make", "--dry-run", "demo"],
+            cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "977")
+    ]
+    assert commands[0] == commands[1] and "--cores" in commands[0]
