@@ -1,11 +1,11 @@
 """FastGAN's discriminator (Liu et al. 2021, arXiv 2101.04775) with two paths, three SLE gates and three decoders.
 
-Residual blocks reduce the whole image to 8x8, with gates from the 256, 128, 64 maps onto the 32, 16, 8 maps. Plain
-blocks reduce the small image to 8x8. Each path returns 5x5 logits. The decoders reconstruct the image from the 8x8 map
-and from the small path, and one quadrant from the same quadrant of the 16x16 map. The reconstruction loss regularises
-the discriminator on real images.
+Residual blocks reduce the whole image to 8x8. SLE gates re-weight the maps of 32, 16 and 8 px by the maps of 256, 128
+and 64 px. Blocks without a residual path reduce the small image to 8x8. Each path returns 5x5 logits. The decoders
+reconstruct the whole image from the 8x8 map of each path, and one quadrant of the image from the same quadrant of the
+16x16 map. The reconstruction loss regularises the discriminator on real images.
 
-Below 256 px (not in the paper) the stem keeps the image size, the small path starts at half of it, and only the gates
+Below 256 px (not in the paper) the stem keeps the image size, the small image has half that size, and only the gates
 whose two maps exist are built. Each map has the same width as at 256 px.
 """
 
@@ -27,7 +27,7 @@ _WIDTH = {8: 8, 16: 4, 32: 2, 64: 1, 128: 1 / 2, 256: 1 / 4, 512: 1 / 8}
 
 
 class Reconstructions(NamedTuple):
-    """Decoded images [B, 3, d, d]: the whole image from the 8x8 map, the whole from the small path, one quadrant."""
+    """Decoded images [B, 3, d, d]: the whole image from the main and the small path, and one quadrant."""
 
     whole: Tensor
     small: Tensor
@@ -35,10 +35,11 @@ class Reconstructions(NamedTuple):
 
 
 class Discriminator(nn.Module):
-    """(image [B, 3, S, S], small [B, 3, s, s]) -> logits [B, 50], and the reconstructions if `part` is 0..3.
+    """Discriminator of FastGAN: (image [B, 3, S, S], small image [B, 3, s, s]) -> logits [B, 50].
 
-    `part` numbers the quadrants row by row. `decoder_scaled` multiplies the decoders' widths by base_channels / 64 (at
-    least 4) and limits their output to min(128, S) px.
+    If `part` is 0..3, the output also contains the reconstructions. `part` is the index of the reconstructed quadrant,
+    and quadrants are numbered row by row. `decoder_scaled` multiplies the decoders' widths by
+    base_channels / 64 (the result is at least 4), and limits the decoded images to min(128, S) px.
     """
 
     def __init__(self, *, image_size: int, base_channels: int, decoder_scaled: bool, spectral_norm: bool) -> None:
@@ -141,7 +142,7 @@ def _down(in_channels: int, out_channels: int, spectral: bool) -> list[nn.Module
 
 
 def _stem(image_size: int, channels: dict[int, int], spectral: bool) -> nn.Sequential:
-    """Return the stem, which reduces images above 256 px to 256x256. Only the second of two convolutions has a BN."""
+    """Return the stem, which reduces images above 256 px to 256x256. Its second convolution (at 1024 px) has a BN."""
     if image_size <= 256:
         return nn.Sequential(conv(3, channels[image_size], 3, spectral=spectral), nn.LeakyReLU(SLOPE))
     first = conv(3, channels[image_size // 2], 4, spectral=spectral, stride=2)
@@ -150,7 +151,10 @@ def _stem(image_size: int, channels: dict[int, int], spectral: bool) -> nn.Seque
 
 
 def _small_path(size: int, channels: dict[int, int], spectral: bool) -> nn.Sequential:
-    """Return the small path [B, 3, size, size] -> [B, C, 8, 8]. Its map at m has the main path's width at 2 m."""
+    """Return the small path [B, 3, size, size] -> [B, C, 8, 8].
+
+    Its map of m px has as many channels as the main path's map of 2 m px.
+    """
     layers = [conv(3, channels[size], 4, spectral=spectral, stride=2), nn.LeakyReLU(SLOPE)]
     while (size := size // 2) > 8:
         layers += _down(channels[2 * size], channels[size], spectral)

@@ -1,4 +1,4 @@
-"""Sizes of SinGAN's image pyramid. The scale factor is adjusted so that the coarsest shorter side is min_size."""
+"""Sizes of SinGAN's image pyramid. The scale factor is adjusted so that the coarsest shorter side equals min_size."""
 
 import math
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ class PyramidSizes:
     """Sizes of one image's pyramid, coarsest first.
 
     Attributes:
-        num_scales: number of scales from the full image down to `min_size` at the nominal factor, plus one.
+        num_scales: number of steps of the nominal factor from the full image down to `min_size`, plus one.
         stop_scale: index of the finest trained scale (the full image reduced to at most max_size).
         shrink: factor from the full image to the finest scale, at most 1.
-        scale_factor: adjusted ratio of consecutive scales, with which the coarsest scale has exactly min_size.
+        scale_factor: adjusted ratio of consecutive scales, which makes the coarsest shorter side exactly min_size.
         sizes: (height, width) of each scale.
     """
 
@@ -34,7 +34,10 @@ class PyramidSizes:
 def pyramid_sizes(
     height: int, width: int, *, min_size: int = 25, max_size: int = 250, scale_factor: float = 0.75
 ) -> PyramidSizes:
-    """Compute the pyramid's sizes for an image. ValueError names the sizes if the image is too small."""
+    """Compute the pyramid's sizes for an image.
+
+    Raises ValueError for an image that is too small or too large, and for an invalid scale factor.
+    """
     if not 0 < scale_factor < 1:
         raise ValueError(f"scale_factor must be between 0 and 1, got {scale_factor}")
     longest = max(height, width)

@@ -1,8 +1,8 @@
-"""Sets a cache folder if the home folder is missing or read-only, and a home and name for users without them.
+"""Sets a cache folder if the home folder is missing or read-only, and a home folder and name for users without them.
 
-Every program of .venv imports it at start through a .pth file written by tools/setup.sh, so it depends on no package.
-The workflow cannot do this, because Snakemake creates its cache before it reads a Snakefile, and ends in a traceback
-if it cannot.
+Every Python program of .venv imports this module at start-up through a .pth file that tools/setup.sh writes. The module
+therefore depends on no package. The workflow cannot set the folder, because Snakemake creates its cache before it reads
+a Snakefile, and fails with a traceback if it cannot create the cache.
 """
 
 import os
@@ -10,10 +10,10 @@ import pwd
 
 
 def set_cache_home() -> None:
-    """Set XDG_CACHE_HOME to build/cache of the project, unless it is set or ~/.cache is writable.
+    """Set XDG_CACHE_HOME to build/cache of the project, unless the variable is set or ~/.cache is writable.
 
-    Matplotlib uses ~/.config and a separate variable. A user unknown to the system (a container with a numeric user)
-    gets the same folder as home and the number as name, because Snakemake and DVC fail without them.
+    MPLCONFIGDIR is set too, because Matplotlib uses ~/.config. For a user unknown to the system, such as a numeric user
+    of a container, HOME is set to the same folder and LOGNAME to the user id. Snakemake and DVC fail without them.
     """
     project = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     instead = os.path.join(project, "build", "cache")

@@ -1,9 +1,9 @@
-"""Recognises files that the commands wrote, by name and content. Does not import torch.
+"""Recognises files that the commands wrote, by name and content. This module does not import torch.
 
 A command replaces or removes a file only if a predicate of this module recognises it. If another file has the name of
-an output, the command raises an error before any computation: `refuse_foreign`. Only in folders that contain nothing
-but our outputs, and for hidden records, it renames such a file and continues: `make_way`. The predicates recognise a
-file truncated by a full disk or an interrupted copy by its beginning.
+an output, the command raises an error before any computation (`refuse_foreign`). In folders that contain only our
+outputs, and for hidden records, the command renames such a file instead and continues (`make_way`). A full disk or an
+interrupted copy can truncate a file. The predicates recognise a truncated file by its beginning.
 """
 
 import errno
@@ -35,7 +35,7 @@ def refuse_foreign(path: Path, ours: Test, remedy: str) -> None:
         return
     if path.is_dir():
         raise InputError(f"{path}: is a folder, but a file must be written there; {remedy}")
-    if path.is_file() and not os.access(path, os.R_OK):  # whose it is cannot be determined
+    if path.is_file() and not os.access(path, os.R_OK):  # an unreadable file cannot be recognised
         raise storage_error(PermissionError(errno.EACCES, os.strerror(errno.EACCES)), path)
     if not path.is_file() or not ours(path):
         raise InputError(f"{path}: is not a file that slim-bench wrote, and is not overwritten; {remedy}")
@@ -117,7 +117,7 @@ def _weights_header(path: Path) -> dict[str, Any]:
 
 
 def is_history(path: Path) -> bool:
-    """Return whether a file is a history.csv, by its columns. An empty file contains nothing to lose."""
+    """Return whether a file is a history.csv, by its columns. An empty file counts, as it has no content to lose."""
     start = head_of(path, LONGEST_HEADER)
     columns = start.partition(b"\n")[0].decode("utf-8", "replace").strip().split(",")
     cut = b"\n" not in start and b"step,".startswith(start[:5])  # truncated within its first line
@@ -153,13 +153,13 @@ def is_temporary(path: Path, names: Callable[[str], bool]) -> bool:
 
 
 def is_truncated(path: Path, start: str) -> bool:
-    """Return whether a file is a JSON object of `write_json`, truncated, whose first line begins with `start`."""
+    """Return whether a file is a truncated output of `write_json` whose line after the brace begins with `start`."""
     first = f"{{\n {start}".encode()
     return first.startswith(head_of(path, len(first))) and _json(path) is None
 
 
 def head_of(path: Path, size: int) -> bytes:
-    """Return the first bytes of a file; `?` if it is unreadable, or a pipe or device, whose read would block."""
+    """Return the first `size` bytes of a file; `?` for an unreadable file, or a pipe or device, which could block."""
     if not path.is_file():
         return b"?"
     try:

@@ -1,7 +1,7 @@
 """Registry of all networks by name. `bench` refers to networks by name, so that planning does not import torch.
 
 A name with a colon, "mypackage.mymodule:MyGate", is an external network, or an external gate for FastGAN. The
-arguments of a network are those of its function, read from the source.
+arguments of a network are those of its function, read from its source code.
 """
 
 from __future__ import annotations
@@ -40,7 +40,14 @@ GATE_CHANNELS = {"low_channels", "high_channels"}
 
 @dataclass(frozen=True)
 class Entry:
-    """`target`: "module:function"; `task`: None if the experiment defines it; `gate`: the gate that `target` uses."""
+    """Registered network.
+
+    Attributes:
+        target: "module:function" that builds the network.
+        task: task of the network; None if the experiment defines the task.
+        source: publication that defines the network.
+        gate: "module:name" of the external gate that `target` uses.
+    """
 
     target: str
     task: str | None
@@ -49,7 +56,7 @@ class Entry:
 
     @property
     def modules(self) -> set[str]:
-        """Start modules of the code digest."""
+        """Modules from which the code digest follows imports."""
         return {target.partition(":")[0] for target in (self.target, self.gate) if target}
 
 
@@ -73,7 +80,7 @@ MODELS: dict[str, Entry] = {
 
 
 def entry(name: str) -> Entry:
-    """Return the network `name`. Raises InputError if it, its module or its function does not exist."""
+    """Return the entry of the network `name`. Raises InputError if the name, module or function does not exist."""
     if ":" in name:
         return _outside(name)
     if name not in MODELS:
@@ -96,7 +103,7 @@ def _outside(name: str) -> Entry:
 
 
 def _signature(target: str) -> Signature:
-    """Return the signature of `target`, cached by module file because tests change folders."""
+    """Return the signature of `target`, cached by module file because tests change the working folder."""
     return _signature_in(target, find_source(target.partition(":")[0]))
 
 
@@ -156,7 +163,7 @@ class _OpenArguments(Arguments):
 
 
 def training_modules(task: str, model: str) -> tuple[str, ...]:
-    """Start modules of a training's code digest: the engine and the network, which the engine does not import."""
+    """Return the start modules of a training's code digest: the engine, and the network, which it does not import."""
     networks = network_modules(model)
     if task == "fewshot":
         networks |= MODELS["fastgan-discriminator"].modules
@@ -164,7 +171,7 @@ def training_modules(task: str, model: str) -> tuple[str, ...]:
 
 
 def network_modules(model: str) -> set[str]:
-    """Start modules of a network's code digest; empty for an unknown network."""
+    """Return the start modules of a network's code digest; empty for an unknown network."""
     return entry(model).modules if ":" in model or model in MODELS else set()
 
 
@@ -174,7 +181,7 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
     parsed = parse_strict(arguments(name), overrides, f"model {name}")
     given = {key: getattr(parsed, key) for key in parsed.model_fields_set}  # the constructor has defaults for the rest
     build = _load(made.target)
-    if made.gate is not None:  # the builder gets the rest; a shared argument goes to both
+    if made.gate is not None:  # an argument that the builder and the gate share goes to both
         builders, own = _signature(made.target).parameters, _signature(made.gate).parameters
         for_gate = {key: value for key, value in given.items() if key in own or key not in builders}
         build = partial(build, partial(_load(made.gate), **for_gate))

@@ -1,4 +1,4 @@
-"""Data loading overhead: time of steps with new batches divided by time of steps on a fixed batch, data in memory."""
+"""Overhead of loading data from memory: step time with new batches divided by step time with one fixed batch."""
 
 import statistics
 import tempfile
@@ -35,7 +35,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def with_and_without(run: Run, device: torch.device) -> dict[str, Workload]:
-    """Return a step that loads its batch and a step on a batch that is already loaded."""
+    """Return two workloads: a step that loads its batch, and a step on a batch that is already loaded."""
     engine: FewShot | Classification
     if run.task == "fewshot":
         source = engine = FewShot(run, device)

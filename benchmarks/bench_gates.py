@@ -1,7 +1,7 @@
-"""Time and peak memory of skip-layer gates, forward and backward with batch 8: SLIM, its reference, and SLE.
+"""Time and peak memory of skip-layer gates, forward and backward with batch 8: SLIM, ReferenceSLIM and SLE.
 
-A CPU is measured twice. With torch's defaults, most of the time is spent on allocating memory for each map. With freed
-memory kept as in our training (bench.runtime.memory), all three gates are about three times as fast.
+On a CPU the gates are measured twice. With torch's defaults, most of the time is spent on allocating memory for each
+map. If freed memory is kept, as in our training (bench.runtime.memory), all three gates are about three times as fast.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def measure(quick: bool) -> dict[str, Any]:
     rows, milliseconds = ratios(device, repeats, bounded=cpu)
     if cpu:
         rows += [memory("SLIM", "slim", MEMORY_AT_MOST), memory("reference", "reference", None)]
-        keep_freed_memory()  # last, because it cannot be undone
+        keep_freed_memory()  # last, because this setting cannot be undone
         again, milliseconds["freed memory kept"] = ratios(device, repeats, bounded=False)
         rows += [{**row, "name": f"{row['name']}, freed memory kept"} for row in again]
     setting = {"batch": BATCH, "base_channels": BASE_CHANNELS, "repeats": repeats, "gates_compiled": not cpu}
@@ -39,7 +39,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def ratios(device: torch.device, repeats: int, bounded: bool) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return the rows of the three pairs, and milliseconds. Gates are compiled on a GPU to hide launch overhead."""
+    """Return the rows of the three pairs, and the times in ms. Gates are compiled on a GPU to hide launch overhead."""
     rows, milliseconds = [], {}
     for size, reference_at_least in REFERENCE_AT_LEAST.items():
         label = f"{size // 16}->{size}"

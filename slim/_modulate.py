@@ -1,12 +1,12 @@
-"""Multiplies the target map x_t by a gate w given at low resolution, as if w were upsampled with nearest neighbour.
+"""Multiplies the target map x_t by a gate w given at low resolution, as if w were upsampled (nearest).
 
 Nearest upsampling commutes with pointwise arithmetic, so w [B, C, h, w] is broadcast onto x_t [B, C, H, W] and is never
 allocated at full size. The backward pass saves no tensor of the target's size except x_t. If the size ratio is not an
 integer, torch's nearest interpolation is used.
 
-Computing high * F.interpolate(gate) took 1.6 times as long for forward and backward on one AVX-512 core at
-8 -> 128 px (128 channels), 1.7 times at 16 -> 256 px (64 channels) and 3.0 times at 8 -> 32 px (512 channels). Measured
-with batch 4 and float32, as the median CPU time of 9 repetitions.
+On one AVX-512 core, forward and backward of high * F.interpolate(gate) took 1.6 times as long as those of `modulate` at
+8 -> 128 px (128 channels), 1.7 times at 16 -> 256 px (64 channels) and 3.0 times at 8 -> 32 px (512 channels). They are
+ratios of the median CPU times of 9 repetitions with batch 4 and float32.
 """
 
 import torch
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 
 def modulate(high: Tensor, gate: Tensor) -> Tensor:
-    """Return high [B, C, H, W] * nearest_upsample(gate [B, C, h, w]), in the dtype of `high`."""
+    """Return `high` [B, C, H, W] times `gate` [B, C, h, w] upsampled (nearest), in the dtype of `high`."""
     size, grid = high.shape[2:], gate.shape[2:]
     gate = gate.to(high.dtype)
     if size[0] % grid[0] or size[1] % grid[1]:
@@ -24,7 +24,7 @@ def modulate(high: Tensor, gate: Tensor) -> Tensor:
 
 
 class _Modulate(torch.autograd.Function):
-    """Product whose gradients are recomputed from the two inputs. Peak memory is the output and one gradient."""
+    """Product whose gradients are recomputed from the two inputs. The peak memory is the output and one gradient."""
 
     @staticmethod
     def forward(ctx, high: Tensor, gate: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def _product(values: Tensor, gate: Tensor) -> Tensor:
 
 
 def _block_sums(gradient: Tensor, high: Tensor, gate: Tensor) -> Tensor:
-    """Sum gradient * high over the block of each gate value; return [B, C, h, w]."""
+    """Sum gradient * high over the block of each gate value; the result is [B, C, h, w]."""
     if torch.compiler.is_compiling() or high.is_cuda:  # the product and the sum run as one or two kernels
         return _sum_blocks(gradient * high, gate)
     # one image at a time, so that the product fits in the CPU cache and no full-size temporary is allocated

@@ -1,7 +1,7 @@
 """FastGAN generator with skip-layer SLIM in place of skip-layer excitation (arXiv 2112.14804, few-shot synthesis).
 
 The authors use SLIM for the pairs 8->128 and 16->256 at 256 px. At 1024 px they add 32->512 with dilation 4 and use
-mask noise in all three. The pair 4->64 keeps SLE, and so does 32->512 in a 512-px network.
+mask noise in all three pairs. The pair 4->64 keeps SLE, and so does 32->512 in a 512-px network.
 """
 
 from typing import Unpack
@@ -31,8 +31,8 @@ def generator(
 ) -> Generator:
     """Build a generator whose gates at the target sizes `pairs` are SLIM and whose other gates are SLE.
 
-    None selects the authors' setting, which depends on the image size for pairs, mask noise and tanh, and on the pair
-    for dilation. Raises ValueError if the paper defines no pairs at `image_size` and none are given.
+    The value None selects the authors' setting. That of `pairs`, `mask_noise` and `tanh` depends on the image size, and
+    that of `dilation` on the pair. Raises ValueError if `pairs` is None and the paper defines no pairs at `image_size`.
     """
 
     def make_gate(size: int, low: int, high: int) -> SkipLayerSLIM:

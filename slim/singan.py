@@ -1,8 +1,8 @@
-"""SinGAN with skip-layer SLIM. At every scale except the coarsest, the output of the head gates that of the body.
+"""SinGAN with skip-layer SLIM. At every scale except the coarsest, a gate re-weights the body's output by the head's.
 
-The module has no spectral norm and no BN in its style branch. Its masks are resized (nearest) from the size of the
+The gate has no spectral norm, and no BN in its style branch. Its masks are resized (nearest) from the size of the
 head's output to that of the body's, which is 6 px smaller. The authors also remove SinGAN's residual at these scales.
-The removal may affect scores as much as the module does, so it is a separate option.
+The removal may affect scores as much as SLIM does, so it is a separate option.
 """
 
 from typing import Unpack
@@ -37,7 +37,7 @@ def pyramid(
 ) -> Pyramid:
     """Build SinGAN-SLIM for an image of height x width px.
 
-    `residual` is SinGAN's, which adds the upsampled image of the previous scale. It is not the "1 +" of SLIM.
+    `residual` is SinGAN's residual, which adds the upsampled image of the previous scale. It is not the "1 +" of SLIM.
     `dilation=None` selects the authors' value for each scale.
     """
 

@@ -1,7 +1,7 @@
-"""Run snakemake --lint, and ignore findings whose titles begin with an entry of ALLOWED.
+"""Runs snakemake --lint, and ignores findings whose titles begin with an entry of ALLOWED.
 
-Without this, `snakemake --lint` fails for every rule of a project that installs its software from a lock file and not
-with conda.
+Without this filter, `snakemake --lint` fails for every rule of a project that installs its software from a lock file
+and not with conda.
 """
 
 import subprocess
@@ -12,7 +12,7 @@ ALLOWED = ("Specify a conda environment or container",)
 
 
 def findings(text: str) -> list[str]:
-    """Return `place: title` of every finding. A title begins with an asterisk, after a line that names the place."""
+    """Return `place: title` of every finding. In `text`, a title follows an asterisk, below a line with its place."""
     place, found = "", []
     for line in text.splitlines():
         if line.startswith("Lints for"):

@@ -56,7 +56,7 @@ class SourceFile(Strict):
 
     @property
     def pointer(self) -> Path:
-        """The path of its DVC file, which may not exist."""
+        """Path of the file's DVC pointer, which may not exist."""
         return SOURCES / f"{self.name}.dvc"
 
 
@@ -158,7 +158,7 @@ class Weights(Strict):
 
 
 def parse_words(value: Any) -> Any:
-    """Parse command-line words into values, because Snakemake passes them as text inside lists and mappings."""
+    """Convert command-line words to values. Snakemake passes words inside lists and mappings as text."""
     if isinstance(value, list):
         return tuple(parse_words(part) for part in value)
     if not isinstance(value, str):
@@ -185,12 +185,12 @@ class UserFolder(Strict):
     @model_validator(mode="before")
     @classmethod
     def _path_alone(cls, value: Any) -> Any:
-        """Convert a path that YAML reads as a number, such as 2024, to text."""
+        """Accept a path in place of a mapping, and convert a path that YAML reads as a number (2024) to text."""
         value = value if isinstance(value, Mapping) else {"path": value}
         return {**value, "path": str(value["path"])} if isinstance(value.get("path"), int) else value
 
     def written(self) -> str:
-        """Return the given keys as one line of YAML."""
+        """Return the keys that the user gave as one line of YAML."""
         given = self.model_dump(mode="json", exclude_unset=True)
         return yaml.safe_dump(given, default_flow_style=True, width=100000).strip()
 
@@ -216,7 +216,7 @@ class Catalogue(Strict):
         return self.weights[name]
 
     def pin(self, file: SourceFile) -> str | None:
-        """Return the sha256 that a source file must have: published, or pinned in data/pins.yaml."""
+        """Return the sha256 that a source file must have: published, or pinned in data/pins.yaml, or None."""
         return file.sha256 or self.pins.get(file.name)
 
     def source_sha256(self, name: str) -> str | None:
@@ -253,7 +253,7 @@ def task_of(path: Path) -> Task:
 
 
 def is_npz(path: Path) -> bool:
-    """Return whether a path has the suffix of an .npz file."""
+    """Return whether a path has the suffix .npz and is not a folder."""
     return path.suffix.lower() == ".npz" and not path.is_dir()
 
 

@@ -1,8 +1,9 @@
 """Moves a prepared dataset to its folder: as a whole if the folder is new, otherwise file by file.
 
-In an existing folder it replaces only files of an earlier preparation, and keeps all others. It removes manifest.json
-first and writes it last, so that a partially replaced folder is never considered complete. Meanwhile a journal lists
-our files, so that the next start recognises them after a kill. Processes keep the old arrays that they have mapped.
+In an existing folder this module replaces only files of an earlier preparation, and keeps all others. It removes
+manifest.json first and writes it last, so that a partially replaced folder is never considered complete. During the
+replacement a journal lists the files that slim-bench wrote. If the process is killed, the next preparation recognises
+these files by the journal. Processes that have mapped the old arrays can still read them.
 """
 
 import os
@@ -32,10 +33,11 @@ def refuse_overlap(out: Path, sources: Iterable[Path]) -> None:
 
 @contextmanager
 def new_content(out: Path, names: tuple[str, ...], is_default: bool = False) -> Iterator[Path]:
-    """Yield a folder for `names` and manifest.json. It is moved to `out` if the block succeeds, and deleted otherwise.
+    """Yield a temporary folder for the files `names` and manifest.json.
 
-    `out` may be a link to a folder. Existing files of these names that a preparation did not write raise InputError
-    before the block. `is_default`: see `own_prepared_files`.
+    If the block succeeds, the content is moved to `out`; otherwise it is deleted. `out` may be a link to a folder.
+    Raises InputError before the block if `out` contains a file with one of these names that no preparation wrote.
+    `is_default` is explained in `own_prepared_files`.
     """
     out = Path(os.path.realpath(out))
     if out.exists() and not out.is_dir():
@@ -59,7 +61,7 @@ def new_content(out: Path, names: tuple[str, ...], is_default: bool = False) -> 
 
 def _refuse_taken(out: Path, names: Iterable[str], own: set[str]) -> None:
     refuse_foreign(out / JOURNAL, is_journal, REMEDY)
-    for name in (MANIFEST, *names):  # MANIFEST first: if it is not ours, it is the cause to report
+    for name in (MANIFEST, *names):  # MANIFEST first, because a foreign manifest is the cause to report
         refuse_foreign(out / name, lambda path: path.name in own, REMEDY)
 
 

@@ -30,8 +30,8 @@ class StoredFile:
     """A regular file on disk or in an archive.
 
     Attributes:
-        source: name of the file on disk, for messages.
-        data: its size in bytes without the holes of a sparse file.
+        source: path of the file or its archive, for messages.
+        data: size of the content in bytes, without the holes of a sparse file.
     """
 
     name: str
@@ -50,7 +50,7 @@ class StoredFile:
         return self.source if Path(self.source).name == self.name else f"{self.source}: member {self.name!r}"
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the content, whose size must match the header."""
+        """Yield the content in chunks. Raises InputError if its size differs from the size in the header."""
         left = self.size
         with damage_named(self.source), self.open() as file:
             while chunk := file.read(min(CHUNK, left + 1)):
@@ -74,7 +74,7 @@ def damage_named(archive: Path | str) -> Iterator[None]:
             f"{archive}: damaged archive ({' '.join(str(error).split()) or type(error).__name__})"
         ) from None
     except OSError as error:
-        if error.errno not in (None, errno.EINVAL):  # bz2 and gzip set no number; a wrong offset gives EINVAL
+        if error.errno not in (None, errno.EINVAL):  # bz2 and gzip set no errno; a wrong offset gives EINVAL
             raise
         raise InputError(f"{archive}: damaged archive ({error.strerror or error})") from None
 

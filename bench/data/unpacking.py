@@ -1,7 +1,7 @@
-"""Extracts archives of class folders to a folder next to the archives, once and again whenever they are replaced.
+"""Extracts archives of class folders to a folder next to them, once for each version of the archives.
 
 The folder has the name of the dataset. A marker file in it identifies the archives that it was extracted from, so
-that a user's folder or the content of earlier archives is never used by mistake. Nothing is deleted.
+that a user's folder or the content of earlier archives is never used by mistake. No existing folder is deleted.
 """
 
 import os
@@ -23,9 +23,9 @@ from bench.files import write_json
 
 @contextmanager
 def source_folder(job: PreparationJob) -> Iterator[Path]:
-    """Yield the folder with train/ and val/: the source, or its extracted archives.
+    """Yield the folder with train/ and val/: the source itself, or the content of the source archives.
 
-    If there is only one archive, errors name it instead of the extracted folder.
+    If there is only one archive, errors name the archive instead of the extracted folder.
     """
     if job.sources[0].is_dir():
         yield job.sources[0]
@@ -36,7 +36,11 @@ def source_folder(job: PreparationJob) -> Iterator[Path]:
 
 
 def _unpacked_folder(job: PreparationJob) -> Path:
-    """Return the folder named like the dataset; if its content differs, eight digits of the hash are appended."""
+    """Return the folder with the extracted archives, and extract them if no such folder exists.
+
+    The folder has the name of the dataset. If a folder of that name has other content, the name of the new folder
+    ends with eight digits of the hash.
+    """
     archive, content = job.sources[0], job.made_from.content_sha256
     plain = archive.parent / job.name
     for target in (plain, plain.with_name(f"{job.name}-{content[:8]}")):
@@ -44,7 +48,7 @@ def _unpacked_folder(job: PreparationJob) -> Path:
             return target
         if not os.path.lexists(target):
             with creation_lock(target):
-                if unpacked_content(target) != content:  # another process was faster
+                if unpacked_content(target) != content:  # not extracted by another process meanwhile
                     _unpack(job, target, content)
             return target
         known = unpacked_content(target) is not None

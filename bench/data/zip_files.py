@@ -1,4 +1,4 @@
-"""Reads members of a zip, after checking that its directory fits the archive."""
+"""Reads the members of a zip archive, after checking that its central directory is consistent with the archive."""
 
 import os
 import stat
@@ -59,7 +59,7 @@ def _checked_name(archive: str, info: zipfile.ZipInfo) -> str:
 
 
 def _refuse_overlap(infos: list[zipfile.ZipInfo], size: int) -> None:
-    """Raise InputError for overlapping members, which could extract to far more bytes than the archive has."""
+    """Raise BadZipFile if members overlap. Such members could extract to far more bytes than the archive has."""
     end = 0
     for info in sorted(infos, key=lambda info: info.header_offset):
         if info.header_offset < end or info.header_offset + LOCAL_HEADER + info.compress_size > size:
@@ -68,9 +68,9 @@ def _refuse_overlap(infos: list[zipfile.ZipInfo], size: int) -> None:
 
 
 def _count_entries(file: BinaryIO) -> int:
-    """Return the number of directory entries in the end record, but at least the directory's size / TYPICAL_ENTRY.
+    """Return the number of entries that the end record declares, but at least the directory's size / TYPICAL_ENTRY.
 
-    zipfile reads all entries regardless of the record, which takes a second and 100 MB for 100,000.
+    zipfile reads all entries regardless of the declared number. Reading 100,000 entries takes a second and 100 MB.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - LONGEST_COMMENT - 22 - 20 - 56))

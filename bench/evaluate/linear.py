@@ -1,7 +1,7 @@
 """Fits a linear classifier to the pixels of the training images, as the control of classification.
 
-Multinomial logistic regression: mean cross-entropy plus PENALTY / 2 * |W|^2 on normalised pixels, fitted by full-batch
-L-BFGS from zero, so it is deterministic and equal for every seed.
+The classifier is a multinomial logistic regression on normalised pixels. Full-batch L-BFGS minimises the mean
+cross-entropy plus PENALTY / 2 * |W|^2, starting from zero. The result is deterministic, and so is equal for every seed.
 """
 
 import torch
@@ -30,7 +30,7 @@ class LinearClassifier(nn.Module):
 
 
 def fit_linear(images: Tensor, labels: Tensor, classes: int) -> LinearClassifier:
-    """Fit the classifier to uint8 [N, C, H, W] and int64 [N], on their device."""
+    """Fit the classifier to images, uint8 [N, C, H, W], and labels, int64 [N], on their device."""
     normalise = Normalise(measure_statistics(images), images.device)
     features = normalise(images).flatten(1)
     weight = features.new_zeros(classes, features.shape[1]).requires_grad_()

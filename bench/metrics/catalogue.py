@@ -1,6 +1,6 @@
 """Table of all metrics with tasks, unit, direction, extractor and weights.
 
-This module does not import torch, because the plan checks metric names with it. Titles for the report are in
+This module does not import torch, because planning checks metric names with it. Titles for the report are in
 `bench.report.read.names`.
 """
 
@@ -33,10 +33,10 @@ class Kind:
     """Properties of a metric that are known before it is computed.
 
     Attributes:
-        weights: catalogue names of the weights that it needs in addition to the installed packages.
+        weights: catalogue names of the weights that the metric needs in addition to the installed packages.
         min_images: minimum number of generated images.
         extractor: feature extractor of a metric that compares sets of features.
-        family: quantity that such a metric computes.
+        family: quantity that such a metric computes from the features, such as `frechet` or `kid`.
     """
 
     tasks: tuple[str, ...]
@@ -105,7 +105,7 @@ FOLDER_METRICS = (
 
 
 def metrics_of_extractor(extractor: str) -> dict[str, str]:
-    """Map family to metric name for all metrics that use `extractor`."""
+    """Return family -> metric name for all metrics that use `extractor`."""
     return {kind.family: name for name, kind in METRICS.items() if kind.extractor == extractor and kind.family}
 
 

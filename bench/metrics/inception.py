@@ -31,16 +31,16 @@ class Inception:
         tensors, self.weights_sha256 = inception_tensors()
         network = build_inception().eval().requires_grad_(False)
         load_folded(network, tensors)
-        # channels first takes 1.3 times the CPU time
+        # the channels-first layout takes 1.3 times as long on a CPU
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         self.chunk = CUDA_CHUNK if self.device.type == "cuda" else CPU_CHUNK
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return float32 features [B, 2048] of uint8 [B, 3, H, W]."""
+        """Return the features, float32 [B, 2048], of images, uint8 [B, 3, H, W]."""
         return torch.cat([self.network(self.preprocess(part)) for part in chunks(images, self.chunk)])
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """Return float32 [B, 3, 299, 299] in about -1..1, on the device, of uint8 [B, 3, H, W]."""
+        """Return the network's input, float32 [B, 3, 299, 299] in about -1..1 on the device, for uint8 [B, 3, H, W]."""
         raise NotImplementedError
 
 

@@ -17,7 +17,7 @@ ROW, COLUMN = (1, 7), (7, 1)
 
 
 class Branches(nn.Module):
-    """Concatenates the outputs of parallel branches along the channels."""
+    """Parallel branches, whose outputs are concatenated along the channels."""
 
     def __init__(self, *branches: nn.Module):
         super().__init__()
@@ -55,7 +55,7 @@ def load_folded(network: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 
 def _conv(channels: int, out: int, kernel: Kernel = 1, stride: int = 1, padding: int | str = "same") -> nn.Module:
-    """Return a convolution with bias, and a ReLU. It keeps the shape unless it has a stride or no padding."""
+    """Return a convolution with bias and a ReLU. Height and width are kept unless it has a stride or no padding."""
     conv = nn.Conv2d(channels, out, kernel, stride, 0 if stride > 1 else padding)
     return nn.Sequential(conv, nn.ReLU(inplace=True))
 
@@ -65,20 +65,20 @@ def _average() -> nn.Module:
 
 
 def _block_a(channels: int, pooled: int) -> nn.Module:
-    """[B, channels, 35, 35] -> [B, 224 + pooled, 35, 35]."""
+    """Return a block [B, channels, 35, 35] -> [B, 224 + pooled, 35, 35]."""
     five = nn.Sequential(_conv(channels, 48), _conv(48, 64, 5))
     double = nn.Sequential(_conv(channels, 64), _conv(64, 96, 3), _conv(96, 96, 3))
     return Branches(_conv(channels, 64), five, double, nn.Sequential(_average(), _conv(channels, pooled)))
 
 
 def _block_b() -> nn.Module:
-    """[B, 288, 35, 35] -> [B, 768, 17, 17]."""
+    """Return a block [B, 288, 35, 35] -> [B, 768, 17, 17]."""
     double = nn.Sequential(_conv(288, 64), _conv(64, 96, 3), _conv(96, 96, 3, stride=2))
     return Branches(_conv(288, 384, 3, stride=2), double, nn.MaxPool2d(3, stride=2))
 
 
 def _block_c(inner: int) -> nn.Module:
-    """[B, 768, 17, 17] -> [B, 768, 17, 17]."""
+    """Return a block [B, 768, 17, 17] -> [B, 768, 17, 17]."""
     seven = nn.Sequential(_conv(768, inner), _conv(inner, inner, ROW), _conv(inner, 192, COLUMN))
     first = [_conv(768, inner), _conv(inner, inner, COLUMN), _conv(inner, inner, ROW)]
     double = nn.Sequential(*first, _conv(inner, inner, COLUMN), _conv(inner, 192, ROW))
@@ -86,19 +86,19 @@ def _block_c(inner: int) -> nn.Module:
 
 
 def _block_d() -> nn.Module:
-    """[B, 768, 17, 17] -> [B, 1280, 8, 8]."""
+    """Return a block [B, 768, 17, 17] -> [B, 1280, 8, 8]."""
     three = nn.Sequential(_conv(768, 192), _conv(192, 320, 3, stride=2))
     seven = nn.Sequential(_conv(768, 192), _conv(192, 192, ROW), _conv(192, 192, COLUMN), _conv(192, 192, 3, stride=2))
     return Branches(three, seven, nn.MaxPool2d(3, stride=2))
 
 
 def _block_e(channels: int, pool: nn.Module) -> nn.Module:
-    """[B, channels, 8, 8] -> [B, 2048, 8, 8]."""
+    """Return a block [B, channels, 8, 8] -> [B, 2048, 8, 8]."""
     three = nn.Sequential(_conv(channels, 384), _split())
     double = nn.Sequential(_conv(channels, 448), _conv(448, 384, 3), _split())
     return Branches(_conv(channels, 320), three, double, nn.Sequential(pool, _conv(channels, 192)))
 
 
 def _split() -> nn.Module:
-    """[B, 384, 8, 8] -> [B, 768, 8, 8]: a row and a column of three."""
+    """Return a 1x3 and a 3x1 convolution in parallel: [B, 384, 8, 8] -> [B, 768, 8, 8]."""
     return Branches(_conv(384, 384, (1, 3)), _conv(384, 384, (3, 1)))

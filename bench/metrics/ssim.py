@@ -1,13 +1,13 @@
-"""Structural similarity (Wang et al. 2004) and multi-scale structural similarity (2003).
+"""Structural similarity (Wang et al. 2004) and multi-scale structural similarity (Wang et al. 2003).
 
 Parameters: Gaussian window 11x11, sigma 1.5, population covariance, K1 0.01, K2 0.03, data range 1 (uint8 images
 divided by 255), only positions where the window fits entirely, mean over positions and channels, float64. The
 corresponding arguments of scikit-image are gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1
 and channel_axis.
 
-Multi-scale SSIM uses the scales out of five into which the window fits (2x2 mean between scales, odd edges dropped),
-with the published weights normalised to a sum of 1. It is not defined for fewer than two scales. Negative terms are
-set to 0.
+Multi-scale SSIM uses those of the five scales into which the window fits, with their published weights normalised to a
+sum of 1. Each scale is the 2x2 mean of the previous one, without odd edges. Multi-scale SSIM is not defined for fewer
+than two scales. Negative terms are set to 0.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def ssim(images: Tensor, reference: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     if height * width <= MOST_PIXELS:
         return _similarity_and_contrast(*_unit_range(images, reference), _blur)[0].mean(dim=1)
-    rows, columns = height - WINDOW + 1, width - WINDOW + 1  # of the map
+    rows, columns = height - WINDOW + 1, width - WINDOW + 1  # of the SSIM map
     total = torch.zeros(len(images), dtype=torch.float64, device=images.device)
     for top in range(0, rows, TILE):
         for left in range(0, columns, TILE):
@@ -46,7 +46,7 @@ def ssim(images: Tensor, reference: Tensor) -> Tensor:
 
 
 def ms_ssim_scales(height: int, width: int) -> int:
-    """Return into how many of the five scales the window fits. Multi-scale SSIM needs at least 2."""
+    """Return the number of the five scales into which the window fits. Multi-scale SSIM needs at least 2."""
     return sum(min(height, width) // 2**scale >= WINDOW for scale in range(len(SCALE_WEIGHTS)))
 
 
@@ -101,9 +101,9 @@ def _blur(images: Tensor) -> Tensor:
 
 
 def _blur_by_shifts(images: Tensor) -> Tensor:
-    """Compute the same as `_blur` as sums of shifted copies.
+    """Compute the result of `_blur` as sums of shifted copies.
 
-    On a CPU it takes a quarter of the time of a float64 convolution. The last digits differ.
+    On a CPU the sums take a quarter of the time of a float64 convolution. Their last digits differ.
     """
     window = _window(images).tolist()
     for dim in (3, 2):

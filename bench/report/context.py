@@ -64,7 +64,7 @@ class CaptionedFigure:
 
 
 def page_context(report: Report, out: Path, config: Path) -> dict[str, Any]:
-    """All variables of templates/page.html."""
+    """Return all variables of templates/page.html."""
     present = set(report.scores.distinct("task"))
     tasks = [task for task in report.settings.tasks if task in present]
     return {
@@ -89,7 +89,7 @@ def page_context(report: Report, out: Path, config: Path) -> dict[str, Any]:
 
 
 def _warnings(scores: Scores) -> list[str]:
-    """Warnings about scores that share a protocol but not the version of the data or of the code."""
+    """Return warnings about scores that share a protocol but not the version of the data or of the code."""
     found = []
     for dataset in scores.distinct("dataset"):
         hashes = {row.data_sha256[:8] for row in scores.where(dataset=dataset, status="ok") if row.data_sha256}
@@ -113,7 +113,7 @@ def _claim(report: Report, answer: Answer) -> dict[str, Any]:
 
 
 def _facts(runs: Scores) -> list[tuple[str, str]]:
-    """(label, value) of date, commit, device and cost."""
+    """Return (label, value) pairs for date, commit, device, torch version and training time."""
     commits = list(
         dict.fromkeys(
             row.commit[:10] + (" with uncommitted changes" if row.dirty else "") for row in runs if row.commit
@@ -133,7 +133,7 @@ def _facts(runs: Scores) -> list[tuple[str, str]]:
 
 
 def _troubles(scores: Scores) -> list[tuple[str, str, str, str]]:
-    """(run, status, scores, reason) of all failed and missing scores, with each reason once per run."""
+    """Return (run, status, scores, reason) of all failed and missing scores, with each reason once per run."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for row in scores:
         if not row.ok:
@@ -185,7 +185,7 @@ def _raster(path: Path, caption: str) -> Markup:
 
 
 def _groups(scores: Scores) -> list[dict[str, Any]]:
-    """Runs of each experiment on each dataset, with folder, commands, hashes and scores."""
+    """Return the runs of each experiment on each dataset, with folder, commands, hashes and scores."""
     groups = []
     for experiment, dataset in dict.fromkeys((row.experiment, row.dataset) for row in scores):
         group_rows = scores.of(experiment, dataset)
@@ -227,7 +227,7 @@ def _run(training: Row, scores: Scores) -> dict[str, Any]:
 
 def _score(row: Row) -> dict[str, str]:
     notes = [row.reason, "several code versions" if row.mixed_code else ""]
-    median = row.extras.get("median") if row.ok else None  # only of scores that are a mean over images
+    median = row.extras.get("median") if row.ok else None  # only scores that are a mean over images have a median
     return {
         "metric": metric_of(row.metric).label,
         "weights": control_label(row.weights) if row.is_control else row.weights,
@@ -240,7 +240,7 @@ def _score(row: Row) -> dict[str, str]:
 
 
 def _spread(row: Row) -> str:
-    """Uncertainty of one score over images: confidence interval, else standard error, else empty."""
+    """Return the uncertainty of one score over images: confidence interval, else standard error, else empty text."""
     values = row.extras.get("per_image", [])
     low, high, n = row.interval_low, row.interval_high, row.n or 0
     if low is None and len(values) >= MINIMUM:

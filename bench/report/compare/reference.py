@@ -1,8 +1,8 @@
 """Reference results: the expected value of every score of a scale with its tolerance, and the comparison with them.
 
 `python -m benchmarks reference SCALE` records the file by running the scale's suite with several numerics settings,
-such as the vector instructions that torch uses. Training amplifies rounding, so every setting gives other values. The
-tolerance of a score is three times the range of its values over the settings, and never below the standard deviation
+such as the vector instructions that torch uses. Training amplifies rounding, so the values differ between settings. The
+tolerance of a score is three times the range of its values over the settings, and at least the standard deviation
 over the seeds of its experiment and dataset.
 """
 
@@ -90,7 +90,7 @@ def reference_path(scale: str) -> Path:
 
 
 def read_reference(scale: str) -> ReferenceResults:
-    """The reference results of `scale`.
+    """Return the reference results of `scale`.
 
     Raises InputError for a missing or damaged file, with the command that records it.
     """
@@ -106,12 +106,12 @@ def read_reference(scale: str) -> ReferenceResults:
 
 
 def comparable_rows(scores: Scores) -> dict[Key, Row]:
-    """The rows of all scores except times, which depend on the machine and have no reference."""
+    """Return the rows of all scores except times, which depend on the machine and have no reference."""
     return {(row.run, row.metric, row.weights): row for row in scores if row.metric not in MACHINE_TIMES}
 
 
 def agreements(scores: Scores, expected: tuple[ReferenceScore, ...]) -> list[Agreement]:
-    """Each score of the reference, in its order, compared with the results."""
+    """Compare each score of the reference with the results, in the order of the reference."""
     rows = comparable_rows(scores)
     return [_agreement(rows.get(score.key), score) for score in expected]
 

@@ -1,4 +1,4 @@
-"""Theme and colours of the figures, and their SVG with colours from the CSS variables of the page."""
+"""Theme and colours of the figures, and conversion of SVG colours to the CSS variables of the page."""
 
 import io
 import math
@@ -56,12 +56,12 @@ THEME = {
 
 
 def use_theme() -> None:
-    """Set seaborn's ticks theme with our colours. Glyphs are paths, so that figures do not depend on fonts."""
+    """Set seaborn's ticks theme with our colours. Glyphs are drawn as paths, so that figures do not depend on fonts."""
     sns.set_theme(context="paper", style="ticks", font_scale=1.0, rc=THEME)
 
 
 def colours(slims: list[str], baselines: list[str], others: list[str]) -> dict[str, str]:
-    """Experiment -> colour. The first SLIM is blue, the first baseline orange."""
+    """Return experiment -> colour. The first SLIM is blue, the first baseline orange."""
     spare = iter(OTHERS * (1 + (len(slims) + len(baselines) + len(others)) // len(OTHERS)))
     palette = {name: SLIM if not index else next(spare) for index, name in enumerate(slims)}
     palette |= {name: BASELINE if not index else next(spare) for index, name in enumerate(baselines)}
@@ -69,7 +69,7 @@ def colours(slims: list[str], baselines: list[str], others: list[str]) -> dict[s
 
 
 def grid(count: int, each: tuple[float, float], across: int) -> tuple[Figure, list[Axes]]:
-    """Figure with `count` panels of size `each` in inches, `across` in a row."""
+    """Return a figure with `count` panels of size `each` in inches, `across` in a row."""
     wide = min(count, across)
     high = math.ceil(count / wide)
     figure, axes = plt.subplots(high, wide, figsize=(each[0] * wide, each[1] * high), squeeze=False)
@@ -80,7 +80,7 @@ def grid(count: int, each: tuple[float, float], across: int) -> tuple[Figure, li
 
 
 def legend_above(figure: Figure, axis: Axes) -> None:
-    """Move the legend of one panel above all of them."""
+    """Move the legend of one panel above all panels."""
     handles, labels = axis.get_legend_handles_labels()
     legend = axis.get_legend()
     if legend is not None:
@@ -89,7 +89,7 @@ def legend_above(figure: Figure, axis: Axes) -> None:
 
 
 def save(figure: Figure, stem: Path) -> None:
-    """Write `stem`.png on white and `stem`.svg with a transparent background, both without a date (reproducible)."""
+    """Write `stem`.png on white and `stem`.svg with a transparent background, reproducibly: without a date."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # the layout is final: do not compute it again for each file
     formats: dict[str, dict[str, Any]] = {
@@ -104,14 +104,14 @@ def save(figure: Figure, stem: Path) -> None:
 
 
 def save_words(stem: Path, words: str) -> None:
-    """Write a placeholder with a text, since the workflow declares every figure as an output."""
+    """Write a figure that shows only `words`. The workflow declares every figure as an output, so each must exist."""
     figure = plt.figure(figsize=(6, 1.2))
     figure.text(0.5, 0.5, words, ha="center", va="center", color=MUTED)
     save(figure, stem)
 
 
 def inline_svg(text: str, prefix: str) -> tuple[str, float]:
-    """(SVG for the page with unique ids and CSS variables as colours, its width in pixels)."""
+    """Return (SVG for the page with unique ids and CSS variables as colours, its width in pixels)."""
     svg = text[text.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)

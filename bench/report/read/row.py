@@ -1,4 +1,4 @@
-"""One row of scores.csv. The fields are its columns, in order."""
+"""One row of scores.csv. The fields of `Row` are the columns of the file, in order."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -56,21 +56,21 @@ class Row:
     mixed_code: bool
     command: str
     details: str
-    """JSON."""
+    """Further values of the score, as JSON text."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Row":
-        """Row from the known values; all others are empty."""
+        """Return a row with the known values. All other fields are empty."""
         known = {name: value for name, value in values.items() if value is not None}
         return cls(**{name: EMPTY[kind] for name, kind in KINDS.items()} | known)
 
     @classmethod
     def parse(cls, line: Mapping[str, str]) -> "Row":
-        """Row from a line that `cells` wrote."""
+        """Return the row of a line with the text of `cells`."""
         return cls(**{name: PARSERS[kind](line[name]) for name, kind in KINDS.items()})
 
     def cells(self) -> list[str]:
-        """Row as CSV cells: floats in full precision, None as empty text."""
+        """Return the row as CSV cells: floats in full precision, None as empty text."""
         values = [getattr(self, name) for name in COLUMNS]
         return ["" if value is None else repr(value) if isinstance(value, float) else str(value) for value in values]
 
@@ -80,7 +80,7 @@ class Row:
 
     @property
     def is_control(self) -> bool:
-        """Whether the score is of a control, which does not use the run's network."""
+        """Whether the score belongs to a control, which does not use the run's network."""
         return self.weights.startswith("control")
 
     @property

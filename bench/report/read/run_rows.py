@@ -1,6 +1,6 @@
-"""Rows of one run: its training and its scores. The row of an unreadable score has the file and the reason.
+"""Rows of one run: its training and its scores. The row of an unreadable score gives the file and the reason.
 
-A run folder with an unreadable run.json has rows too. Its task and metrics are taken from its model.json, from another
+A run folder with an unreadable run.json also has rows. Its task and metrics are taken from its model.json, from another
 run of the same experiment, or from its score files.
 """
 
@@ -27,7 +27,7 @@ from bench.score import Score, StaleError, read_run_score
 from bench.trained import Trained, read_trained
 
 TRACES = ("run.json", META, META_COPY, "history.csv", "scores")
-"""A folder with one of these is a run folder."""
+"""Names that identify a run folder, which contains at least one of them."""
 SEED = re.compile(r"seed(\d{1,15})")
 
 
@@ -49,7 +49,7 @@ class _Evaluation(_Part):
 
 
 class Described(_Part):
-    """Keys of run.json that the report reads, for all versions."""
+    """Keys that the report reads from a run.json of any version."""
 
     schema_version: int = 1
     scale: str
@@ -85,7 +85,7 @@ class RunFolder:
 
 
 def run_folders(scale_dir: Path) -> list[RunFolder]:
-    """All run folders of a scale. Folders whose name does not match their run are reported on stderr."""
+    """Return all run folders of a scale. A folder whose name is not that of a run is reported on stderr and skipped."""
     found = []
     for path in sorted((scale_dir / RUNS).glob("*/*/*")):
         if not path.is_dir() or not any(os.path.lexists(path / name) for name in TRACES):
@@ -114,7 +114,7 @@ def _with(folder: RunFolder, **changes: Any) -> RunFolder:
 
 
 def _recorded(folder: RunFolder) -> Described | None:
-    """Run description from model.json."""
+    """Return the description of the run from model.json, or None."""
     try:
         value = read_trained(folder.path / META).description
         described = parse_strict(Described, value, folder.path / META)
@@ -124,7 +124,7 @@ def _recorded(folder: RunFolder) -> Described | None:
 
 
 def rows_of_runs(scale_dir: Path, folders: list[RunFolder]) -> Iterator[list[Row]]:
-    """Rows of each folder. A folder without description uses that of another run of its experiment."""
+    """Yield the rows of each folder. A folder without a description uses that of another run of its experiment."""
     known: dict[str, Described] = {}
     for folder in folders:
         if folder.described is not None:
@@ -143,14 +143,14 @@ def rows_of_runs(scale_dir: Path, folders: list[RunFolder]) -> Iterator[list[Row
 
 
 def _task_of_scores(folder: Path) -> str:
-    """The task that has all metrics of the score files; empty if several tasks have them."""
+    """Return the only task that has all metrics of the score files; empty if there is no such task, or several."""
     metrics = {path.stem.partition("@")[0] for path in folder.glob("*.json")} & METRICS.keys()
     tasks = set.intersection(*(set(METRICS[metric].tasks) for metric in metrics)) if metrics else set()
     return tasks.pop() if len(tasks) == 1 else ""
 
 
 def _rows_of_run(folder: RunFolder, base: Mapping[str, Any], metrics: tuple[str, ...]) -> list[Row]:
-    """One row for the training, one per score and one per missing planned score."""
+    """Return one row for the training, one for each score, and one for each planned score that is missing."""
     trained, fault = _trained(folder)
     training = Row.of({**base, **_training_row(folder, trained, fault)})
     rows = {}
@@ -180,13 +180,13 @@ def _rows_of_run(folder: RunFolder, base: Mapping[str, Any], metrics: tuple[str,
 
 
 def _score_names(folder: Path, metrics: tuple[str, ...]) -> list[str]:
-    """Stems of existing, recorded and planned score files."""
+    """Return the stems of existing, recorded and planned score files."""
     found = sorted(path.stem for path in folder.glob("*.json"))
     return list(dict.fromkeys([*found, *_evaluated(folder), *metrics]))
 
 
 def _evaluated(folder: Path) -> list[str]:
-    """Stems of the scores of a complete evaluation; empty if its record cannot be read."""
+    """Return the stems of the scores of a complete evaluation; empty if its record cannot be read."""
     try:
         return [Path(name).stem for name in read_complete(folder).files]
     except InputError:
@@ -194,7 +194,7 @@ def _evaluated(folder: Path) -> list[str]:
 
 
 def _trained(folder: RunFolder) -> tuple[Trained | None, str]:
-    """(training record, ""), or (None, reason) without a valid record."""
+    """Return (training record, ""), or (None, reason) if there is no valid record."""
     if folder.fault:
         return None, folder.fault
     path = folder.path / META
@@ -239,7 +239,7 @@ def _versions(versions: Mapping[str, str | None] | None) -> dict[str, Any]:
 
 
 def _within(folder: Path, error: InputError) -> str:
-    """Error message with paths relative to the run folder, so that it does not depend on where the results are."""
+    """Return the error message with paths relative to the run folder, so that it is equal for all result folders."""
     return str(error).replace(f"{folder}/", "")
 
 

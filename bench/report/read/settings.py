@@ -15,7 +15,10 @@ from bench.schema import PositiveFloat, Strict, Task, parse_strict
 
 
 def _one_or_three_sets(sets: tuple[str, ...]) -> tuple[str, ...]:
-    """A test over seeds needs one dataset, a test over datasets at least three. Two datasets raise ValueError."""
+    """Return the datasets of a comparison. Raises ValueError for none, two, or a dataset that is given twice.
+
+    A test over seeds needs one dataset, and a test over datasets needs at least three.
+    """
     twice = [name for index, name in enumerate(sets) if name in sets[:index]]
     if twice:
         raise ValueError(f"{twice[0]} is given twice")
@@ -27,7 +30,7 @@ def _one_or_three_sets(sets: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Baseline = Annotated[str, Field(validation_alias=AliasChoices("baseline", "rival"))]
-"""Files of earlier versions call it `rival`."""
+"""Experiment without SLIM. Files of earlier versions call this key `rival`."""
 
 
 class Pair(Strict):
@@ -109,7 +112,7 @@ class ReportSettings(Strict):
     tolerances: dict[str, Tolerance] = Field(description="metric -> tolerance for published values")
 
     def tolerance(self, metric: str, value: float) -> float | None:
-        """Largest difference from `value` that counts as reproduced; None if the metric has no tolerance."""
+        """Return the largest difference from `value` that counts as reproduced; None if the metric has no tolerance."""
         tolerance = self.tolerances.get(metric)
         if tolerance is None:
             return None
@@ -137,7 +140,7 @@ def load_settings(path: Path = Path("config/claims.yaml")) -> ReportSettings:
 
 
 def load_published(path: Path = Path("config/published.csv")) -> list[Published]:
-    """Rows of published.csv. InputError names file and line."""
+    """Return the rows of published.csv. Raises InputError with the file and line of an invalid row."""
     convert: dict[str, Callable[[str], object]] = {"value": float, "experiment": lambda text: text or None}
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
     rows = []

@@ -34,7 +34,7 @@ def published_table(scores: Scores, published: Sequence[Published], settings: Re
 def _judge(
     scores: Scores, value: Published, allowed: float | None, settings: ReportSettings, scale: str
 ) -> tuple[str, str]:
-    """(our value, verdict). Values are compared only at the paper scale and with the same protocol."""
+    """Return (our value, verdict). Values are compared only at the paper scale and with the same protocol."""
     if value.experiment is None:
         return "–", "not comparable (no such experiment)"
     rows = scores.of(value.experiment, value.dataset).where(metric=value.metric, weights="last")
@@ -56,8 +56,8 @@ def _judge(
 
 
 def _verdict(ours: Summary, low: float, high: float) -> str:
-    """Compare the interval of our mean with the tolerance around the published value, low to high."""
-    assert ours.low is not None and ours.high is not None  # minimum_seeds is at least 5
+    """Return the verdict from the interval of our mean and the accepted range around the published value."""
+    assert ours.low is not None and ours.high is not None  # the mean of at least minimum_seeds (>= 5) has an interval
     if low <= ours.low and ours.high <= high:
         return "reproduced (interval inside the tolerance)"
     if high < ours.low or ours.high < low:
@@ -66,7 +66,7 @@ def _verdict(ours: Summary, low: float, high: float) -> str:
 
 
 def _best(scores: Scores, value: Published) -> str:
-    """Our value with the `best` weights, since sources often do not say which weights they report."""
+    """Return our value with the `best` weights, because sources often do not say which weights they report."""
     if value.experiment is None:
         return "–"
     rows = scores.of(value.experiment, value.dataset).where(metric=value.metric, weights="best", status="ok")

@@ -1,6 +1,6 @@
 """Data-parallel classification under torchrun, with results that do not depend on the number of processes.
 
-Each process computes its rows of every global batch, and augmentation is drawn for the whole batch.
+Each process computes its rows of every global batch. Random augmentation parameters are drawn for the whole batch.
 DistributedDataParallel averages the gradients, which gives the gradient of the global mean loss because all local
 batches have equal size. Batch norm statistics are summed over the processes by torch's SyncBatchNorm on GPUs and by
 `GroupBatchNorm` (all-reduce, any device) elsewhere. A single process uses neither.
@@ -33,7 +33,7 @@ def local_rows(batch_size: int) -> BatchRows:
 def check_even(rows: BatchRows) -> None:
     """Raise InputError if the local batch of each process has an odd size.
 
-    Mixup and cutmix pair images within a process, so odd local batches would form other pairs than a single process.
+    Mixup and cutmix pair images within a process. With odd local batches, the pairs differ from those of one process.
     """
     if world_size() > 1 and (rows.stop - rows.start) % 2:
         raise InputError(f"recipe.batch_size {rows.total}: mixup and cutmix need an even number of images per process")
@@ -50,7 +50,7 @@ def data_parallel(model: nn.Module) -> nn.Module:
 
 
 def mean_over_processes(scalars: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the mean of scalars over the processes. Each scalar is a mean over the same number of rows."""
+    """Return the mean of each scalar over the processes, in which it must be a mean over the same number of rows."""
     if world_size() == 1:
         return scalars
     values = torch.stack(list(scalars.values()))
@@ -71,7 +71,7 @@ def synchronise_norms(model: nn.Module) -> nn.Module:
 
 
 class _AllReduceSum(torch.autograd.Function):
-    """Sum over the processes. Its gradient is the sum of their gradients."""
+    """Sum of a tensor over the processes. The backward pass sums the gradients of all processes."""
 
     @staticmethod
     def forward(context: Any, value: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class _AllReduceSum(torch.autograd.Function):
 
 
 class GroupBatchNorm(_BatchNorm):
-    """Batch norm over the images of all processes, which have equal numbers. Evaluation mode is torch's."""
+    """Batch norm over the images of all processes, which must have equally many. Its evaluation mode is torch's."""
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim < 2:

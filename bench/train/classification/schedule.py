@@ -10,7 +10,7 @@ from bench.run import ClassificationRecipe
 
 
 def learning_rate(recipe: ClassificationRecipe, step: int, steps_per_epoch: int) -> float:
-    """Return the rate at `step` (from 0): linear warm-up to learning_rate * batch_size / 256, then cosine to 0."""
+    """Return the rate at `step` (from 0): linear warm-up to learning_rate * batch_size / 256, then a cosine to 0."""
     peak = recipe.learning_rate * recipe.batch_size / 256
     warmup, total = recipe.warmup_epochs * steps_per_epoch, recipe.epochs * steps_per_epoch
     if step < warmup:

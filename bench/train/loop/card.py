@@ -1,4 +1,4 @@
-"""Model card of a run folder (README.md), generated from run.json and model.json alone."""
+"""Model card of a run folder (README.md), generated only from run.json and model.json."""
 
 import re
 from typing import Any

@@ -8,7 +8,7 @@ from bench.runtime.memory import peak_memory_bytes
 
 
 class Monitor:
-    """Measures columns for history.csv. GPU columns are missing on a CPU or without a working driver."""
+    """Sampler of the resource columns of history.csv. GPU columns are missing on a CPU or without a working driver."""
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -33,7 +33,10 @@ class Monitor:
         return row
 
     def spent_joules(self) -> float | None:
-        """Return the energy in J that the whole GPU used since the last call (first: since creation), or None."""
+        """Return the energy in J that the whole GPU used since the previous call, or None if it cannot be read.
+
+        The first call returns the energy since the monitor was created.
+        """
         before, self._energy_read = self._energy_read, self._energy()
         return None if before is None or self._energy_read is None else self._energy_read - before
 

@@ -1,7 +1,7 @@
 """Writes run.json, the model card and model.json of a finished run: configuration, data and outcome.
 
 A workflow that is killed before it registers the end of a job deletes the job's declared output, model.json. A second
-copy of it avoids training such a run again (see `restore_record`). No torch.
+copy of model.json avoids training such a run again (see `restore_record`). This module does not import torch.
 """
 
 import sys
@@ -70,7 +70,7 @@ def write_record(out: Path, run: Run, data: Data, training: dict[str, Any], reas
         "description": run.model_dump(mode="json"),
         **provenance(*training_modules(run.task, run.model.name)),
     }
-    if not (out / "run.json").exists():  # the run.json of this run is in another folder
+    if not (out / "run.json").exists():  # training read a run.json in another folder
         write_run(out / "run.json", run)
     write_text(out / "README.md", model_card(run, meta))
     if ok:
@@ -84,9 +84,9 @@ def forget_record(out: Path) -> None:
 
 
 def restore_record(run: Run, out: Path, data_sha256: str | None) -> bool:
-    """Return whether `out` has this run, finished by any code version on data with this hash (None: any data).
+    """Return whether `out` contains this run, finished by any code version on data with this hash (None: any data).
 
-    If so, prints a message and writes model.json again if it is missing.
+    If so, the function prints a message, and writes model.json again if it is missing or differs from the record.
     """
     record = finished_record(out)
     mine = {"run_sha256": run.hash, "data_sha256": data_sha256}
