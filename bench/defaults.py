@@ -1,7 +1,7 @@
-"""Recorded defaults that run hashes use: bench/defaults-N.json contains those of schema_version N.
+"""Recorded defaults for run hashes. The file bench/defaults-N.json contains the defaults of schema_version N.
 
 A hash excludes every value equal to its recorded default. New keys are added to the file with their defaults. A
-recorded default never changes; a different one needs a new schema_version with a new file, and an entry in
+recorded default never changes. A different default requires a new schema_version with a new file, and an entry in
 CHANGELOG.md. This module does not import torch.
 """
 
@@ -23,7 +23,7 @@ from bench.run import (
 
 
 def present_defaults() -> dict[str, Any]:
-    """Return every default of run.json and of the networks, in the structure of defaults-N.json."""
+    """Return every current default of run.json and of the networks, in the structure of defaults-N.json."""
     return {
         "data": dict(defaults_of(DataSpec)),
         "recipe": {task: dict(defaults_of(recipe)) for task, recipe in RECIPES.items()},

@@ -1,4 +1,4 @@
-"""Errors that end a command, one-line messages for errors of the system, and suggestions for mistyped names."""
+"""Errors that end a command, one-line messages for operating-system errors, and suggestions for mistyped names."""
 
 import difflib
 import errno
@@ -11,11 +11,14 @@ from pathlib import Path
 
 
 class InputError(ValueError):
-    """An input error of the user: one line with file and key. The command line prints it and exits with code 2."""
+    """Error in the user's input, described in one line with file and key. Commands print it and exit with code 2."""
 
 
 class RunFailedError(RuntimeError):
-    """A failure of a run, such as NaN after three rollbacks: recorded as status failed, with exit code 0."""
+    """Failure of a run, such as NaN after three rollbacks.
+
+    `train` records it with status `failed` and exits with code 0. Other commands exit with code 1.
+    """
 
 
 AGAIN = "then run the same command again"
@@ -38,9 +41,10 @@ REMEDIES = {
 
 @contextmanager
 def writing(path: Path, needed: int | None = None) -> Iterator[None]:
-    """Convert an OSError of a write in the block to an InputError about `path`; `needed`: bytes to write, if known.
+    """Convert an OSError of a write in the block to an InputError that names `path`.
 
-    An error that names another file, which the block may have read, is not converted.
+    An error that names another file, which the block may have read, is not converted. `needed` is the number of bytes
+    to write, if known.
     """
     try:
         yield
@@ -61,7 +65,10 @@ def refused_write(error: BaseException | None) -> OSError | None:
 
 
 def storage_error(error: OSError, path: Path | str | None = None, needed: int | None = None) -> InputError:
-    """Return one line about an OSError: the path, or the full folder and its free space, and the remedy."""
+    """Return an InputError that describes an OSError in one line, with its remedy.
+
+    The message names the path or, if the disk is full, the folder and its free space.
+    """
     named = path if path is not None else error.filename2 or error.filename
     reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
     remedy = REMEDIES.get(error.errno or 0)
@@ -93,7 +100,7 @@ def readable_size(count: int) -> str:
 
 
 def lasting_folder(path: Path) -> Path:
-    """Return the nearest existing parent of `path` that is not temporary. Its file system is the one that is full."""
+    """Return the nearest existing parent of `path` that is not temporary. This folder is on the full file system."""
     around = [folder for folder in path.parents if not TEMPORARY_FOLDER.fullmatch(folder.name)]
     return next((folder for folder in around if folder.is_dir()), path.parent)
 

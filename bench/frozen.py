@@ -1,7 +1,7 @@
-"""Compares run.json with the configuration, to decide whether it is up to date. Does not import torch.
+"""Compares run.json with the configuration, to decide whether run.json is up to date. Does not import torch.
 
 Users may edit keys of `compute` in a run.json under results/, and the run remains up to date. If `compute` has changed
-in the configuration, run.json is out of date. To distinguish the two, `freeze` records the `compute` that it wrote.
+in the configuration, run.json is out of date. To distinguish these cases, `freeze` records the `compute` that it wrote.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ FROZEN = ".frozen.json"
 
 
 def write_frozen(folder: Path, run: Run) -> None:
-    """Write run.json of a run under results/. The record is written first, so that run.json implies both."""
+    """Write run.json of a run under results/. FROZEN is written first, so that run.json never exists without it."""
     write_json(folder / FROZEN, {"compute": _compute(run)})
     write_run(folder / "run.json", run)
 
@@ -42,7 +42,7 @@ def frozen_fault(planned: Run, folder: Path) -> str | None:
 
 
 def as_frozen(planned: Run, folder: Path) -> Run:
-    """Return the run that its jobs read: with the manually edited `compute`, if run.json is up to date."""
+    """Return the run that its jobs read: run.json with its edited `compute` if up to date, otherwise `planned`."""
     path = folder / "run.json"
     if not path.exists() or frozen_fault(planned, folder):
         return planned
@@ -50,14 +50,14 @@ def as_frozen(planned: Run, folder: Path) -> Run:
 
 
 def accepted_hashes(description: dict[str, Any], folder: Path) -> frozenset[str]:
-    """Return the valid run hashes of scores in `folder`: with `compute` as in run.json, and before its edit."""
+    """Return the valid run hashes of scores in `folder`: with the `compute` of run.json, and with that of FROZEN."""
     recorded = read_mapping(folder / FROZEN).get("compute")
     as_written = description | {"compute": recorded} if isinstance(recorded, dict) else description
     return frozenset({training_hash(description), training_hash(as_written)})
 
 
 def current_hashes(planned: Run, folder: Path) -> frozenset[str]:
-    """Return the valid run hashes of model and scores of a planned run: as configured, and as in a current run.json."""
+    """Return the valid run hashes of model and scores: of the planned run, and of an up-to-date run.json."""
     return frozenset({planned.hash, as_frozen(planned, folder).hash})
 
 
@@ -66,6 +66,6 @@ def _compute(run: Run) -> dict[str, object]:
 
 
 def _first_difference(found: Run, planned: Run) -> str:
-    """Return the first key of run.json that differs; `compute` only if all others are equal."""
+    """Return the first key in which the runs differ, or `compute` if all other keys are equal."""
     keys = [key for key in Run.model_fields if getattr(found, key) != getattr(planned, key)]
     return next((key for key in keys if key != "compute"), "compute")

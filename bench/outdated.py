@@ -42,7 +42,7 @@ Check = Callable[..., str | None]
 
 
 def _reason(check: Check) -> Check:
-    """Wrap `check` to return the error of an unreadable file as the reason: planning must not fail on damaged files."""
+    """Wrap `check` to return the error of an unreadable file as the reason. Planning must not fail on damaged files."""
 
     @wraps(check)
     def checked(*arguments: Any) -> str | None:
@@ -57,7 +57,7 @@ def _reason(check: Check) -> Check:
 
 
 class Outdated:
-    """Checks outputs of `plan`. A check returns the reason if an output is out of date, otherwise None."""
+    """Checks of the outputs of `plan`. Each check returns the reason if the output is out of date, otherwise None."""
 
     def __init__(self, plan: Plan):
         self.plan = plan
@@ -178,7 +178,7 @@ class Outdated:
 
     @_reason
     def page(self, scale: str, page: str) -> str | None:
-        """Check tables, figures and page of a scale."""
+        """Check the tables, figures and page of a scale."""
         folder = RESULTS / scale
         if not _exists(folder / page) or not (folder / "scores.csv").exists():
             return None

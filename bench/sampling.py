@@ -1,8 +1,8 @@
 """Generates images of the few-shot task with the authors' protocol.
 
-The latents depend only on the evaluation's seed, so they are equal for every network, training seed and checkpoint.
+The latents depend only on the evaluation seed, so they are equal for every network, training seed and checkpoint.
 Batch norm uses batch statistics and does not update its buffers. Batches are always full, because an image depends on
-its batch; images beyond n are dropped.
+the other images of its batch. Images beyond n are dropped.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,10 @@ from bench.runtime.rng import derive, generator, seeded_globally
 
 
 def latents(n: int, dim: int, batch_size: int, seed: int, purpose: str = "latents") -> Iterator[Tensor]:
-    """Yield at least n Gaussian latents in full batches [batch_size, dim], on the CPU for equality on all devices."""
+    """Yield at least n Gaussian latents in full batches [batch_size, dim].
+
+    They are drawn on the CPU, so that they are equal for all devices.
+    """
     source = generator("cpu", seed, purpose)
     for _ in range(0, n, batch_size):
         yield torch.randn(batch_size, dim, generator=source)
@@ -27,7 +30,7 @@ def latents(n: int, dim: int, batch_size: int, seed: int, purpose: str = "latent
 def generate(
     network: nn.Module, n: int, batch_size: int, seed: int, purpose: str = "latents", keep: frozenset[int] | None = None
 ) -> Iterator[Tensor]:
-    """Yield `n` images of `network` as uint8 batches on its device; `keep` skips batches without a requested index."""
+    """Yield `n` images of `network` as uint8 batches on its device. Batches without an index in `keep` are skipped."""
     device = next(network.parameters()).device
     start = 0
     with torch.inference_mode(), batch_statistics(network), exact_float32():
@@ -42,7 +45,7 @@ def generate(
 
 
 def pick(network: nn.Module, indices: list[int], n: int, batch_size: int, seed: int) -> Tensor:
-    """Return the images of `indices` among the n that `generate` yields, uint8 [len(indices), 3, H, W] on the CPU."""
+    """Return the images at `indices` of the n that `generate` yields, uint8 [len(indices), 3, H, W] on the CPU."""
     wanted = sorted({index // batch_size for index in indices})
     batches = list(generate(network, n, batch_size, seed, keep=frozenset(indices)))
     by_batch = dict(zip(wanted, batches, strict=True))

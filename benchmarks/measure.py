@@ -19,7 +19,7 @@ def measure(name: str, quick: bool) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Return device, processor, threads and versions, on which the results depend."""
+    """Return device, processor, threads and versions, because the results depend on them."""
     versions = {"python": platform.python_version(), "torch": torch.__version__, "cuda": torch.version.cuda}
     return {
         "device": device_name(choose_device("auto")),

@@ -1,8 +1,8 @@
 """Reference implementation of FastGAN's networks, written module by module with torch's standard layers.
 
-SLE and SLIM gates upsample their masks to full size, each SLIM group is a separate module, and the networks use torch's
-spectral norm, an interpolation before each convolution, and contiguous memory. Any image size is supported. The code is
-neither optimised nor deliberately slow.
+SLIM gates upsample their masks to full size, each SLIM group is a separate module, and the networks use torch's
+spectral norm, a separate interpolation at the start of each upsampling block, and contiguous memory. The generator
+supports powers of two from 8 to 1024 px. The code is neither optimised nor deliberately slow.
 """
 
 import torch
@@ -44,7 +44,7 @@ class SLE(nn.Module):
 
 
 class SlimGroup(nn.Module):
-    """Style and mask branch of one SLIM group."""
+    """Style branch and mask branch of one SLIM group."""
 
     def __init__(self, width: int, cout: int, reduction: int = 16, dilation: int = 2):
         super().__init__()
@@ -94,7 +94,7 @@ def up_composite(cin: int, cout: int) -> nn.Module:
 
 
 class ReferenceGenerator(nn.Module):
-    """z [B, 256] -> (image, small). The gates at the target sizes `slim` are SLIM, the others SLE."""
+    """Generator of (image, small image) from latents [B, nz]. Gates at the target sizes `slim` are SLIM, others SLE."""
 
     def __init__(self, image_size: int = 256, ngf: int = 64, slim: tuple[int, ...] = (128, 256), nz: int = 256):
         super().__init__()
@@ -143,7 +143,10 @@ def decoder(cin: int) -> nn.Module:
 
 
 class ReferenceDiscriminator(nn.Module):
-    """(image, small[, part]) -> logits [B, 50][, three reconstructions], for 256 px."""
+    """Discriminator that maps (image, small image) to logits [B, 50], for 256 px.
+
+    If `part`, the index of a quadrant, is given, it also returns three reconstructions.
+    """
 
     def __init__(self, ngf: int = 64):
         super().__init__()

@@ -83,7 +83,7 @@ def fashion_subset(folder: Path) -> dict[str, bytes]:
 def idx(array: np.ndarray) -> bytes:
     """Return an array in IDX format, gzipped without time and name.
 
-    Its big-endian header contains 0, 0, 8 (unsigned byte), number of dimensions and sizes.
+    The big-endian header of the format contains 0, 0, 8 (unsigned byte), number of dimensions and sizes.
     """
     header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
     return gzip.compress(header + array.tobytes(), compresslevel=9, mtime=0)
@@ -116,7 +116,7 @@ def package_folder(name: str) -> Path:
 
 
 def content(data: bytes) -> dict[str, str]:
-    """Return member name -> sha256 of its (uncompressed) content."""
+    """Return the sha256 of the (uncompressed) content of each member, by name."""
     if not data.startswith(b"PK") and data[257:262] != b"ustar":
         return {"": sha256_bytes(data)}
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:

@@ -1,6 +1,6 @@
 """Spectral normalisation, which divides a weight by its largest singular value (Miyato et al. 2018).
 
-Uses the scheme of torch.nn.utils.parametrizations.spectral_norm (one power iteration per training forward) with three
+The module follows torch.nn.utils.parametrizations.spectral_norm (one power iteration per training forward) with three
 changes: a hand-written gradient, one matrix-vector product fewer (after v = W'u / |W'u|, u'Wv equals |W'u|), and
 float32 arithmetic under autocast.
 """
@@ -14,7 +14,10 @@ EPSILON = 1e-12
 
 
 class _DivideByNorm(torch.autograd.Function):
-    """W -> W / s with constant u and v. dL/dW = (D - <D, W/s> u v') / s, where D is the gradient of the quotient."""
+    """Quotient W / s, where u and v are constant and s = u'Wv.
+
+    The gradient is dL/dW = (D - <D, W/s> u v') / s, where D is the gradient of the quotient.
+    """
 
     @staticmethod
     def forward(ctx, matrix: Tensor, u: Tensor, v: Tensor, sigma: Tensor) -> Tensor:
@@ -30,7 +33,10 @@ class _DivideByNorm(torch.autograd.Function):
 
 
 class SpectralNorm(nn.Module):
-    """Parametrisation of a weight, viewed as a matrix [n, fan_in] with axis `dim` first. u: [n], v: [fan_in]."""
+    """Parametrisation that divides a weight by its largest singular value.
+
+    The weight is viewed as a matrix [n, fan_in] with axis `dim` first. Its singular vectors are u [n] and v [fan_in].
+    """
 
     def __init__(self, weight: Tensor, dim: int) -> None:
         super().__init__()
@@ -47,7 +53,7 @@ class SpectralNorm(nn.Module):
         return weight.transpose(0, self.dim).flatten(1)
 
     def forward(self, weight: Tensor) -> Tensor:
-        with torch.autocast(weight.device.type, enabled=False):  # in half precision the norm has an error of 0.4 %
+        with torch.autocast(weight.device.type, enabled=False):  # in half precision, sigma has an error of 0.4 %
             matrix = self._matrix(weight)
             quotient = _DivideByNorm.apply(matrix, *self._singular_vectors(matrix.detach()))
             return quotient.unflatten(1, weight.transpose(0, self.dim).shape[1:]).transpose(0, self.dim)
@@ -94,5 +100,8 @@ def _right_vector(matrix: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def spectral_norm(layer: nn.Module, dim: int = 0) -> nn.Module:
-    """Apply a spectral norm to `layer.weight`. Initialise the weight first; later changes are lost."""
+    """Apply spectral normalisation to `layer.weight` and return the layer.
+
+    Initialise the weight first. Afterwards `layer.weight` is a computed tensor, so in-place changes to it are lost.
+    """
     return parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight, dim))

@@ -51,7 +51,7 @@ def prepare_arrays(job: PreparationJob, staging: Path) -> Manifest:
 
 
 def pad(job: PreparationJob, images: np.ndarray) -> np.ndarray:
-    """Zero-pad images to the image size without resizing. An extra row or column of odd padding is at the end."""
+    """Zero-pad images to the image size without resizing. An odd row or column of padding is added at the end."""
     height, width = images.shape[1:3]
     size = job.image_size or max(height, width)
     if size < max(height, width):
@@ -69,7 +69,7 @@ def pad(job: PreparationJob, images: np.ndarray) -> np.ndarray:
 
 
 def _check_arrays(job: PreparationJob, arrays: Arrays, names: tuple[str, ...] | None) -> int:
-    """Check the arrays for training and testing, convert labels to int64, and return the number of classes."""
+    """Check the arrays of both splits, convert labels to int64, and return the number of classes."""
     where = str(job.sources[0])
     for split in SPLITS:
         images = arrays[f"{split}_images"]
@@ -145,7 +145,7 @@ def _cifar_split(job: PreparationJob, split: str, batches: list[dict[bytes, Any]
 
 
 def _read_npz_set(job: PreparationJob) -> tuple[Arrays, None]:
-    """Read the four arrays of KEYS. Grey images may lack the channel axis; labels may be a column, as in MedMNIST.
+    """Read the arrays named in KEYS. Grey images may lack the channel axis; labels may be a column, as in MedMNIST.
 
     Other arrays, such as val_images, are not used, because held-out training images select the `best` weights.
     """
@@ -161,7 +161,7 @@ def _read_npz_set(job: PreparationJob) -> tuple[Arrays, None]:
 
 
 def _check_complete(job: PreparationJob, arrays: Arrays, names: Iterable[str]) -> None:
-    """Raise InputError for a source that lacks one of KEYS. `names`: its files or arrays, for the message."""
+    """Raise InputError if the source lacks an array of KEYS. The message lists `names`, the files or arrays found."""
     missing = [key for key in KEYS if key not in arrays]
     if missing:
         has = shorten(", ".join(names) or "nothing", 200, placeholder=" ...")

@@ -1,7 +1,8 @@
-"""Safe extraction of untrusted archives: no file outside the target, and no unlimited size.
+"""Safe extraction of untrusted archives: no file is written outside the target, and the size is limited.
 
-It rejects absolute names and `..`, names that are empty or too long, links, devices, encrypted members, two members of
-one name, directories and headers that do not fit their archive, more members or bytes than bench.data.limits allows.
+The functions reject absolute names and `..`, names that are empty or too long, links, devices, encrypted members,
+members with the same name, zip directories and headers that are inconsistent with their archive, and more members or
+bytes than bench.data.limits allows.
 """
 
 import shutil
@@ -21,7 +22,7 @@ from bench.errors import InputError, writing
 def extract_archive(
     archive: Path | StoredFile, target: Path, max_unpacked_gb: float | None = None, pattern: str = "*"
 ) -> None:
-    """Extract the members that match `pattern` to the new folder `target`, either all or none."""
+    """Extract the members that match `pattern` to the new folder `target`, which is not created if a member fails."""
     target = Path(target)
     if target.exists():
         raise InputError(f"{target}: already exists; {archive} is only extracted to a new folder")
@@ -57,7 +58,7 @@ def unpacked(archive: Path, folder: Path, max_unpacked_gb: float | None = None) 
 
 @contextmanager
 def named_as(folder: Path, archive: Path) -> Iterator[None]:
-    """Let errors in the block name `archive` and its member, instead of the extracted file in `folder`."""
+    """Make errors in the block name `archive` and its member instead of the extracted file in `folder`."""
     try:
         yield
     except InputError as error:
@@ -69,8 +70,8 @@ def read_members(
 ) -> Iterator[StoredFile]:
     """Yield the regular files of a tar (any compression) or zip, in archive order, with checked names.
 
-    Sizes are added up before the first member is yielded, or member by member for a compressed tar. `room`: the target
-    folder, whose free space they must fit.
+    Sizes are added up before the first member is yielded, or member by member for a compressed tar. The members must
+    fit in the free space of the target folder `room`.
     """
     archive = archive if isinstance(archive, StoredFile) else StoredFile.at(archive)
     budget = Budget(str(archive), Limits.of(archive.data, max_unpacked_gb), room)
@@ -81,7 +82,7 @@ def read_members(
 
 
 def is_archive(path: Path) -> bool:
-    """Return whether a file begins like a zip or tar."""
+    """Return whether a file is a zip or tar. The result is also true for a damaged archive."""
     with path.open("rb") as file:
         if file.read(2) == b"PK":
             return True

@@ -1,8 +1,8 @@
-"""Downloads the source of a dataset to data/sources, and verifies it.
+"""Downloads the source of a dataset to data/sources and verifies its checksum.
 
-Shipped archives are pulled with `dvc --wait-for-lock` (parallel pulls fail otherwise), URLs are downloaded with
-bench.data.download. In both cases the file must match the sha256 or md5 of the catalogue. A receipt,
-data/sources/NAME.json, records the result; the workflow depends on it.
+Shipped archives are pulled with `dvc --wait-for-lock` (parallel pulls fail otherwise), and URLs are downloaded with
+bench.data.download. In both cases the file must match the sha256 or md5 of the catalogue. The result is recorded in a
+receipt, data/sources/NAME.json, on which the workflow depends.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ FIRST_SEEN = "first-seen"
 
 
 class FileReceipt(BaseModel):
-    """A file of a receipt, with additional recorded fields."""
+    """Entry of one file in a receipt. Fields other than these are allowed and not validated."""
 
     model_config = ConfigDict(strict=True, extra="allow")
     name: str
@@ -54,7 +54,7 @@ class FileReceipt(BaseModel):
 
 
 class Receipt(BaseModel):
-    """The validated fields of a receipt."""
+    """Validated fields of a receipt. Other fields are allowed."""
 
     model_config = ConfigDict(strict=True, extra="allow")
     place: str | None = None
@@ -79,7 +79,7 @@ class FetchJob:
         return self.catalogue.pin(file) or (self.accept if self.accept != FIRST_SEEN else None)
 
     def md5(self, file: SourceFile) -> str | None:
-        """Return the md5 that a file must have: the published one, or that of its DVC file."""
+        """Return the md5 that a file must have: the published md5, or the md5 in its DVC file."""
         pointer = self.root / file.pointer
         if file.md5 or not pointer.exists():
             return file.md5
@@ -93,10 +93,11 @@ def fetch(
     accept_sha256: str | None = None,
     folders: Folders | None = None,
 ) -> Path:
-    """Download and verify the source of dataset `name`, and return its receipt. Existing correct files are kept.
+    """Download and verify the source of dataset `name`, and return the path of its receipt.
 
-    For a name in the section `weights` of the catalogue, return the path of the file.
-    `accept_sha256` (64 hex digits, or `first-seen`): pin for a file without published checksum, kept in data/pins.yaml.
+    Existing files with the expected checksum are not downloaded again. For a name in the section `weights` of the
+    catalogue, the function returns the path of the weights file. `accept_sha256` (64 hex digits, or `first-seen`) pins
+    the checksum of a file without a published one; the pin is stored in data/pins.yaml.
     """
     root = Path(root)
     catalogue = load_catalogue(root, folders)
@@ -142,7 +143,10 @@ def source_files(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
 
 
 def source_content(name: str, root: Path, catalogue: Catalogue) -> str:
-    """Return the current content hash of a dataset's source. Files with size and times of the receipt are not read."""
+    """Return the current content hash of a dataset's source.
+
+    Files whose size and times equal those in the receipt are not read again.
+    """
     dataset, receipt = catalogue.dataset(name), read_receipt(name, root)
     place = installed_path(root, dataset)
     if place is not None:
@@ -153,9 +157,10 @@ def source_content(name: str, root: Path, catalogue: Catalogue) -> str:
 
 
 def installed_path(root: Path, dataset: Dataset) -> Path | None:
-    """Return the folder or file that the user installed or named; None for datasets with files in the catalogue.
+    """Return the folder or file that the user installed or configured, or None if the files of the catalogue are used.
 
-    A folder extracted from these files is used only if they no longer exist, because they may have been replaced.
+    A folder that was extracted from these files is used only if the files no longer exist, because they may have been
+    replaced since.
     """
     if isinstance(dataset.source, Folder):
         return existing_path(root, dataset.source)
@@ -185,7 +190,10 @@ def _fetch_file(job: FetchJob, file: SourceFile) -> dict[str, Any]:
 
 
 def _checked(job: FetchJob, file: SourceFile) -> dict[str, Any]:
-    """Return the checksums of a file: from the receipt if size and time are unchanged, as archives may be huge."""
+    """Return the checksums of a file.
+
+    If its size and times are unchanged, they are taken from the receipt, because hashing a large archive takes long.
+    """
     now = file_stamp(job.root / file.path, file.name)
     entries = {entry["name"]: entry for entry in read_receipt(job.name, job.root).get("files", ())}
     entry = entries.get(file.name, {})
@@ -197,7 +205,7 @@ def _checked(job: FetchJob, file: SourceFile) -> dict[str, Any]:
 
 
 def read_receipt(name: str, root: Path = Path(".")) -> dict[str, Any]:
-    """Read the receipt of dataset `name`; empty if missing or damaged, so that `fetch` creates it again."""
+    """Return the receipt of dataset `name`. It is empty if missing or damaged, so that `fetch` creates it again."""
     path = root / receipt_path(name)
     try:
         return parse_strict(Receipt, read_json(path), path).model_dump(exclude_unset=True) if path.exists() else {}
@@ -214,7 +222,7 @@ def _write_receipt(job: FetchJob, found: dict[str, Any]) -> Path:
 
 
 def refuse_changed_source(name: str, place: Path, root: Path = Path(".")) -> None:
-    """Raise InputError if results of dataset `name` exist and were made from other images than those at `place`."""
+    """Raise InputError if dataset `name` has results that were computed from other images than those at `place`."""
     before = read_receipt(name, root).get("place")
     if before is None or (root / before).resolve() == place.resolve():
         return
@@ -244,7 +252,7 @@ def _obtain(job: FetchJob, file: SourceFile) -> None:
 
 
 def verify(path: Path, sha256: str | None, md5: str | None) -> dict[str, str]:
-    """Compute the checksums of a file. Raises InputError with both values for a mismatch."""
+    """Compute the checksums of a file. Raises InputError with both values on a mismatch."""
     found = {"sha256": sha256_file(path)}
     if sha256 and found["sha256"] != sha256:
         raise InputError(_mismatch(path, "sha256", sha256, found["sha256"]))

@@ -1,4 +1,4 @@
-"""Validates labels of a classification dataset before training: class numbers from 0 without gaps."""
+"""Validates the labels of a classification dataset. Classes must be numbered from 0 without gaps."""
 
 from collections.abc import Mapping
 
@@ -10,9 +10,9 @@ HINT = "number the classes 0, 1, 2 ... without gaps"
 
 
 def as_labels(where: str, split: str, labels: np.ndarray, images: int) -> np.ndarray:
-    """Return int64 labels [N] of `images` images.
+    """Return the labels as int64 [N], where N must equal `images`, the number of images.
 
-    Raises InputError for other types, shapes or counts, naming `where`, the file.
+    Raises InputError for other types, shapes or counts. The message names the file `where`.
     """
     if images == 0 or labels.size == 0:
         raise InputError(f"{where}: no {split} images, or no {split} labels; a {split} set is needed")
@@ -28,7 +28,7 @@ def as_labels(where: str, split: str, labels: np.ndarray, images: int) -> np.nda
 
 
 def count_classes(where: str, labels: Mapping[str, np.ndarray], count: int | None = None) -> int:
-    """Return the number of classes of the splits `train` and `test`; `count`: the expected number, if known.
+    """Return the number of classes in the splits `train` and `test`. `count` is the expected number, if known.
 
     Raises InputError for labels outside 0..count-1, test labels without training images, empty training classes, and
     a single class.

@@ -23,7 +23,7 @@ from bench.metrics.memorisation import memorisation
 from bench.metrics.prdc import precision_recall
 
 FRECHET = ("fid_authors", "fid_cleanfid", "fd_efflite0")
-"""The first planned metric of this list selects the best snapshot."""
+"""Metrics that can select the best snapshot. The first one that is planned is used."""
 FID = "fid_cleanfid"
 PRDC = ("precision", "recall", "density", "coverage")
 NEIGHBOURS = 5
@@ -60,8 +60,8 @@ def compare_features(
 ) -> tuple[list[Measurement], dict[str, str]]:
     """Compute all `wanted` metrics of `extractor` from real features [n, D] and generated features [m, D].
 
-    `sets`: protocol parts of the two image sets. A metric that they do not allow (too few images, copies of one image)
-    gets a reason instead of a value.
+    `sets` contains the parts of the protocol id that name the two sets of images. A metric that cannot be computed from
+    these images (too few images, or copies of one image) gets a reason instead of a value.
     """
     numbers: list[Measurement] = []
     refused: dict[str, str] = {}
@@ -83,7 +83,7 @@ def _frechet(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> 
 
 
 def frechet_measurement(metric: str, value: float, error: float, replicates: int) -> Measurement:
-    """Return a Frechet distance with its interval."""
+    """Return the measurement of a Frechet distance with its confidence interval."""
     interval = (value - NORMAL_95 * error, value + NORMAL_95 * error)
     details = {"interval": f"95 %, bootstrap of {replicates} resamples of the generated images, reference fixed"}
     return Measurement(metric, value, (), standard_error=error, interval=interval, details=details)
@@ -137,11 +137,14 @@ MEASURES: dict[tuple[str, ...], Callable[[MetricExtractor, np.ndarray, np.ndarra
     ("memorisation",): _memorisation,
     ("inception_score",): _inception_score,
 }
-"""Metric family -> function that computes it, in order of computation."""
+"""Functions by the metric families that they compute, in order of computation."""
 
 
 def with_curve(number: Measurement, real: np.ndarray, fake: np.ndarray) -> Measurement:
-    """Add to a Frechet distance its curve against the number of generated images, halved repeatedly down to 25."""
+    """Add to a Frechet distance its curve over the number of generated images; return other metrics unchanged.
+
+    The number of images is halved repeatedly, to no fewer than 25.
+    """
     if METRICS[number.metric].family != "frechet":
         return number
     counts = []

@@ -33,7 +33,7 @@ def top_k(logits: Tensor, labels: Tensor, k: int) -> float:
 
 
 def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return counts [classes, classes], with the true class by row and the predicted class by column."""
+    """Return counts [classes, classes], whose rows are true classes and whose columns are predicted classes."""
     check_logits(logits, labels)
     classes = logits.shape[1]
     return torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes**2).reshape(classes, classes)
@@ -47,7 +47,7 @@ def per_class(confusion: Tensor) -> list[float | None]:
 
 
 def wilson_interval(percent: float, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return the 95 % Wilson confidence interval in percent of a proportion observed on n test items.
+    """Return the 95 % Wilson confidence interval, in percent, of a percentage observed on n test items.
 
     scipy.stats gives the same interval to six digits (its z is not rounded), but its import takes 1.2 s of CPU time.
     """

@@ -11,7 +11,7 @@ from torch import Tensor
 from bench.data.images import WHITE, Colour, Header, decoded, pixels_of, read_header, usable_images
 
 BATCH_PIXELS = 1 << 25
-"""Maximum size of a batch, equal to eight images of 2048 x 2048. A single larger image is a batch of one."""
+"""Maximum number of pixels in a batch, equal to eight images of 2048 x 2048. A larger image is a batch of one."""
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -28,14 +28,14 @@ def read_image(path: Path, background: Colour = WHITE) -> Tensor:
 def stream_images(files: list[Path], batch_size: int = 8, background: Colour = WHITE) -> Iterator[Tensor]:
     """Yield uint8 batches [<= batch_size, 3, H, W]. Consecutive images of equal size share a batch.
 
-    Batches of large images are smaller. Sizes come from headers, so that no image is decoded before its batch is due.
+    Batches of large images are smaller. Sizes come from headers, so no image is decoded before its batch is requested.
     """
     for batch in batches_of(map(read_header, files), batch_size):
         yield read_batch([header.path for header in batch], background)
 
 
 def batches_of(headers: Iterable[Header], batch_size: int = 8) -> Iterator[list[Header]]:
-    """Yield the images of each batch of `stream_images`."""
+    """Yield the headers of the images in each batch of `stream_images`."""
     batch: list[Header] = []
     for header in headers:
         if batch and (
@@ -50,14 +50,14 @@ def batches_of(headers: Iterable[Header], batch_size: int = 8) -> Iterator[list[
 
 
 def batch_limit(height: int, width: int, batch_size: int = 8) -> int:
-    """Return how many images of this size share a batch."""
+    """Return the maximum number of images of this size in a batch."""
     return max(1, min(batch_size, BATCH_PIXELS // (height * width)))
 
 
 def read_batch(paths: list[Path], background: Colour = WHITE) -> Tensor:
     """Return images of equal size, uint8 [B, 3, H, W]."""
     if len(paths) == 1:
-        return read_image(paths[0], background)[None]  # torch.stack would copy it
+        return read_image(paths[0], background)[None]  # torch.stack would copy the image
     return torch.stack([read_image(path, background) for path in paths])
 
 
@@ -71,7 +71,7 @@ def file_hashes(files: list[Path]) -> list[bytes]:
 
 
 def hash_files(files: list[Path], root: Path, hashes: list[bytes] | None = None) -> str:
-    """Return the sha256 of names and contents; `hashes`: those of the files, if known."""
+    """Return the sha256 of the names and contents of the files. `hashes` are the hashes of their contents, if known."""
     digest = hashlib.sha256()
     for path, content in zip(files, file_hashes(files) if hashes is None else hashes, strict=True):
         digest.update(os.fsencode(path.relative_to(root).as_posix()) + b"\0")

@@ -7,9 +7,10 @@ squared singular values of A B', so the last trace is the sum of these singular 
 
 - With fewer images than dimensions, A B' (or its triangular factor, if one side is long) is small, and no covariance is
   formed.
-- With more images, it computes the eigenvalues of S1 S2 with one Cholesky factor, which is several times cheaper. The
-  square root of an eigenvalue has only half the digits of a small singular value. If the error bound exceeds TOLERANCE
-  (rank-deficient sets), it uses the singular values of the product of the triangular factors (A = Q R, R'R = S1).
+- With more images, the eigenvalues of S1 S2 are computed with one Cholesky factor, which is several times cheaper. The
+  square root of a small eigenvalue has only half the correct digits of a singular value. If the error bound exceeds
+  TOLERANCE (rank-deficient sets), the trace is computed from the singular values of the product of the triangular
+  factors (A = Q R, R'R = S1).
 
 Covariances are unbiased (n - 1), as in published scores.
 """
@@ -24,7 +25,7 @@ from scipy import linalg
 from bench.metrics.checks import check_features, check_pair
 
 TOLERANCE = 2e-9
-"""Largest accepted error bound of the eigenvalue algorithm, relative to the trace of the root."""
+"""Largest accepted error bound of the eigenvalue algorithm, relative to the trace of the matrix square root."""
 ROUNDING = 4 * np.finfo(np.float64).eps
 """Error of an eigenvalue relative to the largest eigenvalue."""
 SMALL = 512
@@ -43,9 +44,9 @@ def frechet_distance(real: np.ndarray, fake: np.ndarray) -> float:
 
 
 def frechet_from_moments(mean: np.ndarray, factor: np.ndarray, fake: np.ndarray) -> float:
-    """Return the distance of a feature set [m, D] to the Gaussian with this mean [D] and covariance factor' factor.
+    """Return the squared distance of a feature set [m, D] to a Gaussian of `mean` [D] and covariance factor' factor.
 
-    `factor`: [r, D] with at most D rows.
+    `factor` is [r, D] with r <= D.
     """
     mean_b, b = centre(check_features(fake, "sample set"))
     b /= np.sqrt(len(b) - 1)
@@ -55,7 +56,7 @@ def frechet_from_moments(mean: np.ndarray, factor: np.ndarray, fake: np.ndarray)
 
 
 def frechet_curve(real: np.ndarray, fake: np.ndarray, counts: list[int]) -> list[tuple[int, float]]:
-    """Return (n, distance of the first n rows of `fake`) for each n in `counts` from 2 to the rows of `fake`."""
+    """Return (n, distance of the first n rows of `fake`) for each n in `counts` from 2 to len(fake)."""
     return [(n, frechet_distance(real, fake[:n])) for n in counts if 2 <= n <= len(fake)]
 
 
@@ -79,7 +80,7 @@ def _trace_of_root(a: np.ndarray, b: np.ndarray) -> float:
 def _from_eigenvalues(s1: np.ndarray, s2: np.ndarray) -> float | None:
     """Return the sum of the square roots of the eigenvalues of S1 S2, or None if the error bound exceeds TOLERANCE.
 
-    With S2 = L L', they are the eigenvalues of L' S1 L.
+    With S2 = L L', the eigenvalues of S1 S2 equal those of L' S1 L.
     """
     try:
         lower = linalg.cholesky(s2, lower=True, check_finite=False)
@@ -96,7 +97,7 @@ def _from_eigenvalues(s1: np.ndarray, s2: np.ndarray) -> float | None:
 
 
 def triangle(tall: np.ndarray) -> np.ndarray:
-    """Return R of the QR factorisation of a tall matrix, with torch, which is four times as fast as SciPy on CPUs."""
+    """Return R of the QR factorisation of a tall matrix. On CPUs, torch is four times as fast as SciPy."""
     with _threads_for(tall.shape[1]):
         return torch.linalg.qr(torch.from_numpy(tall), mode="r").R.numpy()
 

@@ -37,5 +37,5 @@ OUTPUTS: dict[str, str] = (
     | {f"{stem}.png": caption for stem, caption in (FIGURES | IMAGE_GRIDS).items()}
     | {PAGE: "page.rst"}
 )
-"""Output relative to results/{scale} -> caption in workflow/report. Every report writes all of them, with
-placeholders for missing data. Tables also have .md and .tex files, plots .svg files."""
+"""Caption files in workflow/report by output path relative to results/{scale}. Every report writes all outputs, with
+placeholders for missing data. Tables also have .md and .tex files, and plots have .svg files."""

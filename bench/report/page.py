@@ -1,4 +1,4 @@
-"""The report page: one self-contained HTML file without scripts or external fonts, for light and dark mode.
+"""Report page: one self-contained HTML file without scripts or external fonts, for light and dark mode.
 
 Importing this module is fast: only `render` imports pandas and seaborn.
 """
@@ -34,7 +34,7 @@ def render(scale_dir: Path) -> Path:
 
 
 def html_of(report: Report, out: Path, config: Path) -> str:
-    """The page as text; image grids are inlined as data URIs, plots as SVG in the page's colours."""
+    """Return the page as HTML. Image grids are inlined as data URIs, and plots as SVG in the page's colours."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     from bench.report.context import page_context

@@ -1,7 +1,7 @@
 """Converts images between uint8 and the range of the networks and writes tensors to PNG files atomically.
 
-Image grids equal those of torchvision.utils.make_grid in every pixel. torchvision itself is not imported, because
-training a generator does not need it and its import takes 4.7 s of CPU time, nearly as much as that of torch.
+Image grids equal those of torchvision.utils.make_grid in every pixel. This module does not import torchvision, because
+training a generator does not need it and the import takes 4.7 s of CPU time, nearly as much as the import of torch.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from bench.files import write_png
 
 
 def to_signed(images: Tensor) -> Tensor:
-    """Convert uint8 0..255 to float32 -1..1, any shape."""
+    """Convert uint8 images in 0..255, of any shape, to float32 in -1..1."""
     return images.float() / 127.5 - 1
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Convert -1..1 to uint8 0..255, any shape. Rounds half up as torchvision's save_image does, and clips."""
+    """Convert images in -1..1, of any shape, to uint8. Rounds half up, as torchvision's save_image does, and clips."""
     return ((images.float() + 1) * 127.5 + 0.5).clamp(0, 255).to(torch.uint8)
 
 
@@ -32,7 +32,7 @@ def save_png(path: Path, image: Tensor) -> None:
 
 
 def save_row(path: Path, images: Sequence[Tensor], height: int, gap: int = 2) -> None:
-    """Write images [1, 3, h, w] of equal size as one row on white, enlarged (nearest) to `height` pixels."""
+    """Write images [1, 3, h, w] of equal size as one row on white, resized (nearest) to `height` pixels."""
     width = round(images[0].shape[-1] * height / images[0].shape[-2])
     tiles = [F.interpolate(image.detach().float(), size=(height, width), mode="nearest") for image in images]
     white = torch.ones_like(tiles[0][..., :gap])

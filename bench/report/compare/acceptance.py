@@ -1,7 +1,7 @@
 """Acceptance criteria of the demo: every network learns, and no job needs more than 3 GB of memory.
 
-The few-shot distance is compared with the untrained network's, the one-shot reconstruction with bicubic upsampling, and
-top-1 with a linear classifier.
+The few-shot distance is compared with that of the untrained network, the one-shot reconstruction with bicubic
+upsampling, and top-1 accuracy with that of a linear classifier.
 """
 
 import csv
@@ -21,12 +21,12 @@ ACCEPTED_SCALE = "demo"
 """The only scale with acceptance criteria."""
 MEBIBYTE = 1 << 20
 Values = dict[tuple[str, str, str], float]
-"""(run, metric, weights) -> value of each score with status ok."""
+"""Values of the scores with status ok, by (run, metric, weights)."""
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """A quantity of a run and its bound. The value is NaN if it is missing, which meets no bound."""
+    """Quantity of a run with its bound. A missing value is NaN, which meets no bound."""
 
     run: str
     quantity: str
@@ -41,7 +41,7 @@ class Criterion:
 
 
 def acceptance_criteria(runs: Sequence[Run], scores: Scores, logs: Path) -> list[Criterion]:
-    """The criteria of all planned runs. `logs`: the folder of the workflow's benchmark files, logs/demo/runs."""
+    """Return the criteria of all planned runs. `logs` is the folder of Snakemake's benchmark files, logs/demo/runs."""
     known = {(row.run, row.metric, row.weights): row.value for row in scores if row.ok}
     values = {key: value for key, value in known.items() if value is not None}
     return [criterion for run in runs for criterion in (*_of_scores(run, values), *_of_memory(run, logs))]
@@ -67,15 +67,15 @@ def _of_scores(run: Run, values: Values) -> Iterator[Criterion]:
 
 
 def _of_memory(run: Run, logs: Path) -> Iterator[Criterion]:
-    """Peak resident memory of the two jobs of a run."""
+    """Yield the criteria for the peak resident memory of the two jobs of a run."""
     for job in ("train", "evaluate"):
         yield Criterion(run.name, f"GB of memory, {job}", _peak_gigabytes(logs / run.name / f"{job}.tsv"), "<", 3.0)
 
 
 def _peak_gigabytes(path: Path) -> float:
-    """Largest resident memory in a benchmark file of Snakemake; NaN without a measurement."""
+    """Return the peak resident memory in GB from a benchmark file of Snakemake, or NaN without a measurement."""
     try:
         rows = csv.DictReader(io.StringIO(read_text(path), newline=""), delimiter="\t")
         return max(float(row["max_rss"]) for row in rows) * MEBIBYTE / 1e9
-    except (InputError, csv.Error, KeyError, TypeError, ValueError):  # a job under half a second has no numbers
+    except (InputError, csv.Error, KeyError, TypeError, ValueError):  # a job under half a second is not measured
         return math.nan

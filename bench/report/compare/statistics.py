@@ -1,7 +1,8 @@
 """Means, standard deviations, confidence intervals and paired tests for few seeds and datasets.
 
-The seeds of a dataset are averaged first; across datasets, the dataset is the statistical unit. Fewer than three units
-give no interval, p value or effect size, because estimates from two points are not reliable.
+For a comparison across datasets, the seeds of each dataset are averaged first, so that the dataset is the statistical
+unit. Fewer than three units give no interval, p value or effect size, because estimates from two points are not
+reliable.
 
 scipy.stats takes 1.2 s to import, so it is imported where it is used: `collect` needs only the means.
 """
@@ -15,7 +16,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 MINIMUM = 3
-"""Number of units from which intervals and tests are computed."""
+"""Minimum number of units for intervals, tests and effect sizes."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Paired:
-    """Paired comparison: mean difference, its t interval, two-sided p, and Hedges' g of the paired differences."""
+    """Paired comparison: mean difference, its t interval, two-sided p value, and Hedges' g of the differences."""
 
     n: int
     mean: float | None = None
@@ -42,7 +43,7 @@ class Paired:
 
 
 def summarise(values: Sequence[float], confidence: float = 0.95) -> Summary:
-    """Mean, standard deviation (from n = 2) and t interval (from n = 3) of the finite values."""
+    """Return mean, standard deviation (if n >= 2) and t interval (if n >= 3) of the finite values."""
     sample = np.asarray([v for v in values if v is not None and math.isfinite(v)], dtype=float)
     n = len(sample)
     if n == 0:
@@ -62,12 +63,15 @@ def mean_of(values: Sequence[float]) -> float:
 
 
 def t_quantile(degrees: int, confidence: float = 0.95) -> float:
-    """Two-sided quantile of Student's t."""
+    """Return the two-sided quantile of Student's t distribution."""
     return float(stdtrit(degrees, 0.5 + confidence / 2))
 
 
 def t_test(values: Sequence[float], margin: float = 0.0) -> float | None:
-    """Two-sided p of `mean == margin`. None with fewer than three values; 0 or 1 if all values are equal."""
+    """Return the two-sided p value of the hypothesis that the mean equals `margin`.
+
+    It is None with fewer than three values, and 0 or 1 if all values are equal.
+    """
     sample = np.asarray(values, dtype=float)
     if len(sample) < MINIMUM:
         return None
@@ -81,7 +85,7 @@ def t_test(values: Sequence[float], margin: float = 0.0) -> float | None:
 
 
 def hedges_g(differences: Sequence[float]) -> float | None:
-    """Cohen's d of paired differences with Hedges' small-sample correction; None if it is undefined."""
+    """Return Cohen's d of paired differences with Hedges' small-sample correction, or None if undefined."""
     sample = np.asarray(differences, dtype=float)
     n = len(sample)
     if n < MINIMUM or sample.std(ddof=1) == 0:
@@ -92,16 +96,16 @@ def hedges_g(differences: Sequence[float]) -> float | None:
 def compare_paired(differences: Sequence[float], margin: float = 0.0) -> Paired:
     """Summary and t test of paired differences against `margin`. Positive differences favour SLIM."""
     if not all(math.isfinite(value) for value in differences):
-        return Paired(0)  # relative to a baseline of 0; dropping the pair silently would bias the test
+        return Paired(0)  # a baseline is 0; dropping this pair silently would bias the test
     over = summarise(differences)
     return Paired(over.n, over.mean, over.low, over.high, t_test(differences, margin), hedges_g(differences))
 
 
 def holm(p_values: Sequence[float | None], family: int | None = None) -> list[float | None]:
-    """Holm's step-down correction within one family of tests; None (not tested) stays None.
+    """Return p values with Holm's step-down correction within one family of tests. None (not tested) remains None.
 
-    `family`: number of declared tests; None means len(p_values). Tests without a result count as those with the
-    largest p.
+    `family` is the number of declared tests; by default, it is the number of p values that are not None. Declared tests
+    without a result count as those with the largest p values.
     """
     order = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
     size = len(order) if family is None else family
@@ -114,7 +118,7 @@ def holm(p_values: Sequence[float | None], family: int | None = None) -> list[fl
 
 
 def bootstrap(values: Sequence[float], resamples: int = 2000, confidence: float = 0.95, seed: int = 0) -> Summary:
-    """Percentile bootstrap interval of the mean over test items (images). The seed makes it deterministic."""
+    """Return the mean over test items (images) with a percentile bootstrap interval. `seed` makes it deterministic."""
     sample = np.asarray(values, dtype=float)
     n = len(sample)
     if n < MINIMUM:

@@ -1,7 +1,7 @@
-"""Collect the scores under results/{scale}/runs into one tidy table with a row per run x metric x weights.
+"""Collects the scores under results/{scale}/runs in one tidy table with a row per run x metric x weights.
 
-`scores.csv` has all provenance fields; `metrics.json` has nested means for `dvc metrics diff`. Unfinished runs and
-planned metrics without a score have rows with status `missing`, and so have damaged files and scores of other weights.
+`scores.csv` has all provenance fields; `metrics.json` has nested means for `dvc metrics diff`. Unfinished runs, planned
+metrics without a score, damaged files, and scores of other weights have rows with status `missing`.
 """
 
 import csv
@@ -23,7 +23,7 @@ ORDER = {"fewshot": 0, "oneshot": 1, "classification": 2}
 
 
 def _is_table(path: Path) -> bool:
-    """Whether this is a scores.csv of any version (all have the same first columns), even a truncated one."""
+    """Return whether this is a scores.csv, even a truncated one. Every version has the same first columns."""
     start = (",".join(COLUMNS[:5]) + ",").encode()
     return start.startswith(head_of(path, len(start)))
 
@@ -58,14 +58,14 @@ def collect(scale_dir: Path, allow_mixed_code: bool = False) -> None:
 
 
 def collect_rows(scale_dir: Path) -> list[Row]:
-    """Rows of every run folder, in the order task, dataset, experiment, seed."""
+    """Return the rows of every run folder, sorted by task, dataset, experiment and seed."""
     runs = list(rows_of_runs(scale_dir, run_folders(scale_dir)))
     runs.sort(key=lambda rows: (ORDER.get(rows[0].task, 9), rows[0].dataset, rows[0].experiment, rows[0].seed))
     return [row for rows in runs for row in rows]
 
 
 def _mark_mixed_code(rows: list[Row], refuse: bool) -> list[Row]:
-    """Mark rows of an experiment and metric that several code versions computed. InputError instead if `refuse`."""
+    """Mark rows of an experiment and metric that several code versions computed, or raise InputError if `refuse`."""
     digests: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for row in rows:
         if row.code_sha256:
@@ -82,7 +82,10 @@ def _mark_mixed_code(rows: list[Row], refuse: bool) -> list[Row]:
 
 
 def nested_means(rows: list[Row]) -> dict[str, Any]:
-    """{task: {dataset: {experiment: {"metric (protocol)": mean over seeds}}}} of the `last` weights, no timings."""
+    """Return {task: {dataset: {experiment: {"metric (protocol)": mean over seeds}}}} of the `last` weights.
+
+    Metrics in MACHINE_TIMES are left out.
+    """
     values: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for row in rows:
         if row.ok and row.weights == "last" and row.value is not None and row.metric not in MACHINE_TIMES:

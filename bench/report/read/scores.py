@@ -15,7 +15,7 @@ from bench.report.read.row import COLUMNS, TRAINING, Row
 
 
 class Scores(Sequence[Row]):
-    """Rows in the order of the file, with filters and an index by experiment and dataset."""
+    """Rows of scores.csv in file order, with filters and an index by experiment and dataset."""
 
     def __init__(self, rows: Sequence[Row]):
         self._rows = tuple(rows)
@@ -37,34 +37,34 @@ class Scores(Sequence[Row]):
         return found
 
     def of(self, experiment: str, dataset: str) -> "Scores":
-        """Rows of one experiment on one dataset."""
+        """Return the rows of one experiment on one dataset."""
         return Scores(self._by_source.get((experiment, dataset), ()))
 
     def where(self, keep: Callable[[Row], bool] | None = None, **equal: str | Collection[str]) -> "Scores":
-        """Rows whose fields equal the given text (or one of the given texts) and for which `keep` is true."""
+        """Return the rows whose fields equal the given value (or one of several) and for which `keep` is true."""
         tests = [(name, {value} if isinstance(value, str) else set(value)) for name, value in equal.items()]
         chosen = [row for row in self._rows if all(getattr(row, name) in valid for name, valid in tests)]
         return Scores([row for row in chosen if keep(row)] if keep else chosen)
 
     def distinct(self, name: str) -> list[Any]:
-        """Distinct values of a field, in order of appearance."""
+        """Return the distinct values of a field, in order of appearance."""
         return list(dict.fromkeys(getattr(row, name) for row in self._rows))
 
     @cached_property
     def runs(self) -> "Scores":
-        """The training row of every run."""
+        """Training row of every run."""
         return self.where(metric=TRAINING)
 
     @cached_property
     def measured(self) -> "Scores":
-        """All rows but the training rows."""
+        """All rows except the training rows."""
         return self.where(lambda row: row.metric != TRAINING)
 
 
 def one_protocol(rows: Iterable[Row], where: str) -> str | None:
-    """Protocol of all rows at `where`; None if there are no rows.
+    """Return the protocol of all rows at `where`, or None if there are no rows.
 
-    Raises ProtocolError for two, naming the runs and the next step.
+    Raises ProtocolError for different protocols. The message names two runs and the remedy.
     """
     first: dict[str, Row] = {}
     for row in rows:
@@ -77,7 +77,7 @@ def one_protocol(rows: Iterable[Row], where: str) -> str | None:
 
 
 def read_scores(path: Path) -> Scores:
-    """Read scores.csv. Raises InputError for a missing or damaged file, with the command that writes it."""
+    """Read scores.csv. Raises InputError for a missing or damaged file, naming the command that writes it."""
     if not Path(path).exists():
         raise InputError(f"{path}: no such file; create it with `slim-bench collect`")
     csv.field_size_limit(1 << 30)  # a run's details hold curves and per-image values

@@ -1,8 +1,8 @@
 """Tables of one task: one per dataset, with a row per method and a column per metric and protocol.
 
 The table of the `last` weights also has the untrained networks and the controls with the same protocol. The `best`
-weights have a separate table, because their protocol contains the rule that chose them. Controls with other protocols
-also have a separate table.
+weights have a separate table, because their protocol contains the rule of the checkpoint selection. Controls with other
+protocols also have a separate table.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,12 +17,12 @@ from bench.report.tables.table import Head, Table, TableCell
 
 
 def anchor(experiment: str, dataset: str) -> str:
-    """HTML anchor of the runs of one experiment on one dataset."""
+    """Return the HTML anchor of the runs of one experiment on one dataset."""
     return f"of-{experiment}--{dataset}"
 
 
 def comparison_tables(scores: Scores, dataset: str, settings: TaskSettings) -> list[Table]:
-    """Table of the `last` weights, then of the `best` weights and of controls with other protocols if there are any."""
+    """Return the table of `last` weights, then those of `best` weights and controls with other protocols, if any."""
     rows = without_ablations(scores.measured.where(dataset=dataset), settings)
     last = rows.where(weights="last")
     shared = {(row.metric, row.protocol) for row in last if row.ok}
@@ -60,7 +60,7 @@ def _wide(rows: Scores, title: str, dataset: str, settings: TaskSettings) -> Tab
 
 
 def _lines(rows: Scores, settings: TaskSettings) -> Iterator[tuple[str, str]]:
-    """(experiment, weights) of each row. The experiment of a control is empty."""
+    """Yield (experiment, weights) of each row of the table. The experiment of a control is empty."""
     networks = rows.where(lambda row: not row.is_control)
     for experiment in experiments_of(networks, settings):
         present = set(networks.where(experiment=experiment).distinct("weights"))
@@ -69,7 +69,7 @@ def _lines(rows: Scores, settings: TaskSettings) -> Iterator[tuple[str, str]]:
 
 
 def _own_protocols(rows: Scores, dataset: str) -> Table:
-    """One row per control and metric. Each row has its own protocol, so no column mixes protocols."""
+    """Return a table with one row per control and metric. A column states the protocol of each row."""
     lines = []
     for column in columns_of(rows, METRIC_LABELS):
         column_rows = in_column(rows, column)
@@ -91,7 +91,7 @@ def _own_protocols(rows: Scores, dataset: str) -> Table:
 
 
 def comparison_records(scores: Scores) -> list[dict[str, Any]]:
-    """All values in full precision: one record per dataset x experiment x weights x metric x protocol."""
+    """Return all values in full precision, with one record per dataset x experiment x weights x metric x protocol."""
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in scores.measured:
         groups.setdefault((row.dataset, row.experiment, row.weights, row.metric), []).append(row)

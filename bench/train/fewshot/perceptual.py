@@ -20,7 +20,7 @@ EFFLITE_BLOCKS = (0, 2, 4, 10)
 EFFLITE_STRIDE = 16
 TINY = 1e-10
 CACHED = 2**16
-"""Elements of a map that a CPU compares at once, so that intermediate results fit in its cache."""
+"""Number of feature values that a CPU compares in one step, so that intermediate results fit in its cache."""
 
 
 class Trunk(Protocol):
@@ -36,13 +36,16 @@ class Trunk(Protocol):
 
 
 class PerceptualLoss:
-    """Sum of d over all images of groups of reconstructions, where each group has one target."""
+    """Perceptual loss: the sum of d over all reconstructions. Each group of reconstructions shares its targets."""
 
     def __init__(self, trunk: Trunk):
         self.trunk, self.name = trunk, trunk.name
 
     def __call__(self, groups: Sequence[tuple[Sequence[Tensor], Tensor]]) -> Tensor:
-        """Return the loss. Each group is (reconstructions, target), all [B, 3, H, W]; each target is embedded once."""
+        """Return the loss. Each group is (reconstructions, target), all [B, 3, H, W].
+
+        The features of each target are computed once.
+        """
         with torch.no_grad():
             targets = self.trunk(torch.cat([target for _, target in groups]))
         count = len(groups[0][1])
@@ -94,13 +97,13 @@ class _Distance(torch.autograd.Function):
 
 
 def _unit_length(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Return maps scaled to unit length over channels, and the factor. TINY keeps it finite if all channels are 0."""
+    """Return maps scaled to unit length over channels, and the factor. TINY keeps the factor finite for zeros."""
     scale = torch.rsqrt(maps.square().sum(dim=1, keepdim=True) + TINY)
     return maps * scale, scale
 
 
 class EffliteTrunk(nn.Module):
-    """EfficientNet-Lite0 up to block 10. Later maps of a 64-px image would have only 2x2 positions."""
+    """EfficientNet-Lite0 up to block 10. Later feature maps of a 64-px image have only 2x2 positions."""
 
     name = f"efflite0-blocks{'-'.join(map(str, EFFLITE_BLOCKS))}-mean"
 
@@ -165,7 +168,7 @@ class LpipsTrunk(nn.Module):
 
 
 def perceptual_loss(name: str, device: torch.device) -> PerceptualLoss:
-    """Return the perceptual loss `name`. For lpips-vgg16, InputError explains how to get missing weights."""
+    """Return the perceptual loss `name`. If the LPIPS weights are missing, InputError explains how to get them."""
     if name == "lpips-vgg16":
         from bench.metrics.lpips import load_lpips
 

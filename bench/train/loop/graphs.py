@@ -1,7 +1,7 @@
-"""Records work made of many small kernels as a CUDA graph, which launches all of them with one call.
+"""Records a sequence of many small kernels as a CUDA graph, which launches all of them with one call.
 
 With a batch of eight or an image of 25 px, a GPU finishes each kernel before Python launches the next one. A recorded
-step takes only the time of its kernels. The cost is memory, because the tensors of a recording stay allocated.
+step takes only the time of its kernels. A recording needs more memory, because its tensors remain allocated.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ Call = Callable[[], Scalars]
 Replay = Callable[[], None]
 
 WARM_UP = 3
-"""Number of calls of a key before it is recorded. By then kernels are selected and optimiser state is allocated."""
+"""Number of calls with a key before recording. By then, kernels are selected and optimiser state is allocated."""
 
 
 class Recorder(Protocol):
@@ -26,15 +26,15 @@ class Recorder(Protocol):
         """Run the call without recording, in a way that permits recording it later."""
 
     def record(self, call: Call) -> tuple[Replay, Scalars]:
-        """Record the call without computing it; return its replay and the tensors that each replay fills."""
+        """Record the call without computing it. Return its replay and the tensors that each replay fills."""
 
 
 class Replayed:
-    """Callable that runs `work(*key)`, and after the first calls of a key records and replays it.
+    """Callable that runs `work(*key)`. After a few calls with a key, the work is recorded and then replayed.
 
     Without a recorder every call runs `work` directly. `work` may read only its key, constant numbers, and tensors with
-    a fixed address (parameters, buffers, optimiser state, inputs copied there), and it must not synchronise with the
-    device. The next call overwrites the returned tensors. Call `forget` after any other change.
+    a fixed address (parameters, buffers, optimiser state, inputs copied to such tensors), and it must not synchronise
+    with the device. The next call overwrites the returned tensors. Call `forget` after any other change.
     """
 
     def __init__(self, work: Callable[..., Scalars], recorder: Recorder | None) -> None:
@@ -59,9 +59,9 @@ class Replayed:
 
 
 class CudaRecorder:
-    """Runs and records on a separate stream, because a backward pass stays bound to the stream of its first run.
+    """Recorder with a separate stream, because a backward pass remains bound to the stream of its first run.
 
-    Recordings share one memory pool, because only one runs at a time and none reads the results of another.
+    Recordings share one memory pool, because only one is replayed at a time and none reads the results of another.
 
     Args:
         generators: all random generators that the work uses, except torch's global one.

@@ -50,7 +50,10 @@ def run_loop(engine: Engine, run: Run, out: Path, state_dir: Path, data: Data) -
 
 
 class Loop:
-    """One run, from its last checkpoint (if any) to its end. `row_start` is (seconds, images) at the last row."""
+    """One run, from its last checkpoint (if any) to its end.
+
+    `row_start` is (seconds, images) at the last row of the history.
+    """
 
     def __init__(self, engine: Engine, run: Run, out: Path, state_dir: Path, data: Data):
         self.engine, self.run, self.out, self.state_dir, self.data = engine, run, out, state_dir, data
@@ -150,7 +153,7 @@ class Loop:
         if self.main:
             self.engine.observe(self.done, self.staging)
             self.progress.update(self.done)
-        # several processes must agree by a collective, so they do so only at checks, where they synchronise anyway
+        # several processes agree by a collective operation, which runs only at checks, where they synchronise anyway
         if checking or world_size() == 1:
             self._stop_or_save(stop)
 
@@ -168,7 +171,7 @@ class Loop:
             raise SystemExit(128 + number)
 
     def _log(self) -> None:
-        """Add a row to the history, but not if a value is not finite, because the next check will then roll back."""
+        """Add a row to the history unless a value is not finite. In that case, the next check rolls back."""
         means = self.window.means()
         if not all(map(math.isfinite, means.values())):
             return
@@ -204,7 +207,7 @@ class Loop:
     def _rolled_back(self, bad: list[str]) -> bool:
         """Roll back to the last checkpoint with new random streams if any process has names in `bad`.
 
-        `bad` names the values that are not finite. RunFailedError after too many rollbacks.
+        `bad` names the values that are not finite. Raises RunFailedError after too many rollbacks.
         """
         if not any_process(bool(bad), self.engine.device):
             return False
@@ -287,7 +290,7 @@ class Loop:
         """Export the run, with model.json last, then remove the checkpoints."""
         self._tick()
         if self.main:
-            check_out(self.out, self.state_dir)  # again, because the folder may have changed since the start
+            check_out(self.out, self.state_dir)  # checked again, because the folder may have changed since the start
             old = [path for path in own_run_files(self.out, is_unmarked(self.out)) if path.parent.name in PARTS]
             remove_files(old, self.out)  # left by an earlier training
             fields = self.engine.export(self.out)
@@ -301,7 +304,7 @@ class Loop:
             self._end(self.outcome.training(), str(error))
 
     def _end(self, training: dict[str, Any], reason: str | None = None) -> None:
-        """Write the record, then remove the state, so that an end that fails on a full disk can be repeated."""
+        """Write the record, then remove the state, so that a job that fails here on a full disk can be resumed."""
         copied = self._copy_staging()
         self._close()
         write_record(self.out, self.run, self.data, training, reason)
@@ -309,7 +312,7 @@ class Loop:
         release_state(self.state_dir)
 
     def _copy_staging(self) -> list[Path]:
-        """Copy the outputs written during training to the run folder. Files of the user are not copied or replaced."""
+        """Copy the outputs written during training to the run folder. The user's files are not copied or replaced."""
         own = {*own_run_files(self.out, is_unmarked(self.out)), *own_run_files(self.staging, unmarked=True)}
         found = [self.staging / "history.csv", *(path for part in PARTS for path in (self.staging / part).glob("*"))]
         targets = {path: self.out / path.relative_to(self.staging) for path in found if path.is_file()}

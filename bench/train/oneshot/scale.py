@@ -14,13 +14,13 @@ from bench.train.oneshot.wgan import gradient_penalty
 
 
 class ScaleTraining:
-    """Trains one scale. Scales below are frozen without optimiser state, and scales above are not used.
+    """Training of one pyramid scale. Coarser scales are frozen and have no optimiser state; finer scales are not used.
 
     Args:
         critic: newly initialised critic on the device of `real`.
         real: [1, 3, H, W] in [-1, 1], the training image at this scale.
-        compute: bf16 runs the networks under autocast, except in the gradient penalty. `compile` applies only to the
-            generator, because a compiled critic has no second derivative.
+        compute: with precision bf16, the networks run under autocast, except in the gradient penalty. `compile` applies
+            only to the generator, because a compiled critic has no second derivative.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ScaleTraining:
         self.autocast = torch.autocast(real.device.type, torch.bfloat16, enabled=compute.precision == "bf16")
 
     def set_amplitude(self) -> None:
-        """Set the noise amplitude to a fraction of the upsampled reconstruction's RMSE; 1 at the coarsest scale."""
+        """Set the noise amplitude to a fraction of the upsampled reconstruction's RMSE. The coarsest scale keeps 1."""
         if self.scale:
             error = F.mse_loss(self.previous, self.real).sqrt()
             self.pyramid.amplitudes[self.scale] = self.recipe.noise_amplitude * error
@@ -66,7 +66,7 @@ class ScaleTraining:
         self.critic.load_state_dict(below.critic.state_dict())
 
     def set_learning_rate(self, rate: float) -> bool:
-        """Set the learning rate of both optimisers; return whether it changed."""
+        """Set the learning rate of both optimisers, and return whether it changed."""
         groups = self.generator_optimiser.param_groups + self.critic_optimiser.param_groups
         changed = any(group["lr"] != rate for group in groups)
         for group in groups:
@@ -75,7 +75,7 @@ class ScaleTraining:
 
     @torch.no_grad()
     def draw(self, n: int, source: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw noise and new samples of the scales below at this size, both [n, 3, H, W].
+        """Draw noise and new samples of the scale below, upsampled to this scale, both [n, 3, H, W].
 
         One call serves all critic steps of an epoch, because the generators do not change during these steps.
         """
@@ -92,7 +92,7 @@ class ScaleTraining:
             return self.generate(*self.pyramid.inputs(self.scale, noise, previous)).float()
 
     def critic_step(self, fake: Tensor, share: Tensor) -> dict[str, Tensor]:
-        """Take a step on the WGAN loss and the gradient penalty at the interpolation lerp(fake, real, share)."""
+        """Take a critic step on the WGAN loss and the gradient penalty at the interpolation lerp(fake, real, share)."""
         self.critic_optimiser.zero_grad(set_to_none=True)
         with self.autocast:  # one pass for both images, because the critic normalises each image separately
             fake_value, real_value = self.critic(torch.cat([fake, self.real])).float().mean((1, 2, 3))
@@ -104,9 +104,9 @@ class ScaleTraining:
         return {"critic": distance.detach(), "penalty": penalty.detach(), "gradient_norm_d": norm}
 
     def generator_step(self, noise: Tensor, previous: Tensor) -> dict[str, Tensor]:
-        """Take a step on the adversarial loss of a sample plus the weighted squared error of the reconstruction."""
+        """Take a generator step on the adversarial loss of a sample and the weighted squared reconstruction error."""
         self.generator_optimiser.zero_grad(set_to_none=True)
-        self.critic.requires_grad_(False)  # its gradients are not used
+        self.critic.requires_grad_(False)  # the critic's gradients are not used
         noises, below = torch.cat([noise, self.fixed_noise]), torch.cat([previous, self.previous])
         with self.autocast:
             fake, rebuilt = self.generate(*self.pyramid.inputs(self.scale, noises, below)).split(1)
