@@ -50,7 +50,7 @@ def data_parallel(model: nn.Module) -> nn.Module:
 
 
 def mean_over_processes(scalars: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the mean of each scalar over the processes, in which it must be a mean over the same number of rows."""
+    """Return the mean of each scalar over the processes. Each process must have averaged equally many rows."""
     if world_size() == 1:
         return scalars
     values = torch.stack(list(scalars.values()))
@@ -87,7 +87,7 @@ class _AllReduceSum(torch.autograd.Function):
 
 
 class GroupBatchNorm(_BatchNorm):
-    """Batch norm over the images of all processes, which must have equally many. Its evaluation mode is torch's."""
+    """Batch norm over the images of all processes, equally many in each. In evaluation mode it is torch's."""
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim < 2:
