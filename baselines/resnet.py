@@ -1,9 +1,9 @@
 """ResNet, ResNeXt and SE-ResNet, built from one bottleneck whose 3x3 convolution can be replaced.
 
 A bottleneck of planes p and 3x3 width w computes y = relu(shortcut(x) + SE(1x1_{w->4p}(3x3_w(1x1_{->w}(x))))), with BN
-after each conv, ReLU after the first two, and SE only in SE-ResNets. The 3x3 layer has the stride (as in torchvision,
-also called v1.5), and the shortcut is a 1x1 conv if the shape changes. Parameter names equal torchvision's, so its
-weights can be loaded. Torchvision's class is not used because its 3x3 convolution cannot be replaced, and it has no
+after each conv, ReLU after the first two, and SE only in SE-ResNets. The stride is in the 3x3 layer, as in torchvision
+(ResNet v1.5), and the shortcut is a 1x1 conv if the shape changes. Parameter names equal torchvision's, so weights of
+torchvision can be loaded. Torchvision's class is not used because its 3x3 convolution cannot be replaced, and it has no
 width option and no small stem.
 
 Sources: He et al. 2016 (ResNet), Xie et al. 2017 (ResNeXt), Hu et al. 2018 (SE), Goyal et al. 2017 (zero-init of the
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from baselines.options import Positive
 
 ConvBuilder = Callable[[int, int], nn.Module]
-"""(channels, stride) -> module that maps [B, C, H, W] to [B, C, ceil(H/stride), ceil(W/stride)]."""
+"""Builder of 3x3 layers: (channels, stride) -> module from [B, C, H, W] to [B, C, ceil(H/stride), ceil(W/stride)]."""
 Stem = Literal["imagenet", "small"]
 """imagenet: 7x7 conv of stride 2 and 3x3 max-pool of stride 2; small: 3x3 conv, first stage at full resolution."""
 EXPANSION = 4
@@ -51,7 +51,10 @@ class Layout:
 
 
 class SqueezeExcitation(nn.Module):
-    """x * sigmoid(fc2(relu(fc1(mean over positions)))). Written here so that networks do not import torchvision."""
+    """Squeeze-and-excitation, x * sigmoid(fc2(relu(fc1(mean of x over positions)))).
+
+    It is implemented here so that networks do not import torchvision.
+    """
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -88,7 +91,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """images [B, in_channels, H, W] -> logits [B, num_classes]. `build_conv` builds the 3x3 layers."""
+    """Classifier: images [B, in_channels, H, W] -> logits [B, num_classes]. `build_conv` builds the 3x3 layers."""
 
     def __init__(self, layout: Layout, build_conv: ConvBuilder) -> None:
         super().__init__()
@@ -132,7 +135,10 @@ class ResNet(nn.Module):
 
 
 def _initialise(network: ResNet, zero_init_residual: bool) -> None:
-    """Initialise convolutions with Kaiming normal (fan-out, ReLU). The 3x3 layers initialise themselves."""
+    """Initialise convolutions with Kaiming normal (fan-out, ReLU).
+
+    Convolutions inside a module that replaces a 3x3 convolution are left out, because that module initialises them.
+    """
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d) and (".conv2." not in name):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -167,7 +173,8 @@ def resnet(
 ) -> ResNet:
     """Build a network of any size.
 
-    `group_width` is the number of channels per group in the first stage's 3x3; None makes the 3x3 width equal planes.
+    `group_width` is the number of channels per group in the 3x3 layers of the first stage. With None, the 3x3 width
+    equals the planes.
     """
     conv_width = groups * group_width if group_width else width
     layout = Layout(tuple(blocks), width, conv_width, stem, in_channels, num_classes, squeeze, zero_init_residual)

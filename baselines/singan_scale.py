@@ -1,29 +1,30 @@
-"""SinGAN's networks of one scale, a small generator and critic without padding (Shaham et al., ICCV 2019).
+"""SinGAN's generator and critic of one pyramid scale, both without padding (Shaham et al., ICCV 2019).
 
     G(v, p) = [p +] tanh(tail(gate(h, body(h)))),  h = head(v)
 
-Inputs have a border of 5 px (zeros), which the five 3x3 convolutions consume. `p +` is the residual. The gate slot is
-used by SLIM.
+v is the noisy image and p the image of the previous, coarser scale; `p +` is the optional residual. Both inputs have a
+border of 5 px (zeros), which the five 3x3 convolutions consume. The gate is the identity in SinGAN without SLIM.
 
 Every BN is implemented as instance normalisation, because SinGAN trains with a batch of one image and always uses the
-statistics of that image. There are no running statistics, which sampling could change and which lag behind in a short
-training. An image does not depend on the rest of its batch, so several images can be computed in one batch.
+statistics of that image. Running statistics are not kept, because sampling could change them and because they lag
+behind in a short training. An output image does not depend on the rest of its batch, so several images can be computed
+in one batch.
 """
 
 from torch import Tensor, nn
 
 LAYERS = 5
 PADDING = LAYERS
-"""pixels of border that the unpadded 3x3 convolutions consume on each side"""
+"""Border in pixels that the unpadded 3x3 convolutions consume on each side."""
 
 
 def width_at(scale: int, base_channels: int) -> int:
-    """Return the channels of a scale. They double every four scales, up to 128."""
+    """Return the number of channels of a pyramid scale. It doubles every four scales, up to max(base_channels, 128)."""
     return min(base_channels * 2 ** (scale // 4), max(base_channels, 128))
 
 
 class ConvBlock(nn.Sequential):
-    """3x3 convolution without padding, BN per image, LeakyReLU: [B, C, H, W] -> [B, D, H-2, W-2]."""
+    """3x3 convolution without padding, per-image BN and LeakyReLU: [B, C, H, W] -> [B, D, H-2, W-2]."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -70,7 +71,10 @@ def crop(image: Tensor, height: int, width: int) -> Tensor:
 
 
 class ScaleGenerator(nn.Module):
-    """(noisy, previous), both [B, 3, H+10, W+10] -> [B, 3, H, W] in [-1, 1]; the residual may exceed that range."""
+    """Generator of one pyramid scale: (noisy, previous), both [B, 3, H+10, W+10] -> image [B, 3, H, W].
+
+    Without the residual, the values are in [-1, 1]. With the residual, they may exceed that range.
+    """
 
     def __init__(self, width: int, *, residual: bool = True, gate: nn.Module | None = None) -> None:
         super().__init__()

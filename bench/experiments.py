@@ -66,7 +66,7 @@ def require(name: str, valid: Iterable[str], where: str) -> str:
 
 
 def read_entries(path: Path, model: type[Strict]) -> dict[str, Any]:
-    """Read a file that maps names to entries of one kind."""
+    """Read and validate a YAML file that maps names to entries of type `model`."""
     where = path.relative_to(path.parents[1])
     entries = read_yaml(path)
     for name in entries:
@@ -87,7 +87,7 @@ class ResolvedExperiment(Strict):
 
 @dataclass(frozen=True)
 class Experiments:
-    """All experiments as written in the files; `places`: file and key of each, for messages."""
+    """All experiments as written in the files; `places`: file and key of each, for error messages."""
 
     written: dict[str, Experiment]
     places: dict[str, str]
@@ -114,7 +114,11 @@ class Experiments:
 
     @cached_property
     def resolved(self) -> dict[str, ResolvedExperiment]:
-        """Experiments with their bases merged in, model args and recipe by key. Own values take precedence."""
+        """Return all experiments with their bases merged in.
+
+        `model.args` and `recipe` are merged key by key. The values of an experiment take precedence over those of its
+        base.
+        """
         return {name: self._resolve(name, ()) for name in self.written}
 
     def _resolve(self, name: str, seen: tuple[str, ...]) -> ResolvedExperiment:

@@ -1,4 +1,4 @@
-"""Reads and writes files. Writes are atomic, and every read error is one line."""
+"""Reads and writes files. Writes are atomic, and every read error has a one-line message."""
 
 import contextlib
 import errno
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SOFTWARE = "slim-bench"
-"""The text chunk `Software` of every PNG that this module writes, which identifies it later."""
+"""Value of the text chunk `Software` in every PNG that this module writes. It identifies these files later."""
 LONGEST_INTEGER = 1000
 """Maximum digits of an integer in an input file; no field needs more than 16."""
 LARGEST_TEXT, LARGEST_JSON, LARGEST_YAML = 2**30, 2**26, 2**20
-"""Maximum size in bytes of a table, a record and a configuration file. The largest record is the receipt of a folder of
-200,000 images, and the largest configuration file of this project has 24 KB."""
+"""Maximum sizes in bytes of a table, a JSON record and a YAML configuration file. The largest record is the receipt of
+a folder of 200,000 images, and the largest configuration file of this project has 24 KB."""
 MOST_NODES = 50_000
 """Maximum number of values in a YAML file, including repetitions by aliases."""
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.part")
@@ -40,7 +40,7 @@ TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.part")
 def atomic_file(path: Path, size: int | None = None) -> Iterator[BinaryIO]:
     """Open a temporary file next to `path`; on success flush, fsync, rename it to `path`, and fsync the folder.
 
-    An error removes the temporary file, and an OSError becomes an InputError; `size`: bytes to write, if known.
+    An error removes the temporary file, and an OSError becomes an InputError. `size`: bytes to write, if known.
     """
     path = Path(path)
     try:
@@ -61,9 +61,9 @@ def atomic_file(path: Path, size: int | None = None) -> Iterator[BinaryIO]:
             umask = os.umask(0)
             os.umask(umask)
             try:
-                os.chmod(name, 0o666 & ~umask)  # mkstemp creates private files; groups share results
+                os.chmod(name, 0o666 & ~umask)  # mkstemp creates private files, but groups share results
                 os.replace(name, path)
-            except OSError as error:  # the error names the temporary file
+            except OSError as error:  # the original error names the temporary file
                 raise storage_error(error, path, size) from error
         except BaseException:
             with contextlib.suppress(OSError):
@@ -120,7 +120,7 @@ def write_png(path: Path, image: "Image") -> None:
 
 
 def check_regular(path: Path) -> None:
-    """Raise InputError unless `path` is a regular file. Opening a pipe would block, and a device has no end."""
+    """Raise InputError unless `path` is a regular file. Opening a pipe would block, and a device can be endless."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -138,7 +138,7 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
     check_regular(path)
     try:
         with Path(path).open("rb") as file:
-            whole = os.fstat(file.fileno()).st_size <= largest  # a sparse file is not read to find this out
+            whole = os.fstat(file.fileno()).st_size <= largest  # tested first, because a sparse file can be huge
             data = file.read(largest + 1 if whole else 1)
         whole = whole and len(data) <= largest
         text = data.decode("utf-8-sig") if whole else ""
@@ -148,7 +148,7 @@ def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
         raise InputError(f"{path}: {error.strerror}") from None
     if not whole:
         raise InputError(f"{path}: larger than {largest / 2**20:.0f} MiB, the limit for such files")
-    if "\0" in text:  # UTF-16 without a byte order mark is valid UTF-8
+    if "\0" in text:  # UTF-16 without a byte order mark can be valid UTF-8 with NULs
         raise InputError(f"{path}: not UTF-8 text; save it in the encoding UTF-8")
     return text
 
@@ -183,7 +183,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file; empty if the file is missing, truncated, or contains something else."""
+    """Return the JSON object in a file; {} if the file is missing, truncated, or contains something else."""
     try:
         value = read_json(path)
     except InputError:
@@ -192,7 +192,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def parse_json(text: str, source: Path | str) -> Any:
-    """Return the value of `text`. Any problem, such as a duplicate key, is an InputError that begins with `source`."""
+    """Return the value of `text`. Raises InputError, beginning with `source`, for any problem, even a duplicate key."""
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_int=_integer)
         _check_values(value)
@@ -235,7 +235,7 @@ def _check_finite(value: Any, key: str) -> None:
 
 
 def _check_values(value: Any) -> None:
-    """Reject a lone surrogate, such as from the escape \\ud800, which files and terminals cannot represent."""
+    """Reject lone surrogates, such as from the escape \\ud800, which files and terminals cannot represent."""
     _check_finite(value, "value")
     try:
         json.dumps(value, ensure_ascii=False, default=str).encode()
@@ -284,7 +284,7 @@ def _count_nodes(node: yaml.Node, counted: dict[int, int]) -> int:
     """Count the values in `node`, including repetitions by aliases. `counted`: results of visited nodes by id."""
     if id(node) not in counted:
         counted[id(node)] = (
-            MOST_NODES  # while the node is being counted; an alias inside its own anchor would be infinite
+            MOST_NODES  # until the node has been counted: a node that contains an alias to itself would be infinite
         )
         inner = [] if isinstance(node, yaml.ScalarNode) else node.value
         parts = [part for pair in inner for part in (pair if isinstance(pair, tuple) else (pair,))]
@@ -310,7 +310,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, source: Path | str) -> Any:
-    """Return the value of `text`. Any problem, such as a duplicate key, is an InputError that begins with `source`."""
+    """Return the value of `text`. Raises InputError, beginning with `source`, for any problem, even a duplicate key."""
     try:
         loader = _YamlLoader(text)
         node = loader.get_single_node()
@@ -329,5 +329,5 @@ def parse_yaml(text: str, source: Path | str) -> Any:
         raise InputError(f"{source}: {error.problem} (line {error.problem_mark.line + 1})") from None
     except (KeyError, AttributeError):
         raise InputError(f"{source}: not YAML (a value does not fit its tag)") from None
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # a date with month 13, or after the year 9999
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # e.g. a date with month 13
         raise InputError(f"{source}: not YAML ({' '.join(str(error).split())})") from None

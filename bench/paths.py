@@ -7,7 +7,7 @@ from bench.code_digest import ROOT as PROJECT
 RESULTS, RUNS = Path("results"), "runs"
 WEIGHTS, META = "model.safetensors", "model.json"
 META_COPY = ".model.json"
-"""Copy of model.json. A killed workflow may delete the declared output of a finished job, which is model.json."""
+"""Copy of model.json. A killed workflow may delete model.json, a declared output, even if its job has finished."""
 
 
 def run_name(experiment: str, dataset: str, seed: int | str) -> str:
@@ -21,20 +21,21 @@ def run_folder(scale: str, experiment: str, dataset: str, seed: int | str) -> Pa
 
 
 def state_folder(run_dir: Path) -> Path:
-    """Return the folder of a run's checkpoints: in results/SCALE/state, or hidden next to a run outside results/."""
+    """Return the folder of a run's checkpoints: in results/SCALE/state, or hidden next to a run folder elsewhere."""
     return _related(run_dir, "state", "{}", ".{}-state")
 
 
 def superseded_folder(run_dir: Path, number: int) -> Path:
-    """Return the folder for the `number`-th finished run that another training replaces in `run_dir`.
+    """Return the folder to which the `number`-th superseded run of `run_dir` is moved.
 
-    results/SCALE/superseded/EXPERIMENT/DATASET/seedN-1 for results/SCALE/runs/...; otherwise NAME.superseded-1.
+    For number 1, this is results/SCALE/superseded/EXPERIMENT/DATASET/seedN-1 if `run_dir` is in results/SCALE/runs, and
+    NAME.superseded-1 next to `run_dir` otherwise.
     """
     return _related(run_dir, "superseded", f"{{}}-{number}", f"{{}}.superseded-{number}")
 
 
 def _related(run_dir: Path, tree: str, in_results: str, elsewhere: str) -> Path:
-    """Return a folder that belongs to `run_dir`: in the tree that mirrors results/SCALE/runs, otherwise next to it."""
+    """Return a folder that belongs to `run_dir`: in `tree`, which mirrors results/SCALE/runs, or next to `run_dir`."""
     here = Path.cwd()
     folder = here / run_dir
     if ".." in folder.parts:
@@ -48,13 +49,13 @@ def _related(run_dir: Path, tree: str, in_results: str, elsewhere: str) -> Path:
 
 
 def lock_path(run_dir: Path) -> Path:
-    """Return the lock file of a training of `run_dir`, outside the state folder, which training deletes."""
+    """Return the lock file of the training in `run_dir`, outside the state folder because training deletes it."""
     state = state_folder(run_dir)
     return state.parent / f".{state.name.lstrip('.')}.lock"
 
 
 def find_data(path: str, run_file: Path | None = None) -> Path | None:
-    """Return the prepared folder for `data.path` of `run_file`; None if it does not exist.
+    """Return the folder of the prepared dataset at `path`, the `data.path` of `run_file`; None if it does not exist.
 
     A relative path is resolved against the current folder, then the project that contains `run_file`, then the project
     of this package.

@@ -1,4 +1,4 @@
-"""Provenance of an artefact: versions, commit, code digest and command. Does not import torch."""
+"""Provenance of an artefact: versions, commit, code digest and command. This module does not import torch."""
 
 import os
 import platform
@@ -31,7 +31,7 @@ def provenance(*modules: str) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """Return the versions of Python, numerical packages and, if torch is loaded with a GPU, CUDA and driver."""
+    """Return the versions of Python and numerical packages, and GPU, CUDA and driver if an imported torch has a GPU."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for name in ("torch", "torchvision", "numpy", "scipy", "slim-bench"):
         try:
@@ -73,7 +73,7 @@ def git_state() -> tuple[str | None, bool | None]:
     """Return (commit, whether tracked files are modified) of this project; (None, None) without a repository."""
     try:
         top, commit = _git("rev-parse", "--show-toplevel", "HEAD").split("\n")
-        if not ROOT.samefile(top):  # an archive extracted inside another repository
+        if not ROOT.samefile(top):  # this project was extracted from an archive into another repository
             return None, None
         return commit, bool(_git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
@@ -84,6 +84,6 @@ def _git(*arguments: str) -> str:
     command = ["git", "-C", str(ROOT), *arguments]
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith("GIT_")
-    }  # hooks set these variables
+    }  # git sets these variables in hooks
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30, env=environment)
     return done.stdout.strip()

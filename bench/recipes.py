@@ -24,14 +24,14 @@ from bench.schema import (
 )
 
 OPERATIONAL = {"operational": True}
-"""Marks keys that change when files are written, but not the result. The run hash excludes them."""
+"""Mark of keys that affect when files are written, but not the result. The run hash excludes these keys."""
 
 MARKS = {
     "confirmed": "taken from the authors' release, or from another named source",
     "inferred": "our interpretation of incomplete sources",
     "ours": "our choice; the authors' value is not known",
 }
-"""The source of a protocol value. No other number is presented as published."""
+"""The possible sources of a protocol value. No other number is presented as published."""
 
 
 def _marked(mark: str, default: Any, description: str, operational: bool = False, **limits: Any) -> Any:

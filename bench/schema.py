@@ -1,4 +1,7 @@
-"""Strict models. An unknown key is a one-line error that suggests the nearest valid key. Does not import torch."""
+"""Strict models, which report an unknown key in one line that suggests the nearest valid key.
+
+This module does not import torch.
+"""
 
 import json
 import re
@@ -25,7 +28,7 @@ Images = Annotated[int, Field(gt=0, le=10**6)]
 BatchSize = Annotated[int, Field(gt=0, le=2**16)]
 Pixels = Annotated[int, Field(gt=0, le=2**14)]
 Threads = Annotated[int, Field(gt=0, le=1024)]
-"""Upper limits of recipe values. Larger numbers are mistakes: the run would never end, or run out of memory."""
+"""Recipe values with upper limits. Larger numbers are mistakes: the run would never end, or run out of memory."""
 PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -38,7 +41,7 @@ NAME = r"[a-z0-9][a-z0-9-]{0,79}"
 
 
 def valid_name(name: str, where: str) -> str:
-    """Return `name` if it is a valid name of a scale, experiment, dataset or suite; else raise InputError."""
+    """Return `name` if it is a valid name of a scale, experiment, dataset or suite. Otherwise raise InputError."""
     if not re.fullmatch(NAME, name):
         raise InputError(f"{where}: {name!r}: a name may contain only a-z, 0-9 and -, and at most 80 characters")
     return name
@@ -59,10 +62,10 @@ class Strict(BaseModel):
 
 
 def parse_strict(model: type[M], value: Any, source: Path | str) -> M:
-    """Validate `value`. The first problem becomes one line with source, key, problem and nearest valid key."""
+    """Validate `value`. Raises InputError for the first problem, with source, key, problem and nearest valid key."""
     try:
         text = json.dumps(value)
-    except (TypeError, ValueError) as error:  # YAML has dates, bytes and sets
+    except (TypeError, ValueError) as error:  # JSON has no dates, bytes and sets, but YAML has
         raise InputError(f"{source}: {error}; put it in quotes") from None
     except RecursionError:
         raise InputError(f"{source}: nested too deeply") from None

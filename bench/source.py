@@ -23,7 +23,7 @@ def find_source(module: str) -> Path | None:
     first, *parts = module.split(".")
     try:
         spec = importlib.util.find_spec(first)
-    except ValueError:  # __main__, and an empty name
+    except ValueError:  # for __main__ and for an empty name
         return None
     name = first
     for part in parts:
@@ -42,7 +42,7 @@ def tree(path: Path) -> ast.Module:
 
 
 def absolute_name(module: str, path: Path, node: ast.ImportFrom) -> str:
-    """Return the dotted name of the module in a `from ... import`, also a relative one, of `module` in file `path`."""
+    """Return the absolute name of the module that `node`, an import in `module` with file `path`, imports from."""
     if not node.level:
         return node.module or ""
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]

@@ -34,7 +34,7 @@ PERCEPTUAL_WEIGHTS: dict[str, tuple[str, ...]] = {"lpips-vgg16": LPIPS_WEIGHTS}
 
 
 class WorkflowPlan(Plan):
-    """The plan as used by the rules; `w` are the wildcards of a job."""
+    """Plan with the functions that the rules call. The argument `w` contains the wildcards of a job."""
 
     def __init__(self, configuration: Configuration):
         super().__init__(configuration)
@@ -46,9 +46,9 @@ class WorkflowPlan(Plan):
     def open(cls, config: Mapping[str, Any], files: Iterable[Path] = ()) -> Self:
         """Read the configuration merged by Snakemake. An error in it ends Snakemake with a one-line message.
 
-        `files` are those of --configfile. Snakemake takes the last of two equal keys, so they are checked here again.
+        `files` are those of --configfile. They are read again to find duplicate keys, of which Snakemake uses the last.
         """
-        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # venv not activated
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # for an inactive venv
         with _ends_snakemake():
             for path in files:
                 read_json(path) if Path(path).suffix == ".json" else read_yaml(path)
@@ -60,11 +60,11 @@ class WorkflowPlan(Plan):
     def attach(self, workflow: Any) -> None:
         """Read the targets from Snakemake's `workflow` object, and set its GPU limit for jobs on this machine.
 
-        Cluster jobs get no limit, because Snakemake clips every request to it. A head node without a GPU would
-        leave each job without one; the cluster profile sets the number per rule.
+        Cluster jobs get no limit, because Snakemake reduces every request to the limit. The limit of a head node
+        without a GPU would leave each job without one. The cluster profile sets the number of GPUs per rule.
         """
         self._workflow = workflow
-        asked = workflow.resource_settings.overwrite_resources.values()  # --set-resources, also passed on to the nodes
+        asked = workflow.resource_settings.overwrite_resources.values()  # --set-resources, also passed to the nodes
         if not any("gpu" in given for given in asked):
             workflow.global_resources.setdefault("gpu", self.gpus)
 
@@ -84,9 +84,10 @@ class WorkflowPlan(Plan):
     # ---- outputs out of date -------------------------------------------------------------------------------------
 
     def renewal(self, rule: str) -> Callable[[Any], list[str]]:
-        """Return the input function of `rule`. If its output is out of date, the input is an output of note_renewal.
+        """Return an input function of `rule`. If its output is out of date, the input is an output of note_renewal.
 
-        The input function writes the file with the reason, the only input whose modification time matters.
+        The input function writes the reason to a file, which is the input of note_renewal. No other input triggers a
+        job by its modification time.
         """
         reasons: dict[str, Callable[[Any], str | None]] = {
             "fetch": lambda w: self.outdated.source(w.dataset),
@@ -105,7 +106,7 @@ class WorkflowPlan(Plan):
                 return []
             job = RENEWALS / "/".join([rule, *map(str, w)])
             if job not in self._renewals:
-                # contains the time, because Snakemake treats an input with known content as unchanged
+                # the file contains the time, because Snakemake treats an input with known content as unchanged
                 with _ends_snakemake():
                     write_text(Path(f"{job}.reason"), f"{RENEWED} {time.time_ns()}: {one_line(reason)}\n")
                 self._tell(reason)
@@ -133,7 +134,7 @@ class WorkflowPlan(Plan):
 
     @property
     def limit_option(self) -> str:
-        """The option --max-unpacked-gb, if the user sets this limit."""
+        """Return the option --max-unpacked-gb; empty if the user does not set this limit."""
         limit = self.configuration.settings.max_unpacked_gb
         return "" if limit is None else f"--max-unpacked-gb {limit}"
 
@@ -141,7 +142,7 @@ class WorkflowPlan(Plan):
         return receipt_path(w.dataset).as_posix()
 
     def weights(self, needed: Iterable[str]) -> list[str]:
-        """Return the marker files of pretrained weights to download, without those in an installed package."""
+        """Return the marker files of pretrained weights to download. Weights in an installed package have none."""
         known = self.configuration.catalogue.weights
         marks = [f"data/sources/{name}.fetched" for name in sorted(set(needed)) if known[name].package is None]
         for mark in marks:
@@ -207,11 +208,11 @@ class WorkflowPlan(Plan):
 
 
 def clear_stale_lock(folder: Path = Path(".snakemake")) -> IO[str]:
-    """Remove locks of a killed Snakemake. Keep the returned file open for the lifetime of this process.
+    """Remove the lock files of a killed Snakemake. The caller keeps the returned file open until the process ends.
 
-    Snakemake's lock files survive a SIGKILL and do not identify their owner. Every Snakemake of this project shares a
-    kernel lock, which ends with its process. A process that can acquire it exclusively is the only one, so all lock
-    files are stale. filelock does not support this change from an exclusive to a shared lock.
+    Snakemake's lock files survive a SIGKILL and do not identify their owner. Every Snakemake of this project
+    holds a shared kernel lock, which ends with its process. A process that can acquire the lock exclusively is the only
+    one, so all lock files are stale. The package filelock does not support changing an exclusive to a shared lock.
     """
     with _ends_snakemake():
         folder.mkdir(exist_ok=True)
@@ -238,7 +239,7 @@ def clear_renewals() -> None:
 
 @contextmanager
 def _ends_snakemake() -> Iterator[None]:
-    """End Snakemake with the one-line message that a command would print for the error."""
+    """End Snakemake on an error, with the one-line message that a command would print."""
     try:
         yield
     except InputError as error:
@@ -256,7 +257,7 @@ def _refuse_folder(path: Path) -> None:
 
 
 def _refuse_loop(path: Path) -> None:
-    """Raise InputError for a link to itself, which Snakemake reports with a traceback."""
+    """Raise InputError for a symbolic link to itself, which Snakemake reports with a traceback."""
     try:
         path.stat()
     except OSError as error:

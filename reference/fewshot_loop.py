@@ -2,7 +2,7 @@
 
 Each iteration takes one discriminator and one generator step on the same generated images. The code has no speed
 optimisation, and no repeated work, host synchronisation or copy that the description does not require. `make bench` and
-the loss curves compare against it, so a change needs an entry in CHANGELOG.md.
+the loss curves compare against this code, so a change needs an entry in CHANGELOG.md.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Reference implementation of skip-layer SLIM, written from its equations for tests and benchmarks.
 
-It loops over groups, upsamples masks to full size, applies torch's spectral norm to every layer of every branch, and
-uses autograd for all gradients. The packages slim and baselines never import it.
+The code loops over groups, upsamples masks to full size, applies torch's spectral norm to every layer of every branch,
+and uses autograd for all gradients. The packages slim and baselines never import this module.
 """
 
 import torch
@@ -42,7 +42,7 @@ class ReferenceBranch(nn.Module):
 
 
 class ReferenceSLIM(nn.Module):
-    """w(p, k) = 1 + sum_g m_g(p) s_g(k) / (sum_g m_g(p) + 1e-6) and out = x_t * w, all computed at full size."""
+    """Skip-layer SLIM at full size: out = high * w with w(p, k) = 1 + sum_g m_g(p) s_g(k) / (sum_g m_g(p) + 1e-6)."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class ReferenceSLIM(nn.Module):
 
 
 def layer_pairs(reference: ReferenceSLIM, gate: SkipLayerSLIM) -> list[tuple[list[nn.Module], nn.Module]]:
-    """Pair every layer of the gate with the corresponding layers of the reference implementation's branches."""
+    """Return pairs of corresponding layers: those of the reference implementation's branches, and that of the gate."""
 
     def column(name: str) -> list[nn.Module]:
         return [branch.get_submodule(name) for branch in reference.branches]

@@ -8,7 +8,7 @@ INIT_STD = 0.02
 
 
 class GroupedLinear(nn.Module):
-    """`groups` parallel linear layers: [B, groups, c_in] -> [B, groups, c_out], with weight [groups c_out, c_in]."""
+    """`groups` parallel linear layers: [B, groups, c_in] -> [B, groups, c_out], with weight [groups * c_out, c_in]."""
 
     def __init__(self, groups: int, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Mask(nn.Sequential):
 
 
 def _conv(in_channels: int, out_channels: int, groups: int, dilation: int | None = None) -> nn.Conv2d:
-    """Return a 1x1 convolution, or a 3x3 convolution if a dilation is given."""
+    """Return a 1x1 convolution, or a dilated 3x3 convolution if `dilation` is given."""
     kernel, dilation, padding = (1, 1, 0) if dilation is None else (3, dilation, dilation)
     conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, groups=groups)
     nn.init.normal_(conv.weight, 0.0, INIT_STD)

@@ -93,7 +93,7 @@ def _copy_for_backward(u: Tensor, v: Tensor, sigma: Tensor) -> tuple[Tensor, Ten
 
 
 def _apply(matrix: Tensor, v: Tensor) -> Tensor:
-    """Return W v of each slice. An elementwise product and a sum, because torch.bmm has too much overhead here.
+    """Return W v of each slice, computed as the sum of an elementwise product. torch.bmm has too much overhead here.
 
     For four matrices of 32 x 128, torch.bmm took 3.0 times as long on one AVX-512 core.
     """
@@ -113,7 +113,10 @@ def _power_iteration(matrix: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]
 
 
 def normalise_groups(layer: nn.Module, groups: int) -> nn.Module:
-    """Apply a spectral norm per group to `layer.weight`. Initialise the weight first; later changes are lost."""
+    """Apply a spectral norm per group to `layer.weight`.
+
+    The weight must be initialised before this call, because later in-place changes are lost.
+    """
     return parametrize.register_parametrization(
         layer, "weight", GroupedSpectralNorm(layer.get_parameter("weight"), groups)
     )

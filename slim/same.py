@@ -9,7 +9,7 @@ The input x [B, C, H, W] is split along channels into G groups of c = C/G. With 
 
 The outputs of the groups are concatenated. Stride 2 appends a 2x2 average pooling.
 
-Source: arXiv 2112.14804 (form inferred from a co-author's release). Convolutions before a BN have no bias, the others
+Source: arXiv 2112.14804 (form inferred from a co-author's release). Convolutions before a BN have no bias; the others
 have one. The groups run as grouped convolutions and give the same values as G separate branches. Initialisation is
 Kaiming normal with the fan-out of one group, because torch's initialiser would use the fan-out of all groups together.
 
@@ -30,7 +30,7 @@ NARROW = 16
 
 
 class SameLayerSLIM(nn.Module):
-    """[B, C, H, W] -> [B, C, ceil(H/stride), ceil(W/stride)]. Training needs B > 1 because of the BN in k."""
+    """Same-layer SLIM [B, C, H, W] -> [B, C, ceil(H/stride), ceil(W/stride)]. The BN in k needs B > 1 in training."""
 
     def __init__(self, *, channels: int, groups: int = 4, ratio: int = 4, stride: int = 1) -> None:
         super().__init__()

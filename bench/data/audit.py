@@ -1,6 +1,6 @@
 """Validates a dataset before training, and lists every problem with its file name.
 
-Errors are problems that `prepare` refuses or that harm training. Notes are for information.
+Errors are problems that `prepare` refuses or that harm training. Notes are informational.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ BY_PATH = "given-by-path"
 
 @dataclass
 class Audit:
-    """The findings about one dataset."""
+    """Errors and notes found in one dataset."""
 
     name: str
     images: int = 0
@@ -87,7 +87,7 @@ def audit(
 
 @contextmanager
 def _opened(source: Path, max_unpacked_gb: float | None) -> Iterator[Path]:
-    """Yield a folder with the files: the source folder, or a temporary one with the extracted archive."""
+    """Yield a temporary folder with the extracted files if `source` is an archive; otherwise yield `source` itself."""
     if source.is_dir() or not is_archive(source):
         yield source
         return
@@ -135,7 +135,7 @@ def _audit_classes(report: Audit, root: Path, dataset: Dataset, image_size: int 
 def _audit_files(
     report: Audit, paths: list[Path], base: Path, dataset: Dataset, image_size: int | None
 ) -> list[Header]:
-    """Add problems and duplicate images to the report, and return the headers of valid images."""
+    """Add problems and duplicate images to the report, and return the headers of the valid images."""
     seen: dict[str, Path] = {}
     headers: list[Header] = []
     for path, found in zip(paths, check_images(paths, image_size, dataset, inspect=_pixels_sha256), strict=True):
@@ -160,7 +160,7 @@ def _pixels_sha256(image: Image.Image) -> str:
 
 
 def _without(fault: InputError, base: Path) -> str:
-    """Return the text of a problem with names relative to the folder `base`."""
+    """Return the text of a problem with file names relative to the folder `base`."""
     return str(fault).replace(f"{base}{os.sep}", "")
 
 
@@ -181,7 +181,7 @@ def _audit_arrays(
     folders: Folders | None,
     max_unpacked_gb: float | None,
 ) -> None:
-    """Add notes on class counts, and on duplicate images within a split or in both splits."""
+    """Prepare the arrays in a temporary folder, and add notes on class counts and on duplicate images in all splits."""
     with tempfile.TemporaryDirectory(prefix=".slim-bench-audit-") as temporary:
         folder = Path(temporary) / "prepared"
         try:

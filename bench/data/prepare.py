@@ -2,7 +2,7 @@
 
 Images are decoded, composited onto a background, cropped or resized with antialiasing, and stored as uint8. Small
 classification datasets (28 or 32 px) are zero-padded and never resized. ImageNet-like datasets are indexed, not copied.
-The files get their final names when all are complete. The hash depends only on pixels, labels and their order.
+The files get their final names only when all are complete. The content hash depends only on pixels, labels and order.
 """
 
 import os
@@ -40,7 +40,7 @@ def prepare(
 ) -> Manifest:
     """Prepare dataset `name` at `image_size` (None: original sizes) in `out` (default: data/prepared).
 
-    `max_unpacked_gb`: largest unpacked size of an archive; None: see bench.data.limits.
+    `max_unpacked_gb` is the largest accepted unpacked size of an archive; None selects the limit of bench.data.limits.
     """
     root = Path(root)
     catalogue = load_catalogue(root, folders)
@@ -123,7 +123,7 @@ def _check_one_image(job: PreparationJob, headers: list[Header]) -> None:
 
 
 def _common_size(job: PreparationJob, headers: list[Header]) -> tuple[int, int]:
-    """Return (width, height) of all prepared images."""
+    """Return the (width, height) that all prepared images have. Raises InputError if their sizes differ."""
     size = target_size(headers[0], job.image_size, job.dataset.preparation.fit)
     for header in headers:
         if target_size(header, job.image_size, job.dataset.preparation.fit) != size:
@@ -139,7 +139,7 @@ def _common_size(job: PreparationJob, headers: list[Header]) -> tuple[int, int]:
 
 @contextmanager
 def image_files(job: PreparationJob, staging: Path) -> Iterator[ImageFiles]:
-    """Yield the images of the source: a folder, an archive (extracted within the block), or one image file."""
+    """Yield the images of the source: a folder, an archive (extracted within the `with` block), or one image file."""
     (source,) = job.sources
     pattern = job.dataset.preparation.members
     if source.is_dir() or (isinstance(job.dataset.source, Folder) and not is_archive(source)):
@@ -154,7 +154,7 @@ def image_files(job: PreparationJob, staging: Path) -> Iterator[ImageFiles]:
 
 
 def folder_notes(found: ImageFiles, dataset: Dataset) -> list[str]:
-    """Return a note on a user's subfolders, which may be intended as classes."""
+    """Return a note if a user's few-shot images are in several subfolders, which may be intended as classes."""
     folders = sorted({header.path.parent.relative_to(found.folder).as_posix() for header in found.headers})
     if dataset.task != "fewshot" or not isinstance(dataset.source, Folder) or len(folders) < 2:
         return []

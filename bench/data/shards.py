@@ -1,10 +1,10 @@
-"""Batches of WebDataset shards (tar files of KEY.jpg|png|webp and KEY.cls); needs the extra `webdataset`.
+"""Batches of WebDataset shards (tar files of KEY.jpg|jpeg|png|webp and KEY.cls). They need the extra `webdataset`.
 
 In each pass, the shards are shuffled and distributed to the processes, and samples go through a shuffle buffer. The
-order depends on seed, rollback and number of processes, so a resumed run must keep that number. On resuming, complete
-passes are skipped without reading; samples skipped in the interrupted pass are read, but not decoded. Global batch and
-epoch length do not depend on the number of processes, but the choice of images in a batch does. Arrays and image files
-give equal batches for any number of processes.
+order depends on seed, rollback and number of processes, so a resumed run must use the same number of processes. On
+resuming, completed passes are skipped without reading them, and the skipped samples of the interrupted pass are read
+but not decoded. Global batch size and epoch length do not depend on the number of processes, but the images of each
+batch do. Datasets of arrays or image files, in contrast, give equal batches for any number of processes.
 """
 
 import io
@@ -43,7 +43,7 @@ def decode_sample(
 
 
 class ShardBatches:
-    """Batches of shards. The sum of their numbers of samples defines the length of an epoch."""
+    """Batches of samples from shards. The total number of samples in the shards defines the length of an epoch."""
 
     def __init__(
         self, shards: list[File], size: int, plan: BatchPlan, *, crop: bool, source: str, background: Colour = WHITE
@@ -73,7 +73,7 @@ class ShardBatches:
             ]
 
     def _samples(self, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield undecoded samples with their numbers, from `start` on, pass after pass over this process's shards."""
+        """Yield (number, undecoded sample) from number `start` on, in endless passes over this process's shards."""
         passed = 0
         for number in itertools.count():
             order = list(self.shards)
@@ -88,7 +88,7 @@ class ShardBatches:
 
 
 def read_shards(shards: list[str]) -> Iterator[dict[str, Any]]:
-    """Yield undecoded samples of tar files, in their order."""
+    """Yield the undecoded samples of tar files, in the order of the files."""
     try:
         from webdataset.tariterators import tarfile_samples
     except ModuleNotFoundError:
@@ -97,7 +97,7 @@ def read_shards(shards: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def _buffered(samples: Iterator[dict[str, Any]], order: random.Random) -> Iterator[dict[str, Any]]:
-    """Yield samples in random order within a sliding window of BUFFER."""
+    """Yield samples in random order, using a shuffle buffer of BUFFER samples."""
     window: list[dict[str, Any]] = []
     for sample in samples:
         window.append(sample)

@@ -1,4 +1,4 @@
-"""Parameters, multiply-accumulates, latency and memory of a run's network at batch size 1 and its image size."""
+"""Scores parameters, multiply-accumulates, latency and peak memory of a run's network at batch size 1."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ from bench.runtime.device import device_name
 
 
 def measure_cost(scores: ScoreFolder, model: nn.Module, call: Callable[[], Any], size: str) -> None:
-    """Score the costs of `call`, which runs the network on one image or latent of `size` (protocol part, e.g. px64)."""
+    """Score the cost of `call`, which runs the network on one input. `size`: image size as a protocol part (px64)."""
     if scores.wants("params"):
         scores.add(Measurement("params", float(parameter_count(model)), ("folded-export",)))
     if scores.wants("macs"):
@@ -37,7 +37,7 @@ def measure_cost(scores: ScoreFolder, model: nn.Module, call: Callable[[], Any],
 
 
 def _place(device: torch.device) -> str:
-    """Return the protocol part of the device, so that different GPUs, CPUs or thread counts have separate columns."""
+    """Return the protocol part of the device. It differs between GPUs, CPUs and thread counts."""
     if device.type == "cpu":
         return f"cpu-{slug(processor_name())}-threads{torch.get_num_threads()}"
     return slug(device_name(device))

@@ -1,8 +1,9 @@
 """Scores few-shot runs: distances between generated and all training images, with the planned feature extractors.
 
-The scored weights are the last export, the best snapshot if the run has snapshots (selected with other latents than the
-reported scores use), and the untrained network of the same seed. Two controls need no network: a constant white image,
-and one half of the training images against the other.
+The scored weights are `last` (the export), `best` (the best snapshot, if the run has snapshots) and `untrained` (the
+network of the same seed before training). The best snapshot is selected with other latents than those of the reported
+scores. Two controls need no network: a constant white image, and one half of the training images compared with the
+other.
 """
 
 from collections.abc import Iterable
@@ -60,7 +61,7 @@ class Setting:
 
     @property
     def drawn(self) -> tuple[str, ...]:
-        """Return the protocol parts of the generating weights and their batch-norm statistics."""
+        """Return the protocol parts of the EMA weights and of the batch-norm mode that generate the images."""
         recipe = self.run.recipe
         assert isinstance(recipe, FewShotRecipe)
         ema = f"ema{recipe.ema_decay:g}" + ("-warmup" if recipe.ema_warmup else "")
@@ -73,7 +74,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Subject:
-    """The scored weights, their hash, and the protocol parts of the two image sets."""
+    """Name and hash of the scored weights, and the protocol parts of the two image sets."""
 
     weights: str
     parts: tuple[str, ...]
@@ -124,7 +125,7 @@ def _score(
 def _compare(
     setting: Setting, subject: Subject, extractor: MetricExtractor, pair: tuple[np.ndarray, np.ndarray], clock: Clock
 ) -> None:
-    """Write all planned metrics of one extractor. Controls get no nearest-neighbour metrics."""
+    """Write all planned metrics of one extractor. Controls get only the metrics in CONTROLLED."""
     wanted, control = set(setting.run.evaluation.metrics), subject.weights.startswith("control")
     if control:
         wanted &= {extractor.metrics[family] for family in CONTROLLED if family in extractor.metrics}
@@ -139,7 +140,7 @@ def _compare(
 
 
 def _score_best(setting: Setting, run_dir: Path) -> None:
-    """Score the snapshot with the smallest distance on separate latents, if the run has snapshots."""
+    """Score the snapshot with the smallest Fréchet distance on separate latents, if the run has snapshots."""
     snapshots = sorted((run_dir / SNAPSHOTS).glob("*.safetensors"))
     judges = {e.metrics["frechet"]: index for index, e in enumerate(setting.extractors)}
     judge = next((metric for metric in FRECHET if metric in judges), None)
@@ -157,7 +158,7 @@ def _score_best(setting: Setting, run_dir: Path) -> None:
 
 
 def _controls(setting: Setting) -> None:
-    """Score the controls without a network: white images, and one half of the real images against the other."""
+    """Score the controls without a network: white images, and one half of the real images compared with the other."""
     for extractor, real in zip(setting.extractors, setting.real, strict=True):
         clock = Clock()
         white = extractor.prepare_fake(torch.full_like(setting.images[:1], 255))
@@ -172,7 +173,7 @@ def _controls(setting: Setting) -> None:
 
 
 def _lpips_diversity(setting: Setting, network: nn.Module) -> None:
-    """Score the mean LPIPS over all pairs of the first samples."""
+    """Score the mean LPIPS over all pairs of the first LPIPS_SAMPLES samples."""
     if not setting.scores.wants("lpips_diversity"):
         return
     if not lpips_is_here():
@@ -195,7 +196,7 @@ def mean_pairwise_lpips(images: Tensor, device: torch.device) -> float:
 
 
 def _neighbours(setting: Setting, network: nn.Module, fakes: Iterable[np.ndarray]) -> None:
-    """Write an image grid of the samples nearest to a training image, with that image."""
+    """Write an image grid of the samples closest to the training set, each with its nearest training image."""
     for extractor, real, fake in zip(setting.extractors, setting.real, fakes, strict=True):
         if not setting.scores.wants(extractor.metrics.get("memorisation", "")):
             continue

@@ -1,7 +1,7 @@
 """Scores a finished run.
 
-`evaluate_run` writes one file per planned metric and weights to the scores folder. For a failed run, it writes failed
-scores with the reason and the command exits with code 0, so that other runs continue.
+`evaluate_run` writes one file per planned metric and set of weights to the scores folder. For a failed run, it writes
+scores with the status `failed` and the reason. The command then exits with code 0, so that other runs continue.
 """
 
 from collections.abc import Callable
@@ -54,7 +54,7 @@ def evaluate_run(run: Run, run_dir: Path, out: Path, overwrite: bool = False) ->
 
 
 def _check_data(run: Run, meta: dict[str, Any], run_dir: Path) -> None:
-    """Raise InputError if the data differ from those of the training, by modification or another preparation."""
+    """Raise InputError if the data are not the training data: they were modified, or prepared differently."""
     folder = run.data_folder
     manifest, trained = read_manifest(folder), meta.get("data_sha256")
     if trained not in (None, manifest.sha256):

@@ -2,7 +2,7 @@
 
 The value is the mean over random subsets. Subsets have at most half the size of the smaller set, because a subset that
 contains all of 100 images has no sampling variation. The standard error is a jackknife over the images of both sets,
-because the spread between overlapping subsets reflects only how they are drawn. Subsets are drawn from a separate
+because the spread between overlapping subsets reflects only how they are drawn. Subsets are drawn with a separate
 random generator.
 """
 
@@ -18,7 +18,7 @@ BLOCK = 2048
 
 @dataclass(frozen=True)
 class Kid:
-    """Kernel distance with standard error and number and size of subsets. It is unbiased and can be negative."""
+    """Kernel distance, its standard error, and number and size of subsets. `value` is unbiased and can be negative."""
 
     value: float
     standard_error: float
@@ -29,7 +29,7 @@ class Kid:
 def kernel_distance(
     real: np.ndarray, fake: np.ndarray, *, subsets: int = 100, subset_size: int | None = None, seed: int = 0
 ) -> Kid:
-    """Return the KID of feature sets [n, D] and [m, D]. subset_size=None is min(1000, half the smaller set)."""
+    """Return the KID of feature sets [n, D] and [m, D]. subset_size=None means min(1000, half the smaller set)."""
     real, fake = (x.astype(np.float64, copy=False) for x in check_pair(real, fake))
     smaller = min(len(real), len(fake))
     size = subset_size or max(2, min(1000, smaller // 2))
@@ -53,7 +53,7 @@ def squared_mmd(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def jackknife_error(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the standard error of `squared_mmd` by leaving out each image of either set in turn."""
+    """Return the jackknife standard error of `squared_mmd`, leaving out each image of either set in turn."""
     n, m = len(x), len(y)
     if min(n, m) < 3:
         return float("nan")
@@ -70,7 +70,7 @@ def _unbiased_mmd2(within_x, within_y, cross, n: int, m: int):
 
 
 def _kernel_sums(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return row sums of k(x, x) and k(y, y) without diagonals, and row and column sums of k(x, y), by blocks."""
+    """Return row sums of k(x, x) and k(y, y) without diagonals, and row and column sums of k(x, y), in blocks."""
     cross_x, cross_y = [], np.zeros(len(y))
     for rows in _blocks(x):
         kernel = _kernel(rows, y)

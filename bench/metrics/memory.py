@@ -9,7 +9,7 @@ from torch.profiler import ProfilerActivity, profile
 def peak_bytes(work: Callable[[], object], device: torch.device | str = "cpu") -> int:
     """Return the peak of the bytes that `work` allocates on `device`.
 
-    It is read from the allocator's statistics on a GPU, and from the profiler's allocation events on a CPU.
+    The peak is read from the allocator's statistics on a GPU, and from the profiler's allocation events on a CPU.
     """
     device = torch.device(device)
     if device.type != "cuda":

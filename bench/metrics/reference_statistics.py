@@ -1,8 +1,8 @@
-"""Mean and covariance of the Inception features of a reference, as `mu` and `sigma` of an .npz file.
+"""Mean and covariance of the Inception features of a reference set, as `mu` and `sigma` in an .npz file.
 
-pytorch-fid and clean-fid write and read this form. The file does not say which extractor and resize its features come
-from, so a score against it has `real-statistics` in its protocol id. A file that this module writes also has
-`protocol`, which other readers ignore and which marks the file as one that may be overwritten.
+pytorch-fid and clean-fid write and read this format. The file does not record which extractor and resize its features
+come from, so the protocol id of a score against such a file contains `real-statistics`. A file that this module writes
+also has the key `protocol`. Other readers ignore this key, and it marks the file as one that may be overwritten.
 """
 
 import io
@@ -16,10 +16,12 @@ from bench.errors import InputError
 from bench.files import sha256_file, write_bytes
 from bench.terminal import one_line
 
-# bench.metrics.frechet and inception_network import torch, which a command that refuses an input does not need
+# bench.metrics.frechet and inception_network are imported where they are used, because they import torch, which a
+# command that refuses an input does not need
 MEAN, COVARIANCE, PROTOCOL = "mu", "sigma", "protocol"
 ASYMMETRY, NEGATIVE = 1e-5, 1e-4
-"""Largest accepted difference of sigma from its transpose, and negative eigenvalue, relative to the largest ones."""
+"""Largest accepted difference of sigma from its transpose, relative to its largest entry, and largest accepted
+magnitude of a negative eigenvalue, relative to its largest eigenvalue."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class ReferenceStatistics:
 
 
 def read_statistics(path: Path) -> ReferenceStatistics:
-    """Read `mu` and `sigma`. Raises InputError if they are missing, damaged or not of Inception's features."""
+    """Read `mu` and `sigma`. Raises InputError if they are missing, damaged or not statistics of Inception features."""
     headers, names = read_npz_headers(path, (MEAN, COVARIANCE))
     for key in (MEAN, COVARIANCE):
         if key not in headers:
@@ -58,7 +60,7 @@ def read_statistics(path: Path) -> ReferenceStatistics:
     if squares[0] < -NEGATIVE * max(squares[-1], 0):
         extremes = f"its eigenvalues range from {squares[0]:.3g} to {squares[-1]:.3g}"
         raise InputError(f"{path}: sigma is not a covariance; {extremes}")
-    rounding = 10 * np.finfo(headers[COVARIANCE].dtype).eps * squares[-1]  # smaller eigenvalues are zeros of a low rank
+    rounding = 10 * np.finfo(headers[COVARIANCE].dtype).eps * squares[-1]  # smaller eigenvalues are rounding errors
     kept = squares > rounding
     factor = np.sqrt(squares[kept])[:, None] * vectors.T[kept]
     with np.errstate(over="ignore"):
@@ -81,7 +83,7 @@ def save_statistics(path: Path, features: np.ndarray, protocol: str) -> None:
 
 
 def is_own_statistics(path: Path) -> bool:
-    """Whether `save_statistics` wrote a file."""
+    """Return whether `save_statistics` wrote the file."""
     try:
         return set(read_npz_headers(path, ())[1]) == {MEAN, COVARIANCE, PROTOCOL}
     except InputError:

@@ -2,7 +2,8 @@
 #
 # In all rules `ancient` and the input `renewal` replace Snakemake's triggers, which compare modification times. A job
 # reruns when content has changed. For an output that is out of date, the plan writes a file with the reason
-# (bench/outdated.py, WorkflowPlan.renewal). note_renewal has no other input, so it always runs and triggers the job.
+# (bench/outdated.py, WorkflowPlan.renewal). The new file is the only input of note_renewal, which therefore runs
+# and triggers the job.
 
 
 rule note_renewal:

@@ -18,11 +18,11 @@ from bench.report.read.settings import TaskSettings
 from bench.report.tables.table import Head, Table, TableCell
 
 MOST_CLASSES = 20
-"""Limit for tables and figures; scores.csv has all classes."""
+"""Maximum number of classes in a table or figure. scores.csv contains the values of all classes."""
 
 
 def per_class_table(scores: Scores, dataset: str, settings: TaskSettings) -> Table | None:
-    """Accuracy of each class, averaged over seeds: one row per class, one column per network, one protocol."""
+    """Return the accuracy of each class, averaged over seeds: a row per class, a column per network, one protocol."""
     found = _top1(scores, dataset, settings, "per_class")
     if not found:
         return None
@@ -37,7 +37,7 @@ def per_class_table(scores: Scores, dataset: str, settings: TaskSettings) -> Tab
 
 
 def confusion_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
-    """Confusion matrix of each network in percent of the true class (row), summed over seeds."""
+    """Return the confusion matrix of each network in percent of the true class (row), summed over seeds."""
     for dataset in scores.distinct("dataset"):
         found = _top1(scores, dataset, settings, "confusion")
         if found:
@@ -52,7 +52,7 @@ def _draw_confusion(found: dict[str, list[Row]], dataset: str) -> Figure:
     for axis, (experiment, rows) in zip(axes, found.items(), strict=True):
         counts = np.sum([row.extras["confusion"] for row in rows], axis=0)
         percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        names = [name.replace("$", r"\$") for name in _class_names(rows[0])]  # no LaTeX math
+        names = [name.replace("$", r"\$") for name in _class_names(rows[0])]  # $ would start LaTeX math
         sns.heatmap(
             percent, vmin=0, vmax=100, cmap=colours, annot=True, fmt=".0f", annot_kws={"size": 6}, cbar=False,
             square=True, xticklabels=names, yticklabels=names, ax=axis,
@@ -64,7 +64,7 @@ def _draw_confusion(found: dict[str, list[Row]], dataset: str) -> Figure:
 
 
 def _top1(scores: Scores, dataset: str, settings: TaskSettings, detail: str) -> dict[str, list[Row]]:
-    """Finished rows of the `last` weights by experiment that have `detail` for at most MOST_CLASSES classes."""
+    """Return, by experiment, the finished rows of `last` weights with `detail` for at most MOST_CLASSES classes."""
     rows = without_ablations(scores.where(metric="top1", dataset=dataset, weights="last", status="ok"), settings)
     kept = [row for row in rows if 0 < len(row.extras.get(detail, ())) <= MOST_CLASSES]
     by_name = {name: [row for row in kept if row.experiment == name] for name in experiments_of(rows, settings)}
@@ -77,7 +77,7 @@ def _class_names(row: Row) -> list[str]:
 
 
 def calibration_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
-    """Reliability diagram from the bins of `ece`, each [count, confidence, accuracy]."""
+    """Return the reliability diagram from the bins of `ece`, each [count, confidence, accuracy]."""
     rows = without_ablations(scores.measured.where(metric="ece", weights="last", status="ok"), settings)
     rows = rows.where(dataset=rows.distinct("dataset")[:1])
     one_protocol(rows, "figure of calibration")

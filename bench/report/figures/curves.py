@@ -1,4 +1,4 @@
-"""Training curves from the history.csv of the run folders."""
+"""Training curves from history.csv in the run folders."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ RATES = ("lr", "learning_rate")
 
 
 def curves_figure(scores: Scores, settings: TaskSettings, scale_dir: Path) -> Figure | None:
-    """Logged scalars of the first dataset with a history: one panel per scalar, one line per seed."""
+    """Plot the logged scalars of the first dataset with a history: one panel per scalar, one line per seed."""
     runs = without_ablations(scores.runs, settings)
     for dataset in runs.distinct("dataset"):
         history = _histories(runs.where(dataset=dataset), scale_dir)

@@ -15,7 +15,7 @@ CUTOUT = 0.5
 
 
 class DiffAugment:
-    """Augments a batch of images. Each call draws new parameters from `generator`, which is on the images' device."""
+    """Augmentation of image batches. Each call draws parameters from `generator`, which is on the images' device."""
 
     def __init__(self, policy: tuple[str, ...], generator: torch.Generator):
         self.policy, self.generator = policy, generator
@@ -29,14 +29,15 @@ class DiffAugment:
         return torch.rand(len(images), 1, 1, 1, generator=self.generator, device=images.device).to(images.dtype)
 
     def _integers(self, images: Tensor, low: int, high: int) -> Tensor:
-        """Draw integers low <= n < high, int64 [B, 1]."""
+        """Return random integers n with low <= n < high, int64 [B, 1]."""
         shape = (len(images), 1)
         return torch.randint(low, high, shape, generator=self.generator, device=images.device)
 
     def _color(self, x: Tensor) -> Tensor:
         brightness = self._uniform(x) - 0.5
         saturation, contrast = 2 * self._uniform(x), 0.5 + self._uniform(x)
-        # the three steps are fused: saturation preserves grey, the mean over channels, and contrast preserves its mean
+        # The three steps are fused. This is possible because saturation preserves the mean over channels (grey), and
+        # contrast preserves the mean of grey.
         grey = x.mean(dim=1, keepdim=True)
         mean = grey.mean(dim=(2, 3), keepdim=True)
         chroma = saturation * contrast

@@ -1,4 +1,4 @@
-"""Checkpoints that survive kills, full disks and damaged files. The last two are kept, each with a checksum.
+"""Checkpoints that survive killed processes, full disks and damaged files. The last two are kept, each with a checksum.
 
 A file consists of one magic line, one line with the sha256 of the rest, one line of JSON (step, hashes of run and data,
 versions), and a torch.save archive of tensors and plain types, which is read with weights_only=True.
@@ -23,11 +23,11 @@ from bench.schema import parse_strict
 
 MAGIC = CHECKPOINT_MAGIC
 ARCHIVE_END_BYTES = 22
-"""Size of the last record of an archive of torch.save, which begins with a signature."""
+"""Size of the last record of a torch.save archive. The record begins with a signature, so it is never all zeros."""
 
 
 class Saved(NamedTuple):
-    """Result of `load_latest`: steps done, state, and the environment in which it was computed."""
+    """Result of `load_latest`: completed steps, training state, and the environment in which the state was computed."""
 
     step: int
     state: dict[str, Any]
@@ -35,7 +35,7 @@ class Saved(NamedTuple):
 
 
 class DamagedError(Exception):
-    """Raised for a checkpoint whose bytes differ from those that were written."""
+    """Error for a checkpoint whose bytes differ from those that were written."""
 
 
 class Checkpoints:
@@ -83,16 +83,16 @@ class Checkpoints:
         return path
 
     def load_latest(self) -> Saved | None:
-        """Return the newest undamaged checkpoint, or None.
+        """Return the newest undamaged checkpoint, or None if no checkpoint is usable.
 
-        Raises InputError if its run, data or torch version differs.
+        Raises InputError if the run, data or torch version of the checkpoint differs.
         """
         for path in reversed(self.files()):
             try:
                 header, payload = _read(path)
             except DamagedError as error:
                 print(f"{path}: damaged ({error}), renamed; trying the previous checkpoint", file=sys.stderr)
-                with contextlib.suppress(FileNotFoundError):  # another process of the group renamed it first
+                with contextlib.suppress(FileNotFoundError):  # another process of this training renamed it first
                     path.rename(path.with_suffix(".damaged"))
                 continue
             self._check(path, header)
@@ -100,7 +100,7 @@ class Checkpoints:
                 content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
             except MemoryError:
                 raise
-            except Exception as error:  # torch.load raises many types for a crafted archive
+            except Exception as error:  # torch.load raises many exception types for a crafted archive
                 reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
                 raise InputError(
                     f"{path}: refused, because it contains objects other than tensors and plain types ({reason}); "
@@ -123,7 +123,7 @@ class Checkpoints:
 
 
 class CheckpointHeader(BaseModel):
-    """The line of JSON that comes before the state."""
+    """Header of a checkpoint: the line of JSON before the state."""
 
     model_config = ConfigDict(strict=True)
     step: int = Field(ge=0)
@@ -134,7 +134,7 @@ class CheckpointHeader(BaseModel):
 
 
 def _ends_in_zeros(file: BinaryIO) -> bool:
-    """Return whether a file was extended by zeros. A sparse file of terabytes is not read to find this out."""
+    """Return whether a file ends in zeros. Only the end is read, because a sparse file can be terabytes long."""
     place = file.tell()
     file.seek(max(place, os.fstat(file.fileno()).st_size - ARCHIVE_END_BYTES))
     end = file.read(ARCHIVE_END_BYTES)
@@ -148,7 +148,7 @@ def _read(path: Path) -> tuple[CheckpointHeader, memoryview]:
     except InputError as error:
         raise DamagedError(str(error).removeprefix(f"{path}: ")) from None
     start = len(MAGIC) + 65
-    with path.open("rb") as file:  # the first bytes decide whether the rest, however large, is read
+    with path.open("rb") as file:  # the rest, which can be large, is read only if the magic matches
         data = memoryview(file.read(start))
         if bytes(data[: len(MAGIC)]) == MAGIC:
             if _ends_in_zeros(file):
@@ -161,6 +161,6 @@ def _read(path: Path) -> tuple[CheckpointHeader, memoryview]:
     head, newline, _ = bytes(data[start : start + 65536]).partition(b"\n")
     try:
         header = parse_strict(CheckpointHeader, parse_json(head.decode(), path), path)
-    except ValueError:  # InputError too
+    except ValueError:  # InputError is a ValueError
         raise DamagedError("its header cannot be read") from None
     return header, data[start + len(head) + len(newline) :]
