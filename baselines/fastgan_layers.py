@@ -1,6 +1,6 @@
 """Layers shared by FastGAN's generator and discriminator.
 
-Convolutions are initialised with N(0, 0.02) and have no bias; BN weights are initialised with N(1, 0.02).
+Convolutions are initialised with N(0, 0.02) and have no bias; batch-norm weights are initialised with N(1, 0.02).
 """
 
 import torch
@@ -13,7 +13,8 @@ from baselines.ops.upsampled_conv import upsampled_conv
 INIT_STD = 0.02
 PART = 4096
 WIDTH_DIVISOR = {64: 1, 128: 2, 256: 4, 512: 4, 1024: 8}
-"""Image size -> divisor of base_channels that gives the narrowest map of generator and discriminator."""
+"""Image size in px -> divisor of base_channels. The quotient is the number of channels of the narrowest feature map of
+generator and discriminator."""
 
 
 def conv(
@@ -26,14 +27,14 @@ def conv(
 
 
 class UpsampledConv2d(nn.Conv2d):
-    """Nearest x2 and a 3x3 convolution: [B, C_in, h, w] -> [B, C_out, 2h, 2w]."""
+    """Nearest-neighbour x2 upsampling followed by a 3x3 convolution: [B, C_in, h, w] -> [B, C_out, 2h, 2w]."""
 
     def forward(self, x: Tensor) -> Tensor:
         return upsampled_conv(x, self.weight)
 
 
 def up_conv(in_channels: int, out_channels: int, *, spectral: bool) -> UpsampledConv2d:
-    """Build nearest x2 followed by a 3x3 convolution without bias."""
+    """Build a nearest-neighbour x2 upsampling followed by a 3x3 convolution without bias."""
     layer = UpsampledConv2d(in_channels, out_channels, 3, padding=1, bias=False)
     nn.init.normal_(layer.weight, 0.0, INIT_STD)
     return spectral_norm(layer) if spectral else layer
@@ -43,8 +44,8 @@ class BatchNorm2d(nn.BatchNorm2d):
     """nn.BatchNorm2d with more accurate statistics for large channels_last maps on a CPU.
 
     For such maps torch accumulates all values of a channel sequentially in float32, which loses two digits of the
-    statistics at 256 px. Statistics combined from parts of PART positions are as exact as those of channels-first maps,
-    at half the cost.
+    statistics at 256 px. Statistics combined from parts of PART positions are as accurate as those of channels-first
+    maps, at half the cost.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,7 +73,7 @@ def statistics_by_parts(x: Tensor) -> tuple[Tensor, Tensor, int]:
 
 
 class _Normalise(torch.autograd.Function):
-    """Batch norm with given statistics. Its gradient treats the statistics as functions of x."""
+    """Batch normalisation with given statistics. The gradient treats the statistics as functions of x."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, eps: float) -> Tensor:
@@ -102,7 +103,7 @@ def glu(x: Tensor) -> Tensor:
 
 
 class _GLU(torch.autograd.Function):
-    """F.glu whose gradient keeps the memory format of x. The gradient of torch's own is always channels first."""
+    """F.glu whose gradient keeps the memory format of x. The gradient of torch's F.glu is always channels first."""
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
@@ -123,7 +124,7 @@ class GLU(nn.Module):
 
 
 def check_size(image_size: int, base_channels: int) -> None:
-    """Raise ValueError unless FastGAN exists at `image_size` px with an integer number of channels in each map."""
+    """Raise ValueError unless FastGAN supports `image_size` and each feature map has an integer number of channels."""
     if image_size not in WIDTH_DIVISOR:
         raise ValueError(f"image_size must be one of {', '.join(map(str, WIDTH_DIVISOR))}, got {image_size}")
     divisor = WIDTH_DIVISOR[image_size]

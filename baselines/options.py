@@ -5,6 +5,6 @@ from typing import Annotated, Literal
 Positive = Annotated[int, "> 0"]
 PositiveFloat = Annotated[float, "> 0"]
 ImageSize = Literal[64, 128, 256, 512, 1024]
-"""Sizes in px at which FastGAN exists."""
+"""Image sizes in px that FastGAN supports."""
 GateTarget = Literal[64, 128, 256, 512]
-"""Sizes in px of the maps that can be gated."""
+"""Sizes in px of the feature maps that can be gated."""

@@ -1,7 +1,7 @@
-"""The command line slim-bench: commands that plan, run and report single jobs, for Snakemake and for users.
+"""The command line of slim-bench: commands that plan, run and report single jobs, for Snakemake and for users.
 
-An input error is one line on stderr and exit code 2. A run that fails in training (NaN after three rollbacks, out of
-memory) is recorded as failed in model.json and exits with code 0, so that Snakemake retries only preempted jobs.
+An input error prints one line on stderr and exits with code 2. A run that fails in training (NaN after three rollbacks,
+out of memory) is recorded as failed in model.json and exits with code 0, so that Snakemake retries only preempted jobs.
 """
 
 import argparse
@@ -92,7 +92,7 @@ def _refuse(error: InputError) -> int:
 
 
 def _output_file() -> str | None:
-    """Return the file behind stdout or stderr that cannot be written; None if both can."""
+    """Return the path of stdout or stderr if one of them cannot be written. Returns None if both can be written."""
     for stream in (sys.stdout, sys.stderr):
         path = os.path.realpath(f"/proc/self/fd/{stream.fileno()}")
         try:

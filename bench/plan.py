@@ -1,4 +1,6 @@
-"""Computes runs from the configuration. It does not import torch, because Snakemake parses the Snakefile often.
+"""Resolves the configuration to runs.
+
+This module does not import torch, because it is imported whenever Snakemake parses the Snakefile.
 
 Plan.load(overrides).runs("demo") -> the complete configuration of every run of a suite at its scale
 """
@@ -18,7 +20,7 @@ from bench.schema import parse_strict
 
 
 class Plan:
-    """The runs of a configuration."""
+    """Runs that a configuration defines."""
 
     def __init__(self, configuration: Configuration):
         self.configuration = configuration
@@ -47,7 +49,7 @@ class Plan:
         return self.configuration.folders
 
     def runs(self, suite: str, scale: str | None = None) -> list[Run]:
-        """Return every run of a suite without duplicates, in order of seeds."""
+        """Return the runs of a suite without duplicates, ordered by seed."""
         scale = scale or self.scale_of(suite)
         pairs = dict.fromkeys(self._pairs(suite, scale, ()))
         if not pairs:
@@ -68,7 +70,10 @@ class Plan:
         return found
 
     def _same_task(self, experiment: str, dataset: str, listed: tuple[str, ...]) -> bool:
-        """Return whether experiment and dataset have the same task. For a listed dataset, another task is an error."""
+        """Return whether experiment and dataset have the same task.
+
+        Raises InputError if a dataset that the suite lists by name has another task.
+        """
         wanted = self.configuration.resolved[experiment].task
         given = self.configuration.catalogue.datasets[dataset].task
         if wanted != given and dataset in listed:

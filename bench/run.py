@@ -21,14 +21,14 @@ SCHEMA_VERSION: Literal[1] = 1
 
 
 class ModelSpec(Strict):
-    """A registry name or module:name, and the keyword arguments that differ from the defaults."""
+    """Network of a run: its registry name or module:name, and the keyword arguments that differ from the defaults."""
 
     name: str
     args: dict[str, Any] = {}
 
 
 class DataSpec(Strict):
-    """A prepared dataset. `path` is the folder of manifest.json, relative to the project root (see `find_data`)."""
+    """Prepared dataset. `path` is the folder with manifest.json, relative to the project root (see `find_data`)."""
 
     path: str
     image_size: Positive | None = Field(None, description="size of the prepared images in pixels; null: original sizes")
@@ -71,7 +71,7 @@ class Run(Strict):
 
     @property
     def data_folder(self) -> Path:
-        """The folder of the prepared dataset, located by `find_data`. Raises InputError if it does not exist."""
+        """Return the folder of the prepared dataset, located by `find_data`. Raises InputError if it does not exist."""
         found = find_data(self.data.path, self._file)
         if found is None:
             raise InputError(
@@ -82,17 +82,20 @@ class Run(Strict):
 
     @property
     def hash(self) -> str:
-        """The identity of the run, recorded in its state, export and scores."""
+        """Return the hash that identifies the run. Its checkpoints, export and scores record this hash."""
         return training_hash(self.model_dump(mode="json"))
 
     @property
     def description_hash(self) -> str:
-        """sha256 of the complete run.json."""
+        """Return the sha256 of the complete run.json."""
         return sha256_json(self.model_dump(mode="json"))
 
 
 def _check_generation(evaluation: Evaluation) -> None:
-    """Raise ValueError if a generation batch, which is always full, has many more images than are scored."""
+    """Raise ValueError if a batch of generated images exceeds both the number of scored images and the default size.
+
+    Every batch is generated completely, so the additional images would be dropped.
+    """
     batch, scored = evaluation.batch_size, evaluation.n_fake
     default = Evaluation.model_fields["batch_size"].default
     if scored is not None and batch > max(scored, default):
@@ -103,11 +106,12 @@ def _check_generation(evaluation: Evaluation) -> None:
 
 
 def training_hash(description: dict[str, Any]) -> str:
-    """Return the sha256 of the keys in run.json that change the result of training. Missing keys have their default.
+    """Return the sha256 of the keys in run.json that affect the result of training. A missing key has its default.
 
     The hash excludes `evaluation`, `base` and operational keys, because they do not affect training. It also excludes
     values equal to the default recorded for their schema_version in defaults-N.json, or to the model's default for keys
-    added later. Therefore a new key changes no hash, and a changed default changes only hashes of runs that use it.
+    added later. Therefore a new key changes no hash, and a changed default changes only hashes of runs that use the new
+    default.
     """
     version = description.get("schema_version", 1)
     recorded = recorded_defaults(version)
@@ -142,7 +146,7 @@ def defaults_file(version: int) -> Path:
 
 @cache
 def defaults_of(model: type[BaseModel]) -> dict[str, Any]:
-    """Return key -> default as JSON, for the keys that run hashes include."""
+    """Return a mapping from each key that run hashes include to its default as JSON."""
     fields = {key: field for key, field in model.model_fields.items() if key not in _operational(model)}
     return {key: json.loads(json.dumps(field.default)) for key, field in fields.items() if not field.is_required()}
 
@@ -154,7 +158,7 @@ def _operational(model: type[BaseModel]) -> set[str]:
 
 
 def _counted(values: Any, recorded: dict[str, Any], model: type[BaseModel] | None = None) -> Any:
-    """Return the values of one section that differ from their defaults."""
+    """Return the values of one section that differ from their defaults, without operational keys."""
     if not isinstance(values, dict):
         return values
     defaults = (defaults_of(model) if model else {}) | recorded
@@ -164,7 +168,10 @@ def _counted(values: Any, recorded: dict[str, Any], model: type[BaseModel] | Non
 
 
 def _plain(value: Any) -> Any:
-    """Return JSON with 1.0 as 1, so that a manually edited file has the hash of the run parsed from it."""
+    """Return a JSON value with floats such as 1.0 as integers.
+
+    Therefore a manually edited file has the same hash as the run that is parsed from it.
+    """
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -182,7 +189,7 @@ def read_run(path: Path) -> Run:
 
 
 def read_job(path: Path) -> Run:
-    """Read run.json for a job that needs data, which is also searched for in the project that contains the file."""
+    """Read run.json for a job that needs data. The data are also searched for in the project that contains the file."""
     try:
         run = read_run(path)
     except InputError as error:

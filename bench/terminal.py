@@ -17,7 +17,7 @@ def escaped(text: str) -> str:
 
 
 def one_line(value: Any) -> str:
-    """Return `value` as escaped text, including its line breaks."""
+    """Return `value` as one line of escaped text, in which tabs and line breaks are also escaped."""
     return BREAKS.sub(_escape, escaped(str(value)))
 
 
@@ -29,7 +29,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 class EscapedOutput:
-    """A stream that escapes its output, including characters that its encoding does not support."""
+    """Stream that escapes its output, including characters that its encoding does not support."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream

@@ -1,4 +1,4 @@
-"""Typed reader of model.json for all code outside training, for every version. Does not import torch."""
+"""Typed reader of model.json of every version, for all code outside training. Does not import torch."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -10,20 +10,20 @@ from bench.schema import parse_strict
 
 
 class _Lenient(BaseModel):
-    """Ignores unknown keys of other versions, and validates the types of known keys."""
+    """Base model that accepts unknown keys of other versions, and validates the types of known keys."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
 
 class Rollback(_Lenient):
-    """One rollback of a training to a checkpoint."""
+    """One rollback of a run to a checkpoint."""
 
     reason: str
     step: int
 
 
 class Training(_Lenient):
-    """The fields about a training that the plan and the report use."""
+    """Fields of the section `training` that the plan and the report use."""
 
     seconds: float | None = None
     images_per_second: float | None = None
@@ -37,7 +37,7 @@ class Training(_Lenient):
 
 
 class Trained(_Lenient):
-    """The record of a training that has succeeded or failed."""
+    """Record of a run whose training has succeeded or failed."""
 
     status: Literal["ok", "failed"]
     reason: str | None = None

@@ -40,7 +40,7 @@ from bench.terminal import one_line
 ROOT = Path(__file__).resolve().parents[1]
 CLONES = ROOT / "build/reference"
 RANGES = 3
-"""The tolerance is this number of ranges over the settings."""
+"""Factor of the tolerance. The tolerance is at least this factor times the range of a score over the settings."""
 ATEN, ONEDNN = "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"
 SETTINGS: dict[str, dict[str, str]] = {
     "native": {},
@@ -51,17 +51,18 @@ SETTINGS: dict[str, dict[str, str]] = {
     "avx512-sse41": {ATEN: "avx512", ONEDNN: "SSE41"},
     "avx512-avx2": {ATEN: "avx512", ONEDNN: "AVX2"},
 }
-"""Vector instructions of torch's own loops and of oneDNN's convolutions, the most different settings first. Threads are
-not varied, because every run sets its own number (compute.threads)."""
+"""Environment variables that select the vector instructions of torch's own loops and of oneDNN's convolutions. The most
+different settings are first. The number of threads is not varied, because every run sets it (compute.threads)."""
 COUNTS = {"tiny": 6}
-"""Number of settings in the reference of a scale, 3 if not listed. One more setting checks it."""
+"""Number of settings in the reference results of a scale, 3 for other scales. One additional setting is the check."""
 NOT_PASSED = (ATEN, ONEDNN, "SLIM_BENCH_CACHE", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
-"""Environment variables that would change the values, share features between settings, or slow every job down."""
+"""Environment variables that the workflow does not inherit. They would change the scores, share features between
+settings, or slow every job down."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Scale and settings to record, in order. The last setting is left out."""
+    """Scale, commit and settings to record, in order. The last setting is left out of the reference results."""
 
     scale: str
     commit: str
@@ -100,14 +101,17 @@ def main(arguments: list[str]) -> int:
 
 
 def cpu_flags() -> set[str]:
-    """Instruction sets of this CPU; empty if the system does not list them."""
+    """Return the instruction sets of this CPU. The set is empty if the system does not list them."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return next((set(line.split()) for line in lines if line.startswith("flags")), set())
 
 
 def supported_settings(flags: set[str]) -> list[str]:
-    """Settings that differ from each other on a CPU with these flags. Without AVX-512, `avx2-avx2` is `native`."""
+    """Return the settings that differ from each other on a CPU with these flags.
+
+    Without AVX-512, `avx2-avx2` is the same as `native`.
+    """
     if "avx512f" in flags:
         return list(SETTINGS)
     names = [name for name in SETTINGS if not name.startswith("avx512") and name != "avx2-avx2"]
@@ -115,7 +119,7 @@ def supported_settings(flags: set[str]) -> list[str]:
 
 
 def plan_recording(scale: str, given: list[str] | None, supported: list[str]) -> Recording:
-    """The settings to run. Raises InputError for an unknown scale or setting, too few settings, or no git commit."""
+    """Return what to record. Raises InputError for an unknown scale or setting, too few settings, or no git commit."""
     require(scale, Configuration.load(ROOT).scales, "scale")
     for name in given or ():
         require(name, SETTINGS, "--settings")
@@ -133,7 +137,7 @@ def plan_recording(scale: str, given: list[str] | None, supported: list[str]) ->
 
 
 def run_setting(recording: Recording, setting: str) -> Scores:
-    """The scores of one setting, after running what has not finished. Raises InputError if its workflow fails."""
+    """Return the scores of one setting, after running its unfinished jobs. Raises InputError if its workflow fails."""
     folder = recording.clone(setting)
     table = folder / RESULTS / recording.scale / "scores.csv"
     if not table.exists():
@@ -147,7 +151,10 @@ def run_setting(recording: Recording, setting: str) -> Scores:
 
 
 def job_environment(folder: Path, setting: str, outside: Mapping[str, str]) -> dict[str, str]:
-    """Environment of the workflow: that of this process with the code of the clone, the setting and no GPU."""
+    """Return the environment of the workflow.
+
+    It is the environment of this process with the code of the clone, the variables of the setting and no GPU.
+    """
     kept = {k: v for k, v in outside.items() if k not in NOT_PASSED and not k.startswith(("SNAKEMAKE", "GIT_"))}
     kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
     return kept | {"PYTHONPATH": str(folder), "CUDA_VISIBLE_DEVICES": ""} | SETTINGS[setting]
@@ -169,7 +176,7 @@ def _clone(commit: str, folder: Path) -> None:
 
 
 def reference_of(recording: Recording, tables: Mapping[str, Scores]) -> tuple[ReferenceResults, list[Agreement]]:
-    """The reference results, and the comparison of the left-out setting with them."""
+    """Return the reference results, and the comparison of the left-out setting with them."""
     *recorded, left_out = recording.settings
     scores = reference_scores({setting: tables[setting] for setting in recorded})
     check = agreements(tables[left_out], scores)
@@ -192,7 +199,7 @@ def reference_of(recording: Recording, tables: Mapping[str, Scores]) -> tuple[Re
 
 
 def reference_scores(tables: Mapping[str, Scores]) -> tuple[ReferenceScore, ...]:
-    """Mean and tolerance of each score over the settings, sorted.
+    """Return the mean and tolerance of each score over the settings, sorted by key.
 
     Raises InputError for a score that a setting lacks.
     """
@@ -221,7 +228,7 @@ def _value(row: Row | None, key: Key, setting: str) -> float:
 
 
 def _experiment(row: Row) -> tuple[str, ...]:
-    """Everything that identifies a score except the seed."""
+    """Return everything that identifies a score except the seed."""
     return row.experiment, row.dataset, row.metric, row.weights
 
 

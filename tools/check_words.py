@@ -1,8 +1,8 @@
-"""Find words of the glossary's "not" column in prose: python tools/check_words.py [PATH ...]
+"""Finds words of the glossary's "not" column in prose: python tools/check_words.py [PATH ...]
 
 The glossary is the table in CONTRIBUTING.md, and the check covers its words in `code font`. Prose is every docstring,
 comment and message of Python code, the help of every subcommand, and text files without `code` and links. Without PATH,
-the script checks everything in CHECKED. It prints each hit as PATH:LINE: word, and exits with code 1 if there is one.
+the script checks everything in CHECKED. It prints each hit as PATH:LINE: word, and exits with code 1 if there are hits.
 """
 
 import io
@@ -25,9 +25,9 @@ ALLOWED = (
     "checkpoint selection",
     "model selection",
 )
-KEY = re.compile(r"(?:^\s*|(?<=, )|(?<=\{))[\w-]+:", re.MULTILINE)  # of YAML
+KEY = re.compile(r"(?:^\s*|(?<=, )|(?<=\{))[\w-]+:", re.MULTILINE)  # a key of YAML
 CODE = re.compile(r"```.*?```|``?[^`\n]+``?|https?://\S+|\{[{%].*?[}%]\}|</?[a-z][^<>]*>", re.DOTALL)
-FIELD = re.compile(r"\{[^{}\n]*\}")  # of an f-string
+FIELD = re.compile(r"\{[^{}\n]*\}")  # a field of an f-string
 QUOTES = re.compile("[\"']{3}|^[rbf]?[\"']|[\"']$")
 GLOSSARY = re.compile(r"^## Glossary$.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 
@@ -39,7 +39,7 @@ def glossary_words(contributing: str) -> list[str]:
 
 
 def blank(text: str) -> str:
-    """Return `text` without words but with the same lines, so that line numbers and ends of phrases are kept."""
+    """Return `text` with `;` for every character except line breaks, so line numbers and ends of phrases are kept."""
     return re.sub(r"[^\n]", ";", text)
 
 
@@ -57,7 +57,10 @@ def prose_of(name: str, text: str) -> str:
 
 
 def python_prose(source: str) -> str:
-    """Return comments, and strings that contain a space: docstrings and messages. Other strings are names."""
+    """Return `source` with everything blanked except comments and strings that contain a space.
+
+    These strings are docstrings and messages. Other strings are names.
+    """
     starts = [0, *accumulate(map(len, io.StringIO(source)))]
     always = {token.COMMENT, getattr(token, "FSTRING_MIDDLE", token.COMMENT)}  # Python 3.12 splits f-strings
     result, done = [], 0
@@ -78,13 +81,13 @@ def phrases(words: Iterable[str]) -> re.Pattern[str]:
 
 
 def hits(name: str, text: str, words: list[str]) -> Iterator[str]:
-    """Return `name:line: word` of every word found."""
+    """Yield `name:line: word` for every word found."""
     for found in phrases(words).finditer(prose_of(name, text)):
         yield f"{name}:{text.count(chr(10), 0, found.start()) + 1}: {' '.join(found[0].split())}"
 
 
 def help_texts() -> Iterator[tuple[str, str]]:
-    """Return (command, its --help) of every subcommand."""
+    """Yield (command, its --help) for slim-bench and every subcommand."""
     sys.path.insert(0, str(ROOT))
     from bench.cli import build_parser
 

@@ -1,8 +1,8 @@
-"""Draw docs/images/layers.svg: the packages and modules of bench by layer, with the imports found in the code.
+"""Draws docs/images/layers.svg: the packages and modules of bench by layer, with the imports found in the code.
 
     python tools/draw_layers.py
 
-Run it after adding or moving a package or module.
+Run this script after adding or moving a package or module.
 """
 
 import sys
@@ -20,7 +20,7 @@ TARGET = ROOT / "docs/images/layers.svg"
 
 
 def component_imports() -> set[tuple[str, str]]:
-    """Return (importing, imported) packages and modules, without imports inside one package."""
+    """Return pairs (importing, imported) of packages and modules, without imports inside one package."""
     known = modules("bench")
     pairs = {
         (component(name), component(target))
@@ -32,7 +32,7 @@ def component_imports() -> set[tuple[str, str]]:
 
 
 def places() -> dict[str, tuple[float, float]]:
-    """Return the position (x, y) of each package or module. Each layer is a column."""
+    """Return the position (x, y) of each package and module. Each layer is a column."""
     found = {}
     for column, layer in enumerate(LAYERS):
         for row, name in enumerate(sorted(layer)):

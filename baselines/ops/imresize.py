@@ -1,8 +1,9 @@
 """Bicubic resizing with antialiasing as in MATLAB's imresize, which SinGAN uses for its pyramid.
 
-Output pixel o has the input position u = o / s + (1 - 1/s) / 2 (1-based, s = scale). Its value is the sum of the input
-pixels i with weights k(u - i), normalised to a sum of one, where k is Keys' cubic kernel (a = -1/2). For s < 1 the
-kernel is stretched by 1/s for antialiasing. The map is linear along each axis, so a resize is two matrix products.
+Output pixel o is at input position u = o / s + (1 - 1/s) / 2 (1-based, s = scale). The value of the pixel is the sum of
+the input pixels i with weights k(u - i), normalised to a sum of one, where k is Keys' cubic kernel (a = -1/2). For
+s < 1, the kernel is stretched by 1/s for antialiasing. Resizing is linear along each axis, so it is computed as two
+matrix products.
 
 Source: Keys, Cubic convolution interpolation for digital image processing, 1981. Three properties of SinGAN's version
 are kept, because its training images depend on them. Beyond the right and lower border the image is mirrored (with the
@@ -30,7 +31,7 @@ def cubic(x: Tensor) -> Tensor:
 
 
 def resize_matrix(length: int, scale: float, out_length: int) -> Tensor:
-    """Return the weights [out_length, length] in float64. An out_length below ceil(length * scale) crops."""
+    """Return the weights [out_length, length] in float64. An out_length below ceil(length * scale) crops the output."""
     stretch = max(1.0, 1.0 / scale)
     centre = torch.arange(1, out_length + 1, dtype=torch.float64) / scale + 0.5 * (1 - 1 / scale)
     taps = math.ceil(4 * stretch) + 2
@@ -50,12 +51,12 @@ def eight_bits(image: Tensor) -> Tensor:
 
 
 class Resize(nn.Module):
-    """Resizes [B, C, h, w] in [-1, 1] to [B, C, *out_size] with two matrices that are built once.
+    """Resizing of images [B, C, h, w] in [-1, 1] to [B, C, *out_size] with two matrices that are built once.
 
     Args:
         size: (h, w) of the input.
         scale: factor for both axes.
-        out_size: (H, W); None is ceil(size * scale). A smaller size crops to the top left corner.
+        out_size: (H, W); None means ceil(size * scale). A smaller size crops the output to its top left corner.
     """
 
     def __init__(self, size: tuple[int, int], scale: float, out_size: tuple[int, int] | None = None) -> None:

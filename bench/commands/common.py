@@ -1,4 +1,4 @@
-"""Helpers of several commands: subcommands, paths, and the options for the user's own images."""
+"""Helpers shared by several commands: subcommands, paths, and the options for the user's own images."""
 
 import argparse
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from bench.errors import InputError
 from bench.files import parse_yaml
 
 RUN_FILES = ("run.json", "model.json", "model.safetensors")
-"""Each of these files identifies its run folder."""
+"""Names of files that identify a run. Commands accept the path of any of them in place of the run folder."""
 
 Handler = Callable[[argparse.Namespace], None]
 
@@ -29,7 +29,10 @@ def add_command(
 
 
 def not_empty(given: str) -> str:
-    """Refuse an empty argument, because a path from an unset shell variable would be the current folder."""
+    """Return a path argument that is not empty, else raise ArgumentTypeError.
+
+    An empty path, for example from an unset shell variable, would mean the current folder.
+    """
     if not given.strip():
         raise argparse.ArgumentTypeError("the path is empty")
     return given

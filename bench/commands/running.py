@@ -177,7 +177,7 @@ def _evaluate_folders(arguments: argparse.Namespace) -> None:
 
 
 def _print_scores(scores: Sequence["Score"]) -> None:
-    """Print a line per score with value and protocol id."""
+    """Print one line per score with its value and protocol id."""
     for score in scores:
         if score.value is None:
             print(f"{score.metric:<22} FAILED: {score.reason}")
@@ -188,7 +188,7 @@ def _print_scores(scores: Sequence["Score"]) -> None:
 
 @contextmanager
 def _only_one(run: Run, out: Path) -> Iterator[None]:
-    """Lock the run, because its job may still be running after a kill -9 of the workflow. Other processes wait."""
+    """Lock the run, so that other processes wait. Its job may still be running after a kill -9 of the workflow."""
     if os.environ.get("RANK", "0") != "0":
         yield
         return
@@ -203,7 +203,7 @@ def _is_finished(run: Run, out: Path) -> bool:
 
     try:
         data_sha256 = read_manifest(run.data_folder).sha256
-    except InputError:  # missing data are no reason to retrain
+    except InputError:  # missing data are not a reason to retrain
         data_sha256 = None
     return restore_record(run, out, data_sha256)
 

@@ -1,8 +1,8 @@
-"""Content hashes of a dataset's source, recorded in its receipt. They decide whether to prepare the dataset again.
+"""Content hashes of a dataset's source, recorded in its receipt. A changed hash causes a new preparation.
 
-Sizes and modification times only avoid rehashing unchanged files. Published datasets with class folders may contain a
-million files, so names and byte sizes represent their content, as in the hash of the prepared dataset. Archives, shards
-and the user's own images are hashed completely.
+Sizes and modification times are used only to avoid rehashing unchanged files. Published datasets with class folders may
+contain a million files, so their content is represented by names and byte sizes, as in the hash of the prepared
+dataset. Archives, shards and the user's own images are hashed completely.
 """
 
 import os
@@ -16,7 +16,7 @@ from bench.data.walk import Listing, walk
 from bench.files import read_mapping, sha256_file, sha256_json
 
 LISTED = ("imagefolder", "imagenet")
-"""Layouts whose images are listed by name and size instead of read."""
+"""Layouts whose images are listed by name and size instead of being read."""
 
 LISTED_CONTENT = sha256_json([])
 """Constant in place of the content hash of an ImageNet folder, whose files are only listed by `prepare`."""
@@ -47,13 +47,13 @@ def describe_place(place: Path, dataset: Dataset, known: Mapping[str, Any] | Non
     if listed:
         sizes = [[name, path.stat().st_size] for name, path in named.items() if name not in read]
         content = sha256_json([sizes, content])
-    if listing.faults:  # the preparation runs again and reports them
+    if listing.faults:  # problems change the hash, so that the preparation runs again and reports them
         content = sha256_json([content, *map(str, listing.faults)])
     return {"content_sha256": content, "members": members}
 
 
 def describe_file(path: Path, name: str, known: FileRecord | None = None) -> FileRecord:
-    """Return name, size, times and sha256 of a file. Unchanged size and times keep the hash of `known`."""
+    """Return name, size, times and sha256 of a file. The hash in `known` is reused if size and times are unchanged."""
     now = file_stamp(path, name)
     refuse_holes(path, now["bytes"])
     return known if is_untouched(known, now) else now | {"sha256": sha256_file(path)}
@@ -81,7 +81,7 @@ def unpacked_content(folder: Path) -> str | None:
 
 
 def entry_sha256(catalogue: Catalogue, name: str, root: Path = Path(".")) -> str:
-    """Return the hash of the inputs of fetching: the source in the catalogue, pinned checksums, the DVC pointers."""
+    """Return the hash of the inputs of `fetch`: the source in the catalogue, pinned checksums and the DVC pointers."""
     source = catalogue.dataset(name).source
     pins = {file.name: catalogue.pins[file.name] for file in source.files if file.name in catalogue.pins}
     pointers = [root / file.pointer for file in source.files]

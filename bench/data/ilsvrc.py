@@ -16,14 +16,16 @@ from bench.errors import InputError
 from bench.files import write_json
 
 WORKING = {MARK, "train", "val", ".train.part", ".val.part", ".devkit"}
-"""Names in the folder of an interrupted extraction."""
+"""Names of the files and folders that an interrupted extraction can leave."""
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 
 
 def unpack_imagenet(
     train: Path, val: Path, devkit: Path, target: Path, content: str, max_unpacked_gb: float | None = None
 ) -> None:
-    """Extract to a temporary folder, and rename it to `target` when complete. An interrupted extraction resumes.
+    """Extract the archives to a temporary folder, and rename it to `target` when all are extracted.
+
+    An interrupted extraction resumes.
 
     `content`: hash of the archives. If the archives have changed, the extraction starts again.
     """
@@ -46,7 +48,7 @@ def unpack_imagenet(
 def _unpack_train(archive: Path, target: Path, max_unpacked_gb: float | None) -> None:
     partial = target / ".train.part"
     partial.mkdir(exist_ok=True)
-    done = {path.name for path in partial.iterdir()}  # by an earlier attempt
+    done = {path.name for path in partial.iterdir()}  # class archives that an earlier attempt extracted
     members = read_members(archive, max_unpacked_gb)
     check_room(str(archive), sum(member.size for member in members if Path(member.name).stem not in done), target)
     for member in read_members(archive, max_unpacked_gb):

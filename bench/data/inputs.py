@@ -1,4 +1,4 @@
-"""Training images of a classification run: batches, held-out images and statistics of its prepared dataset."""
+"""Training images of a classification run: batches, held-out images and statistics of the prepared dataset."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from bench.runtime.rng import generator
 
 @dataclass(frozen=True)
 class Inputs:
-    """The data of a run for the engine; `holdout`: (images uint8, labels) excluded from training."""
+    """Training data of a classification run. `holdout`: images (uint8) and labels that are excluded from training."""
 
     batches: Batches
     holdout: tuple[Tensor, Tensor] | None
@@ -51,7 +51,10 @@ def _arrays(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
 
 
 def network_classes(folder: Path, manifest: Manifest, labels: Tensor) -> int:
-    """Return the number of classes. Raises InputError for labels above it, because the loss would not name the file."""
+    """Return the number of classes. Raises InputError for labels out of range.
+
+    Otherwise the loss would raise an error that does not name the dataset.
+    """
     lowest, highest = int(labels.min()), int(labels.max())
     classes = len(manifest.classes) if manifest.classes else highest + 1
     if lowest < 0 or highest >= classes:
@@ -99,7 +102,7 @@ def background_of(manifest: Manifest) -> Colour:
 
 
 def list_split(folder: Path, manifest: Manifest, split: str) -> list[File]:
-    """Return paths with labels of a split of kind folder; for shards, paths with numbers of samples."""
+    """Return the image files of a split with their labels, or its shards with their numbers of samples."""
     if split not in (manifest.splits or {}):
         raise InputError(f"{folder}/manifest.json: no split {split!r}")
     paths, numbers = load_file_list(folder, split)
@@ -107,7 +110,7 @@ def list_split(folder: Path, manifest: Manifest, split: str) -> list[File]:
 
 
 def split_shards(shards: list[File], count: int) -> tuple[list[File], list[File]]:
-    """Return (kept, held) shards: whole shards from the end are held out, until they contain `count` samples."""
+    """Return (kept, held) shards. Shards are held out from the end until they contain at least `count` samples."""
     kept, held = list(shards), []
     while sum(number for _, number in held) < count and kept:
         held.append(kept.pop())
@@ -117,7 +120,7 @@ def split_shards(shards: list[File], count: int) -> tuple[list[File], list[File]
 
 
 def split_holdout(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return indices (kept, held): `count` images held out, drawn with `seed`, stratified by class."""
+    """Return indices (kept, held). The `count` held-out images are drawn with `seed` and stratified by class."""
     if count >= len(labels):
         raise InputError(f"recipe.holdout {count} leaves none of the {len(labels)} training images")
     shuffled = torch.randperm(len(labels), generator=generator("cpu", seed, "holdout"))

@@ -1,4 +1,7 @@
-"""Batches from image files. A crop depends only on (seed, epoch, image index). Evaluation also reads shards."""
+"""Batches from image files. A crop depends only on (seed, rollback, epoch, image index).
+
+`evaluation_batches` also reads shards.
+"""
 
 import itertools
 from collections.abc import Callable, Iterator

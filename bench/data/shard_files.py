@@ -1,6 +1,6 @@
 """Lists WebDataset shards, and checks before training that every sample has an image and a label.
 
-A sample consists of consecutive members with the same name up to the first dot, as in webdataset.
+A sample consists of consecutive members with the same name up to the first dot, as in the package webdataset.
 """
 
 import re
@@ -16,7 +16,7 @@ from bench.data.stored import StoredFile, damage_named
 from bench.errors import InputError
 
 SAMPLE_NAME = re.compile(r"((?:.*/)?[^.]+)\.([^/]*)")
-"""Sample name and file type. A name without a dot is not part of a sample."""
+"""Pattern of a member's name: sample name and kind of file. A member without a dot in its name is not in a sample."""
 KINDS = ("jpg", "jpeg", "png", "webp")
 LONGEST_LABEL = 100
 
@@ -36,7 +36,7 @@ def list_shards(
 
 
 def _samples(path: Path, max_unpacked_gb: float | None) -> Iterator[tuple[str, dict[str, int | None]]]:
-    """Yield the name of each sample and its files by kind: the label, or None for a checked image."""
+    """Yield the name of each sample and a mapping from kind of file to the label (kind `cls`) or None (other kinds)."""
     current, files = None, {}
     for member in read_members(path, max_unpacked_gb):
         match = SAMPLE_NAME.fullmatch(member.name)

@@ -1,4 +1,4 @@
-"""Sets of images to score: their properties, and images in an .npz file as ADM's samplers write it."""
+"""Sets of images to score, and the reader of images in .npz files as ADM's samplers write them."""
 
 import hashlib
 import math
@@ -25,11 +25,11 @@ from bench.runtime.memory import peak_memory_bytes
 from bench.terminal import one_line
 
 IMAGES = "arr_0"
-"""Name of the array of images, the default of `numpy.savez`. ADM also writes class labels, as `arr_1`."""
+"""Name of the array of images, which is the default name in `numpy.savez`. ADM also writes class labels, as `arr_1`."""
 
 
 class Reference(Protocol):
-    """A reference: a set of images, or a file of statistics."""
+    """Reference of a comparison: a set of images, or a file of statistics."""
 
     @property
     def name(self) -> str: ...
@@ -39,7 +39,7 @@ class Reference(Protocol):
 
 
 class ScoredImages:
-    """A set of images in blocks. `sizes`: all (height, width); `sha256`: of their names and contents."""
+    """Set of images in blocks. `sizes`: every (height, width); `sha256`: hash of the images' names and contents."""
 
     path: Path
     blocks: list[ImageBlock]
@@ -51,7 +51,7 @@ class ScoredImages:
     notes: Sequence[str] = ()
 
     def stream(self, wanted: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
-        """Yield the batches of these blocks; see `bench.metrics.blocks`."""
+        """Yield the batches of the blocks with indices `wanted`, as described in `bench.metrics.blocks`."""
         raise NotImplementedError
 
     def features(self, extractor: MetricExtractor) -> np.ndarray:
@@ -65,7 +65,7 @@ class ScoredImages:
 
     @property
     def size(self) -> str:
-        """Return the protocol part of the image size; `mixed` for several sizes."""
+        """Return the protocol part of the image size, which is `mixed` for several sizes."""
         if len(self.sizes) > 1:
             return "mixed"
         height, width = next(iter(self.sizes))
@@ -125,7 +125,10 @@ class ScoredArray(ScoredImages):
 
 
 def _checked(path: Path, header: NpyHeader) -> NpyHeader:
-    """Return the header of images. Raises InputError for another type, shape or order, or for fewer than two images."""
+    """Return the header of the image array if its type, shape and order are valid, else raise InputError.
+
+    At least two images are needed.
+    """
     shape = header.shape
     if header.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3:
         raise InputError(f"{path}: {IMAGES} is {header.dtype} {shape}; images are uint8 (0 to 255) [N, H, W, 3]")
@@ -141,7 +144,7 @@ def _checked(path: Path, header: NpyHeader) -> NpyHeader:
 
 
 def alpha_part(*sets: ScoredImages) -> tuple[str, ...]:
-    """Return the protocol part of the background, if any image has an alpha channel."""
+    """Return the protocol part of the background, or an empty tuple if no image has an alpha channel."""
     with_alpha = [images for images in sets if images.has_alpha]
     return tuple(f"alpha-on-{bytes(images.background).hex()}" for images in with_alpha[:1])
 

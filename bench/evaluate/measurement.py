@@ -11,9 +11,9 @@ from bench.score import Score
 
 @dataclass(frozen=True)
 class Measurement:
-    """A metric's value, or the `reason` why it is undefined, with all fields that are not in run.json.
+    """Value of a metric, or the `reason` why the value is undefined, with the other fields that its computation gives.
 
-    `parts`: protocol parts after the metric's name; `seconds`: time of all its computations.
+    `parts`: protocol parts after the metric's name; `seconds`: total time of the metric's computations.
     """
 
     metric: str
@@ -47,7 +47,7 @@ def _score(**fields: Any) -> Score:
 
 
 class Clock:
-    """Measures the seconds since its creation."""
+    """Timer that starts when it is created. `seconds` is the elapsed time."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()

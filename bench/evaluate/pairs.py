@@ -12,7 +12,10 @@ Pair = tuple[Header, Header]
 
 
 def refuse_shared(samples: ImageFiles, reference: ImageFiles) -> bool:
-    """Raise InputError for two folders that share files, also through links. Return True for identical folders."""
+    """Raise InputError if two different folders share files, directly or through links.
+
+    Returns True if both are the same folder, otherwise False.
+    """
     ours, theirs = samples.folder, reference.folder
     if ours.samefile(theirs):
         return True
@@ -28,10 +31,11 @@ def refuse_shared(samples: ImageFiles, reference: ImageFiles) -> bool:
 
 
 def pair_images(samples: ImageFiles, reference: ImageFiles) -> tuple[list[Pair], str | None]:
-    """Pair each sample with the reference image of the same relative name, else of the same name without suffix.
+    """Return pairs of each sample and the reference image with the same relative name, and a note or None.
 
-    There are no pairs if an image has no partner, or a partner of another size. If several images share a name without
-    suffix, there are no pairs and a note names them.
+    A sample without such a partner is paired by its name without suffix. No pairs are returned if an image has no
+    partner, or a partner of another size. If several images share a name without suffix, no pairs are returned, and the
+    note names these images.
     """
     ours, theirs = _by_name(samples), _by_name(reference)
     partners = {name: theirs[name] for name in ours if name in theirs}

@@ -1,7 +1,7 @@
-"""Feature extractors map images to feature vectors. Their name contains everything that changes a score.
+"""Feature extractors, which map images to feature vectors. An extractor's name contains everything that affects scores.
 
-An extractor takes uint8 RGB batches of any size and resizes them. `extract_features` streams images, so it holds the
-features of N images (float32) but only one batch of images.
+An extractor takes uint8 RGB batches of any size and resizes them. `extract_features` streams images, so it keeps
+the features of N images (float32) in memory, but only one batch of images.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,7 +31,7 @@ class Extractor(Protocol):
 
 @runtime_checkable
 class HasLogits(Protocol):
-    """Feature extractor with a classifier on its features, as the Inception score needs."""
+    """Feature extractor with a classifier on its features, which the Inception score needs."""
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Return class logits [N, classes] of features, float32 [N, dim]."""
@@ -39,10 +39,10 @@ class HasLogits(Protocol):
 
 
 class FeatureRows:
-    """Collects the features of consecutive batches in one growing array.
+    """Growing array that collects the features of consecutive batches.
 
-    A small array per batch would be allocated on the heap above the images of that batch and would keep their memory
-    from being reused. Resident memory would grow by nearly the size of all images.
+    A small array per batch would be allocated on the heap above the images of that batch and would prevent the memory
+    of these images from being reused. Resident memory would grow by nearly the size of all images.
     """
 
     def __init__(self, dim: int, capacity: int = 256):
@@ -73,7 +73,7 @@ def extract_features(extractor: Extractor, batches: Iterable[Tensor]) -> np.ndar
 
 
 def features_of(extractor: Extractor, batch: Tensor) -> np.ndarray:
-    """Return the features [B, dim] of one batch. Raises InputError for NaN, checked here to report the batch."""
+    """Return the features [B, dim] of one batch. Raises InputError if a feature is NaN or infinite."""
     with torch.inference_mode(), exact_float32():
         features = extractor(check_uint8(batch)).float().cpu().numpy()
     if features.shape != (len(batch), extractor.dim):
@@ -97,6 +97,6 @@ def exact_float32() -> Iterator[None]:
 
 
 def chunks(images: Tensor, size: int) -> Iterator[Tensor]:
-    """Split images into chunks of at most `size`. Small chunks fit in the CPU's cache and the allocator's pool."""
+    """Yield chunks of at most `size` images. Small chunks fit in the CPU's cache and the allocator's pool."""
     for start in range(0, len(images), size):
         yield images[start : start + size]

@@ -1,7 +1,7 @@
-"""LPIPS v0.1 with VGG16 (Zhang et al. 2018), a distance of unit-normalised features weighted per channel.
+"""LPIPS v0.1 with VGG16 (Zhang et al. 2018), a channel-weighted distance between unit-normalised features.
 
 d(x, y) is the sum over five layers of the mean over positions of sum_c w_c (f_c(x) - f_c(y))^2, with images in -1..1.
-It is differentiable in its inputs, so the perceptual loss and the metric use the same module.
+The distance is differentiable with respect to x and y, so the perceptual loss and the metric use the same module.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bench.metrics.catalogue import LPIPS_WEIGHTS
 from bench.metrics.weights import weights_are_here, weights_path
 
-CUTS = (4, 9, 16, 23, 30)  # torchvision's VGG16 up to relu1_2, relu2_2, relu3_3, relu4_3, relu5_3
+CUTS = (4, 9, 16, 23, 30)  # ends of slices of torchvision's VGG16, after relu1_2, relu2_2, relu3_3, relu4_3, relu5_3
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 TINY = 1e-20
 TRUNK, HEADS = LPIPS_WEIGHTS
@@ -20,13 +20,13 @@ ABSENT = f"weights {TRUNK!r} are missing; run `slim-bench fetch {TRUNK}`"
 
 
 class Lpips(nn.Module):
-    """Distance [B] of two batches of images [B, 3, H, W] in -1..1."""
+    """Distance [B] between two batches of images [B, 3, H, W] in -1..1."""
 
     shift: Tensor
     scale: Tensor
 
     def __init__(self, trunk: dict[str, Tensor], heads: dict[str, Tensor]):
-        """Build the module from the states of torchvision's VGG16 and of LPIPS's linear layers, lin0..lin4."""
+        """Build the module from the state dicts of torchvision's VGG16 and of LPIPS's linear layers, lin0..lin4."""
         super().__init__()
         from torchvision.models.vgg import cfgs, make_layers
 
@@ -70,6 +70,6 @@ def lpips_is_here() -> bool:
 
 
 def load_lpips(trunk: Path | None = None, heads: Path | None = None) -> Lpips:
-    """Load LPIPS from the given files, or from the catalogue's weights, which are checked by sha256."""
+    """Load LPIPS from the given files, or from the catalogue's weights, which are verified by sha256."""
     paths = trunk or weights_path(TRUNK), heads or weights_path(HEADS)
     return Lpips(*(torch.load(path, map_location="cpu", weights_only=True) for path in paths))

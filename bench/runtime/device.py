@@ -1,4 +1,4 @@
-"""Device and threads of a job."""
+"""Device and number of threads of a job."""
 
 import torch
 
@@ -10,7 +10,7 @@ from bench.runtime.environment import check_threads, launcher_number
 def choose_device(name: str) -> torch.device:
     """Return the device for `name`. `auto` prefers a GPU; under torchrun each process uses the GPU of its local rank.
 
-    InputError if `name` is cuda and torch finds no GPU.
+    Raises InputError if `name` is cuda and torch finds no GPU.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("compute.device: cuda, but torch finds no GPU; set auto or cpu")

@@ -1,4 +1,4 @@
-"""Environment variables: switches and the user's cache folder."""
+"""Environment variables for switches and the user's cache folder, and the limit on the number of threads."""
 
 import os
 from pathlib import Path
@@ -10,14 +10,14 @@ MOST_THREADS = 64
 """Number of threads that is permitted on every machine, however few processors it has."""
 
 OFFLINE = "SLIM_BENCH_OFFLINE"
-"""Disables all downloads."""
+"""Variable that disables all downloads."""
 ON, OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
 def check_threads(threads: int | None, where: str) -> None:
-    """Raise InputError for more threads than this machine can usefully run, because torch would crash.
+    """Raise InputError for a number of threads outside the limits of this machine, because torch would crash.
 
-    More threads than processors are fine: a run that started on a larger machine keeps its thread count.
+    More threads than processors are allowed, because a run that started on a larger machine keeps its thread count.
     """
     most = max(MOST_THREADS, os.cpu_count() or 1)
     if threads is not None and not 0 < threads <= most:
@@ -25,7 +25,7 @@ def check_threads(threads: int | None, where: str) -> None:
 
 
 def switched_on(name: str) -> bool:
-    """Return whether the variable `name` is on. Raises InputError if its value means neither on nor off."""
+    """Return whether the variable `name` is on. Raises InputError if its value is neither in ON nor in OFF."""
     value = os.environ.get(name, "").strip().lower()
     if value not in (*ON, *OFF):
         words = f"use {', '.join(ON)} to enable it, or {', '.join(OFF[1:])} or an empty value to disable it"
@@ -34,7 +34,10 @@ def switched_on(name: str) -> bool:
 
 
 def launcher_number(name: str, default: int) -> int:
-    """The whole number in a variable of torchrun, such as WORLD_SIZE; `default` if it is not set."""
+    """Return the whole number in a variable of torchrun, such as WORLD_SIZE, or `default` if it is not set.
+
+    Raises InputError for any other value.
+    """
     number = whole_number(os.environ.get(name, str(default)))
     if number is None:
         raise InputError(f"{name}={os.environ[name]}: expected a whole number, as torchrun sets it; unset it")
@@ -42,5 +45,5 @@ def launcher_number(name: str, default: int) -> int:
 
 
 def user_cache() -> Path:
-    """Return XDG_CACHE_HOME, else ~/.cache. The folder is not created and may not exist for a user without a home."""
+    """Return XDG_CACHE_HOME, else ~/.cache. The folder may not exist, for example for a user without a home folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))

@@ -1,8 +1,8 @@
 """Assigns GPUs to jobs on a machine with several GPUs. Each job leases one device for its lifetime.
 
-Snakemake counts GPUs but does not tell a job which one to use. A lease is a file lock, which the kernel releases when
-the job ends for any reason. This module does not import torch, because CUDA_VISIBLE_DEVICES must be set before that
-import. No lease is taken with one GPU or none.
+Snakemake counts GPUs but does not assign a particular GPU to a job. A lease is a file lock, which the kernel releases
+when the job ends for any reason. This module does not import torch, because CUDA_VISIBLE_DEVICES must be set before
+that import. A job takes no lease if at most one GPU is visible.
 """
 
 import os
@@ -21,7 +21,7 @@ POLL_SECONDS = 2.0
 
 
 def visible_devices() -> list[str]:
-    """Return the ids of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; empty without a GPU."""
+    """Return the ids of the GPUs that this process may use, in the format of CUDA_VISIBLE_DEVICES."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
         return [name.strip() for name in given.split(",") if name.strip() not in ("", "-1")]
@@ -29,7 +29,10 @@ def visible_devices() -> list[str]:
 
 
 def _count() -> int:
-    """Return the number of GPUs that NVIDIA's driver reports. NVML (50 ms to import) is loaded only with a driver."""
+    """Return the number of GPUs that NVIDIA's driver reports.
+
+    NVML, which takes 50 ms to import, is loaded only if the driver is present.
+    """
     if not Path("/proc/driver/nvidia").exists() and not Path("/dev/nvidiactl").exists():
         return 0
     try:
@@ -43,7 +46,7 @@ def _count() -> int:
 
 @contextmanager
 def leased_device(folder: Path | None = None) -> Iterator[str | None]:
-    """Hold a lease on one of several GPUs and make it the only visible one. Waits while all GPUs are leased.
+    """Hold a lease on one of several GPUs and make it the only visible GPU. Waits while all GPUs are leased.
 
     Import torch inside the context, so that it sees only this GPU.
     """

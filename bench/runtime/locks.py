@@ -39,7 +39,7 @@ def check_lockable(path: Path) -> None:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock on `path`. Writes nothing, because the file may belong to another user."""
+    """Return whether a process holds the lock on `path`. Writes nothing, because another user may own the file."""
     try:
         check_regular(path)
         with path.open("rb") as file:
@@ -53,7 +53,7 @@ def is_locked(path: Path) -> bool:
 
 @contextmanager
 def only_one(path: Path, waiting: str) -> Iterator[None]:
-    """Hold the lock on `path` in the block. If another process holds it, print the line `waiting` and wait."""
+    """Hold the lock on `path` within the block. If another process holds it, print the line `waiting` and wait."""
     lock = lock_file(path)
     if lock is None:
         print(waiting, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Checks of the training loop for NaN and infinity, and the limit on rollbacks to the last checkpoint."""
+"""Checks for NaN and infinity in the training loop, and the limit on rollbacks to the last checkpoint."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,13 +8,14 @@ from torch import Tensor, nn
 
 MAX_ROLLBACKS = 3
 CHECK_EVERY = 10
-"""Steps between two checks of the scalars. It is fixed so that the logging interval does not change results."""
+"""Number of steps between two checks of the scalars, fixed so that the logging interval does not change results."""
 
 
 class Window:
-    """Means of the scalars since the last row of the history, summed on the device. Reading them costs one sync.
+    """Means of the scalars since the last row of history.csv, accumulated on the device.
 
-    A sum is finite only if every summand is, so the mean also checks each step of the window.
+    Reading the means costs one device synchronisation. A sum is finite only if every summand is, so a finite mean shows
+    that the scalar was finite at each step of the window.
     """
 
     def __init__(self) -> None:
@@ -50,7 +51,7 @@ class Window:
 
 @torch.no_grad()
 def gradient_norm(module: nn.Module) -> Tensor:
-    """Return the Euclidean norm of all gradients. It is not finite if any gradient is not."""
+    """Return the Euclidean norm of all gradients. The norm is NaN or infinite if any gradient is."""
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
 
@@ -62,7 +63,7 @@ def _finite(value: float) -> bool:
 def state_is_finite(state: Any) -> bool:
     """Return whether every floating-point tensor in nested dicts, lists and tuples is finite.
 
-    No checkpoint may contain a NaN.
+    A checkpoint must not contain NaN or infinity.
     """
     tensors = [t for t in _tensors(state) if t.is_floating_point() and t.numel()]
     # the maximum norm takes one pass without a copy, and is NaN or infinite if any element is

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGUSR1 and Ctrl-C make the loop save a checkpoint and stop. A second signal stops immediately."""
+"""SIGTERM, SIGUSR1 and Ctrl-C make the training loop save a checkpoint and stop. A second signal stops immediately."""
 
 import signal
 import threading
@@ -8,7 +8,7 @@ STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 class StopRequest:
-    """Context manager in which the stop signals set `number` instead of ending the process."""
+    """Context manager in which the first stop signal sets `number` instead of ending the process."""
 
     def __init__(self) -> None:
         self.number: int | None = None

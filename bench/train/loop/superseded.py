@@ -1,7 +1,7 @@
-"""Moves aside a finished run that another training replaces: weights, record, run.json, samples and scores.
+"""Moves a finished run that will be replaced to a separate folder: weights, record, run.json, samples and scores.
 
-The copy is complete before anything is removed, and needs no space on file systems with hard links. After a kill the
-run is complete in its folder, in the copy, or in both.
+The copy is complete before anything is removed, and takes almost no space on file systems with hard links. If the
+process is killed, the run is still complete in its folder, in the copy, or in both.
 """
 
 import os
@@ -66,7 +66,7 @@ def _copied(out: Path, files: list[Path], record: dict[str, Any]) -> Path:
 
 
 def _interrupted(out: Path) -> Path | None:
-    """Return the folder to which a killed move has already linked these weights, or None."""
+    """Return the folder to which an interrupted move has already linked the weights in `out`, or None."""
     number, found = 1, None
     while (place := superseded_folder(out, number)).is_dir():
         if (place / WEIGHTS).exists() and (out / WEIGHTS).samefile(place / WEIGHTS):
@@ -92,7 +92,7 @@ def _hash_of(description: Path) -> str | None:
 
 
 def _scores(out: Path, record: dict[str, Any]) -> list[Path]:
-    """Return the run's scores, with their neighbours figure and completion mark."""
+    """Return the files of the run's scores, with the image grid of nearest neighbours and the completion mark."""
     folder = out / "scores"
     found = [
         path for path in folder.glob("*.json") if path.is_file() and is_score_of(path, record.get("run", ""), None)
