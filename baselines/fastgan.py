@@ -12,7 +12,7 @@ from baselines.options import GateTarget, ImageSize, Positive
 from baselines.sle import SLEGate
 
 MakeGate = Callable[[int, int, int], nn.Module]
-"""(target size, low_channels, high_channels) -> gate"""
+"""Constructor of a gate: (target size, low_channels, high_channels) -> gate."""
 
 __all__ = [
     "GATE_TARGETS",
@@ -38,9 +38,10 @@ def generator(
     gate: Literal["sle", "sle-residual", "none"] = "sle",
     spectral_norm: bool = True,
 ) -> Generator:
-    """Build FastGAN's generator, without gates if gate="none". tanh=None is the authors' setting (on only at 1024 px).
+    """Build FastGAN's generator. gate="none" omits the gates.
 
-    ValueError if `gate` is unknown.
+    tanh=None selects the authors' setting, which is an output tanh only at 1024 px. Raises ValueError if `gate` is
+    unknown.
     """
     if gate not in ("sle", "sle-residual", "none"):
         raise ValueError(f"gate must be 'sle', 'sle-residual' or 'none', got {gate!r}")
@@ -70,9 +71,9 @@ def with_gates(
     tanh: bool | None,
     spectral_norm: bool,
 ) -> Generator:
-    """Build a FastGAN generator with gates from `make_gate` at the target sizes `carriers` and SLE at the others.
+    """Build a FastGAN generator with gates from `make_gate` at the target sizes `carriers` and SLE gates at the others.
 
-    ValueError if `carriers` is empty or names a target size that does not exist at this image size.
+    Raises ValueError if `carriers` is empty or names a target size that does not exist at this image size.
     """
     channels = gate_pairs(image_size, base_channels)
     wrong = [size for size in carriers if size not in channels]
@@ -109,7 +110,7 @@ def gated_generator(
 ) -> Generator:
     """Build a FastGAN generator with `make_gate(low_channels=..., high_channels=...)` at the target sizes `pairs`.
 
-    pairs=None means every pair. ValueError names the pair whose gate does not map low [B, C_low, h, w] and
+    pairs=None selects every pair. Raises ValueError, naming the pair, if a gate does not map low [B, C_low, h, w] and
     high [B, C_high, H, W] to [B, C_high, H, W].
     """
 
@@ -130,7 +131,10 @@ def gated_generator(
 
 
 def check_gate(gate: nn.Module, size: int, low_channels: int, high_channels: int) -> None:
-    """Run a gate once on zeros in evaluation mode, so that a wrong output shape raises ValueError before training."""
+    """Raise ValueError if a gate is not a module or returns a wrong shape.
+
+    The gate runs once on zeros in evaluation mode, so the error occurs before training.
+    """
     pair = f"the gate of the pair {size // GATE_RATIO} to {size}"
     if not isinstance(gate, nn.Module):
         raise ValueError(f"{pair} must be a torch.nn.Module, got {type(gate).__name__}")
@@ -146,7 +150,7 @@ def check_gate(gate: nn.Module, size: int, low_channels: int, high_channels: int
 
 
 def default_tanh(image_size: int, tanh: bool | None) -> bool:
-    """Return `tanh`, or the authors' setting if it is None (on at 1024 px, off below)."""
+    """Return `tanh`, or the authors' setting if `tanh` is None: True at 1024 px, False at smaller sizes."""
     return image_size == 1024 if tanh is None else tanh
 
 
@@ -157,7 +161,7 @@ def discriminator(
     decoder_scaled: bool = False,
     spectral_norm: bool = True,
 ) -> Discriminator:
-    """Build FastGAN's discriminator. It does not depend on the generator's gates."""
+    """Build FastGAN's discriminator, which does not depend on the generator's gates."""
     return Discriminator(
         image_size=image_size,
         base_channels=base_channels,

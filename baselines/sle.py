@@ -2,8 +2,8 @@
 
     out = x_t * sigmoid(conv1x1(swish(conv4x4(pool_to_4x4(x_s)))))
 
-There is one factor per channel, equal at all positions. `residual` multiplies by 1 + sigmoid(...) instead. This control
-separates the effect of SLIM's "1 +" from that of its masks.
+The gate multiplies each channel by one factor, equal at all positions. With `residual`, the factor is 1 + sigmoid(...).
+This control separates the effect of SLIM's "1 +" from the effect of its masks.
 """
 
 import torch
@@ -16,7 +16,7 @@ GRID = 4
 
 
 class SLEGate(nn.Module):
-    """Gate: low [B, C_low, h, w], high [B, C_high, H, W] -> [B, C_high, H, W]."""
+    """SLE gate: low [B, C_low, h, w], high [B, C_high, H, W] -> [B, C_high, H, W]."""
 
     def __init__(
         self, *, low_channels: int, high_channels: int, residual: bool = False, spectral_norm: bool = True
@@ -42,9 +42,10 @@ class SLEGate(nn.Module):
 
 
 def pool_to_grid(x: Tensor) -> Tensor:
-    """Average-pool to 4x4.
+    """Average-pool `x` to 4x4.
 
-    Uses avg_pool2d if 4 divides the size, because the gradient of the adaptive pool is not deterministic on CUDA.
+    If 4 divides height and width, the function is avg_pool2d, because the gradient of adaptive_avg_pool2d is not
+    deterministic on CUDA.
     """
     height, width = x.shape[2:]
     if (height, width) == (GRID, GRID):

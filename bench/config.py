@@ -1,6 +1,7 @@
-"""Strict models of config/*.yaml. An unknown key or name is a one-line error with the nearest valid one.
+"""Strict models of config/*.yaml. An unknown key or name raises a one-line error that suggests the nearest valid one.
 
-A scale defines sizes and budgets, an experiment a network, and a suite a list of runs, so each fact has one place.
+A scale defines sizes and budgets, an experiment defines a network, and a suite defines a list of runs. Each setting is
+therefore defined in one place.
 This module does not import torch.
 """
 
@@ -175,7 +176,7 @@ class Configuration:
         return self.networks.resolved
 
     def _check(self) -> None:
-        """Check names and keys across files, so that a typing mistake fails at once and not after hours of training."""
+        """Check names and keys across files, so that a typo fails immediately instead of after hours of training."""
         if self.settings.scale is not None:
             require(self.settings.scale, self.scales, "config/config.yaml: scale")
         for name, experiment in self.resolved.items():
@@ -212,7 +213,7 @@ class Configuration:
 
 
 def _merged(settings: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge settings key by key, as Snakemake merges --config and --configfile. Overrides take precedence."""
+    """Merge `overrides` into `settings` recursively, as Snakemake merges --config and --configfile."""
     both = dict(settings)
     for key, value in overrides.items():
         inner = both.get(key)
@@ -221,7 +222,10 @@ def _merged(settings: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str,
 
 
 def own_folders(settings: Settings) -> dict[str, UserFolder]:
-    """Return `folders`, and `folder` under a name derived from its path. The path's type determines a missing task."""
+    """Return the user's folders by name. The setting `folder` gets a name derived from its path.
+
+    If a folder has no task, the type of its path determines the task.
+    """
     found = dict(settings.folders)
     if settings.folder is not None:
         path = Path(settings.folder.path).expanduser()
@@ -235,9 +239,9 @@ def own_folders(settings: Settings) -> dict[str, UserFolder]:
 
 
 def name_of_path(path: Path) -> str:
-    """Return the dataset name of a user's path: its last component, and eight digits of the path's hash.
+    """Return the dataset name of a user's path: its last component and eight hexadecimal digits of the path's hash.
 
-    The digits distinguish two folders called `images`.
+    The digits distinguish folders with the same last component, such as `images`.
     """
     whole = path.resolve()
     stem = re.sub(r"[^a-z0-9]+", "-", whole.stem.lower())[:70].strip("-") or "images"
@@ -245,7 +249,7 @@ def name_of_path(path: Path) -> str:
 
 
 def _check_network(experiment: ResolvedExperiment, where: str) -> None:
-    """Require a network of the experiment's task. A discriminator is trained with its generator, never alone."""
+    """Raise InputError if the network is not for the experiment's task. A discriminator is never trained alone."""
     name = experiment.model.name
     if ":" not in name:
         require(name, MODELS, where)
@@ -263,13 +267,13 @@ def check_recipe(task: Task, recipe: dict[str, Any], where: str) -> None:
 
 
 def _check_partial(model: type[BaseModel], values: dict[str, Any], where: str) -> None:
-    """Validate `values` as part of `model`: its required fields may be missing."""
+    """Validate `values` against `model`. Required fields of `model` may be missing."""
     parse_strict(partial_model(model), values, where)
 
 
 @cache
 def partial_model(model: type[BaseModel]) -> type[BaseModel]:
-    """Return `model` with a default for every required field."""
+    """Return a variant of `model` in which every required field has the default None."""
     fields: dict[str, Any] = {
         name: (field.annotation, copy(field)) for name, field in model.model_fields.items() if field.is_required()
     }

@@ -1,7 +1,7 @@
-"""Finished exports: model.safetensors with spectral norm folded in, a model card, and model.json, written last.
+"""Exports of finished runs: model.safetensors with spectral norm folded in, a model card, and model.json, written last.
 
-`load_export` rebuilds the network from its registry name; `batch_statistics` lets BN use the statistics of the batch
-(the authors' sampling protocol) without changing any buffer, so that samples do not depend on earlier ones.
+`load_export` rebuilds the network from its registry name. `batch_statistics` makes batch norms use the statistics of
+the batch, which is the authors' sampling protocol. It changes no buffer, so samples do not depend on earlier samples.
 """
 
 import copy
@@ -30,7 +30,7 @@ AGAIN = "`slim-bench train` retrains the run and keeps this export as superseded
 
 
 class DataRecord(BaseModel):
-    """The fields about the data that users of an export need."""
+    """The fields of `data` in model.json that are needed to use an export."""
 
     model_config = ConfigDict(strict=True)
     kind: str | None = None
@@ -54,16 +54,16 @@ class ExportTraining(Training):
 
 
 class ExportRecord(Trained):
-    """The fields of model.json that users of an export need."""
+    """The fields of model.json that are needed to use an export."""
 
     data: DataRecord | None = None
     training: ExportTraining | None = None
 
 
 def create_seeded(spec: dict[str, Any], seed: int, purpose: str = "model", copies: int = 1) -> nn.Module:
-    """Return the network `spec` = {name, args} with the initial weights of `seed`: the untrained network of a run.
+    """Return the network `spec` = {name, args} with weights initialised from `seed`: the untrained network of a run.
 
-    `copies`: number of copies of its parameters held in memory. Raises InputError if they do not fit.
+    `copies` is the number of tensors of the parameters' size held in memory. Raises InputError if they do not fit.
     """
     from bench.registry import check_named, create_model
     from bench.skeleton import check_network_size
@@ -77,13 +77,13 @@ def create_seeded(spec: dict[str, Any], seed: int, purpose: str = "model", copie
 def fold(model: nn.Module) -> nn.Module:
     """Return a copy of `model` in evaluation mode on the CPU, with every parametrisation (spectral norm) folded in.
 
-    It switches to evaluation mode first, because in training mode reading a spectral-normed weight advances its power
-    iteration.
+    The copy is set to evaluation mode first, because reading a spectrally normalised weight in training mode advances
+    its power iteration.
     """
     folded = copy.deepcopy(model).eval().requires_grad_(False).cpu()
     for module in list(folded.modules()):
         if parametrize.is_parametrized(module):
-            # deepcopy shares the class with the property, so removing it there would break the original
+            # deepcopy shares the class that has the property, so removing the property would break the original
             own = {name: value for name, value in vars(type(module)).items() if name not in ("__dict__", "__weakref__")}
             module.__class__ = type(type(module).__name__, type(module).__bases__, own)
             for name in list(module.parametrizations):
@@ -97,7 +97,7 @@ def is_folded(model: nn.Module) -> bool:
 
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[nn.Module]:
-    """Let batch norms use batch statistics within the block, without updating their buffers."""
+    """Make batch norms use batch statistics within the block, without updating their buffers."""
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     before = [(m.training, m.track_running_stats, m.running_mean, m.running_var) for m in norms]
     try:
@@ -112,10 +112,10 @@ def batch_statistics(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def save_weights(path: Path, model: nn.Module, spec: dict[str, Any]) -> str:
-    """Write the folded weights of `model`, made by registry entry `spec`, and return the file's sha256.
+    """Write the folded weights of `model`, created from `spec` = {name, args}, and return the file's sha256.
 
-    The metadata of the file contains the entry and its arguments, with spectral_norm=False if it was folded. (A network
-    without that argument is folded again when loaded.)
+    The file's metadata contain `spec`, with spectral_norm=False if spectral norm was folded in. A network without that
+    argument is folded again when it is loaded.
     """
     from safetensors.torch import save
 
@@ -132,7 +132,7 @@ def save_weights(path: Path, model: nn.Module, spec: dict[str, Any]) -> str:
 
 
 def read_spec(path: Path) -> dict[str, Any]:
-    """Read {name, args} of the network from a weights file."""
+    """Return {name, args} of the network of a weights file."""
     check_regular(path)
     try:
         with safe_open(path, "pt") as file:
@@ -148,7 +148,7 @@ def load_weights(path: Path) -> nn.Module:
 
 
 def _checked_spec(path: Path) -> dict[str, Any]:
-    """Return {name, args} of a weights file, after checking the tensors in its header against its network."""
+    """Return {name, args} of a weights file, after checking the tensors in its header against the network."""
     from bench.registry import check_named
 
     spec = read_spec(path)
@@ -172,10 +172,10 @@ def _network_of(path: Path, spec: dict[str, Any]) -> nn.Module:
 
 
 def _check_shapes(path: Path, spec: dict[str, Any]) -> None:
-    """Raise InputError if the header of a weights file and its network differ in tensors, before reading any tensor."""
+    """Raise InputError if the tensors in the header of a weights file differ from the network's. No tensor is read."""
     from bench.skeleton import build_skeleton
 
-    if ":" in spec["name"]:  # the user's code, which is not run twice
+    if ":" in spec["name"]:  # an external network, whose code is not run twice
         return
     network = build_skeleton(spec["name"], spec["args"])
     wanted = {name: (TYPES.get(value.dtype), list(value.shape)) for name, value in network.state_dict().items()}
@@ -193,7 +193,7 @@ def _written(tensor: tuple[str | None, list[int]] | None) -> str:
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
-    """Return model.json of a run folder with any status."""
+    """Return the content of model.json of a run folder, whatever the status of the run."""
     path = Path(folder) / META
     if not path.exists():
         raise InputError(f"{path}: no such file; the folder contains no finished export")
@@ -208,7 +208,10 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
 
 def load_export(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """Return (network in evaluation mode, model.json) of a finished run folder; the weights' checksum must match."""
+    """Return the network of a finished run, in evaluation mode, and the content of its model.json.
+
+    Raises InputError if the checksum of the weights does not match.
+    """
     meta = read_meta(folder)
     if meta.get("status") != "ok":
         raise InputError(f"{Path(folder) / META}: this run has status {meta.get('status')}: {meta.get('reason')}")

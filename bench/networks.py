@@ -1,4 +1,7 @@
-"""Interfaces of trained networks by task. A network needs these members, but does not have to inherit from them."""
+"""Interfaces of trained networks by task.
+
+A network needs the members of its interface, but does not have to inherit from the interface.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -18,13 +21,13 @@ def check_members(network: nn.Module, kind: type[nn.Module], name: str) -> None:
 
 
 class GeneratorNetwork(nn.Module):
-    """Few-shot: forward(z [B, latent_dim]) -> (image [B, 3, S, S], small [B, 3, s, s]), both in -1..1."""
+    """Few-shot generator: forward(z [B, latent_dim]) -> (image [B, 3, S, S], small [B, 3, s, s]), both in -1..1."""
 
     latent_dim: int
 
 
 class PyramidNetwork(nn.Module):
-    """One-shot: forward(noises, a map per scale) -> image [B, 3, H, W] in -1..1."""
+    """One-shot generator: forward(noises), with one noise map per scale -> image [B, 3, H, W] in -1..1."""
 
     sizes: Sequence[tuple[int, int]]
     """(height, width) of each scale, the coarsest first."""
@@ -32,7 +35,7 @@ class PyramidNetwork(nn.Module):
     scales: nn.ModuleList
     """The generator of each scale."""
     ups: nn.ModuleList
-    """Resize from each scale to the next."""
+    """Modules that resize images from each scale to the next."""
     amplitudes: Tensor
     fixed_noise: Tensor
     coarsest: Tensor
@@ -40,7 +43,7 @@ class PyramidNetwork(nn.Module):
     training_images: Callable[[Tensor], list[Tensor]]
     """image [1, 3, H, W] -> the image at each scale."""
     inputs: Callable[[int, Tensor | None, Tensor], tuple[Tensor, Tensor]]
-    """(scale, noise, image of the scale below) -> input of the generator of that scale."""
+    """(scale, noise, image of the scale below) -> the two inputs of the generator of that scale."""
     draw: Callable[[int, int, torch.Generator | None], Tensor]
     """(scale, n, generator) -> noise of n images."""
     sample: Callable[..., Tensor]
@@ -48,5 +51,5 @@ class PyramidNetwork(nn.Module):
     reconstruct: Callable[..., Tensor]
     """(scales=None) -> the reconstruction from the fixed noise."""
     bicubic: Callable[[], Tensor]
-    """The coarsest training image upsampled, the control of reconstructions."""
+    """() -> the coarsest training image, upsampled bicubically. It is the control for reconstructions."""
     new_critic: Callable[[int], nn.Module]

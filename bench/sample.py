@@ -22,7 +22,7 @@ from bench.runtime.memory import check_memory
 from bench.runtime.rng import generator
 from bench.sampling import generate
 
-BATCH = 16  # the authors' batch size of sampling, which affects batch statistics
+BATCH = 16  # the authors' batch size for sampling, which affects batch statistics
 TOP = 5
 
 
@@ -54,7 +54,7 @@ def _check_memory(n: int, values: int) -> None:
 
 
 def type_of(meta: dict[str, Any], folder: Path) -> str:
-    """Return the task of an export: that of its network or, for an external network, of its run."""
+    """Return the task of an export: the task of its network or, for an external network, of its run."""
     from bench.registry import MODELS
 
     name = meta["model"]["name"]
@@ -90,7 +90,10 @@ def classify(model: Path, images: Sequence[Path]) -> None:
 
 @dataclass(frozen=True)
 class View:
-    """Preprocessing of a network's test images: `size` in pixels, colour `mode`, and a centre crop for image files."""
+    """Preprocessing of a network's test images: `size` in pixels, and colour `mode`.
+
+    `files`: the dataset consists of image files, which are centre-cropped.
+    """
 
     size: int
     mode: str
@@ -108,7 +111,7 @@ def view_of(meta: dict[str, Any]) -> View:
 def read_as_trained(path: Path, view: View) -> Tensor:
     """Read an image as uint8 [1, C, size, size], preprocessed as in the evaluation.
 
-    For array datasets, larger images are scaled down.
+    For array datasets, larger images are cropped and scaled down, and smaller images are padded with zeros.
     """
     square = (view.size, view.size)
     with decoded(path, view.background) as image:

@@ -12,11 +12,11 @@ from bench.schema import Strict, parse_strict
 from bench.trained import Trained
 
 WEIGHTS_KEYS = ("weights", "selection")
-"""The key for the scored weights; earlier versions wrote the second name."""
+"""Keys for the scored weights: the current key, and the key that earlier versions wrote."""
 
 
 class StaleError(InputError):
-    """Raised for a valid score whose weights or run.json have been replaced since."""
+    """Error for a valid score whose weights or run.json have been replaced since."""
 
 
 class Score(Strict):
@@ -31,7 +31,7 @@ class Score(Strict):
     standard_error: float | None = None
     interval: tuple[float, float] | None = None
     weights: str = Field("last", validation_alias=AliasChoices(*WEIGHTS_KEYS))
-    """Which weights were scored: last, best (how: in the protocol), untrained, or a control (control-white, ...)."""
+    """The scored weights: last, best (`protocol` states how), untrained, or a control (for example control-white)."""
     status: Literal["ok", "failed"] = "ok"
     reason: str | None = None
     seed: int
@@ -41,7 +41,7 @@ class Score(Strict):
     model_sha256: str | None = None
     """Hash of the scored weights; None for a control."""
     export_sha256: str | None = None
-    """Hash of the last export of the evaluated run, independently of the scored weights."""
+    """Hash of the last export of the evaluated run, whichever weights were scored."""
     seconds: float | None = None
     device: str | None = None
     peak_memory_bytes: int | None = None
@@ -49,10 +49,10 @@ class Score(Strict):
     compile: bool | None = None
     training_precision: str | None = None
     training_compile: bool | None = None
-    """Settings `compute` of the run; `precision` and `compile` describe the measurement."""
+    """`training_*`: settings `compute` of the run. `precision` and `compile` describe the measurement."""
     training_rollbacks: int = 0
     training_events: tuple[str, ...] = ()
-    """Number of rollbacks of the training, and other changes during training (a smaller micro-batch)."""
+    """Number of rollbacks during training, and descriptions of other events, such as a smaller micro-batch."""
     versions: dict[str, str | None] = {}
     commit: str | None = None
     dirty: bool | None = None
@@ -68,7 +68,7 @@ def scored_weights(score: Mapping[str, Any]) -> str:
 
 
 def score_path(folder: Path, metric: str, weights: str = "last") -> Path:
-    """Return scores/<metric>.json for `last` weights, scores/<metric>@<weights>.json for others."""
+    """Return the path of a score: <metric>.json for `last` weights, <metric>@<weights>.json for others."""
     return Path(folder) / (f"{metric}.json" if weights == "last" else f"{metric}@{weights}.json")
 
 
@@ -83,9 +83,9 @@ def read_score(path: Path) -> Score:
 
 
 def read_run_score(path: Path, run: str, hashes: Collection[str], trained: Trained) -> Score:
-    """Read a score of the run with that name and one of these hashes, computed from its current export.
+    """Return the score in `path` if it belongs to `run`, to one of `hashes` and to the current export `trained`.
 
-    Raises InputError with the reason if the score is not valid.
+    Raises StaleError for a score of another export, and InputError with the reason for any other invalid score.
     """
     score = read_score(path)
     if path != score_path(path.parent, score.metric, score.weights):

@@ -1,4 +1,4 @@
-"""States of runs, and training times of finished ones, read from the run folders without importing torch."""
+"""States of runs and training times of finished runs, read from the run folders without importing torch."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ from bench.trained import Trained, read_trained
 
 @dataclass(frozen=True)
 class RunState:
-    """state: missing, queued, running, stopped, damaged, outdated, trained, ok or failed."""
+    """State of a run: missing, queued, running, stopped, damaged, outdated, trained, ok or failed."""
 
     state: str
     step: int | None = None
@@ -57,7 +57,7 @@ def run_state(planned: Run, folder: Path) -> RunState:
 
 
 def _scored(run: Run, folder: Path, hashes: Collection[str], model: Trained) -> RunState:
-    """Return state ok if every planned metric has a score of the current weights."""
+    """Return the state of a trained run, which is ok if every planned metric has a score of the current weights."""
     failed, faults = [], []
     for metric in run.evaluation.metrics:
         path = score_path(folder / "scores", metric)
@@ -75,7 +75,10 @@ def _scored(run: Run, folder: Path, hashes: Collection[str], model: Trained) -> 
 
 
 def measured_seconds(plan: Plan, run: Run) -> float | None:
-    """Return the mean training seconds of finished runs of the same experiment, dataset and scale, or None."""
+    """Return the mean training seconds of finished runs of the same experiment, dataset and scale.
+
+    Return None if there are no such runs.
+    """
     found = []
     for path in plan.folder_of(run).parent.glob("seed*/model.json"):
         try:
@@ -91,5 +94,5 @@ def _last_step(path: Path) -> int | None:
     try:
         steps = [row["step"] for row in csv.DictReader(io.StringIO(read_text(path))) if row.get("step")]
         return int(float(steps[-1])) if steps else 0
-    except (ValueError, OverflowError, csv.Error):  # includes InputError for a missing file
+    except (ValueError, OverflowError, csv.Error):  # ValueError includes InputError, raised for a missing file
         return None

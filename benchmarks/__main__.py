@@ -1,6 +1,6 @@
 """Runs the benchmarks of this folder, prints a table and writes benchmarks/results/<device>-<name>.json.
 
-Each benchmark runs in a separate process, so that its heap and allocator settings do not affect the others.
+Each benchmark runs in a separate process, so that its heap and allocator settings do not affect other benchmarks.
 
 The exit code is 1 if a target is missed, and 2 for an unknown name. `python -m benchmarks reference SCALE` records
 reference results instead (benchmarks/reference_runs.py).

@@ -1,4 +1,6 @@
-"""Registers the classifiers with `timm.create_model`. Import `slim.timm_models` first (needs the extra `timm`).
+"""Registers the classifiers for `timm.create_model`, which must be called after importing this module.
+
+The import needs the extra `timm`.
 
 The names of the baselines begin with `slimbench_` (slimbench_resnet50), because timm already uses names like resnet50.
 No pretrained weights are available.

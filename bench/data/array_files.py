@@ -1,6 +1,7 @@
 """Safe readers of untrusted array files: IDX and npz.
 
-They validate headers first: a shape must match the bytes that follow and the limits of bench.data.limits.
+The readers validate headers first. A shape must match the number of bytes that follow and must not exceed the limits of
+bench.data.limits.
 """
 
 import gzip
@@ -24,7 +25,7 @@ LONGEST_NPY_HEADER = 1 << 16
 
 
 def read_idx(file: StoredFile, max_unpacked_gb: float | None = None) -> np.ndarray:
-    """Read an IDX file of unsigned bytes (MNIST's format), gzipped or plain. Its length must match its header."""
+    """Read an IDX file of unsigned bytes (MNIST's format), gzipped or plain. The header must match the data size."""
     with damage_named(str(file)), _plain(file) as (stream, size):
         start = stream.read(4)
         if len(start) < 4 or start[:3] != b"\0\0\x08":
@@ -43,7 +44,7 @@ def read_idx(file: StoredFile, max_unpacked_gb: float | None = None) -> np.ndarr
 
 @contextmanager
 def _plain(file: StoredFile) -> Iterator[tuple[BinaryIO, int | None]]:
-    """Yield the content as a stream, decompressed if gzipped, and its size if known."""
+    """Yield the content as a stream, decompressed if gzipped, and the size of the stream if known."""
     with file.open() as opened:
         packed = opened.read(2) == b"\x1f\x8b"
         opened.seek(0)
@@ -68,10 +69,10 @@ def _read_exactly(stream: BinaryIO, count: int) -> np.ndarray | None:
 def read_npz(
     path: Path, keys: Collection[str], max_unpacked_gb: float | None = None
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Read those of the arrays `keys` that an .npz file contains, and return them with the names of all members.
+    """Return the arrays among `keys` that an .npz file contains, and the names of all members.
 
-    Object arrays (pickles) and shapes that do not fit their member raise InputError. All headers are checked before any
-    data are read.
+    Raises InputError for object arrays (pickles) and for shapes that do not match the size of their member. All
+    headers are checked before any data are read.
     """
     headers, names = read_npz_headers(path, keys, max_unpacked_gb)
     arrays = {}
@@ -85,7 +86,7 @@ def read_npz(
 def read_npz_headers(
     path: Path, keys: Collection[str], max_unpacked_gb: float | None = None
 ) -> tuple[dict[str, "NpyHeader"], list[str]]:
-    """Read the headers of those of the arrays `keys` that an .npz file contains, and the names of all members."""
+    """Return the headers of the arrays among `keys` that an .npz file contains, and the names of all members."""
     headers: dict[str, NpyHeader] = {}
     names: list[str] = []
     for member in read_members(path, max_unpacked_gb):
@@ -100,7 +101,7 @@ def read_npz_headers(
 
 @contextmanager
 def npz_stream(path: Path, key: str, length: int, max_unpacked_gb: float | None = None) -> Iterator["ArrayStream"]:
-    """Yield the data of array `key` of an .npz file, without its header of `length` bytes, as a stream."""
+    """Yield the data of array `key` of an .npz file as a stream that starts after the header of `length` bytes."""
     with closing(read_members(path, max_unpacked_gb)) as members:
         member = next((found for found in members if found.name.removesuffix(".npy") == key), None)
         if member is None:
@@ -115,7 +116,7 @@ def npz_stream(path: Path, key: str, length: int, max_unpacked_gb: float | None 
 
 @dataclass(frozen=True)
 class ArrayStream:
-    """Reads the data of an array from its beginning to its end, a few megabytes at a time."""
+    """Sequential reader of the data of an array, in chunks."""
 
     path: Path
     file: BinaryIO
@@ -134,7 +135,7 @@ class ArrayStream:
             pass
 
     def finish(self) -> None:
-        """Read to the end, where the checksum of a zip member is verified."""
+        """Read to the end of the stream, which verifies the checksum of a zip member."""
         with damage_named(self.path):
             self.file.read(1)
 
@@ -158,7 +159,7 @@ class NpyHeader:
     length: int
 
     def fill(self, member: StoredFile) -> np.ndarray:
-        """Read the array of a member that has this header."""
+        """Return the array of `member`, an .npy file that begins with this header."""
         data, done = np.empty(member.size, np.uint8), 0
         for chunk in member.chunks():
             data[done : done + len(chunk)] = np.frombuffer(chunk, np.uint8)

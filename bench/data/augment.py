@@ -1,7 +1,7 @@
 """Augmentation for classification on uint8 batches [B, C, H, W] on any device.
 
-All random numbers come from an explicit CPU generator, for the whole global batch; `rows` are those of this process.
-Therefore an image gets the same crop on every device and for any number of processes.
+An explicit CPU generator draws the random numbers of the whole global batch, and each process uses those of its `rows`.
+An image therefore gets the same crop on every device and for any number of processes.
 """
 
 import math
@@ -18,7 +18,7 @@ PADDING = 4
 
 @dataclass(frozen=True)
 class BatchRows:
-    """Rows start..stop of a global batch of `total` images."""
+    """The rows of one process, start <= row < stop, in a global batch of `total` images."""
 
     start: int
     stop: int
@@ -31,14 +31,14 @@ class BatchRows:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Channel means and standard deviations on the scale of images in [0, 1]; part of a classifier's protocol."""
+    """Means and standard deviations per channel of images scaled to [0, 1], part of a classifier's protocol."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
 
 class Normalise:
-    """Converts uint8 [B, C, H, W] to float32 with zero mean and unit deviation per channel; tensors are on `device`."""
+    """Conversion of uint8 [B, C, H, W] on `device` to float32 with mean 0 and standard deviation 1 per channel."""
 
     def __init__(self, statistics: Statistics, device: torch.device) -> None:
         self.shift = torch.tensor(statistics.mean, device=device)[:, None, None] * 255
@@ -52,7 +52,7 @@ IMAGENET = Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def measure_statistics(images: Tensor) -> Statistics:
-    """Compute mean and deviation per channel of uint8 [N, C, H, W], exactly, from histograms."""
+    """Compute the exact mean and standard deviation per channel of uint8 [N, C, H, W] from histograms."""
     levels = torch.arange(256, dtype=torch.float64) / 255
     mean, std = [], []
     for channel in range(images.shape[1]):
@@ -64,12 +64,12 @@ def measure_statistics(images: Tensor) -> Statistics:
 
 
 def flip(images: Tensor, chosen: Tensor) -> Tensor:
-    """Mirror the images left to right where `chosen` [B] is true."""
+    """Flip the images [B, C, H, W] horizontally where `chosen` [B] is true."""
     return torch.where(chosen.to(images.device)[:, None, None, None], images.flip(3), images)
 
 
 def shift(images: Tensor, offsets: Tensor, padding: int = PADDING) -> Tensor:
-    """Pad with zeros and cut windows of the original size at `offsets` int64 [B, 2] (top, left) in 0..2*padding."""
+    """Pad with zeros and crop to the original size at `offsets`, int64 [B, 2] (top, left) in 0..2*padding."""
     height, width = images.shape[2:]
     padded = F.pad(images, (padding,) * 4)
     offsets = offsets.to(images.device)
@@ -80,7 +80,7 @@ def shift(images: Tensor, offsets: Tensor, padding: int = PADDING) -> Tensor:
 
 
 def resized_crop(images: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Cut `boxes` float [B, 4] (top, left, height, width in pixels) and resize them bilinearly to size x size."""
+    """Crop `boxes`, float [B, 4] (top, left, height, width in pixels), and resize them bilinearly to size x size."""
     height, width = images.shape[2:]
     top, left, box_height, box_width = boxes.to(images.device).float().unbind(1)
     steps = (torch.arange(size, device=images.device) + 0.5) / size
@@ -104,7 +104,7 @@ def draw_boxes(uniform: Tensor, height: int, width: int) -> Tensor:
 def augment(
     images: Tensor, kind: Literal["imagenet", "small", "none"], generator: torch.Generator, rows: BatchRows
 ) -> Tensor:
-    """Augment images. imagenet: random resized crop and flip; small: crop after zero padding by 4 px, and flip."""
+    """Augment images. imagenet: random resized crop, flip; small: random crop after zero padding by 4 px, flip."""
     if kind == "none":
         return images
     chosen = rows.uniform(generator) < 0.5
@@ -116,24 +116,30 @@ def augment(
 
 
 def draw_lambda(alpha: float, generator: torch.Generator) -> float:
-    """Draw from Beta(alpha, alpha) with NumPy, seeded by `generator`, because torch's Beta takes no generator."""
+    """Draw from Beta(alpha, alpha). `generator` seeds NumPy's generator, because torch's Beta takes none."""
     seed = int(torch.randint(2**62, (), generator=generator))
     return float(np.random.default_rng(seed).beta(alpha, alpha))
 
 
 def partners(count: int, device: torch.device) -> Tensor:
-    """Pair row 2j with 2j+1 (a last odd row with itself). The order is random; pairs stay within a process."""
+    """Return the partner of each row: rows 2j and 2j+1 are partners, and an unpaired last row is its own partner.
+
+    Partners are random, because the order of the images is random, and belong to the same process.
+    """
     return (torch.arange(count, device=device) ^ 1).clamp(max=count - 1)
 
 
 def mixup(images: Tensor, targets: Tensor, weight: float) -> tuple[Tensor, Tensor]:
-    """Blend images [B, C, H, W] and targets [B, classes] (float) with their partners, which get 1 - weight."""
+    """Blend images [B, C, H, W] and float targets [B, classes] with those of their partners, of weight 1 - `weight`."""
     other = partners(len(images), images.device)
     return torch.lerp(images[other], images, weight), torch.lerp(targets[other], targets, weight)
 
 
 def cutmix(images: Tensor, targets: Tensor, weight: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Replace a box of area 1 - weight by the partner's. Targets are mixed by the area that remains after clipping."""
+    """Replace a box with the fraction 1 - `weight` of the area by the same box of the partner.
+
+    The box is clipped to the image, and the targets are mixed in proportion to its clipped area.
+    """
     height, width = images.shape[2:]
     side = math.sqrt(1 - weight)
     centre_y, centre_x = (torch.rand(2, generator=generator) * torch.tensor([height, width])).tolist()

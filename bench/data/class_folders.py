@@ -1,4 +1,4 @@
-"""Reads an ImageFolder: train/ and val/ (or test/) with a folder per class, including subfolders of a class."""
+"""Reads an ImageFolder: train/ and val/ (or test/) with one folder per class. Class folders may have subfolders."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -20,17 +20,17 @@ SECOND = ("val", "test", "validation")
 CHECKED_TOGETHER = 64  # images per task of the thread pool
 T = TypeVar("T")
 Row = tuple[str, int, int]
-"""Path within its split, label, bytes."""
+"""Path relative to the folder of the split, label, and size in bytes."""
 
 
 @dataclass
 class ClassFolders:
-    """The images of both splits with their labels, and all problems of their folders."""
+    """The labelled images of both splits, and all problems found in their folders."""
 
     root: Path
     classes: tuple[str, ...] = ()
     folders: dict[str, str] = field(default_factory=dict)
-    """Split -> its folder's name under `root`."""
+    """Split -> name of its folder under `root`."""
     rows: dict[str, list[Row]] = field(default_factory=dict)
     faults: list[InputError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -54,7 +54,7 @@ def unpacked_root(folder: Path) -> Path:
 
 
 def list_class_folders(root: Path) -> ClassFolders:
-    """List every image file by class, without opening files."""
+    """List the image files of every class without opening them."""
     found = ClassFolders(root, folders=split_folders(root))
     found.notes += _unused(found)
     listings = {split: walk(root / folder) for split, folder in found.folders.items()}
@@ -74,7 +74,7 @@ def list_class_folders(root: Path) -> ClassFolders:
 
 
 def _unused(found: ClassFolders) -> list[str]:
-    """Return a note on files and folders next to the splits, which are not used."""
+    """Return a list with one note on the unused files and folders next to the splits, or an empty list."""
     names = {entry.name for entry in os.scandir(found.root) if not is_system_file(entry.name)}
     others = sorted(names - set(found.folders.values()))
     shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
@@ -83,7 +83,7 @@ def _unused(found: ClassFolders) -> list[str]:
 
 
 def _refuse_shared(found: ClassFolders) -> None:
-    """Report test images that are also training images, through links to a file or folder."""
+    """Report test images that are also training images because of links to a file or folder."""
     tested = {_place(found, "test", row): row[0] for row in found.rows["test"]}
     places = (_place(found, "train", row) for row in found.rows["train"])
     shared = [tested[place] for place in places if place in tested]
@@ -94,7 +94,7 @@ def _refuse_shared(found: ClassFolders) -> None:
 
 
 def _place(found: ClassFolders, split: str, row: Row) -> tuple[int, int]:
-    """Return device and inode of the file, which are equal for all links to it."""
+    """Return the device and inode of a file, which are equal for all links to the file."""
     status = os.stat(f"{found.root}/{found.folders[split]}/{row[0]}")
     return status.st_dev, status.st_ino
 
@@ -119,7 +119,7 @@ def _rows(found: ClassFolders, listing: Listing) -> list[Row]:
 
 
 def _check_classes(found: ClassFolders, split: str) -> None:
-    """Report a class without training images as a problem, and one without test images as a note."""
+    """Report a class without training images as a problem, and a class without test images as a note."""
     filled = {label for _, label, _ in found.rows[split]}
     empty = [name for label, name in enumerate(found.classes) if label not in filled]
     folder = found.root / found.folders[split]
@@ -141,10 +141,10 @@ def _check_classes(found: ClassFolders, split: str) -> None:
 def check_images(
     paths: list[Path], image_size: int | None, dataset: Dataset, inspect: Callable[[Image.Image], T] | None
 ) -> Iterator[tuple[Header, T | None] | InputError]:
-    """Yield for each image, in order, its header and the result of `inspect` for its pixels, or its error.
+    """Yield, for each image in order, its header and the result of `inspect` on the decoded image, or its error.
 
-    If `inspect` is None, no image is decoded. Class folders of a published dataset are upscaled if their protocol
-    says so; all other images must have the required size.
+    If `inspect` is None, no image is decoded. The size of images in class folders of a published dataset is not
+    checked, because the dataset's protocol may upscale them. All other images must have the required size.
     """
     sized = dataset.layout == "images" or isinstance(dataset.source, Folder)
 
@@ -174,7 +174,10 @@ def needs_note(header: Header) -> bool:
 
 
 def pixel_settings(headers: Iterable[Header], dataset: Dataset) -> bytes:
-    """Return the settings that affect pixels, to extend a hash of names and sizes; empty if they affect no image."""
+    """Return the settings that affect the pixels of at least one image, or b"" if there are none.
+
+    The result extends a hash of names and sizes.
+    """
     headers = list(headers)
     red, green, blue = dataset.preparation.background
     background = f"alpha on {red:02x}{green:02x}{blue:02x}\n" if any(header.transparent for header in headers) else ""

@@ -1,4 +1,4 @@
-"""Fits images to the prepared size: centre crop or original aspect ratio, resized with antialiasing."""
+"""Fits images to the prepared size with a centre crop or the original aspect ratio, and antialiased resizing."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from bench.data.catalogue import Preparation
 from bench.data.images import Header, decoded, pixels_of
 from bench.errors import InputError
 
-MIN_ONE_SHOT_SIDE = 25  # pixels: the coarsest image of the pyramid
+MIN_ONE_SHOT_SIDE = 25  # pixels; minimum side of the coarsest image of the pyramid
 FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -55,7 +55,7 @@ def fitted(path: Path, size: tuple[int, int], preparation: Preparation) -> np.nd
         if preparation.fit == "crop" and size[0] == size[1]:
             side = min(image.size)
             left, top = (image.width - side) // 2, (image.height - side) // 2
-            if image.width != image.height:  # a crop is a copy
+            if image.width != image.height:  # crop() would copy a square image
                 image = image.crop((left, top, left + side, top + side))
         if image.size != size:
             image = image.resize(size, FILTERS[preparation.resample])

@@ -1,4 +1,4 @@
-"""manifest.json: content and origin of a prepared dataset. Does not import torch."""
+"""manifest.json: content and origin of a prepared dataset. This module does not import torch."""
 
 import tokenize
 from pathlib import Path
@@ -17,7 +17,10 @@ NPY_FAULTS = (ValueError, TypeError, SyntaxError, OverflowError, RecursionError,
 
 
 class Split(Strict):
-    """One split of a classification dataset. `files` names a list in the folder: relative path, tab, label per line."""
+    """One split of a classification dataset.
+
+    `files` is the name of a list in the prepared folder, with one image per line: relative path, tab, label.
+    """
 
     n: Positive
     path: str | None = Field(None, description="kind folder: ImageFolder split or shards, relative to `root`")
@@ -25,7 +28,10 @@ class Split(Strict):
 
 
 class MadeFrom(Strict):
-    """Hashes of the inputs of a prepared dataset, which is up to date if they match: see bench.data.content."""
+    """Hashes of the inputs of a prepared dataset, which is up to date if they match the current inputs.
+
+    See bench.data.content.
+    """
 
     content_sha256: str
     preparation_sha256: str

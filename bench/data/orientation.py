@@ -1,4 +1,4 @@
-"""Reads the orientation of an image from its EXIF or XMP data, without decoding it."""
+"""Reads the orientation of an image from its EXIF or XMP data, without decoding the pixels."""
 
 import os
 import struct
@@ -15,13 +15,13 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""Transposition that turns an image upright, by EXIF orientation. From 5 on, width and height are swapped."""
+"""Transposition that turns an image upright, by EXIF orientation. Orientations 5 to 8 swap width and height."""
 MOST_EXIF = 1 << 20
-"""Bytes."""
+"""Maximum number of bytes of EXIF data that are read."""
 
 
 def orientation(image: Image.Image) -> int | None:
-    """Return the EXIF or XMP orientation, 1 to 8, or None if it cannot be read. Nothing is decoded."""
+    """Return the EXIF or XMP orientation, 1 to 8, or None if it cannot be read. No pixels are decoded."""
     if image.format == "PNG" and "exif" not in image.info:
         image.info |= _late_exif(image.fp)
     try:

@@ -1,4 +1,4 @@
-"""The inputs of a preparation, and the description and hash of its arrays."""
+"""The inputs of a preparation, and the manifest and hash of the prepared arrays."""
 
 import hashlib
 import json
@@ -73,7 +73,10 @@ def content_hash(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _parts(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield `array` in parts of some megabytes. Parts of a memory map are mapped separately to limit resident pages."""
+    """Yield `array` in parts of up to HASHED_TOGETHER bytes, or of one row if a row is larger.
+
+    Parts of a memory map are mapped separately to limit resident pages.
+    """
     row = max(1, array.nbytes // max(1, len(array)))
     count = max(1, HASHED_TOGETHER // row)
     for start in range(0, len(array), count):

@@ -33,7 +33,7 @@ OpenBatches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 
 @dataclass(frozen=True)
 class TestImages:
-    """The test images, the protocol parts of images and weights, and the class names if known."""
+    """The test images, the parts of the protocol id for images and weights, and the class names if known."""
 
     batches: OpenBatches
     parts: tuple[str, ...]
@@ -69,7 +69,10 @@ def evaluate_classification(run: Run, run_dir: Path, scores: ScoreFolder) -> Non
 
 
 def open_test(run: Run, folder: Path, manifest: Manifest, size: int) -> tuple[OpenBatches, str]:
-    """Return a function that opens the test batches (uint8, labels), and the protocol part of their preprocessing."""
+    """Return a function that opens the test batches (uint8 images, labels), and a part of the protocol id.
+
+    This part describes the preprocessing of the images.
+    """
     if manifest.kind == "classification":
         images, labels = load_split(folder, "test")
         return lambda: zip(images.split(size), labels.split(size), strict=True), f"whole{images.shape[-1]}"

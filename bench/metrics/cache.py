@@ -1,8 +1,8 @@
 """Disk cache of reference features, with one file per (extractor, weights, data, software), written atomically.
 
-A file is an .npy file, followed by the sha256 of its bytes. If a file is damaged, its features are computed again.
-The key includes threads and versions because they change the last digits of float32 features. The same export must have
-the same score with and without a cached file.
+Each file is an .npy file followed by the sha256 of its bytes. The features of a damaged file are computed again. The
+key includes the number of threads and versions, because they change the last digits of float32 features. An export must
+get the same score with and without a cached file.
 """
 
 import hashlib
@@ -27,11 +27,11 @@ from bench.runtime.device import device_name
 
 READ_TOGETHER = 1 << 20  # bytes
 CACHE = "SLIM_BENCH_CACHE"
-"""Environment variable with the folder of all caches of features."""
+"""Environment variable with the folder of the feature cache."""
 
 
 def cache_folder() -> Path:
-    """Return SLIM_BENCH_CACHE, else results/cache of the project."""
+    """Return the folder in SLIM_BENCH_CACHE or, if it is not set, results/cache of the project."""
     return Path(os.environ.get(CACHE) or project() / "results/cache").expanduser()
 
 
@@ -54,7 +54,10 @@ def cache_key(extractor: Extractor, data_sha256: str) -> str:
 def cached_features(
     extractor: Extractor, data_sha256: str, batches: Callable[[], Iterable[Tensor]], folder: Path | None = None
 ) -> np.ndarray:
-    """Return the features [N, dim] of a dataset by its hash, computed from `batches()` if no valid file is cached."""
+    """Return the features [N, dim] of the dataset with the hash `data_sha256`.
+
+    If no valid file is cached, the features are computed from `batches()` and cached.
+    """
     path = cache_path(extractor, data_sha256, cache_folder() if folder is None else Path(folder))
     features = read_features(path, extractor.dim)
     if features is None:
@@ -64,12 +67,15 @@ def cached_features(
 
 
 def cache_path(extractor: Extractor, data_sha256: str, folder: Path) -> Path:
-    """Return the file in `folder` for the features of a dataset by its hash."""
+    """Return the path in `folder` of the cached features of the dataset with the hash `data_sha256`."""
     return folder / f"{extractor.name.replace('/', '-')}-{cache_key(extractor, data_sha256)[:16]}.npy"
 
 
 def read_features(path: Path, dim: int) -> np.ndarray | None:
-    """Return the cached features, float32 [N, dim]; None for a missing or damaged file, whose content is not loaded."""
+    """Return the cached features, float32 [N, dim], or None if the file is missing or damaged.
+
+    The checksum is verified before the array is loaded.
+    """
     digest = hashlib.sha256()
     try:
         check_regular(path)

@@ -27,10 +27,10 @@ def calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -> float:
 def calibration_interval(
     logits: Tensor, labels: Tensor, bins: int = 15, *, resamples: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Return the 95 % confidence interval in percent by bootstrap over test items.
+    """Return the 95 % confidence interval of the error in percent, by bootstrap over test images.
 
     The error of a finite test set is biased upwards, and resampling adds the same bias again. The interval therefore
-    uses quantiles of the resamples relative to their mean, shifted to the value.
+    uses the quantiles of the resampled errors relative to their mean, added to the error of the test set.
     """
     confidence, right, index = (x.numpy() for x in _binned(logits, labels, bins))
     gap, n = confidence - right, len(index)
@@ -45,7 +45,7 @@ def calibration_interval(
 
 
 def _binned(logits: Tensor, labels: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return confidence, correctness (0 or 1) and bin of each item."""
+    """Return confidence, correctness (0 or 1) and bin of each test image."""
     check_logits(logits, labels)
     confidence, prediction = logits.double().softmax(dim=1).max(dim=1)
     index = (confidence * bins).ceil().long().sub(1).clamp(0, bins - 1)

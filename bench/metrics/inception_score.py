@@ -7,7 +7,10 @@ from bench.metrics.checks import check_features
 
 
 def inception_score(logits: np.ndarray, *, splits: int = 1) -> tuple[float, float]:
-    """Return mean and standard deviation over `splits` parts of logits [N, classes]. One part suits small sets."""
+    """Return the mean and standard deviation of the score over `splits` parts of logits [N, classes].
+
+    A single part is suitable for a small number of images.
+    """
     logits = check_features(logits, "logits").astype(np.float64, copy=False)
     scores = []
     for part in np.array_split(log_softmax(logits, axis=1), splits):

@@ -11,7 +11,7 @@ import torch
 
 @dataclass(frozen=True)
 class Latency:
-    """Median and quartiles of the time of one call in ms over `repeats` calls."""
+    """Median and quartiles of the time per call in ms, over `repeats` calls."""
 
     median_ms: float
     quartiles_ms: tuple[float, float]
@@ -19,7 +19,10 @@ class Latency:
 
 
 def measure_latency(call: Callable[[], Any], device: torch.device, *, warmup: int = 3, repeats: int = 15) -> Latency:
-    """Measure the time of `call` after `warmup` calls, synchronising with the device each time."""
+    """Measure the time of `call` after `warmup` untimed calls.
+
+    A CUDA device is synchronised before and after each timed call.
+    """
     with torch.inference_mode():
         for _ in range(warmup):
             call()

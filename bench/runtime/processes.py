@@ -26,7 +26,7 @@ def rank() -> int:
 
 
 def any_process(flag: bool, device: torch.device) -> bool:
-    """Return whether `flag` is set in any process, because all must stop, save or roll back together."""
+    """Return whether `flag` is set in any process. All processes must stop, save or roll back together."""
     if world_size() == 1:
         return flag
     value = torch.tensor(float(flag), device=device)

@@ -1,9 +1,10 @@
 """Verdicts on the abstract's claims: supported, contradicted, inconclusive, or not tested at this scale.
 
-A verdict needs the scale named in config/claims.yaml, all datasets named there and enough seeds on each. Tests are over
-datasets, with their seeds averaged, or over seeds for a claim on one dataset. A claim is supported if all its
-comparisons are, and contradicted if one is. Controls are tested without correction and do not affect the verdict.
-The t test decides the verdict, as pre-registered. The exact sign-flip test and the power of the t test are also shown.
+A verdict needs the scale and all datasets named in config/claims.yaml, and enough seeds on each dataset. The units of a
+test are datasets, with their seeds averaged, or seeds if the comparison has fewer than three datasets. A claim is
+supported if all its comparisons are supported, and contradicted if one comparison is contradicted. Controls are tested
+without correction and do not affect the verdict. The t test decides the verdict, as pre-registered. The report also
+shows the exact sign-flip test and the power of the t test.
 """
 
 from dataclasses import dataclass, replace
@@ -19,14 +20,14 @@ from bench.report.read.settings import Claim, Comparison, Pair, ReportSettings
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
 NOT_TESTED = "not tested at this scale"
 WORST_FIRST = (NOT_TESTED, CONTRADICTED, INCONCLUSIVE, SUPPORTED)
-"""A claim has the worst verdict of its comparisons, controls excluded."""
+"""Verdicts, worst first. A claim has the worst verdict of its comparisons, excluding controls."""
 
 
 @dataclass(frozen=True)
 class Finding:
     """Result of one comparison. `paired.mean` > 0: SLIM is better. `refused`: excluded datasets with reasons.
 
-    `power` is that of the t test at the level of the first step of Holm's correction.
+    `power` is the power of the t test at the significance level of the first step of Holm's correction.
     """
 
     comparison: Comparison
@@ -54,7 +55,10 @@ class Answer:
 
 
 def answer_claims(scores: Scores, settings: ReportSettings, scale: str) -> list[Answer]:
-    """Verdict on each claim. Holm's correction counts all declared tests, including those without results."""
+    """Return the verdict on each claim.
+
+    Holm's correction counts all declared tests, including those without results.
+    """
     findings = [[_find(scores, settings, comparison) for comparison in claim.comparisons] for claim in settings.claims]
     tested = [f.paired.p if _is_tested(f.comparison) else None for group in findings for f in group]
     declared = sum(_is_tested(comparison) for claim in settings.claims for comparison in claim.comparisons)
@@ -100,7 +104,7 @@ def insignificant_by_design(settings: ReportSettings, seeds: int) -> list[str]:
 
 
 def _find(scores: Scores, settings: ReportSettings, comparison: Comparison) -> Finding:
-    """Improvements by dataset, or by seed for a comparison on one dataset."""
+    """Return the improvements per dataset, or per seed if the comparison has fewer than three datasets."""
     pair = Pair(slim=comparison.slim, baseline=comparison.baseline)
     found = [m for name in comparison.sets if (m := match(scores, settings, pair, comparison.metric, name))]
     why = [
@@ -129,7 +133,7 @@ def _find(scores: Scores, settings: ReportSettings, comparison: Comparison) -> F
 
 
 def _judge(finding: Finding, settings: ReportSettings, scale: str) -> Finding:
-    """Verdict on one comparison, by the corrected p; by the uncorrected p for a control."""
+    """Return the finding with its verdict, based on the corrected p value, or the uncorrected one for a control."""
     comparison, paired = finding.comparison, finding.paired
     if scale != settings.verdict_scale:
         needs = f"verdicts need the {settings.verdict_scale} scale and {settings.minimum_seeds} seeds"

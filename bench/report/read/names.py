@@ -78,7 +78,7 @@ def control_label(weights: str) -> str:
 
 
 def format_value(metric: str, value: float | None) -> str:
-    """Format a value for tables: counts with an SI prefix, scores with the metric's digits, U+2212 as minus."""
+    """Format a value for tables: counts with an SI prefix, scores with the metric's decimals and U+2212 as minus."""
     if value is None or not math.isfinite(value):
         return "n/a"
     if metric in ("params", "macs"):
@@ -89,7 +89,7 @@ def format_value(metric: str, value: float | None) -> str:
 
 
 def format_count(value: float) -> str:
-    """28486942 -> 28.49 M."""
+    """Format a count with an SI prefix: 28486942 -> 28.49 M."""
     for size, prefix in PREFIXES:
         if abs(value) >= size:
             return f"{value / size:#.4g}".rstrip("0").rstrip(".") + f" {prefix}"
@@ -97,7 +97,7 @@ def format_count(value: float) -> str:
 
 
 def format_percent(share: float) -> str:
-    """0.123 -> 12.3 %."""
+    """Format a fraction as a percentage: 0.123 -> 12.3 %."""
     return f"{100 * share:.1f} %".replace("-", "−")
 
 

@@ -1,4 +1,4 @@
-"""Table of all runs: state, cost and hashes."""
+"""Table of all planned runs with status, cost and hashes."""
 
 from bench.report.read.names import format_bytes, format_energy, format_rate, format_seconds
 from bench.report.read.scores import Row, Scores
@@ -7,14 +7,14 @@ from bench.report.tables.table import Head, Table, TableCell
 
 
 def _finished(row: Row) -> TableCell:
-    """Status of a finished run; the tooltip lists rollbacks and other events."""
+    """Return the status cell of a finished run. Its note lists rollbacks and other events."""
     rollbacks, events = row.extras.get("rollbacks") or [], row.extras.get("events") or []
     notes = [f"{entry['reason']}, at {entry['step']}: rolled back" for entry in rollbacks] + list(events)
     return TableCell(row.status, "; ".join(notes))
 
 
 def runs_table(scores: Scores) -> Table:
-    """All planned runs with status, cost and hashes."""
+    """Return the table of all planned runs with status, cost and hashes."""
     head = [Head("run", numeric=False), Head("status", numeric=False), Head("time"), Head("device", numeric=False)]
     head += [
         Head("peak memory"),

@@ -32,14 +32,14 @@ class Cell:
 
     @property
     def number(self) -> str:
-        """Mean ± standard deviation, or only the mean if there are too few seeds for a meaningful deviation."""
+        """Return mean ± standard deviation, or only the mean if there are too few seeds for a meaningful deviation."""
         mean = format_value(self.metric, self.summary.mean)
         shown = self.summary.n >= MINIMUM and self.summary.sd
         return f"{mean} ± {format_value(self.metric, self.summary.sd)}" if shown else mean
 
     @property
     def interval(self) -> str:
-        """95 % confidence interval over seeds; empty with fewer than three seeds."""
+        """Return the 95 % confidence interval over seeds, or an empty string for fewer than three seeds."""
         low, high = self.summary.low, self.summary.high
         if low is None or not self.summary.sd:
             return ""
@@ -78,7 +78,7 @@ class Column:
 
 
 def seed_means(rows: Iterable[Row], where: str) -> dict[int, float]:
-    """Finished values by seed; rows of two protocols are refused."""
+    """Return the mean of the finished values of each seed. Raises ProtocolError if the rows have two protocols."""
     finished = [(row, row.value) for row in rows if row.ok and row.value is not None]
     one_protocol((row for row, _ in finished), where)
     values: dict[int, list[float]] = defaultdict(list)
@@ -88,7 +88,7 @@ def seed_means(rows: Iterable[Row], where: str) -> dict[int, float]:
 
 
 def cell_of(rows: Sequence[Row], where: str) -> Cell:
-    """Average `rows`, which are of one metric, dataset and method, over seeds."""
+    """Return the average over seeds of `rows`, which have the same metric, dataset and experiment."""
     points = tuple(seed_means(rows, where).values())
     return Cell(
         metric=rows[0].metric if len(rows) else "",
@@ -119,5 +119,8 @@ def columns_of(rows: Iterable[Row], order: Iterable[str]) -> list[Column]:
 
 
 def in_column(rows: Iterable[Row], column: Column) -> list[Row]:
-    """Rows of a column. Failed and missing rows have no protocol and count in every column of their metric."""
+    """Return the rows of a column.
+
+    Failed and missing rows have no protocol, so they count in every column of their metric.
+    """
     return [row for row in rows if row.metric == column.metric and (not row.ok or row.protocol == column.protocol)]

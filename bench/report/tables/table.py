@@ -21,7 +21,7 @@ LATEX = str.maketrans(
 
 @dataclass(frozen=True)
 class Head:
-    """Column header. `note`: the protocol id, as a footnote."""
+    """Column header. `note` is the protocol id, shown as a footnote."""
 
     label: str
     note: str = ""
@@ -30,7 +30,7 @@ class Head:
 
 @dataclass(frozen=True)
 class TableCell:
-    """Table cell: text, small note below it, anchor of its link, CSS kind, tooltip."""
+    """Table cell: text, small note below it, link target, CSS class, tooltip."""
 
     text: str
     note: str = ""
@@ -58,14 +58,17 @@ class Table:
                 raise ValueError(f"table {self.title!r}: a row has {len(row)} cells for {len(self.head)} columns")
 
     def without_empty_columns(self) -> "Table":
-        """The table without empty columns, for the page. The files keep all columns."""
+        """Return the table without empty columns, for the page. The files keep all columns."""
         kept = [i for i in range(len(self.head)) if not self.rows or any(row[i].text for row in self.rows)]
         rows = tuple(tuple(row[i] for i in kept) for row in self.rows)
         return replace(self, head=tuple(self.head[i] for i in kept), rows=rows)
 
 
 def write_tables(stem: Path, tables: Sequence[Table], records: list[dict[str, Any]] | None = None) -> None:
-    """Write `stem`.csv, .md and .tex. `records`: rows of the CSV in full precision; None: text of the tables."""
+    """Write `stem`.csv, .md and .tex.
+
+    The CSV contains `records` in full precision or, if `records` is None, the text of the tables.
+    """
     write_text(stem.with_suffix(".csv"), _records_csv(records) if records is not None else _csv(tables))
     write_text(stem.with_suffix(".md"), "\n".join(markdown(table) for table in tables) or "Nothing to show yet.\n")
     write_text(stem.with_suffix(".tex"), "\n".join(latex(table) for table in tables) or "% nothing to show yet\n")
@@ -84,7 +87,7 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """LaTeX tabular with the protocols as comments. Needs \\usepackage{booktabs}."""
+    """Return a LaTeX tabular with the protocols as comments. It needs \\usepackage{booktabs}."""
     spec = "".join("r" if head.numeric else "l" for head in table.head)
     lines = [f"% {table.title}"]
     lines += [f"% {head.label}: {head.note}" for head in table.head if head.note]

@@ -1,9 +1,9 @@
 """Few-shot engine: training of FastGAN (Liu et al. 2021, arXiv 2101.04775) with any gates in the generator.
 
-A step uses one batch of real images and one of generated images. The discriminator step has a random-margin hinge loss
-on both, in separate passes so that batch statistics do not mix, and the perceptual loss of three decoders on the real
-images. The generator step (-mean of the logits of the same generated images) and the moving average follow. Each image
-size has its own augmentation parameters.
+A step uses one batch of real images and one of generated images. The discriminator step minimises a random-margin hinge
+loss on both, in separate passes so that batch statistics do not mix, and the perceptual loss of three decoders on the
+real images. The generator step then minimises -mean(logits) of the same generated images, and the moving average is
+updated. Augmentation parameters are drawn separately for each of the two sizes of generated images.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ COLUMNS, GRID = 8, 64
 
 
 class FewShot:
-    """Engine of bench.train.loop.loop for a dataset of images of one size."""
+    """Engine for bench.train.loop.loop that trains on a dataset of images of one size."""
 
     unit = "step"
 
@@ -44,13 +44,13 @@ class FewShot:
         self.total_steps, self.images_per_step = self.recipe.steps, self.recipe.batch_size
         self.images = load_training_images(run).to(device)  # uint8 [N, 3, S, S], augmented on the device
         self.spec = run.model.model_dump(mode="json")
-        # on a CPU only the activations are channels_last: spectral norm would copy each weight to read it as a matrix
+        # on a CPU the weights are not channels_last, because spectral norm would copy each to reshape it to a matrix
         layout = {"memory_format": torch.channels_last if device.type == "cuda" else torch.preserve_format}
         self.generator = create_seeded(self.spec, run.seed, copies=HELD).to(device, **layout).train()
         self._check_size()
         self.discriminator = create_seeded(discriminator_spec(run), run.seed, "discriminator", copies=HELD)
         self.discriminator = self.discriminator.to(device, **layout).train()
-        self.order = torch.zeros(self.recipe.batch_size, dtype=torch.int64, device=device)  # of the current batch
+        self.order = torch.zeros(self.recipe.batch_size, dtype=torch.int64, device=device)  # image indices of the batch
         self.perceptual = perceptual_loss(self.recipe.perceptual, device)
         self.ema = Ema(self.generator, self.recipe.ema_decay, self.recipe.ema_warmup)
         self.ema.model.eval()
@@ -65,7 +65,7 @@ class FewShot:
         self.reseed(0)
 
     def reseed(self, rollback: int) -> None:
-        """Seed all random streams from (seed, rollback). The quadrant is drawn on the CPU, where it is needed."""
+        """Seed all random streams from (seed, rollback). The quadrant is drawn on the CPU, which needs its number."""
         self.stream = rollback
         self.streams = {
             name: generator("cpu" if name == "part" else self.device, self.run.seed, name, rollback) for name in STREAMS
@@ -97,7 +97,7 @@ class FewShot:
         self.order.copy_(batch_indices(len(self.images), self.recipe.batch_size, index, *purpose))
 
     def _batch(self) -> Tensor:
-        """Return the real images [B, 3, S, S] in -1..1 of this step, each flipped with probability 1/2."""
+        """Return this step's real images [B, 3, S, S] in -1..1. With `flip`, each is flipped with probability 1/2."""
         images = to_signed(self.images[self.order])
         if self.recipe.flip:
             uniform = torch.rand(len(images), 1, 1, 1, generator=self.streams["augment"], device=self.device)
@@ -128,7 +128,7 @@ class FewShot:
     def _generator_step(self, fakes: list[Tensor]) -> dict[str, Tensor]:
         optimiser = self.optimisers["generator"]
         optimiser.zero_grad(set_to_none=True)
-        with frozen(self.discriminator):  # its gradients are not used, and would cost a third of this backward pass
+        with frozen(self.discriminator):  # unused gradients would cost a third of this backward pass
             with self._autocast():
                 logits = self.judge(*fakes)
             loss = self.hinge.generator_loss(logits.float())
@@ -161,7 +161,7 @@ class FewShot:
             stream.set_state(state["streams"][name])
 
     def observe(self, done: int, out: Path) -> None:
-        """Write, if due, a row of samples from fixed latents and a snapshot of the averaged generator."""
+        """Write the outputs that are due: samples from fixed latents, and a snapshot of the averaged generator."""
         if done in evenly(self.recipe.strips, self.total_steps, first=0):
             save_grid(out / "samples" / f"step-{done:07d}.png", self._samples(COLUMNS, "strip"), COLUMNS)
         if done in evenly(self.recipe.snapshots, self.total_steps):
@@ -193,14 +193,17 @@ class FewShot:
 
     @contextlib.contextmanager
     def _layer_noise(self, *purpose: str | int) -> Iterator[None]:
-        """Seed torch's global generator, from which the networks draw noise maps, for `purpose`, then restore it."""
+        """Seed torch's global generator for `purpose` within the block, and restore it afterwards.
+
+        The networks draw their noise maps from this generator.
+        """
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(derive(self.run.seed, "noise", *purpose))
             yield
 
     def _autocast(self) -> contextlib.AbstractContextManager:
-        """Return autocast for forward passes. A backward pass uses the precision of each forward operation."""
+        """Return autocast for forward passes. Each backward operation has the precision of its forward operation."""
         enabled = self.run.compute.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
@@ -226,7 +229,7 @@ def load_training_images(run: Run) -> Tensor:
 
 
 def discriminator_spec(run: Run) -> dict[str, Any]:
-    """Return the registry name and arguments of the discriminator, with the generator's size and width."""
+    """Return the registry name and arguments of the discriminator, with the generator's image size and width."""
     sizes = {key: run.model.args[key] for key in ("image_size", "base_channels") if key in run.model.args}
     return {"name": "fastgan-discriminator", "args": {**sizes, "decoder_scaled": run.recipe.decoder_scaled}}
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 HELD = 3
-"""Minimum number of tensors of the parameters' size in a training: parameters, gradients, one optimiser moment."""
+"""Minimum number of tensors of the parameters' size held in training: parameters, gradients, one optimiser moment."""
 
 
 class Engine(Protocol):
@@ -17,7 +17,7 @@ class Engine(Protocol):
         shrink(error) -> str | None: after an out-of-memory error, halve the micro-batch without changing the result
             and return a description of the change, or None if that is impossible.
         micro_batch: number of images computed at once, if it differs from the batch size.
-        ends_part(done) -> bool: whether a checkpoint is due after `done` steps regardless of the time.
+        ends_part(done) -> bool: whether a checkpoint is due after `done` steps, regardless of `checkpoint_seconds`.
     """
 
     device: torch.device
@@ -28,7 +28,7 @@ class Engine(Protocol):
     def step(self, index: int) -> dict[str, Tensor]:
         """Take step `index` (from 0) and return detached scalar tensors without a host sync.
 
-        The loop checks all of them for finite values, including gradient norms.
+        The loop checks that all of them, including gradient norms, are finite.
         """
 
     def learning_rates(self) -> dict[str, float]: ...
@@ -45,4 +45,4 @@ class Engine(Protocol):
         """Write the outputs due after `done` steps (0: untrained) to `out`, atomically and without changing state."""
 
     def export(self, out: Path) -> dict[str, Any]:
-        """Write model.safetensors (bench.export.save_weights) and the last samples; return fields for model.json."""
+        """Write model.safetensors (bench.export.save_weights) and the final samples; return fields for model.json."""

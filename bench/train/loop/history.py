@@ -11,7 +11,7 @@ from bench.ownership import head_of
 from bench.schema import whole_number
 
 LARGEST = 2**28
-"""Maximum size in bytes that is read, millions of rows. The rest of a larger file is damage, such as a sparse file."""
+"""Maximum number of bytes that are read, enough for millions of rows. A larger file is damaged, for example sparse."""
 
 
 class History:
@@ -33,7 +33,7 @@ class History:
             csv.DictWriter(file, self._columns).writerow({key: _cell(value) for key, value in row.items()})
 
     def read(self) -> list[dict[str, str]]:
-        """Rows with a valid step. Damaged lines are skipped."""
+        """Return the rows with a valid step. Damaged lines are skipped."""
         columns, lines = self._table()
         rows = [dict(zip(columns, line, strict=False)) for line in lines if len(line) <= len(columns)]
         return [row for row in rows if whole_number(row.get("step") or "") is not None]

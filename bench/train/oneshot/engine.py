@@ -1,7 +1,7 @@
 """One-shot engine: training of SinGAN with or without SLIM, one pyramid scale after another.
 
 A step of the loop is one epoch of a scale: `critic_steps` critic steps, each on a new sample, and `generator_steps`
-generator steps on the last of these samples. The scales below are frozen.
+generator steps on the last of these samples. All coarser scales are frozen.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ from bench.train.oneshot.scale import ScaleTraining
 
 
 class OneShot:
-    """Engine of bench.train.loop.loop for a dataset of one image."""
+    """Engine for bench.train.loop.loop that trains on a dataset of one image."""
 
     unit = "epoch"
 
@@ -80,7 +80,7 @@ class OneShot:
         self.epoch = Replayed(lambda: train_epoch(training, self.noise), record)
 
     def _begin(self, scale: int) -> None:
-        """Start the next scale. Of the scale below, only the generator is kept."""
+        """Start training `scale`. The critic and optimisers of the scale below are discarded."""
         below = self.training
         self._train(self._open(scale))
         self.training.set_amplitude()
@@ -88,7 +88,7 @@ class OneShot:
             self.training.copy_from(below)
 
     def ends_part(self, done: int) -> bool:
-        """Return whether a scale ends after `done` steps, because each finished scale gets a checkpoint."""
+        """Return whether a scale ends after `done` steps. Each finished scale gets a checkpoint."""
         return done % self.recipe.epochs_per_scale == 0
 
     def learning_rates(self) -> dict[str, float]:
@@ -122,11 +122,14 @@ class OneShot:
         save_row(out / "samples" / f"scale-{scales - 1:02d}.png", images, self.pyramid.sizes[-1][0])
 
     def _draws(self, purpose: str) -> torch.Generator:
-        """Return a generator for samples that does not change the training's stream and is equal on all devices."""
+        """Return a random generator for samples, which is equal on all devices.
+
+        Drawing from it does not change the random stream of the training.
+        """
         return generator("cpu", self.run.evaluation.latent_seed, purpose)
 
     def export(self, out: Path) -> dict[str, Any]:
-        """Write weights, training image, its reconstruction, bicubic control and samples, all at the finest scale."""
+        """Write the weights, and at the finest scale training image, reconstruction, bicubic control and samples."""
         save_weights(out / WEIGHTS, self.pyramid, self.spec)
         folder = out / "samples"
         save_png(folder / "training.png", self.reals[-1])
@@ -166,7 +169,7 @@ def load_image(run: Run) -> Tensor:
 
 
 def model_spec(run: Run, image: Tensor) -> dict[str, Any]:
-    """Return the registry name and the arguments: those of the run, the image size and the pyramid's limits."""
+    """Return the network's registry name and arguments: those of the run, the image size and the pyramid's limits."""
     height, width = image.shape[-2:]
     limits = {name: getattr(run.recipe, name) for name in ("min_size", "max_size", "scale_factor")}
     return {"name": run.model.name, "args": {**run.model.args, "height": height, "width": width, **limits}}
