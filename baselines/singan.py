@@ -3,8 +3,8 @@
     x_0 = G_0(z_0, 0),    x_n = G_n(a_n z_n + up(x_{n-1}), up(x_{n-1}))
 
 z_0 is one channel repeated three times. a_0 = 1, and a_n is 0.1 times the RMSE between up(x*_{n-1}) and the image of
-scale n, where x* is the reconstruction (fixed z_0, z_n = 0 for n > 0). up is the pyramid's bicubic resize by
-1 / scale_factor, cropped to its top left corner if it is larger than the next scale. Images are in [-1, 1].
+scale n, where x* is the reconstruction (fixed z_0, z_n = 0 for n > 0). up is a bicubic resize by 1 / scale_factor. Its
+result is cropped to the top left corner if it is larger than the next scale. Images are in [-1, 1].
 """
 
 import itertools
@@ -20,7 +20,7 @@ from baselines.pyramid import PyramidSizes, pyramid_sizes
 from baselines.singan_scale import PADDING, ScaleCritic, ScaleGenerator, width_at
 
 MakeGate = Callable[[int, int], nn.Module]
-"""(scale, width) -> gate(head output, body output), called for every scale except the coarsest"""
+"""Factory (scale, width) -> gate(head output, body output), called for every scale except the coarsest."""
 
 
 def pyramid(
@@ -33,7 +33,7 @@ def pyramid(
     base_channels: Positive = 32,
     residual: bool = True,
 ) -> "Pyramid":
-    """Build SinGAN for an image of height x width px. residual=False removes `p +` above the coarsest scale."""
+    """Build SinGAN for an image of height x width px. residual=False keeps only the residual of the coarsest scale."""
     plan = pyramid_sizes(height, width, min_size=min_size, max_size=max_size, scale_factor=scale_factor)
     return Pyramid(plan, base_channels=base_channels, residual=residual)
 
@@ -75,18 +75,18 @@ class Pyramid(nn.Module):
     def inputs(self, scale: int, noise: Tensor | None, previous: Tensor) -> tuple[Tensor, Tensor]:
         """Return the two inputs of a scale's generator, padded: `previous` plus scaled noise, and `previous`.
 
-        `noise` is [B, 3 or 1, H, W], or None for zero. `previous` is the image of the scale below at this scale's size.
+        `noise` is [B, 3 or 1, H, W], or None for zero. `previous` is the upsampled image of the previous scale.
         """
         noisy = previous if noise is None else previous + self.amplitudes[scale] * noise
         border = (PADDING,) * 4
         return F.pad(noisy, border), F.pad(previous, border)
 
     def refine(self, scale: int, noise: Tensor | None, previous: Tensor) -> Tensor:
-        """Apply the generator of one scale to noise and the image of the scale below, all [B, 3, H, W]."""
+        """Apply the generator of one scale to noise and the upsampled image of the previous scale, all [B, 3, H, W]."""
         return self.scales[scale](*self.inputs(scale, noise, previous))
 
     def forward(self, noises: Sequence[Tensor | None], ups: nn.ModuleList | None = None) -> Tensor:
-        """Generate an image [B, 3, H, W] in [-1, 1] from one noise map per scale, up to the last scale given."""
+        """Generate images [B, 3, H, W] in [-1, 1] from one noise map for each scale to run, coarsest first."""
         image = noises[0].new_zeros(1, 3, *noises[0].shape[-2:]).expand(noises[0].shape[0], -1, -1, -1)
         for scale, noise in enumerate(noises):
             if scale:
@@ -97,7 +97,7 @@ class Pyramid(nn.Module):
     def draw(
         self, scale: int, n: int, generator: torch.Generator | None, size: tuple[int, int] | None = None
     ) -> Tensor:
-        """Draw Gaussian noise for a scale: [n, 3, H, W], or [n, 1, H, W] broadcast over channels at the coarsest."""
+        """Draw Gaussian noise [n, 3, H, W] for a scale, or [n, 1, H, W] for the coarsest, broadcast over channels."""
         device = self.amplitudes.device if generator is None else generator.device
         shape = (n, 3 if scale else 1, *(size or self.sizes[scale]))
         return torch.randn(shape, generator=generator, device=device).to(self.amplitudes.device)
@@ -123,7 +123,7 @@ class Pyramid(nn.Module):
 
     @torch.no_grad()
     def reconstruct(self, scales: int | None = None) -> Tensor:
-        """Return the image [1, 3, H, W] in [-1, 1] from the fixed noise after `scales` scales (None runs all)."""
+        """Return the reconstruction [1, 3, H, W] in [-1, 1] from fixed noise after `scales` scales (None runs all)."""
         above = (len(self.sizes) if scales is None else scales) - 1
         return self([self.fixed_noise, *[None] * above])
 

@@ -1,4 +1,4 @@
-"""Records of the inputs of scores, tables and page, stored next to them. `bench.outdated` compares them."""
+"""Records of the inputs of scores, tables and the report page. `bench.outdated` compares them with current inputs."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,11 +15,11 @@ from bench.schema import Strict, parse_strict
 COMPLETE = ".complete"
 """File in a scores folder, written last, with the hashes of the inputs and of each score file."""
 COLLECTED, RENDERED = ".collected.json", ".rendered.json"
-"""Files in results/SCALE with the hash of the inputs of the tables and of the page."""
+"""Files in results/SCALE with the hashes of the inputs of the tables and of the report page."""
 
 
 class Complete(Strict):
-    """The content of COMPLETE; `files`: name -> sha256 of each score."""
+    """Content of the file COMPLETE. `files` maps the name of each score file to its sha256."""
 
     scored_sha256: str
     code_sha256: str
@@ -27,7 +27,7 @@ class Complete(Strict):
 
 
 def file_digest(path: Path) -> str | None:
-    """Return the sha256 of a record or table; None if it is missing, unreadable or too large to be one."""
+    """Return the sha256 of a record or table; None if it is missing, unreadable or too large for such a file."""
     try:
         return sha256_file(path) if path.stat().st_size <= LARGEST_TEXT else None
     except (InputError, OSError):
@@ -35,12 +35,12 @@ def file_digest(path: Path) -> str | None:
 
 
 def scored_sha256(run_sha256: str, evaluation: Evaluation, export_sha256: str | None, data_sha256: str | None) -> str:
-    """Return the hash of the inputs of a run's scores, without their code."""
+    """Return the hash of the inputs of a run's scores, without the code that computes them."""
     return sha256_json([run_sha256, evaluation_hash(evaluation), export_sha256, data_sha256])
 
 
 def write_complete(folder: Path, run: Run, model: dict[str, Any], files: Iterable[Path]) -> None:
-    """Record `files` as the complete scores of a run, computed by the current code from the export of `model`.json."""
+    """Record `files` as the complete scores of a run, computed by the current code; `model`: content of model.json."""
     record = {
         "scored_sha256": scored_sha256(run.hash, run.evaluation, model.get("model_sha256"), model.get("data_sha256")),
         "code_sha256": code_digest("bench.evaluate.run"),
@@ -70,7 +70,7 @@ def is_origin_record(path: Path) -> bool:
 
 
 def collected_from(scale_dir: Path, allow_mixed_code: bool) -> str:
-    """Return the hash of all inputs of scores.csv: the records and scores of all runs, the code, the option."""
+    """Return the hash of all inputs of scores.csv: records, scores and list of histories of all runs, code, option."""
     runs = Path(scale_dir) / RUNS
     names = ("run.json", "model.json", "scores/*.json", f"scores/{COMPLETE}")
     paths = [path for name in names for path in runs.glob(f"*/*/*/{name}")]
@@ -80,6 +80,6 @@ def collected_from(scale_dir: Path, allow_mixed_code: bool) -> str:
 
 
 def rendered_from(scale_dir: Path) -> str:
-    """Return the hash of the page's inputs. Histories and samples change only together with the scores of their run."""
+    """Return the hash of the page's inputs. It omits histories and samples, which change only together with scores."""
     paths = (Path(scale_dir) / "scores.csv", Path("config/claims.yaml"), Path("config/published.csv"))
     return sha256_json([*map(file_digest, paths), code_digest("bench.report.page")])

@@ -2,10 +2,11 @@
 
     read_signature("slim.fastgan:generator").parameters["groups"] -> its type and its default
 
-It resolves names through imports and aliases. For a function that another one returns (`resnet50 = _imagenet(...)`), it
-reads the inner function. It validates types that YAML can represent: int, float, bool, str, None, Literal, tuple, list,
-dict, unions, and `Annotated[int, "> 0"]` with a limit as text. Other annotations accept any value. `**options:
-Unpack[SomeTypedDict]` adds one argument per key, with the default of the function that receives the options.
+The reader resolves names through imports and aliases. For a function that another function returns
+(`resnet50 = _imagenet(...)`), it reads the inner function. Types that YAML can represent are validated: int, float,
+bool, str, None, Literal, tuple, list, dict, unions, and `Annotated[int, "> 0"]` with a limit as text. Other annotations
+accept any value. `**options: Unpack[SomeTypedDict]` adds one argument per key, with the default of the function that
+receives the options.
 """
 
 import ast
@@ -21,16 +22,16 @@ from bench.errors import InputError, did_you_mean
 from bench.source import absolute_name, find_source, tree
 
 REQUIRED = ...
-"""Marks an argument without a default."""
+"""Marker of an argument without a default."""
 PLAIN = {"float": float, "bool": bool, "str": str, "list": list, "tuple": tuple, "dict": dict, "None": None}
 LIMITS = {">": "gt", ">=": "ge", "<": "lt", "<=": "le"}
 LARGEST = 2**53
-"""Larger integers are mistakes, and overflow in torch."""
+"""Exclusive bound on the magnitude of integers. Larger ones are mistakes, and overflow in torch."""
 DEPTH = 20
 
 
 class Parameter(NamedTuple):
-    """`default` is None for an expression whose value is known only by running the code."""
+    """Type and default of an argument. `default` is None for an expression that only running the code can evaluate."""
 
     type: Any
     default: Any
@@ -38,14 +39,14 @@ class Parameter(NamedTuple):
 
 @dataclass(frozen=True)
 class Signature:
-    """Arguments by name, in order; `takes_any`: accepts any other arguments (an untyped **)."""
+    """Arguments by name, in order. `takes_any`: whether any other keyword argument is accepted (an untyped `**`)."""
 
     parameters: dict[str, Parameter]
     takes_any: bool = False
 
 
 class Scope(NamedTuple):
-    """A module, whose file defines the meaning of names."""
+    """Module in which names are resolved, and the path of its source."""
 
     module: str
     path: Path
@@ -90,7 +91,7 @@ def _scope(module: str) -> Scope | None:
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Return the statements that run when a module is imported, including those inside `if` and `try`."""
+    """Yield the statements that run when a module is imported, including those inside `if` and `try`."""
     for node in body:
         yield node
         for field in ("body", "orelse", "handlers", "finalbody"):
@@ -148,7 +149,7 @@ def _module(scope: Scope, node: ast.AST) -> str | None:
 
 
 def _signature(scope: Scope, node: ast.AST, depth: int = 0) -> Signature | None:
-    """Return the signature; None if the source alone does not define it."""
+    """Return the signature of a definition, or None if the source alone does not determine it."""
     if isinstance(node, ast.FunctionDef):
         return _of_function(scope, node, depth)
     if isinstance(node, ast.ClassDef):
@@ -162,7 +163,7 @@ def _signature(scope: Scope, node: ast.AST, depth: int = 0) -> Signature | None:
 
 
 def _returned_function(node: ast.AST) -> ast.FunctionDef | None:
-    """Return the inner function that a function returns."""
+    """Return the inner function that a function returns, or None."""
     if not isinstance(node, ast.FunctionDef):
         return None
     inner = {child.name: child for child in node.body if isinstance(child, ast.FunctionDef)}
@@ -217,7 +218,7 @@ def _defaults_onward(scope: Scope, node: ast.FunctionDef, options: str, depth: i
 
 
 def _fields(scope: Scope, node: ast.ClassDef) -> dict[str, Any]:
-    """Return the names and types of a TypedDict, beginning with its bases."""
+    """Return the keys of a TypedDict with their types, inherited keys first."""
     fields: dict[str, Any] = {}
     for base in node.bases:
         found = _look_up(scope, base)
@@ -231,12 +232,12 @@ def _fields(scope: Scope, node: ast.ClassDef) -> dict[str, Any]:
 
 
 def _last(node: ast.AST) -> str | None:
-    """Return the last part of a dotted name: `Literal` of typing.Literal."""
+    """Return the last part of a dotted name, such as `Literal` for `typing.Literal`."""
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", None)
 
 
 def _value(scope: Scope, node: ast.AST) -> Any:
-    """Return a default: a literal, or a module's constant."""
+    """Return the value of a literal or of a module's constant, or None for any other expression."""
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError):
@@ -245,7 +246,7 @@ def _value(scope: Scope, node: ast.AST) -> Any:
 
 
 def _type(scope: Scope, node: ast.AST | None) -> Any:
-    """Return the type of an annotation; Any if it is not validated."""
+    """Return the type of an annotation, or Any if it is not validated."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return _type(scope, ast.parse(node.value, mode="eval").body)
     if isinstance(node, ast.Constant) and node.value is None:
@@ -285,7 +286,7 @@ def _generic(scope: Scope, name: str | None, parts: list[ast.expr]) -> Any:
 
 
 def _limits(scope: Scope, marks: list[ast.expr]) -> dict[str, float]:
-    """Convert a limit such as `"> 0"` to pydantic's gt=0. Other annotations are ignored."""
+    """Convert limits such as `"> 0"` to pydantic's arguments, such as gt=0. Other annotations are ignored."""
     limits = {}
     for mark in marks:
         text = _value(scope, mark)

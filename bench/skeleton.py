@@ -23,10 +23,10 @@ MOST_LAYERS = 10_000
 
 
 class _NoValues(TorchFunctionMode):
-    """Creates layers with parameters on `meta` and skips their initialisation, which would import torch's compiler.
+    """Mode that creates parameters on `meta` and skips their initialisation, which would import torch's compiler.
 
     That import takes seconds. Buffers that a network computes from its arguments, such as resize matrices, have values.
-    Raises InputError for a parameter that does not fit in memory, before torch counts its bytes, which may overflow.
+    Raises InputError for a parameter that does not fit in memory, before torch computes its size, which may overflow.
     """
 
     def __init__(self, name: str):
@@ -45,27 +45,27 @@ class _NoValues(TorchFunctionMode):
 
 
 def build_skeleton(name: str, args: dict[str, Any], copies: int = 1) -> nn.Module:
-    """Return a network of the registry without values and spectral norm. Raises InputError if it is too large.
+    """Return a network of the registry without parameter values or spectral norm. Raises InputError if it is too large.
 
-    `copies`: number of copies of its parameters held in memory. External code is not built twice: see
-    `check_network_size`.
+    `copies`: number of copies of its parameters that will be in memory. Callers skip external networks ("module:name"),
+    so that their code does not run twice.
     """
     args = dict(args)
     if "spectral_norm" in arguments(name).model_fields:
-        args["spectral_norm"] = False  # its vectors are computed from the values
+        args["spectral_norm"] = False  # spectral norm would compute vectors from the values
     with _counting(name, copies), _NoValues(name):
         return create_model(name, **args)
 
 
 def check_network_size(name: str, args: dict[str, Any], copies: int = 1) -> None:
-    """Raise InputError if `copies` copies of the parameters of a network do not fit in memory."""
+    """Raise InputError if `copies` copies of a network's parameters do not fit in memory. Skip external networks."""
     if ":" not in name:
         build_skeleton(name, args, copies)
 
 
 @contextmanager
 def _counting(name: str, copies: int) -> Iterator[None]:
-    """Stop the construction of a network that is too large. A network with a billion layers would never complete."""
+    """Stop the construction of a network that is too large. One with a billion layers would never be complete."""
     total, modules = 0, 0
 
     def count_parameter(_module: nn.Module, _name: str, parameter: Tensor | None) -> None:

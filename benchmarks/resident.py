@@ -1,7 +1,8 @@
 """Peak resident memory of a feature extraction: `python -m benchmarks.resident FOLDER COUNT`.
 
-Runs in a separate process, because the peak of a process never decreases. It is read from /proc, because torch's
-allocator and profiler do not see memory of NumPy and Pillow, and `ru_maxrss` of a child starts at that of its parent.
+The extraction runs in a separate process, because the peak of a process never decreases. The peak is read from /proc,
+because torch's allocator and profiler do not see the memory of NumPy and Pillow, and `ru_maxrss` of a child process
+starts at the value of its parent.
 The extractor uses little memory, so that the result shows the memory of the image stream.
 """
 
@@ -29,7 +30,7 @@ class Means:
 
 
 def resident_megabytes(folder: Path, count: int) -> float:
-    """Return the peak resident memory in MiB of a process that extracts `count` images, repeating those of `folder`."""
+    """Return the peak resident memory in MiB of extracting features of `count` images, repeating those of `folder`."""
     command = [sys.executable, "-m", "benchmarks.resident", str(folder), str(count)]
     return float(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
 

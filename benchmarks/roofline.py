@@ -1,7 +1,8 @@
-"""Roofline lower bound for one step, summed over its convolutions and matrix products.
+"""Roofline bound of one step: the sum of the bounds of its convolutions and matrix products.
 
 Each operation takes at least max(operations / matrix rate, bytes / bandwidth), where every input is read once and the
-output is written once. Matrix rate and bandwidth are measured on the device.
+output is written once. The matrix rate (operations per second of a matrix
+product) and the bandwidth are measured on the device.
 """
 
 import functools
@@ -28,7 +29,7 @@ def roofline_seconds(step: Callable[[], object]) -> float:
 
 
 class Roofline(TorchDispatchMode):
-    """Sums the bounds of all operations that run in this mode."""
+    """Dispatch mode that sums the bounds of all convolutions and matrix products that run in it."""
 
     seconds = 0.0
 
@@ -45,7 +46,7 @@ class Roofline(TorchDispatchMode):
 
 @functools.lru_cache
 def matrix_rate(device: str, dtype: torch.dtype) -> float:
-    """Measure the operations per second of a large square matrix product."""
+    """Return the measured operations per second of a large square matrix product."""
     side = SIDE[device]
     a, b = torch.randn(2, side, side, device=device).to(dtype)
     return 2 * side**3 / _fastest(lambda: torch.mm(a, b))
@@ -53,7 +54,7 @@ def matrix_rate(device: str, dtype: torch.dtype) -> float:
 
 @functools.lru_cache
 def bandwidth(device: str) -> float:
-    """Measure the bytes per second, read and written, of a large copy."""
+    """Return the measured bytes per second of a large copy, counting bytes read and bytes written."""
     source = torch.zeros(COPIED_BYTES[device], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * source.nbytes / _fastest(lambda: target.copy_(source))

@@ -1,4 +1,4 @@
-"""fetch, audit, prepare: download and verify a dataset, validate it, and prepare its arrays."""
+"""Commands fetch, audit and prepare: download and verify a dataset, validate it, and prepare its arrays."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
@@ -59,7 +59,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _configuration(arguments: argparse.Namespace) -> "Configuration":
-    """Load config/, with the user's own datasets and the limit of the command line."""
+    """Load config/ with the user's own datasets and the size limit given on the command line."""
     from bench.plan import Plan
 
     return Plan.load(overrides_of(arguments)).configuration
@@ -85,7 +85,7 @@ def audit(arguments: argparse.Namespace) -> None:
 
 
 def _image_size(given: str) -> int | None:
-    """Return the size in pixels; None for `full`."""
+    """Return the size in pixels, or None for `full`."""
     from bench.errors import InputError
     from bench.schema import whole_number
 

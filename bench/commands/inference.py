@@ -1,4 +1,4 @@
-"""sample, classify: inference with trained networks."""
+"""Commands sample and classify: inference with trained networks."""
 
 import argparse
 from typing import Any

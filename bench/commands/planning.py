@@ -1,4 +1,7 @@
-"""plan, status, freeze, schema: list runs, show their state, write run.json, describe the configuration. No torch."""
+"""Commands plan, status, freeze and schema: list runs, show their state, write run.json, describe the configuration.
+
+They do not import torch.
+"""
 
 import argparse
 from pathlib import Path

@@ -1,7 +1,8 @@
-"""Safe reader of CIFAR's batches, pickled dictionaries with arrays. It runs no code and none of NumPy's hooks.
+"""Safe reader of CIFAR's batches, which are pickled dictionaries of arrays.
 
-NumPy's hooks trust their input: a damaged type or state crashes the process, a shape allocates memory. This reader
-unpickles inert records, and builds an array from a record if its shape, type and bytes agree.
+It executes neither code from the file nor NumPy's unpickling hooks. These hooks trust their input: a damaged type or
+state can crash the process, and a shape can allocate any amount of memory. This reader unpickles each array as an inert
+record, and builds the array only if the shape, type and number of bytes in the record agree.
 """
 
 import io
@@ -16,11 +17,11 @@ from bench.errors import InputError
 
 TYPES = {"u1", "i1", "i2", "i4", "i8", "u2", "u4", "u8"}
 MOST_MEMOISED = 1 << 20
-"""Largest memo index. The unpickler allocates memory for all indices below the largest."""
+"""Largest memo index that is accepted. The unpickler allocates memory for all indices below the largest in the file."""
 
 
 class _Record:
-    """Arguments and state in a pickle of an array or its type."""
+    """Constructor arguments and state of a pickled array or type."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments, self.state = arguments, ()
@@ -41,7 +42,7 @@ class _Record:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Unpickles containers, strings, numbers and records. Any other class or function raises an error."""
+    """Unpickler of containers, strings, numbers and records. Raises UnpicklingError for any other class or function."""
 
     known = {
         ("_reconstruct", "multiarray"): lambda *_: _Record(),
@@ -58,7 +59,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_array_pickle(data: bytes, name: str) -> dict[bytes, Any]:
-    """Read a batch of CIFAR's Python version: a dictionary with byte-string keys. `name`: the file, for errors."""
+    """Read a batch of CIFAR's Python version, a dictionary with byte-string keys. Errors call the file `name`."""
     try:
         for opcode, argument, _ in pickletools.genops(data):  # checks lengths against the data
             if "PUT" in opcode.name and isinstance(argument, int) and argument > MOST_MEMOISED:

@@ -1,7 +1,7 @@
 """Batches of a classification dataset: `batch(step)` depends only on (seed, rollback, step), so runs can resume.
 
 Arrays are kept on the device as uint8. Image files (bench.data.loaders) and samples of shards (bench.data.shards) are
-decoded by threads, some batches ahead. The last, incomplete batch of an epoch is dropped.
+decoded by threads, several batches ahead. The last, incomplete batch of an epoch is dropped.
 """
 
 import itertools
@@ -32,7 +32,7 @@ EVALUATION_SHARE = 224 / 256  # side of the centre crop relative to the shorter 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """Division of a dataset into batches: the global batch, and this process's rows of it."""
+    """Division of a dataset into global batches, with the rows of each that this process computes."""
 
     rows: BatchRows
     seed: int
@@ -42,7 +42,7 @@ class BatchPlan:
 class Batches(Protocol):
     steps_per_epoch: int
     cropped: bool
-    """True if the loader has already cropped and flipped the images, for recipe.augment "imagenet"."""
+    """True if the loader already crops and flips the images, as recipe.augment "imagenet" requires."""
 
     def batch(self, step: int) -> Batch:
         """Return batch `step` of the whole training, counted from 0 over all epochs."""
@@ -61,7 +61,7 @@ def count_steps(images: int, batch_size: int, source: str) -> int:
 
 
 class MemoryBatches:
-    """Batches of arrays kept on the device as uint8. Only the order of each epoch is copied to the device."""
+    """Batches of arrays kept on the device as uint8. In each epoch, only the permutation is copied to the device."""
 
     cropped = False
 
@@ -84,7 +84,10 @@ class MemoryBatches:
 
 
 def training_crop(image: Image.Image, size: int, uniform: Tensor) -> Tensor:
-    """Crop, flip and resize an RGB image from 5 uniform draws; antialiased bilinear; uint8 [3, size, size]."""
+    """Return a random crop of an RGB image, resized with antialiased bilinear interpolation, uint8 [3, size, size].
+
+    `uniform` has 5 random numbers in [0, 1): four determine the box, and the fifth whether the crop is flipped.
+    """
     top, left, height, width = draw_boxes(uniform[None, :4], image.height, image.width)[0].tolist()
     box = (left, top, left + width, top + height)
     image = image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
@@ -94,7 +97,10 @@ def training_crop(image: Image.Image, size: int, uniform: Tensor) -> Tensor:
 
 
 def evaluation_crop(image: Image.Image, size: int) -> Tensor:
-    """Resize the centre 224/256 of an RGB image's shorter side, antialiased bilinear; uint8 [3, size, size]."""
+    """Return the centre crop of an RGB image, resized with antialiased bilinear interpolation, uint8 [3, size, size].
+
+    The side of the square crop is 224/256 of the shorter side of the image.
+    """
     side = min(image.size) * EVALUATION_SHARE
     left, top = (image.width - side) / 2, (image.height - side) / 2
     box = (left, top, left + side, top + side)
@@ -108,7 +114,7 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 
 File = tuple[str, int]
-"""Path and label; of a shard, path and number of samples."""
+"""Path and label of an image file, or path and number of samples of a shard."""
 
 
 def decode_file(
@@ -121,14 +127,14 @@ def decode_file(
 
 
 def crop(image: Image.Image, size: int, crop_seed: int | None, index: int) -> Tensor:
-    """Return the training crop drawn from (crop_seed, index), or the evaluation crop without a seed."""
+    """Return the training crop drawn from (crop_seed, index), or the evaluation crop if `crop_seed` is None."""
     if crop_seed is None:
         return evaluation_crop(image, size)
     return training_crop(image, size, torch.rand(5, generator=generator("cpu", crop_seed, index)))
 
 
 def decode_ahead(batches: Iterator[list[Callable[[], tuple[Tensor, int]]]], device: torch.device) -> Iterator[Batch]:
-    """Run each batch's decoding jobs on threads, AHEAD batches early. Pillow decodes and resizes without the GIL."""
+    """Yield batches, decoded by threads up to AHEAD batches in advance. Pillow decodes and resizes without the GIL."""
     pool = ThreadPoolExecutor(count_threads())
     waiting: deque[list[Future]] = deque()
     try:
@@ -143,12 +149,12 @@ def decode_ahead(batches: Iterator[list[Callable[[], tuple[Tensor, int]]]], devi
                 images, labels = images.pin_memory(), labels.pin_memory()
             yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
     finally:
-        # without waiting: the garbage collector may close an unfinished stream on a thread of this pool
+        # not waiting, because the garbage collector may close an unfinished stream on a thread of this same pool
         pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Stream:
-    """Provides `batch(step)` from a restartable iterator. Consecutive steps continue it; other steps restart it."""
+    """Random access by `batch(step)` to a restartable iterator. Consecutive steps continue it; others restart it."""
 
     def __init__(self, start: Callable[[int], Iterator[Batch]]) -> None:
         self._start, self._next, self._batches = start, -1, iter(())
@@ -161,6 +167,6 @@ class Stream:
 
 
 def count_threads() -> int:
-    """Return the number of decoding threads: the usable cores divided by the machine's processes, at most 16."""
+    """Return the number of decoding threads: usable cores divided by processes on this machine, between 1 and 16."""
     cores = len(os.sched_getaffinity(0)) // max(1, launcher_number("LOCAL_WORLD_SIZE", 1))
     return max(1, min(16, cores))

@@ -26,7 +26,7 @@ from bench.files import sha256_bytes, sha256_file, write_bytes
 
 @dataclass(frozen=True)
 class Listed:
-    """Files and number of images of each split, class names, and additional content of the hash."""
+    """Files and number of images of each split, class names, and additional bytes that the hash covers (`marks`)."""
 
     rows: dict[str, list[Row]]
     counts: dict[str, int]
@@ -35,10 +35,10 @@ class Listed:
 
 
 def prepare_files(job: PreparationJob, staging: Path) -> Manifest:
-    """List the files of an ImageFolder, whose images are checked, or of WebDataset shards. Nothing is copied.
+    """List the files of an ImageFolder or of WebDataset shards without copying them, and check an ImageFolder's images.
 
-    The hash covers names, byte sizes and labels, and for shards and a user's own images also the content. In all
-    datasets, it covers the treatment of transparent and rotated images.
+    The hash covers names, byte sizes and labels, and for shards and a user's own images also the content. For an
+    ImageFolder with transparent or rotated images, it also covers how these are treated.
     """
     with source_folder(job) as root:
         return _prepare_folder(job, root, staging)
@@ -93,9 +93,10 @@ def _list_shards(job: PreparationJob, folders: dict[str, Path]) -> Listed:
 
 
 def _list_class_folders(job: PreparationJob, folders: dict[str, Path]) -> Listed:
-    """List the files of each split and check every image, so that no invalid image ends a training.
+    """List the files of each split and check every image, so that training never fails on an invalid image.
 
-    A user's images are decoded. Of a published dataset, which may contain millions, only headers are read.
+    A user's own images are decoded completely. A published dataset may contain millions of images, so only their
+    headers are read.
     """
     root = folders["train"].parent
     found = list_class_folders(root)

@@ -1,4 +1,4 @@
-"""Reads prepared data as tensors. Arrays are memory-mapped, so data larger than memory is read on demand."""
+"""Reads prepared data as tensors. Array files are memory-mapped, and the loaders copy them into contiguous tensors."""
 
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ from bench.errors import InputError
 __all__ = ["check_content", "load_file_list", "load_images", "load_split", "read_manifest"]
 
 LARGEST_HASHED = 2**28
-"""Maximum bytes of arrays whose content is hashed before each training and evaluation, in one to two seconds."""
+"""Maximum total bytes of the arrays that are hashed before each training and evaluation, in one to two seconds."""
 
 SplitName = Literal["train", "test"]
 
@@ -32,7 +32,7 @@ def load_split(folder: Path, split: SplitName) -> tuple[torch.Tensor, torch.Tens
 
 
 def load_file_list(folder: Path, split: SplitName) -> tuple[list[Path], list[int]]:
-    """Read paths and labels of an ImageFolder split (for shards: paths and numbers of samples)."""
+    """Return the paths and labels of an ImageFolder split, or the paths and numbers of samples of its shards."""
     manifest = _of_kind(folder, "folder")
     entry = _split(folder, manifest, split)
     base = Path(manifest.root) / entry.path
@@ -45,7 +45,7 @@ def load_file_list(folder: Path, split: SplitName) -> tuple[list[Path], list[int
 
 
 def check_content(folder: Path, manifest: Manifest) -> None:
-    """Raise InputError for arrays that differ from the manifest. Arrays above LARGEST_HASHED are not checked."""
+    """Raise InputError if the arrays differ from the manifest's hash. Arrays above LARGEST_HASHED are not checked."""
     arrays = {file: open_array(folder, manifest, file) for file in manifest.arrays}
     if not 0 < sum(array.nbytes for array in arrays.values()) <= LARGEST_HASHED:
         return
@@ -71,5 +71,5 @@ def _split(folder: Path, manifest: Manifest, split: str) -> Split:
 
 
 def _planes(folder: Path, manifest: Manifest, file: str) -> torch.Tensor:
-    """Convert [N, H, W, C] on disk to contiguous [N, C, H, W]."""
+    """Load an array [N, H, W, C] as a contiguous tensor [N, C, H, W]."""
     return torch.from_numpy(open_array(folder, manifest, file).transpose(0, 3, 1, 2).copy())

@@ -35,13 +35,13 @@ def download(url: str, path: Path, *, sha256: str | None, md5: str | None = None
     partial = path.with_name(f".{path.name}.partial")
     with only_one(path.with_name(f".{path.name}.lock"), f"{path}: another process is downloading it; waiting"):
         if path.exists():
-            return  # another process was faster
+            return  # another process has completed the download
         if not (sha256 or md5):
-            partial.unlink(missing_ok=True)  # a concatenation of two versions would not be detected
+            partial.unlink(missing_ok=True)  # without a checksum, a mixture of two versions would not be detected
         resumed = partial.exists()
         _fetch(url, partial, size)
         fault = _fault(partial, sha256, md5, size)
-        if fault and resumed:  # the partial file may be from another version
+        if fault and resumed:  # the partial file may be from another version of the source
             partial.unlink()
             _fetch(url, partial, size)
             fault = _fault(partial, sha256, md5, size)
@@ -72,7 +72,7 @@ def _fetch(url: str, partial: Path, size: int | None) -> None:
             _read_rest(url, partial, size)
             return
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # the partial file is longer than the source
+            if error.code == 416:  # the partial file is at least as long as the source
                 partial.unlink(missing_ok=True)
             elif error.code < 500:
                 raise InputError(f"{url}: {error.code} {error.reason}") from None
@@ -95,7 +95,7 @@ def _read_rest(url: str, partial: Path, size: int | None) -> None:
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
         if have and not (answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")):
-            have = 0  # the server sends the complete file
+            have = 0  # the server ignores the range and sends the complete file
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length else size
         if size is not None and total != size:

@@ -1,4 +1,4 @@
-"""Calls DVC. No other module does."""
+"""The only module that calls DVC."""
 
 import errno
 import os
@@ -16,15 +16,15 @@ from bench.errors import InputError, storage_error, writing
 from bench.files import check_regular, read_yaml
 
 SHIPPED = "shipped"
-"""The remote inside the repository, passed by name because a checkout may have another default."""
+"""Name of the DVC remote inside the repository. It is passed explicitly, because the default remote may be another."""
 
 DVC_TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp")
 
 
 def run_dvc(root: Path, command: str, *arguments: str) -> None:
-    """Run `dvc COMMAND ARGUMENTS` in `root` when DVC's lock is free, without analytics.
+    """Run `dvc COMMAND ARGUMENTS` in `root` without analytics, waiting until DVC's lock is free.
 
-    Raises InputError if it fails.
+    Raises InputError if the command fails.
     """
     line = [sys.executable, "-m", "dvc", "--wait-for-lock", command, *arguments]
     pointers = [Path(root) / argument for argument in arguments if argument.endswith(".dvc")]
@@ -48,11 +48,12 @@ def run_dvc(root: Path, command: str, *arguments: str) -> None:
 
 @contextmanager
 def _settings(root: Path) -> Iterator[dict[str, str]]:
-    """Yield environment variables for DVC, which reads files in the home folder.
+    """Yield environment variables for DVC.
 
-    Without a git folder (the repository extracted from an archive), DVC would fail, or use a repository that contains
-    this folder. The option that prevents this (no_scm) is read only from configuration files. Those of the
-    checkout belong to git and to the user, so the system-wide one is copied and extended.
+    HOME is a temporary folder if the home folder does not exist, because DVC reads files there. Without `.git` (the
+    repository extracted from an archive), DVC would fail, or use a git repository that contains this folder. The option
+    no_scm prevents this, but DVC reads it only from configuration files. The files of the checkout belong to git and to
+    the user, so a temporary copy of the system-wide configuration sets the option.
     """
     found = {"DVC_NO_ANALYTICS": "1"}
     with tempfile.TemporaryDirectory(prefix="slim-bench-dvc-") as folder:
@@ -72,12 +73,12 @@ def _settings(root: Path) -> Iterator[dict[str, str]]:
 
 
 def _temporaries(folder: Path) -> set[Path]:
-    """Return the temporary files that DVC leaves if it cannot write."""
+    """Return the temporary files in `folder` that DVC leaves behind if it cannot write."""
     return {path for path in folder.glob(".*.tmp") if DVC_TEMPORARY.fullmatch(path.name)}
 
 
 def _refuse_full(root: Path, pointer: Path) -> None:
-    """Raise InputError if the disk is too full for the file of `pointer`; DVC only says that the file is missing."""
+    """Raise InputError if the disk is too full for the file of `pointer`; DVC itself only reports a missing file."""
     size = _output(pointer).get("size")
     for folder in (pointer.parent, root / ".dvc"):
         if isinstance(size, int) and shutil.disk_usage(folder).free < size:
@@ -97,7 +98,7 @@ def _output(pointer: Path) -> dict[str, Any]:
 
 
 def pull_if_tracked(root: Path, path: Path) -> bool:
-    """Pull `path` from a DVC remote of this checkout, such as a local mirror, if DVC tracks it; return success."""
+    """Pull `path` if DVC tracks it, from its remote, such as a local mirror. Return whether it was pulled."""
     pointer = path.with_name(f"{path.name}.dvc")
     if not (root / pointer).exists():
         return False

@@ -1,7 +1,8 @@
-"""Limits of the extracted size of an archive or array file. docs/how-to/data.md states the same numbers.
+"""Limits on the extracted size of an archive or array file. docs/how-to/data.md states the same numbers.
 
-The limit grows with the size of the file, so it admits large datasets but not a small file of zeros. Holes of a sparse
-file do not count. Sizes are added up from headers before the extraction, and checked again while reading.
+The limit grows with the size of the file, so it admits large datasets but not a small file that expands to gigabytes of
+zeros. Holes of a sparse file do not count as part of its size. Extracted sizes are added up from headers before the
+extraction, and checked again while reading.
 """
 
 import os
@@ -13,9 +14,9 @@ from bench.errors import InputError, lasting_folder
 
 GB = 10**9
 ALWAYS = GB // 2
-"""Extracted bytes that are allowed for every file."""
+"""Extracted size in bytes that is allowed regardless of the size of the file."""
 RATIO = 20
-"""Maximum ratio of extracted size to file size; image and pixel data are below 10."""
+"""Maximum ratio of extracted size to file size; archives of images and pixel arrays stay below 10."""
 MEMBERS = 200_000
 MEMBERS_PER_GB = 100_000
 """Allowed members per GB of a limit set by the user."""
@@ -24,21 +25,21 @@ OPTION = "--max-unpacked-gb (or max_unpacked_gb in config/config.yaml)"
 
 @dataclass(frozen=True)
 class Limits:
-    """Maximum extracted bytes and members of an archive."""
+    """Maximum extracted size in bytes and maximum number of members of an archive."""
 
     bytes: int = ALWAYS
     members: int = MEMBERS
 
     @classmethod
     def of(cls, size: int, max_unpacked_gb: float | None = None) -> "Limits":
-        """Return the limits of an archive of `size` bytes; `max_unpacked_gb`: the user's setting."""
+        """Return the limits for an archive of `size` bytes; `max_unpacked_gb` is the limit set by the user, if any."""
         if max_unpacked_gb is None:
             return cls(max(ALWAYS, RATIO * size))
         return cls(int(max_unpacked_gb * GB), max(MEMBERS, int(max_unpacked_gb * MEMBERS_PER_GB)))
 
 
 class Budget:
-    """Adds up the sizes in the headers of `archive`. Raises InputError above the limits or the free space of `room`."""
+    """Running totals from the headers of `archive`. Raises InputError above the limits or the free space of `room`."""
 
     def __init__(self, archive: str, limits: Limits, room: Path | None = None) -> None:
         self.archive, self.limits, self.room = archive, limits, room
@@ -65,7 +66,7 @@ class Budget:
 
 
 def check_room(archive: str, needed: int, room: Path, free: int | None = None) -> None:
-    """Raise InputError if a folder's disk has less than `needed` free bytes for an extraction."""
+    """Raise InputError if the disk of folder `room` has less than `needed` free bytes for an extraction."""
     free = shutil.disk_usage(room).free if free is None else free
     if needed > free:
         raise InputError(
@@ -79,7 +80,7 @@ def gigabytes(count: int) -> str:
 
 
 def data_bytes(path: Path) -> int:
-    """Return the size of a file in bytes, without holes."""
+    """Return the size of a file in bytes, excluding holes."""
     with path.open("rb") as file:
         size, end, found = os.fstat(file.fileno()).st_size, 0, 0
         while end < size:

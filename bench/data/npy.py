@@ -1,6 +1,6 @@
-"""Writes .npy files without memory maps, because a memory map on a full disk ends in a bus error.
+"""Writes .npy files without memory maps, because writing to one on a full disk kills the process with a bus error.
 
-The bytes equal those of `numpy.save`, whose error message does not mention a full disk.
+The files are identical to those of `numpy.save`, whose error message does not mention a full disk.
 """
 
 import errno
@@ -14,22 +14,22 @@ import numpy as np
 
 from bench.files import atomic_file
 
-HEADER = 128  # bytes of the header of every shape in use
+HEADER = 128  # size of the header in bytes, for every shape in use
 UNSUPPORTED = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}
 """Error numbers of file systems that cannot reserve space."""
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
-    """Write an array of any shape and numeric type. Raises InputError with the folder if the disk is full."""
+    """Write an array of any shape and numeric type. Raises InputError, naming the folder, if the disk is full."""
     with atomic_file(path, HEADER + array.nbytes) as file:
         np.lib.format.write_array(SimpleNamespace(write=file.write), array, allow_pickle=False)
 
 
 @contextmanager
 def array_by_row(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Callable[[int, np.ndarray], None]]:
-    """Yield a function that writes row `index` [*shape[1:]] from any thread. The file is created if the block succeeds.
+    """Yield a function that writes row `index` [*shape[1:]] from any thread. The file is kept if the block succeeds.
 
-    Reserves its disk space first if the file system supports it, so that a full disk is detected at the start.
+    The disk space is reserved first if the file system supports this, so that a full disk is detected at the start.
     """
     row_bytes = int(np.prod(shape[1:])) * dtype.itemsize
     with atomic_file(path, HEADER + shape[0] * row_bytes) as file:

@@ -1,8 +1,8 @@
 """Finds the files of a folder with the same rules for every command.
 
-Links to files and folders are followed. A folder that is reached twice, such as by a circular link, is read once, by a
-path without links if possible. Hidden and system files are ignored. A broken link, a pipe, an unreadable folder and a
-name that a list cannot represent are reported as problems.
+Links to files and folders are followed. A folder that is reached twice, such as by a circular link, is read once,
+through a path without links if possible. Hidden and system files are ignored. A broken link, a pipe, an unreadable
+folder and a name that cannot be stored in a file list are reported as problems.
 """
 
 import heapq
@@ -44,12 +44,12 @@ SYSTEM_FILES = frozenset(
 )
 """Lower-case names of system files of macOS, Windows, Linux and network storage."""
 STREAMS = (":zone.identifier", "@synoeastream", "@synoresource")
-"""Suffixes of the additional files that copies from Windows and from network storage create."""
+"""Suffixes of the metadata files that copying from Windows or network storage creates."""
 
 
 @dataclass
 class Listing:
-    """The files and problems found in a folder; names are relative POSIX paths."""
+    """Files and problems found in a folder. Names are POSIX paths relative to the folder."""
 
     folder: Path
     names: list[str] = field(default_factory=list)
@@ -100,14 +100,14 @@ def is_system_file(name: str) -> bool:
 
 
 def name_fault(name: str) -> str | None:
-    """Return why a line of a UTF-8 list cannot represent a name; None if it can."""
+    """Return why a name cannot be stored in a line of a UTF-8 file list, or None if it can."""
     if "\t" in name or len(name.splitlines()) != 1 or any("\ud800" <= letter <= "\udfff" for letter in name):
         return "a name with a tab, a line break or bytes that are not UTF-8; rename it"
     return None
 
 
 def _visit(listing: Listing, pattern: str) -> Iterator[str]:
-    """Yield the files, folder by folder. Links are followed last, so that a link never hides its target folder."""
+    """Yield the files, folder by folder. Links are followed last, so that a folder is listed by its own path."""
     seen: set[tuple[int, int]] = set()
     waiting, linked = [""], list[str]()
     while waiting or linked:
@@ -144,7 +144,7 @@ def _entries(listing: Listing, place: str) -> list[os.DirEntry[str]]:
 
 
 def _fault(path: str) -> str | None:
-    """Return the problem of an entry that is neither a folder nor a regular file; None for a link to a file."""
+    """Return the problem of an entry that is neither a folder nor a regular file, or None for a link to a file."""
     try:
         mode = os.stat(path).st_mode
     except OSError:

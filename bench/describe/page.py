@@ -27,7 +27,7 @@ NETWORKS = """\
 These are the keys of `model.args` in experiments.yaml and ablations.yaml, and of `model` in scales.yaml, by network."""
 LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 UNBOUNDED = 2**53
-"""The limit of exact integers in JSON, which the page omits."""
+"""Limit below which JSON numbers represent integers exactly. The page omits this limit."""
 
 
 def configuration_page() -> str:

@@ -1,10 +1,10 @@
-"""Parameters and multiply-accumulates of a network, with the same counter for all networks.
+"""Number of parameters and multiply-accumulates of a network, with the same counter for all networks.
 
 The counter counts executed operations: convolutions (plain, grouped, transposed), matrix products, and all elementwise
-products of two tensors (the gates of SLE, SE and SLIM). As in torchvision's published totals it does not count
+products of two tensors (the gates of SLE, SE and SLIM). As in torchvision's published totals, it does not count
 normalisation, activations, pooling, interpolation and additions. ResNet-50 and ResNeXt-50 32x4d at 224 px have 4.09 and
-4.23 G. SinGAN's resizing between scales counts as two matrix products per image, which is 0.3 % of the total of either
-pyramid at 186x250 px.
+4.23 G multiply-accumulates. SinGAN's resizing between scales counts as two matrix products per image, which is 0.3 % of
+the total at 186x250 px, with and without SLIM.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def parameter_count(module: nn.Module) -> int:
 
 
 def multiply_accumulates(call: Callable[[], Any]) -> int:
-    """Return the multiply-accumulates of a call, such as `lambda: model(torch.zeros(1, 3, 224, 224))`."""
+    """Return the number of multiply-accumulates of a call, such as `lambda: model(torch.zeros(1, 3, 224, 224))`."""
     with torch.no_grad(), _Counter() as counter:
         call()
     return counter.total
@@ -28,7 +28,7 @@ def multiply_accumulates(call: Callable[[], Any]) -> int:
 
 def _convolution(arguments: tuple, out: Tensor) -> int:
     x, weight, transposed = arguments[0], arguments[1], arguments[6]
-    return (x if transposed else out).numel() * weight[0].numel()  # weight[0] has the weights used per position
+    return (x if transposed else out).numel() * weight[0].numel()  # weight[0] has the weights applied at each position
 
 
 def _matrix_product(arguments: tuple, out: Tensor) -> int:
@@ -36,7 +36,7 @@ def _matrix_product(arguments: tuple, out: Tensor) -> int:
 
 
 def _product(arguments: tuple, out: Tensor) -> int:
-    """Count a product of two tensors. A product with a number is scaling and not counted."""
+    """Return the count of an elementwise product of two tensors. A product with a scalar is not counted."""
     tensors = all(isinstance(factor, Tensor) and factor.ndim for factor in arguments[:2])
     return out.numel() if tensors else 0
 

@@ -1,4 +1,4 @@
-"""Diversity of samples, in feature space (few-shot) and per pixel (one-shot)."""
+"""Diversity of samples: in feature space for few-shot synthesis, and per pixel for one-shot synthesis."""
 
 import numpy as np
 import torch
@@ -18,9 +18,9 @@ def feature_diversity(features: np.ndarray, *, limit: int = 1000) -> float:
 
 
 def relative_diversity(real: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
-    """Return the feature diversity of generated images divided by that of real images, and the latter.
+    """Return the feature diversity of generated images divided by that of real images, and that of real images.
 
-    InputError if all real images are copies of one, because the divisor would be 0.
+    Raises InputError if all real images are copies of one image, because the divisor would be 0.
     """
     real, fake = check_pair(real, fake)
     own = feature_diversity(real)
@@ -30,10 +30,10 @@ def relative_diversity(real: np.ndarray, fake: np.ndarray) -> tuple[float, float
 
 
 def pixel_diversity(samples: Tensor, source: Tensor) -> float:
-    """Return SinGAN's diversity of samples, uint8 [N, 3, H, W], of one source image, uint8 [1, 3, H, W].
+    """Return SinGAN's diversity of samples, uint8 [N, 3, H, W], trained on one source image, uint8 [1, 3, H, W].
 
     It is the standard deviation of a pixel over samples, averaged over pixels and divided by the standard deviation of
-    the source. Pixels are Rec. 601 luma; standard deviations are those of populations.
+    the source. Pixel values are Rec. 601 luma. Standard deviations are population standard deviations.
     """
     check_uint8(samples, "samples")
     check_uint8(source, "source")

@@ -1,7 +1,7 @@
 """Memorisation of training images, measured by the nearest training neighbours of samples in feature space.
 
 A sample counts as memorised if it is closer to its nearest training image r than any other training image is to r. The
-share of such samples needs no threshold. The median of the ratio of the two distances shows partial memorisation.
+share of memorised samples needs no threshold. The median of the ratio of the two distances shows partial memorisation.
 Copies of r in the training set (distance at most COPY times the norm of r's features) count as r. Otherwise the
 distance to the nearest other image would be 0, and a copy of a duplicated training image would never count.
 """
@@ -15,12 +15,12 @@ from bench.metrics.checks import check_pair
 from bench.metrics.prdc import BLOCK, COPY, distances
 
 MOST_DISTANCES = 20_000**2
-"""Largest number of distances computed at once. More are computed in blocks of rows to bound memory."""
+"""Largest number of distances computed in one block. More are computed in blocks of rows to bound memory."""
 
 
 @dataclass(frozen=True)
 class Memorisation:
-    """Result for m samples. `nearest` [m] indexes the training set; `ratio` [m] is the ratio of the two distances."""
+    """Result for m samples. `nearest` [m] indexes training images; `ratio` [m] is the ratio of the two distances."""
 
     share: float
     median_ratio: float
@@ -38,7 +38,7 @@ def memorisation(real: np.ndarray, fake: np.ndarray) -> Memorisation:
 
 
 def _nearest(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return index and distance [n] of the row of y [m, D] that is nearest to each row of x [n, D]."""
+    """Return the index and the distance [n] of the row of y [m, D] that is nearest to each row of x [n, D]."""
     rows = len(x) if len(x) * len(y) <= MOST_DISTANCES else BLOCK
     indices, lengths = [], []
     for start in range(0, len(x), rows):
@@ -49,15 +49,15 @@ def _nearest(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nearest_distinct(x: np.ndarray) -> np.ndarray:
-    """Return the distance [n] of each row to the nearest row that is not a copy.
+    """Return the distance [n] of each row to the nearest row that is not a copy of it.
 
-    Raises InputError if all are copies.
+    Raises InputError if all rows are copies of one image.
     """
     limit = COPY * np.linalg.norm(x, axis=1)
     rows = []
     for start in range(0, len(x), BLOCK):
         distance = distances(x[start : start + BLOCK], x)
-        copies = distance <= limit[start : start + BLOCK, None]  # the row itself is one
+        copies = distance <= limit[start : start + BLOCK, None]  # each row counts as a copy of itself
         rows.append(np.where(copies, np.inf, distance).min(axis=1))
     nearest = np.concatenate(rows)
     if np.isinf(nearest).any():

@@ -1,6 +1,6 @@
 """Precision, recall, density and coverage from k-nearest neighbours in feature space.
 
-The ball of a real image has the distance to its k-th nearest other real image as radius. Precision is the share of
+The ball around a real image has as radius its distance to the k-th nearest other real image. Precision is the share of
 generated images in at least one ball, and recall is the same with the roles exchanged (Kynkaanniemi et al. 2019).
 Density is the mean number of balls that contain a generated image, divided by k. Coverage is the share of real images
 whose ball contains a generated image (Naeem et al. 2020). All four depend on n and k, so the protocol id contains both.
@@ -15,7 +15,7 @@ from bench.metrics.checks import check_pair
 
 BLOCK = 2048
 COPY = 1e-4
-"""Rows closer than this fraction of their norm are the same image; features of equal pixels differ by about 1e-6."""
+"""Rows closer than this fraction of their norm count as copies; the features of equal images differ by about 1e-6."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,6 @@ def neighbour_distance(x: np.ndarray, k: int) -> np.ndarray:
 
 
 def distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the Euclidean distances [n, m], computed as |x|^2 + |y|^2 - 2 x.y in float64."""
+    """Return the Euclidean distances [n, m] of rows of x and y, from |x|^2 + |y|^2 - 2 x.y in float64."""
     squared = np.einsum("nd,nd->n", x, x)[:, None] + np.einsum("nd,nd->n", y, y)[None, :] - 2 * (x @ y.T)
     return np.sqrt(np.maximum(squared, 0))

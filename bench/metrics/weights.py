@@ -1,4 +1,4 @@
-"""Weights of feature extractors, found locally or downloaded, and verified by the catalogue's checksum."""
+"""Weights of feature extractors, found locally or downloaded, and verified against the catalogue's checksum."""
 
 from pathlib import Path
 
@@ -10,18 +10,18 @@ from bench.paths import PROJECT
 
 
 def project() -> Path:
-    """Return the current folder if it is a project, else the project that contains this package."""
+    """Return the current folder if it is a project folder, else the project folder that contains this package."""
     here = Path(".")
     return next((folder for folder in (here, PROJECT) if (folder / CATALOGUE).is_file()), here)
 
 
 def weights_path(name: str) -> Path:
-    """Return the path of the verified file. InputError explains how to get a missing file."""
+    """Return the path of the verified weights file. If it is missing, InputError explains how to get it."""
     return fetch_weights(name, project())
 
 
 def weights_are_here(name: str) -> bool:
-    """Return whether the file is on this machine, without verifying it."""
+    """Return whether the weights file is on this machine, without verifying it."""
     return find_weights_file(weights_entry(name), project()) is not None
 
 
@@ -33,7 +33,7 @@ def weights_entry(name: str) -> Weights:
 def folder_metrics(given: str | None) -> tuple[str, ...]:
     """Return the metrics named by `--metrics`; by default the folder metrics whose weights are on this machine.
 
-    Raises InputError for other names, and for metrics whose weights are not on this machine.
+    Raises InputError for a name that is not a folder metric, and for metrics whose weights are not on this machine.
     """
     if given is None:
         return tuple(name for name in FOLDER_METRICS if all(map(weights_are_here, METRICS[name].weights)))

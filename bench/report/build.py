@@ -25,7 +25,7 @@ NOTHING = "No finished run has the data for this figure yet."
 
 @dataclass(frozen=True)
 class Report:
-    """Everything the page shows. `drawn`: stems of the figures and image grids that are not placeholders."""
+    """Content of the report page. `drawn`: stems of the figures and image grids that are not placeholders."""
 
     scale: str
     scores: Scores
@@ -75,7 +75,7 @@ def _tables(
 
 
 def _draw(scores: Scores, settings: ReportSettings, scale_dir: Path) -> set[str]:
-    """Draw every plot of FIGURES, or a placeholder if its data are missing."""
+    """Draw every plot of FIGURES, or a placeholder if its data are missing. Return the stems of the plots."""
     style.use_theme()
     few, classes = scores.where(task="fewshot"), scores.where(task="classification")
     makers: dict[str, Callable[[], Any]] = {

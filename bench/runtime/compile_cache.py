@@ -1,4 +1,4 @@
-"""Folder for the code that torch.compile generates. torch fails on import if its folder is not writable."""
+"""Folder for the code that torch.compile generates. torch fails on import if this folder is not writable."""
 
 import errno
 import os
@@ -11,18 +11,18 @@ from bench.runtime.environment import user_cache
 
 FOLDER = "TORCHINDUCTOR_CACHE_DIR"
 SPACE = 32_000_000
-"""Required free bytes, three times the size of the code of the largest network."""
+"""Required free space in bytes, three times the size of the compiled code of the largest network."""
 
 
 def choose_compile_cache() -> None:
-    """Set torch.compile's folder to the first that is writable and has space. Call this before torch.compile."""
+    """Set torch.compile's cache to the first writable folder with enough space. Call this before torch.compile."""
     default = Path(tempfile.gettempdir()) / f"slim-bench-compile-{os.getuid()}"
     given = [Path(os.environ[FOLDER])] if os.environ.get(FOLDER) else []
     faults: list[OSError] = []
     for folder in (*given, default, user_cache() / "slim-bench/compile"):
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if folder == default and folder.stat().st_uid != os.getuid():  # code in it would be executed
+            if folder == default and folder.stat().st_uid != os.getuid():  # torch would execute the code in it
                 raise PermissionError(errno.EPERM, "belongs to another user", str(folder))
             with tempfile.TemporaryFile(dir=folder) as file:
                 os.posix_fallocate(file.fileno(), 0, SPACE)

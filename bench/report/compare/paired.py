@@ -1,10 +1,11 @@
-"""Paired comparison of SLIM with its baselines: by seed within a dataset, by dataset (mean over seeds) across datasets.
+"""Paired comparisons of SLIM with its baselines: over seeds within a dataset, and over datasets (means over seeds).
 
-Improvements are positive if SLIM is better. They are in the metric's unit; across datasets, distances such as FID are
-relative to the baseline, because datasets differ in difficulty. Holm's correction covers all tests of one task and one
-unit. Datasets with different protocols are tested separately. Scores on different versions of the data are not paired.
-At the scale with verdicts, neither are runs trained under different conditions (device, torch version, precision,
-compile), unless `may_differ` of config/claims.yaml allows it. At other scales the tables name the difference.
+Improvements are positive if SLIM is better. They are in the unit of the metric, but across datasets, those of distances
+such as FID are relative to the baseline, because datasets differ in difficulty. Holm's correction covers all tests of
+one task over the same unit (seeds or datasets). Datasets with different protocols are tested separately. Scores on
+different versions of the data are not paired. At the scale with verdicts, runs trained under different conditions
+(device, torch version, precision, compile) are not paired either, unless `may_differ` in config/claims.yaml allows it.
+At other scales the tables name the difference.
 """
 
 import math
@@ -21,10 +22,10 @@ from bench.report.read.settings import Condition, Pair, ReportSettings, TaskSett
 
 @dataclass(frozen=True)
 class Result:
-    """One paired comparison; means over the pairs. `share`: differences are relative to the baseline's value.
+    """Result of one paired comparison, with means over the pairs.
 
-    `conflict`: the reason why nothing was compared. The means are then None. `differs`: the training conditions that
-    differ.
+    `share`: whether differences are relative to the baseline's value. `conflict`: the reason why nothing was compared,
+    or empty; with a conflict, the means are None. `differs`: descriptions of the training conditions that differ.
     """
 
     task: str
@@ -47,7 +48,7 @@ class Result:
         return f"{self.paired.n} {self.unit}{'' if self.paired.n == 1 else 's'}"
 
     def significance(self, alpha: float) -> str:
-        """Outcome of the paired test at level `alpha`, as text."""
+        """Return the outcome of the paired test at level `alpha` as text."""
         if self.conflict:
             return f"not comparable: {self.conflict}"
         if self.paired.mean is None or self.paired.n < MINIMUM:
@@ -59,10 +60,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Matched:
-    """Finished scores of SLIM and baseline on one dataset by seed, all with the same protocol.
+    """Finished scores of SLIM and baseline on one dataset, in the order of the seeds and with the same protocol.
 
-    `conflict`: the reason why these scores must not be paired, or empty. `differs`: training conditions
-    that differ between the two sides of a seed.
+    `conflict`: the reason why these scores must not be paired, or empty. `differs`: descriptions of the training
+    conditions that differ between SLIM and baseline with equal seeds.
     """
 
     dataset: str
@@ -90,7 +91,7 @@ CONDITIONS: dict[Condition, Callable[[Row], str]] = {
 
 
 def improvement(slim: float, baseline: float, direction: str, share: bool) -> float:
-    """Improvement of SLIM over the baseline in the metric's unit, or (`share`) relative to the baseline's value."""
+    """Return the improvement of SLIM over the baseline in the metric's unit, or (`share`) relative to the baseline."""
     better = baseline - slim if direction == "lower" else slim - baseline
     if share:
         return better / abs(baseline) if baseline else math.nan
@@ -98,7 +99,7 @@ def improvement(slim: float, baseline: float, direction: str, share: bool) -> fl
 
 
 def finished_by_seed(scores: Scores, experiment: str, metric: str, dataset: str, weights: str) -> dict[int, Row]:
-    """Finished rows of one experiment by seed."""
+    """Return the rows of one experiment with a finite score by seed."""
     rows = scores.of(experiment, dataset).where(metric=metric, weights=weights, status="ok")
     return {row.seed: row for row in rows if row.value is not None and math.isfinite(row.value)}
 
@@ -106,7 +107,7 @@ def finished_by_seed(scores: Scores, experiment: str, metric: str, dataset: str,
 def match(
     scores: Scores, settings: ReportSettings, pair: Pair, metric: str, dataset: str, weights: str = "last"
 ) -> Matched | None:
-    """Scores of the seeds that both networks have; None if there are none. Raises ProtocolError for two protocols."""
+    """Return the scores of the seeds that both networks have, or None. Raises ProtocolError for two protocols."""
     slim, baseline = (finished_by_seed(scores, name, metric, dataset, weights) for name in (pair.slim, pair.baseline))
     seeds = sorted(slim.keys() & baseline.keys())
     if not seeds:
@@ -134,7 +135,7 @@ def match(
 
 
 def _differing(scores: Scores, pair: Pair, dataset: str, seeds: Sequence[int]) -> dict[Condition, str]:
-    """Training conditions that differ between SLIM and baseline with equal seeds -> description with both values."""
+    """Return the conditions that differ between SLIM and baseline with equal seeds, described with both values."""
     runs = [{row.seed: row for row in scores.of(name, dataset).runs} for name in (pair.slim, pair.baseline)]
     pairs = [(runs[0][seed], runs[1][seed]) for seed in seeds if seed in runs[0] and seed in runs[1]]
     found: dict[Condition, str] = {}
@@ -182,7 +183,7 @@ def _within(matched: Matched, about: dict[str, Any]) -> Result:
 
 
 def _by_protocol(matches: list[Matched]) -> list[list[Matched]]:
-    """Groups of at least two datasets whose protocols differ only in numbers of the datasets."""
+    """Return groups of at least two datasets whose protocols differ only in the parts that depend on the dataset."""
     groups: dict[str, list[Matched]] = {}
     for m in matches:
         if not m.conflict:
@@ -191,7 +192,7 @@ def _by_protocol(matches: list[Matched]) -> list[list[Matched]]:
 
 
 def _across(matches: list[Matched], sets: int, about: dict[str, Any]) -> Result:
-    """Comparison across datasets, which are the sample; seeds are averaged first. `sets`: number of datasets in all."""
+    """Compare means over seeds, paired by dataset. `sets`: total number of datasets, including other protocols."""
     where = f"{about['metric']}: {about['pair'].slim} against {about['pair'].baseline} over datasets"
     protocol = same_protocol((across_sets(m.protocol) for m in matches), where)
     share = metric_of(about["metric"]).relative and all(m.means[1] for m in matches)  # undefined relative to 0

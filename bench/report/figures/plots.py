@@ -23,7 +23,7 @@ LABEL_HEIGHT = 8.5
 
 
 def palette_of(scores: Scores, settings: TaskSettings) -> dict[str, str]:
-    """Experiment -> colour, in the order of the tables."""
+    """Return the colour of each experiment, in the order of the tables."""
     groups: dict[str, list[str]] = {"slim": [], "baseline": [], "method": [], "control": []}
     for name in experiments_of(scores, settings):
         groups[role_of(name, settings)].append(name)
@@ -40,7 +40,7 @@ def finished_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def scores_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
-    """One panel per dataset and primary metric: seeds, their mean and 95 % interval, untrained networks, controls."""
+    """Draw a panel per dataset and primary metric: seeds, mean and 95 % interval, untrained networks, controls."""
     rows = without_ablations(scores.measured.where(metric=settings.primary), settings)
     panels = []
     for dataset in rows.distinct("dataset"):
@@ -102,7 +102,7 @@ def _reference_lines(axis: Axes, rows: list[Row]) -> None:
 
 
 def complexity_figure(scores: Scores, settings: Mapping[Task, TaskSettings]) -> Figure | None:
-    """First primary score of each task against parameters and MACs: one dot per network, averaged over seeds."""
+    """Draw the first primary score of each task against parameters and MACs: a dot per network, averaged over seeds."""
     panels = []
     for task, task_settings in settings.items():
         rows = scores.measured.where(task=task, weights="last", status="ok")
@@ -126,7 +126,7 @@ def complexity_figure(scores: Scores, settings: Mapping[Task, TaskSettings]) -> 
 
 
 def _costs(rows: Scores, settings: TaskSettings) -> tuple[pd.DataFrame, Column] | None:
-    """Mean score, parameters and MACs of each network on one dataset, without ablations."""
+    """Return mean score, parameters and MACs of two or more networks on one dataset, except ablations, or None."""
     rows = without_ablations(rows, settings)
     for column in columns_of(rows.where(metric=settings.primary), settings.primary):
         points = []
@@ -150,7 +150,7 @@ def _mean(rows: Iterable[Row]) -> float | None:
 
 
 def _label_points(axis: Axes, points: pd.DataFrame, cost: str) -> None:
-    """Label the dots on the side with more space, and move labels up that would overlap."""
+    """Label the dots on the side with more space, and move up labels that would overlap."""
     middle = (points[cost].min() + points[cost].max()) / 2
     points_per_pixel = 72 / axis.figure.dpi
     highest = {True: -float("inf"), False: -float("inf")}
@@ -165,7 +165,7 @@ def _label_points(axis: Axes, points: pd.DataFrame, cost: str) -> None:
 
 
 def ablation_figure(scores: Scores, settings: Mapping[Task, TaskSettings]) -> Figure | None:
-    """Score by level of each integer factor: seeds, a line through their means, the base in colour."""
+    """Draw the score at each level of every integer factor: seeds, a line through their means, the base in colour."""
     panels = []
     for task, task_settings in settings.items():
         here = scores.where(task=task)
@@ -192,7 +192,7 @@ def ablation_figure(scores: Scores, settings: Mapping[Task, TaskSettings]) -> Fi
 def _levels(
     scores: Scores, ablation: Ablation, factor: str, settings: TaskSettings
 ) -> tuple[pd.DataFrame, Column] | None:
-    """Finished scores at each level of `factor`, for the first ablation metric with at least two levels."""
+    """Return finished scores at each level of `factor`, for the first ablation metric with scores at two levels."""
     levels = {name: level for name, level in ablation.levels(factor).items() if level is not None}
     rows = finished_rows(scores.where(dataset=ablation.dataset, experiment=levels, weights="last"))
     wanted = [name for name in settings.ablation_metrics if not metric_of(name).constant]
@@ -205,7 +205,7 @@ def _levels(
 
 
 def fd_curve_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
-    """Frechet distance against the number of generated images, from the details of the scores."""
+    """Draw the Frechet distance against the number of generated images, from `details.curve` of the scores."""
     points = []
     rows = without_ablations(scores.measured.where(weights="last", status="ok"), settings)
     for row in rows:

@@ -1,4 +1,4 @@
-"""The role of each experiment, from config/claims.yaml: SLIM, baseline, control, ablation or other method."""
+"""Role of each experiment in the report, from config/claims.yaml: SLIM, baseline, control, ablation or other."""
 
 from bench.report.read.row import Row
 from bench.report.read.scores import Scores
@@ -17,12 +17,12 @@ def role_of(experiment: str, settings: TaskSettings) -> str:
 
 
 def is_ablation(row: Row, settings: TaskSettings) -> bool:
-    """Whether the row belongs to a variation of an ablation base, and is neither in a pair nor a control."""
+    """Return whether a row belongs to a variation of an ablation base that is neither in a pair nor a control."""
     return row.base in settings.ablation_bases and role_of(row.experiment, settings) == "method"
 
 
 def experiments_of(scores: Scores, settings: TaskSettings) -> list[str]:
-    """SLIM first, then its baselines in the order of the pairs, other methods, controls; no ablations."""
+    """Return all experiments except ablations: SLIM, its baselines in the order of the pairs, others, then controls."""
     names = dict.fromkeys(row.experiment for row in scores if not is_ablation(row, settings))
     named = [name for pair in settings.pairs for name in (pair.slim, pair.baseline)]
     rank = {name: position for position, name in reversed(list(enumerate(named)))}

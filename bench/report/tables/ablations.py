@@ -12,12 +12,12 @@ from bench.report.tables.seed_averages import cell_of, columns_of, in_column
 from bench.report.tables.table import Head, Table, TableCell
 
 PERMISSIONS = ("allow_constant",)
-"""Arguments that only permit values of other arguments, so they do not count as changed."""
+"""Arguments that only permit certain values of other arguments, so they do not count as changed."""
 
 
 @dataclass(frozen=True)
 class VariedExperiment:
-    """A variation and the changed argument. `level` is None if several arguments changed."""
+    """Variation of a base: the argument that it changes, and its value, or None if it changes several arguments."""
 
     experiment: str
     factor: str
@@ -42,13 +42,13 @@ class Ablation:
         return list(dict.fromkeys(counted))
 
     def levels(self, factor: str) -> dict[str, Any]:
-        """Experiment -> level of `factor`, including the base."""
+        """Return the level of `factor` of each experiment, including the base."""
         varied = {v.experiment: v.level for v in self.variations if v.factor == factor and v.level is not None}
         return {self.base: self.arguments.get(factor)} | varied
 
 
 def find_ablations(scores: Scores, settings: TaskSettings) -> list[Ablation]:
-    """All ablations: bases with variations on the same dataset."""
+    """Return all ablations: bases with variations on the same dataset."""
     found = []
     for base in settings.ablation_bases:
         family = Scores([row for row in scores.runs if base in (row.experiment, row.base)])
@@ -64,7 +64,7 @@ def find_ablations(scores: Scores, settings: TaskSettings) -> list[Ablation]:
 
 
 def arguments_of(run: Row) -> dict[str, Any]:
-    """Arguments of the network with its defaults, so that a base has a level for arguments that it does not set."""
+    """Return a network's arguments with its defaults, so that a base has a level for arguments that it does not set."""
     try:
         fields = arguments(run.model).model_fields
     except InputError:  # the package of the network is not installed
@@ -74,7 +74,7 @@ def arguments_of(run: Row) -> dict[str, Any]:
 
 
 def _difference(base: dict[str, Any], other: dict[str, Any]) -> tuple[str, Any]:
-    """(factor, level) if one argument changed, else (text of all changes, None)."""
+    """Return (factor, level) if one argument changed, else (text of all changes, None)."""
     names = [name for name in sorted(base.keys() | other.keys()) if name not in PERMISSIONS]
     changed = {name: other.get(name) for name in names if base.get(name) != other.get(name)}
     if len(changed) == 1:

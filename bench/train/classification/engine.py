@@ -1,8 +1,8 @@
 """Engine for supervised training of a classifier, with any network, data source and number of processes.
 
-Learning rate and random numbers depend on the global batch, not on the number of processes or micro-batches. With
-several processes, batch norm uses the statistics of the global batch (see distributed.py). With micro-batches (after an
-out-of-memory error), it uses those of each micro-batch, and model.json records the micro-batch size.
+The learning rate and the random numbers depend on the global batch, not on the number of processes or micro-batches.
+With several processes, batch norm uses the statistics of the global batch (see distributed.py). With micro-batches
+(after an out-of-memory error), it uses those of each micro-batch, and model.json records the micro-batch size.
 """
 
 import math
@@ -74,7 +74,7 @@ class Classification:
         return result
 
     def _augmented(self, images: Tensor, labels: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return network inputs, and targets as labels [B] or, with mixup or cutmix, as class shares [B, classes]."""
+        """Return inputs, and targets as labels [B] or, with mixup or cutmix, as class probabilities [B, classes]."""
         kind = "none" if self.batches.cropped else self.recipe.augment
         inputs = self.normalise(augment(images, kind, random, self.rows)).contiguous(memory_format=torch.channels_last)
         alphas = {"mixup": self.recipe.mixup, "cutmix": self.recipe.cutmix}
@@ -87,7 +87,7 @@ class Classification:
         return mixup(inputs, targets, weight) if name == "mixup" else cutmix(inputs, targets, weight, random)
 
     def _gradients(self, inputs: Tensor, targets: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Compute the gradients of the mean loss over the batch in `parts` micro-batches."""
+        """Compute the gradients of the mean loss over the batch in `parts` micro-batches. Return loss and top-1."""
         loss_sum, right = inputs.new_zeros(()), inputs.new_zeros(())
         chunks = (value.chunk(self.parts) for value in (inputs, targets, labels))
         for part, target, label in zip(*chunks, strict=True):
@@ -150,11 +150,11 @@ class Classification:
 
     @property
     def micro_batch(self) -> int:
-        """Number of images computed at once."""
+        """Number of images per forward pass."""
         return math.ceil((self.rows.stop - self.rows.start) / self.parts)
 
     def shrink(self, error: BaseException) -> str | None:
-        """Halve the micro-batch. Returns None if batch norm would have too few images for its statistics."""
+        """Halve the micro-batch and return a message, or None if batch norm would have too few images."""
         size = math.ceil(self.micro_batch / 2)
         if size < SMALLEST_MICRO_BATCH:
             return None
@@ -182,7 +182,7 @@ class Classification:
 
 
 def complete_spec(run: Run, channels: int, classes: int) -> dict[str, Any]:
-    """Return the run's network with the data's channels and classes. Raises InputError if the run specifies others."""
+    """Return the run's network with the data's channels and classes. Raises InputError if the run sets others."""
     args = dict(run.model.args)
     for key, value in {"in_channels": channels, "num_classes": classes}.items():
         if args.setdefault(key, value) != value:

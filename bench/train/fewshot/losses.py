@@ -8,7 +8,10 @@ MARGIN_LOW, MARGIN_HIGH = 0.8, 1.0
 
 
 class RandomMarginHinge:
-    """real: mean relu(u - D(x)); fake: mean relu(u + D(G(z))); generator: -mean D(G(z)). Logits of any shape."""
+    """Losses of logits of any shape, with the margin u drawn from U(0.8, 1) for each logit.
+
+    real: mean relu(u - D(x)); fake: mean relu(u + D(G(z))); generator_loss: -mean D(G(z)).
+    """
 
     def __init__(self, generator: torch.Generator):
         self.generator = generator
