@@ -1,4 +1,7 @@
-"""Records of the inputs of scores, tables and the report page. `bench.outdated` compares them with current inputs."""
+"""Records of the inputs of scores, tables and the report page, which are stored next to these outputs.
+
+`bench.outdated` compares the records with the current inputs.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -70,7 +73,10 @@ def is_origin_record(path: Path) -> bool:
 
 
 def collected_from(scale_dir: Path, allow_mixed_code: bool) -> str:
-    """Return the hash of all inputs of scores.csv: records, scores and list of histories of all runs, code, option."""
+    """Return the hash of all inputs of scores.csv.
+
+    These are the records and scores of all runs, the list of runs with a history, the code, and the option.
+    """
     runs = Path(scale_dir) / RUNS
     names = ("run.json", "model.json", "scores/*.json", f"scores/{COMPLETE}")
     paths = [path for name in names for path in runs.glob(f"*/*/*/{name}")]

@@ -1,8 +1,8 @@
 """Roofline bound of one step: the sum of the bounds of its convolutions and matrix products.
 
 Each operation takes at least max(operations / matrix rate, bytes / bandwidth), where every input is read once and the
-output is written once. The matrix rate (operations per second of a matrix
-product) and the bandwidth are measured on the device.
+output is written once. The matrix rate (operations per second of a matrix product) and the bandwidth are measured on
+the device.
 """
 
 import functools

@@ -1,9 +1,9 @@
 """Precision, recall, density and coverage from k-nearest neighbours in feature space.
 
-The ball around a real image has as radius its distance to the k-th nearest other real image. Precision is the share of
-generated images in at least one ball, and recall is the same with the roles exchanged (Kynkaanniemi et al. 2019).
-Density is the mean number of balls that contain a generated image, divided by k. Coverage is the share of real images
-whose ball contains a generated image (Naeem et al. 2020). All four depend on n and k, so the protocol id contains both.
+The ball around a real image reaches to its k-th nearest other real image. Precision is the share of generated images in
+at least one ball, and recall is the same with the roles exchanged (Kynkaanniemi et al. 2019). Density is the mean
+number of balls that contain a generated image, divided by k. Coverage is the share of real images whose ball contains a
+generated image (Naeem et al. 2020). All four depend on n and k, so the protocol id contains both.
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 This saves 4.3 s of CPU time and 150 MB of memory in every training process (torch 2.15, one core).
 
-torch's optimisers import this machinery on first use, in two wrappers: one marks `step` as a graph break, and one
+torch's optimisers import this machinery on first use, in two wrappers: one marks a graph break in `step`, and one
 excludes other methods from compilation. Outside a compiled region, neither wrapper has an effect.
 """
 

@@ -1,11 +1,11 @@
 """Paired comparisons of SLIM with its baselines: over seeds within a dataset, and over datasets (means over seeds).
 
-Improvements are positive if SLIM is better. They are in the unit of the metric, but across datasets, those of distances
-such as FID are relative to the baseline, because datasets differ in difficulty. Holm's correction covers all tests of
-one task over the same unit (seeds or datasets). Datasets with different protocols are tested separately. Scores on
-different versions of the data are not paired. At the scale with verdicts, runs trained under different conditions
-(device, torch version, precision, compile) are not paired either, unless `may_differ` in config/claims.yaml allows it.
-At other scales the tables name the difference.
+Improvements are positive if SLIM is better. They have the unit of the metric. Across datasets, however, improvements in
+distances such as FID are relative to the baseline, because datasets differ in difficulty. Holm's correction covers all
+tests of one task over the same unit (seeds or datasets). Datasets with different protocols are tested separately.
+Scores on different versions of the data are not paired. At the scale with verdicts, runs trained under different
+conditions (device, torch version, precision, compile) are not paired either, unless `may_differ` in config/claims.yaml
+allows it. At other scales the tables name the difference.
 """
 
 import math
@@ -192,7 +192,7 @@ def _by_protocol(matches: list[Matched]) -> list[list[Matched]]:
 
 
 def _across(matches: list[Matched], sets: int, about: dict[str, Any]) -> Result:
-    """Compare means over seeds, paired by dataset. `sets`: total number of datasets, including other protocols."""
+    """Compare means over seeds, paired by dataset. `sets`: number of all datasets, also with other protocols."""
     where = f"{about['metric']}: {about['pair'].slim} against {about['pair'].baseline} over datasets"
     protocol = same_protocol((across_sets(m.protocol) for m in matches), where)
     share = metric_of(about["metric"]).relative and all(m.means[1] for m in matches)  # undefined relative to 0

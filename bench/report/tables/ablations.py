@@ -17,7 +17,7 @@ PERMISSIONS = ("allow_constant",)
 
 @dataclass(frozen=True)
 class VariedExperiment:
-    """Variation of a base: the argument that it changes, and its value, or None if it changes several arguments."""
+    """Variation of a base. `factor` is the changed argument, `level` its value, or None if several changed."""
 
     experiment: str
     factor: str
