@@ -82,8 +82,8 @@ def _lines(node: ast.AST) -> Iterator[str]:
     """Yield the tree as text that is equal on all Python versions, without empty fields, which differ between them."""
     yield type(node).__name__
     for name, value in ast.iter_fields(node):
-        if name == "body" and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            value = value if ast.get_docstring(node, clean=False) is None else value[1:]
+        if isinstance(value, list):
+            value = [item for item in value if not _is_bare_string(item)]
         if value is None or value == []:
             continue
         yield f".{name}"
@@ -93,3 +93,8 @@ def _lines(node: ast.AST) -> Iterator[str]:
             else:
                 yield repr(item)
     yield "end"
+
+
+def _is_bare_string(node: object) -> bool:
+    """Return whether the statement is only a string: a docstring, or the description below a constant or a field."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

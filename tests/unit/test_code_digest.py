@@ -29,6 +29,11 @@ def test_comments_docstrings_and_layout_do_not_count(digest):
     assert digest(a=other) == digest()
 
 
+def test_descriptions_below_constants_do_not_count(digest):
+    described = 'VALUE = 1\n"""What it is."""\n'
+    assert digest(b=described) == digest(b="VALUE = 1\n") != digest(b='VALUE = 1\nprint("What it is.")\n')
+
+
 @pytest.mark.parametrize(
     "changed",
     [{"a": BASE.replace("x + 1", "x + 2")}, {"a": BASE.replace("f(x)", "f(x, y=0)")}, {"b": "VALUE = 2\n"}],
