@@ -1,8 +1,9 @@
 """FastGAN's generator (Liu et al. 2021, arXiv 2101.04775) with a gate slot at each skip-layer pair.
 
-z is mapped to 4x4 (transposed conv, BN, GLU), then each up-block doubles the size: plain blocks to 16, 64, 256, 1024;
-composite blocks (two convs, with noise) to 8, 32, 128, 512. The map at t = 64, 128, 256, 512 is gated by the map at
-t / 16. There are two output images, one at full size (3x3 conv) and one at min(128, half the full size) px (1x1 conv).
+The start block maps z to 4x4 (transposed conv, BN, GLU), and each up-block then doubles the size. Plain blocks produce
+the sizes 16, 64, 256 and 1024; composite blocks (two convs, with noise) produce 8, 32, 128 and 512. The map of size t
+(64, 128, 256, 512) is gated by the map of size t / 16. The generator returns two images, one at full size (3x3 conv)
+and one at min(128, half the full size) px (1x1 conv).
 """
 
 from collections.abc import Mapping
@@ -20,12 +21,12 @@ _WIDTH = {4: 16, 8: 8, 16: 4, 32: 2, 64: 2, 128: 1, 256: 1 / 2, 512: 1 / 4, 1024
 
 
 def width(size: int, base_channels: int) -> int:
-    """Return the channels of the generator's map of `size` x `size`."""
+    """Return the number of channels of the generator's feature map of `size` x `size`."""
     return int(_WIDTH[size] * base_channels)
 
 
 def gate_pairs(image_size: int, base_channels: int) -> dict[int, tuple[int, int]]:
-    """Map target size to (low_channels, high_channels) for every pair whose two maps exist at this image size."""
+    """Return target size -> (low_channels, high_channels) for every pair whose two maps exist at this image size."""
     check_size(image_size, base_channels)
     sizes = [t for t in GATE_TARGETS if t <= image_size]
     return {t: (width(t // GATE_RATIO, base_channels), width(t, base_channels)) for t in sizes}
@@ -37,7 +38,7 @@ def small_size(image_size: int) -> int:
 
 
 class Generator(nn.Module):
-    """z [B, latent_dim] -> (image [B, 3, S, S], small [B, 3, s, s]). `gates` maps target size to gate module."""
+    """Generator: z [B, latent_dim] -> (image [B, 3, S, S], small [B, 3, s, s]). `gates`: target size -> gate module."""
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class Generator(nn.Module):
 
 
 class Start(nn.Module):
-    """z [B, L] -> [B, C, 4, 4]: transposed convolution of a 1x1 map (computed as one matrix product), BN, GLU."""
+    """Start block: z [B, L] -> [B, C, 4, 4] by a transposed convolution of a 1x1 map (one matrix product), BN, GLU."""
 
     def __init__(self, latent_dim: int, channels: int, *, spectral: bool) -> None:
         super().__init__()
@@ -92,13 +93,13 @@ class Start(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         weight = self.conv.weight  # [L, 2 C, 4, 4]
         x = (z @ weight.flatten(1)).unflatten(1, weight.shape[1:])
-        # channels_last for all following layers, whatever the memory format of the weights: channels first took 1.2
-        # times the CPU time for forward and backward at 128 px (32 base channels, batch 8, one AVX-512 core)
+        # all following layers use channels_last, whatever the memory format of the weights: channels-first took 1.2
+        # times the CPU time for forward and backward pass at 128 px (32 base channels, batch 8, one AVX-512 core)
         return glu(self.norm(x.contiguous(memory_format=torch.channels_last)))
 
 
 class Noise(nn.Module):
-    """Adds one Gaussian map per image times a learned scalar, which is initially 0."""
+    """Noise layer: adds one Gaussian map per image, multiplied by a learned scalar that is initially 0."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,7 +111,7 @@ class Noise(nn.Module):
 
 
 class PlainUp(nn.Module):
-    """Nearest x2, 3x3 conv, BN, GLU."""
+    """Plain up-block: nearest x2, 3x3 conv, BN, GLU."""
 
     def __init__(self, in_channels: int, out_channels: int, *, spectral: bool) -> None:
         super().__init__()
@@ -122,7 +123,7 @@ class PlainUp(nn.Module):
 
 
 class CompositeUp(nn.Module):
-    """Nearest x2, then twice: 3x3 conv, noise, BN, GLU."""
+    """Composite up-block: nearest x2, then twice 3x3 conv, noise, BN, GLU."""
 
     def __init__(self, in_channels: int, out_channels: int, *, spectral: bool) -> None:
         super().__init__()

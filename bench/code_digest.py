@@ -1,8 +1,10 @@
-"""Digest of the code that produces an artefact. It hashes syntax trees, so comments and layout do not matter.
+"""Computes a digest of the code that produces an artefact, as a hash of syntax trees without comments and layout.
+
+Docstrings of modules, classes and functions are not part of the digest either.
 
 The digest follows imports from the start modules without importing anything. The registry refers to networks by name,
-so a digest that covers networks also starts from their modules. An external network contributes all its imports from
-the same package. The files in templates/ of a package are hashed completely.
+so a digest that covers networks also starts from their modules. For an external network, the digest covers all modules
+that are imported from the network's own package. The files in templates/ of a package are hashed byte by byte.
 """
 
 import ast
@@ -19,7 +21,7 @@ PACKAGES = ("slim", "baselines", "bench")
 
 @cache
 def code_digest(*starts: str, root: Path = ROOT) -> str:
-    """Return the sha256 of the modules reachable from `starts` (dotted names), or of all three packages."""
+    """Return the sha256 of the modules reachable from `starts` (dotted names), or of PACKAGES without `starts`."""
     if starts:
         found = _reachable(starts, root)
     else:
@@ -30,14 +32,14 @@ def code_digest(*starts: str, root: Path = ROOT) -> str:
     paths = dict(sorted(found.items()))
     parts = [f"{name}\n{_fingerprint(path)}" for name, path in paths.items()]
     for package in [path.parent for path in paths.values() if path.name == "__init__.py"]:
-        # page templates, which are code in text files
+        # page templates are text files that contain code
         templates = [file for file in sorted(package.glob("templates/*")) if file.is_file()]
         parts += [f"{file.name}\n{sha256_file(file)}" for file in templates]
     return sha256_bytes("\n".join(parts).encode())
 
 
 def module_path(name: str, root: Path = ROOT) -> Path | None:
-    """Return the file of a first-party module or package; None for others."""
+    """Return the file of a module or package in PACKAGES, or None for any other name."""
     if name.split(".")[0] not in PACKAGES:
         return None
     path = root.joinpath(*name.split("."))
@@ -46,7 +48,7 @@ def module_path(name: str, root: Path = ROOT) -> Path | None:
 
 
 def _reachable(starts: tuple[str, ...], root: Path) -> dict[str, Path]:
-    """Return name -> file of the modules reachable in this repository, and in the packages of external `starts`."""
+    """Return name -> file of the modules reachable from `starts`, in PACKAGES and the packages of external `starts`."""
     outside = {start.partition(".")[0] for start in starts} - set(PACKAGES)
     found: dict[str, Path] = {}
     waiting = list(starts)
@@ -62,7 +64,7 @@ def _reachable(starts: tuple[str, ...], root: Path) -> dict[str, Path]:
 
 @cache
 def _imports(module: str, path: Path) -> tuple[str, ...]:
-    """Return the dotted names that a file imports, also in functions. `from a import b` may refer to the module a.b."""
+    """Return the dotted names that a file imports, including a.b for `from a import b`, where b may be a module."""
     names: list[str] = []
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
@@ -79,7 +81,10 @@ def _fingerprint(path: Path) -> str:
 
 
 def _lines(node: ast.AST) -> Iterator[str]:
-    """Yield the tree as text that is equal on all Python versions, without empty fields, which differ between them."""
+    """Yield a syntax tree as lines that are equal on all Python versions.
+
+    Empty fields are omitted, because they differ between versions.
+    """
     yield type(node).__name__
     for name, value in ast.iter_fields(node):
         if isinstance(value, list):

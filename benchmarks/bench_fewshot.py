@@ -1,9 +1,10 @@
-"""Few-shot training step compared with the reference loop: 256 px, base_channels 64, batch 8, two threads on a CPU.
+"""Times the few-shot training step against the reference loop: 256 px, base_channels 64, batch 8, two CPU threads.
 
-Both use the same perceptual network, LPIPS's VGG16. Its weights are random if those of LPIPS are not available, which
-changes no operation. Steps alternate, and the reported ratio is the median over pairs of consecutive steps. float32 is
-always measured, bf16 only if the device has instructions for it (else the record says so), and compiled and recorded
-steps on a GPU. Step times are also reported as multiples of the roofline bound.
+Both loops use the same perceptual network, LPIPS's VGG16. If the weights of LPIPS are not available, the network gets
+random weights, which does not change the operations. Steps of the two loops alternate, and the reported ratio is the
+median over pairs of consecutive steps. float32 is always measured. bf16 is measured only if the device has instructions
+for it, and is otherwise recorded as not measured. Compiled steps, and compiled steps replayed as CUDA graphs, are
+measured on a GPU. Step times are also reported as multiples of the roofline bound.
 """
 
 import statistics
@@ -31,12 +32,12 @@ CHANNELS = (64, 128, 256, 512, 512)
 
 
 def measure(quick: bool) -> dict[str, Any]:
-    """Measure seconds per step of both loops, their ratio, and the engine's time over its roofline bound."""
+    """Return the seconds per step of both loops, their ratio, and the engine's time divided by its roofline bound."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     threads = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     if device.type == "cpu":
-        keep_freed_memory()  # as in a training; it applies to the reference loop too
+        keep_freed_memory()  # as in a training; this setting also applies to the reference loop
     try:
         with tempfile.TemporaryDirectory() as folder:
             return _against_reference(Path(folder), device, 1 if quick else REPEATS[device.type])
@@ -76,7 +77,7 @@ def _against_reference(folder: Path, device: torch.device, repeats: int) -> dict
 
 
 def _settings(device: torch.device) -> dict[str, dict[str, Any]]:
-    """Return the settings of `compute` to measure on a device."""
+    """Return name -> settings of `compute` that are measured on a device."""
     ways: dict[str, dict[str, Any]] = {"float32": {}}
     if device.type == "cuda" or _has_bf16():
         ways["bf16"] = {"precision": "bf16"}

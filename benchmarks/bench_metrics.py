@@ -1,7 +1,8 @@
-"""Frechet distance and feature extraction, compared with clean-fid. Both times include the covariances.
+"""Times the Frechet distance, including covariances, and feature extraction against clean-fid.
 
-Takes about three minutes on two cores, mostly for clean-fid's matrix square roots. Measure on an idle machine: under
-load, the roots take many times as long with two threads as with one, because OpenBLAS's threads wait for each other.
+The benchmark takes about three minutes on two cores, mostly for clean-fid's matrix square roots. Run it on an idle
+machine: under load, the roots take many times as long with two threads as with one, because OpenBLAS's threads wait for
+each other.
 """
 
 import tempfile
@@ -28,7 +29,7 @@ SIZES = {"100 real, 5,000 fake": (100, 5000, 40.0, 1e-4), "10,000 real, 10,000 f
 WARM_UP_DIM = 256
 IMAGES, PIXELS, REPEATS = 32, 256, 3
 STREAMED = (128, 1024)
-"""Image counts whose resident memory is compared. 1024 images are 200 MB (float32: 800 MB); torch takes 550 MB."""
+"""Image counts whose resident memory is compared. 1024 images take 200 MB (800 MB as float32), and torch 550 MB."""
 
 
 def measure(quick: bool) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def distances(n: int, m: int, values: dict[str, float], dim: int = DIM) -> dict[str, Workload]:
-    """Return both computations on the same features. Each stores its result in `values`."""
+    """Return both computations on the same features. Each computation stores its result in `values`."""
     from cleanfid.fid import fid_from_feats
 
     real, fake = features(n, 1)[:, :dim], features(m, 2)[:, :dim]
@@ -66,17 +67,17 @@ def distances(n: int, m: int, values: dict[str, float], dim: int = DIM) -> dict[
 
 
 def features(n: int, seed: int) -> np.ndarray:
-    """Return correlated, non-negative float32 features with a decaying spectrum, as from a pooled ReLU network."""
+    """Return correlated, non-negative float32 features with a decaying spectrum, as in a pooled ReLU network."""
     random = np.random.default_rng(seed)
     mixing = np.random.default_rng(0).normal(size=(DIM, DIM)) * np.arange(1, DIM + 1) ** -0.5 / 30
     return np.maximum((1 + seed / 20) * random.normal(size=(n, DIM)) @ mixing + 0.3, 0).astype(np.float32)
 
 
 def extraction(count: int, repeats: int) -> tuple[dict[str, list[float]], float]:
-    """Measure feature extraction from a folder of PNGs: clean-fid's loop with the published TorchScript, and ours.
+    """Measure feature extraction from a folder of PNGs: clean-fid's loop with the published TorchScript, and our own.
 
-    Returns seconds of both implementations, and our resident memory for many images divided by that for few, which is 1
-    if images are streamed.
+    Returns the seconds of both implementations, and the resident memory of ours for many images divided by that for
+    few. This ratio is 1 if images are streamed.
     """
     from cleanfid.fid import get_folder_features
 

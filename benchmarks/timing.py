@@ -1,4 +1,4 @@
-"""Interleaved timing, and result rows with targets."""
+"""Times workloads in alternation, and builds result rows with targets."""
 
 import statistics
 import time
@@ -11,7 +11,7 @@ Workload = Callable[[], object]
 
 
 def interleaved(workloads: Mapping[str, Workload], repeats: int, warm_up: int = 2) -> dict[str, list[float]]:
-    """Return the seconds of each repetition. The workloads alternate, so that other load on the machine affects all."""
+    """Return name -> seconds per repetition. Workloads alternate, so that other load affects all of them."""
     seconds: dict[str, list[float]] = {name: [] for name in workloads}
     for repeat in range(warm_up + repeats):
         for name, workload in workloads.items():
@@ -39,7 +39,7 @@ def median_ratio(numerator: list[float], denominator: list[float]) -> float:
 
 
 def target(name: str, value: float, *, at_most: float | None = None, at_least: float | None = None) -> dict[str, Any]:
-    """Return a result row. Without a bound it is informational and always met."""
+    """Return a result row. A row without a bound is informational, and its target is always met."""
     met = (at_most is None or value <= at_most) and (at_least is None or value >= at_least)
     bounds = [f"<= {at_most}" if at_most is not None else "", f">= {at_least}" if at_least is not None else ""]
     return {"name": name, "value": round(value, 4), "target": " ".join(filter(None, bounds)) or None, "met": met}

@@ -1,4 +1,4 @@
-"""Skip-layer SLIM gates a high-resolution map with a low-resolution one, with different weights at every position.
+"""Skip-layer SLIM: a gate that re-weights a high-resolution map by a low-resolution map, separately at every position.
 
 The source x_s [B, C_low, h, w] is split along channels into G groups of width c = C_low / G. The hidden width is
 r = c // reduction. Each group g has its own style s_g in R^C_high (pool, linear, BN, ReLU, linear) and its own mask
@@ -6,9 +6,9 @@ m_g over the h x w positions (1x1 conv, BN, ReLU; `steps` times 3x3 conv with di
 
     w(p, k) = 1 + sum_g m_g(p) s_g(k) / (sum_g m_g(p) + 1e-6),      out = x_t * nearest_upsample(w)
 
-Source: arXiv 2112.14804 (v1); numbers from the authors' release. w is computed at h x w, which gives the same values as
-masks upsampled to H x W because nearest upsampling commutes with pointwise arithmetic. The groups run as grouped
-convolutions and batched products, but every layer of every group has its own spectral norm.
+Source: arXiv 2112.14804 (v1); the numbers are from the authors' release. w is computed at h x w. Masks upsampled to
+H x W would give the same values, because nearest upsampling commutes with pointwise arithmetic. The groups run as
+grouped convolutions and batched products, but every layer of every group has its own spectral norm.
 """
 
 import torch
@@ -25,10 +25,10 @@ EPSILON = 1e-6
 class SkipLayerSLIM(nn.Module):
     """Gate: low [B, C_low, h, w], high [B, C_high, H, W] -> [B, C_high, H, W], for any two sizes.
 
-    residual: add the "1 +". normalise: divide by the sum of the masks. style, mask: False replaces s_g or m_g by 1.
-    shared: one branch for all groups. mask_noise: add one Gaussian map per image times a learned scalar (initially 0)
-    to the mask logits. spectral_norm, style_norm (BN in the style branch): both off in SinGAN. Raises ValueError for
-    options that make w constant over positions, unless `allow_constant` is set.
+    residual: add the 1 in w. normalise: divide by the sum of the masks. style, mask: False replaces s_g or m_g by 1.
+    shared: all groups share one style branch and one mask branch. mask_noise: add one Gaussian map per image, times a
+    learned scalar (initially 0), to the mask logits. spectral_norm, style_norm (BN in the style branch): both off in
+    SinGAN. Raises ValueError for options that make w constant over positions, unless `allow_constant` is set.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class SkipLayerSLIM(nn.Module):
         return ", ".join(f"{name}={getattr(self, name)}" for name in names)
 
     def forward(self, low: Tensor, high: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Return the gated map. `noise` [B, 1, h, w] replaces the random map (mask_noise only)."""
+        """Return the gated map. `noise` [B, 1, h, w] replaces the random noise map (only with mask_noise)."""
         self._check(low, high)
         masks = self._masks(low, noise)  # [B, G, h, w]
         if masks.shape[2] * masks.shape[3] > high.shape[2] * high.shape[3]:  # in SinGAN the target is the smaller map

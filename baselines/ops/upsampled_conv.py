@@ -1,8 +1,9 @@
-"""Computes a 3x3 convolution of a nearest-upsampled map as one transposed convolution, with 4/9 of the products.
+"""Computes a 3x3 convolution of a nearest-upsampled map as one transposed convolution, with 4/9 of the multiplications.
 
-Nearest upsampling makes pairs of equal pixels, so each output depends on only 2x2 different inputs, weighted by sums of
-the 3x3 taps. Along one axis, (w0, w1, w2) becomes the 4 taps (w2, w1 + w2, w0 + w1, w0) of a transposed convolution
-with stride 2 and padding 1. The values are the same, and the upsampled map is never allocated.
+Nearest upsampling repeats every pixel along each axis, so each output depends on only 2x2 distinct inputs, weighted by
+sums of the 3x3 taps. Along one axis, (w0, w1, w2) becomes the 4 taps (w2, w1 + w2, w0 + w1, w0) of a transposed
+convolution with stride 2 and padding 1. The result is mathematically the same, and the upsampled map is never
+allocated.
 """
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 WORTH_IT = 8
-"""Minimum map size in px. Below it, summing the taps (16/9 of the weights) takes as long as the saved products."""
+"""Minimum map size in px. For smaller maps, summing the taps (16/9 of the weights) costs as much time as it saves."""
 
 
 def upsampled_conv(x: Tensor, weight: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """Converts image files to RGB with the same rules for every command.
 
-The content identifies the file format, never the name. Images are rotated upright, transparent pixels are composited
-onto a background, grey and palette images become RGB, and only the first of several frames or pages is used. Decoding
-threads share a budget of pixels, so that memory is limited by the largest allowed image, not by the number of cores.
+The file format is detected from the content, never from the name. Images are rotated upright, transparent pixels are
+composited onto a background, grey and palette images become RGB, and only the first of several frames or pages is used.
+Decoding threads share a pixel budget, so that memory is limited by the largest allowed image, not by the number of
+cores.
 """
 
 import os
@@ -27,27 +28,27 @@ from bench.terminal import one_line
 
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "TIFF", "PPM", "GIF")
 MAX_PIXELS = 1 << 26
-"""8192 x 8192: default maximum of one image, and of all simultaneously decoded images, which need less than 1 GB."""
+"""Default pixel limit (8192 x 8192) of one image, and of all concurrently decoded images, which need less than 1 GB."""
 PIXELS_VARIABLE = "SLIM_BENCH_MAX_PIXELS"
-"""Raises the maximum of one image. A larger image than MAX_PIXELS is decoded alone."""
+"""Environment variable with the pixel limit of one image. An image of more than MAX_PIXELS is decoded alone."""
 Image.core.set_block_size(1 << 26)
-"""Bytes. The heap of each thread keeps freed blocks of Pillow's default size, but not larger ones."""
+"""Block size in bytes. Each thread's heap keeps freed blocks of Pillow's default size, but releases larger ones."""
 BAND = 1 << 20
 """Number of pixels converted at a time."""
 Colour = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
 DEEP = ("I", "F")
 HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-"""Brands of HEIC files. Phones name some of them .jpg."""
+"""Major brands of HEIC files. Phones give some of these files the suffix .jpg."""
 CONVERTIBLE = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # max_pixels() is the only limit
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # about tags that are not used here
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # warnings about unused tags
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The metadata of an image file: its upright size and peculiarities."""
+    """Metadata of an image file: its size when upright, and the properties that NOTES reports."""
 
     path: Path
     width: int
@@ -70,12 +71,12 @@ NOTES: dict[str, Callable[[Header], bool]] = {
     "are rotated by their EXIF orientation": lambda header: header.rotated,
     "have EXIF data that cannot be read, so they are not rotated": lambda header: header.exif_unreadable,
 }
-"""Text of a note, and the images that it applies to."""
+"""Text of a note -> test whether the note applies to an image."""
 
 
 @dataclass
 class ImageFiles:
-    """The images of a folder, or a single image, by their headers."""
+    """Headers, problems and notes of the images in a folder, or of a single image."""
 
     folder: Path
     headers: list[Header] = field(default_factory=list)
@@ -84,8 +85,8 @@ class ImageFiles:
 
 
 def find_images(place: Path, pattern: str = "*") -> ImageFiles:
-    """Read the headers of all images of a folder or of one file. Every other file in the folder is a fault."""
-    max_pixels()  # a wrong setting is one error instead of one per image
+    """Read the headers of all images in a folder, or of one image. Every other file in the folder is a problem."""
+    max_pixels()  # reports an invalid setting once instead of once per image
     place = Path(place)
     listing = Listing(place.parent, [place.name]) if place.is_file() else walk(place, pattern)
     found = ImageFiles(listing.folder, faults=listing.faults, notes=listing.notes)
@@ -101,7 +102,7 @@ def find_images(place: Path, pattern: str = "*") -> ImageFiles:
 
 
 def usable_images(place: Path, pattern: str = "*", at_least: int = 1) -> ImageFiles:
-    """Return `find_images`. Raises InputError for the first problem, or for fewer than `at_least` images."""
+    """Return what `find_images` finds. Raises InputError for the first problem, or for fewer than `at_least` images."""
     found = find_images(place, pattern)
     if found.faults:
         raise found.faults[0]
@@ -116,7 +117,7 @@ def print_notes(notes: Iterable[str]) -> None:
 
 
 def notes_on(headers: Sequence[Header], folder: Path, total: int) -> list[str]:
-    """Return one note per peculiarity of images; `headers`: those of `total` images that may need one."""
+    """Return one note per entry of NOTES that applies; `headers`: the images, of `total`, that may need a note."""
     notes = []
     for text, applies in NOTES.items():
         names = [header.path.relative_to(folder).as_posix() for header in headers if applies(header)]
@@ -127,15 +128,15 @@ def notes_on(headers: Sequence[Header], folder: Path, total: int) -> list[str]:
 
 
 def read_header(source: Path | BinaryIO, name: str | None = None) -> Header:
-    """Read the metadata of an image without decoding it. Raises InputError with its name for an unusable file.
+    """Read the metadata of an image without decoding it. Raises InputError, which names the file, if it is unusable.
 
-    `name`: name in errors of a source without a path.
+    `name`: the name that errors show for a source without a path.
     """
     where = name or source
     with _open(source, where) as image, _damage_named(where):
         turn = orientation(image)
         width, height = image.size
-        if turn is not None and turn >= 5 and image.format != "TIFF":  # TIFF's reader has already swapped them
+        if turn is not None and turn >= 5 and image.format != "TIFF":  # Pillow has already swapped those of a TIFF
             width, height = height, width
         return Header(
             Path(str(where)),
@@ -153,16 +154,16 @@ def read_header(source: Path | BinaryIO, name: str | None = None) -> Header:
 
 @contextmanager
 def decoded(source: Path | BinaryIO, background: Colour = WHITE, name: str | None = None) -> Iterator[Image.Image]:
-    """Yield the first frame as 8-bit RGB, upright, with transparent pixels composited onto `background`.
+    """Yield the first frame of an image as 8-bit RGB, upright, with transparent pixels composited onto `background`.
 
-    Within the block, its pixels count against the budget of all threads, so do not decode other images in it. `name`:
-    name in errors of a source without a path.
+    The pixels count against the budget of all threads until the `with` block ends, so the block must not decode other
+    images. `name`: the name that errors show for a source without a path.
     """
     where = name or source
     image = _open(source, where)
     with DECODING.hold(image.width * image.height):
         with image, _damage_named(where):  # decoders raise various exceptions
-            turn = None if image.format == "TIFF" else TURNS.get(orientation(image) or 1)  # TIFF: rotated when loaded
+            turn = None if image.format == "TIFF" else TURNS.get(orientation(image) or 1)  # load() rotates a TIFF
             key = image.info.get("transparency")
             if isinstance(key, tuple) and _has_16_bits(image):  # Pillow reduces only the pixels to 8 bits
                 image.info["transparency"] = tuple(value >> 8 for value in key)
@@ -178,7 +179,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _composite(image: Image.Image, background: Colour) -> Image.Image:
-    """Composite an image onto `background`, a few rows at a time, because whole images would need four copies."""
+    """Return an image composited onto `background`, a few rows at a time. A whole image would need four copies."""
     whole = Image.new("RGB", image.size)
     for top, band in bands(image):
         under = Image.new("RGBA", band.size, (*background, 255))
@@ -187,7 +188,7 @@ def _composite(image: Image.Image, background: Colour) -> Image.Image:
 
 
 def pixels_of(image: Image.Image) -> np.ndarray:
-    """Copy an RGB image to uint8 [H, W, 3], a few rows at a time. NumPy's conversion would need three copies."""
+    """Return an RGB image as uint8 [H, W, 3], copied a few rows at a time. np.asarray alone would need three copies."""
     array = np.empty((image.height, image.width, 3), np.uint8)
     for top, band in bands(image):
         array[top : top + band.height] = np.asarray(band)
@@ -247,7 +248,7 @@ def _fault(image: Image.Image) -> str | None:
 
 @contextmanager
 def _damage_named(where: object) -> Iterator[None]:
-    """Convert exceptions of image readers for a damaged or malicious image to one line with its name."""
+    """Convert any exception that a damaged or malicious image causes to an InputError that names the image."""
     try:
         yield
     except (InputError, UnidentifiedImageError, Image.DecompressionBombError):
@@ -277,7 +278,7 @@ def _no_image(source: Path | BinaryIO) -> str:
 
 
 def _has_16_bits(image: Image.Image) -> bool:
-    """Return whether colours have more bits in the file than are read. The mode of such images indicates 8."""
+    """Return whether the file has more bits per channel than Pillow reads. The mode of such an image implies 8 bits."""
     if image.format == "TIFF":
         return max(image.tag_v2.get(ExifTags.Base.BitsPerSample, (8,))) > 8
     how = image.tile[0].args if image.tile else ""
@@ -286,7 +287,7 @@ def _has_16_bits(image: Image.Image) -> bool:
 
 
 class PixelBudget:
-    """Limits the total pixels of images decoded at a time by all threads. A larger image is decoded alone."""
+    """Limit on the total pixels of the images that all threads decode at a time. A larger image is decoded alone."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.held = limit, 0

@@ -1,4 +1,4 @@
-"""Recognises files that an earlier `prepare` wrote, by manifest.json or by the journal of an interrupted one."""
+"""Recognises files that an earlier `prepare` wrote, by manifest.json or by the journal of an interrupted `prepare`."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from bench.files import read_mapping, sha256_file
 from bench.ownership import is_truncated, text_of
 
 JOURNAL = ".slim-bench-prepare.json"
-"""Exists while files are replaced: {"files": {name: sha256 of each content that `prepare` wrote}}."""
+"""Journal file, which exists while files are replaced: {"files": {name: [sha256 of each content written]}}."""
 IMAGES = ("images.npy",)
 SPLIT_ARRAYS = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy")
 LISTS = ("train.tsv", "test.tsv")
@@ -20,10 +20,10 @@ MANIFEST_KEYS = {"name", "kind", "sha256", "preparation"}
 
 
 def own_prepared_files(folder: Path, is_default: bool = False) -> set[str]:
-    """Return the names of files in `folder` that a preparation wrote and that have not been modified.
+    """Return the names of files in `folder` that `prepare` wrote and that have not been modified.
 
     `is_default`: the folder is data/prepared/NAME-SIZE, whose manifest Snakemake removes before a new preparation.
-    There, files are recognised by their format alone.
+    If the manifest is missing or truncated there, files are recognised by their format alone.
     """
     manifest, journal = read_mapping(folder / MANIFEST), folder / JOURNAL
     own: set[str] = set()
@@ -53,7 +53,10 @@ def _is_file(folder: Path, name: str) -> bool:
 
 
 def _arrays_of(folder: Path, manifest: dict[str, Any]) -> set[str]:
-    """Return the arrays in the manifest, or none if the hash of their content differs from the manifest's."""
+    """Return the names of the arrays that have the shape in the manifest.
+
+    Returns an empty set if all arrays are present, but the hash of their content differs from the manifest's.
+    """
     shapes = manifest["arrays"] if isinstance(manifest.get("arrays"), dict) else {}
     arrays = {name: _array(folder / name) for name in shapes if _is_file(folder, name)}
     found = {name: array for name, array in arrays.items() if array is not None and [*array.shape] == shapes[name]}
@@ -71,7 +74,7 @@ def _has_expected_format(path: Path) -> bool:
 
 
 def _is_list(path: Path) -> bool:
-    """Return whether every line consists of path, tab and number."""
+    """Return whether a file is a list, in which every line has a path, a tab and a number."""
     lines = text_of(path).splitlines()
     return bool(lines) and all(line.rpartition("\t")[2].isdecimal() for line in lines)
 

@@ -1,6 +1,6 @@
-"""Ensures that one process at a time creates a folder, and removes temporary folders of killed processes.
+"""Ensures that only one process at a time creates a folder, and removes temporary folders of killed processes.
 
-Temporary folders have the name .NAME.RANDOM.part, and contain a marker file until they are complete.
+Temporary folders are named .NAME.RANDOM.part, and contain a marker file until they are complete.
 """
 
 import re
@@ -21,7 +21,7 @@ RANDOM = re.compile(r"[a-z0-9_]{8}")
 
 
 def make_temporary(parent: Path, name: str) -> Path:
-    """Create a temporary folder in `parent` for the final `name`, with our marker file."""
+    """Create a temporary folder with the marker file in `parent`, for a folder with the final name `name`."""
     with writing(parent / name):
         folder = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=parent))
         try:
@@ -39,7 +39,10 @@ def unmark(folder: Path) -> None:
 
 @contextmanager
 def creation_lock(folder: Path) -> Iterator[None]:
-    """Lock `folder` for the block, when no other process creates it, and remove temporary folders of killed ones."""
+    """Hold the lock on the creation of `folder` in the block, after waiting for any other process that holds the lock.
+
+    Temporary folders of killed processes are removed first.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = folder.parent / f".{folder.name}.lock"
     with only_one(path, f"{folder}: another process is creating it; waiting"):
@@ -50,7 +53,7 @@ def creation_lock(folder: Path) -> Iterator[None]:
             yield
         finally:
             with suppress(FileNotFoundError):
-                if not path.stat().st_size:  # otherwise it is a user's file of this name
+                if not path.stat().st_size:  # a file with content belongs to the user
                     path.unlink()
 
 
@@ -61,7 +64,7 @@ def _remove_leftover(leftover: Path, ending: str) -> None:
         return
     if (leftover / MARK).is_file() or not any(path.is_symlink() or path.is_file() for path in leftover.rglob("*")):
         shutil.rmtree(leftover, ignore_errors=True)
-    elif RANDOM.fullmatch(random):  # created by a version without the marker file
+    elif RANDOM.fullmatch(random):  # an earlier version did not write the marker file
         names = {path.name for path in leftover.iterdir()}
         if all(map(_is_staged, names)) if kind == "part" else names <= own_prepared_files(leftover):
             shutil.rmtree(leftover, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Reads members of a plain or compressed tar, with limits on headers and a check of its end."""
+"""Reads the members of a plain or compressed tar, limits the size of headers, and checks the end of the archive."""
 
 import bz2
 import gzip
@@ -15,15 +15,15 @@ from bench.errors import InputError
 
 COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 LONGEST_HEADER = CHUNK
-"""Maximum header bytes of one member, because long names and pax records are read into memory."""
+"""Maximum header bytes of one member. Long names and pax records are read into memory."""
 
 
 class HeaderTooLongError(tarfile.TarError):
-    """Raised for oversized headers. It is not a ReadError, which would mean that a file is not a tar."""
+    """Error for oversized headers. It is not a ReadError, because `open_tar` takes a ReadError to mean "not a tar"."""
 
 
 class _Stream:
-    """The decompressed bytes of a tar for tarfile; `allowance`: remaining bytes for headers, or None."""
+    """File object with the decompressed bytes of a tar; `allowance`: remaining header bytes, or None for no limit."""
 
     def __init__(self, file: BinaryIO) -> None:
         start = file.read(6)
@@ -63,7 +63,10 @@ def open_tar(file: BinaryIO) -> tuple[tarfile.TarFile, _Stream] | None:
 
 
 def tar_members(archive: StoredFile, budget: Budget) -> Iterator[StoredFile]:
-    """Yield the members of a tar, as in `bench.data.extract.read_members`. A plain tar is checked before the first."""
+    """Yield the members of a tar, as described in `bench.data.extract.read_members`.
+
+    A plain tar is checked completely before the first member is yielded.
+    """
     with damage_named(str(archive)), archive.open() as file:
         opened = open_tar(file)
         if opened is None:
@@ -77,7 +80,7 @@ def tar_members(archive: StoredFile, budget: Budget) -> Iterator[StoredFile]:
         for info in _files(archive, tar, stream, budget):
             name = safe_name(str(archive), info.name)
             yield StoredFile(name, info.size, partial(tar.extractfile, info), str(archive), info.size)
-        if budget is not None:  # read to the end, where compressed streams have their checksum
+        if budget is not None:  # read to the end, because compressed streams store their checksum there
             while rest := len(stream.read(CHUNK)):
                 budget.count_bytes(rest)
 
@@ -85,7 +88,7 @@ def tar_members(archive: StoredFile, budget: Budget) -> Iterator[StoredFile]:
 def _files(
     archive: StoredFile, tar: tarfile.TarFile, stream: _Stream, budget: Budget | None
 ) -> Iterator[tarfile.TarInfo]:
-    """Yield the regular files by their headers, counted by `budget`."""
+    """Yield the headers of the regular files. Members and bytes count against `budget`."""
     position = -1
     while info := _next(tar, stream):
         if info.offset <= position or info.size < 0:
@@ -108,6 +111,6 @@ def _files(
 def _next(tar: tarfile.TarFile, stream: _Stream) -> tarfile.TarInfo | None:
     stream.allowance = LONGEST_HEADER
     info = tar.next()
-    tar.members.clear()  # tarfile would keep all of them in memory
+    tar.members.clear()  # tarfile would keep all headers in memory
     stream.allowance = None
     return info

@@ -1,8 +1,8 @@
-"""Pretrained weights of feature extractors: finds or downloads the file, and always verifies its checksum.
+"""Finds or downloads the pretrained weights of feature extractors, and always verifies the checksum.
 
-LPIPS-VGG16 needs two files: `lpips-vgg16-heads` (7 kB) is part of the repository, `vgg16-torchvision` (553 MB) must be
-downloaded once. EfficientNet-Lite0 is part of an installed package. The Inception files must be downloaded. Load a
-state dictionary (.pth) with `weights_only=True`, and the TorchScript file (.pt) with `torch.jit.load`.
+LPIPS-VGG16 needs two files: `lpips-vgg16-heads` (7 kB) is part of the repository, and `vgg16-torchvision` (553 MB) must
+be downloaded once. EfficientNet-Lite0 is part of an installed package. The Inception files must be downloaded. Callers
+load a state dictionary (.pth) with `weights_only=True`, and the TorchScript file (.pt) with `torch.jit.load`.
 """
 
 import importlib.util
@@ -20,7 +20,7 @@ FOLDER = "SLIM_BENCH_WEIGHTS"
 
 
 def fetch_weights(name: str, root: Path = Path("."), *, network: bool = True) -> Path:
-    """Return the verified file of weights `name`, downloaded if it is missing and `network` is true."""
+    """Return the path of the verified weights `name`. A missing file is downloaded if `network` is true."""
     entry = load_catalogue(root).find_weights(name)
     path = find_weights_file(entry, root)
     if path is None:
@@ -41,7 +41,10 @@ def fetch_weights(name: str, root: Path = Path("."), *, network: bool = True) ->
 
 
 def find_weights_file(entry: Weights, root: Path = Path(".")) -> Path | None:
-    """Return the unverified path in the package, $SLIM_BENCH_WEIGHTS, data/sources or the cache; None if missing."""
+    """Return the path of a weights file without verifying the file, or None if it is missing.
+
+    The search covers the Python package of the entry, or else $SLIM_BENCH_WEIGHTS, data/sources and the cache.
+    """
     if entry.package is not None:
         package, _, inner = entry.package.partition("/")
         spec = importlib.util.find_spec(package)
@@ -51,13 +54,13 @@ def find_weights_file(entry: Weights, root: Path = Path(".")) -> Path | None:
 
 
 def _places(root: Path) -> list[Path]:
-    """Return the folders to search, in order."""
+    """Return the folders to search, in order of precedence."""
     given = [Path(os.environ[FOLDER]).expanduser()] if os.environ.get(FOLDER) else []
     return [*given, Path(root) / SOURCES, user_cache() / "slim-bench/weights"]
 
 
 def _download_folder(root: Path) -> Path:
-    """Return the first writable folder, because a shared one may be read-only."""
+    """Return the first writable folder of `_places`. A shared folder may be read-only."""
     places = _places(root)
     return next((place for place in places if os.access(lasting_folder(place / "file"), os.W_OK)), places[0])
 

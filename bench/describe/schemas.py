@@ -33,7 +33,7 @@ class ConfigFile(NamedTuple):
 
 
 def config_files() -> dict[str, ConfigFile]:
-    """Configuration files by the name of their schema."""
+    """Return schema name -> configuration file."""
     files = {
         "config": (
             "config.yaml",
@@ -55,12 +55,12 @@ def schema_file(name: str) -> Path:
 
 
 def schema_text(name: str) -> str:
-    """Return the JSON schema of a file of config/, as text."""
+    """Return the JSON schema of a file in config/, as text."""
     return json.dumps(schema_of(name), indent=1, ensure_ascii=False) + "\n"
 
 
 def _scale() -> type[Strict]:
-    """A scale with typed recipes. Every key is optional, because experiments may set it."""
+    """Return the model of a scale with typed recipes. Every recipe key is optional, because experiments may set it."""
     tasks = {}
     for task, recipe in RECIPES.items():
         part = (partial_model(recipe), field({}, description=TaskScale.model_fields["recipe"].description))
@@ -70,7 +70,7 @@ def _scale() -> type[Strict]:
 
 
 def schema_of(name: str) -> dict[str, Any]:
-    """Return the JSON schema of a file of config/: its model's, with the checks and shorthands of the loader."""
+    """Return the JSON schema of a file in config/: its model's schema, plus the checks and shorthands of the loader."""
     file = config_files()[name]
     schema = _untitled(TypeAdapter(dict[Name, _scale()] if name == "scales" else file.kind).json_schema())
     definitions = schema.get("$defs", {})
@@ -98,7 +98,10 @@ def schema_of(name: str) -> dict[str, Any]:
 
 
 def _describe_network(choice: dict[str, Any]) -> None:
-    """Add names and arguments of the registry's networks. An external network, module:name, accepts any arguments."""
+    """Add the names and arguments of the registered networks to the schema of a network.
+
+    An external network, module:name, accepts any arguments.
+    """
     named = choice["properties"]["name"]
     kinds = [{"enum": [*MODELS, None]}, {"type": "string", "pattern": ":"}]
     choice["properties"]["name"] = {"anyOf": kinds, "default": None, "description": named["description"]}
@@ -107,12 +110,12 @@ def _describe_network(choice: dict[str, Any]) -> None:
 
 
 def _arguments(*tasks: str) -> dict[str, Any]:
-    """Return an object schema of all arguments of the networks of `tasks`."""
+    """Return an object schema with the arguments of all networks for `tasks`."""
     return _closed([arguments(name) for name, entry in MODELS.items() if entry.task in tasks])
 
 
 def _closed(models: list[type[BaseModel]]) -> dict[str, Any]:
-    """Return an object schema with exactly the keys of these models. A key accepts the types that they give it."""
+    """Return an object schema with exactly the keys of `models`. A key accepts every type that a model gives it."""
     found: dict[str, list[dict[str, Any]]] = {}
     for model in models:
         for key, value in _untitled(model.model_json_schema())["properties"].items():
@@ -129,7 +132,10 @@ def _closed(models: list[type[BaseModel]]) -> dict[str, Any]:
 
 
 def _untitled(schema: Any) -> Any:
-    """Remove titles, and defaults of null for keys that do not accept null; reject keys that match no pattern."""
+    """Return a schema without titles, and without null defaults of keys that do not accept null.
+
+    Where a schema has `patternProperties`, it rejects keys that match none of the patterns.
+    """
     if isinstance(schema, list):
         return [_untitled(part) for part in schema]
     if not isinstance(schema, dict):

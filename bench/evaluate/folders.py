@@ -1,4 +1,4 @@
-"""Scores a folder of images against a reference folder, with the same extractors and distances as runs."""
+"""Scores a folder of images against a reference folder, with the same extractors and distances as for runs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -35,7 +35,7 @@ COMPARED = set(FOLDER_METRICS) - {SIMILARITY}
 
 
 class ScoredFolder(ScoredImages):
-    """The images of a folder, sorted by name and streamed."""
+    """Images of a folder, sorted by name and streamed."""
 
     def __init__(self, path: Path, background: Colour = WHITE):
         if Path(path).is_file():
@@ -52,7 +52,7 @@ class ScoredFolder(ScoredImages):
         self.has_alpha = any(header.transparent for header in self.images.headers)
 
     def _hashed(self, hashes: list[bytes]) -> list[ImageBlock]:
-        """Return the blocks, with the hash of their names and contents, of the batches, and of the background."""
+        """Return the blocks. The hash covers names and contents of the files, the batch sizes and the background."""
         blocks, start = [], 0
         for batches in self._batches:
             files = [header.path for batch in batches for header in batch]
@@ -63,7 +63,7 @@ class ScoredFolder(ScoredImages):
         return blocks
 
     def stream(self, wanted: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
-        """Yield the batches of these blocks; see `bench.metrics.blocks`."""
+        """Yield the batches of the blocks `wanted`; see `bench.metrics.blocks.BlockedImages`."""
         for index in wanted:
             for batch in self._batches[index]:
                 yield index, read_batch([header.path for header in batch], self.background)
@@ -85,11 +85,11 @@ def evaluate_folders(
 ) -> list[Score]:
     """Score the images in `samples` against those in `reference`, each a folder or an .npz file.
 
-    `background`: colour of transparent pixels, a part of the protocol ids if any image has an alpha channel. `metrics`:
-    names from `FOLDER_METRICS`, each of which gets a score, a failed one if the images do not allow it. The default
-    is those that the images allow and whose weights are available, but for large sets only the Frechet distances.
-    `statistics`: output file for mean and covariance of the reference's Inception features. `reference` can also be
-    such a file, which allows only `fid_cleanfid`.
+    `background`: colour behind transparent pixels. It is part of the protocol ids if any image has an alpha channel.
+    `metrics`: names from `FOLDER_METRICS`. Each gets a score, which is a failed one if the images do not allow the
+    metric. The default is all metrics that the images allow and whose weights are available. Of the feature-based
+    metrics, large sets get only the Frechet distances by default. `statistics`: output file for the mean and covariance
+    of the reference's Inception features. `reference` can also be such a file, which allows only `fid_cleanfid`.
     """
     samples, reference = Path(samples), Path(reference)
     device = choose_device("auto")
@@ -128,7 +128,7 @@ def evaluate_folders(
 def _open_pair(
     samples: Path, reference: Path, background: Colour, max_unpacked_gb: float | None
 ) -> tuple[ScoredImages, ScoredImages]:
-    """Return both sets, as one object if they are the same. Raises InputError if they share images."""
+    """Return both image sets, as one object if the paths are the same. Raises InputError if two folders share files."""
     if samples.exists() and reference.exists() and samples.samefile(reference):
         fake = real = open_images(reference, background, max_unpacked_gb)
         print_notes([f"{samples}: samples and reference are the same {real.kind}"])
@@ -158,7 +158,7 @@ def _protocol(fake: ScoredImages, real: ScoredImages) -> tuple[str, ...]:
 
 
 def _similarity(fake: ScoredImages, real: ScoredImages) -> tuple[Measurement | None, str]:
-    """Return the mean SSIM, if every sample has a reference image of the same relative name and size, or the reason."""
+    """Return the mean SSIM of samples and reference images of the same name, or None and the reason for its absence."""
     if not (isinstance(fake, ScoredFolder) and isinstance(real, ScoredFolder)):
         return None, "SSIM pairs images by name, and images of an .npz file have no names"
     pairs, note = pair_images(fake.images, real.images)

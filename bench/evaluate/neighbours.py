@@ -1,4 +1,4 @@
-"""Image grid of samples and their nearest training images."""
+"""Writes the image grid of samples and their nearest training images."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from bench.files import write_png
 
 
 def save_neighbours(path: Path, samples: Tensor, training: Tensor, gap: int = 2) -> None:
-    """Write an image grid of two rows: samples uint8 [N, 3, H, W], and their nearest training images."""
+    """Write an image grid of two rows: samples, uint8 [N, 3, H, W], and their nearest training images. `gap`: px."""
     columns = []
     for sample, real in zip(samples, training, strict=True):
         columns += [torch.cat([sample, torch.full_like(sample[:, :gap], 255), real], dim=1)]

@@ -1,8 +1,8 @@
-"""Scores one-shot runs: compares samples and reconstruction with the training image at the finest scale.
+"""Scores one-shot runs: compares samples and reconstruction with the training image at the finest pyramid scale.
 
-Samples use the evaluation's latent seed, one image at a time, with the network in evaluation mode. The control is the
-coarsest training image upsampled bicubically to the finest size, the result of a network that learnt nothing above the
-first scale.
+Samples are generated one at a time from the evaluation's latent seed, with the network in evaluation mode. The control
+is the coarsest training image, upsampled bicubically to the finest size. A network that learnt nothing above the first
+pyramid scale would produce this image.
 """
 
 from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ LPIPS = ("lpips_reconstruction", "lpips_samples")
 SMALLEST_LPIPS = 16  # px, because VGG halves the resolution four times
 SIFID = {"sifid64": "maxpool1-64", "sifid192": "before-pool2-192"}
 PerImage = Callable[[Tensor, Tensor], list[float] | None]
-"""Compares each image uint8 [N, 3, H, W] with the training image [1, 3, H, W]; None if the metric is undefined."""
+"""Comparison of images, uint8 [N, 3, H, W], with the training image [1, 3, H, W]; None if the metric is undefined."""
 
 
 def evaluate_oneshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
@@ -69,7 +69,7 @@ def evaluate_oneshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
 
 @contextmanager
 def _allowed(scores: ScoreFolder, *metrics: str) -> Iterator[None]:
-    """Convert an error due to the images (too small, one colour, a single sample) to failed scores of `metrics`."""
+    """Convert an error that the images cause (too small, one colour, a single sample) to failed scores of `metrics`."""
     try:
         yield
     except InputError as error:
@@ -79,7 +79,7 @@ def _allowed(scores: ScoreFolder, *metrics: str) -> Iterator[None]:
 def draw_samples(pyramid: PyramidNetwork, n: int, seed: int) -> Tensor:
     """Return the images of `pyramid.sample(n, ...)`, computed one at a time to limit memory."""
     if pyramid.amplitudes.device.type == "cpu":
-        values = sum(3 * height * width for height, width in pyramid.sizes)  # of the noises
+        values = sum(3 * height * width for height, width in pyramid.sizes)  # noise values per sample
         check_memory(4 * n * values, f"{n} one-shot samples (evaluation.n_fake, or recipe.n_samples)")
     source = generator("cpu", seed, "samples")
     noises = [pyramid.draw(scale, n, source) for scale in range(len(pyramid.sizes))]

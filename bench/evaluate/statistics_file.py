@@ -1,4 +1,4 @@
-"""FID of images against a file of reference statistics."""
+"""Computes the FID of images against a file of reference statistics."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from bench.score import Score
 
 
 def has_statistics(path: Path, max_unpacked_gb: float | None = None) -> bool:
-    """Return whether a path is an .npz file with statistics but without images; ADM's references have both."""
+    """Return whether a path is an .npz file with statistics but without images. ADM's reference files contain both."""
     if not is_array_file(path):
         return False
     names = read_npz_headers(path, (), max_unpacked_gb)[1]
@@ -33,7 +33,7 @@ def has_statistics(path: Path, max_unpacked_gb: float | None = None) -> bool:
 
 
 def open_statistics(path: Path, metrics: tuple[str, ...] | None) -> ReferenceStatistics:
-    """Read a file of statistics. Raises InputError if `metrics` contains others than the FID."""
+    """Read a file of statistics. Raises InputError if `metrics` contains a metric other than the FID."""
     others = [name for name in metrics or () if name != FID]
     if others:
         raise InputError(f"{path}: statistics allow only {FID}; --metrics {others[0]} needs reference images")
@@ -41,7 +41,10 @@ def open_statistics(path: Path, metrics: tuple[str, ...] | None) -> ReferenceSta
 
 
 def score_against_statistics(fake: ScoredImages, real: ReferenceStatistics, device: torch.device) -> list[Score]:
-    """Return the FID. Its protocol id says that extractor and resize of the reference could not be verified."""
+    """Return the FID.
+
+    The part `real-statistics` of its protocol id means that extractor and resize of the reference are not verified.
+    """
     print_notes([f"{fake.path}: {note}" for note in fake.notes])
     (extractor,) = open_extractors([FID], device)
     clock = Clock()

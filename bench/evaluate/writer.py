@@ -1,7 +1,7 @@
 """Writes measurements as score files, with metadata of the run and the machine.
 
-Only scores of the same run are replaced or removed. In the run's own folder, they may come from any of its trainings;
-elsewhere, they must have the same configuration.
+Only scores of the same run are replaced or removed. In the run's own scores folder, these scores may come from any
+training of the run. In any other folder, they must have the same run hash.
 """
 
 from collections.abc import Collection
@@ -28,9 +28,9 @@ REMEDY = "move it away, or give another --out"
 
 
 def check_scores(run: Run, run_dir: Path, out: Path, overwrite: bool) -> None:
-    """Check or move aside existing files with the names of the scores of `run` in `out`.
+    """Check or move aside files in `out` that have the names of the scores of `run`.
 
-    In the run's own scores folder, files that are not its scores are moved aside; elsewhere they raise InputError.
+    Files that are not scores of `run` are moved aside in the run's own scores folder, and raise InputError elsewhere.
     `overwrite`: replace the scores of another run, but no other files.
     """
     if out.exists() and not out.is_dir():
@@ -60,7 +60,7 @@ def _is_own(run_dir: Path, out: Path) -> bool:
 
 
 class ScoreFolder:
-    """Writes the scores of one run, and finally removes outdated scores of earlier evaluations."""
+    """Writer of the scores of one run. `finish` removes out-of-date scores of earlier evaluations."""
 
     def __init__(self, run: Run, meta: dict[str, Any], run_dir: Path, out: Path, device: torch.device):
         self.run, self.meta, self.out, self.device = run, meta, Path(out), device
@@ -81,7 +81,7 @@ class ScoreFolder:
         self._write(measurement.score(weights=weights, model_sha256=model_sha256, **self._common()))
 
     def fail(self, reason: str, among: Collection[str] | None = None) -> None:
-        """Write failed scores with the reason for planned metrics (within `among`, if given) without a score."""
+        """Write a failed score with `reason` for each planned metric (in `among`, if given) that has no score yet."""
         for metric in self.run.evaluation.metrics:
             if among is not None and metric not in among:
                 continue

@@ -1,8 +1,9 @@
-"""Features of image sets that are cached by block, so that an interrupted evaluation resumes after its last block.
+"""Caches features of image sets in blocks, so that an interrupted evaluation resumes after its last complete block.
 
 The cache is in the user's cache folder, because the current folder may belong to another user or project. Each block
-has one file, which is written atomically. Its name is a hash of the images, the extractor, its weights, the machine and
-the software. The folder can be deleted at any time. If it is not writable, interrupted evaluations start again.
+has one file, which is written atomically. The file name is a hash of the images, the extractor, its weights, the
+machine and the software. The cache can be deleted at any time. If it is not writable, an interrupted evaluation
+computes all features again.
 """
 
 import os
@@ -27,30 +28,33 @@ from bench.runtime.progress import ProgressLine
 
 T = TypeVar("T")
 BLOCK_IMAGES = 1000
-"""Number of images after which a block ends with its batch."""
+"""Minimum number of images in every block except the last. A block ends with the batch that reaches this number."""
 
 
 @dataclass(frozen=True)
 class ImageBlock:
-    """Consecutive images of a set. `sha256` covers their content and how they are read."""
+    """Consecutive images of a set. `sha256` covers their content and the way they are read."""
 
     n: int
     sha256: str
 
 
 class BlockedImages(Protocol):
-    """An image set in blocks."""
+    """Image set that is divided into blocks."""
 
     @property
     def blocks(self) -> Sequence[ImageBlock]: ...
 
     def stream(self, wanted: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
-        """Yield the batches, uint8 [B, 3, H, W], of the blocks with these increasing indices, each with its index."""
+        """Yield (block index, batch uint8 [B, 3, H, W]) for the blocks with the increasing indices `wanted`."""
         ...
 
 
 def in_blocks(batches: Iterable[list[T]]) -> list[list[list[T]]]:
-    """Group batches into blocks. A block never divides a batch, because features depend on it in the last digits."""
+    """Return batches grouped into blocks.
+
+    A block never splits a batch, because the last digits of an image's features depend on its batch.
+    """
     blocks: list[list[list[T]]] = []
     size = BLOCK_IMAGES
     for batch in batches:
@@ -63,15 +67,15 @@ def in_blocks(batches: Iterable[list[T]]) -> list[list[list[T]]]:
 
 
 def feature_folder() -> Path:
-    """Return SLIM_BENCH_CACHE, else slim-bench/features of the user's cache folder."""
+    """Return the folder $SLIM_BENCH_CACHE, else slim-bench/features in the user's cache folder."""
     given = os.environ.get(CACHE)
     return Path(given).expanduser() if given else user_cache() / "slim-bench/features"
 
 
 def blocked_features(extractor: Extractor, images: BlockedImages, name: str) -> np.ndarray:
-    """Return the features of an image set, float32 [N, dim]. Cached blocks are read, others computed.
+    """Return the features of an image set, float32 [N, dim]. Cached blocks are read, and the others are computed.
 
-    `name`: name of the set in progress lines. Raises InputError if its files change while they are read.
+    `name`: name of the set in progress lines. Raises InputError if the files change while they are read.
     """
     ends = np.cumsum([block.n for block in images.blocks]).tolist()
     parts = [slice(end - block.n, end) for block, end in zip(images.blocks, ends, strict=True)]

@@ -1,4 +1,4 @@
-"""Input checks shared by all metrics: shapes, number of items, NaN. Error messages contain the values found."""
+"""Input checks shared by all metrics: shapes, number of items, NaN. Error messages state the values that were found."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from bench.errors import InputError
 
 
 def check_features(features: np.ndarray, name: str) -> np.ndarray:
-    """Return features [N, D] as an array. Raises InputError unless they have at least two rows and all are finite."""
+    """Return features [N, D] as an array. Raises InputError for fewer than two rows or non-finite values."""
     features = np.asarray(features)
     if features.ndim != 2:
         raise InputError(f"{name}: features must be [N, D], got shape {features.shape}")
@@ -29,9 +29,9 @@ def check_pair(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def check_uint8(images: Tensor, name: str = "images") -> Tensor:
-    """Return images.
+    """Return `images` unchanged.
 
-    Raises InputError unless they are uint8 [B, 3, H, W]; greyscale and float images are not converted.
+    Raises InputError unless they are uint8 [B, 3, H, W]. Greyscale and float images are not converted.
     """
     if images.dtype != torch.uint8:
         raise InputError(f"{name}: expected uint8 images (0..255), got {str(images.dtype).removeprefix('torch.')}")

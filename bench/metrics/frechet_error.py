@@ -1,9 +1,9 @@
 """Bootstrap standard error of the Frechet distance over generated images, with the reference images fixed.
 
-Each replicate draws as many generated images as there are, with replacement, as counts w. Let A be the centred
-reference features divided by sqrt(n - 1), or their triangular factor, and G = F A' the projected generated features. A
-replicate depends only on w and G. The trace of its matrix square root is the sum of the square roots of the
-eigenvalues of G' diag(w) G / (m - 1) after centring, a matrix with at most min(n, D) rows.
+Each replicate draws m of the m generated images with replacement, and represents them by their counts w. Let A be the
+centred reference features divided by sqrt(n - 1), or the triangular factor of this matrix, and G = F A' the projection
+of the generated features F. The trace of the matrix square root then depends only on w and G. It is the sum of the
+square roots of the eigenvalues of G' diag(w) G / (m - 1) with centred G, a matrix with at most min(n, D) rows.
 
 The replicates are biased upwards, because repeated images lower the rank of their covariance. Therefore only their
 standard deviation is used.
@@ -17,7 +17,7 @@ from bench.metrics.frechet import centre, triangle
 
 REPLICATES, REPLICATES_LARGE = 200, 30
 LARGE = 1024
-"""Rows of the reference factor from which a replicate takes about a second."""
+"""Smaller dimension of the reference factor from which a replicate takes about a second."""
 
 
 def replicates_for(factor: np.ndarray) -> int:
@@ -32,7 +32,7 @@ def frechet_standard_error(real: np.ndarray, fake: np.ndarray, seed: int = 0) ->
 
 
 def error_from_moments(mean: np.ndarray, factor: np.ndarray, fake: np.ndarray, seed: int = 0) -> float:
-    """Return the standard error for a reference with this mean [D] and covariance factor' factor."""
+    """Return the standard error for a reference with mean [D] and covariance factor' factor, where factor is [n, D]."""
     return spread(ResampledFromMoments(mean, factor, fake), replicates_for(factor), seed)
 
 
@@ -45,9 +45,9 @@ def spread(distance: "ResampledFromMoments", replicates: int, seed: int) -> floa
 
 
 class ResampledFromMoments:
-    """Frechet distance of a reference to a multiset of the rows of `fake` [m, D], given as counts [m].
+    """Frechet distance between a reference and a multiset of the rows of `fake` [m, D], given as counts [m].
 
-    The reference has the mean [D] and the covariance factor' factor, `factor` [n, D].
+    The reference has the mean [D] and the covariance factor' factor, where `factor` is [n, D].
     """
 
     def __init__(self, mean: np.ndarray, factor: np.ndarray, fake: np.ndarray):
@@ -73,7 +73,7 @@ class ResampledFromMoments:
 
 
 class Resampled(ResampledFromMoments):
-    """Frechet distance of a reference feature set [n, D] to a multiset of generated features."""
+    """Frechet distance between a reference feature set [n, D] and a multiset of generated features."""
 
     def __init__(self, real: np.ndarray, fake: np.ndarray):
         mean, factor = centre(real)

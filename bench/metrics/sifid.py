@@ -1,8 +1,9 @@
-"""Single-image FID (SinGAN), the Frechet distance between the positions of two images' feature maps.
+"""Computes the single-image FID (SinGAN): the Frechet distance between the feature vectors of two images.
 
-Uses torchvision's ImageNet Inception v3 with images scaled to -1..1 at their original size. Two layers are common, the
-64 channels after the first max pooling (code of the paper's authors) and the 192 channels before the second (text of
-the SinGAN paper). Both are computed.
+Each position of a feature map has one feature vector. The network is torchvision's ImageNet Inception v3, and images
+are scaled to -1..1 at their original size. Two layers are in common use: the 64 channels after the first max pooling
+(code of the paper's authors), and the 192 channels before the second max pooling (text of the SinGAN paper). Both
+variants are computed.
 """
 
 from pathlib import Path
@@ -25,7 +26,7 @@ class InceptionStem:
     """First layers of torchvision's Inception: uint8 [1, 3, H, W] -> [positions, channels] at both layers."""
 
     def __init__(self, path: Path, device: torch.device | str = "cpu"):
-        """Load inception_v3_google-0cc3c7bd.pth from `path`. The caller has verified its checksum."""
+        """Load inception_v3_google-0cc3c7bd.pth from `path`. The caller must have verified the checksum."""
         from torchvision.models.inception import BasicConv2d
 
         self.device = torch.device(device)
@@ -63,7 +64,7 @@ def _positions(maps: Tensor) -> np.ndarray:
 
 
 def sifid(stem: InceptionStem, samples: Tensor, source: Tensor) -> tuple[list[float], list[float]]:
-    """Return the SIFIDs of samples, uint8 [N, 3, H, W], to the source [1, 3, H, W], at 64 and at 192 channels."""
+    """Return the SIFIDs between samples, uint8 [N, 3, H, W], and the source [1, 3, H, W], for 64 and 192 channels."""
     reference = stem(source)
     values = [
         tuple(frechet_distance(real, fake) for real, fake in zip(reference, stem(image[None]), strict=True))

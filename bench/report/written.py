@@ -1,6 +1,6 @@
-"""Ownership of the report's files under results/{scale}: slim-bench wrote a file if its hash is in the record RENDERED.
+"""Recognises the files in results/{scale} that slim-bench wrote for the report, by the hashes in the record RENDERED.
 
-Reports of versions without that record are recognised by the form of their files.
+Reports of versions without that record are recognised by the format of their files.
 """
 
 from functools import partial
@@ -22,9 +22,9 @@ OLD_PAGE = "<title>SLIM and its "
 
 
 def begin_report(scale_dir: Path) -> None:
-    """Record that the report is being written. Raises InputError if a foreign file has the name of one of its files.
+    """Record that the report is being written. Raises InputError if another file has the name of a file of the report.
 
-    A damaged record is moved aside. The files are then recognised by their form, as without a record.
+    A damaged record is moved aside. The files are then recognised by their format, as without a record.
     """
     record = scale_dir / RENDERED
     make_way(record, is_origin_record)
@@ -42,14 +42,14 @@ def end_report(scale_dir: Path, made_from: str) -> None:
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    """Record of the report; empty if it is missing or damaged."""
+    """Return the record of the report, or an empty dict if the record is missing or damaged."""
     record = read_mapping(path)
     is_whole = "made_from" in record and isinstance(record.get("files", {}), dict)
     return record if is_whole else {}
 
 
 def _is_written(known: dict[str, Any], scale_dir: Path, name: str, path: Path) -> bool:
-    """Whether file `path`, called `name` in the report, matches the report's record `known`."""
+    """Return whether slim-bench wrote the file `path`, called `name` in the report, according to the record `known`."""
     if known.get("writing"):
         return True
     return sha256_file(path) == known["files"].get(name) if "files" in known else _has_old_form(path, scale_dir)

@@ -1,4 +1,4 @@
-"""Memory of the process and the device: peak, out-of-memory errors, reuse of freed blocks."""
+"""Measures and checks memory of the process and the device, and makes the allocator reuse freed blocks."""
 
 import ctypes
 import os
@@ -18,7 +18,7 @@ CONTAINER = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
-"""Memory limit and usage files of a container, in versions 2 and 1 of Linux control groups."""
+"""Files with the memory limit and usage of a container, for versions 2 and 1 of Linux control groups."""
 SMALL = 2**20
 """Size in bytes up to which memory is not checked."""
 
@@ -86,10 +86,10 @@ def total_memory_bytes(device: torch.device) -> int:
 def keep_freed_memory() -> None:
     """Make the allocator keep freed memory for the next step instead of returning it to the system.
 
-    glibc maps each block of several megabytes separately and unmaps it when it is freed, so each training step causes
-    thousands of page faults. A forward and backward of FastGAN-SLIM at 128 px (32 base channels, batch 8) had 110,000
-    page faults and took 1.3 to 1.4 times the CPU time; with this setting it had 5,000 to 10,000. Peak memory grew by 3
-    to 15 %. Has no effect except on Linux with glibc.
+    By default, glibc maps each block of several megabytes separately and unmaps the block when it is freed, so each
+    training step causes thousands of page faults. A forward and backward pass of FastGAN-SLIM at 128 px (32 base
+    channels, batch 8) had 110,000 page faults by default, and took 1.3 to 1.4 times the CPU time. With this setting it
+    had 5,000 to 10,000 page faults, and peak memory grew by 3 to 15 %. The function has no effect without glibc.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

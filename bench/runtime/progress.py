@@ -1,4 +1,4 @@
-"""Progress of a job: a bar on a terminal, otherwise a log line at least every fifteen seconds."""
+"""Shows the progress of a job: a bar on a terminal, otherwise a log line at least every fifteen seconds."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 
 class ProgressLine:
-    """Prints progress. Call `update` after every step; it prints only when a line is due.
+    """Progress display of a job. Call `update` after every step; a line is printed only when it is due.
 
     `done`: steps done before the first update; `speed`: also print the steps per second.
     """
@@ -22,7 +22,7 @@ class ProgressLine:
         self._bar = tqdm(total=total, initial=done, unit=unit, desc=name) if sys.stderr.isatty() else None
 
     def note(self, values: dict[str, float]) -> None:
-        """Set the logged values that the following lines show."""
+        """Set the logged values that all following progress lines show."""
         self._note = " ".join(f"{key} {value:.4g}" for key, value in values.items())
 
     def add(self, steps: int) -> None:
@@ -48,7 +48,7 @@ class ProgressLine:
         self.say(f"{self.unit} {done}/{self.total} ({share} %){left} {self._note}".rstrip())
 
     def say(self, text: str) -> None:
-        """Print one log line, prefixed with the run's name."""
+        """Print one log line, prefixed with `name`."""
         line = f"[{self.name}] {text}"
         if self._bar is not None:
             self._bar.write(line, file=sys.stderr)

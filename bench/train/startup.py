@@ -1,4 +1,4 @@
-"""Start of a training: checks the folders and the data, sets device and precision, builds the engine, runs the loop."""
+"""Starts a training: checks the folders and the data, sets device and precision, builds the engine, runs the loop."""
 
 import importlib
 import sys
@@ -41,7 +41,7 @@ ENGINES = {
 def start(run: Run, out: Path, state: Path, overwrite: bool = False) -> None:
     from bench.data.datasets import check_content, read_manifest
 
-    check_metrics(run.evaluation.metrics, run.task, run.name, run.evaluation.n_fake)  # not after hours of training
+    check_metrics(run.evaluation.metrics, run.task, run.name, run.evaluation.n_fake)  # before training starts
     device = open_device(run.compute)
     manifest = read_manifest(run.data_folder)
     start_group(device)
@@ -74,9 +74,9 @@ def start(run: Run, out: Path, state: Path, overwrite: bool = False) -> None:
 
 
 def _check_batch(run: Run, device: torch.device, data: Data) -> None:
-    """Raise InputError if the images of one batch (real and generated, or decoded and augmented) exceed the memory.
+    """Raise InputError if a batch of images (real and generated, or decoded and augmented) exceeds the free memory.
 
-    A batch that fits, but not together with its activations, fails at the first step.
+    A batch that fits only without its activations fails at the first step.
     """
     about = data.about or {}
     size, batch = about.get("image_size"), getattr(run.recipe, "batch_size", None)
@@ -86,7 +86,7 @@ def _check_batch(run: Run, device: torch.device, data: Data) -> None:
 
 
 def describe_data(manifest: Manifest) -> dict[str, Any]:
-    """Return the fields of model.json that describe the data. Without image_size, the arrays' shape gives the size."""
+    """Return the fields of model.json that describe the data. A missing image_size is read from the training array."""
     shape = manifest.arrays.get("train_images.npy", (0, None))
     fields = {"kind": manifest.kind, "image_size": manifest.image_size or shape[1]}
     background = {"background": manifest.preparation.get("background", WHITE)} if manifest.kind == "folder" else {}
@@ -96,7 +96,7 @@ def describe_data(manifest: Manifest) -> dict[str, Any]:
 def set_precision(run: Run, device: torch.device) -> None:
     """Enable TF32 only for bf16 runs, so that float32 runs compute in true float32.
 
-    InputError if the run asks for bf16 and the GPU does not support it.
+    Raises InputError if the run uses bf16 and the GPU does not support it.
     """
     if device.type == "cuda":
         if run.compute.precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
@@ -110,7 +110,7 @@ def set_precision(run: Run, device: torch.device) -> None:
 
 
 def _make_engine(run: Run, device: torch.device, folders: tuple[Path, Path], data: Data) -> Engine:
-    """Build the engine. Running out of memory raises InputError if checkpoints exist, else RunFailedError."""
+    """Return the engine of a run. Running out of memory raises InputError if checkpoints exist, else RunFailedError."""
     out, state = folders
     try:
         return engine_class(run.task)(run, device)
@@ -126,9 +126,10 @@ def _make_engine(run: Run, device: torch.device, folders: tuple[Path, Path], dat
 
 
 def _make_room(run: Run, out: Path, state: Path) -> None:
-    """Move a finished run aside. Weights without a record stay if checkpoints exist, because a killed export left them.
+    """Move a finished run aside, but not weights without a record that a killed export left next to checkpoints.
 
-    The state folder is marked first. After a kill, the mark tells the next start that this folder was checked.
+    The state folder gets its marker file first. If the job is killed, the next start then knows that this folder was
+    checked.
     """
     if rank() == 0:
         claim_state(state)

@@ -1,5 +1,5 @@
-# `collect` does not declare runs as input. It reads existing results, so `snakemake report` works for partial and failed
-# suites. Within a suite, the marker file of finish_suite defines the order.
+# `collect` does not declare runs as input. It reads the results that exist, so `snakemake report` also works for partial
+# and failed suites. In a suite, the file that finish_suite writes makes `collect` run after the suite's evaluations.
 
 
 rule finish_suite:

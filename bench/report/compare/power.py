@@ -1,4 +1,4 @@
-"""Power of the paired tests: the smallest difference they can detect, and the smallest p of the exact test.
+"""Computes the power of the paired tests: the smallest detectable difference, and the smallest p of the exact test.
 
 The t test of n paired differences with standard deviation s detects a difference d with the probability that a
 noncentral t with n - 1 degrees of freedom and noncentrality d sqrt(n) / s exceeds the critical value. The exact
@@ -15,7 +15,7 @@ from bench.report.compare.statistics import MINIMUM, holm
 
 POWER = 0.8
 MOST_PAIRS = 1000
-"""Limit of the search for the number of pairs that detects a difference."""
+"""Upper limit of the search for the number of pairs that detect a difference."""
 EXACT_PAIRS = 16
 """Largest number of pairs for which all sign patterns are evaluated. For more pairs, 2^16 random patterns are drawn."""
 
@@ -24,8 +24,9 @@ EXACT_PAIRS = 16
 class Power:
     """Power of the t test with the observed standard deviation.
 
-    `detectable`: smallest difference detected with probability POWER. `more`: further pairs to detect the observed one.
-    `more` is 0 if the observed difference is detectable, and None if MOST_PAIRS are not enough.
+    `detectable`: smallest difference that is detected with probability POWER. `more`: number of additional pairs that
+    are needed to detect the observed difference. It is 0 if that difference is detectable already, and None if
+    MOST_PAIRS are not enough.
     """
 
     detectable: float
@@ -33,7 +34,7 @@ class Power:
 
 
 def paired_power(differences: Sequence[float], margin: float, alpha: float) -> Power | None:
-    """Power of the two-sided t test at level `alpha`; None with fewer than three pairs or without spread."""
+    """Return the power of the two-sided t test at level `alpha`; None with fewer than three pairs or without spread."""
     sample = np.asarray(differences, dtype=float)
     n = len(sample)
     if n < MINIMUM or not np.isfinite(sample).all() or sample.std(ddof=1) == 0:
@@ -45,14 +46,17 @@ def paired_power(differences: Sequence[float], margin: float, alpha: float) -> P
 
 
 def _detectable(n: int, alpha: float) -> float:
-    """Smallest difference, in standard deviations, that n pairs detect with probability POWER."""
+    """Return the smallest difference, in standard deviations, that n pairs detect with probability POWER."""
     from scipy import optimize
 
     return float(optimize.brentq(lambda d: _probability(d, n, alpha) - POWER, 0.0, 1e6, xtol=1e-6))
 
 
 def _pairs_for(difference: float, alpha: float, n: int) -> int | None:
-    """Smallest number of pairs >= n that detects `difference` (in standard deviations); None above MOST_PAIRS."""
+    """Return the smallest number of pairs, at least n, that detect `difference` (in standard deviations).
+
+    Returns None if MOST_PAIRS are not enough.
+    """
     if _probability(difference, MOST_PAIRS, alpha) < POWER:
         return None
     low, high = n, MOST_PAIRS  # the probability grows with the number of pairs
@@ -63,7 +67,7 @@ def _pairs_for(difference: float, alpha: float, n: int) -> int | None:
 
 
 def _probability(difference: float, n: int, alpha: float) -> float:
-    """Probability of a significant result in the direction of `difference`, in standard deviations."""
+    """Return the probability of a significant result in the direction of `difference`, in standard deviations."""
     from scipy import special
 
     critical = special.stdtrit(n - 1, 1 - alpha / 2)
@@ -71,7 +75,10 @@ def _probability(difference: float, n: int, alpha: float) -> float:
 
 
 def sign_flip_test(differences: Sequence[float], margin: float = 0.0) -> float | None:
-    """Two-sided p of the exact sign-flip permutation test of `mean == margin`; None with fewer than three pairs."""
+    """Return the two-sided p of the exact sign-flip permutation test of `mean == margin`.
+
+    Returns None with fewer than three pairs.
+    """
     sample = np.asarray(differences, dtype=float) - margin
     if len(sample) < MINIMUM or not np.isfinite(sample).all():
         return None
@@ -91,5 +98,5 @@ def sign_flip_test(differences: Sequence[float], margin: float = 0.0) -> float |
 
 
 def smallest_exact_p(pairs: Sequence[int]) -> list[float]:
-    """Smallest p that each exact test can reach after Holm's correction, for one number of pairs per test."""
+    """Return the smallest p that each exact test can reach after Holm's correction; `pairs`: pairs of each test."""
     return [p for p in holm([min(1.0, 2.0 ** (1 - n)) for n in pairs]) if p is not None]

@@ -1,4 +1,4 @@
-"""Image grids: samples of all networks, from the image files in the run folders.
+"""Draws image grids with samples of all networks, from the image files in the run folders.
 
 The background is transparent and the labels are grey, so that a grid can be read on a light and on a dark page.
 """
@@ -25,7 +25,7 @@ MOST_SETS = 6
 
 @dataclass(frozen=True)
 class LabelledRow:
-    """A row of images with a label; `captions`: one above each image."""
+    """Row of images with a label; `captions`: one caption above each image, or none."""
 
     label: str
     images: tuple[Image.Image, ...]
@@ -36,7 +36,7 @@ class LabelledRow:
 
 
 def samples_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
-    """Per dataset: training images, then samples of every network from the same latents."""
+    """Return a grid with, for each dataset, training images, then samples of every network from the same latents."""
     rows = []
     for dataset, runs in _first_runs(scores, "fewshot", settings, scale_dir):
         reals = (_top_rows(folder / "samples" / "real.png") for _, folder in runs)
@@ -47,7 +47,7 @@ def samples_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> I
 
 
 def progress_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
-    """First dataset: samples from the same latents as training proceeds, one row per network."""
+    """Return the progress grid of one dataset: samples from the same latents over training, one row per network."""
     for dataset, runs in _first_runs(scores, "fewshot", settings, scale_dir):
         rows = [row for name, folder in runs if (row := _steps(name, folder / "samples"))]
         if rows:
@@ -56,7 +56,7 @@ def progress_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> 
 
 
 def neighbours_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
-    """First dataset with neighbours: samples of each network above their nearest training images."""
+    """Return a grid of the first dataset with neighbours: samples of each network above the nearest training images."""
     for dataset, runs in _first_runs(scores, "fewshot", settings, scale_dir):
         pairs = ((name, open_image(folder / "scores" / "neighbours.png")) for name, folder in runs)
         rows = [LabelledRow(f"{dataset}, {name}", (_fit(image, 2 * TILE),)) for name, image in pairs if image]
@@ -66,7 +66,10 @@ def neighbours_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -
 
 
 def oneshot_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
-    """Per image: the training image and its bicubic upsampling, then reconstruction and five samples per network."""
+    """Return the one-shot grid.
+
+    For each training image: that image and its bicubic upsampling, then reconstruction and five samples per network.
+    """
     rows = []
     for dataset, runs in _first_runs(scores, "oneshot", settings, scale_dir):
         sources = (
@@ -87,7 +90,7 @@ def oneshot_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> I
 def _first_runs(
     scores: Scores, task: Task, settings: ReportSettings, scale_dir: Path
 ) -> list[tuple[str, list[tuple[str, Path]]]]:
-    """[(dataset, [(experiment, folder of its first finished seed)])], baselines first, without ablations."""
+    """Return [(dataset, [(experiment, folder of its lowest finished seed)])], baselines first, without ablations."""
     roles = settings.tasks[task]
     runs = without_ablations(scores.runs.where(task=task, status="ok"), roles)
     found = []
@@ -100,7 +103,7 @@ def _first_runs(
 
 
 def _top_rows(path: Path) -> Image.Image | None:
-    """The first rows of a grid of square tiles, with ACROSS tiles per row."""
+    """Return the first rows of a grid of square tiles, with ACROSS tiles per row, or None if the file is missing."""
     grid = open_image(path)
     if grid is None:
         return None
@@ -110,7 +113,7 @@ def _top_rows(path: Path) -> Image.Image | None:
 
 
 def _steps(name: str, folder: Path) -> LabelledRow | None:
-    """One column of samples per training step, read from step-NNNNNNN.png (a row of square tiles)."""
+    """Return a row with a column of samples per training step, read from step-NNNNNNN.png (a row of square tiles)."""
     columns, captions = [], []
     for path in sorted(folder.glob("step-*.png")):
         row = open_image(path)
@@ -130,14 +133,14 @@ def _stack(tiles: Sequence[Image.Image]) -> Image.Image:
 
 
 def _row(folder: Path, names: dict[str, str]) -> tuple[tuple[Image.Image, ...], tuple[str, ...]] | None:
-    """Images `folder`/NAME.png that exist, scaled to one height, with their captions."""
+    """Return the existing images `folder`/NAME.png, scaled to one height, with their captions; None if none exists."""
     found = [(image, caption) for name, caption in names.items() if (image := open_image(folder / f"{name}.png"))]
     images, captions = (tuple(part) for part in zip(*found, strict=True)) if found else ((), ())
     return (tuple(_fit(image, ONESHOT_HEIGHT) for image in images), captions) if found else None
 
 
 def open_image(path: Path) -> Image.Image | None:
-    """The image; None if it is missing or damaged, because that must not stop the report."""
+    """Return the image, or None if it is missing or damaged. A missing or damaged image must not stop the report."""
     try:
         with Image.open(path) as image:
             return image.convert("RGB")
@@ -146,14 +149,14 @@ def open_image(path: Path) -> Image.Image | None:
 
 
 def _fit(image: Image.Image, height: int) -> Image.Image:
-    """Scale to `height` pixels: nearest for integer factors, which keeps pixels sharp, else Lanczos."""
+    """Return an image scaled to `height` px: nearest for integer factors, which keeps pixels sharp, else Lanczos."""
     width = max(1, round(image.width * height / image.height))
     whole = height % image.height == 0
     return image.resize((width, height), Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS)
 
 
 def image_grid(rows: Sequence[LabelledRow]) -> Image.Image | None:
-    """Draw labelled rows of images below each other; None for no rows."""
+    """Return an image of the labelled rows below each other, or None without rows."""
     if not rows:
         return None
     width = max(sum(image.width + GAP for image in row.images) for row in rows)

@@ -1,4 +1,4 @@
-"""Tables of comparisons: summary, paired tests, claims."""
+"""Builds the tables of comparisons: summary, paired tests and claims."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -34,7 +34,7 @@ def interval_text(low: float | None, high: float | None, form: Callable[[float],
 
 
 def summary_table(results: Sequence[Result], scores: Scores, settings: ReportSettings) -> Table:
-    """One row per pair and dataset, and one over all datasets, for the first primary metric with scores."""
+    """Return one row per pair and dataset, and one row over all datasets, for the first primary metric with scores."""
     head = [Head(name, numeric=False) for name in ("dataset", "metric")]
     head += [Head("SLIM"), Head("baseline"), Head("difference"), Head("significance", numeric=False)]
     lines = []
@@ -74,7 +74,7 @@ def _finished_line(result: Result, title: str, alpha: float) -> tuple[TableCell,
 
 
 def _significance_cell(result: Result, alpha: float) -> TableCell:
-    """Outcome of the test, with the training conditions that differ below it."""
+    """Return a cell with the outcome of the test, and below the outcome the training conditions that differ."""
     return TableCell(result.significance(alpha), "" if result.conflict else "; ".join(result.differs), kind="text")
 
 
@@ -89,7 +89,7 @@ def _unfinished_line(pair: Pair, dataset: str, scores: Scores, title: str) -> tu
 
 
 def paired_table(results: Sequence[Result], scores: Scores, settings: ReportSettings) -> Table:
-    """All paired comparisons, then those that lack the scores of one side or both.
+    """Return all paired comparisons, then the planned comparisons that lack the scores of one or both sides.
 
     With fewer than three pairs, intervals, effect size and p are empty.
     """
@@ -117,7 +117,7 @@ def paired_table(results: Sequence[Result], scores: Scores, settings: ReportSett
 def _unpaired(
     results: Sequence[Result], scores: Scores, settings: ReportSettings
 ) -> Iterator[tuple[tuple[TableCell, ...], TableCell]]:
-    """First cells and status cell of each planned comparison that has no pair of finished scores."""
+    """Yield the first cells and the status cell of each planned comparison that has no pair of finished scores."""
     found = {(r.pair, r.dataset, r.metric) for r in results if r.weights == "last"}
     for task, task_settings in settings.tasks.items():
         here = scores.where(task=task, weights="last")
@@ -135,7 +135,7 @@ def _unpaired(
 
 
 def claim_table(answer: Answer) -> Table:
-    """Comparisons of one claim with their results and criteria."""
+    """Return the comparisons of one claim with their results and criteria."""
     head = [Head(name, numeric=False) for name in ("metric", "outcome", "SLIM", "baseline")]
     head += [Head("improvement"), Head("95 % CI"), Head("p (Holm)"), Head("p (exact)")]
     head += [Head("detectable", numeric=False)]
@@ -163,7 +163,7 @@ def _claim_line(finding: Finding) -> tuple[TableCell, ...]:
 
 
 def _power_text(finding: Finding, form: Callable[[float], str]) -> str:
-    """Smallest detectable improvement, and how many more pairs would detect the observed one."""
+    """Return the smallest detectable improvement, and the number of additional pairs to detect the observed one."""
     if finding.comparison.measure == "constant":
         return "no test"
     power = finding.power
@@ -176,7 +176,7 @@ def _power_text(finding: Finding, form: Callable[[float], str]) -> str:
 
 
 def _outcome(finding: Finding) -> TableCell:
-    """Verdict on one comparison with its reason, for a control also p. Empty at scales without verdicts."""
+    """Return the verdict on one comparison with its reason, and p for a control. Empty at scales without verdicts."""
     if finding.verdict == NOT_TESTED:
         return TableCell("")
     notes = [finding.reason] if finding.reason else []
@@ -187,7 +187,7 @@ def _outcome(finding: Finding) -> TableCell:
 
 
 def shown_table(claim: Claim, scores: Scores, settings: ReportSettings) -> Table:
-    """Scores for a claim at a scale without verdicts: all pairs of its tasks on all datasets that were run."""
+    """Return scores for a claim at a scale without verdicts: all pairs of its tasks on all datasets with scores."""
     head = [Head("dataset", numeric=False), Head("metric", numeric=False), Head("SLIM"), Head("baseline")]
     lines = []
     for task in claim.tasks:
@@ -217,7 +217,7 @@ def _better(gain: float, form: Callable[[float], str]) -> str:
 
 
 def claims_table(answers: Sequence[Answer]) -> Table:
-    """One table of all claims, for the table files."""
+    """Return one table of all claims, for the table files."""
     first = claim_table(answers[0]).head if answers else ()
     lines = [
         (TableCell(answer.claim.title), TableCell(answer.verdict), *line)

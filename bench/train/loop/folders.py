@@ -1,7 +1,7 @@
-"""Run folder and state folder of a training: which files slim-bench wrote, and which are in the way. No torch.
+"""Recognises the files that slim-bench wrote to the run folder and state folder of a training, and refuses others.
 
-An earlier version wrote PNGs without a mark and state folders without a marker. If the folder has a record or a
-checkpoint of that version, files are recognised by name.
+An earlier version wrote PNGs without a mark in their metadata, and state folders without a marker file. If a folder has
+a record or a checkpoint of that version, files are recognised by name. This module does not import torch.
 """
 
 import contextlib
@@ -62,7 +62,7 @@ def own_run_files(folder: Path, unmarked: bool = False) -> list[Path]:
 
 
 def remove_files(paths: Iterable[Path], folder: Path) -> None:
-    """Remove files in `folder`, then the subfolders that are empty as a result."""
+    """Remove files in `folder`, then the subfolders that become empty."""
     paths = list(paths)
     for path in paths:
         path.unlink(missing_ok=True)
@@ -97,7 +97,7 @@ def check_out(out: Path, state: Path) -> None:
 
 
 def check_description(run: Run, out: Path) -> None:
-    """Raise InputError if run.json in `out` describes another run, unless that run is finished there."""
+    """Raise InputError if run.json in `out` describes another run that is not finished in `out`."""
     description = out / "run.json"
     refuse_foreign(description, is_run, REMEDY)
     if not description.exists():
@@ -114,7 +114,7 @@ def is_unmarked(out: Path) -> bool:
 
 
 def finished_record(out: Path) -> dict[str, Any]:
-    """Return the record of a finished run in `out`, or an empty dict without such a run or without its weights."""
+    """Return the record of a finished run in `out`, or an empty dict if `out` has no finished run or no weights."""
     if not (out / WEIGHTS).exists():
         return {}
     records = (read_mapping(out / name) for name in (META, META_COPY))
@@ -146,7 +146,7 @@ def check_state(state: Path, out: Path, data: Path) -> None:
 
 
 def is_own_state(state: Path) -> bool:
-    """Return whether `state` has the marker of slim-bench or a checkpoint."""
+    """Return whether `state` has the marker file of slim-bench or a non-empty checkpoint."""
     return _is_marker(state / MARKER) or any(
         CHECKPOINT_NAME.fullmatch(path.name) and path.stat().st_size and is_checkpoint(path)
         for path in _files_in(state)
@@ -154,7 +154,7 @@ def is_own_state(state: Path) -> bool:
 
 
 def claim_state(state: Path) -> None:
-    """Create the folder if needed and mark it, because a training removes its files there when it finishes."""
+    """Create the state folder if needed, and write its marker file. A finished training removes its files there."""
     with writing(state / MARKER):
         state.mkdir(parents=True, exist_ok=True)
     if not _is_marker(state / MARKER):
@@ -162,7 +162,7 @@ def claim_state(state: Path) -> None:
 
 
 def release_state(state: Path) -> None:
-    """Remove the checkpoints, outputs and marker of slim-bench, and the folder if it is then empty."""
+    """Remove the checkpoints, outputs and marker file of slim-bench, and the folder if it is then empty."""
     if not is_own_state(state):
         return
     remove_temporaries(state)
@@ -180,7 +180,7 @@ def _is_marker(path: Path) -> bool:
 
 
 def _refuse_taken(folder: Path, unmarked: bool, remedy: str) -> None:
-    """Raise InputError if a file in `folder` has a name that slim-bench uses and other content."""
+    """Raise InputError if a file in `folder` has a name that slim-bench uses, but was not written by slim-bench."""
     own = set(own_run_files(folder, unmarked))
     for name in FILES:
         refuse_foreign(folder / name, own.__contains__, remedy)

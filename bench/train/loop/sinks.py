@@ -1,6 +1,6 @@
-"""Optional logging of history.csv's rows to TensorBoard or Weights & Biases (extras `tensorboard`, `wandb`).
+"""Optionally logs the rows of history.csv to TensorBoard or Weights & Biases (extras `tensorboard`, `wandb`).
 
-Enabled by the environment variable SLIM_BENCH_SINKS=tensorboard,wandb, because logging targets are not part of a run.
+The environment variable SLIM_BENCH_SINKS=tensorboard,wandb enables the sinks. They are not part of a run's description.
 """
 
 import os
@@ -63,7 +63,7 @@ def open_sinks(name: str, folder: Path) -> list[Sink]:
 
 
 def send_row(sinks: list[Sink], step: int, row: dict[str, float | int | None]) -> None:
-    """Write a row to every sink. A failing sink is removed with a message, and training continues."""
+    """Write a row to every sink. If a sink fails, a message is printed, the sink is removed, and training continues."""
     for sink in list(sinks):
         if not _written(sink, lambda sink=sink: sink.log(step, row)):
             sinks.remove(sink)
