@@ -1,6 +1,6 @@
 """Computes a digest of the code that produces an artefact, as a hash of syntax trees without comments and layout.
 
-Docstrings of modules, classes and functions are not part of the digest either.
+The digest also omits docstrings, and the descriptions below constants and fields.
 
 The digest follows imports from the start modules without importing anything. The registry refers to networks by name,
 so a digest that covers networks also starts from their modules. For an external network, the digest covers all modules
@@ -83,7 +83,7 @@ def _fingerprint(path: Path) -> str:
 def _lines(node: ast.AST) -> Iterator[str]:
     """Yield a syntax tree as lines that are equal on all Python versions.
 
-    Empty fields are omitted, because they differ between versions.
+    Docstrings and empty fields are omitted. Empty fields differ between Python versions.
     """
     yield type(node).__name__
     for name, value in ast.iter_fields(node):
