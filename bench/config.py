@@ -111,7 +111,7 @@ class Scale(Strict):
 
 
 class RunList(Strict):
-    """Every experiment with every dataset, at the listed scales."""
+    """Every combination of the listed experiments and datasets, at the listed scales."""
 
     scales: tuple[str, ...] = Field(description="scales at which the runs exist")
     experiments: tuple[str, ...] = Field(description="names from config/experiments.yaml and config/ablations.yaml")
@@ -224,7 +224,7 @@ def _merged(settings: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str,
 def own_folders(settings: Settings) -> dict[str, UserFolder]:
     """Return the user's folders by name. The setting `folder` gets a name derived from its path.
 
-    If a folder has no task, the type of its path determines the task.
+    If a folder has no task, `task_of` derives one from its path.
     """
     found = dict(settings.folders)
     if settings.folder is not None:

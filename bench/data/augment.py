@@ -31,7 +31,10 @@ class BatchRows:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Means and standard deviations per channel of images scaled to [0, 1], part of a classifier's protocol."""
+    """Means and standard deviations per channel of images scaled to [0, 1].
+
+    The export of a classifier contains those of its training, and evaluation normalises the test images with them.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -124,19 +127,22 @@ def draw_lambda(alpha: float, generator: torch.Generator) -> float:
 def partners(count: int, device: torch.device) -> Tensor:
     """Return the partner of each row: rows 2j and 2j+1 are partners, and an unpaired last row is its own partner.
 
-    Partners are random, because the order of the images is random, and belong to the same process.
+    The order of the images is random, so partners are random. Both partners belong to the same process.
     """
     return (torch.arange(count, device=device) ^ 1).clamp(max=count - 1)
 
 
 def mixup(images: Tensor, targets: Tensor, weight: float) -> tuple[Tensor, Tensor]:
-    """Blend images [B, C, H, W] and float targets [B, classes] with those of their partners, of weight 1 - `weight`."""
+    """Blend images [B, C, H, W] and float targets [B, classes] with those of their partners.
+
+    The partners have weight 1 - `weight`.
+    """
     other = partners(len(images), images.device)
     return torch.lerp(images[other], images, weight), torch.lerp(targets[other], targets, weight)
 
 
 def cutmix(images: Tensor, targets: Tensor, weight: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Replace a box with the fraction 1 - `weight` of the area by the same box of the partner.
+    """Replace a box that covers the fraction 1 - `weight` of the area with the same box of the partner.
 
     The box is clipped to the image, and the targets are mixed in proportion to its clipped area.
     """

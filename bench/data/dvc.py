@@ -52,8 +52,8 @@ def _settings(root: Path) -> Iterator[dict[str, str]]:
 
     HOME is a temporary folder if the home folder does not exist, because DVC reads files there. Without `.git` (the
     repository extracted from an archive), DVC would fail, or use a git repository that contains this folder. The option
-    no_scm prevents this, but DVC reads it only from configuration files. The files of the checkout belong to git and to
-    the user, so a temporary copy of the system-wide configuration sets the option.
+    no_scm prevents this, but DVC reads it only from configuration files. The option is set in a temporary copy of the
+    system-wide configuration, so that no file of the repository or the user is modified.
     """
     found = {"DVC_NO_ANALYTICS": "1"}
     with tempfile.TemporaryDirectory(prefix="slim-bench-dvc-") as folder:
@@ -86,7 +86,7 @@ def _refuse_full(root: Path, pointer: Path) -> None:
 
 
 def pointer_md5(pointer: Path) -> str | None:
-    """Return the md5 of the single output of a .dvc file, or None if none is recorded, as for some imports."""
+    """Return the md5 of the single output of a .dvc file, or None if not recorded, as after some `dvc import` calls."""
     return _output(pointer).get("md5")
 
 
@@ -98,7 +98,7 @@ def _output(pointer: Path) -> dict[str, Any]:
 
 
 def pull_if_tracked(root: Path, path: Path) -> bool:
-    """Pull `path` if DVC tracks it, from its remote, such as a local mirror. Return whether it was pulled."""
+    """Pull `path` from the configured DVC remote if DVC tracks it. Return whether the pull succeeded."""
     pointer = path.with_name(f"{path.name}.dvc")
     if not (root / pointer).exists():
         return False

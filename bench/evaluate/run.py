@@ -29,7 +29,7 @@ TASKS: dict[str, Callable[[Run, Path, ScoreFolder], None]] = {
 
 
 def evaluate_run(run: Run, run_dir: Path, out: Path, overwrite: bool = False) -> None:
-    """Write scores/*.json of the export in `run_dir` to `out`; `overwrite`: replace scores of another run."""
+    """Score the export in `run_dir` and write the scores to `out`. `overwrite`: replace scores of another run."""
     run_dir, out = Path(run_dir), Path(out)
     check_metrics(run.evaluation.metrics, run.task, run.name, run.evaluation.n_fake)
     meta = read_meta(run_dir)
@@ -54,7 +54,7 @@ def evaluate_run(run: Run, run_dir: Path, out: Path, overwrite: bool = False) ->
 
 
 def _check_data(run: Run, meta: dict[str, Any], run_dir: Path) -> None:
-    """Raise InputError if the data are not the training data: they were modified, or prepared differently."""
+    """Raise InputError if the prepared dataset differs from the one that the export was trained on."""
     folder = run.data_folder
     manifest, trained = read_manifest(folder), meta.get("data_sha256")
     if trained not in (None, manifest.sha256):

@@ -18,7 +18,7 @@ Call = Callable[[], Scalars]
 Replay = Callable[[], None]
 
 WARM_UP = 3
-"""Number of calls with a key before recording. By then, kernels are selected and optimiser state is allocated."""
+"""Number of calls with the same arguments before recording, to select kernels and allocate optimiser state."""
 
 
 class Recorder(Protocol):
@@ -26,7 +26,7 @@ class Recorder(Protocol):
         """Run the call without recording, in a way that permits recording it later."""
 
     def record(self, call: Call) -> tuple[Replay, Scalars]:
-        """Record the call without computing it. Return its replay and the tensors that each replay fills."""
+        """Record the call without executing it. Return a function that replays it, and the tensors that it fills."""
 
 
 class Replayed:
@@ -34,7 +34,8 @@ class Replayed:
 
     Without a recorder every call runs `work` directly. `work` may read only its key, constant numbers, and tensors with
     a fixed address (parameters, buffers, optimiser state, inputs copied to such tensors), and it must not synchronise
-    with the device. The next call overwrites the returned tensors. Call `forget` after any other change.
+    with the device. The next call overwrites the returned tensors. Call `forget` if anything else that `work` uses has
+    changed, such as a learning rate.
     """
 
     def __init__(self, work: Callable[..., Scalars], recorder: Recorder | None) -> None:
