@@ -141,7 +141,7 @@ def test_every_line_of_a_page_works(runner, page):
 def test_the_lines_of_a_model_card_work_in_its_folder(runner, tiny):
     (folder,) = (tiny[0].path / "results/tiny/runs").glob("resnet14-slim-w16/*/seed0")
     Image.linear_gradient("L").save(folder / "image.png")
-    found = re.findall(r"`(slim-bench [^`]*)`", (folder / "README.md").read_text().partition("Use it")[2])
+    found = re.findall(r"`(slim-bench [^`]*)`", (folder / "README.md").read_text().partition("Use the model")[2])
     assert [line.split()[1] for line in found] == ["classify", "train"]
     for line in found:
         outcome = runner.run(line, folder=str(folder))
