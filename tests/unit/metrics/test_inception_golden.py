@@ -15,7 +15,7 @@ from bench.metrics.inception import CleanFidInception
 from bench.metrics.inception_weights import PORTED, inception_tensors
 from bench.metrics.kid import squared_mmd
 
-needs_cleanfid = pytest.mark.skipif(not find_spec("cleanfid"), reason="left out where SciPy is 1.18 or newer")
+needs_old_scipy = pytest.mark.skipif(not find_spec("cleanfid"), reason="clean-fid and pytorch-fid fail on SciPy 1.18")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_the_network_is_torch_fidelitys(authors, ported, photographs):
 
 
 @pytest.mark.slow
-@needs_cleanfid
+@needs_old_scipy
 def test_fid_of_folders_equals_clean_fids(ported, photographs, tmp_path):
     """clean-fid's loop runs over two folders of PNGs with features from torch-fidelity's network."""
     from cleanfid import fid
@@ -88,6 +88,7 @@ def trunk(network, x):
 
 
 @pytest.mark.slow
+@needs_old_scipy
 def test_authors_fid_equals_pytorch_fids(authors, ported, photographs, tmp_path, monkeypatch):
     """Compared with pytorch-fid's score of two folders of PNGs of 256x256."""
     pytorch_fid = pytest.importorskip("pytorch_fid.fid_score")
