@@ -116,7 +116,7 @@ def write_png(path: Path, image: "Image") -> None:
     mark.add_text("Software", SOFTWARE)
     content = io.BytesIO()
     image.save(content, "PNG", pnginfo=mark)
-    write_bytes(path, content.getbuffer())
+    write_bytes(path, content.getvalue())
 
 
 def check_regular(path: Path) -> None:

@@ -79,7 +79,7 @@ def save_statistics(path: Path, features: np.ndarray, protocol: str) -> None:
     content = io.BytesIO()
     covariance = centred.T @ centred / (len(centred) - 1)
     np.savez(content, **{MEAN: mean, COVARIANCE: covariance, PROTOCOL: np.array(protocol)})
-    write_bytes(path, content.getbuffer())
+    write_bytes(path, content.getvalue())
 
 
 def is_own_statistics(path: Path) -> bool:

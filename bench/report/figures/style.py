@@ -99,7 +99,7 @@ def save(figure: Figure, stem: Path) -> None:
     for suffix, options in formats.items():
         content = io.BytesIO()
         figure.savefig(content, format=suffix, **options)
-        write_bytes(stem.with_suffix(f".{suffix}"), content.getbuffer())
+        write_bytes(stem.with_suffix(f".{suffix}"), content.getvalue())
     plt.close(figure)
 
 

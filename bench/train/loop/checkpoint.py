@@ -66,13 +66,15 @@ class Checkpoints:
         }
         head = json.dumps(header, sort_keys=True).encode() + b"\n"
         digest = hashlib.sha256(head)
-        digest.update(buffer.getbuffer())
+        with buffer.getbuffer() as content:
+            digest.update(content)
+            size = content.nbytes
         path = self.folder / f"step-{step:010d}.ckpt"
-        size = buffer.getbuffer().nbytes
         try:
             with atomic_file(path, size) as file:
                 file.write(MAGIC + digest.hexdigest().encode() + b"\n" + head)
-                file.write(buffer.getbuffer())
+                with buffer.getbuffer() as content:  # an exception must not keep the view alive
+                    file.write(content)
         except InputError as error:
             files = self.files()
             kept = f"{files[-1].name} is intact" if files else "no checkpoint exists yet"
