@@ -7,12 +7,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from bench.claims import load_settings
 from bench.commands.common import add_command, add_folder_option, not_empty, overrides_of, user_path
 from bench.errors import InputError
 from bench.frozen import write_frozen
 from bench.ownership import is_run, refuse_foreign
 from bench.plan import Plan
-from bench.report.read.settings import load_settings
 from bench.run import Run, write_run
 from bench.status import measured_seconds, run_state
 from bench.terminal import one_line

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, TypeAdapter, create_model
 from pydantic import Field as field
 
+from bench.claims import ReportSettings
 from bench.config import Scale, Settings, Suite, TaskScale, partial_model
 from bench.data.catalogue import Catalogue
 from bench.experiments import AblationGrid, Experiment
 from bench.registry import MODELS, arguments
-from bench.report.read.settings import ReportSettings
 from bench.run import RECIPES
 from bench.schema import Name, Strict
 

@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.claims import ReportSettings, load_settings
 from bench.files import write_png
 from bench.report.compare.claims import Answer, answer_claims
 from bench.report.compare.paired import Result, compare_methods
 from bench.report.figures import classification, curves, image_grids, plots, style
 from bench.report.outputs import FIGURES, IMAGE_GRIDS
+from bench.report.read.published import Published, load_published
 from bench.report.read.scores import Scores, read_scores
-from bench.report.read.settings import Published, ReportSettings, load_published, load_settings
 from bench.report.tables.ablations import ablation_table, find_ablations
 from bench.report.tables.comparison import comparison_records, comparison_tables
 from bench.report.tables.published import published_table

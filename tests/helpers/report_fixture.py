@@ -8,11 +8,11 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
+from bench.claims import Claim, Comparison, Pair, ReportSettings, TaskSettings
 from bench.files import sha256_json
 from bench.paths import run_name
 from bench.report.read.collect import collect
 from bench.report.read.scores import Scores, read_scores
-from bench.report.read.settings import Claim, Comparison, Pair, ReportSettings, TaskSettings
 from bench.run import training_hash
 
 EMOJI, PHOTO, FASHION = "fluent-emoji-100", "photo-astronaut", "fashion-mnist"

@@ -4,10 +4,11 @@ import codecs
 
 import pytest
 
+from bench.claims import load_settings
 from bench.errors import InputError
 from bench.files import write_text
 from bench.plan import Plan
-from bench.report.read.settings import load_published, load_settings
+from bench.report.read.published import load_published
 from bench.run import read_run, write_run
 
 READERS = {

@@ -6,14 +6,15 @@ import time
 
 import pytest
 
+from bench.claims import load_settings
 from bench.data.manifest import read_manifest
 from bench.errors import InputError
 from bench.export import read_meta, read_spec
 from bench.files import parse_json, parse_yaml, read_json, read_mapping, read_yaml, sha256_file, write_json, write_text
 from bench.ownership import is_checkpoint, is_record, text_of
 from bench.plan import Plan
+from bench.report.read.published import load_published
 from bench.report.read.scores import read_scores
-from bench.report.read.settings import load_published, load_settings
 from bench.run import read_run
 from bench.score import read_score
 

@@ -10,12 +10,12 @@ shows the exact sign-flip test and the power of the t test.
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
+from bench.claims import Claim, Comparison, Pair, ReportSettings
 from bench.metrics.protocol import across_sets, same_protocol
 from bench.report.compare.paired import improvement, match
 from bench.report.compare.power import Power, paired_power, sign_flip_test, smallest_exact_p
 from bench.report.compare.statistics import MINIMUM, Paired, compare_paired, holm, summarise
 from bench.report.read.scores import Scores
-from bench.report.read.settings import Claim, Comparison, Pair, ReportSettings
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
 NOT_TESTED = "not tested at this scale"

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bench.claims import Condition, Pair, ReportSettings, TaskSettings
 from bench.metrics.protocol import across_sets, same_protocol
 from bench.report.compare.statistics import MINIMUM, Paired, compare_paired, holm, mean_of
 from bench.report.read.names import metric_of
 from bench.report.read.scores import Row, Scores, one_protocol
-from bench.report.read.settings import Condition, Pair, ReportSettings, TaskSettings
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ import seaborn as sns
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from bench.claims import TaskSettings
 from bench.report.compare.statistics import summarise
 from bench.report.figures.plots import palette_of
 from bench.report.figures.style import MUTED, SLIM, WIDTH, grid
 from bench.report.read.experiment_roles import experiments_of, without_ablations
 from bench.report.read.names import format_value
 from bench.report.read.scores import Row, Scores, one_protocol
-from bench.report.read.settings import TaskSettings
 from bench.report.tables.table import Head, Table, TableCell
 
 MOST_CLASSES = 20

@@ -6,11 +6,11 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from bench.claims import TaskSettings
 from bench.report.figures.plots import palette_of
 from bench.report.figures.style import WIDTH, grid, legend_above
 from bench.report.read.experiment_roles import without_ablations
 from bench.report.read.scores import Scores
-from bench.report.read.settings import TaskSettings
 
 MOST_CURVES = 6
 NOT_CURVES = ("step", "epoch", "scale", "seconds", "images_per_second", "peak_memory_bytes", "experiment", "seed")

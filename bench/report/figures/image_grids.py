@@ -10,10 +10,10 @@ from pathlib import Path
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
+from bench.claims import ReportSettings
 from bench.files import write_png
 from bench.report.read.experiment_roles import experiments_of, role_of, without_ablations
 from bench.report.read.scores import Scores
-from bench.report.read.settings import ReportSettings
 from bench.schema import Task
 
 LABEL = (118, 128, 138, 255)

@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from bench.claims import TaskSettings
 from bench.report.compare.statistics import summarise
 from bench.report.figures.style import INK, MUTED, SLIM, WIDTH, colours, grid
 from bench.report.read.experiment_roles import experiments_of, role_of, without_ablations
 from bench.report.read.names import ARROWS, control_label, metric_of
 from bench.report.read.scores import Row, Scores, one_protocol
-from bench.report.read.settings import TaskSettings
 from bench.report.tables.ablations import Ablation, find_ablations
 from bench.report.tables.seed_averages import Column, columns_of, in_column, seed_means
 from bench.schema import Task

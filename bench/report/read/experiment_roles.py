@@ -1,8 +1,8 @@
 """Role of each experiment in the report, from config/claims.yaml: SLIM, baseline, control, ablation or other."""
 
+from bench.claims import TaskSettings
 from bench.report.read.row import Row
 from bench.report.read.scores import Scores
-from bench.report.read.settings import TaskSettings
 
 ORDER = {"slim": 0, "baseline": 1, "method": 2, "control": 3}
 WORDS = {"slim": "SLIM", "baseline": "baseline", "control": "control", "method": ""}

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from bench.claims import TaskSettings
 from bench.errors import InputError
 from bench.registry import arguments
 from bench.report.read.scores import Row, Scores
-from bench.report.read.settings import TaskSettings
 from bench.report.tables.comparison import anchor
 from bench.report.tables.seed_averages import cell_of, columns_of, in_column
 from bench.report.tables.table import Head, Table, TableCell

@@ -8,10 +8,10 @@ protocols also have a separate table.
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from bench.claims import TaskSettings
 from bench.report.read.experiment_roles import WORDS, experiments_of, role_of, without_ablations
 from bench.report.read.names import METRIC_LABELS, control_label, format_value, metric_of
 from bench.report.read.scores import Row, Scores
-from bench.report.read.settings import TaskSettings
 from bench.report.tables.seed_averages import cell_of, columns_of, in_column
 from bench.report.tables.table import Head, Table, TableCell
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from bench.claims import ReportSettings
 from bench.metrics.protocol import without_choice
 from bench.report.compare.statistics import Summary
 from bench.report.read.names import metric_of
+from bench.report.read.published import Published
 from bench.report.read.scores import Scores
-from bench.report.read.settings import Published, ReportSettings
 from bench.report.tables.seed_averages import cell_of
 from bench.report.tables.table import Head, Table, TableCell
 

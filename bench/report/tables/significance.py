@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from bench.claims import Claim, Pair, ReportSettings
 from bench.report.compare.claims import NOT_TESTED, Answer, Finding
 from bench.report.compare.paired import Matched, Result, improvement, match
 from bench.report.compare.power import MOST_PAIRS, POWER
 from bench.report.read.names import format_p, format_percent, format_value, metric_of
 from bench.report.read.scores import Scores
-from bench.report.read.settings import Claim, Pair, ReportSettings
 from bench.report.tables.comparison import anchor
 from bench.report.tables.table import Head, Table, TableCell
 

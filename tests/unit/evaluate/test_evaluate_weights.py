@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from bench.claims import load_settings
 from bench.evaluate import fewshot as fewshot_task
 from bench.export import create_seeded, load_export, save_weights
 from bench.metrics.features import extract_features
 from bench.metrics.frechet import frechet_distance
 from bench.metrics.inception import AuthorsInception, as_saved_by_authors
-from bench.report.read.settings import load_published, load_settings
+from bench.report.read.published import load_published
 from bench.sampling import generate
 from tests.helpers import metric_runs, stub_weights
 

@@ -9,7 +9,7 @@ LAYERS = (
     {"cli", "commands", "workflow", "describe"},
     {"report", "train", "evaluate"},
     {"export", "sample", "sampling"},
-    {"plan", "status", "outdated", "frozen", "config", "experiments", "defaults"},
+    {"plan", "status", "outdated", "frozen", "config", "claims", "experiments", "defaults"},
     {"registry", "signature", "skeleton", "networks", "metrics"},
     {"data"},
     {"runtime", "caches"},

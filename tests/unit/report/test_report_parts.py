@@ -2,11 +2,11 @@
 
 from PIL import Image
 
+from bench.claims import load_settings
 from bench.report.build import NOTHING
 from bench.report.figures.curves import curves_figure
 from bench.report.figures.image_grids import samples_grid, save_placeholder
 from bench.report.read.scores import Scores
-from bench.report.read.settings import load_settings
 
 
 def test_without_runs_there_is_no_figure(tmp_path):

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bench.claims import load_settings
 from bench.errors import InputError
 from bench.metrics.protocol import ProtocolError
 from bench.report.compare.claims import Answer, answer_claims, insignificant_by_design
 from bench.report.compare.paired import compare_methods
-from bench.report.read.settings import Published, load_published, load_settings
+from bench.report.read.published import Published, load_published
 from bench.report.tables.published import published_table
 from bench.report.tables.significance import claim_table, paired_table
 from tests.helpers.report_fixture import (

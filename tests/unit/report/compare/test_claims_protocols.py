@@ -6,12 +6,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from bench.claims import load_settings
 from bench.data import inputs
 from bench.evaluate import classification, extractors, fewshot, oneshot
 from bench.evaluate.cost import measure_cost
 from bench.metrics.protocol import protocol_id
 from bench.plan import Plan
-from bench.report.read.settings import load_published, load_settings
+from bench.report.read.published import load_published
 
 
 class Recorder:

@@ -3,10 +3,10 @@
 import pytest
 from matplotlib import pyplot as plt
 
+from bench.claims import load_settings
 from bench.metrics.protocol import ProtocolError
 from bench.report.figures.classification import calibration_figure, confusion_figure
 from bench.report.figures.plots import fd_curve_figure
-from bench.report.read.settings import load_settings
 from tests.helpers.report_fixture import EMOJI, FASHION, collected, described, make_results, write_run, write_score
 
 CLASSES = {"per_class": [100.0, 50.0], "confusion": [[2, 0], [1, 1]]}

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from bench.claims import load_settings
 from bench.files import write_json
 from bench.metrics.catalogue import METRICS
 from bench.metrics.protocol import ProtocolError
@@ -9,7 +10,6 @@ from bench.report.figures.classification import per_class_table
 from bench.report.read.experiment_roles import experiments_of
 from bench.report.read.names import METRIC_LABELS, format_count, format_value
 from bench.report.read.row import TRAINING
-from bench.report.read.settings import load_settings
 from bench.report.tables.ablations import ablation_table, find_ablations
 from bench.report.tables.comparison import comparison_records, comparison_tables
 from bench.report.tables.runs import runs_table

@@ -1,16 +1,11 @@
-"""Models of config/claims.yaml (pre-registered comparisons) and config/published.csv (published values)."""
+"""Models of config/claims.yaml: pre-registered comparisons and decision criteria."""
 
-import csv
-import io
-from collections.abc import Callable
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
-from bench.errors import InputError
-from bench.files import read_text, read_yaml
+from bench.files import read_yaml
 from bench.schema import PositiveFloat, Strict, Task, parse_strict
 
 
@@ -119,35 +114,5 @@ class ReportSettings(Strict):
         return tolerance.absolute if tolerance.absolute is not None else (tolerance.relative or 0.0) * abs(value)
 
 
-class Published(Strict):
-    """One confirmed published value. `protocol`: pattern that the id of our score must match."""
-
-    method: str
-    experiment: str | None
-    dataset: str
-    metric: str
-    value: float
-    unit: str
-    protocol: str
-    source: str
-
-    def comparable(self, protocol: str) -> bool:
-        return fnmatchcase(protocol, self.protocol)
-
-
 def load_settings(path: Path = Path("config/claims.yaml")) -> ReportSettings:
     return parse_strict(ReportSettings, read_yaml(path), path)
-
-
-def load_published(path: Path = Path("config/published.csv")) -> list[Published]:
-    """Return the rows of published.csv. Raises InputError with the file and line of an invalid row."""
-    convert: dict[str, Callable[[str], object]] = {"value": float, "experiment": lambda text: text or None}
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
-    rows = []
-    for row in reader:
-        try:
-            row = {key: convert.get(key, str)(value) for key, value in row.items()}
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{path}, line {reader.line_num}: {error}") from None
-        rows.append(parse_strict(Published, row, f"{path}, line {reader.line_num}"))
-    return rows
