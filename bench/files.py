@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 SOFTWARE = "slim-bench"
 """Value of the text chunk `Software` in every PNG that this module writes. It identifies these files later."""
-LONGEST_INTEGER = 1000
+MAX_INTEGER_DIGITS = 1000
 """Maximum digits of an integer in an input file; no field needs more than 16."""
-LARGEST_TEXT, LARGEST_JSON, LARGEST_YAML = 2**30, 2**26, 2**20
+MAX_TEXT_BYTES, MAX_JSON_BYTES, MAX_YAML_BYTES = 2**30, 2**26, 2**20
 """Maximum sizes in bytes of a table, a JSON record and a YAML configuration file. The largest record is the receipt of
 a folder of 200,000 images, and the largest configuration file of this project has 24 KB."""
-MOST_NODES = 50_000
+MAX_NODES = 50_000
 """Maximum number of values in a YAML file, including repetitions by aliases."""
 TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.part")
 """Name pattern of temporary files of `atomic_file`."""
@@ -133,7 +133,7 @@ def check_regular(path: Path) -> None:
         raise InputError(f"{path}: not a regular file but a pipe, socket or device; copy its content into a file")
 
 
-def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
+def read_text(path: Path, largest: int = MAX_TEXT_BYTES) -> str:
     """Read a UTF-8 file of at most `largest` bytes, with or without a byte order mark. Raises InputError."""
     check_regular(path)
     try:
@@ -179,7 +179,7 @@ def sha256_json(value: Any) -> str:
 
 def read_json(path: Path) -> Any:
     """Return the value in a JSON file. Raises InputError with the file name for any problem."""
-    return parse_json(read_text(path, LARGEST_JSON), path)
+    return parse_json(read_text(path, MAX_JSON_BYTES), path)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -220,7 +220,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(text: str) -> int:
-    if len(text) > LONGEST_INTEGER:  # Python's own limit has a message that users would not understand
+    if len(text) > MAX_INTEGER_DIGITS:  # Python's own limit has a message that users would not understand
         raise _RefusedError(f"an integer of {len(text)} digits")
     return int(text)
 
@@ -250,8 +250,8 @@ class _YamlLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self.composed += 1
-        if self.composed > MOST_NODES:
-            raise _RefusedError(f"more than {MOST_NODES:,} values")
+        if self.composed > MAX_NODES:
+            raise _RefusedError(f"more than {MAX_NODES:,} values")
         return super().compose_node(parent, index)
 
 
@@ -260,11 +260,11 @@ def _mapping(loader: _YamlLoader, node: yaml.MappingNode) -> dict[str, Any]:
     for key, _ in node.value:
         if key.tag not in (yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG, "tag:yaml.org,2002:merge"):
             shown = f"key {key.value!r}" if isinstance(key, yaml.ScalarNode) else "a key"
-            fault = f"{shown} is not a string; put it in quotes"
-            raise yaml.constructor.ConstructorError(None, None, fault, key.start_mark)
+            problem = f"{shown} is not a string; put it in quotes"
+            raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
         if key.value in seen:
-            fault = f"key {key.value!r} given twice; remove one"
-            raise yaml.constructor.ConstructorError(None, None, fault, key.start_mark)
+            problem = f"key {key.value!r} given twice; remove one"
+            raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
         seen.add(key.value)
     loader.flatten_mapping(node)  # merged keys of `<<` come first, so explicit keys take precedence
     found = {loader.construct_object(key): loader.construct_object(value, deep=True) for key, value in node.value}
@@ -274,9 +274,9 @@ def _mapping(loader: _YamlLoader, node: yaml.MappingNode) -> dict[str, Any]:
 
 
 def _yaml_integer(loader: _YamlLoader, node: yaml.ScalarNode) -> int:
-    if len(node.value) > LONGEST_INTEGER:
-        fault = f"an integer of {len(node.value)} digits"
-        raise yaml.constructor.ConstructorError(None, None, fault, node.start_mark)
+    if len(node.value) > MAX_INTEGER_DIGITS:
+        problem = f"an integer of {len(node.value)} digits"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
     return loader.construct_yaml_int(node)
 
 
@@ -284,7 +284,7 @@ def _count_nodes(node: yaml.Node, counted: dict[int, int]) -> int:
     """Count the values in `node`, including repetitions by aliases. `counted`: results of visited nodes by id."""
     if id(node) not in counted:
         counted[id(node)] = (
-            MOST_NODES  # until the node has been counted: a node that contains an alias to itself would be infinite
+            MAX_NODES  # until the node has been counted: a node that contains an alias to itself would be infinite
         )
         inner = [] if isinstance(node, yaml.ScalarNode) else node.value
         parts = [part for pair in inner for part in (pair if isinstance(pair, tuple) else (pair,))]
@@ -301,7 +301,7 @@ _YamlLoader.add_implicit_resolver(  # 1e-4 is a number, as in YAML 1.2, not a st
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return a YAML mapping; {} for an empty file. Raises InputError with file and position for any problem."""
-    value = parse_yaml(read_text(path, LARGEST_YAML), path)
+    value = parse_yaml(read_text(path, MAX_YAML_BYTES), path)
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -316,8 +316,8 @@ def parse_yaml(text: str, source: Path | str) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        if _count_nodes(node, {}) > MOST_NODES:
-            raise _RefusedError(f"more than {MOST_NODES:,} values after expanding aliases (*name)")
+        if _count_nodes(node, {}) > MAX_NODES:
+            raise _RefusedError(f"more than {MAX_NODES:,} values after expanding aliases (*name)")
         value = loader.construct_document(node)
         _check_values(value)
         return value

@@ -21,7 +21,7 @@ def write_frozen(folder: Path, run: Run) -> None:
     write_run(folder / "run.json", run)
 
 
-def frozen_fault(planned: Run, folder: Path) -> str | None:
+def outdated_reason(planned: Run, folder: Path) -> str | None:
     """Return why run.json in `folder` is out of date; None if it is up to date or missing."""
     path = folder / "run.json"
     if not path.exists():
@@ -44,7 +44,7 @@ def frozen_fault(planned: Run, folder: Path) -> str | None:
 def as_frozen(planned: Run, folder: Path) -> Run:
     """Return the run that its jobs read: run.json with its edited `compute` if up to date, otherwise `planned`."""
     path = folder / "run.json"
-    if not path.exists() or frozen_fault(planned, folder):
+    if not path.exists() or outdated_reason(planned, folder):
         return planned
     return read_run(path)
 

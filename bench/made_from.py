@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.code_digest import code_digest
 from bench.errors import InputError
-from bench.files import LARGEST_TEXT, read_json, read_mapping, sha256_file, sha256_json, write_json
+from bench.files import MAX_TEXT_BYTES, read_json, read_mapping, sha256_file, sha256_json, write_json
 from bench.ownership import is_truncated
 from bench.paths import RUNS
 from bench.run import Evaluation, Run, evaluation_hash
@@ -32,7 +32,7 @@ class Complete(Strict):
 def file_digest(path: Path) -> str | None:
     """Return the sha256 of a record or table; None if it is missing, unreadable or too large for such a file."""
     try:
-        return sha256_file(path) if path.stat().st_size <= LARGEST_TEXT else None
+        return sha256_file(path) if path.stat().st_size <= MAX_TEXT_BYTES else None
     except (InputError, OSError):
         return None
 

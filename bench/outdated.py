@@ -20,7 +20,7 @@ from bench.data.fetch import read_receipt, receipt_path, source_content
 from bench.data.manifest import MANIFEST, read_manifest
 from bench.errors import InputError
 from bench.files import read_mapping
-from bench.frozen import current_hashes, frozen_fault
+from bench.frozen import current_hashes, outdated_reason
 from bench.made_from import (
     COLLECTED,
     COMPLETE,
@@ -104,7 +104,7 @@ class Outdated:
     def description(self, run: Run) -> str | None:
         """Check run.json of a run."""
         folder = self.plan.folder_of(run)
-        return frozen_fault(run, folder) if _exists(folder / "run.json") else None
+        return outdated_reason(run, folder) if _exists(folder / "run.json") else None
 
     def model(self, run: Run) -> str | None:
         """Check model.json and the weights that it records."""

@@ -26,7 +26,7 @@ RUN_KEYS = {"scale", "task", "experiment", "dataset", "seed"}
 RECORD_KEYS = {"status", "run_sha256"}
 SCORE_KEYS = {"metric", "value", "protocol", "status", "run_sha256"}
 HISTORY_COLUMNS = {"images_per_second", "seconds"}
-LONGEST_HEADER = 1 << 20
+MAX_HEADER_BYTES = 1 << 20
 
 
 def refuse_foreign(path: Path, ours: Test, remedy: str) -> None:
@@ -106,7 +106,7 @@ def _weights_header(path: Path) -> dict[str, Any]:
     """Return the header of one of our weights files; empty for other files."""
     start = head_of(path, 8)
     length = int.from_bytes(start, "little")
-    if len(start) < 8 or not 2 <= length <= LONGEST_HEADER * 64:
+    if len(start) < 8 or not 2 <= length <= MAX_HEADER_BYTES * 64:
         return {}
     try:
         header = parse_json(head_of(path, 8 + length)[8:].decode(), path)
@@ -118,7 +118,7 @@ def _weights_header(path: Path) -> dict[str, Any]:
 
 def is_history(path: Path) -> bool:
     """Return whether a file is a history.csv, by its columns. An empty file counts, as it has no content to lose."""
-    start = head_of(path, LONGEST_HEADER)
+    start = head_of(path, MAX_HEADER_BYTES)
     columns = start.partition(b"\n")[0].decode("utf-8", "replace").strip().split(",")
     cut = b"\n" not in start and b"step,".startswith(start[:5])  # truncated within its first line
     return not start.strip() or cut or (columns[0] == "step" and set(columns) >= HISTORY_COLUMNS)

@@ -72,9 +72,9 @@ def parse_strict(model: type[M], value: Any, source: Path | str) -> M:
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        faults = error.errors()
+        problems = error.errors()
         # a mistyped key often also leaves a required field missing; report the mistyped key
-        first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
+        first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
         key = ".".join(str(part) for part in first["loc"])
         hint = ""
         if first["type"] == "extra_forbidden":

@@ -25,7 +25,7 @@ REQUIRED = ...
 """Marker of an argument without a default."""
 PLAIN = {"float": float, "bool": bool, "str": str, "list": list, "tuple": tuple, "dict": dict, "None": None}
 LIMITS = {">": "gt", ">=": "ge", "<": "lt", "<=": "le"}
-LARGEST = 2**53
+INTEGER_BOUND = 2**53
 """Exclusive bound on the magnitude of integers. Larger ones are mistakes, and overflow in torch."""
 DEPTH = 20
 
@@ -258,7 +258,7 @@ def _type(scope: Scope, node: ast.AST | None) -> Any:
         return _generic(scope, _last(node.value), parts)
     name = _last(node) if node is not None else None
     if name == "int":
-        return Annotated[int, Field(gt=-LARGEST, lt=LARGEST)]
+        return Annotated[int, Field(gt=-INTEGER_BOUND, lt=INTEGER_BOUND)]
     if name in PLAIN:
         return PLAIN[name]
     found = _look_up(scope, node) if node is not None else None

@@ -18,7 +18,7 @@ from bench.errors import InputError
 from bench.registry import arguments, create_model
 from bench.runtime.memory import check_memory
 
-MOST_LAYERS = 10_000
+MAX_LAYERS = 10_000
 """Maximum number of modules of a network; the largest of this project has 700."""
 
 
@@ -77,8 +77,8 @@ def _counting(name: str, copies: int) -> Iterator[None]:
     def count_module(*_: Any) -> None:
         nonlocal modules
         modules += 1
-        if modules > MOST_LAYERS:
-            raise InputError(f"model {name}: more than {MOST_LAYERS:,} layers")
+        if modules > MAX_LAYERS:
+            raise InputError(f"model {name}: more than {MAX_LAYERS:,} layers")
 
     hooks = [
         registration.register_module_parameter_registration_hook(count_parameter),

@@ -58,20 +58,20 @@ def run_state(planned: Run, folder: Path) -> RunState:
 
 def _scored(run: Run, folder: Path, hashes: Collection[str], model: Trained) -> RunState:
     """Return the state of a trained run, which is ok if every planned metric has a score of the current weights."""
-    failed, faults = [], []
+    failed, problems = [], []
     for metric in run.evaluation.metrics:
         path = score_path(folder / "scores", metric)
         try:
             if read_run_score(path, run.name, hashes, model).status == "failed":
                 failed.append(metric)
         except InputError as error:
-            faults.append(str(error) if os.path.lexists(path) else None)
+            problems.append(str(error) if os.path.lexists(path) else None)
     if failed:
         return RunState("failed", reason=f"no score for {', '.join(failed)}")
-    told = next((fault for fault in faults if fault), None)
-    if not faults and not (folder / "run.json").exists():
+    told = next((problem for problem in problems if problem), None)
+    if not problems and not (folder / "run.json").exists():
         return RunState("damaged", reason=f"{folder}/run.json: no such file")
-    return RunState("trained", reason=told) if faults else RunState("ok")
+    return RunState("trained", reason=told) if problems else RunState("ok")
 
 
 def measured_seconds(plan: Plan, run: Run) -> float | None:

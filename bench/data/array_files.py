@@ -17,11 +17,11 @@ import numpy as np
 
 from bench.data.extract import read_members
 from bench.data.limits import Budget, Limits
-from bench.data.manifest import NPY_FAULTS
+from bench.data.manifest import NPY_ERRORS
 from bench.data.stored import CHUNK, StoredFile, damage_named
 from bench.errors import InputError
 
-LONGEST_NPY_HEADER = 1 << 16
+MAX_NPY_HEADER_BYTES = 1 << 16
 
 
 def read_idx(file: StoredFile, max_unpacked_gb: float | None = None) -> np.ndarray:
@@ -171,16 +171,16 @@ class NpyHeader:
 def _read_npy_header(path: Path, member: StoredFile) -> NpyHeader:
     name = member.name.removesuffix(".npy")
     with damage_named(path), member.open() as file:
-        start = io.BytesIO(file.read(LONGEST_NPY_HEADER))
+        start = io.BytesIO(file.read(MAX_NPY_HEADER_BYTES))
     try:
         version = np.lib.format.read_magic(start)
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         shape, fortran_order, dtype = readers[version](start)
         header = NpyHeader(shape, fortran_order, dtype, start.tell())
         size = header.length + math.prod(shape) * dtype.itemsize
-    except (*NPY_FAULTS, KeyError) as error:
-        fault = " ".join(str(error).split())[:100]
-        raise InputError(f"{path}: {name} is not a readable .npy file ({fault})") from None
+    except (*NPY_ERRORS, KeyError) as error:
+        problem = " ".join(str(error).split())[:100]
+        raise InputError(f"{path}: {name} is not a readable .npy file ({problem})") from None
     if dtype.hasobject:
         raise InputError(f"{path}: {name} is an array of Python objects, which is unsafe to load; save a numeric array")
     if min(shape, default=0) < 0 or size != member.size:

@@ -16,7 +16,7 @@ import numpy as np
 from bench.errors import InputError
 
 TYPES = {"u1", "i1", "i2", "i4", "i8", "u2", "u4", "u8"}
-MOST_MEMOISED = 1 << 20
+MAX_MEMO_ENTRIES = 1 << 20
 """Largest memo index that is accepted. The unpickler allocates memory for all indices below the largest in the file."""
 
 
@@ -62,8 +62,8 @@ def read_array_pickle(data: bytes, name: str) -> dict[bytes, Any]:
     """Read a batch of CIFAR's Python version, a dictionary with byte-string keys. Errors call the file `name`."""
     try:
         for opcode, argument, _ in pickletools.genops(data):  # checks lengths against the data
-            if "PUT" in opcode.name and isinstance(argument, int) and argument > MOST_MEMOISED:
-                raise pickle.UnpicklingError(f"memo index {argument} exceeds {MOST_MEMOISED}")
+            if "PUT" in opcode.name and isinstance(argument, int) and argument > MAX_MEMO_ENTRIES:
+                raise pickle.UnpicklingError(f"memo index {argument} exceeds {MAX_MEMO_ENTRIES}")
         value = _Unpickler(io.BytesIO(data), encoding="bytes").load()
         if isinstance(value, dict):
             return {key: part.array() if isinstance(part, _Record) else part for key, part in value.items()}

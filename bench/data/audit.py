@@ -101,7 +101,7 @@ def _opened(source: Path, max_unpacked_gb: float | None) -> Iterator[Path]:
 def _audit_images(report: Audit, source: Path, dataset: Dataset, image_size: int | None) -> None:
     found = find_images(source, dataset.preparation.members)
     headers = _audit_files(report, [header.path for header in found.headers], found.folder, dataset, image_size)
-    report.errors += [_without(fault, found.folder) for fault in found.faults]
+    report.errors += [_without(problem, found.folder) for problem in found.problems]
     report.notes += [*found.notes, *folder_notes(found, dataset)]
     oblong = sum(header.width != header.height for header in headers)
     if oblong and dataset.preparation.fit == "crop":
@@ -112,17 +112,17 @@ def _audit_images(report: Audit, source: Path, dataset: Dataset, image_size: int
     if dataset.task == "oneshot" and len(headers) == 1:
         try:
             check_one_shot(headers[0], target_size(headers[0], image_size, dataset.preparation.fit))
-        except InputError as fault:
-            report.errors.append(_without(fault, found.folder))
+        except InputError as problem:
+            report.errors.append(_without(problem, found.folder))
 
 
 def _audit_classes(report: Audit, root: Path, dataset: Dataset, image_size: int | None) -> None:
     try:
         found = list_class_folders(root)
-    except InputError as fault:
-        report.errors.append(_without(fault, root))
+    except InputError as problem:
+        report.errors.append(_without(problem, root))
         return
-    report.errors += [_without(fault, root) for fault in found.faults]
+    report.errors += [_without(problem, root) for problem in found.problems]
     paths = [path for split in found.rows for path in found.paths(split)]
     headers = _audit_files(report, paths, root, dataset, image_size)
     report.notes += [*found.notes, *notes_on(headers, root, len(headers))]
@@ -159,9 +159,9 @@ def _pixels_sha256(image: Image.Image) -> str:
     return digest.hexdigest()
 
 
-def _without(fault: InputError, base: Path) -> str:
+def _without(problem: InputError, base: Path) -> str:
     """Return the text of a problem with file names relative to the folder `base`."""
-    return str(fault).replace(f"{base}{os.sep}", "")
+    return str(problem).replace(f"{base}{os.sep}", "")
 
 
 def _summarise(report: Audit, headers: list[Header]) -> None:
@@ -186,8 +186,8 @@ def _audit_arrays(
         folder = Path(temporary) / "prepared"
         try:
             manifest = prepare(name, image_size, folder, root, folders=folders, max_unpacked_gb=max_unpacked_gb)
-        except InputError as fault:
-            raise InputError(str(fault).replace(BY_PATH, report.name)) from None
+        except InputError as problem:
+            raise InputError(str(problem).replace(BY_PATH, report.name)) from None
         seen: dict[str, str] = {}
         for split in manifest.splits or {}:
             images = open_array(folder, manifest, f"{split}_images.npy")

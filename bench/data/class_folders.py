@@ -32,7 +32,7 @@ class ClassFolders:
     folders: dict[str, str] = field(default_factory=dict)
     """Split -> name of its folder under `root`."""
     rows: dict[str, list[Row]] = field(default_factory=dict)
-    faults: list[InputError] = field(default_factory=list)
+    problems: list[InputError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def paths(self, split: str) -> list[Path]:
@@ -63,9 +63,9 @@ def list_class_folders(root: Path) -> ClassFolders:
     if not classes["train"] or classes["train"] != classes["test"]:
         differing = ", ".join(sorted(set(classes["train"]) ^ set(classes["test"]))[:3]) or "none"
         folder = root / found.folders["test"]
-        found.faults.append(InputError(f"{folder}: classes (subfolders) differ from train's: {differing}"))
+        found.problems.append(InputError(f"{folder}: classes (subfolders) differ from train's: {differing}"))
     for split, listing in listings.items():
-        found.faults += listing.faults
+        found.problems += listing.problems
         found.notes += [f"{found.folders[split]}/{note}" for note in listing.notes]
         found.rows[split] = _rows(found, listing)
         _check_classes(found, split)
@@ -90,7 +90,7 @@ def _refuse_shared(found: ClassFolders) -> None:
     if shared:
         count = f"{len(shared)} of {len(tested)} test images refer to training images through links"
         path = found.root / found.folders["test"] / shared[0]
-        found.faults.append(InputError(f"{path}: {count}; remove these links"))
+        found.problems.append(InputError(f"{path}: {count}; remove these links"))
 
 
 def _place(found: ClassFolders, split: str, row: Row) -> tuple[int, int]:
@@ -110,7 +110,7 @@ def _rows(found: ClassFolders, listing: Listing) -> list[Row]:
         folder, inside, _ = name.partition("/")
         path = f"{listing.folder}/{name}"
         if not inside:
-            found.faults.append(
+            found.problems.append(
                 InputError(f"{path}: does not belong to a class; move it into the folder of a class, or remove it")
             )
         elif folder in labels:
@@ -123,17 +123,17 @@ def _check_classes(found: ClassFolders, split: str) -> None:
     filled = {label for _, label, _ in found.rows[split]}
     empty = [name for label, name in enumerate(found.classes) if label not in filled]
     folder = found.root / found.folders[split]
-    if found.faults:
+    if found.problems:
         return
     if len(found.classes) == 1:
-        found.faults.append(InputError(f"{folder}: only one class, {found.classes[0]}; at least two are needed"))
+        found.problems.append(InputError(f"{folder}: only one class, {found.classes[0]}; at least two are needed"))
     if not empty:
         return
     if split == "train":
         advice = "add some, or remove these folders from all splits"
-        found.faults.append(InputError(f"{folder}: no images in {', '.join(empty)}; {advice}"))
+        found.problems.append(InputError(f"{folder}: no images in {', '.join(empty)}; {advice}"))
     elif len(empty) == len(found.classes):
-        found.faults.append(InputError(f"{folder}: no images in any class; a test set is needed"))
+        found.problems.append(InputError(f"{folder}: no images in any class; a test set is needed"))
     else:
         found.notes += [f"{folder.name}/{name}: no test images of this class" for name in empty]
 
@@ -157,8 +157,8 @@ def check_images(
                 return header, None
             with decoded(path, dataset.preparation.background) as image:
                 return header, inspect(image)
-        except InputError as fault:
-            return fault
+        except InputError as problem:
+            return problem
 
     parts = [paths[start : start + CHECKED_TOGETHER] for start in range(0, len(paths), CHECKED_TOGETHER)]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:

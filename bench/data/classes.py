@@ -100,8 +100,8 @@ def _list_class_folders(job: PreparationJob, folders: dict[str, Path]) -> Listed
     """
     root = folders["train"].parent
     found = list_class_folders(root)
-    if found.faults:
-        raise found.faults[0]
+    if found.problems:
+        raise found.problems[0]
     check_expected(job, "classes", len(found.classes), job.dataset.classes)
     noted: list[Header] = []
     inspect = (lambda image: None) if isinstance(job.dataset.source, Folder) else None

@@ -47,8 +47,8 @@ def describe_place(place: Path, dataset: Dataset, known: Mapping[str, Any] | Non
     if listed:
         sizes = [[name, path.stat().st_size] for name, path in named.items() if name not in read]
         content = sha256_json([sizes, content])
-    if listing.faults:  # problems change the hash, so that the preparation runs again and reports them
-        content = sha256_json([content, *map(str, listing.faults)])
+    if listing.problems:  # problems change the hash, so that the preparation runs again and reports them
+        content = sha256_json([content, *map(str, listing.problems)])
     return {"content_sha256": content, "members": members}
 
 

@@ -11,7 +11,7 @@ from bench.errors import InputError
 
 __all__ = ["check_content", "load_file_list", "load_images", "load_split", "read_manifest"]
 
-LARGEST_HASHED = 2**28
+MAX_HASHED_BYTES = 2**28
 """Maximum total bytes of the arrays that are hashed before each training and evaluation, in one to two seconds."""
 
 SplitName = Literal["train", "test"]
@@ -45,9 +45,9 @@ def load_file_list(folder: Path, split: SplitName) -> tuple[list[Path], list[int
 
 
 def check_content(folder: Path, manifest: Manifest) -> None:
-    """Raise InputError if the arrays differ from the manifest's hash. Arrays above LARGEST_HASHED are not checked."""
+    """Raise InputError if the arrays differ from the manifest's hash. Arrays above MAX_HASHED_BYTES are not checked."""
     arrays = {file: open_array(folder, manifest, file) for file in manifest.arrays}
-    if not 0 < sum(array.nbytes for array in arrays.values()) <= LARGEST_HASHED:
+    if not 0 < sum(array.nbytes for array in arrays.values()) <= MAX_HASHED_BYTES:
         return
     found = content_hash(arrays)
     if found != manifest.sha256:

@@ -40,20 +40,20 @@ def download(url: str, path: Path, *, sha256: str | None, md5: str | None = None
             partial.unlink(missing_ok=True)  # without a checksum, a mixture of two versions would not be detected
         resumed = partial.exists()
         _fetch(url, partial, size)
-        fault = _fault(partial, sha256, md5, size)
-        if fault and resumed:  # the partial file may be from another version of the source
+        problem = _problem(partial, sha256, md5, size)
+        if problem and resumed:  # the partial file may be from another version of the source
             partial.unlink()
             _fetch(url, partial, size)
-            fault = _fault(partial, sha256, md5, size)
-        if fault:
+            problem = _problem(partial, sha256, md5, size)
+        if problem:
             partial.unlink()
-            raise InputError(f"{url}: {fault}; the download was deleted")
+            raise InputError(f"{url}: {problem}; the download was deleted")
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.rename(path)
 
 
-def _fault(path: Path, sha256: str | None, md5: str | None, size: int | None) -> str | None:
+def _problem(path: Path, sha256: str | None, md5: str | None, size: int | None) -> str | None:
     if size is not None and path.stat().st_size != size:
         return f"{path.stat().st_size} bytes received, {size} were expected"
     for kind, wanted in (("sha256", sha256), ("md5", md5)):

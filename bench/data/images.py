@@ -80,7 +80,7 @@ class ImageFiles:
 
     folder: Path
     headers: list[Header] = field(default_factory=list)
-    faults: list[InputError] = field(default_factory=list)
+    problems: list[InputError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -89,14 +89,14 @@ def find_images(place: Path, pattern: str = "*") -> ImageFiles:
     max_pixels()  # reports an invalid setting once instead of once per image
     place = Path(place)
     listing = Listing(place.parent, [place.name]) if place.is_file() else walk(place, pattern)
-    found = ImageFiles(listing.folder, faults=listing.faults, notes=listing.notes)
+    found = ImageFiles(listing.folder, problems=listing.problems, notes=listing.notes)
     if not listing.names:
-        found.faults.append(no_files_error(place, pattern))
+        found.problems.append(no_files_error(place, pattern))
     for path in listing.files:
         try:
             found.headers.append(read_header(path))
-        except InputError as fault:
-            found.faults.append(fault)
+        except InputError as problem:
+            found.problems.append(problem)
     found.notes += notes_on(found.headers, listing.folder, len(found.headers))
     return found
 
@@ -104,8 +104,8 @@ def find_images(place: Path, pattern: str = "*") -> ImageFiles:
 def usable_images(place: Path, pattern: str = "*", at_least: int = 1) -> ImageFiles:
     """Return what `find_images` finds. Raises InputError for the first problem, or for fewer than `at_least` images."""
     found = find_images(place, pattern)
-    if found.faults:
-        raise found.faults[0]
+    if found.problems:
+        raise found.problems[0]
     if len(found.headers) < at_least:
         raise InputError(f"{place}: {len(found.headers)} images found, at least {at_least} are needed")
     return found
@@ -227,14 +227,14 @@ def _open(source: Path | BinaryIO, where: object) -> Image.Image:
         raise InputError(f"{where}: the image exceeds {pixel_limit_text()}") from None
     except UnidentifiedImageError:
         raise InputError(f"{where}: {_no_image(source)}") from None
-    fault = _fault(image)
-    if fault is not None:
+    problem = _problem(image)
+    if problem is not None:
         image.close()
-        raise InputError(f"{where}: {fault}")
+        raise InputError(f"{where}: {problem}")
     return image
 
 
-def _fault(image: Image.Image) -> str | None:
+def _problem(image: Image.Image) -> str | None:
     if image.width * image.height > max_pixels():
         return f"{image.width}x{image.height} exceeds {pixel_limit_text()}"
     if min(image.size) < 1:

@@ -12,7 +12,7 @@ from bench.files import read_json, write_json
 from bench.schema import Positive, Strict, Task, parse_strict
 
 MANIFEST = "manifest.json"
-NPY_FAULTS = (ValueError, TypeError, SyntaxError, OverflowError, RecursionError, MemoryError, tokenize.TokenError)
+NPY_ERRORS = (ValueError, TypeError, SyntaxError, OverflowError, RecursionError, MemoryError, tokenize.TokenError)
 """Exceptions that NumPy raises for a damaged or malicious header of an .npy file."""
 
 
@@ -85,7 +85,7 @@ def open_array(folder: Path, manifest: Manifest, file: str) -> np.ndarray:
         raise InputError(f"{path}: missing; {folder} is damaged, delete the folder and prepare it again")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (EOFError, *NPY_FAULTS) as error:
+    except (EOFError, *NPY_ERRORS) as error:
         raise InputError(f"{path}: damaged ({error}); delete the folder and prepare it again") from None
     if array.shape != manifest.arrays[file]:
         raise InputError(f"{path}: shape {array.shape}, but {MANIFEST} says {manifest.arrays[file]}")

@@ -16,7 +16,7 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """Transposition that turns an image upright, by EXIF orientation. Orientations 5 to 8 swap width and height."""
-MOST_EXIF = 1 << 20
+MAX_EXIF_BYTES = 1 << 20
 """Maximum number of bytes of EXIF data that are read."""
 
 
@@ -40,7 +40,7 @@ def _late_exif(file: BinaryIO) -> dict[str, bytes]:
         while len(head := file.read(8)) == 8:
             length, kind = struct.unpack(">I4s", head)
             if kind == b"eXIf":
-                return {"exif": b"Exif\0\0" + file.read(min(length, MOST_EXIF))}
+                return {"exif": b"Exif\0\0" + file.read(min(length, MAX_EXIF_BYTES))}
             file.seek(length + 4, os.SEEK_CUR)
         return {}
     finally:

@@ -18,7 +18,7 @@ from bench.errors import InputError
 SAMPLE_NAME = re.compile(r"((?:.*/)?[^.]+)\.([^/]*)")
 """Pattern of a member's name: sample name and kind of file. A member without a dot in its name is not in a sample."""
 KINDS = ("jpg", "jpeg", "png", "webp")
-LONGEST_LABEL = 100
+MAX_LABEL_BYTES = 100
 
 
 def list_shards(
@@ -62,7 +62,7 @@ def _label(path: Path, key: str, files: dict[str, int | None]) -> int:
 
 
 def _read_label(path: Path, member: StoredFile) -> int:
-    text = b"".join(member.chunks()) if member.size <= LONGEST_LABEL else b""
+    text = b"".join(member.chunks()) if member.size <= MAX_LABEL_BYTES else b""
     try:
         label = int(text)
     except ValueError:

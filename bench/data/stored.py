@@ -17,7 +17,7 @@ from bench.errors import InputError
 from bench.files import check_regular
 
 CHUNK = 1 << 20
-LONGEST_PART, DEEPEST = 255, 100
+MAX_NAME_BYTES, MAX_DEPTH = 255, 100
 BROKEN = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, RuntimeError, OverflowError),
@@ -87,6 +87,6 @@ def safe_name(archive: str, name: str) -> str:
         raise InputError(f"{archive}: member {name!r} would be written outside the target folder")
     if not path.parts:
         raise InputError(f"{archive}: a member has no name")
-    if len(path.parts) > DEEPEST or any(len(part.encode(errors="replace")) > LONGEST_PART for part in path.parts):
+    if len(path.parts) > MAX_DEPTH or any(len(part.encode(errors="replace")) > MAX_NAME_BYTES for part in path.parts):
         raise InputError(f"{archive}: the name of member {name[:50]!r}... is too long or has too many folders")
     return str(path)

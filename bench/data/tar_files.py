@@ -14,7 +14,7 @@ from bench.data.stored import CHUNK, StoredFile, damage_named, safe_name
 from bench.errors import InputError
 
 COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
-LONGEST_HEADER = CHUNK
+MAX_HEADER_BYTES = CHUNK
 """Maximum header bytes of one member. Long names and pax records are read into memory."""
 
 
@@ -31,14 +31,14 @@ class _Stream:
         opener = next((opener for magic, opener in COMPRESSED.items() if start.startswith(magic)), None)
         self.compressed = opener is not None
         self.file = opener(file) if opener else file
-        self.allowance: int | None = LONGEST_HEADER
+        self.allowance: int | None = MAX_HEADER_BYTES
         self.last = b""
 
     def read(self, size: int = -1) -> bytes:
         if self.allowance is not None:
             self.allowance -= size
             if size < 0 or self.allowance < 0:
-                raise HeaderTooLongError(f"a header of more than {LONGEST_HEADER} bytes")
+                raise HeaderTooLongError(f"a header of more than {MAX_HEADER_BYTES} bytes")
         self.last = self.file.read(size)
         return self.last
 
@@ -109,7 +109,7 @@ def _files(
 
 
 def _next(tar: tarfile.TarFile, stream: _Stream) -> tarfile.TarInfo | None:
-    stream.allowance = LONGEST_HEADER
+    stream.allowance = MAX_HEADER_BYTES
     info = tar.next()
     tar.members.clear()  # tarfile would keep all headers in memory
     stream.allowance = None

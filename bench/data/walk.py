@@ -55,7 +55,7 @@ class Listing:
     names: list[str] = field(default_factory=list)
     """Sorted names of the files."""
     folders: list[str] = field(default_factory=list)
-    faults: list[InputError] = field(default_factory=list)
+    problems: list[InputError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -67,9 +67,9 @@ def list_files(folder: Path, pattern: str = "*") -> list[Path]:
     """List the files in `folder` whose name matches, sorted. Raises InputError for the first problem or no files."""
     listing = walk(folder, pattern)
     if not listing.names:
-        listing.faults.append(no_files_error(folder, pattern))
-    if listing.faults:
-        raise listing.faults[0]
+        listing.problems.append(no_files_error(folder, pattern))
+    if listing.problems:
+        raise listing.problems[0]
     return listing.files
 
 
@@ -81,14 +81,14 @@ def walk(folder: Path, pattern: str = "*") -> Listing:
     """Find all files in `folder` whose name matches, and all problems."""
     listing = Listing(Path(folder))
     if not listing.folder.is_dir():
-        fault = "is a file, but a folder is needed" if listing.folder.exists() else "no such folder"
-        raise InputError(f"{folder}: {fault}")
+        problem = "is a file, but a folder is needed" if listing.folder.exists() else "no such folder"
+        raise InputError(f"{folder}: {problem}")
     for name in _visit(listing, pattern):
-        fault = name_fault(name)
-        if fault is None:
+        problem = name_problem(name)
+        if problem is None:
             listing.names.append(name)
         else:
-            listing.faults.append(InputError(f"{str(listing.folder / name)!r}: {fault}"))
+            listing.problems.append(InputError(f"{str(listing.folder / name)!r}: {problem}"))
     listing.names.sort()
     return listing
 
@@ -99,7 +99,7 @@ def is_system_file(name: str) -> bool:
     return name.startswith(".") or lower in SYSTEM_FILES or lower.endswith(STREAMS)
 
 
-def name_fault(name: str) -> str | None:
+def name_problem(name: str) -> str | None:
     """Return why a name cannot be stored in a line of a UTF-8 file list, or None if it can."""
     if "\t" in name or len(name.splitlines()) != 1 or any("\ud800" <= letter <= "\udfff" for letter in name):
         return "a name with a tab, a line break or bytes that are not UTF-8; rename it"
@@ -127,11 +127,11 @@ def _visit(listing: Listing, pattern: str) -> Iterator[str]:
             elif entry.is_symlink() and os.path.isdir(entry.path):
                 heapq.heappush(linked, prefix + entry.name)
             elif fnmatch(entry.name, pattern):
-                fault = None if entry.is_file(follow_symlinks=False) else _fault(entry.path)
-                if fault is None:
+                problem = None if entry.is_file(follow_symlinks=False) else _problem(entry.path)
+                if problem is None:
                     yield prefix + entry.name
                 else:
-                    listing.faults.append(InputError(f"{listing.folder / prefix / entry.name}: {fault}"))
+                    listing.problems.append(InputError(f"{listing.folder / prefix / entry.name}: {problem}"))
 
 
 def _entries(listing: Listing, place: str) -> list[os.DirEntry[str]]:
@@ -139,11 +139,11 @@ def _entries(listing: Listing, place: str) -> list[os.DirEntry[str]]:
         with os.scandir(place) as entries:
             return sorted((entry for entry in entries if not is_system_file(entry.name)), key=lambda entry: entry.name)
     except OSError as error:
-        listing.faults.append(InputError(f"{place}: {error.strerror}"))
+        listing.problems.append(InputError(f"{place}: {error.strerror}"))
         return []
 
 
-def _fault(path: str) -> str | None:
+def _problem(path: str) -> str | None:
     """Return the problem of an entry that is neither a folder nor a regular file, or None for a link to a file."""
     try:
         mode = os.stat(path).st_mode

@@ -13,7 +13,7 @@ from bench.data.stored import StoredFile, damage_named, safe_name
 from bench.errors import InputError
 
 END, LOCATOR, LARGE_END = b"PK\5\6", b"PK\6\7", b"PK\6\6"
-LONGEST_COMMENT = 1 << 16
+MAX_COMMENT_BYTES = 1 << 16
 LOCAL_HEADER = 30
 """Bytes of a local header without its name."""
 TYPICAL_ENTRY = 256
@@ -73,7 +73,7 @@ def _count_entries(file: BinaryIO) -> int:
     zipfile reads all entries regardless of the declared number. Reading 100,000 entries takes a second and 100 MB.
     """
     size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - LONGEST_COMMENT - 22 - 20 - 56))
+    file.seek(max(0, size - MAX_COMMENT_BYTES - 22 - 20 - 56))
     tail = file.read()
     end = tail.rfind(END)
     if end < 0 or len(tail) < end + 22:

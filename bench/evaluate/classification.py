@@ -26,7 +26,7 @@ from bench.metrics.features import exact_float32
 from bench.run import ClassificationRecipe, Run
 
 BINS = 15
-LARGEST_CONFUSION = 100
+MAX_CONFUSION_CLASSES = 100
 CPU_BATCH, CUDA_BATCH = 32, 256  # small batches fit in a CPU's cache, which doubles the speed
 OpenBatches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 
@@ -145,7 +145,7 @@ def _calibration(logits: Tensor, labels: Tensor, test: TestImages, clock: Clock)
 def _per_class(logits: Tensor, labels: Tensor, classes: tuple[str, ...] | None) -> dict[str, Any]:
     confusion = confusion_matrix(logits, labels)
     details: dict[str, Any] = {"per_class": per_class(confusion)}
-    if len(confusion) <= LARGEST_CONFUSION:
+    if len(confusion) <= MAX_CONFUSION_CLASSES:
         details["confusion"] = confusion.tolist()
         details |= {"classes": list(classes)} if classes else {}
     return details

@@ -37,7 +37,7 @@ SNAPSHOTS = "snapshots"
 LPIPS_SAMPLES = 40
 REAL_BATCH = 16
 CONTROLLED = ("frechet", "kid")
-SMALLEST_HALF = 3
+MIN_IMAGES_PER_HALF = 3
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _controls(setting: Setting) -> None:
         constant = np.repeat(features_of(extractor.network, white), setting.n_fake, axis=0)
         subject = Subject("control-white", (setting.reals, f"white{setting.n_fake}"))
         _compare(setting, subject, extractor, (real, constant), clock)
-        if len(real) >= 2 * SMALLEST_HALF:
+        if len(real) >= 2 * MIN_IMAGES_PER_HALF:
             order = np.random.default_rng(0).permutation(len(real))
             halves = real[order[: len(real) // 2]], real[order[len(real) // 2 :]]
             subject = Subject("control-halves", (f"halves{len(halves[0])}-{len(halves[1])}",))

@@ -29,7 +29,7 @@ from bench.runtime.progress import ProgressLine
 from bench.score import Score
 
 BATCH = 8
-MOST_FOR_NEIGHBOURS = 20_000
+MAX_NEIGHBOUR_IMAGES = 20_000
 SIMILARITY = "ssim_samples"
 COMPARED = set(FOLDER_METRICS) - {SIMILARITY}
 
@@ -145,9 +145,9 @@ def _open_pair(
 
 def _default_metrics(*counts: int) -> tuple[str, ...]:
     metrics = folder_metrics(None)
-    if max(counts) <= MOST_FOR_NEIGHBOURS:
+    if max(counts) <= MAX_NEIGHBOUR_IMAGES:
         return metrics
-    print_notes([f"more than {MOST_FOR_NEIGHBOURS:,} images, so only Frechet distances; --metrics selects others"])
+    print_notes([f"more than {MAX_NEIGHBOUR_IMAGES:,} images, so only Frechet distances; --metrics selects others"])
     return tuple(name for name in metrics if METRICS[name].family in ("frechet", None))
 
 

@@ -138,8 +138,8 @@ def _checked(path: Path, header: NpyHeader) -> NpyHeader:
         raise InputError(f"{path}: {shape[0]} images found, at least 2 are needed")
     pixels = shape[1] * shape[2]
     if not 0 < pixels <= max_pixels():
-        fault = f"exceed {pixel_limit_text()}" if pixels else "have no pixels"
-        raise InputError(f"{path}: images of {shape[2]}x{shape[1]} {fault}")
+        problem = f"exceed {pixel_limit_text()}" if pixels else "have no pixels"
+        raise InputError(f"{path}: images of {shape[2]}x{shape[1]} {problem}")
     return header
 
 

@@ -34,7 +34,7 @@ from bench.runtime.rng import generator
 from bench.sampling import finite
 
 LPIPS = ("lpips_reconstruction", "lpips_samples")
-SMALLEST_LPIPS = 16  # px, because VGG halves the resolution four times
+MIN_LPIPS_SIDE = 16  # px, because VGG halves the resolution four times
 SIFID = {"sifid64": "maxpool1-64", "sifid192": "before-pool2-192"}
 PerImage = Callable[[Tensor, Tensor], list[float] | None]
 """Comparison of images, uint8 [N, 3, H, W], with the training image [1, 3, H, W]; None if the metric is undefined."""
@@ -111,8 +111,8 @@ def _ms_ssim(images: Tensor, source: Tensor) -> list[float] | None:
 @torch.inference_mode()
 def _lpips(network: nn.Module, images: Tensor, source: Tensor) -> list[float]:
     height, width = source.shape[-2:]
-    if min(height, width) < SMALLEST_LPIPS:
-        raise InputError(f"LPIPS needs at least {SMALLEST_LPIPS} px, got {height}x{width}")
+    if min(height, width) < MIN_LPIPS_SIDE:
+        raise InputError(f"LPIPS needs at least {MIN_LPIPS_SIDE} px, got {height}x{width}")
     y = to_signed(source)
     return [network(to_signed(image[None]), y).item() for image in images]
 

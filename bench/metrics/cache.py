@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.data.manifest import NPY_FAULTS
+from bench.data.manifest import NPY_ERRORS
 from bench.data.npy import HEADER
 from bench.errors import InputError
 from bench.files import atomic_file, check_regular, sha256_json
@@ -90,7 +90,7 @@ def read_features(path: Path, dim: int) -> np.ndarray | None:
                 return None
             file.seek(0)
             features = np.lib.format.read_array(file, allow_pickle=False)
-    except (OSError, EOFError, *NPY_FAULTS):  # InputError is a ValueError
+    except (OSError, EOFError, *NPY_ERRORS):  # InputError is a ValueError
         return None
     return features if features.ndim == 2 and features.shape[1] == dim and features.dtype == np.float32 else None
 

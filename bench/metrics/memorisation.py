@@ -14,7 +14,7 @@ from bench.errors import InputError
 from bench.metrics.checks import check_pair
 from bench.metrics.prdc import BLOCK, COPY, distances
 
-MOST_DISTANCES = 20_000**2
+MAX_DISTANCES = 20_000**2
 """Largest number of distances computed in one block. More are computed in blocks of rows to bound memory."""
 
 
@@ -39,7 +39,7 @@ def memorisation(real: np.ndarray, fake: np.ndarray) -> Memorisation:
 
 def _nearest(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the index and the distance [n] of the row of y [m, D] that is nearest to each row of x [n, D]."""
-    rows = len(x) if len(x) * len(y) <= MOST_DISTANCES else BLOCK
+    rows = len(x) if len(x) * len(y) <= MAX_DISTANCES else BLOCK
     indices, lengths = [], []
     for start in range(0, len(x), rows):
         between = distances(x[start : start + rows], y)

@@ -19,7 +19,7 @@ from bench.metrics.features import exact_float32
 from bench.metrics.frechet import frechet_distance
 from bench.runtime.images import to_signed
 
-SMALLEST = 23  # px; the second layer then has 2x2 positions
+MIN_SIDE = 23  # px; the second layer then has 2x2 positions
 
 
 class InceptionStem:
@@ -52,8 +52,8 @@ class InceptionStem:
         if len(image) != 1:
             raise InputError(f"SIFID compares single images, got a batch of {len(image)}")
         height, width = image.shape[-2:]
-        if min(height, width) < SMALLEST:
-            raise InputError(f"SIFID needs at least {SMALLEST} px, got {height}x{width}")
+        if min(height, width) < MIN_SIDE:
+            raise InputError(f"SIFID needs at least {MIN_SIDE} px, got {height}x{width}")
         with torch.inference_mode(), exact_float32():
             x = self.first(to_signed(image.to(self.device)))
             return _positions(x), _positions(self.second(x))

@@ -20,7 +20,7 @@ from bench.errors import InputError
 from bench.metrics.checks import check_uint8
 
 WINDOW, SIGMA = 11, 1.5
-MOST_PIXELS = 1 << 18
+MAX_UNTILED_PIXELS = 1 << 18
 """Largest image that is compared in one piece. Larger ones are compared in tiles, which bounds memory."""
 TILE = 128
 """Height and width of a tile, whose moments fit in a CPU's cache."""
@@ -32,7 +32,7 @@ def ssim(images: Tensor, reference: Tensor) -> Tensor:
     """Return the SSIM [B] of images, uint8 [B, 3, H, W], to a reference, uint8 [B or 1, 3, H, W]."""
     _check_pair(images, reference)
     height, width = images.shape[-2:]
-    if height * width <= MOST_PIXELS:
+    if height * width <= MAX_UNTILED_PIXELS:
         return _similarity_and_contrast(*_unit_range(images, reference), _blur)[0].mean(dim=1)
     rows, columns = height - WINDOW + 1, width - WINDOW + 1  # of the SSIM map
     total = torch.zeros(len(images), dtype=torch.float64, device=images.device)

@@ -14,7 +14,7 @@ from PIL import Image
 from bench.experiments import Experiments
 from bench.report.build import Report
 from bench.report.compare.claims import NOT_TESTED, Answer
-from bench.report.compare.statistics import MINIMUM, bootstrap
+from bench.report.compare.statistics import MIN_UNITS, bootstrap
 from bench.report.figures.style import inline_svg
 from bench.report.read.names import control_label, format_bytes, format_seconds, format_value, metric_of
 from bench.report.read.row import TRAINING
@@ -50,7 +50,7 @@ CAPTIONS = {
     "samples_oneshot": "Training image, its bicubic upsampling, and reconstruction and uncurated samples of each "
     "network.",
 }
-MOST_COMMITS = 3
+MAX_COMMITS = 3
 IMAGE_GRIDS = {"fewshot": ("samples_fewshot", "progress_fewshot", "neighbours"), "oneshot": ("samples_oneshot",)}
 EXTRAS = {"fewshot": ("fd_curve",), "classification": ("confusion", "calibration")}
 
@@ -119,8 +119,8 @@ def _facts(runs: Scores) -> list[tuple[str, str]]:
             row.commit[:10] + (" with uncommitted changes" if row.dirty else "") for row in runs if row.commit
         )
     )
-    if len(commits) > MOST_COMMITS:
-        commits[MOST_COMMITS:] = [f"{len(commits) - MOST_COMMITS} more"]
+    if len(commits) > MAX_COMMITS:
+        commits[MAX_COMMITS:] = [f"{len(commits) - MAX_COMMITS} more"]
     seconds = sum(row.seconds or 0 for row in runs)
     now = datetime.datetime.now(datetime.UTC)
     return [
@@ -243,7 +243,7 @@ def _spread(row: Row) -> str:
     """Return the uncertainty of one score over images: confidence interval, else standard error, else empty text."""
     values = row.extras.get("per_image", [])
     low, high, n = row.interval_low, row.interval_high, row.n or 0
-    if low is None and len(values) >= MINIMUM:
+    if low is None and len(values) >= MIN_UNITS:
         over = bootstrap(values)
         low, high, n = over.low, over.high, over.n
     if low is not None and high is not None:

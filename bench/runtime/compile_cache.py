@@ -18,7 +18,7 @@ def choose_compile_cache() -> None:
     """Set torch.compile's cache to the first writable folder with enough space. Call this before torch.compile."""
     default = Path(tempfile.gettempdir()) / f"slim-bench-compile-{os.getuid()}"
     given = [Path(os.environ[FOLDER])] if os.environ.get(FOLDER) else []
-    faults: list[OSError] = []
+    problems: list[OSError] = []
     for folder in (*given, default, user_cache() / "slim-bench/compile"):
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -27,12 +27,12 @@ def choose_compile_cache() -> None:
             with tempfile.TemporaryFile(dir=folder) as file:
                 os.posix_fallocate(file.fileno(), 0, SPACE)
         except OSError as error:
-            faults.append(error)
+            problems.append(error)
             continue
-        if faults and given:
-            reason, _, _remedy = str(storage_error(faults[0], given[0] / "compiled code")).partition("; ")
+        if problems and given:
+            reason, _, _remedy = str(storage_error(problems[0], given[0] / "compiled code")).partition("; ")
             print(f"{FOLDER} is not used, so compiled code is cached in {folder} instead: {reason}", file=sys.stderr)
         os.environ[FOLDER] = str(folder)
         return
-    reason = str(storage_error(faults[0], (*given, default)[0] / "compiled code", SPACE))
+    reason = str(storage_error(problems[0], (*given, default)[0] / "compiled code", SPACE))
     raise InputError(f"{reason}; or set {FOLDER} to another folder, or compute.compile to false")

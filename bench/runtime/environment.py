@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.errors import InputError
 from bench.schema import whole_number
 
-MOST_THREADS = 64
+MAX_THREADS = 64
 """Number of threads that is permitted on every machine, however few processors it has."""
 
 OFFLINE = "SLIM_BENCH_OFFLINE"
@@ -19,7 +19,7 @@ def check_threads(threads: int | None, where: str) -> None:
 
     More threads than processors are allowed, because a run that started on a larger machine keeps its thread count.
     """
-    most = max(MOST_THREADS, os.cpu_count() or 1)
+    most = max(MAX_THREADS, os.cpu_count() or 1)
     if threads is not None and not 0 < threads <= most:
         raise InputError(f"{where}: {threads} threads requested, but {os.cpu_count()} processors allow 1 to {most}")
 

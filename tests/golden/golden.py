@@ -63,7 +63,7 @@ def load_cases(path: Path) -> list[Case]:
     return [Case(case) for case in json.loads(path.read_text(encoding="utf-8"))]
 
 
-def faults(stored: Stored, computed: Mapping[str, Tensor]) -> list[str]:
+def problems(stored: Stored, computed: Mapping[str, Tensor]) -> list[str]:
     """Return one line per stored value that differs from the computed value or that no check reads."""
     lines = [f"{name}: computed, but not stored" for name in computed if name not in stored]
     for name, value in stored.tensors.items():

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from tests.golden.check_singan import check_pyramid
-from tests.golden.golden import Check, Stored, faults, load, load_cases, relative_error
+from tests.golden.golden import Check, Stored, load, load_cases, problems, relative_error
 
 DATA = Path(__file__).parent / "data"
 CASES = {"singan_pyramid": check_pyramid}
@@ -35,7 +35,7 @@ def test_golden_file(golden_file: Path | None) -> None:
     kind, stored, metadata = load(golden_file)
     known = checks()
     assert kind in known, f"{golden_file.name}: unknown kind {kind!r} (known: {', '.join(sorted(known))})"
-    wrong = faults(stored, known[kind](stored, metadata))
+    wrong = problems(stored, known[kind](stored, metadata))
     assert not wrong, f"{golden_file.name}:\n" + "\n".join(wrong)
 
 
@@ -60,9 +60,9 @@ def test_an_empty_folder_an_unknown_kind_and_an_unread_output_are_failures(tmp_p
 def test_the_comparison_sees_a_wrong_value_a_missing_output_and_an_unread_tensor() -> None:
     reference = torch.tensor([1.0, 2.0])
     stored = Stored({"output": reference, "other_output": reference, "low": reference.half(), "count": torch.tensor(3)})
-    assert len(faults(stored, {})) == 4
+    assert len(problems(stored, {})) == 4
     stored = Stored({"output": reference, "count": torch.tensor(3)})
-    assert not faults(stored, {"output": reference * (1 + 5e-6), "count": torch.tensor(3)})
-    assert len(faults(stored, {"output": reference * (1 + 5e-5), "count": torch.tensor(4)})) == 2
+    assert not problems(stored, {"output": reference * (1 + 5e-6), "count": torch.tensor(3)})
+    assert len(problems(stored, {"output": reference * (1 + 5e-5), "count": torch.tensor(4)})) == 2
     assert relative_error(reference[:1], reference) == float("inf")
-    assert faults(stored, {"output": reference * float("nan"), "count": torch.tensor(3)})
+    assert problems(stored, {"output": reference * float("nan"), "count": torch.tensor(3)})

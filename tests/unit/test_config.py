@@ -13,7 +13,7 @@ from bench.files import read_json
 from bench.plan import Plan
 from tests.helpers import ROOT
 
-FAULTS = {
+PROBLEMS = {
     "unknown setting": ("config.yaml", "seeds: null", "sedes: null", "config/config.yaml: sedes: .*'seeds'"),
     "unknown scale": ("config.yaml", "scale: null ", "scale: domo ", "config/config.yaml: scale: 'domo' .*'demo'"),
     "unknown experiment key": (
@@ -200,9 +200,9 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_one_line_that_names_it(name, project, edit):
-    file, old, new, message = FAULTS[name]
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_a_problem_is_one_line_that_names_it(name, project, edit):
+    file, old, new, message = PROBLEMS[name]
     edit(file, old, new)
     with pytest.raises(InputError, match=message) as caught:
         Configuration.load(project)

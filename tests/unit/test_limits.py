@@ -18,9 +18,9 @@ from bench.files import sha256_file, write_json
 from bench.registry import MODELS, create_model
 from bench.run import read_run, write_run
 from bench.runtime import memory
-from bench.runtime.environment import MOST_THREADS, check_threads
+from bench.runtime.environment import MAX_THREADS, check_threads
 from bench.runtime.memory import available_memory_bytes, check_memory
-from bench.skeleton import MOST_LAYERS, build_skeleton
+from bench.skeleton import MAX_LAYERS, build_skeleton
 from bench.train import train
 from tests.helpers.tiny import MODELS as SMALL
 from tests.helpers.tiny import tiny_run, write_data
@@ -49,10 +49,10 @@ def test_a_network_that_does_not_fit_into_memory_is_refused_before_it_is_built(n
 
 
 def test_a_network_of_endless_layers_is_given_up(monkeypatch):
-    monkeypatch.setattr("bench.skeleton.MOST_LAYERS", 1000)
+    monkeypatch.setattr("bench.skeleton.MAX_LAYERS", 1000)
     with pytest.raises(InputError, match="model resnet: more than 1,000 layers"):
         build_skeleton("resnet", {"blocks": [10**9]})
-    assert MOST_LAYERS > 1000
+    assert MAX_LAYERS > 1000
 
 
 @pytest.mark.parametrize("name", ["fastgan-slim", "singan", "singan-slim", "slim-resnet", "resnext"])
@@ -119,7 +119,7 @@ def test_a_generated_batch_far_beyond_the_scored_images_is_refused(tmp_path):
 @pytest.mark.parametrize("threads", [100_000, 1024, 0, -3])
 def test_threads_that_no_machine_starts_are_one_line(threads, monkeypatch):
     monkeypatch.setattr("bench.runtime.environment.os.cpu_count", lambda: 2)
-    check_threads(MOST_THREADS, "x")
+    check_threads(MAX_THREADS, "x")
     check_threads(None, "x")
     with pytest.raises(InputError, match=rf"x: {threads} threads requested, but 2 processors allow 1 to 64"):
         check_threads(threads, "x")
@@ -277,7 +277,7 @@ def test_whatever_runs_out_of_memory_is_one_line(monkeypatch, capsys, error):
     assert said.startswith("slim-bench: error: out of memory (") and said.count("\n") == 1
 
 
-def test_other_faults_of_torch_are_not_taken_for_it(monkeypatch):
+def test_other_errors_of_torch_are_not_out_of_memory(monkeypatch):
     def fail(_):
         raise RuntimeError("shapes differ")
 

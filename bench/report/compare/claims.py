@@ -14,7 +14,7 @@ from bench.claims import Claim, Comparison, Pair, ReportSettings
 from bench.metrics.protocol import across_sets, same_protocol
 from bench.report.compare.paired import improvement, match
 from bench.report.compare.power import Power, paired_power, sign_flip_test, smallest_exact_p
-from bench.report.compare.statistics import MINIMUM, Paired, compare_paired, holm, summarise
+from bench.report.compare.statistics import MIN_UNITS, Paired, compare_paired, holm, summarise
 from bench.report.read.scores import Scores
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
@@ -90,11 +90,11 @@ def _with_power(finding: Finding, alpha: float) -> Finding:
 def insignificant_by_design(settings: ReportSettings, seeds: int) -> list[str]:
     """Return a sentence per comparison whose exact test cannot be significant with the planned datasets or `seeds`."""
     tested = [(claim, c) for claim in settings.claims for c in claim.comparisons if _is_tested(c)]
-    pairs = [len(c.sets) if len(c.sets) >= MINIMUM else seeds for _, c in tested]
+    pairs = [len(c.sets) if len(c.sets) >= MIN_UNITS else seeds for _, c in tested]
     sentences = []
     for (claim, c), n, p in zip(tested, pairs, smallest_exact_p(pairs), strict=True):
         if p >= settings.alpha:
-            unit = "datasets" if len(c.sets) >= MINIMUM else "seeds"
+            unit = "datasets" if len(c.sets) >= MIN_UNITS else "seeds"
             sentences.append(
                 f"claim {claim.id}, {c.metric} of {c.slim} and {c.baseline} on {c.sets[0]}"
                 f"{f' and {len(c.sets) - 1} more' if len(c.sets) > 1 else ''}: "
@@ -115,7 +115,7 @@ def _find(scores: Scores, settings: ReportSettings, comparison: Comparison) -> F
     where = f"claim on {comparison.metric}: {comparison.slim} against {comparison.baseline}"
     advice = "narrow the comparison's `protocol` in config/claims.yaml"
     same_protocol((across_sets(m.protocol) for m in matches), where, advice)
-    by_set = len(comparison.sets) >= MINIMUM
+    by_set = len(comparison.sets) >= MIN_UNITS
     share = comparison.measure != "difference"
     pairs = [pair for m in matches for pair in ([m.means] if by_set else zip(m.slim, m.baseline, strict=True))]
     improvements = [improvement(slim, baseline, comparison.direction, share) for slim, baseline in pairs]

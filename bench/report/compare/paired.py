@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.claims import Condition, Pair, ReportSettings, TaskSettings
 from bench.metrics.protocol import across_sets, same_protocol
-from bench.report.compare.statistics import MINIMUM, Paired, compare_paired, holm, mean_of
+from bench.report.compare.statistics import MIN_UNITS, Paired, compare_paired, holm, mean_of
 from bench.report.read.names import metric_of
 from bench.report.read.scores import Row, Scores, one_protocol
 
@@ -51,7 +51,7 @@ class Result:
         """Return the outcome of the paired test at level `alpha` as text."""
         if self.conflict:
             return f"not comparable: {self.conflict}"
-        if self.paired.mean is None or self.paired.n < MINIMUM:
+        if self.paired.mean is None or self.paired.n < MIN_UNITS:
             return f"not tested ({self.count})"
         if self.p_holm is None or self.p_holm >= alpha:
             return "not significant"

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.report.compare.statistics import MINIMUM, holm
+from bench.report.compare.statistics import MIN_UNITS, holm
 
 POWER = 0.8
-MOST_PAIRS = 1000
+MAX_PAIRS = 1000
 """Upper limit of the search for the number of pairs that detect a difference."""
 EXACT_PAIRS = 16
 """Largest number of pairs for which all sign patterns are evaluated. For more pairs, 2^16 random patterns are drawn."""
@@ -26,7 +26,7 @@ class Power:
 
     `detectable`: smallest difference that is detected with probability POWER. `more`: number of additional pairs that
     are needed to detect the observed difference. It is 0 if that difference is detectable already, and None if
-    MOST_PAIRS are not enough.
+    MAX_PAIRS are not enough.
     """
 
     detectable: float
@@ -37,7 +37,7 @@ def paired_power(differences: Sequence[float], margin: float, alpha: float) -> P
     """Return the power of the two-sided t test at level `alpha`; None with fewer than three pairs or without spread."""
     sample = np.asarray(differences, dtype=float)
     n = len(sample)
-    if n < MINIMUM or not np.isfinite(sample).all() or sample.std(ddof=1) == 0:
+    if n < MIN_UNITS or not np.isfinite(sample).all() or sample.std(ddof=1) == 0:
         return None
     sd = float(sample.std(ddof=1))
     observed = abs(float(sample.mean()) - margin) / sd
@@ -55,11 +55,11 @@ def _detectable(n: int, alpha: float) -> float:
 def _pairs_for(difference: float, alpha: float, n: int) -> int | None:
     """Return the smallest number of pairs, at least n, that detect `difference` (in standard deviations).
 
-    Returns None if MOST_PAIRS are not enough.
+    Returns None if MAX_PAIRS are not enough.
     """
-    if _probability(difference, MOST_PAIRS, alpha) < POWER:
+    if _probability(difference, MAX_PAIRS, alpha) < POWER:
         return None
-    low, high = n, MOST_PAIRS  # the probability grows with the number of pairs
+    low, high = n, MAX_PAIRS  # the probability grows with the number of pairs
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if _probability(difference, middle, alpha) >= POWER else (middle + 1, high)
@@ -80,7 +80,7 @@ def sign_flip_test(differences: Sequence[float], margin: float = 0.0) -> float |
     Returns None with fewer than three pairs.
     """
     sample = np.asarray(differences, dtype=float) - margin
-    if len(sample) < MINIMUM or not np.isfinite(sample).all():
+    if len(sample) < MIN_UNITS or not np.isfinite(sample).all():
         return None
     from scipy import stats
 

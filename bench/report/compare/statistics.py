@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-MINIMUM = 3
+MIN_UNITS = 3
 """Minimum number of units for intervals, tests and effect sizes."""
 
 
@@ -52,7 +52,7 @@ def summarise(values: Sequence[float], confidence: float = 0.95) -> Summary:
     if n == 1:
         return Summary(1, mean)
     sd = float(sample.std(ddof=1))
-    if n < MINIMUM:
+    if n < MIN_UNITS:
         return Summary(n, mean, sd)
     half = t_quantile(n - 1, confidence) * sd / math.sqrt(n)
     return Summary(n, mean, sd, mean - half, mean + half)
@@ -73,7 +73,7 @@ def t_test(values: Sequence[float], margin: float = 0.0) -> float | None:
     It is None with fewer than three values, and 0 or 1 if all values are equal.
     """
     sample = np.asarray(values, dtype=float)
-    if len(sample) < MINIMUM:
+    if len(sample) < MIN_UNITS:
         return None
     if sample.std(ddof=1) == 0:  # SciPy would divide by zero
         return 1.0 if sample.mean() == margin else 0.0
@@ -88,7 +88,7 @@ def hedges_g(differences: Sequence[float]) -> float | None:
     """Return Cohen's d of paired differences with Hedges' small-sample correction, or None if undefined."""
     sample = np.asarray(differences, dtype=float)
     n = len(sample)
-    if n < MINIMUM or sample.std(ddof=1) == 0:
+    if n < MIN_UNITS or sample.std(ddof=1) == 0:
         return None
     return float(sample.mean() / sample.std(ddof=1) * (1 - 3 / (4 * (n - 1) - 1)))
 
@@ -121,7 +121,7 @@ def bootstrap(values: Sequence[float], resamples: int = 2000, confidence: float 
     """Return the mean over test items (images) with a percentile bootstrap interval. `seed` makes it deterministic."""
     sample = np.asarray(values, dtype=float)
     n = len(sample)
-    if n < MINIMUM:
+    if n < MIN_UNITS:
         return summarise(values)
     from scipy import stats
 

@@ -12,7 +12,7 @@ from bench.report.figures.style import WIDTH, grid, legend_above
 from bench.report.read.experiment_roles import without_ablations
 from bench.report.read.scores import Scores
 
-MOST_CURVES = 6
+MAX_CURVES = 6
 NOT_CURVES = ("step", "epoch", "scale", "seconds", "images_per_second", "peak_memory_bytes", "experiment", "seed")
 RATES = ("lr", "learning_rate")
 
@@ -24,7 +24,7 @@ def curves_figure(scores: Scores, settings: TaskSettings, scale_dir: Path) -> Fi
         history = _histories(runs.where(dataset=dataset), scale_dir)
         logged = [name for name in history.columns if name not in NOT_CURVES and not name.startswith(RATES)]
         numeric = [name for name in logged if pd.api.types.is_numeric_dtype(history[name])]
-        names = [name for name in numeric if history[name].nunique() > 1][:MOST_CURVES]
+        names = [name for name in numeric if history[name].nunique() > 1][:MAX_CURVES]
         if names:
             return _draw(history, names, palette_of(runs, settings), dataset)
     return None

@@ -20,7 +20,7 @@ LABEL = (118, 128, 138, 255)
 GAP, LINE, SPACE = 4, 22, 14
 TILE, ONESHOT_HEIGHT = 128, 180
 ACROSS, GRID_ROWS, PROGRESS_ROWS = 8, 2, 3
-MOST_SETS = 6
+MAX_DATASETS = 6
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _first_runs(
     roles = settings.tasks[task]
     runs = without_ablations(scores.runs.where(task=task, status="ok"), roles)
     found = []
-    for dataset in runs.distinct("dataset")[:MOST_SETS]:
+    for dataset in runs.distinct("dataset")[:MAX_DATASETS]:
         here = runs.where(dataset=dataset)
         names = sorted(experiments_of(here, roles), key=lambda name: role_of(name, roles) != "baseline")
         first = {name: min(here.where(experiment=name), key=lambda row: row.seed) for name in names}

@@ -18,7 +18,7 @@ from bench.report.tables.ablations import Ablation, find_ablations
 from bench.report.tables.seed_averages import Column, columns_of, in_column, seed_means
 from bench.schema import Task
 
-MOST_PANELS = 24
+MAX_PANELS = 24
 LABEL_HEIGHT = 8.5
 
 
@@ -51,7 +51,7 @@ def scores_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
     if not panels:
         return None
     rank = {metric: position for position, metric in enumerate(settings.primary)}
-    panels = sorted(panels, key=lambda panel: rank[panel[1].metric])[:MOST_PANELS]
+    panels = sorted(panels, key=lambda panel: rank[panel[1].metric])[:MAX_PANELS]
     palette = palette_of(rows, settings)
     figure, axes = grid(len(panels), (WIDTH / 2, 0.34 * len(palette) + 1.5), across=2)
     for axis, (dataset, column, shown) in zip(axes, panels, strict=True):
@@ -217,7 +217,7 @@ def fd_curve_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
     palette = palette_of(rows, settings)
     panels = list(pd.DataFrame(points).groupby(["dataset", "metric", "protocol"], sort=False))
     rank = {metric: position for position, metric in enumerate(settings.primary)}
-    panels = sorted(panels, key=lambda panel: rank.get(panel[0][1], len(rank)))[:MOST_PANELS]
+    panels = sorted(panels, key=lambda panel: rank.get(panel[0][1], len(rank)))[:MAX_PANELS]
     figure, axes = grid(len(panels), (WIDTH / 2, 2.6), across=2)
     for axis, ((dataset, metric, _), part) in zip(axes, panels, strict=True):
         order = [name for name in palette if name in set(part["experiment"])]

@@ -77,7 +77,7 @@ class RunFolder:
     seed: int
     described: Described | None = None
     hashes: frozenset[str] = frozenset()
-    fault: str = ""
+    problem: str = ""
 
     @property
     def name(self) -> str:
@@ -106,7 +106,7 @@ def _run_folder(folder: RunFolder) -> RunFolder:
             raise InputError(f"{folder.path}/run.json: describes {described.name}, which does not match the folder")
         return _with(folder, described=described, hashes=accepted_hashes(value, folder.path))
     except InputError as error:
-        return _with(folder, fault=_within(folder.path, error), described=_recorded(folder))
+        return _with(folder, problem=_within(folder.path, error), described=_recorded(folder))
 
 
 def _with(folder: RunFolder, **changes: Any) -> RunFolder:
@@ -151,8 +151,8 @@ def _task_of_scores(folder: Path) -> str:
 
 def _rows_of_run(folder: RunFolder, base: Mapping[str, Any], metrics: tuple[str, ...]) -> list[Row]:
     """Return one row for the training, one for each score, and one for each planned score that is missing."""
-    trained, fault = _trained(folder)
-    training = Row.of({**base, **_training_row(folder, trained, fault)})
+    trained, problem = _trained(folder)
+    training = Row.of({**base, **_training_row(folder, trained, problem)})
     rows = {}
     for name in _score_names(folder.path / "scores", metrics):
         metric, _, weights = name.partition("@")
@@ -195,8 +195,8 @@ def _evaluated(folder: Path) -> list[str]:
 
 def _trained(folder: RunFolder) -> tuple[Trained | None, str]:
     """Return (training record, ""), or (None, reason) if there is no valid record."""
-    if folder.fault:
-        return None, folder.fault
+    if folder.problem:
+        return None, folder.problem
     path = folder.path / META
     if not os.path.lexists(path):
         if (folder.path / META_COPY).exists() or any((folder.path / "scores").glob("*.json")):
@@ -208,9 +208,9 @@ def _trained(folder: RunFolder) -> tuple[Trained | None, str]:
         return None, _within(folder.path, error)
 
 
-def _training_row(folder: RunFolder, trained: Trained | None, fault: str) -> dict[str, Any]:
+def _training_row(folder: RunFolder, trained: Trained | None, problem: str) -> dict[str, Any]:
     row: dict[str, Any] = {"metric": TRAINING, "weights": "last", "unit": "s", "direction": "none"}
-    row |= {"protocol": "training", "status": "missing", "reason": fault}
+    row |= {"protocol": "training", "status": "missing", "reason": problem}
     described = folder.described
     details: dict[str, Any] = {}
     if described is not None:

@@ -97,8 +97,8 @@ def read_scores(path: Path) -> Scores:
     except InputError:
         raise
     except (csv.Error, ValueError) as error:
-        fault = " ".join(str(error).split())
-        raise InputError(f"{path}, line {reader.line_num}: {fault}; recreate it with `slim-bench collect`") from None
+        problem = " ".join(str(error).split())
+        raise InputError(f"{path}, line {reader.line_num}: {problem}; recreate it with `slim-bench collect`") from None
     if not text.endswith("\n"):
         raise InputError(f"{path}: truncated in its last line; recreate it with `slim-bench collect`")
     return Scores(rows)

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.report.compare.statistics import MINIMUM, Summary, summarise
+from bench.report.compare.statistics import MIN_UNITS, Summary, summarise
 from bench.report.read.names import ARROWS, format_value, metric_of
 from bench.report.read.scores import Row, one_protocol
 from bench.report.tables.table import Head, TableCell
@@ -34,7 +34,7 @@ class Cell:
     def number(self) -> str:
         """Return mean ± standard deviation, or only the mean if there are too few seeds for a meaningful deviation."""
         mean = format_value(self.metric, self.summary.mean)
-        shown = self.summary.n >= MINIMUM and self.summary.sd
+        shown = self.summary.n >= MIN_UNITS and self.summary.sd
         return f"{mean} ± {format_value(self.metric, self.summary.sd)}" if shown else mean
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from bench.claims import Claim, Pair, ReportSettings
 from bench.report.compare.claims import NOT_TESTED, Answer, Finding
 from bench.report.compare.paired import Matched, Result, improvement, match
-from bench.report.compare.power import MOST_PAIRS, POWER
+from bench.report.compare.power import MAX_PAIRS, POWER
 from bench.report.read.names import format_p, format_percent, format_value, metric_of
 from bench.report.read.scores import Scores
 from bench.report.tables.comparison import anchor
@@ -171,7 +171,7 @@ def _power_text(finding: Finding, form: Callable[[float], str]) -> str:
         return "not computable"
     if power.more == 0:
         return form(power.detectable)
-    more = f"more than {MOST_PAIRS}" if power.more is None else f"{power.more} more"
+    more = f"more than {MAX_PAIRS}" if power.more is None else f"{power.more} more"
     return f"{form(power.detectable)}; {more} {finding.unit}s for the observed improvement"
 
 

@@ -24,7 +24,7 @@ from bench.train.ema import Ema
 from bench.train.loop.engine import HELD
 from bench.train.loop.recovery import gradient_norm
 
-SMALLEST_MICRO_BATCH = 16  # with fewer images, batch norm statistics are too noisy
+MIN_MICRO_BATCH = 16  # with fewer images, batch norm statistics are too noisy
 
 
 class Classification:
@@ -156,7 +156,7 @@ class Classification:
     def shrink(self, error: BaseException) -> str | None:
         """Halve the micro-batch and return a message, or None if batch norm would have too few images."""
         size = math.ceil(self.micro_batch / 2)
-        if size < SMALLEST_MICRO_BATCH:
+        if size < MIN_MICRO_BATCH:
             return None
         self.parts *= 2
         self.optimiser.zero_grad(set_to_none=True)

@@ -8,7 +8,7 @@ from bench.errors import InputError
 from tests.helpers.data_project import image_folder, make_project, random_image
 
 
-def test_every_fault_is_found_and_named(tmp_path):
+def test_every_problem_is_listed(tmp_path):
     root = make_project(tmp_path / "project", a={"source": {"kind": "folder", "path": "../pictures"}, "n": 7})
     folder = image_folder(tmp_path / "pictures", 3, (20, 20))
     (folder / "notes.txt").write_text("hello")

@@ -22,7 +22,7 @@ from bench.data.extract import extract_archive, is_archive, read_members
 from bench.data.limits import GB, Budget, Limits, check_room, data_bytes
 from bench.data.prepare import prepare
 from bench.data.stored import safe_name
-from bench.data.tar_files import LONGEST_HEADER, open_tar
+from bench.data.tar_files import MAX_HEADER_BYTES, open_tar
 from bench.data.zip_files import METHODS
 from bench.errors import InputError
 from tests.helpers.bounds import little, zip_of
@@ -261,7 +261,7 @@ def test_tar_whose_header_would_fill_the_memory(tmp_path, kind):
     with gzip.open(path, "wb", compresslevel=1) as file:
         file.write(tar_header("a", 0) + tar_header("big", 64 << 20, kind))
         file.write(bytes(64 << 20))
-    refused(path, f"a header of more than {LONGEST_HEADER} bytes")
+    refused(path, f"a header of more than {MAX_HEADER_BYTES} bytes")
     assert is_archive(path)
 
 

@@ -72,7 +72,7 @@ def test_litter_makes_no_class_and_no_image(folder):
     assert agreed(folder) == 10
 
 
-FAULTS = {
+PROBLEMS = {
     "text": (lambda f: (f / "train/cat/x.txt").write_text("x"), "train/cat/x.txt: not an image"),
     "text in val": (lambda f: (f / "val/dog/x.png").write_text("x"), "val/dog/x.png: not an image"),
     "stray": (lambda f: random_image().save(f / "train/x.png"), "train/x.png: does not belong to a class"),
@@ -101,9 +101,9 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_audit_names_what_prepare_refuses(folder, fault):
-    make, said = FAULTS[fault]
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_audit_names_what_prepare_refuses(folder, problem):
+    make, said = PROBLEMS[problem]
     make(folder)
     found = agreed(folder)
     assert isinstance(found, str) and said in found
@@ -219,4 +219,4 @@ def test_the_only_folder_of_an_archive_holds_the_splits_litter_apart(folder):
     folder.rename(folder.parent / "un/set")
     assert unpacked_root(folder.parent / "un").name == "set"
     found = list_class_folders(folder.parent / "un/set")
-    assert found.rows["test"][0] == ("cat/0.png", 0, found.paths("test")[0].stat().st_size) and not found.faults
+    assert found.rows["test"][0] == ("cat/0.png", 0, found.paths("test")[0].stat().st_size) and not found.problems

@@ -158,7 +158,7 @@ def deep(folder):
     Image.fromarray(np.zeros((20, 20), np.uint16)).save(folder / "deep.png")
 
 
-FAULTS = {
+PROBLEMS = {
     "text": (put("notes.txt", b"hello"), r"notes\.txt: not an image"),
     "text named png": (put("zz.png", b"hello"), r"zz\.png: not an image"),
     "empty file": (put("zz.jpg", b""), r"zz\.jpg: not an image"),
@@ -172,9 +172,9 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_bad_file_is_named_in_one_line_and_nothing_is_left(tmp_path, fault):
-    make, said = FAULTS[fault]
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_a_bad_file_is_named_in_one_line_and_nothing_is_left(tmp_path, problem):
+    make, said = PROBLEMS[problem]
     root = fewshot(tmp_path)
     make(tmp_path / "pictures")
     with pytest.raises(InputError, match=said) as error:
@@ -474,7 +474,7 @@ def test_a_name_that_is_not_utf8_is_refused_in_one_line(tmp_path):
         prepare("a", 16, root=root)
 
 
-def test_image_folder_faults(tmp_path):
+def test_image_folder_problems(tmp_path):
     source = class_folders(tmp_path / "set", "train")
     root = classification(tmp_path, "imagefolder", source)
     with pytest.raises(InputError, match="train/ and val/"):
@@ -488,10 +488,10 @@ def test_image_folder_faults(tmp_path):
         prepare("a", None, root=root)
 
 
-@pytest.mark.parametrize("fault", [name for name in FAULTS if name != "text"])
+@pytest.mark.parametrize("problem", [name for name in PROBLEMS if name != "text"])
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_a_bad_image_of_a_class_is_named_before_training(tmp_path, split, fault):
-    make, said = FAULTS[fault]
+def test_a_bad_image_of_a_class_is_named_before_training(tmp_path, split, problem):
+    make, said = PROBLEMS[problem]
     source = class_folders(class_folders(tmp_path / "set", "train"), "val")
     root = classification(tmp_path, "imagefolder", source)
     assert prepare("a", SIZE, root=root).n == 5

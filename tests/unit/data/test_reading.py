@@ -366,7 +366,7 @@ def test_the_pixel_limit_can_be_raised_and_lowered(folder, side, monkeypatch):
     monkeypatch.setenv("SLIM_BENCH_MAX_PIXELS", "1000000000")
     (folder / "x.png").write_bytes(png_chunks(side, 8192, 8, 2, b""))
     found = find_images(folder)
-    assert not found.faults and side in {header.width for header in found.headers}
+    assert not found.problems and side in {header.width for header in found.headers}
 
 
 @pytest.mark.parametrize("value", ["many", "0", "-5", "1e9", "9" * 5000])
@@ -398,7 +398,7 @@ def test_sources_of_another_kind_are_one_line(tmp_path):
             read_header(path)
 
 
-def test_faults_in_an_archive_name_the_archive(tmp_path):
+def test_problems_in_an_archive_name_the_archive(tmp_path):
     (tmp_path / "set.tar").write_bytes(tar_bytes({"in/x.png": b"text"}))
     root = make_project(tmp_path / "project", a={"source": {"kind": "folder", "path": "../set.tar"}})
     with pytest.raises(InputError, match=r"set\.tar: in/x\.png: not an image"):

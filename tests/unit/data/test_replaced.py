@@ -93,7 +93,7 @@ def test_a_folder_is_used_as_it_is(tmp_path):
         assert folder == tmp_path
 
 
-def test_faults_in_an_archive_of_class_folders_name_the_archive(tmp_path):
+def test_problems_in_an_archive_of_class_folders_name_the_archive(tmp_path):
     archive = tmp_path / "pets.zip"
     root = project(tmp_path, "imagefolder", archive)
     put(archive, zip_bytes(class_members(("cat", "dog")) | {"train/cat/notes.txt": b"x"}))

@@ -69,7 +69,7 @@ def test_a_file_names_its_schema_and_fits_it(path):
     assert [error.message for error in validator(schema_name(path)).iter_errors(read_yaml(path))] == []
 
 
-FAULTS = [
+PROBLEMS = [
     ("config", {"sedes": None}),
     ("config", {"folders": {"x": {"pth": "y"}}}),
     ("scales", {"x": {"compute": {"treads": 1}}}),
@@ -92,8 +92,8 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "fault"), FAULTS, ids=str)
-def test_a_fault_is_marked(name, fault):
+@pytest.mark.parametrize(("name", "problem"), PROBLEMS, ids=str)
+def test_a_problem_is_reported(name, problem):
     """The invalid value is added to a valid file, so that it is the only error."""
     place = config_files()[name].place.replace("*", "demo")
     whole = copy.deepcopy(read_yaml(ROOT / "config" / place))
@@ -105,7 +105,7 @@ def test_a_fault_is_marked(name, fault):
             else:
                 into[key] = value
 
-    merge(whole, fault)
+    merge(whole, problem)
     assert list(validator(name).iter_errors(whole))
 
 

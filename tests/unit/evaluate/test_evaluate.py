@@ -275,7 +275,7 @@ def test_images_edited_since_the_preparation_are_refused(tmp_path, monkeypatch):
         evaluate_run(run, folder, tmp_path / "scores")
     assert not (tmp_path / "scores").exists()
     monkeypatch.setattr(
-        "bench.data.datasets.LARGEST_HASHED", images.nbytes - 1
+        "bench.data.datasets.MAX_HASHED_BYTES", images.nbytes - 1
     )  # content of large sets is not verified
     assert evaluate(run, folder)["params"].status == "ok"
 

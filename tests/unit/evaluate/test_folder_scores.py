@@ -189,7 +189,7 @@ def test_batches_of_large_images_are_small(monkeypatch, here):
 def test_ssim_of_a_large_image_in_tiles_is_the_same(monkeypatch):
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 3, 60, 40), np.uint8))
     whole = similarity.ssim(images, images.flip(2))
-    monkeypatch.setattr(similarity, "MOST_PIXELS", 1)
+    monkeypatch.setattr(similarity, "MAX_UNTILED_PIXELS", 1)
     for tile in (7, 16, 128):
         monkeypatch.setattr(similarity, "TILE", tile)
         assert torch.allclose(similarity.ssim(images, images.flip(2)), whole, atol=1e-12)
@@ -275,7 +275,7 @@ def test_options_of_folders_are_refused_for_a_run(here, option, capsys):
 
 
 def test_of_large_sets_only_distances_unless_metrics_are_named(here, monkeypatch, capsys):
-    monkeypatch.setattr(folders, "MOST_FOR_NEIGHBOURS", 3)
+    monkeypatch.setattr(folders, "MAX_NEIGHBOUR_IMAGES", 3)
     assert scores("real").keys() == {"fd_efflite0", "ssim_samples"}
     assert "more than 3 images, so only Frechet distances; --metrics selects others" in capsys.readouterr().err
     assert scores("real", metrics=("memorisation_efflite0",)).keys() == {"memorisation_efflite0"}

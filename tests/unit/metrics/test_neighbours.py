@@ -38,7 +38,7 @@ def test_hand_calculated_values():
 def test_blocks_of_samples_do_not_change_memorisation(monkeypatch):
     real, fake = FEATURES["full rank"]
     whole = memorisation(real, fake)
-    monkeypatch.setattr(memorisation_module, "MOST_DISTANCES", 1)
+    monkeypatch.setattr(memorisation_module, "MAX_DISTANCES", 1)
     monkeypatch.setattr(memorisation_module, "BLOCK", 7)
     blocks = memorisation(real, fake)
     assert (blocks.nearest == whole.nearest).all() and np.allclose(blocks.distance, whole.distance)

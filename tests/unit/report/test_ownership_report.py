@@ -143,9 +143,9 @@ def test_what_cannot_be_read_is_missing_in_every_table_and_on_the_page(demo):
         lines = [line for line in (demo / f"tables/{name}.md").read_text().splitlines() if line.startswith(f"| {row}")]
         assert any("MISSING" in line for line in lines), (name, lines)
     page = (demo / "report/index.html").read_text()
-    for fault in (
+    for problem in (
         "run.json: not JSON",
         "run.json: Input should be an object",
         "scores/fd_efflite0.json: Input should be",
     ):
-        assert fault in page
+        assert problem in page

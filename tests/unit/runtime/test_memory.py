@@ -24,13 +24,13 @@ print(faults[-1] - faults[1])
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
-def test_repeated_large_blocks_fault_once():
+def test_repeated_large_blocks_cause_page_faults_once():
     """Counts the faults of the last 20 of 22 blocks. For any page size a new block causes at least one fault."""
-    root, faults = ROOT, {}
+    root, problems = ROOT, {}
     other_allocators = ("LD_PRELOAD", "MALLOC_", "GLIBC_TUNABLES")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(other_allocators)}
     for name in ("kept", "default"):
         command = [sys.executable, "-c", CODE, name]
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
-        faults[name] = int(done.stdout)
-    assert faults["kept"] < 20 <= faults["default"], faults
+        problems[name] = int(done.stdout)
+    assert problems["kept"] < 20 <= problems["default"], problems
