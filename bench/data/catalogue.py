@@ -120,6 +120,7 @@ class Dataset(Strict):
     """One dataset of the catalogue."""
 
     title: str = Field(description="one-line description")
+    citation: str | None = Field(None, description="publication to cite when using the dataset, in one line")
     task: Task = Field(description="task of the dataset")
     source: Source = Field(description="source of its files")
     layout: Literal["images", "idx", "cifar", "npz", "imagefolder", "imagenet"] = Field(

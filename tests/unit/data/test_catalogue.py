@@ -35,6 +35,11 @@ def test_has_every_set_of_the_paper(catalogue):
     assert md5["ILSVRC2012_img_val.tar"] == "29b22e2961454d5413ddabcf34fc5622"
 
 
+def test_every_set_says_what_to_cite(catalogue):
+    for name, entry in catalogue.datasets.items():
+        assert entry.citation and "\n" not in entry.citation, name
+
+
 def test_shipped_sets_have_pointer_pin_and_object(catalogue):
     shipped = [entry.source.file for entry in catalogue.datasets.values() if isinstance(entry.source, Shipped)]
     assert len(shipped) >= 7
