@@ -89,6 +89,11 @@ class Tolerance(Strict):
     absolute: PositiveFloat | None = Field(None, description="difference in the metric's unit")
 
 
+def target_of(claim: Claim) -> str:
+    """Return the name of the workflow target that runs everything that decides a claim, and its controls."""
+    return f"claim-{claim.id}"
+
+
 Condition = Literal["device", "torch", "precision", "compile"]
 """A training condition; `device` is the CPU or the GPU model, `torch` is torch's major and minor version."""
 

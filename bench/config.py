@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, create_model, field_validator
 
+from bench.claims import Claim, ReportSettings, load_settings, target_of
 from bench.data.catalogue import OWN, Catalogue, UserFolder, load_catalogue, parse_words, task_of
 from bench.errors import InputError
 from bench.experiments import Experiment, Experiments, ResolvedExperiment, read_entries, require
@@ -23,9 +24,10 @@ from bench.files import read_yaml, sha256_bytes
 from bench.metrics.catalogue import check_metrics
 from bench.registry import MODELS, arguments, entry
 from bench.run import RECIPES, Compute, Evaluation
-from bench.schema import Positive, Seeds, Strict, Task, parse_strict, valid_name
+from bench.schema import Names, Positive, Seeds, Strict, Task, parse_strict, valid_name
 from bench.source import search_in
 
+CLAIMS = "config/claims.yaml"
 IMAGE_SIZE = "size of the prepared images in pixels; null: original sizes"
 
 
@@ -37,6 +39,9 @@ class Settings(Strict):
         description="tiny, demo, small or paper; null: the target's default (demo, except for paper, small and tiny)",
     )
     seeds: Seeds | None = Field(None, description="seeds of every run, or a single seed; null: the seeds of the scale")
+    datasets: Names | None = Field(None, description="run only these datasets of a suite; null: all of them")
+    experiments: Names | None = Field(None, description="run only these experiments of a suite; null: all of them")
+    tasks: Names | None = Field(None, description="run only these tasks of a suite; null: all of them")
     allow_mixed_code: bool = Field(False, description="paper scale: allow runs of different code versions in one table")
     max_unpacked_gb: float | None = Field(
         None,
@@ -57,6 +62,17 @@ class Settings(Strict):
         """Convert a single seed, as in `--config seeds=3`, to a list of one."""
         value = parse_words(value)
         return value if value is None or isinstance(value, tuple) else (value,)
+
+    @field_validator("datasets", "experiments", "tasks", mode="before")
+    @classmethod
+    def _names_of_a_command_line(cls, value: Any) -> Any:
+        """Convert a single name, as in `--config tasks=fewshot`, to a list of one. A number may be a name."""
+        if value == []:
+            raise ValueError("the list is empty, so no run is selected; null selects all runs")
+        if value is None or (isinstance(value, str) and value.lower() == "null"):
+            return None
+        names = value if isinstance(value, list | tuple) else (value,)
+        return tuple(str(name) if type(name) is int else name for name in names)
 
     @field_validator("folder", mode="before")
     @classmethod
@@ -127,6 +143,12 @@ class Suite(Strict):
     runs: tuple[RunList, ...] = Field((), description="lists of runs; the scale defines the seeds")
 
 
+class ClaimSuite(Suite):
+    """Suite of all runs that a claim of claims.yaml compares, controls included, at the scale with verdicts."""
+
+    claim: str
+
+
 @dataclass(frozen=True)
 class Configuration:
     """Validated content of config/, with the overrides of the command line."""
@@ -151,6 +173,7 @@ class Configuration:
             )
             for path in sorted((folder / "suites").glob("*.yaml"))
         }
+        suites |= claim_suites(folder / "claims.yaml", suites)
         settings = parse_strict(Settings, given, "config/config.yaml")
         folders = own_folders(settings)
         loaded = cls(
@@ -179,6 +202,9 @@ class Configuration:
         """Check names and keys across files, so that a typo fails immediately instead of after hours of training."""
         if self.settings.scale is not None:
             require(self.settings.scale, self.scales, "config/config.yaml: scale")
+        _each(self.settings.datasets or (), [*self.catalogue.datasets, OWN], "config/config.yaml: datasets")
+        _each(self.settings.experiments or (), self.experiments, "config/config.yaml: experiments")
+        _each(self.settings.tasks or (), RECIPES, "config/config.yaml: tasks")
         for name, experiment in self.resolved.items():
             where = self.networks.places[name]
             _check_network(experiment, f"{where}.model.name")
@@ -187,7 +213,7 @@ class Configuration:
         for name, scale in self.scales.items():
             self._check_scale(scale, f"config/scales.yaml: {name}")
         for name, suite in self.suites.items():
-            self._check_suite(suite, f"config/suites/{name}.yaml")
+            self._check_suite(suite, CLAIMS if isinstance(suite, ClaimSuite) else f"config/suites/{name}.yaml")
 
     def _check_scale(self, scale: Scale, where: str) -> None:
         for task in RECIPES:
@@ -210,6 +236,28 @@ class Configuration:
             _each(runs.scales, self.scales, f"{where}: runs.{index}.scales")
             _each(runs.experiments, self.experiments, f"{where}: runs.{index}.experiments")
             _each(runs.datasets, [*self.catalogue.datasets, OWN], f"{where}: runs.{index}.datasets")
+
+
+def claim_suites(path: Path, suites: Mapping[str, Suite]) -> dict[str, ClaimSuite]:
+    """Return a suite per claim in `path`, by the name of its target. Raises InputError if a suite has that name."""
+    if not path.is_file():
+        return {}
+    settings = load_settings(path)
+    found = {target_of(claim): _claim_suite(claim, settings) for claim in settings.claims}
+    for name in found:
+        valid_name(name, f"{CLAIMS}: claims.id")
+        if name in suites:
+            raise InputError(f"config/suites/{name}.yaml: is also the name of a claim's target; rename the suite")
+    return found
+
+
+def _claim_suite(claim: Claim, settings: ReportSettings) -> ClaimSuite:
+    runs = tuple(
+        RunList(scales=(settings.verdict_scale,), experiments=(part.slim, part.baseline), datasets=part.sets)
+        for part in claim.comparisons
+    )
+    description = f"claim: {claim.title[0].lower()}{claim.title[1:]}"
+    return ClaimSuite(claim=claim.id, description=description, scale=settings.verdict_scale, runs=runs)
 
 
 def _merged(settings: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

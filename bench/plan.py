@@ -5,7 +5,7 @@ This module does not import torch, because it is imported whenever Snakemake par
 Plan.load(overrides).runs("demo") -> the complete configuration of every run of a suite at its scale
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +17,9 @@ from bench.paths import run_folder
 from bench.registry import arguments
 from bench.run import DataSpec, ModelSpec, Run
 from bench.schema import parse_strict
+
+SHOWN = 6
+"""Number of names of a suite that an error lists."""
 
 
 class Plan:
@@ -54,8 +57,49 @@ class Plan:
         pairs = dict.fromkeys(self._pairs(suite, scale, ()))
         if not pairs:
             raise InputError(f"suite {suite!r} has no runs at scale {scale!r}{self._why_empty(suite, scale)}")
+        chosen = [pair for pair in pairs if self._is_chosen(*pair)]
+        if not chosen:
+            part = " ".join(f"{key}=[{','.join(names)}]" for key, names in self._part.items())
+            has = self._nearest_part(pairs)
+            raise InputError(f"suite {suite!r} has no runs with {part} at scale {scale!r}; {has}")
         seeds = self.seeds(scale)
-        return [self.run(scale, experiment, dataset, seed) for seed in seeds for experiment, dataset in pairs]
+        return [self.run(scale, experiment, dataset, seed) for seed in seeds for experiment, dataset in chosen]
+
+    @property
+    def _part(self) -> dict[str, tuple[str, ...]]:
+        """Return the settings that choose a part of every suite, by their keys."""
+        settings = self.configuration.settings
+        given = {"datasets": settings.datasets, "experiments": settings.experiments, "tasks": settings.tasks}
+        return {key: names for key, names in given.items() if names is not None}
+
+    def _is_chosen(self, experiment: str, dataset: str) -> bool:
+        named = {dataset, OWN} if dataset in self.folders else {dataset}
+        keys = {"datasets": named, "experiments": {experiment}, "tasks": {self._task(experiment)}}
+        return all(keys[key] & set(names) for key, names in self._part.items())
+
+    def _task(self, experiment: str) -> str:
+        return self.configuration.resolved[experiment].task
+
+    def unmatched(self, suite: str, scale: str | None = None) -> list[str]:
+        """Return the datasets, experiments and tasks that the settings choose, but that the suite does not have."""
+        pairs = self._pairs(suite, scale or self.scale_of(suite), ())
+        present = {name for experiment, dataset in pairs for name in (experiment, dataset, self._task(experiment))}
+        if any(dataset in self.folders for _, dataset in pairs):
+            present.add(OWN)
+        return [name for names in self._part.values() for name in names if name not in present]
+
+    def _nearest_part(self, pairs: Iterable[tuple[str, str]]) -> str:
+        """Return which names of the first unmatched setting the pairs have, or that the settings exclude each other."""
+        has = {
+            "datasets": {dataset for _, dataset in pairs},
+            "experiments": {experiment for experiment, _ in pairs},
+            "tasks": {self._task(experiment) for experiment, _ in pairs},
+        }
+        for key, names in self._part.items():
+            if not has[key] & set(names):
+                more = f" and {len(has[key]) - SHOWN} more" if len(has[key]) > SHOWN else ""
+                return f"its {key} are {', '.join(sorted(has[key])[:SHOWN])}{more}"
+        return "each of these names is in the suite, but no run has all of them"
 
     def _pairs(self, suite: str, scale: str, seen: tuple[str, ...]) -> list[tuple[str, str]]:
         if suite in seen:

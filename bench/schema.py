@@ -35,6 +35,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**53)]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_each_once)]
 Metrics = Annotated[tuple[str, ...], AfterValidator(_each_once)]
+Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_each_once)]
 Task = Literal["fewshot", "oneshot", "classification"]
 NAME = r"[a-z0-9][a-z0-9-]{0,79}"
 """Pattern of scale, experiment, dataset and suite names, which are also names of folders, files and rules."""

@@ -177,6 +177,8 @@ class WorkflowPlan(Plan):
         """
         with _ends_snakemake():
             folders = [self.folder_of(run) for run in self.runs(suite)]
+            if unmatched := self.unmatched(suite):
+                print(f"slim-bench: target {suite} has no {', '.join(unmatched)}", file=sys.stderr, flush=True)
             made = [folder / name for folder in folders for name in ("run.json", "model.json")]
             report = RESULTS / self.scale_of(suite)
             for path in (*made, report / "scores.csv", report / PAGE):

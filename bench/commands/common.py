@@ -76,6 +76,18 @@ def add_folder_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_config_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings of config/config.yaml, as for Snakemake: datasets=[NAME,...] experiments=[NAME,...] "
+        "tasks=[NAME,...] seeds=[N,...] choose a part of the suite",
+    )
+
+
 def add_unpacked_limit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-unpacked-gb",
@@ -83,6 +95,19 @@ def add_unpacked_limit(parser: argparse.ArgumentParser) -> None:
         metavar="GB",
         help="maximum unpacked size of an archive or array file (default: 20 times its packed size, at least 0.5 GB)",
     )
+
+
+def _settings_of(given: list[str]) -> dict[str, Any]:
+    """Return the settings of --config. Raises InputError for text that is not KEY=VALUE, and for a repeated key."""
+    found: dict[str, Any] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise InputError(f"--config {text}: expected KEY=VALUE")
+        if key in found:
+            raise InputError(f"--config {key}: given twice")
+        found[key] = parse_yaml(value, f"--config {text}")
+    return found
 
 
 def overrides_of(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -93,7 +118,9 @@ def overrides_of(arguments: argparse.Namespace) -> dict[str, Any]:
         if not equals or not name or not value:
             raise InputError(f"--folder {given}: expected NAME=PATH")
         folders[name] = parse_yaml(value, f"--folder {given}") if value.startswith("{") else {"path": value}
-    overrides: dict[str, Any] = {"folders": folders} if folders else {}
+    overrides: dict[str, Any] = _settings_of(getattr(arguments, "config", []))
+    if folders:
+        overrides["folders"] = {**(overrides.get("folders") or {}), **folders}
     if getattr(arguments, "max_unpacked_gb", None) is not None:
         overrides["max_unpacked_gb"] = arguments.max_unpacked_gb
     return overrides

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.claims import load_settings
-from bench.commands.common import add_command, add_folder_option, not_empty, overrides_of, user_path
+from bench.commands.common import add_command, add_config_option, add_folder_option, not_empty, overrides_of, user_path
 from bench.errors import InputError
 from bench.frozen import write_frozen
 from bench.ownership import is_run, refuse_foreign
@@ -65,6 +65,7 @@ def add_commands(commands: Any) -> None:
 def _add_suite(parser: argparse.ArgumentParser, text: str, default: str | None) -> None:
     parser.add_argument("suite", nargs="?", default=default, help=text)
     parser.add_argument("--scale", help="scale (default: that of the suite)")
+    add_config_option(parser)
     add_folder_option(parser)
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from bench.claims import load_settings, target_of
 from bench.errors import InputError
 from bench.plan import Plan
 from bench.run import Run, read_run, training_hash, write_run
@@ -97,7 +98,8 @@ def test_a_suite_lists_the_same_runs_as_another(plan):
 
 @pytest.mark.parametrize("scale", ["tiny", "demo", "small", "paper"])
 def test_every_suite_plans_at_every_scale(plan, scale):
-    for suite in set(plan.suites) - {"own"}:
+    claims = {name for name in plan.suites if name.startswith("claim-")}
+    for suite in set(plan.suites) - {"own"} - (claims if scale != "paper" else set()):
         assert plan.runs(suite, scale)
 
 
@@ -126,6 +128,57 @@ def test_settings_override(plan):
     assert {run.seed for run in other.runs("fewshot")} == {7}
     assert Plan.load({"seeds": ["7", "8"]}).seeds("demo") == (7, 8)  # as Snakemake passes `seeds=[7,8]`
     assert Plan.load({"seeds": 7}).seeds("demo") == (7,)
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ({"datasets": ["singan-tree"]}, {("oneshot", "singan-tree")}),
+        ({"tasks": "classification"}, {("classification", "imagenet")}),  # as Snakemake passes `tasks=classification`
+        ({"experiments": ["resnet50", "singan"], "datasets": ["imagenet"]}, {("classification", "imagenet")}),
+    ],
+)
+def test_the_settings_choose_a_part_of_every_suite(plan, part, expected):
+    chosen = Plan.load({**part, "seeds": ["1"]}).runs("paper")
+    assert {(run.task, run.dataset) for run in chosen} == expected
+    whole = {run.name: run.hash for run in plan.runs("paper")}
+    assert {run.seed for run in chosen} == {1} and all(whole[run.name] == run.hash for run in chosen)
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"datasets": ["fashon-mnist"]}, "datasets: 'fashon-mnist' is not known .*'fashion-mnist'"),
+        ({"experiments": ["singan-slm"]}, "experiments: 'singan-slm' is not known .*'singan-slim'"),
+        ({"tasks": ["few-shot"]}, "tasks: 'few-shot' is not known .*'fewshot'"),
+        ({"tasks": []}, "tasks: the list is empty"),
+        ({"datasets": ["a", "a"]}, "datasets: a is given twice"),
+        ({"datasets": [1.5]}, "datasets.0: Input should be a valid string"),
+        ({"datasets": ["fashion-mnist"]}, r"'paper' has no runs with datasets=\[fashion-mnist\] .*; its datasets are"),
+        ({"datasets": ["singan-tree"], "tasks": ["fewshot"]}, "no run has all of them"),
+    ],
+)
+def test_a_part_that_selects_nothing_is_one_line(part, message):
+    with pytest.raises(InputError, match=message) as error:
+        Plan.load(part).runs("paper")
+    assert "\n" not in str(error.value)
+
+
+def test_names_that_a_suite_does_not_have_are_listed():
+    chosen = Plan.load({"datasets": ["fashion-mnist", "singan-tree"], "tasks": ["oneshot"]})
+    assert chosen.unmatched("paper") == ["fashion-mnist"]
+
+
+def test_each_claim_is_a_target_with_the_runs_that_it_compares(plan):
+    settings = load_settings()
+    for claim in settings.claims:
+        runs = plan.runs(target_of(claim))
+        wanted = {(e, d) for c in claim.comparisons for e in (c.slim, c.baseline) for d in c.sets}
+        assert {(run.experiment, run.dataset) for run in runs} == wanted
+        assert {run.scale for run in runs} == {settings.verdict_scale}
+        assert len({run.seed for run in runs}) >= settings.minimum_seeds
+    with pytest.raises(InputError, match="'claim-few-shot' has no runs at scale 'demo': it is for paper"):
+        Plan.load({"scale": "demo"}).runs("claim-few-shot")
 
 
 def test_names_that_do_not_exist(plan):
