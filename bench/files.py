@@ -172,6 +172,13 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def md5_file(path: Path) -> str:
+    """Return the md5 of a file, by which DVC names it."""
+    check_regular(path)
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
 def sha256_json(value: Any) -> str:
     """Return the hash of the canonical JSON form: sorted keys, no spaces."""
     return sha256_bytes(json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())

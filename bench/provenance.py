@@ -14,6 +14,8 @@ from typing import Any
 from bench.code_digest import ROOT, code_digest
 from bench.terminal import one_line
 
+POINTERS = "data/sources/*.dvc"
+
 
 def provenance(*modules: str) -> dict[str, Any]:
     """Return the fields of every model.json and score: versions, commit, dirty, code_sha256, command.
@@ -70,12 +72,15 @@ def _driver() -> str | None:
 
 @cache
 def git_state() -> tuple[str | None, bool | None]:
-    """Return (commit, whether tracked files are modified) of this project; (None, None) without a repository."""
+    """Return (commit, whether tracked files are modified) of this project; (None, None) without a repository.
+
+    DVC pointers in data/sources do not count, because `fetch` writes them. Every score records the hash of its data.
+    """
     try:
         top, commit = _git("rev-parse", "--show-toplevel", "HEAD").split("\n")
         if not ROOT.samefile(top):  # this project was extracted from an archive into another repository
             return None, None
-        return commit, bool(_git("status", "--porcelain", "--untracked-files=no"))
+        return commit, bool(_git("status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){POINTERS}"))
     except (OSError, subprocess.SubprocessError):
         return None, None
 

@@ -10,10 +10,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from bench.data.dvc_cache import merged_configuration
+from bench.data.pointers import read_pointer
 from bench.errors import InputError, storage_error, writing
-from bench.files import check_regular, read_yaml
+from bench.files import check_regular
 
 SHIPPED = "shipped"
 """Name of the DVC remote inside the repository. It is passed explicitly, because the default remote may be another."""
@@ -50,25 +51,29 @@ def run_dvc(root: Path, command: str, *arguments: str) -> None:
 def _settings(root: Path) -> Iterator[dict[str, str]]:
     """Yield environment variables for DVC.
 
-    HOME is a temporary folder if the home folder does not exist, because DVC reads files there. Without `.git` (the
-    repository extracted from an archive), DVC would fail, or use a git repository that contains this folder. The option
-    no_scm prevents this, but DVC reads it only from configuration files. The option is set in a temporary copy of the
-    system-wide configuration, so that no file of the repository or the user is modified.
+    HOME is a temporary folder if the home folder does not exist, because DVC reads files there. Two options can only be
+    set in configuration files, so they are set in a temporary copy of the system-wide configuration. No file of the
+    repository or the user is modified. `verify` of each remote: otherwise DVC accepts a modified object. `no_scm`,
+    without `.git` (the repository extracted from an archive): otherwise DVC would fail, or use a git repository that
+    contains this folder.
     """
+    from configobj import ConfigObj
+    from dvc.dirs import system_config_dir
+
     found = {"DVC_NO_ANALYTICS": "1"}
     with tempfile.TemporaryDirectory(prefix="slim-bench-dvc-") as folder:
         if not os.path.isdir(os.path.expanduser("~")):
             found["HOME"] = folder
+        config = ConfigObj(str(Path(system_config_dir()) / "config"), encoding="utf-8")
+        for name, section in merged_configuration(root).items():
+            if name.startswith("remote ") and not section.get("url", "").startswith("hdfs:"):  # has no such option
+                config.setdefault(name, {}).setdefault("verify", "true")
         if not (root / ".git").exists():
-            from configobj import ConfigObj
-            from dvc.dirs import system_config_dir
-
-            config = ConfigObj(str(Path(system_config_dir()) / "config"), encoding="utf-8")
             config.setdefault("core", {})["no_scm"] = "true"
-            config.filename = str(Path(folder) / "config")
-            with writing(Path(config.filename)):
-                config.write()
-            found["DVC_SYSTEM_CONFIG_DIR"] = folder
+        config.filename = str(Path(folder) / "config")
+        with writing(Path(config.filename)):
+            config.write()
+        found["DVC_SYSTEM_CONFIG_DIR"] = folder
         yield found
 
 
@@ -79,22 +84,10 @@ def _temporaries(folder: Path) -> set[Path]:
 
 def _refuse_full(root: Path, pointer: Path) -> None:
     """Raise InputError if the disk is too full for the file of `pointer`; DVC itself only reports a missing file."""
-    size = _output(pointer).get("size")
+    size = read_pointer(pointer).size
     for folder in (pointer.parent, root / ".dvc"):
-        if isinstance(size, int) and shutil.disk_usage(folder).free < size:
+        if size is not None and shutil.disk_usage(folder).free < size:
             raise storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), folder / pointer.stem, size)
-
-
-def pointer_md5(pointer: Path) -> str | None:
-    """Return the md5 of the single output of a .dvc file, or None if not recorded, as after some `dvc import` calls."""
-    return _output(pointer).get("md5")
-
-
-def _output(pointer: Path) -> dict[str, Any]:
-    outputs = read_yaml(pointer).get("outs")
-    if not isinstance(outputs, list) or len(outputs) != 1 or not isinstance(outputs[0], dict):
-        raise InputError(f"{pointer}: outs: expected one output of DVC; `git checkout {pointer}` restores the file")
-    return outputs[0]
 
 
 def pull_if_tracked(root: Path, path: Path) -> bool:

@@ -35,7 +35,8 @@ from bench.data.content import (
     unpacked_content,
 )
 from bench.data.download import download
-from bench.data.dvc import SHIPPED, pointer_md5, pull_if_tracked, run_dvc
+from bench.data.dvc import SHIPPED, pull_if_tracked, run_dvc
+from bench.data.pointers import read_pointer
 from bench.data.weights import fetch_weights
 from bench.errors import InputError
 from bench.files import read_json, read_yaml, sha256_file, write_json, write_text
@@ -83,7 +84,7 @@ class FetchJob:
         pointer = self.root / file.pointer
         if file.md5 or not pointer.exists():
             return file.md5
-        return pointer_md5(pointer)
+        return read_pointer(pointer).md5
 
 
 def fetch(

@@ -24,7 +24,7 @@ def state(monkeypatch):
 
 def repository(folder: Path) -> str:
     """Create a repository with one file and one commit; return the hash of the commit."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "file").write_text("one\n")
     git = ["git", "-C", str(folder), "-c", "user.name=test", "-c", "user.email=test@localhost"]
     for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "one"]):
@@ -37,6 +37,21 @@ def test_the_commit_of_the_project_and_whether_files_differ(state, tmp_path):
     commit = repository(tmp_path / "project")
     assert state(tmp_path / "project") == (commit, False)
     (tmp_path / "project/file").write_text("two\n")
+    assert state(tmp_path / "project") == (commit, True)
+
+
+@needs_git
+def test_pointers_that_fetching_writes_do_not_make_it_dirty(state, tmp_path):
+    pointer = tmp_path / "project/data/sources/a.zip.dvc"
+    pointer.parent.mkdir(parents=True)
+    pointer.write_text("outs: []\n")
+    commit = repository(tmp_path / "project")
+    pointer.write_text("outs: [changed]\n")
+    pointer.with_name("new.zip.dvc").write_text("outs: []\n")
+    subprocess.run(["git", "-C", str(tmp_path / "project"), "add", "--all"], check=True)
+    assert state(tmp_path / "project") == (commit, False)
+    pointer.with_name("catalogue.yaml").write_text("tracked\n")
+    subprocess.run(["git", "-C", str(tmp_path / "project"), "add", "--all"], check=True)
     assert state(tmp_path / "project") == (commit, True)
 
 
