@@ -10,13 +10,13 @@ from bench.schema import PositiveFloat, Strict, Task, parse_strict
 
 
 def _one_or_three_sets(sets: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the datasets of a comparison. Raises ValueError for none, two, or a dataset that is given twice.
+    """Return the datasets of a comparison. Raises ValueError for none, two, or a dataset that occurs twice.
 
     A test over seeds needs one dataset, and a test over datasets needs at least three.
     """
     twice = [name for index, name in enumerate(sets) if name in sets[:index]]
     if twice:
-        raise ValueError(f"{twice[0]} is given twice")
+        raise ValueError(f"{twice[0]} occurs twice")
     if len(sets) in (0, 2):
         raise ValueError(
             f"{len(sets)} datasets: list one (for a test over its seeds) or at least three (for a test over datasets)"

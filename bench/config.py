@@ -129,9 +129,9 @@ class Scale(Strict):
 class RunList(Strict):
     """Every combination of the listed experiments and datasets, at the listed scales."""
 
-    scales: tuple[str, ...] = Field(description="scales at which the runs exist")
+    scales: tuple[str, ...] = Field(description="scales that include these runs")
     experiments: tuple[str, ...] = Field(description="names from config/experiments.yaml and config/ablations.yaml")
-    datasets: tuple[str, ...] = Field(description="names from config/datasets.yaml; own: the user's folders")
+    datasets: tuple[str, ...] = Field(description="names from config/datasets.yaml, or own for the user's folders")
 
 
 class Suite(Strict):

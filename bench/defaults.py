@@ -38,10 +38,10 @@ def check_defaults(present: dict[str, Any], recorded: dict[str, Any]) -> list[st
     now, then = _flat(present), _flat(recorded)
     changed = next((key for key, value in then.items() if key not in now or now[key] != value), None)
     if changed is not None:
-        found = f"is {now[changed]!r} now" if changed in now else "was removed"
+        found = f"is now {now[changed]!r}" if changed in now else "was removed"
         raise InputError(
-            f"{defaults_file(SCHEMA_VERSION)}: {changed}: default {then[changed]!r} {found}: raise SCHEMA_VERSION in "
-            "bench/run.py and add an entry to CHANGELOG.md, because the hashes of all runs change"
+            f"{defaults_file(SCHEMA_VERSION)}: {changed}: the default {then[changed]!r} {found}; raise SCHEMA_VERSION "
+            "in bench/run.py and add an entry to CHANGELOG.md, because the hashes of all runs change"
         )
     return [key for key in now if key not in then]
 

@@ -185,7 +185,9 @@ def _check_shapes(path: Path, spec: dict[str, Any]) -> None:
     different = next((name for name in sorted(wanted | found) if wanted.get(name) != found.get(name)), None)
     if different is not None:
         there, here = (_written(tensors.get(different)) for tensors in (found, wanted))
-        raise InputError(f"{path}: does not fit {spec['name']}: {different} is {there}, the network has {here}")
+        raise InputError(
+            f"{path}: does not fit {spec['name']}: {different} is {there} in the file, but {here} in the network"
+        )
 
 
 def _written(tensor: tuple[str | None, list[int]] | None) -> str:

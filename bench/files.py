@@ -220,7 +220,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise _RefusedError(f"key {next(key for key in keys if keys.count(key) > 1)!r} given twice; remove one")
+        raise _RefusedError(f"key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice; remove one")
     for key, value in pairs:
         _check_finite(value, key)
     return found
@@ -228,7 +228,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _integer(text: str) -> int:
     if len(text) > MAX_INTEGER_DIGITS:  # Python's own limit has a message that users would not understand
-        raise _RefusedError(f"an integer of {len(text)} digits")
+        raise _RefusedError(f"an integer of {len(text)} digits, more than {MAX_INTEGER_DIGITS}")
     return int(text)
 
 
@@ -270,7 +270,7 @@ def _mapping(loader: _YamlLoader, node: yaml.MappingNode) -> dict[str, Any]:
             problem = f"{shown} is not a string; put it in quotes"
             raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
         if key.value in seen:
-            problem = f"key {key.value!r} given twice; remove one"
+            problem = f"key {key.value!r} occurs twice; remove one"
             raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
         seen.add(key.value)
     loader.flatten_mapping(node)  # merged keys of `<<` come first, so explicit keys take precedence
@@ -282,7 +282,7 @@ def _mapping(loader: _YamlLoader, node: yaml.MappingNode) -> dict[str, Any]:
 
 def _yaml_integer(loader: _YamlLoader, node: yaml.ScalarNode) -> int:
     if len(node.value) > MAX_INTEGER_DIGITS:
-        problem = f"an integer of {len(node.value)} digits"
+        problem = f"an integer of {len(node.value)} digits, more than {MAX_INTEGER_DIGITS}"
         raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
     return loader.construct_yaml_int(node)
 
@@ -335,6 +335,6 @@ def parse_yaml(text: str, source: Path | str) -> Any:
     except yaml.constructor.ConstructorError as error:
         raise InputError(f"{source}: {error.problem} (line {error.problem_mark.line + 1})") from None
     except (KeyError, AttributeError):
-        raise InputError(f"{source}: not YAML (a value does not fit its tag)") from None
+        raise InputError(f"{source}: not YAML (a value does not match its tag)") from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # e.g. a date with month 13
         raise InputError(f"{source}: not YAML ({' '.join(str(error).split())})") from None

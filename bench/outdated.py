@@ -137,7 +137,7 @@ class Outdated:
             return None
         complete = read_complete(path.parent)
         if complete.code_sha256 != code_digest("bench.evaluate.run"):
-            return f"the code that made {folder}/scores has changed"
+            return f"the code that computed {folder}/scores has changed"
         model = read_mapping(folder / META)
         made_from = run.evaluation, model.get("model_sha256"), model.get("data_sha256")
         if complete.scored_sha256 not in {scored_sha256(sha256, *made_from) for sha256 in current_hashes(run, folder)}:
@@ -185,7 +185,7 @@ class Outdated:
         record = read_mapping(folder / RENDERED)
         if record.get("made_from") == rendered_from(folder):
             return None
-        return f"{folder}/scores.csv, the claims or the published values have changed since the page was made"
+        return f"{folder}/scores.csv, the claims or the published values have changed since the page was written"
 
 
 def reset_future_time(path: Path) -> None:

@@ -47,10 +47,10 @@ class FewShotRecipe(Strict):
     """Training of FastGAN. Confirmed defaults are those of the paper's authors."""
 
     task: Literal["fewshot"] = Field("fewshot", description=TASK)
-    steps: Steps = confirmed(..., "training steps; the protocol has 70,000 at 256 px and 75,000 at 1024 px")
+    steps: Steps = confirmed(..., "training steps; the protocol uses 70,000 at 256 px and 75,000 at 1024 px")
     batch_size: BatchSize = confirmed(8, "images per step")
     learning_rate: PositiveFloat = confirmed(
-        2e-4, "learning rate of Adam for both networks; the protocol has 1e-4 for panda and FFHQ"
+        2e-4, "learning rate of Adam for both networks; the protocol uses 1e-4 for panda and FFHQ"
     )
     adam_betas: tuple[Beta, Beta] = confirmed((0.5, 0.999), "beta_1 and beta_2 of Adam")
     augment: tuple[Literal["color", "translation", "cutout"], ...] = confirmed(
@@ -64,7 +64,7 @@ class FewShotRecipe(Strict):
     )
     decoder_scaled: bool = confirmed(
         False,
-        "true (ours): widths scaled by base_channels/64, output of min(128, size) px; false: fixed widths, 128 px",
+        "true (ours): decoder widths scaled by base_channels/64, output min(128, size) px; false: fixed, 128 px",
     )
     snapshots: int = inferred(
         0,
@@ -135,7 +135,7 @@ class Evaluation(Strict):
     metrics: Metrics = Field(description="names of metrics; docs/reference/metrics.md defines each")
     n_fake: Images | None = confirmed(
         None,
-        "generated images of few-shot scores (the protocol has 4,992); null for one-shot, which uses recipe.n_samples",
+        "generated images of few-shot scores (the protocol uses 4,992); null for one-shot, which uses recipe.n_samples",
     )
     batch_size: BatchSize = confirmed(
         16, "batch size of generation; it affects scores, because batch norm uses batch statistics"

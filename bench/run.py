@@ -32,7 +32,7 @@ class DataSpec(Strict):
 
     path: str
     image_size: Positive | None = Field(None, description="size of the prepared images in pixels; null: original sizes")
-    source_sha256: str | None = Field(None, description="hash of the fetched archive; null: given by path")
+    source_sha256: str | None = Field(None, description="hash of the downloaded archive; null for a user's path")
 
 
 class Run(Strict):

@@ -18,7 +18,7 @@ M = TypeVar("M", bound=BaseModel)
 def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
     twice = [value for index, value in enumerate(values) if value in values[:index]]
     if twice:
-        raise ValueError(f"{twice[0]} is given twice")
+        raise ValueError(f"{twice[0]} occurs twice")
     return values
 
 

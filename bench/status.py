@@ -18,6 +18,8 @@ from bench.runtime.locks import is_locked
 from bench.score import read_run_score, score_path
 from bench.trained import Trained, read_trained
 
+SUPERSEDE = "`slim-bench train` moves it to superseded/"
+
 
 @dataclass(frozen=True)
 class RunState:
@@ -45,14 +47,14 @@ def run_state(planned: Run, folder: Path) -> RunState:
         return RunState("failed", reason=model.reason)
     if model is not None and model.status == "ok" and model.run_sha256 in hashes:
         if os.path.lexists(folder / WEIGHTS) and not is_whole_weights(folder / WEIGHTS):
-            return RunState("damaged", reason=f"{folder / WEIGHTS} is damaged; training moves it to superseded/")
+            return RunState("damaged", reason=f"{folder / WEIGHTS} is damaged; {SUPERSEDE}")
         return _scored(planned, folder, hashes, model)
     if held:
         return RunState("running", step, total)
     if step is not None:
         return RunState("stopped", step, total)
     if model is not None and model.run_sha256 not in (None, *hashes):
-        return RunState("outdated", reason="has another configuration or version; training moves it to superseded/")
+        return RunState("outdated", reason=f"trained with another configuration or version; {SUPERSEDE}")
     return RunState("queued" if (folder / "run.json").exists() else "missing")
 
 

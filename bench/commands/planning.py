@@ -33,10 +33,10 @@ def add_commands(commands: Any) -> None:
         "status",
         status,
         "print the state of every run of a suite",
-        "missing: no files yet; queued: run.json exists; running: being trained; stopped: resumes from its\n"
-        "checkpoint; damaged: a file cannot be read and the workflow will recreate it; outdated: the configuration or\n"
+        "missing: no files yet; queued: run.json exists; running: training now; stopped: interrupted, resumes from\n"
+        "its checkpoint; damaged: a file cannot be read, the workflow recreates it; outdated: the configuration or\n"
         "the version of slim-bench has changed; trained: not scored yet, or a score cannot be read; ok: scored;\n"
-        "failed: the reason is printed.",
+        "failed: the command prints the reason.",
     )
     _add_suite(parser, "suite to show (default: demo)", "demo")
     parser = add_command(
@@ -58,7 +58,7 @@ def add_commands(commands: Any) -> None:
         schema,
         "write the JSON schemas and the configuration reference",
         "Generates config/schemas/*.json and docs/reference/configuration.md from the descriptions in the code, and\n"
-        "adds the defaults of new keys to bench/defaults-N.json, which the hashes of runs depend on.",
+        "adds the defaults of new keys to bench/defaults-N.json, from which the hashes of runs are computed.",
     )
 
 
@@ -131,7 +131,7 @@ def status(arguments: argparse.Namespace) -> None:
         print(f"{run.name:<{width}}  {progress.state}{step}{total}{reason}")
     print(f"{arguments.suite} at scale {runs[0].scale}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
     if "stopped" in counts:
-        print("run the same command again to resume the stopped runs from their checkpoints")
+        print("run the workflow again to resume the stopped runs from their checkpoints")
 
 
 def schema(arguments: argparse.Namespace) -> None:

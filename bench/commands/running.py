@@ -51,12 +51,15 @@ def add_commands(commands: Any) -> None:
         "--run computes every metric listed in run.json, and writes one file per metric with its protocol id to\n"
         "scores/. --samples and --reference compute Frechet distance, KID and other metrics of two sets of images. An\n"
         ".npz file holds images as arr_0, uint8 [N, H, W, 3]. A reference can also be an .npz file with mu and sigma\n"
-        "of Inception features, as pytorch-fid and clean-fid write it. An interrupted scoring resumes.",
+        "of Inception features, as pytorch-fid and clean-fid write it. Scoring resumes after an interruption.",
     )
     parser.add_argument("--run", type=user_path, help="run.json of a trained run, or its folder")
-    parser.add_argument("--samples", type=user_path, metavar="PATH", help="generated images: a folder, or an .npz file")
+    parser.add_argument("--samples", type=user_path, metavar="PATH", help="generated images: a folder or an .npz file")
     parser.add_argument(
-        "--reference", type=user_path, metavar="PATH", help="real images: a folder, or an .npz file; or statistics"
+        "--reference",
+        type=user_path,
+        metavar="PATH",
+        help="real images: a folder or .npz file, or .npz statistics",
     )
     parser.add_argument(
         "--background",
@@ -66,7 +69,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--metrics",
         metavar="NAME,...",
-        help="with --samples: metrics to compute (default: all whose weights are on this machine)",
+        help="with --samples: metrics to compute (default: all metrics whose weights are on this machine)",
     )
     parser.add_argument(
         "--save-statistics",
@@ -153,7 +156,7 @@ def _evaluate_folders(arguments: argparse.Namespace) -> None:
         check_suffix(statistics, ".npz", "--save-statistics")
     limit = arguments.max_unpacked_gb
     if limit is not None and not 0 < limit <= 1_000_000:
-        raise InputError(f"--max-unpacked-gb {limit}: a number above 0 and up to 1,000,000 is needed")
+        raise InputError(f"--max-unpacked-gb {limit}: expected a number above 0 and up to 1,000,000")
     background = _colour(arguments.background)
     metrics = None if arguments.metrics is None else folder_metrics(arguments.metrics)
     with leased_device():

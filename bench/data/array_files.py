@@ -184,5 +184,5 @@ def _read_npy_header(path: Path, member: StoredFile) -> NpyHeader:
     if dtype.hasobject:
         raise InputError(f"{path}: {name} is an array of Python objects, which is unsafe to load; save a numeric array")
     if min(shape, default=0) < 0 or size != member.size:
-        raise InputError(f"{path}: {name} is damaged: its header says {dtype} {shape}, its size is {member.size} bytes")
+        raise InputError(f"{path}: {name} is damaged: header {dtype} {shape}, but {member.size} bytes")
     return header

@@ -34,7 +34,7 @@ class _Record:
         _, shape, kind, fortran_order, content = self.state
         code, order = _text(kind.arguments[0]), _text(kind.state[1])
         if code not in TYPES or order not in ("|", "<", ">", "="):
-            raise ValueError(f"type {code!r}, not an integer type")
+            raise ValueError(f"the type {code!r} is not an integer type")
         dtype = np.dtype(order.replace("|", "=") + code)
         if not isinstance(content, bytes) or len(content) != math.prod(shape) * dtype.itemsize:
             raise ValueError(f"shape {shape} does not match its number of bytes")

@@ -56,7 +56,8 @@ def pad(job: PreparationJob, images: np.ndarray) -> np.ndarray:
     size = job.image_size or max(height, width)
     if size < max(height, width):
         raise InputError(
-            f"{job.name}: images of {width}x{height} exceed {size} pixels, and are not resized; use a larger size"
+            f"{job.name}: images have {width}x{height} pixels, more than size {size}, and this dataset is padded, not "
+            "resized; use a larger size"
         )
     padded = len(images) * size * size * images.shape[-1]
     limits = Limits.of(images.nbytes, job.max_unpacked_gb)
@@ -81,10 +82,10 @@ def _check_arrays(job: PreparationJob, arrays: Arrays, names: tuple[str, ...] | 
     train, test = (arrays[f"{split}_images"].shape[1:] for split in SPLITS)
     if train != test:
         raise InputError(
-            f"{where}: train images are {train} (H, W, channels), test images {test}; use one shape for both"
+            f"{where}: train images are {train} (H, W, channels), but test images are {test}; use one shape for both"
         )
     if names and job.dataset.classes not in (None, len(names)):
-        raise InputError(f"{where}: {len(names)} class names, but {job.dataset.classes} classes are expected")
+        raise InputError(f"{where}: contains {len(names)} class names, but {job.dataset.classes} classes are expected")
     labels = {split: arrays[f"{split}_labels"] for split in SPLITS}
     return count_classes(where, labels, len(names) if names else job.dataset.classes)
 
@@ -152,7 +153,7 @@ def _read_npz_set(job: PreparationJob) -> tuple[Arrays, None]:
     arrays, found = read_npz(job.sources[0], KEYS, job.max_unpacked_gb)
     _check_complete(job, arrays, found)
     if unused := [key for key in found if key not in KEYS]:
-        print(f"{job.sources[0]}: not used: {', '.join(unused)}", file=sys.stderr)
+        print(f"{job.sources[0]}: these arrays are not used: {', '.join(unused)}", file=sys.stderr)
     for split in SPLITS:
         images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
         arrays[f"{split}_images"] = images[..., None] if images.ndim == 3 else images

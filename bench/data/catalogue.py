@@ -26,11 +26,11 @@ Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Byte = Annotated[int, Field(ge=0, le=255)]
 WORDS = {"true": True, "false": False, "null": None}
-KIND = "type of the source"
+KIND = "type of source"
 BACKGROUND = "RGB background colour of transparent pixels"
 RESAMPLE = "antialiased resize filter"
 UPSCALE = "allow upscaling of images below the required size; otherwise they are an error"
-PADDED = "arrays are padded and never resized"
+PADDED = "arrays are padded, not resized"
 UNUSED = {
     "imagefolder": (("resample",), "images are resized bilinearly while training"),
     "npz": (("background", "resample", "upscale"), PADDED),
@@ -122,15 +122,15 @@ class Dataset(Strict):
     title: str = Field(description="one-line description")
     citation: str | None = Field(None, description="publication to cite when using the dataset, in one line")
     task: Task = Field(description="task of the dataset")
-    source: Source = Field(description="source of its files")
+    source: Source = Field(description="origin of its files")
     layout: Literal["images", "idx", "cifar", "npz", "imagefolder", "imagenet"] = Field(
-        "images", description="file layout of images and labels; images: no labels"
+        "images", description="file layout of images and labels (`images` has no labels)"
     )
     licence: str = Field(description="licence of the images")
     terms: str | None = Field(None, description="attribution and terms of use")
-    role: str = Field(description="use in this project")
-    n: Positive | None = Field(None, description="expected number of training images; another number is an error")
-    n_test: Positive | None = Field(None, description="expected number of test images")
+    role: str = Field(description="purpose in this project")
+    n: Positive | None = Field(None, description="required number of training images")
+    n_test: Positive | None = Field(None, description="required number of test images")
     classes: Positive | None = Field(None, description="number of classes")
     class_names: tuple[str, ...] | None = Field(None, description="class names in label order")
     size: Positive | None = Field(None, description="shortest side of the images in pixels, if known")
@@ -178,7 +178,7 @@ class UserFolder(Strict):
     resample: Literal["lanczos", "bicubic"] = Field("lanczos", description=RESAMPLE)
     upscale: bool = Field(False, description=UPSCALE)
     layout: Literal["images", "idx", "npz", "imagefolder"] | None = Field(
-        None, description="null: images; for classification npz (a path ending in .npz) or imagefolder"
+        None, description="null: npz for a path ending in .npz, else imagefolder (classification) or images"
     )
 
     _parse_words = field_validator("background", "upscale", mode="before")(parse_words)
@@ -205,9 +205,9 @@ class Catalogue(Strict):
 
     def dataset(self, name: str) -> Dataset:
         if name not in self.datasets:
-            hint = ", nor is there such a file or folder" if "/" in name else did_you_mean(name, self.datasets)
+            hint = ", and there is no such file or folder" if "/" in name else did_you_mean(name, self.datasets)
             if Path(name).expanduser().exists():
-                hint = f"; your own images need a name: pass --folder mine={name}, and use mine as the dataset"
+                hint = f"; to use your own images, pass --folder mine={name} and the dataset name mine"
             raise InputError(f"dataset {name!r} is not in {CATALOGUE}{hint}")
         return self.datasets[name]
 
@@ -275,7 +275,7 @@ def folder_dataset(name: str, given: UserFolder | Mapping[str, Any]) -> Dataset:
         "source": {"kind": "folder", "path": folder.path},
         "layout": layout,
         "licence": folder.licence,
-        "role": "the user's own",
+        "role": "user's own dataset",
         "preparation": {
             "background": folder.background,
             "fit": fit,

@@ -79,7 +79,7 @@ def _unused(found: ClassFolders) -> list[str]:
     others = sorted(names - set(found.folders.values()))
     shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
     used = " and ".join(found.folders.values())
-    return [f"not used: {shown}; only {used} are read"] if others else []
+    return [f"{shown} are not used: only {used} are read"] if others else []
 
 
 def _refuse_shared(found: ClassFolders) -> None:
@@ -88,7 +88,7 @@ def _refuse_shared(found: ClassFolders) -> None:
     places = (_place(found, "train", row) for row in found.rows["train"])
     shared = [tested[place] for place in places if place in tested]
     if shared:
-        count = f"{len(shared)} of {len(tested)} test images refer to training images through links"
+        count = f"{len(shared)} of {len(tested)} test images are links to training images"
         path = found.root / found.folders["test"] / shared[0]
         found.problems.append(InputError(f"{path}: {count}; remove these links"))
 
@@ -111,7 +111,7 @@ def _rows(found: ClassFolders, listing: Listing) -> list[Row]:
         path = f"{listing.folder}/{name}"
         if not inside:
             found.problems.append(
-                InputError(f"{path}: does not belong to a class; move it into the folder of a class, or remove it")
+                InputError(f"{path}: is not in the folder of a class; move it into one, or remove it")
             )
         elif folder in labels:
             rows.append((name, labels[folder], os.stat(path).st_size))

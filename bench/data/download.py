@@ -33,7 +33,7 @@ def download(url: str, path: Path, *, sha256: str | None, md5: str | None = None
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    with only_one(path.with_name(f".{path.name}.lock"), f"{path}: another process is downloading it; waiting"):
+    with only_one(path.with_name(f".{path.name}.lock"), f"{path}: waiting for another process to download it"):
         if path.exists():
             return  # another process has completed the download
         if not (sha256 or md5):
@@ -55,7 +55,7 @@ def download(url: str, path: Path, *, sha256: str | None, md5: str | None = None
 
 def _problem(path: Path, sha256: str | None, md5: str | None, size: int | None) -> str | None:
     if size is not None and path.stat().st_size != size:
-        return f"{path.stat().st_size} bytes received, {size} were expected"
+        return f"{path.stat().st_size} bytes were received, but {size} are expected"
     for kind, wanted in (("sha256", sha256), ("md5", md5)):
         if wanted:
             with path.open("rb") as file:
@@ -99,7 +99,7 @@ def _read_rest(url: str, partial: Path, size: int | None) -> None:
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length else size
         if size is not None and total != size:
-            raise InputError(f"{url}: the server reports {total} bytes, {size} were expected")
+            raise InputError(f"{url}: the server reports {total} bytes, but {size} are expected")
         left, free = None if total is None else total - have, shutil.disk_usage(partial.parent).free
         if left is not None and left > free:
             lack = f"the download needs {gigabytes(left)}, but {gigabytes(free)} are free in {partial.parent}"
@@ -114,7 +114,7 @@ def _read_rest(url: str, partial: Path, size: int | None) -> None:
                 have += len(chunk)
                 bar.update(len(chunk))
                 if size is not None and have > size:
-                    raise InputError(f"{url}: sends more than the {size} bytes expected")
+                    raise InputError(f"{url}: the server sends more than the expected {size} bytes")
     if total is not None and have < total:
         raise http.client.IncompleteRead(b"", total - have)
 

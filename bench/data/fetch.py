@@ -183,7 +183,7 @@ def _fetch_file(job: FetchJob, file: SourceFile) -> dict[str, Any]:
         pins = (read_yaml(path) if path.exists() else {}) | {file.name: entry["sha256"]}
         lines = [f'{key}: "{value}"\n' for key, value in sorted(pins.items())]
         write_text(
-            path, "# sha256 of files without a published checksum, recorded when first accepted\n" + "".join(lines)
+            path, "# sha256 of files without a published checksum, recorded at the first download\n" + "".join(lines)
         )
     if missing and isinstance(job.dataset.source, Download) and (job.root / file.pointer).exists():
         run_dvc(job.root, "commit", "--force", file.pointer.as_posix())
@@ -230,8 +230,8 @@ def refuse_changed_source(name: str, place: Path, root: Path = Path(".")) -> Non
     results = next((root / RESULTS).glob(f"*/{RUNS}/*/{name}"), None)
     if results is not None:
         raise InputError(
-            f"{name}: its results ({results}) were made from {before}, not from {place}; give the new images another "
-            f"name, --config 'folders={{NAME: {{path: {place}}}}}', or move these results away"
+            f"{name}: its results in {results} were computed from {before}, not from {place}; give the new images "
+            f"another name, --config 'folders={{NAME: {{path: {place}}}}}', or move these results to another folder"
         )
 
 

@@ -37,7 +37,7 @@ def check_size(header: Header, image_size: int | None, preparation: Preparation)
     if side(header.width, header.height) < image_size:
         which = "shortest" if preparation.fit == "crop" else "longest"
         raise InputError(
-            f"{header.path}: {header.width}x{header.height}, but {image_size} pixels are needed on the {which} side"
+            f"{header.path}: has {header.width}x{header.height} pixels, but the {which} side needs {image_size}"
         )
 
 
@@ -45,7 +45,7 @@ def check_one_shot(header: Header, size: tuple[int, int]) -> None:
     """Raise InputError for an image that is too small for a pyramid at `size` (width, height)."""
     if min(size) < MIN_ONE_SHOT_SIDE:
         raise InputError(
-            f"{header.path}: {size[0]}x{size[1]} after scaling, but at least {MIN_ONE_SHOT_SIDE} pixels are needed"
+            f"{header.path}: has {size[0]}x{size[1]} pixels after scaling, but each side needs {MIN_ONE_SHOT_SIDE}"
         )
 
 

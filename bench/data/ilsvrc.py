@@ -64,7 +64,7 @@ def _unpack_val(archive: Path, devkit: Path, target: Path, max_unpacked_gb: floa
     extract_archive(archive, partial, max_unpacked_gb)
     images = sorted(partial.iterdir())
     if len(images) != len(labels):
-        raise InputError(f"{archive}: {len(images)} images, but {devkit.name} has labels for {len(labels)}")
+        raise InputError(f"{archive}: contains {len(images)} images, but {devkit.name} has labels for {len(labels)}")
     for path, wnid in zip(images, labels, strict=True):
         (partial / wnid).mkdir(exist_ok=True)
         path.rename(partial / wnid / path.name)

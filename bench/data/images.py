@@ -107,7 +107,7 @@ def usable_images(place: Path, pattern: str = "*", at_least: int = 1) -> ImageFi
     if found.problems:
         raise found.problems[0]
     if len(found.headers) < at_least:
-        raise InputError(f"{place}: {len(found.headers)} images found, at least {at_least} are needed")
+        raise InputError(f"{place}: contains {len(found.headers)} images, but at least {at_least} are needed")
     return found
 
 
@@ -238,11 +238,11 @@ def _problem(image: Image.Image) -> str | None:
     if image.width * image.height > max_pixels():
         return f"{image.width}x{image.height} exceeds {pixel_limit_text()}"
     if min(image.size) < 1:
-        return f"an image of {image.width}x{image.height} has no pixels"
+        return f"the image has no pixels ({image.width}x{image.height})"
     if image.mode.startswith(DEEP):
-        return f"more than 8 bits per channel (mode {image.mode}); convert it first"
+        return f"more than 8 bits per channel (mode {image.mode}); convert it to 8 bits"
     if image.mode not in CONVERTIBLE:
-        return f"unsupported colour mode {image.mode}; convert it to RGB first"
+        return f"unsupported colour mode {image.mode}; convert it to RGB"
     return None
 
 

@@ -41,7 +41,9 @@ def count_classes(where: str, labels: Mapping[str, np.ndarray], count: int | Non
     if lowest < 0 or (count is not None and highest >= count):
         raise InputError(f"{where}: labels range from {lowest} to {highest}, outside 0..{(count or highest + 1) - 1}")
     if unseen := np.setdiff1d(tested, seen).tolist():
-        raise InputError(f"{where}: no training image has the test label {_some(unseen)}; {HINT}, or leave these out")
+        raise InputError(
+            f"{where}: no training image has the test label {_some(unseen)}; {HINT}, or remove these images"
+        )
     number = highest + 1 if count is None else count
     if number < 2:
         raise InputError(f"{where}: only one class; at least two are needed")

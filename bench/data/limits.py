@@ -50,8 +50,8 @@ class Budget:
         self.members += count
         if self.members > self.limits.members:
             raise InputError(
-                f"{self.archive}: {self.members} members or more, but at most {self.limits.members} are allowed; "
-                f"raise the limit with {OPTION}, {MEMBERS_PER_GB} members per GB, or pass an extracted folder"
+                f"{self.archive}: contains {self.members} members or more, but the limit is {self.limits.members}; "
+                f"raise it with {OPTION}, {MEMBERS_PER_GB} members per GB, or pass an extracted folder"
             )
 
     def count_bytes(self, count: int) -> None:
@@ -97,6 +97,6 @@ def refuse_holes(path: Path, size: int) -> None:
     """Raise InputError for a large sparse file, which takes minutes to hash and contains no dataset."""
     if size > ALWAYS and (data := data_bytes(path)) * RATIO < size:
         raise InputError(
-            f"{path}: a sparse file of {gigabytes(size)}, of which {gigabytes(data)} are data; replace it with a file "
+            f"{path}: is a sparse file of {gigabytes(size)} with {gigabytes(data)} of data; replace it with a file "
             "without holes (cp --sparse=never)"
         )

@@ -23,7 +23,7 @@ class Split(Strict):
     """
 
     n: Positive
-    path: str | None = Field(None, description="kind folder: ImageFolder split or shards, relative to `root`")
+    path: str | None = Field(None, description="for kind folder: path of the split or its shards, relative to `root`")
     files: str | None = None
 
 
@@ -47,9 +47,9 @@ class Manifest(Strict):
     n: Positive = Field(description="number of images, or of training images if there are splits")
     image_size: Positive | None
     channels: Literal[1, 3]
-    sha256: str = Field(description="of shapes, pixels, labels and order; kind folder: of names, byte sizes and labels")
+    sha256: str = Field(description="hash of shapes, pixels, labels and order; for kind folder: names, sizes, labels")
     source_sha256: str | None = None
-    made_from: MadeFrom | None = Field(None, description="null: of an earlier version, or not made by `prepare`")
+    made_from: MadeFrom | None = Field(None, description="null: written by an earlier version, or not by `prepare`")
     preparation: dict[str, Any]
     licence: str
     names: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class Manifest(Strict):
     splits: dict[str, Split] | None = None
     format: Literal["imagefolder", "webdataset"] | None = None
     root: str | None = Field(None, description="for kind folder: absolute path of the files")
-    arrays: dict[str, tuple[int, ...]] = Field({}, description="array file -> shape")
+    arrays: dict[str, tuple[int, ...]] = Field({}, description="shape of each array file")
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -117,7 +117,7 @@ def prepare_images(job: PreparationJob, staging: Path) -> Manifest:
 def _check_one_image(job: PreparationJob, headers: list[Header]) -> None:
     if job.dataset.task == "oneshot" and isinstance(job.dataset.source, Folder) and len(headers) > 1:
         raise InputError(
-            f"{job.sources[0]}: {len(headers)} images, but one-shot synthesis takes one; set the task, "
+            f"{job.sources[0]}: contains {len(headers)} images, but one-shot synthesis uses one; set the task, "
             f"folders={{{job.name}: {{path: {job.sources[0]}, task: fewshot}}}} (or classification)"
         )
 
@@ -129,7 +129,7 @@ def _common_size(job: PreparationJob, headers: list[Header]) -> tuple[int, int]:
         if target_size(header, job.image_size, job.dataset.preparation.fit) != size:
             first = headers[0]
             raise InputError(
-                f"{header.path}: {header.width}x{header.height}, but {first.path.name} has"
+                f"{header.path}: has {header.width}x{header.height} pixels, but {first.path.name} has"
                 f" {first.width}x{first.height}; set an image size"
             )
     if job.dataset.task == "oneshot":

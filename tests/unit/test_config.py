@@ -107,7 +107,7 @@ PROBLEMS = {
         "scales.yaml",
         "seeds: [0, 1, 2, 3, 4]",
         "seeds: [3, 3]",
-        "scales.yaml: paper: seeds: 3 is given twice",
+        "scales.yaml: paper: seeds: 3 occurs twice",
     ),
     "a seed beyond all numbers": (
         "scales.yaml",
@@ -121,7 +121,7 @@ PROBLEMS = {
         "[]",
         "classification.evaluation.metrics: the list is empty",
     ),
-    "a metric twice": ("scales.yaml", "[top1, top5, params, macs]", "[top1, top1]", "metrics: top1 is given twice"),
+    "a metric twice": ("scales.yaml", "[top1, top5, params, macs]", "[top1, top1]", "metrics: top1 occurs twice"),
     "too few generated images": (
         "scales.yaml",
         "n_fake: 250",

@@ -11,9 +11,9 @@ from tests.unit.test_files import bomb
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("c.yaml", "scale: tiny\nscale: demo\n", "key 'scale' given twice; remove one (line 2)"),
-        ("c.yaml", "folders: {a: {path: x, path: y}}\n", "key 'path' given twice; remove one (line 1)"),
-        ("c.json", '{"scale": "tiny", "scale": "demo"}', "key 'scale' given twice; remove one"),
+        ("c.yaml", "scale: tiny\nscale: demo\n", "key 'scale' occurs twice; remove one (line 2)"),
+        ("c.yaml", "folders: {a: {path: x, path: y}}\n", "key 'path' occurs twice; remove one (line 1)"),
+        ("c.json", '{"scale": "tiny", "scale": "demo"}', "key 'scale' occurs twice; remove one"),
         ("c.json", '{"scale": NaN}', "scale: nan is not a finite number"),
         ("c.yaml", bomb(20), "more than 50,000 values"),
         ("c.yaml", "1: tiny", "key '1' is not a string"),

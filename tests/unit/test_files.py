@@ -63,7 +63,7 @@ def test_a_key_given_twice_in_the_configuration_is_named_with_its_file(project, 
     lines = path.read_text().splitlines()
     write_text(path, "\n".join([*lines, "again: 1", "again: 1"]) + "\n")
     said = one_line(CONFIGURATION[name], project)
-    assert f"config/{name}: key 'again' given twice" in said and f"line {len(lines) + 2}" in said
+    assert f"config/{name}: key 'again' occurs twice" in said and f"line {len(lines) + 2}" in said
 
 
 @pytest.mark.parametrize("name", CONFIGURATION)
@@ -92,7 +92,7 @@ def test_numbers_with_an_exponent_are_numbers(project):
     write_text(path, path.read_text().replace("\nalpha: 0.05", "\nalpha: 5e-2"))
     assert load_settings(path) == before
     write_text(path, path.read_text().replace("\nalpha: 5e-2", "\nalpha: 5e-2\nalpha: 0.01"))
-    assert "claims.yaml: key 'alpha' given twice" in one_line(load_settings, path)
+    assert "claims.yaml: key 'alpha' occurs twice" in one_line(load_settings, path)
 
 
 @pytest.mark.parametrize(
@@ -159,8 +159,8 @@ def test_the_size_of_a_file_is_checked_before_reading(project, name):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"seed": 1, "task": "fewshot", "seed": 2}', "key 'seed' given twice"),
-        ('{"recipe": {"steps": 1, "steps": 2}}', "key 'steps' given twice"),
+        ('{"seed": 1, "task": "fewshot", "seed": 2}', "key 'seed' occurs twice"),
+        ('{"recipe": {"steps": 1, "steps": 2}}', "key 'steps' occurs twice"),
         ("[" * DEEP + "]" * DEEP, "nested too deeply"),
         ('{"seed": ' + "1" * 5000 + "}", "an integer of 5000 digits"),
         ("", "not JSON"),

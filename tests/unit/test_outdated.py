@@ -429,7 +429,7 @@ def test_a_page_follows_table_claims_and_published_values(here):
 
 def test_a_name_with_results_keeps_its_source(here, project):
     image_folder(project / "dogs", count=4, size=(64, 64))
-    with pytest.raises(InputError, match=r"cats: its results \(results/tiny/runs/fastgan-sle/cats\) were made from"):
+    with pytest.raises(InputError, match=r"cats: its results in results/tiny/runs/fastgan-sle/cats were computed from"):
         fetch("cats", folders={"cats": {"path": "dogs"}})
     assert read_json(Path("data/sources/cats.json"))["place"] == "cats"
     shutil.rmtree(RESULTS)

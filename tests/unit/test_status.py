@@ -48,7 +48,7 @@ def test_progress_goes_through_all_states(here, run):
     for status in ("ok", "failed"):  # for example of a version that hashed other keys
         write_json(folder / "model.json", {"status": status, "run_sha256": "x", "reason": "of that training"})
         found = run_state(run, folder)
-        assert found.state == "outdated" and "training moves it to superseded/" in found.reason
+        assert found.state == "outdated" and "`slim-bench train` moves it to superseded/" in found.reason
     write_json(folder / "model.json", {"status": "ok", "run_sha256": run.hash})
     assert run_state(run, folder).state == "trained"
     for metric in run.evaluation.metrics:

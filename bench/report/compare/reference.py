@@ -53,7 +53,7 @@ def _each_score_once(scores: tuple[ReferenceScore, ...]) -> tuple[ReferenceScore
     seen: set[Key] = set()
     for score in scores:
         if score.key in seen:
-            raise ValueError(f"{score.run}, {score.metric} of {score.weights} is given twice")
+            raise ValueError(f"{score.run}, {score.metric} of {score.weights} occurs twice")
         seen.add(score.key)
     return scores
 

@@ -23,7 +23,7 @@ def test_every_problem_is_listed(tmp_path):
         "a: 3 images, 20x20; 4 errors, 1 notes",
         "error: 2.png: damaged image",
         "error: notes.txt: not an image",
-        "error: small.png: 20x12, but 16 pixels are needed",
+        "error: small.png: has 20x12 pixels, but the shortest side needs 16",
         "error: 3 readable images, but 7 are expected",
         "note: same-as-1.bmp: has the same pixels as 1.png",
     ):

@@ -114,7 +114,7 @@ def test_a_wrong_entry_is_one_line_with_the_key(tmp_path, change, said):
 def test_a_key_given_twice_is_refused(tmp_path):
     file = tmp_path / "a.yaml"
     file.write_text("x: 1\ny: 2\nx: 3\n")
-    with pytest.raises(InputError, match=r"a\.yaml.*'x' given twice.*line 3"):
+    with pytest.raises(InputError, match=r"a\.yaml.*'x' occurs twice.*line 3"):
         read_yaml(file)
 
 

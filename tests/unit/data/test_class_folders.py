@@ -75,13 +75,16 @@ def test_litter_makes_no_class_and_no_image(folder):
 PROBLEMS = {
     "text": (lambda f: (f / "train/cat/x.txt").write_text("x"), "train/cat/x.txt: not an image"),
     "text in val": (lambda f: (f / "val/dog/x.png").write_text("x"), "val/dog/x.png: not an image"),
-    "stray": (lambda f: random_image().save(f / "train/x.png"), "train/x.png: does not belong to a class"),
-    "stray text": (lambda f: (f / "val/labels.csv").write_text("x"), "val/labels.csv: does not belong to a class"),
+    "stray": (lambda f: random_image().save(f / "train/x.png"), "train/x.png: is not in the folder of a class"),
+    "stray text": (lambda f: (f / "val/labels.csv").write_text("x"), "val/labels.csv: is not in the folder of a class"),
     "broken link": (lambda f: (f / "val/cat/x.png").symlink_to("nothing"), "val/cat/x.png: a broken link"),
     "broken class": (lambda f: (f / "train/owl").symlink_to("nothing"), "train/owl: a broken link"),
     "class too much": (lambda f: image_folder(f / "val/owl", 1), "val: classes (subfolders) differ from train's: owl"),
     "no class": (lambda f: [p.rename(f / p.name) for p in [*(f / "train").iterdir(), *(f / "val").iterdir()][:2]], ""),
-    "small": (lambda f: random_image(15, 40).save(f / "train/cat/x.png"), "train/cat/x.png: 15x40, but 16 pixels"),
+    "small": (
+        lambda f: random_image(15, 40).save(f / "train/cat/x.png"),
+        "train/cat/x.png: has 15x40 pixels, but the",
+    ),
     "deep": (
         lambda f: Image.fromarray(np.zeros((20, 20), np.uint16)).save(f / "val/cat/x.png"),
         "val/cat/x.png: more than 8 bits",
@@ -90,11 +93,11 @@ PROBLEMS = {
     "one class": (lambda f: [shutil.rmtree(f / s / "dog") for s in ("train", "val")], "train: only one class, cat"),
     "val is train": (
         lambda f: (shutil.rmtree(f / "val"), (f / "val").symlink_to("train")),
-        "val/cat/0.png: 6 of 6 test images refer to training images through links; remove these links",
+        "val/cat/0.png: 6 of 6 test images are links to training images; remove these links",
     ),
     "linked class": (
         lambda f: (shutil.rmtree(f / "val/dog"), (f / "val/dog").symlink_to(f / "train/dog")),
-        "val/dog/0.png: 3 of 5 test images refer to training images through links",
+        "val/dog/0.png: 3 of 5 test images are links to training images",
     ),
     "linked file": (lambda f: (f / "val/cat/9.png").hardlink_to(f / "train/cat/0.png"), "val/cat/9.png: 1 of 5 test"),
     "no val": (lambda f: (f / "val").rename(f / "other"), "expected train/ and val/"),
@@ -114,7 +117,7 @@ def test_what_is_next_to_the_splits_is_noted(folder, name, capsys):
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     random_image().save(folder / name, "PNG")
     assert agreed(folder) == 10
-    said = f"not used: {name.partition('/')[0]}; only train and val are read"
+    said = f"{name.partition('/')[0]} are not used: only train and val are read"
     assert f"note: {said}\n" in capsys.readouterr().err
     assert said in audit(folder, SIZE, folder.parent / "project").notes
 
@@ -152,7 +155,7 @@ def test_audit_of_an_npz_by_path(tmp_path):
     np.savez(tmp_path / "SET.NPZ", **arrays)
     (tmp_path / "SET.NPZ.npz").rename(tmp_path / "SET.NPZ")
     assert audit(tmp_path / "SET.NPZ", 28, root).images == 5
-    with pytest.raises(InputError, match=r"set\.npz: images of 28x28 exceed 16 pixels"):
+    with pytest.raises(InputError, match=r"set\.npz: images have 28x28 pixels, more than size 16"):
         audit(tmp_path / "set.npz", 16, root)
     report = audit(tmp_path / "set.npz", None, root)
     assert report.ok and report.images == 5 and "test 0: has the same pixels as train 0" in report.notes

@@ -308,7 +308,7 @@ def test_weights_are_fetched_once_and_always_checked(tmp_path, server, monkeypat
     assert fetch("w", root) == tmp_path / "cache/w.pth"
     assert len(server.asked) == 1
     (tmp_path / "cache/w.pth").write_bytes(b"corrupt")
-    with pytest.raises(InputError, match=r"wrong weights, sha256 is .*download the right file"):
+    with pytest.raises(InputError, match=r"wrong weights, sha256 is .*run `slim-bench fetch"):
         fetch_weights("w", root)
 
 

@@ -44,7 +44,7 @@ WRONG = {
     "labels from 1": (arrays(train=(1, 2, 3), test=(1,)), "run from 1 to 3; subtract 1"),
     "images of width 0": (arrays(shape=(8, 0)), r"no pixels \(height x width: \(8, 0\)\)"),
     "colour and grey": (arrays(shape=(8, 8, 3), test_shape=(8, 8, 1)), r"train images are \(8, 8, 3\).*use one shape"),
-    "two shapes": (arrays(test_shape=(9, 8)), r"test images \(9, 8, 1\); use one shape for both"),
+    "two shapes": (arrays(test_shape=(9, 8)), r"test images are \(9, 8, 1\); use one shape for both"),
     "more labels than images": (arrays() | {"test_labels": np.zeros(4, int)}, r"3 test images, but labels are int64"),
     "one-hot labels": (
         arrays() | {"train_labels": np.eye(3, dtype=int)},
@@ -161,7 +161,7 @@ SHARDS = {
     "no image": (tar_bytes({"a.cls": b"0"}), "sample 'a' needs an image"),
     "no labels": (tar_bytes({"a.png": png()}), r"and \.cls in consecutive members"),
     "text named png": (shard([0], b"text"), r"'0\.png': not an image"),
-    "image of width 0": (shard([0], bmp_of_width_0()), r"'0\.png': (not an image|an image of 0x)"),
+    "image of width 0": (shard([0], bmp_of_width_0()), r"'0\.png': (not an image|the image has no pixels)"),
     "no samples": (tar_bytes({"README": b""}), r"0\.tar: contains no samples"),
 }
 

@@ -119,9 +119,9 @@ def test_one_shot_keeps_its_shape(tmp_path):
     assert prepare("a", 48, root=root).arrays == {"images.npy": (1, 32, 48, 3)}
     assert prepare("a", None, root=root).arrays == {"images.npy": (1, 40, 60, 3)}
     np.testing.assert_array_equal(images(root, None)[0], np.asarray(Image.open(tmp_path / "view.png")))
-    with pytest.raises(InputError, match=r"30x20 after scaling, but at least 25 pixels"):
+    with pytest.raises(InputError, match=r"30x20 pixels after scaling, but each side needs 25"):
         prepare("a", 30, root=root)
-    with pytest.raises(InputError, match=r"view\.png: 60x40, but 96 pixels"):
+    with pytest.raises(InputError, match=r"view\.png: has 60x40 pixels, but the longest side needs 96"):
         prepare("a", 96, root=root)
 
 
@@ -167,7 +167,7 @@ PROBLEMS = {
     "16 bits": (deep, r"deep\.png: more than 8 bits"),
     "small": (
         lambda folder: random_image(40, 15).save(folder / "small.png"),
-        r"small\.png: 40x15, but 16 pixels",
+        r"small\.png: has 40x15 pixels, but the shortest side needs 16",
     ),
 }
 
@@ -193,7 +193,7 @@ def test_counts_and_sizes_are_checked(tmp_path):
     with pytest.raises(InputError, match=r"a: 3 images in .*pictures, but 4 are expected"):
         prepare("a", SIZE, root=root)
     random_image(20, 20).save(tmp_path / "pictures/3.png")
-    with pytest.raises(InputError, match=r"3\.png: 20x20, but 0\.png has 16x16; set an image size"):
+    with pytest.raises(InputError, match=r"3\.png: has 20x20 pixels, but 0\.png has 16x16; set an image size"):
         prepare("a", None, root=root)
     with pytest.raises(InputError, match="below the minimum of 8 pixels"):
         prepare("a", 4, root=root)
@@ -301,7 +301,7 @@ def test_idx_set_is_padded_with_zeros(tmp_path):
     assert np.load(folder / "test_labels.npy").dtype == np.int64
     assert (manifest.channels, manifest.classes, manifest.splits["test"].n) == (1, ("0", "1", "2"), 4)
     assert prepare("a", None, root=root).arrays["train_images.npy"] == (7, 28, 28, 1)
-    with pytest.raises(InputError, match="28x28 exceed 24"):
+    with pytest.raises(InputError, match="28x28 pixels, more than size 24"):
         prepare("a", 24, root=root)
 
 
@@ -353,7 +353,7 @@ def test_the_archives_of_medmnist_are_accepted_and_their_validation_split_is_lef
         for kind in ("images", "labels"):
             found = np.load(root / f"data/prepared/med-full/{split}_{kind}.npy")
             np.testing.assert_array_equal(found.ravel(), arrays[f"{split}_{kind}"].ravel())
-    assert capsys.readouterr().err == f"{tmp_path}/somemnist.npz: not used: val_images, val_labels\n"
+    assert capsys.readouterr().err == f"{tmp_path}/somemnist.npz: these arrays are not used: val_images, val_labels\n"
 
 
 def test_a_set_without_its_parts_is_answered_with_what_it_has(tmp_path):
@@ -505,7 +505,7 @@ def test_class_folders_by_path_need_the_size_unless_enlarged(tmp_path):
     source = class_folders(class_folders(tmp_path / "set", "train"), "val")
     project = make_project(tmp_path / "project")
     given = {"path": str(source), "task": "classification"}
-    with pytest.raises(InputError, match=r"0\.png: 16x16, but 32 pixels are needed on the shortest side"):
+    with pytest.raises(InputError, match=r"0\.png: has 16x16 pixels, but the shortest side needs 32"):
         prepare("a", 32, tmp_path / "out", project, folders={"a": given})
     assert prepare("a", 32, tmp_path / "out", project, folders={"a": given | {"upscale": True}}).n == 5
 

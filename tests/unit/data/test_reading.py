@@ -391,7 +391,7 @@ def test_sources_of_another_kind_are_one_line(tmp_path):
     for place in (tmp_path / "none", tmp_path / "none/x.png"):
         with pytest.raises(InputError, match="no such folder"):
             find_images(place)
-    with pytest.raises(InputError, match="1 images found, at least 2"):
+    with pytest.raises(InputError, match="contains 1 images, but at least 2"):
         usable_images(tmp_path, at_least=2)
     for path in (tmp_path / "none.png", tmp_path):
         with pytest.raises(InputError):
@@ -410,10 +410,10 @@ def test_sizes_are_checked_upright():
 
     header = Header(None, 60, 20)
     check_size(header, 20, Preparation())
-    with pytest.raises(InputError, match="60x20, but 21 pixels"):
+    with pytest.raises(InputError, match="60x20 pixels, but the shortest side needs 21"):
         check_size(header, 21, Preparation())
     assert target_size(header, 30, "longest-side") == (30, 10)
-    with pytest.raises(InputError, match="30x10 after scaling"):
+    with pytest.raises(InputError, match="30x10 pixels after scaling"):
         check_one_shot(header, (30, 10))
 
 

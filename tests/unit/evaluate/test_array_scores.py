@@ -86,7 +86,7 @@ def test_an_array_is_read_in_batches_of_the_wanted_blocks(here, name, monkeypatc
 ARRAYS = {
     "float images": (np.zeros((4, 8, 8, 3), np.float32), r"arr_0 is float32 \(4, 8, 8, 3\); images are uint8"),
     "channels first": (np.zeros((4, 3, 8, 8), np.uint8), r"arr_0 is uint8 \(4, 3, 8, 8\); images are uint8"),
-    "one image": (np.zeros((1, 8, 8, 3), np.uint8), "1 images found, at least 2 are needed"),
+    "one image": (np.zeros((1, 8, 8, 3), np.uint8), "contains 1 images, but at least 2 are needed"),
     "no pixels": (np.zeros((4, 0, 8, 3), np.uint8), "images of 8x0 have no pixels"),
     "objects": (np.array([{}, {}]), "Python objects, which is unsafe to load"),
     "Fortran order": (np.asfortranarray(np.zeros((4, 8, 8, 3), np.uint8)), "in Fortran order"),

@@ -43,7 +43,7 @@ def verified(capsys) -> tuple[list[str], str]:
     """Return the lines of the scores and the summary."""
     print_verification(DEMO)
     lines = capsys.readouterr().out.splitlines()
-    return [line for line in lines[1:-1] if not line.startswith(("ok ", "MISS "))], lines[-1]
+    return [line for line in lines[1:-1] if not line.startswith(("ok ", "FAIL "))], lines[-1]
 
 
 def test_equal_results_are_within(demo, capsys):
@@ -99,7 +99,7 @@ def test_criteria_are_printed_with_their_bounds(demo, capsys):
     print_verification(DEMO)
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("ok   singan-slim/") and line.endswith("0.210  >= 0.1") for line in lines)
-    assert any(line.startswith("MISS fastgan-sle/") and line.endswith("missing  < 3") for line in lines)
+    assert any(line.startswith("FAIL fastgan-sle/") and line.endswith("missing  < 3") for line in lines)
 
 
 def test_without_a_reference_the_criteria_are_printed_before_the_error(demo, capsys):

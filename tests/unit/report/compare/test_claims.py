@@ -255,7 +255,7 @@ def test_a_mistyped_key_is_named_with_the_nearest(tmp_path):
             "2 datasets: list one (for a test over its seeds) or at least three (for a test over datasets)",
         ),
         ("[]", "0 datasets: list one (for a test over its seeds) or at least three (for a test over datasets)"),
-        ("[shells, skulls, shells]", "shells is given twice"),
+        ("[shells, skulls, shells]", "shells occurs twice"),
     ],
 )
 def test_a_claim_over_two_sets_is_refused_in_one_line(tmp_path, sets, words):

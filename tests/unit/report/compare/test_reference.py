@@ -57,7 +57,7 @@ def test_a_reference_is_read_as_it_was_written(tmp_path, monkeypatch):
         ({"scores": []}, "demo.json: scores: "),
         ({"scale": "tiny"}, "demo.json: scale: contains reference results of tiny"),
         ({"schema_version": 2}, "demo.json: schema_version: "),
-        ({"scores": [score.model_dump() for score in EXPECTED[:1] * 2]}, "fid_cleanfid of last is given twice"),
+        ({"scores": [score.model_dump() for score in EXPECTED[:1] * 2]}, "fid_cleanfid of last occurs twice"),
         ({"scores": [EXPECTED[0].model_dump() | {"tolerance": -1}]}, "demo.json: scores.0.tolerance: "),
     ],
 )
