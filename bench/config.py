@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, create_model, field_validator
 
 from bench.claims import Claim, ReportSettings, load_settings, target_of
 from bench.data.catalogue import OWN, Catalogue, UserFolder, load_catalogue, parse_words, task_of
+from bench.data.sources import DataSettings
 from bench.errors import InputError
 from bench.experiments import Experiment, Experiments, ResolvedExperiment, read_entries, require
 from bench.files import read_yaml, sha256_bytes
@@ -49,6 +50,7 @@ class Settings(Strict):
         le=1_000_000,
         description="largest unpacked size of an archive or array file in GB; null: 20 times its size, at least 0.5 GB",
     )
+    data: DataSettings = Field(DataSettings(), description="where the files of datasets may come from")
     folder: UserFolder | None = Field(
         None, description="path of your own images, for the target `own`; its type determines the task"
     )

@@ -16,8 +16,9 @@ from typing import Any
 
 from bench.code_digest import code_digest
 from bench.data.content import entry_sha256, preparation_sha256
-from bench.data.fetch import read_receipt, receipt_path, source_content
+from bench.data.fetch import source_content
 from bench.data.manifest import MANIFEST, read_manifest
+from bench.data.receipts import read_receipt, receipt_path
 from bench.errors import InputError
 from bench.files import read_mapping
 from bench.frozen import current_hashes, outdated_reason

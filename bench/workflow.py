@@ -14,7 +14,8 @@ from typing import IO, Any, Self
 
 from bench.config import Configuration
 from bench.data.catalogue import prepared_path
-from bench.data.fetch import receipt_path, refuse_changed_source
+from bench.data.fetch import refuse_changed_source
+from bench.data.receipts import receipt_path
 from bench.errors import InputError, storage_error
 from bench.files import read_json, read_yaml, write_text
 from bench.made_from import COMPLETE

@@ -16,11 +16,11 @@ from PIL import Image
 
 from bench.data.catalogue import Dataset, Folders, UserFolder, is_npz, load_catalogue, task_of
 from bench.data.class_folders import check_images, list_class_folders, unpacked_root
-from bench.data.extract import is_archive, unpacked
 from bench.data.fit import check_image_size, check_one_shot, target_size
 from bench.data.images import Header, bands, find_images, notes_on
 from bench.data.manifest import open_array
-from bench.data.prepare import folder_notes, prepare, source_paths
+from bench.data.prepare import folder_notes, opened_source, prepare, source_paths
+from bench.data.selection import kept_names
 from bench.errors import InputError
 from bench.files import sha256_bytes
 from bench.terminal import one_line
@@ -73,10 +73,10 @@ def audit(
     check_image_size(str(name), image_size)
     sources = source_paths(known, root, catalogue)
     if dataset.layout == "images":
-        with _opened(sources[0], max_unpacked_gb) as source:
-            _audit_images(report, source, dataset, image_size)
+        with _opened(sources, max_unpacked_gb) as source:
+            _audit_images(report, source, dataset, image_size, root)
     elif dataset.layout == "imagefolder":
-        with _opened(sources[0], max_unpacked_gb) as source:
+        with _opened(sources, max_unpacked_gb) as source:
             _audit_classes(report, source if sources[0].is_dir() else unpacked_root(source), dataset, image_size)
     elif dataset.layout == "imagenet":
         raise InputError(f"{name}: prepare it first, then audit the path of the extracted folder")
@@ -86,20 +86,17 @@ def audit(
 
 
 @contextmanager
-def _opened(source: Path, max_unpacked_gb: float | None) -> Iterator[Path]:
-    """Yield a temporary folder with the extracted files if `source` is an archive; otherwise yield `source` itself."""
-    if source.is_dir() or not is_archive(source):
-        yield source
-        return
+def _opened(sources: list[Path], max_unpacked_gb: float | None) -> Iterator[Path]:
+    """Yield the folder or image file of a source, extracted to a temporary folder if it is packed."""
     with (
         tempfile.TemporaryDirectory(prefix=".slim-bench-audit-") as folder,
-        unpacked(source, Path(folder) / "files", max_unpacked_gb) as files,
+        opened_source(sources, Path(folder) / "files", max_unpacked_gb) as place,
     ):
-        yield files
+        yield place
 
 
-def _audit_images(report: Audit, source: Path, dataset: Dataset, image_size: int | None) -> None:
-    found = find_images(source, dataset.preparation.members)
+def _audit_images(report: Audit, source: Path, dataset: Dataset, image_size: int | None, root: Path) -> None:
+    found = find_images(source, dataset.preparation.members, kept_names(dataset.preparation, root))
     headers = _audit_files(report, [header.path for header in found.headers], found.folder, dataset, image_size)
     report.errors += [_without(problem, found.folder) for problem in found.problems]
     report.notes += [*found.notes, *folder_notes(found, dataset)]

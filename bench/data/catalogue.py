@@ -1,8 +1,7 @@
 """The dataset catalogue, config/datasets.yaml: sources, licences and preparation of every dataset.
 
-A dataset has one source: `shipped` (DVC, inside the repository), `download` (URLs with checksums), `manual` (needs an
-account or a browser; the user installs it under data/sources) or `folder` (the user's own images, by path). This
-module does not import torch.
+A dataset has a list of sources in order of preference; bench.data.sources describes them. This module does not import
+torch.
 """
 
 from collections.abc import Mapping
@@ -12,21 +11,17 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, field_validator, model_validator
 
+from bench.data.sources import FileName, Folder, Manual, Sha256, Source, SourceFile
 from bench.errors import InputError, did_you_mean
 from bench.files import read_yaml
 from bench.schema import Name, Positive, Strict, Task, parse_strict, valid_name, whole_number
 
 CATALOGUE = Path("config/datasets.yaml")
 PINS = Path("data/pins.yaml")
-SOURCES = Path("data/sources")
 PREPARED = Path("data/prepared")
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Byte = Annotated[int, Field(ge=0, le=255)]
 WORDS = {"true": True, "false": False, "null": None}
-KIND = "type of source"
 BACKGROUND = "RGB background colour of transparent pixels"
 RESAMPLE = "antialiased resize filter"
 UPSCALE = "allow upscaling of images below the required size; otherwise they are an error"
@@ -41,64 +36,11 @@ OWN = "own"
 """Placeholder in a suite's list of datasets for all folders and images of the user."""
 
 
-class SourceFile(Strict):
-    """One file under data/sources. A file without sha256 or md5 has no published checksum; see data/pins.yaml."""
+class ImageList(Strict):
+    """A committed list of file names, one per line, that selects the images of a dataset."""
 
-    name: FileName = Field(description="file name under data/sources")
-    url: str | None = Field(None, pattern=r"^https?://", description="download URL")
-    sha256: Sha256 | None = Field(None, description="published checksum")
-    md5: Md5 | None = Field(None, description="published checksum, if no sha256 is published")
-    bytes: Positive | None = Field(None, description="size of the file")
-
-    @property
-    def path(self) -> Path:
-        return SOURCES / self.name
-
-    @property
-    def pointer(self) -> Path:
-        """Path of the file's DVC pointer, which may not exist."""
-        return SOURCES / f"{self.name}.dvc"
-
-
-class Shipped(Strict):
-    """An archive in the DVC remote inside the repository."""
-
-    kind: Literal["shipped"] = Field(description=KIND)
-    file: SourceFile = Field(description="the archive")
-
-    @property
-    def files(self) -> tuple[SourceFile, ...]:
-        return (self.file,)
-
-
-class Download(Strict):
-    """Archives at URLs, downloaded only with a checksum."""
-
-    kind: Literal["download"] = Field(description=KIND)
-    files: tuple[SourceFile, ...] = Field(description="the archives")
-
-
-class Manual(Strict):
-    """Files that the user installs manually: a folder `place` under data/sources, or the `files` next to it."""
-
-    kind: Literal["manual"] = Field(description=KIND)
-    place: FileName = Field(description="name of the folder under data/sources")
-    how: str = Field(description="installation instructions for the user")
-    files: tuple[SourceFile, ...] = Field((), description="files to install in data/sources")
-
-
-class Folder(Strict):
-    """The user's own folder (or .npz file), by path. A relative path is relative to the project root."""
-
-    kind: Literal["folder"] = Field(description=KIND)
-    path: str = Field(description="the folder or file")
-
-    @property
-    def files(self) -> tuple[SourceFile, ...]:
-        return ()
-
-
-Source = Annotated[Shipped | Download | Manual | Folder, Field(discriminator="kind")]
+    file: str = Field(description="path of the list, relative to the project root")
+    sha256: Sha256 = Field(description="checksum of the list")
 
 
 class Preparation(Strict):
@@ -114,6 +56,8 @@ class Preparation(Strict):
     resample: Literal["lanczos", "bicubic"] = Field("lanczos", description=RESAMPLE)
     per_class: Positive | None = Field(None, description="number of images per class and split to keep, in file order")
     upscale: bool = Field(False, description=UPSCALE)
+    first: Positive | None = Field(None, description="number of images to keep, in order of their names")
+    names: ImageList | None = Field(None, description="list of the images to keep; null: all")
 
 
 class Dataset(Strict):
@@ -122,7 +66,8 @@ class Dataset(Strict):
     title: str = Field(description="one-line description")
     citation: str | None = Field(None, description="publication to cite when using the dataset, in one line")
     task: Task = Field(description="task of the dataset")
-    source: Source = Field(description="origin of its files")
+    source: Source | None = Field(None, description="its only source; for several, give `sources`")
+    sources: tuple[Source, ...] = Field((), description="its sources, in order of preference")
     layout: Literal["images", "idx", "cifar", "npz", "imagefolder", "imagenet"] = Field(
         "images", description="file layout of images and labels (`images` has no labels)"
     )
@@ -135,6 +80,24 @@ class Dataset(Strict):
     class_names: tuple[str, ...] | None = Field(None, description="class names in label order")
     size: Positive | None = Field(None, description="shortest side of the images in pixels, if known")
     preparation: Preparation = Field(Preparation(), description="conversion of its images to arrays")
+
+    @model_validator(mode="after")
+    def _one_list_of_sources(self) -> "Dataset":
+        if (self.source is None) == (not self.sources):
+            raise ValueError("give either `source` or `sources`")
+        if self.source is not None:
+            object.__setattr__(self, "sources", (self.source,))
+        return self
+
+    @property
+    def folder(self) -> Folder | None:
+        """The user's own folder, or None for a dataset of the catalogue."""
+        return self.sources[0] if isinstance(self.sources[0], Folder) else None
+
+    @property
+    def manual(self) -> Manual | None:
+        """The source that the user installs, or None."""
+        return next((source for source in self.sources if isinstance(source, Manual)), None)
 
     @model_validator(mode="after")
     def _classification_has_a_layout(self) -> "Dataset":
@@ -221,8 +184,8 @@ class Catalogue(Strict):
         return file.sha256 or self.pins.get(file.name)
 
     def source_sha256(self, name: str) -> str | None:
-        """Return the sha256 of a dataset with a single archive; None for folders, several files, or an md5 only."""
-        files = self.dataset(name).source.files
+        """Return the sha256 of a dataset with a single file in a single source, or None."""
+        files = [file for source in self.dataset(name).sources for file in source.files]
         return self.pin(files[0]) if len(files) == 1 else None
 
 

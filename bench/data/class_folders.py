@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from PIL import Image
 
-from bench.data.catalogue import Dataset, Folder
+from bench.data.catalogue import Dataset
 from bench.data.fit import check_size
 from bench.data.images import NOTES, Header, decoded, read_header
 from bench.data.prepared import SPLITS
@@ -146,7 +146,7 @@ def check_images(
     If `inspect` is None, no image is decoded. The size of images in class folders of a published dataset is not
     checked, because the dataset's protocol may upscale them. All other images must have the required size.
     """
-    sized = dataset.layout == "images" or isinstance(dataset.source, Folder)
+    sized = dataset.layout == "images" or dataset.folder is not None
 
     def check(path: Path) -> tuple[Header, T | None] | InputError:
         try:

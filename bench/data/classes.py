@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.data.catalogue import Folder
 from bench.data.class_folders import (
     Row,
     check_images,
@@ -55,7 +54,7 @@ def _prepare_folder(job: PreparationJob, root: Path, staging: Path) -> Manifest:
         write_bytes(staging / f"{split}.tsv", text)
         listing += "".join(f"{split}\t{path}\t{number}\t{size}\n" for path, number, size in rows[split]).encode()
         check_expected(job, f"{split} images", counts[split], wanted)
-    if shards or isinstance(job.dataset.source, Folder):
+    if shards or job.dataset.folder is not None:
         paths = [folders[split] / path for split in SPLITS for path, _, _ in rows[split]]
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             listing += "\n".join(pool.map(sha256_file, paths)).encode()
@@ -104,7 +103,7 @@ def _list_class_folders(job: PreparationJob, folders: dict[str, Path]) -> Listed
         raise found.problems[0]
     check_expected(job, "classes", len(found.classes), job.dataset.classes)
     noted: list[Header] = []
-    inspect = (lambda image: None) if isinstance(job.dataset.source, Folder) else None
+    inspect = (lambda image: None) if job.dataset.folder is not None else None
     for split in SPLITS:
         for checked in check_images(found.paths(split), job.image_size, job.dataset, inspect):
             if isinstance(checked, InputError):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.data.catalogue import Catalogue, Dataset, Folder
+from bench.data.catalogue import Catalogue, Dataset
 from bench.data.limits import refuse_holes
 from bench.data.walk import Listing, walk
 from bench.files import read_mapping, sha256_file, sha256_json
@@ -35,11 +35,15 @@ def describe_place(place: Path, dataset: Dataset, known: Mapping[str, Any] | Non
     """
     if dataset.layout == "imagenet":
         return {"content_sha256": unpacked_content(place) or LISTED_CONTENT}
-    listing = walk(place) if place.is_dir() else Listing(place.parent, [place.name])
+    first = dataset.preparation.first
+    listing = Listing(place.parent, [place.name])
+    if place.is_dir():
+        listing = walk(place) if first is None else walk(place, dataset.preparation.members)
+        listing.names = listing.names[:first]
     named = {  # a receipt is UTF-8 text, so other bytes in names are escaped
         os.fsencode(name).decode("utf-8", "backslashreplace"): listing.folder / name for name in listing.names
     }
-    listed = dataset.layout in LISTED and place.is_dir() and not isinstance(dataset.source, Folder)
+    listed = dataset.layout in LISTED and place.is_dir() and dataset.folder is None
     read = {name: path for name, path in named.items() if not listed or path.suffix == ".tar"}
     before = {record["name"]: record for record in (known or {}).get("members", ())}
     members = [describe_file(path, name, before.get(name)) for name, path in read.items()]
@@ -81,15 +85,19 @@ def unpacked_content(folder: Path) -> str | None:
 
 
 def entry_sha256(catalogue: Catalogue, name: str, root: Path = Path(".")) -> str:
-    """Return the hash of the inputs of `fetch`: the source in the catalogue, pinned checksums and the DVC pointers."""
-    source = catalogue.dataset(name).source
-    pins = {file.name: catalogue.pins[file.name] for file in source.files if file.name in catalogue.pins}
-    pointers = [root / file.pointer for file in source.files]
-    tracked = [sha256_file(path) for path in pointers if path.is_file()]
-    return sha256_json([source.model_dump(mode="json"), pins, tracked])
+    """Return the hash of the inputs of `fetch`: the sources in the catalogue, pinned checksums and the DVC pointers."""
+    sources = catalogue.dataset(name).sources
+    files = [file for source in sources for file in source.files]
+    pins = {file.name: catalogue.pins[file.name] for file in files if file.name in catalogue.pins}
+    tracked = [sha256_file(path) for file in files if (path := root / file.pointer).is_file()]
+    return sha256_json([[source.model_dump(mode="json") for source in sources], pins, tracked])
 
 
 def preparation_sha256(dataset: Dataset) -> str:
     """Return the hash of everything in a catalogue entry that affects the arrays, except the source's content."""
     parts = {"preparation", "layout", "task", "n", "n_test", "classes", "class_names"}
-    return sha256_json(dataset.model_dump(mode="json", include=parts))
+    described = dataset.model_dump(mode="json", include=parts)
+    for key in ("first", "names"):  # added later; without them, earlier hashes remain valid
+        if described["preparation"][key] is None:
+            del described["preparation"][key]
+    return sha256_json(described)

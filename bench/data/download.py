@@ -1,34 +1,84 @@
 """Verified downloads, which resume after an interruption and get their final name only after verification."""
 
+import gzip
 import hashlib
 import http.client
 import os
 import shutil
 import sys
-import time
 import urllib.error
-import urllib.request
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
 
+from bench.data import connection
+from bench.data.connection import (
+    Attempts,
+    UnavailableError,
+    Watch,
+    connection_problem,
+    content_length,
+    opened,
+    retry_after,
+    status_text,
+)
 from bench.data.limits import gigabytes
 from bench.errors import InputError, writing
 from bench.runtime.environment import OFFLINE, switched_on
 from bench.runtime.locks import only_one
 
 CHUNK = 1 << 18
-ATTEMPTS = 4
-TIMEOUT_SECONDS = 30
+LARGEST_UNKNOWN = 4 * 10**9
+"""Largest download in bytes if neither the catalogue nor the server states a size."""
+TEMPORARY_CODES = (408, 425, 429)
+"""HTTP status codes below 500 after which another attempt may work."""
+LOGIN_CODES = (401, 403, 407)
+COMPRESSED = ("gzip", "x-gzip")
+PAGES = (b"<!doctype html", b"<html", b"<head", b"<body")
 
 
-def download(url: str, path: Path, *, sha256: str | None, md5: str | None = None, size: int | None = None) -> None:
+@dataclass
+class Transfer:
+    """A download in progress: the partial file, the expected size, and what the server said about the content."""
+
+    url: str
+    partial: Path
+    size: int | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    verifiable: bool = True
+    version: str | None = None
+    """ETag or date of the content of the partial file. A server sends the rest only of the same version."""
+    compressed: bool = False
+
+    @property
+    def have(self) -> int:
+        return self.partial.stat().st_size if self.partial.exists() else 0
+
+    @property
+    def name(self) -> str:
+        return self.partial.name.removeprefix(".").removesuffix(".partial")
+
+
+def download(
+    url: str,
+    path: Path,
+    *,
+    sha256: str | None,
+    md5: str | None = None,
+    size: int | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> None:
     """Download `url` to a partial file next to `path` (resuming an existing one), verify it, and rename it to `path`.
 
-    `sha256` may be a prefix, if the publisher states only a prefix.
+    `sha256` may be a prefix, if the publisher states only a prefix. Without sha256 and md5, the file must be readable:
+    archives, parquet files and images are read to their end. Raises UnavailableError if the server does not provide the
+    file.
     """
     if switched_on(OFFLINE):
-        raise InputError(
+        raise UnavailableError(
             f"{path}: missing, and {OFFLINE} disables downloads; download {url} on another machine and copy it here"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,24 +86,37 @@ def download(url: str, path: Path, *, sha256: str | None, md5: str | None = None
     with only_one(path.with_name(f".{path.name}.lock"), f"{path}: waiting for another process to download it"):
         if path.exists():
             return  # another process has completed the download
-        if not (sha256 or md5):
+        verifiable = bool(sha256 or md5)
+        if not verifiable:
             partial.unlink(missing_ok=True)  # without a checksum, a mixture of two versions would not be detected
+        transfer = Transfer(url, partial, size, headers or {}, verifiable)
         resumed = partial.exists()
-        _fetch(url, partial, size)
-        problem = _problem(partial, sha256, md5, size)
+        problem = _complete(transfer, sha256, md5)
         if problem and resumed:  # the partial file may be from another version of the source
             partial.unlink()
-            _fetch(url, partial, size)
-            problem = _problem(partial, sha256, md5, size)
+            problem = _complete(transfer, sha256, md5)
+        problem = problem or (None if verifiable else unreadable(partial))
         if problem:
             partial.unlink()
-            raise InputError(f"{url}: {problem}; the download was deleted")
+            raise UnavailableError(f"{url}: {problem}; the download was deleted")
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.rename(path)
 
 
-def _problem(path: Path, sha256: str | None, md5: str | None, size: int | None) -> str | None:
+def _complete(transfer: Transfer, sha256: str | None, md5: str | None) -> str | None:
+    """Download the rest of a file and return its problem, or None. A compressed body is decompressed if necessary."""
+    _fetch(transfer, sha256, md5)
+    problem = content_problem(transfer.partial, sha256, md5, transfer.size)
+    if transfer.compressed and (problem or not transfer.verifiable):
+        # a server may also label an archive that is itself compressed; then the bytes are right as they are
+        decompress(transfer.partial, transfer.size)
+        problem = content_problem(transfer.partial, sha256, md5, transfer.size)
+    return problem
+
+
+def content_problem(path: Path, sha256: str | None, md5: str | None, size: int | None) -> str | None:
+    """Return the difference between a file and its expected size and checksums, or None."""
     if size is not None and path.stat().st_size != size:
         return f"{path.stat().st_size} bytes were received, but {size} are expected"
     for kind, wanted in (("sha256", sha256), ("md5", md5)):
@@ -65,65 +128,171 @@ def _problem(path: Path, sha256: str | None, md5: str | None, size: int | None) 
     return None
 
 
-def _fetch(url: str, partial: Path, size: int | None) -> None:
+def _fetch(transfer: Transfer, sha256: str | None, md5: str | None) -> None:
     """Download the rest of the file, resuming after an interrupted connection."""
-    for attempt in range(ATTEMPTS):
+    attempts = Attempts(transfer.url, "; the partial download is kept, and the next fetch resumes it")
+    furthest = transfer.have
+    while True:
+        wait = None
         try:
-            _read_rest(url, partial, size)
+            _read_rest(transfer)
             return
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # the partial file is at least as long as the source
-                partial.unlink(missing_ok=True)
-            elif error.code < 500:
-                raise InputError(f"{url}: {error.code} {error.reason}") from None
-            reason = f"{error.code} {error.reason}"
+            wait = retry_after(error.headers)
+            reason = _refused(transfer, error)
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-            reason = str(getattr(error, "reason", error)) or type(error).__name__
+            reason = connection_problem(error)
+            if (
+                transfer.verifiable
+                and transfer.have
+                and content_problem(transfer.partial, sha256, md5, transfer.size) is None
+            ):
+                return  # complete, although the server announced more
         except OSError as error:
-            raise InputError(f"{partial}: {error.strerror or error}") from None
-        if attempt + 1 < ATTEMPTS:
-            time.sleep(0.5 * 2**attempt)
-    raise InputError(
-        f"{url}: {reason} ({ATTEMPTS} attempts; the partial download is kept, and the next fetch resumes it)"
-    )
+            raise InputError(f"{transfer.partial}: {error.strerror or error}") from None
+        if transfer.have and not transfer.verifiable and transfer.version is None:
+            transfer.partial.unlink()  # the rest could be that of another version
+        progress = transfer.have > furthest
+        furthest = max(furthest, transfer.have)
+        attempts.failed(reason, wait, progress)
 
 
-def _read_rest(url: str, partial: Path, size: int | None) -> None:
-    have = partial.stat().st_size if partial.exists() else 0
-    if size is not None and have == size:
+def _refused(transfer: Transfer, error: urllib.error.HTTPError) -> str:
+    """Return the reason of a status after which another attempt may work. Raises UnavailableError for any other."""
+    error.close()
+    url, reason = transfer.url, status_text(error.code)
+    if error.code == 416:  # the partial file is at least as long as the source
+        transfer.partial.unlink(missing_ok=True)
+    elif error.code in LOGIN_CODES:
+        raise UnavailableError(f"{url}: {reason}; log in or set the token that the server needs, then fetch it again")
+    elif 300 <= error.code < 400:
+        raise UnavailableError(f"{url}: redirects in a loop, or too often; check the address in config/datasets.yaml")
+    elif error.code < 500 and error.code not in TEMPORARY_CODES:
+        raise UnavailableError(f"{url}: {reason}; check the address in config/datasets.yaml")
+    return reason
+
+
+def _read_rest(transfer: Transfer) -> None:
+    have = transfer.have
+    if transfer.size is not None and have == transfer.size:
         return
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-        if have and not (answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")):
-            have = 0  # the server ignores the range and sends the complete file
-        length = answer.headers.get("Content-Length")
-        total = have + int(length) if length else size
-        if size is not None and total != size:
-            raise InputError(f"{url}: the server reports {total} bytes, but {size} are expected")
-        left, free = None if total is None else total - have, shutil.disk_usage(partial.parent).free
-        if left is not None and left > free:
-            lack = f"the download needs {gigabytes(left)}, but {gigabytes(free)} are free in {partial.parent}"
-            raise InputError(f"{url}: {lack}; free some space")
-        with (
-            writing(partial.with_name(_name(partial)), left),
-            partial.open("ab" if have else "wb") as file,
-            _bar(partial, have, total) as bar,
-        ):
-            while chunk := answer.read(CHUNK):
-                file.write(chunk)
-                have += len(chunk)
-                bar.update(len(chunk))
-                if size is not None and have > size:
-                    raise InputError(f"{url}: the server sends more than the expected {size} bytes")
-    if total is not None and have < total:
+    headers = dict(transfer.headers)
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        if transfer.version:
+            headers["If-Range"] = transfer.version
+    with Watch(transfer.url) as watch:
+        try:
+            with opened(transfer.url, headers, watch) as answer:
+                watch.beat()
+                _save(transfer, answer, have, watch)
+        except (OSError, http.client.HTTPException):
+            if watch.stalled:
+                raise _stalled(transfer, have) from None
+            raise
+        if watch.stalled:
+            raise _stalled(transfer, have)
+
+
+def _stalled(transfer: Transfer, had: int) -> Exception:
+    """Return the error of a silent server. Another attempt follows only if it sent something before."""
+    silence = f"no data for {connection.STALL_SECONDS:g} s"
+    if transfer.have > had:
+        return TimeoutError(silence)
+    return UnavailableError(f"{transfer.url}: {silence}; check the network and the proxy settings, then fetch it again")
+
+
+def _save(transfer: Transfer, answer: http.client.HTTPResponse, have: int, watch: Watch) -> None:
+    """Append the body of a response to the partial file, or replace the file if the server sends all of it."""
+    url, size = transfer.url, transfer.size
+    if have and not (answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")):
+        have = 0  # the server ignores the range, or has another version, and sends the complete file
+    if not have:
+        transfer.compressed = answer.headers.get("Content-Encoding", "").strip().lower() in COMPRESSED
+        etag = answer.headers.get("ETag", "")
+        transfer.version = etag if etag.startswith('"') else answer.headers.get("Last-Modified")
+    if answer.headers.get_content_type() == "text/html":
+        raise _web_page(url)
+    length = content_length(answer)
+    expected = None if transfer.compressed else size
+    total = expected if length is None else have + length
+    if expected is not None and total != expected:
+        raise UnavailableError(f"{url}: the server reports {total} bytes, but {expected} are expected")
+    left, free = None if total is None else total - have, shutil.disk_usage(transfer.partial.parent).free
+    if left is not None and left > free:
+        lack = f"the download needs {gigabytes(left)}, but {gigabytes(free)} are free in {transfer.partial.parent}"
+        raise InputError(f"{url}: {lack}; free some space")
+    most = LARGEST_UNKNOWN if total is None else total
+    with (
+        writing(transfer.partial.with_name(transfer.name), left),
+        transfer.partial.open("ab" if have else "wb", buffering=0) as file,
+        _bar(transfer.name, have, total) as bar,
+    ):
+        while chunk := answer.read1(CHUNK):
+            watch.beat()
+            if not have and is_web_page(chunk):
+                raise _web_page(url)
+            file.write(chunk)
+            have += len(chunk)
+            bar.update(len(chunk))
+            if have > most:
+                raise _too_long(transfer, total)
+    if total is not None and have < total and not watch.stalled:
         raise http.client.IncompleteRead(b"", total - have)
 
 
-def _name(partial: Path) -> str:
-    return partial.name.removeprefix(".").removesuffix(".partial")
+def _too_long(transfer: Transfer, total: int | None) -> UnavailableError:
+    transfer.partial.unlink()
+    if total is not None:
+        return UnavailableError(
+            f"{transfer.url}: the server sends more than the expected {total} bytes; the download was deleted"
+        )
+    return UnavailableError(
+        f"{transfer.url}: the server sends more than {gigabytes(LARGEST_UNKNOWN)} without stating a size; the download was "
+        "deleted; if the file is so large, give its `bytes` in config/datasets.yaml"
+    )
 
 
-def _bar(partial: Path, have: int, total: int | None) -> tqdm:
-    interval = 0.2 if sys.stderr.isatty() else 15.0
-    shown = {"desc": _name(partial), "initial": have, "total": total, "mininterval": interval, "delay": 1}
+def is_web_page(start: bytes) -> bool:
+    """Return whether a file begins like an HTML page."""
+    return start[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(PAGES)
+
+
+def _web_page(url: str) -> UnavailableError:
+    return UnavailableError(
+        f"{url}: the server sent a web page (HTML) instead of the file, such as a login page; open the address in a "
+        "browser, and install the file manually"
+    )
+
+
+def decompress(path: Path, size: int | None) -> None:
+    """Replace a gzip file by its content, if it is one, up to `size` bytes (None: LARGEST_UNKNOWN)."""
+    unpacked = path.with_name(f"{path.name}.unpacked")
+    most, done = size or LARGEST_UNKNOWN, 0
+    try:
+        with gzip.open(path) as packed, writing(unpacked, size), unpacked.open("wb") as file:
+            while (chunk := packed.read(CHUNK)) and done <= most:
+                file.write(chunk)
+                done += len(chunk)
+        unpacked.replace(path)
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        return
+    finally:
+        unpacked.unlink(missing_ok=True)
+
+
+def unreadable(path: Path) -> str | None:
+    """Return why a file without checksum is damaged or incomplete, or None."""
+    from bench.data.readable import check_readable
+
+    try:
+        check_readable(path)
+    except InputError as error:
+        return str(error).replace(f"{path}: ", "")
+    return None
+
+
+def _bar(name: str, have: int, total: int | None) -> tqdm:
+    interval = 0.2 if sys.stderr.isatty() else 5.0
+    shown = {"desc": name, "initial": have, "total": total, "mininterval": interval, "delay": 1}
     return tqdm(unit="B", unit_scale=True, **shown)

@@ -16,9 +16,6 @@ from bench.data.pointers import read_pointer
 from bench.errors import InputError, storage_error, writing
 from bench.files import check_regular
 
-SHIPPED = "shipped"
-"""Name of the DVC remote inside the repository. It is passed explicitly, because the default remote may be another."""
-
 DVC_TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp")
 
 

@@ -1,30 +1,18 @@
-"""Downloads the source of a dataset to data/sources and verifies its checksum.
+"""Obtains the source of a dataset in data/sources and verifies its checksum.
 
-Shipped archives are pulled with `dvc --wait-for-lock` (parallel pulls fail otherwise), and URLs are downloaded with
-bench.data.download. In both cases the file must match the sha256 or md5 of the catalogue. The result is recorded in a
-receipt, data/sources/NAME.json, on which the workflow depends.
+The sources of the catalogue are tried in order (bench.data.sources). From every source, a file must match the sha256
+or md5 of the catalogue, a pin, or its DVC pointer. The result is recorded in a receipt, data/sources/NAME.json, on
+which the workflow depends.
 """
 
 import hashlib
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-from bench.data.catalogue import (
-    PINS,
-    SOURCES,
-    Catalogue,
-    Dataset,
-    Download,
-    Folder,
-    Folders,
-    Manual,
-    Shipped,
-    SourceFile,
-    load_catalogue,
-)
+from bench.data.catalogue import PINS, Catalogue, Dataset, Folders, load_catalogue
 from bench.data.content import (
     content_sha256,
     describe_file,
@@ -34,50 +22,49 @@ from bench.data.content import (
     is_untouched,
     unpacked_content,
 )
-from bench.data.download import download
-from bench.data.dvc import SHIPPED, pull_if_tracked, run_dvc
+from bench.data.download import UnavailableError
+from bench.data.dvc import run_dvc
+from bench.data.obtain import Wanted, link_place, obtain
 from bench.data.pointers import read_pointer
+from bench.data.receipts import read_receipt, receipt_path
+from bench.data.sources import (
+    SOURCES,
+    DataSettings,
+    Download,
+    Folder,
+    Manual,
+    Mirror,
+    Network,
+    SourceFile,
+    in_order,
+    is_pinned,
+    label,
+)
+from bench.data.walk import walk
 from bench.data.weights import fetch_weights
 from bench.errors import InputError
-from bench.files import read_json, read_yaml, sha256_file, write_json, write_text
+from bench.files import read_yaml, sha256_file, write_json, write_text
 from bench.paths import RESULTS, RUNS
-from bench.schema import parse_strict
+from bench.terminal import one_line
 
 FIRST_SEEN = "first-seen"
 
 
-class FileReceipt(BaseModel):
-    """Entry of one file in a receipt. Fields other than these are allowed and not validated."""
-
-    model_config = ConfigDict(strict=True, extra="allow")
-    name: str
-    sha256: str
-
-
-class Receipt(BaseModel):
-    """Validated fields of a receipt. Other fields are allowed."""
-
-    model_config = ConfigDict(strict=True, extra="allow")
-    place: str | None = None
-    entry_sha256: str | None = None
-    content_sha256: str | None = None
-    files: list[FileReceipt] = []
-    members: list[FileReceipt] = []
-
-
 @dataclass(frozen=True)
 class FetchJob:
-    """One dataset to download into the project at `root`."""
+    """One dataset to obtain in the project at `root`."""
 
     root: Path
     catalogue: Catalogue
     name: str
     dataset: Dataset
-    accept: str | None
+    accept: str | None = None
+    settings: DataSettings = field(default_factory=DataSettings)
 
     def pin(self, file: SourceFile) -> str | None:
         """Return the sha256 that a file must have, if one is published or pinned."""
-        return self.catalogue.pin(file) or (self.accept if self.accept != FIRST_SEEN else None)
+        given = self.accept if self.accept != FIRST_SEEN and file in self.unpinned else None
+        return self.catalogue.pin(file) or given
 
     def md5(self, file: SourceFile) -> str | None:
         """Return the md5 that a file must have: the published md5, or the md5 in its DVC file."""
@@ -86,6 +73,29 @@ class FetchJob:
             return file.md5
         return read_pointer(pointer).md5
 
+    @property
+    def unpinned(self) -> list[SourceFile]:
+        """Return the files at URLs without a published checksum."""
+        files = [file for source in self.dataset.sources if isinstance(source, Download) for file in source.files]
+        return [file for file in files if not (file.sha256 or file.md5)]
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Result of `fetch_dataset`.
+
+    Attributes:
+        source: the catalogue's source of the files, or None for a folder or file that the user installed.
+        origin: short description of the place that provided the files, or None if all were present.
+        files: paths of the verified files, or the installed folder or file.
+    """
+
+    name: str
+    receipt: Path
+    source: Any
+    origin: str | None
+    files: list[Path]
+
 
 def fetch(
     name: str,
@@ -93,37 +103,115 @@ def fetch(
     *,
     accept_sha256: str | None = None,
     folders: Folders | None = None,
+    settings: DataSettings | None = None,
 ) -> Path:
-    """Download and verify the source of dataset `name`, and return the path of its receipt.
+    """Obtain and verify the source of dataset `name`, and return the path of its receipt.
 
-    Existing files with the expected checksum are not downloaded again. For a name in the section `weights` of the
-    catalogue, the function returns the path of the weights file. `accept_sha256` (64 hex digits, or `first-seen`) pins
-    the checksum of a file without a published one; the pin is stored in data/pins.yaml.
+    For a name in the section `weights` of the catalogue, the function returns the path of the weights file.
+    `accept_sha256` (64 hex digits, or `first-seen`) pins the checksum of a file without a published one.
     """
     root = Path(root)
     catalogue = load_catalogue(root, folders)
     if name in catalogue.weights:
         return fetch_weights(name, root)
-    job = FetchJob(root, catalogue, name, catalogue.dataset(name), accept_sha256)
-    source = job.dataset.source
+    return fetch_dataset(name, catalogue, root, accept_sha256=accept_sha256, settings=settings).receipt
+
+
+def fetch_dataset(
+    name: str,
+    catalogue: Catalogue,
+    root: Path = Path("."),
+    *,
+    accept_sha256: str | None = None,
+    settings: DataSettings | None = None,
+) -> Fetched:
+    """Obtain and verify the source of dataset `name` from the first source of the catalogue that works.
+
+    Existing files with the expected checksum are not downloaded again. Raises InputError with the reason of every
+    source if none works.
+    """
+    job = FetchJob(root, catalogue, name, catalogue.dataset(name), accept_sha256, settings or DataSettings())
     if accept_sha256 is not None:
         _check_acceptable(job)
     place = installed_path(root, job.dataset)
     if place is not None:
-        inside = not isinstance(source, Folder)  # paths in the receipt are relative to the project root
-        if not inside:
-            refuse_changed_source(name, place, root)
-        where = {"place": place.relative_to(root).as_posix() if inside else str(place)}
-        return _write_receipt(job, where | describe_place(place, job.dataset, read_receipt(name, root)))
-    if not source.files:
-        raise InputError(f"{name}: manual installation is required: {source.how}")
-    files = [_fetch_file(job, file) for file in source.files]
-    return _write_receipt(job, {"files": files, "content_sha256": content_sha256(files)})
+        return _installed(job, place, None)
+    source = present_source(root, job.dataset, read_receipt(name, root))
+    if source is not None:
+        return _recorded(job, source, None)
+    reasons: list[str] = []
+    candidates = _candidates(job)
+    for index, source in enumerate(candidates):
+        try:
+            return _from_source(job, source)
+        except UnavailableError as error:
+            reasons.append(str(error))
+            for following in candidates[index + 1 : index + 2]:
+                print(f"{name}: {one_line(error)}; trying {label(following)}", file=sys.stderr, flush=True)
+    raise InputError(_all_failed(job, reasons))
 
 
-def receipt_path(name: str) -> Path:
-    """Return the path of the receipt, relative to the project root."""
-    return SOURCES / f"{name}.json"
+def _candidates(job: FetchJob) -> list[Any]:
+    """Return the sources to try, in order. A given checksum selects the source that it is for."""
+
+    def allowed(source: Any) -> bool:
+        if job.accept is not None:
+            return any(file in job.unpinned for file in source.files)
+        known = all(job.catalogue.pin(file) or job.md5(file) for file in source.files)
+        return is_pinned(source) or known or job.settings.trust_first_use
+
+    ordered = in_order(job.dataset.sources, job.settings, job.root)
+    return [source for source in ordered if allowed(source) and not isinstance(source, Manual)]
+
+
+def _all_failed(job: FetchJob, reasons: list[str]) -> str:
+    """Return the error of a dataset that no source provides, in one line."""
+    tried = _candidates(job)
+    blocked = [
+        source.files[0].url for source in job.dataset.sources if isinstance(source, Download) and source not in tried
+    ]
+    if blocked:
+        reasons = [
+            *reasons,
+            f"no checksum is published for {', '.join(map(str, blocked))}, so nothing is downloaded; set "
+            "data.trust_first_use to true in config/config.yaml, which pins the first download, or pass "
+            f"--accept-sha256 HEX of a copy you trust, or --accept-sha256 {FIRST_SEEN}",
+        ]
+    manual = job.dataset.manual
+    if manual is not None:
+        reasons = [*reasons, f"manual installation is required: {manual.how}"]
+    return f"{job.name}: " + "; ".join(reasons)
+
+
+def _from_source(job: FetchJob, source: Any) -> Fetched:
+    """Obtain all files of one source."""
+    if isinstance(source, Mirror) and source.place is not None:
+        place = link_place(source, job.root, job.settings)
+        if place is not None:
+            return _installed(job, place, label(source))
+        if not source.files:
+            raise UnavailableError(f"{source.place}: no such folder in the mirror {job.settings.mirror}")
+    for file in source.files:
+        if not (job.root / file.local).is_file():
+            obtain(source, Wanted(job.root, file, job.pin(file), job.md5(file)), job.settings)
+    return _recorded(job, source, label(source))
+
+
+def _installed(job: FetchJob, place: Path, origin: str | None) -> Fetched:
+    """Write the receipt of a folder or file that the user installed or configured."""
+    inside = job.dataset.folder is None  # paths in the receipt are relative to the project root
+    if not inside:
+        refuse_changed_source(job.name, place, job.root)
+    where = {"place": place.relative_to(job.root).as_posix() if inside else str(place)}
+    described = describe_place(place, job.dataset, read_receipt(job.name, job.root))
+    return Fetched(job.name, _write_receipt(job, where | described), None, origin, [place])
+
+
+def _recorded(job: FetchJob, source: Any, origin: str | None) -> Fetched:
+    """Verify the files of a source, and write the receipt."""
+    files = [_verified(job, source, file, origin) for file in source.files]
+    receipt = _write_receipt(job, {"files": files, "content_sha256": content_sha256(files)})
+    return Fetched(job.name, receipt, source, origin, [job.root / file.local for file in source.files])
 
 
 def existing_path(root: Path, source: Folder) -> Path:
@@ -133,14 +221,28 @@ def existing_path(root: Path, source: Folder) -> Path:
     return place
 
 
+def present_source(root: Path, dataset: Dataset, known: Mapping[str, Any]) -> Any:
+    """Return the source whose files are all in data/sources, or None. `known`: the receipt, which takes precedence."""
+    whole = [
+        source
+        for source in dataset.sources
+        if source.files and all((root / file.local).is_file() for file in source.files)
+    ]
+    recorded = {entry["name"] for entry in known.get("files", ())}
+    return next((source for source in whole if {file.name for file in source.files} == recorded), (whole or [None])[0])
+
+
 def source_files(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
     """Return the downloaded files of a dataset, each verified."""
-    job = FetchJob(root, catalogue, name, catalogue.dataset(name), None)
-    for file in job.dataset.source.files:
-        if not (root / file.path).is_file():
-            raise InputError(f"{root / file.path}: not downloaded yet; run `slim-bench fetch {name}`")
+    job = FetchJob(root, catalogue, name, catalogue.dataset(name))
+    source = present_source(root, job.dataset, read_receipt(name, root))
+    if source is None:
+        files = (file for source in job.dataset.sources for file in source.files)
+        missing = next((root / file.local for file in files if not (root / file.local).is_file()), root / SOURCES)
+        raise InputError(f"{missing}: not downloaded yet; run `slim-bench fetch {name}`")
+    for file in source.files:
         _checked(job, file)
-    return [root / file.path for file in job.dataset.source.files]
+    return [root / file.local for file in source.files]
 
 
 def source_content(name: str, root: Path, catalogue: Catalogue) -> str:
@@ -152,42 +254,52 @@ def source_content(name: str, root: Path, catalogue: Catalogue) -> str:
     place = installed_path(root, dataset)
     if place is not None:
         return describe_place(place, dataset, receipt)["content_sha256"]
+    source = present_source(root, dataset, receipt)
+    if source is None:
+        raise InputError(f"{name}: not downloaded yet; run `slim-bench fetch {name}`")
     known = {record["name"]: record for record in receipt.get("files", ())}
-    files = [describe_file(root / file.path, file.name, known.get(file.name)) for file in dataset.source.files]
-    return content_sha256(files)
+    return content_sha256([describe_file(root / file.local, file.name, known.get(file.name)) for file in source.files])
 
 
 def installed_path(root: Path, dataset: Dataset) -> Path | None:
     """Return the folder or file that the user installed or configured, or None if the files of the catalogue are used.
 
     A folder that was extracted from these files is used only if the files no longer exist, because they may have been
-    replaced since.
+    replaced since. A folder of several datasets is used only if it contains a file of this one.
     """
-    if isinstance(dataset.source, Folder):
-        return existing_path(root, dataset.source)
-    if not isinstance(dataset.source, Manual):
+    if dataset.folder is not None:
+        return existing_path(root, dataset.folder)
+    manual = dataset.manual
+    if manual is None:
         return None
-    place, files = root / SOURCES / dataset.source.place, [root / file.path for file in dataset.source.files]
+    place, files = root / SOURCES / manual.place, [root / file.local for file in manual.files]
     has_archives = bool(files) and all(path.is_file() for path in files)
-    return place if place.exists() and not (has_archives and unpacked_content(place)) else None
+    if not place.exists() or (has_archives and unpacked_content(place)):
+        return None
+    pattern = dataset.preparation.members
+    shared = place.is_dir() and (pattern != "*" or len(dataset.sources) > 1)
+    return None if shared and not walk(place, pattern).names else place
 
 
-def _fetch_file(job: FetchJob, file: SourceFile) -> dict[str, Any]:
-    """Download one file if it is missing, verify it, and describe it for the receipt."""
-    missing = not (job.root / file.path).is_file()
-    if missing:
-        _obtain(job, file)
+def _verified(job: FetchJob, source: Any, file: SourceFile, origin: str | None) -> dict[str, Any]:
+    """Verify one file, pin its checksum if it has none, and describe it for the receipt."""
     entry = _checked(job, file)
-    if job.accept is not None and file.name not in job.catalogue.pins:
-        path = job.root / PINS
-        pins = (read_yaml(path) if path.exists() else {}) | {file.name: entry["sha256"]}
-        lines = [f'{key}: "{value}"\n' for key, value in sorted(pins.items())]
-        write_text(
-            path, "# sha256 of files without a published checksum, recorded at the first download\n" + "".join(lines)
-        )
-    if missing and isinstance(job.dataset.source, Download) and (job.root / file.pointer).exists():
+    if job.accept is not None or (origin is not None and file in job.unpinned and not job.md5(file)):
+        _pin_first_use(job, file, entry)
+    if origin is not None and isinstance(source, Network) and (job.root / file.pointer).exists():
         run_dvc(job.root, "commit", "--force", file.pointer.as_posix())
     return entry
+
+
+def _pin_first_use(job: FetchJob, file: SourceFile, entry: Mapping[str, Any]) -> None:
+    if file.name in job.catalogue.pins:
+        return
+    path = job.root / PINS
+    pins = (read_yaml(path) if path.exists() else {}) | {file.name: entry["sha256"]}
+    lines = [f'{key}: "{value}"\n' for key, value in sorted(pins.items())]
+    write_text(
+        path, "# sha256 of files without a published checksum, recorded at the first download\n" + "".join(lines)
+    )
 
 
 def _checked(job: FetchJob, file: SourceFile) -> dict[str, Any]:
@@ -195,23 +307,14 @@ def _checked(job: FetchJob, file: SourceFile) -> dict[str, Any]:
 
     If its size and times are unchanged, they are taken from the receipt, because hashing a large archive takes long.
     """
-    now = file_stamp(job.root / file.path, file.name)
+    now = file_stamp(job.root / file.local, file.name)
     entries = {entry["name"]: entry for entry in read_receipt(job.name, job.root).get("files", ())}
     entry = entries.get(file.name, {})
     pin = job.pin(file)
     agrees = entry.get("sha256") == (pin or entry.get("sha256", "")) and entry.get("md5") == job.md5(file)
     if agrees and is_untouched(entry, now):
         return entry
-    return now | verify(job.root / file.path, pin, job.md5(file))
-
-
-def read_receipt(name: str, root: Path = Path(".")) -> dict[str, Any]:
-    """Return the receipt of dataset `name`. It is empty if missing or damaged, so that `fetch` creates it again."""
-    path = root / receipt_path(name)
-    try:
-        return parse_strict(Receipt, read_json(path), path).model_dump(exclude_unset=True) if path.exists() else {}
-    except InputError:
-        return {}
+    return now | verify(job.root / file.local, pin, job.md5(file))
 
 
 def _write_receipt(job: FetchJob, found: dict[str, Any]) -> Path:
@@ -235,23 +338,6 @@ def refuse_changed_source(name: str, place: Path, root: Path = Path(".")) -> Non
         )
 
 
-def _obtain(job: FetchJob, file: SourceFile) -> None:
-    source, path = job.dataset.source, job.root / file.path
-    if isinstance(source, Shipped):
-        run_dvc(job.root, "pull", "--remote", SHIPPED, file.pointer.as_posix())
-        if not path.is_file():
-            raise InputError(f"{path}: missing after `dvc pull`; check that data/shipped is complete")
-    elif isinstance(source, Manual):
-        raise InputError(f"{job.name}: {path} is missing; manual installation is required: {source.how}")
-    elif not (job.pin(file) or job.md5(file) or job.accept == FIRST_SEEN):
-        raise InputError(
-            f"{job.name}: no checksum is published for {file.url}, so nothing is downloaded; pass --accept-sha256 HEX"
-            f" of a copy you trust, or --accept-sha256 {FIRST_SEEN} to record the first checksum in {PINS}"
-        )
-    elif not pull_if_tracked(job.root, file.path):
-        download(file.url, path, sha256=job.pin(file), md5=job.md5(file), size=file.bytes)
-
-
 def verify(path: Path, sha256: str | None, md5: str | None) -> dict[str, str]:
     """Compute the checksums of a file. Raises InputError with both values on a mismatch."""
     found = {"sha256": sha256_file(path)}
@@ -270,8 +356,8 @@ def _mismatch(path: Path, kind: str, wanted: str, found: str) -> str:
 
 
 def _check_acceptable(job: FetchJob) -> None:
-    files, accept = job.dataset.source.files, job.accept
+    accept = job.accept or ""
     if accept != FIRST_SEEN and (len(accept) != 64 or set(accept) - set("0123456789abcdef")):
         raise InputError(f"--accept-sha256 {accept}: expected 64 hexadecimal digits (lower case) or {FIRST_SEEN}")
-    if len(files) != 1 or files[0].sha256 or files[0].md5:
+    if len(job.unpinned) != 1:
         raise InputError(f"{job.name}: --accept-sha256 is only for a single file without a published checksum")

@@ -84,11 +84,16 @@ class ImageFiles:
     notes: list[str] = field(default_factory=list)
 
 
-def find_images(place: Path, pattern: str = "*") -> ImageFiles:
-    """Read the headers of all images in a folder, or of one image. Every other file in the folder is a problem."""
+def find_images(place: Path, pattern: str = "*", keep: Callable[[list[str]], list[str]] | None = None) -> ImageFiles:
+    """Read the headers of all images in a folder, or of one image. Every other file in the folder is a problem.
+
+    `keep`: selects the names of the files to read (bench.data.selection).
+    """
     max_pixels()  # reports an invalid setting once instead of once per image
     place = Path(place)
     listing = Listing(place.parent, [place.name]) if place.is_file() else walk(place, pattern)
+    if keep is not None and place.is_dir():
+        listing.names = keep(listing.names)
     found = ImageFiles(listing.folder, problems=listing.problems, notes=listing.notes)
     if not listing.names:
         found.problems.append(no_files_error(place, pattern))
@@ -101,9 +106,11 @@ def find_images(place: Path, pattern: str = "*") -> ImageFiles:
     return found
 
 
-def usable_images(place: Path, pattern: str = "*", at_least: int = 1) -> ImageFiles:
+def usable_images(
+    place: Path, pattern: str = "*", at_least: int = 1, keep: Callable[[list[str]], list[str]] | None = None
+) -> ImageFiles:
     """Return what `find_images` finds. Raises InputError for the first problem, or for fewer than `at_least` images."""
-    found = find_images(place, pattern)
+    found = find_images(place, pattern, keep)
     if found.problems:
         raise found.problems[0]
     if len(found.headers) < at_least:

@@ -6,7 +6,8 @@ The files get their final names only when all are complete. The content hash dep
 """
 
 import os
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,18 +15,21 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.arrays import prepare_arrays
-from bench.data.catalogue import SOURCES, Catalogue, Dataset, Folder, Folders, Manual, load_catalogue, prepared_path
+from bench.data.catalogue import Catalogue, Dataset, Folders, load_catalogue, prepared_path
 from bench.data.classes import prepare_files
 from bench.data.content import preparation_sha256
-from bench.data.extract import is_archive, unpacked
-from bench.data.fetch import installed_path, source_content, source_files
+from bench.data.extract import is_archive, named_as, unpacked
+from bench.data.fetch import installed_path, present_source, source_content, source_files
 from bench.data.fit import check_image_size, check_one_shot, check_size, fitted, target_size
 from bench.data.images import Header, ImageFiles, print_notes, usable_images
 from bench.data.install import new_content, refuse_overlap
 from bench.data.manifest import MadeFrom, Manifest, write_manifest
 from bench.data.npy import array_by_row
 from bench.data.ownership import IMAGES, LISTS, SPLIT_ARRAYS
+from bench.data.parquet import extract_images, is_parquet
 from bench.data.prepared import PreparationJob, check_expected, describe_arrays
+from bench.data.selection import kept_names
+from bench.data.sources import SOURCES
 from bench.errors import InputError
 
 
@@ -53,19 +57,21 @@ def prepare(
         content_sha256=source_content(name, root, catalogue), preparation_sha256=preparation_sha256(dataset)
     )
     job = PreparationJob(
-        name, dataset, image_size, sources, catalogue.source_sha256(name), made_from, out, max_unpacked_gb
+        name, dataset, image_size, sources, catalogue.source_sha256(name), made_from, out, max_unpacked_gb, root
     )
     return _prepare(job, is_default=out.resolve() == default.resolve())
 
 
 def source_paths(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
-    """Return the verified source of a dataset: its archives, or the folder that the user installed or named."""
-    source = catalogue.dataset(name).source
-    place = installed_path(root, catalogue.dataset(name))
+    """Return the verified source of a dataset: its files, or the folder that the user installed or named."""
+    dataset = catalogue.dataset(name)
+    place = installed_path(root, dataset)
     if place is not None:
         return [place]
-    if isinstance(source, Manual) and not (source.files and all((root / file.path).exists() for file in source.files)):
-        raise InputError(f"{name}: {root / SOURCES / source.place} is missing: {source.how}")
+    manual = dataset.manual
+    if manual is not None and present_source(root, dataset, {}) is None:
+        remedy = manual.how if len(dataset.sources) == 1 else f"run `slim-bench fetch {name}`"
+        raise InputError(f"{name}: {root / SOURCES / manual.place} is missing: {remedy}")
     return source_files(name, root, catalogue)
 
 
@@ -115,7 +121,7 @@ def prepare_images(job: PreparationJob, staging: Path) -> Manifest:
 
 
 def _check_one_image(job: PreparationJob, headers: list[Header]) -> None:
-    if job.dataset.task == "oneshot" and isinstance(job.dataset.source, Folder) and len(headers) > 1:
+    if job.dataset.task == "oneshot" and job.dataset.folder is not None and len(headers) > 1:
         raise InputError(
             f"{job.sources[0]}: contains {len(headers)} images, but one-shot synthesis uses one; set the task, "
             f"folders={{{job.name}: {{path: {job.sources[0]}, task: fewshot}}}} (or classification)"
@@ -139,24 +145,37 @@ def _common_size(job: PreparationJob, headers: list[Header]) -> tuple[int, int]:
 
 @contextmanager
 def image_files(job: PreparationJob, staging: Path) -> Iterator[ImageFiles]:
-    """Yield the images of the source: a folder, an archive (extracted within the `with` block), or one image file."""
-    (source,) = job.sources
-    pattern = job.dataset.preparation.members
-    if source.is_dir() or (isinstance(job.dataset.source, Folder) and not is_archive(source)):
-        found = usable_images(source, pattern)
+    """Yield the images of the source: a folder, an archive or parquet files (extracted), or one image file."""
+    with opened_source(job.sources, staging / ".unpacked", job.max_unpacked_gb) as place:
+        found = usable_images(
+            place, job.dataset.preparation.members, keep=kept_names(job.dataset.preparation, job.root)
+        )
         print_notes([*found.notes, *folder_notes(found, job.dataset)])
         yield found
+
+
+@contextmanager
+def opened_source(sources: Sequence[Path], folder: Path, max_unpacked_gb: float | None = None) -> Iterator[Path]:
+    """Yield the folder or image file of a source. Packed files are extracted to `folder` for the block."""
+    first = sources[0]
+    if first.is_dir() or not (is_parquet(first) or is_archive(first)):
+        yield first
+    elif is_parquet(first):
+        try:
+            extract_images(sources, folder, max_unpacked_gb)
+            with named_as(folder, first):
+                yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     else:
-        with unpacked(source, staging / ".unpacked", job.max_unpacked_gb) as folder:
-            found = usable_images(folder, pattern)
-            print_notes([*found.notes, *folder_notes(found, job.dataset)])
-            yield found
+        with unpacked(first, folder, max_unpacked_gb):
+            yield folder
 
 
 def folder_notes(found: ImageFiles, dataset: Dataset) -> list[str]:
     """Return a note if a user's few-shot images are in several subfolders, which may be intended as classes."""
     folders = sorted({header.path.parent.relative_to(found.folder).as_posix() for header in found.headers})
-    if dataset.task != "fewshot" or not isinstance(dataset.source, Folder) or len(folders) < 2:
+    if dataset.task != "fewshot" or dataset.folder is None or len(folders) < 2:
         return []
     shown = ", ".join(folders[:3]) + (", ..." if len(folders) > 3 else "")
     return [

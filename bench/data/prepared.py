@@ -23,7 +23,7 @@ HASHED_TOGETHER = 1 << 25  # bytes
 class PreparationJob:
     """The inputs of a preparation. `sources` are the downloaded files, or the installed folder.
 
-    `max_unpacked_gb`: see bench.data.limits.
+    `max_unpacked_gb`: see bench.data.limits. `root`: project root, for the list of images that `preparation` names.
     """
 
     name: str
@@ -34,6 +34,7 @@ class PreparationJob:
     made_from: MadeFrom
     out: Path
     max_unpacked_gb: float | None = None
+    root: Path = Path(".")
 
 
 def check_expected(job: PreparationJob, what: str, found: int, wanted: int | None) -> None:

@@ -9,9 +9,10 @@ import importlib.util
 import os
 from pathlib import Path
 
-from bench.data.catalogue import SOURCES, Weights, load_catalogue
+from bench.data.catalogue import Weights, load_catalogue
 from bench.data.download import download
-from bench.data.dvc import SHIPPED, pull_if_tracked, run_dvc
+from bench.data.dvc import pull_if_tracked, run_dvc
+from bench.data.sources import SHIPPED, SOURCES
 from bench.errors import InputError, lasting_folder
 from bench.files import sha256_file
 from bench.runtime.environment import user_cache

@@ -7,7 +7,8 @@ import sys
 import pytest
 import yaml
 
-from bench.data.catalogue import Download, Manual, Shipped, load_catalogue, prepared_path
+from bench.data.catalogue import load_catalogue, prepared_path
+from bench.data.sources import Download, Manual, Shipped
 from bench.errors import InputError
 from bench.files import read_yaml, sha256_bytes, sha256_file
 from tests.helpers import ROOT

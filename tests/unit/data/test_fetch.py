@@ -13,10 +13,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from bench.data import connection
 from bench.data import download as downloading
 from bench.data.catalogue import load_catalogue
 from bench.data.dvc import run_dvc
-from bench.data.fetch import fetch, receipt_path, source_files
+from bench.data.fetch import fetch, source_files
+from bench.data.receipts import receipt_path
 from bench.data.weights import fetch_weights
 from bench.errors import InputError
 from bench.files import read_json, read_yaml, sha256_bytes
@@ -39,7 +41,7 @@ SHA256, MD5 = sha256_bytes(DATA), hashlib.md5(DATA).hexdigest()
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr(downloading.time, "sleep", lambda _: None)
+    monkeypatch.setattr(connection.time, "sleep", lambda _: None)
     monkeypatch.delenv(downloading.OFFLINE, raising=False)
 
 
@@ -105,7 +107,7 @@ def test_failing_server_is_asked_again_then_named(tmp_path, server):
     server.status = 503
     with pytest.raises(InputError, match=r"503 .*4 attempts"):
         fetch("a", project(tmp_path, server, sha256=SHA256))
-    assert len(server.asked) == downloading.ATTEMPTS
+    assert len(server.asked) == connection.ATTEMPTS
 
 
 def test_broken_connection_is_taken_up_where_it_broke(tmp_path, server):

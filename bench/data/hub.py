@@ -1,0 +1,147 @@
+"""Downloads files of the Hugging Face Hub at a full commit.
+
+huggingface_hub finds the endpoint (HF_ENDPOINT), the token (HF_TOKEN or a login) and files in its cache (HF_HOME,
+HF_HUB_CACHE). bench.data.download transfers the content, because huggingface_hub accepts a wrong body of the right
+length and does not resume. A file must match the sha256 that the Hub states for the commit, and the catalogue's.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.data import connection
+from bench.data.connection import Attempts, UnavailableError, Watch, retry_after, status_text
+from bench.data.download import LOGIN_CODES, TEMPORARY_CODES, content_problem, download
+from bench.data.sources import Hub, SourceFile
+from bench.errors import InputError
+from bench.files import atomic_file
+from bench.runtime.environment import OFFLINE, switched_on
+
+LOGIN = "log in with `hf auth login` or set HF_TOKEN, and accept the terms of the repository on its page"
+
+
+def download_from_hub(
+    source: Hub, file: SourceFile, path: Path, *, sha256: str | None, md5: str | None, size: int | None
+) -> None:
+    """Download one file of `source` to `path`. Raises UnavailableError if the Hub does not provide it."""
+    hub = _quiet_hub()
+    if _from_cache(hub, source, file, path, sha256, md5, size):
+        return
+    url = hub.hf_hub_url(
+        source.repo, str(file.path), repo_type=source.repo_type, revision=source.revision, endpoint=_endpoint(hub)
+    )
+    if switched_on(OFFLINE) or hub.constants.is_offline_mode():
+        name = OFFLINE if switched_on(OFFLINE) else "HF_HUB_OFFLINE"
+        raise UnavailableError(
+            f"{path}: missing, and {name} disables downloads; download {url} on another machine and copy it here"
+        )
+    info = _file_info(hub, source, file, url)
+    stated = info.lfs.sha256 if info.lfs else None
+    for kind, ours, theirs in (("sha256", sha256, stated), ("size", size, info.size)):
+        if ours is not None and theirs is not None and ours != theirs:
+            raise UnavailableError(
+                f"{url}: the Hub states {kind} {theirs} at this commit, but {ours} is expected; correct the entry in "
+                "config/datasets.yaml if you trust the Hub"
+            )
+    token = hub.get_token()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    download(url, path, sha256=sha256 or stated, md5=md5, size=size or info.size, headers=headers)
+    if stated is None and sha256 is None and git_blob_sha1(path) != info.blob_id:
+        path.unlink()
+        raise UnavailableError(f"{url}: the content differs from the Hub's git hash; the download was deleted")
+
+
+def _quiet_hub() -> Any:
+    """Import huggingface_hub without telemetry, xet and progress bars."""
+    for name in ("HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_PROGRESS_BARS"):
+        os.environ.setdefault(name, "1")
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    constants.HF_HUB_DISABLE_TELEMETRY = constants.HF_HUB_DISABLE_XET = True  # if it was imported before
+    return huggingface_hub
+
+
+def _endpoint(hub: Any) -> str:
+    return os.environ.get("HF_ENDPOINT") or hub.constants.ENDPOINT
+
+
+def _from_cache(
+    hub: Any, source: Hub, file: SourceFile, path: Path, sha256: str | None, md5: str | None, size: int | None
+) -> bool:
+    """Copy a verified file from the cache of huggingface_hub to `path`, and return whether this was possible."""
+    found = hub.try_to_load_from_cache(
+        source.repo, str(file.path), repo_type=source.repo_type, revision=source.revision
+    )
+    if not isinstance(found, str):
+        return False
+    blob = Path(os.path.realpath(found))
+    named = blob.name if len(blob.name) == 64 else None  # the cache names large files by their sha256
+    if not (sha256 or md5 or named) or content_problem(blob, sha256 or named, md5, size) is not None:
+        return False
+    with blob.open("rb") as content, atomic_file(path, blob.stat().st_size) as copy:
+        shutil.copyfileobj(content, copy, 1 << 20)
+    return True
+
+
+def _file_info(hub: Any, source: Hub, file: SourceFile, url: str) -> Any:
+    """Return size, git hash and LFS sha256 that the Hub states for a file. Raises UnavailableError."""
+
+    def ask() -> Any:
+        api = hub.HfApi(endpoint=_endpoint(hub))
+        return api.get_paths_info(source.repo, [str(file.path)], repo_type=source.repo_type, revision=source.revision)
+
+    found = [info for info in _asked(ask, url) if getattr(info, "blob_id", None) and info.path == file.path]
+    if not found:
+        raise UnavailableError(
+            f"{url}: the repository has no such file at this commit; correct its path in config/datasets.yaml"
+        )
+    return found[0]
+
+
+def _asked(ask: Callable[[], Any], url: str) -> Any:
+    """Return what the Hub's API answers. Temporary problems are retried, and every other one is an UnavailableError."""
+    import httpx2
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import get_session
+
+    attempts = Attempts(url)
+    while True:
+        get_session().timeout = connection.STALL_SECONDS
+        wait = None
+        try:
+            with Watch(url):
+                return ask()
+        except HfHubHTTPError as error:
+            check = "check `repo` and `revision` in config/datasets.yaml"
+            code = error.response.status_code
+            reason, wait = status_text(code), retry_after(error.response.headers)
+            if code in LOGIN_CODES:
+                raise UnavailableError(f"{url}: {reason}; {LOGIN}") from None
+            if code < 500 and code not in TEMPORARY_CODES:
+                raise UnavailableError(f"{url}: {reason}; {check}") from None
+        except httpx2.TimeoutException:
+            raise UnavailableError(f"{url}: no data for {connection.STALL_SECONDS:g} s; check the network") from None
+        except (httpx2.TooManyRedirects, httpx2.UnsupportedProtocol):
+            raise UnavailableError(f"{url}: redirects in a loop or to another scheme; check HF_ENDPOINT") from None
+        except httpx2.TransportError as error:
+            reason = f"cannot reach the Hub ({type(error).__name__})"
+        except InputError:
+            raise
+        except Exception:
+            raise UnavailableError(
+                f"{url}: the answer is not that of a Hugging Face Hub; check HF_ENDPOINT and the proxy settings"
+            ) from None
+        attempts.failed(reason, wait)
+
+
+def git_blob_sha1(path: Path) -> str:
+    """Return the hash that git gives to the content of a file."""
+    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,100 @@
+"""Obtains the files of one source: from the Hugging Face Hub, a URL, a DVC remote or a mirror folder.
+
+A file gets its final name only after its checksum was verified. `UnavailableError` means that another source may work.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.data.download import UnavailableError, download
+from bench.data.dvc import run_dvc
+from bench.data.hub import download_from_hub
+from bench.data.sources import SHIPPED, SOURCES, DataSettings, Download, Dvc, Hub, Mirror, Raw, Shipped, SourceFile
+from bench.errors import InputError
+from bench.files import atomic_file
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One file to obtain, with the checksums that it must have. `md5` may come from its DVC pointer."""
+
+    root: Path
+    file: SourceFile
+    sha256: str | None
+    md5: str | None
+
+    @property
+    def path(self) -> Path:
+        return self.root / self.file.local
+
+    @property
+    def checks(self) -> dict[str, Any]:
+        return {"sha256": self.sha256, "md5": self.md5, "size": self.file.bytes}
+
+
+def obtain(source: Any, wanted: Wanted, settings: DataSettings) -> None:
+    """Obtain one file of `source`, or raise UnavailableError with the reason and the remedy in one line."""
+    getters: dict[type, Callable[[], None]] = {
+        Hub: lambda: download_from_hub(source, wanted.file, wanted.path, **wanted.checks),
+        Raw: lambda: download(wanted.file.url or "", wanted.path, **wanted.checks),
+        Download: lambda: download(wanted.file.url or "", wanted.path, **wanted.checks),
+        Dvc: lambda: _pull(wanted, source.remote),
+        Shipped: lambda: _pull(wanted, SHIPPED),
+        Mirror: lambda: _copy(wanted, settings),
+    }
+    getters[type(source)]()
+
+
+def _pull(wanted: Wanted, remote: str | None) -> None:
+    options = () if remote is None else ("--remote", remote)
+    try:
+        run_dvc(wanted.root, "pull", *options, wanted.file.pointer.as_posix())
+    except InputError as error:
+        raise UnavailableError(str(error)) from error
+    if not wanted.path.is_file():
+        place = "data/shipped" if remote == SHIPPED else "the DVC remote"
+        raise UnavailableError(f"{wanted.path}: missing after `dvc pull`; check that {place} is complete")
+
+
+def mirror_folder(settings: DataSettings, root: Path) -> Path:
+    """Return the folder `data.mirror`. A relative path is relative to the project root."""
+    if settings.mirror is None:
+        raise UnavailableError("data.mirror: not set; set it to a folder with copies of the files")
+    folder = root / Path(settings.mirror).expanduser()
+    if not folder.is_dir():
+        raise UnavailableError(f"data.mirror: {folder}: no such folder; create or mount it, or remove the setting")
+    return folder
+
+
+def _copy(wanted: Wanted, settings: DataSettings) -> None:
+    """Copy a file from the mirror folder, and verify it while copying."""
+    from bench.data.download import content_problem
+
+    original = mirror_folder(settings, wanted.root) / wanted.file.name
+    if not original.is_file():
+        raise UnavailableError(f"{original}: no such file in the mirror; copy it there, or remove data.mirror")
+    problem = content_problem(original, **wanted.checks)
+    if problem:
+        raise UnavailableError(f"{original}: {problem}; replace this file of the mirror")
+    with original.open("rb") as content, atomic_file(wanted.path, original.stat().st_size) as file:
+        shutil.copyfileobj(content, file, 1 << 20)
+        file.flush()
+        problem = content_problem(Path(file.name), **wanted.checks)
+        if problem:
+            raise UnavailableError(f"{original}: changed while it was copied ({problem}); fetch it again")
+
+
+def link_place(source: Mirror, root: Path, settings: DataSettings) -> Path | None:
+    """Link the folder `place` of the mirror into data/sources, without copying. Return its path, or None if missing."""
+    original = mirror_folder(settings, root) / (source.place or "")
+    target = root / SOURCES / (source.place or "")
+    if source.place is None or not original.is_dir():
+        return None
+    if not os.path.lexists(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(original.resolve())
+    return target
