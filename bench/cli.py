@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TextIO
 
 from bench.commands import data, inference, planning, reporting, running
-from bench.errors import InputError, RunFailedError, refused_write, storage_error
+from bench.errors import InputError, RunFailedError, first_line, refused_write, storage_error
 from bench.runtime.environment import OFFLINE, switched_on
 from bench.terminal import escaped_output, one_line
 
@@ -74,7 +74,11 @@ def _run(argv: list[str] | None) -> int:
     except Exception as error:  # raised by torch or another library, perhaps because of a full disk
         if _lacks_memory(error):
             advice = "free memory, or request fewer or smaller images"
-            print(f"slim-bench: error: out of memory ({_first_line(error)}); {advice}", file=sys.stderr)
+            print(f"slim-bench: error: out of memory ({one_line(first_line(error))}); {advice}", file=sys.stderr)
+            return 2
+        if _device_failed(error):
+            advice = "start again, on another GPU if it fails again"
+            print(f"slim-bench: error: the GPU failed ({one_line(first_line(error))}); {advice}", file=sys.stderr)
             return 2
         cause = refused_write(error)
         if cause is None:
@@ -121,8 +125,12 @@ def _lacks_memory(error: BaseException) -> bool:
     return is_out_of_memory(error)
 
 
-def _first_line(error: BaseException) -> str:
-    return one_line(next(iter(str(error).strip().splitlines()), type(error).__name__))
+def _device_failed(error: BaseException) -> bool:
+    if "torch" not in sys.modules:
+        return False
+    from bench.runtime.device import is_device_failure
+
+    return is_device_failure(error)
 
 
 if __name__ == "__main__":

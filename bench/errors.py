@@ -21,6 +21,11 @@ class RunFailedError(RuntimeError):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 AGAIN = "then run the same command again"
 TEMPORARY_FOLDER = re.compile(r"\..+\.part|slim-bench-[a-z]+-[a-z0-9_]{8}|\.unpacked")
 NO_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}

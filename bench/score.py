@@ -53,6 +53,8 @@ class Score(Strict):
     training_rollbacks: int = 0
     training_events: tuple[str, ...] = ()
     """Number of rollbacks during training, and descriptions of other events, such as a smaller micro-batch."""
+    training_micro_batch: int | None = None
+    """Number of images that training processed in one pass, less than the batch size after an out-of-memory error."""
     versions: dict[str, str | None] = {}
     commit: str | None = None
     dirty: bool | None = None

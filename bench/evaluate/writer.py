@@ -115,5 +115,6 @@ class ScoreFolder:
             "training_compile": self.run.compute.compile,
             "training_rollbacks": len(self.training.get("rollbacks", ())),
             "training_events": tuple(self.training.get("events", ())),
+            "training_micro_batch": self.training.get("micro_batch"),
             **self._provenance,
         }

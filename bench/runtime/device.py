@@ -1,10 +1,13 @@
-"""Device and number of threads of a job."""
+"""Device and number of threads of a job, and errors of a GPU that no longer works."""
 
 import torch
 
-from bench.errors import InputError
+from bench.errors import InputError, first_line
 from bench.run import Compute
 from bench.runtime.environment import check_threads, launcher_number
+
+DEVICE_FAILURES = ("CUDA error", "CUDA driver error", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS", "NCCL error")
+"""Parts of torch's messages about a failed GPU. Later calls in the same process fail too."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -24,10 +27,22 @@ def open_device(compute: Compute) -> torch.device:
     check_threads(compute.threads, "compute.threads")
     device = choose_device(compute.device)
     if device.type == "cuda":
-        torch.cuda.set_device(device)
+        try:
+            torch.cuda.set_device(device)
+        except RuntimeError as error:
+            reason = f"{device} cannot be used ({first_line(error)})"
+            raise InputError(f"compute.device: {reason}; check `nvidia-smi`, or set cpu") from error
     if compute.threads is not None:
         torch.set_num_threads(compute.threads)
     return device
+
+
+def is_device_failure(error: BaseException) -> bool:
+    """Return whether an error comes from a GPU that was lost, or from its driver."""
+    if isinstance(error, torch.OutOfMemoryError) or not isinstance(error, RuntimeError):
+        return False
+    kind = getattr(torch, "AcceleratorError", None)
+    return (kind is not None and isinstance(error, kind)) or any(mark in str(error) for mark in DEVICE_FAILURES)
 
 
 def device_name(device: torch.device) -> str:

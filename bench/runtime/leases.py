@@ -18,6 +18,7 @@ from filelock import BaseFileLock
 from bench.runtime.locks import lock_file
 
 POLL_SECONDS = 2.0
+DEVICE_FILES = Path("/dev")
 
 
 def visible_devices() -> list[str]:
@@ -29,19 +30,19 @@ def visible_devices() -> list[str]:
 
 
 def _count() -> int:
-    """Return the number of GPUs that NVIDIA's driver reports.
+    """Return the number of GPUs that NVIDIA's driver reports, or of their device files if NVML does not work.
 
     NVML, which takes 50 ms to import, is loaded only if the driver is present.
     """
-    if not Path("/proc/driver/nvidia").exists() and not Path("/dev/nvidiactl").exists():
+    if not Path("/proc/driver/nvidia").exists() and not (DEVICE_FILES / "nvidiactl").exists():
         return 0
     try:
         import pynvml
 
         pynvml.nvmlInit()
         return int(pynvml.nvmlDeviceGetCount())
-    except Exception:  # the driver has no devices or is hidden from this container, so the job runs on the CPU
-        return 0
+    except Exception:  # a container without GPUs has no device files, so its jobs run on the CPU
+        return sum(path.name.removeprefix("nvidia").isdecimal() for path in DEVICE_FILES.glob("nvidia*"))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from bench.errors import InputError
+from bench.errors import InputError, first_line
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
 NEVER = 2**31 - 1
@@ -67,12 +67,19 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in text or "not enough memory" in text)
 
 
-def out_of_memory_message(error: BaseException, at_once: int | None, device: torch.device) -> str:
-    """Return a message with peak and total memory that suggests half of `at_once`, the number of images per batch."""
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def out_of_memory_message(
+    error: BaseException, at_once: int | None, device: torch.device, fitting: str | None = None
+) -> str:
+    """Return a message with peak and total memory, and with `fitting`, the description of what fits in memory.
+
+    Without a description, it suggests half of `at_once`, the number of images per batch.
+    """
+    reason = first_line(error)
     peak, total = peak_memory_bytes(device), total_memory_bytes(device)
     text = f"out of memory: peak {peak / 2**30:.1f} GiB of {total / 2**30:.1f} GiB before the failed allocation"
-    if at_once and at_once > 1:
+    if fitting:
+        text += f"; {fitting}"
+    elif at_once and at_once > 1:
         text += f"; a batch of {at_once} does not fit in memory; try {at_once // 2} (recipe.batch_size)"
     return f"{text} ({reason})"
 

@@ -9,11 +9,11 @@ import torch
 
 from bench.data.images import WHITE
 from bench.data.manifest import Manifest
-from bench.errors import InputError, RunFailedError
+from bench.errors import InputError, RunFailedError, first_line
 from bench.metrics.catalogue import check_metrics
 from bench.run import Run
 from bench.runtime.compile_cache import choose_compile_cache
-from bench.runtime.device import device_name, open_device
+from bench.runtime.device import device_name, is_device_failure, open_device
 from bench.runtime.memory import check_memory, is_out_of_memory, keep_freed_memory, out_of_memory_message
 from bench.runtime.processes import barrier, rank, start_group, stop_group, world_size
 from bench.terminal import one_line
@@ -69,6 +69,11 @@ def start(run: Run, out: Path, state: Path, overwrite: bool = False) -> None:
         run_loop(engine, run, out, state, data)
     except RunFailedError as error:
         print(f"[{run.name}] failed: {one_line(error)}", file=sys.stderr, flush=True)
+    except RuntimeError as error:
+        if not is_device_failure(error):
+            raise
+        kept = f"the checkpoints in {state} are kept; start again, on another GPU if it fails again"
+        raise InputError(f"{run.name}: the GPU failed ({first_line(error)}); {kept}") from error
     finally:
         stop_group()
 

@@ -280,6 +280,16 @@ def test_whatever_runs_out_of_memory_is_one_line(monkeypatch, capsys, error):
     assert said.startswith("slim-bench: error: out of memory (") and said.count("\n") == 1
 
 
+def test_a_lost_gpu_is_one_line(monkeypatch, capsys):
+    def fail(_):
+        raise RuntimeError("CUDA error: unspecified launch failure\nCUDA kernel errors might be reported later")
+
+    monkeypatch.setattr("bench.commands.reporting.models", fail)
+    assert main(["models"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("slim-bench: error: the GPU failed (CUDA error: ") and said.count("\n") == 1
+
+
 def test_other_errors_of_torch_are_not_out_of_memory(monkeypatch):
     def fail(_):
         raise RuntimeError("shapes differ")

@@ -22,6 +22,7 @@ from bench.train.classification import distributed
 from bench.train.classification.schedule import learning_rate, make_optimiser
 from bench.train.ema import Ema
 from bench.train.loop.engine import HELD
+from bench.train.loop.micro_batches import couples_images, largest_that_fits
 from bench.train.loop.recovery import gradient_norm
 
 MIN_MICRO_BATCH = 16  # with fewer images, batch norm statistics are too noisy
@@ -161,6 +162,26 @@ class Classification:
         self.parts *= 2
         self.optimiser.zero_grad(set_to_none=True)
         return f"micro-batch {size} (batch norm statistics over {size} images)"
+
+    def fitting(self) -> str:
+        """Return the largest batch size whose step fits in memory. The training cannot continue afterwards."""
+        images, labels = self.batches.batch(0)
+        random = generator("cpu", self.run.seed, "augmentation", self.rollback, 0)
+        inputs, targets = self._augmented(images, labels, random)
+
+        def attempt(batch: int) -> None:
+            self.optimiser.zero_grad(set_to_none=True)
+            self._gradients(inputs[:batch], targets[:batch], labels[:batch])
+            self.optimiser.step()
+
+        self.net.train()
+        too_large, self.parts = self.micro_batch, 1
+        batch = largest_that_fits(too_large, attempt, smallest=2)
+        if batch is None:
+            return "no batch of 2 or more images fits; use a smaller network or image"
+        why = f"{couples_images(self.model)} needs at least {SMALLEST_MICRO_BATCH} images in one pass; "
+        measured = f"the largest batch that fits was measured: set recipe.batch_size to {batch}"
+        return (why if couples_images(self.model) else "") + measured
 
     def observe(self, done: int, out: Any) -> None:
         """Do nothing, because a classifier has no samples."""

@@ -4,9 +4,13 @@ A step uses one batch of real images and one of generated images. The discrimina
 loss on both, in separate passes so that batch statistics do not mix, and the perceptual loss of three decoders on the
 real images. The generator step then minimises -mean(logits) of the same generated images, and the moving average is
 updated. Augmentation parameters are drawn separately for each of the two sizes of generated images.
+
+Batch norm couples the images of a pass, so generator and discriminator process the whole batch in one pass. After an
+out-of-memory error, only the perceptual network processes micro-batches.
 """
 
 import contextlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +30,8 @@ from bench.train.fewshot.diffaugment import DiffAugment
 from bench.train.fewshot.losses import RandomMarginHinge
 from bench.train.fewshot.perceptual import perceptual_loss
 from bench.train.loop.engine import HELD
-from bench.train.loop.graphs import Replayed, recorder, uses_graphs
+from bench.train.loop.graphs import WARM_UP, Replayed, recorder, uses_graphs
+from bench.train.loop.micro_batches import largest_that_fits
 from bench.train.loop.recovery import gradient_norm
 
 STREAMS = ("latents", "augment", "margin", "part")
@@ -42,6 +47,7 @@ class FewShot:
         assert isinstance(run.recipe, FewShotRecipe)
         self.run, self.device, self.recipe = run, device, run.recipe
         self.total_steps, self.images_per_step = self.recipe.steps, self.recipe.batch_size
+        self.micro_batch = self.recipe.batch_size  # images in one pass of the perceptual network
         self.images = load_training_images(run).to(device)  # uint8 [N, 3, S, S], augmented on the device
         self.spec = run.model.model_dump(mode="json")
         # on a CPU the weights are not channels_last, because spectral norm would copy each to reshape it to a matrix
@@ -113,7 +119,8 @@ class FewShot:
             size = decoded.whole.shape[2]
             whole = F.interpolate(real, size, mode="nearest")
             quarter = F.interpolate(quadrant(real, part), size, mode="nearest")
-            loss_decoded = self.perceptual([([decoded.whole, decoded.small], whole), ([decoded.part], quarter)])
+            groups = [([decoded.whole, decoded.small], whole), ([decoded.part], quarter)]
+            loss_decoded = self.perceptual(groups, self.micro_batch)
         loss_real = self.hinge.real(logits.float())
         (loss_real + loss_decoded).backward()
         with self._autocast():
@@ -148,6 +155,7 @@ class FewShot:
             "ema": self.ema.state_dict(),
             "streams": {name: stream.get_state() for name, stream in self.streams.items()},
             "stream": self.stream,
+            "micro_batch": self.micro_batch,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -156,9 +164,44 @@ class FewShot:
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
         self.ema.load_state_dict(state["ema"])
+        self.micro_batch = min(self.micro_batch, state.get("micro_batch", self.micro_batch))
         self.reseed(state["stream"])
         for name, stream in self.streams.items():
             stream.set_state(state["streams"][name])
+
+    def shrink(self, error: BaseException) -> str | None:
+        """Halve the micro-batch of the perceptual network and return a message, or None if it is one image."""
+        if self.micro_batch == 1:
+            return None
+        self.micro_batch = math.ceil(self.micro_batch / 2)
+        self._drop_gradients()
+        return (
+            f"micro-batch {self.micro_batch} of the perceptual loss (generator and discriminator keep the whole batch)"
+        )
+
+    def fitting(self) -> str:
+        """Return the largest batch size whose step fits in memory. The training cannot continue afterwards."""
+        # recordings need more memory than a single step, so all of them are made
+        tried = [part for part in range(4) for _ in range(WARM_UP + 1)] if self.compute.recorder else [0]
+
+        def attempt(batch: int) -> None:
+            self._drop_gradients()
+            self.recipe = self.recipe.model_copy(update={"batch_size": batch})
+            self.order = torch.zeros(batch, dtype=torch.int64, device=self.device)
+            self.reseed(0)
+            for part in tried:
+                self.compute(part)
+
+        self.micro_batch = 1
+        whole = f"batch norm needs all {self.recipe.batch_size} images in one pass"
+        batch = largest_that_fits(self.recipe.batch_size, attempt, smallest=2)
+        if batch is None:
+            return f"{whole}, and no batch of 2 or more fits; use a smaller network or image"
+        return f"{whole}; the largest batch that fits was measured: set recipe.batch_size to {batch}"
+
+    def _drop_gradients(self) -> None:
+        for optimiser in self.optimisers.values():
+            optimiser.zero_grad(set_to_none=True)
 
     def observe(self, done: int, out: Path) -> None:
         """Write the outputs that are due: samples from fixed latents, and a snapshot of the averaged generator."""
@@ -175,6 +218,7 @@ class FewShot:
         warmup = ", warm-up (1+t)/(10+t)" if self.recipe.ema_warmup else ""
         return {
             "perceptual": self.perceptual.name,
+            "micro_batch": self.micro_batch,
             "protocol": f"EMA {self.recipe.ema_decay}{warmup} of parameters, buffers of the live network; "
             f"DiffAugment {','.join(self.recipe.augment) or 'none'}",
         }

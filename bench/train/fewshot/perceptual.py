@@ -21,6 +21,8 @@ EFFLITE_STRIDE = 16
 TINY = 1e-10
 CACHED = 2**16
 """Number of feature values that a CPU compares in one step, so that intermediate results fit in its cache."""
+Group = tuple[Sequence[Tensor], Tensor]
+"""Reconstructions and their common target, all [B, 3, H, W]."""
 
 
 class Trunk(Protocol):
@@ -41,11 +43,35 @@ class PerceptualLoss:
     def __init__(self, trunk: Trunk):
         self.trunk, self.name = trunk, trunk.name
 
-    def __call__(self, groups: Sequence[tuple[Sequence[Tensor], Tensor]]) -> Tensor:
+    def __call__(self, groups: Sequence[Group], micro_batch: int | None = None) -> Tensor:
         """Return the loss. Each group is (reconstructions, target), all [B, 3, H, W].
 
-        The features of each target are computed once.
+        The features of each target are computed once. With a `micro_batch`, the frozen network processes that many of
+        the B images in one pass, and their feature maps are freed before the next pass. Its batch norms are folded, so
+        that only rounding depends on the micro-batch.
         """
+        count = len(groups[0][1])
+        if micro_batch is None or micro_batch >= count:
+            return self._loss(groups)
+        images = [image for reconstructions, _ in groups for image in reconstructions]
+        values, gradients = [], []
+        for first in range(0, count, micro_batch):
+            value, *gradient = self._value_and_gradients(_rows(groups, slice(first, first + micro_batch)))
+            values.append(value)
+            gradients.append(gradient)
+        whole = [torch.cat(parts) for parts in zip(*gradients, strict=True)]
+        return _WithGradients.apply(torch.stack(values).sum(), len(images), *images, *whole)
+
+    def _value_and_gradients(self, groups: Sequence[Group]) -> list[Tensor]:
+        """Return the loss and its gradient for each reconstruction, without keeping the feature maps."""
+        with torch.enable_grad():
+            groups = [([image.detach().requires_grad_() for image in images], target) for images, target in groups]
+            loss = self._loss(groups)
+        leaves = [image for images, _ in groups for image in images]
+        with torch.autocast(loss.device.type, enabled=False):
+            return [loss.detach(), *torch.autograd.grad(loss, leaves)]
+
+    def _loss(self, groups: Sequence[Group]) -> Tensor:
         with torch.no_grad():
             targets = self.trunk(torch.cat([target for _, target in groups]))
         count = len(groups[0][1])
@@ -56,6 +82,24 @@ class PerceptualLoss:
             for layer, (ours, theirs) in enumerate(zip(maps, targets, strict=True))
         ]
         return torch.stack(parts).sum()
+
+
+def _rows(groups: Sequence[Group], rows: slice) -> list[Group]:
+    return [([image[rows] for image in images], target[rows]) for images, target in groups]
+
+
+class _WithGradients(torch.autograd.Function):
+    """A value whose gradients for `count` images are known: (value, count, *images, *gradients) -> value."""
+
+    @staticmethod
+    def forward(ctx, value: Tensor, count: int, *tensors: Tensor) -> Tensor:
+        ctx.save_for_backward(*tensors[count:])
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, outer: Tensor) -> tuple[Tensor | None, ...]:
+        gradients = [gradient * outer for gradient in ctx.saved_tensors]
+        return None, None, *gradients, *(None for _ in gradients)
 
 
 @functools.lru_cache

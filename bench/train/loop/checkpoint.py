@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from bench.errors import InputError
+from bench.errors import InputError, first_line
 from bench.files import atomic_file, check_regular, parse_json
 from bench.ownership import CHECKPOINT_MAGIC, CHECKPOINT_NAME, is_checkpoint
 from bench.schema import parse_strict
@@ -103,7 +103,7 @@ class Checkpoints:
             except MemoryError:
                 raise
             except Exception as error:  # torch.load raises many exception types for a crafted archive
-                reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+                reason = first_line(error)
                 raise InputError(
                     f"{path}: refused, because it contains objects other than tensors and plain types ({reason}); "
                     f"delete {self.folder} to train from scratch"

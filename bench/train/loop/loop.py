@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from bench.errors import InputError, RunFailedError, writing
+from bench.errors import InputError, RunFailedError, first_line, writing
 from bench.files import link_or_copy
 from bench.run import Run
 from bench.runtime.device import device_name
@@ -37,6 +37,7 @@ from bench.train.loop.folders import (
 )
 from bench.train.loop.graphs import uses_graphs
 from bench.train.loop.history import History
+from bench.train.loop.micro_batches import free_memory
 from bench.train.loop.monitor import Monitor
 from bench.train.loop.record import Data, Outcome, write_record
 from bench.train.loop.recovery import CHECK_EVERY, MAX_ROLLBACKS, Window, state_is_finite
@@ -96,6 +97,8 @@ class Loop:
                 f"{self.state_dir}: processes found different checkpoints; use a folder shared by all processes"
             )
         self.progress = ProgressLine(self.run.name, self.engine.total_steps, self.engine.unit, self.done)
+        if self.monitor.problem is not None and self.main:
+            self.progress.say(self.monitor.problem)
         self.sinks = open_sinks(self.run.name, self.out) if self.main else []
         self.ticked = time.monotonic()
         try:
@@ -235,9 +238,8 @@ class Loop:
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
             if is_out_of_memory(error):
                 raise
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise InputError(
-                f"{self.state_dir}: the checkpoint of step {saved.step} does not fit this run ({reason}); "
+                f"{self.state_dir}: the checkpoint of step {saved.step} does not fit this run ({first_line(error)}); "
                 "delete the folder to train from scratch"
             ) from error
         self.done = saved.step
@@ -266,15 +268,25 @@ class Loop:
             raise InputError(f"{self.run.name}: {self._memory_message(error)}; or use more processes")
         change = self.engine.shrink(error) if hasattr(self.engine, "shrink") else None
         if change is None:
-            raise RunFailedError(self._memory_message(error)) from error
-        if self.engine.device.type == "cuda":
-            torch.cuda.empty_cache()
+            raise RunFailedError(self._memory_message(error, self._fitting())) from error
+        free_memory()
         self.outcome.events.append(f"{self.engine.unit} {self.done}: out of memory, {change}")
         self._go_back(f"out of memory, {change}")
 
-    def _memory_message(self, error: BaseException) -> str:
+    def _fitting(self) -> str | None:
+        """Return what fits in memory, or None if the engine cannot measure it."""
+        if not hasattr(self.engine, "fitting"):
+            return None
+        self.progress.say("out of memory; measuring what fits")
+        free_memory()
+        try:
+            return self.engine.fitting()
+        except (RuntimeError, MemoryError, ValueError):  # even the smallest attempt failed
+            return None
+
+    def _memory_message(self, error: BaseException, fitting: str | None = None) -> str:
         at_once = getattr(self.engine, "micro_batch", getattr(self.run.recipe, "batch_size", None))
-        return out_of_memory_message(error, at_once, self.engine.device)
+        return out_of_memory_message(error, at_once, self.engine.device, fitting)
 
     def _tick(self) -> None:
         now = time.monotonic()

@@ -4,23 +4,30 @@ import contextlib
 
 import torch
 
+from bench.errors import first_line
 from bench.runtime.memory import peak_memory_bytes
 
 
 class Monitor:
-    """Sampler of the resource columns of history.csv. GPU columns are missing on a CPU or without a working driver."""
+    """Sampler of the resource columns of history.csv. GPU columns are missing on a CPU or without NVML.
+
+    `problem` describes why NVML does not work on a GPU. It is None if NVML works, and on a CPU.
+    """
 
     def __init__(self, device: torch.device):
         self.device = device
+        self.problem: str | None = None
         self._handle = self._nvml = None
         if device.type == "cuda":
-            with contextlib.suppress(Exception):  # the driver library is missing or hidden by a container
+            try:
                 import pynvml
 
                 pynvml.nvmlInit()
                 uuid = str(torch.cuda.get_device_properties(device).uuid)
                 name = uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
                 self._handle, self._nvml = pynvml.nvmlDeviceGetHandleByUUID(name), pynvml
+            except Exception as error:  # the driver library is missing, hidden by a container, or of another version
+                self.problem = f"NVML does not work ({first_line(error)}), so GPU use and energy are not recorded"
         self._energy_read = self._energy()
 
     def sample(self) -> dict[str, float]:

@@ -2,8 +2,12 @@
 
 A step of the loop is one epoch of a scale: `critic_steps` critic steps, each on a new sample, and `generator_steps`
 generator steps on the last of these samples. All coarser scales are frozen.
+
+After an out-of-memory error, the images of a pass are processed in smaller passes. No layer of SinGAN couples the
+images of a pass, so only rounding changes. Networks with such layers are not split.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,8 @@ from bench.runtime.images import save_png, save_row, to_signed
 from bench.runtime.memory import check_memory, is_out_of_memory
 from bench.runtime.rng import generator, seeded_globally
 from bench.train.loop.graphs import Replayed, recorder
-from bench.train.oneshot.scale import ScaleTraining
+from bench.train.loop.micro_batches import couples_images, fits
+from bench.train.oneshot.scale import ScaleTraining, largest_pass
 
 
 class OneShot:
@@ -36,6 +41,8 @@ class OneShot:
         self._check_sizes()
         self.total_steps = self.recipe.epochs_per_scale * len(self.pyramid.sizes)
         self.images_per_step = self.recipe.critic_steps + self.recipe.generator_steps
+        self.micro_batch = largest_pass(self.recipe)
+        self.requested = 0  # scale of the last step, which an error may have prevented from starting
         self.pyramid.coarsest.copy_(self.reals[0])
         self.pyramid.fixed_noise.copy_(self.pyramid.draw(0, 1, generator(device, run.seed, "fixed noise")))
         self.noise = generator(device, run.seed, "noise")
@@ -62,6 +69,7 @@ class OneShot:
 
     def step(self, index: int) -> dict[str, Tensor]:
         scale, epoch = divmod(index, self.recipe.epochs_per_scale)
+        self.requested = scale
         if scale != self.training.scale:
             self._begin(scale)
         decayed = epoch >= self.recipe.decay_at * self.recipe.epochs_per_scale
@@ -76,6 +84,7 @@ class OneShot:
 
     def _train(self, training: ScaleTraining) -> None:
         self.training = training
+        training.micro_batch = self.micro_batch
         record = recorder(self.run.compute, self.device, [self.noise])
         self.epoch = Replayed(lambda: train_epoch(training, self.noise), record)
 
@@ -86,6 +95,34 @@ class OneShot:
         self.training.set_amplitude()
         if self.pyramid.widths[scale] == self.pyramid.widths[scale - 1]:
             self.training.copy_from(below)
+
+    def shrink(self, error: BaseException) -> str | None:
+        """Halve the number of images in a pass and return a message, or None if a layer couples images or it is 1."""
+        if self.micro_batch == 1 or self._coupled():
+            return None
+        self.micro_batch = math.ceil(self.micro_batch / 2)
+        self._drop_gradients()
+        return f"micro-batch {self.micro_batch}"
+
+    def _coupled(self) -> str | None:
+        return couples_images(self.pyramid) or couples_images(self.training.critic)
+
+    def _drop_gradients(self) -> None:
+        for optimiser in (self.training.generator_optimiser, self.training.critic_optimiser):
+            optimiser.zero_grad(set_to_none=True)
+
+    def fitting(self) -> str:
+        """Return the largest trained scale, whose size is the largest `max_size` that is known to fit in memory."""
+        coupled, scale = self._coupled(), self.requested
+        why = f"{coupled} needs all images of a pass together" if coupled else "one image is processed at a time"
+        size = "x".join(map(str, self.pyramid.sizes[scale]))
+        if scale == 0:
+            return f"{why}, and the coarsest scale of {size} px does not fit; set a smaller recipe.min_size"
+        below = self.pyramid.sizes[scale - 1]
+        fitted = "x".join(map(str, below))
+        return (
+            f"{why}; the scale of {size} px does not fit, that of {fitted} px did: set recipe.max_size to {max(below)}"
+        )
 
     def ends_part(self, done: int) -> bool:
         """Return whether a scale ends after `done` steps. Each finished scale gets a checkpoint."""
@@ -100,10 +137,12 @@ class OneShot:
             "pyramid": self.pyramid.state_dict(),
             "training": self.training.state_dict(),
             "noise": self.noise.get_state(),
+            "micro_batch": self.micro_batch,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.pyramid.load_state_dict(state["pyramid"])
+        self.micro_batch = min(self.micro_batch, state.get("micro_batch", self.micro_batch))
         self._train(self._open(state["scale"]))
         self.training.load_state_dict(state["training"])
         self.noise.set_state(state["noise"].cpu())
@@ -117,7 +156,7 @@ class OneShot:
         scales, epoch = divmod(done, self.recipe.epochs_per_scale)
         if not scales or epoch:
             return
-        samples = self.pyramid.sample(4, self._draws("strip"), scales=scales)
+        samples = self._sample(4, "strip", scales)
         images = [self.reals[scales - 1], self.pyramid.reconstruct(scales), *samples.split(1)]
         save_row(out / "samples" / f"scale-{scales - 1:02d}.png", images, self.pyramid.sizes[-1][0])
 
@@ -128,6 +167,22 @@ class OneShot:
         """
         return generator("cpu", self.run.evaluation.latent_seed, purpose)
 
+    def _sample(self, n: int, purpose: str, scales: int | None = None) -> Tensor:
+        """Return n samples [n, 3, H, W]. If they do not fit in memory together, they are generated in smaller parts."""
+        samples = fits(lambda: self.pyramid.sample(n, self._draws(purpose), scales=scales))
+        part = n
+        while samples is None and part > 1 and couples_images(self.pyramid) is None:
+            part = math.ceil(part / 2)
+            samples = fits(lambda size=part: self._sample_parts(n, size, purpose, scales))
+        return self.pyramid.sample(n, self._draws(purpose), scales=scales) if samples is None else samples[0]
+
+    @torch.no_grad()
+    def _sample_parts(self, n: int, size: int, purpose: str, scales: int | None) -> Tensor:
+        random = self._draws(purpose)
+        noises = [self.pyramid.draw(scale, n, random) for scale in range(scales or len(self.pyramid.sizes))]
+        parts = zip(*(noise.split(size) for noise in noises), strict=True)
+        return torch.cat([self.pyramid(part) for part in parts])
+
     def export(self, out: Path) -> dict[str, Any]:
         """Write the weights, and at the finest scale training image, reconstruction, bicubic control and samples."""
         save_weights(out / WEIGHTS, self.pyramid, self.spec)
@@ -135,10 +190,11 @@ class OneShot:
         save_png(folder / "training.png", self.reals[-1])
         save_png(folder / "reconstruction.png", self.pyramid.reconstruct())
         save_png(folder / "bicubic.png", self.pyramid.bicubic())
-        for index, sample in enumerate(self.pyramid.sample(self.recipe.n_samples, self._draws("samples"))):
+        for index, sample in enumerate(self._sample(self.recipe.n_samples, "samples")):
             save_png(folder / f"sample_{index:03d}.png", sample)
         return {
             "protocol": "batch norm with the statistics of each image, in training and in samples",
+            "micro_batch": self.micro_batch,
             "sizes": [list(size) for size in self.pyramid.sizes],
             "widths": list(self.pyramid.widths),
             "amplitudes": self.pyramid.amplitudes.tolist(),

@@ -13,6 +13,11 @@ from bench.train.loop.recovery import gradient_norm
 from bench.train.oneshot.wgan import gradient_penalty
 
 
+def largest_pass(recipe: OneShotRecipe) -> int:
+    """Return the number of images in the largest pass: the samples of all critic steps, or two images of a critic."""
+    return max(recipe.critic_steps, 2)
+
+
 class ScaleTraining:
     """Training of one pyramid scale. Coarser scales are frozen and have no optimiser state; finer scales are not used.
 
@@ -33,6 +38,7 @@ class ScaleTraining:
         compute: Compute,
     ) -> None:
         self.pyramid, self.scale, self.real, self.recipe = pyramid, scale, real, recipe
+        self.micro_batch = largest_pass(recipe)
         for index, network in enumerate(pyramid.scales):
             network.requires_grad_(index == scale)
         self.generator, self.critic = pyramid.scales[scale], critic
@@ -50,6 +56,11 @@ class ScaleTraining:
             torch.optim.Adam(network.parameters(), **adam) for network in (self.generator, self.critic)
         )
         self.autocast = torch.autocast(real.device.type, torch.bfloat16, enabled=compute.precision == "bf16")
+
+    @property
+    def separate(self) -> bool:
+        """Whether a pass processes a single image."""
+        return self.micro_batch == 1
 
     def set_amplitude(self) -> None:
         """Set the noise amplitude to a fraction of the upsampled reconstruction's RMSE. The coarsest scale keeps 1."""
@@ -80,44 +91,77 @@ class ScaleTraining:
         One call serves all critic steps of an epoch, because the generators do not change during these steps.
         """
         if self.scale:
-            previous = self.pyramid.ups[self.scale - 1](self.pyramid.sample(n, source, scales=self.scale))
+            previous = self.pyramid.ups[self.scale - 1](self._sample_below(n, source))
         else:
             previous = self.previous.expand(n, -1, -1, -1)
         return self.pyramid.draw(self.scale, n, source).expand_as(previous), previous
 
+    def _sample_below(self, n: int, source: torch.Generator) -> Tensor:
+        if n <= self.micro_batch:
+            return self.pyramid.sample(n, source, scales=self.scale)
+        noises = [self.pyramid.draw(scale, n, source) for scale in range(self.scale)]  # as `sample` draws them
+        parts = zip(*(noise.split(self.micro_batch) for noise in noises), strict=True)
+        return torch.cat([self.pyramid(part) for part in parts])
+
     @torch.no_grad()
     def fakes(self, noise: Tensor, previous: Tensor) -> Tensor:
         """Generate images [B, 3, H, W] for the critic from noise and samples of the scale below."""
+        parts = zip(noise.split(self.micro_batch), previous.split(self.micro_batch), strict=True)
         with self.autocast:
-            return self.generate(*self.pyramid.inputs(self.scale, noise, previous)).float()
+            return torch.cat([self.generate(*self.pyramid.inputs(self.scale, *part)).float() for part in parts])
 
     def critic_step(self, fake: Tensor, share: Tensor) -> dict[str, Tensor]:
         """Take a critic step on the WGAN loss and the gradient penalty at the interpolation lerp(fake, real, share)."""
         self.critic_optimiser.zero_grad(set_to_none=True)
-        with self.autocast:  # one pass for both images, because the critic normalises each image separately
-            fake_value, real_value = self.critic(torch.cat([fake, self.real])).float().mean((1, 2, 3))
-        distance = fake_value - real_value
+        if self.separate:
+            distance = self._add_gradient(fake, 1.0) + self._add_gradient(self.real, -1.0)
+        else:
+            with self.autocast:  # one pass for both images, because the critic normalises each image separately
+                fake_value, real_value = self.critic(torch.cat([fake, self.real])).float().mean((1, 2, 3))
+            distance = fake_value - real_value
         penalty = gradient_penalty(self.critic, torch.lerp(fake, self.real, share))
-        (distance + self.recipe.gradient_penalty * penalty).backward()
+        weighted = self.recipe.gradient_penalty * penalty
+        (weighted if self.separate else distance + weighted).backward()
         norm = gradient_norm(self.critic)
         self.critic_optimiser.step()
         return {"critic": distance.detach(), "penalty": penalty.detach(), "gradient_norm_d": norm}
+
+    def _add_gradient(self, image: Tensor, sign: float) -> Tensor:
+        """Add the gradient of the critic's mean value of one image, times `sign`. Return the product."""
+        with self.autocast:
+            value = sign * self.critic(image).float().mean()
+        value.backward()
+        return value.detach()
 
     def generator_step(self, noise: Tensor, previous: Tensor) -> dict[str, Tensor]:
         """Take a generator step on the adversarial loss of a sample and the weighted squared reconstruction error."""
         self.generator_optimiser.zero_grad(set_to_none=True)
         self.critic.requires_grad_(False)  # the critic's gradients are not used
-        noises, below = torch.cat([noise, self.fixed_noise]), torch.cat([previous, self.previous])
-        with self.autocast:
-            fake, rebuilt = self.generate(*self.pyramid.inputs(self.scale, noises, below)).split(1)
-            adversarial = -self.critic(fake).float().mean()
-        reconstruction = F.mse_loss(rebuilt.float(), self.real)
-        (adversarial + self.recipe.reconstruction_weight * reconstruction).backward()
+        if self.separate:
+            adversarial, reconstruction = self._separate_gradients(noise, previous)
+        else:
+            noises, below = torch.cat([noise, self.fixed_noise]), torch.cat([previous, self.previous])
+            with self.autocast:
+                fake, rebuilt = self.generate(*self.pyramid.inputs(self.scale, noises, below)).split(1)
+                adversarial = -self.critic(fake).float().mean()
+            reconstruction = F.mse_loss(rebuilt.float(), self.real)
+            (adversarial + self.recipe.reconstruction_weight * reconstruction).backward()
         self.critic.requires_grad_(True)
         norm = gradient_norm(self.generator)
         self.generator_optimiser.step()
         losses = {"generator": adversarial.detach(), "reconstruction": reconstruction.detach()}
         return {**losses, "gradient_norm_g": norm}
+
+    def _separate_gradients(self, noise: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the generator's gradients in one pass for the sample and one for the reconstruction."""
+        with self.autocast:
+            adversarial = -self.critic(self.generate(*self.pyramid.inputs(self.scale, noise, previous))).float().mean()
+        adversarial.backward()
+        with self.autocast:
+            rebuilt = self.generate(*self.pyramid.inputs(self.scale, self.fixed_noise, self.previous))
+        reconstruction = F.mse_loss(rebuilt.float(), self.real)
+        (self.recipe.reconstruction_weight * reconstruction).backward()
+        return adversarial, reconstruction
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -3,7 +3,7 @@ import torch
 
 from bench.errors import InputError
 from bench.run import Compute
-from bench.runtime.device import choose_device, device_name, open_device
+from bench.runtime.device import choose_device, device_name, is_device_failure, open_device
 
 
 @pytest.fixture
@@ -34,3 +34,30 @@ def test_a_device_has_a_name(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
     assert device_name(torch.device("cpu")) == "cpu"
     assert device_name(torch.device("cuda", 1)) == "GPU 1"
+
+
+LOST = "CUDA error: unspecified launch failure\nCompile with `TORCH_USE_CUDA_DSA` to enable device-side assertions."
+
+
+def test_a_gpu_that_cannot_be_used_is_one_line(monkeypatch):
+    def lost(device):
+        raise RuntimeError(LOST)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lost)
+    with pytest.raises(InputError, match=r"^compute\.device: cuda:0 cannot be used \(CUDA error: .* failure\); check"):
+        open_device(Compute(device="auto"))
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (RuntimeError(LOST), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), False),
+        (RuntimeError("shapes differ"), False),
+        (ValueError("CUDA error"), False),
+    ],
+)
+def test_failures_of_a_gpu_are_recognised(error, expected):
+    assert is_device_failure(error) is expected

@@ -59,3 +59,16 @@ def test_one_or_none_needs_no_lease(tmp_path, monkeypatch, given, expected):
     with devices.leased_device(tmp_path) as device:
         assert device == expected
     assert not list(tmp_path.iterdir())
+
+
+def test_gpus_are_counted_without_nvml(tmp_path, monkeypatch):
+    """The device files of a container are those of its GPUs."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(devices, "DEVICE_FILES", tmp_path)
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert devices.visible_devices() == ["0", "1"]
+    for name in ("nvidia0", "nvidia1"):
+        (tmp_path / name).unlink()
+    assert devices.visible_devices() == []

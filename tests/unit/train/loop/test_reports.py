@@ -11,8 +11,11 @@ from bench.errors import InputError
 from bench.runtime.memory import peak_memory_bytes
 from bench.runtime.progress import ProgressLine
 from bench.train.loop import sinks
+from bench.train.loop.loop import run_loop
 from bench.train.loop.monitor import Monitor
+from bench.train.loop.record import Data
 from bench.train.loop.signals import StopRequest
+from tests.helpers.toy import DATA_SHA, ToyEngine, toy_run
 
 
 def test_progress_prints_plain_lines_when_due(capsys):
@@ -71,3 +74,15 @@ def test_costs_on_a_cpu():
     device = torch.device("cpu")
     assert peak_memory_bytes(device) > 50e6
     assert Monitor(device).sample().keys() == {"peak_memory_bytes"} and Monitor(device).spent_joules() is None
+
+
+def test_a_driver_without_nvml_is_one_line_and_the_run_continues(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.setattr("bench.train.loop.monitor.peak_memory_bytes", lambda device: 1)
+    monitor = Monitor(torch.device("cuda", 0))
+    assert "NVML does not work (" in monitor.problem and monitor.spent_joules() is None
+    assert monitor.sample() == {"peak_memory_bytes": 1}
+    monkeypatch.setattr("bench.train.loop.loop.Monitor", lambda device: monitor)
+    run = toy_run()
+    run_loop(ToyEngine(run, torch.device("cpu")), run, tmp_path / "out", tmp_path / "state", Data(DATA_SHA, None))
+    assert capsys.readouterr().err.count("NVML does not work") == 1
