@@ -179,7 +179,7 @@ class Classification:
         batch = largest_that_fits(too_large, attempt, smallest=2)
         if batch is None:
             return "no batch of 2 or more images fits; use a smaller network or image"
-        why = f"{couples_images(self.model)} needs at least {SMALLEST_MICRO_BATCH} images in one pass; "
+        why = f"{couples_images(self.model)} needs at least {MIN_MICRO_BATCH} images in one pass; "
         measured = f"the largest batch that fits was measured: set recipe.batch_size to {batch}"
         return (why if couples_images(self.model) else "") + measured
 
