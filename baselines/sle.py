@@ -37,8 +37,12 @@ class SLEGate(nn.Module):
             raise ValueError(f"expected low and high with {expected} channels, got {given}")
         if low.shape[0] != high.shape[0]:
             raise ValueError(f"low and high must have equal batch sizes, got {low.shape[0]} and {high.shape[0]}")
-        weight = torch.sigmoid(self.conv2(F.silu(self.conv1(pool_to_grid(low)))))  # [B, C_high, 1, 1]
-        return high * (1 + weight if self.residual else weight)
+        return high * self.channel_gate(low)[..., None, None]
+
+    def channel_gate(self, low: Tensor) -> Tensor:
+        """Return the factor of each channel, [B, C_high]."""
+        weight = torch.sigmoid(self.conv2(F.silu(self.conv1(pool_to_grid(low)))))[..., 0, 0]
+        return 1 + weight if self.residual else weight
 
 
 def pool_to_grid(x: Tensor) -> Tensor:

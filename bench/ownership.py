@@ -27,6 +27,8 @@ RECORD_KEYS = {"status", "run_sha256"}
 SCORE_KEYS = {"metric", "value", "protocol", "status", "run_sha256"}
 HISTORY_COLUMNS = {"images_per_second", "seconds"}
 MAX_HEADER_BYTES = 1 << 20
+ATTENTION_KIND = "slim-bench attention 1"
+"""Metadata `kind` of the file of a network's gates (`bench.evaluate.attention`)."""
 
 
 def refuse_foreign(path: Path, ours: Test, remedy: str) -> None:
@@ -102,18 +104,35 @@ def is_whole_weights(path: Path) -> bool:
         return False
 
 
+def is_attention(path: Path) -> bool:
+    """Return whether a file contains the recorded gates of a network."""
+    try:
+        return _safetensors_header(path)["__metadata__"]["kind"] == ATTENTION_KIND
+    except (KeyError, TypeError):
+        return False
+
+
 def _weights_header(path: Path) -> dict[str, Any]:
     """Return the header of one of our weights files; empty for other files."""
+    header = _safetensors_header(path)
+    try:
+        spec = parse_json(header["__metadata__"]["model"], path)
+        return header if {"name", "args"} <= spec.keys() else {}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _safetensors_header(path: Path) -> dict[str, Any]:
+    """Return the header of a safetensors file; empty for other files."""
     start = head_of(path, 8)
     length = int.from_bytes(start, "little")
     if len(start) < 8 or not 2 <= length <= MAX_HEADER_BYTES * 64:
         return {}
     try:
         header = parse_json(head_of(path, 8 + length)[8:].decode(), path)
-        spec = parse_json(header["__metadata__"]["model"], path)
-        return header if {"name", "args"} <= spec.keys() else {}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except ValueError:
         return {}
+    return header if isinstance(header, dict) else {}
 
 
 def is_history(path: Path) -> bool:

@@ -11,6 +11,8 @@ H x W would give the same values, because nearest upsampling commutes with point
 grouped convolutions and batched products, but every layer of every group has its own spectral norm.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,6 +22,13 @@ from slim._modulate import modulate
 from slim._spectral import normalise_groups
 
 EPSILON = 1e-6
+
+
+class Attention(NamedTuple):
+    """Masks [B, G, h, w], in (0, 1), and styles [B, G, C_high] of a batch."""
+
+    masks: Tensor
+    styles: Tensor
 
 
 class SkipLayerSLIM(nn.Module):
@@ -78,6 +87,13 @@ class SkipLayerSLIM(nn.Module):
         if masks.shape[2] * masks.shape[3] > high.shape[2] * high.shape[3]:  # in SinGAN the target is the smaller map
             masks = F.interpolate(masks, size=high.shape[2:], mode="nearest")
         return modulate(high, self._gate(self._styles(low), masks))
+
+    def attention(self, low: Tensor, noise: Tensor | None = None) -> Attention:
+        """Return the masks and styles from which `forward` computes the gate, for low [B, C_low, h, w].
+
+        With mask_noise and without `noise`, the masks contain new random noise.
+        """
+        return Attention(self._masks(low, noise), self._styles(low))
 
     def _check(self, low: Tensor, high: Tensor) -> None:
         channels = (low.shape[1], high.shape[1])

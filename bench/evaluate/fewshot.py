@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.datasets import load_images, read_manifest
+from bench.evaluate.attention import ATTENTION, recorded_gates, save_attention
 from bench.evaluate.cost import measure_cost
 from bench.evaluate.extractors import FRECHET, MetricExtractor, compare_features, open_extractors, with_curve
 from bench.evaluate.measurement import Clock, Measurement
@@ -35,6 +36,7 @@ from bench.sampling import generate, pick
 
 SNAPSHOTS = "snapshots"
 LPIPS_SAMPLES = 40
+ATTENTION_SAMPLES = 6
 REAL_BATCH = 16
 CONTROLLED = ("frechet", "kid")
 MIN_IMAGES_PER_HALF = 3
@@ -98,6 +100,7 @@ def evaluate_fewshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
     with torch.no_grad():
         measure_cost(scores, network, lambda: network(z), f"px{images.shape[-1]}")
     _neighbours(setting, network, fake)
+    _attention(setting, network)
 
 
 def _features(setting: Setting, network: nn.Module, purpose: str = "latents") -> list[np.ndarray]:
@@ -209,3 +212,13 @@ def _neighbours(setting: Setting, network: nn.Module, fakes: Iterable[np.ndarray
         samples = pick(network, indices, setting.n_fake, evaluation.batch_size, evaluation.latent_seed)
         training = setting.images[[entry["training"] for entry in closest]]
         save_neighbours(setting.scores.out / NEIGHBOURS, samples, training)
+
+
+def _attention(setting: Setting, network: nn.Module) -> None:
+    """Record the gates for the first of the scored samples, unless no samples are scored."""
+    if not setting.extractors:
+        return
+    evaluation = setting.run.evaluation
+    with recorded_gates(network) as records:
+        images = next(generate(network, ATTENTION_SAMPLES, evaluation.batch_size, evaluation.latent_seed))
+    save_attention(setting.scores.out / ATTENTION, images, records)

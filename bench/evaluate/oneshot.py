@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bench.data.datasets import load_images
 from bench.errors import InputError
+from bench.evaluate.attention import ATTENTION, recorded_gates, save_attention
 from bench.evaluate.cost import measure_cost
 from bench.evaluate.measurement import Clock, Measurement
 from bench.evaluate.writer import ScoreFolder
@@ -62,6 +63,7 @@ def evaluate_oneshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
                     _add(scores, metric, weights, (*parts, size), measure, (images, source))
     _sifid(scores, samples, source, size)
     _diversity(scores, samples, source, size)
+    _attention(scores, pyramid)
     noises = [pyramid.draw(scale, 1, None) for scale in range(len(pyramid.sizes))]
     with torch.no_grad():
         measure_cost(scores, pyramid, lambda: pyramid(noises), size)
@@ -175,3 +177,11 @@ def _diversity(scores: ScoreFolder, samples: Tensor, source: Tensor, size: str) 
         value = pixel_diversity(samples, source)
         parts = ("singan-luma", size, f"samples{n}")
         scores.add(Measurement("diversity", value, parts, n=n, seconds=clock.seconds))
+
+
+def _attention(scores: ScoreFolder, pyramid: PyramidNetwork) -> None:
+    """Record the gates for the reconstruction and for one sample from a fixed latent seed."""
+    with recorded_gates(pyramid) as records, torch.inference_mode(), exact_float32():
+        reconstruction = to_uint8(finite(pyramid.reconstruct(), "reconstruction"))
+        sample = draw_samples(pyramid, 1, scores.run.evaluation.latent_seed)
+    save_attention(scores.out / ATTENTION, torch.cat([reconstruction, sample]), records)

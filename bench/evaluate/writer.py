@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from bench.errors import InputError
+from bench.evaluate.attention import ATTENTION
 from bench.evaluate.measurement import Measurement, failed_score
 from bench.made_from import COMPLETE, is_complete_mark, write_complete
 from bench.metrics.catalogue import METRICS
-from bench.ownership import is_image_grid, is_png, is_score, is_score_of, make_way, refuse_foreign
+from bench.ownership import is_attention, is_image_grid, is_png, is_score, is_score_of, make_way, refuse_foreign
 from bench.provenance import provenance
 from bench.registry import network_modules
 from bench.run import Run
@@ -44,6 +45,7 @@ def check_scores(run: Run, run_dir: Path, out: Path, overwrite: bool) -> None:
         for path in paths:
             make_way(path, is_score if overwrite else lambda path: is_score_of(path, run.name, None))
         make_way(out / NEIGHBOURS, is_neighbours)
+        make_way(out / ATTENTION, is_attention)
         make_way(out / COMPLETE, is_complete_mark)
         return
     for path in paths:
@@ -51,6 +53,8 @@ def check_scores(run: Run, run_dir: Path, out: Path, overwrite: bool) -> None:
         if path.exists() and not overwrite and not is_score_of(path, run.name, run.hash):
             raise InputError(f"{path}: is a score of another run; --overwrite replaces it, or give another --out")
     refuse_foreign(out / COMPLETE, is_complete_mark, REMEDY)
+    if run.task in ("fewshot", "oneshot"):
+        refuse_foreign(out / ATTENTION, is_attention, REMEDY)
     if run.task == "fewshot":
         refuse_foreign(out / NEIGHBOURS, is_neighbours, REMEDY)
 

@@ -11,7 +11,7 @@ from typing import Any
 from bench.errors import InputError, writing
 from bench.files import link_or_copy, sync, write_bytes, write_json
 from bench.made_from import COMPLETE, is_complete_mark
-from bench.ownership import is_image_grid, is_png, is_score_of, is_weights
+from bench.ownership import is_attention, is_image_grid, is_png, is_score_of, is_weights
 from bench.paths import META, META_COPY, WEIGHTS, superseded_folder
 from bench.run import Run, read_run
 from bench.train.loop.folders import finished_record, is_unmarked, own_run_files, remove_files
@@ -92,11 +92,11 @@ def _hash_of(description: Path) -> str | None:
 
 
 def _scores(out: Path, record: dict[str, Any]) -> list[Path]:
-    """Return the files of the run's scores, with the image grid of nearest neighbours and the completion mark."""
+    """Return the files of the run's scores, with nearest neighbours, recorded gates and the completion mark."""
     folder = out / "scores"
     found = [
         path for path in folder.glob("*.json") if path.is_file() and is_score_of(path, record.get("run", ""), None)
     ]
     more = [(folder / "neighbours.png", is_png if is_unmarked(out) and found else is_image_grid)]
-    more += [(folder / COMPLETE, is_complete_mark)]
+    more += [(folder / "attention.safetensors", is_attention), (folder / COMPLETE, is_complete_mark)]
     return [*found, *(path for path, ours in more if path.is_file() and ours(path))]
