@@ -10,7 +10,7 @@ from bench.claims import ReportSettings, load_settings
 from bench.files import write_png
 from bench.report.compare.claims import Answer, answer_claims
 from bench.report.compare.paired import Result, compare_methods
-from bench.report.figures import classification, curves, image_grids, plots, style
+from bench.report.figures import attention, classification, curves, image_grids, plots, style
 from bench.report.outputs import FIGURES, IMAGE_GRIDS
 from bench.report.read.published import Published, load_published
 from bench.report.read.scores import Scores, read_scores
@@ -102,11 +102,13 @@ def _draw(scores: Scores, settings: ReportSettings, scale_dir: Path) -> set[str]
 
 
 def _draw_grids(scores: Scores, settings: ReportSettings, scale_dir: Path) -> set[str]:
-    makers = {
+    makers: dict[str, Callable[..., Any]] = {
         "figures/samples_fewshot": image_grids.samples_grid,
         "figures/progress_fewshot": image_grids.progress_grid,
         "figures/neighbours": image_grids.neighbours_grid,
         "figures/samples_oneshot": image_grids.oneshot_grid,
+        "figures/attention_fewshot": partial(attention.attention_grid, task="fewshot"),
+        "figures/attention_oneshot": partial(attention.attention_grid, task="oneshot"),
     }
     drawn = set()
     for stem in IMAGE_GRIDS:

@@ -47,11 +47,17 @@ CAPTIONS = {
     "progress_fewshot": "Samples from fixed latents as training proceeds (first seed).",
     "neighbours": "Samples that are nearest to a training image in feature space (top) and that image (bottom). Copies "
     "of training images would be visible here.",
+    "attention": "What the gates attend to. The SLIM rows show the images in grey, coloured by the mask of each group "
+    "from dark (its smallest value) to light (its largest), with the root mean square of the group's style. The SLE "
+    "rows show one factor per channel, the same at all positions. All networks use the same latents.",
     "samples_oneshot": "Training image, its bicubic upsampling, and reconstruction and uncurated samples of each "
     "network.",
 }
 MAX_COMMITS = 3
-IMAGE_GRIDS = {"fewshot": ("samples_fewshot", "progress_fewshot", "neighbours"), "oneshot": ("samples_oneshot",)}
+IMAGE_GRIDS = {
+    "fewshot": ("samples_fewshot", "attention_fewshot", "progress_fewshot", "neighbours"),
+    "oneshot": ("samples_oneshot", "attention_oneshot"),
+}
 EXTRAS = {"fewshot": ("fd_curve",), "classification": ("confusion", "calibration")}
 
 

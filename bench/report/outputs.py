@@ -29,6 +29,8 @@ IMAGE_GRIDS = {
     "figures/progress_fewshot": "progress.rst",
     "figures/neighbours": "neighbours.rst",
     "figures/samples_oneshot": "samples_oneshot.rst",
+    "figures/attention_fewshot": "attention.rst",
+    "figures/attention_oneshot": "attention.rst",
 }
 PAGE = "report/index.html"
 

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from bench.claims import Claim, Comparison, Pair, ReportSettings, TaskSettings
 from bench.files import sha256_json
+from bench.ownership import ATTENTION_KIND
 from bench.paths import run_name
 from bench.report.read.collect import collect
 from bench.report.read.scores import Scores, read_scores
@@ -147,6 +148,7 @@ def _few_shot(scale_dir: Path, seed: int) -> None:
         write_score(folder, "kid_efflite0", value / 1000 - 0.01 * seed, standard_error=0.002)
         write_score(folder, "params", 2_000_000 + 1000 * len(experiment))
         write_score(folder, "macs", 150_000_000 + 100_000 * len(experiment))
+        write_attention(folder, 64, {"gates.64": (4, 64)}, groups=4 if "slim" in experiment else None)
         _few_shot_images(folder, int(value))
 
 
@@ -158,6 +160,28 @@ def _few_shot_images(folder: Path, hue: int) -> None:
     discs(folder / "scores" / "neighbours.png", 8, 2, hue)
 
 
+def write_attention(folder: Path, size: int, gates: dict[str, tuple[int, int]], groups: int | None) -> None:
+    """Write recorded gates of random values for two images; `gates`: name -> sizes of the two maps in px.
+
+    With `groups`, the gates have masks and styles, else one factor for each of 8 channels.
+    """
+    import numpy as np
+    from safetensors.numpy import save
+
+    random = np.random.default_rng(0)
+    tensors = {"images": random.integers(0, 256, (2, 3, size, size), dtype=np.uint8)}
+    for name, (low, _) in gates.items():
+        if groups:
+            tensors[f"{name}/masks"] = random.random((2, groups, low, low)).astype(np.float16)
+            tensors[f"{name}/strength"] = random.random((2, groups)).astype(np.float32)
+        else:
+            tensors[f"{name}/channels"] = random.random((2, 8)).astype(np.float32)
+    listed = [{"name": name, "low": [low, low], "high": [high, high]} for name, (low, high) in gates.items()]
+    path = folder / "scores" / "attention.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(save(tensors, {"kind": ATTENTION_KIND, "gates": json.dumps(listed)}))
+
+
 def _one_shot(scale_dir: Path, seed: int) -> None:
     for experiment in ("singan", "singan-slim"):
         run = described(scale_dir.name, "oneshot", experiment, PHOTO, seed, ["ssim_reconstruction", "ssim_samples"])
@@ -167,6 +191,8 @@ def _one_shot(scale_dir: Path, seed: int) -> None:
         write_score(
             folder, "ssim_samples", 0.4 + 0.01 * seed, details={"per_image": [0.38, 0.4, 0.41, 0.43], "median": 0.405}
         )
+        if experiment == "singan-slim":
+            write_attention(folder, 32, {"scales.1.gate": (16, 12), "scales.2.gate": (30, 24)}, groups=4)
         names = ["training", "bicubic", "reconstruction", *(f"sample_{index:03d}" for index in range(6))]
         for index, name in enumerate(names):
             discs(folder / "samples" / f"{name}.png", 1, 1, 30 * index + seed)

@@ -38,7 +38,7 @@ class LabelledRow:
 def samples_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
     """Return a grid with, for each dataset, training images, then samples of every network from the same latents."""
     rows = []
-    for dataset, runs in _first_runs(scores, "fewshot", settings, scale_dir):
+    for dataset, runs in first_runs(scores, "fewshot", settings, scale_dir):
         reals = (_top_rows(folder / "samples" / "real.png") for _, folder in runs)
         rows += [LabelledRow(f"{dataset}: training images", (real,)) for real in list(filter(None, reals))[:1]]
         grids = ((name, _top_rows(folder / "samples" / "grid.png")) for name, folder in runs)
@@ -48,7 +48,7 @@ def samples_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> I
 
 def progress_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
     """Return the progress grid of one dataset: samples from the same latents over training, one row per network."""
-    for dataset, runs in _first_runs(scores, "fewshot", settings, scale_dir):
+    for dataset, runs in first_runs(scores, "fewshot", settings, scale_dir):
         rows = [row for name, folder in runs if (row := _steps(name, folder / "samples"))]
         if rows:
             return image_grid([LabelledRow(f"{dataset}, {rows[0].label}", rows[0].images, rows[0].captions), *rows[1:]])
@@ -57,9 +57,9 @@ def progress_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> 
 
 def neighbours_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
     """Return a grid of the first dataset with neighbours: samples of each network above the nearest training images."""
-    for dataset, runs in _first_runs(scores, "fewshot", settings, scale_dir):
+    for dataset, runs in first_runs(scores, "fewshot", settings, scale_dir):
         pairs = ((name, open_image(folder / "scores" / "neighbours.png")) for name, folder in runs)
-        rows = [LabelledRow(f"{dataset}, {name}", (_fit(image, 2 * TILE),)) for name, image in pairs if image]
+        rows = [LabelledRow(f"{dataset}, {name}", (fit_height(image, 2 * TILE),)) for name, image in pairs if image]
         if rows:
             return image_grid(rows)
     return None
@@ -71,7 +71,7 @@ def oneshot_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> I
     For each training image: that image and its bicubic upsampling, then reconstruction and five samples per network.
     """
     rows = []
-    for dataset, runs in _first_runs(scores, "oneshot", settings, scale_dir):
+    for dataset, runs in first_runs(scores, "oneshot", settings, scale_dir):
         sources = (
             _row(folder / "samples", {"training": "training image", "bicubic": "bicubic upsampling"})
             for _, folder in runs
@@ -87,7 +87,7 @@ def oneshot_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> I
 # -- parts of the grids ---------------------------------------------------------------------------------------------
 
 
-def _first_runs(
+def first_runs(
     scores: Scores, task: Task, settings: ReportSettings, scale_dir: Path
 ) -> list[tuple[str, list[tuple[str, Path]]]]:
     """Return [(dataset, [(experiment, folder of its lowest finished seed)])], baselines first, without ablations."""
@@ -109,7 +109,7 @@ def _top_rows(path: Path) -> Image.Image | None:
         return None
     tile = grid.width // ACROSS if grid.width // ACROSS <= grid.height else grid.height
     rows = max(1, min(GRID_ROWS, grid.height // tile))
-    return _fit(grid.crop((0, 0, grid.width, rows * tile)), rows * TILE)
+    return fit_height(grid.crop((0, 0, grid.width, rows * tile)), rows * TILE)
 
 
 def _steps(name: str, folder: Path) -> LabelledRow | None:
@@ -121,7 +121,7 @@ def _steps(name: str, folder: Path) -> LabelledRow | None:
             captions.append(f"step {int(path.stem.removeprefix('step-'))}")
             size = row.height
             tiles = [row.crop((left, 0, left + size, size)) for left in range(0, row.width - size + 1, size)]
-            columns.append(_stack([_fit(tile, TILE) for tile in tiles[:PROGRESS_ROWS]]))
+            columns.append(_stack([fit_height(tile, TILE) for tile in tiles[:PROGRESS_ROWS]]))
     return LabelledRow(name, tuple(columns[:ACROSS]), tuple(captions[:ACROSS])) if columns else None
 
 
@@ -136,7 +136,7 @@ def _row(folder: Path, names: dict[str, str]) -> tuple[tuple[Image.Image, ...], 
     """Return the existing images `folder`/NAME.png, scaled to one height, with their captions; None if none exists."""
     found = [(image, caption) for name, caption in names.items() if (image := open_image(folder / f"{name}.png"))]
     images, captions = (tuple(part) for part in zip(*found, strict=True)) if found else ((), ())
-    return (tuple(_fit(image, ONESHOT_HEIGHT) for image in images), captions) if found else None
+    return (tuple(fit_height(image, ONESHOT_HEIGHT) for image in images), captions) if found else None
 
 
 def open_image(path: Path) -> Image.Image | None:
@@ -148,7 +148,7 @@ def open_image(path: Path) -> Image.Image | None:
         return None
 
 
-def _fit(image: Image.Image, height: int) -> Image.Image:
+def fit_height(image: Image.Image, height: int) -> Image.Image:
     """Return an image scaled to `height` px: nearest for integer factors, which keeps pixels sharp, else Lanczos."""
     width = max(1, round(image.width * height / image.height))
     whole = height % image.height == 0

@@ -1,0 +1,44 @@
+"""Image grids of recorded gates: one row per gate of the networks in the main tables, coloured by the masks."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.claims import load_settings
+from bench.report.figures.attention import attention_grid, overlay, read_attention
+from bench.report.figures.image_grids import TILE
+from tests.helpers.report_fixture import EMOJI, collected, described, make_results, write_attention, write_run
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    scale_dir = tmp_path_factory.mktemp("results") / "demo"
+    return make_results(scale_dir), scale_dir
+
+
+@pytest.mark.parametrize(("task", "rows"), [("fewshot", 2), ("oneshot", 2)])
+def test_every_gate_has_a_row_and_every_group_a_tile(results, task, rows):
+    scores, scale_dir = results
+    grid = attention_grid(scores, load_settings(), scale_dir, task)
+    assert grid.height == pytest.approx(rows * TILE, rel=0.6) and grid.height > rows * TILE
+    assert grid.width >= 2 * (1 + 4) * TILE
+
+
+def test_runs_without_recorded_gates_have_no_grid(tmp_path):
+    folder = write_run(tmp_path / "demo", described("demo", "fewshot", "fastgan-sle", EMOJI, 0, ["fd_efflite0"]))
+    scores = collected(tmp_path / "demo")
+    assert attention_grid(scores, load_settings(), tmp_path / "demo", "fewshot") is None
+    write_attention(folder, 64, {"gates.64": (4, 64)}, groups=None)
+    path = folder / "scores/attention.safetensors"
+    assert read_attention(path) is not None
+    path.write_bytes(path.read_bytes()[:-9])
+    assert read_attention(path) is None
+    assert attention_grid(scores, load_settings(), tmp_path / "demo", "fewshot") is None
+
+
+def test_the_overlay_is_light_where_the_mask_is_large():
+    mask = np.array([[0.1, 0.1], [0.9, 0.1]])
+    pixels = np.asarray(overlay(Image.new("RGB", (8, 8), (128, 128, 128)), mask)).astype(int).sum(2)
+    assert pixels[4:, :4].min() > pixels[:4].max() and pixels[4:, :4].min() > pixels[4:, 4:].max()
+    constant = np.asarray(overlay(Image.new("RGB", (8, 8)), np.full((2, 2), 0.5)))
+    assert len(np.unique(constant.reshape(-1, 3), axis=0)) == 1
