@@ -12,8 +12,8 @@ from tests.helpers.report_fixture import EMOJI, collected, described, make_resul
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    scale_dir = tmp_path_factory.mktemp("results") / "demo"
-    return make_results(scale_dir), scale_dir
+    scale_dir = make_results(tmp_path_factory.mktemp("results"), seeds=1)
+    return collected(scale_dir), scale_dir
 
 
 @pytest.mark.parametrize(("task", "rows"), [("fewshot", 2), ("oneshot", 2)])
