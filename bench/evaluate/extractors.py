@@ -85,7 +85,7 @@ def _frechet(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> 
 def frechet_measurement(metric: str, value: float, error: float, replicates: int) -> Measurement:
     """Return the measurement of a Frechet distance with its confidence interval."""
     interval = (value - NORMAL_95 * error, value + NORMAL_95 * error)
-    details = {"interval": f"95 %, bootstrap of {replicates} resamples of the generated images, reference fixed"}
+    details = {"interval": f"95 %, bootstrap with {replicates} resamples of the generated images and a fixed reference"}
     return Measurement(metric, value, (), standard_error=error, interval=interval, details=details)
 
 

@@ -39,7 +39,7 @@ class ScoredFolder(ScoredImages):
 
     def __init__(self, path: Path, background: Colour = WHITE):
         if Path(path).is_file():
-            raise InputError(f"{path}: is a file; a folder with two or more images is needed")
+            raise InputError(f"{path}: is a file; pass a folder with at least two images")
         self.images = usable_images(path, at_least=2)
         self.path, self.background = self.images.folder, background
         self.notes = self.images.notes
@@ -147,7 +147,7 @@ def _default_metrics(*counts: int) -> tuple[str, ...]:
     metrics = folder_metrics(None)
     if max(counts) <= MAX_NEIGHBOUR_IMAGES:
         return metrics
-    print_notes([f"more than {MAX_NEIGHBOUR_IMAGES:,} images, so only Frechet distances; --metrics selects others"])
+    print_notes([f"more than {MAX_NEIGHBOUR_IMAGES:,} images: Frechet distances only; --metrics selects others"])
     return tuple(name for name in metrics if METRICS[name].family in ("frechet", None))
 
 
@@ -160,12 +160,12 @@ def _protocol(fake: ScoredImages, real: ScoredImages) -> tuple[str, ...]:
 def _similarity(fake: ScoredImages, real: ScoredImages) -> tuple[Measurement | None, str]:
     """Return the mean SSIM of samples and reference images of the same name, or None and the reason for its absence."""
     if not (isinstance(fake, ScoredFolder) and isinstance(real, ScoredFolder)):
-        return None, "SSIM pairs images by name, and images of an .npz file have no names"
+        return None, "SSIM pairs images by name, but images of an .npz file have no names"
     pairs, note = pair_images(fake.images, real.images)
     if note is not None:
         print_notes([f"{fake.path}: {note}"])
     if not pairs:
-        return None, note or "not every sample has a reference image of the same name and size"
+        return None, note or "some samples have no reference image of the same name and size"
     if min(map(min, fake.sizes)) < WINDOW:
         return None, f"SSIM needs images of at least {WINDOW} px"
     clock = Clock()

@@ -131,7 +131,7 @@ def _checked(path: Path, header: NpyHeader) -> NpyHeader:
     """
     shape = header.shape
     if header.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3:
-        raise InputError(f"{path}: {IMAGES} is {header.dtype} {shape}; images are uint8 (0 to 255) [N, H, W, 3]")
+        raise InputError(f"{path}: {IMAGES} is {header.dtype} {shape}, but images must be uint8 [N, H, W, 3]")
     if header.fortran_order:
         raise InputError(f"{path}: {IMAGES} is in Fortran order; save numpy.ascontiguousarray(images)")
     if shape[0] < 2:

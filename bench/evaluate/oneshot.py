@@ -133,7 +133,7 @@ def _add(
         parts = (*parts, f"samples{len(pair[0])}")
     if values is None:
         height, width = pair[1].shape[-2:]
-        reason = f"not defined: fewer than two scales fit {height}x{width} px"
+        reason = f"undefined, because fewer than two scales fit {height}x{width} px"
         scores.add(Measurement(metric, None, parts, n=len(pair[0]), reason=reason), weights)
     else:
         scores.add(_mean(metric, parts, values, clock), weights)

@@ -21,12 +21,12 @@ def refuse_shared(samples: ImageFiles, reference: ImageFiles) -> bool:
         return True
     for inner, outer in ((ours, theirs), (theirs, ours)):
         if any(outer.samefile(parent) for parent in inner.resolve().parents):
-            raise InputError(f"{inner}: is inside {outer}; samples and reference must be separate, so move one")
+            raise InputError(f"{inner}: is inside {outer}; samples and reference must be separate folders; move one")
     places = {os.path.realpath(header.path) for header in reference.headers}
     shared = [header.path for header in samples.headers if os.path.realpath(header.path) in places]
     if shared:
         count = f"{len(shared)} of {len(samples.headers)} samples"
-        raise InputError(f"{shared[0]}: {count} refer to images of {theirs} through links; remove these links")
+        raise InputError(f"{shared[0]}: {count} are links to images of {theirs}; remove these links")
     return False
 
 
@@ -47,7 +47,7 @@ def pair_images(samples: ImageFiles, reference: ImageFiles) -> tuple[list[Pair],
     for stem, names in our_stems.items():
         if len(names) > 1 or len(their_stems[stem]) > 1:
             several = ", ".join(names if len(names) > 1 else their_stems[stem])
-            return [], f"no SSIM: {several} differ only in their suffix, so pairs are ambiguous; rename them"
+            return [], f"SSIM is not computed, because {several} differ only in their suffix; rename them"
         partners[names[0]] = theirs[their_stems[stem][0]]
     pairs = [(header, partners[name]) for name, header in ours.items()]
     same_size = all((a.width, a.height) == (b.width, b.height) for a, b in pairs)

@@ -36,7 +36,7 @@ def open_statistics(path: Path, metrics: tuple[str, ...] | None) -> ReferenceSta
     """Read a file of statistics. Raises InputError if `metrics` contains a metric other than the FID."""
     others = [name for name in metrics or () if name != FID]
     if others:
-        raise InputError(f"{path}: statistics allow only {FID}; --metrics {others[0]} needs reference images")
+        raise InputError(f"{path}: statistics allow only {FID}, but --metrics {others[0]} needs reference images")
     return read_statistics(path)
 
 

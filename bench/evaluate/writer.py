@@ -95,7 +95,7 @@ class ScoreFolder:
 
     def finish(self) -> None:
         """Remove scores that are not part of this evaluation, then record that the evaluation is complete."""
-        self.fail("the evaluation of this task does not measure this metric")
+        self.fail("the evaluation of this task does not compute this metric")
         for path in self.out.glob("*.json"):
             if path not in self.written and path.is_file() and is_score_of(path, self.run.name, self._sha256):
                 path.unlink()

@@ -112,7 +112,7 @@ def _fill(rows: np.ndarray, extractor: Extractor, batches: Iterator[Tensor], pro
         done += len(found)
         progress.add(len(found))
     if done != len(rows):
-        raise InputError(f"{progress.name}: the images changed while they were read; score them again")
+        raise InputError(f"{progress.name}: the images were modified while they were read; score them again")
 
 
 def _path(extractor: Extractor, block: ImageBlock) -> Path:

@@ -43,4 +43,4 @@ def check_uint8(images: Tensor, name: str = "images") -> Tensor:
 def check_count(n: int, expected: int | None, name: str) -> None:
     """Raise InputError if a set does not have the number of images that its protocol states."""
     if expected is not None and n != expected:
-        raise InputError(f"{name}: the protocol requires {expected} images, but the set has {n}")
+        raise InputError(f"{name}: the protocol requires {expected} images, but there are {n}")

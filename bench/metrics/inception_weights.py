@@ -43,7 +43,7 @@ def inception_tensors() -> tuple[dict[str, Tensor], str]:
     tensors = read_published(path)
     found = tensors_sha256(tensors)
     if expected is not None and found != expected:
-        raise InputError(f"{path}: wrong weights, sha256 of the tensors is {found}, not {expected}")
+        raise InputError(f"{path}: wrong weights, the tensors have sha256 {found}, not {expected}")
     try:
         with atomic_file(kept) as file:
             file.write(save(tensors))

@@ -43,9 +43,7 @@ def read_statistics(path: Path) -> ReferenceStatistics:
     headers, names = read_npz_headers(path, (MEAN, COVARIANCE))
     for key in (MEAN, COVARIANCE):
         if key not in headers:
-            raise InputError(
-                f"{path}: has no {key}, only {', '.join(names[:5]) or 'other files'}; mu and sigma are needed"
-            )
+            raise InputError(f"{path}: has no {key}, only {', '.join(names[:5]) or 'other files'}; save mu and sigma")
     _check_shapes(path, headers)
     arrays, _ = read_npz(path, (MEAN, COVARIANCE))
     mean, covariance = (arrays[key].astype(np.float64) for key in (MEAN, COVARIANCE))

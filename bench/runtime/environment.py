@@ -21,7 +21,7 @@ def check_threads(threads: int | None, where: str) -> None:
     """
     most = max(MAX_THREADS, os.cpu_count() or 1)
     if threads is not None and not 0 < threads <= most:
-        raise InputError(f"{where}: {threads} threads requested, but {os.cpu_count()} processors allow 1 to {most}")
+        raise InputError(f"{where}: {threads} threads are requested, but {os.cpu_count()} processors allow 1 to {most}")
 
 
 def switched_on(name: str) -> bool:

@@ -77,6 +77,6 @@ def _wait_for_one(devices: list[str], folder: Path) -> tuple[str, BaseFileLock]:
             if lock is not None:
                 return device, lock
         if not said:
-            print(f"all {len(devices)} GPUs are in use by other jobs; waiting", file=sys.stderr, flush=True)
+            print(f"waiting for a GPU: other jobs use all {len(devices)}", file=sys.stderr, flush=True)
             said = True
         time.sleep(POLL_SECONDS)

@@ -42,7 +42,7 @@ def check_memory(needed: int, what: str) -> None:
     available = available_memory_bytes() if needed > SMALL else needed
     if needed > available:
         needs = f"at least {needed / 2**30:,.1f} GiB of memory"
-        raise InputError(f"{what}: {needs} are needed, {available / 2**30:.1f} GiB are available")
+        raise InputError(f"{what}: {needs} are needed, but {available / 2**30:.1f} GiB are available")
 
 
 def _read(path: str) -> str:

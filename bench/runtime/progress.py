@@ -1,4 +1,4 @@
-"""Shows the progress of a job: a bar on a terminal, otherwise a log line at least every fifteen seconds."""
+"""Shows the progress of a job: a bar on a terminal, otherwise a log line about every 12 seconds."""
 
 import sys
 import time

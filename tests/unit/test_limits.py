@@ -26,7 +26,7 @@ from tests.helpers.tiny import MODELS as SMALL
 from tests.helpers.tiny import tiny_run, write_data
 
 ABSURD = [
-    ("fastgan-slim", {"base_channels": 20000}, "at least .* GiB of memory are needed, .* GiB are available"),
+    ("fastgan-slim", {"base_channels": 20000}, "at least .* GiB of memory are needed, but .* GiB are available"),
     ("fastgan-discriminator", {"base_channels": 10**9}, "GiB of memory are needed"),
     ("singan", {"base_channels": 10**9}, "GiB of memory are needed"),
     ("singan", {"height": 10**9, "width": 10**9}, "at most 16384 px per side"),
@@ -72,7 +72,7 @@ def test_memory_is_compared_with_what_is_there():
     available = available_memory_bytes()
     assert 2**20 < available < 2**50
     check_memory(available // 2, "x")
-    with pytest.raises(InputError, match=r"^x: at least .* GiB of memory are needed, .* GiB are available$"):
+    with pytest.raises(InputError, match=r"^x: at least .* GiB of memory are needed, but .* GiB are available$"):
         check_memory(available * 4, "x")
 
 
@@ -121,7 +121,7 @@ def test_threads_that_no_machine_starts_are_one_line(threads, monkeypatch):
     monkeypatch.setattr("bench.runtime.environment.os.cpu_count", lambda: 2)
     check_threads(MAX_THREADS, "x")
     check_threads(None, "x")
-    with pytest.raises(InputError, match=rf"x: {threads} threads requested, but 2 processors allow 1 to 64"):
+    with pytest.raises(InputError, match=rf"x: {threads} threads are requested, but 2 processors allow 1 to 64"):
         check_threads(threads, "x")
 
 
@@ -147,7 +147,9 @@ def test_a_metric_that_cannot_be_scored_is_refused_before_training(tmp_path, met
 def test_a_batch_whose_images_do_not_fit_is_refused_before_training(tmp_path, monkeypatch, task):
     run = tiny_run(task, write_data(task, tmp_path / "data"), batch_size=60_000)
     monkeypatch.setattr(memory, "available_memory_bytes", lambda: 2**28)
-    with pytest.raises(InputError, match=r"recipe\.batch_size 60000: at least .* GiB of memory are needed, 0\.2 GiB"):
+    with pytest.raises(
+        InputError, match=r"recipe\.batch_size 60000: at least .* GiB of memory are needed, but 0\.2 GiB"
+    ):
         train(run, tmp_path / "out", tmp_path / "state")
     assert not (tmp_path / "out/model.json").exists()
 

@@ -93,7 +93,7 @@ class Checkpoints:
             try:
                 header, payload = _read(path)
             except DamagedError as error:
-                print(f"{path}: damaged ({error}), renamed; trying the previous checkpoint", file=sys.stderr)
+                print(f"{path}: damaged ({error}) and renamed; resuming from the previous checkpoint", file=sys.stderr)
                 with contextlib.suppress(FileNotFoundError):  # another process of this training renamed it first
                     path.rename(path.with_suffix(".damaged"))
                 continue
@@ -121,7 +121,7 @@ class Checkpoints:
             ("torch", "torch version", torch.__version__),
         ):
             if getattr(header, key) != mine:
-                raise InputError(f"{path}: {name} differs: checkpoint {getattr(header, key)}, now {mine}; {remedy}")
+                raise InputError(f"{path}: {name} was {getattr(header, key)}, but is now {mine}; {remedy}")
 
 
 class CheckpointHeader(BaseModel):

@@ -104,7 +104,7 @@ def check_description(run: Run, out: Path) -> None:
         return
     found = read_run(description).hash
     if found != run.hash and found != finished_record(out).get("run_sha256"):
-        raise InputError(f"{description}: describes a run other than {run.name}, which is to be trained; {REMEDY}")
+        raise InputError(f"{description}: describes a run other than {run.name}; {REMEDY}")
 
 
 def is_unmarked(out: Path) -> bool:
@@ -129,7 +129,7 @@ def check_state(state: Path, out: Path, data: Path) -> None:
         if place == other or place in other.parents:
             raise InputError(f"{state}: is or contains {name} ({other}); give another --state")
     if state.exists() and not state.is_dir():
-        raise InputError(f"{state}: is a file, but checkpoints are to be written to that folder; give another --state")
+        raise InputError(f"{state}: is a file, but a folder must be created there; give another --state")
     refuse_foreign(state / MARKER, _is_marker, STATE_REMEDY)
     outputs = state / OUTPUTS
     if os.path.lexists(outputs) and not outputs.is_dir():

@@ -94,7 +94,7 @@ class Loop:
             self.row_start = (self.outcome.seconds, self.outcome.images)
         if not all_equal(self.done, self.engine.device):
             raise InputError(
-                f"{self.state_dir}: processes found different checkpoints; use a folder shared by all processes"
+                f"{self.state_dir}: the processes found different checkpoints; use a folder that all processes share"
             )
         self.progress = ProgressLine(self.run.name, self.engine.total_steps, self.engine.unit, self.done)
         if self.monitor.problem is not None and self.main:
@@ -114,7 +114,7 @@ class Loop:
             if not is_out_of_memory(error):
                 raise
             reason = out_of_memory_message(error, None, self.engine.device)
-            kept = f"the checkpoints in {self.state_dir} are kept; free memory and start again"
+            kept = f"the checkpoints in {self.state_dir} are kept; free memory and run it again"
             raise InputError(f"{self.run.name}: {reason}; {kept}") from error
         finally:
             self._close()

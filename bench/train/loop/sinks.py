@@ -79,6 +79,6 @@ def _written(sink: Sink, call: Callable[[], None]) -> bool:
     try:
         call()
     except OSError as error:
-        print(f"{type(sink).__name__}: no further rows are logged: {storage_error(error)}", file=sys.stderr)
+        print(f"{type(sink).__name__}: logging to it stops: {storage_error(error)}", file=sys.stderr)
         return False
     return True

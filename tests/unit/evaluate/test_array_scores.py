@@ -84,8 +84,8 @@ def test_an_array_is_read_in_batches_of_the_wanted_blocks(here, name, monkeypatc
 
 
 ARRAYS = {
-    "float images": (np.zeros((4, 8, 8, 3), np.float32), r"arr_0 is float32 \(4, 8, 8, 3\); images are uint8"),
-    "channels first": (np.zeros((4, 3, 8, 8), np.uint8), r"arr_0 is uint8 \(4, 3, 8, 8\); images are uint8"),
+    "float images": (np.zeros((4, 8, 8, 3), np.float32), r"arr_0 is float32 \(4, 8, 8, 3\), but images must be uint8"),
+    "channels first": (np.zeros((4, 3, 8, 8), np.uint8), r"arr_0 is uint8 \(4, 3, 8, 8\), but images must be uint8"),
     "one image": (np.zeros((1, 8, 8, 3), np.uint8), "contains 1 images, but at least 2 are needed"),
     "no pixels": (np.zeros((4, 0, 8, 3), np.uint8), "images of 8x0 have no pixels"),
     "objects": (np.array([{}, {}]), "Python objects, which is unsafe to load"),
@@ -138,7 +138,7 @@ def test_saved_statistics_give_the_distance_of_their_images(here, capsys):
         assert main([*command, "--save-statistics", name]) == 2
     assert main([*command[:4], "stats.npz", "--save-statistics", "again.npz"]) == 2
     assert main([*command[:4], "stats.npz", "--metrics", "kid_inception"]) == 2
-    assert "stats.npz: statistics allow only fid_cleanfid; --metrics kid_inception needs" in capsys.readouterr().err
+    assert "stats.npz: statistics allow only fid_cleanfid, but --metrics kid_inception needs" in capsys.readouterr().err
     assert is_own_statistics(here / "stats.npz") and not is_own_statistics(here / "stored.npz")
 
 
@@ -160,7 +160,7 @@ def test_the_distance_from_statistics(tmp_path, n, m, dtype):
 MEAN, COVARIANCE = np.zeros(DIM), np.eye(DIM)
 WRONG = {
     "other features": ({"mu": np.zeros(64), "sigma": np.eye(64)}, r"mu has shape \(64,\) and sigma \(64, 64\)"),
-    "no sigma": ({"mu": MEAN}, "has no sigma, only mu; mu and sigma are needed"),
+    "no sigma": ({"mu": MEAN}, "has no sigma, only mu; save mu and sigma"),
     "NaN": ({"mu": MEAN + np.nan, "sigma": COVARIANCE}, "12 numbers of mu and 0 of sigma are NaN"),
     "asymmetric": ({"mu": MEAN, "sigma": COVARIANCE + np.eye(DIM, k=1)}, "not symmetric; .* by up to 1"),
     "negative": ({"mu": MEAN, "sigma": -COVARIANCE}, "not a covariance; its eigenvalues range from -1 to -1"),

@@ -137,7 +137,7 @@ def test_oneshot_too_small_for_two_scales_fails_with_the_reason(tmp_path):
     run, folder = metric_runs.oneshot(tmp_path, size=(26, 20), min_size=15)
     score = evaluate(run, folder)["ms_ssim_samples"]
     assert (score.value, score.status) == (None, "ok")
-    assert score.reason == "not defined: fewer than two scales fit 26x20 px"
+    assert score.reason == "undefined, because fewer than two scales fit 26x20 px"
     assert "/scales1/" in score.protocol
 
 
@@ -248,7 +248,7 @@ def test_earlier_scores_go_and_unknown_metrics_are_refused(fewshot, tmp_path):
 
 def test_an_export_of_another_run_is_refused(fewshot, tmp_path):
     run, folder, _ = fewshot
-    with pytest.raises(InputError, match=r"trained from another run\.json"):
+    with pytest.raises(InputError, match=r"does not match run\.json"):
         evaluate_run(run.model_copy(update={"seed": 4}), folder, tmp_path)
 
 
@@ -259,7 +259,7 @@ def test_data_prepared_again_since_the_training_are_refused(tmp_path):
     other = metric_runs.prepare(
         tmp_path / "data", "fewshot", {"images": metric_runs.random_images(11, (64, 64), seed=1)}
     )
-    with pytest.raises(InputError, match=f"sha256 of the data is {other}, .* was trained on {before}"):
+    with pytest.raises(InputError, match=f"the data have sha256 {other}, but .* was trained on {before}"):
         evaluate_run(run, folder, tmp_path / "scores")
 
 

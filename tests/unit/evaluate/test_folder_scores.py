@@ -109,7 +109,7 @@ def test_ambiguous_names_are_told_instead_of_paired(here, capsys):
     for name in ("0.jpg", "0.bmp", "1.png", "2.png", "3.png"):
         random_image(40, 40).save(here / "fake" / name)
     assert "ssim_samples" not in scores("fake")
-    assert "no SSIM: 0.bmp, 0.jpg differ only in their suffix" in capsys.readouterr().err
+    assert "SSIM is not computed, because 0.bmp, 0.jpg differ only in their suffix" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_folder_inside_the_other_is_refused_in_one_line(here, samples, referen
         (here / name / "x.png").symlink_to(target)
     assert main(["evaluate", "--samples", samples, "--reference", reference]) == 2
     (said,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
-    assert "is inside" in said or "through links" in said
+    assert "is inside" in said or "links to images" in said
 
 
 @pytest.mark.parametrize("spelling", ["real", "./real/", "sub/../real", "link"])
@@ -153,7 +153,7 @@ def test_copies_in_another_folder_are_apart_and_noted(here, capsys):
     assert "note: copy: 4 of 5 samples are copies of images in real\n" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("samples", "said"), [("", "the path is empty"), ("real/0.png", "a file; a folder with two")])
+@pytest.mark.parametrize(("samples", "said"), [("", "the path is empty"), ("real/0.png", "a file; pass a folder with")])
 def test_what_is_no_folder_is_refused(here, capsys, samples, said):
     try:
         status = main(["evaluate", "--samples", samples, "--reference", "real"])
@@ -200,7 +200,7 @@ def test_links_out_of_both_folders_to_one_place_are_shared(here):
         (here / name).mkdir()
         for index in range(2):
             (here / name / f"{name}{index}.png").symlink_to(here / f"real/{index}.png")
-    with pytest.raises(InputError, match=r"2 of 2 samples refer to images of b through links"):
+    with pytest.raises(InputError, match=r"2 of 2 samples are links to images of b"):
         refuse_shared(usable_images("a"), usable_images("b"))
     assert os.path.samefile("a/a0.png", "b/b0.png")
 
@@ -244,10 +244,10 @@ def test_metrics_and_json_on_stdout(here, capsys, monkeypatch):
     assert found == json.loads((here / "out.json").read_text())
     assert [score["metric"] for score in found] == ["fd_efflite0", "ssim_samples"]
     assert found[0]["value"] > 0 and (found[1]["status"], found[1]["value"]) == ("failed", None)
-    assert found[1]["reason"] == "not every sample has a reference image of the same name and size"
+    assert found[1]["reason"] == "some samples have no reference image of the same name and size"
     monkeypatch.setattr(folders, "open_extractors", lambda names, _: [] if not names else pytest.fail(str(names)))
     assert main([*command[:5], "--metrics", "ssim_samples"]) == 0
-    assert capsys.readouterr().out.startswith("ssim_samples           FAILED: not every sample")
+    assert capsys.readouterr().out.startswith("ssim_samples           FAILED: some samples")
 
 
 @pytest.mark.parametrize(
@@ -277,5 +277,5 @@ def test_options_of_folders_are_refused_for_a_run(here, option, capsys):
 def test_of_large_sets_only_distances_unless_metrics_are_named(here, monkeypatch, capsys):
     monkeypatch.setattr(folders, "MAX_NEIGHBOUR_IMAGES", 3)
     assert scores("real").keys() == {"fd_efflite0", "ssim_samples"}
-    assert "more than 3 images, so only Frechet distances; --metrics selects others" in capsys.readouterr().err
+    assert "more than 3 images: Frechet distances only; --metrics selects others" in capsys.readouterr().err
     assert scores("real", metrics=("memorisation_efflite0",)).keys() == {"memorisation_efflite0"}

@@ -153,7 +153,7 @@ def test_a_run_whose_compute_was_edited_after_the_training_is_scored(my, capsys)
         my / "run.json",
         run.model_copy(update={"compute": run.compute.model_copy(update={"log_every": 3, "threads": 2})}),
     )
-    assert evaluate() == 2 and "trained from another run.json" in error(capsys)
+    assert evaluate() == 2 and "does not match run.json" in error(capsys)
     write_json(my / ".frozen.json", {"compute": run.compute.model_dump(mode="json")})
     assert evaluate() == 0
 

@@ -85,7 +85,7 @@ def test_a_cache_that_cannot_be_written_costs_only_time(cache, capsys):
 
 def test_images_that_change_while_they_are_read(cache, monkeypatch):
     monkeypatch.setattr(Images, "blocks", (ImageBlock(3, "0"), *Images.blocks[1:]))
-    with pytest.raises(InputError, match="set: the images changed while they were read"):
+    with pytest.raises(InputError, match="set: the images were modified while they were read"):
         blocked_features(Means(), Images(), "set")
     assert not cache.exists()
 

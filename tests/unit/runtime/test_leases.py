@@ -50,7 +50,7 @@ def test_a_job_waits_while_all_are_held(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(devices.time, "sleep", lambda _: held.pop().release())
     with devices.leased_device(tmp_path) as device:
         assert device == "5"
-    assert "all 2 GPUs are in use" in capsys.readouterr().err
+    assert "waiting for a GPU: other jobs use all 2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("given", "expected"), [("", None), ("-1", None), ("2", "2")])

@@ -116,7 +116,7 @@ def test_an_absurd_environment_is_one_line(tmp_path, threads):
     for path in checkpoints.files():
         path.unlink()
     checkpoints.save(saved.step, saved.state, environment)
-    with pytest.raises(InputError, match=r"threads requested, but|delete the folder to train from scratch"):
+    with pytest.raises(InputError, match=r"threads are requested, but|delete the folder to train from scratch"):
         train(tmp_path, run)
 
 

@@ -128,4 +128,4 @@ def test_a_sink_on_a_full_disk_does_not_end_the_training(tmp_path, straight, mon
     monkeypatch.setenv("SLIM_BENCH_SINKS", "full")
     train(tmp_path / "out", tmp_path / "state")
     assert same_end(tmp_path / "out", straight)
-    assert capsys.readouterr().err.count("Full: no further rows are logged: No space left on device") == 1
+    assert capsys.readouterr().err.count("Full: logging to it stops: No space left on device") == 1

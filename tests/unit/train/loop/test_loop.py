@@ -332,9 +332,9 @@ def test_state_of_another_run_or_dataset_is_refused(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, run, stopped)
     other = toy_run(precision="bf16")
-    with pytest.raises(InputError, match=rf"run.json differs: checkpoint {run.hash}, now {other.hash}; delete"):
+    with pytest.raises(InputError, match=rf"run.json was {run.hash}, but is now {other.hash}; delete"):
         train(tmp_path, other)
-    with pytest.raises(InputError, match=r"dataset differs: checkpoint d+, now e+; delete"):
+    with pytest.raises(InputError, match=r"dataset was d+, but is now e+; delete"):
         run_loop(ToyEngine(run, CPU), run, tmp_path / "out", tmp_path / "state", Data("e" * 64, None))
 
 

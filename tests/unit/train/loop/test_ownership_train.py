@@ -225,7 +225,7 @@ def test_a_finished_run_of_an_older_hash_is_one_line_and_moved_aside(again, data
     for name in ("model.json", ".model.json"):
         write_json(again / "my" / name, json.loads((again / "my" / name).read_text()) | {"run_sha256": "0" * 64})
     assert main(["evaluate", "--run", "my/run.json"]) == 2
-    assert "or by an earlier version; `slim-bench train` retrains the run" in error(capsys)
+    assert "or an earlier version wrote it; `slim-bench train` retrains the run" in error(capsys)
     before = content(again / "my")
     assert train() == 0
     assert "the finished run in my was moved to my.superseded-1" in capsys.readouterr().err
