@@ -42,7 +42,7 @@ from bench.trained import read_trained
 Check = Callable[..., str | None]
 
 
-def _reason(check: Check) -> Check:
+def _error_as_reason(check: Check) -> Check:
     """Wrap `check` to return the error of an unreadable file as the reason. Planning must not fail on damaged files."""
 
     @wraps(check)
@@ -65,7 +65,7 @@ class Outdated:
         self._content = cache(self._present_content)
         self._models: dict[Path, str | None] = {}
 
-    @_reason
+    @_error_as_reason
     def source(self, name: str) -> str | None:
         """Check the receipt of a downloaded dataset."""
         if not _exists(receipt_path(name)):
@@ -87,7 +87,7 @@ class Outdated:
         except (FileNotFoundError, InputError):
             return read_receipt(name).get("content_sha256")
 
-    @_reason
+    @_error_as_reason
     def prepared(self, path: str, name: str) -> str | None:
         """Check the prepared dataset `name` in folder `path`."""
         manifest_path = Path(path) / MANIFEST
@@ -101,7 +101,7 @@ class Outdated:
             return f"the files of {name} have changed"
         return None
 
-    @_reason
+    @_error_as_reason
     def description(self, run: Run) -> str | None:
         """Check run.json of a run."""
         folder = self.plan.folder_of(run)
@@ -114,7 +114,7 @@ class Outdated:
             self._models[folder] = self._model(run, folder)
         return self._models[folder]
 
-    @_reason
+    @_error_as_reason
     def _model(self, run: Run, folder: Path) -> str | None:
         path = folder / META
         if not _exists(path):
@@ -129,7 +129,7 @@ class Outdated:
             return f"{folder} was trained on other data than {run.data.path} contains"
         return self.prepared(run.data.path, run.dataset)
 
-    @_reason
+    @_error_as_reason
     def scores(self, run: Run) -> str | None:
         """Check the score files of a run."""
         folder = self.plan.folder_of(run)
@@ -162,7 +162,7 @@ class Outdated:
                 return reason
         return None
 
-    @_reason
+    @_error_as_reason
     def table(self, scale: str, runs: Iterable[Run], allow_mixed_code: bool) -> str | None:
         """Check scores.csv of a scale, which depends on `runs`."""
         folder = RESULTS / scale
@@ -177,7 +177,7 @@ class Outdated:
             return f"{folder}/scores.csv is damaged"
         return None
 
-    @_reason
+    @_error_as_reason
     def page(self, scale: str, page: str) -> str | None:
         """Check the tables, figures and page of a scale."""
         folder = RESULTS / scale

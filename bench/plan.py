@@ -124,7 +124,7 @@ class Plan:
             raise InputError(f"{experiment} is for {wanted}, but dataset {dataset} is for {given}")
         return wanted == given
 
-    def _why_empty(self, suite: str, scale: str) -> str:
+    def _empty_suite_reason(self, suite: str, scale: str) -> str:
         if any(OWN in listed.datasets for listed in self.configuration.suites[suite].runs) and not self.folders:
             return ": pass your images with snakemake own --config folder=PATH"
         scales = sorted({name for listed in self.configuration.suites[suite].runs for name in listed.scales})

@@ -70,10 +70,10 @@ def _scored(run: Run, folder: Path, hashes: Collection[str], model: Trained) -> 
             problems.append(str(error) if os.path.lexists(path) else None)
     if failed:
         return RunState("failed", reason=f"no score for {', '.join(failed)}")
-    told = next((problem for problem in problems if problem), None)
+    reason = next((problem for problem in problems if problem), None)
     if not problems and not (folder / "run.json").exists():
         return RunState("damaged", reason=f"{folder}/run.json: no such file")
-    return RunState("trained", reason=told) if problems else RunState("ok")
+    return RunState("trained", reason=reason) if problems else RunState("ok")
 
 
 def measured_seconds(plan: Plan, run: Run) -> float | None:

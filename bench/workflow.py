@@ -30,7 +30,7 @@ from bench.runtime.locks import check_lockable
 from bench.terminal import one_line
 
 DEFAULT = "demo"
-RENEWALS, RENEWED = RESULTS / ".outdated", "outdated since"
+OUTDATED_REASONS, REASON_PREFIX = RESULTS / ".outdated", "outdated since"
 PERCEPTUAL_WEIGHTS: dict[str, tuple[str, ...]] = {"lpips-vgg16": LPIPS_WEIGHTS}
 
 
@@ -40,7 +40,7 @@ class WorkflowPlan(Plan):
     def __init__(self, configuration: Configuration):
         super().__init__(configuration)
         self.outdated = Outdated(self)
-        self._renewals: dict[Path, str] = {}
+        self._reasons: dict[Path, str] = {}
         self._workflow: Any = None
 
     @classmethod
@@ -66,7 +66,7 @@ class WorkflowPlan(Plan):
         """
         self._workflow = workflow
         asked = workflow.resource_settings.overwrite_resources.values()  # --set-resources, also passed to the nodes
-        if not any("gpu" in given for given in asked):
+        if not any("gpu" in request for request in asked):
             workflow.global_resources.setdefault("gpu", self.gpus)
 
     @property
@@ -84,44 +84,44 @@ class WorkflowPlan(Plan):
 
     # ---- outputs out of date -------------------------------------------------------------------------------------
 
-    def renewal(self, rule: str) -> Callable[[Any], list[str]]:
-        """Return an input function of `rule`. If its output is out of date, the input is an output of note_renewal.
+    def outdated_input(self, rule: str) -> Callable[[Any], list[str]]:
+        """Return an input function of `rule`. If its output is out of date, the input is an output of note_outdated.
 
-        The input function writes the reason to a file, which is the input of note_renewal. No other input triggers a
+        The input function writes the reason to a file, which is the input of note_outdated. No other input triggers a
         job by its modification time.
         """
         reasons: dict[str, Callable[[Any], str | None]] = {
             "fetch": lambda w: self.outdated.source(w.dataset),
-            "prepare": lambda w: self.outdated.prepared(_prepared(w), w.dataset),
+            "prepare": lambda w: self.outdated.prepared(_prepared_folder(w), w.dataset),
             "freeze": lambda w: self.outdated.description(self.run_of(w)),
             "train": lambda w: self.outdated.model(self.run_of(w)),
             "evaluate": lambda w: self.outdated.scores(self.run_of(w)),
             "finish": lambda w: self.outdated.suite(Path(self.marker(w.suite)), self.runs(w.suite)),
-            "collect": self._why_collect,
-            "render": lambda w: self._why_collect(w) or self.outdated.page(w.scale, PAGE),
+            "collect": self._table_reason,
+            "render": lambda w: self._table_reason(w) or self.outdated.page(w.scale, PAGE),
         }
 
         def markers(w: Any) -> list[str]:
             reason = reasons[rule](w)
             if reason is None:
                 return []
-            job = RENEWALS / "/".join([rule, *map(str, w)])
-            if job not in self._renewals:
+            job = OUTDATED_REASONS / "/".join([rule, *map(str, w)])
+            if job not in self._reasons:
                 # the file contains the time, because Snakemake treats an input with known content as unchanged
                 with _ends_snakemake():
-                    write_text(Path(f"{job}.reason"), f"{RENEWED} {time.time_ns()}: {one_line(reason)}\n")
-                self._tell(reason)
-            self._renewals[job] = reason
+                    write_text(Path(f"{job}.reason"), f"{REASON_PREFIX} {time.time_ns()}: {one_line(reason)}\n")
+                self._print_once(reason)
+            self._reasons[job] = reason
             return [f"{job}.noted"]
 
         return markers
 
-    def _tell(self, reason: str) -> None:
+    def _print_once(self, reason: str) -> None:
         """Print each reason for a rerun once."""
-        if reason not in self._renewals.values():
+        if reason not in self._reasons.values():
             print(f"slim-bench: out of date: {one_line(reason)}", file=sys.stderr, flush=True)
 
-    def _why_collect(self, w: Any) -> str | None:
+    def _table_reason(self, w: Any) -> str | None:
         suites = [suite for suite in self.requested_suites if self.scale_of(suite) == w.scale]
         runs = [run for suite in suites for run in self.runs(suite)]
         return self.outdated.table(w.scale, runs, self.configuration.settings.allow_mixed_code)
@@ -130,8 +130,8 @@ class WorkflowPlan(Plan):
 
     def folder_option(self, w: Any) -> str:
         """Return the option --folder for a user's dataset; empty for a dataset of the catalogue."""
-        given = self.folders.get(w.dataset)
-        return "" if given is None else "--folder " + shlex.quote(f"{w.dataset}={given.written()}")
+        folder = self.folders.get(w.dataset)
+        return "" if folder is None else "--folder " + shlex.quote(f"{w.dataset}={folder.written()}")
 
     @property
     def limit_option(self) -> str:
@@ -145,10 +145,10 @@ class WorkflowPlan(Plan):
     def weights(self, needed: Iterable[str]) -> list[str]:
         """Return the marker files of pretrained weights to download. Weights in an installed package have none."""
         known = self.configuration.catalogue.weights
-        marks = [f"data/sources/{name}.fetched" for name in sorted(set(needed)) if known[name].package is None]
-        for mark in marks:
-            reset_future_time(Path(mark))
-        return marks
+        markers = [f"data/sources/{name}.fetched" for name in sorted(set(needed)) if known[name].package is None]
+        for marker in markers:
+            reset_future_time(Path(marker))
+        return markers
 
     def training_weights(self, w: Any) -> list[str]:
         recipe = self.run_of(w).recipe
@@ -182,13 +182,13 @@ class WorkflowPlan(Plan):
                 print(f"slim-bench: target {suite} has no {', '.join(unmatched)}", file=sys.stderr, flush=True)
             made = [folder / name for folder in folders for name in ("run.json", "model.json")]
             report = RESULTS / self.scale_of(suite)
-            for path in (*made, report / "scores.csv", report / PAGE):
+            for path in (*outputs, report / "scores.csv", report / PAGE):
                 _refuse_folder(path)
             for folder in folders:
                 _refuse_file(folder / "scores")
                 _refuse_loop(folder / "scores" / COMPLETE)
             _refuse_loop(Path(self.marker(suite)))
-        return [self.marker(suite), *map(str, made), *self.scores(suite), str(report / PAGE)]
+        return [self.marker(suite), *map(str, outputs), *self.scores(suite), str(report / PAGE)]
 
     def scores(self, suite: str) -> list[str]:
         return [f"{self.folder_of(run)}/scores/{COMPLETE}" for run in self.runs(suite)]
@@ -221,22 +221,22 @@ def clear_stale_lock(folder: Path = Path(".snakemake")) -> IO[str]:
         folder.mkdir(exist_ok=True)
         path = folder / "slim-bench.lock"
         check_lockable(path)
-        own = path.open("a")
+        lock_file = path.open("a")
     try:
-        fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for path in (folder / "locks").glob("*.lock"):
             path.unlink(missing_ok=True)
     except BlockingIOError:
         pass
-    fcntl.flock(own, fcntl.LOCK_SH)
-    return own
+    fcntl.flock(lock_file, fcntl.LOCK_SH)
+    return lock_file
 
 
-def clear_renewals() -> None:
+def clear_outdated_reasons() -> None:
     """Remove the reason files of earlier workflow starts."""
     with _ends_snakemake():
-        for path in RENEWALS.rglob("*"):
-            if path.is_file() and path.read_text(encoding="utf-8", errors="replace").startswith(RENEWED):
+        for path in OUTDATED_REASONS.rglob("*"):
+            if path.is_file() and path.read_text(encoding="utf-8", errors="replace").startswith(REASON_PREFIX):
                 path.unlink()
 
 
@@ -273,5 +273,5 @@ def _refuse_file(folder: Path) -> None:
         raise InputError(f"{folder}: is a file, but a folder must be created there; move it away")
 
 
-def _prepared(w: Any) -> str:
+def _prepared_folder(w: Any) -> str:
     return prepared_path(w.dataset, None if w.size == "full" else int(w.size)).as_posix()

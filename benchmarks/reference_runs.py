@@ -25,8 +25,8 @@ from bench.paths import RESULTS
 from bench.provenance import git_state, processor_name
 from bench.report.compare.reference import (
     Agreement,
+    HeldOutSetting,
     Key,
-    LeftOut,
     ReferenceResults,
     ReferenceScore,
     agreements,
@@ -187,7 +187,7 @@ def reference_of(recording: Recording, tables: Mapping[str, Scores]) -> tuple[Re
         torch=_one_torch(tables),
         cpu=processor_name(),
         settings={setting: SETTINGS[setting] for setting in recorded},
-        left_out=LeftOut(
+        left_out=HeldOutSetting(
             name=left_out,
             variables=SETTINGS[left_out],
             within=sum(agreement.state == "within" for agreement in check),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bench.run import ClassificationRecipe, Compute, DataSpec, Evaluation, FewShotRecipe, ModelSpec, Run
-from reference.prepared import write_set
+from reference.prepared import write_prepared
 
 CLASSES = 10
 EVALUATION = Evaluation(metrics=("params",))
@@ -15,7 +15,7 @@ EVALUATION = Evaluation(metrics=("params",))
 def fewshot_run(folder: Path, size: int, base_channels: int, batch_size: int, **compute: Any) -> Run:
     """Return a run of fastgan-slim. At 256 px the network is that of the paper, at 64 px that of the demo."""
     pixels = np.random.default_rng(0).integers(0, 256, (32, size, size, 3), dtype=np.uint8)
-    write_set(folder, "fewshot", {"images.npy": pixels}, "random")
+    write_prepared(folder, "fewshot", {"images.npy": pixels}, "random")
     pairs = {"pairs": (64,)} if size == 64 else {}
     return Run(
         scale="bench",
@@ -38,7 +38,7 @@ def classification_run(folder: Path, count: int, batch_size: int, **compute: Any
     for split in ("train", "test"):
         arrays[f"{split}_images.npy"] = random.integers(0, 256, (count, 32, 32, 1), dtype=np.uint8)
         arrays[f"{split}_labels.npy"] = random.integers(0, CLASSES, count)
-    write_set(folder, "classification", arrays, "random", classes=tuple("abcdefghij"))
+    write_prepared(folder, "classification", arrays, "random", classes=tuple("abcdefghij"))
     return Run(
         scale="bench",
         experiment="slim-resnet",

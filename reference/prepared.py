@@ -8,7 +8,7 @@ from bench.data.manifest import Manifest, Split, write_manifest
 from bench.data.prepared import content_hash
 
 
-def write_set(
+def write_prepared(
     folder: Path, task: str, arrays: dict[str, np.ndarray], name: str, classes: tuple[str, ...] | None = None
 ) -> str:
     """Write `arrays` (file name -> array, the images first) and their manifest. Returns the sha256 of the content."""

@@ -108,10 +108,10 @@ def _score(
     logits, labels = predict(network, test.batches, scores.device)
     for metric, k in (("top1", 1), ("top5", 5)):
         if k > logits.shape[1]:
-            scores.fail(f"{metric} of {logits.shape[1]} classes", among=(metric,))
-        elif scores.wants(metric):
+            scores.fail(f"{metric} of {logits.shape[1]} classes", metrics=(metric,))
+        elif scores.is_planned(metric):
             scores.add(_accuracy(metric, k, logits, labels, test, clock), weights, model_sha256)
-    if scores.wants("ece"):
+    if scores.is_planned("ece"):
         scores.add(_calibration(logits, labels, test, clock), weights, model_sha256)
 
 

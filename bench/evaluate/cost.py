@@ -18,16 +18,16 @@ from bench.runtime.device import device_name
 
 def measure_cost(scores: ScoreFolder, model: nn.Module, call: Callable[[], Any], size: str) -> None:
     """Score the cost of `call`, which runs the network on one input. `size`: image size as a protocol part (px64)."""
-    if scores.wants("params"):
+    if scores.is_planned("params"):
         scores.add(Measurement("params", float(parameter_count(model)), ("folded-export",)))
-    if scores.wants("macs"):
+    if scores.is_planned("macs"):
         clock = Clock()
         value = multiply_accumulates(call)
         parts = ("conv-linear-products", "batch1", size)
         scores.add(Measurement("macs", float(value), parts, seconds=clock.seconds))
-    if scores.wants("latency"):
+    if scores.is_planned("latency"):
         _measure_latency(scores, call, size)
-    if scores.wants("memory"):
+    if scores.is_planned("memory"):
         clock = Clock()
         with torch.inference_mode(), exact_float32():
             peak = peak_bytes(call, scores.device)

@@ -26,7 +26,7 @@ FRECHET = ("fid_authors", "fid_cleanfid", "fd_efflite0")
 """Metrics that can select the best snapshot. The first one that is planned is used."""
 FID = "fid_cleanfid"
 PRDC = ("precision", "recall", "density", "coverage")
-NEIGHBOURS = 5
+N_NEIGHBOURS = 5
 NORMAL_95 = 1.959964
 
 
@@ -63,18 +63,18 @@ def compare_features(
     `sets` contains the parts of the protocol id that name the two sets of images. A metric that cannot be computed from
     these images (too few images, or copies of one image) gets a reason instead of a value.
     """
-    numbers: list[Measurement] = []
-    refused: dict[str, str] = {}
-    for families, measure in MEASURES.items():
+    measurements: list[Measurement] = []
+    undefined: dict[str, str] = {}
+    for families, measure in MEASUREMENTS_BY_FAMILY.items():
         metrics = [extractor.metrics[family] for family in families if extractor.metrics.get(family) in wanted]
         if not metrics:
             continue
         try:
-            found = [number for number in measure(extractor, real, fake) if number.metric in metrics]
-            numbers += [replace(n, parts=(extractor.network.name, *sets, *n.parts), n=len(fake)) for n in found]
+            found = [measurement for measurement in measure(extractor, real, fake) if measurement.metric in metrics]
+            measurements += [replace(n, parts=(extractor.network.name, *sets, *n.parts), n=len(fake)) for n in found]
         except InputError as error:
-            refused |= dict.fromkeys(metrics, str(error))
-    return numbers, refused
+            undefined |= dict.fromkeys(metrics, str(error))
+    return measurements, undefined
 
 
 def _frechet(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
@@ -97,8 +97,10 @@ def _kid(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> list
 
 
 def _prdc(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
-    values, metrics = precision_recall(real, fake, k=NEIGHBOURS), extractor.metrics
-    return [Measurement(metrics[name], getattr(values, name), (f"k{NEIGHBOURS}",)) for name in PRDC if name in metrics]
+    values, metrics = precision_recall(real, fake, k=N_NEIGHBOURS), extractor.metrics
+    return [
+        Measurement(metrics[name], getattr(values, name), (f"k{N_NEIGHBOURS}",)) for name in PRDC if name in metrics
+    ]
 
 
 def _diversity(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
@@ -129,7 +131,9 @@ def _inception_score(extractor: MetricExtractor, _: np.ndarray, fake: np.ndarray
     return [Measurement(extractor.metrics["inception_score"], value, ("splits1",))]
 
 
-MEASURES: dict[tuple[str, ...], Callable[[MetricExtractor, np.ndarray, np.ndarray], list[Measurement]]] = {
+MEASUREMENTS_BY_FAMILY: dict[
+    tuple[str, ...], Callable[[MetricExtractor, np.ndarray, np.ndarray], list[Measurement]]
+] = {
     ("frechet",): _frechet,
     ("kid",): _kid,
     PRDC: _prdc,
@@ -140,17 +144,17 @@ MEASURES: dict[tuple[str, ...], Callable[[MetricExtractor, np.ndarray, np.ndarra
 """Functions by the metric families that they compute, in order of computation."""
 
 
-def with_curve(number: Measurement, real: np.ndarray, fake: np.ndarray) -> Measurement:
+def add_curve(measurement: Measurement, real: np.ndarray, fake: np.ndarray) -> Measurement:
     """Add to a Frechet distance its curve over the number of generated images; return other metrics unchanged.
 
     The number of images is halved repeatedly, to no fewer than 25.
     """
-    if METRICS[number.metric].family != "frechet":
-        return number
+    if METRICS[measurement.metric].family != "frechet":
+        return measurement
     counts = []
     count = len(fake)
     while count >= 25:
         counts.append(count)
         count //= 2
     curve = {str(n): value for n, value in frechet_curve(real, fake, sorted(counts))}
-    return replace(number, details=number.details | {"curve": curve})
+    return replace(measurement, details=measurement.details | {"curve": curve})

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from bench.data.datasets import load_images, read_manifest
 from bench.evaluate.attention import ATTENTION, recorded_gates, save_attention
 from bench.evaluate.cost import measure_cost
-from bench.evaluate.extractors import FRECHET, MetricExtractor, compare_features, open_extractors, with_curve
+from bench.evaluate.extractors import FRECHET, MetricExtractor, add_curve, compare_features, open_extractors
 from bench.evaluate.measurement import Clock, Measurement
 from bench.evaluate.neighbours import save_neighbours
 from bench.evaluate.writer import NEIGHBOURS, ScoreFolder
@@ -28,7 +28,7 @@ from bench.metrics.cache import cached_features
 from bench.metrics.checks import check_count
 from bench.metrics.features import FeatureRows, chunks, features_of
 from bench.metrics.frechet import frechet_distance
-from bench.metrics.lpips import ABSENT, load_lpips, lpips_is_here
+from bench.metrics.lpips import MISSING_WEIGHTS, has_lpips_weights, load_lpips
 from bench.networks import GeneratorNetwork
 from bench.run import FewShotRecipe, Run
 from bench.runtime.images import to_signed
@@ -38,12 +38,12 @@ SNAPSHOTS = "snapshots"
 LPIPS_SAMPLES = 40
 ATTENTION_SAMPLES = 6
 REAL_BATCH = 16
-CONTROLLED = ("frechet", "kid")
+CONTROL_FAMILIES = ("frechet", "kid")
 MIN_IMAGES_PER_HALF = 3
 
 
 @dataclass(frozen=True)
-class Setting:
+class ScoringContext:
     """Shared settings of all scores of one run; `real`: features of the training images, one array per extractor."""
 
     run: Run
@@ -56,13 +56,13 @@ class Setting:
     def n_fake(self) -> int:
         return self.run.evaluation.n_fake or 5000
 
-    def sampling(self, extractor: MetricExtractor) -> tuple[str, ...]:
+    def protocol_parts(self, extractor: MetricExtractor) -> tuple[str, ...]:
         """Return the protocol parts of the image sets: all training images, and the sampling of generated images."""
         saved = (extractor.fake_part,) if extractor.fake_part else ()
-        return (self.reals, f"fake{self.n_fake}", *saved, *self.drawn)
+        return (self.real_part, f"fake{self.n_fake}", *saved, *self.sampling_parts)
 
     @property
-    def drawn(self) -> tuple[str, ...]:
+    def sampling_parts(self) -> tuple[str, ...]:
         """Return the protocol parts of the EMA weights and of the batch-norm mode that generate the images."""
         recipe = self.run.recipe
         assert isinstance(recipe, FewShotRecipe)
@@ -70,12 +70,12 @@ class Setting:
         return ema, f"bn-train-b{self.run.evaluation.batch_size}"
 
     @property
-    def reals(self) -> str:
+    def real_part(self) -> str:
         return f"real{len(self.images)}-all"
 
 
 @dataclass(frozen=True)
-class Subject:
+class ScoredWeights:
     """Name and hash of the scored weights, and the protocol parts of the two image sets."""
 
     weights: str
@@ -89,13 +89,13 @@ def evaluate_fewshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
     check_count(len(images), manifest.n, str(folder))
     extractors = open_extractors(run.evaluation.metrics, scores.device)
     real = [cached_features(e.network, manifest.sha256, lambda: chunks(images, REAL_BATCH)) for e in extractors]
-    setting = Setting(run, scores, images, extractors, real)
+    context = ScoringContext(run, scores, images, extractors, real)
     network = cast(GeneratorNetwork, load_export(run_dir)[0].to(scores.device))
-    fake = _score(setting, network, "last")
-    _score_best(setting, run_dir)
-    _score(setting, fold(create_seeded(run.model.model_dump(), run.seed)).to(scores.device), "untrained")
-    _controls(setting)
-    _lpips_diversity(setting, network)
+    fake = _score(context, network, "last")
+    _score_best(context, run_dir)
+    _score(context, fold(create_seeded(run.model.model_dump(), run.seed)).to(scores.device), "untrained")
+    _controls(context)
+    _lpips_diversity(context, network)
     z = torch.zeros(1, network.latent_dim, device=scores.device)
     with torch.no_grad():
         measure_cost(scores, network, lambda: network(z), f"px{images.shape[-1]}")
@@ -103,90 +103,98 @@ def evaluate_fewshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
     _attention(setting, network)
 
 
-def _features(setting: Setting, network: nn.Module, purpose: str = "latents") -> list[np.ndarray]:
+def _features(context: ScoringContext, network: nn.Module, purpose: str = "latents") -> list[np.ndarray]:
     """Compute the features of the generated images with every extractor, batch by batch."""
-    rows = [FeatureRows(extractor.network.dim) for extractor in setting.extractors]
-    evaluation = setting.run.evaluation
-    for batch in generate(network, setting.n_fake, evaluation.batch_size, evaluation.latent_seed, purpose):
-        for own, extractor in zip(rows, setting.extractors, strict=True):
+    rows = [FeatureRows(extractor.network.dim) for extractor in context.extractors]
+    evaluation = context.run.evaluation
+    for batch in generate(network, context.n_fake, evaluation.batch_size, evaluation.latent_seed, purpose):
+        for own, extractor in zip(rows, context.extractors, strict=True):
             own.add(features_of(extractor.network, extractor.prepare_fake(batch)))
     return [own.all() for own in rows]
 
 
 def _score(
-    setting: Setting, network: nn.Module, weights: str, extra: tuple[str, ...] = (), model_sha256: str | None = None
+    context: ScoringContext,
+    network: nn.Module,
+    weights: str,
+    extra: tuple[str, ...] = (),
+    model_sha256: str | None = None,
 ) -> list[np.ndarray]:
     """Score a generator with every extractor, and return the features of its images."""
     clock = Clock()
-    fakes = _features(setting, network) if setting.extractors else []
-    for extractor, real, fake in zip(setting.extractors, setting.real, fakes, strict=True):
-        subject = Subject(weights, (*setting.sampling(extractor), *extra), model_sha256)
-        _compare(setting, subject, extractor, (real, fake), clock)
+    fakes = _features(context, network) if context.extractors else []
+    for extractor, real, fake in zip(context.extractors, context.real, fakes, strict=True):
+        scored = ScoredWeights(weights, (*context.protocol_parts(extractor), *extra), model_sha256)
+        _compare(context, scored, extractor, (real, fake), clock)
     return fakes
 
 
 def _compare(
-    setting: Setting, subject: Subject, extractor: MetricExtractor, pair: tuple[np.ndarray, np.ndarray], clock: Clock
+    context: ScoringContext,
+    scored: ScoredWeights,
+    extractor: MetricExtractor,
+    pair: tuple[np.ndarray, np.ndarray],
+    clock: Clock,
 ) -> None:
-    """Write all planned metrics of one extractor. Controls get only the metrics in CONTROLLED."""
-    wanted, control = set(setting.run.evaluation.metrics), subject.weights.startswith("control")
+    """Write all planned metrics of one extractor. Controls get only the metrics in CONTROL_FAMILIES."""
+    wanted, control = set(context.run.evaluation.metrics), scored.weights.startswith("control")
     if control:
-        wanted &= {extractor.metrics[family] for family in CONTROLLED if family in extractor.metrics}
-    sets = (f"px{setting.images.shape[-1]}", *subject.parts)
-    numbers, refused = compare_features(extractor, *pair, wanted, sets)
-    if subject.weights == "last":
-        for metric, reason in refused.items():
-            setting.scores.fail(reason, among=(metric,))
-    for number in numbers:
-        measured = number if control else with_curve(number, *pair)
-        setting.scores.add(replace(measured, seconds=clock.seconds), subject.weights, subject.model_sha256)
+        wanted &= {extractor.metrics[family] for family in CONTROL_FAMILIES if family in extractor.metrics}
+    sets = (f"px{context.images.shape[-1]}", *scored.parts)
+    measurements, undefined = compare_features(extractor, *pair, wanted, sets)
+    if scored.weights == "last":
+        for metric, reason in undefined.items():
+            context.scores.fail(reason, metrics=(metric,))
+    for measurement in measurements:
+        measured = measurement if control else add_curve(measurement, *pair)
+        context.scores.add(replace(measured, seconds=clock.seconds), scored.weights, scored.model_sha256)
 
 
-def _score_best(setting: Setting, run_dir: Path) -> None:
+def _score_best(context: ScoringContext, run_dir: Path) -> None:
     """Score the snapshot with the smallest Fréchet distance on separate latents, if the run has snapshots."""
     snapshots = sorted((run_dir / SNAPSHOTS).glob("*.safetensors"))
-    judges = {e.metrics["frechet"]: index for index, e in enumerate(setting.extractors)}
-    judge = next((metric for metric in FRECHET if metric in judges), None)
-    if not snapshots or judge is None or len(setting.images) < 2:
+    index_by_metric = {e.metrics["frechet"]: index for index, e in enumerate(context.extractors)}
+    metric = next((metric for metric in FRECHET if metric in index_by_metric), None)
+    if not snapshots or metric is None or len(context.images) < 2:
         return
-    index = judges[judge]
-    alone = replace(setting, extractors=[setting.extractors[index]], real=[setting.real[index]])
+    index = index_by_metric[metric]
+    one_extractor = replace(context, extractors=[context.extractors[index]], real=[context.real[index]])
     distances = {}
     for path in snapshots:
-        network = load_weights(path).to(setting.scores.device)
-        distances[path] = frechet_distance(alone.real[0], _features(alone, network, "selection")[0])
+        network = load_weights(path).to(context.scores.device)
+        distances[path] = frechet_distance(one_extractor.real[0], _features(one_extractor, network, "selection")[0])
     best = min(snapshots, key=lambda path: distances[path])
-    part = f"best-of-{len(snapshots)}-by-{judge}-own-latents"
-    _score(setting, load_weights(best).to(setting.scores.device), "best", (part,), sha256_file(best))
+    part = f"best-of-{len(snapshots)}-by-{metric}-own-latents"
+    _score(context, load_weights(best).to(context.scores.device), "best", (part,), sha256_file(best))
 
 
-def _controls(setting: Setting) -> None:
+def _controls(context: ScoringContext) -> None:
     """Score the controls without a network: white images, and one half of the real images compared with the other."""
-    for extractor, real in zip(setting.extractors, setting.real, strict=True):
+    for extractor, real in zip(context.extractors, context.real, strict=True):
         clock = Clock()
-        white = extractor.prepare_fake(torch.full_like(setting.images[:1], 255))
-        constant = np.repeat(features_of(extractor.network, white), setting.n_fake, axis=0)
-        subject = Subject("control-white", (setting.reals, f"white{setting.n_fake}"))
-        _compare(setting, subject, extractor, (real, constant), clock)
+        white = extractor.prepare_fake(torch.full_like(context.images[:1], 255))
+        constant = np.repeat(features_of(extractor.network, white), context.n_fake, axis=0)
+        scored = ScoredWeights("control-white", (context.real_part, f"white{context.n_fake}"))
+        _compare(context, scored, extractor, (real, constant), clock)
         if len(real) >= 2 * MIN_IMAGES_PER_HALF:
             order = np.random.default_rng(0).permutation(len(real))
             halves = real[order[: len(real) // 2]], real[order[len(real) // 2 :]]
-            subject = Subject("control-halves", (f"halves{len(halves[0])}-{len(halves[1])}",))
-            _compare(setting, subject, extractor, halves, Clock())
+            scored = ScoredWeights("control-halves", (f"halves{len(halves[0])}-{len(halves[1])}",))
+            _compare(context, scored, extractor, halves, Clock())
 
 
-def _lpips_diversity(setting: Setting, network: nn.Module) -> None:
+def _lpips_diversity(context: ScoringContext, network: nn.Module) -> None:
     """Score the mean LPIPS over all pairs of the first LPIPS_SAMPLES samples."""
-    if not setting.scores.wants("lpips_diversity"):
+    if not context.scores.is_planned("lpips_diversity"):
         return
-    if not lpips_is_here():
-        setting.scores.fail(ABSENT, among=("lpips_diversity",))
+    if not has_lpips_weights():
+        context.scores.fail(MISSING_WEIGHTS, metrics=("lpips_diversity",))
         return
-    clock, evaluation = Clock(), setting.run.evaluation
+    clock, evaluation = Clock(), context.run.evaluation
     images = torch.cat(list(generate(network, LPIPS_SAMPLES, evaluation.batch_size, evaluation.latent_seed)))
-    value = mean_pairwise_lpips(images, setting.scores.device)
-    parts = ("vgg16-v0.1", f"px{images.shape[-1]}", f"samples{LPIPS_SAMPLES}", *setting.drawn)
-    setting.scores.add(Measurement("lpips_diversity", value, parts, n=len(images), seconds=clock.seconds))
+    value = mean_pairwise_lpips(images, context.scores.device)
+    parts = ("vgg16-v0.1", f"px{images.shape[-1]}", f"samples{LPIPS_SAMPLES}", *context.sampling_parts)
+    context.scores.add(Measurement("lpips_diversity", value, parts, n=len(images), seconds=clock.seconds))
 
 
 @torch.inference_mode()
@@ -198,16 +206,16 @@ def mean_pairwise_lpips(images: Tensor, device: torch.device) -> float:
     return torch.cat(parts).double().mean().item()
 
 
-def _neighbours(setting: Setting, network: nn.Module, fakes: Iterable[np.ndarray]) -> None:
+def _neighbours(context: ScoringContext, network: nn.Module, fakes: Iterable[np.ndarray]) -> None:
     """Write an image grid of the samples closest to the training set, each with its nearest training image."""
-    for extractor, real, fake in zip(setting.extractors, setting.real, fakes, strict=True):
-        if not setting.scores.wants(extractor.metrics.get("memorisation", "")):
+    for extractor, real, fake in zip(context.extractors, context.real, fakes, strict=True):
+        if not context.scores.is_planned(extractor.metrics.get("memorisation", "")):
             continue
-        numbers, _ = compare_features(extractor, real, fake, {extractor.metrics["memorisation"]})
-        if not numbers:
+        measurements, _ = compare_features(extractor, real, fake, {extractor.metrics["memorisation"]})
+        if not measurements:
             continue
-        closest = numbers[0].details["closest"]
-        evaluation = setting.run.evaluation
+        closest = measurements[0].details["closest"]
+        evaluation = context.run.evaluation
         indices = [entry["sample"] for entry in closest]
         samples = pick(network, indices, setting.n_fake, evaluation.batch_size, evaluation.latent_seed)
         training = setting.images[[entry["training"] for entry in closest]]

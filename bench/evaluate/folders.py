@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bench.data.images import WHITE, Colour, print_notes, usable_images
 from bench.errors import InputError
-from bench.evaluate.extractors import FID, compare_features, open_extractors, with_curve
+from bench.evaluate.extractors import FID, add_curve, compare_features, open_extractors
 from bench.evaluate.image_sets import ScoredArray, ScoredImages, alpha_part, is_array_file, source_of
 from bench.evaluate.measurement import Clock, Measurement, failed_score
 from bench.evaluate.pairs import pair_images, refuse_shared
@@ -31,7 +31,7 @@ from bench.score import Score
 BATCH = 8
 MAX_NEIGHBOUR_IMAGES = 20_000
 SIMILARITY = "ssim_samples"
-COMPARED = set(FOLDER_METRICS) - {SIMILARITY}
+EXTRACTOR_METRICS = set(FOLDER_METRICS) - {SIMILARITY}
 
 
 class ScoredFolder(ScoredImages):
@@ -102,7 +102,7 @@ def evaluate_folders(
     source = source_of(fake, real, device)
     wanted = set(_default_metrics(fake.n, real.n) if metrics is None else metrics)
     scores: list[Score] = []
-    for extractor in open_extractors(wanted & COMPARED | ({FID} if statistics else set()), device):
+    for extractor in open_extractors(wanted & EXTRACTOR_METRICS | ({FID} if statistics else set()), device):
         clock = Clock()
         known = real.features(extractor)
         if statistics is not None and extractor.metrics["frechet"] == FID:
@@ -112,7 +112,7 @@ def evaluate_folders(
             continue
         features = known, known if fake is real else fake.features(extractor)
         numbers, refused = compare_features(extractor, *features, wanted, _protocol(fake, real))
-        numbers = [replace(with_curve(number, *features), seconds=clock.seconds) for number in numbers]
+        numbers = [replace(add_curve(number, *features), seconds=clock.seconds) for number in numbers]
         source |= {"peak_memory_bytes": peak_memory_bytes(device)}
         scores += [number.score(**source) for number in numbers]
         scores += [failed_score(metric, reason, **source) for metric, reason in refused.items()]
@@ -172,8 +172,8 @@ def _similarity(fake: ScoredImages, real: ScoredImages) -> tuple[Measurement | N
     read = partial(read_image, background=fake.background)
     progress = ProgressLine(f"{fake.name}, ssim", len(pairs), "pair", 0, speed=True)
     values = []
-    for sample, partner in pairs:
-        values.append(ssim(read(sample.path)[None], read(partner.path)[None]).item())
+    for sample, match in pairs:
+        values.append(ssim(read(sample.path)[None], read(match.path)[None]).item())
         progress.add(1)
     progress.close()
     number = Measurement(

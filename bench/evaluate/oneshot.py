@@ -23,7 +23,7 @@ from bench.export import load_export
 from bench.metrics.catalogue import SIFID_WEIGHTS
 from bench.metrics.diversity import pixel_diversity
 from bench.metrics.features import exact_float32
-from bench.metrics.lpips import ABSENT, load_lpips, lpips_is_here
+from bench.metrics.lpips import MISSING_WEIGHTS, has_lpips_weights, load_lpips
 from bench.metrics.sifid import InceptionStem, sifid
 from bench.metrics.ssim import ms_ssim, ms_ssim_scales, ssim
 from bench.metrics.weights import weights_path
@@ -58,9 +58,9 @@ def evaluate_oneshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
             (f"{family}_reconstruction", bicubic, "control-bicubic"),
             (f"{family}_samples", samples, "last"),
         ):
-            if scores.wants(metric):
-                with _allowed(scores, metric):
-                    _add(scores, metric, weights, (*parts, size), measure, (images, source))
+            if scores.is_planned(metric):
+                with _errors_as_failed_scores(scores, metric):
+                    _add_scores(scores, metric, weights, (*parts, size), measure, (images, source))
     _sifid(scores, samples, source, size)
     _diversity(scores, samples, source, size)
     _attention(scores, pyramid)
@@ -70,12 +70,12 @@ def evaluate_oneshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
 
 
 @contextmanager
-def _allowed(scores: ScoreFolder, *metrics: str) -> Iterator[None]:
+def _errors_as_failed_scores(scores: ScoreFolder, *metrics: str) -> Iterator[None]:
     """Convert an error that the images cause (too small, one colour, a single sample) to failed scores of `metrics`."""
     try:
         yield
     except InputError as error:
-        scores.fail(str(error), among=metrics)
+        scores.fail(str(error), metrics=metrics)
 
 
 def draw_samples(pyramid: PyramidNetwork, n: int, seed: int) -> Tensor:
@@ -97,9 +97,9 @@ def _measures(scores: ScoreFolder, height: int, width: int) -> dict[str, tuple[t
         "ssim": ((window,), lambda images, source: ssim(images, source).tolist()),
         "ms_ssim": ((window, f"scales{scales}"), _ms_ssim),
     }
-    if scores.wants(*LPIPS) and not lpips_is_here():
-        scores.fail(ABSENT, among=LPIPS)
-    elif scores.wants(*LPIPS):
+    if scores.is_planned(*LPIPS) and not has_lpips_weights():
+        scores.fail(MISSING_WEIGHTS, metrics=LPIPS)
+    elif scores.is_planned(*LPIPS):
         network = load_lpips().to(scores.device)
         measures["lpips"] = (("vgg16-v0.1",), lambda images, source: _lpips(network, images, source))
     return measures
@@ -119,7 +119,7 @@ def _lpips(network: nn.Module, images: Tensor, source: Tensor) -> list[float]:
     return [network(to_signed(image[None]), y).item() for image in images]
 
 
-def _add(
+def _add_scores(
     scores: ScoreFolder,
     metric: str,
     weights: str,
@@ -136,10 +136,10 @@ def _add(
         reason = f"undefined, because fewer than two scales fit {height}x{width} px"
         scores.add(Measurement(metric, None, parts, n=len(pair[0]), reason=reason), weights)
     else:
-        scores.add(_mean(metric, parts, values, clock), weights)
+        scores.add(_mean_measurement(metric, parts, values, clock), weights)
 
 
-def _mean(metric: str, parts: tuple[str, ...], values: list[float], clock: Clock) -> Measurement:
+def _mean_measurement(metric: str, parts: tuple[str, ...], values: list[float], clock: Clock) -> Measurement:
     """Return the mean over images, with each value and the median in the details."""
     tensor = torch.tensor(values, dtype=torch.float64)
     n = len(values)
@@ -157,23 +157,23 @@ def _mean(metric: str, parts: tuple[str, ...], values: list[float], clock: Clock
 
 
 def _sifid(scores: ScoreFolder, samples: Tensor, source: Tensor, size: str) -> None:
-    if not scores.wants(*SIFID):
+    if not scores.is_planned(*SIFID):
         return
     clock = Clock()
     (path,) = map(weights_path, SIFID_WEIGHTS)
     stem = InceptionStem(path, scores.device)
-    with _allowed(scores, *SIFID):
+    with _errors_as_failed_scores(scores, *SIFID):
         found = sifid(stem, samples, source)
         for (metric, layer), values in zip(SIFID.items(), found, strict=True):
             parts = ("inception-torchvision-v1", layer, "no-resize", size, f"samples{len(values)}")
-            scores.add(_mean(metric, parts, values, clock))
+            scores.add(_mean_measurement(metric, parts, values, clock))
 
 
 def _diversity(scores: ScoreFolder, samples: Tensor, source: Tensor, size: str) -> None:
-    if not scores.wants("diversity"):
+    if not scores.is_planned("diversity"):
         return
     clock, n = Clock(), len(samples)
-    with _allowed(scores, "diversity"):
+    with _errors_as_failed_scores(scores, "diversity"):
         value = pixel_diversity(samples, source)
         parts = ("singan-luma", size, f"samples{n}")
         scores.add(Measurement("diversity", value, parts, n=n, seconds=clock.seconds))

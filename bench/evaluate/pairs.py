@@ -16,10 +16,10 @@ def refuse_shared(samples: ImageFiles, reference: ImageFiles) -> bool:
 
     Returns True if both are the same folder, otherwise False.
     """
-    ours, theirs = samples.folder, reference.folder
-    if ours.samefile(theirs):
+    folder, other = samples.folder, reference.folder
+    if folder.samefile(other):
         return True
-    for inner, outer in ((ours, theirs), (theirs, ours)):
+    for inner, outer in ((folder, other), (other, folder)):
         if any(outer.samefile(parent) for parent in inner.resolve().parents):
             raise InputError(f"{inner}: is inside {outer}; samples and reference must be separate folders; move one")
     places = {os.path.realpath(header.path) for header in reference.headers}
@@ -33,16 +33,17 @@ def refuse_shared(samples: ImageFiles, reference: ImageFiles) -> bool:
 def pair_images(samples: ImageFiles, reference: ImageFiles) -> tuple[list[Pair], str | None]:
     """Return pairs of each sample and the reference image with the same relative name, and a note or None.
 
-    A sample without such a partner is paired by its name without suffix. No pairs are returned if an image has no
-    partner, or a partner of another size. If several images share a name without suffix, no pairs are returned, and the
+    A sample without such an image is paired by its name without suffix. No pairs are returned if an image has no
+    match, or a match of another size. If several images share a name without suffix, no pairs are returned, and the
     note names these images.
     """
-    ours, theirs = _by_name(samples), _by_name(reference)
-    partners = {name: theirs[name] for name in ours if name in theirs}
-    our_stems, their_stems = (
-        _by_stem({name: header for name, header in names.items() if name not in partners}) for names in (ours, theirs)
+    by_name, reference_by_name = _by_name(samples), _by_name(reference)
+    matches = {name: reference_by_name[name] for name in by_name if name in reference_by_name}
+    stems, reference_stems = (
+        _by_stem({name: header for name, header in names.items() if name not in matches})
+        for names in (by_name, reference_by_name)
     )
-    if our_stems.keys() != their_stems.keys():
+    if stems.keys() != reference_stems.keys():
         return [], None
     for stem, names in our_stems.items():
         if len(names) > 1 or len(their_stems[stem]) > 1:

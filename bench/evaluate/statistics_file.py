@@ -25,9 +25,9 @@ def has_statistics(path: Path, max_unpacked_gb: float | None = None) -> bool:
     if IMAGES in names:
         return False
     if not {MEAN, COVARIANCE} & set(names):
-        told = ", ".join(names[:5]) or "nothing"
+        shown = ", ".join(names[:5]) or "nothing"
         raise InputError(
-            f"{path}: contains neither images ({IMAGES}) nor statistics ({MEAN}, {COVARIANCE}), but {told}"
+            f"{path}: contains neither images ({IMAGES}) nor statistics ({MEAN}, {COVARIANCE}), but {shown}"
         )
     return True
 

@@ -73,21 +73,21 @@ class ScoreFolder:
         self.written: set[Path] = set()
         self._provenance = provenance("bench.evaluate.run", *sorted(network_modules(run.model.name)))
 
-    def wants(self, *metrics: str) -> bool:
+    def is_planned(self, *metrics: str) -> bool:
         return any(metric in self.run.evaluation.metrics for metric in metrics)
 
     def add(self, measurement: Measurement, weights: str = "last", model_sha256: str | None = None) -> None:
         """Write a score if its metric is planned. `model_sha256`: hash of the scored weights; None for controls."""
-        if not self.wants(measurement.metric):
+        if not self.is_planned(measurement.metric):
             return
         if weights == "last":
             model_sha256 = self.meta.get("model_sha256")
         self._write(measurement.score(weights=weights, model_sha256=model_sha256, **self._common()))
 
-    def fail(self, reason: str, among: Collection[str] | None = None) -> None:
-        """Write a failed score with `reason` for each planned metric (in `among`, if given) that has no score yet."""
+    def fail(self, reason: str, metrics: Collection[str] | None = None) -> None:
+        """Write a failed score with `reason` for each planned metric (in `metrics`, if given) that has no score yet."""
         for metric in self.run.evaluation.metrics:
-            if among is not None and metric not in among:
+            if metrics is not None and metric not in metrics:
                 continue
             if score_path(self.out, metric) in self.written:
                 continue

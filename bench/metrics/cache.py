@@ -25,7 +25,7 @@ from bench.metrics.weights import project
 from bench.provenance import processor_name
 from bench.runtime.device import device_name
 
-READ_TOGETHER = 1 << 20  # bytes
+READ_CHUNK_BYTES = 1 << 20  # bytes
 CACHE = "SLIM_BENCH_CACHE"
 """Environment variable with the folder of the feature cache."""
 
@@ -83,7 +83,7 @@ def read_features(path: Path, dim: int) -> np.ndarray | None:
             left = os.fstat(file.fileno()).st_size - digest.digest_size
             if left <= 0 or not file.peek(6).startswith(np.lib.format.MAGIC_PREFIX):
                 return None
-            while left and (part := file.read(min(left, READ_TOGETHER))):
+            while left and (part := file.read(min(left, READ_CHUNK_BYTES))):
                 digest.update(part)
                 left -= len(part)
             if file.read() != digest.digest():

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SIZE, MEAN, SCALE = 224, 127.0, 128.0
 CPU_CHUNK, CUDA_CHUNK = 8, 64
-LARGE = 3 << 22  # elements; a larger chunk of images is resized channel by channel
+MAX_CHUNK_ELEMENTS = 3 << 22  # elements; a larger chunk of images is resized channel by channel
 
 
 def load_efflite0(path: Path | None = None) -> "EfficientNet":
@@ -80,7 +80,8 @@ class EfficientNetLite0:
     def _features(self, images: Tensor) -> Tensor:
         x = images.to(self.device)
         if x.shape[-2:] != (SIZE, SIZE):
-            planes = x.split(1, dim=1) if x.numel() > LARGE else (x,)  # a large image takes 800 MB as float32
+            # a large image takes 800 MB as float32
+            planes = x.split(1, dim=1) if x.numel() > MAX_CHUNK_ELEMENTS else (x,)
             x = torch.cat([_resized(part) for part in planes], dim=1)
         x = (x.float().clamp(0, 255) - MEAN) / SCALE
         return self.network.extract_features(x.contiguous(memory_format=torch.channels_last)).mean(dim=(2, 3))

@@ -28,7 +28,7 @@ TOLERANCE = 2e-9
 """Largest accepted error bound of the eigenvalue algorithm, relative to the trace of the matrix square root."""
 ROUNDING = 4 * np.finfo(np.float64).eps
 """Error of an eigenvalue relative to the largest eigenvalue."""
-SMALL = 512
+SINGLE_THREAD_COLUMNS = 512
 """Matrices with at most this many columns use one thread, because more threads mostly wait on a loaded machine."""
 
 
@@ -40,7 +40,7 @@ def frechet_distance(real: np.ndarray, fake: np.ndarray) -> float:
     n, m = len(a) - 1, len(b) - 1
     difference = mean_a - mean_b
     traces = np.vdot(a, a) / n + np.vdot(b, b) / m
-    return float(difference @ difference + traces - 2 * _trace_of_root(a, b) / np.sqrt(n * m))
+    return float(difference @ difference + traces - 2 * _trace_of_square_root(a, b) / np.sqrt(n * m))
 
 
 def frechet_from_moments(mean: np.ndarray, factor: np.ndarray, fake: np.ndarray) -> float:
@@ -52,7 +52,7 @@ def frechet_from_moments(mean: np.ndarray, factor: np.ndarray, fake: np.ndarray)
     b /= np.sqrt(len(b) - 1)
     difference = mean - mean_b
     traces = np.vdot(factor, factor) + np.vdot(b, b)
-    return float(difference @ difference + traces - 2 * _trace_of_root(factor, b))
+    return float(difference @ difference + traces - 2 * _trace_of_square_root(factor, b))
 
 
 def frechet_curve(real: np.ndarray, fake: np.ndarray, counts: list[int]) -> list[tuple[int, float]]:
@@ -68,13 +68,13 @@ def centre(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, centred
 
 
-def _trace_of_root(a: np.ndarray, b: np.ndarray) -> float:
+def _trace_of_square_root(a: np.ndarray, b: np.ndarray) -> float:
     """Return tr (A'A B'B)^(1/2) for A [n, D] and B [m, D]."""
     if min(len(a), len(b)) > a.shape[1]:
         trace = _from_eigenvalues(a.T @ a, b.T @ b)
-        return _singular_values(triangle(a) @ triangle(b).T) if trace is None else trace
+        return _singular_values(r_factor(a) @ r_factor(b).T) if trace is None else trace
     product = a @ b.T if len(a) >= len(b) else b @ a.T  # long side first
-    return _singular_values(triangle(product))
+    return _singular_values(r_factor(product))
 
 
 def _from_eigenvalues(s1: np.ndarray, s2: np.ndarray) -> float | None:
@@ -96,7 +96,7 @@ def _from_eigenvalues(s1: np.ndarray, s2: np.ndarray) -> float | None:
     return float(trace) if error <= TOLERANCE * trace else None
 
 
-def triangle(tall: np.ndarray) -> np.ndarray:
+def r_factor(tall: np.ndarray) -> np.ndarray:
     """Return R of the QR factorisation of a tall matrix. On CPUs, torch is four times as fast as SciPy."""
     with _threads_for(tall.shape[1]):
         return torch.linalg.qr(torch.from_numpy(tall), mode="r").R.numpy()
@@ -111,7 +111,7 @@ def _singular_values(matrix: np.ndarray) -> float:
 @contextmanager
 def _threads_for(columns: int) -> Iterator[None]:
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if columns <= SMALL else before)
+    torch.set_num_threads(1 if columns <= SINGLE_THREAD_COLUMNS else before)
     try:
         yield
     finally:

@@ -13,16 +13,16 @@ import numpy as np
 from scipy import linalg
 
 from bench.metrics.checks import check_pair
-from bench.metrics.frechet import centre, triangle
+from bench.metrics.frechet import centre, r_factor
 
 REPLICATES, REPLICATES_LARGE = 200, 30
-LARGE = 1024
+MIN_LARGE_RANK = 1024
 """Smaller dimension of the reference factor from which a replicate takes about a second."""
 
 
 def replicates_for(factor: np.ndarray) -> int:
     """Return the number of bootstrap replicates for reference features [n, D], or a factor of their covariance."""
-    return REPLICATES if min(factor.shape) < LARGE else REPLICATES_LARGE
+    return REPLICATES if min(factor.shape) < MIN_LARGE_RANK else REPLICATES_LARGE
 
 
 def frechet_standard_error(real: np.ndarray, fake: np.ndarray, seed: int = 0) -> float:
@@ -54,7 +54,7 @@ class ResampledFromMoments:
         self.mean = mean
         self.trace = np.vdot(factor, factor)
         if len(factor) > factor.shape[1]:
-            factor = triangle(factor)
+            factor = r_factor(factor)
         self.fake = fake.astype(np.float64)
         self.norms = np.einsum("nd,nd->n", self.fake, self.fake)
         self.projected = self.fake @ factor.T

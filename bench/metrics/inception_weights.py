@@ -18,10 +18,10 @@ from torch import Tensor
 from bench.errors import InputError
 from bench.files import atomic_file, check_regular
 from bench.metrics.catalogue import INCEPTION_FILES, INCEPTION_WHOLE
-from bench.metrics.weights import weights_are_here, weights_entry, weights_path
+from bench.metrics.weights import has_weights, weights_entry, weights_path
 from bench.runtime.environment import user_cache
 
-KEPT = "slim-bench/weights/inception-2015-12-05.safetensors"
+CACHED_TENSORS = "slim-bench/weights/inception-2015-12-05.safetensors"
 """Path of the cached tensors in the user's cache folder."""
 PARTS = ("weight", "beta", "mean", "var")
 PORTED = {"conv.weight": "weight", "bn.bias": "beta", "bn.running_mean": "mean", "bn.running_var": "var"}
@@ -34,9 +34,9 @@ def inception_tensors() -> tuple[dict[str, Tensor], str]:
 
     Raises InputError if no published file is available, or if the tensors have a wrong hash.
     """
-    name = next((name for name in INCEPTION_FILES if weights_are_here(name)), INCEPTION_FILES[0])
-    expected, kept = weights_entry(name).tensors_sha256, user_cache() / KEPT
-    tensors = _read_kept(kept)
+    name = next((name for name in INCEPTION_FILES if has_weights(name)), INCEPTION_FILES[0])
+    expected, cached = weights_entry(name).tensors_sha256, user_cache() / CACHED_TENSORS
+    tensors = _read_cache(cached)
     if tensors is not None and tensors_sha256(tensors) == expected:
         return tensors, expected
     path = weights_path(name)
@@ -45,7 +45,7 @@ def inception_tensors() -> tuple[dict[str, Tensor], str]:
     if expected is not None and found != expected:
         raise InputError(f"{path}: wrong weights, the tensors have sha256 {found}, not {expected}")
     try:
-        with atomic_file(kept) as file:
+        with atomic_file(cached) as file:
             file.write(save(tensors))
     except InputError as error:  # the next evaluation reads the published file again
         reason, _, _remedy = str(error).partition("; ")
@@ -58,7 +58,7 @@ def last_layer() -> Tensor:
 
     Raises InputError if no published file with this layer is on this machine.
     """
-    name = next((name for name in INCEPTION_WHOLE if weights_are_here(name)), None)
+    name = next((name for name in INCEPTION_WHOLE if has_weights(name)), None)
     if name is None:
         raise InputError(
             "inception_score needs the last layer of Inception, which the installed file does not contain; "
@@ -100,7 +100,7 @@ def _state(path: Path) -> dict[str, Tensor]:
         return torch.jit.load(path, map_location="cpu").state_dict()
 
 
-def _read_kept(path: Path) -> dict[str, Tensor] | None:
+def _read_cache(path: Path) -> dict[str, Tensor] | None:
     try:
         check_regular(path)  # opening a pipe would block
         return load_file(path)

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from bench.metrics.catalogue import LPIPS_WEIGHTS
-from bench.metrics.weights import weights_are_here, weights_path
+from bench.metrics.weights import has_weights, weights_path
 
-CUTS = (4, 9, 16, 23, 30)  # ends of slices of torchvision's VGG16, after relu1_2, relu2_2, relu3_3, relu4_3, relu5_3
+SLICE_ENDS = (4, 9, 16, 23, 30)
+"""Ends of the slices of torchvision's VGG16: after relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3."""
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
-TINY = 1e-20
+EPSILON = 1e-20
 TRUNK, HEADS = LPIPS_WEIGHTS
-ABSENT = f"weights {TRUNK!r} are missing; run `slim-bench fetch {TRUNK}`"
+MISSING_WEIGHTS = f"weights {TRUNK!r} are missing; run `slim-bench fetch {TRUNK}`"
 
 
 class Lpips(nn.Module):
@@ -35,9 +36,9 @@ class Lpips(nn.Module):
         prefix = "features."
         state = {name.removeprefix(prefix): value for name, value in trunk.items() if name.startswith(prefix)}
         features.load_state_dict(state, assign=True)
-        starts = (0, *CUTS[:-1])
-        self.slices = nn.ModuleList(features[start:end] for start, end in zip(starts, CUTS, strict=True))
-        for index in range(len(CUTS)):
+        starts = (0, *SLICE_ENDS[:-1])
+        self.slices = nn.ModuleList(features[start:end] for start, end in zip(starts, SLICE_ENDS, strict=True))
+        for index in range(len(SLICE_ENDS)):
             self.register_buffer(f"weight{index}", heads[f"lin{index}.model.1.weight"].float(), persistent=False)
         self.register_buffer("shift", torch.tensor(SHIFT).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1), persistent=False)
@@ -60,13 +61,13 @@ def _apply(layer: nn.Module, x: Tensor) -> Tensor:
 
 
 def _unit(features: Tensor) -> Tensor:
-    """Scale features to unit length over channels. TINY keeps the gradient finite if all channels are 0."""
-    return features * torch.rsqrt(features.square().sum(dim=1, keepdim=True) + TINY)
+    """Scale features to unit length over channels. EPSILON keeps the gradient finite if all channels are 0."""
+    return features * torch.rsqrt(features.square().sum(dim=1, keepdim=True) + EPSILON)
 
 
-def lpips_is_here() -> bool:
+def has_lpips_weights() -> bool:
     """Return whether the VGG16 weights are on this machine. They take 553 MB, so scoring does not download them."""
-    return weights_are_here(TRUNK)
+    return has_weights(TRUNK)
 
 
 def load_lpips(trunk: Path | None = None, heads: Path | None = None) -> Lpips:

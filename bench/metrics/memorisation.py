@@ -2,8 +2,8 @@
 
 A sample counts as memorised if it is closer to its nearest training image r than any other training image is to r. The
 share of memorised samples needs no threshold. The median of the ratio of the two distances shows partial memorisation.
-Copies of r in the training set (distance at most COPY times the norm of r's features) count as r. Otherwise the
-distance to the nearest other image would be 0, and a copy of a duplicated training image would never count.
+Copies of r in the training set (distance at most COPY_TOLERANCE times the norm of r's features) count as r. Otherwise
+the distance to the nearest other image would be 0, and a copy of a duplicated training image would never count.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.errors import InputError
 from bench.metrics.checks import check_pair
-from bench.metrics.prdc import BLOCK, COPY, distances
+from bench.metrics.prdc import BLOCK, COPY_TOLERANCE, distances
 
 MAX_DISTANCES = 20_000**2
 """Largest number of distances computed in one block. More are computed in blocks of rows to bound memory."""
@@ -53,7 +53,7 @@ def nearest_distinct(x: np.ndarray) -> np.ndarray:
 
     Raises InputError if all rows are copies of one image.
     """
-    limit = COPY * np.linalg.norm(x, axis=1)
+    limit = COPY_TOLERANCE * np.linalg.norm(x, axis=1)
     rows = []
     for start in range(0, len(x), BLOCK):
         distance = distances(x[start : start + BLOCK], x)

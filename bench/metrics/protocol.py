@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from bench.errors import InputError
 
 PART = re.compile(r"[a-z0-9][a-z0-9.+_-]*(/[a-z0-9][a-z0-9.+_-]*)*")
-OF_THE_SET = (
+DATASET_PARTS = (
     (re.compile(r"(?<=/)(px|real|test)\d+(x\d+)?(?=-all|/|$)"), r"\1*"),
     (re.compile(r"(subsets\d+x)\d+"), r"\1*"),
 )
@@ -30,14 +30,14 @@ def protocol_id(*parts: str) -> str:
     return "/".join(parts)
 
 
-def across_sets(protocol: str) -> str:
+def without_dataset_parts(protocol: str) -> str:
     """Return the id without the dataset's numbers. The result must be equal for all datasets of a significance test."""
-    for pattern, replacement in OF_THE_SET:
+    for pattern, replacement in DATASET_PARTS:
         protocol = pattern.sub(replacement, protocol)
     return protocol
 
 
-def without_choice(protocol: str) -> str:
+def without_checkpoint_selection(protocol: str) -> str:
     """Return the id without the part that describes checkpoint selection, which `last` weights do not have."""
     return re.sub(r"/best-[^/]+", "", protocol)
 

@@ -20,7 +20,7 @@ def weights_path(name: str) -> Path:
     return fetch_weights(name, project())
 
 
-def weights_are_here(name: str) -> bool:
+def has_weights(name: str) -> bool:
     """Return whether the weights file is on this machine, without verifying it."""
     return find_weights_file(weights_entry(name), project()) is not None
 
@@ -36,7 +36,7 @@ def folder_metrics(given: str | None) -> tuple[str, ...]:
     Raises InputError for a name that is not a folder metric, and for metrics whose weights are not on this machine.
     """
     if given is None:
-        return tuple(name for name in FOLDER_METRICS if all(map(weights_are_here, METRICS[name].weights)))
+        return tuple(name for name in FOLDER_METRICS if all(map(has_weights, METRICS[name].weights)))
     asked = [name.strip() for name in given.split(",")]
     for name in asked:
         if name not in FOLDER_METRICS:
@@ -44,7 +44,7 @@ def folder_metrics(given: str | None) -> tuple[str, ...]:
             raise InputError(f"--metrics: {known}{did_you_mean(name, FOLDER_METRICS)}")
         for weights in METRICS[name].weights:
             try:
-                if not weights_are_here(weights):
+                if not has_weights(weights):
                     fetch_weights(weights, project(), network=False)
             except InputError as error:
                 raise InputError(f"--metrics: {name} needs weights; {error}") from None

@@ -21,19 +21,19 @@ from bench.report.tables.runs import runs_table
 from bench.report.tables.significance import claims_table, paired_table, summary_table
 from bench.report.tables.table import Table, write_tables
 
-NOTHING = "No finished run has the data for this figure yet."
+NO_DATA = "No finished run has the data for this figure yet."
 
 
 @dataclass(frozen=True)
 class Report:
-    """Content of the report page. `drawn`: stems of the figures and image grids that are not placeholders."""
+    """Content of the report page. `stems`: stems of the figures and image grids that are not placeholders."""
 
     scale: str
     scores: Scores
     settings: ReportSettings
     answers: list[Answer]
     tables: dict[str, list[Table]]
-    drawn: frozenset[str]
+    stems: frozenset[str]
 
 
 def build(scale_dir: Path, config: Path) -> Report:
@@ -41,7 +41,7 @@ def build(scale_dir: Path, config: Path) -> Report:
     scores = read_scores(scale_dir / "scores.csv")
     settings = load_settings(config / "claims.yaml")
     scale = scores[0].scale if scores else scale_dir.name
-    results = compare_methods(scores, settings)
+    results = compare_experiments(scores, settings)
     answers = answer_claims(scores, settings, scale)
     tables = _tables(scores, settings, load_published(config / "published.csv"), results, answers)
     for task, task_settings in settings.tasks.items():
@@ -53,8 +53,8 @@ def build(scale_dir: Path, config: Path) -> Report:
         write_tables(scale_dir / "tables" / task, tables[task], comparison_records(task_scores))
     for name in tables.keys() - settings.tasks.keys():
         write_tables(scale_dir / "tables" / name, tables[name])
-    drawn = _draw(scores, settings, scale_dir) | _draw_grids(scores, settings, scale_dir)
-    return Report(scale, scores, settings, answers, tables, frozenset(drawn))
+    stems = _draw(scores, settings, scale_dir) | _draw_grids(scores, settings, scale_dir)
+    return Report(scale, scores, settings, answers, tables, frozenset(stems))
 
 
 def _tables(
@@ -90,15 +90,15 @@ def _draw(scores: Scores, settings: ReportSettings, scale_dir: Path) -> set[str]
         arguments = (scores.where(task=task), task_settings)
         makers[f"figures/scores_{task}"] = partial(plots.scores_figure, *arguments)
         makers[f"figures/curves_{task}"] = partial(curves.curves_figure, *arguments, scale_dir)
-    drawn = set()
+    stems = set()
     for stem in FIGURES:
         figure = makers[stem]()
         if figure is None:
-            style.save_words(scale_dir / stem, NOTHING)
+            style.save_placeholder_figure(scale_dir / stem, NO_DATA)
         else:
             style.save(figure, scale_dir / stem)
-            drawn.add(stem)
-    return drawn
+            stems.add(stem)
+    return stems
 
 
 def _draw_grids(scores: Scores, settings: ReportSettings, scale_dir: Path) -> set[str]:
@@ -110,13 +110,13 @@ def _draw_grids(scores: Scores, settings: ReportSettings, scale_dir: Path) -> se
         "figures/attention_fewshot": partial(attention.attention_grid, task="fewshot"),
         "figures/attention_oneshot": partial(attention.attention_grid, task="oneshot"),
     }
-    drawn = set()
+    stems = set()
     for stem in IMAGE_GRIDS:
         image = makers[stem](scores, settings, scale_dir)
         path = scale_dir / f"{stem}.png"
         if image is None:
-            image_grids.save_placeholder(path, NOTHING)
+            image_grids.save_placeholder_grid(path, NO_DATA)
         else:
             write_png(path, image)
-            drawn.add(stem)
-    return drawn
+            stems.add(stem)
+    return stems

@@ -20,7 +20,7 @@ from bench.report.read.names import control_label, format_bytes, format_seconds,
 from bench.report.read.row import TRAINING
 from bench.report.read.scores import Row, Scores
 from bench.report.tables.comparison import anchor
-from bench.report.tables.significance import CLAIMS_EXPLAINED, claim_table, shown_table
+from bench.report.tables.significance import CLAIMS_NOTE, claim_table, shown_table
 from bench.schema import Task
 
 STATEMENTS = {
@@ -78,10 +78,10 @@ def page_context(report: Report, out: Path, config: Path) -> dict[str, Any]:
         "statement": STATEMENTS.get(report.scale, f"Scale {report.scale}."),
         "is_verdict_scale": report.scale == report.settings.verdict_scale,
         "not_tested": NOT_TESTED,
-        "claims_explained": CLAIMS_EXPLAINED,
+        "claims_note": CLAIMS_NOTE,
         "facts": _facts(report.scores.runs),
         "counts": Counter(row.status for row in report.scores.runs),
-        "troubles": _troubles(report.scores),
+        "unfinished": _unfinished_scores(report.scores),
         "warnings": _warnings(report.scores),
         "tables": report.tables,
         "claims": [_claim(report, answer) for answer in report.answers],
@@ -89,7 +89,7 @@ def page_context(report: Report, out: Path, config: Path) -> dict[str, Any]:
         "tasks": [_task(report, task, out, config) for task in tasks],
         "complexity": _figures(report, out, ["complexity"]),
         "ablations": _figures(report, out, ["ablations"]),
-        "groups": _groups(report.scores),
+        "groups": _run_groups(report.scores),
         "style": Markup((Path(__file__).parent / "templates" / "page.css").read_text(encoding="utf-8")),
     }
 
@@ -138,7 +138,7 @@ def _facts(runs: Scores) -> list[tuple[str, str]]:
     ]
 
 
-def _troubles(scores: Scores) -> list[tuple[str, str, str, str]]:
+def _unfinished_scores(scores: Scores) -> list[tuple[str, str, str, str]]:
     """Return (run, status, scores, reason) of all failed and missing scores, with each reason once per run."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for row in scores:
@@ -157,10 +157,10 @@ def _task(report: Report, task: Task, out: Path, config: Path) -> dict[str, Any]
     return {
         "id": task,
         "title": report.settings.tasks[task].title,
-        "methods": [(name, entry.description) for name, entry in described.items() if name in names],
+        "experiments": [(name, entry.description) for name, entry in described.items() if name in names],
         "tables": report.tables[task],
         "image_grids": _figures(report, out, IMAGE_GRIDS.get(task, ())),
-        "figures": _figures(report, out, [f"scores_{task}", f"curves_{task}", *EXTRAS.get(task, ())]),
+        "figures": _figures(report, out, [f"scores_{task}", f"curves_{task}", *EXTRA_FIGURES.get(task, ())]),
     }
 
 
@@ -168,7 +168,7 @@ def _figures(report: Report, out: Path, names: Any) -> list[CaptionedFigure]:
     found = []
     for name in names:
         stem = f"figures/{name}"
-        if stem in report.drawn:
+        if stem in report.stems:
             caption = CAPTIONS.get(name) or CAPTIONS[name.split("_")[0]]
             vector = out / f"{stem}.svg"
             body = _vector(vector, name, caption) if vector.exists() else _raster(out / f"{stem}.png", caption)
@@ -190,7 +190,7 @@ def _raster(path: Path, caption: str) -> Markup:
     return Markup(tag).format(data, caption, *size, size[0])
 
 
-def _groups(scores: Scores) -> list[dict[str, Any]]:
+def _run_groups(scores: Scores) -> list[dict[str, Any]]:
     """Return the runs of each experiment on each dataset, with folder, commands, hashes and scores."""
     groups = []
     for experiment, dataset in dict.fromkeys((row.experiment, row.dataset) for row in scores):

@@ -22,11 +22,11 @@ def labelled(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
-def write_set(folder: Path, train: int = 72, test: int = 30) -> Path:
+def write_prepared(folder: Path, train: int = 72, test: int = 30) -> Path:
     arrays = {}
     for split, count, seed in (("train", train, 0), ("test", test, 1)):
         arrays[f"{split}_images.npy"], arrays[f"{split}_labels.npy"] = labelled(count, seed)
-    prepared.write_set(folder, "classification", arrays, "stripes", classes=("rows", "columns", "plane"))
+    prepared.write_prepared(folder, "classification", arrays, "stripes", classes=("rows", "columns", "plane"))
     return folder
 
 

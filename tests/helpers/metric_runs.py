@@ -9,7 +9,7 @@ from bench.export import META, WEIGHTS, create_seeded, read_spec, save_weights
 from bench.files import write_json
 from bench.run import ClassificationRecipe, Compute, DataSpec, Evaluation, FewShotRecipe, ModelSpec, OneShotRecipe, Run
 from bench.score import Score, read_score
-from reference.prepared import write_set
+from reference.prepared import write_prepared
 
 FEWSHOT = (
     "fd_efflite0",
@@ -25,7 +25,7 @@ CLASSIFICATION = ("top1", "top5", "ece", "params", "macs", "latency", "memory")
 
 
 def prepare(folder: Path, task: str, arrays: dict[str, np.ndarray], classes: tuple[str, ...] | None = None) -> str:
-    return write_set(folder, task, {f"{name}.npy": array for name, array in arrays.items()}, folder.name, classes)
+    return write_prepared(folder, task, {f"{name}.npy": array for name, array in arrays.items()}, folder.name, classes)
 
 
 def random_images(n: int, size: tuple[int, int], channels: int = 3, seed: int = 0) -> np.ndarray:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from bench.paths import run_name
-from bench.report.compare.reference import LeftOut, ReferenceResults, ReferenceScore, comparable_rows
+from bench.report.compare.reference import HeldOutSetting, ReferenceResults, ReferenceScore, comparable_rows
 from bench.report.read.row import Row
 from bench.report.read.scores import Scores
 
@@ -44,6 +44,6 @@ def reference_to(scores: Scores, tolerance: float, scale: str = "demo") -> Refer
         torch="2.0",
         cpu="made-up",
         settings={"native": {}, "default-sse41": {"ATEN_CPU_CAPABILITY": "default"}},
-        left_out=LeftOut(name="avx2-sse41", variables={}, within=0, scores=0),
+        left_out=HeldOutSetting(name="avx2-sse41", variables={}, within=0, scores=0),
         scores=tuple(expected),
     )

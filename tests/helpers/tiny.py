@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 
 from bench.run import ClassificationRecipe, Compute, DataSpec, Evaluation, FewShotRecipe, ModelSpec, OneShotRecipe, Run
-from reference.prepared import write_set
+from reference.prepared import write_prepared
 
 
 def write_images(folder: Path, n: int, size: int, task: str) -> Path:
     """Write n smooth random RGB images of size x size."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (n, 4, 4, 3)).astype(np.uint8)
-    write_set(folder, task, {"images.npy": coarse.repeat(size // 4, 1).repeat(size // 4, 2)}, "tiny")
+    write_prepared(folder, task, {"images.npy": coarse.repeat(size // 4, 1).repeat(size // 4, 2)}, "tiny")
     return folder
 
 
@@ -25,7 +25,7 @@ def write_classes(folder: Path, size: int = 32) -> Path:
         shade = 60 * labels[:, None, None, None] + rng.integers(0, 60, (n, size, size, 1))
         arrays[f"{split}_images.npy"] = shade.astype(np.uint8)
         arrays[f"{split}_labels.npy"] = labels.astype(np.int64)
-    write_set(folder, "classification", arrays, "tiny", classes=("a", "b", "c", "d"))
+    write_prepared(folder, "classification", arrays, "tiny", classes=("a", "b", "c", "d"))
     return folder
 
 

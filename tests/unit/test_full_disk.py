@@ -283,7 +283,7 @@ def test_the_workflow_on_a_full_disk(full, monkeypatch):
         dataset = "pets"
 
     with pytest.raises(SystemExit, match=r"^slim-bench: error: results/.outdated/fetch: No space left on device for "):
-        plan.renewal("fetch")(Wildcards(["pets"]))
+        plan.outdated_input("fetch")(Wildcards(["pets"]))
     assert not files_in(full)
 
 

@@ -1,16 +1,16 @@
 # Download of sources, and preparation of the arrays that training and metrics read.
 #
-# In all rules `ancient` and the input `renewal` replace Snakemake's triggers, which compare modification times. A job
+# In all rules `ancient` and the input `outdated` replace Snakemake's triggers, which compare modification times. A job
 # reruns when content has changed. For an output that is out of date, the plan writes a file with the reason
-# (bench/outdated.py, WorkflowPlan.renewal). The new file is the only input of note_renewal, which therefore runs
-# and triggers the job.
+# (bench/outdated.py, WorkflowPlan.outdated_input). The new file is the only input of note_outdated, which therefore
+# runs and triggers the job.
 
 
-rule note_renewal:
+rule note_outdated:
     input:
-        f"{RENEWALS}/{{job}}.reason",
+        f"{OUTDATED_REASONS}/{{job}}.reason",
     output:
-        temp(f"{RENEWALS}/{{job}}.noted"),
+        temp(f"{OUTDATED_REASONS}/{{job}}.noted"),
     log:
         "logs/outdated/{job}.log",
     localrule: True
@@ -20,7 +20,7 @@ rule note_renewal:
 
 rule fetch_dataset:
     input:
-        renewal=plan.renewal("fetch"),
+        outdated=plan.outdated_input("fetch"),
     output:
         "data/sources/{dataset}.json",
     log:
@@ -36,7 +36,7 @@ rule fetch_dataset:
 rule prepare_dataset:
     input:
         receipt=ancient(plan.receipt),
-        renewal=plan.renewal("prepare"),
+        outdated=plan.outdated_input("prepare"),
     output:
         "data/prepared/{dataset}-{size}/manifest.json",
     log:

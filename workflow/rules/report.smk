@@ -5,7 +5,7 @@
 rule finish_suite:
     input:
         scores=lambda w: ancient(plan.scores(w.suite)),
-        renewal=plan.renewal("finish"),
+        outdated=plan.outdated_input("finish"),
     output:
         touch("results/{scale}/suites/{suite}.finished"),
     log:
@@ -18,7 +18,7 @@ rule finish_suite:
 rule collect:
     input:
         suites=ancient(plan.finished),
-        renewal=plan.renewal("collect"),
+        outdated=plan.outdated_input("collect"),
     output:
         "results/{scale}/scores.csv",
     log:
@@ -32,7 +32,7 @@ rule collect:
 rule render_report:
     input:
         scores=ancient("results/{scale}/scores.csv"),
-        renewal=plan.renewal("render"),
+        outdated=plan.outdated_input("render"),
     output:
         [
             report(

@@ -10,7 +10,7 @@ LOGS = f"logs/{RUN.relative_to(RESULTS)}"
 
 rule freeze_run:
     input:
-        renewal=plan.renewal("freeze"),
+        outdated=plan.outdated_input("freeze"),
     output:
         f"{RUN}/run.json",
     log:
@@ -28,7 +28,7 @@ rule train:
         run=ancient(f"{RUN}/run.json"),
         data=ancient(plan.manifest),
         weights=ancient(plan.training_weights),
-        renewal=plan.renewal("train"),
+        outdated=plan.outdated_input("train"),
     output:
         f"{RUN}/model.json",
     log:
@@ -48,7 +48,7 @@ rule evaluate:
         model=ancient(f"{RUN}/model.json"),
         data=ancient(plan.manifest),
         weights=ancient(plan.scoring_weights),
-        renewal=plan.renewal("evaluate"),
+        outdated=plan.outdated_input("evaluate"),
     output:
         f"{RUN}/scores/{COMPLETE}",
     log:

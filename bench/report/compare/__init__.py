@@ -1,1 +1,1 @@
-"""Comparisons between methods: paired tests, verdicts on the claims, statistics."""
+"""Comparisons between experiments: paired tests, verdicts on the claims, statistics."""

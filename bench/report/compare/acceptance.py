@@ -44,10 +44,10 @@ def acceptance_criteria(runs: Sequence[Run], scores: Scores, logs: Path) -> list
     """Return the criteria of all planned runs. `logs` is the folder of Snakemake's benchmark files, logs/demo/runs."""
     known = {(row.run, row.metric, row.weights): row.value for row in scores if row.ok}
     values = {key: value for key, value in known.items() if value is not None}
-    return [criterion for run in runs for criterion in (*_of_scores(run, values), *_of_memory(run, logs))]
+    return [criterion for run in runs for criterion in (*_score_criteria(run, values), *_memory_criteria(run, logs))]
 
 
-def _of_scores(run: Run, values: Values) -> Iterator[Criterion]:
+def _score_criteria(run: Run, values: Values) -> Iterator[Criterion]:
     def value(metric: str, weights: str) -> float:
         return values.get((run.name, metric, weights), math.nan)
 
@@ -66,7 +66,7 @@ def _of_scores(run: Run, values: Values) -> Iterator[Criterion]:
         yield Criterion(run.name, "  above the linear classifier", reached - value("top1", "control-linear"), ">", 0.0)
 
 
-def _of_memory(run: Run, logs: Path) -> Iterator[Criterion]:
+def _memory_criteria(run: Run, logs: Path) -> Iterator[Criterion]:
     """Yield the criteria for the peak resident memory of the two jobs of a run."""
     for job in ("train", "evaluate"):
         yield Criterion(run.name, f"GB of memory, {job}", _peak_gigabytes(logs / run.name / f"{job}.tsv"), "<", 3.0)

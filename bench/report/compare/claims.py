@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from bench.claims import Claim, Comparison, Pair, ReportSettings
-from bench.metrics.protocol import across_sets, same_protocol
-from bench.report.compare.paired import improvement, match
+from bench.metrics.protocol import same_protocol, without_dataset_parts
+from bench.report.compare.paired import improvement, match_scores
 from bench.report.compare.power import Power, paired_power, sign_flip_test, smallest_exact_p
 from bench.report.compare.statistics import MIN_UNITS, Paired, compare_paired, holm, summarise
 from bench.report.read.scores import Scores
@@ -35,7 +35,7 @@ class Finding:
     unit: str
     slim_mean: float | None
     baseline_mean: float | None
-    sets_found: int
+    datasets_found: int
     seeds: int
     refused: tuple[str, ...] = ()
     differences: tuple[float, ...] = ()
@@ -67,11 +67,11 @@ def answer_claims(scores: Scores, settings: ReportSettings, scale: str) -> list[
     for claim, group in zip(settings.claims, findings, strict=True):
         corrected_group = [replace(finding, p_holm=next(corrected)) for finding in group]
         with_power = [_with_power(finding, settings.alpha / declared) for finding in corrected_group]
-        judged = tuple(_judge(finding, settings, scale) for finding in with_power)
-        deciding = [finding for finding in judged if finding.comparison.role == "verdict"]
+        decided = tuple(_decide(finding, settings, scale) for finding in with_power)
+        deciding = [finding for finding in decided if finding.comparison.role == "verdict"]
         verdict = next(v for v in WORST_FIRST if any(f.verdict == v for f in deciding))
         reasons = dict.fromkeys(f.reason for f in deciding if f.verdict == verdict and f.reason)
-        answers.append(Answer(claim, verdict, "; ".join(reasons), judged))
+        answers.append(Answer(claim, verdict, "; ".join(reasons), decided))
     return answers
 
 
@@ -106,7 +106,7 @@ def insignificant_by_design(settings: ReportSettings, seeds: int) -> list[str]:
 def _find(scores: Scores, settings: ReportSettings, comparison: Comparison) -> Finding:
     """Return the improvements per dataset, or per seed if the comparison has fewer than three datasets."""
     pair = Pair(slim=comparison.slim, baseline=comparison.baseline)
-    found = [m for name in comparison.sets if (m := match(scores, settings, pair, comparison.metric, name))]
+    found = [m for name in comparison.sets if (m := match_scores(scores, settings, pair, comparison.metric, name))]
     why = [
         m.conflict or ("" if fnmatchcase(m.protocol, comparison.protocol) else f"protocol is {m.protocol}")
         for m in found
@@ -114,25 +114,25 @@ def _find(scores: Scores, settings: ReportSettings, comparison: Comparison) -> F
     matches = [m for m, reason in zip(found, why, strict=True) if not reason]
     where = f"claim on {comparison.metric}: {comparison.slim} against {comparison.baseline}"
     advice = "narrow the comparison's `protocol` in config/claims.yaml"
-    same_protocol((across_sets(m.protocol) for m in matches), where, advice)
-    by_set = len(comparison.sets) >= MIN_UNITS
+    same_protocol((without_dataset_parts(m.protocol) for m in matches), where, advice)
+    by_dataset = len(comparison.sets) >= MIN_UNITS
     share = comparison.measure != "difference"
-    pairs = [pair for m in matches for pair in ([m.means] if by_set else zip(m.slim, m.baseline, strict=True))]
+    pairs = [pair for m in matches for pair in ([m.means] if by_dataset else zip(m.slim, m.baseline, strict=True))]
     improvements = [improvement(slim, baseline, comparison.direction, share) for slim, baseline in pairs]
     return Finding(
         comparison=comparison,
         paired=compare_paired(improvements, comparison.margin),
         differences=tuple(improvements),
-        unit="dataset" if by_set else "seed",
+        unit="dataset" if by_dataset else "seed",
         slim_mean=summarise([m.means[0] for m in matches]).mean,
         baseline_mean=summarise([m.means[1] for m in matches]).mean,
-        sets_found=len(matches),
+        datasets_found=len(matches),
         seeds=min((len(m.slim) for m in matches), default=0),
         refused=tuple(f"{m.dataset}: {reason}" for m, reason in zip(found, why, strict=True) if reason),
     )
 
 
-def _judge(finding: Finding, settings: ReportSettings, scale: str) -> Finding:
+def _decide(finding: Finding, settings: ReportSettings, scale: str) -> Finding:
     """Return the finding with its verdict, based on the corrected p value, or the uncorrected one for a control."""
     comparison, paired = finding.comparison, finding.paired
     if scale != settings.verdict_scale:
@@ -141,8 +141,8 @@ def _judge(finding: Finding, settings: ReportSettings, scale: str) -> Finding:
     if finding.refused:
         others = f" and {len(finding.refused) - 1} more" if len(finding.refused) > 1 else ""
         return replace(finding, reason=f"not comparable: {finding.refused[0]}{others}")
-    if finding.sets_found < len(comparison.sets):
-        return replace(finding, reason=f"{finding.sets_found} of {len(comparison.sets)} datasets finished")
+    if finding.datasets_found < len(comparison.sets):
+        return replace(finding, reason=f"{finding.datasets_found} of {len(comparison.sets)} datasets finished")
     if finding.seeds < settings.minimum_seeds:
         return replace(finding, reason=f"{finding.seeds} of {settings.minimum_seeds} seeds finished")
     if paired.mean is None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.claims import Condition, Pair, ReportSettings, TaskSettings
-from bench.metrics.protocol import across_sets, same_protocol
+from bench.metrics.protocol import same_protocol, without_dataset_parts
 from bench.report.compare.statistics import MIN_UNITS, Paired, compare_paired, holm, mean_of
 from bench.report.read.names import metric_of
 from bench.report.read.scores import Row, Scores, one_protocol
@@ -59,7 +59,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Matched:
+class MatchedScores:
     """Finished scores of SLIM and baseline on one dataset, in the order of the seeds and with the same protocol.
 
     `conflict`: the reason why these scores must not be paired, or empty. `differs`: descriptions of the training
@@ -104,9 +104,9 @@ def finished_by_seed(scores: Scores, experiment: str, metric: str, dataset: str,
     return {row.seed: row for row in rows if row.value is not None and math.isfinite(row.value)}
 
 
-def match(
+def match_scores(
     scores: Scores, settings: ReportSettings, pair: Pair, metric: str, dataset: str, weights: str = "last"
-) -> Matched | None:
+) -> MatchedScores | None:
     """Return the scores of the seeds that both networks have, or None. Raises ProtocolError for two protocols."""
     slim, baseline = (finished_by_seed(scores, name, metric, dataset, weights) for name in (pair.slim, pair.baseline))
     seeds = sorted(slim.keys() & baseline.keys())
@@ -123,7 +123,7 @@ def match(
         conflict = "; ".join(differs[condition] for condition in differs if condition in refused)
     protocol = one_protocol(rows, where) if len(data) < 2 else ""  # conflicting data: the scores are not used
     values = [tuple(v for seed in seeds if (v := side[seed].value) is not None) for side in (slim, baseline)]
-    return Matched(
+    return MatchedScores(
         dataset,
         protocol or "",
         rows[0].direction,
@@ -146,7 +146,7 @@ def _differing(scores: Scores, pair: Pair, dataset: str, seeds: Sequence[int]) -
     return found
 
 
-def compare_methods(scores: Scores, settings: ReportSettings) -> list[Result]:
+def compare_experiments(scores: Scores, settings: ReportSettings) -> list[Result]:
     """Compare every pair of every task on its primary metrics, for the last and the best weights."""
     results = []
     for task, task_settings in settings.tasks.items():
@@ -167,40 +167,43 @@ def _compare_task(
             continue
         for metric in settings.primary:
             for weights in ("last", "best"):
-                about = {"task": task, "metric": metric, "weights": weights, "pair": pair}
-                matches = [m for name in datasets if (m := match(scores, report_settings, pair, metric, name, weights))]
-                yield from (_within(m, about) for m in matches)
-                yield from (_across(group, len(matches), about) for group in _by_protocol(matches))
+                fields = {"task": task, "metric": metric, "weights": weights, "pair": pair}
+                matches = [
+                    m for name in datasets if (m := match_scores(scores, report_settings, pair, metric, name, weights))
+                ]
+                yield from (_over_seeds(m, fields) for m in matches)
+                yield from (_over_datasets(group, len(matches), fields) for group in _by_protocol(matches))
 
 
-def _within(matched: Matched, about: dict[str, Any]) -> Result:
-    about = about | {"protocol": matched.protocol, "dataset": matched.dataset, "unit": "seed", "share": False}
-    about |= {"differs": matched.differs}
+def _over_seeds(matched: MatchedScores, fields: dict[str, Any]) -> Result:
+    fields = fields | {"protocol": matched.protocol, "dataset": matched.dataset, "unit": "seed", "share": False}
+    fields |= {"differs": matched.differs}
     if matched.conflict:
-        return Result(**about, slim_mean=None, baseline_mean=None, paired=Paired(0), conflict=matched.conflict)
+        return Result(**fields, slim_mean=None, baseline_mean=None, paired=Paired(0), conflict=matched.conflict)
     slim, baseline = matched.means
-    return Result(**about, slim_mean=slim, baseline_mean=baseline, paired=compare_paired(matched.improvements(False)))
+    return Result(**fields, slim_mean=slim, baseline_mean=baseline, paired=compare_paired(matched.improvements(False)))
 
 
-def _by_protocol(matches: list[Matched]) -> list[list[Matched]]:
+def _by_protocol(matches: list[MatchedScores]) -> list[list[MatchedScores]]:
     """Return groups of at least two datasets whose protocols differ only in the parts that depend on the dataset."""
-    groups: dict[str, list[Matched]] = {}
+    groups: dict[str, list[MatchedScores]] = {}
     for m in matches:
         if not m.conflict:
-            groups.setdefault(across_sets(m.protocol), []).append(m)
+            groups.setdefault(without_dataset_parts(m.protocol), []).append(m)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _across(matches: list[Matched], sets: int, about: dict[str, Any]) -> Result:
-    """Compare means over seeds, paired by dataset. `sets`: number of all datasets, also with other protocols."""
-    where = f"{about['metric']}: {about['pair'].slim} against {about['pair'].baseline} over datasets"
-    protocol = same_protocol((across_sets(m.protocol) for m in matches), where)
-    share = metric_of(about["metric"]).relative and all(m.means[1] for m in matches)  # undefined relative to 0
+def _over_datasets(matches: list[MatchedScores], n_datasets: int, fields: dict[str, Any]) -> Result:
+    """Compare means over seeds, paired by dataset. `n_datasets`: number of all datasets, also with other protocols."""
+    where = f"{fields['metric']}: {fields['pair'].slim} against {fields['pair'].baseline} over datasets"
+    protocol = same_protocol((without_dataset_parts(m.protocol) for m in matches), where)
+    share = metric_of(fields["metric"]).relative and all(m.means[1] for m in matches)  # undefined relative to 0
+    count = f"all {n_datasets}" if len(matches) == n_datasets else f"{len(matches)} of {n_datasets}"
     slim, baseline = (mean_of([m.means[side] for m in matches]) for side in (0, 1))
     return Result(
-        **about,
+        **fields,
         protocol=protocol or "",
-        dataset=f"all {sets} datasets" if len(matches) == sets else f"{len(matches)} of {sets} datasets",
+        dataset=f"{count} datasets",
         unit="dataset",
         slim_mean=slim,
         baseline_mean=baseline,

@@ -40,7 +40,7 @@ class ReferenceScore(Strict):
         return self.run, self.metric, self.weights
 
 
-class LeftOut(Strict):
+class HeldOutSetting(Strict):
     """The setting that is excluded from the means and tolerances and was used to check them."""
 
     name: str = Field(description="name of the setting")
@@ -49,7 +49,7 @@ class LeftOut(Strict):
     scores: int = Field(ge=0, description="number of its scores")
 
 
-def _each_score_once(scores: tuple[ReferenceScore, ...]) -> tuple[ReferenceScore, ...]:
+def _check_unique_scores(scores: tuple[ReferenceScore, ...]) -> tuple[ReferenceScore, ...]:
     seen: set[Key] = set()
     for score in scores:
         if score.key in seen:
@@ -69,8 +69,8 @@ class ReferenceResults(Strict):
     settings: dict[str, dict[str, str]] = Field(
         min_length=2, description="name of each numerics setting -> its environment variables"
     )
-    left_out: LeftOut = Field(description="setting excluded from the means and used to check the tolerances")
-    scores: Annotated[tuple[ReferenceScore, ...], Field(min_length=1), AfterValidator(_each_score_once)] = Field(
+    left_out: HeldOutSetting = Field(description="setting excluded from the means and used to check the tolerances")
+    scores: Annotated[tuple[ReferenceScore, ...], Field(min_length=1), AfterValidator(_check_unique_scores)] = Field(
         description="every score except times, sorted by run, metric and weights"
     )
 

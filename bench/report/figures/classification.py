@@ -66,8 +66,8 @@ def _draw_confusion(found: dict[str, list[Row]], dataset: str) -> Figure:
 def _top1(scores: Scores, dataset: str, settings: TaskSettings, detail: str) -> dict[str, list[Row]]:
     """Return, by experiment, the finished rows of `last` weights with `detail` for at most MAX_CLASSES classes."""
     rows = without_ablations(scores.where(metric="top1", dataset=dataset, weights="last", status="ok"), settings)
-    kept = [row for row in rows if 0 < len(row.extras.get(detail, ())) <= MAX_CLASSES]
-    by_name = {name: [row for row in kept if row.experiment == name] for name in experiments_of(rows, settings)}
+    selected = [row for row in rows if 0 < len(row.extras.get(detail, ())) <= MAX_CLASSES]
+    by_name = {name: [row for row in selected if row.experiment == name] for name in experiments_of(rows, settings)}
     return {name: rows for name, rows in by_name.items() if rows}
 
 

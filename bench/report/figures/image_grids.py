@@ -16,10 +16,10 @@ from bench.report.read.experiment_roles import experiments_of, role_of, without_
 from bench.report.read.scores import Scores
 from bench.schema import Task
 
-LABEL = (118, 128, 138, 255)
+LABEL_COLOUR = (118, 128, 138, 255)
 GAP, LINE, SPACE = 4, 22, 14
 TILE, ONESHOT_HEIGHT = 128, 180
-ACROSS, GRID_ROWS, PROGRESS_ROWS = 8, 2, 3
+TILES_PER_ROW, GRID_ROWS, PROGRESS_ROWS = 8, 2, 3
 MAX_DATASETS = 6
 
 
@@ -103,11 +103,11 @@ def first_runs(
 
 
 def _top_rows(path: Path) -> Image.Image | None:
-    """Return the first rows of a grid of square tiles, with ACROSS tiles per row, or None if the file is missing."""
+    """Return the first rows of a grid of square tiles, TILES_PER_ROW wide, or None if the file is missing."""
     grid = open_image(path)
     if grid is None:
         return None
-    tile = grid.width // ACROSS if grid.width // ACROSS <= grid.height else grid.height
+    tile = grid.width // TILES_PER_ROW if grid.width // TILES_PER_ROW <= grid.height else grid.height
     rows = max(1, min(GRID_ROWS, grid.height // tile))
     return fit_height(grid.crop((0, 0, grid.width, rows * tile)), rows * TILE)
 
@@ -164,7 +164,7 @@ def image_grid(rows: Sequence[LabelledRow]) -> Image.Image | None:
     canvas = Image.new("RGBA", (max(width, 360), height), (0, 0, 0, 0))
     draw, top = ImageDraw.Draw(canvas), 0
     for row in rows:
-        draw.text((0, top + 2), row.label, fill=LABEL, font=_font(15))
+        draw.text((0, top + 2), row.label, fill=LABEL_COLOUR, font=_font(15))
         _place(canvas, draw, row, top + LINE)
         top += _height(row)
     return canvas
@@ -178,7 +178,7 @@ def _place(canvas: Image.Image, draw: ImageDraw.ImageDraw, row: LabelledRow, top
     left = 0
     for index, image in enumerate(row.images):
         if row.captions:
-            draw.text((left, top + 3), row.captions[index], fill=LABEL, font=_font(12))
+            draw.text((left, top + 3), row.captions[index], fill=LABEL_COLOUR, font=_font(12))
         canvas.paste(image, (left, top + (LINE if row.captions else 0)))
         left += image.width + GAP
 
@@ -187,7 +187,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)
 
 
-def save_placeholder(path: Path, words: str) -> None:
+def save_placeholder_grid(path: Path, words: str) -> None:
     canvas = Image.new("RGBA", (480, 60), (0, 0, 0, 0))
-    ImageDraw.Draw(canvas).text((8, 20), words, fill=LABEL, font=_font(13))
+    ImageDraw.Draw(canvas).text((8, 20), words, fill=LABEL_COLOUR, font=_font(13))
     write_png(path, canvas)

@@ -24,10 +24,10 @@ LABEL_HEIGHT = 8.5
 
 def palette_of(scores: Scores, settings: TaskSettings) -> dict[str, str]:
     """Return the colour of each experiment, in the order of the tables."""
-    groups: dict[str, list[str]] = {"slim": [], "baseline": [], "method": [], "control": []}
+    groups: dict[str, list[str]] = {"slim": [], "baseline": [], "other": [], "control": []}
     for name in experiments_of(scores, settings):
         groups[role_of(name, settings)].append(name)
-    return colours(groups["slim"], groups["baseline"], groups["control"] + groups["method"])
+    return colours(groups["slim"], groups["baseline"], groups["control"] + groups["other"])
 
 
 def plotted(rows: Iterable[Row]) -> pd.DataFrame:
@@ -107,8 +107,8 @@ def complexity_figure(scores: Scores, settings: Mapping[Task, TaskSettings]) -> 
     for task, task_settings in settings.items():
         rows = scores.measured.where(task=task, weights="last", status="ok")
         found = (_costs(rows.where(dataset=name), task_settings) for name in rows.distinct("dataset"))
-        drawn = next(filter(None, found), None)
-        panels += [(task_settings, rows, cost, *drawn) for cost in ("params", "macs")] if drawn else []
+        costs = next(filter(None, found), None)
+        panels += [(task_settings, rows, cost, *costs) for cost in ("params", "macs")] if costs else []
     if not panels:
         return None
     figure, axes = grid(len(panels), (WIDTH / 2, 2.6), across=2)

@@ -21,9 +21,9 @@ WIDTH = 8.0
 PIXELS_PER_POINT = 1.5
 INK, MUTED, RULE = "#1c2024", "#5d666f", "#dcdfe1"
 SLIM, BASELINE = "#0b6e99", "#c8571b"
-OTHERS = ("#4f8a3c", "#8a5aa8", "#a97b00", "#7a6a5d", "#b04a6f", "#50708c")
+OTHER_COLOURS = ("#4f8a3c", "#8a5aa8", "#a97b00", "#7a6a5d", "#b04a6f", "#50708c")
 VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule", SLIM: "--slim", BASELINE: "--baseline"} | {
-    colour: f"--other{index}" for index, colour in enumerate(OTHERS, start=1)
+    colour: f"--other{index}" for index, colour in enumerate(OTHER_COLOURS, start=1)
 }
 """Colour in the SVG file -> CSS variable of the page, which has a value for light and dark mode."""
 
@@ -62,7 +62,7 @@ def use_theme() -> None:
 
 def colours(slims: list[str], baselines: list[str], others: list[str]) -> dict[str, str]:
     """Return experiment -> colour. The first SLIM is blue, the first baseline orange."""
-    spare = iter(OTHERS * (1 + (len(slims) + len(baselines) + len(others)) // len(OTHERS)))
+    spare = iter(OTHER_COLOURS * (1 + (len(slims) + len(baselines) + len(others)) // len(OTHER_COLOURS)))
     palette = {name: SLIM if not index else next(spare) for index, name in enumerate(slims)}
     palette |= {name: BASELINE if not index else next(spare) for index, name in enumerate(baselines)}
     return palette | {name: next(spare) for name in others}
@@ -103,7 +103,7 @@ def save(figure: Figure, stem: Path) -> None:
     plt.close(figure)
 
 
-def save_words(stem: Path, words: str) -> None:
+def save_placeholder_figure(stem: Path, words: str) -> None:
     """Write a figure that shows only `words`. The workflow declares every figure as an output, so each must exist."""
     figure = plt.figure(figsize=(6, 1.2))
     figure.text(0.5, 0.5, words, ha="center", va="center", color=MUTED)

@@ -19,7 +19,7 @@ from bench.report.compare.statistics import summarise
 from bench.report.read.row import COLUMNS, MACHINE_TIMES, Row
 from bench.report.read.run_rows import rows_of_runs, run_folders
 
-ORDER = {"fewshot": 0, "oneshot": 1, "classification": 2}
+TASK_ORDER = {"fewshot": 0, "oneshot": 1, "classification": 2}
 
 
 def _is_table(path: Path) -> bool:
@@ -30,11 +30,11 @@ def _is_table(path: Path) -> bool:
 
 def _is_means(path: Path) -> bool:
     means = read_mapping(path)
-    cut = any(is_truncated(path, f'"{task}": ') for task in ORDER)
-    return head_of(path, 8).strip() == b"{}" or (bool(means) and means.keys() <= ORDER.keys()) or cut
+    cut = any(is_truncated(path, f'"{task}": ') for task in TASK_ORDER)
+    return head_of(path, 8).strip() == b"{}" or (bool(means) and means.keys() <= TASK_ORDER.keys()) or cut
 
 
-WRITTEN: dict[str, Test] = {
+OUTPUT_TESTS: dict[str, Test] = {
     "scores.csv": _is_table,
     "metrics.json": _is_means,
 }
@@ -43,7 +43,7 @@ WRITTEN: dict[str, Test] = {
 def collect(scale_dir: Path, allow_mixed_code: bool = False) -> None:
     """Write `scale_dir`/scores.csv and metrics.json."""
     scale_dir = Path(scale_dir)
-    for name, ours in WRITTEN.items():
+    for name, ours in OUTPUT_TESTS.items():
         refuse_foreign(scale_dir / name, ours, "move it away")
     make_way(scale_dir / COLLECTED, is_origin_record)
     made_from = collected_from(scale_dir, allow_mixed_code)
@@ -60,7 +60,7 @@ def collect(scale_dir: Path, allow_mixed_code: bool = False) -> None:
 def collect_rows(scale_dir: Path) -> list[Row]:
     """Return the rows of every run folder, sorted by task, dataset, experiment and seed."""
     runs = list(rows_of_runs(scale_dir, run_folders(scale_dir)))
-    runs.sort(key=lambda rows: (ORDER.get(rows[0].task, 9), rows[0].dataset, rows[0].experiment, rows[0].seed))
+    runs.sort(key=lambda rows: (TASK_ORDER.get(rows[0].task, 9), rows[0].dataset, rows[0].experiment, rows[0].seed))
     return [row for rows in runs for row in rows]
 
 

@@ -4,8 +4,8 @@ from bench.claims import TaskSettings
 from bench.report.read.row import Row
 from bench.report.read.scores import Scores
 
-ORDER = {"slim": 0, "baseline": 1, "method": 2, "control": 3}
-WORDS = {"slim": "SLIM", "baseline": "baseline", "control": "control", "method": ""}
+ROLE_ORDER = {"slim": 0, "baseline": 1, "other": 2, "control": 3}
+ROLE_LABELS = {"slim": "SLIM", "baseline": "baseline", "control": "control", "other": ""}
 
 
 def role_of(experiment: str, settings: TaskSettings) -> str:
@@ -13,12 +13,12 @@ def role_of(experiment: str, settings: TaskSettings) -> str:
         return "slim"
     if experiment in settings.controls:
         return "control"
-    return "baseline" if any(experiment == pair.baseline for pair in settings.pairs) else "method"
+    return "baseline" if any(experiment == pair.baseline for pair in settings.pairs) else "other"
 
 
 def is_ablation(row: Row, settings: TaskSettings) -> bool:
     """Return whether a row belongs to a variation of an ablation base that is neither in a pair nor a control."""
-    return row.base in settings.ablation_bases and role_of(row.experiment, settings) == "method"
+    return row.base in settings.ablation_bases and role_of(row.experiment, settings) == "other"
 
 
 def experiments_of(scores: Scores, settings: TaskSettings) -> list[str]:
@@ -26,7 +26,7 @@ def experiments_of(scores: Scores, settings: TaskSettings) -> list[str]:
     names = dict.fromkeys(row.experiment for row in scores if not is_ablation(row, settings))
     named = [name for pair in settings.pairs for name in (pair.slim, pair.baseline)]
     rank = {name: position for position, name in reversed(list(enumerate(named)))}
-    return sorted(names, key=lambda name: (ORDER[role_of(name, settings)], rank.get(name, len(named))))
+    return sorted(names, key=lambda name: (ROLE_ORDER[role_of(name, settings)], rank.get(name, len(named))))
 
 
 def without_ablations(scores: Scores, settings: TaskSettings) -> Scores:

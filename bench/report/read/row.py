@@ -62,12 +62,12 @@ class Row:
     def of(cls, values: Mapping[str, Any]) -> "Row":
         """Return a row with the known values. All other fields are empty."""
         known = {name: value for name, value in values.items() if value is not None}
-        return cls(**{name: EMPTY[kind] for name, kind in KINDS.items()} | known)
+        return cls(**{name: EMPTY_VALUES[kind] for name, kind in FIELD_TYPES.items()} | known)
 
     @classmethod
     def parse(cls, line: Mapping[str, str]) -> "Row":
         """Return the row of a line with the text of `cells`."""
-        return cls(**{name: PARSERS[kind](line[name]) for name, kind in KINDS.items()})
+        return cls(**{name: PARSERS[kind](line[name]) for name, kind in FIELD_TYPES.items()})
 
     def cells(self) -> list[str]:
         """Return the row as CSV cells: floats in full precision, None as empty text."""
@@ -88,9 +88,9 @@ class Row:
         return parse_json(self.details, f"scores.csv: details of {self.metric} of {self.run}") if self.details else {}
 
 
-KINDS: dict[str, Any] = {field.name: field.type for field in fields(Row)}
-COLUMNS = tuple(KINDS)
-EMPTY: dict[Any, Any] = {str: "", int: 0, bool: False, bool | None: None, float | None: None}
+FIELD_TYPES: dict[str, Any] = {field.name: field.type for field in fields(Row)}
+COLUMNS = tuple(FIELD_TYPES)
+EMPTY_VALUES: dict[Any, Any] = {str: "", int: 0, bool: False, bool | None: None, float | None: None}
 PARSERS: dict[Any, Callable[[str], Any]] = {
     str: str,
     int: int,

@@ -26,7 +26,7 @@ from bench.schema import Seed, Task, parse_strict
 from bench.score import Score, StaleError, read_run_score
 from bench.trained import Trained, read_trained
 
-TRACES = ("run.json", META, META_COPY, "history.csv", "scores")
+RUN_TRACES = ("run.json", META, META_COPY, "history.csv", "scores")
 """Names that identify a run folder, which contains at least one of them."""
 SEED = re.compile(r"seed(\d{1,15})")
 
@@ -48,7 +48,7 @@ class _Evaluation(_Part):
     metrics: tuple[str, ...] = ()
 
 
-class Described(_Part):
+class RunDescription(_Part):
     """Keys that the report reads from a run.json of any version."""
 
     schema_version: int = 1
@@ -75,7 +75,7 @@ class RunFolder:
     experiment: str
     dataset: str
     seed: int
-    described: Described | None = None
+    described: RunDescription | None = None
     hashes: frozenset[str] = frozenset()
     problem: str = ""
 
@@ -88,7 +88,7 @@ def run_folders(scale_dir: Path) -> list[RunFolder]:
     """Return all run folders of a scale. A folder whose name is not that of a run is reported on stderr and skipped."""
     found = []
     for path in sorted((scale_dir / RUNS).glob("*/*/*")):
-        if not path.is_dir() or not any(os.path.lexists(path / name) for name in TRACES):
+        if not path.is_dir() or not any(os.path.lexists(path / name) for name in RUN_TRACES):
             continue
         seed = SEED.fullmatch(path.name)
         if seed is None or path.name != f"seed{int(seed[1])}":
@@ -101,23 +101,23 @@ def run_folders(scale_dir: Path) -> list[RunFolder]:
 def _run_folder(folder: RunFolder) -> RunFolder:
     try:
         value = read_json(folder.path / "run.json")
-        described = parse_strict(Described, value, folder.path / "run.json")
+        described = parse_strict(RunDescription, value, folder.path / "run.json")
         if described.name != folder.name:
             raise InputError(f"{folder.path}/run.json: describes {described.name}, which does not match the folder")
-        return _with(folder, described=described, hashes=accepted_hashes(value, folder.path))
+        return _replace(folder, described=described, hashes=accepted_hashes(value, folder.path))
     except InputError as error:
-        return _with(folder, problem=_within(folder.path, error), described=_recorded(folder))
+        return _replace(folder, problem=_relative_message(folder.path, error), described=_recorded(folder))
 
 
-def _with(folder: RunFolder, **changes: Any) -> RunFolder:
+def _replace(folder: RunFolder, **changes: Any) -> RunFolder:
     return RunFolder(**{**vars(folder), **changes})
 
 
-def _recorded(folder: RunFolder) -> Described | None:
+def _recorded(folder: RunFolder) -> RunDescription | None:
     """Return the description of the run from model.json, or None."""
     try:
         value = read_trained(folder.path / META).description
-        described = parse_strict(Described, value, folder.path / META)
+        described = parse_strict(RunDescription, value, folder.path / META)
     except InputError:
         return None
     return described if described.name == folder.name else None
@@ -125,7 +125,7 @@ def _recorded(folder: RunFolder) -> Described | None:
 
 def rows_of_runs(scale_dir: Path, folders: list[RunFolder]) -> Iterator[list[Row]]:
     """Yield the rows of each folder. A folder without a description uses that of another run of its experiment."""
-    known: dict[str, Described] = {}
+    known: dict[str, RunDescription] = {}
     for folder in folders:
         if folder.described is not None:
             known.setdefault(folder.experiment, folder.described)
@@ -151,7 +151,7 @@ def _task_of_scores(folder: Path) -> str:
 
 def _rows_of_run(folder: RunFolder, base: Mapping[str, Any], metrics: tuple[str, ...]) -> list[Row]:
     """Return one row for the training, one for each score, and one for each planned score that is missing."""
-    trained, problem = _trained(folder)
+    trained, problem = _training_record(folder)
     training = Row.of({**base, **_training_row(folder, trained, problem)})
     rows = {}
     for name in _score_names(folder.path / "scores", metrics):
@@ -164,7 +164,7 @@ def _rows_of_run(folder: RunFolder, base: Mapping[str, Any], metrics: tuple[str,
                 continue
             if trained is None or (not training.ok and not os.path.lexists(path)):
                 row |= {"status": training.status, "reason": training.reason}
-            elif not os.path.lexists(path) and not _evaluated(folder.path / "scores"):
+            elif not os.path.lexists(path) and not _evaluated_scores(folder.path / "scores"):
                 row |= {"reason": "not evaluated yet"}
             else:
                 row |= _score_row(read_run_score(path, folder.name, folder.hashes, trained))
@@ -174,7 +174,7 @@ def _rows_of_run(folder: RunFolder, base: Mapping[str, Any], metrics: tuple[str,
             if not ours:
                 print(f"{error}; skipped", file=sys.stderr)
                 continue
-            row |= {"reason": f"not a score: {_within(folder.path, error)}"}
+            row |= {"reason": f"not a score: {_relative_message(folder.path, error)}"}
         rows[name] = Row.of({**base, **row})
     return [training, *rows.values()]
 
@@ -182,10 +182,10 @@ def _rows_of_run(folder: RunFolder, base: Mapping[str, Any], metrics: tuple[str,
 def _score_names(folder: Path, metrics: tuple[str, ...]) -> list[str]:
     """Return the stems of existing, recorded and planned score files."""
     found = sorted(path.stem for path in folder.glob("*.json"))
-    return list(dict.fromkeys([*found, *_evaluated(folder), *metrics]))
+    return list(dict.fromkeys([*found, *_evaluated_scores(folder), *metrics]))
 
 
-def _evaluated(folder: Path) -> list[str]:
+def _evaluated_scores(folder: Path) -> list[str]:
     """Return the stems of the scores of a complete evaluation; empty if its record cannot be read."""
     try:
         return [Path(name).stem for name in read_complete(folder).files]
@@ -193,7 +193,7 @@ def _evaluated(folder: Path) -> list[str]:
         return []
 
 
-def _trained(folder: RunFolder) -> tuple[Trained | None, str]:
+def _training_record(folder: RunFolder) -> tuple[Trained | None, str]:
     """Return (training record, ""), or (None, reason) if there is no valid record."""
     if folder.problem:
         return None, folder.problem
@@ -205,7 +205,7 @@ def _trained(folder: RunFolder) -> tuple[Trained | None, str]:
     try:
         return read_trained(path), ""
     except InputError as error:
-        return None, _within(folder.path, error)
+        return None, _relative_message(folder.path, error)
 
 
 def _training_row(folder: RunFolder, trained: Trained | None, problem: str) -> dict[str, Any]:
@@ -238,7 +238,7 @@ def _versions(versions: Mapping[str, str | None] | None) -> dict[str, Any]:
     return {key: (versions or {}).get(key) for key in ("python", "torch", "cuda", "driver")}
 
 
-def _within(folder: Path, error: InputError) -> str:
+def _relative_message(folder: Path, error: InputError) -> str:
     """Return the error message with paths relative to the run folder, so that it is equal for all result folders."""
     return str(error).replace(f"{folder}/", "")
 

@@ -95,7 +95,7 @@ def ablation_table(scores: Scores, ablation: Ablation, settings: TaskSettings) -
         link = anchor(experiment, ablation.dataset)
         own_rows = rows.where(experiment=experiment)
         cells = [cell_of(in_column(own_rows, column), f"ablation {experiment}").entry(link) for column in columns]
-        lines.append((TableCell(named[experiment], experiment, link, "method"), *cells))
-    kinds = ("slim", *("" for _ in ablation.variations))
+        lines.append((TableCell(named[experiment], experiment, link, "experiment"), *cells))
+    row_classes = ("slim", *("" for _ in ablation.variations))
     head = (Head("variation", numeric=False), *(column.head for column in columns))
-    return Table(f"{ablation.base} on {ablation.dataset}", head, tuple(lines), kinds=kinds)
+    return Table(f"{ablation.base} on {ablation.dataset}", head, tuple(lines), row_classes=row_classes)

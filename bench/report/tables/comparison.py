@@ -1,4 +1,4 @@
-"""Tables of one task: one per dataset, with a row per method and a column per metric and protocol.
+"""Tables of one task: one per dataset, with a row per experiment and a column per metric and protocol.
 
 The table of the `last` weights also has the untrained networks and the controls with the same protocol. The `best`
 weights have a separate table, because their protocol contains the rule of the checkpoint selection. Controls with other
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bench.claims import TaskSettings
-from bench.report.read.experiment_roles import WORDS, experiments_of, role_of, without_ablations
+from bench.report.read.experiment_roles import ROLE_LABELS, experiments_of, role_of, without_ablations
 from bench.report.read.names import METRIC_LABELS, control_label, format_value, metric_of
 from bench.report.read.scores import Row, Scores
 from bench.report.tables.seed_averages import cell_of, columns_of, in_column
@@ -28,38 +28,38 @@ def comparison_tables(scores: Scores, dataset: str, settings: TaskSettings) -> l
     shared = {(row.metric, row.protocol) for row in last if row.ok}
     others = rows.where(lambda row: row.weights not in ("last", "best") and (row.metric, row.protocol) in shared)
     apart = rows.where(lambda row: row.is_control and row.ok and (row.metric, row.protocol) not in shared)
-    tables = [_wide(Scores([*last, *others]), dataset, dataset, settings)]
+    tables = [_comparison_table(Scores([*last, *others]), dataset, dataset, settings)]
     best = rows.where(weights="best")
     if len(best):
-        tables.append(_wide(best, f"{dataset}: best weights", dataset, settings))
+        tables.append(_comparison_table(best, f"{dataset}: best weights", dataset, settings))
     if len(apart):
-        tables.append(_own_protocols(apart, dataset))
+        tables.append(_controls_table(apart, dataset))
     return tables
 
 
-def _wide(rows: Scores, title: str, dataset: str, settings: TaskSettings) -> Table:
+def _comparison_table(rows: Scores, title: str, dataset: str, settings: TaskSettings) -> Table:
     columns = columns_of(rows, [*settings.primary, *(name for name in METRIC_LABELS if name not in settings.primary)])
-    lines, kinds = [], []
-    for experiment, weights in _lines(rows, settings):
+    lines, roles = [], []
+    for experiment, weights in _line_keys(rows, settings):
         line_rows = rows.where(weights=weights)
         line_rows = line_rows.where(experiment=experiment) if experiment else line_rows
         link = anchor(line_rows[0].experiment, dataset)
         where = f"{dataset}, {experiment or weights}"
         cells = [cell_of(in_column(line_rows, column), where).entry(link) for column in columns]
         if not experiment:
-            kind, label = "control", TableCell(control_label(weights), "control", link, "control")
+            role, label = "control", TableCell(control_label(weights), "control", link, "control")
         elif weights == "untrained":
-            kind, label = "minor", TableCell(f"{experiment}, untrained", "", link, "minor")
+            role, label = "minor", TableCell(f"{experiment}, untrained", "", link, "minor")
         else:
-            kind = role_of(experiment, settings)
-            label = TableCell(experiment, WORDS[kind], link, "method", settings.controls.get(experiment, ""))
-        kinds.append(kind)
+            role = role_of(experiment, settings)
+            label = TableCell(experiment, ROLE_LABELS[role], link, "experiment", settings.controls.get(experiment, ""))
+        roles.append(role)
         lines.append((label, *cells))
-    head = (Head("method", numeric=False), *(column.head for column in columns))
-    return Table(title, head, tuple(lines), kinds=tuple(kinds))
+    head = (Head("experiment", numeric=False), *(column.head for column in columns))
+    return Table(title, head, tuple(lines), row_classes=tuple(roles))
 
 
-def _lines(rows: Scores, settings: TaskSettings) -> Iterator[tuple[str, str]]:
+def _line_keys(rows: Scores, settings: TaskSettings) -> Iterator[tuple[str, str]]:
     """Yield (experiment, weights) of each row of the table. The experiment of a control is empty."""
     networks = rows.where(lambda row: not row.is_control)
     for experiment in experiments_of(networks, settings):
@@ -68,7 +68,7 @@ def _lines(rows: Scores, settings: TaskSettings) -> Iterator[tuple[str, str]]:
     yield from (("", weights) for weights in sorted({row.weights for row in rows if row.is_control}))
 
 
-def _own_protocols(rows: Scores, dataset: str) -> Table:
+def _controls_table(rows: Scores, dataset: str) -> Table:
     """Return a table with one row per control and metric. A column states the protocol of each row."""
     lines = []
     for column in columns_of(rows, METRIC_LABELS):
@@ -82,7 +82,7 @@ def _own_protocols(rows: Scores, dataset: str) -> Table:
                     TableCell(control_label(weights)),
                     TableCell(column.title),
                     value,
-                    TableCell(column.protocol, kind="id"),
+                    TableCell(column.protocol, css_class="id"),
                 )
             )
     names = ("control", "metric", "value", "protocol")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bench.claims import ReportSettings
-from bench.metrics.protocol import without_choice
+from bench.metrics.protocol import without_checkpoint_selection
 from bench.report.compare.statistics import Summary
 from bench.report.read.names import metric_of
 from bench.report.read.published import Published
@@ -24,7 +24,7 @@ def published_table(scores: Scores, published: Sequence[Published], settings: Re
     lines = []
     for value in published:
         allowed = settings.tolerance(value.metric, value.value)
-        ours, verdict = _judge(scores, value, allowed, settings, scale)
+        ours, verdict = _compare_value(scores, value, allowed, settings, scale)
         texts = [value.method, value.dataset, metric_of(value.metric).label, f"{value.value:g}"]
         texts += [ours, _best(scores, value)]
         texts += ["" if allowed is None else f"± {allowed:.2f}", verdict]
@@ -32,7 +32,7 @@ def published_table(scores: Scores, published: Sequence[Published], settings: Re
     return Table("Published values and ours", (*head, Head("source", numeric=False)), tuple(lines), NOTE)
 
 
-def _judge(
+def _compare_value(
     scores: Scores, value: Published, allowed: float | None, settings: ReportSettings, scale: str
 ) -> tuple[str, str]:
     """Return (our value, verdict). Values are compared only at the paper scale and with the same protocol."""
@@ -71,5 +71,5 @@ def _best(scores: Scores, value: Published) -> str:
     if value.experiment is None:
         return "–"
     rows = scores.of(value.experiment, value.dataset).where(metric=value.metric, weights="best", status="ok")
-    rows = rows.where(lambda row: value.comparable(without_choice(row.protocol)))
+    rows = rows.where(lambda row: value.comparable(without_checkpoint_selection(row.protocol)))
     return cell_of(rows, f"best of {value.method} on {value.dataset}").text if rows else "–"

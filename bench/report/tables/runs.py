@@ -24,7 +24,7 @@ def runs_table(scores: Scores) -> Table:
     ]
     lines = []
     for row in scores.runs:
-        state = _finished(row) if row.ok else TableCell(row.status.upper(), row.reason, kind="word")
+        state = _finished(row) if row.ok else TableCell(row.status.upper(), row.reason, css_class="word")
         commit = row.commit[:8] + (" +" if row.dirty else "")
         texts = [format_seconds(row.seconds), row.device, format_bytes(row.peak_memory_bytes)]
         texts += [format_rate(row.extras.get("images_per_second")), format_energy(row.extras.get("energy_joules"))]

@@ -48,7 +48,7 @@ class Cell:
     def entry(self, link: str = "") -> TableCell:
         """Return the table cell: number, n and interval, and a tooltip with the reasons for failed or missing seeds."""
         if not self.metric:
-            return TableCell("–", kind="empty")
+            return TableCell("–", css_class="empty")
         notes = [f"n = {self.summary.n}"] if self.summary.n and not metric_of(self.metric).constant else []
         if self.summary.n == 2 and self.summary.sd:
             notes[:0] = [" and ".join(format_value(self.metric, point) for point in self.points)]

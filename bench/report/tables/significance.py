@@ -4,20 +4,20 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bench.claims import Claim, Pair, ReportSettings
 from bench.report.compare.claims import NOT_TESTED, Answer, Finding
-from bench.report.compare.paired import Matched, Result, improvement, match
+from bench.report.compare.paired import MatchedScores, Result, improvement, match_scores
 from bench.report.compare.power import MAX_PAIRS, POWER
 from bench.report.read.names import format_p, format_percent, format_value, metric_of
 from bench.report.read.scores import Scores
 from bench.report.tables.comparison import anchor
 from bench.report.tables.table import Head, Table, TableCell
 
-EXPLAINED = (
+SIGNIFICANCE_NOTE = (
     "Positive differences mean that SLIM is better. Pairs are seeds within a dataset, or datasets. Across datasets, "
     "differences in Fréchet distances are relative to the baseline. Intervals and tests need at least three pairs."
 )
 
 
-CLAIMS_EXPLAINED = (
+CLAIMS_NOTE = (
     "The t test (p after Holm's correction) decides the verdict, as pre-registered. The exact p is that of a two-sided "
     "sign-flip test without correction. It cannot be below 0.0625 for five pairs. The detectable improvement is the "
     f"smallest that the t test detects with probability {POWER:g}, at the level of Holm's first step and with the "
@@ -61,7 +61,7 @@ def _finished_line(result: Result, title: str, alpha: float) -> tuple[TableCell,
     sides = zip((result.slim_mean, result.baseline_mean), (pair.slim, pair.baseline), strict=True)
     link = (lambda name: anchor(name, result.dataset)) if result.unit == "seed" else (lambda name: task)
     values = [TableCell(format_value(result.metric, value), name, link(name)) for value, name in sides]
-    label = TableCell(metric_of(result.metric).label, result.protocol, kind="metric")
+    label = TableCell(metric_of(result.metric).label, result.protocol, css_class="metric")
     gain = result.paired.mean
     better = TableCell("–" if gain is None else _better(gain, formatter(result.metric, result.share)))
     return (
@@ -75,17 +75,17 @@ def _finished_line(result: Result, title: str, alpha: float) -> tuple[TableCell,
 
 def _significance_cell(result: Result, alpha: float) -> TableCell:
     """Return a cell with the outcome of the test, and below the outcome the training conditions that differ."""
-    return TableCell(result.significance(alpha), "" if result.conflict else "; ".join(result.differs), kind="text")
+    return TableCell(result.significance(alpha), "" if result.conflict else "; ".join(result.differs), css_class="text")
 
 
 def _unfinished_line(pair: Pair, dataset: str, scores: Scores, title: str) -> tuple[TableCell, ...]:
     words = []
-    for method in (pair.slim, pair.baseline):
-        states = set(scores.runs.where(experiment=method, dataset=dataset).distinct("status"))
+    for experiment in (pair.slim, pair.baseline):
+        states = set(scores.runs.where(experiment=experiment, dataset=dataset).distinct("status"))
         word = "FAILED" if states == {"failed"} else "MISSING"
-        words.append(TableCell(word, method, anchor(method, dataset), "word"))
+        words.append(TableCell(word, experiment, anchor(experiment, dataset), "word"))
     name = TableCell(dataset, title, scores[0].task, "text")
-    return name, TableCell("–"), *words, TableCell("–"), TableCell("not tested", kind="text")
+    return name, TableCell("–"), *words, TableCell("–"), TableCell("not tested", css_class="text")
 
 
 def paired_table(results: Sequence[Result], scores: Scores, settings: ReportSettings) -> Table:
@@ -100,7 +100,7 @@ def paired_table(results: Sequence[Result], scores: Scores, settings: ReportSett
     for r in results:
         form = formatter(r.metric, r.share)
         effect = "" if r.paired.effect is None else f"{r.paired.effect:.2f}".replace("-", "−")
-        label = TableCell(metric_of(r.metric).label, r.protocol, kind="metric")
+        label = TableCell(metric_of(r.metric).label, r.protocol, css_class="metric")
         gain = "" if r.paired.mean is None else form(r.paired.mean)
         texts = [r.weights, r.count, gain, interval_text(r.paired.low, r.paired.high, form), effect]
         texts += [format_p(r.paired.p), format_p(r.p_holm)]
@@ -111,7 +111,7 @@ def paired_table(results: Sequence[Result], scores: Scores, settings: ReportSett
         (*line, *(TableCell("") for _ in head[len(line) : -1]), word)
         for line, word in _unpaired(results, scores, settings)
     ]
-    return Table("Paired comparisons", tuple(head), tuple(lines), EXPLAINED)
+    return Table("Paired comparisons", tuple(head), tuple(lines), SIGNIFICANCE_NOTE)
 
 
 def _unpaired(
@@ -131,7 +131,10 @@ def _unpaired(
                         names = (dataset, pair.slim, pair.baseline, metric_of(metric).label, "last")
                         word = "FAILED" if states == {"failed"} else "MISSING"
                         reasons = dict.fromkeys(row.reason for row in rows if row.reason)
-                        yield tuple(TableCell(name) for name in names), TableCell(word, "; ".join(reasons), kind="word")
+                        yield (
+                            tuple(TableCell(name) for name in names),
+                            TableCell(word, "; ".join(reasons), css_class="word"),
+                        )
 
 
 def claim_table(answer: Answer) -> Table:
@@ -141,8 +144,8 @@ def claim_table(answer: Answer) -> Table:
     head += [Head("detectable", numeric=False)]
     head += [Head(name, numeric=False) for name in ("data", "criterion")]
     lines = tuple(_claim_line(finding) for finding in answer.findings)
-    kinds = tuple("control" if f.comparison.role == "control" else "" for f in answer.findings)
-    return Table(answer.claim.title, tuple(head), lines, kinds=kinds)
+    row_classes = tuple("control" if f.comparison.role == "control" else "" for f in answer.findings)
+    return Table(answer.claim.title, tuple(head), lines, row_classes=row_classes)
 
 
 def _claim_line(finding: Finding) -> tuple[TableCell, ...]:
@@ -153,12 +156,17 @@ def _claim_line(finding: Finding) -> tuple[TableCell, ...]:
         sides.append(TableCell(format_value(c.metric, mean) if mean is not None else "MISSING", name))
     gain = form(paired.mean) if paired.mean is not None else "–"
     number = len(c.sets)
-    found = f"{finding.sets_found} of {number} datasets, {finding.seeds} seeds"
+    found = f"{finding.datasets_found} of {number} datasets, {finding.seeds} seeds"
     needed = f"improvement > {form(c.margin)}"
     role = f"control, not part of the verdict: {c.protocol}" if c.role == "control" else c.protocol
-    entries = [TableCell(metric_of(c.metric).label, role, kind="metric"), _outcome(finding), *sides, TableCell(gain)]
+    entries = [
+        TableCell(metric_of(c.metric).label, role, css_class="metric"),
+        _outcome(finding),
+        *sides,
+        TableCell(gain),
+    ]
     entries += [TableCell(interval_text(paired.low, paired.high, form)), TableCell(format_p(finding.p_holm))]
-    entries += [TableCell(format_p(finding.p_exact)), TableCell(_power_text(finding, form), kind="text")]
+    entries += [TableCell(format_p(finding.p_exact)), TableCell(_power_text(finding, form), css_class="text")]
     return *entries, TableCell(found), TableCell(needed)
 
 
@@ -183,7 +191,7 @@ def _outcome(finding: Finding) -> TableCell:
     if finding.comparison.role == "control" and finding.paired.p is not None:
         p = format_p(finding.paired.p)
         notes[:0] = [f"control: p {p if p.startswith('<') else f'= {p}'}, not corrected"]
-    return TableCell(finding.verdict, "; ".join(notes), kind="outcome")
+    return TableCell(finding.verdict, "; ".join(notes), css_class="outcome")
 
 
 def shown_table(claim: Claim, scores: Scores, settings: ReportSettings) -> Table:
@@ -195,19 +203,19 @@ def shown_table(claim: Claim, scores: Scores, settings: ReportSettings) -> Table
         for pair in settings.tasks[task].pairs:
             for dataset in here.where(experiment=pair.slim).distinct("dataset"):
                 for metric in claim.shown:
-                    matched = match(here, settings, pair, metric, dataset)
+                    matched = match_scores(here, settings, pair, metric, dataset)
                     if matched:
                         lines.append(_shown_line(matched, pair, metric))
     return Table(f"{claim.title}, at this scale", (*head, Head("difference"), Head("seeds")), tuple(lines))
 
 
-def _shown_line(matched: Matched, pair: Pair, metric: str) -> tuple[TableCell, ...]:
+def _shown_line(matched: MatchedScores, pair: Pair, metric: str) -> tuple[TableCell, ...]:
     means = (None, None) if matched.conflict else matched.means
     sides = zip(means, (pair.slim, pair.baseline), strict=True)
     values = [TableCell(format_value(metric, v), name, anchor(name, matched.dataset)) for v, name in sides]
     gain = matched.conflict or _better(improvement(*matched.means, matched.direction, False), formatter(metric, False))
-    label = TableCell(metric_of(metric).label, matched.protocol, kind="metric")
-    name = TableCell(matched.dataset, kind="text")
+    label = TableCell(metric_of(metric).label, matched.protocol, css_class="metric")
+    name = TableCell(matched.dataset, css_class="text")
     differs = "" if matched.conflict else "; ".join(matched.differs)
     return name, label, *values, TableCell(gain, differs), TableCell(str(len(matched.slim)))
 
@@ -225,4 +233,4 @@ def claims_table(answers: Sequence[Answer]) -> Table:
         for line in claim_table(answer).rows
     ]
     head = (Head("claim", numeric=False), Head("verdict", numeric=False), *first)
-    return Table("Claims of the paper", head, tuple(lines), CLAIMS_EXPLAINED)
+    return Table("Claims of the paper", head, tuple(lines), CLAIMS_NOTE)

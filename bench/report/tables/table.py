@@ -35,8 +35,8 @@ class TableCell:
     text: str
     note: str = ""
     link: str = ""
-    kind: str = ""
-    title: str = ""
+    css_class: str = ""
+    tooltip: str = ""
 
     @property
     def plain(self) -> str:
@@ -49,7 +49,7 @@ class Table:
     head: tuple[Head, ...]
     rows: tuple[tuple[TableCell, ...], ...]
     note: str = ""
-    kinds: tuple[str, ...] = field(default=())
+    row_classes: tuple[str, ...] = field(default=())
     """CSS class of each row: slim, baseline, control, minor or none."""
 
     def __post_init__(self) -> None:
@@ -59,9 +59,9 @@ class Table:
 
     def without_empty_columns(self) -> "Table":
         """Return the table without empty columns, for the page. The files keep all columns."""
-        kept = [i for i in range(len(self.head)) if not self.rows or any(row[i].text for row in self.rows)]
-        rows = tuple(tuple(row[i] for i in kept) for row in self.rows)
-        return replace(self, head=tuple(self.head[i] for i in kept), rows=rows)
+        non_empty = [i for i in range(len(self.head)) if not self.rows or any(row[i].text for row in self.rows)]
+        rows = tuple(tuple(row[i] for i in non_empty) for row in self.rows)
+        return replace(self, head=tuple(self.head[i] for i in non_empty), rows=rows)
 
 
 def write_tables(stem: Path, tables: Sequence[Table], records: list[dict[str, Any]] | None = None) -> None:

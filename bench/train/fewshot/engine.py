@@ -67,7 +67,7 @@ class FewShot:
             "discriminator": torch.optim.Adam(self.discriminator.parameters(), **adam),
         }
         compiled = torch.compile if run.compute.compile else lambda module: module
-        self.generate, self.judge = compiled(self.generator), compiled(self.discriminator)
+        self.generate, self.discriminate = compiled(self.generator), compiled(self.discriminator)
         self.reseed(0)
 
     def reseed(self, rollback: int) -> None:
@@ -115,7 +115,7 @@ class FewShot:
         optimiser.zero_grad(set_to_none=True)
         small = F.interpolate(real, self.discriminator.small_size, mode="nearest")
         with self._autocast():
-            logits, decoded = self.judge(real, small, part)
+            logits, decoded = self.discriminate(real, small, part)
             size = decoded.whole.shape[2]
             whole = F.interpolate(real, size, mode="nearest")
             quarter = F.interpolate(quadrant(real, part), size, mode="nearest")
@@ -124,7 +124,7 @@ class FewShot:
         loss_real = self.hinge.real(logits.float())
         (loss_real + loss_decoded).backward()
         with self._autocast():
-            logits = self.judge(*(fake.detach() for fake in fakes))
+            logits = self.discriminate(*(fake.detach() for fake in fakes))
         loss_fake = self.hinge.fake(logits.float())
         loss_fake.backward()
         norm = gradient_norm(self.discriminator)
@@ -137,7 +137,7 @@ class FewShot:
         optimiser.zero_grad(set_to_none=True)
         with frozen(self.discriminator):  # unused gradients would cost a third of this backward pass
             with self._autocast():
-                logits = self.judge(*fakes)
+                logits = self.discriminate(*fakes)
             loss = self.hinge.generator_loss(logits.float())
             loss.backward()
         norm = gradient_norm(self.generator)

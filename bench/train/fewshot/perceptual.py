@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 EFFLITE_BLOCKS = (0, 2, 4, 10)
 EFFLITE_STRIDE = 16
-TINY = 1e-10
-CACHED = 2**16
+EPSILON = 1e-10
+CACHE_ELEMENTS = 2**16
 """Number of feature values that a CPU compares in one step, so that intermediate results fit in its cache."""
 Group = tuple[Sequence[Tensor], Tensor]
 """Reconstructions and their common target, all [B, 3, H, W]."""
@@ -119,7 +119,7 @@ class _Distance(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, y: Tensor, rows: Tensor, weight: Tensor | float) -> Tensor:
         gradient = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        step = len(x) if x.is_cuda else max(1, CACHED // x[0].numel())
+        step = len(x) if x.is_cuda else max(1, CACHE_ELEMENTS // x[0].numel())
         total = x.new_zeros((), dtype=torch.float32)
         area = x.shape[2] * x.shape[3]
         for part in range(0, len(x), step):
@@ -141,8 +141,8 @@ class _Distance(torch.autograd.Function):
 
 
 def _unit_length(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Return maps scaled to unit length over channels, and the factor. TINY keeps the factor finite for zeros."""
-    scale = torch.rsqrt(maps.square().sum(dim=1, keepdim=True) + TINY)
+    """Return maps scaled to unit length over channels, and the factor. EPSILON keeps the factor finite for zeros."""
+    scale = torch.rsqrt(maps.square().sum(dim=1, keepdim=True) + EPSILON)
     return maps * scale, scale
 
 

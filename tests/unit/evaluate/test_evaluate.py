@@ -15,7 +15,7 @@ from bench.evaluate import evaluate_folders, evaluate_run
 from bench.export import WEIGHTS, create_seeded, load_export, save_weights
 from bench.files import read_json
 from bench.metrics.accuracy import wilson_interval
-from bench.metrics.weights import weights_are_here
+from bench.metrics.weights import has_weights
 from bench.provenance import processor_name, slug
 from bench.sampling import generate, pick
 from bench.schema import parse_strict
@@ -143,7 +143,7 @@ def test_oneshot_too_small_for_two_scales_fails_with_the_reason(tmp_path):
 
 def test_lpips_without_its_weights_fails_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    if weights_are_here("vgg16-torchvision"):
+    if has_weights("vgg16-torchvision"):
         pytest.skip("the weights are in data/sources")
     run, folder = metric_runs.oneshot(tmp_path, metrics=("ssim_samples", "lpips_samples"))
     scores = evaluate(run, folder)

@@ -116,7 +116,7 @@ def test_singans_resizing_counts_as_the_matrix_products_that_it_is():
 def cost_scores(device, *metrics):
     """Return a stub of the scores folder for `measure_cost`, which collects the measurements in `.added`."""
     added = []
-    return SimpleNamespace(wants=lambda metric: metric in metrics, add=added.append, device=device, added=added)
+    return SimpleNamespace(is_planned=lambda metric: metric in metrics, add=added.append, device=device, added=added)
 
 
 def test_places_bear_the_name_of_the_processor(monkeypatch):

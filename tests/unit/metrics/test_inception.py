@@ -18,7 +18,7 @@ from bench.metrics.features import features_of
 from bench.metrics.inception import as_saved_by_authors
 from bench.metrics.inception_network import build_inception, load_folded
 from bench.metrics.inception_weights import inception_tensors, last_layer, read_published, tensors_sha256
-from bench.metrics.weights import weights_are_here
+from bench.metrics.weights import has_weights
 from bench.sampling import to_uint8
 from tests.helpers import ROOT, stub_weights
 
@@ -39,24 +39,24 @@ def test_every_published_file_holds_the_same_tensors(tmp_path, monkeypatch):
 
 def test_tensors_are_cached_and_a_damaged_cache_is_made_again(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    kept = tmp_path / inception_weights.KEPT
+    cached = tmp_path / inception_weights.CACHED_TENSORS
     first, sha256 = inception_tensors()
-    content = kept.read_bytes()
+    content = cached.read_bytes()
     monkeypatch.setattr(inception_weights, "read_published", None)  # the cache is sufficient
     assert inception_tensors()[1] == sha256
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     for damage in (b"", content[:-9], content[:-4] + b"\1\2\3\4"):
-        kept.write_bytes(damage)
+        cached.write_bytes(damage)
         again, found = inception_tensors()
-        assert found == sha256 and kept.read_bytes() == content
+        assert found == sha256 and cached.read_bytes() == content
         assert all(torch.equal(again[name], first[name]) for name in first)
-    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+    assert [path.name for path in cached.parent.iterdir()] == [cached.name]
 
 
 def test_a_pipe_in_place_of_the_cached_tensors_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    assert inception_weights._read_kept(tmp_path / "pipe") is None
+    assert inception_weights._read_cache(tmp_path / "pipe") is None
 
 
 def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path, monkeypatch, capsys):
@@ -78,7 +78,7 @@ def test_another_file_under_the_name_is_refused_with_both_checksums(tmp_path, mo
 
 
 def test_the_inception_score_asks_for_the_last_layer():
-    if any(weights_are_here(name) for name in INCEPTION_WHOLE):
+    if any(has_weights(name) for name in INCEPTION_WHOLE):
         pytest.skip("a file with the last layer is on this machine")
     with pytest.raises(InputError, match=r"inception_score needs the last layer.*slim-bench fetch inception-cleanfid"):
         last_layer()

@@ -17,8 +17,8 @@ from bench.metrics.cache import cache_key, cached_features
 from bench.metrics.catalogue import METRICS, check_metrics
 from bench.metrics.checks import check_count
 from bench.metrics.folder import hash_files, list_images, stream_images
-from bench.metrics.protocol import ProtocolError, across_sets, protocol_id, same_protocol
-from bench.metrics.weights import project, weights_are_here, weights_path
+from bench.metrics.protocol import ProtocolError, protocol_id, same_protocol, without_dataset_parts
+from bench.metrics.weights import has_weights, project, weights_path
 
 
 class Means:
@@ -55,7 +55,7 @@ def test_errors_for_missing_and_wrong_weights_name_their_source(tmp_path, monkey
     path = tmp_path / "inception-2015-12-05.pt"
     path.write_bytes(b"half a download")
     wrong = hashlib.sha256(b"half a download").hexdigest()
-    assert weights_are_here("inception-cleanfid")
+    assert has_weights("inception-cleanfid")
     with pytest.raises(InputError, match=f"(?s){wrong}.*f58cb9b6.*nvlabs"):
         weights_path("inception-cleanfid")
 
@@ -72,11 +72,11 @@ def test_metrics_and_fetch_look_in_the_same_places(tmp_path, monkeypatch, place)
     entry["sha256"] = hashlib.sha256(content).hexdigest()
     (tmp_path / "config/datasets.yaml").write_text(f"datasets: {{}}\nweights: {{w: {entry!r}}}\n")
     monkeypatch.chdir(tmp_path)
-    assert not weights_are_here("w")
+    assert not has_weights("w")
     path = tmp_path / place / "w.pth"
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    assert weights_are_here("w")
+    assert has_weights("w")
     assert weights_path("w").resolve() == fetch("w").resolve() == path
 
 
@@ -191,11 +191,13 @@ def test_protocols_are_kept_apart():
 
 
 def test_across_datasets_only_numbers_of_the_dataset_may_differ():
-    assert across_sets("kid/efflite0-v1/resize224-bicubic/pool1280/px64/real100-all/fake500/poly3-subsets100x50") == (
-        "kid/efflite0-v1/resize224-bicubic/pool1280/px*/real*-all/fake500/poly3-subsets100x*"
+    assert without_dataset_parts(
+        "kid/efflite0-v1/resize224-bicubic/pool1280/px64/real100-all/fake500/poly3-subsets100x50"
+    ) == ("kid/efflite0-v1/resize224-bicubic/pool1280/px*/real*-all/fake500/poly3-subsets100x*")
+    assert (
+        without_dataset_parts("ms_ssim/gauss11/scales4/px186x248/samples25") == "ms_ssim/gauss11/scales4/px*/samples25"
     )
-    assert across_sets("ms_ssim/gauss11/scales4/px186x248/samples25") == "ms_ssim/gauss11/scales4/px*/samples25"
-    assert across_sets("top1/whole32/last/test10000") == "top1/whole32/last/test*"
+    assert without_dataset_parts("top1/whole32/last/test10000") == "top1/whole32/last/test*"
 
 
 def test_a_set_of_another_size_than_the_protocol_says():

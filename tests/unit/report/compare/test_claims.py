@@ -9,7 +9,7 @@ from bench.claims import load_settings
 from bench.errors import InputError
 from bench.metrics.protocol import ProtocolError
 from bench.report.compare.claims import Answer, answer_claims, insignificant_by_design
-from bench.report.compare.paired import compare_methods
+from bench.report.compare.paired import compare_experiments
 from bench.report.read.published import Published, load_published
 from bench.report.tables.published import published_table
 from bench.report.tables.significance import claim_table, paired_table
@@ -104,7 +104,7 @@ def test_another_version_of_the_data_does_not_count(tmp_path):
     (answer,) = answer_claims(collected(tmp_path / "paper"), claim_settings(), "paper")
     hashes = ", ".join(sorted({row.data_sha256[:8] for row in scores.where(dataset="b")} | {"99999999"}))
     assert (answer.verdict, answer.reason) == ("inconclusive", f"not comparable: b: data differ ({hashes})")
-    assert answer.findings[0].sets_found == 3
+    assert answer.findings[0].datasets_found == 3
 
 
 def with_comparisons(*changes):
@@ -296,11 +296,11 @@ def test_a_published_value_that_is_no_number_names_its_line(tmp_path):
 
 def test_a_baseline_of_zero_breaks_neither_claims_nor_tables(tmp_path):
     scores = claim_results(tmp_path, 40.0, 0.0, seeds=1)
-    found = [result for result in compare_methods(scores, claim_settings()) if result.unit == "dataset"]
+    found = [result for result in compare_experiments(scores, claim_settings()) if result.unit == "dataset"]
     assert {result.share for result in found} == {False}
     (answer,) = answer_claims(scores, claim_settings(minimum_seeds=5), "paper")
     assert answer.verdict == "inconclusive"
-    assert paired_table(compare_methods(scores, claim_settings()), scores, claim_settings()).rows
+    assert paired_table(compare_experiments(scores, claim_settings()), scores, claim_settings()).rows
 
 
 def test_a_claims_file_of_an_earlier_version_may_name_its_baselines_rivals(tmp_path):
@@ -377,7 +377,7 @@ def test_at_other_scales_the_table_names_the_difference(tmp_path):
     claim_results(tmp_path, 40.0, 50.0, scale="demo")
     scores = trained_with(tmp_path / "demo", "slim", precision="bf16")
     settings = claim_settings()
-    found = compare_methods(scores, settings)
+    found = compare_experiments(scores, settings)
     assert found and all(not r.conflict and r.differs == ("precision differs (bf16, unknown)",) for r in found)
     assert all(row[-1].note == found[0].differs[0] for row in paired_table(found, scores, settings).rows)
 

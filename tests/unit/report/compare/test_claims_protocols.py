@@ -23,13 +23,13 @@ class Recorder:
     def __init__(self, metrics):
         self.metrics, self.ids = metrics, {}
 
-    def wants(self, *metrics):
+    def is_planned(self, *metrics):
         return any(metric in self.metrics for metric in metrics)
 
     def add(self, measurement, weights="last", model_sha256=None):
         self.ids[measurement.metric] = measurement.protocol
 
-    def fail(self, reason, among=None):
+    def fail(self, reason, metrics=None):
         raise AssertionError(reason)
 
 

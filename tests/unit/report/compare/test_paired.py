@@ -6,7 +6,7 @@ from bench.errors import InputError
 from bench.files import sha256_json
 from bench.metrics.protocol import ProtocolError
 from bench.report.compare.claims import answer_claims
-from bench.report.compare.paired import compare_methods
+from bench.report.compare.paired import compare_experiments
 from bench.report.tables.significance import paired_table, shown_table, summary_table
 from tests.helpers.report_fixture import claim_results, claim_settings, collected, described, write_run, write_score
 
@@ -18,7 +18,7 @@ def scored(scale_dir, name, dataset, seed, **changes):
 
 def test_seeds_are_averaged_first_and_the_set_is_the_unit(tmp_path):
     scores = claim_results(tmp_path, (40.0, 45.0, 30.0, 20.0), (50.0, 50.0, 40.0, 25.0))
-    found = compare_methods(scores, claim_settings())
+    found = compare_experiments(scores, claim_settings())
     across = [result for result in found if result.unit == "dataset"]
     assert len(across) == 1 and across[0].paired.n == 4 and across[0].dataset == "all 4 datasets"
     assert across[0].paired.mean == pytest.approx((0.2 + 0.1 + 0.25 + 0.2) / 4, abs=2e-3)
@@ -28,7 +28,7 @@ def test_seeds_are_averaged_first_and_the_set_is_the_unit(tmp_path):
 
 
 def test_two_seeds_show_points_and_no_test(tmp_path):
-    found = compare_methods(claim_results(tmp_path, 40.0, 50.0, seeds=2), claim_settings())
+    found = compare_experiments(claim_results(tmp_path, 40.0, 50.0, seeds=2), claim_settings())
     within = [result for result in found if result.unit == "seed"]
     assert {result.significance(0.05) for result in within} == {"not tested (2 seeds)"}
     assert all(r.paired.p is None and r.paired.low is None and r.paired.effect is None for r in within)
@@ -39,7 +39,7 @@ def test_two_protocols_never_meet_in_a_test(tmp_path):
         scored(tmp_path / "paper", name, "a", 0, protocol=f"fid_authors/{name}")
     scores = collected(tmp_path / "paper")
     with pytest.raises(ProtocolError, match="'fid_authors/slim' and 'fid_authors/sle'"):
-        compare_methods(scores, claim_settings())
+        compare_experiments(scores, claim_settings())
     with pytest.raises(ProtocolError, match="slim against sle on a"):
         answer_claims(scores, claim_settings(sets=("a",)), "paper")
 
@@ -50,7 +50,7 @@ def test_seeds_of_two_protocols_are_refused_with_what_to_do(tmp_path):
         for seed, fake in enumerate((5000, 500)):
             scored(tmp_path / "paper", name, "a", seed, protocol=f"fid_authors/fake{fake}")
     with pytest.raises(InputError) as raised:
-        compare_methods(collected(tmp_path / "paper"), claim_settings())
+        compare_experiments(collected(tmp_path / "paper"), claim_settings())
     assert str(raised.value) == (
         "fid_authors: slim against sle on a: scores of two protocols: 'fid_authors/fake5000' and "
         "'fid_authors/fake500'; the runs are slim/a/seed0 and slim/a/seed1; run both again with the same "
@@ -66,7 +66,7 @@ def test_datasets_scored_differently_get_separate_tests(tmp_path):
             protocol = f"fid_authors/x/px{reals}/real{reals}-all/fake{fake}"
             scored(tmp_path / "paper", name, dataset, 0, protocol=protocol)
     scores = collected(tmp_path / "paper")
-    found = compare_methods(scores, claim_settings())
+    found = compare_experiments(scores, claim_settings())
     assert [result.dataset for result in found if result.unit == "seed"] == list(sets)
     assert [(r.dataset, r.protocol, r.paired.n) for r in found if r.unit == "dataset"] == [
         ("2 of 5 datasets", f"fid_authors/x/px*/real*-all/fake{fake}", 2) for fake in (5000, 500)
@@ -81,7 +81,7 @@ def test_scales_of_ms_ssim_are_no_property_of_the_set(tmp_path):
     for dataset, scales in (("a", 4), ("b", 5)):
         for name in ("slim", "sle"):
             scored(tmp_path / "paper", name, dataset, 0, protocol=f"ms_ssim/scales{scales}/px100x{scales}0")
-    assert {result.unit for result in compare_methods(collected(tmp_path / "paper"), claim_settings())} == {"seed"}
+    assert {result.unit for result in compare_experiments(collected(tmp_path / "paper"), claim_settings())} == {"seed"}
 
 
 @pytest.mark.parametrize(("name", "seed"), [("slim", 1), ("sle", 0)])
@@ -93,7 +93,7 @@ def test_versions_of_the_data_are_not_paired(tmp_path, name, seed):
     # other data also have other image counts, so the error names the data as the cause
     scored(tmp_path / "paper", name, "b", seed, data_sha256="9" * 64, protocol="fid_authors/real101")
     scores = collected(tmp_path / "paper")
-    found = compare_methods(scores, claim_settings())
+    found = compare_experiments(scores, claim_settings())
     own, other = [r for r in found if r.dataset == "b"], [r for r in found if r.dataset == "a"]
     hashes = ", ".join(sorted((sha256_json("b")[:8], "99999999")))
     assert [r.significance(0.05) for r in own] == [f"not comparable: data differ ({hashes})"]

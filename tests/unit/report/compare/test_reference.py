@@ -5,7 +5,7 @@ import pytest
 from bench.errors import InputError
 from bench.files import write_json
 from bench.report.compare.reference import (
-    LeftOut,
+    HeldOutSetting,
     ReferenceResults,
     ReferenceScore,
     agreements,
@@ -78,6 +78,6 @@ def test_a_missing_reference_names_the_command_that_records_it(tmp_path, monkeyp
 
 def test_the_form_of_the_file_is_documented():
     page = (ROOT / "docs/reference/report.md").read_text()
-    for model in (ReferenceResults, ReferenceScore, LeftOut):
+    for model in (ReferenceResults, ReferenceScore, HeldOutSetting):
         for name, field in model.model_fields.items():
             assert f"`{name}`" in page and field.description, f"{model.__name__}.{name}"

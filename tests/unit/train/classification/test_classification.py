@@ -19,7 +19,7 @@ from bench.export import load_weights
 from bench.run import ClassificationRecipe, DataSpec
 from bench.train.classification.engine import Classification
 from bench.train.classification.schedule import learning_rate
-from tests.helpers.classify_cases import classify_run, labelled, write_set
+from tests.helpers.classify_cases import classify_run, labelled, write_prepared
 from tests.helpers.data_project import make_project
 
 CPU = torch.device("cpu")
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    return write_set(tmp_path / "stripes-16")
+    return write_prepared(tmp_path / "stripes-16")
 
 
 def losses(engine: Classification, start: int, stop: int) -> list[float]:

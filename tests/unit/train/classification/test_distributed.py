@@ -18,7 +18,7 @@ from bench.train.classification import distributed
 from bench.train.classification.engine import Classification
 from bench.train.loop.history import History
 from tests.helpers import ROOT
-from tests.helpers.classify_cases import classify_run, write_set
+from tests.helpers.classify_cases import classify_run, write_prepared
 
 WORKER = """
 import json, sys
@@ -72,7 +72,7 @@ def run_two(data: Path, out: Path) -> dict:
 
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
-    data = write_set(tmp_path / "stripes-16")
+    data = write_prepared(tmp_path / "stripes-16")
     two = run_two(data, tmp_path / "two.pt")
     for name, recipe in RECIPES.items():
         engine = Classification(classify_run(data, "slim-resnet", **recipe), torch.device("cpu"))
@@ -84,7 +84,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_documented_torchrun_command_equals_one_process(tmp_path: Path) -> None:
-    run = classify_run(write_set(tmp_path / "stripes-16"), epochs=1)
+    run = classify_run(write_prepared(tmp_path / "stripes-16"), epochs=1)
     write_run(tmp_path / "run.json", run)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
     torchrun += ["--nproc-per-node", "2", "-m", "--", "bench.cli", "train", "--run", str(tmp_path / "run.json")]
