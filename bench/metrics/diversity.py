@@ -6,7 +6,7 @@ from torch import Tensor
 
 from bench.errors import InputError
 from bench.metrics.checks import check_features, check_pair, check_uint8
-from bench.metrics.prdc import COPY, distances
+from bench.metrics.prdc import COPY_TOLERANCE, distances
 
 LUMA = (0.299, 0.587, 0.114)
 
@@ -24,7 +24,7 @@ def relative_diversity(real: np.ndarray, fake: np.ndarray) -> tuple[float, float
     """
     real, fake = check_pair(real, fake)
     own = feature_diversity(real)
-    if own <= COPY * float(np.linalg.norm(real, axis=1).mean()):
+    if own <= COPY_TOLERANCE * float(np.linalg.norm(real, axis=1).mean()):
         raise InputError(f"diversity is undefined, because all {len(real)} reference images are identical")
     return feature_diversity(fake) / own, own
 

@@ -9,7 +9,7 @@ from bench import ownership
 from bench.errors import InputError
 from bench.files import write_json, write_png
 from bench.ownership import refuse_foreign
-from bench.report.read.collect import WRITTEN
+from bench.report.read.collect import OUTPUT_TESTS
 from bench.train.loop.card import is_model_card
 
 FOREIGN = {
@@ -27,7 +27,7 @@ FOREIGN = {
 TESTS = {
     name: getattr(ownership, f"is_{name}")
     for name in ("run", "record", "score", "score_list", "weights", "history", "image_grid", "checkpoint")
-} | {name: WRITTEN[name] for name in WRITTEN}
+} | {name: OUTPUT_TESTS[name] for name in WRITTEN}
 
 
 @pytest.mark.parametrize("content", FOREIGN)

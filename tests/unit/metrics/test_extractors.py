@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from bench.errors import InputError
-from bench.evaluate.extractors import MEASURES, MetricExtractor, compare_features
+from bench.evaluate.extractors import MEASUREMENTS_BY_FAMILY, MetricExtractor, compare_features
 from bench.metrics import features, folder
 from bench.metrics.catalogue import EXTRACTOR_WEIGHTS, METRICS, metrics_of_extractor
 from bench.metrics.efflite import EfficientNetLite0, load_efflite0
@@ -183,7 +183,7 @@ def test_an_extractor_without_logits_has_no_inception_score():
 
 
 def test_every_metric_of_features_is_computed():
-    families = [family for measured in MEASURES for family in measured]
+    families = [family for measured in MEASUREMENTS_BY_FAMILY for family in measured]
     assert len(families) == len(set(families))
     for extractor in EXTRACTOR_WEIGHTS:
         assert metrics_of_extractor(extractor).keys() <= set(families), extractor

@@ -3,7 +3,7 @@
 from PIL import Image
 
 from bench.claims import load_settings
-from bench.report.build import NOTHING
+from bench.report.build import NO_DATA
 from bench.report.figures.curves import curves_figure
 from bench.report.figures.image_grids import samples_grid, save_placeholder_grid
 from bench.report.read.scores import Scores
@@ -16,6 +16,6 @@ def test_without_runs_there_is_no_figure(tmp_path):
 
 
 def test_a_missing_image_grid_shows_the_reason(tmp_path):
-    save_placeholder_grid(tmp_path / "grid.png", NOTHING)
+    save_placeholder_grid(tmp_path / "grid.png", NO_DATA)
     with Image.open(tmp_path / "grid.png") as image:
         assert image.getchannel("A").getextrema()[1] > 0

@@ -50,7 +50,7 @@ def changed(run, **changes):
 def few_shot_id(monkeypatch, run, extra=()):
     monkeypatch.setattr(extractors.AuthorsInception, "__init__", lambda self, device: None)
     (extractor,) = extractors.open_extractors(["fid_authors"], torch.device("cpu"))
-    setting = fewshot.Setting(run, Recorder([]), torch.zeros(100, 1), [extractor], [])
+    setting = fewshot.ScoringContext(run, Recorder([]), torch.zeros(100, 1), [extractor], [])
     size = f"px{run.data.image_size}"
     return protocol_id("fid_authors", extractor.network.name, size, *setting.sampling(extractor), *extra)
 
@@ -65,7 +65,7 @@ def one_shot_ids(monkeypatch, run, height, width):
     size = f"px{height}x{width}"
     for family, (parts, _) in oneshot._measures(recorder, height, width).items():
         values = lambda images, _: [1.0] * len(images)  # noqa: E731
-        oneshot._add(recorder, f"{family}_samples", "last", (*parts, size), values, (samples, source))
+        oneshot._add_scores(recorder, f"{family}_samples", "last", (*parts, size), values, (samples, source))
     oneshot._sifid(recorder, samples, source, size)
     return recorder.ids
 
