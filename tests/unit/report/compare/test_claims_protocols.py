@@ -50,9 +50,9 @@ def changed(run, **changes):
 def few_shot_id(monkeypatch, run, extra=()):
     monkeypatch.setattr(extractors.AuthorsInception, "__init__", lambda self, device: None)
     (extractor,) = extractors.open_extractors(["fid_authors"], torch.device("cpu"))
-    setting = fewshot.ScoringContext(run, Recorder([]), torch.zeros(100, 1), [extractor], [])
+    context = fewshot.ScoringContext(run, Recorder([]), torch.zeros(100, 1), [extractor], [])
     size = f"px{run.data.image_size}"
-    return protocol_id("fid_authors", extractor.network.name, size, *setting.sampling(extractor), *extra)
+    return protocol_id("fid_authors", extractor.network.name, size, *context.protocol_parts(extractor), *extra)
 
 
 def one_shot_ids(monkeypatch, run, height, width):

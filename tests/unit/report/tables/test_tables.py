@@ -62,7 +62,7 @@ def test_failed_and_missing_are_shown_as_text(scores, settings):
 def test_slim_comes_first_and_ablations_stay_out(scores, settings):
     table = comparison_tables(scores.where(task="fewshot"), EMOJI, settings.tasks["fewshot"])[0]
     names = [row[0].text for row in table.rows]
-    assert names[0] == "fastgan-slim-4to64" and table.kinds[0] == "slim"
+    assert names[0] == "fastgan-slim-4to64" and table.row_classes[0] == "slim"
     assert not any("-g" in name for name in names)
 
 
