@@ -56,13 +56,13 @@ class Settings(Strict):
     )
     folders: dict[str, UserFolder] = Field({}, description="several such paths by name, with options")
 
-    _parse_words = field_validator("scale", "allow_mixed_code", "max_unpacked_gb", mode="before")(parse_words)
+    _parse_cli_value = field_validator("scale", "allow_mixed_code", "max_unpacked_gb", mode="before")(parse_cli_value)
 
     @field_validator("seeds", mode="before")
     @classmethod
-    def _seeds_of_a_command_line(cls, value: Any) -> Any:
+    def _accept_single_seed(cls, value: Any) -> Any:
         """Convert a single seed, as in `--config seeds=3`, to a list of one."""
-        value = parse_words(value)
+        value = parse_cli_value(value)
         return value if value is None or isinstance(value, tuple) else (value,)
 
     @field_validator("datasets", "experiments", "tasks", mode="before")
@@ -78,7 +78,7 @@ class Settings(Strict):
 
     @field_validator("folder", mode="before")
     @classmethod
-    def _one_path(cls, value: Any) -> Any:
+    def _parse_path(cls, value: Any) -> Any:
         if value == "":
             raise ValueError("the path is empty")
         if isinstance(value, list | tuple):
@@ -87,7 +87,7 @@ class Settings(Strict):
 
     @field_validator("folders", mode="before")
     @classmethod
-    def _names_with_paths(cls, value: Any) -> Any:
+    def _parse_folders(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             raise ValueError("expected folders={NAME: PATH}; for a path without a name, use `folder`")
         return value
@@ -177,7 +177,7 @@ class Configuration:
         }
         suites |= claim_suites(folder / "claims.yaml", suites)
         settings = parse_strict(Settings, given, "config/config.yaml")
-        folders = own_folders(settings)
+        folders = user_folders(settings)
         loaded = cls(
             root=Path(root),
             settings=settings,
@@ -235,9 +235,9 @@ class Configuration:
         for name in suite.include:
             require(name, self.suites, f"{where}: include")
         for index, runs in enumerate(suite.runs):
-            _each(runs.scales, self.scales, f"{where}: runs.{index}.scales")
-            _each(runs.experiments, self.experiments, f"{where}: runs.{index}.experiments")
-            _each(runs.datasets, [*self.catalogue.datasets, OWN], f"{where}: runs.{index}.datasets")
+            _check_names(runs.scales, self.scales, f"{where}: runs.{index}.scales")
+            _check_names(runs.experiments, self.experiments, f"{where}: runs.{index}.experiments")
+            _check_names(runs.datasets, [*self.catalogue.datasets, USER_DATA], f"{where}: runs.{index}.datasets")
 
 
 def claim_suites(path: Path, suites: Mapping[str, Suite]) -> dict[str, ClaimSuite]:
@@ -271,7 +271,7 @@ def _merged(settings: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str,
     return both
 
 
-def own_folders(settings: Settings) -> dict[str, UserFolder]:
+def user_folders(settings: Settings) -> dict[str, UserFolder]:
     """Return the user's folders by name. The setting `folder` gets a name derived from its path.
 
     If a folder has no task, `task_of` derives one from its path.
@@ -281,14 +281,14 @@ def own_folders(settings: Settings) -> dict[str, UserFolder]:
         path = Path(settings.folder.path).expanduser()
         if not path.exists():
             raise InputError(f"folder: {path}: no such file or folder")
-        found[name_of_path(path)] = settings.folder.model_copy(update={"path": str(path)})
+        found[dataset_name_of_path(path)] = settings.folder.model_copy(update={"path": str(path)})
     for name, folder in found.items():
         if "task" not in folder.model_fields_set:
             found[name] = folder.model_copy(update={"task": task_of(Path(folder.path).expanduser())})
     return found
 
 
-def name_of_path(path: Path) -> str:
+def dataset_name_of_path(path: Path) -> str:
     """Return the dataset name of a user's path: its last component and eight hexadecimal digits of the path's hash.
 
     The digits distinguish folders with the same last component, such as `images`.
@@ -332,6 +332,6 @@ def partial_model(model: type[BaseModel]) -> type[BaseModel]:
     return create_model(model.__name__, __base__=model, **fields) if fields else model
 
 
-def _each(names: Iterable[str], valid: Iterable[str], where: str) -> None:
+def _check_names(names: Iterable[str], valid: Iterable[str], where: str) -> None:
     for name in names:
         require(name, valid, where)

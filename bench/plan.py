@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from bench.config import OWN, Configuration, TaskScale, Variation, require
+from bench.config import USER_DATA, Configuration, TaskScale, Variation, require
 from bench.data.catalogue import Dataset, UserFolder, prepared_path
 from bench.errors import InputError
 from bench.experiments import ResolvedExperiment
@@ -108,7 +108,9 @@ class Plan:
         found = [pair for name in entry.include for pair in self._pairs(name, scale, (*seen, suite))]
         for listed in entry.runs:
             if scale in listed.scales:
-                datasets = [name for given in listed.datasets for name in (self.folders if given == OWN else [given])]
+                datasets = [
+                    name for given in listed.datasets for name in (self.folders if given == USER_DATA else [given])
+                ]
                 pairs = [(experiment, dataset) for dataset in datasets for experiment in listed.experiments]
                 found += [pair for pair in pairs if self._same_task(*pair, listed.datasets)]
         return found
@@ -125,7 +127,7 @@ class Plan:
         return wanted == given
 
     def _empty_suite_reason(self, suite: str, scale: str) -> str:
-        if any(OWN in listed.datasets for listed in self.configuration.suites[suite].runs) and not self.folders:
+        if any(USER_DATA in listed.datasets for listed in self.configuration.suites[suite].runs) and not self.folders:
             return ": pass your images with snakemake own --config folder=PATH"
         scales = sorted({name for listed in self.configuration.suites[suite].runs for name in listed.scales})
         return f": it is for {', '.join(scales)}" if scales and scale not in scales else ""

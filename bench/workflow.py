@@ -131,7 +131,7 @@ class WorkflowPlan(Plan):
     def folder_option(self, w: Any) -> str:
         """Return the option --folder for a user's dataset; empty for a dataset of the catalogue."""
         folder = self.folders.get(w.dataset)
-        return "" if folder is None else "--folder " + shlex.quote(f"{w.dataset}={folder.written()}")
+        return "" if folder is None else "--folder " + shlex.quote(f"{w.dataset}={folder.as_yaml()}")
 
     @property
     def limit_option(self) -> str:

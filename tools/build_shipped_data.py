@@ -72,8 +72,8 @@ def tar(members: dict[str, bytes]) -> bytes:
 def fashion_subset(folder: Path) -> dict[str, bytes]:
     members = {}
     for split, count in PER_CLASS.items():
-        images = read_idx(StoredFile.at(folder / f"{split}-images-idx3-ubyte.gz"))
-        labels = read_idx(StoredFile.at(folder / f"{split}-labels-idx1-ubyte.gz"))
+        images = read_idx(StoredFile.from_path(folder / f"{split}-images-idx3-ubyte.gz"))
+        labels = read_idx(StoredFile.from_path(folder / f"{split}-labels-idx1-ubyte.gz"))
         chosen = np.sort(np.concatenate([np.flatnonzero(labels == label)[:count] for label in range(10)]))
         members[f"{split}-images-idx3-ubyte.gz"] = idx(images[chosen])
         members[f"{split}-labels-idx1-ubyte.gz"] = idx(labels[chosen])

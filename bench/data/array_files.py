@@ -18,7 +18,7 @@ import numpy as np
 from bench.data.extract import read_members
 from bench.data.limits import Budget, Limits
 from bench.data.manifest import NPY_ERRORS
-from bench.data.stored import CHUNK, StoredFile, damage_named
+from bench.data.stored import CHUNK, StoredFile, convert_archive_errors
 from bench.errors import InputError
 
 MAX_NPY_HEADER_BYTES = 1 << 16
@@ -26,7 +26,7 @@ MAX_NPY_HEADER_BYTES = 1 << 16
 
 def read_idx(file: StoredFile, max_unpacked_gb: float | None = None) -> np.ndarray:
     """Read an IDX file of unsigned bytes (MNIST's format), gzipped or plain. The header must match the data size."""
-    with damage_named(str(file)), _plain(file) as (stream, size):
+    with convert_archive_errors(str(file)), _decompressed(file) as (stream, size):
         start = stream.read(4)
         if len(start) < 4 or start[:3] != b"\0\0\x08":
             raise InputError(f"{file}: not an IDX file of unsigned bytes")
@@ -43,7 +43,7 @@ def read_idx(file: StoredFile, max_unpacked_gb: float | None = None) -> np.ndarr
 
 
 @contextmanager
-def _plain(file: StoredFile) -> Iterator[tuple[BinaryIO, int | None]]:
+def _decompressed(file: StoredFile) -> Iterator[tuple[BinaryIO, int | None]]:
     """Yield the content as a stream, decompressed if gzipped, and the size of the stream if known."""
     with file.open() as opened:
         packed = opened.read(2) == b"\x1f\x8b"
@@ -106,7 +106,7 @@ def npz_stream(path: Path, key: str, length: int, max_unpacked_gb: float | None 
         member = next((found for found in members if found.name.removesuffix(".npy") == key), None)
         if member is None:
             raise InputError(f"{path}: array {key} is missing; the file was modified while it was being read")
-        with damage_named(path):
+        with convert_archive_errors(path):
             file = member.open()
         with file:
             stream = ArrayStream(path, file)
@@ -136,12 +136,12 @@ class ArrayStream:
 
     def finish(self) -> None:
         """Read to the end of the stream, which verifies the checksum of a zip member."""
-        with damage_named(self.path):
+        with convert_archive_errors(self.path):
             self.file.read(1)
 
     def _chunks(self, left: int) -> Iterator[bytes]:
         while left:
-            with damage_named(self.path):
+            with convert_archive_errors(self.path):
                 chunk = self.file.read(min(CHUNK, left))
             if not chunk:
                 raise InputError(f"{self.path}: damaged archive (an array ends {left} bytes early)")
@@ -170,7 +170,7 @@ class NpyHeader:
 
 def _read_npy_header(path: Path, member: StoredFile) -> NpyHeader:
     name = member.name.removesuffix(".npy")
-    with damage_named(path), member.open() as file:
+    with convert_archive_errors(path), member.open() as file:
         start = io.BytesIO(file.read(MAX_NPY_HEADER_BYTES))
     try:
         version = np.lib.format.read_magic(start)

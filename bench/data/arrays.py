@@ -12,7 +12,7 @@ from bench.data.array_files import read_idx, read_npz
 from bench.data.array_pickle import read_array_pickle
 from bench.data.extract import read_members
 from bench.data.labels import as_labels, count_classes
-from bench.data.limits import Budget, Limits, check_room
+from bench.data.limits import Budget, Limits, check_free_space
 from bench.data.manifest import Manifest, Split
 from bench.data.npy import write_array
 from bench.data.prepared import SPLITS, PreparationJob, check_expected, describe_arrays
@@ -43,7 +43,7 @@ def prepare_arrays(job: PreparationJob, staging: Path) -> Manifest:
         arrays[f"{split}_images"] = pad(job, arrays[f"{split}_images"])
     names = names or job.dataset.class_names or tuple(str(i) for i in range(count))
     files = {f"{key}.npy": arrays[key] for key in KEYS}
-    check_room(job.name, sum(array.nbytes for array in files.values()), staging)
+    check_free_space(job.name, sum(array.nbytes for array in files.values()), staging)
     for file, array in files.items():
         write_array(staging / file, array)
     splits = {split: Split(n=len(arrays[f"{split}_labels"])) for split in SPLITS}
@@ -175,8 +175,8 @@ def _stored_files(job: PreparationJob) -> Iterator[StoredFile]:
     """Yield every file of the source, which is a folder, an archive or a list of files."""
     for source in job.sources:
         if source.is_dir():
-            yield from map(StoredFile.at, list_files(source))
+            yield from map(StoredFile.from_path, list_files(source))
         elif len(job.sources) > 1:
-            yield StoredFile.at(source)
+            yield StoredFile.from_path(source)
         else:
             yield from read_members(source, job.max_unpacked_gb)

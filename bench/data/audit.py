@@ -17,7 +17,7 @@ from PIL import Image
 from bench.data.catalogue import Dataset, Folders, UserFolder, is_npz, load_catalogue, task_of
 from bench.data.class_folders import check_images, list_class_folders, unpacked_root
 from bench.data.fit import check_image_size, check_one_shot, target_size
-from bench.data.images import Header, bands, find_images, notes_on
+from bench.data.images import Header, bands, collect_notes, find_images
 from bench.data.manifest import open_array
 from bench.data.prepare import folder_notes, opened_source, prepare, source_paths
 from bench.data.selection import kept_names
@@ -122,7 +122,7 @@ def _audit_classes(report: Audit, root: Path, dataset: Dataset, image_size: int 
     report.errors += [_without(problem, root) for problem in found.problems]
     paths = [path for split in found.rows for path in found.paths(split)]
     headers = _audit_files(report, paths, root, dataset, image_size)
-    report.notes += [*found.notes, *notes_on(headers, root, len(headers))]
+    report.notes += [*found.notes, *collect_notes(headers, root, len(headers))]
     for split, rows in found.rows.items():
         counts = np.bincount([label for _, label, _ in rows], minlength=len(found.classes))
         if counts.size:

@@ -124,7 +124,7 @@ def draw_lambda(alpha: float, generator: torch.Generator) -> float:
     return float(np.random.default_rng(seed).beta(alpha, alpha))
 
 
-def partners(count: int, device: torch.device) -> Tensor:
+def mixing_partners(count: int, device: torch.device) -> Tensor:
     """Return the partner of each row: rows 2j and 2j+1 are partners, and an unpaired last row is its own partner.
 
     The order of the images is random, so partners are random. Both partners belong to the same process.
@@ -137,7 +137,7 @@ def mixup(images: Tensor, targets: Tensor, weight: float) -> tuple[Tensor, Tenso
 
     The partners have weight 1 - `weight`.
     """
-    other = partners(len(images), images.device)
+    other = mixing_partners(len(images), images.device)
     return torch.lerp(images[other], images, weight), torch.lerp(targets[other], targets, weight)
 
 
@@ -151,8 +151,8 @@ def cutmix(images: Tensor, targets: Tensor, weight: float, generator: torch.Gene
     centre_y, centre_x = (torch.rand(2, generator=generator) * torch.tensor([height, width])).tolist()
     top, bottom = (min(height, max(0, round(centre_y + sign * height * side / 2))) for sign in (-1, 1))
     left, right = (min(width, max(0, round(centre_x + sign * width * side / 2))) for sign in (-1, 1))
-    other = partners(len(images), images.device)
+    other = mixing_partners(len(images), images.device)
     mixed = images.clone()
     mixed[:, :, top:bottom, left:right] = images[other][:, :, top:bottom, left:right]
-    kept = 1 - (bottom - top) * (right - left) / (height * width)
-    return mixed, torch.lerp(targets[other], targets, kept)
+    area_ratio = 1 - (bottom - top) * (right - left) / (height * width)
+    return mixed, torch.lerp(targets[other], targets, area_ratio)

@@ -26,8 +26,8 @@ from bench.runtime.rng import generator, permutation
 
 Batch = tuple[Tensor, Tensor]
 """Images uint8 [B, C, H, W] and labels int64 [B]: this process's rows of a global batch."""
-AHEAD = 3  # number of batches that are decoded in advance
-EVALUATION_SHARE = 224 / 256  # side of the centre crop relative to the shorter side, in single-crop evaluation
+PREFETCH = 3  # number of batches that are decoded in advance
+CENTRE_CROP_RATIO = 224 / 256  # side of the centre crop relative to the shorter side, in single-crop evaluation
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def evaluation_crop(image: Image.Image, size: int) -> Tensor:
 
     The side of the square crop is 224/256 of the shorter side of the image.
     """
-    side = min(image.size) * EVALUATION_SHARE
+    side = min(image.size) * CENTRE_CROP_RATIO
     left, top = (image.width - side) / 2, (image.height - side) / 2
     box = (left, top, left + side, top + side)
     return to_tensor(image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0))
@@ -134,12 +134,12 @@ def crop(image: Image.Image, size: int, crop_seed: int | None, index: int) -> Te
 
 
 def decode_ahead(batches: Iterator[list[Callable[[], tuple[Tensor, int]]]], device: torch.device) -> Iterator[Batch]:
-    """Yield batches, decoded by threads up to AHEAD batches in advance. Pillow decodes and resizes without the GIL."""
+    """Yield batches, decoded by threads up to PREFETCH batches ahead. Pillow decodes and resizes without the GIL."""
     pool = ThreadPoolExecutor(count_threads())
     waiting: deque[list[Future]] = deque()
     try:
         while True:
-            for jobs in itertools.islice(batches, AHEAD - len(waiting)):
+            for jobs in itertools.islice(batches, PREFETCH - len(waiting)):
                 waiting.append([pool.submit(job) for job in jobs])
             if not waiting:
                 return

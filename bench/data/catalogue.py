@@ -32,7 +32,7 @@ UNUSED = {
     "idx": (("background", "resample", "upscale"), PADDED),
 }
 """Options of a user's folder that a layout does not use, with the reason."""
-OWN = "own"
+USER_DATA = "own"
 """Placeholder in a suite's list of datasets for all folders and images of the user."""
 
 
@@ -121,14 +121,14 @@ class Weights(Strict):
     used_by: str = Field(description="metrics and losses that use them")
 
 
-def parse_words(value: Any) -> Any:
+def parse_cli_value(value: Any) -> Any:
     """Convert command-line words to values. Snakemake passes words inside lists and mappings as text."""
     if isinstance(value, list):
-        return tuple(parse_words(part) for part in value)
+        return tuple(parse_cli_value(part) for part in value)
     if not isinstance(value, str):
         return value
     number = whole_number(value)
-    return WORDS.get(value.lower(), value) if number is None else number
+    return LITERALS.get(value.lower(), value) if number is None else number
 
 
 class UserFolder(Strict):
@@ -144,16 +144,16 @@ class UserFolder(Strict):
         None, description="null: npz for a path ending in .npz, else imagefolder (classification) or images"
     )
 
-    _parse_words = field_validator("background", "upscale", mode="before")(parse_words)
+    _parse_cli_value = field_validator("background", "upscale", mode="before")(parse_cli_value)
 
     @model_validator(mode="before")
     @classmethod
-    def _path_alone(cls, value: Any) -> Any:
+    def _accept_path(cls, value: Any) -> Any:
         """Accept a path in place of a mapping, and convert a path that YAML reads as a number (2024) to text."""
         value = value if isinstance(value, Mapping) else {"path": value}
         return {**value, "path": str(value["path"])} if isinstance(value.get("path"), int) else value
 
-    def written(self) -> str:
+    def as_yaml(self) -> str:
         """Return the keys that the user gave as one line of YAML."""
         given = self.model_dump(mode="json", exclude_unset=True)
         return yaml.safe_dump(given, default_flow_style=True, width=100000).strip()
@@ -202,7 +202,7 @@ def load_catalogue(root: Path = Path("."), folders: Folders | None = None) -> Ca
     catalogue = parse_strict(Catalogue, value, path)
     own = {name: folder_dataset(name, given) for name, given in (folders or {}).items()}
     for name in own:
-        if name in catalogue.datasets or name in catalogue.weights or name == OWN:
+        if name in catalogue.datasets or name in catalogue.weights or name == USER_DATA:
             path = own[name].source.path
             advice = f"--config 'folders={{NAME: {{path: {path}, task: {own[name].task}}}}}'"
             raise InputError(f"folders.{name}: the catalogue already has this name; choose another: {advice}")

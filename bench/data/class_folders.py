@@ -16,8 +16,8 @@ from bench.data.prepared import SPLITS
 from bench.data.walk import Listing, is_system_file, walk
 from bench.errors import InputError
 
-SECOND = ("val", "test", "validation")
-CHECKED_TOGETHER = 64  # images per task of the thread pool
+TEST_FOLDERS = ("val", "test", "validation")
+IMAGES_PER_TASK = 64  # images per task of the thread pool
 T = TypeVar("T")
 Row = tuple[str, int, int]
 """Path relative to the folder of the split, label, and size in bytes."""
@@ -41,7 +41,7 @@ class ClassFolders:
 
 def split_folders(root: Path) -> dict[str, str]:
     """Return the names of the folders of both splits. Raises InputError if one is missing."""
-    second = next((name for name in SECOND if (root / name).is_dir()), None)
+    second = next((name for name in TEST_FOLDERS if (root / name).is_dir()), None)
     if not (root / "train").is_dir() or second is None:
         raise InputError(f"{root}: expected train/ and val/ (or test/), with class folders or shards in each")
     return dict(zip(SPLITS, ("train", second), strict=True))
@@ -56,7 +56,7 @@ def unpacked_root(folder: Path) -> Path:
 def list_class_folders(root: Path) -> ClassFolders:
     """List the image files of every class without opening them."""
     found = ClassFolders(root, folders=split_folders(root))
-    found.notes += _unused(found)
+    found.notes += _note_unused(found)
     listings = {split: walk(root / folder) for split, folder in found.folders.items()}
     classes = {split: _classes(listing) for split, listing in listings.items()}
     found.classes = classes["train"]
@@ -69,11 +69,11 @@ def list_class_folders(root: Path) -> ClassFolders:
         found.notes += [f"{found.folders[split]}/{note}" for note in listing.notes]
         found.rows[split] = _rows(found, listing)
         _check_classes(found, split)
-    _refuse_shared(found)
+    _report_shared_images(found)
     return found
 
 
-def _unused(found: ClassFolders) -> list[str]:
+def _note_unused(found: ClassFolders) -> list[str]:
     """Return a list with one note on the unused files and folders next to the splits, or an empty list."""
     names = {entry.name for entry in os.scandir(found.root) if not is_system_file(entry.name)}
     others = sorted(names - set(found.folders.values()))
@@ -82,10 +82,10 @@ def _unused(found: ClassFolders) -> list[str]:
     return [f"{shown} are not used: only {used} are read"] if others else []
 
 
-def _refuse_shared(found: ClassFolders) -> None:
+def _report_shared_images(found: ClassFolders) -> None:
     """Report test images that are also training images because of links to a file or folder."""
-    tested = {_place(found, "test", row): row[0] for row in found.rows["test"]}
-    places = (_place(found, "train", row) for row in found.rows["train"])
+    tested = {_inode(found, "test", row): row[0] for row in found.rows["test"]}
+    places = (_inode(found, "train", row) for row in found.rows["train"])
     shared = [tested[place] for place in places if place in tested]
     if shared:
         count = f"{len(shared)} of {len(tested)} test images are links to training images"
@@ -93,7 +93,7 @@ def _refuse_shared(found: ClassFolders) -> None:
         found.problems.append(InputError(f"{path}: {count}; remove these links"))
 
 
-def _place(found: ClassFolders, split: str, row: Row) -> tuple[int, int]:
+def _inode(found: ClassFolders, split: str, row: Row) -> tuple[int, int]:
     """Return the device and inode of a file, which are equal for all links to the file."""
     status = os.stat(f"{found.root}/{found.folders[split]}/{row[0]}")
     return status.st_dev, status.st_ino
@@ -160,7 +160,7 @@ def check_images(
         except InputError as problem:
             return problem
 
-    parts = [paths[start : start + CHECKED_TOGETHER] for start in range(0, len(paths), CHECKED_TOGETHER)]
+    parts = [paths[start : start + IMAGES_PER_TASK] for start in range(0, len(paths), IMAGES_PER_TASK)]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         try:
             for found in pool.map(lambda part: list(map(check, part)), parts):
@@ -169,7 +169,7 @@ def check_images(
             pool.shutdown(cancel_futures=True)
 
 
-def needs_note(header: Header) -> bool:
+def has_note(header: Header) -> bool:
     return any(applies(header) for applies in NOTES.values())
 
 

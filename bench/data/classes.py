@@ -8,12 +8,12 @@ from pathlib import Path
 from bench.data.class_folders import (
     Row,
     check_images,
+    has_note,
     list_class_folders,
-    needs_note,
     pixel_settings,
     split_folders,
 )
-from bench.data.images import Header, notes_on, print_notes
+from bench.data.images import Header, collect_notes, print_notes
 from bench.data.labels import count_classes
 from bench.data.manifest import Manifest, Split
 from bench.data.prepared import SPLITS, PreparationJob, check_expected
@@ -24,13 +24,13 @@ from bench.files import sha256_bytes, sha256_file, write_bytes
 
 
 @dataclass(frozen=True)
-class Listed:
-    """Files and number of images of each split, class names, and additional bytes that the hash covers (`marks`)."""
+class SplitListing:
+    """Files and number of images of each split, and class names. The hash also covers `hashed_settings`."""
 
     rows: dict[str, list[Row]]
     counts: dict[str, int]
     classes: tuple[str, ...]
-    marks: bytes = b""
+    hashed_settings: bytes = b""
 
 
 def prepare_files(job: PreparationJob, staging: Path) -> Manifest:
@@ -66,7 +66,7 @@ def _prepare_folder(job: PreparationJob, root: Path, staging: Path) -> Manifest:
         n=counts["train"],
         image_size=job.image_size,
         channels=3,
-        sha256=sha256_bytes(listing + found.marks),
+        sha256=sha256_bytes(listing + found.hashed_settings),
         source_sha256=job.source_sha256,
         made_from=job.made_from,
         preparation=job.dataset.preparation.model_dump(mode="json"),
@@ -80,7 +80,7 @@ def _prepare_folder(job: PreparationJob, root: Path, staging: Path) -> Manifest:
     )
 
 
-def _list_shards(job: PreparationJob, folders: dict[str, Path]) -> Listed:
+def _list_shards(job: PreparationJob, folders: dict[str, Path]) -> SplitListing:
     if not job.dataset.classes:
         raise InputError(f"{folders['train']}: shards contain no class names; unpack them into a folder per class")
     rows, labels = {}, {}
@@ -88,10 +88,10 @@ def _list_shards(job: PreparationJob, folders: dict[str, Path]) -> Listed:
         rows[split], labels[split] = list_shards(folder, split, job.max_unpacked_gb)
     count_classes(str(folders["train"].parent), labels, job.dataset.classes)
     counts = {split: len(labels[split]) for split in folders}
-    return Listed(rows, counts, tuple(map(str, range(job.dataset.classes))))
+    return SplitListing(rows, counts, tuple(map(str, range(job.dataset.classes))))
 
 
-def _list_class_folders(job: PreparationJob, folders: dict[str, Path]) -> Listed:
+def _list_class_folders(job: PreparationJob, folders: dict[str, Path]) -> SplitListing:
     """List the files of each split and check every image, so that training never fails on an invalid image.
 
     A user's own images are decoded completely. A published dataset may contain millions of images, so only their
@@ -108,8 +108,8 @@ def _list_class_folders(job: PreparationJob, folders: dict[str, Path]) -> Listed
         for checked in check_images(found.paths(split), job.image_size, job.dataset, inspect):
             if isinstance(checked, InputError):
                 raise checked
-            if needs_note(checked[0]):
+            if has_note(checked[0]):
                 noted.append(checked[0])
     counts = {split: len(rows) for split, rows in found.rows.items()}
-    print_notes([*found.notes, *notes_on(noted, root, sum(counts.values()))])
-    return Listed(found.rows, counts, found.classes, pixel_settings(noted, job.dataset))
+    print_notes([*found.notes, *collect_notes(noted, root, sum(counts.values()))])
+    return SplitListing(found.rows, counts, found.classes, pixel_settings(noted, job.dataset))

@@ -15,23 +15,23 @@ from bench.data.limits import refuse_holes
 from bench.data.walk import Listing, walk
 from bench.files import read_mapping, sha256_file, sha256_json
 
-LISTED = ("imagefolder", "imagenet")
+UNREAD_LAYOUTS = ("imagefolder", "imagenet")
 """Layouts whose images are listed by name and size instead of being read."""
 
-LISTED_CONTENT = sha256_json([])
+UNREAD_CONTENT = sha256_json([])
 """Constant in place of the content hash of an ImageNet folder, whose files are only listed by `prepare`."""
 
-MARK = ".slim-bench-unpacked.json"
+UNPACKED_MARKER = ".slim-bench-unpacked.json"
 """Marker file in a folder of extracted archives: {"content_sha256": hash of the archives}."""
 
 FileRecord = dict[str, Any]
 """Record of one file: name, bytes, mtime_ns, ctime_ns, sha256."""
 
 
-def describe_place(place: Path, dataset: Dataset, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def describe_place(place: Path, dataset: Dataset, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the receipt's `content_sha256` of a folder or file and, unless its files are only listed, `members`.
 
-    `known`: an earlier receipt, whose hashes remain valid for files with unchanged size and times.
+    `recorded`: an earlier receipt, whose hashes remain valid for files with unchanged size and times.
     """
     if dataset.layout == "imagenet":
         return {"content_sha256": unpacked_content(place) or LISTED_CONTENT}
@@ -49,18 +49,18 @@ def describe_place(place: Path, dataset: Dataset, known: Mapping[str, Any] | Non
     members = [describe_file(path, name, before.get(name)) for name, path in read.items()]
     content = content_sha256(members)
     if listed:
-        sizes = [[name, path.stat().st_size] for name, path in named.items() if name not in read]
+        sizes = [[name, path.stat().st_size] for name, path in path_by_name.items() if name not in read]
         content = sha256_json([sizes, content])
     if listing.problems:  # problems change the hash, so that the preparation runs again and reports them
         content = sha256_json([content, *map(str, listing.problems)])
     return {"content_sha256": content, "members": members}
 
 
-def describe_file(path: Path, name: str, known: FileRecord | None = None) -> FileRecord:
-    """Return name, size, times and sha256 of a file. The hash in `known` is reused if size and times are unchanged."""
-    now = file_stamp(path, name)
-    refuse_holes(path, now["bytes"])
-    return known if is_untouched(known, now) else now | {"sha256": sha256_file(path)}
+def describe_file(path: Path, name: str, recorded: FileRecord | None = None) -> FileRecord:
+    """Return name, size, times and sha256 of a file. The recorded hash is reused if size and times are unchanged."""
+    stamp = file_stamp(path, name)
+    refuse_sparse_file(path, stamp["bytes"])
+    return recorded if is_unchanged(recorded, stamp) else stamp | {"sha256": sha256_file(path)}
 
 
 def file_stamp(path: Path, name: str) -> FileRecord:
@@ -69,9 +69,9 @@ def file_stamp(path: Path, name: str) -> FileRecord:
     return {"name": name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
 
 
-def is_untouched(known: FileRecord | None, now: FileRecord) -> bool:
-    """Return whether the hash in `known` is still valid for a file with stamp `now`."""
-    return known is not None and all(known.get(key) == value for key, value in now.items())
+def is_unchanged(recorded: FileRecord | None, stamp: FileRecord) -> bool:
+    """Return whether the hash in `recorded` is still valid for a file with stamp `stamp`."""
+    return recorded is not None and all(recorded.get(key) == value for key, value in stamp.items())
 
 
 def content_sha256(files: list[FileRecord]) -> str:
@@ -79,9 +79,9 @@ def content_sha256(files: list[FileRecord]) -> str:
     return sha256_json([[file["name"], file["sha256"]] for file in files])
 
 
-def unpacked_content(folder: Path) -> str | None:
+def archives_sha256(folder: Path) -> str | None:
     """Return the content hash of the archives extracted to `folder`; None for any other folder."""
-    return read_mapping(folder / MARK).get("content_sha256")
+    return read_mapping(folder / UNPACKED_MARKER).get("content_sha256")
 
 
 def entry_sha256(catalogue: Catalogue, name: str, root: Path = Path(".")) -> str:

@@ -19,13 +19,13 @@ SplitName = Literal["train", "test"]
 
 def load_images(folder: Path) -> torch.Tensor:
     """Load the images of a few-shot or one-shot dataset, uint8 [N, 3, H, W]."""
-    manifest = _of_kind(folder, "images")
+    manifest = _read_kind(folder, "images")
     return _planes(folder, manifest, "images.npy")
 
 
 def load_split(folder: Path, split: SplitName) -> tuple[torch.Tensor, torch.Tensor]:
     """Load images uint8 [N, C, H, W] and labels int64 [N] of one split."""
-    manifest = _of_kind(folder, "classification")
+    manifest = _read_kind(folder, "classification")
     _split(folder, manifest, split)
     labels = torch.from_numpy(open_array(folder, manifest, f"{split}_labels.npy").copy())
     return _planes(folder, manifest, f"{split}_images.npy"), labels
@@ -33,7 +33,7 @@ def load_split(folder: Path, split: SplitName) -> tuple[torch.Tensor, torch.Tens
 
 def load_file_list(folder: Path, split: SplitName) -> tuple[list[Path], list[int]]:
     """Return the paths and labels of an ImageFolder split, or the paths and numbers of samples of its shards."""
-    manifest = _of_kind(folder, "folder")
+    manifest = _read_kind(folder, "folder")
     entry = _split(folder, manifest, split)
     base = Path(manifest.root) / entry.path
     if not base.is_dir():
@@ -57,7 +57,7 @@ def check_content(folder: Path, manifest: Manifest) -> None:
         )
 
 
-def _of_kind(folder: Path, kind: str) -> Manifest:
+def _read_kind(folder: Path, kind: str) -> Manifest:
     manifest = read_manifest(folder)
     if manifest.kind != kind:
         raise InputError(f"{folder}: contains a dataset of kind {manifest.kind!r}, expected {kind!r}")

@@ -39,8 +39,8 @@ def run_dvc(root: Path, command: str, *arguments: str) -> None:
             for left in _temporaries(pointer.parent) - before:
                 left.unlink(missing_ok=True)
             _refuse_full(Path(root), pointer)
-        said = [text[7:] for text in (done.stderr + done.stdout).splitlines() if text.startswith("ERROR")]
-        reason = said[0] if said else f"failed with {done.returncode}: {done.stderr.strip()[-200:]}"
+        errors = [text[7:] for text in (done.stderr + done.stdout).splitlines() if text.startswith("ERROR")]
+        reason = errors[0] if errors else f"failed with {done.returncode}: {done.stderr.strip()[-200:]}"
         raise InputError(f"dvc {command} {' '.join(arguments)}: {reason}")
 
 

@@ -12,8 +12,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from bench.data.limits import Budget, Limits
-from bench.data.staging import make_temporary, unmark
-from bench.data.stored import BROKEN, StoredFile
+from bench.data.staging import make_temporary, remove_marker
+from bench.data.stored import ARCHIVE_ERRORS, StoredFile
 from bench.data.tar_files import open_tar, tar_members
 from bench.data.zip_files import zip_members
 from bench.errors import InputError, writing
@@ -30,13 +30,13 @@ def extract_archive(
     partial = make_temporary(target.parent, target.name)
     try:
         with writing(target.parent / Path(archive.source if isinstance(archive, StoredFile) else archive).name):
-            for member in read_members(archive, max_unpacked_gb, room=target.parent):
+            for member in read_members(archive, max_unpacked_gb, target=target.parent):
                 if fnmatch(member.name, pattern):
                     path = partial / member.name
                     path.parent.mkdir(parents=True, exist_ok=True)
                     with path.open("xb") as file:
                         file.writelines(member.chunks())
-        unmark(partial)
+        remove_marker(partial)
         partial.chmod(0o755)
         partial.rename(target)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
@@ -50,14 +50,14 @@ def unpacked(archive: Path, folder: Path, max_unpacked_gb: float | None = None) 
     """Extract `archive` to the new `folder` for the duration of the block. Errors in the block name the archive."""
     try:
         extract_archive(archive, folder, max_unpacked_gb)
-        with named_as(folder, archive):
+        with rename_in_errors(folder, archive):
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def named_as(folder: Path, archive: Path) -> Iterator[None]:
+def rename_in_errors(folder: Path, archive: Path) -> Iterator[None]:
     """Make errors in the block name `archive` and its member instead of the extracted file in `folder`."""
     try:
         yield
@@ -66,15 +66,15 @@ def named_as(folder: Path, archive: Path) -> Iterator[None]:
 
 
 def read_members(
-    archive: Path | StoredFile, max_unpacked_gb: float | None = None, room: Path | None = None
+    archive: Path | StoredFile, max_unpacked_gb: float | None = None, target: Path | None = None
 ) -> Iterator[StoredFile]:
     """Yield the regular files of a tar (any compression) or zip, in archive order, with checked names.
 
     Sizes are added up before the first member is yielded, or member by member for a compressed tar. The members must
-    fit in the free space of the target folder `room`.
+    fit in the free space of the target folder `target`.
     """
-    archive = archive if isinstance(archive, StoredFile) else StoredFile.at(archive)
-    budget = Budget(str(archive), Limits.of(archive.data, max_unpacked_gb), room)
+    archive = archive if isinstance(archive, StoredFile) else StoredFile.from_path(archive)
+    budget = Budget(str(archive), Limits.of(archive.data, max_unpacked_gb), target)
     with archive.open() as file:
         start = file.read(4)
     reader = zip_members if start.startswith(b"PK") else tar_members
@@ -88,5 +88,5 @@ def is_archive(path: Path) -> bool:
             return True
         try:
             return open_tar(file) is not None
-        except (*BROKEN, OSError, ValueError):
+        except (*ARCHIVE_ERRORS, OSError, ValueError):
             return True

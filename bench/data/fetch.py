@@ -14,13 +14,13 @@ from typing import Any
 
 from bench.data.catalogue import PINS, Catalogue, Dataset, Folders, load_catalogue
 from bench.data.content import (
+    archives_sha256,
     content_sha256,
     describe_file,
     describe_place,
     entry_sha256,
     file_stamp,
-    is_untouched,
-    unpacked_content,
+    is_unchanged,
 )
 from bench.data.download import UnavailableError
 from bench.data.dvc import run_dvc
@@ -312,7 +312,7 @@ def _checked(job: FetchJob, file: SourceFile) -> dict[str, Any]:
     entry = entries.get(file.name, {})
     pin = job.pin(file)
     agrees = entry.get("sha256") == (pin or entry.get("sha256", "")) and entry.get("md5") == job.md5(file)
-    if agrees and is_untouched(entry, now):
+    if agrees and is_unchanged(entry, now):
         return entry
     return now | verify(job.root / file.local, pin, job.md5(file))
 

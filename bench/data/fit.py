@@ -49,7 +49,7 @@ def check_one_shot(header: Header, size: tuple[int, int]) -> None:
         )
 
 
-def fitted(path: Path, size: tuple[int, int], preparation: Preparation) -> np.ndarray:
+def fit_image(path: Path, size: tuple[int, int], preparation: Preparation) -> np.ndarray:
     """Return one image as uint8 [H, W, 3] of `size` (width, height)."""
     with decoded(path, preparation.background) as image:
         if preparation.fit == "crop" and size[0] == size[1]:

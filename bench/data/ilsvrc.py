@@ -9,13 +9,13 @@ from pathlib import Path
 
 from scipy.io import loadmat
 
-from bench.data.content import MARK, unpacked_content
+from bench.data.content import UNPACKED_MARKER, archives_sha256
 from bench.data.extract import extract_archive, read_members
-from bench.data.limits import check_room
+from bench.data.limits import check_free_space
 from bench.errors import InputError
 from bench.files import write_json
 
-WORKING = {MARK, "train", "val", ".train.part", ".val.part", ".devkit"}
+WORKING = {UNPACKED_MARKER, "train", "val", ".train.part", ".val.part", ".devkit"}
 """Names of the files and folders that an interrupted extraction can leave."""
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 
@@ -34,10 +34,10 @@ def unpack_imagenet(
     for path in working.iterdir():
         if path.name not in WORKING and not path.name.endswith(".part"):
             raise InputError(f"{path}: is not part of an interrupted extraction; move it to another folder")
-    if unpacked_content(working) != content:
-        for name in WORKING - {MARK}:
+    if archives_sha256(working) != content:
+        for name in WORKING - {UNPACKED_MARKER}:
             shutil.rmtree(working / name, ignore_errors=True)
-        write_json(working / MARK, {"content_sha256": content})
+        write_json(working / UNPACKED_MARKER, {"content_sha256": content})
     if not (working / "val").exists():
         _unpack_val(val, devkit, working, max_unpacked_gb)
     if not (working / "train").exists():
@@ -50,7 +50,7 @@ def _unpack_train(archive: Path, target: Path, max_unpacked_gb: float | None) ->
     partial.mkdir(exist_ok=True)
     done = {path.name for path in partial.iterdir()}  # class archives that an earlier attempt extracted
     members = read_members(archive, max_unpacked_gb)
-    check_room(str(archive), sum(member.size for member in members if Path(member.name).stem not in done), target)
+    check_free_space(str(archive), sum(member.size for member in members if Path(member.name).stem not in done), target)
     for member in read_members(archive, max_unpacked_gb):
         if Path(member.name).stem not in done:
             extract_archive(member, partial / Path(member.name).stem, max_unpacked_gb)

@@ -19,7 +19,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from bench.data.orientation import TURNS, orientation
+from bench.data.orientation import TRANSPOSES, orientation
 from bench.data.walk import Listing, no_files_error, walk
 from bench.errors import InputError
 from bench.files import check_regular
@@ -33,13 +33,13 @@ PIXELS_VARIABLE = "SLIM_BENCH_MAX_PIXELS"
 """Environment variable with the pixel limit of one image. An image of more than MAX_PIXELS is decoded alone."""
 Image.core.set_block_size(1 << 26)
 """Block size in bytes. Each thread's heap keeps freed blocks of Pillow's default size, but releases larger ones."""
-BAND = 1 << 20
+BAND_PIXELS = 1 << 20
 """Number of pixels converted at a time."""
 Colour = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
-DEEP = ("I", "F")
-HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-"""Major brands of HEIC files. Phones give some of these files the suffix .jpg."""
+HIGH_BIT_DEPTH_MODES = ("I", "F")
+HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+"""Major brands of HEIC_BRANDS files. Phones give some of these files the suffix .jpg."""
 CONVERTIBLE = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # max_pixels() is the only limit
@@ -102,7 +102,7 @@ def find_images(place: Path, pattern: str = "*", keep: Callable[[list[str]], lis
             found.headers.append(read_header(path))
         except InputError as problem:
             found.problems.append(problem)
-    found.notes += notes_on(found.headers, listing.folder, len(found.headers))
+    found.notes += collect_notes(found.headers, listing.folder, len(found.headers))
     return found
 
 
@@ -123,7 +123,7 @@ def print_notes(notes: Iterable[str]) -> None:
         print(f"note: {one_line(note)}", file=sys.stderr)
 
 
-def notes_on(headers: Sequence[Header], folder: Path, total: int) -> list[str]:
+def collect_notes(headers: Sequence[Header], folder: Path, total: int) -> list[str]:
     """Return one note per entry of NOTES that applies; `headers`: the images, of `total`, that may need a note."""
     notes = []
     for text, applies in NOTES.items():
@@ -140,7 +140,7 @@ def read_header(source: Path | BinaryIO, name: str | None = None) -> Header:
     `name`: the name that errors show for a source without a path.
     """
     where = name or source
-    with _open(source, where) as image, _damage_named(where):
+    with _open(source, where) as image, _convert_image_errors(where):
         turn = orientation(image)
         width, height = image.size
         if turn is not None and turn >= 5 and image.format != "TIFF":  # Pillow has already swapped those of a TIFF
@@ -150,7 +150,7 @@ def read_header(source: Path | BinaryIO, name: str | None = None) -> Header:
             width,
             height,
             transparent=image.has_transparency_data,
-            rotated=turn in TURNS,
+            rotated=turn in TRANSPOSES,
             frames=bool(getattr(image, "is_animated", False)),
             profile=bool(image.info.get("icc_profile")),
             cmyk=image.mode == "CMYK",
@@ -168,9 +168,9 @@ def decoded(source: Path | BinaryIO, background: Colour = WHITE, name: str | Non
     """
     where = name or source
     image = _open(source, where)
-    with DECODING.hold(image.width * image.height):
-        with image, _damage_named(where):  # decoders raise various exceptions
-            turn = None if image.format == "TIFF" else TURNS.get(orientation(image) or 1)  # load() rotates a TIFF
+    with DECODE_BUDGET.reserve(image.width * image.height):
+        with image, _convert_image_errors(where):  # decoders raise various exceptions
+            turn = None if image.format == "TIFF" else TRANSPOSES.get(orientation(image) or 1)  # load() rotates a TIFF
             key = image.info.get("transparency")
             if isinstance(key, tuple) and _has_16_bits(image):  # Pillow reduces only the pixels to 8 bits
                 image.info["transparency"] = tuple(value >> 8 for value in key)
@@ -204,7 +204,7 @@ def pixels_of(image: Image.Image) -> np.ndarray:
 
 def bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
     """Yield the image a few rows at a time, each with the index of its first row."""
-    rows = max(1, BAND // image.width)
+    rows = max(1, BAND_PIXELS // image.width)
     for top in range(0, image.height, rows):
         yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
@@ -228,12 +228,12 @@ def _open(source: Path | BinaryIO, where: object) -> Image.Image:
         check_regular(Path(source))
     Image.MAX_IMAGE_PIXELS = max_pixels()  # Pillow refuses images of more than twice this number
     try:
-        with _damage_named(where):
+        with _convert_image_errors(where):
             image = Image.open(source, formats=FORMATS)
     except Image.DecompressionBombError:
         raise InputError(f"{where}: the image exceeds {pixel_limit_text()}") from None
     except UnidentifiedImageError:
-        raise InputError(f"{where}: {_no_image(source)}") from None
+        raise InputError(f"{where}: {_unreadable_reason(source)}") from None
     problem = _problem(image)
     if problem is not None:
         image.close()
@@ -254,7 +254,7 @@ def _problem(image: Image.Image) -> str | None:
 
 
 @contextmanager
-def _damage_named(where: object) -> Iterator[None]:
+def _convert_image_errors(where: object) -> Iterator[None]:
     """Convert any exception that a damaged or malicious image causes to an InputError that names the image."""
     try:
         yield
@@ -272,15 +272,15 @@ def _message(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _no_image(source: Path | BinaryIO) -> str:
+def _unreadable_reason(source: Path | BinaryIO) -> str:
     """Return the reason why a file cannot be opened as an image."""
     if isinstance(source, str | Path):
         with open(source, "rb") as file:
             head = file.read(16)
         if not head:
             return "not an image but an empty file; copy it again or remove it"
-        if head[4:8] == b"ftyp" and head[8:12] in HEIC:
-            return "a HEIC image, which is not supported; convert it to JPEG or PNG"
+        if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
+            return "a HEIC_BRANDS image, which is not supported; convert it to JPEG or PNG"
     return f"not an image in a supported format ({', '.join(FORMATS)})"
 
 
@@ -301,7 +301,7 @@ class PixelBudget:
         self._changed = threading.Condition()
 
     @contextmanager
-    def hold(self, pixels: int) -> Iterator[None]:
+    def reserve(self, pixels: int) -> Iterator[None]:
         with self._changed:
             self._changed.wait_for(lambda: not self.held or self.held + pixels <= self.limit)
             self.held += pixels
@@ -313,5 +313,5 @@ class PixelBudget:
                 self._changed.notify_all()
 
 
-DECODING = PixelBudget(MAX_PIXELS)
+DECODE_BUDGET = PixelBudget(MAX_PIXELS)
 """The pixel budget of this process."""

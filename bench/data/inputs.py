@@ -44,10 +44,10 @@ def open_inputs(run: Run, device: torch.device, rows: BatchRows) -> Inputs:
 def _arrays(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
     images, labels = load_split(run.data_folder, "train")
     classes = network_classes(run.data_folder, manifest, labels)
-    kept, held = split_holdout(labels, run.recipe.holdout, run.seed)
-    holdout = (images[held].to(plan.device), labels[held].to(plan.device)) if len(held) else None
-    batches = MemoryBatches(images[kept], labels[kept], plan, run.dataset)
-    return Inputs(batches, holdout, measure_statistics(images[kept]), images.shape[1], classes)
+    training, held_out = split_holdout(labels, run.recipe.holdout, run.seed)
+    holdout = (images[held_out].to(plan.device), labels[held_out].to(plan.device)) if len(held_out) else None
+    batches = MemoryBatches(images[training], labels[training], plan, run.dataset)
+    return Inputs(batches, holdout, measure_statistics(images[training]), images.shape[1], classes)
 
 
 def network_classes(folder: Path, manifest: Manifest, labels: Tensor) -> int:
@@ -68,12 +68,12 @@ def network_classes(folder: Path, manifest: Manifest, labels: Tensor) -> int:
 def _files(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
     files = list_split(run.data_folder, manifest, "train")
     labels = torch.tensor([label for _, label in files])
-    kept, held = split_holdout(labels, run.recipe.holdout, run.seed)
+    training, held_out = split_holdout(labels, run.recipe.holdout, run.seed)
     size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
-    kept_files, background = [files[i] for i in kept.tolist()], background_of(manifest)
-    batches = FolderBatches(kept_files, size, plan, crop=crop, source=run.dataset, background=background)
+    training_files, background = [files[i] for i in training.tolist()], background_of(manifest)
+    batches = FolderBatches(training_files, size, plan, crop=crop, source=run.dataset, background=background)
     classes = network_classes(run.data_folder, manifest, labels)
-    return Inputs(batches, _decoded([files[i] for i in held.tolist()], size, manifest), IMAGENET, 3, classes)
+    return Inputs(batches, _decoded([files[i] for i in held_out.tolist()], size, manifest), IMAGENET, 3, classes)
 
 
 def _shards(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
@@ -81,10 +81,10 @@ def _shards(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
 
     if not manifest.classes:
         raise InputError(f"{run.data_folder}/manifest.json: splits of shards must list their classes")
-    kept, held = split_shards(list_split(run.data_folder, manifest, "train"), run.recipe.holdout)
+    training, held_out = split_shards(list_split(run.data_folder, manifest, "train"), run.recipe.holdout)
     size, crop = run.data.image_size or 224, run.recipe.augment == "imagenet"
-    batches = ShardBatches(kept, size, plan, crop=crop, source=run.dataset, background=background_of(manifest))
-    return Inputs(batches, _decoded(held, size, manifest), IMAGENET, 3, len(manifest.classes))
+    batches = ShardBatches(training, size, plan, crop=crop, source=run.dataset, background=background_of(manifest))
+    return Inputs(batches, _decoded(held_out, size, manifest), IMAGENET, 3, len(manifest.classes))
 
 
 def _decoded(files: list[File], size: int, manifest: Manifest) -> tuple[Tensor, Tensor] | None:
@@ -111,12 +111,12 @@ def list_split(folder: Path, manifest: Manifest, split: str) -> list[File]:
 
 def split_shards(shards: list[File], count: int) -> tuple[list[File], list[File]]:
     """Return (kept, held) shards. Shards are held out from the end until they contain at least `count` samples."""
-    kept, held = list(shards), []
-    while sum(number for _, number in held) < count and kept:
-        held.append(kept.pop())
-    if not kept:
+    training, held_out = list(shards), []
+    while sum(number for _, number in held_out) < count and training:
+        held_out.append(training.pop())
+    if not training:
         raise InputError(f"recipe.holdout {count} leaves none of the {len(shards)} training shards")
-    return kept, held[::-1]
+    return training, held_out[::-1]
 
 
 def split_holdout(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -126,6 +126,6 @@ def split_holdout(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor
     shuffled = torch.randperm(len(labels), generator=generator("cpu", seed, "holdout"))
     shuffled = shuffled[labels[shuffled].argsort(stable=True)]  # sorted by class, in random order within a class
     places = (torch.arange(count) * len(labels)) // max(1, count)  # evenly spaced over the sorted classes
-    held = torch.zeros(len(labels), dtype=torch.bool)
-    held[shuffled[places]] = True
-    return (~held).nonzero()[:, 0], held.nonzero()[:, 0]
+    held_out = torch.zeros(len(labels), dtype=torch.bool)
+    held_out[shuffled[places]] = True
+    return (~held_out).nonzero()[:, 0], held_out.nonzero()[:, 0]

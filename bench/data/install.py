@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.data.manifest import MANIFEST
 from bench.data.ownership import JOURNAL, is_journal, own_prepared_files
-from bench.data.staging import creation_lock, make_temporary, unmark
+from bench.data.staging import creation_lock, make_temporary, remove_marker
 from bench.errors import InputError
 from bench.files import sha256_file, sync, write_json
 from bench.ownership import refuse_foreign
@@ -32,7 +32,7 @@ def refuse_overlap(out: Path, sources: Iterable[Path]) -> None:
 
 
 @contextmanager
-def new_content(out: Path, names: tuple[str, ...], is_default: bool = False) -> Iterator[Path]:
+def staged_content(out: Path, names: tuple[str, ...], is_default: bool = False) -> Iterator[Path]:
     """Yield a temporary folder for the files `names` and manifest.json.
 
     If the block succeeds, the content is moved to `out`; otherwise it is deleted. `out` may be a link to a folder.
@@ -47,7 +47,7 @@ def new_content(out: Path, names: tuple[str, ...], is_default: bool = False) -> 
         staging = make_temporary(out if out.is_dir() else out.parent, out.name)
         try:
             yield staging
-            unmark(staging)
+            remove_marker(staging)
             for path in staging.iterdir():
                 sync(path)
             if out.exists():

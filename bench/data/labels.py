@@ -6,7 +6,7 @@ import numpy as np
 
 from bench.errors import InputError
 
-HINT = "number the classes 0, 1, 2 ... without gaps"
+NUMBERING_HINT = "number the classes 0, 1, 2 ... without gaps"
 
 
 def as_labels(where: str, split: str, labels: np.ndarray, images: int) -> np.ndarray:
@@ -23,7 +23,7 @@ def as_labels(where: str, split: str, labels: np.ndarray, images: int) -> np.nda
         raise InputError(f"{where}: {images} {split} images, but {found}")
     lowest, highest = int(labels.min()), int(labels.max())
     if lowest < 0 or highest > np.iinfo(np.int64).max:
-        raise InputError(f"{where}: {split} labels range from {lowest} to {highest}; {HINT}")
+        raise InputError(f"{where}: {split} labels range from {lowest} to {highest}; {NUMBERING_HINT}")
     return labels.astype(np.int64)
 
 
@@ -33,10 +33,10 @@ def count_classes(where: str, labels: Mapping[str, np.ndarray], count: int | Non
     Raises InputError for labels outside 0..count-1, test labels without training images, empty training classes, and
     a single class.
     """
-    seen = np.unique(labels["train"])
+    train_classes = np.unique(labels["train"])
     tested = np.unique(labels["test"])
-    lowest, highest = int(min(seen[0], tested[0])), int(max(seen[-1], tested[-1]))
-    if lowest == 1 and highest in (count, len(seen)):
+    lowest, highest = int(min(train_classes[0], tested[0])), int(max(train_classes[-1], tested[-1]))
+    if lowest == 1 and highest in (count, len(train_classes)):
         raise InputError(f"{where}: labels run from 1 to {highest}; subtract 1, so that they begin at 0")
     if lowest < 0 or (count is not None and highest >= count):
         raise InputError(f"{where}: labels range from {lowest} to {highest}, outside 0..{(count or highest + 1) - 1}")
@@ -47,12 +47,12 @@ def count_classes(where: str, labels: Mapping[str, np.ndarray], count: int | Non
     number = highest + 1 if count is None else count
     if number < 2:
         raise InputError(f"{where}: only one class; at least two are needed")
-    if len(seen) < number:
-        first = int(np.argmax(np.append(seen, number) != np.arange(len(seen) + 1)))
-        lack = f"{number - len(seen)} of {number} classes have no training images, for example class {first}"
-        raise InputError(f"{where}: {lack}; {HINT}")
+    if len(train_classes) < number:
+        first = int(np.argmax(np.append(train_classes, number) != np.arange(len(train_classes) + 1)))
+        lack = f"{number - len(train_classes)} of {number} classes have no training images, for example class {first}"
+        raise InputError(f"{where}: {lack}; {NUMBERING_HINT}")
     return number
 
 
-def _some(values: list[int]) -> str:
+def _examples(values: list[int]) -> str:
     return ", ".join(map(str, values[:3])) + (" ..." if len(values) > 3 else "")

@@ -13,37 +13,37 @@ from pathlib import Path
 from bench.errors import InputError, lasting_folder
 
 GB = 10**9
-ALWAYS = GB // 2
+MIN_BYTE_LIMIT = GB // 2
 """Extracted size in bytes that is allowed regardless of the size of the file."""
-RATIO = 20
+MAX_EXTRACTION_RATIO = 20
 """Maximum ratio of extracted size to file size; archives of images and pixel arrays stay below 10."""
-MEMBERS = 200_000
+MIN_MEMBER_LIMIT = 200_000
 MEMBERS_PER_GB = 100_000
 """Allowed members per GB of a limit set by the user."""
-OPTION = "--max-unpacked-gb (or max_unpacked_gb in config/config.yaml)"
+LIMIT_OPTION = "--max-unpacked-gb (or max_unpacked_gb in config/config.yaml)"
 
 
 @dataclass(frozen=True)
 class Limits:
     """Maximum extracted size in bytes and maximum number of members of an archive."""
 
-    bytes: int = ALWAYS
-    members: int = MEMBERS
+    bytes: int = MIN_BYTE_LIMIT
+    members: int = MIN_MEMBER_LIMIT
 
     @classmethod
     def of(cls, size: int, max_unpacked_gb: float | None = None) -> "Limits":
         """Return the limits for an archive of `size` bytes; `max_unpacked_gb` is the limit set by the user, if any."""
         if max_unpacked_gb is None:
-            return cls(max(ALWAYS, RATIO * size))
-        return cls(int(max_unpacked_gb * GB), max(MEMBERS, int(max_unpacked_gb * MEMBERS_PER_GB)))
+            return cls(max(MIN_BYTE_LIMIT, MAX_EXTRACTION_RATIO * size))
+        return cls(int(max_unpacked_gb * GB), max(MIN_MEMBER_LIMIT, int(max_unpacked_gb * MEMBERS_PER_GB)))
 
 
 class Budget:
-    """Running totals from the headers of `archive`. Raises InputError above the limits or the free space of `room`."""
+    """Running totals from the headers of `archive`. Raises InputError above the limits or free space of `target`."""
 
-    def __init__(self, archive: str, limits: Limits, room: Path | None = None) -> None:
-        self.archive, self.limits, self.room = archive, limits, room
-        self.free = None if room is None else shutil.disk_usage(room).free
+    def __init__(self, archive: str, limits: Limits, target: Path | None = None) -> None:
+        self.archive, self.limits, self.target = archive, limits, target
+        self.free = None if target is None else shutil.disk_usage(target).free
         self.members = self.bytes = 0
 
     def count_members(self, count: int) -> None:
@@ -59,19 +59,19 @@ class Budget:
         if self.bytes > self.limits.bytes:
             raise InputError(
                 f"{self.archive}: unpacks to {gigabytes(self.bytes)} or more, but the limit is "
-                f"{gigabytes(self.limits.bytes)}; if you trust it, raise the limit with {OPTION}"
+                f"{gigabytes(self.limits.bytes)}; if you trust it, raise the limit with {LIMIT_OPTION}"
             )
         if self.free is not None:
-            check_room(self.archive, self.bytes, self.room, self.free)
+            check_free_space(self.archive, self.bytes, self.target, self.free)
 
 
-def check_room(archive: str, needed: int, room: Path, free: int | None = None) -> None:
-    """Raise InputError if the disk of folder `room` has less than `needed` free bytes for an extraction."""
-    free = shutil.disk_usage(room).free if free is None else free
+def check_free_space(archive: str, needed: int, target: Path, free: int | None = None) -> None:
+    """Raise InputError if the disk of folder `target` has less than `needed` free bytes for an extraction."""
+    free = shutil.disk_usage(target).free if free is None else free
     if needed > free:
         raise InputError(
             f"{archive}: unpacks to {gigabytes(needed)} or more, but {gigabytes(free)} are free in "
-            f"{lasting_folder(room / 'member')}; free some space"
+            f"{lasting_folder(target / 'member')}; free some space"
         )
 
 
@@ -93,9 +93,9 @@ def data_bytes(path: Path) -> int:
     return found
 
 
-def refuse_holes(path: Path, size: int) -> None:
+def refuse_sparse_file(path: Path, size: int) -> None:
     """Raise InputError for a large sparse file, which takes minutes to hash and contains no dataset."""
-    if size > ALWAYS and (data := data_bytes(path)) * RATIO < size:
+    if size > MIN_BYTE_LIMIT and (data := data_bytes(path)) * MAX_EXTRACTION_RATIO < size:
         raise InputError(
             f"{path}: is a sparse file of {gigabytes(size)} with {gigabytes(data)} of data; replace it with a file "
             "without holes (cp --sparse=never)"

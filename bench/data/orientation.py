@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from PIL import ExifTags, Image
 
-TURNS = {
+TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -23,16 +23,16 @@ MAX_EXIF_BYTES = 1 << 20
 def orientation(image: Image.Image) -> int | None:
     """Return the EXIF or XMP orientation, 1 to 8, or None if it cannot be read. No pixels are decoded."""
     if image.format == "PNG" and "exif" not in image.info:
-        image.info |= _late_exif(image.fp)
+        image.info |= _trailing_exif(image.fp)
     try:
         Image.Exif().load(image.info.get("exif", b""))  # Pillow's JPEG reader suppresses this error
         turn = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
     except Exception:  # damaged EXIF data may raise any exception, but the pixels may be intact
         return None
-    return turn if turn in TURNS else 1
+    return turn if turn in TRANSPOSES else 1
 
 
-def _late_exif(file: BinaryIO) -> dict[str, bytes]:
+def _trailing_exif(file: BinaryIO) -> dict[str, bytes]:
     """Return the EXIF data that follow the pixels of a PNG. Pillow reads them only after decoding."""
     place = file.tell()
     try:

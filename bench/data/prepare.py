@@ -86,7 +86,7 @@ def _prepare(job: PreparationJob, is_default: bool) -> Manifest:
     }
     check_image_size(job.name, job.image_size)
     prepare_layout, names = preparers[job.dataset.layout]
-    with new_content(job.out, names, is_default) as staging:
+    with staged_content(job.out, names, is_default) as staging:
         manifest = prepare_layout(job, staging)
         write_manifest(staging, manifest)
     return manifest
@@ -108,7 +108,7 @@ def prepare_images(job: PreparationJob, staging: Path) -> Manifest:
         with array_by_row(path, shape, np.dtype(np.uint8)) as write:
 
             def add(index: int) -> None:
-                write(index, fitted(headers[index].path, size, job.dataset.preparation))
+                write(index, fit_image(headers[index].path, size, job.dataset.preparation))
 
             with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
                 try:

@@ -16,7 +16,7 @@ from bench.data.manifest import MadeFrom, Manifest
 from bench.errors import InputError
 
 SPLITS = ("train", "test")
-HASHED_TOGETHER = 1 << 25  # bytes
+HASH_CHUNK_BYTES = 1 << 25  # bytes
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ def content_hash(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _parts(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield `array` in parts of up to HASHED_TOGETHER bytes, or of one row if a row is larger.
+    """Yield `array` in parts of up to HASH_CHUNK_BYTES bytes, or of one row if a row is larger.
 
     Parts of a memory map are mapped separately to limit resident pages.
     """
     row = max(1, array.nbytes // max(1, len(array)))
-    count = max(1, HASHED_TOGETHER // row)
+    count = max(1, HASH_CHUNK_BYTES // row)
     for start in range(0, len(array), count):
         part = array[start : start + count]
         if isinstance(array, np.memmap) and isinstance(array.base, mmap) and array.flags.c_contiguous:

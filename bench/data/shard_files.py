@@ -12,7 +12,7 @@ import numpy as np
 from bench.data.extract import read_members
 from bench.data.images import read_header
 from bench.data.labels import as_labels
-from bench.data.stored import StoredFile, damage_named
+from bench.data.stored import StoredFile, convert_archive_errors
 from bench.errors import InputError
 
 SAMPLE_NAME = re.compile(r"((?:.*/)?[^.]+)\.([^/]*)")
@@ -74,5 +74,5 @@ def _read_label(path: Path, member: StoredFile) -> int:
 
 def _check_image(path: Path, member: StoredFile) -> None:
     """Raise InputError for a file without an image header."""
-    with damage_named(path), member.open() as file:
+    with convert_archive_errors(path), member.open() as file:
         read_header(file, f"{path}: {member.name!r}")

@@ -16,7 +16,7 @@ from bench.errors import writing
 from bench.files import TEMPORARY
 from bench.runtime.locks import only_one
 
-MARK = ".slim-bench-temporary"
+MARKER_FILE = ".slim-bench-temporary"
 RANDOM = re.compile(r"[a-z0-9_]{8}")
 
 
@@ -25,16 +25,16 @@ def make_temporary(parent: Path, name: str) -> Path:
     with writing(parent / name):
         folder = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=parent))
         try:
-            (folder / MARK).touch()
+            (folder / MARKER_FILE).touch()
         except OSError:
             folder.rmdir()
             raise
     return folder
 
 
-def unmark(folder: Path) -> None:
+def remove_marker(folder: Path) -> None:
     """Remove the marker file, because the content is complete and only the renaming remains."""
-    (folder / MARK).unlink()
+    (folder / MARKER_FILE).unlink()
 
 
 @contextmanager
@@ -62,7 +62,9 @@ def _remove_leftover(leftover: Path, ending: str) -> None:
     random, _, kind = ending.rpartition(".")
     if kind not in ("part", "old") or "." in random or leftover.is_symlink() or not leftover.is_dir():
         return
-    if (leftover / MARK).is_file() or not any(path.is_symlink() or path.is_file() for path in leftover.rglob("*")):
+    if (leftover / MARKER_FILE).is_file() or not any(
+        path.is_symlink() or path.is_file() for path in leftover.rglob("*")
+    ):
         shutil.rmtree(leftover, ignore_errors=True)
     elif RANDOM.fullmatch(random):  # an earlier version did not write the marker file
         names = {path.name for path in leftover.iterdir()}

@@ -18,7 +18,7 @@ from bench.files import check_regular
 
 CHUNK = 1 << 20
 MAX_NAME_BYTES, MAX_DEPTH = 255, 100
-BROKEN = (
+ARCHIVE_ERRORS = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, RuntimeError, OverflowError),
 )
@@ -41,7 +41,7 @@ class StoredFile:
     data: int
 
     @classmethod
-    def at(cls, path: Path) -> "StoredFile":
+    def from_path(cls, path: Path) -> "StoredFile":
         path = Path(path)
         check_regular(path)
         return cls(path.name, path.stat().st_size, lambda: path.open("rb"), str(path), data_bytes(path))
@@ -52,7 +52,7 @@ class StoredFile:
     def chunks(self) -> Iterator[bytes]:
         """Yield the content in chunks. Raises InputError if its size differs from the size in the header."""
         left = self.size
-        with damage_named(self.source), self.open() as file:
+        with convert_archive_errors(self.source), self.open() as file:
             while chunk := file.read(min(CHUNK, left + 1)):
                 left -= len(chunk)
                 if left < 0:
@@ -63,13 +63,13 @@ class StoredFile:
 
 
 @contextmanager
-def damage_named(archive: Path | str) -> Iterator[None]:
+def convert_archive_errors(archive: Path | str) -> Iterator[None]:
     """Convert library exceptions for a damaged archive to a one-line InputError with its path."""
     try:
         yield
     except InputError:
         raise
-    except (*BROKEN, ValueError, MemoryError) as error:
+    except (*ARCHIVE_ERRORS, ValueError, MemoryError) as error:
         raise InputError(
             f"{archive}: damaged archive ({' '.join(str(error).split()) or type(error).__name__})"
         ) from None
@@ -79,7 +79,7 @@ def damage_named(archive: Path | str) -> Iterator[None]:
         raise InputError(f"{archive}: damaged archive ({error.strerror or error})") from None
 
 
-def safe_name(archive: str, name: str) -> str:
+def check_member_name(archive: str, name: str) -> str:
     """Return `name` as a relative POSIX path inside the target. Raises InputError for other names."""
     path = PurePosixPath(name)
     hostile = path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name.split("/")[0]

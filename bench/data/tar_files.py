@@ -10,7 +10,7 @@ from functools import partial
 from typing import BinaryIO
 
 from bench.data.limits import Budget
-from bench.data.stored import CHUNK, StoredFile, damage_named, safe_name
+from bench.data.stored import CHUNK, StoredFile, check_member_name, convert_archive_errors
 from bench.errors import InputError
 
 COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
@@ -67,7 +67,7 @@ def tar_members(archive: StoredFile, budget: Budget) -> Iterator[StoredFile]:
 
     A plain tar is checked completely before the first member is yielded.
     """
-    with damage_named(str(archive)), archive.open() as file:
+    with convert_archive_errors(str(archive)), archive.open() as file:
         opened = open_tar(file)
         if opened is None:
             raise InputError(f"{archive}: neither a tar nor a zip archive")
@@ -78,7 +78,7 @@ def tar_members(archive: StoredFile, budget: Budget) -> Iterator[StoredFile]:
             tar, stream = open_tar(file)
             budget = None
         for info in _files(archive, tar, stream, budget):
-            name = safe_name(str(archive), info.name)
+            name = check_member_name(str(archive), info.name)
             yield StoredFile(name, info.size, partial(tar.extractfile, info), str(archive), info.size)
         if budget is not None:  # read to the end, because compressed streams store their checksum there
             while rest := len(stream.read(CHUNK)):

@@ -12,8 +12,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from bench.data.class_folders import unpacked_root
-from bench.data.content import MARK, unpacked_content
-from bench.data.extract import extract_archive, named_as
+from bench.data.content import UNPACKED_MARKER, archives_sha256
+from bench.data.extract import extract_archive, rename_in_errors
 from bench.data.ilsvrc import unpack_imagenet
 from bench.data.prepared import PreparationJob
 from bench.data.staging import creation_lock, make_temporary
@@ -31,7 +31,7 @@ def source_folder(job: PreparationJob) -> Iterator[Path]:
         yield job.sources[0]
         return
     folder = _unpacked_folder(job)
-    with named_as(folder, job.sources[0]) if len(job.sources) == 1 else nullcontext():
+    with rename_in_errors(folder, job.sources[0]) if len(job.sources) == 1 else nullcontext():
         yield unpacked_root(folder)
 
 
@@ -44,14 +44,14 @@ def _unpacked_folder(job: PreparationJob) -> Path:
     archive, content = job.sources[0], job.made_from.content_sha256
     plain = archive.parent / job.name
     for target in (plain, plain.with_name(f"{job.name}-{content[:8]}")):
-        if unpacked_content(target) == content:
+        if archives_sha256(target) == content:
             return target
         if not os.path.lexists(target):
             with creation_lock(target):
-                if unpacked_content(target) != content:  # not extracted by another process meanwhile
+                if archives_sha256(target) != content:  # not extracted by another process meanwhile
                     _unpack(job, target, content)
             return target
-        known = unpacked_content(target) is not None
+        known = archives_sha256(target) is not None
         origin = (
             f"was extracted from an earlier {archive.name}; you can delete it"
             if known
@@ -68,7 +68,7 @@ def _unpack(job: PreparationJob, target: Path, content: str) -> None:
     temporary = make_temporary(target.parent, target.name)
     try:
         extract_archive(job.sources[0], temporary / "files", job.max_unpacked_gb)
-        write_json(temporary / "files" / MARK, {"content_sha256": content})
+        write_json(temporary / "files" / UNPACKED_MARKER, {"content_sha256": content})
         (temporary / "files").rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -9,10 +9,10 @@ from functools import partial
 from typing import BinaryIO
 
 from bench.data.limits import Budget
-from bench.data.stored import StoredFile, damage_named, safe_name
+from bench.data.stored import StoredFile, check_member_name, convert_archive_errors
 from bench.errors import InputError
 
-END, LOCATOR, LARGE_END = b"PK\5\6", b"PK\6\7", b"PK\6\6"
+END_RECORD, ZIP64_LOCATOR, ZIP64_END = b"PK\5\6", b"PK\6\7", b"PK\6\6"
 MAX_COMMENT_BYTES = 1 << 16
 LOCAL_HEADER = 30
 """Bytes of a local header without its name."""
@@ -23,7 +23,7 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.
 
 def zip_members(archive: StoredFile, budget: Budget) -> Iterator[StoredFile]:
     """Yield the members of a zip, as in `bench.data.extract.read_members`."""
-    with damage_named(str(archive)), archive.open() as file:
+    with convert_archive_errors(str(archive)), archive.open() as file:
         budget.count_members(_count_entries(file))
         file.seek(0)
         with zipfile.ZipFile(file) as opened:
@@ -44,7 +44,7 @@ def _is_folder(info: zipfile.ZipInfo) -> bool:
 
 
 def _checked_name(archive: str, info: zipfile.ZipInfo) -> str:
-    name = safe_name(archive, info.filename)
+    name = check_member_name(archive, info.filename)
     if info.filename.endswith("/"):
         raise InputError(f"{archive}: member {info.filename!r} is marked as a folder, but has content")
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
@@ -75,14 +75,14 @@ def _count_entries(file: BinaryIO) -> int:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - MAX_COMMENT_BYTES - 22 - 20 - 56))
     tail = file.read()
-    end = tail.rfind(END)
+    end = tail.rfind(END_RECORD)
     if end < 0 or len(tail) < end + 22:
         raise zipfile.BadZipFile("its directory is missing, so it is truncated or not a zip")
     count, length = struct.unpack_from("<HL", tail, end + 10)
-    if end >= 20 and tail[end - 20 : end - 16] == LOCATOR:
+    if end >= 20 and tail[end - 20 : end - 16] == ZIP64_LOCATOR:
         (offset,) = struct.unpack_from("<Q", tail, end - 12)
         file.seek(offset)
         record = file.read(56)
-        if len(record) == 56 and record.startswith(LARGE_END):
+        if len(record) == 56 and record.startswith(ZIP64_END):
             count, length = struct.unpack_from("<QQ", record, 32)
     return max(count, length // TYPICAL_ENTRY)

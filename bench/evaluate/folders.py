@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from bench.data.images import WHITE, Colour, print_notes, usable_images
+from bench.data.images import WHITE, Colour, print_notes, require_images
 from bench.errors import InputError
 from bench.evaluate.extractors import FID, add_curve, compare_features, open_extractors
 from bench.evaluate.image_sets import ScoredArray, ScoredImages, alpha_part, is_array_file, source_of

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.data.images import WHITE, Colour, Header, decoded, pixels_of, read_header, usable_images
+from bench.data.images import WHITE, Colour, Header, decoded, pixels_of, read_header, require_images
 
 BATCH_PIXELS = 1 << 25
 """Maximum number of pixels in a batch, equal to eight images of 2048 x 2048. A larger image is a batch of one."""
@@ -16,7 +16,7 @@ BATCH_PIXELS = 1 << 25
 
 def list_images(folder: Path) -> list[Path]:
     """Return the images in `folder` and its subfolders, sorted by name. Raises InputError for fewer than two."""
-    return [header.path for header in usable_images(folder, at_least=2).headers]
+    return [header.path for header in require_images(folder, at_least=2).headers]
 
 
 def read_image(path: Path, background: Colour = WHITE) -> Tensor:

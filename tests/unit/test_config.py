@@ -316,9 +316,9 @@ def test_the_rules_pass_a_folder_on_unchanged(tmp_path, options):
     """The command line that the plan writes is read back as the same dataset."""
     (tmp_path / "cats").mkdir()
     ((name, folder),) = Plan.load(parse_config([f"folder={{path: {tmp_path / 'cats'}{options}}}"])).folders.items()
-    line = argparse.Namespace(folder=[f"{name}={folder.written()}"])
+    line = argparse.Namespace(folder=[f"{name}={folder.as_yaml()}"])
     assert Plan.load(overrides_of(line)).folders == {name: folder}
-    assert "resample" not in folder.written(), "defaults are not given"
+    assert "resample" not in folder.as_yaml(), "defaults are not given"
 
 
 def test_options_go_with_a_path_that_has_no_name(tmp_path):

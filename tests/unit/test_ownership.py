@@ -27,7 +27,7 @@ FOREIGN = {
 TESTS = {
     name: getattr(ownership, f"is_{name}")
     for name in ("run", "record", "score", "score_list", "weights", "history", "image_grid", "checkpoint")
-} | {name: OUTPUT_TESTS[name] for name in WRITTEN}
+} | {name: OUTPUT_TESTS[name] for name in OUTPUT_TESTS}
 
 
 @pytest.mark.parametrize("content", FOREIGN)

@@ -24,7 +24,7 @@ def test_idx_round_trip_plain_and_gzipped(tmp_path):
     array = np.random.default_rng(0).integers(0, 256, (3, 4, 5), dtype=np.uint8)
     for data in (idx(array), gzip.compress(idx(array))):
         (tmp_path / "a").write_bytes(data)
-        np.testing.assert_array_equal(read_idx(StoredFile.at(tmp_path / "a")), array)
+        np.testing.assert_array_equal(read_idx(StoredFile.from_path(tmp_path / "a")), array)
 
 
 def test_wrong_idx_is_refused(tmp_path):
@@ -41,7 +41,7 @@ def test_wrong_idx_is_refused(tmp_path):
     for said, data in cases.items():
         (tmp_path / "a").write_bytes(data)
         with pytest.raises(InputError, match=said):
-            read_idx(StoredFile.at(tmp_path / "a"), max_unpacked_gb=0.001)
+            read_idx(StoredFile.from_path(tmp_path / "a"), max_unpacked_gb=0.001)
 
 
 def test_npz_reads_arrays_and_refuses_objects_and_bombs(tmp_path):
@@ -156,14 +156,14 @@ def test_idx_with_a_huge_header(tmp_path, packed, shape):
     path = tmp_path / "a"
     path.write_bytes(gzip.compress(data) if packed else data)
     with little(), pytest.raises(InputError, match=r"/a: (unpacks to|the header declares)"):
-        read_idx(StoredFile.at(path), max_unpacked_gb=0.001)
+        read_idx(StoredFile.from_path(path), max_unpacked_gb=0.001)
 
 
 @pytest.mark.parametrize("data", [bytes([0, 0, 8, 200, 1]), bytes([0, 0, 8, 255]) + b"\xff" * 1020])
 def test_idx_with_more_dimensions_than_bytes_or_arrays_have(tmp_path, data):
     (tmp_path / "a").write_bytes(data)
     with little(), pytest.raises(InputError, match=r"the header declares|unpacks to"):
-        read_idx(StoredFile.at(tmp_path / "a"))
+        read_idx(StoredFile.from_path(tmp_path / "a"))
 
 
 def test_pickles_with_types_and_states_that_are_none_crash_nothing():

@@ -12,8 +12,8 @@ from bench.data.augment import (
     draw_lambda,
     flip,
     measure_statistics,
+    mixing_partners,
     mixup,
-    partners,
     resized_crop,
     shift,
 )
@@ -71,7 +71,7 @@ def test_halves_of_a_batch_are_the_batch(kind: str) -> None:
 
 
 def test_partners_are_pairs() -> None:
-    assert partners(5, torch.device("cpu")).tolist() == [1, 0, 3, 2, 4]
+    assert mixing_partners(5, torch.device("cpu")).tolist() == [1, 0, 3, 2, 4]
 
 
 def test_mixup_values() -> None:

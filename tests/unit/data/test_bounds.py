@@ -19,9 +19,9 @@ from bench.data import limits
 from bench.data.audit import audit
 from bench.data.content import describe_file
 from bench.data.extract import extract_archive, is_archive, read_members
-from bench.data.limits import GB, Budget, Limits, check_room, data_bytes
+from bench.data.limits import GB, Budget, Limits, check_free_space, data_bytes
 from bench.data.prepare import prepare
-from bench.data.stored import safe_name
+from bench.data.stored import check_member_name
 from bench.data.tar_files import MAX_HEADER_BYTES, open_tar
 from bench.data.zip_files import METHODS
 from bench.errors import InputError
@@ -266,7 +266,7 @@ def test_tar_whose_header_would_fill_the_memory(tmp_path, kind):
 
 
 def test_names_that_can_be_files(tmp_path):
-    assert safe_name("a.zip", "./d//x.png") == "d/x.png"
+    assert check_member_name("a.zip", "./d//x.png") == "d/x.png"
     assert set(METHODS) == {0, 8, 12, 14}
     path = tmp_path / "a.tar"
     path.write_bytes(tar_bytes({"\udcff.png": b"x"}))
@@ -283,7 +283,7 @@ def test_free_space_is_compared_before_anything_is_written(tmp_path, monkeypatch
         message = f"unpacks to 3000 bytes or more, but 2500 bytes are free in {tmp_path}; free some space"
         refused(name, f"{name.name}: {message}")
     with pytest.raises(InputError, match=rf"are free in {tmp_path}; free some space"):
-        check_room("a", 3000, tmp_path / ".a-8.x.part" / ".unpacked")
+        check_free_space("a", 3000, tmp_path / ".a-8.x.part" / ".unpacked")
 
 
 class SpaceLeft:

@@ -9,9 +9,9 @@ import pytest
 
 from bench.data.arrays import pad
 from bench.data.classes import prepare_files
-from bench.data.content import describe_file, file_stamp, is_untouched
+from bench.data.content import describe_file, file_stamp, is_unchanged
 from bench.data.ilsvrc import unpack_imagenet
-from bench.data.install import new_content, refuse_overlap
+from bench.data.install import refuse_overlap, staged_content
 from bench.data.ownership import JOURNAL, is_journal, own_prepared_files
 from bench.data.prepared import content_hash
 from bench.errors import InputError
@@ -24,7 +24,7 @@ def test_a_hash_holds_until_size_or_time_changes(tmp_path):
     assert describe_file(path, "a.png", known | {"sha256": "remembered"})["sha256"] == "remembered"
     path.write_bytes(b"other")
     os.utime(path, ns=(known["mtime_ns"], known["mtime_ns"] + 1))
-    assert not is_untouched(known, file_stamp(path, "a.png"))
+    assert not is_unchanged(known, file_stamp(path, "a.png"))
     assert describe_file(path, "a.png", known)["sha256"] != known["sha256"]
 
 
@@ -43,11 +43,11 @@ def test_prepared_data_never_overlap_their_source(tmp_path, out, source):
 
 def test_new_content_appears_whole_or_not_at_all(tmp_path):
     out = tmp_path / "out"
-    with pytest.raises(KeyError), new_content(out, ("images.npy",)) as staging:
+    with pytest.raises(KeyError), staged_content(out, ("images.npy",)) as staging:
         (staging / "images.npy").touch()
         raise KeyError
     assert not out.exists()
-    with new_content(out, ("images.npy",)) as staging:
+    with staged_content(out, ("images.npy",)) as staging:
         (staging / "images.npy").touch()
         assert not out.exists()
     assert [path.name for path in out.iterdir()] == ["images.npy"]

@@ -84,7 +84,7 @@ def test_bomb_is_stopped_by_bytes_written(tmp_path):
 
 
 def test_too_many_members_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(limits, "MEMBERS", 10)
+    monkeypatch.setattr(limits, "MIN_MEMBER_LIMIT", 10)
     (tmp_path / "a.tar").write_bytes(tar_bytes({str(i): b"" for i in range(11)}))
     with pytest.raises(InputError, match="11 members or more, but the limit is 10"):
         extract_archive(tmp_path / "a.tar", tmp_path / "out", max_unpacked_gb=0.00001)

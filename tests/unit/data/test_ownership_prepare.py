@@ -72,7 +72,7 @@ def test_a_name_taken_by_something_else_is_refused_before_anything_is_decoded(he
         (here / "out" / name).mkdir()
         (here / "out" / name / "note.txt").write_text("mine")
     before = content(here / "out")
-    monkeypatch.setattr("bench.data.prepare.fitted", None)
+    monkeypatch.setattr("bench.data.prepare.fit_image", None)
     assert prepare("photos", "out") == 2
     assert f"out/{name}: is " in last_line(capsys)
     assert content(here / "out") == before

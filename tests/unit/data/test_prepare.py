@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 from scipy.io import savemat
 
-from bench.data.content import MARK
+from bench.data.content import UNPACKED_MARKER
 from bench.data.extract import extract_archive
 from bench.data.images import MAX_PIXELS
 from bench.data.manifest import read_manifest
@@ -588,7 +588,7 @@ def test_imagenet_archives_become_an_image_folder(tmp_path):
         "n01443537/ILSVRC2012_val_00000004.JPEG",
         "n02084071/ILSVRC2012_val_00000001.JPEG",
     ]
-    assert sorted(path.name for path in (root / "data/sources/a").iterdir()) == [MARK, "train", "val"]
+    assert sorted(path.name for path in (root / "data/sources/a").iterdir()) == [UNPACKED_MARKER, "train", "val"]
     assert prepare("a", 224, root=root).sha256 == manifest.sha256, "the second preparation reads the extracted files"
 
 

@@ -24,7 +24,7 @@ from bench.data.images import (
     find_images,
     pixels_of,
     read_header,
-    usable_images,
+    require_images,
 )
 from bench.data.prepare import prepare
 from bench.data.walk import is_system_file, list_files, walk
@@ -421,21 +421,21 @@ def test_decoded_pixels_of_all_threads_are_bounded():
     """Small images share a batch, and an image that exceeds the budget is a batch of one."""
     budget, most, together = PixelBudget(10), [0], threading.Barrier(2, timeout=10)
 
-    def hold(pixels, meet):
-        with budget.hold(pixels):
+    def reserve(pixels, meet):
+        with budget.reserve(pixels):
             most[0] = max(most[0], budget.held)
             if meet:
                 together.wait()
 
     for sizes, bound, meet in ([5, 5], 10, True), ([6] * 4, 6, False), ([50, 50, 3], 50, False):
         most[0] = 0
-        threads = [threading.Thread(target=hold, args=(size, meet)) for size in sizes]
+        threads = [threading.Thread(target=reserve, args=(size, meet)) for size in sizes]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         assert most[0] <= bound and budget.held == 0
-    with pytest.raises(KeyError), budget.hold(3):
+    with pytest.raises(KeyError), budget.reserve(3):
         raise KeyError
     assert budget.held == 0
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bench.data.catalogue import load_catalogue
-from bench.data.content import MARK, describe_place
+from bench.data.content import UNPACKED_MARKER, describe_place
 from bench.data.fetch import fetch, installed_path, source_content
 from bench.data.ilsvrc import unpack_imagenet
 from bench.data.prepare import prepare
@@ -83,7 +83,7 @@ def test_a_folder_of_the_user_is_not_taken_for_the_archive_unpacked(tmp_path, ca
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["train"]
     assert "was not extracted from pets.zip, and is kept" in capsys.readouterr().err
     (other,) = tmp_path.glob("a-*")
-    (other / MARK).unlink()
+    (other / UNPACKED_MARKER).unlink()
     with pytest.raises(InputError, match=rf"{other}: exists, but was not extracted.*move it"):
         prepare("a", 8, root=root)
 
@@ -239,6 +239,6 @@ def test_unpacking_of_other_archives_is_not_gone_on_with(tmp_path):
     old = tmp_path / ".out.part/.train.part/n1"
     old.mkdir(parents=True)
     (old / "old.JPEG").touch()
-    (tmp_path / ".out.part" / MARK).write_text('{"content_sha256": "another"}')
+    (tmp_path / ".out.part" / UNPACKED_MARKER).write_text('{"content_sha256": "another"}')
     unpack_imagenet(*(tmp_path / name for name in ("t.tar", "v.tar", "d.tar.gz")), tmp_path / "out", "this")
     assert [path.name for path in (tmp_path / "out/train/n1").iterdir()] == ["n1_0.JPEG"]

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from bench.cli import main
-from bench.data.images import usable_images
+from bench.data.images import require_images
 from bench.errors import InputError
 from bench.evaluate import folders
 from bench.evaluate.extractors import MetricExtractor
@@ -86,7 +86,7 @@ def test_a_folder_against_itself_has_ssim_1(here, capsys):
 
 
 def pairs(samples, reference):
-    found, note = pair_images(usable_images(samples), usable_images(reference))
+    found, note = pair_images(require_images(samples), require_images(reference))
     return {(a.path.name, b.path.name) for a, b in found}, note
 
 
@@ -148,7 +148,7 @@ def test_the_same_folder_is_noted_and_named_once(here, spelling, capsys):
 
 def test_copies_in_another_folder_are_apart_and_noted(here, capsys):
     image_folder(here / "copy", 5, (40, 40))
-    assert not refuse_shared(usable_images("copy"), usable_images("real"))
+    assert not refuse_shared(require_images("copy"), require_images("real"))
     assert scores("copy")["fd_efflite0"].run == "copy against real"
     assert "note: copy: 4 of 5 samples are copies of images in real\n" in capsys.readouterr().err
 
