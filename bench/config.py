@@ -204,9 +204,11 @@ class Configuration:
         """Check names and keys across files, so that a typo fails immediately instead of after hours of training."""
         if self.settings.scale is not None:
             require(self.settings.scale, self.scales, "config/config.yaml: scale")
-        _each(self.settings.datasets or (), [*self.catalogue.datasets, OWN], "config/config.yaml: datasets")
-        _each(self.settings.experiments or (), self.experiments, "config/config.yaml: experiments")
-        _each(self.settings.tasks or (), RECIPES, "config/config.yaml: tasks")
+        _check_names(
+            self.settings.datasets or (), [*self.catalogue.datasets, USER_DATA], "config/config.yaml: datasets"
+        )
+        _check_names(self.settings.experiments or (), self.experiments, "config/config.yaml: experiments")
+        _check_names(self.settings.tasks or (), RECIPES, "config/config.yaml: tasks")
         for name, experiment in self.resolved.items():
             where = self.networks.places[name]
             _check_network(experiment, f"{where}.model.name")

@@ -56,7 +56,7 @@ class Plan:
         scale = scale or self.scale_of(suite)
         pairs = dict.fromkeys(self._pairs(suite, scale, ()))
         if not pairs:
-            raise InputError(f"suite {suite!r} has no runs at scale {scale!r}{self._why_empty(suite, scale)}")
+            raise InputError(f"suite {suite!r} has no runs at scale {scale!r}{self._empty_suite_reason(suite, scale)}")
         chosen = [pair for pair in pairs if self._is_chosen(*pair)]
         if not chosen:
             part = " ".join(f"{key}=[{','.join(names)}]" for key, names in self._part.items())
@@ -73,7 +73,7 @@ class Plan:
         return {key: names for key, names in given.items() if names is not None}
 
     def _is_chosen(self, experiment: str, dataset: str) -> bool:
-        named = {dataset, OWN} if dataset in self.folders else {dataset}
+        named = {dataset, USER_DATA} if dataset in self.folders else {dataset}
         keys = {"datasets": named, "experiments": {experiment}, "tasks": {self._task(experiment)}}
         return all(keys[key] & set(names) for key, names in self._part.items())
 
@@ -85,7 +85,7 @@ class Plan:
         pairs = self._pairs(suite, scale or self.scale_of(suite), ())
         present = {name for experiment, dataset in pairs for name in (experiment, dataset, self._task(experiment))}
         if any(dataset in self.folders for _, dataset in pairs):
-            present.add(OWN)
+            present.add(USER_DATA)
         return [name for names in self._part.values() for name in names if name not in present]
 
     def _nearest_part(self, pairs: Iterable[tuple[str, str]]) -> str:

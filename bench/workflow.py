@@ -180,7 +180,7 @@ class WorkflowPlan(Plan):
             folders = [self.folder_of(run) for run in self.runs(suite)]
             if unmatched := self.unmatched(suite):
                 print(f"slim-bench: target {suite} has no {', '.join(unmatched)}", file=sys.stderr, flush=True)
-            made = [folder / name for folder in folders for name in ("run.json", "model.json")]
+            outputs = [folder / name for folder in folders for name in ("run.json", "model.json")]
             report = RESULTS / self.scale_of(suite)
             for path in (*outputs, report / "scores.csv", report / PAGE):
                 _refuse_folder(path)
