@@ -11,7 +11,7 @@ from baselines.ops.spectral_norm import spectral_norm
 from baselines.ops.upsampled_conv import upsampled_conv
 
 INIT_STD = 0.02
-PART = 4096
+PART_SIZE = 4096
 WIDTH_DIVISOR = {64: 1, 128: 2, 256: 4, 512: 4, 1024: 8}
 """Image size in px -> divisor of base_channels. The quotient is the number of channels of the narrowest feature map of
 generator and discriminator."""
@@ -44,12 +44,12 @@ class BatchNorm2d(nn.BatchNorm2d):
     """nn.BatchNorm2d with more accurate statistics for large channels_last maps on a CPU.
 
     For such maps torch accumulates all values of a channel sequentially in float32, which loses two digits of the
-    statistics at 256 px. Statistics combined from parts of PART positions are as accurate as those of channels-first
+    statistics at 256 px. Statistics combined from parts of PART_SIZE positions are as accurate as those of channels-first
     maps, at half the cost.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        exact = not x.is_contiguous(memory_format=torch.channels_last) or x.numel() <= PART * x.shape[1]
+        exact = not x.is_contiguous(memory_format=torch.channels_last) or x.numel() <= PART_SIZE * x.shape[1]
         if exact or not self.training or x.is_cuda or x.dtype != torch.float32 or torch.compiler.is_compiling():
             return super().forward(x)
         with torch.no_grad():
@@ -65,7 +65,7 @@ def statistics_by_parts(x: Tensor) -> tuple[Tensor, Tensor, int]:
     """Return mean and population variance of each channel of [B, C, h, w], and the number of values per channel."""
     rows = x.permute(0, 2, 3, 1).flatten(0, 2)  # a view
     count = rows.shape[0]
-    size = next(size for size in range(min(PART, count), 0, -1) if count % size == 0)
+    size = next(size for size in range(min(PART_SIZE, count), 0, -1) if count % size == 0)
     parts = [torch.batch_norm_update_stats(part, None, None, 0.0) for part in rows.split(size)]
     means, variances = (torch.stack(values) for values in zip(*parts, strict=True))
     mean = means.mean(0)

@@ -51,8 +51,8 @@ def pyramid_sizes(
             f"px (max_size {max_size}), but the coarsest scale needs {min_size} px on the shorter side"
         )
     num_scales = math.ceil(math.log(min_size / min(height, width), scale_factor)) + 1
-    dropped = math.ceil(math.log(min(max_size, longest) / longest, scale_factor))
-    stop_scale = max(1, num_scales - dropped)  # a single scale has no factor to adjust
+    removed_scales = math.ceil(math.log(min(max_size, longest) / longest, scale_factor))
+    stop_scale = max(1, num_scales - removed_scales)  # a single scale has no factor to adjust
     if stop_scale >= MAX_SCALES:
         raise ValueError(
             f"scale_factor {scale_factor} gives {stop_scale + 1} scales, but at most {MAX_SCALES} are supported"

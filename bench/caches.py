@@ -20,7 +20,7 @@ def set_cache_home() -> None:
     homeless = not os.path.isabs(os.path.expanduser("~"))
     if homeless:
         os.environ["HOME"] = instead
-    if not (_known() or any(os.environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME"))):
+    if not (_is_known_user() or any(os.environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME"))):
         os.environ["LOGNAME"] = str(os.getuid())
     if os.environ.get("XDG_CACHE_HOME") or (not homeless and _writable(os.path.expanduser("~/.cache"))):
         return
@@ -28,7 +28,7 @@ def set_cache_home() -> None:
     os.environ.setdefault("MPLCONFIGDIR", os.path.join(instead, "matplotlib"))
 
 
-def _known() -> bool:
+def _is_known_user() -> bool:
     try:
         return bool(pwd.getpwuid(os.getuid()))
     except KeyError:

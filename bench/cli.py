@@ -17,7 +17,7 @@ from bench.errors import InputError, RunFailedError, first_line, refused_write, 
 from bench.runtime.environment import OFFLINE, switched_on
 from bench.terminal import escaped_output, one_line
 
-LOGGED = ("freeze", "fetch", "prepare", "train", "evaluate", "collect", "report")
+LOGGED_COMMANDS = ("freeze", "fetch", "prepare", "train", "evaluate", "collect", "report")
 """Commands whose log begins with their command line, so that a job can be repeated manually."""
 EPILOG = """\
 run a single job:
@@ -52,14 +52,14 @@ def main(argv: list[str] | None = None) -> int:
 def _run(argv: list[str] | None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
-        if arguments.command in LOGGED and not sys.stderr.isatty():
+        if arguments.command in LOGGED_COMMANDS and not sys.stderr.isatty():
             line = one_line(shlex.join(["slim-bench", *(sys.argv[1:] if argv is None else argv)]))
             print(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}", file=sys.stderr, flush=True)
-        switched_on(OFFLINE)  # raises an error for an invalid value before any work
+        is_enabled(OFFLINE)  # raises an error for an invalid value before any work
         arguments.function(arguments)
         sys.stdout.flush()  # raises an error if the output is on a full disk
     except InputError as error:
-        return _refuse(error)
+        return _print_error(error)
     except RunFailedError as error:  # for example NaN images from an export; `train` records its own failures
         print(f"slim-bench: failed: {one_line(error)}", file=sys.stderr)
         return 1
@@ -70,9 +70,9 @@ def _run(argv: list[str] | None) -> int:
         return 128 + signal.SIGPIPE
     except OSError as error:
         named = error.filename2 or error.filename
-        return _refuse(storage_error(error, _output_file() if named is None else None))
+        return _print_error(storage_error(error, _output_file() if named is None else None))
     except Exception as error:  # raised by torch or another library, perhaps because of a full disk
-        if _lacks_memory(error):
+        if _is_out_of_memory(error):
             advice = "free memory, or request fewer or smaller images"
             print(f"slim-bench: error: out of memory ({one_line(first_line(error))}); {advice}", file=sys.stderr)
             return 2
@@ -80,14 +80,14 @@ def _run(argv: list[str] | None) -> int:
             advice = "start again, on another GPU if it fails again"
             print(f"slim-bench: error: the GPU failed ({one_line(first_line(error))}); {advice}", file=sys.stderr)
             return 2
-        cause = refused_write(error)
+        cause = find_write_error(error)
         if cause is None:
             raise
-        return _refuse(storage_error(cause))
+        return _print_error(storage_error(cause))
     return 0
 
 
-def _refuse(error: InputError) -> int:
+def _print_error(error: InputError) -> int:
     try:
         print(f"slim-bench: error: {one_line(error)}", file=sys.stderr, flush=True)
     except OSError:  # the log is also on the full disk
@@ -115,7 +115,7 @@ def _drop_output(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _lacks_memory(error: BaseException) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError):
         return True
     if not isinstance(error, RuntimeError) or "torch" not in sys.modules:

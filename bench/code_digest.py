@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from bench.files import sha256_bytes, sha256_file
-from bench.source import absolute_name, find_source, tree
+from bench.source import absolute_name, find_source, parse_source
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("slim", "baselines", "bench")
@@ -66,7 +66,7 @@ def _reachable(starts: tuple[str, ...], root: Path) -> dict[str, Path]:
 def _imports(module: str, path: Path) -> tuple[str, ...]:
     """Return the dotted names that a file imports, including a.b for `from a import b`, where b may be a module."""
     names: list[str] = []
-    for node in ast.walk(tree(path)):
+    for node in ast.walk(parse_source(path)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -77,7 +77,7 @@ def _imports(module: str, path: Path) -> tuple[str, ...]:
 
 @cache
 def _fingerprint(path: Path) -> str:
-    return sha256_bytes("\n".join(_lines(tree(path))).encode())
+    return sha256_bytes("\n".join(_lines(parse_source(path))).encode())
 
 
 def _lines(node: ast.AST) -> Iterator[str]:

@@ -26,7 +26,7 @@ from bench.metrics.catalogue import check_metrics
 from bench.registry import MODELS, arguments, entry
 from bench.run import RECIPES, Compute, Evaluation
 from bench.schema import Names, Positive, Seeds, Strict, Task, parse_strict, valid_name
-from bench.source import search_in
+from bench.source import add_search_path
 
 CLAIMS = "config/claims.yaml"
 IMAGE_SIZE = "size of the prepared images in pixels; null: original sizes"
@@ -167,7 +167,7 @@ class Configuration:
     @classmethod
     def load(cls, root: Path = Path("."), overrides: dict[str, Any] | None = None) -> "Configuration":
         folder = Path(root) / "config"
-        search_in(root)  # the user's networks may be modules next to config/
+        add_search_path(root)  # the user's networks may be modules next to config/
         given = _merged(read_yaml(folder / "config.yaml"), overrides or {})
         suites = {
             valid_name(path.stem, str(path.relative_to(folder.parent))): parse_strict(

@@ -28,19 +28,19 @@ def first_line(error: BaseException) -> str:
 
 AGAIN = "then run the same command again"
 TEMPORARY_FOLDER = re.compile(r"\..+\.part|slim-bench-[a-z]+-[a-z0-9_]{8}|\.unpacked")
-NO_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+WRITE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 """Error numbers that only writes raise."""
 REMEDIES = {
-    errno.ENOSPC: f"free space, {AGAIN}",
-    errno.EDQUOT: f"free space or request a larger quota, {AGAIN}",
-    errno.EFBIG: f"raise the limit (ulimit -f), {AGAIN}",
+    errno.ENOSPC: f"free space, {RERUN_HINT}",
+    errno.EDQUOT: f"free space or request a larger quota, {RERUN_HINT}",
+    errno.EFBIG: f"raise the limit (ulimit -f), {RERUN_HINT}",
     errno.EROFS: "choose a folder that is writable",
     errno.EACCES: "change its permissions, or name another path",
     errno.EISDIR: "move this folder away, or name another path",
     errno.EPERM: "change its permissions, or name another path",
-    errno.EMFILE: f"raise the limit (ulimit -n), {AGAIN}",
-    errno.ENFILE: f"close other programs, {AGAIN}",
-    errno.EIO: f"check the disk, {AGAIN}",
+    errno.EMFILE: f"raise the limit (ulimit -n), {RERUN_HINT}",
+    errno.ENFILE: f"close other programs, {RERUN_HINT}",
+    errno.EIO: f"check the disk, {RERUN_HINT}",
 }
 
 
@@ -55,15 +55,15 @@ def writing(path: Path, needed: int | None = None) -> Iterator[None]:
         yield
     except OSError as error:
         unnamed = error.filename is None and not isinstance(error, PermissionError)  # sockets also raise EPERM
-        if error.errno in NO_WRITING or (error.errno in REMEDIES and unnamed):
+        if error.errno in WRITE_ERRNOS or (error.errno in REMEDIES and unnamed):
             raise storage_error(error, path, needed) from error
         raise
 
 
-def refused_write(error: BaseException | None) -> OSError | None:
+def find_write_error(error: BaseException | None) -> OSError | None:
     """Return the OSError of a failed write that caused `error`, or None if it has another cause."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in NO_WRITING:
+        if isinstance(error, OSError) and error.errno in WRITE_ERRNOS:
             return error
         error = error.__cause__ or error.__context__
     return None
@@ -82,7 +82,7 @@ def storage_error(error: OSError, path: Path | str | None = None, needed: int | 
         return InputError(f"{reason}{after}")
     place = Path(os.fsdecode(named))
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        folder = lasting_folder(place)
+        folder = existing_parent(place)
         facts = [f"{readable_size(needed)} needed"] if needed is not None else []
         facts += _free(folder) if error.errno == errno.ENOSPC else []
         details = f" ({', '.join(facts)})" if facts else ""
@@ -104,7 +104,7 @@ def readable_size(count: int) -> str:
     return f"{count} bytes"
 
 
-def lasting_folder(path: Path) -> Path:
+def existing_parent(path: Path) -> Path:
     """Return the nearest existing parent of `path` that is not temporary. This folder is on the full file system."""
     around = [folder for folder in path.parents if not TEMPORARY_FOLDER.fullmatch(folder.name)]
     return next((folder for folder in around if folder.is_dir()), path.parent)

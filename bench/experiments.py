@@ -103,13 +103,13 @@ class Experiments:
             for base in grid.bases:
                 require(base, bases, f"{where}.bases")
                 for variation, variant in grid.variations.items():
-                    made = f"{base}-{variation}"
-                    valid_name(made, where)
-                    if made in written:
-                        raise InputError(f"{where}.variations.{variation}: {made} is already defined by {places[made]}")
+                    new = f"{base}-{variation}"
+                    valid_name(new, where)
+                    if new in written:
+                        raise InputError(f"{where}.variations.{variation}: {new} is already defined by {places[new]}")
                     changed = ModelChoice(args=variant.model.args)
-                    written[made] = Experiment(**dict(variant) | {"base": base, "model": changed})
-                    places[made] = f"{where}.variations.{variation}"
+                    written[new] = Experiment(**dict(variant) | {"base": base, "model": changed})
+                    places[new] = f"{where}.variations.{variation}"
         return cls(written, places)
 
     @cached_property

@@ -20,13 +20,13 @@ from torch.nn.utils import parametrize
 from bench.errors import InputError
 from bench.files import check_regular, parse_json, read_json, sha256_file, write_bytes
 from bench.paths import META, META_COPY, WEIGHTS
-from bench.runtime.rng import seeded_globally
+from bench.runtime.rng import seed_global_generator
 from bench.schema import Pixels, parse_strict
 from bench.trained import Trained, Training
 
 TYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64", torch.int64: "I64"}
 """Names of tensor types in the header of a safetensors file."""
-AGAIN = "`slim-bench train` retrains the run and keeps this export as superseded"
+RETRAIN = "`slim-bench train` retrains the run and keeps this export as superseded"
 
 
 class DataRecord(BaseModel):
@@ -65,12 +65,12 @@ def create_seeded(spec: dict[str, Any], seed: int, purpose: str = "model", copie
 
     `copies` is the number of tensors of the parameters' size held in memory. Raises InputError if they do not fit.
     """
-    from bench.registry import check_named, create_model
+    from bench.registry import check_registered, create_model
     from bench.skeleton import check_network_size
 
-    check_named(spec["name"], "run.json")
+    check_registered(spec["name"], "run.json")
     check_network_size(spec["name"], spec["args"], copies)
-    with seeded_globally(seed, "initialisation", purpose):
+    with seed_global_generator(seed, "initialisation", purpose):
         return create_model(spec["name"], **spec["args"])
 
 
@@ -139,7 +139,7 @@ def read_spec(path: Path) -> dict[str, Any]:
             spec = parse_json((file.metadata() or {})["model"], path)
         return {"name": str(spec["name"]), "args": dict(spec["args"])}
     except (SafetensorError, KeyError, TypeError, ValueError):
-        raise InputError(f"{path}: not an export of slim-bench, or damaged; {AGAIN}") from None
+        raise InputError(f"{path}: not an export of slim-bench, or damaged; {RETRAIN}") from None
 
 
 def load_weights(path: Path) -> nn.Module:
@@ -149,10 +149,10 @@ def load_weights(path: Path) -> nn.Module:
 
 def _checked_spec(path: Path) -> dict[str, Any]:
     """Return {name, args} of a weights file, after checking the tensors in its header against the network."""
-    from bench.registry import check_named
+    from bench.registry import check_registered
 
     spec = read_spec(path)
-    check_named(spec["name"], path)
+    check_registered(spec["name"], path)
     _check_shapes(path, spec)
     return spec
 
@@ -223,8 +223,8 @@ def load_export(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     spec = _checked_spec(path)
     if sha256_file(path) != meta.get("model_sha256"):
         raise InputError(
-            f"{path}: sha256 differs from model.json's {meta.get('model_sha256')}: the export is damaged; {AGAIN}"
+            f"{path}: sha256 differs from model.json's {meta.get('model_sha256')}: the export is damaged; {RETRAIN}"
         )
     if spec != meta.get("model"):
-        raise InputError(f"{Path(folder) / META}: describes a different network than {path} contains; {AGAIN}")
+        raise InputError(f"{Path(folder) / META}: describes a different network than {path} contains; {RETRAIN}")
     return _network_of(path, spec), meta

@@ -32,7 +32,7 @@ from bench.made_from import (
     rendered_from,
     scored_sha256,
 )
-from bench.ownership import is_whole_weights
+from bench.ownership import is_complete_weights
 from bench.paths import META, RESULTS, WEIGHTS
 from bench.plan import Plan
 from bench.run import Run
@@ -122,7 +122,7 @@ class Outdated:
         model = read_trained(path)
         if model.run_sha256 not in current_hashes(run, folder):
             return f"{folder} was trained with another configuration or version"
-        if model.status == "ok" and not is_whole_weights(folder / WEIGHTS):
+        if model.status == "ok" and not is_complete_weights(folder / WEIGHTS):
             return f"{folder / WEIGHTS} is missing or damaged"
         manifest = read_mapping(Path(run.data.path) / MANIFEST)
         if manifest and model.data_sha256 != manifest.get("sha256"):

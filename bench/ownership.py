@@ -2,8 +2,8 @@
 
 A command replaces or removes a file only if a predicate of this module recognises it. If another file has the name of
 an output, the command raises an error before any computation (`refuse_foreign`). In folders that contain only our
-outputs, and for hidden records, the command renames such a file instead and continues (`make_way`). A full disk or an
-interrupted copy can truncate a file. The predicates recognise a truncated file by its beginning.
+outputs, and for hidden records, the command renames such a file instead and continues (`move_if_foreign`). A full disk
+or an interrupted copy can truncate a file. The predicates recognise a truncated file by its beginning.
 """
 
 import errno
@@ -18,7 +18,7 @@ from bench.errors import InputError, storage_error
 from bench.files import SOFTWARE, TEMPORARY, parse_json, read_json, read_mapping, read_text
 from bench.score import score_path, scored_weights
 
-Test = Callable[[Path], bool]
+FilePredicate = Callable[[Path], bool]
 
 CHECKPOINT_MAGIC = b"slim-bench checkpoint 1\n"
 CHECKPOINT_NAME = re.compile(r"step-\d{10}\.(ckpt|damaged)")
@@ -31,19 +31,19 @@ ATTENTION_KIND = "slim-bench attention 1"
 """Metadata `kind` of the file of a network's gates (`bench.evaluate.attention`)."""
 
 
-def refuse_foreign(path: Path, ours: Test, remedy: str) -> None:
-    """Raise InputError with `remedy` if `path` exists and the predicate `ours` does not recognise it."""
+def refuse_foreign(path: Path, is_ours: FilePredicate, remedy: str) -> None:
+    """Raise InputError with `remedy` if `path` exists and the predicate `is_ours` does not recognise it."""
     if not os.path.lexists(path):
         return
     if path.is_dir():
         raise InputError(f"{path}: is a folder, but a file must be written there; {remedy}")
     if path.is_file() and not os.access(path, os.R_OK):  # an unreadable file cannot be recognised
         raise storage_error(PermissionError(errno.EACCES, os.strerror(errno.EACCES)), path)
-    if not path.is_file() or not ours(path):
+    if not path.is_file() or not is_ours(path):
         raise InputError(f"{path}: is not a file that slim-bench wrote, and is not overwritten; {remedy}")
 
 
-def set_aside(path: Path) -> Path:
+def move_to_aside(path: Path) -> Path:
     """Rename a file, folder or pipe at `path` to the first free NAME.aside-N, and return that path."""
     number = 1
     while os.path.lexists(place := path.with_name(f"{path.name}.aside-{number}")):
@@ -53,10 +53,10 @@ def set_aside(path: Path) -> Path:
     return place
 
 
-def make_way(path: Path, ours: Test) -> None:
-    """Rename a file at `path` that `ours` does not recognise; only for names reserved for our outputs."""
-    if os.path.lexists(path) and not (path.is_file() and ours(path)):
-        set_aside(path)
+def move_if_foreign(path: Path, is_ours: FilePredicate) -> None:
+    """Rename a file at `path` that `is_ours` does not recognise; only for names reserved for our outputs."""
+    if os.path.lexists(path) and not (path.is_file() and is_ours(path)):
+        move_to_aside(path)
 
 
 def is_run(path: Path) -> bool:
@@ -94,11 +94,11 @@ def is_weights(path: Path) -> bool:
     return bool(_weights_header(path))
 
 
-def is_whole_weights(path: Path) -> bool:
+def is_complete_weights(path: Path) -> bool:
     """Return whether weights have the file size that their header implies, without reading the tensors."""
     try:
         ends = [tensor["data_offsets"][1] for name, tensor in _weights_header(path).items() if name != "__metadata__"]
-        length = int.from_bytes(head_of(path, 8), "little")
+        length = int.from_bytes(read_head(path, 8), "little")
         return bool(ends) and path.stat().st_size == 8 + length + max(ends)
     except (OSError, KeyError, TypeError, IndexError):
         return False
@@ -137,14 +137,14 @@ def _safetensors_header(path: Path) -> dict[str, Any]:
 
 def is_history(path: Path) -> bool:
     """Return whether a file is a history.csv, by its columns. An empty file counts, as it has no content to lose."""
-    start = head_of(path, MAX_HEADER_BYTES)
+    start = read_head(path, MAX_HEADER_BYTES)
     columns = start.partition(b"\n")[0].decode("utf-8", "replace").strip().split(",")
     cut = b"\n" not in start and b"step,".startswith(start[:5])  # truncated within its first line
     return not start.strip() or cut or (columns[0] == "step" and set(columns) >= HISTORY_COLUMNS)
 
 
 def is_png(path: Path) -> bool:
-    return head_of(path, 8) == b"\x89PNG\r\n\x1a\n"
+    return read_head(path, 8) == b"\x89PNG\r\n\x1a\n"
 
 
 def is_image_grid(path: Path) -> bool:
@@ -162,7 +162,7 @@ def is_image_grid(path: Path) -> bool:
 
 def is_checkpoint(path: Path) -> bool:
     """Return whether a file is a checkpoint, including one truncated within its first line."""
-    return CHECKPOINT_MAGIC.startswith(head_of(path, len(CHECKPOINT_MAGIC)))
+    return CHECKPOINT_MAGIC.startswith(read_head(path, len(CHECKPOINT_MAGIC)))
 
 
 def is_temporary(path: Path, names: Callable[[str], bool]) -> bool:
@@ -174,10 +174,10 @@ def is_temporary(path: Path, names: Callable[[str], bool]) -> bool:
 def is_truncated(path: Path, start: str) -> bool:
     """Return whether a file is a truncated output of `write_json` whose line after the brace begins with `start`."""
     first = f"{{\n {start}".encode()
-    return first.startswith(head_of(path, len(first))) and _json(path) is None
+    return first.startswith(read_head(path, len(first))) and _json(path) is None
 
 
-def head_of(path: Path, size: int) -> bytes:
+def read_head(path: Path, size: int) -> bytes:
     """Return the first `size` bytes of a file; `?` for an unreadable file, or a pipe or device, which could block."""
     if not path.is_file():
         return b"?"
@@ -188,7 +188,7 @@ def head_of(path: Path, size: int) -> bytes:
         return b"?"
 
 
-def text_of(path: Path) -> str:
+def read_text_or_empty(path: Path) -> str:
     """Return the text of a file; empty if it is not readable as text."""
     try:
         return read_text(path)

@@ -20,7 +20,7 @@ from bench.errors import InputError, did_you_mean
 from bench.files import read_yaml
 from bench.schema import Strict, parse_strict
 from bench.signature import Signature, read_signature
-from bench.source import find_source, search_in
+from bench.source import add_search_path, find_source
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,9 +31,9 @@ RESNET = "He et al. 2016, arXiv 1512.03385"
 RESNEXT = "Xie et al. 2017, arXiv 1611.05431"
 SENET = "Hu et al. 2018, arXiv 1709.01507"
 SLIM = "Shen and Wu 2021, arXiv 2112.14804"
-OUTSIDE = "outside this repository"
+EXTERNAL = "outside this repository"
 EXPERIMENTS = Path("config/experiments.yaml")
-GATED = "baselines.fastgan:gated_generator"
+GATED_GENERATOR = "baselines.fastgan:gated_generator"
 GATE_CHANNELS = {"low_channels", "high_channels"}
 """Arguments that every gate has. The generator sets them from the two feature maps, so they are not options."""
 
@@ -82,24 +82,24 @@ MODELS: dict[str, Entry] = {
 def entry(name: str) -> Entry:
     """Return the entry of the network `name`. Raises InputError if the name, module or function does not exist."""
     if ":" in name:
-        return _outside(name)
+        return _external_entry(name)
     if name not in MODELS:
         raise InputError(f"model {name!r} is not known{did_you_mean(name, MODELS)}")
     return MODELS[name]
 
 
-def _outside(name: str) -> Entry:
+def _external_entry(name: str) -> Entry:
     module, _, function = name.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), function)):
         raise InputError(f'model {name!r} is not "module:name", as in "mypackage.mymodule:MyGate"')
-    search_in(Path.cwd())
+    add_search_path(Path.cwd())
     try:
         parameters = _signature(name).parameters
     except InputError as error:
         raise InputError(f"model {name!r}: {error}") from None
     if parameters.keys() >= GATE_CHANNELS:
-        return Entry(GATED, "fewshot", OUTSIDE, gate=name)
-    return Entry(name, None, OUTSIDE)
+        return Entry(GATED_GENERATOR, "fewshot", EXTERNAL, gate=name)
+    return Entry(name, None, EXTERNAL)
 
 
 def _signature(target: str) -> Signature:
@@ -112,23 +112,23 @@ def _signature_in(target: str, _file: Path | None) -> Signature:
     return read_signature(target)
 
 
-def check_named(name: str, source: Path | str) -> None:
+def check_registered(name: str, source: Path | str) -> None:
     """Raise InputError for an external network that no experiment of this project uses.
 
     Building a network runs its code, and `source`, a run.json or an export, may be untrusted. Only networks that the
     user listed in config/experiments.yaml are built.
     """
-    if ":" in name and not any(name in _names_in(root / EXPERIMENTS) for root in (Path(), ROOT)):
+    if ":" in name and not any(name in _network_names(root / EXPERIMENTS) for root in (Path(), ROOT)):
         raise InputError(
             f"{source}: model.name: {name!r} is code from outside this repository, which runs only in "
             f"a project whose {EXPERIMENTS} lists it"
         )
 
 
-def _names_in(path: Path) -> set[str]:
+def _network_names(path: Path) -> set[str]:
     """Return the names of networks in an experiments file."""
     entries = read_yaml(path) if path.is_file() else {}
-    models = [made.get("model") for made in entries.values() if isinstance(made, dict)]
+    models = [registered.get("model") for registered in entries.values() if isinstance(registered, dict)]
     return {str(model.get("name")) for model in models if isinstance(model, dict)}
 
 
@@ -140,8 +140,8 @@ class Arguments(Strict):
 
 def arguments(name: str) -> type[Arguments]:
     """Return the model that validates the arguments of the network `name`, with their defaults."""
-    made = entry(name)
-    return _arguments(made.target, made.gate, *map(find_source, sorted(made.modules)))
+    registered = entry(name)
+    return _arguments(registered.target, registered.gate, *map(find_source, sorted(registered.modules)))
 
 
 @cache
@@ -177,14 +177,14 @@ def network_modules(model: str) -> set[str]:
 
 def create_model(name: str, **overrides: Any) -> nn.Module:
     """Build a network. Raises InputError with the nearest name for an unknown name or argument."""
-    made = entry(name)
+    registered = entry(name)
     parsed = parse_strict(arguments(name), overrides, f"model {name}")
     given = {key: getattr(parsed, key) for key in parsed.model_fields_set}  # the constructor has defaults for the rest
-    build = _load(made.target)
-    if made.gate is not None:  # an argument that the builder and the gate share goes to both
-        builders, own = _signature(made.target).parameters, _signature(made.gate).parameters
+    build = _load(registered.target)
+    if registered.gate is not None:  # an argument that the builder and the gate share goes to both
+        builders, own = _signature(registered.target).parameters, _signature(registered.gate).parameters
         for_gate = {key: value for key, value in given.items() if key in own or key not in builders}
-        build = partial(build, partial(_load(made.gate), **for_gate))
+        build = partial(build, partial(_load(registered.gate), **for_gate))
         given = {key: value for key, value in given.items() if key in builders}
     try:
         network = build(**given)
@@ -200,7 +200,7 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
 def _load(target: str) -> Any:
     """Import and return the function or class. Raises InputError with the file of an external module that fails."""
     module, _, name = target.partition(":")
-    outside = module not in {known for made in MODELS.values() for known in made.modules}
+    outside = module not in {known for registered in MODELS.values() for known in registered.modules}
     try:
         return getattr(importlib.import_module(module), name)
     except Exception as error:

@@ -53,7 +53,7 @@ class Run(Strict):
     _file: Path | None = PrivateAttr(None)
 
     @model_validator(mode="after")
-    def _recipe_is_possible(self) -> "Run":
+    def _check_recipe(self) -> "Run":
         if isinstance(self.recipe, OneShotRecipe) and self.recipe.min_size > self.recipe.max_size:
             raise ValueError(f"recipe.min_size {self.recipe.min_size} exceeds recipe.max_size {self.recipe.max_size}")
         if isinstance(self.recipe, ClassificationRecipe) and self.recipe.warmup_epochs > self.recipe.epochs:
@@ -117,20 +117,22 @@ def training_hash(description: dict[str, Any]) -> str:
     recorded = recorded_defaults(version)
     counted = {key: value for key, value in description.items() if key not in ("base", "evaluation", "data", "compute")}
     for section, model in (("data", DataSpec), ("compute", Compute)):
-        counted[section] = _counted(description.get(section, {}), recorded.get(section, {}), model)
+        counted[section] = _hashed_values(description.get(section, {}), recorded.get(section, {}), model)
     task: Any = description.get("task")
     network = description.get("model") or {}
     defaults = recorded.get("recipe", {}).get(task, {})
-    counted["recipe"] = _counted(description.get("recipe", {}), defaults, RECIPES.get(task))
+    counted["recipe"] = _hashed_values(description.get("recipe", {}), defaults, RECIPES.get(task))
     defaults = recorded.get("model", {}).get(network.get("name"), {})
-    arguments = _counted(network.get("args", {}), defaults)
-    return sha256_json(_plain(counted | {"schema_version": version, "model": {**network, "args": arguments}}))
+    arguments = _hashed_values(network.get("args", {}), defaults)
+    return sha256_json(
+        _normalise_floats(counted | {"schema_version": version, "model": {**network, "args": arguments}})
+    )
 
 
 def evaluation_hash(evaluation: Evaluation) -> str:
     """Return the sha256 of the evaluation settings, without defaults, as in `training_hash`."""
     recorded = recorded_defaults(SCHEMA_VERSION)["evaluation"]
-    return sha256_json(_plain(_counted(evaluation.model_dump(mode="json"), recorded, Evaluation)))
+    return sha256_json(_normalise_floats(_hashed_values(evaluation.model_dump(mode="json"), recorded, Evaluation)))
 
 
 @cache
@@ -157,25 +159,25 @@ def _operational(model: type[BaseModel]) -> set[str]:
     return {key for key, extra in extras.items() if isinstance(extra, dict) and extra.get("operational")}
 
 
-def _counted(values: Any, recorded: dict[str, Any], model: type[BaseModel] | None = None) -> Any:
+def _hashed_values(values: Any, recorded: dict[str, Any], model: type[BaseModel] | None = None) -> Any:
     """Return the values of one section that differ from their defaults, without operational keys."""
     if not isinstance(values, dict):
         return values
     defaults = (defaults_of(model) if model else {}) | recorded
     left_out = _operational(model) if model else set()
-    kept = {key: value for key, value in values.items() if key not in left_out}
-    return {key: value for key, value in kept.items() if key not in defaults or value != defaults[key]}
+    counted_values = {key: value for key, value in values.items() if key not in left_out}
+    return {key: value for key, value in counted_values.items() if key not in defaults or value != defaults[key]}
 
 
-def _plain(value: Any) -> Any:
+def _normalise_floats(value: Any) -> Any:
     """Return a JSON value with floats such as 1.0 as integers.
 
     Therefore a manually edited file has the same hash as the run that is parsed from it.
     """
     if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: _normalise_floats(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_plain(inner) for inner in value]
+        return [_normalise_floats(inner) for inner in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

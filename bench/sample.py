@@ -14,7 +14,7 @@ from bench.data.augment import Normalise, Statistics
 from bench.data.batches import evaluation_crop, to_tensor
 from bench.data.images import WHITE, Colour, decoded
 from bench.errors import InputError
-from bench.export import AGAIN, META, load_export
+from bench.export import META, RETRAIN, load_export
 from bench.run import RECIPES
 from bench.runtime.device import choose_device
 from bench.runtime.images import save_grid, to_signed
@@ -23,7 +23,7 @@ from bench.runtime.rng import generator
 from bench.sampling import generate
 
 BATCH = 16  # the authors' batch size for sampling, which affects batch statistics
-TOP = 5
+TOP_CLASSES = 5
 
 
 def sample(model: Path, n: int, seed: int, out: Path) -> None:
@@ -64,7 +64,7 @@ def type_of(meta: dict[str, Any], folder: Path) -> str:
         raise InputError(f"{folder}: model {name!r} is not known to this version")
     task = (meta.get("description") or {}).get("task")
     if task not in RECIPES:
-        raise InputError(f"{folder / META}: description.task is missing; {AGAIN}")
+        raise InputError(f"{folder / META}: description.task is missing; {RETRAIN}")
     return task
 
 
@@ -74,15 +74,15 @@ def classify(model: Path, images: Sequence[Path]) -> None:
     if type_of(meta, model) != "classification":
         raise InputError(f"{model}: {meta['model']['name']} is not a classifier; use `slim-bench sample`")
     if not meta.get("data") or "normalise" not in (meta.get("training") or {}):
-        raise InputError(f"{model / META}: data or training.normalise is missing; {AGAIN}")
+        raise InputError(f"{model / META}: data or training.normalise is missing; {RETRAIN}")
     view = view_of(meta)
     names = meta["data"].get("classes")
     fields = meta["training"]["normalise"]
     normalise = Normalise(Statistics(tuple(fields["mean"]), tuple(fields["std"])), torch.device("cpu"))
     for path in images:
         with torch.inference_mode():
-            probabilities = torch.softmax(network(normalise(read_as_trained(path, view)))[0], dim=0)
-        values, classes = probabilities.topk(min(TOP, len(probabilities)))
+            probabilities = torch.softmax(network(normalise(read_preprocessed(path, view)))[0], dim=0)
+        values, classes = probabilities.topk(min(TOP_CLASSES, len(probabilities)))
         print(path)
         for value, index in zip(values.tolist(), classes.tolist(), strict=True):
             print(f"  {100 * value:5.1f} %  {names[index] if names and index < len(names) else f'class {index}'}")
@@ -108,7 +108,7 @@ def view_of(meta: dict[str, Any]) -> View:
     return View(data.get("image_size") or 224, mode, data.get("kind") == "folder", (red, green, blue))
 
 
-def read_as_trained(path: Path, view: View) -> Tensor:
+def read_preprocessed(path: Path, view: View) -> Tensor:
     """Read an image as uint8 [1, C, size, size], preprocessed as in the evaluation.
 
     For array datasets, larger images are cropped and scaled down, and smaller images are padded with zeros.

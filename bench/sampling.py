@@ -14,7 +14,7 @@ from bench.errors import RunFailedError
 from bench.export import batch_statistics
 from bench.metrics.features import exact_float32
 from bench.runtime.images import to_uint8
-from bench.runtime.rng import derive, generator, seeded_globally
+from bench.runtime.rng import derive, generator, seed_global_generator
 
 
 def latents(n: int, dim: int, batch_size: int, seed: int, purpose: str = "latents") -> Iterator[Tensor]:
@@ -39,12 +39,12 @@ def generate(
             start += batch_size
             if keep is not None and keep.isdisjoint(indices):
                 continue
-            with seeded_globally(derive(seed, purpose, "noise", indices.start)):
+            with seed_global_generator(derive(seed, purpose, "noise", indices.start)):
                 image, _ = network(z.to(device))
-            yield to_uint8(finite(image, "generator"))[: len(indices)]
+            yield to_uint8(check_finite(image, "generator"))[: len(indices)]
 
 
-def pick(network: nn.Module, indices: list[int], n: int, batch_size: int, seed: int) -> Tensor:
+def generate_at(network: nn.Module, indices: list[int], n: int, batch_size: int, seed: int) -> Tensor:
     """Return the images at `indices` of the n that `generate` yields, uint8 [len(indices), 3, H, W] on the CPU."""
     wanted = sorted({index // batch_size for index in indices})
     batches = list(generate(network, n, batch_size, seed, keep=frozenset(indices)))
@@ -52,7 +52,7 @@ def pick(network: nn.Module, indices: list[int], n: int, batch_size: int, seed: 
     return torch.stack([by_batch[index // batch_size][index % batch_size] for index in indices]).cpu()
 
 
-def finite(images: torch.Tensor, what: str) -> torch.Tensor:
+def check_finite(images: torch.Tensor, what: str) -> torch.Tensor:
     """Return `images`. Raises RunFailedError for NaN or infinity, because such images have no score."""
     bad = int((~torch.isfinite(images.flatten(1)).all(dim=1)).sum())
     if bad:

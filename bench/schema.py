@@ -15,7 +15,7 @@ from bench.errors import InputError, did_you_mean
 M = TypeVar("M", bound=BaseModel)
 
 
-def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def _check_unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
     twice = [value for index, value in enumerate(values) if value in values[:index]]
     if twice:
         raise ValueError(f"{twice[0]} occurs twice")
@@ -33,9 +33,9 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**53)]
-Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_each_once)]
-Metrics = Annotated[tuple[str, ...], AfterValidator(_each_once)]
-Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_each_once)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_check_unique)]
+Metrics = Annotated[tuple[str, ...], AfterValidator(_check_unique)]
+Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_check_unique)]
 Task = Literal["fewshot", "oneshot", "classification"]
 NAME = r"[a-z0-9][a-z0-9-]{0,79}"
 """Pattern of scale, experiment, dataset and suite names, which are also names of folders, files and rules."""

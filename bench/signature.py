@@ -19,15 +19,15 @@ from typing import Annotated, Any, Literal, NamedTuple, Union
 from pydantic import Field
 
 from bench.errors import InputError, did_you_mean
-from bench.source import absolute_name, find_source, tree
+from bench.source import absolute_name, find_source, parse_source
 
 REQUIRED = ...
 """Marker of an argument without a default."""
-PLAIN = {"float": float, "bool": bool, "str": str, "list": list, "tuple": tuple, "dict": dict, "None": None}
+BUILTIN_TYPES = {"float": float, "bool": bool, "str": str, "list": list, "tuple": tuple, "dict": dict, "None": None}
 LIMITS = {">": "gt", ">=": "ge", "<": "lt", "<=": "le"}
 INTEGER_BOUND = 2**53
 """Exclusive bound on the magnitude of integers. Larger ones are mistakes, and overflow in torch."""
-DEPTH = 20
+MAX_DEPTH = 20
 
 
 class Parameter(NamedTuple):
@@ -67,7 +67,7 @@ def read_signature(target: str) -> Signature:
     except SyntaxError as error:
         raise InputError(f"{error.filename}:{error.lineno}: {error.msg}") from None
     if found is None:
-        nodes = _statements(tree(scope.path).body)
+        nodes = _statements(parse_source(scope.path).body)
         names = [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)]
         raise InputError(f"{_described(scope.path)} has no {name!r}{did_you_mean(name, names)}")
     if signature is None:
@@ -102,18 +102,18 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 def _definition(scope: Scope, name: str, depth: int = 0) -> Found | None:
     """Return the definition of `name`, or its assigned expression, with the module that contains it."""
     found: Found | None = None
-    for node in _statements(tree(scope.path).body):
+    for node in _statements(parse_source(scope.path).body):
         if isinstance(node, ast.ImportFrom):
             inner = [alias.name for alias in node.names if (alias.asname or alias.name) == name]
-            there = _scope(absolute_name(*scope, node)) if inner and depth < DEPTH else None
+            there = _scope(absolute_name(*scope, node)) if inner and depth < MAX_DEPTH else None
             found = (there and _definition(there, inner[0], depth + 1)) or found
-        elif name in _bound(node):
+        elif name in _bound_names(node):
             assigned = isinstance(node, ast.Assign | ast.AnnAssign)
             found = scope, node.value if assigned and node.value else node
     return found
 
 
-def _bound(node: ast.stmt) -> list[str | None]:
+def _bound_names(node: ast.stmt) -> list[str | None]:
     """Return the names that a definition or an assignment binds."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return [node.name]
@@ -135,7 +135,7 @@ def _module(scope: Scope, node: ast.AST) -> str | None:
     if isinstance(node, ast.Attribute):
         above = _module(scope, node.value)
         return f"{above}.{node.attr}" if above else None
-    for statement in _statements(tree(scope.path).body):
+    for statement in _statements(parse_source(scope.path).body):
         names = statement.names if isinstance(statement, ast.Import | ast.ImportFrom) else []
         for alias in names:
             if isinstance(node, ast.Name) and (alias.asname or alias.name.split(".")[0]) == node.id:
@@ -155,7 +155,7 @@ def _signature(scope: Scope, node: ast.AST, depth: int = 0) -> Signature | None:
     if isinstance(node, ast.ClassDef):
         return _of_class(scope, node, depth)
     made = isinstance(node, ast.Call)
-    found = _look_up(scope, node.func if made else node) if depth < DEPTH else None
+    found = _look_up(scope, node.func if made else node) if depth < MAX_DEPTH else None
     if found is None or not made:
         return found and _signature(*found, depth + 1)
     inner = _returned_function(found[1])
@@ -178,7 +178,7 @@ def _of_class(scope: Scope, node: ast.ClassDef, depth: int) -> Signature:
             whole = _of_function(scope, child, depth)
             own = list(whole.parameters)[1:]
             return Signature({name: whole.parameters[name] for name in own}, whole.takes_any)
-    for base in node.bases if depth < DEPTH else []:
+    for base in node.bases if depth < MAX_DEPTH else []:
         found = _look_up(scope, base)
         if found and isinstance(found[1], ast.ClassDef):
             return _of_class(*found, depth + 1)
@@ -210,7 +210,7 @@ def _defaults_onward(scope: Scope, node: ast.FunctionDef, options: str, depth: i
     for call in ast.walk(node):
         spread = call.keywords if isinstance(call, ast.Call) else []
         if any(keyword.arg is None and getattr(keyword.value, "id", None) == options for keyword in spread):
-            found = _look_up(scope, call.func) if depth < DEPTH else None
+            found = _look_up(scope, call.func) if depth < MAX_DEPTH else None
             callee = _signature(*found, depth + 1) if found else None
             if callee is not None:
                 return {name: parameter.default for name, parameter in callee.parameters.items()}
@@ -259,8 +259,8 @@ def _type(scope: Scope, node: ast.AST | None) -> Any:
     name = _last(node) if node is not None else None
     if name == "int":
         return Annotated[int, Field(gt=-INTEGER_BOUND, lt=INTEGER_BOUND)]
-    if name in PLAIN:
-        return PLAIN[name]
+    if name in BUILTIN_TYPES:
+        return BUILTIN_TYPES[name]
     found = _look_up(scope, node) if node is not None else None
     return _type(*found) if found and not isinstance(found[1], ast.FunctionDef | ast.ClassDef) else Any
 

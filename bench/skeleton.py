@@ -53,7 +53,7 @@ def build_skeleton(name: str, args: dict[str, Any], copies: int = 1) -> nn.Modul
     args = dict(args)
     if "spectral_norm" in arguments(name).model_fields:
         args["spectral_norm"] = False  # spectral norm would compute vectors from the values
-    with _counting(name, copies), _NoValues(name):
+    with _limit_layers(name, copies), _NoValues(name):
         return create_model(name, **args)
 
 
@@ -64,7 +64,7 @@ def check_network_size(name: str, args: dict[str, Any], copies: int = 1) -> None
 
 
 @contextmanager
-def _counting(name: str, copies: int) -> Iterator[None]:
+def _limit_layers(name: str, copies: int) -> Iterator[None]:
     """Stop the construction of a network that is too large. One with a billion layers would never be complete."""
     total, modules = 0, 0
 

@@ -8,7 +8,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 
-def search_in(folder: Path) -> None:
+def add_search_path(folder: Path) -> None:
     """Add `folder` to the module search path, after installed packages."""
     place = str(Path(folder).resolve())
     if place not in sys.path:
@@ -36,7 +36,7 @@ def find_source(module: str) -> Path | None:
 
 
 @cache
-def tree(path: Path) -> ast.Module:
+def parse_source(path: Path) -> ast.Module:
     """Return the syntax tree of a file. Raises SyntaxError if it is not Python."""
     return ast.parse(path.read_bytes(), str(path))
 

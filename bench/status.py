@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.errors import InputError
 from bench.files import read_text
 from bench.frozen import current_hashes
-from bench.ownership import is_whole_weights
+from bench.ownership import is_complete_weights
 from bench.paths import META, WEIGHTS, lock_path, state_folder
 from bench.plan import Plan
 from bench.run import Run, read_run
@@ -46,7 +46,7 @@ def run_state(planned: Run, folder: Path) -> RunState:
     if model is not None and model.status == "failed" and model.run_sha256 in (None, *hashes):
         return RunState("failed", reason=model.reason)
     if model is not None and model.status == "ok" and model.run_sha256 in hashes:
-        if os.path.lexists(folder / WEIGHTS) and not is_whole_weights(folder / WEIGHTS):
+        if os.path.lexists(folder / WEIGHTS) and not is_complete_weights(folder / WEIGHTS):
             return RunState("damaged", reason=f"{folder / WEIGHTS} is damaged; {SUPERSEDE}")
         return _scored(planned, folder, hashes, model)
     if held:

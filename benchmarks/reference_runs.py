@@ -55,7 +55,7 @@ SETTINGS: dict[str, dict[str, str]] = {
 different settings are first. The number of threads is not varied, because every run sets it (compute.threads)."""
 COUNTS = {"tiny": 6}
 """Number of settings in the reference results of a scale, 3 for other scales. One additional setting is the check."""
-NOT_PASSED = (ATEN, ONEDNN, "SLIM_BENCH_CACHE", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+EXCLUDED_VARIABLES = (ATEN, ONEDNN, "SLIM_BENCH_CACHE", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 """Environment variables that the workflow does not inherit. They would change the scores, share features between
 settings, or slow every job down."""
 
@@ -155,9 +155,11 @@ def job_environment(folder: Path, setting: str, outside: Mapping[str, str]) -> d
 
     It is the environment of this process with the code of the clone, the variables of the setting and no GPU.
     """
-    kept = {k: v for k, v in outside.items() if k not in NOT_PASSED and not k.startswith(("SNAKEMAKE", "GIT_"))}
-    kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
-    return kept | {"PYTHONPATH": str(folder), "CUDA_VISIBLE_DEVICES": ""} | SETTINGS[setting]
+    environment = {
+        k: v for k, v in outside.items() if k not in EXCLUDED_VARIABLES and not k.startswith(("SNAKEMAKE", "GIT_"))
+    }
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    return environment | {"PYTHONPATH": str(folder), "CUDA_VISIBLE_DEVICES": ""} | SETTINGS[setting]
 
 
 def _clone(commit: str, folder: Path) -> None:

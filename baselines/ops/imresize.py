@@ -44,7 +44,7 @@ def resize_matrix(length: int, scale: float, out_length: int) -> Tensor:
     return torch.zeros(out_length, length, dtype=torch.float64).scatter_add_(1, position, weight)
 
 
-def eight_bits(image: Tensor) -> Tensor:
+def truncate_to_8_bits(image: Tensor) -> Tensor:
     """Truncate an image in [-1, 1] to 8 bits; return values in [-1, 1]."""
     levels = (image.clamp(-1, 1) + 1) * 127.5
     return (levels + 3e-5).floor() / 127.5 - 1  # the margin leaves 8-bit images unchanged despite rounding errors
@@ -66,7 +66,7 @@ class Resize(nn.Module):
         self.register_buffer("columns", resize_matrix(size[1], scale, width).float(), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        return (self.rows @ eight_bits(image) @ self.columns.T).clamp(-1, 1)
+        return (self.rows @ truncate_to_8_bits(image) @ self.columns.T).clamp(-1, 1)
 
 
 def imresize(image: Tensor, scale: float) -> Tensor:

@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-WORTH_IT = 8
+MIN_SIDE = 8
 """Minimum map size in px. For smaller maps, summing the taps (16/9 of the weights) costs as much time as it saves."""
 
 
 def upsampled_conv(x: Tensor, weight: Tensor) -> Tensor:
     """Return conv2d(nearest x2 of x [B, C_in, h, w], weight [C_out, C_in, 3, 3], padding=1): [B, C_out, 2h, 2w]."""
-    if min(x.shape[2:]) < WORTH_IT:
+    if min(x.shape[2:]) < MIN_SIDE:
         return F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), weight, padding=1)
-    return F.conv_transpose2d(x, four_taps(four_taps(weight.transpose(0, 1), 2), 3), stride=2, padding=1)
+    return F.conv_transpose2d(x, fold_taps(fold_taps(weight.transpose(0, 1), 2), 3), stride=2, padding=1)
 
 
-def four_taps(weight: Tensor, dim: int) -> Tensor:
+def fold_taps(weight: Tensor, dim: int) -> Tensor:
     first, middle, last = weight.split(1, dim)
     return torch.cat([last, middle + last, first + middle, first], dim)

@@ -28,7 +28,7 @@ def add_command(
     return parser
 
 
-def not_empty(given: str) -> str:
+def non_empty_path(given: str) -> str:
     """Return a path argument that is not empty, else raise ArgumentTypeError.
 
     An empty path, for example from an unset shell variable, would mean the current folder.
@@ -40,7 +40,7 @@ def not_empty(given: str) -> str:
 
 def user_path(given: str) -> Path:
     """Return a path with `~` expanded, because the shell does not expand it in `--out=~/x`."""
-    return Path(not_empty(given)).expanduser()
+    return Path(non_empty_path(given)).expanduser()
 
 
 def run_file(given: Path) -> Path:

@@ -7,7 +7,7 @@ from bench.commands.common import (
     add_command,
     add_folder_option,
     add_unpacked_limit,
-    not_empty,
+    non_empty_path,
     overrides_of,
     user_path,
 )
@@ -40,7 +40,7 @@ def add_commands(commands: Any) -> None:
         "validate a dataset or folder and list every problem",
         "Lists all damaged files, non-image files, images smaller than --size, and duplicates.",
     )
-    parser.add_argument("dataset", type=not_empty, help="a downloaded dataset, or the path of a folder of images")
+    parser.add_argument("dataset", type=non_empty_path, help="a downloaded dataset, or the path of a folder of images")
     parser.add_argument("--size", default="full", help="minimum size in pixels, or full for any size (default)")
     add_unpacked_limit(parser)
     add_folder_option(parser)

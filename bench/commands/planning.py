@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.claims import load_settings
-from bench.commands.common import add_command, add_config_option, add_folder_option, not_empty, overrides_of, user_path
+from bench.commands.common import (
+    add_command,
+    add_config_option,
+    add_folder_option,
+    non_empty_path,
+    overrides_of,
+    user_path,
+)
 from bench.errors import InputError
 from bench.frozen import write_frozen
 from bench.ownership import is_run, refuse_foreign
@@ -50,7 +57,9 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--experiment", required=True, help="a name from config/experiments.yaml")
     parser.add_argument("--dataset", required=True, help="a name from config/datasets.yaml, or NAME of --folder")
     parser.add_argument("--seed", required=True, type=int, help="random seed of the run")
-    parser.add_argument("--out", required=True, type=not_empty, help="path of run.json, or the folder to write it to")
+    parser.add_argument(
+        "--out", required=True, type=non_empty_path, help="path of run.json, or the folder to write it to"
+    )
     add_folder_option(parser)
     add_command(
         commands,

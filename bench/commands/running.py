@@ -16,7 +16,7 @@ from bench.paths import lock_path, state_folder
 from bench.run import Run, read_job
 from bench.runtime.environment import check_threads
 from bench.runtime.leases import leased_device
-from bench.runtime.locks import only_one
+from bench.runtime.locks import hold_lock
 from bench.schema import whole_number
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def train(arguments: argparse.Namespace) -> None:
     run = read_job(file)
     out = arguments.out or file.parent
     state = arguments.state or state_folder(out)
-    with _only_one(run, out), leased_device():
+    with _run_lock(run, out), leased_device():
         if not arguments.overwrite and _is_finished(run, out):
             return
         _limit_threads(run)
@@ -190,12 +190,12 @@ def _print_scores(scores: Sequence["Score"]) -> None:
 
 
 @contextmanager
-def _only_one(run: Run, out: Path) -> Iterator[None]:
+def _run_lock(run: Run, out: Path) -> Iterator[None]:
     """Lock the run, so that other processes wait. Its job may still be running after a kill -9 of the workflow."""
     if os.environ.get("RANK", "0") != "0":
         yield
         return
-    with only_one(lock_path(out), f"[{run.name}] another process is training this run; waiting for it"):
+    with hold_lock(lock_path(out), f"[{run.name}] another process is training this run; waiting for it"):
         yield
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from bench.data.augment import BatchRows, draw_boxes
 from bench.data.images import WHITE, Colour, decoded
 from bench.errors import InputError
-from bench.runtime.environment import launcher_number
+from bench.runtime.environment import launcher_variable
 from bench.runtime.rng import generator, permutation
 
 Batch = tuple[Tensor, Tensor]
@@ -168,5 +168,5 @@ class Stream:
 
 def count_threads() -> int:
     """Return the number of decoding threads: usable cores divided by processes on this machine, between 1 and 16."""
-    cores = len(os.sched_getaffinity(0)) // max(1, launcher_number("LOCAL_WORLD_SIZE", 1))
+    cores = len(os.sched_getaffinity(0)) // max(1, launcher_variable("LOCAL_WORLD_SIZE", 1))
     return max(1, min(16, cores))

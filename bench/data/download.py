@@ -27,8 +27,8 @@ from bench.data.connection import (
 )
 from bench.data.limits import gigabytes
 from bench.errors import InputError, writing
-from bench.runtime.environment import OFFLINE, switched_on
-from bench.runtime.locks import only_one
+from bench.runtime.environment import OFFLINE, is_enabled
+from bench.runtime.locks import hold_lock
 
 CHUNK = 1 << 18
 LARGEST_UNKNOWN = 4 * 10**9
@@ -83,7 +83,7 @@ def download(
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    with only_one(path.with_name(f".{path.name}.lock"), f"{path}: waiting for another process to download it"):
+    with hold_lock(path.with_name(f".{path.name}.lock"), f"{path}: waiting for another process to download it"):
         if path.exists():
             return  # another process has completed the download
         verifiable = bool(sha256 or md5)

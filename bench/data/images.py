@@ -246,7 +246,7 @@ def _problem(image: Image.Image) -> str | None:
         return f"{image.width}x{image.height} exceeds {pixel_limit_text()}"
     if min(image.size) < 1:
         return f"the image has no pixels ({image.width}x{image.height})"
-    if image.mode.startswith(DEEP):
+    if image.mode.startswith(HIGH_BIT_DEPTH_MODES):
         return f"more than 8 bits per channel (mode {image.mode}); convert it to 8 bits"
     if image.mode not in CONVERTIBLE:
         return f"unsupported colour mode {image.mode}; convert it to RGB"

@@ -40,10 +40,9 @@ def count_classes(where: str, labels: Mapping[str, np.ndarray], count: int | Non
         raise InputError(f"{where}: labels run from 1 to {highest}; subtract 1, so that they begin at 0")
     if lowest < 0 or (count is not None and highest >= count):
         raise InputError(f"{where}: labels range from {lowest} to {highest}, outside 0..{(count or highest + 1) - 1}")
-    if unseen := np.setdiff1d(tested, seen).tolist():
-        raise InputError(
-            f"{where}: no training image has the test label {_some(unseen)}; {HINT}, or remove these images"
-        )
+    if unseen := np.setdiff1d(tested, train_classes).tolist():
+        lack = f"no training image has the test label {_examples(unseen)}"
+        raise InputError(f"{where}: {lack}; {NUMBERING_HINT}, or remove these images")
     number = highest + 1 if count is None else count
     if number < 2:
         raise InputError(f"{where}: only one class; at least two are needed")

@@ -10,7 +10,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import InputError, lasting_folder
+from bench.errors import InputError, existing_parent
 
 GB = 10**9
 MIN_BYTE_LIMIT = GB // 2
@@ -51,7 +51,7 @@ class Budget:
         if self.members > self.limits.members:
             raise InputError(
                 f"{self.archive}: contains {self.members} members or more, but the limit is {self.limits.members}; "
-                f"raise it with {OPTION}, {MEMBERS_PER_GB} members per GB, or pass an extracted folder"
+                f"raise it with {LIMIT_OPTION}, {MEMBERS_PER_GB} members per GB, or pass an extracted folder"
             )
 
     def count_bytes(self, count: int) -> None:
@@ -71,7 +71,7 @@ def check_free_space(archive: str, needed: int, target: Path, free: int | None =
     if needed > free:
         raise InputError(
             f"{archive}: unpacks to {gigabytes(needed)} or more, but {gigabytes(free)} are free in "
-            f"{lasting_folder(target / 'member')}; free some space"
+            f"{existing_parent(target / 'member')}; free some space"
         )
 
 

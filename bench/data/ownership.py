@@ -8,7 +8,7 @@ import numpy as np
 from bench.data.manifest import MANIFEST
 from bench.data.prepared import content_hash
 from bench.files import read_mapping, sha256_file
-from bench.ownership import is_truncated, text_of
+from bench.ownership import is_truncated, read_text_or_empty
 
 JOURNAL = ".slim-bench-prepare.json"
 """Journal file, which exists while files are replaced: {"files": {name: [sha256 of each content written]}}."""
@@ -75,7 +75,7 @@ def _has_expected_format(path: Path) -> bool:
 
 def _is_list(path: Path) -> bool:
     """Return whether a file is a list, in which every line has a path, a tab and a number."""
-    lines = text_of(path).splitlines()
+    lines = read_text_or_empty(path).splitlines()
     return bool(lines) and all(line.rpartition("\t")[2].isdecimal() for line in lines)
 
 

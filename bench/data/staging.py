@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.data.ownership import NAMES, own_prepared_files
 from bench.errors import writing
 from bench.files import TEMPORARY
-from bench.runtime.locks import only_one
+from bench.runtime.locks import hold_lock
 
 MARKER_FILE = ".slim-bench-temporary"
 RANDOM = re.compile(r"[a-z0-9_]{8}")
@@ -45,7 +45,7 @@ def creation_lock(folder: Path) -> Iterator[None]:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = folder.parent / f".{folder.name}.lock"
-    with only_one(path, f"{folder}: waiting for another process to create it"):
+    with hold_lock(path, f"{folder}: waiting for another process to create it"):
         try:
             for parent in (folder.parent, folder):
                 for leftover in parent.glob(f".{escape(folder.name)}.*"):

@@ -63,7 +63,7 @@ def _places(root: Path) -> list[Path]:
 def _download_folder(root: Path) -> Path:
     """Return the first writable folder of `_places`. A shared folder may be read-only."""
     places = _places(root)
-    return next((place for place in places if os.access(lasting_folder(place / "file"), os.W_OK)), places[0])
+    return next((place for place in places if os.access(existing_parent(place / "file"), os.W_OK)), places[0])
 
 
 def _origin(name: str, entry: Weights) -> str:

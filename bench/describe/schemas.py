@@ -20,7 +20,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems")
-FORM = ("type", "anyOf", "enum", "const", "items", "prefixItems", "pattern", *LIMITS)
+TYPE_KEYWORDS = ("type", "anyOf", "enum", "const", "items", "prefixItems", "pattern", *LIMITS)
 """Schema keywords that restrict a value, as opposed to describing it."""
 
 
@@ -72,7 +72,7 @@ def _scale() -> type[Strict]:
 def schema_of(name: str) -> dict[str, Any]:
     """Return the JSON schema of a file in config/: its model's schema, plus the checks and shorthands of the loader."""
     file = config_files()[name]
-    schema = _untitled(TypeAdapter(dict[Name, _scale()] if name == "scales" else file.kind).json_schema())
+    schema = _without_titles(TypeAdapter(dict[Name, _scale()] if name == "scales" else file.kind).json_schema())
     definitions = schema.get("$defs", {})
     if name == "config":
         settings = schema["properties"]  # shorthands: a single seed, and a path in place of a mapping
@@ -86,7 +86,7 @@ def schema_of(name: str) -> dict[str, Any]:
         _describe_network(definitions["ModelChoice"])
     if name == "ablations":
         definitions["ModelChange"]["properties"]["args"] |= _arguments(*RECIPES)
-    recipes = _closed([partial_model(recipe) for recipe in RECIPES.values()])
+    recipes = _object_schema([partial_model(recipe) for recipe in RECIPES.values()])
     for part in ("Experiment", "Variant", "Variation"):
         if part in definitions:
             definitions[part]["properties"]["recipe"] |= recipes
@@ -111,18 +111,18 @@ def _describe_network(choice: dict[str, Any]) -> None:
 
 def _arguments(*tasks: str) -> dict[str, Any]:
     """Return an object schema with the arguments of all networks for `tasks`."""
-    return _closed([arguments(name) for name, entry in MODELS.items() if entry.task in tasks])
+    return _object_schema([arguments(name) for name, entry in MODELS.items() if entry.task in tasks])
 
 
-def _closed(models: list[type[BaseModel]]) -> dict[str, Any]:
+def _object_schema(models: list[type[BaseModel]]) -> dict[str, Any]:
     """Return an object schema with exactly the keys of `models`. A key accepts every type that a model gives it."""
     found: dict[str, list[dict[str, Any]]] = {}
     for model in models:
-        for key, value in _untitled(model.model_json_schema())["properties"].items():
+        for key, value in _without_titles(model.model_json_schema())["properties"].items():
             found.setdefault(key, []).append(value)
     merged = {}
     for key, values in found.items():
-        bare = [{part: inner for part, inner in value.items() if part in FORM} for value in values]
+        bare = [{part: inner for part, inner in value.items() if part in TYPE_KEYWORDS} for value in values]
         forms = [form for index, form in enumerate(bare) if form not in bare[:index]]
         texts = dict.fromkeys(value["description"] for value in values if "description" in value)
         merged[key] = (forms[0] if len(forms) == 1 else {"anyOf": forms}) | {"description": "; or: ".join(texts)}
@@ -131,18 +131,18 @@ def _closed(models: list[type[BaseModel]]) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": False, "properties": merged}
 
 
-def _untitled(schema: Any) -> Any:
+def _without_titles(schema: Any) -> Any:
     """Return a schema without titles, and without null defaults of keys that do not accept null.
 
     Where a schema has `patternProperties`, it rejects keys that match none of the patterns.
     """
     if isinstance(schema, list):
-        return [_untitled(part) for part in schema]
+        return [_without_titles(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    kept = {key: value for key, value in schema.items() if key != "title" or not isinstance(value, str)}
-    if kept.get("default", ...) is None and {"type": "null"} not in kept.get("anyOf", ()):
-        del kept["default"]
-    if "patternProperties" in kept:
-        kept["additionalProperties"] = False
-    return {key: value if key == "default" else _untitled(value) for key, value in kept.items()}
+    result = {key: value for key, value in schema.items() if key != "title" or not isinstance(value, str)}
+    if result.get("default", ...) is None and {"type": "null"} not in result.get("anyOf", ()):
+        del result["default"]
+    if "patternProperties" in result:
+        result["additionalProperties"] = False
+    return {key: value if key == "default" else _without_titles(value) for key, value in result.items()}

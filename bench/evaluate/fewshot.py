@@ -32,7 +32,7 @@ from bench.metrics.lpips import MISSING_WEIGHTS, has_lpips_weights, load_lpips
 from bench.networks import GeneratorNetwork
 from bench.run import FewShotRecipe, Run
 from bench.runtime.images import to_signed
-from bench.sampling import generate, pick
+from bench.sampling import generate, generate_at
 
 SNAPSHOTS = "snapshots"
 LPIPS_SAMPLES = 40

@@ -18,7 +18,7 @@ from bench.evaluate.extractors import MetricExtractor
 from bench.files import sha256_json
 from bench.metrics.blocks import BLOCK_IMAGES, ImageBlock, blocked_features
 from bench.metrics.folder import batch_limit
-from bench.ownership import head_of
+from bench.ownership import read_head
 from bench.provenance import provenance
 from bench.runtime.device import device_name
 from bench.runtime.memory import peak_memory_bytes
@@ -167,4 +167,4 @@ def source_of(fake: ScoredImages, real: Reference, device: torch.device) -> dict
 
 def is_array_file(path: Path) -> bool:
     """Return whether a path is an .npz file, by its content or its name."""
-    return path.is_file() and (head_of(path, 2) == b"PK" or path.suffix.lower() == ".npz")
+    return path.is_file() and (read_head(path, 2) == b"PK" or path.suffix.lower() == ".npz")

@@ -32,7 +32,7 @@ from bench.run import OneShotRecipe, Run
 from bench.runtime.images import to_signed, to_uint8
 from bench.runtime.memory import check_memory
 from bench.runtime.rng import generator
-from bench.sampling import finite
+from bench.sampling import check_finite
 
 LPIPS = ("lpips_reconstruction", "lpips_samples")
 MIN_LPIPS_SIDE = 16  # px, because VGG halves the resolution four times
@@ -47,7 +47,7 @@ def evaluate_oneshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
     image = load_images(run.data_folder).to(scores.device)
     with torch.inference_mode(), exact_float32():
         source = to_uint8(pyramid.training_images(to_signed(image))[-1])
-        reconstruction = to_uint8(finite(pyramid.reconstruct(), "reconstruction"))
+        reconstruction = to_uint8(check_finite(pyramid.reconstruct(), "reconstruction"))
         bicubic = to_uint8(pyramid.bicubic())
         samples = draw_samples(pyramid, run.evaluation.n_fake or run.recipe.n_samples, run.evaluation.latent_seed)
     height, width = source.shape[-2:]
@@ -86,7 +86,7 @@ def draw_samples(pyramid: PyramidNetwork, n: int, seed: int) -> Tensor:
     source = generator("cpu", seed, "samples")
     noises = [pyramid.draw(scale, n, source) for scale in range(len(pyramid.sizes))]
     images = [pyramid([noise[i : i + 1] for noise in noises]) for i in range(n)]
-    return to_uint8(finite(torch.cat(images), "samples"))
+    return to_uint8(check_finite(torch.cat(images), "samples"))
 
 
 def _measures(scores: ScoreFolder, height: int, width: int) -> dict[str, tuple[tuple[str, ...], PerImage]]:

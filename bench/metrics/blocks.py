@@ -93,7 +93,7 @@ def blocked_features(extractor: Extractor, images: BlockedImages, name: str) -> 
     cached_images = ends[-1] - sum(images.blocks[index].n for index in missing)
     progress = ProgressLine(name, ends[-1], "image", cached_images, speed=True)
     if cached_images:
-        progress.say(f"{cached_images} of {ends[-1]} images are in the cache")
+        progress.print_line(f"{cached_images} of {ends[-1]} images are in the cache")
     writable = True
     for index, batches in groupby(images.stream(missing), key=itemgetter(0)):
         _fill(features[parts[index]], extractor, map(itemgetter(1), batches), progress)

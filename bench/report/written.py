@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.files import read_mapping, sha256_file, write_json
 from bench.made_from import RENDERED, is_origin_record
-from bench.ownership import is_png, make_way, refuse_foreign, text_of
+from bench.ownership import is_png, move_if_foreign, read_text_or_empty, refuse_foreign
 from bench.report.outputs import FIGURES, IMAGE_GRIDS, PAGE, TABLES
 
 PATHS = (
@@ -27,7 +27,7 @@ def begin_report(scale_dir: Path) -> None:
     A damaged record is moved aside. The files are then recognised by their format, as without a record.
     """
     record = scale_dir / RENDERED
-    make_way(record, is_origin_record)
+    move_if_foreign(record, is_origin_record)
     known = _read_record(record)
     for path in PATHS:
         remedy = "move it away, or delete it if it is an edited file of the report"
@@ -56,12 +56,12 @@ def _is_written(known: dict[str, Any], scale_dir: Path, name: str, path: Path) -
 
 
 def _has_old_form(path: Path, scale_dir: Path) -> bool:
-    text = text_of(path)
+    text = read_text_or_empty(path)
     if path.suffix == ".md":
         return text.startswith("Nothing to show yet.") or (text.startswith("### ") and "\n\n| " in text)
     if path.suffix == ".tex":
         return text.startswith("% ") and ("\\begin{tabular}" in text or "nothing to show yet" in text)
     if path.suffix == ".svg":
         return "<dc:title>Matplotlib v" in text
-    page = OLD_PAGE in text_of(scale_dir / PAGE)
+    page = OLD_PAGE in read_text_or_empty(scale_dir / PAGE)
     return page and (is_png(path) or path.suffix in (".csv", ".html"))

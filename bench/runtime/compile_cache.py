@@ -10,7 +10,7 @@ from bench.errors import InputError, storage_error
 from bench.runtime.environment import user_cache
 
 FOLDER = "TORCHINDUCTOR_CACHE_DIR"
-SPACE = 32_000_000
+MIN_FREE_BYTES = 32_000_000
 """Required free space in bytes, three times the size of the compiled code of the largest network."""
 
 
@@ -25,7 +25,7 @@ def choose_compile_cache() -> None:
             if folder == default and folder.stat().st_uid != os.getuid():  # torch would execute the code in it
                 raise PermissionError(errno.EPERM, "belongs to another user", str(folder))
             with tempfile.TemporaryFile(dir=folder) as file:
-                os.posix_fallocate(file.fileno(), 0, SPACE)
+                os.posix_fallocate(file.fileno(), 0, MIN_FREE_BYTES)
         except OSError as error:
             problems.append(error)
             continue
@@ -34,5 +34,5 @@ def choose_compile_cache() -> None:
             print(f"{FOLDER} is not used, so compiled code is cached in {folder} instead: {reason}", file=sys.stderr)
         os.environ[FOLDER] = str(folder)
         return
-    reason = str(storage_error(problems[0], (*given, default)[0] / "compiled code", SPACE))
+    reason = str(storage_error(problems[0], (*given, default)[0] / "compiled code", MIN_FREE_BYTES))
     raise InputError(f"{reason}; or set {FOLDER} to another folder, or compute.compile to false")

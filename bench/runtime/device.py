@@ -4,7 +4,7 @@ import torch
 
 from bench.errors import InputError, first_line
 from bench.run import Compute
-from bench.runtime.environment import check_threads, launcher_number
+from bench.runtime.environment import check_threads, launcher_variable
 
 DEVICE_FAILURES = ("CUDA error", "CUDA driver error", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS", "NCCL error")
 """Parts of torch's messages about a failed GPU. Later calls in the same process fail too."""
@@ -19,7 +19,7 @@ def choose_device(name: str) -> torch.device:
         raise InputError("compute.device: cuda, but torch finds no GPU; set auto or cpu")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", launcher_number("LOCAL_RANK", 0))
+    return torch.device("cuda", launcher_variable("LOCAL_RANK", 0))
 
 
 def open_device(compute: Compute) -> torch.device:

@@ -24,7 +24,7 @@ def check_threads(threads: int | None, where: str) -> None:
         raise InputError(f"{where}: {threads} threads are requested, but {os.cpu_count()} processors allow 1 to {most}")
 
 
-def switched_on(name: str) -> bool:
+def is_enabled(name: str) -> bool:
     """Return whether the variable `name` is on. Raises InputError if its value is neither in ON nor in OFF."""
     value = os.environ.get(name, "").strip().lower()
     if value not in (*ON, *OFF):
@@ -33,7 +33,7 @@ def switched_on(name: str) -> bool:
     return value in ON
 
 
-def launcher_number(name: str, default: int) -> int:
+def launcher_variable(name: str, default: int) -> int:
     """Return the whole number in a variable of torchrun, such as WORLD_SIZE, or `default` if it is not set.
 
     Raises InputError for any other value.

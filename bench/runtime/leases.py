@@ -70,7 +70,7 @@ def leased_device(folder: Path | None = None) -> Iterator[str | None]:
 
 def _wait_for_one(devices: list[str], folder: Path) -> tuple[str, BaseFileLock]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    said = False
+    printed = False
     while True:
         for device in devices:
             lock = lock_file(folder / f"{device.replace('/', '_')}.lock")

@@ -52,7 +52,7 @@ def is_locked(path: Path) -> bool:
 
 
 @contextmanager
-def only_one(path: Path, waiting: str) -> Iterator[None]:
+def hold_lock(path: Path, waiting: str) -> Iterator[None]:
     """Hold the lock on `path` within the block. If another process holds it, print the line `waiting` and wait."""
     lock = lock_file(path)
     if lock is None:

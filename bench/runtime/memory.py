@@ -13,13 +13,13 @@ import torch
 from bench.errors import InputError, first_line
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
-NEVER = 2**31 - 1
-CONTAINER = (
+NO_TRIM = 2**31 - 1
+CGROUP_LIMITS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
 """Files with the memory limit and usage of a container, for versions 2 and 1 of Linux control groups."""
-SMALL = 2**20
+MIN_CHECKED_BYTES = 2**20
 """Size in bytes up to which memory is not checked."""
 
 
@@ -28,7 +28,7 @@ def available_memory_bytes() -> int:
     found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")]
     if match := re.search(r"MemAvailable:\s*(\d+) kB", _read("/proc/meminfo")):  # includes caches that can be freed
         found = [int(match.group(1)) * 1024]
-    for limit, used in CONTAINER:
+    for limit, used in CGROUP_LIMITS:
         if _read(limit).isdecimal() and _read(used).isdecimal():
             found.append(int(_read(limit)) - int(_read(used)))
     most = resource.getrlimit(resource.RLIMIT_AS)[0]
@@ -39,7 +39,7 @@ def available_memory_bytes() -> int:
 
 def check_memory(needed: int, what: str) -> None:
     """Raise InputError if `needed` bytes for `what` exceed the available memory, before any of them is allocated."""
-    available = available_memory_bytes() if needed > SMALL else needed
+    available = available_memory_bytes() if needed > MIN_CHECKED_BYTES else needed
     if needed > available:
         needs = f"at least {needed / 2**30:,.1f} GiB of memory"
         raise InputError(f"{what}: {needs} are needed, but {available / 2**30:.1f} GiB are available")
@@ -101,4 +101,4 @@ def keep_freed_memory() -> None:
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_MAX, 0)
-        libc.mallopt(M_TRIM_THRESHOLD, NEVER)
+        libc.mallopt(M_TRIM_THRESHOLD, NO_TRIM)

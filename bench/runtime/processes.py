@@ -3,12 +3,12 @@
 import torch
 import torch.distributed as dist
 
-from bench.runtime.environment import launcher_number
+from bench.runtime.environment import launcher_variable
 
 
 def start_group(device: torch.device) -> None:
     """Join the group that torchrun describes in the environment (nccl on GPUs, gloo on CPUs)."""
-    if launcher_number("WORLD_SIZE", 1) > 1 and not dist.is_initialized():
+    if launcher_variable("WORLD_SIZE", 1) > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
 
 

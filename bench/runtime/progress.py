@@ -45,9 +45,9 @@ class ProgressLine:
             speed = f", {1 / max(a_step, 1e-9):,.1f} {self.unit}s/s" if self.speed else ""
             left = f"{speed}, {int(seconds // 60)} min {int(seconds % 60):02d} s left"
         share = 100 * done // max(1, self.total)
-        self.say(f"{self.unit} {done}/{self.total} ({share} %){left} {self._note}".rstrip())
+        self.print_line(f"{self.unit} {done}/{self.total} ({share} %){left} {self._note}".rstrip())
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print one log line, prefixed with `name`."""
         line = f"[{self.name}] {text}"
         if self._bar is not None:

@@ -19,7 +19,7 @@ def generator(device: torch.device | str, seed: int, *purpose: str | int) -> tor
 
 
 @contextmanager
-def seeded_globally(seed: int, *purpose: str | int) -> Iterator[None]:
+def seed_global_generator(seed: int, *purpose: str | int) -> Iterator[None]:
     """Seed torch's global CPU generator for code that takes no generator (weight initialisation), then restore it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, *purpose))

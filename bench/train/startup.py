@@ -65,7 +65,7 @@ def start(run: Run, out: Path, state: Path, overwrite: bool = False) -> None:
         data = Data(manifest.sha256, describe_data(manifest))
         _check_batch(run, device, data)
         engine = _make_engine(run, device, (out, state), data)
-        _make_room(run, out, state)
+        _move_finished_run(run, out, state)
         run_loop(engine, run, out, state, data)
     except RunFailedError as error:
         print(f"[{run.name}] failed: {one_line(error)}", file=sys.stderr, flush=True)
@@ -130,7 +130,7 @@ def _make_engine(run: Run, device: torch.device, folders: tuple[Path, Path], dat
         raise RunFailedError(reason) from error
 
 
-def _make_room(run: Run, out: Path, state: Path) -> None:
+def _move_finished_run(run: Run, out: Path, state: Path) -> None:
     """Move a finished run aside, but not weights without a record that a killed export left next to checkpoints.
 
     The state folder gets its marker file first. If the job is killed, the next start then knows that this folder was

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.run import ClassificationRecipe, Compute, DataSpec, Evaluation, ModelSpec, Run
-from bench.runtime.rng import batch_indices, generator, seeded_globally
+from bench.runtime.rng import batch_indices, generator, seed_global_generator
 from bench.train.ema import Ema
 
 DATA_SHA = "d" * 64
@@ -35,7 +35,7 @@ class ToyEngine:
 
     def __init__(self, run: Run, device: torch.device, total_steps: int = 12):
         self.run, self.device, self.total_steps, self.stream = run, device, total_steps, 0
-        with seeded_globally(run.seed):
+        with seed_global_generator(run.seed):
             self.net = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 1))
         self.data = torch.randn(10, 3, generator=generator("cpu", run.seed, "data"))
         self.noise = generator("cpu", run.seed, "noise", 0)

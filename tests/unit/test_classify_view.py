@@ -8,7 +8,7 @@ from bench.data.datasets import load_split
 from bench.data.loaders import evaluation_batches
 from bench.data.prepare import prepare
 from bench.errors import InputError
-from bench.sample import View, read_as_trained, view_of
+from bench.sample import View, read_preprocessed, view_of
 from bench.train.startup import describe_data
 from tests.helpers.data_project import image_folder, make_project, random_image
 
@@ -27,7 +27,7 @@ def test_of_files_the_centre_crop(tmp_path):
     view = view_of({"data": describe_data(manifest)})
     assert view == View(48, "RGB", True)
     seen, _ = next(evaluation_batches([(str(path), 0)], 48, 1))
-    assert torch.equal(read_as_trained(path, view), seen)
+    assert torch.equal(read_preprocessed(path, view), seen)
 
 
 @pytest.mark.parametrize(("mode", "size"), [("L", 32), ("RGB", 32), ("RGB", None)])
@@ -40,11 +40,11 @@ def test_of_arrays_the_whole_image_with_zeros_around(tmp_path, mode, size):
     manifest = prepared(tmp_path, {"path": str(tmp_path / "set.npz")}, size)
     view = view_of({"data": describe_data(manifest)})
     assert view == View(size or 28, mode, False)
-    assert torch.equal(read_as_trained(tmp_path / "a.png", view), load_split(tmp_path / "out", "test")[0][:1])
+    assert torch.equal(read_preprocessed(tmp_path / "a.png", view), load_split(tmp_path / "out", "test")[0][:1])
 
 
 def test_an_image_larger_than_the_arrays_fills_the_view(tmp_path):
     random_image(90, 70).save(tmp_path / "a.png")
-    assert read_as_trained(tmp_path / "a.png", View(32, "RGB", False)).shape == (1, 3, 32, 32)
+    assert read_preprocessed(tmp_path / "a.png", View(32, "RGB", False)).shape == (1, 3, 32, 32)
     with pytest.raises(InputError, match=r"b\.png: no such file"):
-        read_as_trained(tmp_path / "b.png", View(32, "RGB", True))
+        read_preprocessed(tmp_path / "b.png", View(32, "RGB", True))

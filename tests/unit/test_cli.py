@@ -170,7 +170,7 @@ def test_planning_commands_import_no_torch(project):
 def test_two_processes_never_train_one_run(here, run, monkeypatch, capsys):
     held = lock_file(lock_path(here / "out"))
     monkeypatch.setattr(locks.time, "sleep", lambda _: held.release())
-    with running._only_one(run, here / "out"):
+    with running._run_lock(run, here / "out"):
         assert lock_file(lock_path(here / "out")) is None
     assert "another process is training this run" in capsys.readouterr().err
 

@@ -3,7 +3,7 @@
 import pytest
 
 from bench.code_digest import _fingerprint, _imports, code_digest
-from bench.source import tree
+from bench.source import parse_source
 
 BASE = 'import bench.b\n\n\ndef f(x):\n    """Text."""\n    return x + 1\n'
 
@@ -17,7 +17,7 @@ def digest(tmp_path):
         (tmp_path / "bench").mkdir(exist_ok=True)
         for name, text in sources.items():
             (tmp_path / "bench" / f"{name}.py").write_text(text)
-        for cached in (code_digest, tree, _imports, _fingerprint):
+        for cached in (code_digest, parse_source, _imports, _fingerprint):
             cached.cache_clear()
         return code_digest("bench.a", root=tmp_path)
 

@@ -11,7 +11,7 @@ from bench.data.manifest import read_manifest
 from bench.errors import InputError
 from bench.export import read_meta, read_spec
 from bench.files import parse_json, parse_yaml, read_json, read_mapping, read_yaml, sha256_file, write_json, write_text
-from bench.ownership import is_checkpoint, is_record, text_of
+from bench.ownership import is_checkpoint, is_record, read_text_or_empty
 from bench.plan import Plan
 from bench.report.read.published import load_published
 from bench.report.read.scores import read_scores
@@ -196,7 +196,7 @@ def test_neither_pipes_nor_devices_are_read_elsewhere(tmp_path, no_waiting):
     for path in (tmp_path / "pipe", "/dev/zero"):
         for read in (sha256_file, read_yaml, read_spec, read_scores):
             assert f"{path}: not a regular file" in one_line(read, path)
-    assert text_of(tmp_path / "pipe") == "" and not is_checkpoint(tmp_path / "pipe")
+    assert read_text_or_empty(tmp_path / "pipe") == "" and not is_checkpoint(tmp_path / "pipe")
 
 
 def test_a_link_to_a_file_is_a_file(tmp_path):

@@ -9,7 +9,7 @@ from bench.config import Settings
 from bench.errors import InputError
 from bench.paths import state_folder
 from bench.plan import Plan
-from bench.runtime.environment import launcher_number
+from bench.runtime.environment import launcher_variable
 from bench.schema import parse_strict, whole_number
 from bench.status import run_state
 from bench.train.loop.history import History
@@ -47,9 +47,9 @@ def test_a_setting_of_5000_digits_is_refused_or_a_word(key):
 def test_a_variable_of_the_launcher_that_is_no_number_is_refused(value, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", value)
     with pytest.raises(InputError, match="WORLD_SIZE="):
-        launcher_number("WORLD_SIZE", 1)
+        launcher_variable("WORLD_SIZE", 1)
     monkeypatch.delenv("WORLD_SIZE")
-    assert launcher_number("WORLD_SIZE", 1) == 1
+    assert launcher_variable("WORLD_SIZE", 1) == 1
 
 
 @pytest.mark.parametrize("step", [LONG, "1e400", "inf", "nan", "x", "1" * 200_000])

@@ -15,7 +15,7 @@ from bench.provenance import provenance
 from bench.registry import create_model, entry, network_modules, training_modules
 from bench.run import ModelSpec, write_run
 from bench.sample import type_of
-from bench.source import tree
+from bench.source import parse_source
 from bench.train import train
 from bench.train.startup import engine_class
 from tests.helpers.tiny import tiny_run, write_data
@@ -161,7 +161,7 @@ def test_the_digest_covers_the_gate_and_what_it_imports_of_its_package(outside):
     assert network_modules(name) == {"baselines.fastgan", "outside_gates.gates"}
 
     def digest() -> str:
-        for cached in (code_digest, tree, _fingerprint):
+        for cached in (code_digest, parse_source, _fingerprint):
             cached.cache_clear()
         return provenance(*training_modules("fewshot", name))["code_sha256"]
 

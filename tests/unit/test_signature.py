@@ -11,7 +11,7 @@ from bench.errors import InputError
 from bench.registry import MODELS, arguments
 from bench.schema import parse_strict
 from bench.signature import REQUIRED, read_signature
-from bench.source import find_source, search_in
+from bench.source import add_search_path, find_source
 
 MINE = """
 raise RuntimeError("planning imports nothing")
@@ -60,7 +60,7 @@ def methods_pkg(tmp_path_factory):
     (folder / "methods_pkg").mkdir()
     for name, text in {"__init__": "", "mine": MINE, "kinds": KINDS, "broken": "def f(:\n"}.items():
         (folder / "methods_pkg" / f"{name}.py").write_text(text)
-    search_in(folder)
+    add_search_path(folder)
     yield folder
     sys.path.remove(str(folder))
 

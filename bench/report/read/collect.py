@@ -14,7 +14,7 @@ from typing import Any
 from bench.errors import InputError
 from bench.files import read_mapping, sha256_file, write_json, write_text
 from bench.made_from import COLLECTED, collected_from, is_origin_record
-from bench.ownership import Test, head_of, is_truncated, make_way, refuse_foreign
+from bench.ownership import FilePredicate, is_truncated, move_if_foreign, read_head, refuse_foreign
 from bench.report.compare.statistics import summarise
 from bench.report.read.row import COLUMNS, MACHINE_TIMES, Row
 from bench.report.read.run_rows import rows_of_runs, run_folders
@@ -25,16 +25,16 @@ TASK_ORDER = {"fewshot": 0, "oneshot": 1, "classification": 2}
 def _is_table(path: Path) -> bool:
     """Return whether this is a scores.csv, even a truncated one. Every version has the same first columns."""
     start = (",".join(COLUMNS[:5]) + ",").encode()
-    return start.startswith(head_of(path, len(start)))
+    return start.startswith(read_head(path, len(start)))
 
 
 def _is_means(path: Path) -> bool:
     means = read_mapping(path)
     cut = any(is_truncated(path, f'"{task}": ') for task in TASK_ORDER)
-    return head_of(path, 8).strip() == b"{}" or (bool(means) and means.keys() <= TASK_ORDER.keys()) or cut
+    return read_head(path, 8).strip() == b"{}" or (bool(means) and means.keys() <= TASK_ORDER.keys()) or cut
 
 
-OUTPUT_TESTS: dict[str, Test] = {
+OUTPUT_TESTS: dict[str, FilePredicate] = {
     "scores.csv": _is_table,
     "metrics.json": _is_means,
 }
@@ -45,7 +45,7 @@ def collect(scale_dir: Path, allow_mixed_code: bool = False) -> None:
     scale_dir = Path(scale_dir)
     for name, ours in OUTPUT_TESTS.items():
         refuse_foreign(scale_dir / name, ours, "move it away")
-    make_way(scale_dir / COLLECTED, is_origin_record)
+    move_if_foreign(scale_dir / COLLECTED, is_origin_record)
     made_from = collected_from(scale_dir, allow_mixed_code)
     rows = _mark_mixed_code(collect_rows(scale_dir), refuse=scale_dir.name == "paper" and not allow_mixed_code)
     out = io.StringIO(newline="")

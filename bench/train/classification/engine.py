@@ -45,7 +45,9 @@ class Classification:
         self.total_steps = self.recipe.epochs * self.batches.steps_per_epoch
         self.classes, self.normalise = data.classes, Normalise(data.statistics, device)
         self.spec = complete_spec(run, data.channels, data.classes)
-        self.model = create_seeded(self.spec, run.seed, copies=HELD).to(device, memory_format=torch.channels_last)
+        self.model = create_seeded(self.spec, run.seed, copies=NETWORK_COPIES).to(
+            device, memory_format=torch.channels_last
+        )
         self.model = distributed.synchronise_norms(self.model)
         self.ema = None if self.recipe.ema_decay is None else Ema(self.model, self.recipe.ema_decay)
         self.net = distributed.data_parallel(self.model)

@@ -52,9 +52,9 @@ class FewShot:
         self.spec = run.model.model_dump(mode="json")
         # on a CPU the weights are not channels_last, because spectral norm would copy each to reshape it to a matrix
         layout = {"memory_format": torch.channels_last if device.type == "cuda" else torch.preserve_format}
-        self.generator = create_seeded(self.spec, run.seed, copies=HELD).to(device, **layout).train()
+        self.generator = create_seeded(self.spec, run.seed, copies=NETWORK_COPIES).to(device, **layout).train()
         self._check_size()
-        self.discriminator = create_seeded(discriminator_spec(run), run.seed, "discriminator", copies=HELD)
+        self.discriminator = create_seeded(discriminator_spec(run), run.seed, "discriminator", copies=NETWORK_COPIES)
         self.discriminator = self.discriminator.to(device, **layout).train()
         self.order = torch.zeros(self.recipe.batch_size, dtype=torch.int64, device=device)  # image indices of the batch
         self.perceptual = perceptual_loss(self.recipe.perceptual, device)

@@ -26,7 +26,7 @@ ARCHIVE_END_BYTES = 22
 """Size of the last record of a torch.save archive. The record begins with a signature, so it is never all zeros."""
 
 
-class Saved(NamedTuple):
+class LoadedCheckpoint(NamedTuple):
     """Result of `load_latest`: completed steps, training state, and the environment in which the state was computed."""
 
     step: int
@@ -77,14 +77,14 @@ class Checkpoints:
                     file.write(content)
         except InputError as error:
             files = self.files()
-            kept = f"{files[-1].name} is intact" if files else "no checkpoint exists yet"
-            raise InputError(f"{error}; no space for a checkpoint of {size / 1e6:.1f} MB ({kept})") from error
+            fallback = f"{files[-1].name} is intact" if files else "no checkpoint exists yet"
+            raise InputError(f"{error}; no space for a checkpoint of {size / 1e6:.1f} MB ({fallback})") from error
         for old in self.files()[: -self.keep]:
             if is_checkpoint(old):
                 old.unlink()
         return path
 
-    def load_latest(self) -> Saved | None:
+    def load_latest(self) -> LoadedCheckpoint | None:
         """Return the newest undamaged checkpoint, or None if no checkpoint is usable.
 
         Raises InputError if the run, data or torch version of the checkpoint differs.
@@ -110,7 +110,7 @@ class Checkpoints:
                 ) from None
             if not isinstance(content, dict):
                 raise InputError(f"{path}: contains no training state; delete {self.folder} to train from scratch")
-            return Saved(header.step, content, header.environment)
+            return LoadedCheckpoint(header.step, content, header.environment)
         return None
 
     def _check(self, path: Path, header: "CheckpointHeader") -> None:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-HELD = 3
+NETWORK_COPIES = 3
 """Minimum number of tensors of the parameters' size held in training: parameters, gradients, one optimiser moment."""
 
 

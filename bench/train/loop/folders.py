@@ -15,7 +15,7 @@ from bench.errors import InputError, writing
 from bench.files import read_mapping, write_text
 from bench.ownership import (
     CHECKPOINT_NAME,
-    Test,
+    FilePredicate,
     is_checkpoint,
     is_history,
     is_image_grid,
@@ -24,8 +24,8 @@ from bench.ownership import (
     is_run,
     is_temporary,
     is_weights,
+    read_text_or_empty,
     refuse_foreign,
-    text_of,
 )
 from bench.paths import META, META_COPY, WEIGHTS
 from bench.run import Run, read_run
@@ -33,14 +33,14 @@ from bench.train.loop.card import is_model_card
 
 MARKER, OUTPUTS = ".slim-bench-state", "outputs"
 MARKER_TEXT = "Checkpoints of a training by slim-bench, which removes them when it is done.\n"
-FILES: dict[str, Test] = {
-    "README.md": lambda path: is_model_card(text_of(path)),
+FILES: dict[str, FilePredicate] = {
+    "README.md": lambda path: is_model_card(read_text_or_empty(path)),
     META: is_record,
     META_COPY: is_record,
     WEIGHTS: is_weights,
     "history.csv": is_history,
 }
-PARTS: dict[str, tuple[re.Pattern[str], Test]] = {
+PARTS: dict[str, tuple[re.Pattern[str], FilePredicate]] = {
     "samples": (
         re.compile(r"(step-\d{7}|grid|real|scale-\d\d|training|reconstruction|bicubic|sample_\d{3,})\.png"),
         is_image_grid,
@@ -176,7 +176,7 @@ def release_state(state: Path) -> None:
 
 
 def _is_marker(path: Path) -> bool:
-    return text_of(path) == MARKER_TEXT
+    return read_text_or_empty(path) == MARKER_TEXT
 
 
 def _refuse_taken(folder: Path, unmarked: bool, remedy: str) -> None:

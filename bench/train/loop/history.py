@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.errors import writing
 from bench.files import check_regular, write_text
-from bench.ownership import head_of
+from bench.ownership import read_head
 from bench.schema import whole_number
 
 MAX_HISTORY_BYTES = 2**28
@@ -43,7 +43,7 @@ class History:
         csv.field_size_limit(1 << 30)
         if self.path.exists():
             check_regular(self.path)  # opening a pipe would block
-        data = head_of(self.path, MAX_HISTORY_BYTES).rstrip(b"\0") if self.path.exists() else b""
+        data = read_head(self.path, MAX_HISTORY_BYTES).rstrip(b"\0") if self.path.exists() else b""
         whole, newline, _torn = data.decode(errors="replace").replace("\r", "").rpartition("\n")
         lines = [cells for line in (whole + newline).splitlines() for cells in csv.reader([line])]
         return (lines[0], lines[1:]) if lines else ([], [])

@@ -22,7 +22,7 @@ from bench.runtime.environment import check_threads
 from bench.runtime.memory import is_out_of_memory, out_of_memory_message, peak_memory_bytes
 from bench.runtime.processes import all_equal, any_process, barrier, rank, world_size
 from bench.runtime.progress import ProgressLine
-from bench.train.loop.checkpoint import Checkpoints, Saved
+from bench.train.loop.checkpoint import Checkpoints, LoadedCheckpoint
 from bench.train.loop.engine import Engine
 from bench.train.loop.folders import (
     OUTPUTS,
@@ -82,7 +82,7 @@ class Loop:
             threads=torch.get_num_threads(),
         )
         self.done = 0
-        self.ticked = self.saved_at = time.monotonic()
+        self.updated_at = self.saved_at = time.monotonic()
         self.row_start = (0.0, 0)
 
     def run_to_end(self) -> None:
@@ -100,12 +100,12 @@ class Loop:
         if self.monitor.problem is not None and self.main:
             self.progress.say(self.monitor.problem)
         self.sinks = open_sinks(self.run.name, self.out) if self.main else []
-        self.ticked = time.monotonic()
+        self.updated_at = time.monotonic()
         try:
             with StopRequest() as stop:
-                self._begin(resumed=saved is not None)
+                self._start(resumed=saved is not None)
                 while self.done < self.engine.total_steps:
-                    self._advance(stop)
+                    self._run_steps(stop)
             self._finish()
         except RunFailedError as error:
             self._fail(error)
@@ -123,9 +123,9 @@ class Loop:
         self.progress.close()
         close_sinks(self.sinks)
 
-    def _begin(self, resumed: bool) -> None:
+    def _start(self, resumed: bool) -> None:
         if resumed:
-            self.progress.say(f"resumed at {self.engine.unit} {self.done} of {self.engine.total_steps}")
+            self.progress.print_line(f"resumed at {self.engine.unit} {self.done} of {self.engine.total_steps}")
             return
         if self.main:
             remove_files(own_run_files(self.staging, unmarked=True), self.staging)  # left by an earlier run
@@ -133,7 +133,7 @@ class Loop:
             self.engine.observe(0, self.staging)
         self._save()
 
-    def _advance(self, stop: StopRequest) -> None:
+    def _run_steps(self, stop: StopRequest) -> None:
         failure = None
         try:
             self.window.add(self.engine.step(self.done))
@@ -149,7 +149,7 @@ class Loop:
         self.outcome.images += self.engine.images_per_step
         last = self.done == self.engine.total_steps
         checking = last or self.done % CHECK_EVERY == 0
-        if checking and self._rolled_back(self.window.not_finite()):
+        if checking and self._roll_back_if_bad(self.window.not_finite()):
             return
         if last or self.done % self.run.compute.log_every == 0:
             self._log()
@@ -170,7 +170,9 @@ class Loop:
             return
         if self._save() and stopping:
             number = stop.number or signal.SIGTERM
-            self.progress.say(f"stopping on signal {int(number)}, checkpoint saved at {self.engine.unit} {self.done}")
+            self.progress.print_line(
+                f"stopping on signal {int(number)}, checkpoint saved at {self.engine.unit} {self.done}"
+            )
             raise SystemExit(128 + number)
 
     def _log(self) -> None:
@@ -178,7 +180,7 @@ class Loop:
         means = self.window.means()
         if not all(map(math.isfinite, means.values())):
             return
-        self._tick()
+        self._update_usage()
         seconds, images = self.row_start
         row: dict[str, float | int | None] = {"step": self.done, **means, **self.engine.learning_rates()}
         row["images_per_second"] = (self.outcome.images - images) / max(1e-9, self.outcome.seconds - seconds)
@@ -197,9 +199,9 @@ class Loop:
         """Save a checkpoint and return True, or roll back and return False if the state is not finite."""
         state = {"engine": self.engine.state_dict(), "window": self.window.state_dict()}
         bad = self.window.not_finite() or ([] if state_is_finite(state["engine"]) else ["network or optimiser state"])
-        if self._rolled_back(bad):
+        if self._roll_back_if_bad(bad):
             return False
-        self._tick()
+        self._update_usage()
         if self.main:
             state["outcome"] = vars(self.outcome)
             self.checkpoints.save(self.done, state, _environment(self.engine.device))
@@ -207,7 +209,7 @@ class Loop:
         self.saved_at = time.monotonic()
         return True
 
-    def _rolled_back(self, bad: list[str]) -> bool:
+    def _roll_back_if_bad(self, bad: list[str]) -> bool:
         """Roll back to the last checkpoint with new random streams if any process has names in `bad`.
 
         `bad` names the values that are not finite. Raises RunFailedError after too many rollbacks.
@@ -218,20 +220,20 @@ class Loop:
         self.outcome.rollbacks.append({"step": self.done, "reason": reason})
         if len(self.outcome.rollbacks) > MAX_ROLLBACKS:
             raise RunFailedError(f"{reason} at {self.engine.unit} {self.done}, after {MAX_ROLLBACKS} rollbacks")
-        self._go_back(f"{reason} at {self.engine.unit} {self.done}")
+        self._reload_checkpoint(f"{reason} at {self.engine.unit} {self.done}")
         self.engine.reseed(len(self.outcome.rollbacks))
         return True
 
-    def _go_back(self, reason: str) -> None:
+    def _reload_checkpoint(self, reason: str) -> None:
         saved = self.checkpoints.load_latest()
         if saved is None:
             raise RunFailedError(f"{reason}, and no checkpoint exists to roll back to")
-        self._tick()
+        self._update_usage()
         self._restore(saved)
         self.row_start = (self.outcome.seconds, self.outcome.images)
-        self.progress.say(f"{reason}; rolled back to {self.engine.unit} {self.done}")
+        self.progress.print_line(f"{reason}; rolled back to {self.engine.unit} {self.done}")
 
-    def _restore(self, saved: Saved) -> None:
+    def _restore(self, saved: LoadedCheckpoint) -> None:
         try:
             self.engine.load_state_dict(saved.state["engine"])
             self.window.load_state_dict(saved.state["window"], self.engine.device)
@@ -246,7 +248,7 @@ class Loop:
         if self.main:
             self.history.cut_after(self.done)
 
-    def _check_environment(self, saved: Saved) -> None:
+    def _check_environment(self, saved: LoadedCheckpoint) -> None:
         """Check the device type and set the thread count of the checkpoint, which bit-equal results require."""
         theirs, mine = saved.environment, _environment(self.engine.device)
         if not isinstance(theirs.get("threads"), int) or not isinstance(saved.state.get("outcome"), dict):
@@ -271,7 +273,7 @@ class Loop:
             raise RunFailedError(self._memory_message(error, self._fitting())) from error
         free_memory()
         self.outcome.events.append(f"{self.engine.unit} {self.done}: out of memory, {change}")
-        self._go_back(f"out of memory, {change}")
+        self._reload_checkpoint(f"out of memory, {change}")
 
     def _fitting(self) -> str | None:
         """Return what fits in memory, or None if the engine cannot measure it."""
@@ -288,10 +290,10 @@ class Loop:
         at_once = getattr(self.engine, "micro_batch", getattr(self.run.recipe, "batch_size", None))
         return out_of_memory_message(error, at_once, self.engine.device, fitting)
 
-    def _tick(self) -> None:
+    def _update_usage(self) -> None:
         now = time.monotonic()
-        self.outcome.seconds += now - self.ticked
-        self.ticked = now
+        self.outcome.seconds += now - self.updated_at
+        self.updated_at = now
         peak = peak_memory_bytes(self.engine.device)
         self.outcome.peak_memory_bytes = max(peak, self.outcome.peak_memory_bytes or 0)
         spent = self.monitor.spent_joules()
@@ -300,22 +302,22 @@ class Loop:
 
     def _finish(self) -> None:
         """Export the run, with model.json last, then remove the checkpoints."""
-        self._tick()
+        self._update_usage()
         if self.main:
             check_out(self.out, self.state_dir)  # checked again, because the folder may have changed since the start
             old = [path for path in own_run_files(self.out, is_unmarked(self.out)) if path.parent.name in PARTS]
             remove_files(old, self.out)  # left by an earlier training
             fields = self.engine.export(self.out)
-            self._end({**self.outcome.training(), **fields})
+            self._record_end({**self.outcome.training(), **fields})
         barrier()
 
     def _fail(self, error: RunFailedError) -> None:
-        self._tick()
+        self._update_usage()
         if self.main:
             check_out(self.out, self.state_dir)
-            self._end(self.outcome.training(), str(error))
+            self._record_end(self.outcome.training(), str(error))
 
-    def _end(self, training: dict[str, Any], reason: str | None = None) -> None:
+    def _record_end(self, training: dict[str, Any], reason: str | None = None) -> None:
         """Write the record, then remove the state, so that a job that fails here on a full disk can be resumed."""
         copied = self._copy_staging()
         self._close()

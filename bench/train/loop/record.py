@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.files import read_mapping, sha256_file, write_json, write_text
-from bench.ownership import is_record, is_whole_weights, make_way
+from bench.ownership import is_complete_weights, is_record, move_if_foreign
 from bench.paths import META, META_COPY, WEIGHTS
 from bench.provenance import provenance
 from bench.registry import training_modules
@@ -93,12 +93,12 @@ def restore_record(run: Run, out: Path, data_sha256: str | None) -> bool:
     if not record or any(record.get(key) not in (None, value) for key, value in mine.items() if value):
         return False
     if record.get("model_sha256") is not None:
-        make_way(out / WEIGHTS, is_whole_weights)
+        move_if_foreign(out / WEIGHTS, is_complete_weights)
         if not (out / WEIGHTS).exists() or record["model_sha256"] != sha256_file(out / WEIGHTS):
             return False
     lost = read_mapping(out / META) != record
     if lost:
-        make_way(out / META, is_record)
+        move_if_foreign(out / META, is_record)
         write_json(out / META, record)
     code = provenance(*training_modules(run.task, run.model.name))["code_sha256"]
     other = " by a different code version" if record.get("code_sha256") not in (None, code) else ""

@@ -45,18 +45,18 @@ class WeightsAndBiases:
         self._run.finish()
 
 
-KNOWN = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
+SINKS = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
 
 
 def open_sinks(name: str, folder: Path) -> list[Sink]:
     wanted = [part.strip() for part in os.environ.get("SLIM_BENCH_SINKS", "").split(",") if part.strip()]
     sinks: list[Sink] = []
     for sink in wanted:
-        if sink not in KNOWN:
-            raise InputError(f"SLIM_BENCH_SINKS: unknown sink {sink!r}{did_you_mean(sink, KNOWN)}")
+        if sink not in SINKS:
+            raise InputError(f"SLIM_BENCH_SINKS: unknown sink {sink!r}{did_you_mean(sink, SINKS)}")
         try:
             with writing(folder / sink):
-                sinks.append(KNOWN[sink](name, folder))
+                sinks.append(SINKS[sink](name, folder))
         except ImportError:
             raise InputError(f"SLIM_BENCH_SINKS: {sink} is not installed; pip install {sink}") from None
     return sinks
@@ -65,17 +65,17 @@ def open_sinks(name: str, folder: Path) -> list[Sink]:
 def send_row(sinks: list[Sink], step: int, row: dict[str, float | int | None]) -> None:
     """Write a row to every sink. If a sink fails, a message is printed, the sink is removed, and training continues."""
     for sink in list(sinks):
-        if not _written(sink, lambda sink=sink: sink.log(step, row)):
+        if not _succeeds(sink, lambda sink=sink: sink.log(step, row)):
             sinks.remove(sink)
 
 
 def close_sinks(sinks: list[Sink]) -> None:
     while sinks:
         sink = sinks.pop()
-        _written(sink, sink.close)
+        _succeeds(sink, sink.close)
 
 
-def _written(sink: Sink, call: Callable[[], None]) -> bool:
+def _succeeds(sink: Sink, call: Callable[[], None]) -> bool:
     try:
         call()
     except OSError as error:

@@ -26,9 +26,9 @@ def move_aside(run: Run, out: Path) -> Path | None:
         return None
     record = finished_record(out)
     files = [*own_run_files(out, is_unmarked(out)), *_scores(out, record)]
-    place = _interrupted(out) or _copied(out, files, record)
+    place = _find_interrupted(out) or _copied(out, files, record)
     description, last = out / "run.json", [out / META, out / META_COPY]
-    theirs = [description] if _hash_of(description) == record.get("run_sha256") != run.hash else []
+    theirs = [description] if _run_hash(description) == record.get("run_sha256") != run.hash else []
     # the weights are removed first, because a record without weights does not count as a finished run
     remove_files([out / WEIGHTS, *(path for path in files if path not in last), *theirs, *last], out)
     return place
@@ -49,7 +49,7 @@ def _copied(out: Path, files: list[Path], record: dict[str, Any]) -> Path:
                 link_or_copy(path, part / path.relative_to(out))
             if record:
                 write_json(part / META, record)
-            if _hash_of(out / "run.json") == record.get("run_sha256"):
+            if _run_hash(out / "run.json") == record.get("run_sha256"):
                 # not a link, because an edit of one would change the other
                 write_bytes(part / "run.json", (out / "run.json").read_bytes())
             elif record.get("description"):
@@ -65,7 +65,7 @@ def _copied(out: Path, files: list[Path], record: dict[str, Any]) -> Path:
     return place
 
 
-def _interrupted(out: Path) -> Path | None:
+def _find_interrupted(out: Path) -> Path | None:
     """Return the folder to which an interrupted move has already linked the weights in `out`, or None."""
     number, found = 1, None
     while (place := superseded_folder(out, number)).is_dir():
@@ -83,7 +83,7 @@ def _remove_copies(part: Path, out: Path) -> None:
     part.rmdir()
 
 
-def _hash_of(description: Path) -> str | None:
+def _run_hash(description: Path) -> str | None:
     """Return the hash of the run that a run.json describes, or None if it is not a valid description."""
     try:
         return read_run(description).hash

@@ -20,7 +20,7 @@ from bench.networks import PyramidNetwork, check_members
 from bench.run import OneShotRecipe, Run
 from bench.runtime.images import save_png, save_row, to_signed
 from bench.runtime.memory import check_memory, is_out_of_memory
-from bench.runtime.rng import generator, seeded_globally
+from bench.runtime.rng import generator, seed_global_generator
 from bench.train.loop.graphs import Replayed, recorder
 from bench.train.loop.micro_batches import couples_images, fits
 from bench.train.oneshot.scale import ScaleTraining, largest_pass
@@ -56,7 +56,7 @@ class OneShot:
             count = self.recipe.n_samples
             check_memory(count * bytes_each, f"{self.run.name}: recipe.n_samples {count}: the samples")
         try:
-            with torch.no_grad(), seeded_globally(self.run.seed, "critic", 0):
+            with torch.no_grad(), seed_global_generator(self.run.seed, "critic", 0):
                 self.pyramid.new_critic(0).to(self.device)(self.reals[0])
         except RuntimeError as error:
             if is_out_of_memory(error):
@@ -78,7 +78,7 @@ class OneShot:
         return self.epoch()
 
     def _open(self, scale: int) -> ScaleTraining:
-        with seeded_globally(self.run.seed, "critic", scale):
+        with seed_global_generator(self.run.seed, "critic", scale):
             critic = self.pyramid.new_critic(scale).to(self.device)
         return ScaleTraining(self.pyramid, scale, critic, self.reals[scale], self.recipe, self.run.compute)
 

@@ -5,14 +5,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from baselines.fastgan_layers import GLU, PART, BatchNorm2d
+from baselines.fastgan_layers import GLU, PART_SIZE, BatchNorm2d
 from bench.export import batch_statistics
 
 
 def large_map() -> torch.Tensor:
     torch.manual_seed(0)
     x = 3 * torch.randn(3, 8, 64, 48) + torch.linspace(-2, 2, 8).view(1, 8, 1, 1)
-    assert x.numel() > PART * x.shape[1]
+    assert x.numel() > PART_SIZE * x.shape[1]
     return x.contiguous(memory_format=torch.channels_last).requires_grad_()
 
 

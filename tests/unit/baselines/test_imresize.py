@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from baselines.ops.imresize import Resize, cubic, eight_bits, imresize, output_length, resize_matrix
+from baselines.ops.imresize import Resize, cubic, imresize, output_length, resize_matrix, truncate_to_8_bits
 
 
 def test_kernel_values() -> None:
@@ -47,8 +47,8 @@ def test_beyond_the_lower_border_the_image_is_mirrored() -> None:
 def test_every_8_bit_value_passes_unchanged_and_others_are_truncated() -> None:
     levels = torch.arange(256.0)
     for image in (levels / 127.5 - 1, levels / 255 * 2 - 1, (levels / 255 - 0.5) * 2):
-        assert torch.allclose((eight_bits(image) + 1) * 127.5, levels, atol=1e-4)
-    assert torch.allclose((eight_bits(torch.tensor([(0.9 + 7) / 127.5 - 1])) + 1) * 127.5, torch.tensor([7.0]))
+        assert torch.allclose((truncate_to_8_bits(image) + 1) * 127.5, levels, atol=1e-4)
+    assert torch.allclose((truncate_to_8_bits(torch.tensor([(0.9 + 7) / 127.5 - 1])) + 1) * 127.5, torch.tensor([7.0]))
 
 
 def test_a_smaller_output_is_the_top_left_corner() -> None:

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from baselines.ops.upsampled_conv import WORTH_IT, upsampled_conv
+from baselines.ops.upsampled_conv import MIN_SIDE, upsampled_conv
 
 
-@pytest.mark.parametrize("size", [(1, 1), (WORTH_IT - 1, 9), (WORTH_IT, 11)])
+@pytest.mark.parametrize("size", [(1, 1), (MIN_SIDE - 1, 9), (MIN_SIDE, 11)])
 def test_equals_upsampling_then_convolving(size):
     torch.manual_seed(0)
     x = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)

@@ -392,7 +392,7 @@ def test_sources_of_another_kind_are_one_line(tmp_path):
         with pytest.raises(InputError, match="no such folder"):
             find_images(place)
     with pytest.raises(InputError, match="contains 1 images, but at least 2"):
-        usable_images(tmp_path, at_least=2)
+        require_images(tmp_path, at_least=2)
     for path in (tmp_path / "none.png", tmp_path):
         with pytest.raises(InputError):
             read_header(path)

@@ -17,7 +17,7 @@ from bench.files import read_json
 from bench.metrics.accuracy import wilson_interval
 from bench.metrics.weights import has_weights
 from bench.provenance import processor_name, slug
-from bench.sampling import generate, pick
+from bench.sampling import generate, generate_at
 from bench.schema import parse_strict
 from bench.score import Score
 from tests.helpers import metric_runs
@@ -114,7 +114,7 @@ def test_generated_images_do_not_depend_on_earlier_draws(fewshot):
     again = torch.cat(list(generate(network, 20, 8, seed=0)))
     assert torch.equal(first, again)
     assert torch.equal(torch.cat(list(generate(network, 11, 8, seed=0))), first[:11])
-    assert torch.equal(pick(network, [17, 2, 9], 20, 8, seed=0), first[[17, 2, 9]])
+    assert torch.equal(generate_at(network, [17, 2, 9], 20, 8, seed=0), first[[17, 2, 9]])
     assert not torch.equal(torch.cat(list(generate(network, 20, 8, seed=1))), first)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 

@@ -13,14 +13,14 @@ from bench.data.catalogue import Weights
 from bench.data.weights import find_weights_file
 from bench.errors import InputError
 from bench.metrics.cache import cache_folder
-from bench.runtime.environment import OFFLINE, switched_on, user_cache
+from bench.runtime.environment import OFFLINE, is_enabled, user_cache
 from tests.helpers import ROOT
 
 
 @pytest.mark.parametrize("value", ["1", "true", "YES", " on "])
 def test_words_that_mean_on(monkeypatch, value):
     monkeypatch.setenv(OFFLINE, value)
-    assert switched_on(OFFLINE)
+    assert is_enabled(OFFLINE)
 
 
 @pytest.mark.parametrize("value", [None, "", "0", "False", "no", "OFF"])
@@ -28,7 +28,7 @@ def test_words_that_mean_off(monkeypatch, value):
     monkeypatch.delenv(OFFLINE, raising=False)
     if value is not None:
         monkeypatch.setenv(OFFLINE, value)
-    assert not switched_on(OFFLINE)
+    assert not is_enabled(OFFLINE)
 
 
 def test_any_other_word_is_named_before_a_command_runs(monkeypatch, capsys):
@@ -36,7 +36,7 @@ def test_any_other_word_is_named_before_a_command_runs(monkeypatch, capsys):
     with pytest.raises(
         InputError, match=r"SLIM_BENCH_OFFLINE=offline: use 1, true, yes, on to enable it, or 0, false, no, off"
     ):
-        switched_on(OFFLINE)
+        is_enabled(OFFLINE)
     assert main(["plan"]) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1 and "SLIM_BENCH_OFFLINE=offline" in captured.err

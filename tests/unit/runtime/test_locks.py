@@ -8,7 +8,7 @@ import pytest
 
 from bench.errors import InputError
 from bench.runtime import locks
-from bench.runtime.locks import is_locked, lock_file, only_one
+from bench.runtime.locks import hold_lock, is_locked, lock_file
 
 HOLD = """
 import sys
@@ -59,16 +59,16 @@ def test_waiting_is_printed_once(tmp_path, holder, monkeypatch, capsys):
             holder.wait()
 
     monkeypatch.setattr(locks.time, "sleep", nap)
-    with only_one(tmp_path / "x/.a.lock", "a is made by another process; waiting"):
+    with hold_lock(tmp_path / "x/.a.lock", "a is made by another process; waiting"):
         assert lock_file(tmp_path / "x/.a.lock") is None
     assert len(naps) == 3
     assert capsys.readouterr().err == "a is made by another process; waiting\n"
-    with only_one(tmp_path / "x/.a.lock", "free again"):
+    with hold_lock(tmp_path / "x/.a.lock", "free again"):
         assert capsys.readouterr().err == ""
 
 
 def test_the_block_gives_the_lock_back_when_it_fails(tmp_path):
-    with pytest.raises(KeyError), only_one(tmp_path / "a.lock", ""):
+    with pytest.raises(KeyError), hold_lock(tmp_path / "a.lock", ""):
         raise KeyError
     lock = lock_file(tmp_path / "a.lock")
     assert lock is not None
@@ -78,7 +78,7 @@ def test_the_block_gives_the_lock_back_when_it_fails(tmp_path):
 def test_what_a_file_of_the_name_holds_stays(tmp_path):
     path = tmp_path / ".a.lock"
     path.write_text("mine")
-    with only_one(path, ""):
+    with hold_lock(path, ""):
         assert path.read_text() == "mine"
     assert path.read_text() == "mine"
 
@@ -92,7 +92,7 @@ def test_a_file_that_its_holder_removes_is_no_lock_any_more(tmp_path, monkeypatc
         first.release()
 
     monkeypatch.setattr(locks.time, "sleep", nap)
-    with only_one(path, ""):
+    with hold_lock(path, ""):
         assert path.exists() and lock_file(path) is None
 
 

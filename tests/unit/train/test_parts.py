@@ -8,7 +8,7 @@ from torch import nn
 
 from bench.errors import InputError
 from bench.run import ClassificationRecipe, FewShotRecipe, OneShotRecipe
-from bench.runtime.rng import batch_indices, derive, generator, seeded_globally
+from bench.runtime.rng import batch_indices, derive, generator, seed_global_generator
 from bench.schema import parse_strict
 from bench.train import eager
 from bench.train.ema import Ema
@@ -49,9 +49,9 @@ def test_ema_state_round_trip():
 def test_streams_differ_by_purpose_and_do_not_touch_the_global_one():
     assert len({derive(0, "a"), derive(1, "a"), derive(0, "b"), derive(0, "a", 1)}) == 4
     before = torch.random.get_rng_state()
-    with seeded_globally(5):
+    with seed_global_generator(5):
         first = torch.rand(3)
-    with seeded_globally(5):
+    with seed_global_generator(5):
         assert torch.equal(first, torch.rand(3))
     generator("cpu", 0, "x")
     assert torch.equal(before, torch.random.get_rng_state())

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from bench.errors import InputError
 from bench.export import batch_statistics, load_export
 from bench.metrics.efflite import load_efflite0
-from bench.runtime.rng import generator, seeded_globally
+from bench.runtime.rng import generator, seed_global_generator
 from bench.train.fewshot.diffaugment import DiffAugment
 from bench.train.fewshot.engine import FewShot, evenly, quadrant
 from bench.train.fewshot.losses import RandomMarginHinge
@@ -208,7 +208,7 @@ def test_export_is_the_averaged_generator_with_spectral_norm_folded(data, tmp_pa
     buffers = {name: value.clone() for name, value in network.named_buffers()}
 
     def draw(generator: nn.Module) -> torch.Tensor:
-        with torch.no_grad(), seeded_globally(0), batch_statistics(generator):
+        with torch.no_grad(), seed_global_generator(0), batch_statistics(generator):
             return generator(z)[0]
 
     first = draw(network)

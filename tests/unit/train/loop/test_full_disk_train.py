@@ -124,7 +124,7 @@ def test_a_sink_on_a_full_disk_does_not_end_the_training(tmp_path, straight, mon
         def close(self):
             raise AssertionError("closed after it had failed")
 
-    monkeypatch.setitem(sinks.KNOWN, "full", Full)
+    monkeypatch.setitem(sinks.SINKS, "full", Full)
     monkeypatch.setenv("SLIM_BENCH_SINKS", "full")
     train(tmp_path / "out", tmp_path / "state")
     assert same_end(tmp_path / "out", straight)

@@ -283,7 +283,7 @@ def test_a_sink_writes_next_to_the_run_and_closes_before_its_record(tmp_path, mo
             assert not (tmp_path / "out" / "model.json").exists()
             (self.folder / "closed").write_text("yes")
 
-    monkeypatch.setitem(sinks.KNOWN, "late", Late)
+    monkeypatch.setitem(sinks.SINKS, "late", Late)
     monkeypatch.setenv("SLIM_BENCH_SINKS", "late")
     train(tmp_path)
     assert (tmp_path / "out" / "closed").read_text() == "yes"

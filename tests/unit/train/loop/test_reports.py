@@ -53,7 +53,7 @@ class Recorder:
 
 
 def test_sinks_are_chosen_by_the_environment(tmp_path, monkeypatch):
-    monkeypatch.setitem(sinks.KNOWN, "recorder", Recorder)
+    monkeypatch.setitem(sinks.SINKS, "recorder", Recorder)
     monkeypatch.delenv("SLIM_BENCH_SINKS", raising=False)
     assert sinks.open_sinks("run", tmp_path) == []
     monkeypatch.setenv("SLIM_BENCH_SINKS", " recorder ,")
