@@ -44,8 +44,8 @@ class BatchNorm2d(nn.BatchNorm2d):
     """nn.BatchNorm2d with more accurate statistics for large channels_last maps on a CPU.
 
     For such maps torch accumulates all values of a channel sequentially in float32, which loses two digits of the
-    statistics at 256 px. Statistics combined from parts of PART_SIZE positions are as accurate as those of channels-first
-    maps, at half the cost.
+    statistics at 256 px. Statistics combined from parts of PART_SIZE positions are as accurate as those of
+    channels-first maps, at half the cost.
     """
 
     def forward(self, x: Tensor) -> Tensor:
