@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, Field, create_model, field_validator
 
 from bench.claims import Claim, ReportSettings, load_settings, target_of
-from bench.data.catalogue import OWN, Catalogue, UserFolder, load_catalogue, parse_words, task_of
+from bench.data.catalogue import USER_DATA, Catalogue, UserFolder, load_catalogue, parse_cli_value, task_of
 from bench.data.sources import DataSettings
 from bench.errors import InputError
 from bench.experiments import Experiment, Experiments, ResolvedExperiment, read_entries, require

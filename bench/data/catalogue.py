@@ -21,7 +21,7 @@ PINS = Path("data/pins.yaml")
 PREPARED = Path("data/prepared")
 
 Byte = Annotated[int, Field(ge=0, le=255)]
-WORDS = {"true": True, "false": False, "null": None}
+LITERALS = {"true": True, "false": False, "null": None}
 BACKGROUND = "RGB background colour of transparent pixels"
 RESAMPLE = "antialiased resize filter"
 UPSCALE = "allow upscaling of images below the required size; otherwise they are an error"

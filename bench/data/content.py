@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.catalogue import Catalogue, Dataset
-from bench.data.limits import refuse_holes
+from bench.data.limits import refuse_sparse_file
 from bench.data.walk import Listing, walk
 from bench.files import read_mapping, sha256_file, sha256_json
 
@@ -34,18 +34,18 @@ def describe_place(place: Path, dataset: Dataset, recorded: Mapping[str, Any] | 
     `recorded`: an earlier receipt, whose hashes remain valid for files with unchanged size and times.
     """
     if dataset.layout == "imagenet":
-        return {"content_sha256": unpacked_content(place) or LISTED_CONTENT}
+        return {"content_sha256": archives_sha256(place) or UNREAD_CONTENT}
     first = dataset.preparation.first
     listing = Listing(place.parent, [place.name])
     if place.is_dir():
         listing = walk(place) if first is None else walk(place, dataset.preparation.members)
         listing.names = listing.names[:first]
-    named = {  # a receipt is UTF-8 text, so other bytes in names are escaped
+    path_by_name = {  # a receipt is UTF-8 text, so other bytes in names are escaped
         os.fsencode(name).decode("utf-8", "backslashreplace"): listing.folder / name for name in listing.names
     }
-    listed = dataset.layout in LISTED and place.is_dir() and dataset.folder is None
-    read = {name: path for name, path in named.items() if not listed or path.suffix == ".tar"}
-    before = {record["name"]: record for record in (known or {}).get("members", ())}
+    listed = dataset.layout in UNREAD_LAYOUTS and place.is_dir() and dataset.folder is None
+    read = {name: path for name, path in path_by_name.items() if not listed or path.suffix == ".tar"}
+    before = {record["name"]: record for record in (recorded or {}).get("members", ())}
     members = [describe_file(path, name, before.get(name)) for name, path in read.items()]
     content = content_sha256(members)
     if listed:

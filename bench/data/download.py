@@ -77,7 +77,7 @@ def download(
     archives, parquet files and images are read to their end. Raises UnavailableError if the server does not provide the
     file.
     """
-    if switched_on(OFFLINE):
+    if is_enabled(OFFLINE):
         raise UnavailableError(
             f"{path}: missing, and {OFFLINE} disables downloads; download {url} on another machine and copy it here"
         )
@@ -226,7 +226,7 @@ def _save(transfer: Transfer, answer: http.client.HTTPResponse, have: int, watch
     with (
         writing(transfer.partial.with_name(transfer.name), left),
         transfer.partial.open("ab" if have else "wb", buffering=0) as file,
-        _bar(transfer.name, have, total) as bar,
+        _progress_bar(transfer.name, have, total) as bar,
     ):
         while chunk := answer.read1(CHUNK):
             watch.beat()
@@ -292,7 +292,7 @@ def unreadable(path: Path) -> str | None:
     return None
 
 
-def _bar(name: str, have: int, total: int | None) -> tqdm:
+def _progress_bar(name: str, have: int, total: int | None) -> tqdm:
     interval = 0.2 if sys.stderr.isatty() else 5.0
     shown = {"desc": name, "initial": have, "total": total, "mininterval": interval, "delay": 1}
     return tqdm(unit="B", unit_scale=True, **shown)

@@ -241,7 +241,7 @@ def source_files(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
         missing = next((root / file.local for file in files if not (root / file.local).is_file()), root / SOURCES)
         raise InputError(f"{missing}: not downloaded yet; run `slim-bench fetch {name}`")
     for file in source.files:
-        _checked(job, file)
+        _verified_checksums(job, file)
     return [root / file.local for file in source.files]
 
 
@@ -274,7 +274,7 @@ def installed_path(root: Path, dataset: Dataset) -> Path | None:
         return None
     place, files = root / SOURCES / manual.place, [root / file.local for file in manual.files]
     has_archives = bool(files) and all(path.is_file() for path in files)
-    if not place.exists() or (has_archives and unpacked_content(place)):
+    if not place.exists() or (has_archives and archives_sha256(place)):
         return None
     pattern = dataset.preparation.members
     shared = place.is_dir() and (pattern != "*" or len(dataset.sources) > 1)
@@ -283,7 +283,7 @@ def installed_path(root: Path, dataset: Dataset) -> Path | None:
 
 def _verified(job: FetchJob, source: Any, file: SourceFile, origin: str | None) -> dict[str, Any]:
     """Verify one file, pin its checksum if it has none, and describe it for the receipt."""
-    entry = _checked(job, file)
+    entry = _verified_checksums(job, file)
     if job.accept is not None or (origin is not None and file in job.unpinned and not job.md5(file)):
         _pin_first_use(job, file, entry)
     if origin is not None and isinstance(source, Network) and (job.root / file.pointer).exists():
@@ -302,7 +302,7 @@ def _pin_first_use(job: FetchJob, file: SourceFile, entry: Mapping[str, Any]) ->
     )
 
 
-def _checked(job: FetchJob, file: SourceFile) -> dict[str, Any]:
+def _verified_checksums(job: FetchJob, file: SourceFile) -> dict[str, Any]:
     """Return the checksums of a file.
 
     If its size and times are unchanged, they are taken from the receipt, because hashing a large archive takes long.

@@ -18,7 +18,7 @@ from bench.data.download import LOGIN_CODES, TEMPORARY_CODES, content_problem, d
 from bench.data.sources import Hub, SourceFile
 from bench.errors import InputError
 from bench.files import atomic_file
-from bench.runtime.environment import OFFLINE, switched_on
+from bench.runtime.environment import OFFLINE, is_enabled
 
 LOGIN = "log in with `hf auth login` or set HF_TOKEN, and accept the terms of the repository on its page"
 
@@ -33,8 +33,8 @@ def download_from_hub(
     url = hub.hf_hub_url(
         source.repo, str(file.path), repo_type=source.repo_type, revision=source.revision, endpoint=_endpoint(hub)
     )
-    if switched_on(OFFLINE) or hub.constants.is_offline_mode():
-        name = OFFLINE if switched_on(OFFLINE) else "HF_HUB_OFFLINE"
+    if is_enabled(OFFLINE) or hub.constants.is_offline_mode():
+        name = OFFLINE if is_enabled(OFFLINE) else "HF_HUB_OFFLINE"
         raise UnavailableError(
             f"{path}: missing, and {name} disables downloads; download {url} on another machine and copy it here"
         )

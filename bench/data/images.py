@@ -106,7 +106,7 @@ def find_images(place: Path, pattern: str = "*", keep: Callable[[list[str]], lis
     return found
 
 
-def usable_images(
+def require_images(
     place: Path, pattern: str = "*", at_least: int = 1, keep: Callable[[list[str]], list[str]] | None = None
 ) -> ImageFiles:
     """Return what `find_images` finds. Raises InputError for the first problem, or for fewer than `at_least` images."""

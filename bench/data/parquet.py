@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bench.data.limits import Budget, Limits
-from bench.data.staging import make_temporary, unmark
+from bench.data.staging import make_temporary, remove_marker
 from bench.errors import InputError, writing
 from bench.files import check_regular
 
@@ -27,7 +27,7 @@ def is_parquet(path: Path) -> bool:
 
 
 @contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
+def _convert_image_errors(path: Path) -> Iterator[None]:
     import pyarrow
 
     try:
@@ -46,7 +46,7 @@ def read_rows(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield suffix and content of each image, in the order of the rows. Raises InputError, which names the file."""
     check_regular(path)
-    with _damage_named(path):
+    with _convert_image_errors(path):
         import pyarrow.parquet
 
         with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
@@ -99,7 +99,7 @@ def extract_images(paths: Sequence[Path], target: Path, max_unpacked_gb: float |
                 for suffix, content in read_rows(path, max_unpacked_gb, room=target.parent):
                     (partial / f"{count:06d}{suffix}").write_bytes(content)
                     count += 1
-        unmark(partial)
+        remove_marker(partial)
         partial.chmod(0o755)
         partial.rename(target)
     finally:

@@ -18,11 +18,11 @@ from bench.data.arrays import prepare_arrays
 from bench.data.catalogue import Catalogue, Dataset, Folders, load_catalogue, prepared_path
 from bench.data.classes import prepare_files
 from bench.data.content import preparation_sha256
-from bench.data.extract import is_archive, named_as, unpacked
+from bench.data.extract import is_archive, rename_in_errors, unpacked
 from bench.data.fetch import installed_path, present_source, source_content, source_files
-from bench.data.fit import check_image_size, check_one_shot, check_size, fitted, target_size
-from bench.data.images import Header, ImageFiles, print_notes, usable_images
-from bench.data.install import new_content, refuse_overlap
+from bench.data.fit import check_image_size, check_one_shot, check_size, fit_image, target_size
+from bench.data.images import Header, ImageFiles, print_notes, require_images
+from bench.data.install import refuse_overlap, staged_content
 from bench.data.manifest import MadeFrom, Manifest, write_manifest
 from bench.data.npy import array_by_row
 from bench.data.ownership import IMAGES, LISTS, SPLIT_ARRAYS
@@ -147,7 +147,7 @@ def _common_size(job: PreparationJob, headers: list[Header]) -> tuple[int, int]:
 def image_files(job: PreparationJob, staging: Path) -> Iterator[ImageFiles]:
     """Yield the images of the source: a folder, an archive or parquet files (extracted), or one image file."""
     with opened_source(job.sources, staging / ".unpacked", job.max_unpacked_gb) as place:
-        found = usable_images(
+        found = require_images(
             place, job.dataset.preparation.members, keep=kept_names(job.dataset.preparation, job.root)
         )
         print_notes([*found.notes, *folder_notes(found, job.dataset)])
@@ -163,7 +163,7 @@ def opened_source(sources: Sequence[Path], folder: Path, max_unpacked_gb: float 
     elif is_parquet(first):
         try:
             extract_images(sources, folder, max_unpacked_gb)
-            with named_as(folder, first):
+            with rename_in_errors(folder, first):
                 yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)

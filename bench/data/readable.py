@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.data.extract import is_archive, read_members
 from bench.data.images import decoded
 from bench.data.parquet import MAGIC, read_rows
-from bench.data.stored import CHUNK, damage_named
+from bench.data.stored import CHUNK, convert_archive_errors
 from bench.errors import InputError
 
 IMAGES = (b"\x89PNG\r\n", b"\xff\xd8\xff")
@@ -28,7 +28,7 @@ def check_readable(path: Path) -> None:
         if not count:
             raise InputError(f"{path}: an archive without files")
     elif start.startswith(b"\x1f\x8b"):
-        with damage_named(path), gzip.open(path) as file:
+        with convert_archive_errors(path), gzip.open(path) as file:
             while file.read(CHUNK):
                 pass
     elif start.startswith(MAGIC):

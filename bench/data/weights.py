@@ -13,7 +13,7 @@ from bench.data.catalogue import Weights, load_catalogue
 from bench.data.download import download
 from bench.data.dvc import pull_if_tracked, run_dvc
 from bench.data.sources import SHIPPED, SOURCES
-from bench.errors import InputError, lasting_folder
+from bench.errors import InputError, existing_parent
 from bench.files import sha256_file
 from bench.runtime.environment import user_cache
 
