@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import TextIO
 
 from bench.commands import data, inference, planning, reporting, running
-from bench.errors import InputError, RunFailedError, first_line, refused_write, storage_error
-from bench.runtime.environment import OFFLINE, switched_on
+from bench.errors import InputError, RunFailedError, find_write_error, first_line, storage_error
+from bench.runtime.environment import OFFLINE, is_enabled
 from bench.terminal import escaped_output, one_line
 
 LOGGED_COMMANDS = ("freeze", "fetch", "prepare", "train", "evaluate", "collect", "report")

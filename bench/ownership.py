@@ -124,12 +124,12 @@ def _weights_header(path: Path) -> dict[str, Any]:
 
 def _safetensors_header(path: Path) -> dict[str, Any]:
     """Return the header of a safetensors file; empty for other files."""
-    start = head_of(path, 8)
+    start = read_head(path, 8)
     length = int.from_bytes(start, "little")
     if len(start) < 8 or not 2 <= length <= MAX_HEADER_BYTES * 64:
         return {}
     try:
-        header = parse_json(head_of(path, 8 + length)[8:].decode(), path)
+        header = parse_json(read_head(path, 8 + length)[8:].decode(), path)
     except ValueError:
         return {}
     return header if isinstance(header, dict) else {}

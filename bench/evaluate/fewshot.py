@@ -99,8 +99,8 @@ def evaluate_fewshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:
     z = torch.zeros(1, network.latent_dim, device=scores.device)
     with torch.no_grad():
         measure_cost(scores, network, lambda: network(z), f"px{images.shape[-1]}")
-    _neighbours(setting, network, fake)
-    _attention(setting, network)
+    _neighbours(context, network, fake)
+    _attention(context, network)
 
 
 def _features(context: ScoringContext, network: nn.Module, purpose: str = "latents") -> list[np.ndarray]:
@@ -217,16 +217,16 @@ def _neighbours(context: ScoringContext, network: nn.Module, fakes: Iterable[np.
         closest = measurements[0].details["closest"]
         evaluation = context.run.evaluation
         indices = [entry["sample"] for entry in closest]
-        samples = pick(network, indices, setting.n_fake, evaluation.batch_size, evaluation.latent_seed)
-        training = setting.images[[entry["training"] for entry in closest]]
-        save_neighbours(setting.scores.out / NEIGHBOURS, samples, training)
+        samples = generate_at(network, indices, context.n_fake, evaluation.batch_size, evaluation.latent_seed)
+        training = context.images[[entry["training"] for entry in closest]]
+        save_neighbours(context.scores.out / NEIGHBOURS, samples, training)
 
 
-def _attention(setting: Setting, network: nn.Module) -> None:
+def _attention(context: ScoringContext, network: nn.Module) -> None:
     """Record the gates for the first of the scored samples, unless no samples are scored."""
-    if not setting.extractors:
+    if not context.extractors:
         return
-    evaluation = setting.run.evaluation
+    evaluation = context.run.evaluation
     with recorded_gates(network) as records:
         images = next(generate(network, ATTENTION_SAMPLES, evaluation.batch_size, evaluation.latent_seed))
-    save_attention(setting.scores.out / ATTENTION, images, records)
+    save_attention(context.scores.out / ATTENTION, images, records)

@@ -40,7 +40,7 @@ class ScoredFolder(ScoredImages):
     def __init__(self, path: Path, background: Colour = WHITE):
         if Path(path).is_file():
             raise InputError(f"{path}: is a file; pass a folder with at least two images")
-        self.images = usable_images(path, at_least=2)
+        self.images = require_images(path, at_least=2)
         self.path, self.background = self.images.folder, background
         self.notes = self.images.notes
         self.files = [header.path for header in self.images.headers]

@@ -182,6 +182,6 @@ def _diversity(scores: ScoreFolder, samples: Tensor, source: Tensor, size: str) 
 def _attention(scores: ScoreFolder, pyramid: PyramidNetwork) -> None:
     """Record the gates for the reconstruction and for one sample from a fixed latent seed."""
     with recorded_gates(pyramid) as records, torch.inference_mode(), exact_float32():
-        reconstruction = to_uint8(finite(pyramid.reconstruct(), "reconstruction"))
+        reconstruction = to_uint8(check_finite(pyramid.reconstruct(), "reconstruction"))
         sample = draw_samples(pyramid, 1, scores.run.evaluation.latent_seed)
     save_attention(scores.out / ATTENTION, torch.cat([reconstruction, sample]), records)

@@ -15,7 +15,7 @@ from bench.evaluate.attention import ATTENTION
 from bench.evaluate.measurement import Measurement, failed_score
 from bench.made_from import COMPLETE, is_complete_mark, write_complete
 from bench.metrics.catalogue import METRICS
-from bench.ownership import is_attention, is_image_grid, is_png, is_score, is_score_of, make_way, refuse_foreign
+from bench.ownership import is_attention, is_image_grid, is_png, is_score, is_score_of, move_if_foreign, refuse_foreign
 from bench.provenance import provenance
 from bench.registry import network_modules
 from bench.run import Run
@@ -43,10 +43,10 @@ def check_scores(run: Run, run_dir: Path, out: Path, overwrite: bool) -> None:
     is_neighbours = is_png if unmarked else is_image_grid
     if own:
         for path in paths:
-            make_way(path, is_score if overwrite else lambda path: is_score_of(path, run.name, None))
-        make_way(out / NEIGHBOURS, is_neighbours)
-        make_way(out / ATTENTION, is_attention)
-        make_way(out / COMPLETE, is_complete_mark)
+            move_if_foreign(path, is_score if overwrite else lambda path: is_score_of(path, run.name, None))
+        move_if_foreign(out / NEIGHBOURS, is_neighbours)
+        move_if_foreign(out / ATTENTION, is_attention)
+        move_if_foreign(out / COMPLETE, is_complete_mark)
         return
     for path in paths:
         refuse_foreign(path, is_score, REMEDY)

@@ -9,7 +9,7 @@ from typing import Any
 from bench.claims import ReportSettings, load_settings
 from bench.files import write_png
 from bench.report.compare.claims import Answer, answer_claims
-from bench.report.compare.paired import Result, compare_methods
+from bench.report.compare.paired import Result, compare_experiments
 from bench.report.figures import attention, classification, curves, image_grids, plots, style
 from bench.report.outputs import FIGURES, IMAGE_GRIDS
 from bench.report.read.published import Published, load_published

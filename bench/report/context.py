@@ -58,7 +58,7 @@ IMAGE_GRIDS = {
     "fewshot": ("samples_fewshot", "attention_fewshot", "progress_fewshot", "neighbours"),
     "oneshot": ("samples_oneshot", "attention_oneshot"),
 }
-EXTRAS = {"fewshot": ("fd_curve",), "classification": ("confusion", "calibration")}
+EXTRA_FIGURES = {"fewshot": ("fd_curve",), "classification": ("confusion", "calibration")}
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def _wait_for_one(devices: list[str], folder: Path) -> tuple[str, BaseFileLock]:
             lock = lock_file(folder / f"{device.replace('/', '_')}.lock")
             if lock is not None:
                 return device, lock
-        if not said:
+        if not printed:
             print(f"waiting for a GPU: other jobs use all {len(devices)}", file=sys.stderr, flush=True)
-            said = True
+            printed = True
         time.sleep(POLL_SECONDS)

@@ -125,7 +125,7 @@ def _make_engine(run: Run, device: torch.device, folders: tuple[Path, Path], dat
         reason = out_of_memory_message(error, None, device)
         if any(state.glob("step-*")):
             raise InputError(f"{run.name}: {reason}; checkpoints are kept; free memory and run it again") from error
-        _make_room(run, out, state)
+        _move_finished_run(run, out, state)
         write_record(out, run, data, Outcome(device=device.type, precision=run.compute.precision).training(), reason)
         raise RunFailedError(reason) from error
 

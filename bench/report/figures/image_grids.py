@@ -122,7 +122,7 @@ def _steps(name: str, folder: Path) -> LabelledRow | None:
             size = row.height
             tiles = [row.crop((left, 0, left + size, size)) for left in range(0, row.width - size + 1, size)]
             columns.append(_stack([fit_height(tile, TILE) for tile in tiles[:PROGRESS_ROWS]]))
-    return LabelledRow(name, tuple(columns[:ACROSS]), tuple(captions[:ACROSS])) if columns else None
+    return LabelledRow(name, tuple(columns[:TILES_PER_ROW]), tuple(captions[:TILES_PER_ROW])) if columns else None
 
 
 def _stack(tiles: Sequence[Image.Image]) -> Image.Image:

@@ -21,7 +21,7 @@ from bench.runtime.rng import generator
 from bench.train.classification import distributed
 from bench.train.classification.schedule import learning_rate, make_optimiser
 from bench.train.ema import Ema
-from bench.train.loop.engine import HELD
+from bench.train.loop.engine import NETWORK_COPIES
 from bench.train.loop.micro_batches import couples_images, largest_that_fits
 from bench.train.loop.recovery import gradient_norm
 

@@ -29,7 +29,7 @@ from bench.train.ema import Ema
 from bench.train.fewshot.diffaugment import DiffAugment
 from bench.train.fewshot.losses import RandomMarginHinge
 from bench.train.fewshot.perceptual import perceptual_loss
-from bench.train.loop.engine import HELD
+from bench.train.loop.engine import NETWORK_COPIES
 from bench.train.loop.graphs import WARM_UP, Replayed, recorder, uses_graphs
 from bench.train.loop.micro_batches import largest_that_fits
 from bench.train.loop.recovery import gradient_norm

@@ -98,7 +98,7 @@ class Loop:
             )
         self.progress = ProgressLine(self.run.name, self.engine.total_steps, self.engine.unit, self.done)
         if self.monitor.problem is not None and self.main:
-            self.progress.say(self.monitor.problem)
+            self.progress.print_line(self.monitor.problem)
         self.sinks = open_sinks(self.run.name, self.out) if self.main else []
         self.updated_at = time.monotonic()
         try:
@@ -114,8 +114,8 @@ class Loop:
             if not is_out_of_memory(error):
                 raise
             reason = out_of_memory_message(error, None, self.engine.device)
-            kept = f"the checkpoints in {self.state_dir} are kept; free memory and run it again"
-            raise InputError(f"{self.run.name}: {reason}; {kept}") from error
+            hint = f"the checkpoints in {self.state_dir} are kept; free memory and run it again"
+            raise InputError(f"{self.run.name}: {reason}; {hint}") from error
         finally:
             self._close()
 
@@ -279,7 +279,7 @@ class Loop:
         """Return what fits in memory, or None if the engine cannot measure it."""
         if not hasattr(self.engine, "fitting"):
             return None
-        self.progress.say("out of memory; measuring what fits")
+        self.progress.print_line("out of memory; measuring what fits")
         free_memory()
         try:
             return self.engine.fitting()

@@ -119,10 +119,8 @@ class OneShot:
         if scale == 0:
             return f"{why}, and the coarsest scale of {size} px does not fit; set a smaller recipe.min_size"
         below = self.pyramid.sizes[scale - 1]
-        fitted = "x".join(map(str, below))
-        return (
-            f"{why}; the scale of {size} px does not fit, that of {fitted} px did: set recipe.max_size to {max(below)}"
-        )
+        fit_image = "x".join(map(str, below))
+        return f"{why}; the scale of {size} px does not fit, that of {fit_image} px did: set recipe.max_size to {max(below)}"
 
     def ends_part(self, done: int) -> bool:
         """Return whether a scale ends after `done` steps. Each finished scale gets a checkpoint."""

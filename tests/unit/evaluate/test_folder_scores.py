@@ -201,7 +201,7 @@ def test_links_out_of_both_folders_to_one_place_are_shared(here):
         for index in range(2):
             (here / name / f"{name}{index}.png").symlink_to(here / f"real/{index}.png")
     with pytest.raises(InputError, match=r"2 of 2 samples are links to images of b"):
-        refuse_shared(usable_images("a"), usable_images("b"))
+        refuse_shared(require_images("a"), require_images("b"))
     assert os.path.samefile("a/a0.png", "b/b0.png")
 
 
