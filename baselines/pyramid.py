@@ -57,7 +57,7 @@ def pyramid_sizes(
         raise ValueError(
             f"scale_factor {scale_factor} gives {stop_scale + 1} scales, but at most {MAX_SCALES} are supported"
         )
-    fit_image = math.pow(min_size / min(finest), 1 / stop_scale)
-    factors = [math.pow(fit_image, stop_scale - index) for index in range(stop_scale + 1)]
+    fitted = math.pow(min_size / min(finest), 1 / stop_scale)
+    factors = [math.pow(fitted, stop_scale - index) for index in range(stop_scale + 1)]
     sizes = tuple(tuple(output_length(length, factor) for length in finest) for factor in factors)
-    return PyramidSizes(num_scales, stop_scale, shrink, fit_image, sizes)
+    return PyramidSizes(num_scales, stop_scale, shrink, fitted, sizes)

@@ -26,7 +26,7 @@ def refuse_shared(samples: ImageFiles, reference: ImageFiles) -> bool:
     shared = [header.path for header in samples.headers if os.path.realpath(header.path) in places]
     if shared:
         count = f"{len(shared)} of {len(samples.headers)} samples"
-        raise InputError(f"{shared[0]}: {count} are links to images of {theirs}; remove these links")
+        raise InputError(f"{shared[0]}: {count} are links to images of {other}; remove these links")
     return False
 
 
@@ -45,12 +45,12 @@ def pair_images(samples: ImageFiles, reference: ImageFiles) -> tuple[list[Pair],
     )
     if stems.keys() != reference_stems.keys():
         return [], None
-    for stem, names in our_stems.items():
-        if len(names) > 1 or len(their_stems[stem]) > 1:
-            several = ", ".join(names if len(names) > 1 else their_stems[stem])
+    for stem, names in stems.items():
+        if len(names) > 1 or len(reference_stems[stem]) > 1:
+            several = ", ".join(names if len(names) > 1 else reference_stems[stem])
             return [], f"SSIM is not computed, because {several} differ only in their suffix; rename them"
-        partners[names[0]] = theirs[their_stems[stem][0]]
-    pairs = [(header, partners[name]) for name, header in ours.items()]
+        matches[names[0]] = reference_by_name[reference_stems[stem][0]]
+    pairs = [(header, matches[name]) for name, header in by_name.items()]
     same_size = all((a.width, a.height) == (b.width, b.height) for a, b in pairs)
     return (pairs, None) if same_size else ([], None)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench.data.catalogue import CATALOGUE, SOURCES
+from bench.data.catalogue import CATALOGUE
+from bench.data.sources import SOURCES
 from bench.files import read_yaml, sha256_file, write_json
 from bench.metrics.inception_weights import PORTED, inception_tensors
 
