@@ -31,7 +31,7 @@ from bench.runtime.environment import OFFLINE, is_enabled
 from bench.runtime.locks import hold_lock
 
 CHUNK = 1 << 18
-LARGEST_UNKNOWN = 4 * 10**9
+MAX_UNKNOWN_BYTES = 4 * 10**9
 """Largest download in bytes if neither the catalogue nor the server states a size."""
 TEMPORARY_CODES = (408, 425, 429)
 """HTTP status codes below 500 after which another attempt may work."""
@@ -222,7 +222,7 @@ def _save(transfer: Transfer, answer: http.client.HTTPResponse, have: int, watch
     if left is not None and left > free:
         lack = f"the download needs {gigabytes(left)}, but {gigabytes(free)} are free in {transfer.partial.parent}"
         raise InputError(f"{url}: {lack}; free some space")
-    most = LARGEST_UNKNOWN if total is None else total
+    most = MAX_UNKNOWN_BYTES if total is None else total
     with (
         writing(transfer.partial.with_name(transfer.name), left),
         transfer.partial.open("ab" if have else "wb", buffering=0) as file,
@@ -248,8 +248,8 @@ def _too_long(transfer: Transfer, total: int | None) -> UnavailableError:
             f"{transfer.url}: the server sends more than the expected {total} bytes; the download was deleted"
         )
     return UnavailableError(
-        f"{transfer.url}: the server sends more than {gigabytes(LARGEST_UNKNOWN)} without stating a size; the download was "
-        "deleted; if the file is so large, give its `bytes` in config/datasets.yaml"
+        f"{transfer.url}: the server sends more than {gigabytes(MAX_UNKNOWN_BYTES)} without stating a size; the download "
+        "was deleted; if the file is so large, give its `bytes` in config/datasets.yaml"
     )
 
 
@@ -266,9 +266,9 @@ def _web_page(url: str) -> UnavailableError:
 
 
 def decompress(path: Path, size: int | None) -> None:
-    """Replace a gzip file by its content, if it is one, up to `size` bytes (None: LARGEST_UNKNOWN)."""
+    """Replace a gzip file by its content, if it is one, up to `size` bytes (None: MAX_UNKNOWN_BYTES)."""
     unpacked = path.with_name(f"{path.name}.unpacked")
-    most, done = size or LARGEST_UNKNOWN, 0
+    most, done = size or MAX_UNKNOWN_BYTES, 0
     try:
         with gzip.open(path) as packed, writing(unpacked, size), unpacked.open("wb") as file:
             while (chunk := packed.read(CHUNK)) and done <= most:

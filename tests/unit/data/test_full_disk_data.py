@@ -86,7 +86,7 @@ def test_arrays_of_classes_on_a_full_disk(tmp_path, monkeypatch):
 
 
 def test_a_download_on_a_full_disk_is_resumed(tmp_path, monkeypatch):
-    monkeypatch.setattr(downloading.time, "sleep", lambda _: None)
+    monkeypatch.setattr("bench.data.connection.time.sleep", lambda _: None)
     monkeypatch.delenv(downloading.OFFLINE, raising=False)
     with serve(DATA) as server, mounted(tmp_path / "disk") as disk:
         file = {"name": "a.zip", "url": f"{server.url}/a.zip", "md5": hashlib.md5(DATA).hexdigest()}
