@@ -7,6 +7,7 @@ from bench.commands.common import (
     add_command,
     add_folder_option,
     add_unpacked_limit,
+    check_suffix,
     non_empty_path,
     overrides_of,
     user_path,
@@ -42,6 +43,12 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument("dataset", type=non_empty_path, help="a downloaded dataset, or the path of a folder of images")
     parser.add_argument("--size", default="full", help="minimum size in pixels, or full for any size (default)")
+    parser.add_argument(
+        "--out",
+        type=user_path,
+        metavar="FILE.json",
+        help="write the result to this file, and images next to it, for the report; problems are then no error",
+    )
     add_unpacked_limit(parser)
     add_folder_option(parser)
     parser = add_command(
@@ -73,12 +80,22 @@ def fetch(arguments: argparse.Namespace) -> None:
 
 
 def audit(arguments: argparse.Namespace) -> None:
-    from bench.data.audit import audit
     from bench.errors import InputError
 
-    given = _configuration(arguments)
+    given, size = _configuration(arguments), _image_size(arguments.size)
     limit = given.settings.max_unpacked_gb
-    found = audit(arguments.dataset, _image_size(arguments.size), folders=given.folders, max_unpacked_gb=limit)
+    if arguments.out is not None:
+        from bench.data.audit_job import record_audit
+
+        check_suffix(arguments.out, ".json")
+        recorded = record_audit(arguments.dataset, size, arguments.out, folders=given.folders, max_unpacked_gb=limit)
+        if recorded is not None:
+            print(*recorded.lines(), sep="\n")
+        print(f"{arguments.dataset}: recorded in {arguments.out}")
+        return
+    from bench.data.audit import audit
+
+    found = audit(arguments.dataset, size, folders=given.folders, max_unpacked_gb=limit)
     print(*found.lines(), sep="\n")
     if not found.ok:
         raise InputError(f"{arguments.dataset}: {len(found.errors)} problems, listed above")

@@ -7,6 +7,7 @@ from PIL import Image
 
 from bench.data.catalogue import Preparation
 from bench.data.images import Header, decoded, pixels_of
+from bench.data.problems import ImageError
 from bench.errors import InputError
 
 MIN_ONE_SHOT_SIDE = 25  # pixels; minimum side of the coarsest image of the pyramid
@@ -36,16 +37,18 @@ def check_size(header: Header, image_size: int | None, preparation: Preparation)
     side = min if preparation.fit == "crop" else max
     if side(header.width, header.height) < image_size:
         which = "shortest" if preparation.fit == "crop" else "longest"
-        raise InputError(
-            f"{header.path}: has {header.width}x{header.height} pixels, but the {which} side needs {image_size}"
+        raise ImageError(
+            f"{header.path}: has {header.width}x{header.height} pixels, but the {which} side needs {image_size}",
+            "too small",
         )
 
 
 def check_one_shot(header: Header, size: tuple[int, int]) -> None:
     """Raise InputError for an image that is too small for a pyramid at `size` (width, height)."""
     if min(size) < MIN_ONE_SHOT_SIDE:
-        raise InputError(
-            f"{header.path}: has {size[0]}x{size[1]} pixels after scaling, but each side needs {MIN_ONE_SHOT_SIDE}"
+        raise ImageError(
+            f"{header.path}: has {size[0]}x{size[1]} pixels after scaling, but each side needs {MIN_ONE_SHOT_SIDE}",
+            "too small",
         )
 
 

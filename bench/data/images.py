@@ -20,6 +20,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from bench.data.orientation import TRANSPOSES, orientation
+from bench.data.problems import ImageError, Kind, damage_kind
 from bench.data.walk import Listing, no_files_error, walk
 from bench.errors import InputError
 from bench.files import check_regular
@@ -60,6 +61,7 @@ class Header:
     cmyk: bool = False
     has_16_bits: bool = False
     exif_unreadable: bool = False
+    mode: str = "RGB"
 
 
 NOTES: dict[str, Callable[[Header], bool]] = {
@@ -156,6 +158,7 @@ def read_header(source: Path | BinaryIO, name: str | None = None) -> Header:
             cmyk=image.mode == "CMYK",
             has_16_bits=_has_16_bits(image),
             exif_unreadable=turn is None,
+            mode=image.mode,
         )
 
 
@@ -231,25 +234,25 @@ def _open(source: Path | BinaryIO, where: object) -> Image.Image:
         with _convert_image_errors(where):
             image = Image.open(source, formats=FORMATS)
     except Image.DecompressionBombError:
-        raise InputError(f"{where}: the image exceeds {pixel_limit_text()}") from None
+        raise ImageError(f"{where}: the image exceeds {pixel_limit_text()}", "too large") from None
     except UnidentifiedImageError:
-        raise InputError(f"{where}: {_unreadable_reason(source)}") from None
+        raise ImageError(f"{where}: {_unreadable_reason(source)}", "not an image") from None
     problem = _problem(image)
     if problem is not None:
         image.close()
-        raise InputError(f"{where}: {problem}")
+        raise ImageError(f"{where}: {problem[0]}", problem[1])
     return image
 
 
-def _problem(image: Image.Image) -> str | None:
+def _problem(image: Image.Image) -> tuple[str, Kind] | None:
     if image.width * image.height > max_pixels():
-        return f"{image.width}x{image.height} exceeds {pixel_limit_text()}"
+        return f"{image.width}x{image.height} exceeds {pixel_limit_text()}", "too large"
     if min(image.size) < 1:
-        return f"the image has no pixels ({image.width}x{image.height})"
+        return f"the image has no pixels ({image.width}x{image.height})", "corrupt"
     if image.mode.startswith(HIGH_BIT_DEPTH_MODES):
-        return f"more than 8 bits per channel (mode {image.mode}); convert it to 8 bits"
+        return f"more than 8 bits per channel (mode {image.mode}); convert it to 8 bits", "wrong mode"
     if image.mode not in CONVERTIBLE:
-        return f"unsupported colour mode {image.mode}; convert it to RGB"
+        return f"unsupported colour mode {image.mode}; convert it to RGB", "wrong mode"
     return None
 
 
@@ -262,14 +265,15 @@ def _convert_image_errors(where: object) -> Iterator[None]:
         raise
     except OSError as error:
         if error.errno is not None:  # an error of the file system, not of the content
-            raise InputError(f"{where}: {error.strerror}") from None
-        raise InputError(f"{where}: damaged image ({_message(error)})") from None
+            raise ImageError(f"{where}: {error.strerror}", "unreadable") from None
+        raise _damaged(where, error) from None
     except Exception as error:
-        raise InputError(f"{where}: damaged image ({_message(error)})") from None
+        raise _damaged(where, error) from None
 
 
-def _message(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _damaged(where: object, error: Exception) -> ImageError:
+    message = " ".join(str(error).split()) or type(error).__name__
+    return ImageError(f"{where}: damaged image ({message})", damage_kind(message))
 
 
 def _unreadable_reason(source: Path | BinaryIO) -> str:

@@ -53,7 +53,7 @@ def test_arrays_report_leaks_between_splits(tmp_path):
     report = audit("a", None, root)
     assert report.ok
     assert report.lines() == [
-        "a: 6 images; 0 errors, 3 notes",
+        "a: 6 images, 28x28; 0 errors, 3 notes",
         "note: train: 5 images, 2 to 3 per class",
         "note: test: 1 images, 0 to 1 per class",
         "note: test 0: has the same pixels as train 0",

@@ -1,0 +1,129 @@
+"""The record of an audit, data/prepared/NAME-SIZE.audit.json, and a PNG with images, both for the report.
+
+The workflow writes the record in addition to the prepared dataset, and never changes that dataset.
+"""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from bench.data.catalogue import Dataset, Folder
+from bench.errors import InputError
+from bench.files import read_json, read_mapping, sha256_json
+from bench.ownership import is_truncated
+from bench.schema import Strict, Task, parse_strict
+
+FORMAT = 1
+"""Version of the record. The workflow repeats audits whose record has another version."""
+MAX_EXAMPLES = 10
+
+
+class Check(Strict):
+    """Number of files with one kind of problem, and the first messages."""
+
+    count: int = 0
+    examples: tuple[str, ...] = ()
+
+
+class AuditRecord(Strict):
+    """Result of an audit. `errors` are problems that `prepare` refuses or that harm training; `notes` are not."""
+
+    format: int
+    name: str
+    title: str
+    task: Task
+    image_size: int | None
+    dataset_sha256: str = Field(description="hash of the entry in the catalogue")
+    content_sha256: str | None = Field(description="content hash of the source; null if it cannot be read")
+    source: str
+    licence: str
+    terms: str | None = None
+    citation: str | None = None
+    preparation: str = Field(description="the preparation as a sentence")
+    images: dict[str, int] = Field({}, description="split -> number of readable images")
+    expected: dict[str, int] = Field({}, description="split -> number of images in the catalogue")
+    classes: int | None = None
+    smallest: tuple[int, int] | None = Field(None, description="width and height in pixels")
+    largest: tuple[int, int] | None = None
+    modes: dict[str, int] = Field({}, description="colour mode -> number of images")
+    compared: int = Field(0, description="number of images among which near duplicates were searched")
+    checks: dict[str, Check] = Field({}, description="kind of problem -> number and examples; see bench.data.problems")
+    errors: int = 0
+    notes: tuple[str, ...] = ()
+    failure: str | None = Field(None, description="reason why the dataset could not be audited")
+    contact: tuple[str, ...] = Field((), description="labels of the rows of images in the PNG")
+
+
+def audit_path(prepared: Path | str) -> Path:
+    """Return the path of the record of the dataset that is prepared in the folder `prepared`."""
+    return Path(f"{prepared}.audit.json")
+
+
+def contact_path(record: Path) -> Path:
+    """Return the path of the PNG with images of the dataset, next to `record`."""
+    return record.with_suffix(".png")
+
+
+def read_audit(path: Path) -> AuditRecord:
+    """Read a record. Raises InputError if it is missing, damaged or of another version."""
+    return parse_strict(AuditRecord, read_json(path), path)
+
+
+def is_audit(path: Path) -> bool:
+    """Return whether a file is a record of an audit, possibly truncated or of another version."""
+    return read_mapping(path).keys() >= {"dataset_sha256", "checks"} or is_truncated(path, '"format": ')
+
+
+def dataset_sha256(dataset: Dataset) -> str:
+    return sha256_json(dataset.model_dump(mode="json"))
+
+
+def describe_source(dataset: Dataset) -> str:
+    """Return the source of a dataset as text, without paths of the user."""
+    source = dataset.source
+    if isinstance(source, Folder):
+        return f"a folder or file of the user ({Path(source.path).name})"
+    given = [file.url or file.name for file in source.files]
+    names = {"shipped": "part of slim-bench", "manual": "installed manually"}
+    return ": ".join(part for part in (names.get(source.kind, ""), ", ".join(given)) if part)
+
+
+def describe_preparation(dataset: Dataset, image_size: int | None) -> str:
+    """Return the conversion of images to arrays as text."""
+    preparation = dataset.preparation
+    size = "original size" if image_size is None else f"{image_size} px"
+    if dataset.layout in ("imagefolder", "imagenet"):
+        return f"listed, not copied; decoded and cropped to {size} while training"
+    if preparation.fit == "pad":
+        kept = f"; the first {preparation.per_class} images of each class" if preparation.per_class else ""
+        return f"padded with zeros to {size}, not resized{kept}"
+    fit = "centre crop" if preparation.fit == "crop" else "original aspect ratio, longest side"
+    upscaled = ", upscaled if smaller" if preparation.upscale else ""
+    resized = "" if image_size is None else f", {preparation.resample} filter with antialiasing{upscaled}"
+    return f"{fit}, {size}{resized}; RGB, on #{bytes(preparation.background).hex()} if transparent"
+
+
+def expected_counts(dataset: Dataset) -> dict[str, int]:
+    """Return the number of images of each split that the catalogue states."""
+    if dataset.task != "classification":
+        known = 1 if dataset.task == "oneshot" else dataset.n
+        return {} if known is None else {"images": known}
+    counts = {"train": dataset.n, "test": dataset.n_test}
+    per_class, classes = dataset.preparation.per_class, dataset.classes
+    most = per_class * classes if per_class and classes else None
+    return {split: n if most is None else min(n, most) for split, n in counts.items() if n is not None}
+
+
+def why_outdated(path: Path, dataset: Dataset, content_sha256: str | None) -> str | None:
+    """Return the reason why an existing record must be written again, or None."""
+    try:
+        record = read_audit(path)
+    except InputError as error:
+        return str(error)
+    if record.format != FORMAT:
+        return f"{path} is of another version"
+    if record.dataset_sha256 != dataset_sha256(dataset):
+        return f"the entry of {record.name} in config/datasets.yaml has changed"
+    if record.content_sha256 != content_sha256:
+        return f"the files of {record.name} have changed"
+    return None

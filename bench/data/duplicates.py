@@ -1,0 +1,167 @@
+"""Finds exact and near duplicates among the images of a dataset.
+
+Exact duplicates have the same pixels after decoding. Near duplicates are copies that were compressed again, resized,
+made slightly darker or brighter, cropped by about one percent, or converted to grey. Each image is reduced to a grey
+thumbnail of 32 x 32 pixels. A 64-bit perceptual hash of the thumbnail (C. Zauner, Implementation and benchmarking of
+perceptual image hash functions, 2010) selects pairs, and the correlation of the thumbnails at 16 x 16 pixels confirms
+them. All sums are exact integers, so the result is the same on every CPU.
+"""
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from bench.data.images import bands
+from bench.data.problems import LEAKED, NEAR, NEARLY_LEAKED, SAME
+
+SIDE, FREQUENCIES = 32, 8
+MAX_DISTANCE = 6
+"""Largest number of differing bits, of 64, between the hashes of near duplicates."""
+MIN_CORRELATION = 0.99
+"""Smallest correlation between the thumbnails of near duplicates."""
+MAX_COMPARED = 100_000
+"""Number of images among which near duplicates are searched; of a larger dataset, evenly spaced images."""
+MAX_CANDIDATES = 5_000_000
+"""Number of pairs after which the search ends. Only datasets of almost identical images reach it."""
+BLOCK = (256, 8192)
+"""Number of hashes that are compared at a time: rows and columns."""
+CONFIRMED_TOGETHER = 4096  # pairs
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Hash of the pixels of an image, and its grey thumbnail, uint8 [SIDE, SIDE]."""
+
+    digest: bytes
+    thumbnail: np.ndarray
+
+
+def fingerprint(image: Image.Image) -> Fingerprint:
+    """Return the fingerprint of an RGB or greyscale image."""
+    digest = hashlib.sha256(repr((image.size, image.mode)).encode())
+    for _, band in bands(image):
+        digest.update(band.tobytes())
+    small = image.resize((SIDE, SIDE), Image.Resampling.BOX).convert("L")
+    return Fingerprint(digest.digest(), np.asarray(small))
+
+
+class Fingerprints:
+    """Fingerprints of the images of a dataset, training images first. At most MAX_COMPARED thumbnails are kept."""
+
+    def __init__(self, total: int) -> None:
+        self.step = max(1, -(-total // MAX_COMPARED))
+        self.names: list[str] = []
+        self.splits: list[str] = []
+        self.complete = True
+        """Whether the search for near duplicates was complete."""
+        self._digests: list[bytes] = []
+        self._thumbnails = np.empty((-(-total // self.step), SIDE, SIDE), np.uint8)
+
+    @property
+    def compared(self) -> int:
+        """Number of images among which near duplicates are searched."""
+        return -(-len(self.names) // self.step)
+
+    def add(self, name: str, split: str, found: Fingerprint) -> None:
+        if len(self.names) % self.step == 0:
+            self._thumbnails[len(self.names) // self.step] = found.thumbnail
+        self.names.append(name)
+        self.splits.append(split)
+        self._digests.append(found.digest)
+
+    def duplicates(self) -> dict[str, list[str]]:
+        """Return one text for each image that equals an earlier one, by kind (see bench.data.problems)."""
+        seen: dict[bytes, int] = {}
+        first = [seen.setdefault(digest, index) for index, digest in enumerate(self._digests)]
+        found: dict[str, list[str]] = {SAME: [], LEAKED: [], NEAR: [], NEARLY_LEAKED: []}
+        for index, partner in enumerate(first):
+            if partner != index:
+                kind = SAME if self.splits[index] == self.splits[partner] else LEAKED
+                found[kind].append(f"{self.names[index]}: has the same pixels as {self.names[partner]}")
+        pairs, self.complete = near_duplicates(self._thumbnails[: self.compared])
+        earliest: dict[int, int] = {}
+        for index, partner in (pairs * self.step).tolist():
+            if first[index] == index and first[partner] == partner:
+                earliest.setdefault(index, partner)
+        for index, partner in earliest.items():
+            kind = NEAR if self.splits[index] == self.splits[partner] else NEARLY_LEAKED
+            found[kind].append(f"{self.names[index]}: looks the same as {self.names[partner]}")
+        return {kind: texts for kind, texts in found.items() if texts}
+
+
+def near_duplicates(thumbnails: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Return the near duplicates among thumbnails, uint8 [N, SIDE, SIDE], and whether the search was complete.
+
+    The pairs, int64 [P, 2], are sorted: an image, and an earlier image that it nearly equals.
+    """
+    hashes, halves = perceptual_hashes(thumbnails), _halves(thumbnails)
+    rows, columns = BLOCK
+    blocks = [
+        (top, left) for top in range(0, len(hashes), rows) for left in range(0, min(top + rows, len(hashes)), columns)
+    ]
+    found, candidates = [np.empty((0, 2), np.int64)], 0
+
+    def compare(block: tuple[int, int]) -> tuple[np.ndarray, int]:
+        top, left = block
+        pairs = _similar(hashes, top, left)
+        parts = [pairs[start : start + CONFIRMED_TOGETHER] for start in range(0, len(pairs), CONFIRMED_TOGETHER)]
+        kept = [part[_correlated(halves, part)] for part in parts]
+        return np.concatenate([np.empty((0, 2), np.int64), *kept]), len(pairs)
+
+    workers = len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(blocks), 16 * workers):
+            for pairs, count in pool.map(compare, blocks[start : start + 16 * workers]):
+                found.append(pairs)
+                candidates += count
+            if candidates > MAX_CANDIDATES:
+                break
+    pairs = np.concatenate(found)
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))], candidates <= MAX_CANDIDATES
+
+
+def perceptual_hashes(thumbnails: np.ndarray) -> np.ndarray:
+    """Return the hashes, uint64 [N], of thumbnails, uint8 [N, SIDE, SIDE].
+
+    A bit states whether one of the 8 x 8 lowest frequencies of the discrete cosine transform is above their median. The
+    mean brightness is not among them.
+    """
+    frequency, position = np.arange(FREQUENCIES)[:, None], np.arange(SIDE)[None, :]
+    waves = np.rint(1024 * np.cos(np.pi * (2 * position + 1) * frequency / (2 * SIDE)))
+    hashes = np.empty(len(thumbnails), np.uint64)
+    for start in range(0, len(thumbnails), 1024):
+        part = thumbnails[start : start + 1024].astype(np.float64)
+        found = (waves @ part @ waves.T).reshape(len(part), -1)[:, 1:]  # [N, 63]
+        bits = found > np.median(found, axis=1, keepdims=True)
+        hashes[start : start + 1024] = np.packbits(np.pad(bits, ((0, 0), (1, 0))), axis=1).view(np.uint64)[:, 0]
+    return hashes
+
+
+def _halves(thumbnails: np.ndarray) -> np.ndarray:
+    """Return the sums of 2 x 2 pixels, uint16 [N, (SIDE / 2)^2]."""
+    parts = thumbnails.reshape(len(thumbnails), SIDE // 2, 2, SIDE // 2, 2)
+    return parts.sum((2, 4), dtype=np.uint16).reshape(len(thumbnails), -1)
+
+
+def _similar(hashes: np.ndarray, top: int, left: int) -> np.ndarray:
+    """Return the pairs (row, earlier column) of one block whose hashes are similar, int64 [P, 2]."""
+    rows, columns = hashes[top : top + BLOCK[0]], hashes[left : left + BLOCK[1]]
+    distances = np.bitwise_count(rows[:, None] ^ columns[None, :])
+    pairs = np.argwhere(distances <= MAX_DISTANCE) + (top, left)
+    return pairs[pairs[:, 0] > pairs[:, 1]]
+
+
+def _correlated(halves: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Return for each pair whether the correlation is at least MIN_CORRELATION. An image of one colour has none."""
+    first, second = halves[pairs[:, 0]].astype(np.float64), halves[pairs[:, 1]].astype(np.float64)
+    n = halves.shape[1]
+
+    def covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return n * (a * b).sum(1) - a.sum(1) * b.sum(1)
+
+    shared, spread = covariance(first, second), covariance(first, first) * covariance(second, second)
+    return (shared > 0) & (shared**2 >= MIN_CORRELATION**2 * spread)
