@@ -135,7 +135,7 @@ def perceptual_hashes(thumbnails: np.ndarray) -> np.ndarray:
     hashes = np.empty(len(thumbnails), np.uint64)
     for start in range(0, len(thumbnails), 1024):
         part = thumbnails[start : start + 1024].astype(np.float64)
-        found = (waves @ part @ waves.T).reshape(len(part), -1)[:, 1:]  # [N, 63]
+        found = (waves @ part @ waves.T).reshape(len(part), FREQUENCIES**2)[:, 1:]  # [N, 63]
         bits = found > np.median(found, axis=1, keepdims=True)
         hashes[start : start + 1024] = np.packbits(np.pad(bits, ((0, 0), (1, 0))), axis=1).view(np.uint64)[:, 0]
     return hashes
@@ -144,7 +144,7 @@ def perceptual_hashes(thumbnails: np.ndarray) -> np.ndarray:
 def _halves(thumbnails: np.ndarray) -> np.ndarray:
     """Return the sums of 2 x 2 pixels, uint16 [N, (SIDE / 2)^2]."""
     parts = thumbnails.reshape(len(thumbnails), SIDE // 2, 2, SIDE // 2, 2)
-    return parts.sum((2, 4), dtype=np.uint16).reshape(len(thumbnails), -1)
+    return parts.sum((2, 4), dtype=np.uint16).reshape(len(thumbnails), (SIDE // 2) ** 2)
 
 
 def _similar(hashes: np.ndarray, top: int, left: int) -> np.ndarray:
