@@ -15,10 +15,11 @@ from bench.data.audit_record import (
     expected_counts,
     is_audit,
 )
-from bench.data.catalogue import Folders, load_catalogue
+from bench.data.catalogue import Dataset, Folders, load_catalogue
 from bench.data.contact import LABELS, contact_image
-from bench.data.fetch import source_content
+from bench.data.fetch import installed_path, present_source, source_content
 from bench.data.problems import CHECKS
+from bench.data.receipts import read_receipt
 from bench.errors import InputError
 from bench.files import write_json, write_png
 from bench.ownership import is_image_grid, refuse_foreign
@@ -62,7 +63,7 @@ def record_audit(
         image_size=image_size,
         dataset_sha256=dataset_sha256(dataset),
         content_sha256=content,
-        source=describe_source(dataset),
+        source=_source(name, dataset, root),
         licence=dataset.licence,
         terms=dataset.terms,
         citation=dataset.citation,
@@ -74,6 +75,14 @@ def record_audit(
         record = record.model_copy(update=_results(found))
     write_json(out, record.model_dump(mode="json"))
     return found
+
+
+def _source(name: str, dataset: Dataset, root: Path) -> str:
+    """Return the source that provided the files, or all sources of the catalogue if there are no files yet."""
+    if dataset.folder is None and installed_path(root, dataset) is not None:
+        return describe_source(dataset.manual)
+    present = present_source(root, dataset, read_receipt(name, root))
+    return "; or ".join(map(describe_source, dataset.sources if present is None else [present]))
 
 
 def _results(found: Audit) -> dict[str, object]:

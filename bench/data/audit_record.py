@@ -4,10 +4,12 @@ The workflow writes the record in addition to the prepared dataset, and never ch
 """
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
-from bench.data.catalogue import Dataset, Folder
+from bench.data.catalogue import Dataset
+from bench.data.sources import Download, Folder, Hub, Manual, Raw, Shipped, label
 from bench.errors import InputError
 from bench.files import read_json, read_mapping, sha256_json
 from bench.ownership import is_truncated
@@ -78,14 +80,21 @@ def dataset_sha256(dataset: Dataset) -> str:
     return sha256_json(dataset.model_dump(mode="json"))
 
 
-def describe_source(dataset: Dataset) -> str:
-    """Return the source of a dataset as text, without paths of the user."""
-    source = dataset.source
+def describe_source(source: Any) -> str:
+    """Return one source of a dataset as text, without paths of the user."""
     if isinstance(source, Folder):
         return f"a folder or file of the user ({Path(source.path).name})"
-    given = [file.url or file.name for file in source.files]
-    names = {"shipped": "part of slim-bench", "manual": "installed manually"}
-    return ": ".join(part for part in (names.get(source.kind, ""), ", ".join(given)) if part)
+    if isinstance(source, Hub):
+        kind = "datasets/" if source.repo_type == "dataset" else ""
+        paths = ", ".join(file.path or file.name for file in source.files)
+        return f"https://huggingface.co/{kind}{source.repo}, commit {source.revision}: {paths}"
+    if isinstance(source, Raw | Download):
+        return ", ".join(file.url or file.name for file in source.files)
+    if isinstance(source, Shipped):
+        return f"{source.file.name}, part of slim-bench"
+    if isinstance(source, Manual):
+        return f"installed manually: {source.how}"
+    return label(source)
 
 
 def describe_preparation(dataset: Dataset, image_size: int | None) -> str:
