@@ -36,13 +36,13 @@ class Pair(Strict):
 
 
 class TaskSettings(Strict):
-    """What the report compares and shows for a task."""
+    """Experiments and metrics that the report compares and shows for a task."""
 
     title: str = Field(description="heading of the task in the report")
     pairs: tuple[Pair, ...] = Field(description="pairs of experiments to compare")
     primary: tuple[str, ...] = Field(description="metrics of summary, figures and tests, the most important first")
-    controls: dict[str, str] = Field({}, description="control experiment -> its purpose, as shown in the report")
-    ablation_bases: tuple[str, ...] = Field((), description="experiments whose variations form an ablation table")
+    controls: dict[str, str] = Field({}, description="purpose of each control experiment, as shown in the report")
+    ablation_bases: tuple[str, ...] = Field((), description="base experiments of the ablation tables")
     ablation_metrics: tuple[str, ...] = Field((), description="metrics of the ablation tables")
 
 
@@ -57,10 +57,11 @@ class Comparison(Strict):
         description="datasets: one (for a test over its seeds) or at least three (for a test over datasets)"
     )
     measure: Literal["relative", "difference", "constant"] = Field(
-        description="relative: share of the baseline's value; difference: in units; constant: relative, without a test"
+        description="relative: fraction of the baseline's value; difference: in the metric's unit; "
+        "constant: relative, without a test"
     )
     direction: Literal["lower", "higher"] = Field(description="which values are better")
-    margin: float = Field(description="bound that the improvement must exceed")
+    margin: float = Field(description="the improvement must exceed this bound")
     role: Literal["verdict", "control"] = Field("verdict", description="a control does not affect the verdict")
 
 
@@ -70,7 +71,7 @@ class Claim(Strict):
     id: str = Field(description="short name")
     title: str = Field(description="heading in the report")
     statement: str = Field(description="the claim, in one sentence")
-    comparisons: tuple[Comparison, ...] = Field(description="all of them must hold, controls excluded")
+    comparisons: tuple[Comparison, ...] = Field(description="comparisons; all except controls must hold")
     tasks: tuple[Task, ...] = Field(description="tasks whose scores are shown at other scales")
     shown: tuple[str, ...] = Field(description="metrics shown at other scales")
     doubt: str = Field("", description="alternative explanation of the result, and the control for it")
@@ -85,7 +86,7 @@ class Claim(Strict):
 class Tolerance(Strict):
     """Largest difference from a published value that counts as reproduced: relative or absolute."""
 
-    relative: PositiveFloat | None = Field(None, description="share of the published value")
+    relative: PositiveFloat | None = Field(None, description="fraction of the published value")
     absolute: PositiveFloat | None = Field(None, description="difference in the metric's unit")
 
 
@@ -109,7 +110,7 @@ class ReportSettings(Strict):
     )
     tasks: dict[Task, TaskSettings] = Field(description="settings of each task")
     claims: tuple[Claim, ...] = Field(description="the claims of the paper")
-    tolerances: dict[str, Tolerance] = Field(description="metric -> tolerance for published values")
+    tolerances: dict[str, Tolerance] = Field(description="tolerance for published values by metric")
 
     def tolerance(self, metric: str, value: float) -> float | None:
         """Return the largest difference from `value` that counts as reproduced; None if the metric has no tolerance."""

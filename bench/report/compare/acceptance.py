@@ -59,17 +59,19 @@ def _score_criteria(run: Run, values: Values) -> Iterator[Criterion]:
         reached = value("ssim_reconstruction", "last")
         yield Criterion(run.name, "SSIM of the reconstruction", reached, ">=", 0.75)
         bicubic = value("ssim_reconstruction", "control-bicubic")
-        yield Criterion(run.name, "  above bicubic", reached - bicubic, ">=", 0.1)
+        yield Criterion(run.name, "  minus bicubic upsampling", reached - bicubic, ">=", 0.1)
     else:
         reached = value("top1", "last")
         yield Criterion(run.name, "top-1 in percent", reached, ">=", 85.0)
-        yield Criterion(run.name, "  above the linear classifier", reached - value("top1", "control-linear"), ">", 0.0)
+        yield Criterion(run.name, "  minus the linear classifier", reached - value("top1", "control-linear"), ">", 0.0)
 
 
 def _memory_criteria(run: Run, logs: Path) -> Iterator[Criterion]:
     """Yield the criteria for the peak resident memory of the two jobs of a run."""
     for job in ("train", "evaluate"):
-        yield Criterion(run.name, f"GB of memory, {job}", _peak_gigabytes(logs / run.name / f"{job}.tsv"), "<", 3.0)
+        yield Criterion(
+            run.name, f"peak memory of {job}, GB", _peak_gigabytes(logs / run.name / f"{job}.tsv"), "<", 3.0
+        )
 
 
 def _peak_gigabytes(path: Path) -> float:

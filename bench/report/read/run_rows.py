@@ -169,7 +169,7 @@ def _rows_of_run(folder: RunFolder, base: Mapping[str, Any], metrics: tuple[str,
             else:
                 row |= _score_row(read_run_score(path, folder.name, folder.hashes, trained))
         except StaleError:
-            row |= {"reason": "stale: score of other weights"}
+            row |= {"reason": "outdated: score of other weights"}
         except InputError as error:
             if not ours:
                 print(f"{error}; skipped", file=sys.stderr)
@@ -223,7 +223,7 @@ def _training_row(folder: RunFolder, trained: Trained | None, problem: str) -> d
     row |= {key: training.get(key) for key in ("device", "precision", "compile", "peak_memory_bytes", "seconds")}
     row |= _versions(trained.versions) | {"value": training.get("seconds"), "details": _compact(details | training)}
     if trained.run_sha256 and trained.run_sha256 not in folder.hashes:
-        row |= {"status": "missing", "reason": "stale: trained with another run.json or an earlier version"}
+        row |= {"status": "missing", "reason": "outdated: trained with another run.json or an earlier version"}
     return row
 
 

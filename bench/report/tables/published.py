@@ -20,7 +20,13 @@ NOTE = (
 
 def published_table(scores: Scores, published: Sequence[Published], settings: ReportSettings, scale: str) -> Table:
     head = [Head(name, numeric=False) for name in ("method", "dataset", "metric")]
-    head += [Head("published"), Head("ours"), Head("ours, best"), Head("tolerance"), Head("verdict", numeric=False)]
+    head += [
+        Head("published"),
+        Head("ours"),
+        Head("ours, best weights"),
+        Head("tolerance"),
+        Head("verdict", numeric=False),
+    ]
     lines = []
     for value in published:
         allowed = settings.tolerance(value.metric, value.value)

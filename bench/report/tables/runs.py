@@ -9,7 +9,7 @@ from bench.report.tables.table import Head, Table, TableCell
 def _finished(row: Row) -> TableCell:
     """Return the status cell of a finished run. Its note lists rollbacks and other events."""
     rollbacks, events = row.extras.get("rollbacks") or [], row.extras.get("events") or []
-    notes = [f"{entry['reason']}, at {entry['step']}: rolled back" for entry in rollbacks] + list(events)
+    notes = [f"rolled back at {entry['step']}: {entry['reason']}" for entry in rollbacks] + list(events)
     return TableCell(row.status, "; ".join(notes))
 
 

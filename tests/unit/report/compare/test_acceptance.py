@@ -64,9 +64,9 @@ def test_a_good_demo_meets_all(runs, logs):
         ("fd_efflite0@untrained", 0.0, "fd_efflite0, last / untrained", None),
         ("fd_efflite0@untrained", None, "fd_efflite0, last / untrained", None),
         ("ssim_reconstruction@last", 0.74, "SSIM of the reconstruction", 0.74),
-        ("ssim_reconstruction@control-bicubic", 0.71, "  above bicubic", 0.09),
+        ("ssim_reconstruction@control-bicubic", 0.71, "  minus bicubic upsampling", 0.09),
         ("top1@last", 84.5, "top-1 in percent", 84.5),
-        ("top1@control-linear", 85.0, "  above the linear classifier", 0.0),
+        ("top1@control-linear", 85.0, "  minus the linear classifier", 0.0),
     ],
 )
 def test_a_missed_criterion_has_its_value(runs, logs, score, value, quantity, reached):
@@ -86,4 +86,4 @@ def test_a_lost_benchmark_file_is_missed(runs, logs):
     folder = logs()
     next(folder.rglob("train.tsv")).unlink()
     (found,) = missed(acceptance_criteria(runs, good_scores(runs), folder))
-    assert found.quantity == "GB of memory, train"
+    assert found.quantity == "peak memory of train, GB"

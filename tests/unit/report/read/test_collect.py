@@ -73,7 +73,7 @@ def test_a_score_of_another_export_is_stale(run, weights):
     folder = write_run(scale_dir, plan)
     write_score(folder, "fd_efflite0", 300.0, weights, export_sha256="0" * 64)
     row = one(collected(scale_dir), metric="fd_efflite0", weights=weights)
-    assert (row.status, row.value, row.reason) == ("missing", None, "stale: score of other weights")
+    assert (row.status, row.value, row.reason) == ("missing", None, "outdated: score of other weights")
     write_score(folder, "fd_efflite0", 301.0, weights)
     assert one(collected(scale_dir), metric="fd_efflite0", weights=weights).status == "ok"
 
@@ -181,7 +181,7 @@ def test_an_export_of_another_description_is_stale(run):
     scale_dir, plan = run
     folder = write_run(scale_dir, plan)
     (folder / "run.json").write_text(json.dumps(plan | {"seed": 0, "data": {"path": "elsewhere"}}))
-    assert one(collected(scale_dir), metric="train_seconds").reason.startswith("stale")
+    assert one(collected(scale_dir), metric="train_seconds").reason.startswith("outdated")
 
 
 DAMAGED = {

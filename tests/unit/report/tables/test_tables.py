@@ -201,7 +201,7 @@ def test_the_list_of_runs_shows_rollbacks_and_events(tmp_path):
     }
     write_json(folder / "model.json", model)
     table = runs_table(collected(tmp_path / "demo"))
-    told = "ok (not finite: loss_d, at 120: rolled back; step 130: out of memory, micro-batch 16)"
+    told = "ok (rolled back at 120: not finite: loss_d; step 130: out of memory, micro-batch 16)"
     assert table.rows[0][1].plain == told
 
 
