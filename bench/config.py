@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, Field, create_model, field_validator
 
 from bench.claims import Claim, ReportSettings, load_settings, target_of
-from bench.data.catalogue import USER_DATA, Catalogue, UserFolder, load_catalogue, parse_cli_value, task_of
+from bench.data.catalogue import USER_DATA, Catalogue, UserFolder, load_catalogue, task_of
 from bench.data.sources import DataSettings
 from bench.errors import InputError
 from bench.experiments import Experiment, Experiments, ResolvedExperiment, read_entries, require
@@ -25,7 +25,7 @@ from bench.files import read_yaml, sha256_bytes
 from bench.metrics.catalogue import check_metrics
 from bench.registry import MODELS, arguments, entry
 from bench.run import RECIPES, Compute, Evaluation
-from bench.schema import Names, Positive, Seeds, Strict, Task, parse_strict, valid_name
+from bench.schema import Names, Positive, Seeds, Strict, Task, parse_cli_value, parse_strict, valid_name
 from bench.source import add_search_path
 
 CLAIMS = "config/claims.yaml"

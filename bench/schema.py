@@ -56,6 +56,19 @@ def whole_number(text: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) <= 16 else None
 
 
+LITERALS = {"true": True, "false": False, "null": None}
+
+
+def parse_cli_value(value: Any) -> Any:
+    """Convert command-line words to values. Snakemake passes words inside lists and mappings as text."""
+    if isinstance(value, list):
+        return tuple(parse_cli_value(part) for part in value)
+    if not isinstance(value, str):
+        return value
+    number = whole_number(value)
+    return LITERALS.get(value.lower(), value) if number is None else number
+
+
 class Strict(BaseModel):
     """Base model: unknown keys are errors, values are immutable, numbers are finite and never parsed from strings."""
 

@@ -139,6 +139,13 @@ class WorkflowPlan(Plan):
         limit = self.configuration.settings.max_unpacked_gb
         return "" if limit is None else f"--max-unpacked-gb {limit}"
 
+    @property
+    def source_options(self) -> str:
+        """Return the options that say where the files of datasets may come from; empty for the defaults."""
+        given = self.configuration.settings.data
+        options = ["--trust-first-use"] if given.trust_first_use else []
+        return shlex.join([*options, "--mirror", given.mirror] if given.mirror else options)
+
     def receipt(self, w: Any) -> str:
         return receipt_path(w.dataset).as_posix()
 

@@ -110,6 +110,18 @@ def _settings_of(given: list[str]) -> dict[str, Any]:
     return found
 
 
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trust-first-use",
+        action="store_true",
+        default=None,
+        help="download files without a published checksum, and pin the checksum of the first download",
+    )
+    parser.add_argument(
+        "--mirror", type=non_empty_path, metavar="FOLDER", help="folder with copies of the files, by name"
+    )
+
+
 def overrides_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return settings from the command line, in the structure of config.yaml."""
     folders = {}
@@ -123,4 +135,8 @@ def overrides_of(arguments: argparse.Namespace) -> dict[str, Any]:
         overrides["folders"] = {**(overrides.get("folders") or {}), **folders}
     if getattr(arguments, "max_unpacked_gb", None) is not None:
         overrides["max_unpacked_gb"] = arguments.max_unpacked_gb
+    given = {key: getattr(arguments, key, None) for key in ("trust_first_use", "mirror")}
+    data = {key: value for key, value in given.items() if value is not None}
+    if data:
+        overrides["data"] = data
     return overrides

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from bench.commands.common import (
     add_command,
     add_folder_option,
+    add_source_options,
     add_unpacked_limit,
     check_suffix,
     non_empty_path,
@@ -33,6 +34,7 @@ def add_commands(commands: Any) -> None:
         help="record this sha256 in data/pins.yaml for a file without a published checksum; first-seen records the "
         "sha256 of the downloaded file",
     )
+    add_source_options(parser)
     add_folder_option(parser)
     parser = add_command(
         commands,
@@ -75,7 +77,9 @@ def _configuration(arguments: argparse.Namespace) -> "Configuration":
 def fetch(arguments: argparse.Namespace) -> None:
     from bench.data.fetch import fetch
 
-    receipt = fetch(arguments.dataset, accept_sha256=arguments.accept_sha256, folders=_configuration(arguments).folders)
+    given = _configuration(arguments)
+    options = {"accept_sha256": arguments.accept_sha256, "settings": given.settings.data}
+    receipt = fetch(arguments.dataset, folders=given.folders, **options)
     print(f"{arguments.dataset}: downloaded and verified ({receipt})")
 
 

@@ -14,14 +14,13 @@ from pydantic import Field, field_validator, model_validator
 from bench.data.sources import FileName, Folder, Manual, Sha256, Source, SourceFile
 from bench.errors import InputError, did_you_mean
 from bench.files import read_yaml
-from bench.schema import Name, Positive, Strict, Task, parse_strict, valid_name, whole_number
+from bench.schema import Name, Positive, Strict, Task, parse_cli_value, parse_strict, valid_name
 
 CATALOGUE = Path("config/datasets.yaml")
 PINS = Path("data/pins.yaml")
 PREPARED = Path("data/prepared")
 
 Byte = Annotated[int, Field(ge=0, le=255)]
-LITERALS = {"true": True, "false": False, "null": None}
 BACKGROUND = "RGB background colour of transparent pixels"
 RESAMPLE = "antialiased resize filter"
 UPSCALE = "allow upscaling of images below the required size; otherwise they are an error"
@@ -119,16 +118,6 @@ class Weights(Strict):
     shipped: bool = Field(False, description="true if the file is in the DVC remote inside the repository")
     licence: str = Field(description="licence of the weights")
     used_by: str = Field(description="metrics and losses that use them")
-
-
-def parse_cli_value(value: Any) -> Any:
-    """Convert command-line words to values. Snakemake passes words inside lists and mappings as text."""
-    if isinstance(value, list):
-        return tuple(parse_cli_value(part) for part in value)
-    if not isinstance(value, str):
-        return value
-    number = whole_number(value)
-    return LITERALS.get(value.lower(), value) if number is None else number
 
 
 class UserFolder(Strict):

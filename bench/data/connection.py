@@ -27,9 +27,9 @@ NOTE_SECONDS, STALL_SECONDS = 10.0, 30.0
 """Seconds without data after which a message is printed, and after which the connection is closed."""
 ATTEMPTS = 4
 """Number of attempts without progress, for problems that may be temporary."""
-LONGEST_WAIT = 60.0
+MAX_WAIT_SECONDS = 60.0
 """Longest wait in seconds that a server may ask for with Retry-After. After a longer one the next source is used."""
-REDIRECTS = 10
+MAX_REDIRECTS = 10
 
 
 class UnavailableError(InputError):
@@ -87,7 +87,7 @@ class Attempts:
         self.failures = 1 if progress else self.failures + 1
         if self.failures >= ATTEMPTS:
             raise UnavailableError(f"{self.url}: {reason} ({ATTEMPTS} attempts{self.kept})")
-        if wait is not None and wait > LONGEST_WAIT:
+        if wait is not None and wait > MAX_WAIT_SECONDS:
             raise UnavailableError(f"{self.url}: {reason}; the server asks to wait {wait:.0f} s; fetch it again then")
         if wait:
             print(f"{self.url}: {reason}; waiting {wait:.0f} s, as the server asks", file=sys.stderr, flush=True)
@@ -134,7 +134,7 @@ class _Secure(urllib.request.HTTPSHandler):
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects to the same scheme or to https, and sends credentials only to the first host."""
 
-    max_redirections, max_repeats = REDIRECTS, 2
+    max_redirections, max_repeats = MAX_REDIRECTS, 2
 
     def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
         scheme = urlsplit(headers.get("location") or headers.get("uri") or "").scheme.lower()

@@ -8,7 +8,7 @@ import shutil
 import sys
 import urllib.error
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,12 +70,13 @@ def download(
     md5: str | None = None,
     size: int | None = None,
     headers: Mapping[str, str] | None = None,
+    check: Callable[[Path], str | None] | None = None,
 ) -> None:
     """Download `url` to a partial file next to `path` (resuming an existing one), verify it, and rename it to `path`.
 
     `sha256` may be a prefix, if the publisher states only a prefix. Without sha256 and md5, the file must be readable:
-    archives, parquet files and images are read to their end. Raises UnavailableError if the server does not provide the
-    file.
+    archives, parquet files and images are read to their end. `check` returns a further problem of the file, or None.
+    Raises UnavailableError if the server does not provide the file.
     """
     if is_enabled(OFFLINE):
         raise UnavailableError(
@@ -95,7 +96,7 @@ def download(
         if problem and resumed:  # the partial file may be from another version of the source
             partial.unlink()
             problem = _complete(transfer, sha256, md5)
-        problem = problem or (None if verifiable else unreadable(partial))
+        problem = problem or (check(partial) if check else None) or (None if verifiable else unreadable(partial))
         if problem:
             partial.unlink()
             raise UnavailableError(f"{url}: {problem}; the download was deleted")
@@ -248,8 +249,8 @@ def _too_long(transfer: Transfer, total: int | None) -> UnavailableError:
             f"{transfer.url}: the server sends more than the expected {total} bytes; the download was deleted"
         )
     return UnavailableError(
-        f"{transfer.url}: the server sends more than {gigabytes(MAX_UNKNOWN_BYTES)} without stating a size; the download "
-        "was deleted; if the file is so large, give its `bytes` in config/datasets.yaml"
+        f"{transfer.url}: the server sends more than {gigabytes(MAX_UNKNOWN_BYTES)} without stating a size, so the "
+        "download was deleted; if the file is so large, give its `bytes` in config/datasets.yaml"
     )
 
 

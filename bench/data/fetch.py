@@ -14,7 +14,6 @@ from typing import Any
 
 from bench.data.catalogue import PINS, Catalogue, Dataset, Folders, load_catalogue
 from bench.data.content import (
-    archives_sha256,
     content_sha256,
     describe_file,
     describe_place,
@@ -26,12 +25,12 @@ from bench.data.download import UnavailableError
 from bench.data.dvc import run_dvc
 from bench.data.obtain import Wanted, link_place, obtain
 from bench.data.pointers import read_pointer
+from bench.data.present import installed_path, present_source
 from bench.data.receipts import read_receipt, receipt_path
 from bench.data.sources import (
     SOURCES,
     DataSettings,
     Download,
-    Folder,
     Manual,
     Mirror,
     Network,
@@ -40,7 +39,6 @@ from bench.data.sources import (
     is_pinned,
     label,
 )
-from bench.data.walk import walk
 from bench.data.weights import fetch_weights
 from bench.errors import InputError
 from bench.files import read_yaml, sha256_file, write_json, write_text
@@ -214,24 +212,6 @@ def _recorded(job: FetchJob, source: Any, origin: str | None) -> Fetched:
     return Fetched(job.name, receipt, source, origin, [job.root / file.local for file in source.files])
 
 
-def existing_path(root: Path, source: Folder) -> Path:
-    place = root / Path(source.path).expanduser()
-    if not place.exists():
-        raise InputError(f"{place}: no such file or folder")
-    return place
-
-
-def present_source(root: Path, dataset: Dataset, known: Mapping[str, Any]) -> Any:
-    """Return the source whose files are all in data/sources, or None. `known`: the receipt, which takes precedence."""
-    whole = [
-        source
-        for source in dataset.sources
-        if source.files and all((root / file.local).is_file() for file in source.files)
-    ]
-    recorded = {entry["name"] for entry in known.get("files", ())}
-    return next((source for source in whole if {file.name for file in source.files} == recorded), (whole or [None])[0])
-
-
 def source_files(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
     """Return the downloaded files of a dataset, each verified."""
     job = FetchJob(root, catalogue, name, catalogue.dataset(name))
@@ -259,26 +239,6 @@ def source_content(name: str, root: Path, catalogue: Catalogue) -> str:
         raise InputError(f"{name}: not downloaded yet; run `slim-bench fetch {name}`")
     known = {record["name"]: record for record in receipt.get("files", ())}
     return content_sha256([describe_file(root / file.local, file.name, known.get(file.name)) for file in source.files])
-
-
-def installed_path(root: Path, dataset: Dataset) -> Path | None:
-    """Return the folder or file that the user installed or configured, or None if the files of the catalogue are used.
-
-    A folder that was extracted from these files is used only if the files no longer exist, because they may have been
-    replaced since. A folder of several datasets is used only if it contains a file of this one.
-    """
-    if dataset.folder is not None:
-        return existing_path(root, dataset.folder)
-    manual = dataset.manual
-    if manual is None:
-        return None
-    place, files = root / SOURCES / manual.place, [root / file.local for file in manual.files]
-    has_archives = bool(files) and all(path.is_file() for path in files)
-    if not place.exists() or (has_archives and archives_sha256(place)):
-        return None
-    pattern = dataset.preparation.members
-    shared = place.is_dir() and (pattern != "*" or len(dataset.sources) > 1)
-    return None if shared and not walk(place, pattern).names else place
 
 
 def _verified(job: FetchJob, source: Any, file: SourceFile, origin: str | None) -> dict[str, Any]:

@@ -7,17 +7,16 @@ length and does not resume. A file must match the sha256 that the Hub states for
 
 import hashlib
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from bench.data import connection
 from bench.data.connection import Attempts, UnavailableError, Watch, retry_after, status_text
-from bench.data.download import LOGIN_CODES, TEMPORARY_CODES, content_problem, download
+from bench.data.copies import copy_verified
+from bench.data.download import LOGIN_CODES, TEMPORARY_CODES, download
 from bench.data.sources import Hub, SourceFile
 from bench.errors import InputError
-from bench.files import atomic_file
 from bench.runtime.environment import OFFLINE, is_enabled
 
 LOGIN = "log in with `hf auth login` or set HF_TOKEN, and accept the terms of the repository on its page"
@@ -48,10 +47,13 @@ def download_from_hub(
             )
     token = hub.get_token()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    download(url, path, sha256=sha256 or stated, md5=md5, size=size or info.size, headers=headers)
-    if stated is None and sha256 is None and git_blob_sha1(path) != info.blob_id:
-        path.unlink()
-        raise UnavailableError(f"{url}: the content differs from the Hub's git hash; the download was deleted")
+
+    def check(found: Path) -> str | None:
+        same = stated is not None or git_blob_sha1(found) == info.blob_id
+        return None if same else "the content differs from the Hub's git hash"
+
+    pins = {"sha256": sha256 or stated, "md5": md5, "size": size or info.size}
+    download(url, path, **pins, headers=headers, check=check)
 
 
 def _quiet_hub() -> Any:
@@ -80,10 +82,12 @@ def _from_cache(
         return False
     blob = Path(os.path.realpath(found))
     named = blob.name if len(blob.name) == 64 else None  # the cache names large files by their sha256
-    if not (sha256 or md5 or named) or content_problem(blob, sha256 or named, md5, size) is not None:
+    if not (sha256 or md5 or named):
         return False
-    with blob.open("rb") as content, atomic_file(path, blob.stat().st_size) as copy:
-        shutil.copyfileobj(content, copy, 1 << 20)
+    try:
+        copy_verified(blob, path, sha256 or named, md5, size)
+    except UnavailableError:
+        return False  # damaged
     return True
 
 

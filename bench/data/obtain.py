@@ -4,18 +4,18 @@ A file gets its final name only after its checksum was verified. `UnavailableErr
 """
 
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.data.download import UnavailableError, download
+from bench.data.connection import UnavailableError
+from bench.data.copies import copy_verified
+from bench.data.download import download
 from bench.data.dvc import run_dvc
 from bench.data.hub import download_from_hub
 from bench.data.sources import SHIPPED, SOURCES, DataSettings, Download, Dvc, Hub, Mirror, Raw, Shipped, SourceFile
 from bench.errors import InputError
-from bench.files import atomic_file
 
 
 @dataclass(frozen=True)
@@ -72,20 +72,10 @@ def mirror_folder(settings: DataSettings, root: Path) -> Path:
 
 def _copy(wanted: Wanted, settings: DataSettings) -> None:
     """Copy a file from the mirror folder, and verify it while copying."""
-    from bench.data.download import content_problem
-
     original = mirror_folder(settings, wanted.root) / wanted.file.name
     if not original.is_file():
         raise UnavailableError(f"{original}: no such file in the mirror; copy it there, or remove data.mirror")
-    problem = content_problem(original, **wanted.checks)
-    if problem:
-        raise UnavailableError(f"{original}: {problem}; replace this file of the mirror")
-    with original.open("rb") as content, atomic_file(wanted.path, original.stat().st_size) as file:
-        shutil.copyfileobj(content, file, 1 << 20)
-        file.flush()
-        problem = content_problem(Path(file.name), **wanted.checks)
-        if problem:
-            raise UnavailableError(f"{original}: changed while it was copied ({problem}); fetch it again")
+    copy_verified(original, wanted.path, wanted.sha256, wanted.md5, wanted.file.bytes)
 
 
 def link_place(source: Mirror, root: Path, settings: DataSettings) -> Path | None:

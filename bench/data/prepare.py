@@ -19,7 +19,7 @@ from bench.data.catalogue import Catalogue, Dataset, Folders, load_catalogue, pr
 from bench.data.classes import prepare_files
 from bench.data.content import preparation_sha256
 from bench.data.extract import is_archive, rename_in_errors, unpacked
-from bench.data.fetch import installed_path, present_source, source_content, source_files
+from bench.data.fetch import source_content, source_files
 from bench.data.fit import check_image_size, check_one_shot, check_size, fit_image, target_size
 from bench.data.images import Header, ImageFiles, print_notes, require_images
 from bench.data.install import refuse_overlap, staged_content
@@ -28,6 +28,7 @@ from bench.data.npy import array_by_row
 from bench.data.ownership import IMAGES, LISTS, SPLIT_ARRAYS
 from bench.data.parquet import extract_images, is_parquet
 from bench.data.prepared import PreparationJob, check_expected, describe_arrays
+from bench.data.present import installed_path, present_source
 from bench.data.selection import kept_names
 from bench.data.sources import SOURCES
 from bench.errors import InputError

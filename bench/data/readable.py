@@ -18,8 +18,9 @@ IMAGES = (b"\x89PNG\r\n", b"\xff\xd8\xff")
 def check_readable(path: Path) -> None:
     """Raise InputError if a file is damaged or truncated."""
     with path.open("rb") as file:
-        start = file.read(6)
-    if start.startswith((b"PK", b"BZh", b"\xfd7zXZ\0")) or (start.startswith(b"\x1f\x8b") and is_archive(path)):
+        start = file.read(512)
+    packed = start.startswith((b"PK", b"BZh", b"\xfd7zXZ\0")) or start[257:262] == b"ustar"
+    if packed or (start.startswith(b"\x1f\x8b") and is_archive(path)):
         count = 0
         for member in read_members(path):
             for _ in member.chunks():

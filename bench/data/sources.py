@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from bench.schema import Positive, Strict
+from bench.schema import Positive, Strict, parse_cli_value
 
 SOURCES = Path("data/sources")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -176,6 +176,8 @@ class DataSettings(Strict):
     trust_first_use: bool = Field(
         False, description="download files without a published checksum, and pin the checksum of the first download"
     )
+
+    _parse_cli_value = field_validator("trust_first_use", mode="before")(parse_cli_value)
 
 
 def is_pinned(source: Any) -> bool:

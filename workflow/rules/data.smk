@@ -29,8 +29,9 @@ rule fetch_dataset:
         dvc=1,
     params:
         folder=plan.folder_option,
+        sources=plan.source_options,
     shell:
-        "slim-bench fetch {wildcards.dataset} {params.folder} 2>&1 | tee {log}"
+        "slim-bench fetch {wildcards.dataset} {params.sources} {params.folder} 2>&1 | tee {log}"
 
 
 rule prepare_dataset:

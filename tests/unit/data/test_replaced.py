@@ -11,9 +11,10 @@ import pytest
 
 from bench.data.catalogue import load_catalogue
 from bench.data.content import UNPACKED_MARKER, describe_place
-from bench.data.fetch import fetch, installed_path, source_content
+from bench.data.fetch import fetch, source_content
 from bench.data.ilsvrc import unpack_imagenet
 from bench.data.prepare import prepare
+from bench.data.present import installed_path
 from bench.data.unpacking import source_folder
 from bench.errors import InputError
 from tests.helpers.data_project import make_project, random_image, tar_bytes

@@ -1,0 +1,49 @@
+"""Finds the files of a dataset that are already here: downloaded to data/sources, or installed by the user."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.data.catalogue import Dataset
+from bench.data.content import archives_sha256
+from bench.data.sources import SOURCES, Folder
+from bench.data.walk import walk
+from bench.errors import InputError
+
+
+def existing_path(root: Path, source: Folder) -> Path:
+    place = root / Path(source.path).expanduser()
+    if not place.exists():
+        raise InputError(f"{place}: no such file or folder")
+    return place
+
+
+def present_source(root: Path, dataset: Dataset, known: Mapping[str, Any]) -> Any:
+    """Return the source whose files are all in data/sources, or None. `known`: the receipt, which takes precedence."""
+    whole = [
+        source
+        for source in dataset.sources
+        if source.files and all((root / file.local).is_file() for file in source.files)
+    ]
+    recorded = {entry["name"] for entry in known.get("files", ())}
+    return next((source for source in whole if {file.name for file in source.files} == recorded), (whole or [None])[0])
+
+
+def installed_path(root: Path, dataset: Dataset) -> Path | None:
+    """Return the folder or file that the user installed or configured, or None if the files of the catalogue are used.
+
+    A folder that was extracted from these files is used only if the files no longer exist, because they may have been
+    replaced since. A folder of several datasets is used only if it contains a file of this one.
+    """
+    if dataset.folder is not None:
+        return existing_path(root, dataset.folder)
+    manual = dataset.manual
+    if manual is None:
+        return None
+    place, files = root / SOURCES / manual.place, [root / file.local for file in manual.files]
+    has_archives = bool(files) and all(path.is_file() for path in files)
+    if not place.exists() or (has_archives and archives_sha256(place)):
+        return None
+    pattern = dataset.preparation.members
+    shared = place.is_dir() and (pattern != "*" or len(dataset.sources) > 1)
+    return None if shared and not walk(place, pattern).names else place
