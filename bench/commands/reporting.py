@@ -20,7 +20,7 @@ def add_commands(commands: Any) -> None:
         "The table has one row per run, metric and weights, including failed and missing scores. The command also\n"
         "updates metrics.json, which `dvc metrics diff` compares with the last commit.",
     )
-    _add_scale(parser)
+    add_scale(parser)
     parser.add_argument(
         "--allow-mixed-code",
         action="store_true",
@@ -33,7 +33,7 @@ def add_commands(commands: Any) -> None:
         "render tables, figures and results/SCALE/report/index.html from the collected scores",
         "The page is a single file and works offline. Every score in it shows its run, protocol and command.",
     )
-    _add_scale(parser)
+    add_scale(parser)
     parser = add_command(
         commands,
         "verify",
@@ -43,7 +43,7 @@ def add_commands(commands: Any) -> None:
         "demo scale the command also prints the acceptance criteria. The exit code is 0 if both files can be read,\n"
         "even if scores are outside the tolerance.",
     )
-    _add_scale(parser)
+    add_scale(parser)
     add_command(
         commands,
         "models",
@@ -53,30 +53,30 @@ def add_commands(commands: Any) -> None:
     )
 
 
-def _add_scale(parser: argparse.ArgumentParser) -> None:
+def add_scale(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scale", default="demo", help="scale of the results (default: demo)")
 
 
 def collect(arguments: argparse.Namespace) -> None:
     from bench.report.read.collect import collect
 
-    collect(_scale_folder(arguments), allow_mixed_code=arguments.allow_mixed_code)
+    collect(scale_folder(arguments), allow_mixed_code=arguments.allow_mixed_code)
 
 
 def report(arguments: argparse.Namespace) -> None:
     from bench.report.page import render
 
-    page = render(_scale_folder(arguments))
+    page = render(scale_folder(arguments))
     print(f"report: {page}")
 
 
 def verify(arguments: argparse.Namespace) -> None:
     from bench.report.verify import print_verification
 
-    print_verification(_scale_folder(arguments))
+    print_verification(scale_folder(arguments))
 
 
-def _scale_folder(arguments: argparse.Namespace) -> Any:
+def scale_folder(arguments: argparse.Namespace) -> Any:
     folder = RESULTS / valid_name(arguments.scale, "--scale")
     if not folder.is_dir():
         known = [path.parent.name for path in RESULTS.glob(f"*/{RUNS}")]

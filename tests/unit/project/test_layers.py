@@ -7,7 +7,7 @@ from tests.helpers import ROOT
 
 LAYERS = (
     {"cli", "commands", "workflow", "describe"},
-    {"report", "train", "evaluate"},
+    {"report", "train", "evaluate", "bundle"},
     {"export", "sample", "sampling"},
     {"plan", "status", "outdated", "frozen", "config", "claims", "experiments", "defaults"},
     {"registry", "signature", "skeleton", "networks", "metrics"},
