@@ -68,9 +68,9 @@ class SlimGroup(nn.Module):
 
 
 class SLIM(nn.Module):
-    def __init__(self, cin: int, cout: int, groups: int = 4):
+    def __init__(self, cin: int, cout: int, groups: int = 4, dilation: int = 2):
         super().__init__()
-        self.groups = nn.ModuleList(SlimGroup(cin // groups, cout) for _ in range(groups))
+        self.groups = nn.ModuleList(SlimGroup(cin // groups, cout, dilation=dilation) for _ in range(groups))
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         parts = low.chunk(len(self.groups), dim=1)
@@ -94,7 +94,10 @@ def up_composite(cin: int, cout: int) -> nn.Module:
 
 
 class ReferenceGenerator(nn.Module):
-    """Generator of (image, small image) from latents [B, nz]. Gates at the target sizes `slim` are SLIM, others SLE."""
+    """Generator of (image, small image) from latents [B, nz]. Gates at the target sizes `slim` are SLIM, others SLE.
+
+    At 1024 px both images pass through tanh. SLIM has no mask noise, which the authors use at 1024 px only.
+    """
 
     def __init__(self, image_size: int = 256, ngf: int = 64, slim: tuple[int, ...] = (128, 256), nz: int = 256):
         super().__init__()
@@ -110,7 +113,9 @@ class ReferenceGenerator(nn.Module):
             make = up_composite if size in (8, 32, 128, 512) else up
             self.blocks[str(size)] = make(width[size // 2], width[size])
             if size in (64, 128, 256, 512):
-                self.gates[str(size)] = (SLIM if size in slim else SLE)(width[size // 16], width[size])
+                low, high = width[size // 16], width[size]
+                gate = SLIM(low, high, dilation=4 if size == 512 else 2) if size in slim else SLE(low, high)
+                self.gates[str(size)] = gate
         self.to_small = conv(width[self.small_size], 3, 1)
         self.to_image = conv(width[image_size], 3, 3, padding=1)
 
@@ -119,7 +124,8 @@ class ReferenceGenerator(nn.Module):
         for size in self.sizes:
             x = self.blocks[str(size)](maps[size // 2])
             maps[size] = self.gates[str(size)](maps[size // 16], x) if str(size) in self.gates else x
-        return self.to_image(maps[self.sizes[-1]]), self.to_small(maps[self.small_size])
+        images = self.to_image(maps[self.sizes[-1]]), self.to_small(maps[self.small_size])
+        return images if self.sizes[-1] < 1024 else tuple(torch.tanh(image) for image in images)
 
 
 def down(cin: int, cout: int) -> list[nn.Module]:
@@ -143,15 +149,19 @@ def decoder(cin: int) -> nn.Module:
 
 
 class ReferenceDiscriminator(nn.Module):
-    """Discriminator that maps (image, small image) to logits [B, 50], for 256 px.
+    """Discriminator that maps (image, small image) to logits [B, 50], for 256 or 1024 px.
 
     If `part`, the index of a quadrant, is given, it also returns three reconstructions.
     """
 
-    def __init__(self, ngf: int = 64):
+    def __init__(self, ngf: int = 64, image_size: int = 256):
         super().__init__()
-        width = {8: 8 * ngf, 16: 4 * ngf, 32: 2 * ngf, 64: ngf, 128: ngf // 2, 256: ngf // 4}
-        self.stem = nn.Sequential(conv(3, width[256], 3, padding=1), nn.LeakyReLU(0.2))
+        width = {8: 8 * ngf, 16: 4 * ngf, 32: 2 * ngf, 64: ngf, 128: ngf // 2, 256: ngf // 4, 512: ngf // 8}
+        if image_size == 1024:
+            first = conv(3, width[512], 4, 2, 1)
+            self.stem = nn.Sequential(first, nn.LeakyReLU(0.2), *down(width[512], width[256]))
+        else:
+            self.stem = nn.Sequential(conv(3, width[256], 3, padding=1), nn.LeakyReLU(0.2))
         self.blocks = nn.ModuleDict({str(s): Down(width[2 * s], width[s]) for s in (128, 64, 32, 16, 8)})
         self.gates = nn.ModuleDict({str(t): SLE(width[s], width[t]) for t, s in ((32, 256), (16, 128), (8, 64))})
         self.head = nn.Sequential(

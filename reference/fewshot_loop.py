@@ -44,12 +44,18 @@ def quadrant(x: Tensor, part: int) -> Tensor:
 
 
 class ReferenceFewShot:
-    """Few-shot training. `step` takes uint8 images [B, 3, 256, 256]; `percept(x, y)` returns a distance per image."""
+    """Few-shot training. `step` takes uint8 images [B, 3, S, S]; `percept(x, y)` returns a distance per image.
 
-    def __init__(self, device: torch.device, percept: Callable[[Tensor, Tensor], Tensor], slim: bool = True):
+    S is 256 or 1024. At 1024 px the pair 32->512 has a SLIM gate, too. `ngf` is the number of base channels.
+    """
+
+    def __init__(
+        self, device: torch.device, percept: Callable[[Tensor, Tensor], Tensor], image_size: int = 256, ngf: int = 64
+    ):
         self.device, self.percept = device, percept
-        self.net_g = ReferenceGenerator(slim=(128, 256) if slim else ()).to(device)
-        self.net_d = ReferenceDiscriminator().to(device)
+        slim = (128, 256, 512) if image_size == 1024 else (128, 256)
+        self.net_g = ReferenceGenerator(image_size, ngf, slim).to(device)
+        self.net_d = ReferenceDiscriminator(ngf, image_size).to(device)
         self.average = [p.detach().clone() for p in self.net_g.parameters()]
         self.adam_g = torch.optim.Adam(self.net_g.parameters(), 2e-4, (0.5, 0.999))
         self.adam_d = torch.optim.Adam(self.net_d.parameters(), 2e-4, (0.5, 0.999))

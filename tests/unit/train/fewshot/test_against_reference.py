@@ -1,5 +1,6 @@
 """The networks of the reference loop, which speed and losses are compared with, equal ours."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -21,9 +22,10 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
     return bool((a - b).abs().max() <= 1e-4 * b.abs().max())
 
 
-def test_generators_agree():
+@pytest.mark.parametrize("size", [256, 1024])
+def test_generators_agree(size):
     torch.manual_seed(0)
-    ours, plain = generator(image_size=256, base_channels=8), ReferenceGenerator(256, 8, slim=())
+    ours, plain = generator(image_size=size, base_channels=8), ReferenceGenerator(size, 8, slim=())
     copy_weights(ours, plain)
     z = torch.randn(2, 256)
     for a, b in zip(ours(z), plain(z), strict=True):
@@ -45,11 +47,12 @@ def test_gates_agree():
     assert close(gate(low, high), plain(low, high))
 
 
-def test_discriminators_agree():
+@pytest.mark.parametrize("size", [256, 1024])
+def test_discriminators_agree(size):
     torch.manual_seed(0)
-    ours, plain = discriminator(image_size=256, base_channels=8), ReferenceDiscriminator(8)
+    ours, plain = discriminator(image_size=size, base_channels=8), ReferenceDiscriminator(8, size)
     copy_weights(ours, plain)
-    image, small = torch.randn(2, 3, 256, 256), torch.randn(2, 3, 128, 128)
+    image, small = torch.randn(2, 3, size, size), torch.randn(2, 3, 128, 128)
     logits, decoded = ours(image, small, 2)
     plain_logits, plain_decoded = plain(image, small, 2)
     assert logits.shape == (2, 50) and close(logits, plain_logits)
