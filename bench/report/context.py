@@ -16,6 +16,7 @@ from bench.report.build import Report
 from bench.report.compare.claims import NOT_TESTED, Answer
 from bench.report.compare.statistics import MIN_UNITS, bootstrap
 from bench.report.figures.style import inline_svg
+from bench.report.outputs import caption_of
 from bench.report.read.names import control_label, format_bytes, format_seconds, format_value, metric_of
 from bench.report.read.row import TRAINING
 from bench.report.read.scores import Row, Scores
@@ -30,28 +31,6 @@ STATEMENTS = {
     "small": "Full-size networks were trained on the demo data, in about one hour on one GPU. This scale does not test "
     "the paper's claims.",
     "paper": "The datasets, networks and schedules are those of the paper. The decision criteria were pre-registered.",
-}
-CAPTIONS = {
-    "scores": "Scores of each network. Dots are seeds, vertical bars their means, horizontal lines 95 % confidence "
-    "intervals (from three seeds). Hollow dots are untrained networks, dashed lines controls with the same protocol.",
-    "curves": "Training curves. Each line is one seed.",
-    "complexity": "Score against number of parameters and multiply-accumulate operations (MACs), averaged over seeds.",
-    "ablations": "Ablations of one factor at a time. Dots are seeds, blue for the base. The line connects their means.",
-    "fd_curve": "Fréchet distance against the number n of generated images. The distance decreases with n, so only "
-    "distances with equal n are comparable.",
-    "calibration": "Reliability diagram: accuracy against confidence on the test images. The dashed line marks perfect "
-    "calibration.",
-    "confusion": "Confusion matrix. Rows are true classes, columns predicted classes, in percent of the true class. "
-    "The diagonal is the accuracy of each class.",
-    "samples_fewshot": "Training images and uncurated samples. All networks use the same latents.",
-    "progress_fewshot": "Samples from fixed latents as training proceeds (first seed).",
-    "neighbours": "Samples that are nearest to a training image in feature space (top) and that image (bottom). Copies "
-    "of training images would be visible here.",
-    "attention": "What the gates attend to. The SLIM rows show the images in grey, coloured by the mask of each group "
-    "from dark (its smallest value) to light (its largest), with the root mean square of the group's style. The SLE "
-    "rows show one factor per channel, the same at all positions. All networks use the same latents.",
-    "samples_oneshot": "Training image, its bicubic upsampling, and reconstruction and uncurated samples of each "
-    "network.",
 }
 MAX_COMMITS = 3
 IMAGE_GRIDS = {
@@ -169,7 +148,7 @@ def _figures(report: Report, out: Path, names: Any) -> list[CaptionedFigure]:
     for name in names:
         stem = f"figures/{name}"
         if stem in report.stems:
-            caption = CAPTIONS.get(name) or CAPTIONS[name.split("_")[0]]
+            caption = caption_of(stem)
             vector = out / f"{stem}.svg"
             body = _vector(vector, name, caption) if vector.exists() else _raster(out / f"{stem}.png", caption)
             found.append(CaptionedFigure(caption, body))

@@ -1,4 +1,6 @@
-"""Files of the report under results/{scale}/ and their captions, for the output declarations of the workflow."""
+"""Files of the report under results/{scale}/ and their captions, for the page and the outputs of the workflow."""
+
+from pathlib import Path
 
 TABLES = {
     "tables/summary": "summary.rst",
@@ -19,7 +21,7 @@ FIGURES = {
     "figures/curves_oneshot": "curves.rst",
     "figures/curves_classification": "curves.rst",
     "figures/complexity": "complexity.rst",
-    "figures/ablations": "ablations.rst",
+    "figures/ablations": "ablation_figure.rst",
     "figures/fd_curve": "fd_curve.rst",
     "figures/confusion": "confusion.rst",
     "figures/calibration": "calibration.rst",
@@ -39,5 +41,11 @@ OUTPUTS: dict[str, str] = (
     | {f"{stem}.png": caption for stem, caption in (FIGURES | IMAGE_GRIDS).items()}
     | {PAGE: "page.rst"}
 )
-"""Caption files in workflow/report by output path relative to results/{scale}. Every report writes all outputs, with
+"""Caption files in templates/ by output path relative to results/{scale}. Every report writes all outputs, with
 placeholders for missing data. Tables also have .md and .tex files, and plots have .svg files."""
+
+
+def caption_of(stem: str) -> str:
+    """Return the caption of a figure or image grid, such as `figures/scores_fewshot`."""
+    file = Path(__file__).parent / "templates" / (FIGURES | IMAGE_GRIDS)[stem]
+    return file.read_text(encoding="utf-8").strip()

@@ -37,7 +37,7 @@ rule render_report:
         [
             report(
                 f"results/{{scale}}/{path}",
-                caption=f"../report/{caption}",
+                caption=f"../../bench/report/templates/{caption}",
                 category=path.split("/")[0],
             )
             for path, caption in OUTPUTS.items()

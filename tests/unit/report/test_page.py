@@ -79,7 +79,7 @@ def test_every_output_has_a_caption():
     from pathlib import Path
 
     for caption in OUTPUTS.values():
-        assert Path("workflow/report", caption).read_text().strip(), caption
+        assert Path("bench/report/templates", caption).read_text().strip(), caption
 
 
 def test_the_page_needs_nothing_but_itself(html):
