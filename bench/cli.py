@@ -77,7 +77,7 @@ def _run(argv: list[str] | None) -> int:
             print(f"slim-bench: error: out of memory ({one_line(first_line(error))}); {advice}", file=sys.stderr)
             return 2
         if _device_failed(error):
-            advice = "start again, on another GPU if it fails again"
+            advice = "run the same command again, on another GPU if this one fails again"
             print(f"slim-bench: error: the GPU failed ({one_line(first_line(error))}); {advice}", file=sys.stderr)
             return 2
         cause = find_write_error(error)

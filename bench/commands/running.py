@@ -1,4 +1,4 @@
-"""train, evaluate: run one job from one run.json."""
+"""Commands train and evaluate: run one job, described by run.json."""
 
 import argparse
 import json

@@ -33,7 +33,8 @@ class BatchRows:
 class Statistics:
     """Means and standard deviations per channel of images scaled to [0, 1].
 
-    The export of a classifier contains those of its training, and evaluation normalises the test images with them.
+    The export of a classifier contains the statistics of its training images, and evaluation normalises the test images
+    with them.
     """
 
     mean: tuple[float, ...]
