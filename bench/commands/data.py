@@ -49,7 +49,7 @@ def add_commands(commands: Any) -> None:
         "--out",
         type=user_path,
         metavar="FILE.json",
-        help="write the result to this file, and images next to it, for the report; problems then do not cause an error",
+        help="write the result to this file, with images next to it, for the report; problems then cause no error",
     )
     add_unpacked_limit(parser)
     add_folder_option(parser)

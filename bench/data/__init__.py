@@ -1,1 +1,1 @@
-"""Datasets: catalogue -> fetch -> extract -> audit -> prepare -> datasets. Modules up to `prepare` do not import torch."""
+"""Datasets: catalogue -> fetch -> extract -> audit -> prepare -> datasets. None before `datasets` imports torch."""
