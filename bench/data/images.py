@@ -284,7 +284,7 @@ def _unreadable_reason(source: Path | BinaryIO) -> str:
         if not head:
             return "not an image but an empty file; copy it again or remove it"
         if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
-            return "a HEIC_BRANDS image, which is not supported; convert it to JPEG or PNG"
+            return "a HEIC image, which is not supported; convert it to JPEG or PNG"
     return f"not an image in a supported format ({', '.join(FORMATS)})"
 
 

@@ -466,7 +466,7 @@ def test_memory_is_bounded_by_one_image_of_the_limit_whatever_the_number_of_thre
         shutil.copy(folder / "0.png", folder / f"{index}.png")
     root = make_project(tmp_path / "project", a={"source": {"kind": "folder", "path": str(folder)}})
     setup = "import os, bench.data.images as images\nos.sched_getaffinity = lambda _: set(range(8))\n"
-    setup += f"images.DECODING.limit = {side * side}\n"
+    setup += f"images.DECODE_BUDGET.limit = {side * side}\n"
     command = [sys.executable, "-c", setup + MEMORY, str(root), str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 18 * side * side
