@@ -40,7 +40,7 @@ Colour = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
 HIGH_BIT_DEPTH_MODES = ("I", "F")
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-"""Major brands of HEIC_BRANDS files. Phones give some of these files the suffix .jpg."""
+"""Major brands of HEIC files. Phones give some of these files the suffix .jpg."""
 CONVERTIBLE = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # max_pixels() is the only limit
