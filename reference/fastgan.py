@@ -2,7 +2,7 @@
 
 SLIM gates upsample their masks to full size, each SLIM group is a separate module, and the networks use torch's
 spectral norm, a separate interpolation at the start of each upsampling block, and contiguous memory. The generator
-supports powers of two from 8 to 1024 px. The code is neither optimised nor deliberately slow.
+supports powers of two from 8 to 1024 px. The code is not optimised for speed.
 """
 
 import torch

@@ -31,8 +31,8 @@ def generator(
 ) -> Generator:
     """Build a generator whose gates at the target sizes `pairs` are SLIM and whose other gates are SLE.
 
-    The value None selects the authors' setting. That of `pairs`, `mask_noise` and `tanh` depends on the image size, and
-    that of `dilation` on the pair. Raises ValueError if `pairs` is None and the paper defines no pairs at `image_size`.
+    None selects the authors' setting, which depends on the image size for `pairs`, `mask_noise` and `tanh`, and on the
+    pair for `dilation`. Raises ValueError if `pairs` is None and the paper defines no pairs at `image_size`.
     """
 
     def make_gate(size: int, low: int, high: int) -> SkipLayerSLIM:

@@ -2,7 +2,7 @@
 
 huggingface_hub finds the endpoint (HF_ENDPOINT), the token (HF_TOKEN or a login) and files in its cache (HF_HOME,
 HF_HUB_CACHE). bench.data.download transfers the content, because huggingface_hub accepts a wrong body of the right
-length and does not resume. A file must match the sha256 that the Hub states for the commit, and the catalogue's.
+length and does not resume. A file must match the sha256 that the Hub states for the commit, and that of the catalogue.
 """
 
 import hashlib
@@ -107,7 +107,7 @@ def _file_info(hub: Any, source: Hub, file: SourceFile, url: str) -> Any:
 
 
 def _asked(ask: Callable[[], Any], url: str) -> Any:
-    """Return what the Hub's API answers. Temporary problems are retried, and every other one is an UnavailableError."""
+    """Return the answer of the Hub's API. Retries after temporary problems, and raises UnavailableError otherwise."""
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.utils import get_session
@@ -137,7 +137,7 @@ def _asked(ask: Callable[[], Any], url: str) -> Any:
             raise
         except Exception:
             raise UnavailableError(
-                f"{url}: the answer is not that of a Hugging Face Hub; check HF_ENDPOINT and the proxy settings"
+                f"{url}: the server does not answer like a Hugging Face Hub; check HF_ENDPOINT and the proxy settings"
             ) from None
         attempts.failed(reason, wait)
 

@@ -141,7 +141,7 @@ def claim_table(answer: Answer) -> Table:
     """Return the comparisons of one claim with their results and criteria."""
     head = [Head(name, numeric=False) for name in ("metric", "outcome", "SLIM", "baseline")]
     head += [Head("improvement"), Head("95 % CI"), Head("p (Holm)"), Head("p (exact)")]
-    head += [Head("detectable", numeric=False)]
+    head += [Head("detectable improvement", numeric=False)]
     head += [Head(name, numeric=False) for name in ("data", "criterion")]
     lines = tuple(_claim_line(finding) for finding in answer.findings)
     row_classes = tuple("control" if f.comparison.role == "control" else "" for f in answer.findings)

@@ -319,7 +319,7 @@ def test_the_exact_test_is_shown_and_does_not_decide(tmp_path):
     table = claim_table(answer)
     line = dict(zip([head.label for head in table.head], table.rows[0], strict=True))
     assert line["p (exact)"].text == "0.125"
-    assert line["detectable"].text.endswith(" %") and finding.power.more == 0
+    assert line["detectable improvement"].text.endswith(" %") and finding.power.more == 0
 
 
 def test_datasets_that_disagree_name_how_many_more_are_needed(tmp_path):
