@@ -37,7 +37,7 @@ def test_a_run_of_each_engine(tmp_path, task, precision, compile):
         ("oneshot", OneShot, {"epochs_per_scale": 20, "generator_steps": 2}),
     ],
 )
-def test_a_recorded_training_is_the_same_training(tmp_path, task, make, changes):
+def test_recording_graphs_changes_no_result(tmp_path, task, make, changes):
     """Most steps are replayed. The comparison has a tolerance, because sums on a GPU differ between calls."""
     data, losses = write_data(task, tmp_path / "data"), []
     for recorded in (False, True):
@@ -56,7 +56,7 @@ def test_a_classifiers_first_step_is_that_of_the_cpu(tmp_path):
     assert all(torch.isclose(ours[key], theirs[key].cpu(), rtol=1e-3) for key in ours)
 
 
-def test_state_survives_the_way_through_the_cpu(tmp_path):
+def test_state_survives_loading_on_the_cpu(tmp_path):
     device = torch.device("cuda", 0)
     run = tiny_run("fewshot", write_data("fewshot", tmp_path / "data"), compute={"device": "cuda"})
     first, second = FewShot(run, device), FewShot(run, device)

@@ -93,7 +93,7 @@ def test_planning_imports_neither_torch_nor_the_gate(own, tmp_path):
         ("  task: fewshot\n", "", r"fastgan-plain: needs task and model.name"),
     ],
 )
-def test_a_mistake_in_the_entry_is_one_line(own, old, new, message):
+def test_a_mistake_in_the_entry_gives_a_one_line_error(own, old, new, message):
     path = own / "config/experiments.yaml"
     before, entry = path.read_text().rsplit("\nfastgan-plain:", 1)
     assert old in entry
@@ -103,7 +103,7 @@ def test_a_mistake_in_the_entry_is_one_line(own, old, new, message):
     assert re.fullmatch(rf"config/experiments.yaml: {message}.*", str(caught.value)), caught.value
 
 
-def test_a_mistake_in_the_file_is_one_line(own):
+def test_a_mistake_in_the_file_gives_a_one_line_error(own):
     (own / "my_gates.py").write_text("class PlainGate\n")
     done = run(own, "plan")
     error = r"slim-bench: error: config/experiments.yaml: fastgan-plain.model.name: .*: \S*my_gates.py:1: .*\n"

@@ -67,7 +67,7 @@ def test_an_estimate_comes_from_measurements_only(here, run, capsys):
     )
 
 
-def test_freeze_writes_what_the_plan_says(here, run):
+def test_freeze_writes_the_planned_run(here, run):
     arguments = ["--experiment", run.experiment, "--dataset", run.dataset, "--seed", "0", "--out", "my/run.json"]
     assert main(["freeze", *arguments]) == 0
     assert read_run(here / "my/run.json") == run
@@ -117,7 +117,7 @@ def test_a_directory_in_place_of_a_configuration_file_is_named(here):
         WorkflowPlan.open({})
 
 
-def test_freeze_records_compute_in_the_results_alone(here, run, capsys):
+def test_freeze_records_compute_only_under_results(here, run, capsys):
     """The record tells an edit by hand from a changed configuration; a run.json elsewhere is not compared."""
     folder = run_folder("demo", "fastgan-sle", "fluent-emoji-100", 0)
     assert main([*FREEZE, f"{folder}/run.json"]) == 0 and main([*FREEZE, "my/run.json"]) == 0
@@ -175,7 +175,7 @@ def test_two_processes_never_train_one_run(here, run, monkeypatch, capsys):
     assert "another process is training this run" in capsys.readouterr().err
 
 
-def test_a_finished_run_is_not_trained_again(here, run, capsys):
+def test_a_finished_run_is_not_retrained(here, run, capsys):
     main(["freeze", "--experiment", run.experiment, "--dataset", run.dataset, "--seed", "0", "--out", "my/run.json"])
     write_json(here / "my/model.json", {"status": "ok", "run_sha256": run.hash})
     (here / "my/model.safetensors").touch()
@@ -183,7 +183,7 @@ def test_a_finished_run_is_not_trained_again(here, run, capsys):
     assert "already trained" in capsys.readouterr().err
 
 
-def test_a_stale_lock_goes_a_live_one_stays(tmp_path):
+def test_a_stale_lock_is_removed_and_a_live_lock_is_kept(tmp_path):
     (tmp_path / "locks").mkdir()
     left = tmp_path / "locks/0.output.lock"
     left.write_text("results/demo/report/index.html\n")

@@ -339,7 +339,7 @@ def test_options_go_with_a_path_that_has_no_name(tmp_path):
         ("folder={pth: docs}", r"config\.yaml: folder\.pth: .*did you mean 'path'"),
     ],
 )
-def test_an_invalid_path_is_one_line(given, message):
+def test_an_invalid_path_gives_a_one_line_error(given, message):
     with pytest.raises(InputError, match=message):
         Plan.load(parse_config([given]))
 

@@ -132,7 +132,7 @@ def test_a_manifest_is_named_and_training_fails_once(here, capsys, kind):
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_what_damage_left_of_prepared_data_is_looked_through(here, kind):
+def test_damaged_prepared_data_are_recognised_by_format(here, kind):
     damage(here / "data" / MANIFEST, kind)
     own = own_prepared_files(here / "data", is_default=True)
     assert ("train_images.npy" in own) == (kind in ("cut", "early", "empty", "sparse", "loop"))
@@ -147,7 +147,7 @@ def test_a_damaged_receipt_counts_as_none(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", sorted(DAMAGE.keys() - {"types", "numbers", "utf-16", "loop"}))
-def test_weights_are_set_aside_and_trained_again(here, capsys, kind):
+def test_damaged_weights_are_moved_aside_and_retrained(here, capsys, kind):
     damage(here / "run" / WEIGHTS, kind)
     code, said = said_by(capsys, "classify", "--model", "run", "x.png")
     assert code == 2 and WEIGHTS in said
@@ -168,7 +168,7 @@ def test_weights_are_set_aside_and_trained_again(here, capsys, kind):
         b'step,"a\n1\n',
     ],
 )
-def test_a_damaged_history_keeps_what_can_be_read_and_gets_a_header(tmp_path, damaged):
+def test_a_damaged_history_keeps_readable_rows_and_gets_a_header(tmp_path, damaged):
     path = tmp_path / "history.csv"
     path.write_bytes(damaged)
     history = History(path)

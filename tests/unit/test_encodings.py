@@ -59,7 +59,7 @@ def test_an_empty_configuration_sets_nothing(project, text):
         ("claims.yaml", "config/claims.yaml: verdict_scale: Field required"),
     ],
 )
-def test_other_empty_files_are_named_by_what_they_lack(project, name, said):
+def test_other_empty_files_are_refused_with_the_missing_key(project, name, said):
     write_text(project / "config" / name, "")
     with pytest.raises(InputError) as error:
         READERS[name](project)

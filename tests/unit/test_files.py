@@ -68,7 +68,7 @@ def test_a_key_given_twice_in_the_configuration_is_named_with_its_file(project, 
 
 @pytest.mark.parametrize("name", CONFIGURATION)
 @pytest.mark.parametrize("value", ["[" * 1000 + "]" * 1000, "1" * 5000, "0x" + "f" * 5000], ids=["deep", "long", "hex"])
-def test_what_no_configuration_holds_is_one_line(project, name, value):
+def test_invalid_yaml_values_give_a_one_line_error(project, name, value):
     path = project / "config" / name
     write_text(path, f"{path.read_text()}\nagain: {value}\n")
     assert f"config/{name}: " in one_line(CONFIGURATION[name], project)
@@ -118,7 +118,7 @@ def test_numbers_with_an_exponent_are_numbers(project):
         "\1",
     ],
 )
-def test_what_only_yaml_knows_is_one_line_too(text):
+def test_yaml_types_without_a_json_equivalent_give_a_one_line_error(text):
     assert one_line(parse_yaml, text, "config/x.yaml").startswith("config/x.yaml: ")
 
 
@@ -171,13 +171,13 @@ def test_the_size_of_a_file_is_checked_before_reading(project, name):
     ],
     ids=["twice", "twice-inside", "deep", "long", "empty", "nan", "infinity", "large", "surrogate"],
 )
-def test_a_record_that_is_refused_is_one_line(tmp_path, name, text, said):
+def test_a_record_that_is_refused_gives_a_one_line_error(tmp_path, name, text, said):
     write_text(tmp_path / name, text)
     assert f"{tmp_path / name}: {said}" in one_line(RECORDS[name], tmp_path / name)
 
 
 @pytest.mark.parametrize("depth", [100, 300, 900, 3000])
-def test_deep_values_are_refused_by_the_model_where_the_reader_takes_them(tmp_path, depth):
+def test_deeply_nested_values_are_refused(tmp_path, depth):
     write_text(tmp_path / "run.json", '{"seed": ' + "[" * depth + "]" * depth + "}")
     assert str(tmp_path / "run.json") in one_line(read_run, tmp_path / "run.json")
 

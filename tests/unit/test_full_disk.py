@@ -241,7 +241,7 @@ def last_line(capsys) -> str:
     return line
 
 
-def test_a_library_that_wraps_a_full_disk_is_one_line(monkeypatch, capsys):
+def test_a_library_that_wraps_a_full_disk_gives_a_one_line_error(monkeypatch, capsys):
     def compile_network(*_):
         try:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/cache/kernel.py")
@@ -288,7 +288,7 @@ def test_the_workflow_on_a_full_disk(full, monkeypatch):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
-def test_output_to_a_full_disk_is_one_line():
+def test_output_to_a_full_disk_gives_a_one_line_error():
     command = [sys.executable, "-m", "bench.cli", "plan"]
     with open("/dev/full", "w") as output:
         done = subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.PIPE, text=True, check=False)

@@ -68,7 +68,7 @@ def test_a_skeleton_has_the_shapes_of_its_network_and_leaves_no_trace(name):
     assert shapes[0] == shapes[1] and name in MODELS
 
 
-def test_memory_is_compared_with_what_is_there():
+def test_memory_is_compared_with_the_available_memory():
     available = available_memory_bytes()
     assert 2**20 < available < 2**50
     check_memory(available // 2, "x")
@@ -117,7 +117,7 @@ def test_a_generated_batch_far_beyond_the_scored_images_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("threads", [100_000, 1024, 0, -3])
-def test_threads_that_no_machine_starts_are_one_line(threads, monkeypatch):
+def test_too_many_threads_give_a_one_line_error(threads, monkeypatch):
     monkeypatch.setattr("bench.runtime.environment.os.cpu_count", lambda: 2)
     check_threads(MAX_THREADS, "x")
     check_threads(None, "x")
@@ -235,7 +235,7 @@ ENTRY = b'{"dtype": "F32", "shape": [2], "data_offsets": [%d, %d]}'
     ],
     ids=["empty", "byte", "endless", "huge", "list", "cut", "deep", "far", "overlapping", "overflow", "spec", "args"],
 )
-def test_a_lying_header_of_a_weights_file_is_one_line(tmp_path, content):
+def test_a_wrong_header_of_a_weights_file_gives_a_one_line_error(tmp_path, content):
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"model\.safetensors: ") as error:
@@ -272,7 +272,7 @@ def test_the_skeleton_needs_no_compiler():
 
 
 @pytest.mark.parametrize("error", [MemoryError(), MemoryError("8 TiB"), RuntimeError("DefaultCPUAllocator: x")])
-def test_whatever_runs_out_of_memory_is_one_line(monkeypatch, capsys, error):
+def test_running_out_of_memory_gives_a_one_line_error(monkeypatch, capsys, error):
     def fail(_):
         raise error
 
@@ -282,7 +282,7 @@ def test_whatever_runs_out_of_memory_is_one_line(monkeypatch, capsys, error):
     assert said.startswith("slim-bench: error: out of memory (") and said.count("\n") == 1
 
 
-def test_a_lost_gpu_is_one_line(monkeypatch, capsys):
+def test_a_lost_gpu_gives_a_one_line_error(monkeypatch, capsys):
     def fail(_):
         raise RuntimeError("CUDA error: unspecified launch failure\nCUDA kernel errors might be reported later")
 

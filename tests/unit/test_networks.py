@@ -27,7 +27,7 @@ def members(protocol: type) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["fastgan-sle", "fastgan-slim", "singan", "singan-slim"])
-def test_a_network_has_what_the_harness_asks(name):
+def test_a_network_has_the_members_of_its_interface(name):
     task = MODELS[name].task
     arguments = SMALL[task] | ({"pairs": (64,)} if name == "fastgan-slim" else {})
     network = create_model(name, **arguments)
@@ -36,7 +36,7 @@ def test_a_network_has_what_the_harness_asks(name):
 
 
 @pytest.mark.parametrize("task", ENGINES)
-def test_an_engine_has_what_the_loop_calls(task):
+def test_an_engine_has_the_members_that_the_loop_calls(task):
     methods = {name for name in members(Engine) if name not in Engine.__annotations__}
     assert {"step", "state_dict", "observe", "export"} <= methods
     assert not [name for name in methods if not callable(getattr(engine_class(task), name, None))]
@@ -51,7 +51,7 @@ def test_one_scale_is_trained_and_those_below_are_frozen():
     assert trained == [index == 1 for index in range(len(pyramid.sizes))]
 
 
-def test_a_name_that_is_not_known_is_told_the_nearest():
+def test_the_error_for_an_unknown_name_suggests_the_nearest():
     assert require("singan", ["singan"], "experiment") == "singan"
     with pytest.raises(InputError, match=r"experiment: 'singann' is not known.*singan"):
         require("singann", ["fastgan-sle", "singan"], "experiment")

@@ -97,11 +97,11 @@ def reasons() -> dict[str, str]:
     return {rule: reason for rule, reason in checks.items() if reason}
 
 
-def test_what_was_just_made_is_current(here):
+def test_new_outputs_are_up_to_date(here):
     assert reasons() == {}
 
 
-def test_times_decide_nothing(here):
+def test_modification_times_are_ignored(here):
     for path in [*Path("cats").iterdir(), *Path("data").rglob("*"), *here.rglob("*"), *Path("config").iterdir()]:
         os.utime(path, (time.time() + 86400,) * 2)
     assert reasons() == {}
@@ -134,7 +134,7 @@ def test_a_removed_source_is_not_missed_once_it_is_prepared(here):
 
 
 @pytest.mark.parametrize("same_time", [False, True])
-def test_a_changed_image_renews_all_that_depends_on_it(here, same_time):
+def test_a_changed_image_makes_all_dependent_outputs_out_of_date(here, same_time):
     path = Path("cats/0.png")
     status = path.stat()
     content = bytearray(path.read_bytes())
@@ -161,7 +161,7 @@ def test_a_changed_image_renews_all_that_depends_on_it(here, same_time):
         (f"scores/{COMPLETE}", None, set()),
     ],
 )
-def test_a_damaged_or_lost_file_is_made_again_and_its_followers(here, file, content, renewed):
+def test_a_damaged_or_missing_file_and_its_dependents_are_out_of_date(here, file, content, renewed):
     """Snakemake detects missing files itself, so only the outputs that depend on them are named."""
     (here / file).unlink()
     if content is not None:
@@ -195,7 +195,7 @@ def damage(request):
     return do
 
 
-def test_any_damage_to_a_score_renews_the_scores_of_its_run(here, damage):
+def test_a_damaged_score_makes_the_scores_of_its_run_out_of_date(here, damage):
     damage(here / "scores/params.json")
     assert reasons() == {"evaluate": f"{here}/scores/params.json is missing or damaged"}
 
@@ -204,7 +204,7 @@ def test_any_damage_to_a_score_renews_the_scores_of_its_run(here, damage):
     "text",
     ["", "[]", "{}", "{", "7", '"a"', "null", "[" * 100_000, '{"scored_sha256": 1, "code_sha256": "a", "files": {}}'],
 )
-def test_a_damaged_record_of_scores_renews_them(here, text):
+def test_a_damaged_record_of_scores_makes_them_out_of_date(here, text):
     (here / "scores" / COMPLETE).write_text(text)
     assert reasons().keys() == {"evaluate"}
 
@@ -249,7 +249,7 @@ def test_a_run_trained_with_edited_compute_is_current_before_and_after_the_edit(
     assert reasons().keys() == {"train", "evaluate"}, "neither the configuration's nor that of run.json"
 
 
-def test_a_kill_between_freezing_and_training_loses_no_renewal(here, edit):
+def test_after_a_kill_between_freezing_and_training_the_model_is_out_of_date(here, edit):
     """run.json follows the changed configuration, the model does not yet."""
     edit("scales.yaml", "compute: {threads: 1, checkpoint_seconds: 60", "compute: {threads: 2, checkpoint_seconds: 60")
     assert set(reasons()) == {"freeze", "train", "evaluate"}
@@ -258,7 +258,7 @@ def test_a_kill_between_freezing_and_training_loses_no_renewal(here, edit):
 
 
 @pytest.mark.parametrize("edited_before", [False, True])
-def test_changed_compute_in_the_configuration_renews(here, edit, edited_before):
+def test_changed_compute_in_the_configuration_makes_runs_out_of_date(here, edit, edited_before):
     if edited_before:
         edited(here / "run.json", compute__log_every=77)
     edit("scales.yaml", "checkpoint_seconds: 60, log_every: 2", "checkpoint_seconds: 60, log_every: 1")
@@ -284,7 +284,7 @@ def test_changed_compute_in_the_configuration_renews(here, edit, edited_before):
         {"compute__threads": -1},
     ],
 )
-def test_a_description_that_is_not_the_configurations_is_frozen_again(here, change):
+def test_a_description_that_differs_from_the_configuration_is_out_of_date(here, change):
     edited(here / "run.json", **change)
     assert reasons().keys() == {"freeze"}
 
@@ -309,13 +309,13 @@ def test_any_damage_to_a_record_is_a_reason_or_leaves_it_missing(here, damage, n
         ({"training": {"seconds": "long"}}, "model.json: training.seconds"),
     ],
 )
-def test_the_record_of_another_training_renews(here, change, reason):
+def test_the_record_of_another_run_is_out_of_date(here, change, reason):
     edited(here / "model.json", **change)
     assert reason in reasons()["train"] and "evaluate" in reasons()
 
 
 @pytest.mark.parametrize("size", [0, 4, 40, -1])
-def test_cut_weights_are_trained_again(here, size):
+def test_truncated_weights_are_retrained(here, size):
     path = here / "model.safetensors"
     path.write_bytes(path.read_bytes()[:size])
     assert reasons()["train"] == f"{path} is missing or damaged"
@@ -330,7 +330,7 @@ def test_weights_of_another_file_format_are_trained_again(here):
 @pytest.mark.parametrize(
     "what", ["an array gone", "an array cut", "the manifest cut", "made_from a list", "another set"]
 )
-def test_prepared_data_that_were_damaged_or_replaced_renew(here, what):
+def test_damaged_or_replaced_prepared_data_are_out_of_date(here, what):
     _, run = load()
     folder = Path(run.data.path)
     array, manifest = folder / "images.npy", folder / "manifest.json"
@@ -363,7 +363,7 @@ def test_results_that_were_copied_follow_a_changed_configuration(here, edit, tmp
     assert set(reasons()) == {"freeze", "train", "evaluate"}
 
 
-def test_a_changed_configuration_renews_without_any_record_of_snakemake(here, edit):
+def test_a_changed_configuration_is_noticed_without_records_of_snakemake(here, edit):
     edit("scales.yaml", "steps: 6,", "steps: 7,")
     assert set(reasons()) == {"freeze", "train", "evaluate"}
     assert "another configuration or version" in reasons()["train"]
@@ -381,7 +381,7 @@ def test_other_metrics_are_scored_without_training_again(here, edit):
     assert set(reasons()) == {"freeze", "evaluate"}
 
 
-def test_a_table_follows_the_scores_and_heals(here):
+def test_a_table_is_out_of_date_if_scores_changed_or_it_is_damaged(here):
     plan, run = load()
     scale = RESULTS / "tiny"
     assert Outdated(plan).table("tiny", [run], False) is None, "missing is not outdated"
@@ -396,7 +396,7 @@ def test_a_table_follows_the_scores_and_heals(here):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "{}", "7", '{"made_from": []}', None])
-def test_damaged_records_of_table_and_page_renew_both(here, text):
+def test_damaged_records_of_table_and_page_make_both_out_of_date(here, text):
     plan, run = load()
     scale = RESULTS / "tiny"
     collect(scale)
@@ -412,7 +412,7 @@ def test_damaged_records_of_table_and_page_renew_both(here, text):
     assert Outdated(plan).page("tiny", "report/index.html")
 
 
-def test_any_damage_to_a_score_renews_the_table(here, damage):
+def test_a_damaged_score_makes_the_table_out_of_date(here, damage):
     plan, _ = load()
     collect(RESULTS / "tiny")
     damage(here / "scores/params.json")

@@ -142,7 +142,7 @@ def test_an_export_makes_the_same_images(name, tmp_path):
         ("broken:f", {}, "broken.py: f .* cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"),
     ],
 )
-def test_a_mistake_is_one_line(name, args, message):
+def test_a_mistake_gives_a_one_line_error(name, args, message):
     with pytest.raises(InputError, match=message) as caught:
         create_model(f"outside_gates.{name}", **({} if name == "broken:f" else SMALL), **args)
     assert "\n" not in str(caught.value)
@@ -176,7 +176,7 @@ def test_the_digest_covers_the_gate_and_what_it_imports_of_its_package(outside):
     ("task", "message"),
     [("fewshot", "the network has no attribute 'latent_dim'"), ("oneshot", "the network has no attribute 'sizes'")],
 )
-def test_a_network_that_is_not_what_its_task_needs_is_one_line(task, message, tmp_path):
+def test_a_network_that_is_not_what_its_task_needs_gives_a_one_line_error(task, message, tmp_path):
     name = f"outside_gates.gates:{task}"
     named(name)
     run = tiny_run(task, write_data(task, tmp_path / "data"))

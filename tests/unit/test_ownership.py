@@ -32,7 +32,7 @@ TESTS = {
 
 @pytest.mark.parametrize("content", FOREIGN)
 @pytest.mark.parametrize("test", TESTS)
-def test_what_others_wrote_is_not_taken_for_ours(tmp_path, test, content):
+def test_foreign_files_are_not_recognised(tmp_path, test, content):
     path = tmp_path / "ece.json"
     path.write_bytes(FOREIGN[content])
     assert not TESTS[test](path)
@@ -60,7 +60,7 @@ def test_a_score_belongs_to_the_name_of_its_file(tmp_path):
     assert not ownership.is_score(tmp_path / "top1.json")
 
 
-def test_a_card_with_text_of_others_is_not_ours():
+def test_a_model_card_with_added_text_is_foreign():
     head = "# a/b/seed0\n\n| | |\n|---|---|\n| network | `x` |\n\n"
     card = head + "not for any use in which its output is taken for real.\n"
     assert is_model_card(card)

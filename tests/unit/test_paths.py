@@ -53,7 +53,7 @@ def elsewhere(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_data_are_here_else_in_the_project_of_the_run_else_in_that_of_the_package(elsewhere):
+def test_data_are_searched_in_three_projects(elsewhere):
     file, data = elsewhere / "theirs/my/run.json", "data/prepared/cats-64"
     assert find_data(data, file) is None
     for place in ("installed", "theirs", "here"):
@@ -63,7 +63,7 @@ def test_data_are_here_else_in_the_project_of_the_run_else_in_that_of_the_packag
     assert find_data(str(elsewhere / "nowhere"), file) is None
 
 
-def test_data_that_are_nowhere_are_told_by_file_and_key(elsewhere):
+def test_the_error_for_missing_data_names_file_and_key(elsewhere):
     run, file = Plan.load(root=ROOT).runs("demo")[0], elsewhere / "theirs/run.json"
     write_run(file, run)
     with pytest.raises(InputError, match=rf"{file}: data\.path: no folder {run.data.path} .*slim-bench prepare"):

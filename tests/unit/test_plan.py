@@ -60,7 +60,7 @@ def test_paper_recipe_follows_the_authors(plan):
     assert (imagenet.recipe.epochs, imagenet.recipe.warmup_epochs, imagenet.model.args["num_classes"]) == (120, 5, 1000)
 
 
-def test_slim_and_its_baseline_differ_in_the_network_alone(plan):
+def test_slim_and_its_baseline_differ_only_in_the_network(plan):
     for suite in ("demo", "paper"):
         runs = {(run.experiment, run.dataset, run.seed): run for run in plan.runs(suite)}
         slim = "fastgan-slim" if suite == "paper" else "fastgan-slim-4to64"
@@ -158,7 +158,7 @@ def test_the_settings_choose_a_part_of_every_suite(plan, part, expected):
         ({"datasets": ["singan-tree"], "tasks": ["fewshot"]}, "no run has all of them"),
     ],
 )
-def test_a_part_that_selects_nothing_is_one_line(part, message):
+def test_a_part_that_selects_nothing_gives_a_one_line_error(part, message):
     with pytest.raises(InputError, match=message) as error:
         Plan.load(part).runs("paper")
     assert "\n" not in str(error.value)

@@ -26,7 +26,7 @@ def test_unknown_names_are_refused_with_the_nearest():
         ("resnet", {"blocks": []}),
     ],
 )
-def test_values_that_do_not_go_together_are_one_line(name, args):
+def test_values_that_do_not_go_together_give_a_one_line_error(name, args):
     with pytest.raises(InputError, match=f"model {name}: .* got |model {name}: groups must divide"):
         create_model(name, **args)
 

@@ -86,7 +86,7 @@ def test_what_changes_the_result_changes_the_hash(described, key):
 
 
 @pytest.mark.parametrize("key", STEERING)
-def test_what_only_steers_the_job_does_not(described, key):
+def test_operational_keys_do_not_change_the_hash(described, key):
     other = changed(described, key, STEERING[key])
     assert training_hash(other) == training_hash(described)
     assert parse_strict(Run, other, "run.json").hash == training_hash(other)
@@ -174,7 +174,7 @@ def test_recording_adds_new_keys_and_refuses_new_defaults(tmp_path, monkeypatch)
         check_defaults(present_defaults(), older)
 
 
-def test_scores_are_of_what_was_asked(plan):
+def test_the_hash_of_scores_covers_the_evaluation(plan):
     run = plan.run("demo", "resnet14-slim-w16", "fashion-mnist", 0)
     asked = run.model_copy(update={"evaluation": Evaluation(metrics=run.evaluation.metrics, latent_seed=3)})
     assert scored_sha256(run.hash, asked.evaluation, "m", "d") != scored_sha256(run.hash, run.evaluation, "m", "d")

@@ -40,7 +40,7 @@ def pixels(path):
 
 
 @pytest.mark.parametrize(("task", "shape"), [("fewshot", (3 * 64, 3 * 64, 3)), ("oneshot", (120, 120, 3))])
-def test_grid_depends_on_the_seed_alone(exports, tmp_path, task, shape):
+def test_grid_depends_only_on_the_seed(exports, tmp_path, task, shape):
     sample(exports / task, 7, 0, tmp_path / "a.png")
     sample(exports / task, 7, 0, tmp_path / "b.png")
     sample(exports / task, 7, 1, tmp_path / "c.png")

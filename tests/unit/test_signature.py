@@ -135,7 +135,7 @@ def test_right_values_are_taken():
         ("methods_pkg.broken:f", "broken.py:1: invalid syntax"),
     ],
 )
-def test_a_target_that_is_none_is_one_line(target, message):
+def test_a_target_that_is_none_gives_a_one_line_error(target, message):
     with pytest.raises(InputError, match=message) as caught:
         read_signature(target)
     assert "\n" not in str(caught.value)

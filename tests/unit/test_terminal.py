@@ -42,7 +42,7 @@ def test_control_characters_are_escaped_and_text_stays(text, shown):
     assert escaped(text) == shown
 
 
-def test_one_line_is_one_line():
+def test_one_line_returns_one_line():
     assert one_line("a\nb\tc\rd\u2028e") == "a\\nb\\tc\\rd\\u2028e"
 
 
@@ -54,7 +54,7 @@ def test_what_a_stream_cannot_encode_is_escaped():
     assert raw.getvalue() == b"\\xfc\\x1b\\u2192"
 
 
-def test_a_progress_bar_may_draw_itself_again_on_a_terminal_alone():
+def test_a_progress_bar_redraws_only_on_a_terminal():
     for terminal in (True, False):
         text = io.StringIO()
         text.isatty = lambda terminal=terminal: terminal

@@ -30,7 +30,7 @@ def test_records_of_all_versions_are_read(tmp_path, change):
         (json.dumps(RECORD | {"versions": {"torch": 2}}), "versions.torch: Input should be"),
     ],
 )
-def test_a_damaged_record_is_one_line(tmp_path, text, problem):
+def test_a_damaged_record_gives_a_one_line_error(tmp_path, text, problem):
     (tmp_path / "model.json").write_text(text)
     with pytest.raises(InputError, match=f"model.json: {problem}") as error:
         read_trained(tmp_path / "model.json")

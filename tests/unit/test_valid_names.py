@@ -23,7 +23,7 @@ def here(monkeypatch, project):
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)
-def test_what_could_lead_elsewhere_is_no_name(name):
+def test_names_with_path_components_are_refused(name):
     with pytest.raises(InputError, match="a name may contain only a-z, 0-9 and -"):
         valid_name(name, "scale")
 

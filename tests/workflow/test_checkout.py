@@ -37,7 +37,7 @@ def test_data_are_fetched_without_a_home(fresh_copy, home):
 
 
 @needs_git
-def test_an_archive_inside_another_repository_leaves_that_alone(tmp_path):
+def test_an_archive_inside_another_repository_does_not_change_it(tmp_path):
     outer = tmp_path / "thesis"
     outer.mkdir()
     (outer / "thesis.txt").write_text("all of it\n")

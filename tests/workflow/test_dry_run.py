@@ -80,7 +80,7 @@ def test_a_head_node_without_gpu_plans_one_for_each_training(project_copy, clust
         (["own"], "pass your images with snakemake own --config folder=PATH"),
     ],
 )
-def test_a_mistake_is_one_line(project_copy, arguments, message):
+def test_a_mistake_gives_a_one_line_error(project_copy, arguments, message):
     result = project_copy.plan_only(*arguments)
     assert result.returncode != 0
     lines = [line for line in (result.stdout + result.stderr).splitlines() if "slim-bench: error" in line]

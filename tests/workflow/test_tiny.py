@@ -22,7 +22,7 @@ def test_every_run_succeeds(tiny):
     assert {row["task"] for row in rows} == {"fewshot", "oneshot", "classification"}
 
 
-def test_every_score_leads_back_to_what_made_it(tiny):
+def test_every_score_has_its_provenance(tiny):
     project, _ = tiny
     paths = list((project.path / "results/tiny/runs").glob("*/*/*/scores/*.json"))
     assert paths
@@ -54,7 +54,7 @@ def test_progress_is_shown_and_logged(tiny):
     assert "step 6/6" in log.read_text()
 
 
-def test_a_second_time_does_nothing_even_after_a_kill_that_left_locks(tiny):
+def test_a_second_start_does_nothing_even_after_a_kill_that_left_locks(tiny):
     project, _ = tiny
     locks = project.path / ".snakemake/locks"
     locks.mkdir(exist_ok=True)
@@ -66,7 +66,7 @@ def test_a_second_time_does_nothing_even_after_a_kill_that_left_locks(tiny):
     assert after == before
 
 
-def test_times_decide_nothing(tiny):
+def test_modification_times_are_ignored(tiny):
     """Finished results stay up to date with touched sources, a wrong clock and without Snakemake's records."""
     project, _ = tiny
     kept = {path: path.read_bytes() for path in (project.path / "results/tiny").rglob("*") if path.is_file()}
@@ -79,7 +79,7 @@ def test_times_decide_nothing(tiny):
     assert {path: path.read_bytes() for path in kept} == kept
 
 
-def test_a_cut_score_is_computed_again_and_no_other(tiny):
+def test_only_a_truncated_score_is_computed_again(tiny):
     """Nor is any run with damage of another kind left: a list, a folder, a pipe and a lost file are all of one run."""
     project, _ = tiny
     folder = project.path / "results/tiny/runs/singan/photo-astronaut/seed0/scores"

@@ -45,7 +45,7 @@ def kinds(generator: torch.nn.Module) -> dict[int, type]:
     return {int(size): type(gate) for size, gate in generator.gates.items()}
 
 
-def test_where_slim_sits() -> None:
+def test_position_of_slim_in_the_generator() -> None:
     at = {size: kinds(slim.fastgan.generator(image_size=size, spectral_norm=False)) for size in SIZES[1:]}
     assert at[128] == {64: SLEGate, 128: SkipLayerSLIM}
     assert at[256] == {64: SLEGate, 128: SkipLayerSLIM, 256: SkipLayerSLIM}

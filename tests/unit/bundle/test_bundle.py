@@ -102,7 +102,7 @@ def test_every_change_is_named(bundle, name):
 
 
 @pytest.mark.parametrize("cut", [0, 10, 3000])
-def test_a_truncated_archive_is_one_line(bundle, cut):
+def test_a_truncated_archive_gives_a_one_line_error(bundle, cut):
     bundle.write_bytes(bundle.read_bytes()[:cut])
     with pytest.raises(InputError, match=r"is not a ZIP archive, or is damaged"):
         check_bundle(bundle)

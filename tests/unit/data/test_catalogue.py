@@ -29,19 +29,19 @@ def catalogue():
     return load_catalogue(ROOT)
 
 
-def test_has_every_set_of_the_paper(catalogue):
+def test_catalogue_has_every_dataset_of_the_paper(catalogue):
     assert set(catalogue.datasets) >= PAPER_SETS
     assert catalogue.dataset("animalface-dog").n == 389
     md5 = {file.name: file.md5 for file in catalogue.dataset("imagenet").source.files}
     assert md5["ILSVRC2012_img_val.tar"] == "29b22e2961454d5413ddabcf34fc5622"
 
 
-def test_every_set_says_what_to_cite(catalogue):
+def test_every_dataset_has_a_citation(catalogue):
     for name, entry in catalogue.datasets.items():
         assert entry.citation and "\n" not in entry.citation, name
 
 
-def test_shipped_sets_have_pointer_pin_and_object(catalogue):
+def test_shipped_datasets_have_pointer_pin_and_object(catalogue):
     shipped = [entry.source.file for entry in catalogue.datasets.values() if isinstance(entry.source, Shipped)]
     assert len(shipped) >= 7
     for file in shipped:
@@ -140,7 +140,7 @@ def test_own_folder_becomes_a_dataset(tmp_path):
         load_catalogue(root, {"my-cats": {"pth": "cats"}})
 
 
-def test_own_folder_cannot_shadow_a_set(tmp_path):
+def test_user_folder_cannot_have_the_name_of_a_dataset(tmp_path):
     root = make_project(tmp_path, cats={"source": {"kind": "folder", "path": "x"}})
     with pytest.raises(InputError, match=r"folders\.cats: .*another"):
         load_catalogue(root, {"cats": {"path": "y"}})

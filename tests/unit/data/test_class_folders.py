@@ -64,7 +64,7 @@ def test_a_class_that_is_a_link_counts(folder, tmp_path):
     assert prepared(folder).classes == ("cat", "dog", "owl")
 
 
-def test_litter_makes_no_class_and_no_image(folder):
+def test_system_files_are_neither_classes_nor_images(folder):
     for name in ("train/@eaDir/cat", "train/cat/@eaDir", "val/lost+found", "train/__MACOSX", "val/$RECYCLE.BIN"):
         image_folder(folder / name, 1)
     for name in ("train/Thumbs.db", "train/.DS_Store", "val/cat/desktop.ini", "train/cat/._0.png"):
@@ -105,7 +105,7 @@ PROBLEMS = {
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_audit_names_what_prepare_refuses(folder, problem):
+def test_audit_and_prepare_report_the_same_problem(folder, problem):
     make, said = PROBLEMS[problem]
     make(folder)
     found = agreed(folder)
@@ -113,7 +113,7 @@ def test_audit_names_what_prepare_refuses(folder, problem):
 
 
 @pytest.mark.parametrize("name", ["test/cat/0.png", "extra.png", "labels.csv"])
-def test_what_is_next_to_the_splits_is_noted(folder, name, capsys):
+def test_unused_entries_next_to_the_splits_are_noted(folder, name, capsys):
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     random_image().save(folder / name, "PNG")
     assert agreed(folder) == 10
@@ -217,7 +217,7 @@ def test_the_form_of_a_path_says_its_task(folder):
     assert task_of(folder / "train/cat/0.png") == "oneshot"
 
 
-def test_the_only_folder_of_an_archive_holds_the_splits_litter_apart(folder):
+def test_the_only_folder_of_an_archive_holds_the_splits_despite_system_files(folder):
     (folder.parent / "un/__MACOSX").mkdir(parents=True)
     folder.rename(folder.parent / "un/set")
     assert unpacked_root(folder.parent / "un").name == "set"

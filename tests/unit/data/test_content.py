@@ -78,7 +78,7 @@ def test_the_hash_of_arrays_sees_values_shape_type_and_order():
     assert known not in map(content_hash, others)
 
 
-def test_a_folder_without_splits_is_no_set_of_classes(tmp_path):
+def test_a_folder_without_splits_is_no_classification_dataset(tmp_path):
     (tmp_path / "train").mkdir()
     with pytest.raises(InputError, match=r"expected train/ and val/ \(or test/\)"):
         prepare_files(SimpleNamespace(sources=[tmp_path]), tmp_path)

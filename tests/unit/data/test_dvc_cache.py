@@ -59,7 +59,7 @@ def test_a_file_of_slim_bench_is_linked_and_read_only(tmp_path):
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o600, 0o444])
-def test_a_file_of_the_user_stays_as_it_is(tmp_path, mode):
+def test_a_file_of_the_user_is_not_modified(tmp_path, mode):
     root = dvc_project(tmp_path)
     path, md5 = placed(root)
     path.chmod(mode)
@@ -70,7 +70,7 @@ def test_a_file_of_the_user_stays_as_it_is(tmp_path, mode):
     assert stored.read_bytes() == DATA and not stored.samefile(path)
 
 
-def test_the_target_of_the_users_link_stays_as_it_is(tmp_path):
+def test_the_target_of_the_users_link_is_not_modified(tmp_path):
     root = dvc_project(tmp_path / "project")
     (tmp_path / "shared.zip").write_bytes(DATA)
     path = root / "data/sources/a.zip"

@@ -96,21 +96,21 @@ def test_a_download_that_does_not_fit_the_disk_is_refused_first(tmp_path, server
     assert list((root / "data/sources").glob(".*.partial")) == []
 
 
-def test_missing_page_is_one_line_and_asked_once(tmp_path, server):
+def test_status_404_is_one_error_without_retry(tmp_path, server):
     server.status = 404
     with pytest.raises(InputError, match=r"/a\.zip: 404 "):
         fetch("a", project(tmp_path, server, sha256=SHA256))
     assert len(server.asked) == 1
 
 
-def test_failing_server_is_asked_again_then_named(tmp_path, server):
+def test_failing_server_is_retried_then_reported(tmp_path, server):
     server.status = 503
     with pytest.raises(InputError, match=r"503 .*4 attempts"):
         fetch("a", project(tmp_path, server, sha256=SHA256))
     assert len(server.asked) == connection.ATTEMPTS
 
 
-def test_broken_connection_is_taken_up_where_it_broke(tmp_path, server):
+def test_broken_connection_is_resumed(tmp_path, server):
     server.break_after = [300_000, 100_000]
     root = project(tmp_path, server, sha256=SHA256)
     fetch("a", root)
@@ -144,7 +144,7 @@ def test_partial_file_of_something_else_is_replaced(tmp_path, server, length):
     assert (root / "data/sources/a.zip").read_bytes() == DATA
 
 
-def test_no_server_is_one_line(tmp_path):
+def test_no_server_gives_a_one_line_error(tmp_path):
     with socket.socket() as silent:  # the port is bound, so that no other process answers, but not listening
         silent.bind(("127.0.0.1", 0))
         nobody = SimpleNamespace(url=f"http://127.0.0.1:{silent.getsockname()[1]}")
@@ -178,7 +178,7 @@ def test_without_a_checksum_nothing_is_downloaded_unasked(tmp_path, server):
         fetch("a", root)
 
 
-def test_without_a_checksum_no_old_part_is_glued_to_a_new_version(tmp_path, server):
+def test_without_a_checksum_a_partial_file_is_not_resumed(tmp_path, server):
     root = project(tmp_path, server)
     (root / "data/sources/.a.zip.partial").write_bytes(b"of another version")
     fetch("a", root, accept_sha256="first-seen")
@@ -195,7 +195,7 @@ def test_given_checksum_is_checked_before_it_is_recorded(tmp_path, server):
 
 
 @pytest.mark.parametrize(("accept", "said"), [("abc", "64 hexadecimal"), ("0" * 64, "only for a single file without")])
-def test_accepting_is_refused_where_it_makes_no_sense(tmp_path, server, accept, said):
+def test_accepting_a_checksum_is_refused_for_other_sources(tmp_path, server, accept, said):
     with pytest.raises(InputError, match=said):
         fetch("a", project(tmp_path, server, sha256=SHA256), accept_sha256=accept)
 
@@ -247,7 +247,7 @@ def clone(target: Path) -> Path:
     return target
 
 
-def test_shipped_sets_are_pulled_side_by_side_and_tampering_is_refused(tmp_path):
+def test_shipped_datasets_are_pulled_in_parallel_and_tampering_is_refused(tmp_path):
     root = clone(tmp_path / "clone")
     md5 = read_yaml(root / "data/sources/fashion-mnist.tar.dvc")["outs"][0]["md5"]
     tampered = root / "data/shipped/files/md5" / md5[:2] / md5[2:]
@@ -353,7 +353,7 @@ def test_weights_in_a_package_need_no_network():
 
 
 @pytest.mark.parametrize("text", ["", "outs: []", "outs: {}", "outs: [a.zip]", "md5: 1", "outs: [{md5: x}, {md5: y}]"])
-def test_a_damaged_pointer_is_one_line(tmp_path, server, text):
+def test_a_damaged_pointer_gives_a_one_line_error(tmp_path, server, text):
     root = project(tmp_path, server, sha256=SHA256)
     fetch("a", root)
     (root / "data/sources/a.zip.dvc").write_text(text)

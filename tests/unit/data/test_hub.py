@@ -119,12 +119,12 @@ def test_the_cache_of_huggingface_hub_is_used_if_its_content_is_right(tmp_path, 
         (instead(b'[{"type": "file"}]', Content_Type="application/json"), "does not answer like a Hugging Face Hub"),
     ],
 )
-def test_a_problem_of_the_api_is_one_line(tmp_path, hub, problem, said):
+def test_a_problem_of_the_api_gives_a_one_line_error(tmp_path, hub, problem, said):
     hub.problems[INFO], hub.forever = [problem], True
     refused(project(tmp_path / "project"), said)
 
 
-def test_the_api_is_asked_again_after_a_temporary_problem(tmp_path, hub):
+def test_the_api_is_retried_after_a_temporary_problem(tmp_path, hub):
     hub.problems[INFO] = [status(500), status(429, Retry_After="1"), status(502)]
     fetch("a", project(tmp_path / "project"))
     assert hub.paths("POST") == 4 * [INFO]

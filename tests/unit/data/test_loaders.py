@@ -69,7 +69,7 @@ def test_an_epoch_has_no_image_twice_and_epochs_differ() -> None:
     assert torch.equal(images.flatten().long(), labels)
 
 
-def test_a_batch_depends_on_its_step_alone() -> None:
+def test_a_batch_depends_only_on_its_step() -> None:
     straight = labels_of(memory(), range(9))
     assert [labels_of(memory(), range(step, step + 1))[0] for step in range(9)] == straight
 
@@ -86,7 +86,7 @@ def test_two_processes_share_the_batches_of_one() -> None:
     assert [left + right for left, right in zip(*parts, strict=True)] == labels_of(memory(), range(5))
 
 
-def test_a_batch_beyond_the_set_is_refused() -> None:
+def test_a_batch_larger_than_the_dataset_is_refused() -> None:
     with pytest.raises(InputError, match=r"recipe.batch_size 4 exceeds the 3 training images of numbers"):
         memory(count=3)
 

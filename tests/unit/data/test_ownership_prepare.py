@@ -49,7 +49,7 @@ def test_the_source_under_another_name_is_still_the_source(here, capsys):
 
 
 @pytest.mark.parametrize("name", ["my work", "my.work"])
-def test_other_files_in_the_folder_stay(here, name):
+def test_other_files_in_the_folder_are_kept(here, name):
     (here / name / "chapters").mkdir(parents=True)
     (here / name / "chapters/1.tex").write_text("a thesis")
     (here / name / "train.tsv").write_text("a\tb")  # a file name of another layout
@@ -95,14 +95,14 @@ def test_an_array_that_was_changed_since_is_not_ours_any_more(here, capsys):
     assert content(here / "out") == before
 
 
-def test_a_file_as_out_is_one_line(here, capsys):
+def test_a_file_as_out_gives_a_one_line_error(here, capsys):
     (here / "thesis.pdf").write_text("x")
     assert prepare("photos", "thesis.pdf") == 2
     assert "thesis.pdf: is a file" in last_line(capsys)
     assert (here / "thesis.pdf").read_text() == "x"
 
 
-def test_a_link_as_out_stays_and_leads_to_the_data(here):
+def test_a_link_as_out_is_kept_and_points_to_the_data(here):
     (here / "disk").mkdir()
     (here / "disk/note.txt").write_text("mine")
     (here / "out").symlink_to("disk")
@@ -113,7 +113,7 @@ def test_a_link_as_out_stays_and_leads_to_the_data(here):
     assert (here / "disk/note.txt").read_text() == "mine"
 
 
-def test_who_reads_the_old_array_keeps_it(here):
+def test_an_open_memory_map_of_the_old_array_remains_valid(here):
     assert prepare("photos", "out") == 0
     old = np.load(here / "out/images.npy", mmap_mode="r")
     before = np.array(old)
@@ -196,7 +196,7 @@ def test_hidden_folders_of_the_user_are_kept(here):
     assert content(here).items() >= before.items()
 
 
-def test_what_a_killed_preparation_left_is_removed(here):
+def test_files_of_a_killed_preparation_are_removed(here):
     from bench.data.staging import make_temporary
 
     left = make_temporary(here, "out")

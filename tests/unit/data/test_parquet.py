@@ -128,7 +128,7 @@ def test_images_are_selected_by_a_committed_list_or_by_order(tmp_path):
         prepare("a", 16, root=root)
 
 
-def test_a_list_with_missing_images_is_one_line(tmp_path):
+def test_a_list_with_missing_images_gives_a_one_line_error(tmp_path):
     from bench.data.catalogue import Preparation
 
     (tmp_path / "list.txt").write_bytes(b"x.png\n")

@@ -42,7 +42,7 @@ def test_folder_becomes_an_array_in_the_order_of_names(tmp_path):
     assert read_manifest(root / f"data/prepared/a-{SIZE}") == manifest
 
 
-def test_hash_depends_on_pixels_and_order_alone(tmp_path):
+def test_hash_depends_only_on_pixels_and_order(tmp_path):
     root = fewshot(tmp_path)
     first = prepare("a", SIZE, root=root).sha256
     assert prepare("a", SIZE, root=root).sha256 == first
@@ -225,14 +225,14 @@ def left_by_a_kill(root):
     return names
 
 
-def test_what_a_kill_left_is_removed(tmp_path):
+def test_temporary_folders_of_a_killed_preparation_are_removed(tmp_path):
     root = fewshot(tmp_path)
     *_, dotted, longer, other = left_by_a_kill(root)
     prepare("a", SIZE, root=root)
     assert sorted(path.name for path in (root / "data/prepared").iterdir()) == [dotted, longer, other, "a-16"]
 
 
-def test_a_preparation_at_work_is_waited_for_and_not_hurt(tmp_path, monkeypatch):
+def test_a_running_preparation_is_waited_for(tmp_path, monkeypatch):
     root = fewshot(tmp_path)
     first, *_ = left_by_a_kill(root)
     path = root / "data/prepared/.a-16.lock"
@@ -288,7 +288,7 @@ def idx_set(path):
     return path
 
 
-def test_idx_set_is_padded_with_zeros(tmp_path):
+def test_idx_images_are_padded_with_zeros(tmp_path):
     root = classification(tmp_path, "idx", idx_set(tmp_path / "set.tar"), n=7, n_test=4, classes=3)
     manifest = prepare("a", 32, root=root)
     folder = root / "data/prepared/a-32"
@@ -356,7 +356,7 @@ def test_the_archives_of_medmnist_are_accepted_and_their_validation_split_is_lef
     assert capsys.readouterr().err == f"{tmp_path}/somemnist.npz: these arrays are not used: val_images, val_labels\n"
 
 
-def test_a_set_without_its_parts_is_answered_with_what_it_has(tmp_path):
+def test_an_incomplete_dataset_is_refused_with_its_contents(tmp_path):
     np.savez(tmp_path / "keras.npz", **{f"{name}_{split}": np.zeros(3) for split in ("train", "test") for name in "xy"})
     with pytest.raises(InputError, match=r"keras\.npz: train_images, .* not found; it contains x_train, y_train, x_"):
         prepare("a", 32, root=classification(tmp_path / "npz", "npz", tmp_path / "keras.npz"))
@@ -444,7 +444,7 @@ needs_utf8 = pytest.mark.skipif(sys.getfilesystemencoding() != "utf-8", reason="
 
 
 @needs_utf8
-def test_image_folder_without_litter_and_without_names_that_break_lines(tmp_path):
+def test_image_folder_ignores_system_files_and_refuses_names_with_line_breaks(tmp_path):
     source = class_folders(class_folders(tmp_path / "set", "train"), "val")
     root = classification(tmp_path, "imagefolder", source)
     before = prepare("a", None, root=root)
@@ -510,7 +510,7 @@ def test_class_folders_by_path_need_the_size_unless_enlarged(tmp_path):
     assert prepare("a", 32, tmp_path / "out", project, folders={"a": given | {"upscale": True}}).n == 5
 
 
-def test_of_a_published_set_headers_are_read(tmp_path):
+def test_of_a_published_dataset_only_headers_are_read(tmp_path):
     source = {"kind": "manual", "place": "a", "how": "ask"}
     entry = {"task": "classification", "layout": "imagefolder", "source": source}
     root = make_project(tmp_path / "project", a=entry)

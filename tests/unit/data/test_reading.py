@@ -101,7 +101,7 @@ def test_a_file_that_is_no_image_is_named(folder, name):
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC image, which is not supported"),
     ],
 )
-def test_empty_and_heic_files_are_called_by_their_kind(folder, content, said):
+def test_the_error_states_that_a_file_is_empty_or_heic(folder, content, said):
     (folder / "x.jpg").write_bytes(content)
     assert agreed(folder).startswith(f"x.jpg: {said}")
 
@@ -185,7 +185,7 @@ def test_hidden_system_and_nas_entries_do_not_count(folder, name, inside):
     assert agreed(folder) == 3
 
 
-def test_what_only_resembles_litter_counts():
+def test_files_that_only_resemble_system_files_count():
     assert not any(map(is_system_file, ["eaDir", "lost", "Thumbs.db.png", "#1.png", "$5.png", "@home.png", "~x.png"]))
 
 
@@ -295,7 +295,7 @@ def test_every_mode_gives_one_rgb(folder, mode):
     assert read_image(folder / name)[:, 0, 0].tolist() == wanted
 
 
-def test_alpha_lies_on_the_stated_background(tmp_path):
+def test_alpha_is_composited_onto_the_background(tmp_path):
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "x.png")
     assert read_image(tmp_path / "x.png", (10, 20, 30))[:, 0, 0].tolist() == [10, 20, 30]
 
@@ -370,7 +370,7 @@ def test_the_pixel_limit_can_be_raised_and_lowered(folder, side, monkeypatch):
 
 
 @pytest.mark.parametrize("value", ["many", "0", "-5", "1e9", "9" * 5000])
-def test_a_pixel_limit_that_is_no_number_is_one_line(folder, value, monkeypatch):
+def test_a_pixel_limit_that_is_no_number_gives_a_one_line_error(folder, value, monkeypatch):
     monkeypatch.setenv("SLIM_BENCH_MAX_PIXELS", value)
     with pytest.raises(InputError, match=r"^SLIM_BENCH_MAX_PIXELS=.*: not a positive whole number of pixels$"):
         find_images(folder)
@@ -385,7 +385,7 @@ def test_damage_and_emptiness_are_named_alike(folder):
     assert agreed(folder).startswith("x.png: not an image but an empty file")
 
 
-def test_sources_of_another_kind_are_one_line(tmp_path):
+def test_sources_of_another_kind_give_a_one_line_error(tmp_path):
     image_folder(tmp_path, 1)
     assert len(find_images(tmp_path / "0.png").headers) == 1
     for place in (tmp_path / "none", tmp_path / "none/x.png"):

@@ -76,7 +76,7 @@ def test_archive_of_class_folders(tmp_path, pack):
     assert (tmp_path / "a/train/cat/0.bmp").exists(), "nothing is deleted"
 
 
-def test_a_folder_of_the_user_is_not_taken_for_the_archive_unpacked(tmp_path, capsys):
+def test_a_folder_of_the_user_is_not_mistaken_for_the_extracted_archive(tmp_path, capsys):
     put(tmp_path / "pets.zip", zip_bytes(class_members(("cat", "dog"))))
     (tmp_path / "a/train/mine").mkdir(parents=True)
     root = project(tmp_path, "imagefolder", tmp_path / "pets.zip")
@@ -185,7 +185,7 @@ def test_image_of_a_users_class_folder(tmp_path):
     assert after.sha256 != before.sha256 and after.made_from != before.made_from
 
 
-def test_fetched_file_replaced_by_hand(tmp_path):
+def test_fetched_file_replaced_manually(tmp_path):
     files = [{"name": "set.zip", "url": "http://localhost/set.zip"}]
     root = make_project(tmp_path, a={"source": {"kind": "download", "files": files}})
     hashes = set()
@@ -235,7 +235,7 @@ def test_imagenet_archives(tmp_path):
     assert describe_place(sources / "a", catalogue.dataset("a"))["content_sha256"] == before.made_from.content_sha256
 
 
-def test_unpacking_of_other_archives_is_not_gone_on_with(tmp_path):
+def test_the_extraction_of_other_archives_is_not_resumed(tmp_path):
     imagenet(tmp_path, ("n1", "n2"), 0)
     old = tmp_path / ".out.part/.train.part/n1"
     old.mkdir(parents=True)

@@ -160,7 +160,7 @@ def test_a_folder_of_the_mirror_is_linked(tmp_path):
     assert (root / "data/sources/mine").is_symlink()
 
 
-def test_a_missing_mirror_is_one_line(tmp_path):
+def test_a_missing_mirror_gives_a_one_line_error(tmp_path):
     with pytest.raises(UnavailableError, match=r"data\.mirror: .*gone: no such folder; create or mount it"):
         mirror_folder(DataSettings(mirror=str(tmp_path / "gone")), tmp_path)
 

@@ -39,7 +39,7 @@ def test_committed_schemas_equal_the_generated_ones(tmp_path):
     assert write_descriptions(tmp_path) == []
 
 
-def test_only_what_has_changed_is_written(project, monkeypatch, capsys):
+def test_only_changed_files_are_written(project, monkeypatch, capsys):
     monkeypatch.chdir(project)
     assert main(["schema"]) == 0
     assert capsys.readouterr().out == f"{PAGE}\n", "config/ is a copy, but the page does not exist yet"

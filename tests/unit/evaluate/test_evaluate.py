@@ -55,7 +55,7 @@ def test_fewshot_files(fewshot):
     assert all(score.status == "ok" for score in scores.values())
 
 
-def test_scores_lead_back_to_run_data_and_code(fewshot):
+def test_scores_record_run_data_and_code(fewshot):
     run, folder, scores = fewshot
     meta = json.loads((folder / "model.json").read_text())
     score = scores["fd_efflite0"]
@@ -141,7 +141,7 @@ def test_oneshot_too_small_for_two_scales_fails_with_the_reason(tmp_path):
     assert "/scales1/" in score.protocol
 
 
-def test_lpips_without_its_weights_fails_alone(tmp_path, monkeypatch):
+def test_without_its_weights_only_lpips_fails(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if has_weights("vgg16-torchvision"):
         pytest.skip("the weights are in data/sources")

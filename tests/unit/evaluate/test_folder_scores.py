@@ -104,7 +104,7 @@ def test_pairing_by_full_name_first_then_by_stem(here):
     assert pairs("fake", "real") == (set(), None), "of another size"
 
 
-def test_ambiguous_names_are_told_instead_of_paired(here, capsys):
+def test_ambiguous_names_are_reported_instead_of_paired(here, capsys):
     (here / "fake").mkdir()
     for name in ("0.jpg", "0.bmp", "1.png", "2.png", "3.png"):
         random_image(40, 40).save(here / "fake" / name)
@@ -154,7 +154,7 @@ def test_copies_in_another_folder_are_apart_and_noted(here, capsys):
 
 
 @pytest.mark.parametrize(("samples", "said"), [("", "the path is empty"), ("real/0.png", "a file; pass a folder with")])
-def test_what_is_no_folder_is_refused(here, capsys, samples, said):
+def test_a_missing_folder_or_a_file_is_refused(here, capsys, samples, said):
     try:
         status = main(["evaluate", "--samples", samples, "--reference", "real"])
     except SystemExit as error:  # of the argument parser
@@ -274,7 +274,7 @@ def test_options_of_folders_are_refused_for_a_run(here, option, capsys):
     assert f"{option[0]}: valid only with --samples" in capsys.readouterr().err
 
 
-def test_of_large_sets_only_distances_unless_metrics_are_named(here, monkeypatch, capsys):
+def test_large_image_sets_get_only_distances_by_default(here, monkeypatch, capsys):
     monkeypatch.setattr(folders, "MAX_NEIGHBOUR_IMAGES", 3)
     assert scores("real").keys() == {"fd_efflite0", "ssim_samples"}
     assert "more than 3 images: Frechet distances only; --metrics selects others" in capsys.readouterr().err

@@ -69,7 +69,7 @@ def test_a_name_taken_by_something_else_is_refused_before_any_compute(my, capsys
 
 
 @pytest.mark.parametrize("change", [{"seed": 4}, {"scale": "small"}])
-def test_the_score_of_another_run_is_replaced_only_when_told_to(my, capsys, change):
+def test_the_score_of_another_run_is_replaced_only_with_overwrite(my, capsys, change):
     assert evaluate("--out", "scores") == 0
     run = read_run(my / "run.json").model_copy(update=change)
     write_run(my / "run.json", run)
@@ -171,7 +171,7 @@ def test_a_damaged_record_is_one_line_before_any_compute(my, capsys, no_compute,
     assert error(capsys).startswith("my/model.json: ")
 
 
-def test_scores_of_another_run_that_are_in_nobodys_way_stay(my):
+def test_other_scores_of_another_run_are_kept(my):
     other = {"metric": "ece", "value": 1.0, "protocol": "p", "status": "ok", "run_sha256": "x", "run": "a/b/seed0"}
     write_json(Path("scores/ece.json"), other)
     assert evaluate("--out", "scores") == 0
@@ -191,7 +191,7 @@ def test_a_foreign_image_is_moved_aside_only_in_the_run_folder(my, capsys, monke
     assert (my / "scores/neighbours.png.aside-1").read_bytes() == before["neighbours.png"]
 
 
-def test_a_file_as_scores_folder_is_one_line(my, capsys, no_compute):
+def test_a_file_as_scores_folder_gives_a_one_line_error(my, capsys, no_compute):
     (my / "thesis.tex").write_text("mine")
     assert evaluate("--out", "my/thesis.tex") == 2
     assert error(capsys).startswith("my/thesis.tex: is a file") and (my / "thesis.tex").read_text() == "mine"
@@ -228,7 +228,7 @@ def test_another_file_of_that_name_is_refused(commands, command, name, capsys, m
 
 
 @pytest.mark.parametrize("command", ["evaluate", "sample"])
-def test_a_folder_as_file_is_one_line(commands, command, capsys):
+def test_a_folder_as_file_gives_a_one_line_error(commands, command, capsys):
     before = content(Path())
     assert main([*commands[command], "a"]) == 2
     assert error(capsys).startswith("a: is a folder") and content(Path()) == before

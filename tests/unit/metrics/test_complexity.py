@@ -119,7 +119,7 @@ def cost_scores(device, *metrics):
     return SimpleNamespace(is_planned=lambda metric: metric in metrics, add=added.append, device=device, added=added)
 
 
-def test_places_bear_the_name_of_the_processor(monkeypatch):
+def test_cost_protocols_contain_the_name_of_the_processor(monkeypatch):
     """Times of two machines are separate columns, on CPUs too."""
     ids = []
     for name in ("AMD EPYC 9J14 96-Core Processor", "Intel(R) Xeon(R) CPU @ 2.20GHz"):
@@ -133,7 +133,7 @@ def test_places_bear_the_name_of_the_processor(monkeypatch):
     assert ids[1] == ids[3] == "memory/float32-eager/batch1/px8/cpu"
 
 
-def test_places_bear_the_name_of_the_gpu(monkeypatch):
+def test_cost_protocols_contain_the_name_of_the_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100 80GB HBM3")
     monkeypatch.setattr(cost, "peak_bytes", lambda *_: 1)
     monkeypatch.setattr(cost, "measure_latency", lambda *_: Latency(1.0, (1.0, 1.0), 1))
@@ -162,7 +162,7 @@ def test_latency_counts_the_calls():
     assert result.quartiles_ms[0] <= result.median_ms <= result.quartiles_ms[1]
 
 
-def test_peak_memory_is_what_one_call_holds_at_once():
+def test_peak_memory_is_that_of_one_call():
     def work():
         first = torch.empty(1000, dtype=torch.float32)
         second = torch.empty(500, dtype=torch.float32)

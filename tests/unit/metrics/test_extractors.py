@@ -67,7 +67,7 @@ def test_extraction_is_never_more_than_a_batch_ahead():
     assert max(ahead) == 4
 
 
-def test_no_array_is_kept_of_each_batch(monkeypatch):
+def test_features_of_batches_are_not_stored_separately(monkeypatch):
     """Such an array would keep the memory of the batch's images from being reused."""
     given, alive = [], []
 

@@ -62,7 +62,7 @@ def test_closed_form_of_diagonal_covariances():
     assert frechet_distance(x, y) == pytest.approx(((spread[0] - spread[1]) ** 2).sum(), rel=1e-8)
 
 
-def test_many_images_take_the_cheap_form_only_where_it_is_exact(monkeypatch):
+def test_many_images_use_eigenvalues_only_if_exact(monkeypatch):
     """With full rank, eigenvalues and singular values agree. Rank-deficient sets fail the bound or the solver."""
     taken = []
     cheap = frechet._from_eigenvalues
@@ -87,7 +87,7 @@ def test_repeats_to_the_last_digit():
         assert frechet_distance(*pair) == frechet_distance(*pair)
 
 
-def test_small_sets_are_worked_on_by_one_thread_and_the_number_is_given_back():
+def test_small_matrices_use_one_thread_and_restore_the_thread_count():
     before = torch.get_num_threads()
     values = []
     try:

@@ -37,7 +37,7 @@ def test_every_published_file_holds_the_same_tensors(tmp_path, monkeypatch):
             assert tensors_sha256(read_published(found)) == expected
 
 
-def test_tensors_are_cached_and_a_damaged_cache_is_made_again(tmp_path, monkeypatch):
+def test_tensors_are_cached_and_a_damaged_cache_is_replaced(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cached = tmp_path / inception_weights.CACHED_TENSORS
     first, sha256 = inception_tensors()

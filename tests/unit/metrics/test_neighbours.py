@@ -70,7 +70,7 @@ def test_a_copied_set_is_memorised_and_a_far_one_is_not():
 
 
 @pytest.mark.parametrize("noise", [0, 1e-6])
-def test_copies_of_an_image_that_the_set_holds_twice_are_memorised(noise):
+def test_copies_of_a_duplicated_training_image_are_memorised(noise):
     """Equal pixels give equal features up to float32 rounding."""
     real = FEATURES["both few"][0].astype(float)
     twice = np.concatenate([real, real[:25] * (1 + noise)])

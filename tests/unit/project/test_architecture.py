@@ -20,7 +20,7 @@ def test_every_path_exists():
     assert len(paths) > 20 and not [path for path in paths if not (ROOT / path).exists()]
 
 
-def test_the_index_leads_to_every_page():
+def test_the_index_links_every_page():
     docs = ROOT / "docs"
     linked = set(re.findall(r"\]\(([^)#]+)\)", (docs / "README.md").read_text()))
     pages = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")} - {"README.md"}

@@ -14,7 +14,7 @@ RULES = {"report"}
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
+def test_links_have_targets(page):
     links = re.findall(r"\]\(([^)#]+)", page.read_text())
     assert not [link for link in links if not link.startswith("http") and not (page.parent / link).exists()]
 

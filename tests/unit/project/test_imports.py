@@ -36,7 +36,7 @@ def test_packages_of_networks_import_only(package):
 
 
 @pytest.mark.parametrize("file", CORE)
-def test_modules_need_torch_alone(file):
+def test_modules_import_only_torch(file):
     """Each module is short and imports only torch and other modules of this list."""
     own = {path.removesuffix(".py").replace("/", ".") for path in CORE}
     outside = {n for n in imports(ROOT / file) if not is_standard(n)} - own

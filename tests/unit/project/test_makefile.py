@@ -95,7 +95,7 @@ def test_one_that_pyenv_keeps_is_found_behind_a_shim_that_fails(folder):
     assert Path(folder.find("3.12", PYENV_ROOT=str(folder.path / "pyenv")).stdout.strip()).samefile(kept)
 
 
-def test_an_active_environment_is_not_taken_for_the_python_that_makes_it(folder, tmp_path):
+def test_an_active_environment_is_not_used_to_create_the_environment(folder, tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "active"], check=True)
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     found = folder.find(version, PYTHON=str(tmp_path / "active/bin/python")).stdout.strip()
@@ -118,14 +118,14 @@ def test_without_one_it_names_the_needed_version(folder, arguments, said):
     assert first == f"Python 3.11, 3.12 or 3.13 with venv is needed, but {said}; set PYTHON=PATH"
 
 
-def test_this_python_is_refused_where_others_are_wanted(folder):
+def test_this_python_is_refused_if_another_version_is_required(folder):
     version = ".".join(map(str, sys.version_info[:3]))
     done = folder.find("3.10", "3.14", PYTHON=sys.executable)
     assert done.returncode == 1
     assert f"Python 3.10 or 3.14 with venv is needed, but PYTHON={sys.executable} is Python {version}" in done.stderr
 
 
-def test_set_up_follows_content_and_place_not_time(folder):
+def test_set_up_depends_on_content_and_path_not_time(folder):
     folder.program("python3", FITS)
     assert folder.make("setup").returncode == 0 and folder.made() == 1
     os.utime(folder.path / "requirements.lock", (2**32, 2**32))
@@ -145,7 +145,7 @@ def test_set_up_follows_content_and_place_not_time(folder):
     assert folder.made() == 1
 
 
-def test_set_up_resumes_after_a_failure_and_renews_older_environments(folder):
+def test_set_up_resumes_after_a_failure_and_replaces_older_environments(folder):
     folder.program("python3", FITS)
     assert folder.make("setup", INSTALL="exit 1").returncode != 0
     assert not (folder.path / ".venv/.installed").exists()
@@ -158,7 +158,7 @@ def test_set_up_resumes_after_a_failure_and_renews_older_environments(folder):
     assert not (folder.path / ".venv/left").exists()
 
 
-def test_another_python_that_is_named_renews_the_environment(folder):
+def test_naming_another_python_recreates_the_environment(folder):
     folder.program("python3.11", FITS)
     other = folder.program("python3.12", FITS)
     folder.make("setup")
@@ -190,7 +190,7 @@ def test_an_environment_of_the_user_is_neither_cleared_nor_removed(folder, form)
         assert (venv / "thesis.txt").read_text() == "all of it"
 
 
-def test_clean_removes_what_make_made_and_nothing_else(folder):
+def test_clean_removes_only_outputs_of_make(folder):
     folder.program("python3", FITS)
     folder.make("setup")
     for name in ("build/test-scipy/bin/python", "build/mine.txt", "other.egg-info/PKG-INFO"):

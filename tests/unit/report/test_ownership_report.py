@@ -121,7 +121,7 @@ def test_a_report_that_was_killed_is_written_again(demo, monkeypatch):
     assert main(["report"]) == 0
 
 
-def test_what_cannot_be_read_is_missing_in_every_table_and_on_the_page(demo):
+def test_unreadable_results_are_missing_in_every_table_and_on_the_page(demo):
     slim = [
         demo / f"runs/fastgan-slim-4to64/{EMOJI}/seed0/scores/{name}.json" for name in ("fd_efflite0", "kid_efflite0")
     ]

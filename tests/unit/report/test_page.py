@@ -100,14 +100,14 @@ def test_tags_close_in_order_and_ids_are_unique(html):
     assert len(ids) == len(set(ids))
 
 
-def test_every_link_leads_somewhere(html):
+def test_every_link_has_a_target(html):
     parsed = Tags(html)
     ids = {attributes.get("id") for _, attributes in parsed.tags}
     targets = {a["href"][1:] for tag, a in parsed.tags if tag == "a" and a["href"].startswith("#")}
     assert len(targets) > 10 and targets <= ids
 
 
-def test_a_number_leads_to_its_run_protocol_and_command(html):
+def test_a_number_links_to_its_run_protocol_and_command(html):
     assert f'<a href="#of-fastgan-sle--{EMOJI}"><span>301.6</span></a><small>300.0 and 303.3, n = 2</small>' in html
     group = html[html.index(f'id="of-fastgan-sle--{EMOJI}"') :]
     group = group[: group.index("</details>")]
@@ -117,7 +117,7 @@ def test_a_number_leads_to_its_run_protocol_and_command(html):
     assert FD in group and "300.0" in group
 
 
-def test_the_page_lists_what_was_not_tested_and_what_failed(html):
+def test_the_page_lists_untested_comparisons_and_failures(html):
     assert html.count("not tested at this scale") >= 5
     assert "not finite after 3 rollbacks: loss_d at step 120" in html
     assert "not tested (2 seeds)" in html
@@ -138,7 +138,7 @@ def test_the_median_is_shown_next_to_the_mean(html):
     assert "median" not in few[: few.index("</details>")]
 
 
-def test_a_set_that_is_scored_otherwise_joins_the_page(tmp_path):
+def test_a_dataset_with_another_protocol_is_on_the_page(tmp_path):
     """Fashion-MNIST is scored at full size and a user's folder as a centre crop, and the page has tables of both."""
     scale_dir = tmp_path / "results" / "demo"
     for dataset, view in ((FASHION, "whole32"), ("own", "centre-crop0.875-bilinear32")):

@@ -41,7 +41,7 @@ def test_a_folder_that_is_full_or_read_only_is_replaced(folders, capsys, options
     assert f" instead: {folders / 'given'}" in said
 
 
-def test_no_folder_at_all_is_one_line(folders):
+def test_no_folder_at_all_gives_a_one_line_error(folders):
     with (
         largest_file(1_000_000),
         pytest.raises(InputError, match=r"File too large.*or compute.compile to false$") as said,

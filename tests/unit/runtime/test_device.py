@@ -39,7 +39,7 @@ def test_a_device_has_a_name(monkeypatch):
 LOST = "CUDA error: unspecified launch failure\nCompile with `TORCH_USE_CUDA_DSA` to enable device-side assertions."
 
 
-def test_a_gpu_that_cannot_be_used_is_one_line(monkeypatch):
+def test_a_gpu_that_cannot_be_used_gives_a_one_line_error(monkeypatch):
     def lost(device):
         raise RuntimeError(LOST)
 

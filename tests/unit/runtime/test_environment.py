@@ -56,7 +56,7 @@ def test_the_home_in_a_variable_is_the_users(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / "features"
 
 
-def test_weights_are_looked_for_where_the_user_keeps_caches(monkeypatch, tmp_path):
+def test_weights_are_searched_in_the_users_cache_folder(monkeypatch, tmp_path):
     entry = Weights(title="t", file="w.pth", sha256="0" * 64, licence="none", used_by="a test")
     monkeypatch.delenv("SLIM_BENCH_WEIGHTS", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
@@ -68,11 +68,11 @@ def test_weights_are_looked_for_where_the_user_keeps_caches(monkeypatch, tmp_pat
 
 
 @pytest.mark.parametrize("home", ["/proc/nohome", "/dev/null"])
-def test_caches_go_to_the_project_where_the_home_takes_none(home):
+def test_caches_are_in_the_project_if_the_home_is_read_only(home):
     assert cache_home(HOME=home) == str(ROOT / "build/cache")
 
 
-def test_a_home_that_takes_caches_and_a_folder_that_is_given_stay(tmp_path):
+def test_a_writable_home_and_a_given_cache_folder_are_used(tmp_path):
     assert cache_home(HOME=str(tmp_path)) == "None"
     assert cache_home(HOME="/dev/null", XDG_CACHE_HOME="/given") == "/given"
 

@@ -40,7 +40,7 @@ def test_a_lock_dies_with_its_process_however_it_dies(tmp_path, holder):
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "device", "loop"])
-def test_what_cannot_be_locked_is_named_with_a_remedy(tmp_path, kind):
+def test_a_path_that_cannot_be_locked_is_an_error_with_a_remedy(tmp_path, kind):
     path = tmp_path / ".a.lock"
     make = {"folder": path.mkdir, "pipe": lambda: os.mkfifo(path), "device": lambda: path.symlink_to("/dev/zero")}
     make.get(kind, lambda: path.symlink_to(path.name))()
@@ -75,7 +75,7 @@ def test_the_block_gives_the_lock_back_when_it_fails(tmp_path):
     lock.release()
 
 
-def test_what_a_file_of_the_name_holds_stays(tmp_path):
+def test_the_content_of_a_lock_file_is_kept(tmp_path):
     path = tmp_path / ".a.lock"
     path.write_text("mine")
     with hold_lock(path, ""):

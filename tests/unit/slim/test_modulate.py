@@ -47,7 +47,7 @@ def test_first_and_second_derivatives(layout: torch.memory_format) -> None:
     assert torch.autograd.gradgradcheck(modulate, (high, gate))
 
 
-def test_no_gradient_is_made_that_nobody_asked_for() -> None:
+def test_unneeded_gradients_are_not_computed() -> None:
     high, gate = torch.randn(1, 2, 4, 4), torch.randn(1, 2, 2, 2, requires_grad=True)
     modulate(high, gate).sum().backward()
     assert high.grad is None

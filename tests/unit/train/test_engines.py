@@ -144,7 +144,7 @@ def test_a_network_that_does_not_fit_is_a_failed_run(tmp_path, monkeypatch):
     assert meta["reason"].startswith("out of memory") and "tried to allocate 3 GiB" in meta["reason"]
 
 
-def test_a_network_that_does_not_fit_any_more_keeps_what_was_trained(tmp_path, monkeypatch):
+def test_out_of_memory_on_resuming_keeps_the_checkpoints(tmp_path, monkeypatch):
     def too_large(run, device):
         raise torch.OutOfMemoryError("tried to allocate 3 GiB")
 
@@ -157,7 +157,7 @@ def test_a_network_that_does_not_fit_any_more_keeps_what_was_trained(tmp_path, m
     assert not (tmp_path / "out" / "model.json").exists()
 
 
-def test_a_training_forgets_the_record_of_the_one_before(tmp_path, monkeypatch):
+def test_a_new_run_removes_the_record_of_the_previous_run(tmp_path, monkeypatch):
     """Otherwise existing weights would count as finished after a training that was killed."""
     run = tiny_run("classification", write_data("classification", tmp_path / "data"))
     train(run, tmp_path / "out", tmp_path / "state")
@@ -167,7 +167,7 @@ def test_a_training_forgets_the_record_of_the_one_before(tmp_path, monkeypatch):
     assert restore_record(run, tmp_path / "out.superseded-1", read_manifest(tmp_path / "data").sha256)
 
 
-def test_a_finished_run_without_its_record_is_not_trained_again(tmp_path, monkeypatch, capsys):
+def test_a_finished_run_without_its_record_is_not_retrained(tmp_path, monkeypatch, capsys):
     run = tiny_run("classification", write_data("classification", tmp_path / "data"))
     train(run, tmp_path / "out", tmp_path / "state")
     before = (tmp_path / "out" / "model.json").read_bytes()

@@ -115,7 +115,7 @@ def test_a_learning_rate_that_learns_nothing_is_refused(recipe, rate):
         parse_strict(recipe, {**values, "learning_rate": rate}, "recipe")
 
 
-def test_a_torch_that_is_built_differently_is_left_alone(monkeypatch):
+def test_a_torch_without_the_wrappers_is_not_changed(monkeypatch):
     class Plain:
         def step(self) -> int:
             return 3

@@ -69,7 +69,7 @@ def test_a_good_demo_meets_all(runs, logs):
         ("top1@control-linear", 85.0, "  minus the linear classifier", 0.0),
     ],
 )
-def test_a_missed_criterion_has_its_value(runs, logs, score, value, quantity, reached):
+def test_a_failed_criterion_has_its_value(runs, logs, score, value, quantity, reached):
     found = missed(acceptance_criteria(runs, good_scores(runs, **{score: value}), logs()))
     assert found and {criterion.quantity for criterion in found} == {quantity}
     expected = float("nan") if reached is None else reached
@@ -77,12 +77,12 @@ def test_a_missed_criterion_has_its_value(runs, logs, score, value, quantity, re
 
 
 @pytest.mark.parametrize("rss", ["3000.0", "-", ""])
-def test_too_much_memory_and_no_measurement_are_missed(runs, logs, rss):
+def test_too_much_memory_and_no_measurement_fail_the_criterion(runs, logs, rss):
     found = missed(acceptance_criteria(runs, good_scores(runs), logs(rss)))
     assert len(found) == 2 * len(runs)
 
 
-def test_a_lost_benchmark_file_is_missed(runs, logs):
+def test_a_missing_benchmark_file_fails_the_criterion(runs, logs):
     folder = logs()
     next(folder.rglob("train.tsv")).unlink()
     (found,) = missed(acceptance_criteria(runs, good_scores(runs), folder))

@@ -29,17 +29,17 @@ def verdict(scores, settings, scale="paper"):
     return answer.verdict, answer.reason
 
 
-def test_supported_where_slim_is_better_on_the_sets(tmp_path):
+def test_supported_if_slim_is_better_on_the_datasets(tmp_path):
     scores = claim_results(tmp_path, (40.0, 41.0, 38.0, 42.0), 50.0)
     assert verdict(scores, claim_settings())[0] == "supported"
 
 
-def test_contradicted_where_it_is_worse(tmp_path):
+def test_contradicted_if_slim_is_worse(tmp_path):
     scores = claim_results(tmp_path, (60.0, 61.0, 58.0, 62.0), 50.0)
     assert verdict(scores, claim_settings())[0] == "contradicted"
 
 
-def test_inconclusive_where_sets_disagree(tmp_path):
+def test_inconclusive_if_datasets_disagree(tmp_path):
     scores = claim_results(tmp_path, (40.0, 60.0, 45.0, 56.0), 50.0)
     assert verdict(scores, claim_settings()) == ("inconclusive", "the difference is not significant")
 
@@ -54,7 +54,7 @@ def test_too_few_seeds_are_inconclusive(tmp_path):
     assert verdict(scores, claim_settings()) == ("inconclusive", "4 of 5 seeds finished")
 
 
-def test_an_unfinished_set_is_inconclusive(tmp_path):
+def test_an_unfinished_dataset_is_inconclusive(tmp_path):
     scores = claim_results(tmp_path, 40.0, 50.0, sets=SETS[:3])
     assert verdict(scores, claim_settings()) == ("inconclusive", "3 of 4 datasets finished")
 
@@ -65,7 +65,7 @@ def test_other_scales_give_no_verdict(tmp_path, scale):
     assert verdict(scores, claim_settings(), scale)[0] == "not tested at this scale"
 
 
-def test_few_sets_take_the_seed_as_unit(tmp_path):
+def test_with_few_datasets_the_seed_is_the_unit(tmp_path):
     scores = claim_results(tmp_path, 40.0, 50.0, sets=("a",))
     (answer,) = answer_claims(scores, claim_settings(sets=("a",)), "paper")
     assert answer.findings[0].unit == "seed" and answer.findings[0].paired.n == 5
@@ -82,7 +82,7 @@ def test_another_protocol_does_not_count(tmp_path):
     assert verdict(collected(scale_dir), claim_settings(sets=("a",))) == ("inconclusive", reason)
 
 
-def test_sets_scored_differently_never_meet_in_a_claim(tmp_path):
+def test_datasets_with_different_protocols_are_not_combined_in_a_claim(tmp_path):
     scale_dir = tmp_path / "paper"
     for dataset, fake in (("a", 5000), ("b", 5000), ("c", 500)):
         for name in ("slim", "sle"):
@@ -208,7 +208,7 @@ def test_the_best_checkpoint_is_compared_with_a_published_value(tmp_path):
     assert [row[4].text, row[5].text] == ["50.04 ± 0.27, 49.70 … 50.38, n = 5", "45.00"]
 
 
-def test_the_shipped_claims_name_what_exists():
+def test_names_in_the_shipped_claims_exist():
     shipped = load_settings()
     experiments = set(yaml.safe_load(Path("config/experiments.yaml").read_text()))
     datasets = set(yaml.safe_load(Path("config/datasets.yaml").read_text())["datasets"])
@@ -258,7 +258,7 @@ def test_a_mistyped_key_is_named_with_the_nearest(tmp_path):
         ("[shells, skulls, shells]", "shells occurs twice"),
     ],
 )
-def test_a_claim_over_two_sets_is_refused_in_one_line(tmp_path, sets, words):
+def test_a_claim_over_two_datasets_is_refused_in_one_line(tmp_path, sets, words):
     """Neither the two datasets nor the seeds of both would be a sample of independent units."""
     path = tmp_path / "claims.yaml"
     text = Path("config/claims.yaml").read_text()
@@ -279,7 +279,7 @@ def test_a_claim_that_nothing_decides_is_refused(tmp_path):
         load_settings(path)
 
 
-def test_fewer_than_five_seeds_cannot_be_asked_for(tmp_path):
+def test_minimum_seeds_below_five_is_refused(tmp_path):
     path = tmp_path / "claims.yaml"
     path.write_text(Path("config/claims.yaml").read_text().replace("minimum_seeds: 5", "minimum_seeds: 3"))
     with pytest.raises(InputError, match=r"claims.yaml: minimum_seeds: .*greater than or equal to 5"):

@@ -109,7 +109,7 @@ def test_few_shot_patterns_fix_all_except_the_number_of_real_images(monkeypatch,
             assert other != fits and not fnmatchcase(other, comparison.protocol), other
 
 
-def test_sets_of_one_comparison_have_one_size(plan):
+def test_datasets_of_one_comparison_have_one_size(plan):
     for comparison in declared("few-shot"):
         sizes = {plan.run("paper", comparison.slim, name, 0).data.image_size for name in comparison.sets}
         assert len(sizes) == 1
@@ -126,7 +126,7 @@ def test_one_shot_patterns_fix_all_but_the_size_of_the_image(monkeypatch, plan):
         assert not [i for name, i in fits.items() if name != comparison.metric and fnmatchcase(i, comparison.protocol)]
 
 
-def test_images_of_the_one_shot_sets_hold_different_numbers_of_scales(monkeypatch, plan):
+def test_images_of_the_one_shot_datasets_have_different_numbers_of_scales(monkeypatch, plan):
     """MS-SSIM decides no claim, because at the paper's 250 px its protocol depends on the image's aspect ratio."""
     run = plan.run("paper", "singan-slim", "singan-tree", 0)
     ids = [one_shot_ids(monkeypatch, run, *size)["ms_ssim_samples"] for size in ((186, 248), (166, 250))]

@@ -16,7 +16,7 @@ def scored(scale_dir, name, dataset, seed, **changes):
     write_score(write_run(scale_dir, run), "fid_authors", 40.0 + seed, **changes)
 
 
-def test_seeds_are_averaged_first_and_the_set_is_the_unit(tmp_path):
+def test_seeds_are_averaged_first_and_the_dataset_is_the_unit(tmp_path):
     scores = claim_results(tmp_path, (40.0, 45.0, 30.0, 20.0), (50.0, 50.0, 40.0, 25.0))
     found = compare_experiments(scores, claim_settings())
     across = [result for result in found if result.unit == "dataset"]
@@ -34,7 +34,7 @@ def test_two_seeds_show_points_and_no_test(tmp_path):
     assert all(r.paired.p is None and r.paired.low is None and r.paired.effect is None for r in within)
 
 
-def test_two_protocols_never_meet_in_a_test(tmp_path):
+def test_two_protocols_are_never_combined_in_a_test(tmp_path):
     for name in ("slim", "sle"):
         scored(tmp_path / "paper", name, "a", 0, protocol=f"fid_authors/{name}")
     scores = collected(tmp_path / "paper")
@@ -77,7 +77,7 @@ def test_datasets_scored_differently_get_separate_tests(tmp_path):
     assert protocols == {result.protocol for result in found}
 
 
-def test_scales_of_ms_ssim_are_no_property_of_the_set(tmp_path):
+def test_scales_of_ms_ssim_are_not_a_dataset_part_of_the_protocol(tmp_path):
     for dataset, scales in (("a", 4), ("b", 5)):
         for name in ("slim", "sle"):
             scored(tmp_path / "paper", name, dataset, 0, protocol=f"ms_ssim/scales{scales}/px100x{scales}0")

@@ -43,7 +43,7 @@ def test_fid_is_the_first_panel(tmp_path, tasks):
     ("draw", "metric", "details"),
     [(calibration_figure, "ece", {"bins": [[9, 0.8, 0.7]]}), (confusion_figure, "top1", CLASSES)],
 )
-def test_two_protocols_never_meet_in_a_figure(tmp_path, tasks, draw, metric, details):
+def test_two_protocols_never_share_a_panel(tmp_path, tasks, draw, metric, details):
     for name in ("resnet14-w16", "resnet14-slim-w16"):
         folder = write_run(tmp_path / "demo", described("demo", "classification", name, FASHION, 0, [metric]))
         write_score(folder, metric, 75.0, protocol=f"{metric}/{name}", details=details)
@@ -51,7 +51,7 @@ def test_two_protocols_never_meet_in_a_figure(tmp_path, tasks, draw, metric, det
         draw(collected(tmp_path / "demo"), tasks["classification"])
 
 
-def test_class_names_are_words_not_formulas(tmp_path, tasks):
+def test_class_names_are_text_not_formulas(tmp_path, tasks):
     names = {"classes": [r"$\nonsense{$", "<script>"]}
     folder = write_run(tmp_path / "demo", described("demo", "classification", "resnet14-w16", FASHION, 0, ["top1"]))
     write_score(folder, "top1", 75.0, details=CLASSES | names)

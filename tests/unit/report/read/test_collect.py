@@ -35,7 +35,7 @@ def run(tmp_path):
     return tmp_path / "demo", described("demo", "fewshot", "fastgan-sle", EMOJI, 0, ["fd_efflite0", "kid_efflite0"])
 
 
-def test_a_row_carries_where_its_number_comes_from(run):
+def test_a_row_has_provenance(run):
     scale_dir, plan = run
     write_score(write_run(scale_dir, plan), "fd_efflite0", 300.25)
     row = one(collected(scale_dir), metric="fd_efflite0")
@@ -165,7 +165,7 @@ def test_a_folder_with_any_trace_of_a_run_is_listed(run):
 
 
 @pytest.mark.parametrize("recorded", [True, False])
-def test_compute_edited_by_hand_after_the_training_is_not_stale(run, recorded):
+def test_compute_edited_after_training_is_not_stale(run, recorded):
     """`.frozen.json` tells what freeze wrote; without it only the hash of run.json counts."""
     scale_dir, plan = run
     folder = write_run(scale_dir, plan | {"compute": {"threads": 2}})
@@ -220,7 +220,7 @@ def test_a_damaged_score_is_missing_with_its_reason(run, damage, weights):
 
 
 @pytest.mark.parametrize("place", ["folder", "pipe", "loop", "no such file"])
-def test_what_is_no_file_in_place_of_a_score_is_missing_with_its_reason(run, place):
+def test_a_folder_or_pipe_in_place_of_a_score_is_missing_with_the_reason(run, place):
     scale_dir, plan = run
     folder = write_run(scale_dir, plan)
     write_score(folder, "fd_efflite0", 300.0, "control-white")
@@ -281,7 +281,7 @@ def test_a_score_of_an_earlier_version_names_its_weights_under_the_old_key(run):
     assert is_score(path)
 
 
-def test_a_copy_of_a_run_folder_is_not_counted_again(run, capsys):
+def test_a_copy_of_a_run_folder_is_not_counted(run, capsys):
     scale_dir, plan = run
     folder = write_run(scale_dir, plan)
     write_score(folder, "fd_efflite0", 300.0)
@@ -338,7 +338,7 @@ def test_reading_an_absent_or_old_table_names_it(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.999])
-def test_a_cut_table_is_one_line_and_healed_by_collecting(tmp_path, share):
+def test_a_truncated_table_gives_a_one_line_error_and_collect_rewrites_it(tmp_path, share):
     scale_dir = make_results(tmp_path, seeds=1)
     path = scale_dir / "scores.csv"
     collect(scale_dir)
@@ -360,7 +360,7 @@ def test_another_value_in_a_table_is_named_by_its_line(tmp_path):
         read_scores(path)
 
 
-def test_the_table_keeps_its_columns_and_what_they_hold(run):
+def test_the_table_keeps_its_columns_and_types(run):
     """Earlier and later tables are compared by these names."""
     scale_dir, plan = run
     write_score(write_run(scale_dir, plan), "fd_efflite0", 300.1, n=500, interval=[1.5, 2.0], command='é, "x"')

@@ -59,7 +59,7 @@ def test_failed_and_missing_are_shown_as_text(scores, settings):
     assert set(column(classes, "Top-5").values()) == {"MISSING", "–"}
 
 
-def test_slim_comes_first_and_ablations_stay_out(scores, settings):
+def test_slim_comes_first_and_ablations_are_excluded(scores, settings):
     table = comparison_tables(scores.where(task="fewshot"), EMOJI, settings.tasks["fewshot"])[0]
     names = [row[0].text for row in table.rows]
     assert names[0] == "fastgan-slim-4to64" and table.row_classes[0] == "slim"
@@ -117,7 +117,7 @@ def test_an_interval_is_printed_from_three_seeds(tmp_path):
     assert (two.interval, two.text, two.entry().note) == ("", "100.5", "100.0 and 101.0, n = 2")
 
 
-def test_a_score_without_a_value_is_not_a_gap(tmp_path):
+def test_a_score_without_a_value_has_a_reason(tmp_path):
     run = described("demo", "oneshot", "singan", PHOTO, 0, ["ms_ssim_samples"])
     write_score(write_run(tmp_path / "demo", run), "ms_ssim_samples", None, reason="fewer than two scales fit")
     cell = cell_of(collected(tmp_path / "demo").where(metric="ms_ssim_samples"), "test")
@@ -162,7 +162,7 @@ def test_the_base_makes_an_ablation_and_not_the_name(tmp_path, settings):
     assert experiments_of(scores, task) == ["fastgan-slim-4to64", "fastgan-slim-4to64-of-mine"]
 
 
-def test_written_forms_escape_what_their_format_reads(tmp_path):
+def test_table_files_escape_special_characters(tmp_path):
     table = Table(
         "t", (Head("a_b | c", "p/q_1"), Head("50 %")), ((TableCell("x|y", "n = 2"), TableCell("1 ± 2 & −3")),)
     )

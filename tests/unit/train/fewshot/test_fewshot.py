@@ -226,7 +226,7 @@ def test_another_rollback_is_another_stream(data):
     assert not torch.equal(engines[0]._batch(), engines[1]._batch())
 
 
-def test_batch_above_the_set_is_refused(data):
+def test_a_batch_larger_than_the_training_set_is_refused(data):
     with pytest.raises(InputError, match="batch_size 7 exceeds the 6 images"):
         FewShot(tiny_run("fewshot", data, batch_size=7), CPU)
 

@@ -49,7 +49,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_read(tmp_path, kind):
+def test_a_damaged_checkpoint_is_moved_aside_and_the_previous_one_is_read(tmp_path, kind):
     checkpoints = Checkpoints(tmp_path, RUN_SHA, DATA_SHA)
     checkpoints.save(1, {"a": 1})
     DAMAGE[kind](checkpoints.save(2, {"a": 2}))
@@ -59,7 +59,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_read(tmp_path, 
 
 
 @pytest.mark.parametrize("state", [3, [1, 2], "x"])
-def test_what_is_no_state_is_refused_with_the_way_out(tmp_path, state):
+def test_an_invalid_state_is_refused_with_a_remedy(tmp_path, state):
     (tmp_path / "step-0000000002.ckpt").write_bytes(forged(header(), state))
     with pytest.raises(InputError, match=r"delete .* to train from scratch"):
         Checkpoints(tmp_path, RUN_SHA, DATA_SHA).load_latest()
@@ -93,7 +93,7 @@ def stopped(folder, at=7):
     ],
     ids=["empty", "engine", "type", "window", "outcome", "tensors"],
 )
-def test_a_state_that_does_not_fit_is_one_line(tmp_path, change):
+def test_a_state_that_does_not_fit_gives_a_one_line_error(tmp_path, change):
     run = stopped(tmp_path)
     checkpoints = Checkpoints(tmp_path / "state", run.hash, DATA_SHA)
     saved = checkpoints.load_latest()
@@ -106,7 +106,7 @@ def test_a_state_that_does_not_fit_is_one_line(tmp_path, change):
 
 
 @pytest.mark.parametrize("threads", [100_000, 0, "x", None])
-def test_an_absurd_environment_is_one_line(tmp_path, threads):
+def test_an_absurd_environment_gives_a_one_line_error(tmp_path, threads):
     run = stopped(tmp_path)
     checkpoints = Checkpoints(tmp_path / "state", run.hash, DATA_SHA)
     saved = checkpoints.load_latest()

@@ -53,7 +53,7 @@ def test_without_a_recorder_the_work_is_called() -> None:
     assert Replayed(lambda: {"one": torch.ones(())}, None)()["one"] == 1
 
 
-def test_nothing_is_recorded_where_the_run_does_not_ask_or_the_device_cannot(tmp_path: Path) -> None:
+def test_graphs_are_recorded_only_if_enabled_on_a_gpu(tmp_path: Path) -> None:
     data = write_data("oneshot", tmp_path / "data")
     for asked in (False, True):
         assert recorder(tiny_run("oneshot", data, compute={"cuda_graphs": asked}).compute, CPU, []) is None
@@ -66,7 +66,7 @@ def test_nothing_is_recorded_where_the_run_does_not_ask_or_the_device_cannot(tmp
         ("oneshot", OneShot, {"epochs_per_scale": 10, "decay_at": 0.5, "generator_steps": 2}),
     ],
 )
-def test_a_recorded_training_is_the_same_training(
+def test_recording_graphs_changes_no_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, make: Callable, changes: dict
 ) -> None:
     """Includes a rollback, a new scale and a new learning rate, which must discard the recordings."""

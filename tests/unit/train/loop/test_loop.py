@@ -190,7 +190,7 @@ def test_out_of_memory_fails_with_a_reason(tmp_path):
         train(tmp_path, engine=engine)
 
 
-def test_out_of_memory_shrinks_where_the_engine_can(tmp_path):
+def test_out_of_memory_halves_the_micro_batch(tmp_path):
     engine = ToyEngine(toy_run(), CPU)
     whole_step, asked = engine.step, []
 
@@ -210,7 +210,7 @@ def test_out_of_memory_shrinks_where_the_engine_can(tmp_path):
     assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
 
 
-def test_out_of_memory_outside_a_step_keeps_what_was_trained(tmp_path):
+def test_out_of_memory_outside_a_step_keeps_the_checkpoints(tmp_path):
     def no_memory(out):
         raise torch.OutOfMemoryError("tried to allocate 3 GiB")
 
@@ -225,7 +225,7 @@ def test_out_of_memory_outside_a_step_keeps_what_was_trained(tmp_path):
     assert train(tmp_path, run, resumed)["status"] == "ok"
 
 
-def test_the_batch_that_would_fit_is_half_of_what_was_computed_at_once(tmp_path):
+def test_the_suggested_batch_is_half_of_the_micro_batch(tmp_path):
     engine = ToyEngine(toy_run(), CPU)
     engine.micro_batch = 32
 
@@ -259,7 +259,7 @@ def test_half_written_files_are_cleaned_on_start(tmp_path):
     assert all(path.read_bytes() == b"half" for path in others)
 
 
-def test_only_foreign_files_of_an_earlier_training_stay(tmp_path):
+def test_only_foreign_files_of_an_earlier_run_are_kept(tmp_path):
     for name in ("out", "state/outputs"):
         write_png(tmp_path / name / "samples/step-0000003.png", Image.new("RGB", (2, 2)))
         save_weights(tmp_path / name / "snapshots/step-0000003.safetensors", nn.Linear(1, 1), {"name": "x", "args": {}})
@@ -303,7 +303,7 @@ def test_energy_adds_up_over_a_resume(tmp_path, monkeypatch):
     assert float(History(tmp_path / "out" / "history.csv").read()[-1]["gpu_energy_joules"]) > 6
 
 
-def test_a_lost_record_is_made_again_without_training(tmp_path, monkeypatch, capsys):
+def test_a_missing_record_is_written_again_without_training(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("bench.train.loop.record.training_modules", lambda task, model: ("bench.train.loop.loop",))
     meta, out = train(tmp_path), tmp_path / "out"
     (out / "model.json").unlink()
@@ -317,7 +317,7 @@ def test_a_lost_record_is_made_again_without_training(tmp_path, monkeypatch, cap
     assert "by a different code version; --overwrite retrains" in capsys.readouterr().err
 
 
-def test_the_record_of_other_weights_is_not_made_again(tmp_path):
+def test_the_record_of_other_weights_is_not_written_again(tmp_path):
     train(tmp_path)
     (tmp_path / "out" / "model.safetensors").write_bytes(b"other")
     assert not restore_record(toy_run(), tmp_path / "out", DATA_SHA)

@@ -65,7 +65,7 @@ def test_a_state_folder_with_other_files_keeps_them(here):
     assert content(here / "work") == before and (here / "my/model.json").exists()
 
 
-def test_a_state_folder_of_ours_goes_when_the_training_is_done(here):
+def test_the_state_folder_is_removed_after_training(here):
     assert train("--state", "my work/state") == 0
     assert not (here / "my work/state").exists()
 
@@ -93,7 +93,7 @@ def test_a_state_folder_that_is_or_holds_the_run_or_the_data_is_refused(here, ca
     assert (content(here) | content(data)).items() >= before.items()
 
 
-def test_checkpoints_of_a_version_without_a_marker_are_taken_up(here, monkeypatch, data, capsys):
+def test_checkpoints_of_a_version_without_a_marker_are_resumed(here, monkeypatch, data, capsys):
     state = here / "work"
 
     def stopped(self, index):
@@ -138,7 +138,7 @@ def test_an_unmarked_image_next_to_a_new_run_is_foreign(here, capsys, no_compute
     assert content(here).items() >= before.items()
 
 
-def test_other_files_in_the_run_folder_stay(here):
+def test_other_files_in_the_run_folder_are_kept(here):
     write_png(here / "my/samples/grid.png", Image.new("RGB", (2, 2)))
     mine = {"notes.txt": "a", "samples/note.txt": "b", "model.json.bak": "c", ".draft.part": "d", "photos/1.png": "e"}
     for name, text in mine.items():
@@ -249,7 +249,7 @@ def test_a_finished_run_on_other_data_is_moved_aside(again, data, capsys):
     assert load_export(again / "my")[1]["data_sha256"] == read_manifest(data).sha256
 
 
-def test_a_record_that_the_workflow_deleted_is_restored_in_the_place_aside(again, data):
+def test_a_record_that_the_workflow_deleted_is_restored_in_the_superseded_folder(again, data):
     before = content(again / "my")
     (again / "my/model.json").unlink()
     write_run(again / "my/run.json", run_of(data, learning_rate=0.2))
@@ -268,7 +268,7 @@ def test_a_finished_run_by_other_code_is_kept(again, monkeypatch, no_compute, ca
         assert content(again / "my") == before
 
 
-def test_overwrite_trains_again_and_keeps_each_finished_run(again, capsys):
+def test_overwrite_retrains_and_keeps_each_finished_run(again, capsys):
     before = content(again / "my")
     for number in (1, 2):
         assert train("--overwrite") == 0
@@ -342,7 +342,7 @@ def test_unmarked_images_of_an_older_version_are_recognised(again, data):
     assert is_kept(again / "my.superseded-1", before)
 
 
-def test_the_place_aside_mirrors_the_runs(tmp_path, monkeypatch):
+def test_the_superseded_folder_mirrors_the_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = "results/demo/runs/singan/photo-rocket/seed1"
     assert superseded_folder(run, 2).as_posix() == "results/demo/superseded/singan/photo-rocket/seed1-2"
