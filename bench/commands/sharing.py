@@ -1,4 +1,4 @@
-"""bundle: archive the results of a scale so that they can be cited, or verify such an archive."""
+"""compare, bundle: compare two results, and archive the results of a scale so that they can be cited."""
 
 import argparse
 from pathlib import Path
@@ -12,6 +12,18 @@ from bench.errors import InputError
 def add_commands(commands: Any) -> None:
     parser = add_command(
         commands,
+        "compare",
+        compare,
+        "list the scores that differ between two results by more than noise",
+        "A and B are result folders such as results/demo, or a file of reference results such as\n"
+        "benchmarks/reference/demo.json. Each score is compared over its seeds. The exit code does not depend on the\n"
+        "outcome.",
+    )
+    parser.add_argument("first", type=user_path, metavar="A", help="folder with scores.csv")
+    parser.add_argument("second", type=user_path, metavar="B", help="folder with scores.csv, or reference results")
+    parser.add_argument("--out", type=user_path, metavar="FILE", help="also write the comparison as an HTML page")
+    parser = add_command(
+        commands,
         "bundle",
         bundle,
         "archive the report, scores and configuration of a scale, with checksums and an RO-Crate description",
@@ -23,6 +35,37 @@ def add_commands(commands: Any) -> None:
         "--out", type=user_path, metavar="FILE", help="archive to write (default: slim-bench-SCALE.zip)"
     )
     parser.add_argument("--check", type=user_path, metavar="FILE", help="verify this archive instead of writing one")
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    from bench.ownership import refuse_foreign
+    from bench.report.compare.changes import agreement_changes, find_changes
+    from bench.report.compare.changes_output import is_comparison, print_changes, render_changes
+    from bench.report.compare.reference import agreements, read_reference_file
+
+    out = arguments.out
+    if out is not None:
+        check_suffix(out, ".html")
+        out = out.with_suffix(".html")
+        refuse_foreign(out, is_comparison, "give another --out")
+    first = _scores_of(arguments.first)
+    if arguments.second.suffix == ".json":
+        changes = agreement_changes(agreements(first, read_reference_file(arguments.second).scores))
+    else:
+        changes = find_changes(first, _scores_of(arguments.second))
+    print_changes(changes)
+    if out is not None:
+        render_changes(changes, (str(arguments.first), str(arguments.second)), out)
+        print(f"page: {out}")
+
+
+def _scores_of(given: Path) -> Any:
+    from bench.report.read.scores import read_scores
+
+    path = given / "scores.csv" if given.is_dir() else given
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; `slim-bench collect` writes it into results/SCALE")
+    return read_scores(path)
 
 
 def bundle(arguments: argparse.Namespace) -> None:

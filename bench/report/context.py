@@ -16,6 +16,7 @@ from bench.report.build import Report
 from bench.report.compare.claims import NOT_TESTED, Answer
 from bench.report.compare.statistics import MIN_UNITS, bootstrap
 from bench.report.figures.style import inline_svg
+from bench.report.html import page_style
 from bench.report.outputs import caption_of
 from bench.report.read.names import control_label, format_bytes, format_seconds, format_value, metric_of
 from bench.report.read.row import TRAINING
@@ -69,7 +70,7 @@ def page_context(report: Report, out: Path, config: Path) -> dict[str, Any]:
         "complexity": _figures(report, out, ["complexity"]),
         "ablations": _figures(report, out, ["ablations"]),
         "groups": _run_groups(report.scores),
-        "style": Markup((Path(__file__).parent / "templates" / "page.css").read_text(encoding="utf-8")),
+        "style": page_style(),
     }
 
 

@@ -35,17 +35,7 @@ def render(scale_dir: Path) -> Path:
 
 def html_of(report: Report, out: Path, config: Path) -> str:
     """Return the page as HTML. Image grids are inlined as data URIs, and plots as SVG in the page's colours."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     from bench.report.context import page_context
-    from bench.terminal import escaped
+    from bench.report.html import environment
 
-    environment = Environment(
-        loader=PackageLoader("bench.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-        finalize=lambda value: escaped(value) if type(value) is str else value,  # Markup is already escaped
-    )
-    return environment.get_template("page.html").render(page_context(report, out, config))
+    return environment().get_template("page.html").render(page_context(report, out, config))

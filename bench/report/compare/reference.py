@@ -97,12 +97,17 @@ def read_reference(scale: str) -> ReferenceResults:
     path = reference_path(scale)
     if not path.exists():
         raise InputError(f"{path}: no such file; `python -m benchmarks reference {scale}` records it")
-    reference = parse_strict(ReferenceResults, read_json(path), path)
+    reference = read_reference_file(path)
     if reference.scale != scale:
         raise InputError(
             f"{path}: scale: contains reference results of {reference.scale}; restore the file from the repository"
         )
     return reference
+
+
+def read_reference_file(path: Path) -> ReferenceResults:
+    """Return the reference results in a file. Raises InputError with file and key for any problem."""
+    return parse_strict(ReferenceResults, read_json(path), path)
 
 
 def comparable_rows(scores: Scores) -> dict[Key, Row]:
