@@ -25,6 +25,7 @@ class Rollback(_Lenient):
 class Training(_Lenient):
     """Fields of the section `training` that the plan and the report use."""
 
+    steps: int | None = None
     seconds: float | None = None
     images_per_second: float | None = None
     energy_joules: float | None = None

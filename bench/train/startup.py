@@ -55,13 +55,7 @@ def start(run: Run, out: Path, state: Path, overwrite: bool = False) -> None:
         check_out(out, state)
         check_description(run, out)
         check_content(run.data_folder, manifest)
-        set_precision(run, device)
-        if device.type == "cpu":
-            keep_freed_memory()
-        if run.compute.compile:
-            choose_compile_cache()
-        else:
-            spare_compiler_import()
+        configure_torch(run, device)
         data = Data(manifest.sha256, describe_data(manifest))
         _check_batch(run, device, data)
         engine = _make_engine(run, device, (out, state), data)
@@ -96,6 +90,17 @@ def describe_data(manifest: Manifest) -> dict[str, Any]:
     fields = {"kind": manifest.kind, "image_size": manifest.image_size or shape[1]}
     background = {"background": manifest.preparation.get("background", WHITE)} if manifest.kind == "folder" else {}
     return {**fields, **background, "channels": manifest.channels, "classes": manifest.classes}
+
+
+def configure_torch(run: Run, device: torch.device) -> None:
+    """Set precision, allocator and compiler of this process for a run, before its engine is created."""
+    set_precision(run, device)
+    if device.type == "cpu":
+        keep_freed_memory()
+    if run.compute.compile:
+        choose_compile_cache()
+    else:
+        spare_compiler_import()
 
 
 def set_precision(run: Run, device: torch.device) -> None:

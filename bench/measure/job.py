@@ -1,0 +1,238 @@
+"""Measures one workload: `python -m bench.measure.job PROBE.json FOLDER SPAWNED`.
+
+The process imports, builds and computes what a job of the workflow does, with the same engine, evaluation or
+preparation. It has its own peak memory, and it can be stopped. It prints each result as a line of JSON as soon as it is
+known. SPAWNED is the time at which the process was started.
+"""
+
+import ctypes
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.data.manifest import read_manifest
+from bench.errors import InputError, RunFailedError
+from bench.files import read_json, read_mapping
+from bench.measure.probe import Probe
+from bench.measure.synthetic import write_prepared, write_source
+from bench.run import Run
+from bench.runtime.device import open_device
+from bench.runtime.memory import is_out_of_memory, out_of_memory_message, peak_memory_bytes
+from bench.schema import parse_strict
+from bench.terminal import one_line
+from bench.train.fewshot.perceptual import LpipsTrunk, PerceptualLoss
+from bench.train.loop.engine import Engine
+from bench.train.loop.graphs import WARM_UP as GRAPH_WARM_UP
+from bench.train.loop.graphs import uses_graphs
+from bench.train.loop.monitor import Monitor
+from bench.train.loop.record import Data, Outcome, write_record
+from bench.train.startup import configure_torch, describe_data, engine_class
+
+WARM_UP, REPEATS = 2, 5
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+PREPARED = (4, 12)
+COUNTS = {
+    "fewshot": {"cpu": (16, 48), "cuda": (64, 320)},
+    "oneshot": {"cpu": (2, 6), "cuda": (4, 20)},
+    "classification": {"cpu": (32, 128), "cuda": (256, 1280)},
+}
+"""Two numbers of images, whose difference in time gives the time of an image."""
+LPIPS_CHANNELS = (64, 128, 256, 512, 512)
+
+
+def tell(**result: Any) -> None:
+    print(json.dumps(result), flush=True)
+
+
+def measure_training(probe: Probe, folder: Path) -> None:
+    """Time real steps of the engine at the start of each part, and its export. Parts are the pyramid scales."""
+    run, device = _with_data(probe, folder, test_images=8), open_device(probe.run.compute)
+    clock = time.perf_counter()
+    configure_torch(run, device)
+    engine = build_engine(run, device)
+    epochs = getattr(run.recipe, "epochs_per_scale", None)
+    starts = range(0, engine.total_steps, epochs) if epochs else (0,)
+    tell(scales=len(starts), fixed=time.perf_counter() - clock)
+    monitor = Monitor(device)
+    for part, start in enumerate(starts):
+        steps = [start + (repeat % epochs if epochs else repeat) for repeat in range(_warm_up(run, device) + REPEATS)]
+        _time_steps(engine, part, steps, monitor)
+    clock = time.perf_counter()
+    engine.export(folder / "out")
+    tell(fixed=time.perf_counter() - clock, peak=peak_memory_bytes(device))
+
+
+def _warm_up(run: Run, device: torch.device) -> int:
+    """Return the number of untimed steps. With CUDA graphs, the last of them records the graph."""
+    return GRAPH_WARM_UP + 1 if uses_graphs(run.compute, device) else WARM_UP
+
+
+def _time_steps(engine: Engine, part: int, steps: Sequence[int], monitor: Monitor) -> None:
+    for repeat, step in enumerate(steps):
+        warm = repeat < len(steps) - REPEATS
+        seconds = _seconds(lambda step=step: engine.step(step), engine.device)
+        tell(part=part, warm=warm, step=seconds, peak=peak_memory_bytes(engine.device))
+        if repeat + 1 == len(steps) - REPEATS:
+            monitor.spent_joules()  # starts the count of energy for the timed steps
+    joules = monitor.spent_joules()
+    if joules is not None:
+        tell(joules=joules / REPEATS)
+
+
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    _synchronise(device)
+    clock = time.perf_counter()
+    work()
+    _synchronise(device)
+    return time.perf_counter() - clock
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def build_engine(run: Run, device: torch.device) -> Any:
+    """Return the engine of a run. If the weights of LPIPS are missing, its network gets random weights.
+
+    Weights do not change the operations, so they do not change the time of a step.
+    """
+    from bench.metrics.lpips import lpips_is_here
+
+    if getattr(run.recipe, "perceptual", None) != "lpips-vgg16" or lpips_is_here():
+        return engine_class(run.task)(run, device)
+    recipe = run.recipe.model_copy(update={"perceptual": "efflite0"})
+    engine = engine_class(run.task)(run.model_copy(update={"recipe": recipe}), device)
+    trunk = LpipsTrunk(random_lpips()).to(device, memory_format=torch.channels_last)
+    engine.perceptual = PerceptualLoss(trunk)
+    tell(note="LPIPS with random weights")
+    return engine
+
+
+def random_lpips() -> Any:
+    """Return LPIPS with random weights, for measurements of time."""
+    from torchvision.models.vgg import cfgs, make_layers
+
+    from bench.metrics.lpips import Lpips
+
+    trunk = {f"features.{key}": value for key, value in make_layers(cfgs["D"]).state_dict().items()}
+    heads = {f"lin{i}.model.1.weight": torch.rand(1, n, 1, 1) for i, n in enumerate(LPIPS_CHANNELS)}
+    return Lpips(trunk, heads)
+
+
+def measure_scoring(probe: Probe, folder: Path) -> None:
+    """Time the evaluation of an untrained export for two numbers of generated or test images."""
+    from bench.evaluate.run import evaluate_run
+
+    device = open_device(probe.run.compute)
+
+    def prepared(count: int, index: int) -> Callable[[], object]:
+        place = folder / str(index)
+        run = _write_untrained(probe, place, count, device)
+        return lambda: evaluate_run(run, place / "run", place / "run" / "scores")
+
+    sets = 2 if probe.run.task == "fewshot" else 1  # the scored images of a few-shot run come from two generators
+    _time_two(prepared, COUNTS[probe.run.task][device.type], device, sets)
+    tell(peak=peak_memory_bytes(device), note=_failed_scores(folder / "0" / "run" / "scores"))
+
+
+def _write_untrained(probe: Probe, folder: Path, count: int, device: torch.device) -> Run:
+    """Write the export of an untrained network without snapshots. Its scores need `count` images."""
+    run = _with_data(probe, folder, test_images=count)
+    changes = {"fewshot": {"snapshots": 0}, "oneshot": {}, "classification": {"holdout": 0}}[run.task]
+    run = run.model_copy(
+        update={
+            "recipe": run.recipe.model_copy(update=changes),
+            "compute": run.compute.model_copy(update={"compile": False}),
+            "evaluation": run.evaluation.model_copy(update={} if run.task == "classification" else {"n_fake": count}),
+        }
+    )
+    out, manifest = folder / "run", read_manifest(folder / "data")
+    out.mkdir()
+    fields = build_engine(run, device).export(out)
+    training = {**Outcome(device=device.type, precision=run.compute.precision).training(), **fields}
+    write_record(out, run, Data(manifest.sha256, describe_data(manifest)), training)
+    return run
+
+
+def _failed_scores(folder: Path) -> str:
+    """Return a note that names the metrics that could not be computed, so that their time is missing."""
+    scores = [read_mapping(path) for path in sorted(folder.glob("*.json"))]
+    failed = [score for score in scores if score.get("status") == "failed"]
+    if not failed:
+        return ""
+    return f"without {', '.join(score['metric'] for score in failed)} ({one_line(failed[0]['reason'])})"
+
+
+def measure_preparation(probe: Probe, folder: Path) -> None:
+    """Time the preparation of two numbers of images."""
+    from bench.data.catalogue import UserFolder
+    from bench.data.prepare import prepare
+
+    size, task = probe.run.data.image_size, probe.run.task
+    options = {"upscale": True} if task != "classification" else {}
+
+    def prepared(count: int, index: int) -> Callable[[], object]:
+        source = write_source(folder / f"source{index}", probe, count)
+        folders = {"synthetic": UserFolder(path=str(source), task=task, **options)}
+        return lambda: prepare("synthetic", size, folder / f"out{index}", folders=folders)
+
+    _time_two(prepared, (1, 1) if task == "oneshot" else PREPARED, torch.device("cpu"))
+
+
+def _time_two(
+    prepared: Callable[[int, int], Callable[[], object]], counts: tuple[int, int], device: torch.device, sets: int = 1
+) -> None:
+    """Report the time of an image, and the time that does not depend on the number of images.
+
+    `prepared(count, index)` returns the work for `count` images. The first work also loads code and weights, so the
+    time of an image is the difference of two later ones.
+    """
+    small, large = counts
+    cold, warm, more = (_seconds(prepared(count, index), device) for index, count in enumerate((small, small, large)))
+    each = max(0.0, more - warm) / (large - small) / sets if large > small else 0.0
+    tell(fixed=max(0.0, cold - each * small * sets), image=each)
+
+
+def _with_data(probe: Probe, folder: Path, test_images: int) -> Run:
+    """Write synthetic data and return the run of a probe with their path."""
+    write_prepared(folder / "data", probe, test_images)
+    data = probe.run.data.model_copy(update={"path": str(folder / "data"), "source_sha256": None})
+    return probe.run.model_copy(update={"data": data})
+
+
+MEASURES = {"prepare": measure_preparation, "train": measure_training, "score": measure_scoring}
+
+
+def end_with_parent() -> None:
+    """Ask Linux to kill this process when its parent ends, because a killed driver cannot stop it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def main(file: Path, folder: Path, spawned: float) -> int:
+    end_with_parent()
+    probe = parse_strict(Probe, read_json(file), file)
+    tell(torch=torch.__version__, fixed=time.time() - spawned)
+    try:
+        MEASURES[probe.workload.part](probe, folder)
+    except (InputError, RunFailedError) as error:
+        tell(error=one_line(error))
+        return 2
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        batch, compute = getattr(probe.run.recipe, "batch_size", None), probe.run.compute
+        tell(error=one_line(out_of_memory_message(error, batch, open_device(compute))))
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])))

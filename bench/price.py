@@ -1,0 +1,248 @@
+"""Price of runs on one device: hours, peak memory and energy, from measured throughput and from finished runs.
+
+A step, an epoch or an image has a measured time with a range (bench.throughput). A finished run of the same workload on
+the same device replaces the measured time of its steps. A part that has neither has no price: nothing is estimated from
+another device or another size. This module does not import torch.
+"""
+
+import csv
+import heapq
+import io
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+from bench.errors import InputError
+from bench.files import read_text
+from bench.paths import META, RESULTS, run_folder
+from bench.plan import Plan
+from bench.provenance import slug
+from bench.run import Run
+from bench.status import run_state
+from bench.throughput import Rate, Throughput, device_here
+from bench.trained import Training, read_trained
+from bench.workload import (
+    Images,
+    Workload,
+    images_of,
+    preparation_workload,
+    scored_images,
+    scoring_workload,
+    selection_images,
+    steps_of,
+    training_workload,
+)
+
+NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True)
+class Span:
+    """Seconds with their range."""
+
+    seconds: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+
+    def __add__(self, other: "Span") -> "Span":
+        return Span(self.seconds + other.seconds, self.low + other.low, self.high + other.high)
+
+    def times(self, count: float, fixed: float = 0.0) -> "Span":
+        return Span(*(fixed + count * value for value in (self.seconds, self.low, self.high)))
+
+    @classmethod
+    def over(cls, values: Sequence[float]) -> Self:
+        return cls(statistics.median(values), min(values), max(values))
+
+
+@dataclass(frozen=True)
+class Job:
+    """Price of training or scoring one run, or of preparing one dataset. `span` is None for the reason in `missing`."""
+
+    workload: Workload
+    span: Span | None
+    done: bool
+    peak_memory_bytes: int | None = None
+    energy_joules: float | None = None
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class RunPrice:
+    """Jobs of a run, and whether the run is finished."""
+
+    run: Run
+    jobs: tuple[Job, ...]
+    done: bool
+
+
+@dataclass
+class Total:
+    """Sum over runs or datasets. `unpriced`: jobs that are not in `span`, because they have no price."""
+
+    count: int = 0
+    done: int = 0
+    span: Span = field(default_factory=Span)
+    left: Span = field(default_factory=Span)
+    jobs: int = 0
+    unpriced: int = 0
+    peak_memory_bytes: int | None = None
+    energy_joules: float | None = None
+
+    def add(self, jobs: Iterable[Job], done: bool) -> None:
+        """Count one run or dataset with its jobs."""
+        self.count += 1
+        self.done += done
+        for job in jobs:
+            self.jobs += 1
+            if job.span is None:
+                self.unpriced += 1
+                continue
+            self.span += job.span
+            self.left += Span() if job.done else job.span
+            if job.peak_memory_bytes is not None:
+                self.peak_memory_bytes = max(job.peak_memory_bytes, self.peak_memory_bytes or 0)
+            if job.energy_joules is not None:
+                self.energy_joules = (self.energy_joules or 0.0) + job.energy_joules
+
+
+@dataclass
+class FinishedRuns:
+    """Runs that finished on a device: (dataset, record), and seconds of scoring, by the key of the workload."""
+
+    training: dict[str, list[tuple[str, Training]]] = field(default_factory=dict)
+    scoring: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.training.values()))
+
+
+class Prices:
+    """Prices of runs of `plan` on a device. `finished` are the runs that correct the measured figures."""
+
+    def __init__(self, plan: Plan, throughput: Throughput):
+        self.plan, self.throughput, self.finished = plan, throughput, FinishedRuns()
+        self._is_here = throughput.device == device_here()
+
+    def price(self, runs: Sequence[Run]) -> list[RunPrice]:
+        catalogue = self.plan.configuration.catalogue
+        images = {run.name: images_of(run, catalogue.dataset(run.dataset)) for run in runs}
+        self.finished = self._finished(runs, images)
+        return [self._of_run(run, images[run.name]) for run in runs]
+
+    def preparations(self, runs: Sequence[Run]) -> list[Job]:
+        """Return a job per prepared dataset that the runs need."""
+        catalogue = self.plan.configuration.catalogue
+        found: dict[str, Job] = {}
+        for run in runs:
+            if run.data.path not in found:
+                dataset = catalogue.dataset(run.dataset)
+                images = images_of(run, dataset)
+                count = None if images.train is None else images.train + (images.test or 0)
+                done = (Path(run.data.path) / "manifest.json").is_file()
+                found[run.data.path] = self._job(preparation_workload(run, dataset), count, done, run.dataset)
+        return list(found.values())
+
+    def _of_run(self, run: Run, images: Images) -> RunPrice:
+        folder = self.plan.folder_of(run)
+        state = run_state(run, folder).state if folder.exists() else "missing"
+        done, trained = state in ("ok", "failed"), state in ("ok", "failed", "trained")
+        return RunPrice(run, (self._training(run, images, trained), self._scoring(run, images, done)), done)
+
+    def _training(self, run: Run, images: Images, done: bool) -> Job:
+        workload = training_workload(run, images)
+        rate, finished = self.throughput.find(workload), self.finished.training.get(workload.key)
+        steps = steps_of(run, images, rate.scales if rate else 1)
+        if finished:
+            return _corrected(run, workload, steps, done, finished)
+        job = self._job(workload, steps, done, run.dataset)
+        scoring = self.throughput.find(scoring_workload(run, images))
+        if job.span is None or scoring is None or scoring.seconds is None:
+            return job
+        return replace(job, span=job.span + _span(scoring).times(selection_images(run)))
+
+    def _scoring(self, run: Run, images: Images, done: bool) -> Job:
+        workload = scoring_workload(run, images)
+        job = self._job(workload, scored_images(run, images), done, run.dataset)
+        finished = self.finished.scoring.get(workload.key)
+        return replace(job, span=Span.over(finished), missing="") if finished else job
+
+    def _job(self, workload: Workload, count: int | None, done: bool, dataset: str) -> Job:
+        rate = self.throughput.find(workload)
+        if rate is None or rate.seconds is None:
+            return Job(workload, None, done, missing=NOT_MEASURED if rate is None else rate.note)
+        if count is None:
+            return Job(workload, None, done, missing=f"the number of images of {dataset} is known once it is prepared")
+        energy = None if rate.energy_joules is None else rate.energy_joules * count
+        return Job(workload, _span(rate).times(count, rate.fixed_seconds), done, rate.peak_memory_bytes, energy)
+
+    def _finished(self, runs: Sequence[Run], images: Mapping[str, Images]) -> FinishedRuns:
+        found = FinishedRuns()
+        for run in runs:
+            folder = self.plan.folder_of(run)
+            if not (folder / META).is_file():
+                continue
+            try:
+                model = read_trained(folder / META)
+            except InputError:
+                continue  # `slim-bench status` reports a damaged record
+            training = model.training
+            if model.status != "ok" or not training or not training.seconds:
+                continue
+            if self._is_on_device(training.device):
+                key = training_workload(run, images[run.name]).key
+                found.training.setdefault(key, []).append((run.dataset, training))
+                if seconds := _job_seconds(run):
+                    found.scoring.setdefault(scoring_workload(run, images[run.name]).key, []).append(seconds)
+        return found
+
+    def _is_on_device(self, name: str | None) -> bool:
+        """Return whether a run was trained on the device. A record names a GPU, but only says `cpu` for a CPU."""
+        return self._is_here if name == "cpu" else slug(name or "") == self.throughput.device
+
+
+def _corrected(
+    run: Run, workload: Workload, steps: int | None, done: bool, finished: Sequence[tuple[str, Training]]
+) -> Job:
+    """Return the price of a training from finished runs of its workload, of its own dataset if there are any.
+
+    One-shot images differ in their number of pyramid scales, so the whole time counts there, and elsewhere the time of
+    a step.
+    """
+    same = [training for dataset, training in finished if dataset == run.dataset]
+    records = same or [training for _, training in finished]
+    shares = [steps / r.steps if steps and r.steps and run.task != "oneshot" else 1.0 for r in records]
+    seconds = [(r.seconds or 0.0) * share for r, share in zip(records, shares, strict=True)]
+    energies = [r.energy_joules * share for r, share in zip(records, shares, strict=True) if r.energy_joules]
+    peaks = [r.peak_memory_bytes for r in records if r.peak_memory_bytes]
+    energy = statistics.mean(energies) if energies else None
+    return Job(workload, Span.over(seconds), done, max(peaks, default=None), energy)
+
+
+def _job_seconds(run: Run) -> float | None:
+    """Return the seconds of the scoring of a run from Snakemake's benchmark file, or None if there is no such file."""
+    path = Path("logs") / run_folder(run.scale, run.experiment, run.dataset, run.seed).relative_to(RESULTS)
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_text(path / "evaluate.tsv")), delimiter="\t"))
+        return float(rows[-1]["s"])
+    except (InputError, ValueError, KeyError, IndexError, TypeError, csv.Error):
+        return None
+
+
+def _span(rate: Rate) -> Span:
+    seconds = rate.seconds or 0.0
+    return Span(seconds, seconds if rate.seconds_low is None else rate.seconds_low, rate.seconds_high or seconds)
+
+
+def wall_seconds(lengths: Iterable[float], devices: int) -> float:
+    """Return the time until all jobs have ended, if each of `devices` starts the longest remaining job when it is free.
+
+    Jobs of unequal length do not divide evenly, and the total is never below the longest job.
+    """
+    free = [0.0] * devices
+    for length in sorted(lengths, reverse=True):
+        heapq.heapreplace(free, free[0] + length)
+    return max(free)

@@ -1,0 +1,166 @@
+"""Measured throughput of one device: benchmarks/throughput/DEVICE.csv, written by `slim-bench plan SUITE --measure`.
+
+A row is a part (prepare, train or score) of a workload. This module does not import torch.
+"""
+
+import csv
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from bench.errors import InputError, did_you_mean
+from bench.files import read_text, write_text
+from bench.provenance import processor_name, slug
+from bench.runtime.leases import visible_devices
+from bench.schema import Strict, parse_strict
+from bench.workload import Part, Workload
+
+FOLDER = Path("benchmarks/throughput")
+
+
+class Rate(Strict):
+    """Cost of one part of a workload. `seconds` is None if the measurement failed, for the reason in `note`."""
+
+    part: Part
+    key: str = Field(pattern=r"^[0-9a-f]{12}$")
+    task: str
+    name: str
+    image_size: int | None = None
+    batch_size: int | None = None
+    precision: str
+    compile: bool
+    threads: int | None = None
+    unit: str
+    """What `seconds` is the time of: a training step, an epoch (mean over pyramid scales), or an image."""
+    scales: int = Field(1, ge=1)
+    seconds: float | None = Field(None, ge=0)
+    seconds_low: float | None = Field(None, ge=0)
+    seconds_high: float | None = Field(None, ge=0)
+    repeats: int = 0
+    fixed_seconds: float = Field(0.0, ge=0)
+    """Time per job that does not depend on the number of units: imports, compilation, loading, export."""
+    peak_memory_bytes: int | None = None
+    energy_joules: float | None = None
+    """Energy of one unit, where NVML reports it."""
+    note: str = ""
+    torch: str = ""
+    measured: str = ""
+    """Date of the measurement, YYYY-MM-DD."""
+
+
+NUMBERS: dict[str, type] = {
+    name: kind
+    for name, field in Rate.model_fields.items()
+    for kind in (int, float)
+    if field.annotation in (kind, kind | None)
+}
+
+
+def rate_of(workload: Workload, **measured: Any) -> Rate:
+    """Return the row of a workload with its measured values."""
+    described = workload.model_dump(exclude={"details"})
+    return Rate(key=workload.key, **described, **measured)
+
+
+class Throughput:
+    """Rates of one device by part and key of the workload. `add` writes the file again, atomically."""
+
+    def __init__(self, device: str, root: Path = Path(".")):
+        self.device, self.path = device, root / FOLDER / f"{device}.csv"
+        self.rates = _read(self.path) if self.path.is_file() else {}
+
+    def find(self, workload: Workload) -> Rate | None:
+        return self.rates.get(workload.key)
+
+    def add(self, rate: Rate) -> None:
+        self.rates[rate.key] = rate
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, list(Rate.model_fields), lineterminator="\n")
+        writer.writeheader()
+        for row in self.rates.values():
+            writer.writerow({key: _text(value) for key, value in row.model_dump().items()})
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(self.path, buffer.getvalue())
+
+    @property
+    def dates(self) -> tuple[str, str] | None:
+        """Return the dates of the first and the last measurement; None without measurements."""
+        dates = sorted(rate.measured for rate in self.rates.values() if rate.seconds is not None)
+        return (dates[0], dates[-1]) if dates else None
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value).lower()
+
+
+def _read(path: Path) -> dict[str, Rate]:
+    """Return key -> rate. Raises InputError with file and line of an invalid row."""
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    found = {}
+    try:
+        for row in reader:
+            place = f"{path}, line {reader.line_num}"
+            rate = parse_strict(Rate, {key: _value(key, text) for key, text in _filled(row).items()}, place)
+            found[rate.key] = rate
+    except (csv.Error, InputError) as error:
+        raise InputError(f"{error}; delete {path} and measure again") from None
+    return found
+
+
+def _filled(row: Mapping[str | None, Any]) -> dict[str, str]:
+    """Return the cells that are not empty, so that empty ones get their defaults."""
+    return {str(key): str(text) for key, text in row.items() if text not in (None, "")}
+
+
+def _value(key: str, text: str) -> Any:
+    if key == "compile":
+        return {"true": True, "false": False}.get(text, text)
+    try:
+        return NUMBERS[key](text) if key in NUMBERS else text
+    except ValueError:
+        return text  # the model reports its key
+
+
+def device_here(setting: str = "auto") -> str:
+    """Return the name of the device that a run with `compute.device` = `setting` uses, for names of files.
+
+    The name of a CPU contains its number of cores, because throughput depends on it.
+    """
+    devices = [] if setting == "cpu" else visible_devices()
+    if devices:
+        return slug(_gpu_name(devices[0]))
+    return slug(f"cpu {len(os.sched_getaffinity(0))} cores {processor_name()}")
+
+
+def _gpu_name(device: str) -> str:
+    """Return NVML's name of a GPU given by index or UUID, which is also torch's name."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        by_index = device.isdecimal()
+        handle = (
+            pynvml.nvmlDeviceGetHandleByIndex(int(device)) if by_index else pynvml.nvmlDeviceGetHandleByUUID(device)
+        )
+        return str(pynvml.nvmlDeviceGetName(handle))
+    except Exception:  # the driver is hidden from this container or too old, so the name is not known
+        return "gpu"
+
+
+def measured_devices(root: Path = Path(".")) -> list[str]:
+    return sorted(path.stem for path in (root / FOLDER).glob("*.csv"))
+
+
+def require_device(name: str, root: Path = Path(".")) -> str:
+    """Return `name` if this device has been measured. Otherwise raise InputError with the nearest device."""
+    known = measured_devices(root)
+    if name not in known:
+        hint = did_you_mean(name, known) or f"; {FOLDER} has no measured device"
+        raise InputError(
+            f"--device: {name!r} has not been measured{hint}; run `slim-bench plan SUITE --measure` on that device"
+        )
+    return name
