@@ -95,6 +95,9 @@ class Total:
         """Count one run or dataset with its jobs."""
         self.count += 1
         self.done += done
+        self.add_jobs(jobs)
+
+    def add_jobs(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
             self.jobs += 1
             if job.span is None:

@@ -1,4 +1,4 @@
-"""States of runs and training times of finished runs, read from the run folders without importing torch."""
+"""States of runs, read from the run folders without importing torch."""
 
 import csv
 import io
@@ -12,7 +12,6 @@ from bench.files import read_text
 from bench.frozen import current_hashes
 from bench.ownership import is_complete_weights
 from bench.paths import META, WEIGHTS, lock_path, state_folder
-from bench.plan import Plan
 from bench.run import Run, read_run
 from bench.runtime.locks import is_locked
 from bench.score import read_run_score, score_path
@@ -74,22 +73,6 @@ def _scored(run: Run, folder: Path, hashes: Collection[str], model: Trained) -> 
     if not problems and not (folder / "run.json").exists():
         return RunState("damaged", reason=f"{folder}/run.json: no such file")
     return RunState("trained", reason=reason) if problems else RunState("ok")
-
-
-def measured_seconds(plan: Plan, run: Run) -> float | None:
-    """Return the mean training seconds of finished runs of the same experiment, dataset and scale.
-
-    Return None if there are no such runs.
-    """
-    found = []
-    for path in plan.folder_of(run).parent.glob("seed*/model.json"):
-        try:
-            model = read_trained(path)
-        except InputError:
-            continue
-        if model.status == "ok" and model.training and model.training.seconds:
-            found.append(model.training.seconds)
-    return sum(found) / len(found) if found else None
 
 
 def _last_step(path: Path) -> int | None:

@@ -99,9 +99,9 @@ def _text(value: Any) -> str:
 
 def _read(path: Path) -> dict[str, Rate]:
     """Return key -> rate. Raises InputError with file and line of an invalid row."""
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
     found = {}
     try:
+        reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
         for row in reader:
             place = f"{path}, line {reader.line_num}"
             rate = parse_strict(Rate, {key: _value(key, text) for key, text in _filled(row).items()}, place)

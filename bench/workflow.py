@@ -19,7 +19,8 @@ from bench.data.receipts import receipt_path
 from bench.errors import InputError, storage_error
 from bench.files import read_json, read_yaml, write_text
 from bench.made_from import COMPLETE
-from bench.metrics.catalogue import LPIPS_WEIGHTS, METRICS
+from bench.metrics.catalogue import METRICS
+from bench.needs import PERCEPTUAL_WEIGHTS
 from bench.outdated import Outdated, reset_future_time
 from bench.paths import RESULTS
 from bench.plan import Plan
@@ -31,7 +32,6 @@ from bench.terminal import one_line
 
 DEFAULT = "demo"
 OUTDATED_REASONS, REASON_PREFIX = RESULTS / ".outdated", "outdated since"
-PERCEPTUAL_WEIGHTS: dict[str, tuple[str, ...]] = {"lpips-vgg16": LPIPS_WEIGHTS}
 
 
 class WorkflowPlan(Plan):

@@ -4,10 +4,11 @@ They do not import torch.
 """
 
 import argparse
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
-from bench.claims import load_settings
 from bench.commands.common import (
     add_command,
     add_config_option,
@@ -16,13 +17,19 @@ from bench.commands.common import (
     overrides_of,
     user_path,
 )
+from bench.commands.price_page import price_page
 from bench.errors import InputError
 from bench.frozen import write_frozen
 from bench.ownership import is_run, refuse_foreign
 from bench.plan import Plan
+from bench.price import Prices
 from bench.run import Run, write_run
-from bench.status import measured_seconds, run_state
+from bench.schema import whole_number
+from bench.status import run_state
 from bench.terminal import one_line
+from bench.throughput import Throughput, device_here, require_device
+
+MAX_DEVICES = 100_000
 
 
 def add_commands(commands: Any) -> None:
@@ -30,11 +37,19 @@ def add_commands(commands: Any) -> None:
         commands,
         "plan",
         plan,
-        "print the runs of a suite, with measured training times",
-        "A time is shown only if a run of the same experiment, dataset and scale has finished in results/.\n"
-        "Without SUITE, the command lists the suites.",
+        "print the runs of a suite, their price on a device, and the data that they need",
+        "Prices are sums of times that --measure measured on the device, corrected by its finished runs. A device\n"
+        "that has not been measured has no price. Without SUITE, the command lists the suites.",
     )
     _add_suite(parser, "suite to print (default: list all suites)", None)
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="measure this device first: 2 + 5 real steps of every distinct network, size and precision, and the "
+        "scoring and preparation of a few images; writes benchmarks/throughput/DEVICE.csv",
+    )
+    parser.add_argument("--device", help="print the price on this measured device (default: that of this machine)")
+    parser.add_argument("--devices", type=_count, metavar="N", help="number of devices for the wall time")
     parser = add_command(
         commands,
         "status",
@@ -94,36 +109,33 @@ def freeze(arguments: argparse.Namespace) -> None:
 
 def plan(arguments: argparse.Namespace) -> None:
     chosen = Plan.load(overrides_of(arguments))
-    if arguments.suite is None and arguments.scale is not None:
-        raise InputError(
-            f"plan --scale {arguments.scale}: a suite is required, for example `slim-bench plan demo --scale ...`"
-        )
     if arguments.suite is None:
+        for option in ("scale", "measure", "device", "devices"):
+            if getattr(arguments, option) not in (None, False):
+                raise InputError(f"plan --{option}: a suite is required, for example `slim-bench plan demo --{option}`")
+        width = max(map(len, chosen.suites))
         for name, suite in sorted(chosen.configuration.suites.items()):
-            print(f"{name:<17}{chosen.scale_of(name):<7}{suite.description}")
+            print(f"{name:<{width}}  {chosen.scale_of(name):<5}  {suite.description}")
         return
     runs = chosen.runs(arguments.suite, _scale(chosen, arguments))
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
-        groups.setdefault((run.experiment, run.dataset), []).append(run)
-    width = max(len(f"{experiment} on {dataset}") for experiment, dataset in groups)
-    known, left = 0.0, 0
-    for (experiment, dataset), members in groups.items():
-        seconds = measured_seconds(chosen, members[0])
-        cost = "no timing yet" if seconds is None else f"{_duration(seconds)} per run, measured"
-        seeds = ", ".join(str(run.seed) for run in members)
-        print(f"{f'{experiment} on {dataset}':<{width}}  seeds {seeds}  {cost}")
-        known += (seconds or 0.0) * len(members)
-        left += len(members) if seconds is None else 0
-    print(f"{len(runs)} runs at scale {runs[0].scale}")
-    rules = load_settings(chosen.configuration.root / "config/claims.yaml")
-    if runs[0].scale == rules.verdict_scale:
-        from bench.report.compare.claims import insignificant_by_design  # SciPy takes a second to import
+    here = device_here(runs[0].compute.device)
+    if arguments.measure:
+        if arguments.device not in (None, here):
+            raise InputError(f"--device {arguments.device}: --measure measures this machine, {here}; omit --device")
+        _measure(chosen, runs, Throughput(here))
+    device = here if arguments.device is None else require_device(arguments.device)
+    prices = Prices(chosen, Throughput(device))
+    print(*price_page(chosen, arguments.suite, runs, prices, arguments.devices), sep="\n")
 
-        print(*insignificant_by_design(rules, len(chosen.seeds(runs[0].scale))), sep="\n")
-    if left < len(runs):
-        rest = f"; {left} runs have no timing, so there is no total" if left else ""
-        print(f"sequential training time of the {len(runs) - left} measured runs: {_duration(known)}{rest}")
+
+def _measure(chosen: Plan, runs: list[Run], throughput: Throughput) -> None:
+    """Measure the workloads of `runs`. SIGTERM stops the process of the current measurement, as Ctrl-C does."""
+    from bench.measure.driver import measure
+    from bench.measure.probe import probes_of
+
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    measure(probes_of(runs, chosen.configuration.catalogue), throughput, lambda line: print(line, file=sys.stderr))
+    print(f"written to {throughput.path}", file=sys.stderr)
 
 
 def status(arguments: argparse.Namespace) -> None:
@@ -152,6 +164,13 @@ def schema(arguments: argparse.Namespace) -> None:
         print(path)
 
 
+def _count(given: str) -> int:
+    number = whole_number(given)
+    if not number or number > MAX_DEVICES:
+        raise argparse.ArgumentTypeError(f"{given[:20]}: expected a whole number from 1 to {MAX_DEVICES}")
+    return number
+
+
 def _scale(chosen: Plan, arguments: argparse.Namespace) -> str:
     from bench.config import require
 
@@ -159,9 +178,3 @@ def _scale(chosen: Plan, arguments: argparse.Namespace) -> str:
         return chosen.scale_of(arguments.suite)
     require(arguments.suite, chosen.configuration.suites, "suite")
     return require(arguments.scale, chosen.configuration.scales, "--scale")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

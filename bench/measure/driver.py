@@ -30,6 +30,7 @@ from bench.terminal import one_line
 from bench.throughput import Rate, Throughput, rate_of
 from bench.workload import Part
 
+JOB = "bench.measure.job"
 CPU_SECONDS = 540.0
 """Time for all measurements on a CPU, which leaves a minute of ten for the start and the end."""
 SHARE = 4
@@ -163,7 +164,7 @@ def _measure_one(probe: Probe, folder: Path, limit: float | None) -> tuple[Rate,
 @contextlib.contextmanager
 def _process(folder: Path) -> Iterator[subprocess.Popen[str]]:
     """Start the process of a probe in a group of its own, and stop the group at the end of the block."""
-    command = [sys.executable, "-m", "bench.measure.job", str(folder / "probe.json"), str(folder), str(time.time())]
+    command = [sys.executable, "-m", JOB, str(folder / "probe.json"), str(folder), str(time.time())]
     root = Path(__file__).parents[2]
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, OFFLINE: "1", "SLIM_BENCH_CACHE": str(folder / "cache"), "TMPDIR": str(folder)}

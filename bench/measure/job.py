@@ -38,7 +38,7 @@ WARM_UP, REPEATS = 2, 5
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 PREPARED = (4, 12)
 COUNTS = {
-    "fewshot": {"cpu": (16, 48), "cuda": (64, 320)},
+    "fewshot": {"cpu": (8, 24), "cuda": (64, 320)},
     "oneshot": {"cpu": (2, 6), "cuda": (4, 20)},
     "classification": {"cpu": (32, 128), "cuda": (256, 1280)},
 }
@@ -103,9 +103,9 @@ def build_engine(run: Run, device: torch.device) -> Any:
 
     Weights do not change the operations, so they do not change the time of a step.
     """
-    from bench.metrics.lpips import lpips_is_here
+    from bench.metrics.lpips import has_lpips_weights
 
-    if getattr(run.recipe, "perceptual", None) != "lpips-vgg16" or lpips_is_here():
+    if getattr(run.recipe, "perceptual", None) != "lpips-vgg16" or has_lpips_weights():
         return engine_class(run.task)(run, device)
     recipe = run.recipe.model_copy(update={"perceptual": "efflite0"})
     engine = engine_class(run.task)(run.model_copy(update={"recipe": recipe}), device)
@@ -216,10 +216,11 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def main(file: Path, folder: Path, spawned: float) -> int:
+def measure_probe(file: Path, folder: Path, spawned: float) -> int:
     end_with_parent()
     probe = parse_strict(Probe, read_json(file), file)
-    tell(torch=torch.__version__, fixed=time.time() - spawned)
+    is_preparation = probe.workload.part == "prepare"  # `slim-bench prepare` does not import torch
+    tell(torch=torch.__version__, fixed=0.0 if is_preparation else time.time() - spawned)
     try:
         MEASURES[probe.workload.part](probe, folder)
     except (InputError, RunFailedError) as error:
@@ -235,4 +236,4 @@ def main(file: Path, folder: Path, spawned: float) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])))
+    sys.exit(measure_probe(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])))

@@ -14,7 +14,7 @@ from bench.workload import image_size_of
 
 PHOTOGRAPH = (500, 375)
 """Width and height of the files of class folders, the most frequent size in ImageNet."""
-MAX_FEWSHOT = 64
+MAX_FEWSHOT = 32
 SMALLEST_PER_CLASS = 2
 
 

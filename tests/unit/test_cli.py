@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from bench.report.read.collect import COLUMNS
 from bench.run import read_run
 from bench.runtime import locks
 from bench.runtime.locks import lock_file
+from bench.throughput import device_here
 from bench.workflow import WorkflowPlan, clear_stale_lock
 
 COMMANDS = ("plan", "status", "freeze", "fetch", "audit", "prepare", "train", "evaluate", "collect", "report", "models")
@@ -53,18 +55,44 @@ def test_plan_lists_suites_and_runs(here, capsys):
     assert {"demo", "paper", "ablations"} <= {line.split()[0] for line in capsys.readouterr().out.splitlines()}
     assert main(["plan", "demo"]) == 0
     out = capsys.readouterr().out
-    assert "14 runs at scale demo" in out and "no timing yet" in out
+    assert "14 runs at scale demo, 0 finished" in out and "fastgan-slim-4to64 on fluent-emoji-100; seeds 0, 1" in out
 
 
-def test_an_estimate_comes_from_measurements_only(here, run, capsys):
+def test_a_device_without_measurements_has_no_price(here, capsys):
+    assert main(["plan", "paper"]) == 0
+    out = capsys.readouterr().out
+    assert f"no price: {device_here()} has not been measured; run `slim-bench plan paper --measure`" in out
+    assert "device-hours" not in out.partition("claim (target)")[0] and len(out.splitlines()) < 60
+
+
+def test_a_price_comes_from_measurements_and_finished_runs_only(here, run, capsys):
     folder = here / run_folder("demo", "fastgan-sle", "fluent-emoji-100", 1)
-    write_json(folder / "model.json", {"status": "ok", "run_sha256": "x", "training": {"seconds": 90.0}})
+    training = {"seconds": 7200.0, "steps": 720, "device": "cpu"}  # twice the steps of the run
+    write_json(folder / "model.json", {"status": "ok", "run_sha256": "x", "training": training})
     assert main(["plan", "fewshot"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert "90 s per run, measured" in lines[0] and "no timing yet" in lines[1]
-    assert lines[-1] == "sequential training time of the 2 measured runs: 3 min; 2 runs have no timing, " + (
-        "so there is no total"
-    )
+    out = capsys.readouterr().out
+    assert "corrected by 1 finished runs" in out
+    (row,) = [line.split() for line in out.splitlines() if line.startswith("fewshot  ")]
+    assert row[1:5] == ["4", "0", ">", "2"]  # an hour for each of the two runs, and no price for the other two
+    assert "no price: train fewshot fastgan-slim-4to64 at 64 px: not measured; run `slim-bench plan" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["plan", "demo", "--device", "h100"], "--device: 'h100' has not been measured; benchmarks/throughput has no"),
+        (["plan", "demo", "--device", "h100", "--measure"], "--measure measures this machine"),
+        (["plan", "--measure"], "plan --measure: a suite is required"),
+        (["plan", "demo", "--config", "tasks"], "--config tasks: expected KEY=VALUE"),
+        (["plan", "demo", "--config", "tasks=[fewshott]"], "tasks: 'fewshott' is not known .did you mean 'fewshot'"),
+        (["plan", "demo", "--config", "tasks=oneshot", "tasks=fewshot"], "--config tasks: given twice"),
+        (["status", "demo", "--config", "datasets=[imagenet]"], r"no runs with datasets=\[imagenet\] at scale 'demo'"),
+    ],
+)
+def test_a_wrong_device_or_part_is_one_line(here, capsys, arguments, message):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error) and error.count("\n") == 1
 
 
 def test_freeze_writes_the_planned_run(here, run):

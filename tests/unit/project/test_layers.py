@@ -7,9 +7,11 @@ from tests.helpers import ROOT
 
 LAYERS = (
     {"cli", "commands", "workflow", "describe"},
+    {"measure"},
     {"report", "train", "evaluate", "bundle"},
     {"export", "sample", "sampling"},
-    {"plan", "status", "outdated", "frozen", "config", "claims", "experiments", "defaults"},
+    {"plan", "status", "outdated", "frozen", "price", "throughput", "needs", "workload"}
+    | {"config", "claims", "experiments", "defaults"},
     {"registry", "signature", "skeleton", "networks", "metrics"},
     {"data"},
     {"runtime", "caches"},

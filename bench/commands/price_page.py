@@ -1,0 +1,207 @@
+"""Text of `slim-bench plan SUITE`: runs, price per task and claim, wall time, data, and what has no price."""
+
+import os
+from collections.abc import Iterable, Sequence
+from textwrap import wrap
+
+from bench.claims import ReportSettings, load_settings, target_of
+from bench.errors import InputError, readable_size
+from bench.needs import PRESENT, Need, needs_of
+from bench.plan import Plan
+from bench.price import NOT_MEASURED, Job, Prices, RunPrice, Total, wall_seconds
+from bench.run import Run
+from bench.runtime.leases import visible_devices
+from bench.throughput import device_here
+
+WIDTH = 120
+HEAD = ("", "runs", "finished", "device-hours", "range", "left", "peak memory", "energy")
+
+
+def price_page(plan: Plan, suite: str, runs: Sequence[Run], prices: Prices, devices: int | None) -> list[str]:
+    """Return the lines of the page. `devices`: number of devices for the wall time; None: those of this machine."""
+    priced, preparations = prices.price(runs), prices.preparations(runs)
+    scale, done = runs[0].scale, sum(price.done for price in priced)
+    lines = [f"{suite}: {len(runs)} runs at scale {scale}, {done} finished"]
+    for task in dict.fromkeys(run.task for run in runs):
+        lines += _contents(task, [run for run in runs if run.task == task])
+    if unmatched := plan.unmatched(suite, scale):
+        lines.append(f"not in this suite: {', '.join(unmatched)}")
+    jobs = [*preparations, *(job for price in priced for job in price.jobs)]
+    lines += ["", *_device_lines(prices, suite, jobs)]
+    if any(job.span for job in jobs):
+        lines += ["", *_table(_task_rows(priced, preparations)), *_wall(prices, jobs, runs, devices)]
+    lines += _claims(plan, prices, runs)
+    lines += ["", *_data(needs_of(runs, plan.configuration))]
+    return lines
+
+
+def _contents(task: str, runs: Sequence[Run]) -> list[str]:
+    """Return which experiments, datasets and seeds a task has."""
+    experiments = ", ".join(dict.fromkeys(run.experiment for run in runs))
+    datasets = ", ".join(dict.fromkeys(run.dataset for run in runs))
+    seeds = ", ".join(str(seed) for seed in dict.fromkeys(run.seed for run in runs))
+    text = f"{task}: {experiments} on {datasets}; seeds {seeds}"
+    return wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+
+
+def _device_lines(prices: Prices, suite: str, jobs: Sequence[Job]) -> list[str]:
+    throughput = prices.throughput
+    command = f"slim-bench plan {suite} --measure"
+    dates = throughput.dates
+    if dates is None and not prices.finished.count:
+        return [f"no price: {throughput.device} has not been measured; run `{command}` on that device"]
+    measured = f"measured {' to '.join(dict.fromkeys(dates))} ({throughput.path})" if dates else "not measured"
+    corrected = f", corrected by {prices.finished.count} finished runs" if prices.finished.count else ""
+    return [f"price on {throughput.device}, {measured}{corrected}", *_missing(jobs, command)]
+
+
+def _missing(jobs: Iterable[Job], command: str) -> list[str]:
+    """Return a line per task, part and reason with the names of what has no price."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for job in jobs:
+        if job.span is None:
+            workload = job.workload
+            name = f"{workload.name} at {workload.image_size} px" if workload.image_size else workload.name
+            groups.setdefault((workload.part, workload.task, job.missing), []).append(name)
+    lines = []
+    for (part, task, reason), names in groups.items():
+        remedy = f"; run `{command}`" if reason == NOT_MEASURED else ""
+        text = f"no price: {part} {task} {', '.join(dict.fromkeys(names))}: {reason}{remedy}"
+        lines += wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
+    return lines
+
+
+def _task_rows(priced: Sequence[RunPrice], preparations: Sequence[Job]) -> list[tuple[str, Total]]:
+    rows: dict[str, Total] = {}
+    whole = Total()
+    for price in priced:
+        rows.setdefault(price.run.task, Total()).add(price.jobs, price.done)
+        whole.add(price.jobs, price.done)
+    prepared = Total()
+    for job in preparations:
+        prepared.add([job], job.done)
+        whole.add_jobs([job])
+    return [*rows.items(), ("preparation", prepared), ("total", whole)]
+
+
+def _table(rows: Iterable[tuple[str, Total]], head: Sequence[str] = HEAD) -> list[str]:
+    cells = [list(head), *(_cells(name, total) for name, total in rows)]
+    used = [column for column in range(len(head)) if column == 0 or any(row[column] for row in cells[1:])]
+    widths = {column: max(len(row[column]) for row in cells) for column in used}
+    lines = []
+    for row in cells:
+        first, *others = used
+        text = [row[first].ljust(widths[first]), *(row[column].rjust(widths[column]) for column in others)]
+        lines.append("  ".join(text).rstrip())
+    return lines
+
+
+def _cells(name: str, total: Total) -> list[str]:
+    if total.unpriced == total.jobs:
+        hours, spread, left = "no price", "", ""
+    else:
+        least = "> " if total.unpriced else ""  # what has no price is not in the sum
+        hours, left = f"{least}{_hours(total.span.seconds)}", f"{least}{_hours(total.left.seconds)}"
+        spread = f"{_hours(total.span.low)} to {_hours(total.span.high)}"
+    peak = "" if total.peak_memory_bytes is None else readable_size(total.peak_memory_bytes)
+    energy = "" if total.energy_joules is None else f"{total.energy_joules / 3.6e6:.3g} kWh"
+    return [name, str(total.count), str(total.done), hours, spread, left, peak, energy]
+
+
+def _hours(seconds: float) -> str:
+    hours = seconds / 3600
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"
+
+
+def _wall(prices: Prices, jobs: Sequence[Job], runs: Sequence[Run], devices: int | None) -> list[str]:
+    """Return the time until the unfinished jobs have ended, on one device and on several."""
+    lengths = [job.span.seconds for job in jobs if job.span is not None and not job.done]
+    if not lengths:
+        return ["all priced jobs are finished"]
+    is_cpu = prices.throughput.device.startswith("cpu-")
+    count = devices or _devices_here(prices, runs)
+    least = "at least " if any(job.span is None for job in jobs) else ""
+    noun, after = ("job", " at a time") if is_cpu else ("device", "")
+    texts = [
+        f"{least}{duration(wall_seconds(lengths, n))} with {n} {noun}{'s' if n > 1 else ''}{after}"
+        for n in dict.fromkeys((1, count))
+    ]
+    return [f"wall time of the unfinished jobs: {', '.join(texts)} (--devices N for another number)"]
+
+
+def _devices_here(prices: Prices, runs: Sequence[Run]) -> int:
+    """Return how many jobs this machine runs at a time: one per GPU, or as many as its cores allow."""
+    if prices.throughput.device != device_here(runs[0].compute.device):
+        return 1
+    cores = len(os.sched_getaffinity(0))
+    return len(visible_devices()) or max(1, cores // (runs[0].compute.threads or cores))
+
+
+def duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 360000 else f"{seconds / 86400:.0f} days"
+
+
+def _claims(plan: Plan, prices: Prices, runs: Sequence[Run]) -> list[str]:
+    """Return the price of each claim that these runs decide, and the tests that cannot be significant."""
+    path = plan.configuration.root / "config/claims.yaml"
+    if not path.is_file() or runs[0].scale != (rules := load_settings(path)).verdict_scale:
+        return []
+    planned, rows = {run.name for run in runs}, []
+    for claim in rules.claims:
+        try:
+            needed = plan.runs(target_of(claim))
+        except InputError:  # the chosen part has none of its runs
+            continue
+        if not planned.isdisjoint(run.name for run in needed):
+            rows.append((target_of(claim), _total(prices.price(needed))))
+    if not rows:
+        return []
+    head = ("claim (target)", *HEAD[1:6])
+    return ["", *_table(rows, head), *_untestable(plan, rules, planned)]
+
+
+def _total(priced: Iterable[RunPrice]) -> Total:
+    total = Total()
+    for price in priced:
+        total.add(price.jobs, price.done)
+    return total
+
+
+def _untestable(plan: Plan, rules: ReportSettings, planned: set[str]) -> list[str]:
+    """Return the comparisons of which all runs are planned, but whose exact test cannot be significant."""
+    from bench.report.compare.claims import insignificant_by_design  # SciPy takes a second to import
+
+    seeds = plan.seeds(rules.verdict_scale)
+    pairs = {name.rpartition("/")[0] for name in planned}
+    claims = tuple(
+        claim.model_copy(update={"comparisons": kept})
+        for claim in rules.claims
+        if (kept := tuple(c for c in claim.comparisons if {f"{c.slim}/{name}" for name in c.sets} <= pairs))
+    )
+    sentences = insignificant_by_design(rules.model_copy(update={"claims": claims}), len(seeds))
+    return [line for text in sentences for line in wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)]
+
+
+def _data(needs: Sequence[Need]) -> list[str]:
+    """Return the bytes to download and to write, and the datasets and weights that the user must provide."""
+    datasets, weights = ([need for need in needs if need.kind == kind] for kind in ("dataset", "weights"))
+    present = sum(need.state == PRESENT for need in datasets)
+    text = f"data: {present} of {len(datasets)} datasets"
+    if weights:
+        text += f" and {sum(need.state == PRESENT for need in weights)} of {len(weights)} weights"
+    text += f" present; to download: {_bytes([need.download for need in needs])}"
+    text += f"; to write with prepared arrays: {_bytes([need.disk for need in needs])}"
+    lines = wrap(text, WIDTH, subsequent_indent="  ")
+    for state in dict.fromkeys(need.state for need in needs if need.state != PRESENT):
+        names = ", ".join(need.name for need in needs if need.state == state)
+        lines += wrap(f"{state}: {names}", WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+    return lines
+
+
+def _bytes(sizes: Sequence[int | None]) -> str:
+    known, unknown = sum(size or 0 for size in sizes), sizes.count(None)
+    return readable_size(known) + (f" and {unknown} of unknown size" if unknown else "")

@@ -1,0 +1,62 @@
+"""The measuring process takes real steps, scores and preparations with synthetic images of the right shape."""
+
+import pytest
+import torch
+
+from bench.data.datasets import load_images, load_split
+from bench.measure import job
+from bench.measure.probe import probes_of
+from bench.measure.synthetic import write_prepared
+from bench.metrics import lpips
+from bench.plan import Plan
+
+
+@pytest.fixture(scope="module")
+def probes():
+    plan = Plan.load()
+    found = probes_of(plan.runs("tiny"), plan.configuration.catalogue)
+    return {(probe.workload.part, probe.workload.task): probe for probe in reversed(found)}
+
+
+@pytest.fixture
+def told(monkeypatch):
+    results = []
+    monkeypatch.setattr(job, "tell", lambda **result: results.append(result))
+    return results
+
+
+def test_synthetic_images_have_the_shape_of_the_dataset(probes, tmp_path):
+    write_prepared(tmp_path / "few", probes["train", "fewshot"], 8)
+    write_prepared(tmp_path / "one", probes["train", "oneshot"], 8)
+    write_prepared(tmp_path / "classes", probes["train", "classification"], 8)
+    assert load_images(tmp_path / "few").shape[1:] == (3, 64, 64)
+    assert load_images(tmp_path / "one").shape == (1, 3, 48, 48)
+    images, labels = load_split(tmp_path / "classes", "train")
+    assert images.shape == (200, 1, 32, 32) and set(labels.tolist()) == set(range(10))
+
+
+@pytest.mark.parametrize(("task", "parts"), [("classification", 1), ("oneshot", 5)])
+def test_two_steps_warm_up_and_five_are_timed_in_each_part(probes, tmp_path, told, task, parts):
+    job.measure_training(probes["train", task], tmp_path)
+    steps = [(result["part"], result["warm"]) for result in told if "step" in result]
+    assert steps == [(part, repeat < 2) for part in range(parts) for repeat in range(7)]
+    assert next(result["scales"] for result in told if "scales" in result) == parts
+    assert all(result["step"] > 0 and result["peak"] > 0 for result in told if "step" in result)
+
+
+def test_scoring_and_preparation_report_the_time_of_an_image(probes, tmp_path, told, monkeypatch):
+    monkeypatch.setattr(job, "COUNTS", {"oneshot": {"cpu": (1, 2), "cuda": (1, 2)}})
+    job.measure_scoring(probes["score", "oneshot"], tmp_path / "score")
+    job.measure_preparation(probes["prepare", "fewshot"], tmp_path / "prepare")
+    results = [result for result in told if "image" in result]
+    assert len(results) == 2 and all(result["fixed"] > 0 and result["image"] >= 0 for result in results)
+    assert not any(result.get("note") for result in told)  # every metric was computed
+
+
+def test_missing_weights_of_lpips_become_random_ones(probes, tmp_path, told, monkeypatch):
+    monkeypatch.setattr(lpips, "has_lpips_weights", lambda: False)
+    probe = probes["train", "fewshot"]
+    recipe = probe.run.recipe.model_copy(update={"perceptual": "lpips-vgg16"})
+    probe = probe.model_copy(update={"run": probe.run.model_copy(update={"recipe": recipe})})
+    engine = job.build_engine(job._with_data(probe, tmp_path, 8), torch.device("cpu"))
+    assert engine.perceptual.name == "lpips-vgg16" and told == [{"note": "LPIPS with random weights"}]

@@ -1,0 +1,185 @@
+"""A price is steps times measured seconds; what was not measured has none, and finished runs correct the figures."""
+
+import json
+
+import pytest
+
+from bench.errors import InputError
+from bench.needs import FIRST_USE, MANUAL, PRESENT, TOKEN, needs_of, prepared_bytes
+from bench.paths import run_folder
+from bench.plan import Plan
+from bench.price import NOT_MEASURED, Prices, Span, Total, wall_seconds
+from bench.throughput import FOLDER, Throughput, device_here, rate_of, require_device
+from bench.workload import (
+    Images,
+    images_of,
+    preparation_workload,
+    scored_images,
+    scoring_workload,
+    selection_images,
+    steps_of,
+    training_workload,
+)
+
+DEVICE = "nvidia-test-gpu"
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return Plan.load()
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, project):
+    monkeypatch.chdir(project)
+    return project
+
+
+def images(plan, run):
+    return images_of(run, plan.configuration.catalogue.dataset(run.dataset))
+
+
+def first(plan, suite, experiment, dataset=None):
+    return next(r for r in plan.runs(suite) if r.experiment == experiment and dataset in (None, r.dataset))
+
+
+def test_runs_share_a_workload_if_network_size_and_precision_are_equal(plan):
+    runs = plan.runs("paper")
+    keys = {run.name: training_workload(run, images(plan, run)).key for run in runs}
+    few = [f"fastgan-sle/{name}/seed0" for name in ("100-shot-obama", "animalface-dog", "shells", "100-shot-panda")]
+    obama, dog, shells, panda = (keys[name] for name in few)
+    assert obama == dog == keys["fastgan-sle/100-shot-obama/seed4"]
+    assert (
+        len({obama, shells, panda, keys["fastgan-slim/100-shot-obama/seed0"]}) == 4
+    )  # another size, output layer, gate
+    assert len(set(keys.values())) == 20
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "same"), [("steps", 9, True), ("learning_rate", 1.0, True), ("batch_size", 4, False)]
+)
+def test_only_keys_that_change_a_step_change_the_workload(plan, field, value, same):
+    run = plan.runs("demo")[0]
+    other = run.model_copy(update={"recipe": run.recipe.model_copy(update={field: value})})
+    assert (training_workload(run, images(plan, run)) == training_workload(other, images(plan, run))) is same
+
+
+def test_numbers_of_steps_and_images(plan):
+    imagenet = first(plan, "paper", "resnet50")
+    data = images(plan, imagenet)
+    assert steps_of(imagenet, data) == 120 * ((1281167 - 10000) // 256)
+    assert scored_images(imagenet, data) == 2 * 50000 and selection_images(imagenet) == 120 * 10000
+    few, one = first(plan, "paper", "fastgan-slim"), first(plan, "paper", "singan")
+    assert steps_of(few, images(plan, few)) == 70000
+    assert scored_images(few, images(plan, few)) == 4992 * (2 + 7 + 1)
+    assert steps_of(one, images(plan, one), scales=9) == 18000 and scored_images(one, images(plan, one)) == 25
+    unknown = Images(train=None, test=None, channels=3, classes=None, files=True)
+    assert steps_of(imagenet, unknown) is None and scored_images(imagenet, unknown) is None
+
+
+def test_a_price_is_steps_times_measured_seconds_with_their_range(plan, tmp_path):
+    run = first(plan, "paper", "fastgan-slim", "100-shot-obama")
+    throughput = Throughput(DEVICE, tmp_path)
+    measured = {"unit": "step", "seconds": 0.1, "seconds_low": 0.09, "seconds_high": 0.12, "fixed_seconds": 50.0}
+    training = training_workload(run, images(plan, run))
+    throughput.add(
+        rate_of(training, **measured, peak_memory_bytes=7, energy_joules=3.0, torch="2", measured="2026-01-02")
+    )
+    again = Throughput(DEVICE, tmp_path)  # as read from the file
+    (priced,) = Prices(plan, again).price([run])
+    trained, scored = priced.jobs
+    assert trained.span.seconds == pytest.approx(7050.0)
+    assert (trained.span.low, trained.span.high) == pytest.approx((6350.0, 8450.0))
+    assert (trained.peak_memory_bytes, trained.energy_joules) == (7, 210000.0)
+    assert scored.span is None and scored.missing == NOT_MEASURED and not priced.done
+    throughput.add(rate_of(scoring_workload(run, images(plan, run)), unit="image", note="needs more memory"))
+    assert Prices(plan, Throughput(DEVICE, tmp_path)).price([run])[0].jobs[1].missing == "needs more memory"
+
+
+def test_an_unknown_number_of_images_has_no_price(plan, tmp_path):
+    run = first(plan, "paper", "fastgan-sle", "skulls")
+    throughput = Throughput(DEVICE, tmp_path)
+    workload = preparation_workload(run, plan.configuration.catalogue.dataset("skulls"))
+    throughput.add(rate_of(workload, unit="image", seconds=1.0))
+    (job,) = Prices(plan, throughput).preparations([run])
+    assert job.span is None and "number of images of skulls" in job.missing
+
+
+def test_finished_runs_of_the_same_device_correct_the_price(here):
+    plan = Plan.load()
+    runs = [run for run in plan.runs("demo") if run.experiment == "singan"]
+    throughput = Throughput(device_here())
+    throughput.add(rate_of(training_workload(runs[0], images(plan, runs[0])), unit="epoch", seconds=1.0, scales=4))
+    assert [price.jobs[0].span.seconds for price in Prices(plan, throughput).price(runs)] == [240.0, 240.0]
+    for run, seconds, device in zip(runs, (100.0, 104.0), ("cpu", "NVIDIA Other"), strict=True):
+        folder = here / run_folder("demo", run.experiment, run.dataset, run.seed)
+        folder.mkdir(parents=True)
+        training = {"seconds": seconds, "steps": 240, "device": device, "peak_memory_bytes": 11}
+        (folder / "model.json").write_text(json.dumps({"status": "ok", "run_sha256": "x", "training": training}))
+    log = here / "logs/demo/runs/singan/photo-astronaut/seed0"
+    log.mkdir(parents=True)
+    (log / "evaluate.tsv").write_text("s\th:m:s\n12.5\t0:00:12\n")
+    prices = Prices(plan, throughput)
+    training, scoring = prices.price(runs)[1].jobs
+    assert (training.span.seconds, training.peak_memory_bytes, scoring.span.seconds) == (100.0, 11, 12.5)
+    assert prices.finished.count == 1
+
+
+def test_a_total_names_what_it_lacks(plan, tmp_path):
+    total = Total()
+    for price in Prices(plan, Throughput(DEVICE, tmp_path)).price(plan.runs("demo")):
+        total.add(price.jobs, price.done)
+    assert (total.count, total.jobs, total.unpriced, total.span) == (14, 28, 28, Span())
+
+
+@pytest.mark.parametrize(
+    ("lengths", "devices", "expected"),
+    [([4, 3, 2, 1], 1, 10), ([4, 3, 2, 1], 2, 5), ([9, 1, 1], 2, 9), ([1] * 5, 4, 2), ([5, 1], 100, 5)],
+)
+def test_wall_time_starts_the_longest_job_first(lengths, devices, expected):
+    assert wall_seconds(lengths, devices) == expected
+
+
+def test_a_damaged_throughput_file_is_one_line(tmp_path):
+    path = tmp_path / FOLDER / f"{DEVICE}.csv"
+    path.parent.mkdir(parents=True)
+    for text in ("part,key\ntrain,0123456789zz\n", "part,key,seconds\ntrain,0123456789ab,fast\n", 'part\n"\x00'):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"delete .* and measure again") as error:
+            Throughput(DEVICE, tmp_path)
+        assert "\n" not in str(error.value)
+
+
+def test_an_unknown_device_is_refused_with_the_nearest(tmp_path):
+    (tmp_path / FOLDER).mkdir(parents=True)
+    (tmp_path / FOLDER / f"{DEVICE}.csv").touch()
+    assert require_device(DEVICE, tmp_path) == DEVICE
+    with pytest.raises(InputError, match=r"'nvidia-test-gp' has not been measured \(did you mean 'nvidia-test-gpu'"):
+        require_device("nvidia-test-gp", tmp_path)
+
+
+def test_needs_list_bytes_and_what_the_user_must_do(here):
+    plan = Plan.load()
+    runs = [run for run in plan.runs("paper") if run.seed == 0]
+    needs = {need.name: need for need in needs_of(runs, plan.configuration)}
+    assert needs["imagenet"].state == MANUAL and needs["imagenet"].download is None
+    assert {need.state for need in needs.values()} <= {PRESENT, "fetchable", TOKEN, FIRST_USE, MANUAL}
+    demo = {need.name: need for need in needs_of(plan.runs("demo"), plan.configuration)}
+    emoji = demo["fluent-emoji-100"]
+    assert (emoji.state, emoji.download, emoji.disk) == ("fetchable", 665600, 665600 + 100 * 3 * 64 * 64)
+    (here / "data/sources").mkdir(parents=True, exist_ok=True)
+    (here / "data/sources/fluent-emoji-100.tar").touch()
+    emoji = needs_of(plan.runs("demo"), plan.configuration)[0]
+    assert (emoji.state, emoji.download, emoji.disk) == (PRESENT, 0, 100 * 3 * 64 * 64)
+
+
+def test_shared_files_are_counted_once(here):
+    plan = Plan.load({"scale": "small", "tasks": ["oneshot"]})
+    sizes = [need.download for need in needs_of(plan.runs("oneshot"), plan.configuration) if need.kind == "dataset"]
+    assert sorted(sizes) == [0, 0, 2150400]
+
+
+def test_size_of_prepared_arrays(plan):
+    run = first(plan, "demo", "resnet14-w16")
+    assert prepared_bytes(run, images(plan, run)) == 8000 * 32 * 32
+    assert prepared_bytes(first(plan, "paper", "resnet50"), images(plan, first(plan, "paper", "resnet50"))) == 0
