@@ -12,6 +12,7 @@ import pytest
 
 from bench.cli import build_parser, main
 from bench.commands import running
+from bench.commands.price_page import duration
 from bench.frozen import FROZEN
 from bench.paths import lock_path, run_folder
 from bench.plan import Plan
@@ -75,6 +76,11 @@ def test_a_price_comes_from_measurements_and_finished_runs_only(here, run, capsy
     (row,) = [line.split() for line in out.splitlines() if line.startswith("fewshot  ")]
     assert row[1:5] == ["4", "0", ">", "2"]  # an hour for each of the two runs, and no price for the other two
     assert "no price: train fewshot fastgan-slim-4to64 at 64 px: not measured; run `slim-bench plan" in out
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(12, "12 s"), (600, "10 min"), (7200, "2.0 h"), (864000, "10 days")])
+def test_a_duration_has_one_unit(seconds, text):
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(

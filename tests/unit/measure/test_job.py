@@ -45,7 +45,7 @@ def test_two_steps_warm_up_and_five_are_timed_in_each_part(probes, tmp_path, tol
 
 
 def test_scoring_and_preparation_report_the_time_of_an_image(probes, tmp_path, told, monkeypatch):
-    monkeypatch.setattr(job, "COUNTS", {"oneshot": {"cpu": (1, 2), "cuda": (1, 2)}})
+    monkeypatch.setattr(job, "COUNTS", {"oneshot": {"cpu": (2, 3), "cuda": (2, 3)}})
     job.measure_scoring(probes["score", "oneshot"], tmp_path / "score")
     job.measure_preparation(probes["prepare", "fewshot"], tmp_path / "prepare")
     results = [result for result in told if "image" in result]
