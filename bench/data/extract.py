@@ -46,17 +46,6 @@ def extract_archive(
 
 
 @contextmanager
-def unpacked(archive: Path, folder: Path, max_unpacked_gb: float | None = None) -> Iterator[Path]:
-    """Extract `archive` to the new `folder` for the duration of the block. Errors in the block name the archive."""
-    try:
-        extract_archive(archive, folder, max_unpacked_gb)
-        with rename_in_errors(folder, archive):
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
 def rename_in_errors(folder: Path, archive: Path) -> Iterator[None]:
     """Make errors in the block name `archive` and its member instead of the extracted file in `folder`."""
     try:

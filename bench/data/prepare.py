@@ -18,7 +18,7 @@ from bench.data.arrays import prepare_arrays
 from bench.data.catalogue import Catalogue, Dataset, Folders, load_catalogue, prepared_path
 from bench.data.classes import prepare_files
 from bench.data.content import preparation_sha256
-from bench.data.extract import is_archive, rename_in_errors, unpacked
+from bench.data.extract import extract_archive, is_archive, rename_in_errors
 from bench.data.fetch import source_content, source_files
 from bench.data.fit import check_image_size, check_one_shot, check_size, fit_image, target_size
 from bench.data.images import Header, ImageFiles, print_notes, require_images
@@ -161,16 +161,19 @@ def opened_source(sources: Sequence[Path], folder: Path, max_unpacked_gb: float 
     first = sources[0]
     if first.is_dir() or not (is_parquet(first) or is_archive(first)):
         yield first
-    elif is_parquet(first):
-        try:
+        return
+    try:
+        if is_parquet(first):
             extract_images(sources, folder, max_unpacked_gb)
-            with rename_in_errors(folder, first):
-                yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    else:
-        with unpacked(first, folder, max_unpacked_gb):
+        elif len(sources) == 1:
+            extract_archive(first, folder, max_unpacked_gb)
+        else:
+            for index, source in enumerate(sources):
+                extract_archive(source, folder / f"{index:03d}", max_unpacked_gb)
+        with rename_in_errors(folder, first):
             yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def folder_notes(found: ImageFiles, dataset: Dataset) -> list[str]:
