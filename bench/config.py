@@ -50,7 +50,7 @@ class Settings(Strict):
         le=1_000_000,
         description="largest unpacked size of an archive or array file in GB; null: 20 times its size, at least 0.5 GB",
     )
-    data: DataSettings = Field(DataSettings(), description="where the files of datasets may come from")
+    data: DataSettings = Field(DataSettings(), description="permitted origins of dataset files")
     folder: UserFolder | None = Field(
         None, description="path of your own images, for the target `own`; its type determines the task"
     )

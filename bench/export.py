@@ -223,7 +223,7 @@ def load_export(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     spec = _checked_spec(path)
     if sha256_file(path) != meta.get("model_sha256"):
         raise InputError(
-            f"{path}: sha256 differs from model.json's {meta.get('model_sha256')}: the export is damaged; {RETRAIN}"
+            f"{path}: sha256 is not {meta.get('model_sha256')} as in model.json, so the export is damaged; {RETRAIN}"
         )
     if spec != meta.get("model"):
         raise InputError(f"{Path(folder) / META}: describes a different network than {path} contains; {RETRAIN}")

@@ -141,7 +141,7 @@ class WorkflowPlan(Plan):
 
     @property
     def source_options(self) -> str:
-        """Return the options that say where the files of datasets may come from; empty for the defaults."""
+        """Return the options for section `data` of config.yaml; empty for the defaults."""
         given = self.configuration.settings.data
         options = ["--trust-first-use"] if given.trust_first_use else []
         return shlex.join([*options, "--mirror", given.mirror] if given.mirror else options)

@@ -77,7 +77,7 @@ class Audit:
             self.notes += texts
             self.found.setdefault(kind, []).extend(texts)
         if not fingerprints.complete:
-            self.notes.append("almost all images are similar, so the search for near duplicates was ended early")
+            self.notes.append("almost all images are similar, so the search for near duplicates stopped early")
 
     def check_counts(self, expected: dict[str, int]) -> None:
         """Add an error for each split whose number of images differs from the catalogue."""

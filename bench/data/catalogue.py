@@ -65,7 +65,7 @@ class Dataset(Strict):
     title: str = Field(description="one-line description")
     citation: str | None = Field(None, description="publication to cite when using the dataset, in one line")
     task: Task = Field(description="task of the dataset")
-    source: Source | None = Field(None, description="its only source; for several, give `sources`")
+    source: Source | None = Field(None, description="the source of the dataset; for several sources, use `sources`")
     sources: tuple[Source, ...] = Field((), description="its sources, in order of preference")
     layout: Literal["images", "idx", "cifar", "npz", "imagefolder", "imagenet"] = Field(
         "images", description="file layout of images and labels (`images` has no labels)"

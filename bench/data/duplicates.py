@@ -24,9 +24,9 @@ MAX_DISTANCE = 6
 MIN_CORRELATION = 0.99
 """Smallest correlation between the thumbnails of near duplicates."""
 MAX_COMPARED = 100_000
-"""Number of images among which near duplicates are searched; of a larger dataset, evenly spaced images."""
+"""Maximum number of images that are searched for near duplicates. In a larger dataset, they are evenly spaced."""
 MAX_CANDIDATES = 5_000_000
-"""Number of pairs after which the search ends. Only datasets of almost identical images reach it."""
+"""Maximum number of candidate pairs. Only datasets of almost identical images reach it, and the search then stops."""
 BLOCK = (256, 8192)
 """Number of hashes that are compared at a time: rows and columns."""
 CONFIRMED_TOGETHER = 4096  # pairs
@@ -63,7 +63,7 @@ class Fingerprints:
 
     @property
     def compared(self) -> int:
-        """Number of images among which near duplicates are searched."""
+        """Number of images that are searched for near duplicates."""
         return -(-len(self.names) // self.step)
 
     def add(self, name: str, split: str, found: Fingerprint) -> None:

@@ -170,7 +170,7 @@ Network = (Hub, Raw, Download)
 
 
 class DataSettings(Strict):
-    """Section `data` of config.yaml: where files may come from."""
+    """Section `data` of config.yaml: permitted origins of dataset files."""
 
     mirror: str | None = Field(None, min_length=1, description="folder with copies of the files, by name; null: none")
     trust_first_use: bool = Field(

@@ -182,7 +182,7 @@ class Classification:
         if batch is None:
             return "no batch of 2 or more images fits; use a smaller network or image"
         why = f"{couples_images(self.model)} needs at least {MIN_MICRO_BATCH} images in one pass; "
-        measured = f"the largest batch that fits was measured: set recipe.batch_size to {batch}"
+        measured = f"set recipe.batch_size to {batch}, the largest batch that fits"
         return (why if couples_images(self.model) else "") + measured
 
     def observe(self, done: int, out: Any) -> None:

@@ -197,7 +197,7 @@ class FewShot:
         batch = largest_that_fits(self.recipe.batch_size, attempt, smallest=2)
         if batch is None:
             return f"{whole}, and no batch of 2 or more fits; use a smaller network or image"
-        return f"{whole}; the largest batch that fits was measured: set recipe.batch_size to {batch}"
+        return f"{whole}; set recipe.batch_size to {batch}, the largest batch that fits"
 
     def _drop_gradients(self) -> None:
         for optimiser in self.optimisers.values():
