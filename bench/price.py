@@ -240,6 +240,28 @@ def _span(rate: Rate) -> Span:
     return Span(seconds, seconds if rate.seconds_low is None else rate.seconds_low, rate.seconds_high or seconds)
 
 
+def total_of(priced: Iterable[RunPrice]) -> Total:
+    """Return the sum over runs."""
+    total = Total()
+    for price in priced:
+        total.add(price.jobs, price.done)
+    return total
+
+
+def device_hours(total: Total) -> tuple[str, str]:
+    """Return the device-hours of a total and their range as text. `>` means that some of its jobs have no price."""
+    if total.unpriced == total.jobs:
+        return "no price", ""
+    least = "> " if total.unpriced else ""
+    return f"{least}{hours(total.span.seconds)}", f"{hours(total.span.low)} to {hours(total.span.high)}"
+
+
+def hours(seconds: float) -> str:
+    """Return a time in hours with three digits."""
+    value = seconds / 3600
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def wall_seconds(lengths: Iterable[float], devices: int) -> float:
     """Return the time until all jobs have ended, if each of `devices` starts the longest remaining job when it is free.
 

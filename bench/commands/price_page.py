@@ -8,7 +8,7 @@ from bench.claims import ReportSettings, load_settings, target_of
 from bench.errors import InputError, readable_size
 from bench.needs import PRESENT, Need, needs_of
 from bench.plan import Plan
-from bench.price import NOT_MEASURED, Job, Prices, RunPrice, Total, wall_seconds
+from bench.price import NOT_MEASURED, Job, Prices, RunPrice, Total, device_hours, hours, total_of, wall_seconds
 from bench.run import Run
 from bench.runtime.leases import visible_devices
 from bench.throughput import device_here
@@ -97,20 +97,11 @@ def _table(rows: Iterable[tuple[str, Total]], head: Sequence[str] = HEAD) -> lis
 
 
 def _cells(name: str, total: Total) -> list[str]:
-    if total.unpriced == total.jobs:
-        hours, spread, left = "no price", "", ""
-    else:
-        least = "> " if total.unpriced else ""  # what has no price is not in the sum
-        hours, left = f"{least}{_hours(total.span.seconds)}", f"{least}{_hours(total.left.seconds)}"
-        spread = f"{_hours(total.span.low)} to {_hours(total.span.high)}"
+    text, spread = device_hours(total)
+    left = f"{'> ' if total.unpriced else ''}{hours(total.left.seconds)}" if spread else ""
     peak = "" if total.peak_memory_bytes is None else readable_size(total.peak_memory_bytes)
     energy = "" if total.energy_joules is None else f"{total.energy_joules / 3.6e6:.3g} kWh"
-    return [name, str(total.count), str(total.done), hours, spread, left, peak, energy]
-
-
-def _hours(seconds: float) -> str:
-    hours = seconds / 3600
-    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"
+    return [name, str(total.count), str(total.done), text, spread, left, peak, energy]
 
 
 def _wall(prices: Prices, jobs: Sequence[Job], runs: Sequence[Run], devices: int | None) -> list[str]:
@@ -157,18 +148,11 @@ def _claims(plan: Plan, prices: Prices, runs: Sequence[Run]) -> list[str]:
         except InputError:  # the chosen part has none of its runs
             continue
         if not planned.isdisjoint(run.name for run in needed):
-            rows.append((target_of(claim), _total(prices.price(needed))))
+            rows.append((target_of(claim), total_of(prices.price(needed))))
     if not rows:
         return []
     head = ("claim (target)", *HEAD[1:6])
     return ["", *_table(rows, head), *_untestable(plan, rules, planned)]
-
-
-def _total(priced: Iterable[RunPrice]) -> Total:
-    total = Total()
-    for price in priced:
-        total.add(price.jobs, price.done)
-    return total
 
 
 def _untestable(plan: Plan, rules: ReportSettings, planned: set[str]) -> list[str]:

@@ -11,8 +11,10 @@ from typing import Any
 from markupsafe import Markup
 from PIL import Image
 
+from bench.claims import target_of
 from bench.experiments import Experiments
 from bench.report.build import Report
+from bench.report.claim_prices import claim_prices
 from bench.report.compare.claims import NOT_TESTED, Answer
 from bench.report.compare.statistics import MIN_UNITS, bootstrap
 from bench.report.figures.style import inline_svg
@@ -53,6 +55,7 @@ def page_context(report: Report, out: Path, config: Path) -> dict[str, Any]:
     """Return all variables of templates/page.html."""
     present = set(report.scores.distinct("task"))
     tasks = [task for task in report.settings.tasks if task in present]
+    prices = claim_prices(report.settings, config.parent)
     return {
         "scale": report.scale,
         "statement": STATEMENTS.get(report.scale, f"Scale {report.scale}."),
@@ -64,7 +67,7 @@ def page_context(report: Report, out: Path, config: Path) -> dict[str, Any]:
         "unfinished": _unfinished_scores(report.scores),
         "warnings": _warnings(report.scores),
         "tables": report.tables,
-        "claims": [_claim(report, answer) for answer in report.answers],
+        "claims": [_claim(report, answer, prices) for answer in report.answers],
         "rules": report.settings,
         "tasks": [_task(report, task, out, config) for task in tasks],
         "complexity": _figures(report, out, ["complexity"]),
@@ -86,10 +89,12 @@ def _warnings(scores: Scores) -> list[str]:
     return found
 
 
-def _claim(report: Report, answer: Answer) -> dict[str, Any]:
+def _claim(report: Report, answer: Answer, prices: dict[str, list[str]]) -> dict[str, Any]:
     is_paper = report.scale == report.settings.verdict_scale
     return {
         "claim": answer.claim,
+        "target": target_of(answer.claim),
+        "prices": prices.get(answer.claim.id, []),
         "verdict": answer.verdict,
         "kind": answer.verdict.replace(" ", "-"),
         "reason": answer.reason if is_paper else "",

@@ -75,6 +75,10 @@ def test_every_declared_output_exists(demo):
         assert (demo / f"{stem}.svg").exists()
 
 
+def test_each_claim_shows_its_target_and_price(html):
+    assert "<code>snakemake claim-few-shot</code>: 180 runs" in html
+
+
 def test_every_output_has_a_caption():
     from pathlib import Path
 
