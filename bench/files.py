@@ -172,6 +172,10 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def md5_bytes(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
 def md5_file(path: Path) -> str:
     """Return the md5 of a file, by which DVC names it."""
     check_regular(path)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from bench.data.sources import FileName, Folder, Manual, Sha256, Source, SourceFile
+from bench.data.sources import FileName, Folder, Manual, Packed, Sha256, Source, packed_file
 from bench.errors import InputError, did_you_mean
 from bench.files import read_yaml
 from bench.schema import Name, Positive, Strict, Task, parse_cli_value, parse_strict, valid_name
@@ -149,11 +149,11 @@ class UserFolder(Strict):
 
 
 class Catalogue(Strict):
-    """All datasets and pretrained weights, and the checksums that users pinned for files without a published one."""
+    """All datasets and pretrained weights."""
 
     datasets: dict[Name, Dataset] = Field(description="datasets by name")
     weights: dict[Name, Weights] = Field(description="pretrained weights by name")
-    pins: dict[FileName, Sha256] = Field({}, description="pinned checksums, from data/pins.yaml")
+    pins: dict[FileName, Sha256] = Field({}, description="pinned checksums, from data/pins.yaml of earlier versions")
 
     def dataset(self, name: str) -> Dataset:
         if name not in self.datasets:
@@ -168,14 +168,14 @@ class Catalogue(Strict):
             raise InputError(f"weights {name!r} are not in {CATALOGUE}{did_you_mean(name, self.weights)}")
         return self.weights[name]
 
-    def pin(self, file: SourceFile) -> str | None:
-        """Return the sha256 that a source file must have: published, or pinned in data/pins.yaml, or None."""
-        return file.sha256 or self.pins.get(file.name)
-
     def source_sha256(self, name: str) -> str | None:
-        """Return the sha256 of a dataset with a single file in a single source, or None."""
-        files = [file for source in self.dataset(name).sources for file in source.files]
-        return self.pin(files[0]) if len(files) == 1 else None
+        """Return the published sha256 of a dataset with a single file in a single source, or None.
+
+        A checksum that is recorded later would change the hash of runs, so it does not count.
+        """
+        sources = [source for source in self.dataset(name).sources if not isinstance(source, Packed)]
+        files = [file for source in sources for file in source.files]
+        return files[0].sha256 if len(files) == 1 else None
 
 
 Folders = Mapping[str, UserFolder | Mapping[str, Any]]
@@ -183,7 +183,10 @@ Folders = Mapping[str, UserFolder | Mapping[str, Any]]
 
 
 def load_catalogue(root: Path = Path("."), folders: Folders | None = None) -> Catalogue:
-    """Read config/datasets.yaml and data/pins.yaml under `root`, and add the user's own folders."""
+    """Read config/datasets.yaml under `root`, and add the user's own folders.
+
+    data/pins.yaml of earlier versions is read if it exists. DVC pointers take precedence over it.
+    """
     path = Path(root) / CATALOGUE
     value = read_yaml(path)
     pins = Path(root) / PINS
@@ -195,7 +198,18 @@ def load_catalogue(root: Path = Path("."), folders: Folders | None = None) -> Ca
             path = own[name].source.path
             advice = f"--config 'folders={{NAME: {{path: {path}, task: {own[name].task}}}}}'"
             raise InputError(f"folders.{name}: the catalogue already has this name; choose another: {advice}")
-    return catalogue.model_copy(update={"datasets": catalogue.datasets | own})
+    known = {name: _with_packed(Path(root), name, dataset) for name, dataset in catalogue.datasets.items()}
+    return catalogue.model_copy(update={"datasets": known | own})
+
+
+def _with_packed(root: Path, name: str, dataset: Dataset) -> Dataset:
+    """Return a dataset with the archive of its installed images as a source, if DVC tracks one."""
+    file = packed_file(name)
+    if dataset.manual is None or not (root / file.pointer).is_file():
+        return dataset
+    index = dataset.sources.index(dataset.manual)
+    packed = Packed(kind="dvc", files=(file,))
+    return dataset.model_copy(update={"sources": (*dataset.sources[:index], packed, *dataset.sources[index:])})
 
 
 def task_of(path: Path) -> Task:

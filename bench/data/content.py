@@ -12,6 +12,8 @@ from typing import Any
 
 from bench.data.catalogue import Catalogue, Dataset
 from bench.data.limits import refuse_sparse_file
+from bench.data.pointers import pointer_of
+from bench.data.sources import SOURCES, Packed, record_names
 from bench.data.walk import Listing, walk
 from bench.files import read_mapping, sha256_file, sha256_json
 
@@ -85,12 +87,12 @@ def archives_sha256(folder: Path) -> str | None:
 
 
 def entry_sha256(catalogue: Catalogue, name: str, root: Path = Path(".")) -> str:
-    """Return the hash of the inputs of `fetch`: the sources in the catalogue, pinned checksums and the DVC pointers."""
-    sources = catalogue.dataset(name).sources
-    files = [file for source in sources for file in source.files]
-    pins = {file.name: catalogue.pins[file.name] for file in files if file.name in catalogue.pins}
-    tracked = [sha256_file(path) for file in files if (path := root / file.pointer).is_file()]
-    return sha256_json([[source.model_dump(mode="json") for source in sources], pins, tracked])
+    """Return the hash of the inputs of `fetch`: the sources in the catalogue and the hashes in the DVC pointers."""
+    sources = [source for source in catalogue.dataset(name).sources if not isinstance(source, Packed)]
+    names = [file.name for source in sources for file in source.files]
+    pointers = {file: pointer_of(root / SOURCES / file) for file in (*names, *record_names(name))}
+    recorded = {file: pointer.md5 for file, pointer in pointers.items() if pointer is not None}
+    return sha256_json([[source.model_dump(mode="json") for source in sources], recorded])
 
 
 def preparation_sha256(dataset: Dataset) -> str:

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.data.dvc_cache import merged_configuration
-from bench.data.pointers import read_pointer
+from bench.data.dvc_cache import configuration_folders, default_remote, merged_configuration, restore_file
+from bench.data.pointers import pointer_of, pointer_path, read_pointer
+from bench.data.sources import SHIPPED
 from bench.errors import InputError, storage_error, writing
 from bench.files import check_regular
 
@@ -55,13 +56,12 @@ def _settings(root: Path) -> Iterator[dict[str, str]]:
     contains this folder.
     """
     from configobj import ConfigObj
-    from dvc.dirs import system_config_dir
 
     found = {"DVC_NO_ANALYTICS": "1"}
     with tempfile.TemporaryDirectory(prefix="slim-bench-dvc-") as folder:
         if not os.path.isdir(os.path.expanduser("~")):
             found["HOME"] = folder
-        config = ConfigObj(str(Path(system_config_dir()) / "config"), encoding="utf-8")
+        config = ConfigObj(str(configuration_folders()[0] / "config"), encoding="utf-8")
         for name, section in merged_configuration(root).items():
             if name.startswith("remote ") and not section.get("url", "").startswith("hdfs:"):  # has no such option
                 config.setdefault(name, {}).setdefault("verify", "true")
@@ -88,12 +88,19 @@ def _refuse_full(root: Path, pointer: Path) -> None:
 
 
 def pull_if_tracked(root: Path, path: Path) -> bool:
-    """Pull `path` from the configured DVC remote if DVC tracks it. Return whether the pull succeeded."""
-    pointer = path.with_name(f"{path.name}.dvc")
-    if not (root / pointer).exists():
+    """Restore `path` from the DVC cache or the default remote if DVC tracks it. Return whether it is there now.
+
+    The remote inside the repository is not asked, because it contains only the shipped files.
+    """
+    pointer = pointer_of(root / path)
+    if pointer is None:
+        return False
+    if restore_file(root, root / path, pointer):
+        return True
+    if default_remote(root) == SHIPPED:
         return False
     try:
-        run_dvc(root, "pull", pointer.as_posix())
+        run_dvc(root, "pull", pointer_path(path).as_posix())
     except InputError:
         return False
     return (root / path).is_file()

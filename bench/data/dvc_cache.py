@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bench.data.pointers import Pointer
 from bench.errors import InputError
 from bench.files import atomic_file, link_or_copy, md5_file
 from bench.terminal import one_line
@@ -85,14 +86,21 @@ def open_cache(root: Path) -> DvcCache | None:
     return DvcCache(Path(root)) if (Path(root) / ".dvc").is_dir() else None
 
 
+def restore_file(root: Path, path: Path, pointer: Pointer) -> bool:
+    """Restore a missing file from the DVC cache. Return False if it exists, or if the cache lacks its content."""
+    cache = open_cache(root)
+    if path.exists() or cache is None or pointer.md5 is None or not cache.has(pointer.md5, pointer.size):
+        return False
+    return cache.restore(path, pointer.md5)
+
+
 def merged_configuration(root: Path) -> dict[str, dict[str, Any]]:
     """Return the sections of DVC's configuration: of the system, of the user, and of the project's two files."""
     from configobj import ConfigObj, ConfigObjError
-    from dvc.dirs import global_config_dir, system_config_dir
 
     merged: dict[str, dict[str, Any]] = {}
-    files = [Path(system_config_dir()) / "config", Path(global_config_dir()) / "config"]
-    for file in (*files, root / ".dvc/config", root / ".dvc/config.local"):
+    files = [folder / "config" for folder in configuration_folders()]
+    for file in (*files, Path(root) / ".dvc/config", Path(root) / ".dvc/config.local"):
         try:
             sections = ConfigObj(str(file), encoding="utf-8", list_values=False)
         except (ConfigObjError, UnicodeDecodeError) as error:
@@ -105,6 +113,16 @@ def merged_configuration(root: Path) -> dict[str, dict[str, Any]]:
                 values["dir"] = os.path.join(file.parent.resolve(), os.path.expanduser(values["dir"]))
             merged.setdefault(str(name).strip("'"), {}).update(values)
     return merged
+
+
+def configuration_folders() -> tuple[Path, Path]:
+    """Return the folders of DVC's system-wide configuration and of the user's."""
+    import platformdirs  # importing dvc.dirs takes longer
+
+    system = os.environ.get("DVC_SYSTEM_CONFIG_DIR") or platformdirs.site_config_dir("dvc", "iterative")
+    return Path(system), Path(
+        os.environ.get("DVC_GLOBAL_CONFIG_DIR") or platformdirs.user_config_dir("dvc", "iterative")
+    )
 
 
 def default_remote(root: Path) -> str | None:

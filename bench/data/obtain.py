@@ -14,7 +14,19 @@ from bench.data.copies import copy_verified
 from bench.data.download import download
 from bench.data.dvc import run_dvc
 from bench.data.hub import download_from_hub
-from bench.data.sources import SHIPPED, SOURCES, DataSettings, Download, Dvc, Hub, Mirror, Raw, Shipped, SourceFile
+from bench.data.sources import (
+    SHIPPED,
+    SOURCES,
+    DataSettings,
+    Download,
+    Dvc,
+    Hub,
+    Mirror,
+    Packed,
+    Raw,
+    Shipped,
+    SourceFile,
+)
 from bench.errors import InputError
 
 
@@ -43,6 +55,7 @@ def obtain(source: Any, wanted: Wanted, settings: DataSettings) -> None:
         Raw: lambda: download(wanted.file.url or "", wanted.path, **wanted.checks),
         Download: lambda: download(wanted.file.url or "", wanted.path, **wanted.checks),
         Dvc: lambda: _pull(wanted, source.remote),
+        Packed: lambda: _pull(wanted, source.remote),
         Shipped: lambda: _pull(wanted, SHIPPED),
         Mirror: lambda: _copy(wanted, settings),
     }

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from bench.data.dvc_cache import default_remote
 from bench.schema import Positive, Strict, parse_cli_value
 
 SOURCES = Path("data/sources")
@@ -122,6 +123,13 @@ class Dvc(Strict):
     files: Files = Field(description="the files")
 
 
+class Packed(Dvc):
+    """The archive of a folder that the user of another machine installed. See bench.data.record.
+
+    It is not in the catalogue. It has a pointer, and its content is in the DVC cache or in a remote.
+    """
+
+
 class Shipped(Strict):
     """A file in the DVC remote inside the repository."""
 
@@ -159,6 +167,25 @@ class Folder(Strict):
     @property
     def files(self) -> tuple[SourceFile, ...]:
         return ()
+
+
+FILES, ARCHIVES = "files", "archives"
+"""Kinds of the lists that represent ImageNet."""
+
+
+def packed_file(name: str) -> SourceFile:
+    """Return the archive of the images that the user installed for dataset `name`."""
+    return SourceFile(name=f"{name}-installed.tar")
+
+
+def list_name(name: str, kind: str) -> str:
+    """Return the file name of a list of dataset `name`. `kind`: FILES or ARCHIVES."""
+    return f"{name}-{kind}.tsv"
+
+
+def record_names(name: str) -> tuple[str, ...]:
+    """Return the names that the records of an installed dataset may have in data/sources."""
+    return packed_file(name).name, list_name(name, FILES), list_name(name, ARCHIVES)
 
 
 Source = Annotated[
@@ -200,7 +227,8 @@ def in_order(sources: Iterable[Any], settings: DataSettings, root: Path | None =
     a pointer under `root`. `fetch` skips a source without checksum (`is_pinned`) unless `trust_first_use` is true.
     """
     listed = list(sources)
-    added = [] if root is None or any(isinstance(source, Dvc | Shipped) for source in listed) else tracked(listed, root)
+    has_remote = any(isinstance(source, Dvc | Shipped) and not isinstance(source, Packed) for source in listed)
+    added = [] if root is None or has_remote else tracked(listed, root)
     if settings.mirror and not any(isinstance(source, Mirror) for source in listed):
         added += mirrored(listed)
     last = (index for index, source in enumerate(listed) if isinstance(source, Manual) or not is_pinned(source))
@@ -209,9 +237,15 @@ def in_order(sources: Iterable[Any], settings: DataSettings, root: Path | None =
 
 
 def tracked(sources: Iterable[Any], root: Path) -> list[Any]:
-    """Return the default DVC remote as a source of each group of files that all have a pointer under `root`."""
+    """Return the default DVC remote as a source of each group of files that all have a pointer under `root`.
+
+    The remote inside the repository contains only the files of its own datasets.
+    """
     groups = [source.files for source in sources if source.files]
-    return [Dvc(kind="dvc", files=files) for files in groups if all((root / file.pointer).exists() for file in files)]
+    groups = [files for files in groups if all((root / file.pointer).exists() for file in files)]
+    if not groups or default_remote(root) == SHIPPED:
+        return []
+    return [Dvc(kind="dvc", files=files) for files in groups]
 
 
 def mirrored(sources: Iterable[Any]) -> list[Any]:
@@ -230,6 +264,8 @@ def label(source: Any) -> str:
         return f"hub {source.repo}@{source.revision[:7]}"
     if isinstance(source, Raw | Download):
         return f"{source.kind} {urlsplit(source.files[0].url or '').netloc}"
+    if isinstance(source, Packed):
+        return "images installed manually, recorded with DVC"
     if isinstance(source, Dvc | Shipped):
         remote = SHIPPED if isinstance(source, Shipped) else source.remote
         return f"dvc remote {remote or '(default)'}"

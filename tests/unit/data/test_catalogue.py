@@ -146,15 +146,24 @@ def test_user_folder_cannot_have_the_name_of_a_dataset(tmp_path):
         load_catalogue(root, {"cats": {"path": "y"}})
 
 
-def test_accepted_pins_count(tmp_path):
-    source = {"kind": "download", "files": [{"name": "a.zip", "url": "http://localhost/a.zip"}]}
-    root = make_project(tmp_path, a={"source": source})
-    assert load_catalogue(root).source_sha256("a") is None
+def test_recorded_checksums_do_not_change_the_hash_of_runs(tmp_path):
+    file = {"name": "a.zip", "url": "http://localhost/a.zip"}
+    root = make_project(tmp_path, a={"source": {"kind": "download", "files": [file]}})
     (root / "data/pins.yaml").write_text(yaml.safe_dump({"a.zip": "0" * 64}))
-    assert load_catalogue(root).source_sha256("a") == "0" * 64
+    assert load_catalogue(root).pins == {"a.zip": "0" * 64}
+    assert load_catalogue(root).source_sha256("a") is None
     (root / "data/pins.yaml").write_text(yaml.safe_dump({"a.zip": "not-a-hash"}))
     with pytest.raises(InputError, match=r"pins"):
         load_catalogue(root)
+
+
+def test_the_recorded_archive_of_installed_images_is_a_source(tmp_path):
+    manual = {"kind": "manual", "place": "mine", "how": "ask for it"}
+    root = make_project(tmp_path, a={"source": manual})
+    assert [source.kind for source in load_catalogue(root).dataset("a").sources] == ["manual"]
+    (root / "data/sources/a-installed.tar.dvc").write_text("outs:\n- path: a-installed.tar\n")
+    assert [source.kind for source in load_catalogue(root).dataset("a").sources] == ["dvc", "manual"]
+    assert load_catalogue(root).source_sha256("a") is None
 
 
 def test_prepared_path():

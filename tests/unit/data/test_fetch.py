@@ -18,6 +18,7 @@ from bench.data import download as downloading
 from bench.data.catalogue import load_catalogue
 from bench.data.dvc import run_dvc
 from bench.data.fetch import fetch, source_files
+from bench.data.pointers import pointer_of
 from bench.data.receipts import receipt_path
 from bench.data.weights import fetch_weights
 from bench.errors import InputError
@@ -172,7 +173,7 @@ def test_without_a_checksum_nothing_is_downloaded_unasked(tmp_path, server):
         fetch("a", root)
     assert server.asked == []
     fetch("a", root, accept_sha256="first-seen")
-    assert read_yaml(root / "data/pins.yaml") == {"a.zip": SHA256}
+    assert pointer_of(root / "data/sources/a.zip").sha256 == SHA256
     (root / "data/sources/a.zip").write_bytes(b"another version")
     with pytest.raises(InputError, match=rf"sha256 is .*{SHA256} is expected"):
         fetch("a", root)
@@ -189,9 +190,9 @@ def test_given_checksum_is_checked_before_it_is_recorded(tmp_path, server):
     root = project(tmp_path, server)
     with pytest.raises(InputError, match="sha256 is"):
         fetch("a", root, accept_sha256="1" * 64)
-    assert not (root / "data/pins.yaml").exists()
+    assert pointer_of(root / "data/sources/a.zip") is None
     fetch("a", root, accept_sha256=SHA256)
-    assert read_yaml(root / "data/pins.yaml") == {"a.zip": SHA256}
+    assert pointer_of(root / "data/sources/a.zip").sha256 == SHA256
 
 
 @pytest.mark.parametrize(("accept", "said"), [("abc", "64 hexadecimal"), ("0" * 64, "only for a single file without")])
@@ -327,7 +328,7 @@ def test_weights_tracked_by_dvc_come_from_its_remote_and_are_checked(tmp_path, s
     root = weights_project(tmp_path / "project", f"{server.url}/w.pth")
     pointer = root / "data/sources/w.pth.dvc"
     pointer.parent.mkdir(parents=True, exist_ok=True)
-    pointer.write_text("outs: []\n")
+    pointer.write_text(f"outs:\n- md5: {MD5}\n  path: w.pth\n")
     asked = []
 
     def bring(content):

@@ -1,0 +1,95 @@
+"""Records the folders and archives that the user installed, and finds out whether they have changed since.
+
+bench.data.record describes the records.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.data.content import FileRecord, content_sha256, unpacked_content
+from bench.data.fetch_job import FetchJob, hashes_of
+from bench.data.pointers import pointer_of, pointer_path
+from bench.data.record import (
+    INSTALLED,
+    Origin,
+    list_bytes,
+    record_file,
+    record_folder,
+    record_list,
+)
+from bench.data.selection import kept_names
+from bench.data.sources import ARCHIVES, FILES, SOURCES, list_name, packed_file
+from bench.data.walk import walk
+from bench.files import md5_bytes
+
+
+def record_installed(job: FetchJob, place: Path, described: Mapping[str, Any]) -> None:
+    """Record a folder or file that the user installed. `described`: its entry in the receipt.
+
+    Raises InputError if it differs from an earlier record, unless `job.replaces` is true.
+    """
+    origin = Origin(job.dataset.title, job.dataset.licence, INSTALLED, replaces=job.replaces)
+    if job.dataset.layout == "imagenet":
+        if unpacked_content(place) is None:
+            record_list(job.root, job.name, FILES, _rows(place), origin)
+    elif place.is_file():
+        record_file(job.root, place, hashes_of(place) | {"bytes": place.stat().st_size}, origin)
+    else:
+        members = used_members(job, place, described)
+        if members:
+            record_folder(job.root, job.name, place, members, origin)
+
+
+def record_archives(job: FetchJob, entries: list[FileRecord]) -> None:
+    """Record the archives of ImageNet, which are not copied. `entries`: their entries in the receipt."""
+    origin = Origin(job.dataset.title, job.dataset.licence, INSTALLED, replaces=job.replaces)
+    record_list(job.root, job.name, ARCHIVES, _archive_rows(entries), origin)
+
+
+def used_members(job: FetchJob, place: Path, described: Mapping[str, Any]) -> list[FileRecord]:
+    """Return the records of the images in `place` that the dataset uses; none if the folder has problems.
+
+    A folder may contain the images of several datasets, and each dataset has its own record.
+    """
+    listing = walk(place, job.dataset.preparation.members)
+    names = set(kept_names(job.dataset.preparation, job.root)(listing.names))
+    return [] if listing.problems else [member for member in described.get("members", ()) if member["name"] in names]
+
+
+def installed_problem(job: FetchJob, place: Path, described: Mapping[str, Any]) -> str | None:
+    """Return how an installed folder or file differs from its record, or None. Raises InputError for a damaged one."""
+    if job.dataset.layout == "imagenet":
+        if unpacked_content(place) is not None:
+            return None
+        path = job.root / SOURCES / list_name(job.name, FILES)
+        return _difference(path, "md5", md5_bytes(list_bytes(_rows(place))), f"the files in {place}")
+    if place.is_file():
+        return _difference(place, "md5", hashes_of(place)["md5"], str(place))
+    members = used_members(job, place, described)
+    path = job.root / packed_file(job.name).local
+    return _difference(path, "content_sha256", content_sha256(members), f"the images in {place}")
+
+
+def archives_problem(job: FetchJob, entries: list[FileRecord]) -> str | None:
+    """Return how the archives of ImageNet differ from their record, or None."""
+    path = job.root / SOURCES / list_name(job.name, ARCHIVES)
+    return _difference(path, "md5", md5_bytes(list_bytes(_archive_rows(entries))), "its archives")
+
+
+def _difference(path: Path, key: str, found: str, subject: str) -> str | None:
+    known = pointer_of(path)
+    if known is None:
+        return f"{subject}: not recorded in {pointer_path(path)} yet"
+    recorded = known.md5 if key == "md5" else known.meta.get(key)
+    return None if recorded == found else f"{subject}: differ from the record in {pointer_path(path)}"
+
+
+def _rows(place: Path) -> list[tuple[int, str]]:
+    """Return size and name of every file of a folder."""
+    listing = walk(place)
+    return [((place / name).stat().st_size, name) for name in listing.names]
+
+
+def _archive_rows(entries: list[FileRecord]) -> list[tuple[Any, ...]]:
+    return [(entry["bytes"], entry["md5"], entry["name"]) for entry in entries]

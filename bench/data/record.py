@@ -1,0 +1,191 @@
+"""Records with DVC which bytes of each dataset are used: a pointer in data/sources for every file, folder and list.
+
+- A file gets the pointer FILE.dvc, and its content is added to the DVC cache (bench.data.dvc_cache).
+- The images of a folder that the user installed are packed into the archive NAME-installed.tar, because many files slow
+  DVC down. `dvc pull` copies the archive to another machine, where `fetch` uses it in place of the folder.
+- ImageNet is never copied. Its record is a list: NAME-files.tsv with size and name of each file of a folder, or
+  NAME-archives.tsv with size, md5 and name of each archive.
+
+The first record of a source without a published checksum pins it: later, `fetch` rejects other content.
+"""
+
+import hashlib
+import io
+import os
+import shutil
+import sys
+import tarfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from bench.data.content import content_sha256
+from bench.data.dvc import run_dvc
+from bench.data.dvc_cache import open_cache
+from bench.data.pointers import Pointer, pointer_of, pointer_path, write_pointer
+from bench.data.sources import SOURCES, Download, Hub, Raw, SourceFile, list_name, packed_file
+from bench.errors import InputError, storage_error
+from bench.files import atomic_file, md5_bytes, sha256_bytes, write_bytes
+from bench.terminal import one_line
+
+INSTALLED = "installed manually"
+"""Source of a file or folder that slim-bench did not download."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a pointer states about a file in addition to its hash.
+
+    Attributes:
+        is_new: slim-bench has written the file just now, so that it may become a link to the DVC cache.
+        replaces: whether a record of other content is replaced; otherwise it is an error.
+    """
+
+    title: str
+    licence: str
+    source: str
+    is_new: bool = False
+    replaces: bool = False
+
+    def pointer(self, hashes: Mapping[str, Any], **more: str) -> Pointer:
+        meta = {"source": self.source, "sha256": hashes["sha256"], "licence": self.licence, **more}
+        return Pointer(hashes["md5"], hashes["bytes"], self.title, meta)
+
+
+def source_text(source: Any, file: SourceFile) -> str:
+    """Return where a file comes from: its URL, its place on the Hugging Face Hub, or INSTALLED."""
+    if isinstance(source, Hub):
+        kind = "datasets/" if source.repo_type == "dataset" else ""
+        return f"hf://{kind}{source.repo}@{source.revision}/{file.path}"
+    if isinstance(source, Raw | Download):
+        return file.url or INSTALLED
+    return INSTALLED
+
+
+def record_file(root: Path, path: Path, hashes: Mapping[str, Any], origin: Origin) -> None:
+    """Write the pointer of a file, unless it has one with this md5, and add the file to the DVC cache.
+
+    `hashes`: `bytes`, `md5` and `sha256` of the file, which the caller has compared with the catalogue and the pointer.
+    """
+    known = pointer_of(path)
+    if known is not None and known.md5 != hashes["md5"] and not known.is_ours:
+        run_dvc(root, "commit", "--force", _relative(root, path))  # a pointer of `dvc import-url`
+        return
+    if known is None or known.md5 != hashes["md5"]:
+        write_pointer(path, origin.pointer(hashes))
+    _add_to_cache(root, path, hashes, origin.is_new)
+
+
+def _add_to_cache(root: Path, path: Path, hashes: Mapping[str, Any], own: bool) -> None:
+    """Add a recorded file to the DVC cache. A failure is only a message, because the file itself can be used."""
+    cache = open_cache(root)
+    if cache is None or cache.has(hashes["md5"], hashes["bytes"]):
+        return
+    try:
+        if not cache.add(path, hashes["md5"], own=own):
+            run_dvc(root, "commit", "--force", _relative(root, path))
+    except (InputError, OSError) as error:
+        reason = error if isinstance(error, InputError) else storage_error(error)
+        print(
+            f"{path.name}: not added to the DVC cache, so `dvc push` lacks it: {one_line(reason)}; "
+            f"`dvc commit {_relative(root, path)}` adds it",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _foreign(path: Path) -> InputError:
+    return InputError(f"{path}: exists, but {pointer_path(path).name} is missing; restore it, or move the file away")
+
+
+def _relative(root: Path, path: Path) -> str:
+    return pointer_path(path).relative_to(root).as_posix()
+
+
+# ---- folders that the user installed ---------------------------------------------------------------------------------
+
+
+def record_folder(root: Path, name: str, folder: Path, members: list[dict[str, Any]], origin: Origin) -> None:
+    """Pack the images of an installed folder into an archive, and record it.
+
+    `members`: name, bytes and sha256 of each image. Raises InputError if the archive was recorded from other images,
+    unless `origin.replaces` is true.
+    """
+    path = root / packed_file(name).local
+    content = content_sha256(members)
+    known = pointer_of(path)
+    if known is not None and known.meta.get("content_sha256") == content:
+        return
+    if known is not None and not origin.replaces:
+        raise InputError(
+            f"{name}: the images in {folder} differ from those recorded in {pointer_path(path)}; restore them, or run "
+            f"`slim-bench data pin {name} --replace` to use the new images"
+        )
+    if path.exists() and known is None:
+        raise _foreign(path)
+    needed, free = sum(member["bytes"] for member in members), shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise storage_error(OSError(28, os.strerror(28)), path, needed)
+    with atomic_file(path) as file:
+        hashes = _pack(folder, [member["name"] for member in members], file)
+    write_pointer(path, origin.pointer(hashes, content_sha256=content))
+    _add_to_cache(root, path, hashes, own=True)
+
+
+class _Hashing(io.RawIOBase):
+    """Writable stream that computes size, md5 and sha256 of what passes through it."""
+
+    def __init__(self, file: IO[bytes]):
+        self.file, self.md5, self.sha256, self.size = file, hashlib.md5(), hashlib.sha256(), 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.file.write(data)
+        self.md5.update(data)
+        self.sha256.update(data)
+        self.size += len(data)
+        return len(data)
+
+
+def _pack(folder: Path, names: Iterable[str], file: IO[bytes]) -> dict[str, Any]:
+    """Write an uncompressed tar archive without times, owners and modes. Return its size and hashes."""
+    stream = _Hashing(file)
+    with tarfile.open(fileobj=stream, mode="w|", format=tarfile.GNU_FORMAT) as archive:
+        for name in sorted(names):
+            with (folder / name).open("rb") as content:
+                info = tarfile.TarInfo(name)
+                info.size = os.fstat(content.fileno()).st_size
+                archive.addfile(info, content)
+    return {"bytes": stream.size, "md5": stream.md5.hexdigest(), "sha256": stream.sha256.hexdigest()}
+
+
+# ---- lists of ImageNet -----------------------------------------------------------------------------------------------
+
+
+def list_bytes(rows: Iterable[tuple[Any, ...]]) -> bytes:
+    """Return the content of a list, with one line per row."""
+    return "".join("\t".join(map(str, row)) + "\n" for row in rows).encode("utf-8", "backslashreplace")
+
+
+def record_list(root: Path, name: str, kind: str, rows: Iterable[tuple[Any, ...]], origin: Origin) -> None:
+    """Record a list of files, NAME-KIND.tsv, in place of the files themselves.
+
+    Raises InputError if another list was recorded, unless `origin.replaces` is true.
+    """
+    path, data = root / SOURCES / list_name(name, kind), list_bytes(rows)
+    hashes = {"bytes": len(data), "md5": md5_bytes(data), "sha256": sha256_bytes(data)}
+    known = pointer_of(path)
+    if known is not None and known.md5 != hashes["md5"] and not origin.replaces:
+        raise InputError(
+            f"{name}: its {data.count(10)} files differ from those recorded in {pointer_path(path)}; restore them, or "
+            f"run `slim-bench data pin {name} --replace` to use the new files"
+        )
+    if known is None and path.exists() and path.read_bytes() != data:
+        raise _foreign(path)
+    if not path.exists() or known is None or known.md5 != hashes["md5"]:
+        write_bytes(path, data)
+        write_pointer(path, origin.pointer(hashes))
+    _add_to_cache(root, path, hashes, own=True)
