@@ -12,7 +12,7 @@ import sys
 from datetime import datetime
 from typing import TextIO
 
-from bench.commands import data, inference, planning, reporting, running, sharing
+from bench.commands import data, datasets, inference, planning, reporting, running, sharing
 from bench.errors import InputError, RunFailedError, find_write_error, first_line, storage_error
 from bench.runtime.environment import OFFLINE, is_enabled
 from bench.terminal import escaped_output, one_line
@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for topic in (planning, data, running, reporting, sharing, inference):
+    for topic in (planning, data, datasets, running, reporting, sharing, inference):
         topic.add_commands(commands)
     return parser
 

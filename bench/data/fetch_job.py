@@ -89,13 +89,22 @@ def checked_file(job: FetchJob, file: SourceFile) -> dict[str, Any]:
     if agrees and is_unchanged(entry, now):
         return entry
     found = hashes_of(path)
-    for kind, value in wanted.items():
+    problem = mismatch(job, file, found)
+    if problem:
+        raise InputError(problem)
+    return now | found
+
+
+def mismatch(job: FetchJob, file: SourceFile, found: dict[str, str]) -> str | None:
+    """Return how the checksums of a file differ from those that it must have, with the remedy, or None."""
+    path = job.root / file.local
+    for kind, value in (("sha256", job.pin(file)), ("md5", job.md5(file))):
         if value and found[kind] != value:
             remedy = "delete the file and fetch it again"
             if job.recorded(file) and not (file.sha256 or file.md5):
                 remedy += f", or run `slim-bench data pin {job.name} --replace` to use this file"
-            raise InputError(f"{path}: {kind} is {found[kind]}, but {value} is expected; {remedy}")
-    return now | found
+            return f"{path}: {kind} is {found[kind]}, but {value} is expected; {remedy}"
+    return None
 
 
 def hashes_of(path: Path) -> dict[str, str]:

@@ -24,7 +24,7 @@ from bench.data.content import content_sha256
 from bench.data.dvc import run_dvc
 from bench.data.dvc_cache import open_cache
 from bench.data.pointers import Pointer, pointer_of, pointer_path, write_pointer
-from bench.data.sources import SOURCES, Download, Hub, Raw, SourceFile, list_name, packed_file
+from bench.data.sources import SOURCES, Download, Dvc, Hub, Raw, Shipped, SourceFile, label, list_name, packed_file
 from bench.errors import InputError, storage_error
 from bench.files import atomic_file, md5_bytes, sha256_bytes, write_bytes
 from bench.terminal import one_line
@@ -60,6 +60,8 @@ def source_text(source: Any, file: SourceFile) -> str:
         return f"hf://{kind}{source.repo}@{source.revision}/{file.path}"
     if isinstance(source, Raw | Download):
         return file.url or INSTALLED
+    if isinstance(source, Dvc | Shipped):
+        return label(source)
     return INSTALLED
 
 

@@ -4,6 +4,7 @@ Nothing is downloaded, verified or imported for this, so that `slim-bench data l
 """
 
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from bench.data.fetch_job import FetchJob, candidates
 from bench.data.present import installed_path, present_source
 from bench.data.receipts import read_receipt
-from bench.data.sources import SOURCES, Dvc, Hub, Manual, Mirror, download_bytes, label
+from bench.data.sources import SOURCES, Dvc, Hub, Mirror, is_pinned, label
 from bench.runtime.environment import user_cache
 
 HERE, FETCHABLE, MANUAL = "here", "fetchable", "install manually"
@@ -24,16 +25,27 @@ class DatasetState:
 
     Attributes:
         state: HERE, FETCHABLE, TOKEN, TRUST or MANUAL.
-        bytes: size of its files, or None if unknown.
         source: short description of the source that is here or that `fetch` would try first.
+        files: names of its files and their sizes, or None for an unknown size. Several datasets may share a file.
     """
 
     name: str
     task: str
     state: str
-    bytes: int | None
     source: str
+    files: tuple[tuple[str, int | None], ...]
     licence: str
+
+    @property
+    def bytes(self) -> int | None:
+        """Size of all files, or None if the size of a file is unknown."""
+        sizes = [size for _, size in self.files]
+        return None if None in sizes or not sizes else sum(size for size in sizes if size is not None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON values, with the total size in place of the files."""
+        fields = {"name": self.name, "task": self.task, "state": self.state, "bytes": self.bytes}
+        return fields | {"source": self.source, "licence": self.licence, "remedy": self.remedy}
 
     @property
     def remedy(self) -> str:
@@ -41,7 +53,7 @@ class DatasetState:
         remedies = {
             FETCHABLE: f"run `slim-bench data fetch {self.name}`",
             TOKEN: "log in with `hf auth login` or set HF_TOKEN",
-            TRUST: "set data.trust_first_use to true in config/config.yaml",
+            TRUST: "pass --trust-first-use, or set data.trust_first_use to true in config/config.yaml",
             MANUAL: f"`slim-bench data show {self.name}` describes the installation",
         }
         return remedies.get(self.state, "")
@@ -52,25 +64,47 @@ def dataset_state(job: FetchJob) -> DatasetState:
     receipt = read_receipt(job.name, job.root)
     place = installed_path(job.root, job.dataset)
     if place is not None:
-        inside = job.dataset.folder is None
-        sizes = [member["bytes"] for member in receipt.get("members", ()) if isinstance(member.get("bytes"), int)]
-        size = sum(sizes) if sizes else (place.stat().st_size if place.is_file() else None)
-        return _state(job, HERE, size, place.relative_to(job.root).as_posix() if inside else str(place))
+        return _state(job, HERE, _shown_path(job, place), _installed_files(receipt, place))
     present = present_source(job.root, job.dataset, receipt)
     if present is not None:
-        size = sum((job.root / file.local).stat().st_size for file in present.files)
-        return _state(job, HERE, size, label(present))
+        sizes = [(file.name, (job.root / file.local).stat().st_size) for file in present.files]
+        return _state(job, HERE, label(present), sizes)
     usable = [source for source in candidates(job) if not _is_absent(job, source)]
-    open_ones = [source for source in usable if not _is_gated(source) or has_token()]
-    blocked = [source for source in job.dataset.sources if not isinstance(source, Manual) and source not in usable]
-    for state, found in ((FETCHABLE, open_ones), (TOKEN, usable), (TRUST, blocked), (MANUAL, job.dataset.sources)):
-        if found:
-            return _state(job, state, download_bytes(found[0]), label(found[0]))
-    raise AssertionError("a dataset has at least one source")
+    accessible = [source for source in usable if not _is_gated(source) or has_token()]
+    untrusted = [source for source in job.dataset.sources if not is_pinned(source) and source not in usable]
+    state, found = next(
+        (state, sources[0])
+        for state, sources in (
+            (FETCHABLE, accessible),
+            (TOKEN, usable),
+            (TRUST, untrusted),
+            (MANUAL, job.dataset.sources),
+        )
+        if sources
+    )
+    return _state(job, state, label(found), [(file.name, file.bytes) for file in found.files])
 
 
-def _state(job: FetchJob, state: str, size: int | None, source: str) -> DatasetState:
-    return DatasetState(job.name, job.dataset.task, state, size, source, job.dataset.licence)
+def total_bytes(states: Iterable[DatasetState]) -> tuple[int, int]:
+    """Return the total size of the files of known size, each counted once, and the number of files of unknown size."""
+    sizes = dict(pair for state in states for pair in state.files)
+    return sum(size for size in sizes.values() if size is not None), sum(size is None for size in sizes.values())
+
+
+def _state(job: FetchJob, state: str, source: str, files: Iterable[tuple[str, int | None]]) -> DatasetState:
+    return DatasetState(job.name, job.dataset.task, state, source, tuple(files), job.dataset.licence)
+
+
+def _shown_path(job: FetchJob, place: Path) -> str:
+    return str(place) if job.dataset.folder is not None else place.relative_to(job.root).as_posix()
+
+
+def _installed_files(receipt: Mapping[str, Any], place: Path) -> list[tuple[str, int | None]]:
+    """Return the sizes of an installed file, or of the images that the receipt lists."""
+    if place.is_file():
+        return [(place.name, place.stat().st_size)]
+    members = [(f"{place}/{member['name']}", member.get("bytes")) for member in receipt.get("members", ())]
+    return [(name, size if isinstance(size, int) else None) for name, size in members]
 
 
 def _is_absent(job: FetchJob, source: Any) -> bool:

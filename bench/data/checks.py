@@ -1,0 +1,52 @@
+"""Reads all files of a dataset again, and compares them with the catalogue and with the DVC record."""
+
+from bench.data.content import describe_place, file_stamp
+from bench.data.dvc_cache import open_cache
+from bench.data.fetch_job import FetchJob, hashes_of, mismatch
+from bench.data.installed import archives_problem, installed_problem
+from bench.data.pointers import pointer_of, pointer_path
+from bench.data.present import installed_path, present_source
+from bench.data.receipts import read_receipt
+from bench.data.sources import Shipped, SourceFile
+from bench.errors import InputError
+
+
+def dataset_problems(job: FetchJob) -> list[str]:
+    """Return every difference between the files of a dataset and its checksums. Receipts are not trusted."""
+    try:
+        place = installed_path(job.root, job.dataset)
+        if place is not None:
+            described = describe_place(place, job.dataset)
+            found = installed_problem(job, place, described) if job.dataset.folder is None else None
+            return [found] if found else []
+        source = present_source(job.root, job.dataset, read_receipt(job.name, job.root))
+        if source is None:
+            return [f"not here; run `slim-bench data fetch {job.name}`"]
+        found = [problem for file in source.files for problem in _file_problems(job, file)]
+        if job.dataset.layout == "imagenet" and not found:
+            paths = {file.name: job.root / file.local for file in source.files}
+            listed = archives_problem(job, [file_stamp(path, name) | hashes_of(path) for name, path in paths.items()])
+            return [listed] if listed else []
+        recorded = [] if isinstance(source, Shipped) else _unrecorded(job, source.files)
+        return found + ([] if job.dataset.layout == "imagenet" else recorded)
+    except (InputError, OSError) as error:
+        return [str(error)]
+
+
+def _file_problems(job: FetchJob, file: SourceFile) -> list[str]:
+    found = mismatch(job, file, hashes_of(job.root / file.local))
+    return [found] if found else []
+
+
+def _unrecorded(job: FetchJob, files: tuple[SourceFile, ...]) -> list[str]:
+    """Return a problem for each file without a pointer, or whose content the DVC cache lacks."""
+    problems, cache = [], open_cache(job.root)
+    for file in files:
+        pointer = pointer_of(job.root / file.local)
+        if pointer is None:
+            problems.append(f"{pointer_path(file.local)}: missing; run `slim-bench data pin {job.name}`")
+        elif cache is not None and pointer.md5 and not cache.has(pointer.md5, pointer.size):
+            problems.append(
+                f"{file.local}: missing in the DVC cache, so `dvc push` lacks it; run `slim-bench data pin {job.name}`"
+            )
+    return problems
