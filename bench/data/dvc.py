@@ -83,7 +83,7 @@ def _refuse_full(root: Path, pointer: Path) -> None:
     """Raise InputError if the disk is too full for the file of `pointer`; DVC itself only reports a missing file."""
     size = read_pointer(pointer).size
     for folder in (pointer.parent, root / ".dvc"):
-        if size is not None and shutil.disk_usage(folder).free < size:
+        if size is not None and folder.is_dir() and shutil.disk_usage(folder).free < size:
             raise storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), folder / pointer.stem, size)
 
 

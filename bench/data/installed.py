@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.data.content import FileRecord, content_sha256, unpacked_content
+from bench.data.content import FileRecord, archives_sha256, content_sha256
 from bench.data.fetch_job import FetchJob, hashes_of
 from bench.data.pointers import pointer_of, pointer_path
 from bench.data.record import (
@@ -31,7 +31,7 @@ def record_installed(job: FetchJob, place: Path, described: Mapping[str, Any]) -
     """
     origin = Origin(job.dataset.title, job.dataset.licence, INSTALLED, replaces=job.replaces)
     if job.dataset.layout == "imagenet":
-        if unpacked_content(place) is None:
+        if archives_sha256(place) is None:
             record_list(job.root, job.name, FILES, _rows(place), origin)
     elif place.is_file():
         record_file(job.root, place, hashes_of(place) | {"bytes": place.stat().st_size}, origin)
@@ -60,7 +60,7 @@ def used_members(job: FetchJob, place: Path, described: Mapping[str, Any]) -> li
 def installed_problem(job: FetchJob, place: Path, described: Mapping[str, Any]) -> str | None:
     """Return how an installed folder or file differs from its record, or None. Raises InputError for a damaged one."""
     if job.dataset.layout == "imagenet":
-        if unpacked_content(place) is not None:
+        if archives_sha256(place) is not None:
             return None
         path = job.root / SOURCES / list_name(job.name, FILES)
         return _difference(path, "md5", md5_bytes(list_bytes(_rows(place))), f"the files in {place}")

@@ -16,6 +16,7 @@ A pointer that slim-bench writes has this form. Commit it, so that a commit dete
 `dvc add` and `dvc import-url` write pointers without `meta.sha256`. slim-bench reads these, and never rewrites them.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,13 @@ import yaml
 
 from bench.errors import InputError
 from bench.files import read_yaml, write_text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writer that quotes text such as 12e34, which `read_yaml` and DVC would read as a number."""
+
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^\d+[eE]\d+$"), list("0123456789"))
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,8 @@ def write_pointer(path: Path, pointer: Pointer) -> None:
     """Write the pointer of the file `path`, in the format of DVC."""
     fields = {"md5": pointer.md5, "size": pointer.size, "hash": "md5", "path": path.name}
     value = {"outs": [fields | {"desc": pointer.desc, "meta": dict(pointer.meta)}]}
-    write_text(pointer_path(path), yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=10_000))
+    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
+    write_text(pointer_path(path), text)
 
 
 def _typed(value: Any, kind: type) -> Any:

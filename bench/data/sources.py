@@ -243,7 +243,7 @@ def tracked(sources: Iterable[Any], root: Path) -> list[Any]:
     """
     groups = [source.files for source in sources if source.files]
     groups = [files for files in groups if all((root / file.pointer).exists() for file in files)]
-    if not groups or default_remote(root) == SHIPPED:
+    if not groups or not (root / ".dvc").is_dir() or default_remote(root) == SHIPPED:
         return []
     return [Dvc(kind="dvc", files=files) for files in groups]
 

@@ -5,10 +5,11 @@ from types import ModuleType
 
 import pytest
 
-from bench.commands import data, inference, planning, reporting, running
+from bench.commands import data, datasets, inference, planning, reporting, running
 
 COMMANDS = {
     data: {"fetch", "audit", "prepare"},
+    datasets: {"data"},
     inference: {"sample", "classify"},
     planning: {"plan", "status", "freeze"},
     reporting: {"collect", "report", "verify", "models"},

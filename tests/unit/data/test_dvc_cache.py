@@ -47,6 +47,13 @@ def test_a_pointer_is_read_as_it_was_written(tmp_path):
     assert (pointer_of(path).md5, pointer_of(path).size, pointer_of(path).is_ours) == (md5, None, False)
 
 
+@pytest.mark.parametrize("md5", ["1" * 32, "12e" + "3" * 29, "0x" + "1" * 30, "true", "~"])
+def test_a_hash_that_looks_like_a_number_stays_text(tmp_path, md5):
+    path = tmp_path / "a.zip"
+    write_pointer(path, Pointer(md5, 5, "2024", {"source": "1e5", "sha256": md5}))
+    assert pointer_of(path) == Pointer(md5, 5, "2024", {"source": "1e5", "sha256": md5})
+
+
 def test_a_file_of_slim_bench_is_linked_and_read_only(tmp_path):
     root = dvc_project(tmp_path)
     path, md5 = placed(root)

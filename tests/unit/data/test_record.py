@@ -11,12 +11,16 @@ import pytest
 
 from bench.data import download as downloading
 from bench.data.catalogue import load_catalogue
-from bench.data.content import entry_sha256
+from bench.data.checks import dataset_problems
+from bench.data.content import describe_place, entry_sha256
 from bench.data.fetch import fetch, fetch_dataset
+from bench.data.fetch_job import FetchJob
+from bench.data.installed import used_members
 from bench.data.pointers import pointer_of, pointer_path
 from bench.data.prepare import prepare
 from bench.data.receipts import read_receipt
-from bench.data.sources import DataSettings
+from bench.data.record import INSTALLED, source_text
+from bench.data.sources import DataSettings, Hub, SourceFile
 from bench.errors import InputError
 from bench.files import read_yaml, sha256_bytes
 from tests.helpers import ROOT
@@ -204,6 +208,16 @@ def test_each_dataset_of_a_shared_folder_has_its_own_record(tmp_path):
         assert tar.getnames() == ["b.png"]
 
 
+def test_only_the_images_that_the_dataset_uses_are_packed(tmp_path):
+    root = manual_project(tmp_path, preparation={"first": 2, "members": "*.png"})
+    folder = image_folder(root / "data/sources/mine")
+    (folder / "0-notes.txt").write_text("not an image")
+    catalogue = load_catalogue(root)
+    job = FetchJob(root, catalogue, "a", catalogue.dataset("a"))
+    described = describe_place(folder, job.dataset)
+    assert [member["name"] for member in used_members(job, folder, described)] == ["0.png", "1.png"]
+
+
 def test_a_file_of_the_user_with_the_name_of_the_archive_is_not_replaced(tmp_path):
     root = manual_project(tmp_path)
     image_folder(root / "data/sources/mine")
@@ -255,3 +269,64 @@ def test_a_full_cache_is_a_message_and_the_dataset_can_be_used(tmp_path, server,
     os.unlink(root / ".dvc/cache")
     refetch(root)
     assert stored(root, MD5).read_bytes() == DATA
+
+
+# ---- checks ----------------------------------------------------------------------------------------------------------
+
+
+def problems(root: Path) -> list[str]:
+    catalogue = load_catalogue(root)
+    return dataset_problems(FetchJob(root, catalogue, "a", catalogue.dataset("a")))
+
+
+def test_check_reads_the_files_again(tmp_path, server):
+    root = project(tmp_path, server)
+    assert problems(root) == ["not here; run `slim-bench data fetch a`"]
+    fetch("a", root, settings=TRUST)
+    assert problems(root) == []
+    path = root / "data/sources/a.zip"
+    status = path.stat()
+    path.unlink()
+    path.write_bytes(b"X" + DATA[1:])
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert [f"{SHA256} is expected" in problem for problem in problems(root)] == [True]
+    path.write_bytes(DATA)
+    shutil.rmtree(root / ".dvc/cache")
+    assert ["`dvc push` lacks it" in problem for problem in problems(root)] == [True]
+    pointer_path(path).unlink()
+    assert ["data pin a" in problem for problem in problems(root)] == [True]
+    pointer_path(path).write_text("outs: []")
+    assert ["outs: expected one output" in problem for problem in problems(root)] == [True]
+
+
+def test_check_of_an_installed_folder(tmp_path):
+    root = manual_project(tmp_path)
+    folder = image_folder(root / "data/sources/mine")
+    assert ["not recorded" in problem for problem in problems(root)] == [True]
+    fetch("a", root)
+    assert problems(root) == []
+    random_image(seed=7).save(folder / "1.png")
+    assert ["differ from the record" in problem for problem in problems(root)] == [True]
+
+
+def test_check_of_imagenet(tmp_path):
+    files = [{"name": "train.tar", "md5": MD5}]
+    source = {"kind": "manual", "place": "mine", "how": "ask for it", "files": files}
+    root = imagenet_project(tmp_path / "archives", source=source)
+    (root / "data/sources/train.tar").write_bytes(DATA)
+    fetch("a", root)
+    assert problems(root) == []
+    (root / "data/sources/train.tar").write_bytes(b"X" + DATA[1:])
+    assert [f"{MD5} is expected" in problem for problem in problems(root)] == [True]
+    root = imagenet_project(tmp_path / "folder")
+    image_folder(root / "data/sources/mine/train/n01440764", 2)
+    fetch("a", root)
+    assert problems(root) == []
+    image_folder(root / "data/sources/mine/train/n01440764", 3)
+    assert ["differ from the record" in problem for problem in problems(root)] == [True]
+
+
+def test_the_origin_of_a_file_names_the_commit():
+    source = Hub(kind="hub", repo="o/r", revision="a" * 40, files=(SourceFile(name="x", path="data/x"),))
+    assert source_text(source, source.files[0]) == f"hf://datasets/o/r@{'a' * 40}/data/x"
+    assert source_text(None, source.files[0]) == INSTALLED

@@ -11,7 +11,7 @@ import pytest
 
 from bench.data.catalogue import load_catalogue
 from bench.data.content import UNPACKED_MARKER, describe_place
-from bench.data.fetch import fetch, source_content
+from bench.data.fetch import fetch, fetch_dataset, source_content
 from bench.data.ilsvrc import unpack_imagenet
 from bench.data.prepare import prepare
 from bench.data.present import installed_path
@@ -166,7 +166,7 @@ def test_shards(tmp_path):
         for split in ("train", "val"):
             (root / "data/sources/a" / split).mkdir(parents=True, exist_ok=True)
             put(root / f"data/sources/a/{split}/0.tar", tar_bytes(members))
-        fetch("a", root)
+        fetch_dataset("a", load_catalogue(root), root, replaces=True)
         manifest = prepare("a", 8, root=root)
         hashes.add(manifest.sha256)
         contents.add(manifest.made_from.content_sha256)
@@ -191,7 +191,7 @@ def test_fetched_file_replaced_manually(tmp_path):
     hashes = set()
     for seed in (0, 1):
         put(root / "data/sources/set.zip", zip_bytes({"0.bmp": image(seed)}))
-        fetch("a", root)
+        fetch_dataset("a", load_catalogue(root), root, replaces=True)
         hashes.add(prepare("a", 8, root=root).sha256)
     assert len(hashes) == 2
     pinned = prepare("a", 8, root=root).made_from.content_sha256

@@ -55,6 +55,7 @@ def test_dvc_and_the_mirror_precede_what_has_no_checksum(tmp_path, server):
     found = in_order(sources, DataSettings(mirror=str(tmp_path)), root)
     assert [source.kind for source in found] == ["hub", "raw", *4 * ["mirror"], "url", "manual"]
     (root / "data/sources/a.bin.dvc").write_text("outs: [{md5: x, path: a.bin}]\n")
+    (root / ".dvc").mkdir()
     found = in_order(sources, DataSettings(), root)
     assert [source.kind for source in found] == ["hub", "raw", "dvc", "dvc", "url", "manual"]
     assert [is_pinned(source) for source in sources] == [True, True, False, True]
