@@ -163,7 +163,7 @@ def _measure_one(probe: Probe, folder: Path, limit: float | None) -> tuple[Rate,
 
 @contextlib.contextmanager
 def _process(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start the process of a probe in a group of its own, and stop the group at the end of the block."""
+    """Start the process of a probe in a separate group, and stop the group at the end of the block."""
     command = [sys.executable, "-m", JOB, str(folder / "probe.json"), str(folder), str(time.time())]
     root = Path(__file__).parents[2]
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]

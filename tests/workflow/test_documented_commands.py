@@ -54,6 +54,7 @@ RULES = [
     Rule(r"slim-bench fetch (.*) HEX", rf"slim-bench fetch \1 {64 * '0'}", "no network", 2, "SLIM_BENCH_OFFLINE"),
     Rule(r"slim-bench fetch (100-shot-obama|inception|vgg16).*", code=2, says="SLIM_BENCH_OFFLINE", why="no network"),
     Rule(r"slim-bench fetch NAME", "slim-bench fetch shells", "prints place and origin", 2, "data/sources/shells"),
+    Rule(r"(slim-bench plan .*) --measure", r"\1", "up to ten minutes of measurements"),
     Rule(r"slim-bench verify( --scale demo)?", code=2, says="run `snakemake demo` first", why="no demo ran here"),
     Rule(r"slim-bench (collect|report) --scale demo", r"slim-bench \1 --scale tiny", "no demo ran here"),
     Rule(r"slim-bench (.*)results/demo/runs/(.*)/fashion-mnist/(.*)",
