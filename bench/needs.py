@@ -7,50 +7,66 @@ import torch.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bench.config import Configuration
-from bench.data.catalogue import Dataset, Weights
-from bench.data.fetch import present_source
+from bench.data.catalogue import Weights
+from bench.data.fetch_job import FetchJob
 from bench.data.manifest import MANIFEST
-from bench.data.receipts import read_receipt
-from bench.data.sources import SOURCES, DataSettings, Dvc, Hub, Manual, Mirror, download_bytes, in_order, is_pinned
+from bench.data.states import FETCHABLE, HERE, MANUAL, dataset_state
 from bench.data.weights import find_weights_file
+from bench.errors import readable_size
 from bench.metrics.catalogue import LPIPS_WEIGHTS, METRICS
 from bench.run import FewShotRecipe, OneShotRecipe, Run
 from bench.workload import Images, image_size_of, images_of
 
-PRESENT, FETCHABLE = "present", "fetchable"
-TOKEN, FIRST_USE, MANUAL = "needs a token", "needs data.trust_first_use", "to install manually"
 PERCEPTUAL_WEIGHTS: dict[str, tuple[str, ...]] = {"lpips-vgg16": LPIPS_WEIGHTS}
+Files = tuple[tuple[str, int | None], ...]
+"""Names of files and their sizes in bytes, or None for an unknown size."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """One dataset or weights file. `download` and `disk`: bytes still to download and to write; None if not known."""
+    """One dataset or weights file.
+
+    Attributes:
+        state: a state of bench.data.states.
+        files: files that are not here. Several datasets may share a file.
+        prepared: bytes of the arrays that are still to be prepared; None if the number of images is unknown.
+    """
 
     name: str
-    kind: str
+    kind: Literal["dataset", "weights"]
     state: str
-    download: int | None
-    disk: int | None
+    files: Files = ()
+    prepared: int | None = 0
 
 
 def needs_of(runs: Sequence[Run], configuration: Configuration, root: Path = Path(".")) -> list[Need]:
-    """Return the datasets and weights that `runs` need, with shared files counted once."""
-    catalogue, data = configuration.catalogue, configuration.settings.data
-    found, seen = [], set[Path]()
-    for name in dict.fromkeys(run.dataset for run in runs):
-        dataset = catalogue.dataset(name)
-        paths = {run.data.path: run for run in runs if run.dataset == name}
-        missing = [run for path, run in paths.items() if not (root / path / MANIFEST).is_file()]
-        written = _sum(prepared_bytes(run, images_of(run, dataset)) for run in missing)
-        if not missing or _is_present(name, dataset, root):
-            found.append(Need(name, "dataset", PRESENT, 0, written))
-        else:
-            found.append(_dataset_need(name, dataset, data, root, written, seen))
-    for name in weights_of(runs):
-        found.append(_weights_need(name, catalogue.find_weights(name), root))
-    return found
+    """Return the datasets and weights that `runs` need."""
+    by_dataset: dict[str, dict[str, Run]] = {}
+    for run in runs:
+        by_dataset.setdefault(run.dataset, {})[run.data.path] = run
+    datasets = [_dataset_need(name, list(paths.values()), configuration, root) for name, paths in by_dataset.items()]
+    weights = [_weights_need(name, configuration.catalogue.find_weights(name), root) for name in weights_of(runs)]
+    return [*datasets, *weights]
+
+
+def to_download(needs: Iterable[Need]) -> str:
+    """Return the bytes to download as text, with each file counted once, and the number of files of unknown size."""
+    return _text(dict(pair for need in needs for pair in need.files).values())
+
+
+def to_write(needs: Sequence[Need]) -> str:
+    """Return the bytes of files to download and arrays to prepare as text."""
+    files = dict(pair for need in needs for pair in need.files)
+    return _text([*files.values(), *(need.prepared for need in needs)])
+
+
+def _text(sizes: Iterable[int | None]) -> str:
+    known = list(sizes)
+    unknown = known.count(None)
+    return readable_size(sum(size or 0 for size in known)) + (f" and {unknown} of unknown size" if unknown else "")
 
 
 def weights_of(runs: Iterable[Run]) -> list[str]:
@@ -76,46 +92,21 @@ def prepared_bytes(run: Run, images: Images) -> int | None:
     return (images.train + (images.test or 0)) * images.channels * image_size_of(run) ** 2
 
 
-def _is_present(name: str, dataset: Dataset, root: Path) -> bool:
-    """Return whether the source of a dataset is on this machine, without verifying it."""
-    place = None if dataset.manual is None else root / SOURCES / dataset.manual.place
-    placed = place is not None and place.exists()
-    return dataset.folder is not None or placed or present_source(root, dataset, read_receipt(name, root)) is not None
-
-
-def _dataset_need(
-    name: str, dataset: Dataset, data: DataSettings, root: Path, written: int | None, seen: set[Path]
-) -> Need:
-    source = _first_source(dataset, data, root)
-    if source is None:
-        unpinned = any(not is_pinned(listed) for listed in dataset.sources)
-        return Need(name, "dataset", FIRST_USE if unpinned else MANUAL, None, written)
-    state = TOKEN if isinstance(source, Hub) and source.gated else FETCHABLE
-    size = 0 if {file.local for file in source.files} <= seen else download_bytes(source)
-    seen |= {file.local for file in source.files}
-    return Need(name, "dataset", state, size, _sum([size, written]))
-
-
-def _first_source(dataset: Dataset, data: DataSettings, root: Path) -> Hub | Dvc | Mirror | None:
-    """Return the first source that `fetch` tries, or None if each one needs the user.
-
-    A folder `data.mirror` may lack the files, so it does not count before `fetch` has read it.
-    """
-    for source in in_order(dataset.sources, data, root):
-        allowed = is_pinned(source) or data.trust_first_use
-        if allowed and not isinstance(source, Manual | Mirror):
-            return source
-    return None
+def _dataset_need(name: str, runs: Sequence[Run], configuration: Configuration, root: Path) -> Need:
+    """Return the need of one dataset. `runs`: one run for each of its prepared sizes."""
+    catalogue, settings = configuration.catalogue, configuration.settings.data
+    dataset = catalogue.dataset(name)
+    missing = [run for run in runs if not (root / run.data.path / MANIFEST).is_file()]
+    sizes = [prepared_bytes(run, images_of(run, dataset)) for run in missing]
+    prepared = None if None in sizes else sum(size or 0 for size in sizes)
+    state = dataset_state(FetchJob(root, catalogue, name, dataset, settings=settings))
+    if not missing or state.state == HERE:
+        return Need(name, "dataset", HERE, prepared=prepared)
+    return Need(name, "dataset", state.state, state.files or ((name, None),), prepared)
 
 
 def _weights_need(name: str, entry: Weights, root: Path) -> Need:
     if find_weights_file(entry, root) is not None:
-        return Need(name, "weights", PRESENT, 0, 0)
+        return Need(name, "weights", HERE)
     state = FETCHABLE if entry.url or entry.shipped else MANUAL
-    return Need(name, "weights", state, entry.bytes, entry.bytes)
-
-
-def _sum(sizes: Iterable[int | None]) -> int | None:
-    """Return the sum of sizes, or None if one is not known."""
-    known = list(sizes)
-    return None if None in known else sum(size or 0 for size in known)
+    return Need(name, "weights", state, files=((entry.file, entry.bytes),))

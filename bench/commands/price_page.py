@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from textwrap import wrap
 
 from bench.claims import ReportSettings, load_settings, target_of
+from bench.data.states import HERE, MANUAL, TOKEN, TRUST
 from bench.errors import InputError, readable_size
-from bench.needs import PRESENT, Need, needs_of
+from bench.needs import Need, needs_of, to_download, to_write
 from bench.plan import Plan
 from bench.price import NOT_MEASURED, Job, Prices, RunPrice, Total, device_hours, hours, total_of, wall_seconds
 from bench.run import Run
@@ -14,6 +15,12 @@ from bench.runtime.leases import visible_devices
 from bench.throughput import device_here
 
 WIDTH = 120
+REMEDIES = {
+    TOKEN: "; log in with `hf auth login` or set HF_TOKEN",
+    TRUST: "; set data.trust_first_use to true in config/config.yaml",
+    MANUAL: "; `slim-bench data show NAME` describes the installation",
+}
+"""What to do about the datasets in a state."""
 HEAD = ("", "runs", "finished", "device-hours", "range", "left", "peak memory", "energy")
 
 
@@ -171,21 +178,20 @@ def _untestable(plan: Plan, rules: ReportSettings, planned: set[str]) -> list[st
 
 
 def _data(needs: Sequence[Need]) -> list[str]:
-    """Return the bytes to download and to write, and the datasets and weights that the user must provide."""
-    datasets, weights = ([need for need in needs if need.kind == kind] for kind in ("dataset", "weights"))
-    present = sum(need.state == PRESENT for need in datasets)
-    text = f"data: {present} of {len(datasets)} datasets"
-    if weights:
-        text += f" and {sum(need.state == PRESENT for need in weights)} of {len(weights)} weights"
-    text += f" present; to download: {_bytes([need.download for need in needs])}"
-    text += f"; to write with prepared arrays: {_bytes([need.disk for need in needs])}"
-    lines = wrap(text, WIDTH, subsequent_indent="  ")
-    for state in dict.fromkeys(need.state for need in needs if need.state != PRESENT):
+    """Return the bytes to download and to write, and the datasets and weights that are not here, by state."""
+    parts = []
+    for kind in ("dataset", "weights"):
+        states = [need.state for need in needs if need.kind == kind]
+        parts += [f"{states.count(HERE)} of {len(states)} {kind}{'s' if kind == 'dataset' else ''}"] if states else []
+    text = f"data: {' and '.join(parts)} are here; to download: {to_download(needs)}; "
+    lines = wrap(f"{text}to write, with prepared arrays: {to_write(needs)}", WIDTH, subsequent_indent="  ")
+    for state in dict.fromkeys(need.state for need in needs if need.state != HERE):
         names = ", ".join(need.name for need in needs if need.state == state)
-        lines += wrap(f"{state}: {names}", WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+        lines += wrap(
+            f"{state}: {names}{REMEDIES.get(state, '')}",
+            WIDTH,
+            initial_indent="  ",
+            subsequent_indent="    ",
+            break_on_hyphens=False,
+        )
     return lines
-
-
-def _bytes(sizes: Sequence[int | None]) -> str:
-    known, unknown = sum(size or 0 for size in sizes), sizes.count(None)
-    return readable_size(known) + (f" and {unknown} of unknown size" if unknown else "")

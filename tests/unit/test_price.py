@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from bench.errors import InputError
-from bench.needs import FIRST_USE, MANUAL, PRESENT, TOKEN, needs_of, prepared_bytes
+from bench.data.states import FETCHABLE, HERE, MANUAL, TOKEN, TRUST
+from bench.errors import InputError, readable_size
+from bench.needs import Need, needs_of, prepared_bytes, to_download, to_write
 from bench.paths import run_folder
 from bench.plan import Plan
 from bench.price import NOT_MEASURED, Prices, Span, Total, wall_seconds
@@ -96,13 +97,16 @@ def test_a_price_is_steps_times_measured_seconds_with_their_range(plan, tmp_path
     assert Prices(plan, Throughput(DEVICE, tmp_path)).price([run])[0].jobs[1].missing == "needs more memory"
 
 
-def test_an_unknown_number_of_images_has_no_price(plan, tmp_path):
-    run = first(plan, "paper", "fastgan-sle", "skulls")
+def test_an_unknown_number_of_images_has_no_price(tmp_path):
+    (tmp_path / "cats").mkdir()
+    plan = Plan.load({"folders": {"cats": str(tmp_path / "cats")}})
+    run = plan.runs("own")[0]
     throughput = Throughput(DEVICE, tmp_path)
-    workload = preparation_workload(run, plan.configuration.catalogue.dataset("skulls"))
+    workload = preparation_workload(run, plan.configuration.catalogue.dataset("cats"))
     throughput.add(rate_of(workload, unit="image", seconds=1.0))
     (job,) = Prices(plan, throughput).preparations([run])
-    assert job.span is None and "number of images of skulls" in job.missing
+    assert job.span is None and "number of images of cats" in job.missing
+    assert prepared_bytes(run, images(plan, run)) is None
 
 
 def test_finished_runs_of_the_same_device_correct_the_price(here):
@@ -162,21 +166,30 @@ def test_needs_list_bytes_and_what_the_user_must_do(here):
     plan = Plan.load()
     runs = [run for run in plan.runs("paper") if run.seed == 0]
     needs = {need.name: need for need in needs_of(runs, plan.configuration)}
-    assert needs["imagenet"].state == MANUAL and needs["imagenet"].download is None
-    assert {need.state for need in needs.values()} <= {PRESENT, "fetchable", TOKEN, FIRST_USE, MANUAL}
-    demo = {need.name: need for need in needs_of(plan.runs("demo"), plan.configuration)}
-    emoji = demo["fluent-emoji-100"]
-    assert (emoji.state, emoji.download, emoji.disk) == ("fetchable", 665600, 665600 + 100 * 3 * 64 * 64)
+    assert needs["imagenet"].state == MANUAL and needs["imagenet"].prepared == 0
+    assert {need.state for need in needs.values()} <= {HERE, FETCHABLE, TOKEN, TRUST, MANUAL}
+    assert needs["vgg16-torchvision"].files == (("vgg16-397923af.pth", 553433881),)
+
+    arrays = 100 * 3 * 64 * 64
+    emoji = needs_of(plan.runs("demo"), plan.configuration)[:1]
+    assert (emoji[0].state, to_download(emoji)) == (FETCHABLE, readable_size(665600))
+    assert to_write(emoji) == readable_size(665600 + arrays)
     (here / "data/sources").mkdir(parents=True, exist_ok=True)
     (here / "data/sources/fluent-emoji-100.tar").touch()
-    emoji = needs_of(plan.runs("demo"), plan.configuration)[0]
-    assert (emoji.state, emoji.download, emoji.disk) == (PRESENT, 0, 100 * 3 * 64 * 64)
+    emoji = needs_of(plan.runs("demo"), plan.configuration)[:1]
+    assert (emoji[0].state, to_download(emoji), to_write(emoji)) == (HERE, "0 bytes", readable_size(arrays))
 
 
-def test_shared_files_are_counted_once(here):
+def test_a_file_of_several_datasets_is_counted_once(here):
     plan = Plan.load({"scale": "small", "tasks": ["oneshot"]})
-    sizes = [need.download for need in needs_of(plan.runs("oneshot"), plan.configuration) if need.kind == "dataset"]
-    assert sorted(sizes) == [0, 0, 2150400]
+    needs = [need for need in needs_of(plan.runs("oneshot"), plan.configuration) if need.kind == "dataset"]
+    assert len(needs) == 3 and to_download(needs) == readable_size(2150400)
+
+
+def test_an_unknown_size_is_named():
+    assert to_download([Need("a", "dataset", FETCHABLE, (("a.zip", None), ("b.zip", 2000)))]) == (
+        "2.0 kB and 1 of unknown size"
+    )
 
 
 def test_size_of_prepared_arrays(plan):
