@@ -162,10 +162,14 @@ def status_text(code: int) -> str:
         return str(code)
 
 
+def is_timeout(error: BaseException) -> bool:
+    return isinstance(getattr(error, "reason", error), TimeoutError)
+
+
 def connection_problem(error: BaseException) -> str:
     """Return a connection's problem as text without any content from the server."""
     reason = getattr(error, "reason", error)
-    if isinstance(reason, TimeoutError):
+    if is_timeout(error):
         return f"no answer within {STALL_SECONDS:g} s"
     if isinstance(reason, ssl.SSLError):
         return f"TLS failed ({(reason.reason or 'error').replace('_', ' ').lower()})"

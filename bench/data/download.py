@@ -21,6 +21,7 @@ from bench.data.connection import (
     Watch,
     connection_problem,
     content_length,
+    is_timeout,
     opened,
     retry_after,
     status_text,
@@ -33,6 +34,8 @@ from bench.runtime.locks import hold_lock
 CHUNK = 1 << 18
 MAX_UNKNOWN_BYTES = 4 * 10**9
 """Largest download in bytes if neither the catalogue nor the server states a size."""
+PROGRESS_SECONDS = 5.0
+"""Time between two lines of progress in a log."""
 TEMPORARY_CODES = (408, 425, 429)
 """HTTP status codes below 500 after which another attempt may work."""
 LOGIN_CODES = (401, 403, 407)
@@ -187,8 +190,8 @@ def _read_rest(transfer: Transfer) -> None:
             with opened(transfer.url, headers, watch) as answer:
                 watch.beat()
                 _save(transfer, answer, have, watch)
-        except (OSError, http.client.HTTPException):
-            if watch.stalled:
+        except (OSError, http.client.HTTPException) as error:
+            if watch.stalled or is_timeout(error):
                 raise _stalled(transfer, have) from None
             raise
         if watch.stalled:
@@ -294,6 +297,6 @@ def unreadable(path: Path) -> str | None:
 
 
 def _progress_bar(name: str, have: int, total: int | None) -> tqdm:
-    interval = 0.2 if sys.stderr.isatty() else 5.0
+    interval = 0.2 if sys.stderr.isatty() else PROGRESS_SECONDS
     shown = {"desc": name, "initial": have, "total": total, "mininterval": interval, "delay": 1}
     return tqdm(unit="B", unit_scale=True, **shown)
