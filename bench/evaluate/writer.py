@@ -36,7 +36,7 @@ def check_scores(run: Run, run_dir: Path, out: Path, overwrite: bool) -> None:
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, but a folder of scores must be created there; give another --out")
-    own = _is_own(run_dir, out)
+    own = is_own_folder(run_dir, out)
     metrics = {*run.evaluation.metrics, *METRICS} if own else run.evaluation.metrics
     paths = [score_path(out, metric, kind) for metric in metrics for kind in SCORED_WEIGHTS]
     unmarked = any(path.exists() for path in paths)  # an earlier version did not mark its image grids
@@ -59,7 +59,7 @@ def check_scores(run: Run, run_dir: Path, out: Path, overwrite: bool) -> None:
         refuse_foreign(out / NEIGHBOURS, is_neighbours, REMEDY)
 
 
-def _is_own(run_dir: Path, out: Path) -> bool:
+def is_own_folder(run_dir: Path, out: Path) -> bool:
     return out.resolve() == (run_dir / "scores").resolve()
 
 
@@ -68,9 +68,10 @@ class ScoreFolder:
 
     def __init__(self, run: Run, meta: dict[str, Any], run_dir: Path, out: Path, device: torch.device):
         self.run, self.meta, self.out, self.device = run, meta, Path(out), device
-        self._sha256 = None if _is_own(run_dir, self.out) else run.hash  # None: scores of any training of the run
+        self._sha256 = None if is_own_folder(run_dir, self.out) else run.hash  # None: scores of any training of the run
         self.training = meta.get("training") or {}
         self.written: set[Path] = set()
+        self.scores: list[Score] = []
         self._provenance = provenance("bench.evaluate.run", *sorted(network_modules(run.model.name)))
 
     def is_planned(self, *metrics: str) -> bool:
@@ -103,6 +104,7 @@ class ScoreFolder:
 
     def _write(self, score: Score) -> None:
         self.written.add(write_score(self.out, score))
+        self.scores.append(score)
 
     def _common(self) -> dict[str, Any]:
         return {

@@ -10,7 +10,7 @@ from bench.errors import InputError
 from bench.files import write_json, write_png
 from bench.ownership import refuse_foreign
 from bench.report.read.collect import OUTPUT_TESTS
-from bench.train.loop.card import is_model_card
+from bench.card import is_model_card
 
 FOREIGN = {
     "binary": b"\xff\xd8\xff\xe0" + bytes(range(256)),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.card import CARD, is_model_card
 from bench.errors import InputError, writing
 from bench.files import read_mapping, write_text
 from bench.ownership import (
@@ -29,12 +30,11 @@ from bench.ownership import (
 )
 from bench.paths import META, META_COPY, WEIGHTS
 from bench.run import Run, read_run
-from bench.train.loop.card import is_model_card
 
 MARKER, OUTPUTS = ".slim-bench-state", "outputs"
 MARKER_TEXT = "Checkpoints of a training by slim-bench, which removes them when it is done.\n"
 FILES: dict[str, FilePredicate] = {
-    "README.md": lambda path: is_model_card(read_text_or_empty(path)),
+    CARD: lambda path: is_model_card(read_text_or_empty(path)),
     META: is_record,
     META_COPY: is_record,
     WEIGHTS: is_weights,

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.card import CARD, model_card
 from bench.files import read_mapping, sha256_file, write_json, write_text
 from bench.ownership import is_complete_weights, is_record, move_if_foreign
 from bench.paths import META, META_COPY, WEIGHTS
 from bench.provenance import provenance
 from bench.registry import training_modules
 from bench.run import Run, write_run
-from bench.train.loop.card import model_card
 from bench.train.loop.folders import finished_record
 
 
@@ -72,7 +72,7 @@ def write_record(out: Path, run: Run, data: Data, training: dict[str, Any], reas
     }
     if not (out / "run.json").exists():  # training read a run.json in another folder
         write_run(out / "run.json", run)
-    write_text(out / "README.md", model_card(run, meta))
+    write_text(out / CARD, model_card(run, meta))
     if ok:
         write_json(out / META_COPY, meta)
     write_json(out / META, meta)

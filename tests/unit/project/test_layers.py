@@ -9,7 +9,7 @@ LAYERS = (
     {"cli", "commands", "workflow", "describe"},
     {"measure"},
     {"report", "train", "evaluate", "bundle"},
-    {"export", "sample", "sampling"},
+    {"export", "sample", "sampling", "card"},
     {"plan", "status", "outdated", "frozen", "price", "throughput", "needs", "workload"}
     | {"config", "claims", "experiments", "defaults"},
     {"registry", "signature", "skeleton", "networks", "metrics"},

@@ -1,4 +1,7 @@
-"""Model card of a run folder (README.md), generated only from run.json and model.json."""
+"""Model card of a run folder (README.md), generated only from run.json and model.json.
+
+`bench.evaluate.scored_card` adds the scores.
+"""
 
 import re
 from typing import Any
@@ -6,8 +9,11 @@ from typing import Any
 from bench.run import Run
 from bench.terminal import escaped
 
+CARD = "README.md"
+"""Name of the model card in the folder of a run."""
 MARK = "<!-- Written by slim-bench train; another training writes it again. -->"
 HEAD = re.compile(r"# \S+/\S+/seed\d+\n\n\| \| \|\n\|---\|---\|\n\| network \| `")
+METADATA = re.compile(r"---\n(?:(?!---).*\n)*---\n\n")
 OLD_ENDING = "for any use in which its output is taken for real."
 """Last words of cards that earlier versions wrote, without MARK."""
 
@@ -45,4 +51,6 @@ def model_card(run: Run, meta: dict[str, Any]) -> str:
 
 def is_model_card(text: str) -> bool:
     """Return whether a README.md is an unedited model card, with no text added before or after it."""
-    return HEAD.match(text) is not None and text.rstrip().endswith((MARK, OLD_ENDING))
+    metadata = METADATA.match(text)
+    body = text[metadata.end() :] if metadata else text
+    return HEAD.match(body) is not None and text.rstrip().endswith((MARK, OLD_ENDING))
