@@ -105,7 +105,7 @@ def _settings_of(given: list[str]) -> dict[str, Any]:
         if not equals or not key:
             raise InputError(f"--config {text}: expected KEY=VALUE")
         if key in found:
-            raise InputError(f"--config {key}: given twice")
+            raise InputError(f"--config {key}: occurs twice")
         found[key] = parse_yaml(value, f"--config {text}")
     return found
 

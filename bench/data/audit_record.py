@@ -130,7 +130,7 @@ def why_outdated(path: Path, dataset: Dataset, content_sha256: str | None) -> st
     except InputError as error:
         return str(error)
     if record.format != FORMAT:
-        return f"{path} is of another version"
+        return f"{path} has another version"
     if record.dataset_sha256 != dataset_sha256(dataset):
         return f"the entry of {record.name} in config/datasets.yaml has changed"
     if record.content_sha256 != content_sha256:

@@ -28,7 +28,7 @@ NOTE_SECONDS, STALL_SECONDS = 10.0, 30.0
 ATTEMPTS = 4
 """Number of attempts without progress, for problems that may be temporary."""
 MAX_WAIT_SECONDS = 60.0
-"""Longest wait in seconds that a server may ask for with Retry-After. After a longer one the next source is used."""
+"""Maximum wait in seconds for Retry-After of a server. For a longer one, the next source is used."""
 MAX_REDIRECTS = 10
 
 
@@ -88,9 +88,11 @@ class Attempts:
         if self.failures >= ATTEMPTS:
             raise UnavailableError(f"{self.url}: {reason} ({ATTEMPTS} attempts{self.kept})")
         if wait is not None and wait > MAX_WAIT_SECONDS:
-            raise UnavailableError(f"{self.url}: {reason}; the server asks to wait {wait:.0f} s; fetch it again then")
+            raise UnavailableError(
+                f"{self.url}: {reason}; the server requires a wait of {wait:.0f} s; fetch it again then"
+            )
         if wait:
-            print(f"{self.url}: {reason}; waiting {wait:.0f} s, as the server asks", file=sys.stderr, flush=True)
+            print(f"{self.url}: {reason}; waiting {wait:.0f} s, as the server requires", file=sys.stderr, flush=True)
         time.sleep(0.5 * 2 ** (self.failures - 1) if wait is None else wait)
 
 

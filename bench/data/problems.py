@@ -11,7 +11,7 @@ COUNT, OTHER = "wrong count", "other problem"
 SAME, NEAR = "exact duplicate", "near duplicate"
 LEAKED, NEARLY_LEAKED = "test image equal to a training image", "test image similar to a training image"
 CHECKS: tuple[str, ...] = (*get_args(Kind), COUNT, OTHER, SAME, NEAR, LEAKED, NEARLY_LEAKED)
-"""All kinds that an audit counts, in the order of the report."""
+"""All kinds of problems that an audit counts, in the order of the report."""
 TRUNCATED = re.compile(r"truncat|unexpected end|premature|not enough (image )?data|end of file", re.IGNORECASE)
 
 

@@ -111,7 +111,7 @@ class OneShot:
         for optimiser in (self.training.generator_optimiser, self.training.critic_optimiser):
             optimiser.zero_grad(set_to_none=True)
 
-    def fits(self) -> str:
+    def fitting(self) -> str:
         """Return the largest trained scale, whose size is the largest `max_size` that is known to fit in memory."""
         coupled, scale = self._coupled(), self.requested
         why = f"{coupled} needs all images of a pass together" if coupled else "one image is processed at a time"
@@ -119,8 +119,8 @@ class OneShot:
         if scale == 0:
             return f"{why}, and the coarsest scale of {size} px does not fit; set a smaller recipe.min_size"
         below = self.pyramid.sizes[scale - 1]
-        fits = "x".join(map(str, below))
-        return f"{why}; the scale of {size} px does not fit, that of {fits} px did: set recipe.max_size to {max(below)}"
+        smaller = "x".join(map(str, below))
+        return f"{why}; the scale of {size} px does not fit; set recipe.max_size to {max(below)} ({smaller} px fits)"
 
     def ends_part(self, done: int) -> bool:
         """Return whether a scale ends after `done` steps. Each finished scale gets a checkpoint."""
