@@ -48,7 +48,7 @@ class AuditRecord(Strict):
     smallest: tuple[int, int] | None = Field(None, description="width and height in pixels")
     largest: tuple[int, int] | None = None
     modes: dict[str, int] = Field({}, description="colour mode -> number of images")
-    compared: int = Field(0, description="number of images among which near duplicates were searched")
+    compared: int = Field(0, description="number of images searched for near duplicates")
     checks: dict[str, Check] = Field({}, description="kind of problem -> number and examples; see bench.data.problems")
     errors: int = 0
     notes: tuple[str, ...] = ()

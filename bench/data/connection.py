@@ -88,11 +88,9 @@ class Attempts:
         if self.failures >= ATTEMPTS:
             raise UnavailableError(f"{self.url}: {reason} ({ATTEMPTS} attempts{self.kept})")
         if wait is not None and wait > MAX_WAIT_SECONDS:
-            raise UnavailableError(
-                f"{self.url}: {reason}; the server requires a wait of {wait:.0f} s; fetch it again then"
-            )
+            raise UnavailableError(f"{self.url}: {reason}; fetch it again in {wait:.0f} s, as the server requests")
         if wait:
-            print(f"{self.url}: {reason}; waiting {wait:.0f} s, as the server requires", file=sys.stderr, flush=True)
+            print(f"{self.url}: {reason}; waiting {wait:.0f} s as requested by the server", file=sys.stderr, flush=True)
         time.sleep(0.5 * 2 ** (self.failures - 1) if wait is None else wait)
 
 

@@ -91,7 +91,7 @@ def test_a_duration_has_one_unit(seconds, text):
         (["plan", "--measure"], "plan --measure: a suite is required"),
         (["plan", "demo", "--config", "tasks"], "--config tasks: expected KEY=VALUE"),
         (["plan", "demo", "--config", "tasks=[fewshott]"], "tasks: 'fewshott' is not known .did you mean 'fewshot'"),
-        (["plan", "demo", "--config", "tasks=oneshot", "tasks=fewshot"], "--config tasks: given twice"),
+        (["plan", "demo", "--config", "tasks=oneshot", "tasks=fewshot"], "--config tasks: occurs twice"),
         (["status", "demo", "--config", "datasets=[imagenet]"], r"no runs with datasets=\[imagenet\] at scale 'demo'"),
     ],
 )

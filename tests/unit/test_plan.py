@@ -152,7 +152,7 @@ def test_the_settings_choose_a_part_of_every_suite(plan, part, expected):
         ({"experiments": ["singan-slm"]}, "experiments: 'singan-slm' is not known .*'singan-slim'"),
         ({"tasks": ["few-shot"]}, "tasks: 'few-shot' is not known .*'fewshot'"),
         ({"tasks": []}, "tasks: the list is empty"),
-        ({"datasets": ["a", "a"]}, "datasets: a is given twice"),
+        ({"datasets": ["a", "a"]}, "datasets: a occurs twice"),
         ({"datasets": [1.5]}, "datasets.0: Input should be a valid string"),
         ({"datasets": ["fashion-mnist"]}, r"'paper' has no runs with datasets=\[fashion-mnist\] .*; its datasets are"),
         ({"datasets": ["singan-tree"], "tasks": ["fewshot"]}, "no run has all of them"),
