@@ -163,7 +163,7 @@ class _OpenArguments(Arguments):
 
 
 def training_modules(task: str, model: str) -> tuple[str, ...]:
-    """Return the start modules of a training's code digest: the engine, and the network, which it does not import."""
+    """Return the start modules of the code digest of training: the engine and the network, which it does not import."""
     networks = network_modules(model)
     if task == "fewshot":
         networks |= MODELS["fastgan-discriminator"].modules

@@ -35,7 +35,7 @@ class Rate(Strict):
     compile: bool
     threads: int | None = None
     unit: str
-    """What `seconds` is the time of: a training step, an epoch (mean over pyramid scales), or an image."""
+    """Unit of work that takes `seconds`: a training step, an epoch (mean over pyramid scales), or an image."""
     scales: int = Field(1, ge=1)
     seconds: float | None = Field(None, ge=0)
     seconds_low: float | None = Field(None, ge=0)

@@ -144,7 +144,7 @@ def image_size_of(run: Run) -> int:
 
 
 def steps_of(run: Run, images: Images, scales: int = 1) -> int | None:
-    """Return the number of steps of a training, or None if the number of images is not known.
+    """Return the number of training steps, or None if the number of images is not known.
 
     `scales`: number of pyramid scales of a one-shot network.
     """

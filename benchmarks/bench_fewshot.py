@@ -37,7 +37,7 @@ def measure(quick: bool) -> dict[str, Any]:
     threads = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     if device.type == "cpu":
-        keep_freed_memory()  # as in a training; this setting also applies to the reference loop
+        keep_freed_memory()  # as in training; this setting also applies to the reference loop
     try:
         with tempfile.TemporaryDirectory() as folder:
             return _against_reference(Path(folder), device, 1 if quick else REPEATS[device.type])

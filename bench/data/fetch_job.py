@@ -62,7 +62,7 @@ class FetchJob:
         return None if any(ours and ours != theirs for ours, theirs in published) else pointer
 
     def origin(self, source: Any, file: SourceFile, *, is_new: bool) -> Origin:
-        """Return what the pointer of a file states. A file of the user with an unknown checksum has no other origin."""
+        """Return the origin of a file for its pointer. A present file without a known checksum is the user's own."""
         known = is_new or file.sha256 or file.md5
         text = source_text(source, file) if known else source_text(None, file)
         return Origin(self.dataset.title, self.dataset.licence, text, is_new, self.replaces)
@@ -119,7 +119,7 @@ def hashes_of(path: Path) -> dict[str, str]:
 
 
 def check_acceptable(job: FetchJob) -> None:
-    """Raise InputError if the given checksum is not one, or if the dataset does not need one."""
+    """Raise InputError if the given value is not a checksum, or if the dataset does not need one."""
     accept = job.accept or ""
     if accept != FIRST_SEEN and (len(accept) != 64 or set(accept) - set("0123456789abcdef")):
         raise InputError(f"--accept-sha256 {accept}: expected 64 hexadecimal digits (lower case) or {FIRST_SEEN}")

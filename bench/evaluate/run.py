@@ -41,7 +41,7 @@ def evaluate_run(run: Run, run_dir: Path, out: Path, overwrite: bool = False) ->
     read_trained(run_dir / META)  # report a damaged record before any computation
     if meta.get("run_sha256") not in (None, *accepted_hashes(run.model_dump(mode="json"), run_dir)):
         raise InputError(
-            f"{run_dir / META}: this export does not match run.json of {run.name}, which changed after the training, "
+            f"{run_dir / META}: this export does not match run.json of {run.name}, which changed after training, "
             "or an earlier version wrote it; `slim-bench train` retrains the run and keeps this export as superseded"
         )
     check_scores(run, run_dir, out, overwrite)

@@ -1,4 +1,4 @@
-"""Starts a training: checks the folders and the data, sets device and precision, builds the engine, runs the loop."""
+"""Starts training: checks the folders and the data, sets device and precision, builds the engine, runs the loop."""
 
 import importlib
 import sys

@@ -6,11 +6,11 @@ import pytest
 from PIL import Image
 
 from bench import ownership
+from bench.card import is_model_card
 from bench.errors import InputError
 from bench.files import write_json, write_png
 from bench.ownership import refuse_foreign
 from bench.report.read.collect import OUTPUT_TESTS
-from bench.card import is_model_card
 
 FOREIGN = {
     "binary": b"\xff\xd8\xff\xe0" + bytes(range(256)),

@@ -150,7 +150,7 @@ def _task_of_scores(folder: Path) -> str:
 
 
 def _rows_of_run(folder: RunFolder, base: Mapping[str, Any], metrics: tuple[str, ...]) -> list[Row]:
-    """Return one row for the training, one for each score, and one for each planned score that is missing."""
+    """Return one row for training, one for each score, and one for each planned score that is missing."""
     trained, problem = _training_record(folder)
     training = Row.of({**base, **_training_row(folder, trained, problem)})
     rows = {}

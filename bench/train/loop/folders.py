@@ -1,4 +1,4 @@
-"""Recognises the files that slim-bench wrote to the run folder and state folder of a training, and refuses others.
+"""Recognises the files that slim-bench wrote to the run folder and state folder of a run, and refuses others.
 
 An earlier version wrote PNGs without a mark in their metadata, and state folders without a marker file. If a folder has
 a record or a checkpoint of that version, files are recognised by name. This module does not import torch.
@@ -86,7 +86,7 @@ def remove_temporaries(folder: Path) -> None:
 
 
 def check_out(out: Path, state: Path) -> None:
-    """Raise InputError if a training would overwrite anything in `out` that slim-bench did not write."""
+    """Raise InputError if training would overwrite anything in `out` that slim-bench did not write."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, but a run folder must be created there; give another --out")
     _refuse_taken(out, is_unmarked(out), REMEDY)

@@ -15,7 +15,7 @@ MAX_HISTORY_BYTES = 2**28
 
 
 class History:
-    """Rows of a training, keyed by `step`. A new column extends the header, and missing values are empty cells."""
+    """Rows of a run's history, keyed by `step`. A new column extends the header, and missing values are empty cells."""
 
     def __init__(self, path: Path):
         self.path = Path(path)

@@ -276,10 +276,10 @@ class Loop:
         self._reload_checkpoint(f"out of memory, {change}")
 
     def _fitting(self) -> str | None:
-        """Return what fits in memory, or None if the engine cannot measure it."""
+        """Return the size that fits in memory as text, or None if the engine cannot measure it."""
         if not hasattr(self.engine, "fitting"):
             return None
-        self.progress.print_line("out of memory; measuring what fits")
+        self.progress.print_line("out of memory; measuring the size that fits")
         free_memory()
         try:
             return self.engine.fitting()
@@ -306,7 +306,7 @@ class Loop:
         if self.main:
             check_out(self.out, self.state_dir)  # checked again, because the folder may have changed since the start
             old = [path for path in own_run_files(self.out, is_unmarked(self.out)) if path.parent.name in PARTS]
-            remove_files(old, self.out)  # left by an earlier training
+            remove_files(old, self.out)  # left by an earlier run
             fields = self.engine.export(self.out)
             self._record_end({**self.outcome.training(), **fields})
         barrier()

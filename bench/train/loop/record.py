@@ -21,7 +21,7 @@ from bench.train.loop.folders import finished_record
 
 @dataclass
 class Outcome:
-    """Outcome of a training, as recorded in model.json."""
+    """Outcome of training a run, as recorded in model.json."""
 
     steps: int = 0
     unit: str = "step"

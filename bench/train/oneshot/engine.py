@@ -161,7 +161,7 @@ class OneShot:
     def _draws(self, purpose: str) -> torch.Generator:
         """Return a random generator for samples, which is equal on all devices.
 
-        Drawing from it does not change the random stream of the training.
+        Drawing from it does not change the random stream of training.
         """
         return generator("cpu", self.run.evaluation.latent_seed, purpose)
 
