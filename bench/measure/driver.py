@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -34,7 +35,7 @@ JOB = "bench.measure.job"
 CPU_SECONDS = 540.0
 """Time for all measurements on a CPU, which leaves a minute of ten for the start and the end."""
 SHARE = 4
-"""A training gets at most this fraction of the remaining time, so that one slow size does not use all of it."""
+"""A training gets at most 1 / SHARE of the remaining time, so that one slow size does not use all of it."""
 SCORING_SECONDS = 30.0
 """Time on a CPU that is kept free for each scoring."""
 MIN_STEPS = 2
@@ -134,12 +135,11 @@ def _limit(end: float | None, left: Sequence[Probe]) -> float | None:
     """Return the seconds that the first of the probes `left` may take; None without a limit."""
     if end is None:
         return None
-    remaining = end - time.monotonic()
-    if left[0].workload.part != "train":
-        return remaining / max(1, min(SHARE, len(left)))
-    scorings = sum(probe.workload.part == "score" for probe in left)
-    trainings = sum(probe.workload.part == "train" for probe in left)
-    return (remaining - SCORING_SECONDS * scorings) / max(1, min(SHARE, trainings))
+    remaining, counts = end - time.monotonic(), Counter(probe.workload.part for probe in left)
+    kept = SCORING_SECONDS * counts["score"]
+    if left[0].workload.part == "score":  # what the others do not need
+        return remaining - kept + SCORING_SECONDS
+    return (remaining - kept) / max(1, min(SHARE, counts["prepare"] + counts["train"]))
 
 
 def _measure_one(probe: Probe, folder: Path, limit: float | None) -> tuple[Rate, bool]:

@@ -132,32 +132,40 @@ def measure_scoring(probe: Probe, folder: Path) -> None:
 
     device = open_device(probe.run.compute)
 
+    configure_torch(_eager(probe.run), device)
+
     def prepared(count: int, index: int) -> Callable[[], object]:
-        place = folder / str(index)
+        """Return the evaluation with `count` images. Test images belong to the data, so they need another export."""
+        place = folder / (str(index) if probe.run.task == "classification" else "0")
         run = _write_untrained(probe, place, count, device)
-        return lambda: evaluate_run(run, place / "run", place / "run" / "scores")
+        return lambda: evaluate_run(run, place / "run", folder / f"scores{index}")
 
     sets = 2 if probe.run.task == "fewshot" else 1  # the scored images of a few-shot run come from two generators
     _time_two(prepared, COUNTS[probe.run.task][device.type], device, sets)
-    tell(peak=peak_memory_bytes(device), note=_failed_scores(folder / "0" / "run" / "scores"))
+    tell(peak=peak_memory_bytes(device), note=_failed_scores(folder / "scores0"))
+
+
+def _eager(run: Run) -> Run:
+    return run.model_copy(update={"compute": run.compute.model_copy(update={"compile": False})})
 
 
 def _write_untrained(probe: Probe, folder: Path, count: int, device: torch.device) -> Run:
-    """Write the export of an untrained network without snapshots. Its scores need `count` images."""
-    run = _with_data(probe, folder, test_images=count)
-    changes = {"fewshot": {"snapshots": 0}, "oneshot": {}, "classification": {"holdout": 0}}[run.task]
-    run = run.model_copy(
+    """Return a run whose scores need `count` images, with the export of its untrained network in `folder`/run."""
+    synthetic = _with_data(probe, folder, test_images=count)
+    changes = {"fewshot": {"snapshots": 0}, "oneshot": {}, "classification": {"holdout": 0}}[synthetic.task]
+    evaluation = {} if synthetic.task == "classification" else {"n_fake": count}
+    run = _eager(synthetic).model_copy(
         update={
-            "recipe": run.recipe.model_copy(update=changes),
-            "compute": run.compute.model_copy(update={"compile": False}),
-            "evaluation": run.evaluation.model_copy(update={} if run.task == "classification" else {"n_fake": count}),
+            "recipe": synthetic.recipe.model_copy(update=changes),
+            "evaluation": synthetic.evaluation.model_copy(update=evaluation),
         }
     )
     out, manifest = folder / "run", read_manifest(folder / "data")
-    out.mkdir()
-    fields = build_engine(run, device).export(out)
-    training = {**Outcome(device=device.type, precision=run.compute.precision).training(), **fields}
-    write_record(out, run, Data(manifest.sha256, describe_data(manifest)), training)
+    if not out.exists():
+        out.mkdir()
+        fields = build_engine(run, device).export(out)
+        training = {**Outcome(device=device.type, precision=run.compute.precision).training(), **fields}
+        write_record(out, run, Data(manifest.sha256, describe_data(manifest)), training)
     return run
 
 
@@ -202,7 +210,8 @@ def _time_two(
 
 def _with_data(probe: Probe, folder: Path, test_images: int) -> Run:
     """Write synthetic data and return the run of a probe with their path."""
-    write_prepared(folder / "data", probe, test_images)
+    if not (folder / "data").exists():
+        write_prepared(folder / "data", probe, test_images)
     data = probe.run.data.model_copy(update={"path": str(folder / "data"), "source_sha256": None})
     return probe.run.model_copy(update={"data": data})
 
