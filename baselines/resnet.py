@@ -3,8 +3,8 @@
 A bottleneck of planes p and 3x3 width w computes y = relu(shortcut(x) + SE(1x1_{w->4p}(3x3_w(1x1_{->w}(x))))), with BN
 after each conv, ReLU after the first two, and SE only in SE-ResNets. The stride is in the 3x3 layer, as in torchvision
 (ResNet v1.5), and the shortcut is a 1x1 conv if the shape changes. Parameter names equal torchvision's, so
-torchvision's weights can be loaded. Its class is not used because its 3x3 convolution cannot be replaced, and it has no
-width option and no small stem.
+torchvision's weights can be loaded. Torchvision's class is not used because its 3x3 convolution cannot be replaced, and
+it has no width option and no small stem.
 
 Sources: He et al. 2016 (ResNet), Xie et al. 2017 (ResNeXt), Hu et al. 2018 (SE), Goyal et al. 2017 (zero-init of the
 last gamma).

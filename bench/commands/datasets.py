@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 EPILOG = """\
 examples:
-  slim-bench data list --suite paper       which datasets of the paper are here, and what the others need
-  slim-bench data fetch --suite paper      download all of them that can be downloaded
+  slim-bench data list --suite paper       list the datasets of the paper with their states
+  slim-bench data fetch --suite paper      download all of them that need no manual installation
   slim-bench data check                    read all files again and compare them with their recorded checksums
   dvc push -r lab                          copy the recorded files to a remote of your lab
 """
@@ -53,7 +53,7 @@ def add_commands(commands: Any) -> None:
         "fetch",
         fetch_datasets,
         "download datasets, verify their checksums and record them with DVC",
-        "Datasets that are here are not downloaded again. The command continues after a dataset that cannot be\n"
+        "Existing datasets are not downloaded again. The command continues after a dataset that cannot be\n"
         "downloaded, names all of these at the end, and then exits with code 2.",
     )
     _add_names(fetched)
@@ -63,7 +63,7 @@ def add_commands(commands: Any) -> None:
         "check",
         check_datasets,
         "read all files again and compare them with the catalogue and the DVC pointers",
-        "Without NAME, every dataset that is here is checked. Exits with code 2 if there is a problem.",
+        "Without NAME, all existing datasets are checked. The exit code is 2 if there is a problem.",
     )
     _add_names(checked)
     _add_json(checked)
@@ -72,7 +72,7 @@ def add_commands(commands: Any) -> None:
         "pin",
         pin_datasets,
         "record the present files of datasets in their DVC pointers",
-        "Without NAME, every dataset that is here is recorded. A file that differs from its published checksum or\n"
+        "Without NAME, all existing datasets are recorded. A file that differs from its published checksum or\n"
         "from its record is an error.",
     )
     _add_names(pinned)

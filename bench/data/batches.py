@@ -149,7 +149,7 @@ def decode_ahead(batches: Iterator[list[Callable[[], tuple[Tensor, int]]]], devi
                 images, labels = images.pin_memory(), labels.pin_memory()
             yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
     finally:
-        # not waiting, because the garbage collector may close an unfinished stream on a thread of this same pool
+        # does not wait, because the garbage collector may close an unfinished stream on a thread of this same pool
         pool.shutdown(wait=False, cancel_futures=True)
 
 

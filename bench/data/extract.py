@@ -60,7 +60,7 @@ def read_members(
     """Yield the regular files of a tar (any compression) or zip, in archive order, with checked names.
 
     Sizes are added up before the first member is yielded, or member by member for a compressed tar. The members must
-    fit in the free space of the target folder `target`.
+    fit in the free space of the folder `target`.
     """
     archive = archive if isinstance(archive, StoredFile) else StoredFile.from_path(archive)
     budget = Budget(str(archive), Limits.of(archive.data, max_unpacked_gb), target)

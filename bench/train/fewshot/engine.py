@@ -180,7 +180,7 @@ class FewShot:
         )
 
     def fitting(self) -> str:
-        """Return the largest batch size whose step fits in memory. The training cannot continue afterwards."""
+        """Return the largest batch size whose step fits in memory. Training cannot continue afterwards."""
         # recordings need more memory than a single step, so all of them are made
         tried = [part for part in range(4) for _ in range(WARM_UP + 1)] if self.compute.recorder else [0]
 
