@@ -5,6 +5,7 @@
 #   make test-fast   run the files of tests/fast.txt: at least one test of every module, in two minutes
 #   make test-scipy  test the metrics with SciPy 1.18, which clean-fid does not support
 #   make test-python PYTHON_VERSION=3.13  run the fast tests on another Python
+#   make test-slurm  run the tiny suite on a SLURM cluster of one node; needs root on Debian, installs slurm-wlm and munge
 #   make test-fresh  run demo and tests in a fresh Debian 13; needs root and debootstrap
 #   make lint        run ruff, mypy, snakefmt, snakemake --lint, codespell, the glossary check
 #   make bench       measure speed and memory against the reference implementations
@@ -23,12 +24,13 @@ endif
 CORES ?= $(shell unset OMP_NUM_THREADS OMP_THREAD_LIMIT; nproc)
 VENV := .venv
 BIN := $(VENV)/bin
+SLURM := workflow/profiles/slurm
 export DVC_NO_ANALYTICS := 1
 # containers set this, but then each of the demo's sixty processes recompiles torch's bytecode, which takes 10 s
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test test-fast test-scipy test-python test-fresh lint bench report lock clean
+.PHONY: setup demo test test-fast test-scipy test-python test-slurm test-fresh lint bench report lock clean
 .DEFAULT_GOAL := demo
 
 setup:
@@ -73,6 +75,14 @@ test-python: setup
 	$(throw_away)
 	build/$@/bin/python -m pytest --numprocesses $(CORES) --dist loadscope @tests/fast.txt
 
+# The SLURM executor is installed only here, because importing it calls a program of SLURM.
+test-slurm: private OVERRIDE =
+test-slurm: setup
+	tools/install_slurm.sh
+	$(throw_away)
+	$(BIN)/uv pip install --quiet --python build/$@/bin/python --require-hashes --no-deps -r $(SLURM)/requirements.lock
+	build/$@/bin/python -m pytest -m slurm tests/slurm
+
 # needs root, debootstrap and a network, so CI does not run it; FRESH='--quick --archive' runs a small part, from a ZIP
 test-fresh:
 	$(SHELL) tools/test_fresh.sh $(FRESH)
@@ -93,9 +103,12 @@ bench: setup
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--extra dev --custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
+	printf 'snakemake-executor-plugin-slurm%s\n' '' -jobstep | $(BIN)/uv pip compile --quiet --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-deps --constraint requirements.lock \
+		--custom-compile-command "make lock" - --output-file $(SLURM)/requirements.lock
 
 # removes only files that this Makefile created
 clean:
 	[ ! -e $(VENV)/.slim-bench ] || rm -rf $(VENV)
-	rm -rf build/test-scipy* build/test-python* slim_bench.egg-info
+	rm -rf build/test-scipy* build/test-python* build/test-slurm* slim_bench.egg-info
 	rmdir build 2>/dev/null || true

@@ -23,6 +23,7 @@ from bench.errors import InputError
 from bench.experiments import Experiment, Experiments, ResolvedExperiment, read_entries, require
 from bench.files import read_yaml, sha256_bytes
 from bench.metrics.catalogue import check_metrics
+from bench.paths import project
 from bench.registry import MODELS, arguments, entry
 from bench.run import RECIPES, Compute, Evaluation
 from bench.schema import Names, Positive, Seeds, Strict, Task, parse_cli_value, parse_strict, valid_name
@@ -93,13 +94,29 @@ class Settings(Strict):
         return value
 
 
+class JobRequest(Strict):
+    """Resources that one job requests from a cluster. A single machine ignores them."""
+
+    mem_mb: Positive = Field(32000, description="memory in MB")
+    minutes: Positive = Field(description="time limit; a training that exceeds it resumes in the next attempt")
+    gpus: int = Field(1, ge=0, le=64, description="number of GPUs")
+
+
+class Jobs(Strict):
+    """Resources of a run's jobs on a cluster; the option `--set-resources train:mem_mb=N` replaces single values."""
+
+    train: JobRequest = Field(JobRequest(minutes=24 * 60), description="training")
+    evaluate: JobRequest = Field(JobRequest(minutes=4 * 60), description="scoring")
+
+
 class TaskScale(Strict):
-    """Sizes, recipe and evaluation of one task at one scale."""
+    """Sizes, recipe, evaluation and cluster resources of one task at one scale."""
 
     image_size: Positive | None = Field(None, description=IMAGE_SIZE)
     model: dict[str, Any] = Field({}, description="arguments of every network of the task")
     recipe: dict[str, Any] = Field({}, description="recipe keys that differ from their defaults")
     evaluation: Evaluation = Field(description="metrics and sampling protocol")
+    jobs: Jobs = Field(Jobs(), description="requests to a cluster")
 
 
 class Variation(Strict):
@@ -109,6 +126,9 @@ class Variation(Strict):
     image_size: Positive | None = Field(None, description=IMAGE_SIZE)
     model: dict[str, Any] = Field({}, description="arguments of the networks")
     recipe: dict[str, Any] = Field({}, description="recipe keys of the networks")
+    jobs: Jobs | None = Field(
+        None, description="resources that the jobs request from a cluster; null: those of the task"
+    )
 
 
 class Scale(Strict):
@@ -165,8 +185,11 @@ class Configuration:
     """The user's own datasets by name, each with its task."""
 
     @classmethod
-    def load(cls, root: Path = Path("."), overrides: dict[str, Any] | None = None) -> "Configuration":
-        folder = Path(root) / "config"
+    def load(cls, root: Path | None = None, overrides: dict[str, Any] | None = None) -> "Configuration":
+        """Read config/ in `root`, by default in the current folder or else in the project of this package."""
+        in_another_project = root is None and project() != Path(".")
+        root = project() if root is None else Path(root)
+        folder = root / "config"
         add_search_path(root)  # the user's networks may be modules next to config/
         given = _merged(read_yaml(folder / "config.yaml"), overrides or {})
         suites = {
@@ -178,13 +201,15 @@ class Configuration:
         suites |= claim_suites(folder / "claims.yaml", suites)
         settings = parse_strict(Settings, given, "config/config.yaml")
         folders = user_folders(settings)
+        if in_another_project:  # relative paths are those of the current folder
+            folders = {name: _with_absolute_path(given) for name, given in folders.items()}
         loaded = cls(
-            root=Path(root),
+            root=root,
             settings=settings,
             networks=Experiments.read(folder),
             scales=read_entries(folder / "scales.yaml", Scale),
             suites=suites,
-            catalogue=load_catalogue(Path(root), folders),
+            catalogue=load_catalogue(root, folders),
             folders=folders,
         )
         loaded._check()
@@ -271,6 +296,10 @@ def _merged(settings: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str,
         inner = both.get(key)
         both[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
     return both
+
+
+def _with_absolute_path(folder: UserFolder) -> UserFolder:
+    return folder.model_copy(update={"path": str(Path(folder.path).expanduser().absolute())})
 
 
 def user_folders(settings: Settings) -> dict[str, UserFolder]:

@@ -3,7 +3,7 @@
 Snakemake's triggers compare modification times, and Snakemake deletes an output before it recreates it. A touched
 archive, a wrong clock or a copied results folder would therefore delete finished runs. This module compares recorded
 descriptions and hashes with current ones, and does not need Snakemake's metadata. A missing output is not out of date;
-Snakemake detects it itself. This module does not import torch.
+Snakemake detects it itself, with the help of bench.outdated_inputs. This module does not import torch.
 """
 
 import os
@@ -61,20 +61,20 @@ class Outdated:
     """Checks of the outputs of `plan`. Each check returns the reason if the output is out of date, otherwise None."""
 
     def __init__(self, plan: Plan):
-        self.plan = plan
+        self.plan, self.root = plan, plan.configuration.root
         self._content = cache(self._present_content)
         self._models: dict[Path, str | None] = {}
 
     @_error_as_reason
     def source(self, name: str) -> str | None:
         """Check the receipt of a downloaded dataset."""
-        if not _exists(receipt_path(name)):
+        path = self.root / receipt_path(name)
+        if not _exists(path):
             return None
-        catalogue = self.plan.configuration.catalogue
-        receipt = read_mapping(receipt_path(name))
+        receipt = read_mapping(path)
         if not receipt:
-            return f"{receipt_path(name)} cannot be read"
-        if receipt.get("entry_sha256") != entry_sha256(catalogue, name):
+            return f"{path} cannot be read"
+        if receipt.get("entry_sha256") != entry_sha256(self.plan.configuration.catalogue, name, self.root):
             return f"the source of {name} in config/datasets.yaml has changed"
         if self._content(name) != receipt.get("content_sha256"):
             return f"the files of {name} have changed"
@@ -83,9 +83,9 @@ class Outdated:
     def _present_content(self, name: str) -> str | None:
         """Return the current content of a dataset's source, or its recorded content if the source was removed."""
         try:
-            return source_content(name, Path("."), self.plan.configuration.catalogue)
+            return source_content(name, self.root, self.plan.configuration.catalogue)
         except (FileNotFoundError, InputError):
-            return read_receipt(name).get("content_sha256")
+            return read_receipt(name, self.root).get("content_sha256")
 
     @_error_as_reason
     def prepared(self, path: str, name: str) -> str | None:

@@ -10,6 +10,15 @@ META_COPY = ".model.json"
 """Copy of model.json. A killed workflow may delete model.json, a declared output, even if its job has finished."""
 
 
+def project() -> Path:
+    """Return the current folder if it is a project folder, else the project folder that contains this package.
+
+    They differ if the workflow is a Snakemake module of another project, which keeps its results in its own folder.
+    """
+    here = Path(".")
+    return next((folder for folder in (here, PROJECT) if (folder / "config/datasets.yaml").is_file()), here)
+
+
 def run_name(experiment: str, dataset: str, seed: int | str) -> str:
     """Return the name of a run within its scale."""
     return f"{experiment}/{dataset}/seed{seed}"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from bench.config import USER_DATA, Configuration, TaskScale, Variation, require
+from bench.config import USER_DATA, Configuration, Jobs, TaskScale, Variation, require
 from bench.data.catalogue import Dataset, UserFolder, prepared_path
 from bench.errors import InputError
 from bench.experiments import ResolvedExperiment
@@ -30,7 +30,7 @@ class Plan:
         self._resolved: dict[tuple[str, str, str, int], Run] = {}
 
     @classmethod
-    def load(cls, overrides: Mapping[str, Any] | None = None, root: Path = Path(".")) -> Self:
+    def load(cls, overrides: Mapping[str, Any] | None = None, root: Path | None = None) -> Self:
         """Load config/. `overrides`, from Snakemake's `--config`, take precedence over config/config.yaml."""
         return cls(Configuration.load(root, dict(overrides or {})))
 
@@ -173,6 +173,12 @@ class Plan:
             "compute": sizes.compute.model_dump(mode="json"),
         }
         return parse_strict(Run, value, where)
+
+    def jobs(self, run: Run) -> Jobs:
+        """Return what the jobs of a run request from a cluster."""
+        sizes = self.configuration.scales[run.scale]
+        varied = [v.jobs for v in sizes.variations if run.dataset in v.datasets and v.jobs is not None]
+        return varied[-1] if varied else sizes.task(run.task).jobs
 
     def folder_of(self, run: Run) -> Path:
         return run_folder(run.scale, run.experiment, run.dataset, run.seed)

@@ -5,33 +5,33 @@ import fcntl
 import os
 import shlex
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Literal, Self
 
 from bench.config import Configuration
-from bench.data.catalogue import prepared_path
 from bench.data.fetch import refuse_changed_source
 from bench.data.receipts import receipt_path
+from bench.data.sources import SOURCES
 from bench.errors import InputError, storage_error
-from bench.files import read_json, read_yaml, write_text
+from bench.files import read_json, read_yaml
 from bench.made_from import COMPLETE
 from bench.metrics.catalogue import METRICS
 from bench.needs import PERCEPTUAL_WEIGHTS
 from bench.outdated import Outdated, reset_future_time
+from bench.outdated_inputs import OUTDATED_REASONS, REASON_PREFIX, OutdatedInputs
 from bench.paths import RESULTS
 from bench.plan import Plan
 from bench.report.outputs import PAGE
 from bench.run import FewShotRecipe, Run
+from bench.runtime.cluster import choose_status_command, on_cluster
 from bench.runtime.leases import visible_devices
 from bench.runtime.locks import check_lockable
 from bench.terminal import one_line
 
 DEFAULT = "demo"
-OUTDATED_REASONS, REASON_PREFIX = RESULTS / ".outdated", "outdated since"
 
 
 class WorkflowPlan(Plan):
@@ -40,8 +40,10 @@ class WorkflowPlan(Plan):
     def __init__(self, configuration: Configuration):
         super().__init__(configuration)
         self.outdated = Outdated(self)
-        self._reasons: dict[Path, str] = {}
+        self._outdated_inputs = OutdatedInputs(self)
         self._workflow: Any = None
+        self._limits_gpus = False
+        self._planned_suites: set[str] = set()
 
     @classmethod
     def open(cls, config: Mapping[str, Any], files: Iterable[Path] = ()) -> Self:
@@ -59,24 +61,49 @@ class WorkflowPlan(Plan):
         return plan
 
     def attach(self, workflow: Any) -> None:
-        """Read the targets from Snakemake's `workflow` object, and set its GPU limit for jobs on this machine.
+        """Read targets and executor from Snakemake's `workflow` object, and limit the GPUs to those of this machine.
 
-        Cluster jobs get no limit, because Snakemake reduces every request to the limit. The limit of a head node
-        without a GPU would leave each job without one. The cluster profile sets the number of GPUs per rule.
+        `request` removes the limit on a cluster, which is not known yet.
         """
         self._workflow = workflow
-        asked = workflow.resource_settings.overwrite_resources.values()  # --set-resources, also passed to the nodes
-        if not any("gpu" in request for request in asked):
-            workflow.global_resources.setdefault("gpu", self.gpus)
+        asked = workflow.resource_settings.overwrite_resources.values()  # --set-resources
+        self._limits_gpus = "gpu" not in workflow.global_resources and not any("gpu" in given for given in asked)
+        if self._limits_gpus:
+            workflow.global_resources["gpu"] = self.gpus
 
     @property
     def gpus(self) -> int:
         return len(visible_devices())
 
-    @property
-    def gpus_per_job(self) -> int:
-        """Number of GPUs of a local job: 1 if the machine has any. Cluster profiles set the number themselves."""
-        return min(1, self.gpus)
+    def request(self, rule: Literal["train", "evaluate"], resource: str) -> Callable[[Any], int]:
+        """Return a function for what a job of `rule` requests: `mem_mb`, `minutes` or `gpus`.
+
+        On a cluster, config/scales.yaml defines the requests. On this machine a job uses one GPU if there is one, and
+        Snakemake starts only as many jobs as GPUs. Cluster jobs have no such limit, because Snakemake reduces every
+        request to the limit, and a head node without a GPU would leave each job without one.
+        """
+
+        def requested(w: Any) -> int:
+            cluster = on_cluster(self._workflow)
+            if cluster and self._limits_gpus:
+                self._workflow.global_resources["gpu"] = None
+            if resource == "gpus" and not cluster:
+                return min(1, self.gpus)
+            return getattr(getattr(self.jobs(self.run_of(w)), rule), resource)
+
+        return requested
+
+    @cached_property
+    def _status_command(self) -> str | None:
+        """On SLURM, choose the program that reports the states of jobs, and print the choice.
+
+        The executor's settings exist only once jobs are planned, not yet when the rules are read.
+        """
+        with _ends_snakemake():
+            chosen = choose_status_command(getattr(self._workflow, "executor_settings", None))
+        if chosen is not None:
+            print(f"slim-bench: {one_line(chosen)}", file=sys.stderr, flush=True)
+        return chosen
 
     @property
     def report_scale(self) -> str:
@@ -85,46 +112,14 @@ class WorkflowPlan(Plan):
     # ---- outputs out of date -------------------------------------------------------------------------------------
 
     def outdated_input(self, rule: str) -> Callable[[Any], list[str]]:
-        """Return an input function of `rule`. If its output is out of date, the input is an output of note_outdated.
+        """Return an input function of `rule`: the outputs of note_outdated that make Snakemake renew the output."""
 
-        The input function writes the reason to a file, which is the input of note_outdated. No other input triggers a
-        job by its modification time.
-        """
-        reasons: dict[str, Callable[[Any], str | None]] = {
-            "fetch": lambda w: self.outdated.source(w.dataset),
-            "prepare": lambda w: self.outdated.prepared(_prepared_folder(w), w.dataset),
-            "freeze": lambda w: self.outdated.description(self.run_of(w)),
-            "train": lambda w: self.outdated.model(self.run_of(w)),
-            "evaluate": lambda w: self.outdated.scores(self.run_of(w)),
-            "finish": lambda w: self.outdated.suite(Path(self.marker(w.suite)), self.runs(w.suite)),
-            "collect": self._table_reason,
-            "render": lambda w: self._table_reason(w) or self.outdated.page(w.scale, PAGE),
-        }
+        def inputs(w: Any) -> list[str]:
+            _ = self._status_command
+            with _ends_snakemake():
+                return self._outdated_inputs.of(rule, w)
 
-        def markers(w: Any) -> list[str]:
-            reason = reasons[rule](w)
-            if reason is None:
-                return []
-            job = OUTDATED_REASONS / "/".join([rule, *map(str, w)])
-            if job not in self._reasons:
-                # the file contains the time, because Snakemake treats an input with known content as unchanged
-                with _ends_snakemake():
-                    write_text(Path(f"{job}.reason"), f"{REASON_PREFIX} {time.time_ns()}: {one_line(reason)}\n")
-                self._print_once(reason)
-            self._reasons[job] = reason
-            return [f"{job}.noted"]
-
-        return markers
-
-    def _print_once(self, reason: str) -> None:
-        """Print each reason for a rerun once."""
-        if reason not in self._reasons.values():
-            print(f"slim-bench: out of date: {one_line(reason)}", file=sys.stderr, flush=True)
-
-    def _table_reason(self, w: Any) -> str | None:
-        suites = [suite for suite in self.requested_suites if self.scale_of(suite) == w.scale]
-        runs = [run for suite in suites for run in self.runs(suite)]
-        return self.outdated.table(w.scale, runs, self.configuration.settings.allow_mixed_code)
+        return inputs
 
     # ---- data ----------------------------------------------------------------------------------------------------
 
@@ -146,13 +141,18 @@ class WorkflowPlan(Plan):
         options = ["--trust-first-use"] if given.trust_first_use else []
         return shlex.join([*options, "--mirror", given.mirror] if given.mirror else options)
 
+    @property
+    def sources(self) -> str:
+        """Folder of downloaded files. Snakemake modules of several projects share that of this project."""
+        return (self.configuration.root / SOURCES).as_posix()
+
     def receipt(self, w: Any) -> str:
-        return receipt_path(w.dataset).as_posix()
+        return (self.configuration.root / receipt_path(w.dataset)).as_posix()
 
     def weights(self, needed: Iterable[str]) -> list[str]:
         """Return the marker files of pretrained weights to download. Weights in an installed package have none."""
         known = self.configuration.catalogue.weights
-        markers = [f"data/sources/{name}.fetched" for name in sorted(set(needed)) if known[name].package is None]
+        markers = [f"{self.sources}/{name}.fetched" for name in sorted(set(needed)) if known[name].package is None]
         for marker in markers:
             reset_future_time(Path(marker))
         return markers
@@ -183,6 +183,7 @@ class WorkflowPlan(Plan):
 
         Runs and models are listed explicitly, because Snakemake does not recreate missing intermediate files.
         """
+        self._planned_suites.add(suite)
         with _ends_snakemake():
             folders = [self.folder_of(run) for run in self.runs(suite)]
             if unmatched := self.unmatched(suite):
@@ -203,10 +204,11 @@ class WorkflowPlan(Plan):
     def marker(self, suite: str) -> str:
         return f"{RESULTS}/{self.scale_of(suite)}/suites/{suite}.finished"
 
-    @cached_property
+    @property
     def requested_suites(self) -> list[str]:
-        """Return the suites among the targets of Snakemake."""
-        return sorted(set(self._workflow.dag_settings.targets or [DEFAULT]) & set(self.suites))
+        """Return the suites among the targets of Snakemake, and those whose targets another rule has as input."""
+        named = set(self._workflow.dag_settings.targets or [self._workflow.default_target]) & set(self.suites)
+        return sorted(named | self._planned_suites)
 
     def finished(self, w: Any) -> list[str]:
         """Return the marker files of the requested suites, which define only the order of jobs."""
@@ -278,7 +280,3 @@ def _refuse_loop(path: Path) -> None:
 def _refuse_file(folder: Path) -> None:
     if os.path.lexists(folder) and not folder.is_dir():
         raise InputError(f"{folder}: is a file, but a folder must be created there; move it away")
-
-
-def _prepared_folder(w: Any) -> str:
-    return prepared_path(w.dataset, None if w.size == "full" else int(w.size)).as_posix()

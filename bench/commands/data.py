@@ -79,7 +79,7 @@ def fetch(arguments: argparse.Namespace) -> None:
 
     given = _configuration(arguments)
     options = {"accept_sha256": arguments.accept_sha256, "settings": given.settings.data}
-    receipt = fetch(arguments.dataset, folders=given.folders, **options)
+    receipt = fetch(arguments.dataset, given.root, folders=given.folders, **options)
     print(f"{arguments.dataset}: downloaded and verified ({receipt})")
 
 
@@ -92,14 +92,16 @@ def audit(arguments: argparse.Namespace) -> None:
         from bench.data.audit_job import record_audit
 
         check_suffix(arguments.out, ".json")
-        recorded = record_audit(arguments.dataset, size, arguments.out, folders=given.folders, max_unpacked_gb=limit)
+        recorded = record_audit(
+            arguments.dataset, size, arguments.out, given.root, folders=given.folders, max_unpacked_gb=limit
+        )
         if recorded is not None:
             print(*recorded.lines(), sep="\n")
         print(f"{arguments.dataset}: recorded in {arguments.out}")
         return
     from bench.data.audit import audit
 
-    found = audit(arguments.dataset, size, folders=given.folders, max_unpacked_gb=limit)
+    found = audit(arguments.dataset, size, given.root, folders=given.folders, max_unpacked_gb=limit)
     print(*found.lines(), sep="\n")
     if not found.ok:
         raise InputError(f"{arguments.dataset}: {len(found.errors)} problems, listed above")
@@ -124,5 +126,5 @@ def prepare(arguments: argparse.Namespace) -> None:
     out = arguments.out or prepared_path(arguments.dataset, size)
     given = _configuration(arguments)
     limit = given.settings.max_unpacked_gb
-    manifest = prepare(arguments.dataset, size, out, folders=given.folders, max_unpacked_gb=limit)
+    manifest = prepare(arguments.dataset, size, out, given.root, folders=given.folders, max_unpacked_gb=limit)
     print(f"{arguments.dataset}: {manifest.n} images in {out}, sha256 {manifest.sha256[:12]}")

@@ -21,7 +21,7 @@ from bench.data.npy import HEADER
 from bench.errors import InputError
 from bench.files import atomic_file, check_regular, sha256_json
 from bench.metrics.features import Extractor, extract_features
-from bench.metrics.weights import project
+from bench.paths import project
 from bench.provenance import processor_name
 from bench.runtime.device import device_name
 

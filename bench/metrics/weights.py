@@ -2,17 +2,11 @@
 
 from pathlib import Path
 
-from bench.data.catalogue import CATALOGUE, Weights, load_catalogue
+from bench.data.catalogue import Weights, load_catalogue
 from bench.data.weights import fetch_weights, find_weights_file
 from bench.errors import InputError, did_you_mean
 from bench.metrics.catalogue import FOLDER_METRICS, METRICS
-from bench.paths import PROJECT
-
-
-def project() -> Path:
-    """Return the current folder if it is a project folder, else the project folder that contains this package."""
-    here = Path(".")
-    return next((folder for folder in (here, PROJECT) if (folder / CATALOGUE).is_file()), here)
+from bench.paths import project
 
 
 def weights_path(name: str) -> Path:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.paths import project
 from bench.report.outputs import OUTPUTS, PAGE
 
 if TYPE_CHECKING:
     from bench.report.build import Report
 
 __all__ = ["OUTPUTS", "render"]
-CONFIG = Path("config")
 
 
 def render(scale_dir: Path) -> Path:
@@ -28,7 +28,8 @@ def render(scale_dir: Path) -> Path:
     page = scale_dir / PAGE
     made_from = rendered_from(scale_dir)
     begin_report(scale_dir)
-    write_text(page, html_of(build(scale_dir, CONFIG), scale_dir, CONFIG))
+    config = project() / "config"
+    write_text(page, html_of(build(scale_dir, config), scale_dir, config))
     end_report(scale_dir, made_from)
     return page
 

@@ -59,18 +59,44 @@ def test_a_method_from_outside_joins_a_suite_without_being_imported(fresh_copy):
     assert "results/demo/runs/fastgan-plain/fluent-emoji-100/seed0/model.json" in result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("cluster", ["slurm", "kubernetes"])
-def test_a_head_node_without_gpu_plans_one_for_each_training(project_copy, cluster, tmp_path):
+@pytest.mark.parametrize(
+    ("cluster", "scale", "options", "wanted"),
+    [
+        ("slurm", "small", [], {"gpu": 1, "mem_mb": 8000, "runtime": 60}),
+        ("kubernetes", "small", [], {"gpu": 1, "mem_mb": 8000}),
+        ("slurm", "tiny", [], {"gpu": 0, "mem_mb": 3000, "runtime": 30}),
+        ("slurm", "small", ["--set-resources", "train:mem_mb=123"], {"gpu": 1, "mem_mb": 123, "runtime": 60}),
+    ],
+)
+def test_jobs_of_a_head_node_without_gpu_request_what_their_scale_needs(
+    project_copy, cluster, scale, options, wanted, tmp_path
+):
     """The executor is a stub that is never called, because the real ones need their cluster."""
     stand_in_executor(tmp_path, cluster)
-    arguments = ("--dry-run", "tiny", "--workflow-profile", f"workflow/profiles/{cluster}", "--quiet", "host")
+    arguments = ["--dry-run", "classification", *options, "--workflow-profile", f"workflow/profiles/{cluster}"]
     search = f"{tmp_path}:{project_copy.path / 'torchless'}:{project_copy.path}"
+    arguments += ["--quiet", "host", "--config", f"scale={scale}", "seeds=0"]
     result = project_copy.snakemake(*arguments, PYTHONPATH=search, CUDA_VISIBLE_DEVICES="")
-    assert result.returncode == 0, result.stdout + result.stderr
-    for rule in ("train", "evaluate"):
-        jobs = re.findall(rf"^rule {rule}:\n(?: .*\n)+", result.stdout + result.stderr, re.MULTILINE)
-        assert len(jobs) == len(Plan.load().runs("tiny"))
-        assert all(re.search(r"resources: .*\bgpu=1\b", job) for job in jobs)
+    said = result.stdout + result.stderr
+    assert result.returncode == 0, said
+    trained = re.findall(r"^rule train:\n(?: .*\n)+", said, re.MULTILINE)
+    assert trained
+    for name, value in wanted.items():
+        assert all(re.search(rf"resources: .*\b{name}={value}\b", text) for text in trained), trained[0]
+
+
+def test_a_missing_output_of_outdated_inputs_is_planned(fresh_copy):
+    """After a kill, only run.json exists. Its renewal alone would not start the jobs after it."""
+    folder = "results/tiny/runs/singan/photo-astronaut/seed0"
+    assert fresh_copy.snakemake(f"{folder}/run.json", "--cores", "1").returncode == 0
+    scales = fresh_copy.path / "config/scales.yaml"
+    scales.write_text(scales.read_text().replace("epochs_per_scale: 3,", "epochs_per_scale: 2,"))
+    for target, rules in (("model.json", {"train"}), ("scores/.complete", {"train", "evaluate"})):
+        result = fresh_copy.plan_only(f"{folder}/{target}", "--quiet", "host")
+        said = result.stdout + result.stderr
+        assert result.returncode == 0, said
+        assert {"freeze_run", *rules} <= counts(said).keys()
+        assert said.count("slim-bench: out of date") == 1, "each reason is printed once"
 
 
 @pytest.mark.parametrize(

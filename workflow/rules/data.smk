@@ -4,6 +4,12 @@
 # reruns when content has changed. For an output that is out of date, the plan writes a file with the reason
 # (bench/outdated.py, WorkflowPlan.outdated_input). The new file is the only input of note_outdated, which therefore
 # runs and triggers the job.
+#
+# A local rule runs on the machine of Snakemake, on a cluster too: compute nodes often have no network, and a cluster job
+# costs more than a short command.
+#
+# Snakemake deletes the log of a job before each attempt. The log of a job that a cluster may interrupt is therefore a
+# link, and the file it refers to keeps the output of all attempts.
 
 
 rule note_outdated:
@@ -22,9 +28,10 @@ rule fetch_dataset:
     input:
         outdated=plan.outdated_input("fetch"),
     output:
-        "data/sources/{dataset}.json",
+        f"{plan.sources}/{{dataset}}.json",
     log:
         "logs/data/{dataset}.fetch.log",
+    localrule: True
     resources:
         dvc=1,
     params:
@@ -42,18 +49,23 @@ rule prepare_dataset:
         "data/prepared/{dataset}-{size}/manifest.json",
     log:
         "logs/data/{dataset}-{size}.prepare.log",
+    resources:
+        mem_mb=8000,
+        runtime=240,
     params:
         folder=plan.folder_option,
         limit=plan.limit_option,
     shell:
-        "slim-bench prepare {wildcards.dataset} --size {wildcards.size} {params.limit} {params.folder} 2>&1 | tee {log}"
+        "ln -sf {wildcards.dataset}-{wildcards.size}.prepare.attempts.log {log}; "
+        "slim-bench prepare {wildcards.dataset} --size {wildcards.size} {params.limit} {params.folder} 2>&1 | tee -a {log}"
 
 
 rule fetch_weights:
     output:
-        touch("data/sources/{weights}.fetched"),
+        touch(f"{plan.sources}/{{weights}}.fetched"),
     log:
         "logs/data/{weights}.fetch.log",
+    localrule: True
     resources:
         dvc=1,
     shell:

@@ -23,6 +23,7 @@ rule collect:
         "results/{scale}/scores.csv",
     log:
         "logs/{scale}/collect.log",
+    localrule: True
     params:
         options=plan.collect_options,
     shell:
@@ -44,6 +45,7 @@ rule render_report:
         ],
     log:
         "logs/{scale}/report.log",
+    localrule: True
     shell:
         "slim-bench report --scale {wildcards.scale} 2>&1 | tee {log}"
 
@@ -51,6 +53,7 @@ rule render_report:
 rule report:
     log:
         "logs/report.log",
+    localrule: True
     params:
         scale=plan.report_scale,
         options=plan.collect_options,

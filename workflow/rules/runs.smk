@@ -16,6 +16,7 @@ rule freeze_run:
     log:
         f"{LOGS}/freeze.log",
     priority: 100
+    localrule: True
     params:
         folder=plan.folder_option,
     shell:
@@ -37,8 +38,11 @@ rule train:
         f"{LOGS}/train.tsv"
     threads: plan.threads
     resources:
-        gpu=plan.gpus_per_job,
+        gpu=plan.request("train", "gpus"),
+        mem_mb=plan.request("train", "mem_mb"),
+        runtime=plan.request("train", "minutes"),
     shell:
+        "ln -sf train.attempts.log {log}; "
         "trap '' USR1; slim-bench train --run {input.run} 2>&1 | (trap '' INT TERM; exec tee -ap {log})"
 
 
@@ -57,6 +61,9 @@ rule evaluate:
         f"{LOGS}/evaluate.tsv"
     threads: plan.threads
     resources:
-        gpu=plan.gpus_per_job,
+        gpu=plan.request("evaluate", "gpus"),
+        mem_mb=plan.request("evaluate", "mem_mb"),
+        runtime=plan.request("evaluate", "minutes"),
     shell:
-        "trap '' USR1; slim-bench evaluate --run {input.run} 2>&1 | (trap '' INT TERM; exec tee -p {log})"
+        "ln -sf evaluate.attempts.log {log}; "
+        "trap '' USR1; slim-bench evaluate --run {input.run} 2>&1 | (trap '' INT TERM; exec tee -ap {log})"

@@ -1,0 +1,161 @@
+"""Inputs that make Snakemake renew outputs that are out of date, and the outputs that depend on them.
+
+All other inputs are `ancient`, so Snakemake reruns no job because of modification times. The job of an output that is
+out of date gets one more input, which the rule note_outdated makes from a file with the reason. The new file is newer
+than the output.
+
+Snakemake detects a missing output itself, but not if an input of its job is being renewed: it then skips the jobs after
+that input, and `ancient` prevents that the renewal starts them. The job of a missing output therefore gets the inputs
+of every renewed output before it. This module does not import torch.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.data.catalogue import prepared_path
+from bench.data.manifest import MANIFEST
+from bench.data.receipts import receipt_path
+from bench.files import write_text
+from bench.made_from import COMPLETE
+from bench.paths import META, RESULTS
+from bench.report.outputs import PAGE
+from bench.run import Run
+from bench.terminal import one_line
+
+OUTDATED_REASONS, REASON_PREFIX = RESULTS / ".outdated", "outdated since"
+
+
+class DatasetWildcards(NamedTuple):
+    """Wildcards of the rule that downloads a dataset."""
+
+    dataset: str
+
+
+class PreparedWildcards(NamedTuple):
+    """Wildcards of the rule that prepares a dataset."""
+
+    dataset: str
+    size: str
+
+
+class RunWildcards(NamedTuple):
+    """Wildcards of the rules that freeze, train and score a run."""
+
+    scale: str
+    experiment: str
+    dataset: str
+    seed: str
+
+
+class SuiteWildcards(NamedTuple):
+    """Wildcards of the rule that marks a suite as scored."""
+
+    scale: str
+    suite: str
+
+
+class OutdatedInputs:
+    """The additional inputs of all jobs of a WorkflowPlan. A job is a rule and its wildcards."""
+
+    def __init__(self, plan: Any):
+        self.plan = plan
+        self._reasons: dict[tuple[str, ...], str | None] = {}
+        self._printed: set[str] = set()
+
+    def of(self, rule: str, w: Any) -> list[str]:
+        """Return the outputs of note_outdated that a job needs. A file with the reason is written for each."""
+        if self._reason(rule, w) is not None:
+            return [self._noted(rule, w)]
+        if self._output(rule, w).exists():
+            return []
+        renewed = {self._noted(*job): None for job in self._jobs_before(rule, w) if self._reason(*job) is not None}
+        return list(renewed)
+
+    def _reason(self, rule: str, w: Any) -> str | None:
+        key = (rule, *map(str, w))
+        if key not in self._reasons:
+            self._reasons[key] = self._checked(rule, w)
+        return self._reasons[key]
+
+    def _checked(self, rule: str, w: Any) -> str | None:
+        outdated, plan = self.plan.outdated, self.plan
+        checks: dict[str, Callable[[], str | None]] = {
+            "fetch": lambda: outdated.source(w.dataset),
+            "prepare": lambda: outdated.prepared(_prepared_folder(w), w.dataset),
+            "freeze": lambda: outdated.description(plan.run_of(w)),
+            "train": lambda: outdated.model(plan.run_of(w)),
+            "evaluate": lambda: outdated.scores(plan.run_of(w)),
+            "finish": lambda: outdated.suite(Path(plan.marker(w.suite)), plan.runs(w.suite)),
+            "collect": lambda: self._table(w),
+            "render": lambda: self._table(w) or outdated.page(w.scale, PAGE),
+        }
+        return checks[rule]()
+
+    def _table(self, w: Any) -> str | None:
+        runs = [run for suite in self._suites(w) for run in self.plan.runs(suite)]
+        return self.plan.outdated.table(w.scale, runs, self.plan.configuration.settings.allow_mixed_code)
+
+    def _suites(self, w: Any) -> list[str]:
+        return [suite for suite in self.plan.requested_suites if self.plan.scale_of(suite) == w.scale]
+
+    def _output(self, rule: str, w: Any) -> Path:
+        """Return the declared output of a job. For a report, that is the page."""
+        match rule:
+            case "fetch":
+                return self.plan.configuration.root / receipt_path(w.dataset)
+            case "prepare":
+                return Path(_prepared_folder(w)) / MANIFEST
+            case "finish":
+                return Path(self.plan.marker(w.suite))
+            case "collect" | "render":
+                return RESULTS / w.scale / ("scores.csv" if rule == "collect" else PAGE)
+            case _:
+                names = {"freeze": "run.json", "train": META, "evaluate": f"scores/{COMPLETE}"}
+                return self.plan.folder_of(self.plan.run_of(w)) / names[rule]
+
+    def _jobs_before(self, rule: str, w: Any) -> Iterator[tuple[str, Any]]:
+        """Yield all jobs on whose outputs the output of a job depends."""
+        before: list[tuple[str, Any]] = []
+        match rule:
+            case "prepare":
+                before = [("fetch", DatasetWildcards(w.dataset))]
+            case "train":
+                before = [("freeze", w), ("prepare", _prepared_of(self.plan.run_of(w)))]
+            case "evaluate":
+                before = [("train", w)]
+            case "finish":
+                before = [("evaluate", _wildcards_of(run)) for run in self.plan.runs(w.suite)]
+            case "collect":
+                before = [("finish", SuiteWildcards(w.scale, suite)) for suite in self._suites(w)]
+            case "render":
+                before = [("collect", w)]
+        for job in before:
+            yield job
+            yield from self._jobs_before(*job)
+
+    def _noted(self, rule: str, w: Any) -> str:
+        """Write the file with the reason of a job, and return the file that note_outdated makes from it."""
+        path = f"{OUTDATED_REASONS}/{'/'.join([rule, *map(str, w)])}"
+        reason = one_line(self._reason(rule, w) or "")
+        if path not in self._printed:
+            # the file contains the time, because Snakemake treats an input with known content as unchanged
+            write_text(Path(f"{path}.reason"), f"{REASON_PREFIX} {time.time_ns()}: {reason}\n")
+            if reason not in self._printed:
+                print(f"slim-bench: out of date: {reason}", file=sys.stderr, flush=True)
+        self._printed |= {path, reason}
+        return f"{path}.noted"
+
+
+def _prepared_folder(w: Any) -> str:
+    return prepared_path(w.dataset, None if w.size == "full" else int(w.size)).as_posix()
+
+
+def _prepared_of(run: Run) -> PreparedWildcards:
+    return PreparedWildcards(run.dataset, "full" if run.data.image_size is None else str(run.data.image_size))
+
+
+def _wildcards_of(run: Run) -> RunWildcards:
+    return RunWildcards(run.scale, run.experiment, run.dataset, str(run.seed))

@@ -1,0 +1,85 @@
+"""What the workflow needs to know of a cluster: whether its jobs run on one, and how SLURM reports their states.
+
+SLURM has two programs that list the states of jobs. The executor plugin asks sacct wherever it is installed, and waits
+for ever if the site keeps no accounts. It also replaces squeue by sacct if SLURM forgets finished jobs early.
+This module does not import torch.
+"""
+
+import re
+import subprocess
+from typing import Any
+
+from bench.errors import InputError
+
+PROGRAMS = {
+    "sacct": ("sacct", "-X", "--noheader", "--clusters", "all", "--name", "slim-bench"),
+    "squeue": ("squeue", "--noheader", "--states=all", "--name", "slim-bench"),
+}
+CHECKS_PER_MINIMUM_AGE = 3
+"""The plugin replaces squeue by sacct if finished jobs are listed for less than this many intervals of its checks."""
+LONGEST_INTERVAL = 180
+"""Longest time in seconds between two checks of the plugin."""
+
+
+def on_cluster(workflow: Any) -> bool:
+    """Return whether the jobs of Snakemake's `workflow` run on a cluster.
+
+    The executor of a dry run is unknown. Its number of nodes (`jobs` in a profile) is set for a cluster.
+    """
+    if workflow.dryrun:
+        return workflow.resource_settings.nodes is not None
+    return not workflow.local_exec
+
+
+def choose_status_command(settings: Any) -> str | None:
+    """Make the SLURM executor ask a program that answers, and return a sentence about it; None for other executors.
+
+    `settings` are those of the executor, which this function changes. Raises InputError if no program answers.
+    """
+    asked = getattr(settings, "status_command", None)
+    if asked not in PROGRAMS:
+        return None
+    problems = {name: _problem(PROGRAMS[name]) for name in PROGRAMS}
+    answering = [name for name in (asked, *PROGRAMS) if problems[name] is None]
+    if not answering:
+        raise InputError(f"SLURM does not answer: {problems['squeue']}; start Snakemake on a login node")
+    chosen = settings.status_command = answering[0]
+    sentence = f"{chosen} reports the states of SLURM jobs"
+    if chosen != asked:
+        sentence += f", because {asked} does not answer ({problems[asked]})"
+    return sentence if problems["sacct"] is None else sentence + _keep_squeue(settings)
+
+
+def _keep_squeue(settings: Any) -> str:
+    """Prevent the plugin from asking sacct instead of squeue, and return a warning if squeue can miss finished jobs."""
+    age = _minimum_age()
+    if age < CHECKS_PER_MINIMUM_AGE:
+        raise InputError(
+            f"SLURM lists finished jobs for {age} s only, and sacct does not answer; ask for a larger MinJobAge"
+        )
+    interval = min(settings.init_seconds_before_status_checks or age, age // CHECKS_PER_MINIMUM_AGE)
+    settings.init_seconds_before_status_checks = interval
+    if age > LONGEST_INTERVAL:
+        return ""
+    return f"; it may miss jobs, because SLURM lists finished jobs for {age} s only (MinJobAge)"
+
+
+def _minimum_age() -> int:
+    """Return for how many seconds SLURM lists finished jobs."""
+    text = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=60).stdout
+    found = re.search(r"^MinJobAge\s*=\s*(\d+)", text, re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def _problem(command: tuple[str, ...]) -> str | None:
+    """Return why a program of SLURM does not answer, or None if it does."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except FileNotFoundError:
+        return "it is not installed"
+    except subprocess.TimeoutExpired:
+        return "no answer within 60 s"
+    if done.returncode == 0:
+        return None
+    lines = done.stderr.strip().splitlines()
+    return lines[-1] if lines else f"exit code {done.returncode}"

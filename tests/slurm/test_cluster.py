@@ -1,0 +1,151 @@
+"""The tiny suite on a SLURM cluster of one node, through the profile and the executor plugin. Run by `make test-slurm`.
+
+Jobs are stopped by USR1 and by KILL, Snakemake itself is killed, and the suite still ends in the report.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from bench.plan import Plan
+from tests.helpers.project import Project, copy_files
+from tests.helpers.slurm import Cluster
+
+pytestmark = pytest.mark.slurm
+PROFILE = ("--workflow-profile", "workflow/profiles/slurm", "--slurm-init-seconds-before-status-checks", "1")
+PART = ("--config", "experiments=[fastgan-sle,singan,resnet14-w16]")
+INTERRUPTED = "fastgan-sle/fluent-emoji-100/seed0"
+CHANGED = "resnet14-w16/fashion-mnist-tiny/seed0"
+T = TypeVar("T")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with tempfile.TemporaryDirectory(prefix="slurm-") as folder:  # the path of a socket is limited to 107 characters
+        found = Cluster(Path(folder), cores=2)
+        try:
+            found.start()
+            yield found
+        finally:
+            found.stop()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Project:
+    """Return a copy of the project whose runs write a checkpoint at every step."""
+    copied = copy_files(tmp_path_factory.mktemp("project"))
+    change(copied, "checkpoint_seconds: 60, log", "checkpoint_seconds: 0.01, log")
+    change(copied, "steps: 6,", "steps: 30,")
+    return copied
+
+
+def change(project: Project, old: str, new: str) -> None:
+    scales = project.path / "config/scales.yaml"
+    text = scales.read_text()
+    assert text.count(old) == 1
+    scales.write_text(text.replace(old, new))
+
+
+class Workflow:
+    """`snakemake` with the profile, as a process that can be killed. Its output is in a file."""
+
+    def __init__(self, project: Project, cluster: Cluster, *arguments: str) -> None:
+        self.project, self.log = project, project.path / "snakemake.log"
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST", "SLURM"))}
+        environment = kept | {"PYTHONPATH": str(project.path), "SLIM_BENCH_OFFLINE": "1"} | cluster.environment
+        command = [sys.executable, "-m", "snakemake", *arguments, *PROFILE]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(command, cwd=project.path, env=environment, stdout=log, stderr=log)
+
+    def wait(self, code: int) -> str:
+        """Wait for the end, and return the output."""
+        assert self.process.wait(timeout=1200) == code, self.log.read_text()[-8000:]
+        return self.log.read_text()
+
+    def until(self, condition: Callable[[], T], seconds: float = 600.0) -> T:
+        """Wait for a true value of `condition` and return it. The limit is long, because the machine may be slow."""
+        end = time.monotonic() + seconds
+        while not (value := condition()):
+            assert self.process.poll() is None, self.log.read_text()[-8000:]
+            assert time.monotonic() < end, f"timed out: {self.log.read_text()[-8000:]}"
+            time.sleep(0.05)
+        return value
+
+
+def last_step(project: Project, run: str) -> int:
+    """Return the step of the newest checkpoint; 0 if there is none."""
+    found = (project.path / f"results/tiny/state/{run}").glob("step-*.ckpt")
+    return max((int(path.stem.removeprefix("step-")) for path in found), default=0)
+
+
+def train_job(cluster: Cluster, run: str) -> str | None:
+    """Return the id of the running job that trains `run`."""
+    wanted = "_".join(("rule_train_wildcards_tiny", *run.replace("/seed", "/").split("/")))
+    return next((number for number, comment in cluster.jobs("--states=running").items() if comment == wanted), None)
+
+
+def log_of(project: Project, run: str) -> str:
+    return (project.path / f"logs/tiny/runs/{run}/train.log").read_text()
+
+
+def test_a_refused_job_shows_the_reason(cluster, project):
+    """The same call prepares the dataset of a later test, and shows the program that reports states."""
+    target = f"results/tiny/runs/{CHANGED}/model.json"
+    said = Workflow(project, cluster, target, "--set-resources", "train:slurm_partition=nowhere").wait(1)
+    assert "invalid partition specified: nowhere" in said
+    assert "slim-bench: squeue reports the states of SLURM jobs, because sacct does not answer" in said
+    submitted = set(re.findall(r"has been submitted .*/rule_(\w+?)/", said))
+    assert submitted == {"prepare_dataset"}, "short jobs run on this machine"
+
+
+def test_signals_and_kills_resume_and_the_suite_ends_in_the_report(cluster, project):
+    """The log of the training contains all three attempts, although Snakemake deletes the log before each."""
+    workflow = Workflow(project, cluster, "tiny", *PART)
+
+    def interrupt(signal_name: str, after: int) -> None:
+        workflow.until(lambda: last_step(project, INTERRUPTED) > after)
+        job = train_job(cluster, INTERRUPTED)
+        assert job and cluster.command("scancel", f"--signal={signal_name}", job).returncode == 0
+
+    def attempts() -> list[int]:
+        return [int(step) for step in re.findall(r"resumed at step (\d+) of 30", log_of(project, INTERRUPTED))]
+
+    interrupt("USR1", after=1)
+    (stopped,) = workflow.until(attempts)
+    interrupt("KILL", after=stopped + 1)
+    workflow.wait(0)
+    assert f"stopping on signal 10, checkpoint saved at step {stopped}\n" in log_of(project, INTERRUPTED)
+    first, second = attempts()
+    assert first == stopped < second
+    assert log_of(project, INTERRUPTED).count("slim-bench train --run") == 3
+    assert (project.path / "results/tiny/report/index.html").exists()
+    status = project.run("slim-bench", "status", "tiny").stdout
+    assert "3 ok" in status, status
+
+
+def test_a_changed_configuration_is_trained_after_a_kill_of_snakemake(cluster, project):
+    """The job of the killed Snakemake goes on, with the earlier configuration."""
+    target = f"results/tiny/runs/{CHANGED}/scores/.complete"
+    change(project, "recipe: {epochs: 2,", "recipe: {epochs: 3,")
+    workflow = Workflow(project, cluster, target)
+    workflow.until(lambda: train_job(cluster, CHANGED))
+    workflow.process.send_signal(signal.SIGKILL)
+    workflow.process.wait()
+    change(project, "recipe: {epochs: 3,", "recipe: {epochs: 1,")
+    Workflow(project, cluster, target).wait(0)
+    folder = project.path / f"results/tiny/runs/{CHANGED}"
+    run = Plan.load(root=project.path).run("tiny", "resnet14-w16", "fashion-mnist-tiny", 0)
+    assert run.recipe.epochs == 1
+    assert json.loads((folder / "model.json").read_text())["run_sha256"] == run.hash
+    score = json.loads((folder / "scores/top1.json").read_text())
+    assert score["status"] == "ok" and score["run_sha256"] == run.hash

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Install slurm-wlm and munge, if they are missing, and stop the services that their packages start.
+# `make test-slurm` calls this script. It exits with 1 and the reason where that is impossible.
+#   tools/install_slurm.sh [--check]    --check: only say whether it would be possible
+set -euo pipefail
+
+stop() {
+    echo "$1" >&2
+    exit 1
+}
+
+[ "$(id -u)" = 0 ] || stop "root is needed, to start the daemons of SLURM"
+[ -e /etc/debian_version ] && command -v apt-get >/dev/null || stop "Debian is needed, for the packages slurm-wlm and munge"
+[ "${1:-}" != --check ] || exit 0
+
+installed() {
+    command -v slurmctld slurmd munged sbatch srun scontrol >/dev/null
+}
+
+PATH=$PATH:/usr/sbin:/sbin
+installed && exit 0
+# the test starts its own daemons, and apt must not start those of the packages
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod 755 $policy
+    trap 'rm -f $policy' EXIT
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null
+installed || stop "apt-get did not install every program of slurm-wlm and munge"
