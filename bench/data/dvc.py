@@ -8,14 +8,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.data.dvc_cache import configuration_folders, default_remote, merged_configuration, restore_file
 from bench.data.pointers import pointer_of, pointer_path, read_pointer
 from bench.data.sources import SHIPPED
 from bench.errors import InputError, storage_error, writing
-from bench.files import check_regular
+from bench.files import check_regular, write_text
 
 DVC_TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp")
 
@@ -30,6 +30,7 @@ def run_dvc(root: Path, command: str, *arguments: str) -> None:
     for target in (pointer.with_suffix("") for pointer in pointers):
         if target.exists():
             check_regular(target)  # DVC would never finish reading a pipe or device
+    allow_without_git(Path(root))
     before = {path for pointer in pointers for path in _temporaries(pointer.parent)}
     with _settings(Path(root)) as settings:
         done = subprocess.run(
@@ -43,6 +44,17 @@ def run_dvc(root: Path, command: str, *arguments: str) -> None:
         errors = [text[7:] for text in (done.stderr + done.stdout).splitlines() if text.startswith("ERROR")]
         reason = errors[0] if errors else f"failed with {done.returncode}: {done.stderr.strip()[-200:]}"
         raise InputError(f"dvc {command} {' '.join(arguments)}: {reason}")
+
+
+def allow_without_git(root: Path) -> None:
+    """Let the user's own `dvc` commands work without `.git`, by core.no_scm in .dvc/config.local if this is a new file.
+
+    Errors are ignored, because slim-bench itself does not need the file.
+    """
+    local = root / ".dvc/config.local"
+    if (root / ".dvc").is_dir() and not (root / ".git").exists() and not os.path.lexists(local):
+        with suppress(OSError, InputError):
+            write_text(local, "[core]\n    no_scm = true\n")
 
 
 @contextmanager

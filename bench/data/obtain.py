@@ -64,12 +64,12 @@ def obtain(source: Any, wanted: Wanted, settings: DataSettings) -> None:
 
 def _pull(wanted: Wanted, remote: str | None) -> None:
     options = () if remote is None else ("--remote", remote)
+    place = "data/shipped" if remote == SHIPPED else "the DVC remote"
     try:
         run_dvc(wanted.root, "pull", *options, wanted.file.pointer.as_posix())
     except InputError as error:
-        raise UnavailableError(str(error)) from error
+        raise UnavailableError(f"{error}; check that {place} has this file, unmodified") from error
     if not wanted.path.is_file():
-        place = "data/shipped" if remote == SHIPPED else "the DVC remote"
         raise UnavailableError(f"{wanted.path}: missing after `dvc pull`; check that {place} is complete")
 
 

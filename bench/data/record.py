@@ -21,10 +21,22 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench.data.content import content_sha256
-from bench.data.dvc import run_dvc
+from bench.data.dvc import allow_without_git, run_dvc
 from bench.data.dvc_cache import open_cache
 from bench.data.pointers import Pointer, pointer_of, pointer_path, write_pointer
-from bench.data.sources import SOURCES, Download, Dvc, Hub, Raw, Shipped, SourceFile, label, list_name, packed_file
+from bench.data.sources import (
+    SOURCES,
+    Download,
+    Dvc,
+    Hub,
+    Packed,
+    Raw,
+    Shipped,
+    SourceFile,
+    label,
+    list_name,
+    packed_file,
+)
 from bench.errors import InputError, storage_error
 from bench.files import atomic_file, md5_bytes, sha256_bytes, write_bytes
 from bench.terminal import one_line
@@ -60,7 +72,7 @@ def source_text(source: Any, file: SourceFile) -> str:
         return f"hf://{kind}{source.repo}@{source.revision}/{file.path}"
     if isinstance(source, Raw | Download):
         return file.url or INSTALLED
-    if isinstance(source, Dvc | Shipped):
+    if isinstance(source, Dvc | Shipped) and not isinstance(source, Packed):
         return label(source)
     return INSTALLED
 
@@ -84,6 +96,7 @@ def _add_to_cache(root: Path, path: Path, hashes: Mapping[str, Any], own: bool) 
     cache = open_cache(root)
     if cache is None or cache.has(hashes["md5"], hashes["bytes"]):
         return
+    allow_without_git(root)
     try:
         if not cache.add(path, hashes["md5"], own=own):
             run_dvc(root, "commit", "--force", _relative(root, path))

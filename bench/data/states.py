@@ -12,7 +12,7 @@ from typing import Any
 from bench.data.fetch_job import FetchJob, candidates
 from bench.data.present import installed_path, present_source
 from bench.data.receipts import read_receipt
-from bench.data.sources import SOURCES, Dvc, Hub, Mirror, is_pinned, label
+from bench.data.sources import SOURCES, Dvc, Hub, Mirror, SourceFile, is_pinned, label
 from bench.runtime.environment import user_cache
 
 HERE, FETCHABLE, MANUAL = "here", "fetchable", "install manually"
@@ -82,7 +82,14 @@ def dataset_state(job: FetchJob) -> DatasetState:
         )
         if sources
     )
-    return _state(job, state, label(found), [(file.name, file.bytes) for file in found.files])
+    return _state(
+        job, state, label(found), [(file.name, file.bytes or _recorded_size(job, file)) for file in found.files]
+    )
+
+
+def _recorded_size(job: FetchJob, file: SourceFile) -> int | None:
+    recorded = job.recorded(file)
+    return recorded.size if recorded else None
 
 
 def total_bytes(states: Iterable[DatasetState]) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.data import dvc_cache
-from bench.data.dvc import run_dvc
+from bench.data.dvc import allow_without_git, run_dvc
 from bench.data.dvc_cache import default_remote, merged_configuration, open_cache
 from bench.data.pointers import Pointer, pointer_of, pointer_path, write_pointer
 from bench.errors import InputError
@@ -132,6 +132,19 @@ def test_configuration_is_merged_as_dvc_merges_it(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"config\.local: .*correct the file"):
         default_remote(root)
     assert open_cache(tmp_path) is None
+
+
+def test_without_git_the_users_dvc_commands_work_too(tmp_path):
+    root = dvc_project(tmp_path)
+    allow_without_git(root)
+    assert merged_configuration(root)["core"]["no_scm"] == "true"
+    (root / ".dvc/config.local").write_text("[core]\n    remote = lab\n")
+    allow_without_git(root)
+    assert (root / ".dvc/config.local").read_text() == "[core]\n    remote = lab\n", "the user's file is not changed"
+    (root / ".dvc/config.local").unlink()
+    (root / ".git").mkdir()
+    allow_without_git(root)
+    assert not (root / ".dvc/config.local").exists()
 
 
 def dvc(root: Path, *arguments: str) -> str:
