@@ -162,11 +162,25 @@ def fetch_datasets(arguments: argparse.Namespace) -> None:
         return f"here{shown}" if fetched.origin is None else f"fetched from {fetched.origin}{shown}"
 
     failed = [name for name, problem in _each(names, fetch_one) if problem]
+    if arguments.suite is not None:
+        _print_missing_weights(plan, arguments.suite)
     if failed:
         raise InputError(
             f"data fetch: {len(failed)} of {len(names)} datasets are missing: {', '.join(failed)}; the lines above "
             "state what each of them needs"
         )
+
+
+def _print_missing_weights(plan: "Plan", suite: str) -> None:
+    """Print the pretrained weights that the runs of a suite need and that are not here."""
+    from bench.needs import needs_of
+
+    missing = [
+        need.name for need in needs_of(plan.runs(suite), plan.configuration) if need.kind == "weights" and need.files
+    ]
+    if missing:
+        print(f"pretrained weights that are not here: {', '.join(missing)}; the workflow downloads them, or run")
+        print(f"  slim-bench data fetch {' '.join(missing)}")
 
 
 def check_datasets(arguments: argparse.Namespace) -> None:

@@ -27,8 +27,9 @@ def dataset_problems(job: FetchJob) -> list[str]:
             paths = {file.name: job.root / file.local for file in source.files}
             listed = archives_problem(job, [file_stamp(path, name) | hashes_of(path) for name, path in paths.items()])
             return [listed] if listed else []
-        recorded = [] if isinstance(source, Shipped) else _unrecorded(job, source.files)
-        return found + ([] if job.dataset.layout == "imagenet" else recorded)
+        if found or isinstance(source, Shipped) or job.dataset.layout == "imagenet":
+            return found
+        return _unrecorded(job, source.files)
     except (InputError, OSError) as error:
         return [str(error)]
 

@@ -2,14 +2,16 @@
 
 import tokenize
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from pydantic import Field
 
 from bench.errors import InputError
 from bench.files import read_json, write_json
 from bench.schema import Positive, Strict, Task, parse_strict
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MANIFEST = "manifest.json"
 NPY_ERRORS = (ValueError, TypeError, SyntaxError, OverflowError, RecursionError, MemoryError, tokenize.TokenError)
@@ -78,8 +80,10 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def open_array(folder: Path, manifest: Manifest, file: str) -> np.ndarray:
+def open_array(folder: Path, manifest: Manifest, file: str) -> "np.ndarray":
     """Open one array of the folder, memory-mapped read-only, and check its shape against the manifest."""
+    import numpy as np  # commands that only list or plan need not load it
+
     path = Path(folder) / file
     if not path.is_file():  # opening a pipe would block
         raise InputError(f"{path}: missing; {folder} is damaged, delete the folder and prepare it again")
