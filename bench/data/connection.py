@@ -30,6 +30,7 @@ ATTEMPTS = 4
 MAX_WAIT_SECONDS = 60.0
 """Maximum wait in seconds for Retry-After of a server. For a longer one, the next source is used."""
 MAX_REDIRECTS = 10
+DEFAULT_HEADERS = {"Accept-Encoding": "identity", "User-Agent": "slim-bench"}
 
 
 class UnavailableError(InputError):
@@ -97,7 +98,7 @@ class Attempts:
 @contextmanager
 def opened(url: str, headers: Mapping[str, str], watch: Watch) -> Iterator[Any]:
     """Open `url` and yield the response. Its content is not decoded."""
-    request = urllib.request.Request(url, headers={"Accept-Encoding": "identity", **headers})
+    request = urllib.request.Request(url, headers={**DEFAULT_HEADERS, **headers})
     handlers = (_Plain(watch), _Secure(watch), _Redirects())
     with urllib.request.build_opener(*handlers).open(request, timeout=STALL_SECONDS) as answer:
         yield answer
@@ -175,6 +176,8 @@ def connection_problem(error: BaseException) -> str:
         return f"TLS failed ({(reason.reason or 'error').replace('_', ' ').lower()})"
     if isinstance(reason, OSError) and reason.strerror:
         return reason.strerror
+    if isinstance(reason, http.client.InvalidURL | str):
+        return "the address is not valid"
     if isinstance(reason, http.client.IncompleteRead):
         return "the connection was closed early"
     if isinstance(reason, http.client.RemoteDisconnected):

@@ -1,13 +1,11 @@
 """Verified downloads, which resume after an interruption and get their final name only after verification."""
 
-import gzip
-import hashlib
 import http.client
 import os
+import re
 import shutil
 import sys
 import urllib.error
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +25,7 @@ from bench.data.connection import (
     status_text,
 )
 from bench.data.limits import gigabytes
+from bench.data.received import content_problem, decompress, is_web_page, unreadable, web_page_error
 from bench.errors import InputError, writing
 from bench.runtime.environment import OFFLINE, is_enabled
 from bench.runtime.locks import hold_lock
@@ -40,7 +39,8 @@ TEMPORARY_CODES = (408, 425, 429)
 """HTTP status codes below 500 after which another attempt may work."""
 LOGIN_CODES = (401, 403, 407)
 COMPRESSED = ("gzip", "x-gzip")
-PAGES = (b"<!doctype html", b"<html", b"<head", b"<body")
+VERSION = re.compile(r'"[!#-~]*"|[A-Za-z0-9:, ]+')
+"""Form of a strong ETag or a date."""
 
 
 @dataclass
@@ -99,7 +99,9 @@ def download(
         if problem and resumed:  # the partial file may be from another version of the source
             partial.unlink()
             problem = _complete(transfer, sha256, md5)
-        problem = problem or (check(partial) if check else None) or (None if verifiable else unreadable(partial))
+        problem = (
+            problem or (check(partial) if check else None) or (None if verifiable else unreadable(partial, path.name))
+        )
         if problem:
             partial.unlink()
             raise UnavailableError(f"{url}: {problem}; the download was deleted")
@@ -112,24 +114,12 @@ def _complete(transfer: Transfer, sha256: str | None, md5: str | None) -> str | 
     """Download the rest of a file and return its problem, or None. A compressed body is decompressed if necessary."""
     _fetch(transfer, sha256, md5)
     problem = content_problem(transfer.partial, sha256, md5, transfer.size)
-    if transfer.compressed and (problem or not transfer.verifiable):
-        # a server may also label an archive that is itself compressed; then the bytes are right as they are
-        decompress(transfer.partial, transfer.size)
+    # a server may also label an archive that is itself compressed; then the bytes are right as they are
+    is_packed = not transfer.verifiable and not transfer.name.endswith((".gz", ".tgz"))
+    if transfer.compressed and (problem or is_packed):
+        decompress(transfer.partial, transfer.url, transfer.size or MAX_UNKNOWN_BYTES)
         problem = content_problem(transfer.partial, sha256, md5, transfer.size)
     return problem
-
-
-def content_problem(path: Path, sha256: str | None, md5: str | None, size: int | None) -> str | None:
-    """Return the difference between a file and its expected size and checksums, or None."""
-    if size is not None and path.stat().st_size != size:
-        return f"{path.stat().st_size} bytes were received, but {size} are expected"
-    for kind, wanted in (("sha256", sha256), ("md5", md5)):
-        if wanted:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, kind).hexdigest()
-            if not found.startswith(wanted):
-                return f"{kind} is {found}, but {wanted} is expected"
-    return None
 
 
 def _fetch(transfer: Transfer, sha256: str | None, md5: str | None) -> None:
@@ -154,7 +144,11 @@ def _fetch(transfer: Transfer, sha256: str | None, md5: str | None) -> None:
                 return  # complete, although the server announced more
         except OSError as error:
             raise InputError(f"{transfer.partial}: {error.strerror or error}") from None
-        if transfer.have and not transfer.verifiable and transfer.version is None:
+        except ValueError as error:  # of urllib, for a malformed address or header
+            if isinstance(error, InputError):
+                raise
+            raise UnavailableError(f"{transfer.url}: redirects to an address that is not valid") from None
+        if transfer.have and (transfer.compressed or (not transfer.verifiable and transfer.version is None)):
             transfer.partial.unlink()  # the rest could be that of another version
         progress = transfer.have > furthest
         furthest = max(furthest, transfer.have)
@@ -190,6 +184,8 @@ def _read_rest(transfer: Transfer) -> None:
             with opened(transfer.url, headers, watch) as answer:
                 watch.beat()
                 _save(transfer, answer, have, watch)
+        except OverflowError:
+            raise UnavailableError(f"{transfer.url}: redirects to an address that is not valid") from None
         except (OSError, http.client.HTTPException) as error:
             if watch.stalled or is_timeout(error):
                 raise _stalled(transfer, have) from None
@@ -209,17 +205,25 @@ def _stalled(transfer: Transfer, had: int) -> Exception:
 def _save(transfer: Transfer, answer: http.client.HTTPResponse, have: int, watch: Watch) -> None:
     """Append the body of a response to the partial file, or replace the file if the server sends all of it."""
     url, size = transfer.url, transfer.size
-    if have and not (answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")):
+    if answer.status not in (200, 206):
+        raise UnavailableError(f"{url}: {status_text(answer.status)} without a file; check the address")
+    sent = re.fullmatch(r"bytes (\d{1,16})-\d{1,16}/(\d{1,16}|\*)", answer.headers.get("Content-Range", ""), re.ASCII)
+    if answer.status == 206 and (sent is None or int(sent[1]) != have):
+        transfer.partial.unlink(missing_ok=True)
+        raise http.client.IncompleteRead(b"")  # another part than requested
+    if answer.status == 200:
         have = 0  # the server ignores the range, or has another version, and sends the complete file
     if not have:
         transfer.compressed = answer.headers.get("Content-Encoding", "").strip().lower() in COMPRESSED
-        etag = answer.headers.get("ETag", "")
-        transfer.version = etag if etag.startswith('"') else answer.headers.get("Last-Modified")
+        given = (answer.headers.get("ETag", ""), answer.headers.get("Last-Modified", ""))
+        transfer.version = next((text for text in given if VERSION.fullmatch(text)), None)
     if answer.headers.get_content_type() == "text/html":
-        raise _web_page(url)
+        raise web_page_error(url)
     length = content_length(answer)
     expected = None if transfer.compressed else size
     total = expected if length is None else have + length
+    if sent is not None and sent[2] != "*" and answer.status == 206:
+        total = int(sent[2])
     if expected is not None and total != expected:
         raise UnavailableError(f"{url}: the server reports {total} bytes, but {expected} are expected")
     left, free = None if total is None else total - have, shutil.disk_usage(transfer.partial.parent).free
@@ -229,14 +233,15 @@ def _save(transfer: Transfer, answer: http.client.HTTPResponse, have: int, watch
     most = MAX_UNKNOWN_BYTES if total is None else total
     with (
         writing(transfer.partial.with_name(transfer.name), left),
-        transfer.partial.open("ab" if have else "wb", buffering=0) as file,
+        transfer.partial.open("ab" if have else "wb") as file,
         _progress_bar(transfer.name, have, total) as bar,
     ):
         while chunk := answer.read1(CHUNK):
             watch.beat()
             if not have and is_web_page(chunk):
-                raise _web_page(url)
+                raise web_page_error(url)
             file.write(chunk)
+            file.flush()  # a killed download resumes from here
             have += len(chunk)
             bar.update(len(chunk))
             if have > most:
@@ -255,45 +260,6 @@ def _too_long(transfer: Transfer, total: int | None) -> UnavailableError:
         f"{transfer.url}: the server sends more than {gigabytes(MAX_UNKNOWN_BYTES)} without stating a size, so the "
         "download was deleted; if the file is so large, give its `bytes` in config/datasets.yaml"
     )
-
-
-def is_web_page(start: bytes) -> bool:
-    """Return whether a file begins like an HTML page."""
-    return start[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(PAGES)
-
-
-def _web_page(url: str) -> UnavailableError:
-    return UnavailableError(
-        f"{url}: the server sent a web page (HTML) instead of the file, such as a login page; open the address in a "
-        "browser, and install the file manually"
-    )
-
-
-def decompress(path: Path, size: int | None) -> None:
-    """Replace a gzip file by its content, if it is one, up to `size` bytes (None: MAX_UNKNOWN_BYTES)."""
-    unpacked = path.with_name(f"{path.name}.unpacked")
-    most, done = size or MAX_UNKNOWN_BYTES, 0
-    try:
-        with gzip.open(path) as packed, writing(unpacked, size), unpacked.open("wb") as file:
-            while (chunk := packed.read(CHUNK)) and done <= most:
-                file.write(chunk)
-                done += len(chunk)
-        unpacked.replace(path)
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        return
-    finally:
-        unpacked.unlink(missing_ok=True)
-
-
-def unreadable(path: Path) -> str | None:
-    """Return why a file without checksum is damaged or incomplete, or None."""
-    from bench.data.readable import check_readable
-
-    try:
-        check_readable(path)
-    except InputError as error:
-        return str(error).replace(f"{path}: ", "")
-    return None
 
 
 def _progress_bar(name: str, have: int, total: int | None) -> tqdm:

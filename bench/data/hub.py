@@ -68,7 +68,7 @@ def _quiet_hub() -> Any:
 
 
 def _endpoint(hub: Any) -> str:
-    return os.environ.get("HF_ENDPOINT") or hub.constants.ENDPOINT
+    return (os.environ.get("HF_ENDPOINT") or hub.constants.ENDPOINT).rstrip("/")
 
 
 def _from_cache(

@@ -18,6 +18,7 @@ from bench.data import connection
 from bench.data import download as downloading
 from bench.data.connection import UnavailableError, retry_after
 from bench.data.download import download
+from bench.data.received import is_text, is_web_page
 from bench.errors import InputError
 from bench.files import sha256_bytes
 from bench.runtime.environment import OFFLINE
@@ -94,7 +95,7 @@ FOREVER = [
     (status(401), "401 Unauthorized; log in or set the token"),
     (status(500), r"500 Internal Server Error \(4 attempts"),
     (status(599), r"599 \(4 attempts"),
-    (status(429, Retry_After="3600"), "asks to wait 3600 s; fetch it again then"),
+    (status(429, Retry_After="3600"), "fetch it again in 3600 s"),
     (cut(0), "the connection was closed early"),
     (length("1000"), "sha256 is"),
     (redirect("/a.bin"), "redirects in a loop"),
@@ -105,6 +106,16 @@ FOREVER = [
     (raw(b"HTTP/1.1 200 \x1b[31mOK\r\nContent-Length: 5\r\n\r\nhello"), "sha256 is"),
     (raw(b"HTTP/1.1 418 \x1b]0;title\x07\r\nContent-Length: 0\r\n\r\n"), "418 I'm a Teapot"),
     (raw(b""), "the connection was closed without an answer"),
+    (redirect("http://[::1/a.bin"), "not valid"),
+    (redirect("http://127.0.0.1:99999/a.bin"), "not valid|refused"),
+    (redirect("http://"), "not valid|in a loop"),
+    (redirect("http://127.0.0.1/\x01 \x7f"), "not valid|refused"),
+    (status(204), "204 No Content without a file"),
+    (status(206), r"closed early \(4 attempts"),
+    (raw(b"HTTP/1.1 206 P\r\nContent-Range: bytes 5-9/10\r\nContent-Length: 5\r\n\r\nhello"), r"closed early \("),
+    (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"), r"closed early \("),
+    (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello"), r"closed early \("),
+    (raw(b'HTTP/1.1 200 OK\r\nETag: "a\r\n b"\r\nContent-Length: 9\r\n\r\nhello'), r"closed early \("),
     (raw(b"HTTP/1.1 200 OK\r\n" + 200 * b"X-A: b\r\n" + b"\r\n"), "the answer is not valid HTTP"),
 ]
 
@@ -146,7 +157,7 @@ def test_retry_after_is_respected(tmp_path, server, waits, capsys):
     server.problems["/a.bin"] = [status(429, Retry_After="7"), status(503, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT")]
     get(server, tmp_path)
     assert waits == [7.0, 0.0]
-    assert "429 Too Many Requests; waiting 7 s, as the server asks" in capsys.readouterr().err
+    assert "429 Too Many Requests; waiting 7 s as requested by the server" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1", "1e3", "٣"])
@@ -205,6 +216,38 @@ def test_without_a_checksum_a_short_body_is_never_accepted(tmp_path, server, wai
     refused(server, tmp_path, "the connection was closed early|416", sha256=None)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "the file is empty"),
+        (b'{"error": "quota exceeded"}\n', r"sent text, such as an error message, instead of a \.zip file"),
+        (b"PK\3\4" + bytes(100), "damaged archive"),
+        (gzip.compress(b"<html>Log in</html>"), "web page|text|neither"),
+    ],
+)
+def test_a_wrong_file_without_a_checksum_is_refused(tmp_path, server, waits, content, said):
+    server.files["/a.zip"] = content
+    server.problems["/a.zip"] = [
+        instead(content, **({"Content_Encoding": "gzip"} if content[:2] == b"\x1f\x8b" else {}))
+    ]
+    with pytest.raises(UnavailableError, match=said):
+        download(f"{server.url}/a.zip", tmp_path / "a.zip", sha256=None)
+    assert not list(tmp_path.glob("*.zip"))
+
+
+def test_parts_that_are_shorter_than_requested_are_put_together(tmp_path, server, waits):
+    def part(handler, content):
+        start = int(handler.headers["Range"].removeprefix("bytes=").rstrip("-"))
+        handler.send_response(206)
+        handler.send_header("Content-Range", f"bytes {start}-{start + 999}/{len(content)}")
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        handler.wfile.write(content[start : start + 1000])
+
+    server.problems["/a.bin"] = [cut(1000), *10 * [part]]
+    assert get(server, tmp_path).read_bytes() == CONTENT
+
+
 def test_a_connection_that_is_never_accepted_is_silence(tmp_path, server, monkeypatch, waits):
     def time_out(*_, **__):
         raise TimeoutError("timed out")
@@ -246,8 +289,8 @@ def test_compressed_content_is_limited(tmp_path, server, waits, monkeypatch):
     monkeypatch.setattr(downloading, "MAX_UNKNOWN_BYTES", 1_000_000)
     server.files["/a.bin"] = bytes(3_000_000)
     server.problems["/a.bin"], server.forever = [compressed], True
-    refused(server, tmp_path, "sha256 is")
-    assert not list(tmp_path.glob(".*.unpacked"))
+    refused(server, tmp_path, r"a\.bin: decompresses to more than 0\.001 GB")
+    assert not list(tmp_path.glob(".*.partial*"))
 
 
 @pytest.mark.parametrize("ranges", [True, False])
@@ -306,3 +349,18 @@ def test_a_full_disk_is_no_reason_to_try_another_source(tmp_path, server, monkey
     with pytest.raises(InputError, match="the download needs 300000 bytes") as error:
         get(server, tmp_path)
     assert not isinstance(error.value, UnavailableError)
+
+
+@pytest.mark.parametrize(
+    ("start", "text", "page"),
+    [
+        (b"<!DOCTYPE html>", True, True),
+        (b"\xef\xbb\xbf\n <HTML lang='de'>", True, True),
+        (b"Too many requests\n", True, False),
+        ("Zugriff verweigert: \u00fc".encode()[:-1], True, False),
+        (b"PK\3\4", False, False),
+        (b"\x89PNG\r\n\x1a\n", False, False),
+    ],
+)
+def test_text_and_web_pages_are_recognised(start, text, page):
+    assert (is_text(start), is_web_page(start)) == (text, page)
