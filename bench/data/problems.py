@@ -12,7 +12,9 @@ SAME, NEAR = "exact duplicate", "near duplicate"
 LEAKED, NEARLY_LEAKED = "test image equal to a training image", "test image similar to a training image"
 CHECKS: tuple[str, ...] = (*get_args(Kind), COUNT, OTHER, SAME, NEAR, LEAKED, NEARLY_LEAKED)
 """All kinds of problems that an audit counts, in the order of the report."""
-TRUNCATED = re.compile(r"truncat|unexpected end|premature|not enough (image )?data|end of file", re.IGNORECASE)
+TRUNCATED = re.compile(
+    r"truncated|truncation|unexpected end|premature|not enough (image )?data|end of file", re.IGNORECASE
+)
 
 
 class ImageError(InputError):

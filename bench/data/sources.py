@@ -239,7 +239,7 @@ def in_order(sources: Iterable[Any], settings: DataSettings, root: Path | None =
 def tracked(sources: Iterable[Any], root: Path) -> list[Any]:
     """Return the default DVC remote as a source of each group of files that all have a pointer under `root`.
 
-    The remote inside the repository contains only the files of its own datasets.
+    The remote inside the repository contains only the files of the shipped datasets.
     """
     groups = [source.files for source in sources if source.files]
     groups = [files for files in groups if all((root / file.pointer).exists() for file in files)]

@@ -1,6 +1,6 @@
-"""State of every dataset: whether its files are here, and if not, what is needed to obtain them.
+"""State of every dataset: whether its files exist, and if not, the steps that obtain them.
 
-Nothing is downloaded, verified or imported for this, so that `slim-bench data list` and the plan are fast.
+No file is downloaded or verified and no large package is imported, so that `slim-bench data list` and the plan are fast.
 """
 
 import os

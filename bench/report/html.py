@@ -1,4 +1,4 @@
-"""Environment and style sheet of the HTML templates."""
+"""Environment and CSS of the HTML templates."""
 
 from pathlib import Path
 
@@ -21,5 +21,5 @@ def environment() -> Environment:
 
 
 def page_style() -> Markup:
-    """Return the style sheet of all pages."""
+    """Return the CSS of all pages."""
     return Markup((Path(__file__).parent / "templates" / "page.css").read_text(encoding="utf-8"))
