@@ -7,7 +7,7 @@
 # All mounts are in a namespace that ends with this script, even after an error.
 set -euo pipefail
 cd "${0%/*}/.."
-packages=git,make,python3,python3-venv,ca-certificates # the requirements in README.md
+packages=$(container/install.sh --packages | paste -s -d ,) # the requirements in README.md
 
 stop() {
     echo "test_fresh: $1" >&2
@@ -43,6 +43,8 @@ inside() { # in the namespace: mount, then run the commands as user `tester`
     touch "$root/etc/pip.conf"
     [ ! -f /etc/pip.conf ] || mount --bind /etc/pip.conf "$root/etc/pip.conf"
     chroot "$root" chown -R tester: /home/tester
+    env LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin "$(command -v chroot)" "$root" \
+        /home/tester/slim-bench/container/install.sh
     # pass the environment, because it may set a package index, but not the folders of this machine
     env -u PYTHONPATH -u PYTHONHOME -u VIRTUAL_ENV -u PYENV_ROOT -u PYENV_VERSION -u XDG_CACHE_HOME \
         HOME=/home/tester USER=tester LOGNAME=tester PATH=/usr/bin:/bin LC_ALL=C.UTF-8 TMPDIR=/tmp \
