@@ -6,7 +6,6 @@ Jobs are stopped by USR1 and by KILL, Snakemake itself is killed, and the suite 
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -67,6 +66,13 @@ class Workflow:
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, cwd=project.path, env=environment, stdout=log, stderr=log)
 
+    def __enter__(self) -> "Workflow":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
     def wait(self, code: int) -> str:
         """Wait for the end, and return the output."""
         assert self.process.wait(timeout=1200) == code, self.log.read_text()[-8000:]
@@ -95,13 +101,14 @@ def train_job(cluster: Cluster, run: str) -> str | None:
 
 
 def log_of(project: Project, run: str) -> str:
-    return (project.path / f"logs/tiny/runs/{run}/train.log").read_text()
+    return (project.path / f"logs/tiny/runs/{run}/train.attempts.log").read_text()
 
 
 def test_a_refused_job_shows_the_reason(cluster, project):
     """The same call prepares the dataset of a later test, and shows the program that reports states."""
     target = f"results/tiny/runs/{CHANGED}/model.json"
-    said = Workflow(project, cluster, target, "--set-resources", "train:slurm_partition=nowhere").wait(1)
+    with Workflow(project, cluster, target, "--set-resources", "train:slurm_partition=nowhere") as workflow:
+        said = workflow.wait(1)
     assert "invalid partition specified: nowhere" in said
     assert "slim-bench: squeue reports the states of SLURM jobs, because sacct does not answer" in said
     submitted = set(re.findall(r"has been submitted .*/rule_(\w+?)/", said))
@@ -110,9 +117,8 @@ def test_a_refused_job_shows_the_reason(cluster, project):
 
 def test_signals_and_kills_resume_and_the_suite_ends_in_the_report(cluster, project):
     """The log of the training contains all three attempts, although Snakemake deletes the log before each."""
-    workflow = Workflow(project, cluster, "tiny", *PART)
 
-    def interrupt(signal_name: str, after: int) -> None:
+    def interrupt(workflow: Workflow, signal_name: str, after: int) -> None:
         workflow.until(lambda: last_step(project, INTERRUPTED) > after)
         job = train_job(cluster, INTERRUPTED)
         assert job and cluster.command("scancel", f"--signal={signal_name}", job).returncode == 0
@@ -120,10 +126,11 @@ def test_signals_and_kills_resume_and_the_suite_ends_in_the_report(cluster, proj
     def attempts() -> list[int]:
         return [int(step) for step in re.findall(r"resumed at step (\d+) of 30", log_of(project, INTERRUPTED))]
 
-    interrupt("USR1", after=1)
-    (stopped,) = workflow.until(attempts)
-    interrupt("KILL", after=stopped + 1)
-    workflow.wait(0)
+    with Workflow(project, cluster, "tiny", *PART) as workflow:
+        interrupt(workflow, "USR1", after=1)
+        (stopped,) = workflow.until(attempts)
+        interrupt(workflow, "KILL", after=stopped + 1)
+        workflow.wait(0)
     assert f"stopping on signal 10, checkpoint saved at step {stopped}\n" in log_of(project, INTERRUPTED)
     first, second = attempts()
     assert first == stopped < second
@@ -137,12 +144,12 @@ def test_a_changed_configuration_is_trained_after_a_kill_of_snakemake(cluster, p
     """The job of the killed Snakemake goes on, with the earlier configuration."""
     target = f"results/tiny/runs/{CHANGED}/scores/.complete"
     change(project, "recipe: {epochs: 2,", "recipe: {epochs: 3,")
-    workflow = Workflow(project, cluster, target)
-    workflow.until(lambda: train_job(cluster, CHANGED))
-    workflow.process.send_signal(signal.SIGKILL)
-    workflow.process.wait()
+    with Workflow(project, cluster, target) as workflow:
+        workflow.until(lambda: train_job(cluster, CHANGED))
+        workflow.process.kill()
     change(project, "recipe: {epochs: 3,", "recipe: {epochs: 1,")
-    Workflow(project, cluster, target).wait(0)
+    with Workflow(project, cluster, target) as workflow:
+        workflow.wait(0)
     folder = project.path / f"results/tiny/runs/{CHANGED}"
     run = Plan.load(root=project.path).run("tiny", "resnet14-w16", "fashion-mnist-tiny", 0)
     assert run.recipe.epochs == 1
