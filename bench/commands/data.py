@@ -31,7 +31,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--accept-sha256",
         metavar="HEX",
-        help="record this sha256 in data/pins.yaml for a file without a published checksum; first-seen records the "
+        help="record this sha256 in the DVC pointer of a file without a published checksum; first-seen records the "
         "sha256 of the downloaded file",
     )
     add_source_options(parser)

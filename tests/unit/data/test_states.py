@@ -41,7 +41,7 @@ def job_of(root, **settings) -> FetchJob:
         ([MANUAL_SOURCE], MANUAL, "manual mine"),
     ],
 )
-def test_the_state_names_what_is_needed(tmp_path, sources, state, source):
+def test_the_state_of_a_missing_dataset(tmp_path, sources, state, source):
     found = dataset_state(job_of(make_project(tmp_path, a={"sources": sources})))
     assert (found.state, found.source, bool(found.remedy)) == (state, source, True)
 
