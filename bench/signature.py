@@ -154,9 +154,9 @@ def _signature(scope: Scope, node: ast.AST, depth: int = 0) -> Signature | None:
         return _of_function(scope, node, depth)
     if isinstance(node, ast.ClassDef):
         return _of_class(scope, node, depth)
-    made = isinstance(node, ast.Call)
-    found = _look_up(scope, node.func if made else node) if depth < MAX_DEPTH else None
-    if found is None or not made:
+    is_call = isinstance(node, ast.Call)
+    found = _look_up(scope, node.func if is_call else node) if depth < MAX_DEPTH else None
+    if found is None or not is_call:
         return found and _signature(*found, depth + 1)
     inner = _returned_function(found[1])
     return inner and _of_function(found[0], inner, depth + 1)

@@ -34,13 +34,13 @@ def run_state(planned: Run, folder: Path) -> RunState:
     state = state_folder(folder)
     step = _last_step(state / "outputs" / "history.csv")
     total = getattr(planned.recipe, "steps", None)
-    held = is_locked(lock_path(folder))
+    is_running = is_locked(lock_path(folder))
     try:
         if os.path.lexists(folder / "run.json"):
             read_run(folder / "run.json")
         model = read_trained(folder / META) if os.path.lexists(folder / META) else None
     except InputError as error:
-        return RunState("running", step, total) if held else RunState("damaged", reason=str(error))
+        return RunState("running", step, total) if is_running else RunState("damaged", reason=str(error))
     hashes = current_hashes(planned, folder)
     if model is not None and model.status == "failed" and model.run_sha256 in (None, *hashes):
         return RunState("failed", reason=model.reason)
@@ -48,7 +48,7 @@ def run_state(planned: Run, folder: Path) -> RunState:
         if os.path.lexists(folder / WEIGHTS) and not is_complete_weights(folder / WEIGHTS):
             return RunState("damaged", reason=f"{folder / WEIGHTS} is damaged; {SUPERSEDE}")
         return _scored(planned, folder, hashes, model)
-    if held:
+    if is_running:
         return RunState("running", step, total)
     if step is not None:
         return RunState("stopped", step, total)

@@ -58,13 +58,13 @@ def gates(size: int, device: torch.device, compiled: bool) -> dict[str, nn.Modul
     """Return the three gates of one pair, all with spectral norm. The reference implementation is never compiled."""
     low, high = PAIRS[size]
     options = {"low_channels": low, "high_channels": high, "dilation": 4 if size == 512 else 2}
-    made = {
+    modules = {
         "slim": SkipLayerSLIM(**options),
         "sle": SLEGate(low_channels=low, high_channels=high),
         "reference": ReferenceSLIM(**options),
     }
-    made = {name: gate.to(device) for name, gate in made.items()}
-    return {n: torch.compile(g, fullgraph=True) if compiled and n != "reference" else g for n, g in made.items()}
+    modules = {name: gate.to(device) for name, gate in modules.items()}
+    return {n: torch.compile(g, fullgraph=True) if compiled and n != "reference" else g for n, g in modules.items()}
 
 
 def gate_pass(gate: nn.Module, size: int, device: torch.device) -> Callable[[], None]:

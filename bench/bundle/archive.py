@@ -30,15 +30,15 @@ def write_bundle(scale_dir: Path, facts: Facts, out: Path) -> tuple[int, int]:
     """
     refuse_foreign(out, is_bundle, "give another --out")
     listed = members(scale_dir)
-    made = {
+    files = {
         RO_CRATE: ro_crate(facts, [member.name for member in listed]),
         ZENODO: zenodo(facts),
         README: readme(facts, out.name),
     }
-    sums = {name: hashlib.sha256(data).hexdigest() for name, data in made.items()}
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     root = out.stem
     with atomic_file(out) as file, zipfile.ZipFile(file, "w") as archive:
-        for name, data in made.items():
+        for name, data in files.items():
             archive.writestr(_entry(f"{root}/{name}"), data)
         for member in listed:
             sums[member.name] = _add(archive, root, member)

@@ -301,19 +301,19 @@ class PixelBudget:
     """Limit on the total pixels of the images that all threads decode at a time. A larger image is decoded alone."""
 
     def __init__(self, limit: int) -> None:
-        self.limit, self.held = limit, 0
+        self.limit, self.decoded_pixels = limit, 0
         self._changed = threading.Condition()
 
     @contextmanager
     def reserve(self, pixels: int) -> Iterator[None]:
         with self._changed:
-            self._changed.wait_for(lambda: not self.held or self.held + pixels <= self.limit)
-            self.held += pixels
+            self._changed.wait_for(lambda: not self.decoded_pixels or self.decoded_pixels + pixels <= self.limit)
+            self.decoded_pixels += pixels
         try:
             yield
         finally:
             with self._changed:
-                self.held -= pixels
+                self.decoded_pixels -= pixels
                 self._changed.notify_all()
 
 

@@ -60,14 +60,14 @@ class ResampledFromMoments:
         self.projected = self.fake @ factor.T
 
     def __call__(self, counts: np.ndarray) -> float:
-        drawn = np.flatnonzero(counts)
-        weights, n = counts[drawn].astype(np.float64), counts.sum()
+        rows = np.flatnonzero(counts)
+        weights, n = counts[rows].astype(np.float64), counts.sum()
         mean = counts @ self.fake / n
-        centred = (self.projected[drawn] - counts @ self.projected / n) * np.sqrt(weights / (n - 1))[:, None]
+        centred = (self.projected[rows] - counts @ self.projected / n) * np.sqrt(weights / (n - 1))[:, None]
         gram = centred.T @ centred if len(centred) >= centred.shape[1] else centred @ centred.T
         squares = linalg.eigvalsh(gram, check_finite=False, overwrite_a=True)
         root = np.sqrt(np.clip(squares, 0, None)).sum()
-        trace = (weights @ self.norms[drawn] - n * (mean @ mean)) / (n - 1)
+        trace = (weights @ self.norms[rows] - n * (mean @ mean)) / (n - 1)
         difference = self.mean - mean
         return float(difference @ difference + self.trace + trace - 2 * root)
 

@@ -25,10 +25,10 @@ def peak_bytes(work: Callable[[], object], device: torch.device | str = "cpu") -
 def _peak_on_cpu(work: Callable[[], object]) -> int:
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         work()
-    held = peak = 0
+    allocated = peak = 0
     events = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
     for event in sorted(events, key=lambda event: event.start_ns()):
         if event.device_type() == torch.autograd.DeviceType.CPU:
-            held += event.nbytes()
-            peak = max(peak, held)
+            allocated += event.nbytes()
+            peak = max(peak, allocated)
     return peak

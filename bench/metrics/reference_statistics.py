@@ -59,8 +59,8 @@ def read_statistics(path: Path) -> ReferenceStatistics:
         extremes = f"its eigenvalues range from {squares[0]:.3g} to {squares[-1]:.3g}"
         raise InputError(f"{path}: sigma is not a covariance; {extremes}")
     rounding = 10 * np.finfo(headers[COVARIANCE].dtype).eps * squares[-1]  # smaller eigenvalues are rounding errors
-    kept = squares > rounding
-    factor = np.sqrt(squares[kept])[:, None] * vectors.T[kept]
+    significant = squares > rounding
+    factor = np.sqrt(squares[significant])[:, None] * vectors.T[significant]
     with np.errstate(over="ignore"):
         size = mean @ mean + squares.sum()
     if not np.isfinite(size):

@@ -31,8 +31,8 @@ def folder_metrics(given: str | None) -> tuple[str, ...]:
     """
     if given is None:
         return tuple(name for name in FOLDER_METRICS if all(map(has_weights, METRICS[name].weights)))
-    asked = [name.strip() for name in given.split(",")]
-    for name in asked:
+    names = [name.strip() for name in given.split(",")]
+    for name in names:
         if name not in FOLDER_METRICS:
             known = f"metric {name!r} needs a run" if name in METRICS else f"unknown metric {name!r}"
             raise InputError(f"--metrics: {known}{did_you_mean(name, FOLDER_METRICS)}")
@@ -42,4 +42,4 @@ def folder_metrics(given: str | None) -> tuple[str, ...]:
                     fetch_weights(weights, project(), network=False)
             except InputError as error:
                 raise InputError(f"--metrics: {name} needs weights; {error}") from None
-    return tuple(name for name in FOLDER_METRICS if name in asked)
+    return tuple(name for name in FOLDER_METRICS if name in names)

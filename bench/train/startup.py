@@ -66,8 +66,8 @@ def start(run: Run, out: Path, state: Path, overwrite: bool = False) -> None:
     except RuntimeError as error:
         if not is_device_failure(error):
             raise
-        kept = f"the checkpoints in {state} are kept; start again, on another GPU if it fails again"
-        raise InputError(f"{run.name}: the GPU failed ({first_line(error)}); {kept}") from error
+        hint = f"the checkpoints in {state} are kept; start again, on another GPU if it fails again"
+        raise InputError(f"{run.name}: the GPU failed ({first_line(error)}); {hint}") from error
     finally:
         stop_group()
 

@@ -107,11 +107,11 @@ def _find(scores: Scores, settings: ReportSettings, comparison: Comparison) -> F
     """Return the improvements per dataset, or per seed if the comparison has fewer than three datasets."""
     pair = Pair(slim=comparison.slim, baseline=comparison.baseline)
     found = [m for name in comparison.sets if (m := match_scores(scores, settings, pair, comparison.metric, name))]
-    why = [
+    reasons = [
         m.conflict or ("" if fnmatchcase(m.protocol, comparison.protocol) else f"protocol is {m.protocol}")
         for m in found
     ]
-    matches = [m for m, reason in zip(found, why, strict=True) if not reason]
+    matches = [m for m, reason in zip(found, reasons, strict=True) if not reason]
     where = f"claim on {comparison.metric}: {comparison.slim} against {comparison.baseline}"
     advice = "narrow the comparison's `protocol` in config/claims.yaml"
     same_protocol((without_dataset_parts(m.protocol) for m in matches), where, advice)
@@ -128,7 +128,7 @@ def _find(scores: Scores, settings: ReportSettings, comparison: Comparison) -> F
         baseline_mean=summarise([m.means[1] for m in matches]).mean,
         datasets_found=len(matches),
         seeds=min((len(m.slim) for m in matches), default=0),
-        refused=tuple(f"{m.dataset}: {reason}" for m, reason in zip(found, why, strict=True) if reason),
+        refused=tuple(f"{m.dataset}: {reason}" for m, reason in zip(found, reasons, strict=True) if reason),
     )
 
 

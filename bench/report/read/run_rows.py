@@ -156,11 +156,11 @@ def _rows_of_run(folder: RunFolder, base: Mapping[str, Any], metrics: tuple[str,
     rows = {}
     for name in _score_names(folder.path / "scores", metrics):
         metric, _, weights = name.partition("@")
-        ours = metric in METRICS or metric in metrics
+        is_known = metric in METRICS or metric in metrics
         path = folder.path / "scores" / f"{name}.json"
         row: dict[str, Any] = {"metric": metric, "weights": weights or "last", "status": "missing"}
         try:
-            if trained is None and not ours:
+            if trained is None and not is_known:
                 continue
             if trained is None or (not training.ok and not os.path.lexists(path)):
                 row |= {"status": training.status, "reason": training.reason}
@@ -171,7 +171,7 @@ def _rows_of_run(folder: RunFolder, base: Mapping[str, Any], metrics: tuple[str,
         except StaleError:
             row |= {"reason": "outdated: score of other weights"}
         except InputError as error:
-            if not ours:
+            if not is_known:
                 print(f"{error}; skipped", file=sys.stderr)
                 continue
             row |= {"reason": f"not a score: {_relative_message(folder.path, error)}"}

@@ -78,8 +78,8 @@ class PerceptualLoss:
         rows = _target_rows(tuple(len(images) for images, _ in groups), count, targets[0].device)
         maps = self.trunk(torch.cat([image for images, _ in groups for image in images]))
         parts = [
-            _Distance.apply(ours, theirs, rows, self.trunk.weight(layer))
-            for layer, (ours, theirs) in enumerate(zip(maps, targets, strict=True))
+            _Distance.apply(reconstructed, target, rows, self.trunk.weight(layer))
+            for layer, (reconstructed, target) in enumerate(zip(maps, targets, strict=True))
         ]
         return torch.stack(parts).sum()
 
@@ -123,14 +123,15 @@ class _Distance(torch.autograd.Function):
         total = x.new_zeros((), dtype=torch.float32)
         area = x.shape[2] * x.shape[3]
         for part in range(0, len(x), step):
-            ours, scale = _unit_length(x[part : part + step].float())
-            theirs, _ = _unit_length(y[rows[part : part + step]].float())
-            difference = ours - theirs
+            reconstructed, scale = _unit_length(x[part : part + step].float())
+            target, _ = _unit_length(y[rows[part : part + step]].float())
+            difference = reconstructed - target
             weighted = difference * weight
             total += (weighted * difference).sum() / area
             if gradient is not None:  # derivative of u = x / |x|: (g - u <u, g>) / |x| with g = 2 weighted
-                along = (ours * weighted).sum(dim=1, keepdim=True)
-                gradient[part : part + step] = torch.addcmul(weighted, ours, along, value=-1).mul_(scale * (2 / area))
+                along = (reconstructed * weighted).sum(dim=1, keepdim=True)
+                projected = torch.addcmul(weighted, reconstructed, along, value=-1)
+                gradient[part : part + step] = projected.mul_(scale * (2 / area))
         ctx.save_for_backward(gradient)
         return total
 

@@ -54,10 +54,10 @@ STATE_REMEDY = "move it away, or give another --state"
 
 def own_run_files(folder: Path, unmarked: bool = False) -> list[Path]:
     """Return the files of a run in `folder` except run.json. `unmarked` accepts PNGs without a mark."""
-    found = [folder / name for name, ours in FILES.items() if (folder / name).is_file() and ours(folder / name)]
-    for part, (names, ours) in PARTS.items():
-        ours = is_png if unmarked and ours is is_image_grid else ours
-        found += [path for path in _files_in(folder / part) if names.fullmatch(path.name) and ours(path)]
+    found = [folder / name for name, is_ours in FILES.items() if (folder / name).is_file() and is_ours(folder / name)]
+    for part, (names, is_ours) in PARTS.items():
+        is_ours = is_png if unmarked and is_ours is is_image_grid else is_ours
+        found += [path for path in _files_in(folder / part) if names.fullmatch(path.name) and is_ours(path)]
     return found
 
 
@@ -77,9 +77,9 @@ def remove_temporaries(folder: Path) -> None:
         (folder / "scores", re.compile(r"[a-z0-9_]+(@[a-z-]+)?\.json|neighbours\.png").fullmatch),
         *((folder / part, names.fullmatch) for part, (names, _) in PARTS.items()),
     ]
-    for place, ours in known:
+    for place, is_ours in known:
         for path in _files_in(place):
-            if is_temporary(path, lambda name, ours=ours: bool(ours(name))):
+            if is_temporary(path, lambda name, is_ours=is_ours: bool(is_ours(name))):
                 path.unlink(missing_ok=True)
     if (folder / OUTPUTS).is_dir() and is_own_state(folder):
         remove_temporaries(folder / OUTPUTS)

@@ -250,18 +250,18 @@ class Loop:
 
     def _check_environment(self, saved: LoadedCheckpoint) -> None:
         """Check the device type and set the thread count of the checkpoint, which bit-equal results require."""
-        theirs, mine = saved.environment, _environment(self.engine.device)
-        if not isinstance(theirs.get("threads"), int) or not isinstance(saved.state.get("outcome"), dict):
+        recorded, current = saved.environment, _environment(self.engine.device)
+        if not isinstance(recorded.get("threads"), int) or not isinstance(saved.state.get("outcome"), dict):
             raise InputError(f"{self.state_dir}: the checkpoint is incomplete; delete the folder to train from scratch")
-        if theirs.get("device") != mine["device"]:
+        if recorded.get("device") != current["device"]:
             raise InputError(
-                f"{self.state_dir}: the checkpoint was written on {theirs.get('device')}, but this run uses "
-                f"{mine['device']}; set compute.device to resume, or delete the folder to train from scratch"
+                f"{self.state_dir}: the checkpoint was written on {recorded.get('device')}, but this run uses "
+                f"{current['device']}; set compute.device to resume, or delete the folder to train from scratch"
             )
-        if theirs["threads"] != mine["threads"] and self.engine.device.type == "cpu":
-            check_threads(theirs["threads"], str(self.state_dir))
-            torch.set_num_threads(theirs["threads"])
-            note = f"resumed with the checkpoint's {theirs['threads']} threads instead of {mine['threads']}"
+        if recorded["threads"] != current["threads"] and self.engine.device.type == "cpu":
+            check_threads(recorded["threads"], str(self.state_dir))
+            torch.set_num_threads(recorded["threads"])
+            note = f"resumed with the checkpoint's {recorded['threads']} threads instead of {current['threads']}"
             print(f"[{self.run.name}] {note}", file=sys.stderr)
 
     def _out_of_memory(self, error: BaseException) -> None:

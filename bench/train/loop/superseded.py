@@ -28,9 +28,9 @@ def move_aside(run: Run, out: Path) -> Path | None:
     files = [*own_run_files(out, is_unmarked(out)), *_scores(out, record)]
     place = _find_interrupted(out) or _copied(out, files, record)
     description, last = out / "run.json", [out / META, out / META_COPY]
-    theirs = [description] if _run_hash(description) == record.get("run_sha256") != run.hash else []
+    descriptions = [description] if _run_hash(description) == record.get("run_sha256") != run.hash else []
     # the weights are removed first, because a record without weights does not count as a finished run
-    remove_files([out / WEIGHTS, *(path for path in files if path not in last), *theirs, *last], out)
+    remove_files([out / WEIGHTS, *(path for path in files if path not in last), *descriptions, *last], out)
     return place
 
 
@@ -76,9 +76,9 @@ def _find_interrupted(out: Path) -> Path | None:
 
 
 def _remove_copies(part: Path, out: Path) -> None:
-    made = {META, "run.json"}
+    rewritten = {META, "run.json"}
     copies = [path for path in part.rglob("*") if path.is_file()]
-    whole = [path for path in copies if path.name in made or (out / path.relative_to(part)).exists()]
+    whole = [path for path in copies if path.name in rewritten or (out / path.relative_to(part)).exists()]
     remove_files(whole, part)
     part.rmdir()
 

@@ -103,14 +103,14 @@ every_gate_and_generator = pytest.mark.parametrize(
 )
 
 
-def made(case: Case) -> nn.Module:
+def build(case: Case) -> nn.Module:
     torch.manual_seed(0)
     return case.make()
 
 
-def settled(case: Case) -> nn.Module:
+def warmed_up(case: Case) -> nn.Module:
     """Return a network whose running statistics match its activations, as after some training."""
-    module = made(case)
+    module = build(case)
     for _ in range(20):
         with torch.no_grad():
             properties.outputs(module, case.inputs())
@@ -119,12 +119,12 @@ def settled(case: Case) -> nn.Module:
 
 @every_network
 def test_a_gradient_on_every_parameter(case: Case) -> None:
-    properties.check_gradients(made(case), case.inputs(), case.feeds_norm)
+    properties.check_gradients(build(case), case.inputs(), case.feeds_norm)
 
 
 @every_network
 def test_an_image_does_not_depend_on_its_batch_in_evaluation(case: Case) -> None:
-    module = settled(case)
+    module = warmed_up(case)
     with torch.no_grad():  # noise is drawn for each position in the batch
         for name, parameter in module.named_parameters():
             if "noise" in name:
@@ -134,24 +134,24 @@ def test_an_image_does_not_depend_on_its_batch_in_evaluation(case: Case) -> None
 
 @every_network
 def test_layouts_agree(case: Case) -> None:
-    properties.check_channels_last(made(case).eval(), case.inputs())
+    properties.check_channels_last(build(case).eval(), case.inputs())
 
 
 @every_network
 def test_bf16_autocast_stays_near_float32(case: Case) -> None:
-    properties.check_autocast(settled(case), case.inputs(), tolerance=0.05)
+    properties.check_autocast(warmed_up(case), case.inputs(), tolerance=0.05)
 
 
 @every_network
 def test_state_passes_through_safetensors(case: Case, tmp_path: Path) -> None:
     torch.manual_seed(5)
-    properties.check_round_trip(settled(case), case.make(), case.inputs(), tmp_path)
+    properties.check_round_trip(warmed_up(case), case.make(), case.inputs(), tmp_path)
 
 
 @every_gate_and_generator
 def test_traces_to_one_graph_whose_backward_is_right(case: Case) -> None:
     """The compiler traces, decomposes and splits the graph into forward and backward, without generating code."""
-    properties.check_compile(made(case), case.inputs(), "aot_eager_decomp_partition")
+    properties.check_compile(build(case), case.inputs(), "aot_eager_decomp_partition")
 
 
 def compiled_cases() -> list[object]:
@@ -170,14 +170,14 @@ needs_compiler = pytest.mark.skipif(not can_compile, reason="generated code need
 @needs_compiler
 @pytest.mark.parametrize("case", compiled_cases())
 def test_compiled_code_runs_on_the_cpu(case: Case) -> None:
-    properties.check_compile(made(case), case.inputs(), "inductor")
+    properties.check_compile(build(case), case.inputs(), "inductor")
 
 
 @needs_compiler
 @pytest.mark.slow
 def test_a_compiled_generator_draws_the_same_images() -> None:
     """Only the forward pass is compiled, because the backward pass would take three times as long."""
-    properties.check_compiled_forward(made(GENERATORS["slim 64"]), GENERATORS["slim 64"].inputs())
+    properties.check_compiled_forward(build(GENERATORS["slim 64"]), GENERATORS["slim 64"].inputs())
 
 
 @pytest.mark.gpu
@@ -186,7 +186,7 @@ def test_a_compiled_generator_draws_the_same_images() -> None:
 def test_two_runs_on_a_gpu_are_equal_bit_for_bit(case: Case) -> None:
     gradients = []
     for _ in range(2):
-        module = made(case).cuda()
+        module = build(case).cuda()
         inputs = [value.cuda() for value in case.inputs()]
         sum(out.square().sum() for out in properties.outputs(module, inputs)).backward()
         gradients.append([p.grad for p in module.parameters()])

@@ -36,7 +36,7 @@ def refused(path, said, target=None, **options):
     assert not (path.parent / "out").exists()
 
 
-def changed(path, offset_of, change, where):
+def with_changed_bytes(path, offset_of, change, where):
     """Replace the bytes at offset `where` from the last occurrence of `offset_of` by `change`."""
     data = bytearray(path.read_bytes())
     place = data.rindex(offset_of) + where
@@ -90,7 +90,7 @@ def test_zeros_behind_the_end_of_a_tar_count(tmp_path, packer):
 
 def test_zip_of_4_gb_of_zeros_is_refused_by_its_directory(tmp_path):
     path = zip_of(tmp_path / "a.zip", {"a": b"x", "b": bytes(1000)})
-    changed(path, b"PK\1\2", struct.pack("<L", (1 << 32) - 2), 24)
+    with_changed_bytes(path, b"PK\1\2", struct.pack("<L", (1 << 32) - 2), 24)
     refused(path, r"a\.zip: unpacks to 4\.29 GB or more")
 
 
@@ -150,47 +150,56 @@ ZIPS = {
     "a folder with content": (lambda path: zip_of(path, {"a/": b"x"}), "is marked as a folder, but has content"),
     "a long name": (lambda path: zip_of(path, {"x" * 300: b"x"}), "too long or has too many folders"),
     "a deep name": (lambda path: zip_of(path, {"x/" * 2000 + "x": b"x"}), "too long or has too many folders"),
-    "a smaller size than it has": (lambda path: lying(path, 24, b"\x02\0\0\0"), "damaged archive"),
-    "a larger size than it has": (lambda path: lying(path, 24, b"\xff\0\0\0"), "its content has another size|damaged"),
-    "a wrong offset": (lambda path: lying(path, 42, b"\x07\0\0\0"), "damaged archive|overlaps"),
-    "an offset beyond the end": (lambda path: lying(path, 42, b"\xff\xff\xff\0"), "ends beyond the archive"),
+    "a smaller size than it has": (lambda path: with_wrong_size(path, 24, b"\x02\0\0\0"), "damaged archive"),
+    "a larger size than it has": (
+        lambda path: with_wrong_size(path, 24, b"\xff\0\0\0"),
+        "its content has another size|damaged",
+    ),
+    "a wrong offset": (lambda path: with_wrong_size(path, 42, b"\x07\0\0\0"), "damaged archive|overlaps"),
+    "an offset beyond the end": (lambda path: with_wrong_size(path, 42, b"\xff\xff\xff\0"), "ends beyond the archive"),
     "an encrypted member": (
-        lambda path: lying(path, 8, b"\x01\0"),
+        lambda path: with_wrong_size(path, 8, b"\x01\0"),
         "is encrypted; create the archive without a password",
     ),
     "an unknown compression": (
-        lambda path: lying(path, 10, b"\x63\0"),
+        lambda path: with_wrong_size(path, 10, b"\x63\0"),
         "uses compression method 99, which is not supported",
     ),
-    "a newer version": (lambda path: lying(path, 6, b"\xff\0"), "damaged archive"),
-    "a name that is not UTF-8": (lambda path: not_utf8(path), "damaged archive"),
-    "too few entries stated": (lambda path: changed(path, b"PK\5\6", b"\x01\0\x01\0", 8), "more entries than the 1"),
-    "a directory beyond the start": (lambda path: changed(path, b"PK\5\6", b"\xff" * 4, 12), "damaged archive|members"),
-    "a directory beyond 64 bits": (lambda path: beyond(path), "damaged archive"),
-    "no directory": (lambda path: changed(path, b"PK\5\6", b"xx", 0), "its directory is missing"),
-    "members that overlap": (lambda path: overlapping(path), "overlaps with another"),
+    "a newer version": (lambda path: with_wrong_size(path, 6, b"\xff\0"), "damaged archive"),
+    "a name that is not UTF-8": (lambda path: with_name_not_utf8(path), "damaged archive"),
+    "too few entries stated": (
+        lambda path: with_changed_bytes(path, b"PK\5\6", b"\x01\0\x01\0", 8),
+        "more entries than the 1",
+    ),
+    "a directory beyond the start": (
+        lambda path: with_changed_bytes(path, b"PK\5\6", b"\xff" * 4, 12),
+        "damaged archive|members",
+    ),
+    "a directory beyond 64 bits": (lambda path: with_offset_beyond_end(path), "damaged archive"),
+    "no directory": (lambda path: with_changed_bytes(path, b"PK\5\6", b"xx", 0), "its directory is missing"),
+    "members that overlap": (lambda path: with_overlapping_members(path), "overlaps with another"),
 }
 
 
-def lying(path, where, change):
-    return changed(path, b"PK\1\2", change, where)
+def with_wrong_size(path, where, change):
+    return with_changed_bytes(path, b"PK\1\2", change, where)
 
 
-def not_utf8(path):
-    changed(path, b"PK\1\2", b"\0\x08", 8)
-    return changed(path, b"PK\1\2", b"\xff", 46)
+def with_name_not_utf8(path):
+    with_changed_bytes(path, b"PK\1\2", b"\0\x08", 8)
+    return with_changed_bytes(path, b"PK\1\2", b"\xff", 46)
 
 
-def beyond(path):
+def with_offset_beyond_end(path):
     data = path.read_bytes()
     place = data.rindex(b"PK\5\6")
     path.write_bytes(data[:place] + b"PK\6\7" + struct.pack("<LQL", 0, 2**64 - 1, 1) + data[place:])
 
 
-def overlapping(path):
+def with_overlapping_members(path):
     with zipfile.ZipFile(path) as archive:
         first = archive.infolist()[0]
-    return lying(path, 42, struct.pack("<L", first.header_offset))
+    return with_wrong_size(path, 42, struct.pack("<L", first.header_offset))
 
 
 @pytest.mark.parametrize("kind", ZIPS)

@@ -35,7 +35,7 @@ def prepared(folder, **options):
     return prepare("a", SIZE, out, root, folders={"a": given})
 
 
-def agreed(folder):
+def audit_and_prepare(folder):
     """Return the number of images that prepare and audit find, or the error that both report."""
     try:
         manifest = prepared(folder)
@@ -53,14 +53,14 @@ def test_images_behind_links_in_sub_folders_and_of_any_suffix_count(folder, tmp_
     image_folder(folder / "val/dog/deep/er", 1)
     for name, kind in (("x", "PNG"), ("y.jfif", "JPEG"), ("z.gif", "GIF"), ("w.avif", "AVIF"), ("v.jpe", "JPEG")):
         random_image(SIZE, SIZE).save(folder / "train/dog" / name, kind)
-    assert agreed(folder) == 10 + 2 + 1 + 5
+    assert audit_and_prepare(folder) == 10 + 2 + 1 + 5
     assert "cat/more/0.png\t0" in (tmp_path / "out/train.tsv").read_text()
 
 
 def test_a_class_that_is_a_link_counts(folder, tmp_path):
     for split in ("train", "val"):
         (folder / split / "owl").symlink_to(image_folder(tmp_path / split, 2))
-    assert agreed(folder) == 14
+    assert audit_and_prepare(folder) == 14
     assert prepared(folder).classes == ("cat", "dog", "owl")
 
 
@@ -69,7 +69,7 @@ def test_system_files_are_neither_classes_nor_images(folder):
         image_folder(folder / name, 1)
     for name in ("train/Thumbs.db", "train/.DS_Store", "val/cat/desktop.ini", "train/cat/._0.png"):
         (folder / name).write_bytes(b"x")
-    assert agreed(folder) == 10
+    assert audit_and_prepare(folder) == 10
 
 
 PROBLEMS = {
@@ -108,7 +108,7 @@ PROBLEMS = {
 def test_audit_and_prepare_report_the_same_problem(folder, problem):
     make, said = PROBLEMS[problem]
     make(folder)
-    found = agreed(folder)
+    found = audit_and_prepare(folder)
     assert isinstance(found, str) and said in found
 
 
@@ -116,7 +116,7 @@ def test_audit_and_prepare_report_the_same_problem(folder, problem):
 def test_unused_entries_next_to_the_splits_are_noted(folder, name, capsys):
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     random_image().save(folder / name, "PNG")
-    assert agreed(folder) == 10
+    assert audit_and_prepare(folder) == 10
     said = f"{name.partition('/')[0]} are not used: only train and val are read"
     assert f"note: {said}\n" in capsys.readouterr().err
     assert said in audit(folder, SIZE, folder.parent / "project").notes
@@ -135,7 +135,7 @@ def test_cut_images_are_found_by_both(folder):
     random_image(64, 64).save(folder / "val/cat/x.png")
     data = (folder / "val/cat/x.png").read_bytes()
     (folder / "val/cat/x.png").write_bytes(data[: len(data) // 2])
-    assert agreed(folder).startswith("val/cat/x.png: damaged image")
+    assert audit_and_prepare(folder).startswith("val/cat/x.png: damaged image")
 
 
 def test_audit_by_path_takes_train_and_val_for_classes(folder):
@@ -164,7 +164,7 @@ def test_audit_of_an_npz_by_path(tmp_path):
         audit(tmp_path / "half.npz", None, root)
 
 
-def turned_and_clear(folder):
+def add_rotated_and_transparent(folder):
     """A turned photo and an image without anything to see; `folder` gets one of each in val/cat."""
     image, exif = random_image(32, 32), Image.Exif()
     exif[0x0112] = 3
@@ -174,7 +174,7 @@ def turned_and_clear(folder):
 
 
 def test_training_and_scoring_see_class_folders_upright_and_on_the_background(folder):
-    upright = turned_and_clear(folder).transpose(Image.Transpose.ROTATE_180)
+    upright = add_rotated_and_transparent(folder).transpose(Image.Transpose.ROTATE_180)
     upright.save(folder.parent / "upright.png")
     paths = [str(folder / "val/cat/turned.png"), str(folder.parent / "upright.png"), str(folder / "val/cat/clear.png")]
     images, _ = next(evaluation_batches([(path, 0) for path in paths], 16, 8, (10, 20, 30)))
@@ -190,7 +190,7 @@ def test_training_and_scoring_see_class_folders_upright_and_on_the_background(fo
 def test_the_hash_tells_how_transparent_and_turned_images_are_read(folder, capsys):
     plain = prepared(folder).sha256
     assert prepared(folder, background=[0, 0, 0]).sha256 == plain, "no image has an alpha channel"
-    turned_and_clear(folder)
+    add_rotated_and_transparent(folder)
     white, black = prepared(folder), prepared(folder, background=[0, 0, 0])
     assert white.sha256 != black.sha256 and black.preparation["background"] == [0, 0, 0]
     assert "1 of 12 images are rotated by their EXIF" in capsys.readouterr().err

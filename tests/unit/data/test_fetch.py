@@ -331,18 +331,18 @@ def test_weights_tracked_by_dvc_come_from_its_remote_and_are_checked(tmp_path, s
     pointer.write_text(f"outs:\n- md5: {MD5}\n  path: w.pth\n")
     asked = []
 
-    def bring(content):
+    def download_content(content):
         def run_dvc(folder, *line):
             asked.append(line)
             (folder / "data/sources/w.pth").write_bytes(content)
 
         return run_dvc
 
-    monkeypatch.setattr("bench.data.dvc.run_dvc", bring(b"another file"))
+    monkeypatch.setattr("bench.data.dvc.run_dvc", download_content(b"another file"))
     with pytest.raises(InputError, match="wrong weights"):
         fetch_weights("w", root)
     (root / "data/sources/w.pth").unlink()
-    monkeypatch.setattr("bench.data.dvc.run_dvc", bring(DATA))
+    monkeypatch.setattr("bench.data.dvc.run_dvc", download_content(DATA))
     assert fetch_weights("w", root) == root / "data/sources/w.pth"
     assert asked == 2 * [("pull", "data/sources/w.pth.dvc")]
     assert not server.asked

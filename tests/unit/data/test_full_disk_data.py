@@ -27,7 +27,7 @@ def one_line(call, *arguments, **options) -> str:
     return str(caught.value)
 
 
-def others_are_faster(monkeypatch):
+def other_process_wins(monkeypatch):
     """Other processes use the free space between the check and the write."""
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**9))
 
@@ -79,7 +79,7 @@ def test_arrays_of_classes_on_a_full_disk(tmp_path, monkeypatch):
     root = make_project(tmp_path / "project", a=entry)
     with mounted(root / "data/prepared") as disk:
         assert str(disk) in one_line(prepare, "a", None, root=root)
-        others_are_faster(monkeypatch)
+        other_process_wins(monkeypatch)
         said = one_line(prepare, "a", None, root=root)
         assert said.startswith(f"{disk}: No space left on device for train_images.npy (1.2 MB needed")
         assert not files_in(disk)
@@ -94,7 +94,7 @@ def test_a_download_on_a_full_disk_is_resumed(tmp_path, monkeypatch):
         fill(disk, leave=300_000)
         said = one_line(fetch, "a", root)
         assert str(root / "data/sources") in said and "700000 bytes" in said
-        others_are_faster(monkeypatch)
+        other_process_wins(monkeypatch)
         said = one_line(fetch, "a", root)
         assert said.startswith(f"{root / 'data/sources'}: No space left on device for a.zip (700.0 kB needed")
         assert not (root / "data/sources/a.zip").exists()

@@ -149,12 +149,12 @@ def truncated_png(folder):
     (folder / "cut.png").write_bytes(data[: len(data) // 2])
 
 
-def huge_header(folder):
+def image_with_huge_size(folder):
     image = Image.new("1", (MAX_PIXELS // 4096 + 1, 4096))
     image.save(folder / "huge.png")
 
 
-def deep(folder):
+def image_of_16_bits(folder):
     Image.fromarray(np.zeros((20, 20), np.uint16)).save(folder / "deep.png")
 
 
@@ -163,8 +163,8 @@ PROBLEMS = {
     "text named png": (put("zz.png", b"hello"), r"zz\.png: not an image"),
     "empty file": (put("zz.jpg", b""), r"zz\.jpg: not an image"),
     "cut short": (truncated_png, r"cut\.png: damaged image"),
-    "huge": (huge_header, r"huge\.png: .* exceeds the limit"),
-    "16 bits": (deep, r"deep\.png: more than 8 bits"),
+    "huge": (image_with_huge_size, r"huge\.png: .* exceeds the limit"),
+    "16 bits": (image_of_16_bits, r"deep\.png: more than 8 bits"),
     "small": (
         lambda folder: random_image(40, 15).save(folder / "small.png"),
         r"small\.png: has 40x15 pixels, but the shortest side needs 16",
@@ -217,7 +217,7 @@ def test_a_failed_preparation_leaves_the_former_one(tmp_path):
     assert read_manifest(root / f"data/prepared/a-{SIZE}") == first
 
 
-def left_by_a_kill(root):
+def temporary_folders(root):
     """Create incomplete folders of a-16 and of three other datasets with similar names."""
     names = (".a-16.x1y2.part", ".a-16.x1y2.old", ".a-16.v2.x1y2.part", ".a-160.x1y2.part", ".aa-16.x1y2.part")
     for name in names:
@@ -227,14 +227,14 @@ def left_by_a_kill(root):
 
 def test_temporary_folders_of_a_killed_preparation_are_removed(tmp_path):
     root = fewshot(tmp_path)
-    *_, dotted, longer, other = left_by_a_kill(root)
+    *_, dotted, longer, other = temporary_folders(root)
     prepare("a", SIZE, root=root)
     assert sorted(path.name for path in (root / "data/prepared").iterdir()) == [dotted, longer, other, "a-16"]
 
 
 def test_a_running_preparation_is_waited_for(tmp_path, monkeypatch):
     root = fewshot(tmp_path)
-    first, *_ = left_by_a_kill(root)
+    first, *_ = temporary_folders(root)
     path = root / "data/prepared/.a-16.lock"
     lock, waited = lock_file(path), []
 

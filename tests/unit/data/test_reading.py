@@ -51,7 +51,7 @@ def prepared(folder, size=SIZE):
     return np.load(root / f"data/prepared/a-{size or 'full'}/images.npy")
 
 
-def agreed(folder):
+def audit_and_prepare(folder):
     """Return the number of images that all three commands find, or the error that all three report."""
 
     def outcome(read):
@@ -85,13 +85,13 @@ def png_chunks(width, height, depth, colour, rows):
 )
 def test_suffix_rule_by_content(folder, name, kind):
     random_image(SIZE, SIZE, seed=9).save(folder / name, kind)
-    assert agreed(folder) == 4
+    assert audit_and_prepare(folder) == 4
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "notes", "data.json", "x.png", "x.svg"])
 def test_a_file_that_is_no_image_is_named(folder, name):
     (folder / name).write_text('{"not": "an image"}')
-    assert agreed(folder) == f"{name}: not an image in a supported format ({', '.join(FORMATS)})"
+    assert audit_and_prepare(folder) == f"{name}: not an image in a supported format ({', '.join(FORMATS)})"
 
 
 @pytest.mark.parametrize(
@@ -103,14 +103,14 @@ def test_a_file_that_is_no_image_is_named(folder, name):
 )
 def test_the_error_states_that_a_file_is_empty_or_heic(folder, content, said):
     (folder / "x.jpg").write_bytes(content)
-    assert agreed(folder).startswith(f"x.jpg: {said}")
+    assert audit_and_prepare(folder).startswith(f"x.jpg: {said}")
 
 
 def test_folders_behind_links_are_read(folder, tmp_path):
     image_folder(tmp_path / "elsewhere/deep", 3)
     (folder / "linked").symlink_to(tmp_path / "elsewhere")
     (folder / "one.png").symlink_to(tmp_path / "elsewhere/deep/0.png")
-    assert agreed(folder) == 7
+    assert audit_and_prepare(folder) == 7
     assert [path.relative_to(folder).as_posix() for path in list_files(folder)][3:5] == [
         "linked/deep/0.png",
         "linked/deep/1.png",
@@ -122,7 +122,7 @@ def test_circles_of_links_are_cut_and_noted(folder, tmp_path):
     for name, target in (("up", folder), ("sub/up", folder), ("again", folder / "sub"), ("sub/self", folder / "sub")):
         (folder / name).symlink_to(target)
     random_image(SIZE, SIZE, seed=8).save(folder / "sub/x.png")
-    assert agreed(folder) == 4
+    assert audit_and_prepare(folder) == 4
     listing = walk(folder)
     assert "sub/x.png" in listing.names, "by the path without a link"
     assert sorted(note.split(":")[0] for note in listing.notes) == ["again", "sub/self", "sub/up", "up"]
@@ -145,7 +145,7 @@ def test_changes_behind_links_are_seen(folder, tmp_path):
 
 def test_every_finding_of_an_audit_is_one_line(folder):
     (folder / "x.png").symlink_to("no\nwhere\x1b")
-    assert agreed(folder)
+    assert audit_and_prepare(folder)
     lines = audit(folder, SIZE, folder.parent / "project").lines()
     assert lines[1] == "error: x.png: a broken link (no\\nwhere\\x1b); restore its target, or remove it"
 
@@ -153,12 +153,12 @@ def test_every_finding_of_an_audit_is_one_line(folder):
 @pytest.mark.parametrize("target", ["nothing.png", "x.png"])
 def test_broken_links_are_named(folder, target):
     (folder / "x.png").symlink_to(target)
-    assert agreed(folder) == f"x.png: a broken link ({target}); restore its target, or remove it"
+    assert audit_and_prepare(folder) == f"x.png: a broken link ({target}); restore its target, or remove it"
 
 
 def test_pipes_are_named_and_not_waited_for(folder):
     os.mkfifo(folder / "x.png")
-    assert agreed(folder) == "x.png: a pipe, socket or device, not an image; remove it"
+    assert audit_and_prepare(folder) == "x.png: a pipe, socket or device, not an image; remove it"
 
 
 IGNORED = [
@@ -182,7 +182,7 @@ def test_hidden_system_and_nas_entries_do_not_count(folder, name, inside):
     path = folder / inside / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes((folder / "0.png").read_bytes() if name.endswith("0.png") else b"litter")
-    assert agreed(folder) == 3
+    assert audit_and_prepare(folder) == 3
 
 
 def test_files_that_only_resemble_system_files_count():
@@ -199,7 +199,7 @@ def test_names_that_no_list_can_hold_are_refused_escaped(folder, name):
     path.parent.mkdir(exist_ok=True)
     random_image(SIZE, SIZE).save(BytesIO(), "PNG")
     path.write_bytes((folder / "0.png").read_bytes())
-    said = agreed(folder)
+    said = audit_and_prepare(folder)
     assert "not UTF-8; rename it" in said and said.isascii() and said.isprintable()
 
 
@@ -240,14 +240,14 @@ def test_a_transparent_colour_of_16_bits_is_transparent(tmp_path):
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_damaged_exif_data_are_noted_and_the_image_is_used(folder, kind, capsys):
     random_image(SIZE, SIZE, seed=9).save(folder / "x", kind, exif=b"Exif\0\0garbage")
-    assert agreed(folder) == 4
+    assert audit_and_prepare(folder) == 4
     assert "1 of 4 images have EXIF data that cannot be read, so they are not rotated (x)" in capsys.readouterr().err
 
 
 def test_a_turn_that_is_no_number_is_none(folder):
     words = struct.pack("<2sHIHHHIII5s", b"II", 42, 8, 1, ORIENTATION, 2, 5, 26, 0, b"abcd\0")
     random_image(SIZE, SIZE, seed=9).save(folder / "x.png", exif=words)
-    assert agreed(folder) == 4
+    assert audit_and_prepare(folder) == 4
 
 
 def test_turned_images_are_prepared_upright_at_full_size(tmp_path):
@@ -290,7 +290,7 @@ MODES["palette gif"] = ("x.gif", lambda: palette(0), [255, 255, 255])
 def test_every_mode_gives_one_rgb(folder, mode):
     name, make, wanted = MODES[mode]
     make().save(folder / name)
-    assert agreed(folder) == 4
+    assert audit_and_prepare(folder) == 4
     assert prepared(folder)[3, 0, 0].tolist() == wanted
     assert read_image(folder / name)[:, 0, 0].tolist() == wanted
 
@@ -311,7 +311,7 @@ def test_alpha_is_composited_onto_the_background(tmp_path):
 )
 def test_grey_of_16_bits_and_other_colours_are_refused_alike(folder, name, make, said):
     make().save(folder / name)
-    assert agreed(folder).startswith(f"{name}: {said}")
+    assert audit_and_prepare(folder).startswith(f"{name}: {said}")
 
 
 @pytest.mark.parametrize("colour", [2, 6])
@@ -321,7 +321,7 @@ def test_colours_of_16_bits_keep_their_upper_8_and_are_noted(folder, colour):
     if colour == 6:
         rows = (b"\0" + (b"\x12\x34" * 3 + b"\xff\xff") * SIZE) * SIZE
     (folder / "x.png").write_bytes(png_chunks(SIZE, SIZE, 16, colour, rows))
-    assert agreed(folder) == 4
+    assert audit_and_prepare(folder) == 4
     assert prepared(folder)[3, 0, 0].tolist() == [0x12] * 3
     assert any("16 bits per channel" in note and "(x.png)" in note for note in find_images(folder).notes)
 
@@ -330,7 +330,7 @@ def test_colours_of_16_bits_keep_their_upper_8_and_are_noted(folder, colour):
 def test_of_several_frames_or_pages_the_first_is_used_and_noted(folder, name, kind, capsys):
     frames = [Image.new("RGB", (SIZE, SIZE), (shade, 0, 0)) for shade in (0, 80, 160)]
     frames[0].save(folder / name, kind, save_all=True, append_images=frames[1:])
-    assert agreed(folder) == 4
+    assert audit_and_prepare(folder) == 4
     assert prepared(folder)[3, 0, 0].tolist() == [0, 0, 0]
     note = f"1 of 4 images have several frames or pages, of which the first is used ({name})"
     assert f"note: {note}\n" in capsys.readouterr().err
@@ -340,7 +340,7 @@ def test_of_several_frames_or_pages_the_first_is_used_and_noted(folder, name, ki
 def test_colour_profiles_and_cmyk_are_noted(folder):
     Image.new("RGB", (SIZE, SIZE)).save(folder / "x.jpg", icc_profile=b"profile" * 30)
     Image.new("CMYK", (SIZE, SIZE)).save(folder / "y.jpg")
-    assert agreed(folder) == 5
+    assert audit_and_prepare(folder) == 5
     said = " ".join(audit(folder, SIZE, folder.parent / "project").notes)
     assert "1 of 5 images have a colour profile, which is not applied (x.jpg)" in said
     assert "1 of 5 images are CMYK" in said
@@ -356,13 +356,15 @@ def test_a_note_names_three_images_at_most(folder):
 @pytest.mark.parametrize("side", [8193, 20000])
 def test_there_is_one_pixel_limit(folder, side):
     (folder / "x.png").write_bytes(png_chunks(side, 8192, 8, 2, b""))
-    assert agreed(folder).endswith(f"exceeds the limit of {MAX_PIXELS} pixels; set SLIM_BENCH_MAX_PIXELS to raise it")
+    assert audit_and_prepare(folder).endswith(
+        f"exceeds the limit of {MAX_PIXELS} pixels; set SLIM_BENCH_MAX_PIXELS to raise it"
+    )
 
 
 @pytest.mark.parametrize("side", [8193, 40000])
 def test_the_pixel_limit_can_be_raised_and_lowered(folder, side, monkeypatch):
     monkeypatch.setenv("SLIM_BENCH_MAX_PIXELS", "100")
-    assert "exceeds the limit of 100 pixels" in agreed(folder)
+    assert "exceeds the limit of 100 pixels" in audit_and_prepare(folder)
     monkeypatch.setenv("SLIM_BENCH_MAX_PIXELS", "1000000000")
     (folder / "x.png").write_bytes(png_chunks(side, 8192, 8, 2, b""))
     found = find_images(folder)
@@ -382,7 +384,7 @@ def test_damage_and_emptiness_are_named_alike(folder):
     with pytest.raises(InputError, match=r"x\.png: damaged image"), decoded(folder / "x.png"):
         pass
     (folder / "x.png").write_bytes(b"")
-    assert agreed(folder).startswith("x.png: not an image but an empty file")
+    assert audit_and_prepare(folder).startswith("x.png: not an image but an empty file")
 
 
 def test_sources_of_another_kind_give_a_one_line_error(tmp_path):

@@ -32,7 +32,7 @@ class Pixels:
 
 
 @pytest.fixture(autouse=True)
-def light(monkeypatch):
+def stub_extractors(monkeypatch):
     monkeypatch.setattr("bench.metrics.inception_network.FEATURES", DIM)
     extractor = MetricExtractor(Pixels(), {"frechet": "fid_cleanfid"})
     for module in (folders, statistics_file):

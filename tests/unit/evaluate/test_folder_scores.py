@@ -31,7 +31,7 @@ class Pixels:
 
 
 @pytest.fixture(autouse=True)
-def light(monkeypatch):
+def stub_extractors(monkeypatch):
     metrics = {"frechet": "fd_efflite0", "memorisation": "memorisation_efflite0"}
     monkeypatch.setattr(folders, "open_extractors", lambda *_: [MetricExtractor(Pixels(), metrics)])
 
