@@ -22,7 +22,7 @@ from bench.files import check_regular, parse_json, read_json, sha256_file, write
 from bench.paths import META, META_COPY, WEIGHTS
 from bench.runtime.rng import seed_global_generator
 from bench.schema import Pixels, parse_strict
-from bench.trained import Trained, Training
+from bench.training_record import Trained, Training
 
 TYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64", torch.int64: "I64"}
 """Names of tensor types in the header of a safetensors file."""

@@ -22,7 +22,7 @@ from bench.data.receipts import read_receipt, receipt_path
 from bench.errors import InputError
 from bench.files import read_mapping
 from bench.frozen import current_hashes, outdated_reason
-from bench.made_from import (
+from bench.input_hashes import (
     COLLECTED,
     COMPLETE,
     RENDERED,
@@ -37,7 +37,7 @@ from bench.paths import META, RESULTS, WEIGHTS
 from bench.plan import Plan
 from bench.run import Run
 from bench.score import score_path
-from bench.trained import read_trained
+from bench.training_record import read_trained
 
 Check = Callable[..., str | None]
 

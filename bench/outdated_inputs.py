@@ -19,7 +19,7 @@ from bench.data.catalogue import prepared_path
 from bench.data.manifest import MANIFEST
 from bench.data.receipts import receipt_path
 from bench.files import write_text
-from bench.made_from import COMPLETE
+from bench.input_hashes import COMPLETE
 from bench.paths import META, RESULTS
 from bench.report.outputs import PAGE
 from bench.run import Run

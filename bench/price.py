@@ -22,7 +22,7 @@ from bench.provenance import slug
 from bench.run import Run
 from bench.status import run_state
 from bench.throughput import Rate, Throughput, device_here
-from bench.trained import Training, read_trained
+from bench.training_record import Training, read_trained
 from bench.workload import (
     Images,
     Workload,

@@ -9,7 +9,7 @@ from pydantic import AliasChoices, Field
 from bench.errors import InputError
 from bench.files import read_json, write_json
 from bench.schema import Strict, parse_strict
-from bench.trained import Trained
+from bench.training_record import Trained
 
 WEIGHTS_KEYS = ("weights", "selection")
 """Keys for the scored weights: the current key, and the key that earlier versions wrote."""

@@ -15,7 +15,7 @@ from bench.paths import META, WEIGHTS, lock_path, state_folder
 from bench.run import Run, read_run
 from bench.runtime.locks import is_locked
 from bench.score import read_run_score, score_path
-from bench.trained import Trained, read_trained
+from bench.training_record import Trained, read_trained
 
 SUPERSEDE = "`slim-bench train` moves it to superseded/"
 

@@ -17,7 +17,7 @@ from bench.data.receipts import receipt_path
 from bench.data.sources import SOURCES
 from bench.errors import InputError, storage_error
 from bench.files import read_json, read_yaml
-from bench.made_from import COMPLETE
+from bench.input_hashes import COMPLETE
 from bench.metrics.catalogue import METRICS
 from bench.needs import PERCEPTUAL_WEIGHTS
 from bench.outdated import Outdated, reset_future_time

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.errors import InputError
 from bench.files import read_mapping, sha256_file
-from bench.made_from import RENDERED, rendered_from
+from bench.input_hashes import RENDERED, rendered_from
 from bench.paths import PROJECT, RUNS
 
 PROJECT_FILES = ("requirements.lock", "pyproject.toml", "dvc.yaml", "CITATION.cff", "LICENSE", "NOTICE")

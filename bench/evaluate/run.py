@@ -24,7 +24,7 @@ from bench.ownership import read_text_or_empty
 from bench.run import Run
 from bench.runtime.device import open_device
 from bench.score import Score
-from bench.trained import read_trained
+from bench.training_record import read_trained
 
 TASKS: dict[str, Callable[[Run, Path, ScoreFolder], None]] = {
     "fewshot": evaluate_fewshot,

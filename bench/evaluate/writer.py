@@ -13,7 +13,7 @@ import torch
 from bench.errors import InputError
 from bench.evaluate.attention import ATTENTION
 from bench.evaluate.measurement import Measurement, failed_score
-from bench.made_from import COMPLETE, is_complete_mark, write_complete
+from bench.input_hashes import COMPLETE, is_complete_mark, write_complete
 from bench.metrics.catalogue import METRICS
 from bench.ownership import is_attention, is_image_grid, is_png, is_score, is_score_of, move_if_foreign, refuse_foreign
 from bench.provenance import provenance

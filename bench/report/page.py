@@ -20,9 +20,9 @@ __all__ = ["OUTPUTS", "render"]
 def render(scale_dir: Path) -> Path:
     """Write tables/, figures/ and report/index.html under `scale_dir` from its scores.csv."""
     from bench.files import write_text
-    from bench.made_from import rendered_from
+    from bench.input_hashes import rendered_from
     from bench.report.build import build
-    from bench.report.written import begin_report, end_report
+    from bench.report.report_files import begin_report, end_report
 
     scale_dir = Path(scale_dir)
     page = scale_dir / PAGE

@@ -12,7 +12,7 @@ from bench.data.manifest import MANIFEST
 from bench.data.ownership import own_prepared_files
 from bench.data.receipts import read_receipt, receipt_path
 from bench.files import read_json, write_json
-from bench.made_from import file_digest
+from bench.input_hashes import file_digest
 from bench.paths import META, META_COPY, WEIGHTS
 from bench.run import write_run
 from bench.train import train

@@ -14,7 +14,7 @@ from bench.data.prepare import prepare
 from bench.errors import InputError
 from bench.files import read_json, write_json, write_text
 from bench.frozen import FROZEN, write_frozen
-from bench.made_from import COLLECTED, COMPLETE, RENDERED, rendered_from, write_complete
+from bench.input_hashes import COLLECTED, COMPLETE, RENDERED, rendered_from, write_complete
 from bench.outdated import Outdated, reset_future_time
 from bench.paths import RESULTS
 from bench.plan import Plan

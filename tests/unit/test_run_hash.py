@@ -10,7 +10,7 @@ from bench import run as runs
 from bench.defaults import check_defaults, present_defaults, record_defaults
 from bench.errors import InputError
 from bench.files import read_json, write_json
-from bench.made_from import scored_sha256
+from bench.input_hashes import scored_sha256
 from bench.plan import Plan
 from bench.run import SCHEMA_VERSION, ClassificationRecipe, Evaluation, Run, recorded_defaults, training_hash
 from bench.schema import parse_strict

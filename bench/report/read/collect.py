@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.errors import InputError
 from bench.files import read_mapping, sha256_file, write_json, write_text
-from bench.made_from import COLLECTED, collected_from, is_origin_record
+from bench.input_hashes import COLLECTED, collected_from, is_origin_record
 from bench.ownership import FilePredicate, is_truncated, move_if_foreign, read_head, refuse_foreign
 from bench.report.compare.statistics import summarise
 from bench.report.read.row import COLUMNS, MACHINE_TIMES, Row

@@ -18,13 +18,13 @@ from pydantic import BaseModel, ConfigDict
 from bench.errors import InputError
 from bench.files import read_json
 from bench.frozen import accepted_hashes
-from bench.made_from import read_complete
+from bench.input_hashes import read_complete
 from bench.metrics.catalogue import METRICS
 from bench.paths import META, META_COPY, RUNS, run_name
 from bench.report.read.row import COLUMNS, TRAINING, Row
 from bench.schema import Seed, Task, parse_strict
 from bench.score import Score, StaleError, read_run_score
-from bench.trained import Trained, read_trained
+from bench.training_record import Trained, read_trained
 
 RUN_TRACES = ("run.json", META, META_COPY, "history.csv", "scores")
 """Names that identify a run folder, which contains at least one of them."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.errors import InputError, writing
 from bench.files import link_or_copy, sync, write_bytes, write_json
-from bench.made_from import COMPLETE, is_complete_mark
+from bench.input_hashes import COMPLETE, is_complete_mark
 from bench.ownership import is_attention, is_image_grid, is_png, is_score_of, is_weights
 from bench.paths import META, META_COPY, WEIGHTS, superseded_folder
 from bench.run import Run, read_run

@@ -13,7 +13,7 @@ from bench.bundle.metadata import Facts
 from bench.cli import main
 from bench.errors import InputError
 from bench.files import sha256_file, write_json
-from bench.made_from import RENDERED, rendered_from
+from bench.input_hashes import RENDERED, rendered_from
 from tests.helpers.report_fixture import collected, make_results
 
 FACTS = Facts("demo", ("c" * 40,), 3, 9)

@@ -2,7 +2,7 @@
 
 from bench.cli import main
 from bench.files import read_json
-from bench.made_from import RENDERED
+from bench.input_hashes import RENDERED
 from tests.helpers.full_disk import files_in, fill, free, mounted
 from tests.helpers.report_fixture import make_results
 

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from bench.cli import main
-from bench.made_from import COLLECTED, RENDERED
+from bench.input_hashes import COLLECTED, RENDERED
 from bench.report.outputs import OUTPUTS
-from bench.report.written import PATHS
+from bench.report.report_files import PATHS
 from tests.helpers.report_fixture import EMOJI, make_results
 
 

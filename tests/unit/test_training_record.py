@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bench.errors import InputError
-from bench.trained import read_trained
+from bench.training_record import read_trained
 
 RECORD = {"status": "ok", "run_sha256": "a", "training": {"seconds": 1, "rollbacks": [{"reason": "nan", "step": 3}]}}
 

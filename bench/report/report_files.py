@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.files import read_mapping, sha256_file, write_json
-from bench.made_from import RENDERED, is_origin_record
+from bench.input_hashes import RENDERED, is_origin_record
 from bench.ownership import is_png, move_if_foreign, read_text_or_empty, refuse_foreign
 from bench.report.outputs import FIGURES, IMAGE_GRIDS, PAGE, TABLES
 
