@@ -11,7 +11,7 @@ from bench.code_digest import code_digest
 from bench.errors import InputError
 from bench.files import MAX_TEXT_BYTES, read_json, read_mapping, sha256_file, sha256_json, write_json
 from bench.ownership import is_truncated
-from bench.paths import RUNS
+from bench.paths import AUDIT_SUFFIX, PREPARED, RUNS
 from bench.run import Evaluation, Run, evaluation_hash
 from bench.schema import Strict, parse_strict
 
@@ -87,5 +87,9 @@ def collected_from(scale_dir: Path, allow_mixed_code: bool) -> str:
 
 def rendered_from(scale_dir: Path) -> str:
     """Return the hash of the page's inputs. It omits histories and samples, which change only together with scores."""
-    paths = (Path(scale_dir) / "scores.csv", Path("config/claims.yaml"), Path("config/published.csv"))
-    return sha256_json([*map(file_digest, paths), code_digest("bench.report.page")])
+    names = ("claims.yaml", "published.csv", "datasets.yaml")
+    paths = [Path(scale_dir) / "scores.csv", *(Path("config") / name for name in names)]
+    datasets = sorted({path.name for path in (Path(scale_dir) / RUNS).glob("*/*")})
+    audits = [path for name in datasets for path in sorted(PREPARED.glob(f"{name}-*{AUDIT_SUFFIX}"))]
+    found = [[path.name, file_digest(path)] for path in (*paths, *audits)]
+    return sha256_json([*found, code_digest("bench.report.page")])

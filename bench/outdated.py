@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.code_digest import code_digest
+from bench.data.audit_record import audit_path, why_outdated
 from bench.data.content import entry_sha256, preparation_sha256
 from bench.data.fetch import source_content
 from bench.data.manifest import MANIFEST, read_manifest
@@ -101,6 +102,13 @@ class Outdated:
             return f"the files of {name} have changed"
         return None
 
+    def audit(self, path: str, name: str) -> str | None:
+        """Check the record of the audit of the dataset `name` that is prepared in `path`."""
+        record = audit_path(path)
+        if not _exists(record):
+            return None
+        return why_outdated(record, self.plan.configuration.catalogue.dataset(name), self._content(name))
+
     @_error_as_reason
     def description(self, run: Run) -> str | None:
         """Check run.json of a run."""
@@ -178,11 +186,14 @@ class Outdated:
         return None
 
     @_error_as_reason
-    def page(self, scale: str, page: str) -> str | None:
-        """Check the tables, figures and page of a scale."""
+    def page(self, scale: str, page: str, audits: Iterable[Path] = ()) -> str | None:
+        """Check the tables, figures and page of a scale, which show the records `audits`."""
         folder = RESULTS / scale
         if not _exists(folder / page) or not (folder / "scores.csv").exists():
             return None
+        missing = [path for path in audits if not path.exists()]
+        if missing:
+            return f"{missing[0]} is missing"
         record = read_mapping(folder / RENDERED)
         if record.get("made_from") == rendered_from(folder):
             return None

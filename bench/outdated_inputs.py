@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.data.audit_record import audit_path
 from bench.data.catalogue import prepared_path
 from bench.data.manifest import MANIFEST
 from bench.data.receipts import receipt_path
@@ -35,7 +36,7 @@ class DatasetWildcards(NamedTuple):
 
 
 class PreparedWildcards(NamedTuple):
-    """Wildcards of the rule that prepares a dataset."""
+    """Wildcards of the rules that prepare and audit a dataset."""
 
     dataset: str
     size: str
@@ -84,18 +85,19 @@ class OutdatedInputs:
         outdated, plan = self.plan.outdated, self.plan
         checks: dict[str, Callable[[], str | None]] = {
             "fetch": lambda: outdated.source(w.dataset),
-            "prepare": lambda: outdated.prepared(_prepared_folder(w), w.dataset),
+            "prepare": lambda: outdated.prepared(prepared_folder(w), w.dataset),
+            "audit": lambda: outdated.audit(prepared_folder(w), w.dataset),
             "freeze": lambda: outdated.description(plan.run_of(w)),
             "train": lambda: outdated.model(plan.run_of(w)),
             "evaluate": lambda: outdated.scores(plan.run_of(w)),
-            "finish": lambda: outdated.suite(Path(plan.marker(w.suite)), plan.runs(w.suite)),
+            "finish": lambda: outdated.suite(Path(plan.marker(w.suite)), plan.startable(w.suite)),
             "collect": lambda: self._table(w),
-            "render": lambda: self._table(w) or outdated.page(w.scale, PAGE),
+            "render": lambda: self._table(w) or outdated.page(w.scale, PAGE, map(Path, plan.audits_of_scale(w))),
         }
         return checks[rule]()
 
     def _table(self, w: Any) -> str | None:
-        runs = [run for suite in self._suites(w) for run in self.plan.runs(suite)]
+        runs = [run for suite in self._suites(w) for run in self.plan.startable(suite)]
         return self.plan.outdated.table(w.scale, runs, self.plan.configuration.settings.allow_mixed_code)
 
     def _suites(self, w: Any) -> list[str]:
@@ -107,7 +109,9 @@ class OutdatedInputs:
             case "fetch":
                 return self.plan.configuration.root / receipt_path(w.dataset)
             case "prepare":
-                return Path(_prepared_folder(w)) / MANIFEST
+                return Path(prepared_folder(w)) / MANIFEST
+            case "audit":
+                return audit_path(prepared_folder(w))
             case "finish":
                 return Path(self.plan.marker(w.suite))
             case "collect" | "render":
@@ -122,12 +126,16 @@ class OutdatedInputs:
         match rule:
             case "prepare":
                 before = [("fetch", DatasetWildcards(w.dataset))]
+            case "audit":
+                before = [("fetch", DatasetWildcards(w.dataset)), ("prepare", w)]
             case "train":
                 before = [("freeze", w), ("prepare", _prepared_of(self.plan.run_of(w)))]
             case "evaluate":
                 before = [("train", w)]
             case "finish":
-                before = [("evaluate", _wildcards_of(run)) for run in self.plan.runs(w.suite)]
+                runs = self.plan.startable(w.suite)
+                before = [("evaluate", _wildcards_of(run)) for run in runs]
+                before += [("audit", prepared) for prepared in dict.fromkeys(map(_prepared_of, runs))]
             case "collect":
                 before = [("finish", SuiteWildcards(w.scale, suite)) for suite in self._suites(w)]
             case "render":
@@ -149,7 +157,8 @@ class OutdatedInputs:
         return f"{path}.noted"
 
 
-def _prepared_folder(w: Any) -> str:
+def prepared_folder(w: Any) -> str:
+    """Return the folder of a prepared dataset, relative to the folder of the results."""
     return prepared_path(w.dataset, None if w.size == "full" else int(w.size)).as_posix()
 
 

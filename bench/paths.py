@@ -6,6 +6,8 @@ from bench.code_digest import ROOT as PROJECT
 
 RESULTS, RUNS = Path("results"), "runs"
 WEIGHTS, META = "model.safetensors", "model.json"
+PREPARED, AUDIT_SUFFIX = Path("data/prepared"), ".audit.json"
+"""Folder of the prepared datasets, and suffix of the records of their audits in this folder."""
 META_COPY = ".model.json"
 """Copy of model.json. A killed workflow may delete model.json, a declared output, even if its job has finished."""
 

@@ -5,6 +5,7 @@ import fcntl
 import os
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -12,16 +13,20 @@ from pathlib import Path
 from typing import IO, Any, Literal, Self
 
 from bench.config import Configuration
+from bench.data.audit_record import audit_path
 from bench.data.fetch import refuse_changed_source
+from bench.data.fetch_job import FetchJob
+from bench.data.manifest import MANIFEST
 from bench.data.receipts import receipt_path
 from bench.data.sources import SOURCES
+from bench.data.states import unattended_problem
 from bench.errors import InputError, storage_error
 from bench.files import read_json, read_yaml
 from bench.input_hashes import COMPLETE
 from bench.metrics.catalogue import METRICS
 from bench.needs import PERCEPTUAL_WEIGHTS
 from bench.outdated import Outdated, reset_future_time
-from bench.outdated_inputs import OUTDATED_REASONS, REASON_PREFIX, OutdatedInputs
+from bench.outdated_inputs import OUTDATED_REASONS, REASON_PREFIX, OutdatedInputs, prepared_folder
 from bench.paths import RESULTS
 from bench.plan import Plan
 from bench.report.outputs import PAGE
@@ -44,6 +49,9 @@ class WorkflowPlan(Plan):
         self._workflow: Any = None
         self._limits_gpus = False
         self._planned_suites: set[str] = set()
+        self._listed: set[str] = set()
+        """Suites whose missing datasets were printed."""
+        self._remedies: dict[str, str | None] = {}
 
     @classmethod
     def open(cls, config: Mapping[str, Any], files: Iterable[Path] = ()) -> Self:
@@ -149,6 +157,11 @@ class WorkflowPlan(Plan):
     def receipt(self, w: Any) -> str:
         return (self.configuration.root / receipt_path(w.dataset)).as_posix()
 
+    def audited(self, w: Any) -> list[str]:
+        """Return the manifest of a dataset that is audited after its preparation; none for image files."""
+        layout = self.configuration.catalogue.dataset(w.dataset).layout
+        return [] if layout in ("images", "imagefolder") else [f"{prepared_folder(w)}/{MANIFEST}"]
+
     def weights(self, needed: Iterable[str]) -> list[str]:
         """Return the marker files of pretrained weights to download. Weights in an installed package have none."""
         known = self.configuration.catalogue.weights
@@ -185,7 +198,7 @@ class WorkflowPlan(Plan):
         """
         self._planned_suites.add(suite)
         with _ends_snakemake():
-            folders = [self.folder_of(run) for run in self.runs(suite)]
+            folders = [self.folder_of(run) for run in self.startable(suite)]
             if unmatched := self.unmatched(suite):
                 print(f"slim-bench: target {suite} has no {', '.join(unmatched)}", file=sys.stderr, flush=True)
             outputs = [folder / name for folder in folders for name in ("run.json", "model.json")]
@@ -196,10 +209,40 @@ class WorkflowPlan(Plan):
                 _refuse_file(folder / "scores")
                 _refuse_loop(folder / "scores" / COMPLETE)
             _refuse_loop(Path(self.marker(suite)))
-        return [self.marker(suite), *map(str, outputs), *self.scores(suite), str(report / PAGE)]
+        return [self.marker(suite), *map(str, outputs), *self.audits(suite), *self.scores(suite), str(report / PAGE)]
+
+    def startable(self, suite: str) -> list[Run]:
+        """Return the runs of a suite without those whose dataset the user must install first, which are listed once."""
+        runs = self.runs(suite)
+        missing = {run.dataset: self._missing(run) for run in runs}
+        left = [run for run in runs if missing[run.dataset] is None]
+        if len(left) < len(runs) and suite not in self._listed:
+            self._listed.add(suite)
+            lines = map(one_line, _missing_lines(suite, runs, missing))
+            print(*lines, sep="\n", file=sys.stderr, flush=True)
+        if not left:
+            raise InputError(f"{suite}: no run can start before the data listed above are installed")
+        return left
+
+    def _missing(self, run: Run) -> str | None:
+        """Return what the user must do before the dataset of a run can be prepared, or None."""
+        path, root = run.data.path, self.configuration.root
+        if path not in self._remedies:
+            catalogue, settings = self.configuration.catalogue, self.configuration.settings.data
+            job = FetchJob(root, catalogue, run.dataset, catalogue.dataset(run.dataset), settings=settings)
+            self._remedies[path] = None if (Path(path) / MANIFEST).exists() else unattended_problem(job)
+        return self._remedies[path]
+
+    def audits(self, suite: str) -> list[str]:
+        return list(dict.fromkeys(audit_path(run.data.path).as_posix() for run in self.startable(suite)))
+
+    def audits_of_scale(self, w: Any) -> list[str]:
+        """Return the audit records of the requested suites, which the page shows."""
+        suites = [suite for suite in self.requested_suites if self.scale_of(suite) == w.scale]
+        return list(dict.fromkeys(path for suite in suites for path in self.audits(suite)))
 
     def scores(self, suite: str) -> list[str]:
-        return [f"{self.folder_of(run)}/scores/{COMPLETE}" for run in self.runs(suite)]
+        return [f"{self.folder_of(run)}/scores/{COMPLETE}" for run in self.startable(suite)]
 
     def marker(self, suite: str) -> str:
         return f"{RESULTS}/{self.scale_of(suite)}/suites/{suite}.finished"
@@ -258,6 +301,23 @@ def _ends_snakemake() -> Iterator[None]:
         raise SystemExit(f"slim-bench: error: {one_line(error)}") from None
     except OSError as error:
         raise SystemExit(f"slim-bench: error: {one_line(storage_error(error))}") from None
+
+
+def _missing_lines(suite: str, runs: list[Run], missing: Mapping[str, str | None]) -> list[str]:
+    """Return a heading, and a line for the datasets of each remedy with the number of their runs."""
+    counts = Counter(run.dataset for run in runs if missing[run.dataset] is not None)
+    datasets: dict[str, list[str]] = {}
+    for dataset in counts:
+        datasets.setdefault(missing[dataset] or "", []).append(dataset)
+    count = f"{counts.total()} of {len(runs)} runs"
+    heading = f"slim-bench: {suite}: {count} are left out until you provide their datasets:"
+    return [
+        heading,
+        *(
+            f"  {', '.join(names)} ({sum(counts[name] for name in names)} runs): {remedy}"
+            for remedy, names in datasets.items()
+        ),
+    ]
 
 
 def _refuse_folder(path: Path) -> None:

@@ -17,7 +17,8 @@ from bench.data.audit_record import (
 )
 from bench.data.catalogue import Dataset, Folders, load_catalogue
 from bench.data.contact import LABELS, contact_image
-from bench.data.fetch import installed_path, present_source, source_content
+from bench.data.fetch import source_content
+from bench.data.present import installed_path, present_source
 from bench.data.problems import CHECKS
 from bench.data.receipts import read_receipt
 from bench.errors import InputError

@@ -13,6 +13,7 @@ from bench.data.sources import Download, Folder, Hub, Manual, Raw, Shipped, labe
 from bench.errors import InputError
 from bench.files import read_json, read_mapping, sha256_json
 from bench.ownership import is_truncated
+from bench.paths import AUDIT_SUFFIX
 from bench.schema import Strict, Task, parse_strict
 
 FORMAT = 1
@@ -58,7 +59,7 @@ class AuditRecord(Strict):
 
 def audit_path(prepared: Path | str) -> Path:
     """Return the path of the record of the dataset that is prepared in the folder `prepared`."""
-    return Path(f"{prepared}.audit.json")
+    return Path(f"{prepared}{AUDIT_SUFFIX}")
 
 
 def contact_path(record: Path) -> Path:

@@ -14,11 +14,11 @@ from pydantic import Field, field_validator, model_validator
 from bench.data.sources import FileName, Folder, Manual, Packed, Sha256, Source, packed_file
 from bench.errors import InputError, did_you_mean
 from bench.files import read_yaml
+from bench.paths import PREPARED
 from bench.schema import Name, Positive, Strict, Task, parse_cli_value, parse_strict, valid_name
 
 CATALOGUE = Path("config/datasets.yaml")
 PINS = Path("data/pins.yaml")
-PREPARED = Path("data/prepared")
 
 Byte = Annotated[int, Field(ge=0, le=255)]
 BACKGROUND = "RGB background colour of transparent pixels"

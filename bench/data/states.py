@@ -14,6 +14,7 @@ from bench.data.fetch_job import FetchJob, candidates
 from bench.data.present import installed_path, present_source
 from bench.data.receipts import read_receipt
 from bench.data.sources import SOURCES, Dvc, Hub, Mirror, SourceFile, is_pinned, label
+from bench.errors import InputError
 from bench.runtime.environment import user_cache
 
 HERE, FETCHABLE, MANUAL = "here", "fetchable", "install manually"
@@ -91,6 +92,23 @@ def dataset_state(job: FetchJob) -> DatasetState:
 def _recorded_size(job: FetchJob, file: SourceFile) -> int | None:
     recorded = job.recorded(file)
     return recorded.size if recorded else None
+
+
+def unattended_problem(job: FetchJob) -> str | None:
+    """Return what the user must do before `fetch` can obtain the dataset, or None if nothing."""
+    try:
+        state = dataset_state(job)
+    except InputError as error:
+        return str(error)
+    if state.state in (HERE, FETCHABLE):
+        return None
+    manual = job.dataset.manual
+    remedies = {
+        TOKEN: f"{state.remedy}, and accept the terms of {state.source}",
+        TRUST: "set data.trust_first_use to true in config/config.yaml, because the publisher states no checksum",
+    }
+    chosen = [remedies[state.state]] if state.state in remedies else []
+    return "; or ".join([*chosen, *([manual.how] if manual else [])]) or state.remedy
 
 
 def total_bytes(states: Iterable[DatasetState]) -> tuple[int, int]:

@@ -12,10 +12,12 @@ from bench.report.compare.claims import Answer, answer_claims
 from bench.report.compare.paired import Result, compare_experiments
 from bench.report.figures import attention, classification, curves, image_grids, plots, style
 from bench.report.outputs import FIGURES, IMAGE_GRIDS
+from bench.report.read.audits import UsedDataset, read_used_datasets
 from bench.report.read.published import Published, load_published
 from bench.report.read.scores import Scores, read_scores
 from bench.report.tables.ablations import ablation_table, find_ablations
 from bench.report.tables.comparison import comparison_records, comparison_tables
+from bench.report.tables.data import data_records, data_table
 from bench.report.tables.published import published_table
 from bench.report.tables.runs import runs_table
 from bench.report.tables.significance import claims_table, paired_table, summary_table
@@ -34,6 +36,7 @@ class Report:
     answers: list[Answer]
     tables: dict[str, list[Table]]
     stems: frozenset[str]
+    datasets: list[UsedDataset]
 
 
 def build(scale_dir: Path, config: Path) -> Report:
@@ -51,10 +54,12 @@ def build(scale_dir: Path, config: Path) -> Report:
         by_class = (classification.per_class_table(task_scores, name, task_settings) for name in names)
         tables[task] += [table for table in by_class if table]
         write_tables(scale_dir / "tables" / task, tables[task], comparison_records(task_scores))
+    datasets = read_used_datasets(scores, scale_dir, config)
+    tables["data"] = [data_table(datasets)] if datasets else []
     for name in tables.keys() - settings.tasks.keys():
-        write_tables(scale_dir / "tables" / name, tables[name])
+        write_tables(scale_dir / "tables" / name, tables[name], data_records(datasets) if name == "data" else None)
     stems = _draw(scores, settings, scale_dir) | _draw_grids(scores, settings, scale_dir)
-    return Report(scale, scores, settings, answers, tables, frozenset(stems))
+    return Report(scale, scores, settings, answers, tables, frozenset(stems), datasets)
 
 
 def _tables(

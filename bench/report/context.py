@@ -2,6 +2,7 @@
 
 import base64
 import datetime
+import io
 import shlex
 from collections import Counter
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ from bench.report.build import Report
 from bench.report.claim_prices import claim_prices
 from bench.report.compare.claims import NOT_TESTED, Answer
 from bench.report.compare.statistics import MIN_UNITS, bootstrap
+from bench.report.figures.image_grids import contact_grid
 from bench.report.figures.style import inline_svg
 from bench.report.html import page_style
 from bench.report.outputs import caption_of
+from bench.report.read.audits import UsedDataset
 from bench.report.read.names import control_label, format_bytes, format_seconds, format_value, metric_of
 from bench.report.read.row import TRAINING
 from bench.report.read.scores import Row, Scores
@@ -73,6 +76,7 @@ def page_context(report: Report, out: Path, config: Path) -> dict[str, Any]:
         "complexity": _figures(report, out, ["complexity"]),
         "ablations": _figures(report, out, ["ablations"]),
         "groups": _run_groups(report.scores),
+        "datasets": [_dataset(used) for used in report.datasets],
         "style": page_style(),
     }
 
@@ -173,6 +177,30 @@ def _raster(path: Path, caption: str) -> Markup:
         size = image.width, image.height
     tag = '<img src="data:image/png;base64,{}" alt="{}" width="{}" height="{}" style="--width: {}px">'
     return Markup(tag).format(data, caption, *size, size[0])
+
+
+def _dataset(used: UsedDataset) -> dict[str, Any]:
+    """Return title, facts, results of the audit and the image grid of a dataset."""
+    record = used.record
+    grid = None if record is None or used.contact is None else contact_grid(used.contact, record.contact)
+    checks = [] if record is None else [(kind, check) for kind, check in record.checks.items() if check.count]
+    return {
+        "name": used.name,
+        "title": used.title,
+        "facts": used.facts,
+        "record": record,
+        "checks": checks,
+        "grid": None if grid is None else CaptionedFigure(f"Images of {used.name}.", _photographs(grid, used.name)),
+    }
+
+
+def _photographs(image: Image.Image, name: str) -> Markup:
+    """Return an image grid of photographs as HTML. WebP needs a quarter of the bytes of PNG."""
+    content = io.BytesIO()
+    image.save(content, "WEBP", quality=80, method=4)
+    data = base64.b64encode(content.getvalue()).decode()
+    tag = '<img src="data:image/webp;base64,{}" alt="images of {}" width="{}" height="{}" style="--width: {}px">'
+    return Markup(tag).format(data, name, *image.size, image.width)
 
 
 def _run_groups(scores: Scores) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ TABLES = {
     "tables/paired": "paired.rst",
     "tables/claims": "claims.rst",
     "tables/published": "published.rst",
+    "tables/data": "data.rst",
     "tables/runs": "runs.rst",
 }
 FIGURES = {

@@ -60,6 +60,28 @@ rule prepare_dataset:
         "slim-bench prepare {wildcards.dataset} --size {wildcards.size} {params.limit} {params.folder} 2>&1 | tee -a {log}"
 
 
+# A problem that the audit finds does not fail the workflow. The report shows it, and `prepare` refuses a dataset that
+# cannot be used.
+rule audit_dataset:
+    input:
+        receipt=ancient(plan.receipt),
+        prepared=ancient(plan.audited),
+        outdated=plan.outdated_input("audit"),
+    output:
+        "data/prepared/{dataset}-{size}.audit.json",
+    log:
+        "logs/data/{dataset}-{size}.audit.log",
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    params:
+        folder=plan.folder_option,
+        limit=plan.limit_option,
+    shell:
+        "slim-bench audit {wildcards.dataset} --size {wildcards.size} --out {output} {params.limit} {params.folder}"
+        " 2>&1 | tee {log}"
+
+
 rule fetch_weights:
     output:
         touch(f"{plan.sources}/{{weights}}.fetched"),

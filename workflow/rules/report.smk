@@ -5,6 +5,7 @@
 rule finish_suite:
     input:
         scores=lambda w: ancient(plan.scores(w.suite)),
+        audits=lambda w: ancient(plan.audits(w.suite)),
         outdated=plan.outdated_input("finish"),
     output:
         touch("results/{scale}/suites/{suite}.finished"),
@@ -33,6 +34,7 @@ rule collect:
 rule render_report:
     input:
         scores=ancient("results/{scale}/scores.csv"),
+        audits=ancient(plan.audits_of_scale),
         outdated=plan.outdated_input("render"),
     output:
         [

@@ -32,7 +32,7 @@ class LabelledRow:
     captions: tuple[str, ...] = ()
 
 
-# -- the four grids -------------------------------------------------------------------------------------------------
+# -- the grids -------------------------------------------------------------------------------------------------
 
 
 def samples_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
@@ -82,6 +82,17 @@ def oneshot_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> I
             row = _row(folder / "samples", {"reconstruction": "reconstruction"} | {p.stem: "sample" for p in samples})
             rows += [LabelledRow(name, *row)] if row else []
     return image_grid(rows)
+
+
+def contact_grid(path: Path, labels: Sequence[str]) -> Image.Image | None:
+    """Return the images of a dataset with one labelled row per split, from the PNG of its audit; None if missing."""
+    image = open_image(path)
+    if image is None or not labels or image.height % len(labels):
+        return None
+    height = image.height // len(labels)
+    whole = TILE // height * height if height <= TILE else height
+    rows = [image.crop((0, top, image.width, top + height)) for top in range(0, image.height, height)]
+    return image_grid([LabelledRow(label, (fit_height(row, whole),)) for label, row in zip(labels, rows, strict=True)])
 
 
 # -- parts of the grids ---------------------------------------------------------------------------------------------
