@@ -1,5 +1,6 @@
 """Snakemake plans every suite without torch, and reports user errors in one line before any job."""
 
+import json
 import re
 
 import pytest
@@ -7,6 +8,11 @@ import pytest
 from bench.plan import Plan
 from tests.helpers.documentation import add_method
 from tests.helpers.executors import stand_in_executor
+
+MISSING_IN_A_NEW_CLONE = {
+    *("imagenet", "ffhq-1k", "singan-brandenberg", "singan-bridge", "singan-golden-gate", "singan-tower"),
+    *("100-shot-obama", "animalface-cat"),  # no checksum is published
+}
 
 
 def counts(text: str) -> dict[str, int]:
@@ -33,10 +39,52 @@ def test_every_suite_plans(project_copy, targets, scale):
     assert result.returncode == 0, result.stdout + result.stderr
     found = counts(result.stdout + result.stderr)
     plan = Plan.load()
-    runs = {run.name for suite in targets for run in plan.runs(suite)}
-    assert {run.scale for suite in targets for run in plan.runs(suite)} == {scale}
-    assert found["train"] == found["evaluate"] == len(runs)
+    runs = {run.name: run for suite in targets for run in plan.runs(suite)}
+    missing = MISSING_IN_A_NEW_CLONE if scale == "paper" else set()
+    started = [run for run in runs.values() if run.dataset not in missing]
+    assert {run.scale for run in runs.values()} == {scale}
+    assert found["train"] == found["evaluate"] == len(started)
+    assert found["audit_dataset"] == found["prepare_dataset"] == len({run.data.path for run in started})
     assert all(found[target] == 1 for target in targets)
+
+
+def test_datasets_that_must_be_installed_are_listed_once_before_the_first_job(project_copy):
+    """Names, number of runs and remedy of each dataset."""
+    result = project_copy.plan_only("paper", "--quiet", "--config", "data={trust_first_use: true}")
+    assert result.returncode == 0, result.stdout + result.stderr
+    said = (result.stdout + result.stderr).split("Job stats:", 1)[0]
+    assert re.search(r"paper: \d+ of \d+ runs are left out", said)
+    lines = re.findall(r"^  ([a-z0-9, -]+) \((\d+) runs\): (.+)$", said, re.MULTILINE)
+    listed = [name for names, _, _ in lines for name in names.split(", ")]
+    assert sorted(listed) == sorted(MISSING_IN_A_NEW_CLONE - {"100-shot-obama", "animalface-cat"})
+    remedies = {names: remedy for names, _, remedy in lines}
+    assert "image-net.org" in remedies["imagenet"] and "data/sources/ffhq-1k" in remedies["ffhq-1k"]
+
+
+def test_a_suite_without_any_data_is_an_error(project_copy):
+    result = project_copy.plan_only("classification", "--quiet", "--config", "scale=paper")
+    assert result.returncode != 0
+    said = result.stdout + result.stderr
+    assert "classification: no run can start before the data listed above are installed" in said
+    assert "imagenet (35 runs): create an account at image-net.org" in said and "Traceback" not in said
+
+
+def test_installed_data_are_not_listed(fresh_copy):
+    (fresh_copy.path / "data/sources/imagenet").mkdir()
+    result = fresh_copy.plan_only("classification", "--quiet", "host", "--config", "scale=paper")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert counts(result.stdout + result.stderr)["train"] == 35 and "left out" not in result.stdout + result.stderr
+
+
+def test_missing_outputs_after_a_download_that_is_repeated_are_planned(fresh_copy):
+    """Snakemake does not look for them if all their inputs are `ancient`."""
+    receipt = fresh_copy.path / "data/sources/fluent-emoji-100.json"
+    receipt.write_text(json.dumps({"dataset": "fluent-emoji-100", "entry_sha256": "0" * 64}))
+    result = fresh_copy.plan_only("tiny", "--quiet", "host")
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = counts(result.stdout + result.stderr)
+    assert found["train"] == found["evaluate"] == len(Plan.load().runs("tiny"))
+    assert found["fetch_dataset"] == 3
 
 
 def test_own_images_and_another_scale_and_seed_in_one_line(project_copy):
