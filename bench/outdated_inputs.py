@@ -92,13 +92,19 @@ class OutdatedInputs:
             "evaluate": lambda: outdated.scores(plan.run_of(w)),
             "finish": lambda: outdated.suite(Path(plan.marker(w.suite)), plan.startable(w.suite)),
             "collect": lambda: self._table(w),
-            "render": lambda: self._table(w) or outdated.page(w.scale, PAGE, map(Path, plan.audits_of_scale(w))),
+            "render": lambda: self._table(w) or self._page(w),
         }
         return checks[rule]()
 
     def _table(self, w: Any) -> str | None:
         runs = [run for suite in self._suites(w) for run in self.plan.startable(suite)]
         return self.plan.outdated.table(w.scale, runs, self.plan.configuration.settings.allow_mixed_code)
+
+    def _page(self, w: Any) -> str | None:
+        runs = {run.data.path: run for suite in self._suites(w) for run in self.plan.startable(suite)}
+        outdated = self.plan.outdated
+        audits = (outdated.audit(path, run.dataset) for path, run in runs.items())
+        return next(filter(None, audits), None) or outdated.page(w.scale, PAGE, map(audit_path, runs))
 
     def _suites(self, w: Any) -> list[str]:
         return [suite for suite in self.plan.requested_suites if self.plan.scale_of(suite) == w.scale]
