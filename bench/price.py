@@ -128,7 +128,7 @@ class Prices:
 
     def __init__(self, plan: Plan, throughput: Throughput):
         self.plan, self.throughput, self.finished = plan, throughput, FinishedRuns()
-        self._is_here = throughput.device == device_here()
+        self._is_this_cpu = throughput.device == device_here("cpu")
 
     def price(self, runs: Sequence[Run]) -> list[RunPrice]:
         catalogue = self.plan.configuration.catalogue
@@ -204,7 +204,7 @@ class Prices:
 
     def _is_on_device(self, name: str | None) -> bool:
         """Return whether a run was trained on the device. A record names a GPU, but only says `cpu` for a CPU."""
-        return self._is_here if name == "cpu" else slug(name or "") == self.throughput.device
+        return self._is_this_cpu if name == "cpu" else slug(name or "") == self.throughput.device
 
 
 def _corrected(

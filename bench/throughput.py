@@ -77,6 +77,8 @@ class Throughput:
         return self.rates.get(workload.key)
 
     def add(self, rate: Rate) -> None:
+        if self.path.is_file():
+            self.rates = _read(self.path)  # another process may have added rows
         self.rates[rate.key] = rate
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, list(Rate.model_fields), lineterminator="\n")

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from bench.errors import InputError
+from bench.measure.job import random_lpips
 from bench.metrics.lpips import Lpips, load_lpips
 from bench.runtime.memory import keep_freed_memory
 from bench.train.fewshot.engine import FewShot
@@ -28,7 +29,6 @@ THREADS, BATCH = 2, 8
 REPEATS, WARM_UP = {"cpu": 3, "cuda": 50}, {"cpu": 1, "cuda": 40}
 CPU_AT_LEAST, GPU_AT_LEAST = {"float32": 1.3, "bf16": 1.8}, {"bf16, compiled": 3.0}
 RATIO = "reference loop over engine"
-CHANNELS = (64, 128, 256, 512, 512)
 
 
 def measure(quick: bool) -> dict[str, Any]:
@@ -96,8 +96,4 @@ def _lpips() -> tuple[Lpips, str]:
     try:
         return load_lpips(), "its own"
     except InputError:
-        from torchvision.models.vgg import cfgs, make_layers
-
-        trunk = {f"features.{key}": value for key, value in make_layers(cfgs["D"]).state_dict().items()}
-        heads = {f"lin{i}.model.1.weight": torch.rand(1, n, 1, 1) for i, n in enumerate(CHANNELS)}
-        return Lpips(trunk, heads), "random"
+        return random_lpips(), "random"

@@ -11,13 +11,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench.data.manifest import read_manifest
-from bench.errors import InputError, RunFailedError
+from bench.errors import InputError, RunFailedError, storage_error
 from bench.files import read_json, read_mapping
 from bench.measure.probe import Probe
 from bench.measure.synthetic import write_prepared, write_source
@@ -76,7 +77,7 @@ def _warm_up(run: Run, device: torch.device) -> int:
 def _time_steps(engine: Engine, part: int, steps: Sequence[int], monitor: Monitor) -> None:
     for repeat, step in enumerate(steps):
         warm = repeat < len(steps) - REPEATS
-        seconds = _seconds(lambda step=step: engine.step(step), engine.device)
+        seconds = _seconds(partial(engine.step, step), engine.device)
         tell(part=part, warm=warm, step=seconds, peak=peak_memory_bytes(engine.device))
         if repeat + 1 == len(steps) - REPEATS:
             monitor.spent_joules()  # starts the count of energy for the timed steps
@@ -109,7 +110,8 @@ def build_engine(run: Run, device: torch.device) -> Any:
         return engine_class(run.task)(run, device)
     recipe = run.recipe.model_copy(update={"perceptual": "efflite0"})
     engine = engine_class(run.task)(run.model_copy(update={"recipe": recipe}), device)
-    trunk = LpipsTrunk(random_lpips()).to(device, memory_format=torch.channels_last)
+    trunk = LpipsTrunk(random_lpips()).to(device)
+    trunk.to(memory_format=torch.channels_last)  # a module changes in place
     engine.perceptual = PerceptualLoss(trunk)
     tell(note="LPIPS with random weights")
     return engine
@@ -152,14 +154,9 @@ def _eager(run: Run) -> Run:
 def _write_untrained(probe: Probe, folder: Path, count: int, device: torch.device) -> Run:
     """Return a run whose scores need `count` images, with the export of its untrained network in `folder`/run."""
     synthetic = _with_data(probe, folder, test_images=count)
-    changes = {"fewshot": {"snapshots": 0}, "oneshot": {}, "classification": {"holdout": 0}}[synthetic.task]
     evaluation = {} if synthetic.task == "classification" else {"n_fake": count}
-    run = _eager(synthetic).model_copy(
-        update={
-            "recipe": synthetic.recipe.model_copy(update=changes),
-            "evaluation": synthetic.evaluation.model_copy(update=evaluation),
-        }
-    )
+    changed = synthetic.evaluation.model_copy(update=evaluation)
+    run = _eager(synthetic).model_copy(update={"evaluation": changed})
     out, manifest = folder / "run", read_manifest(folder / "data")
     if not out.exists():
         out.mkdir()
@@ -184,7 +181,7 @@ def measure_preparation(probe: Probe, folder: Path) -> None:
     from bench.data.prepare import prepare
 
     size, task = probe.run.data.image_size, probe.run.task
-    options = {"upscale": True} if task != "classification" else {}
+    options: dict[str, Any] = {"upscale": True} if task != "classification" else {}
 
     def prepared(count: int, index: int) -> Callable[[], object]:
         source = write_source(folder / f"source{index}", probe, count)
@@ -209,11 +206,15 @@ def _time_two(
 
 
 def _with_data(probe: Probe, folder: Path, test_images: int) -> Run:
-    """Write synthetic data and return the run of a probe with their path."""
+    """Write synthetic data and return the run of a probe with their path.
+
+    Snapshots and held-out images have their own price, and the few synthetic images leave none to hold out.
+    """
     if not (folder / "data").exists():
         write_prepared(folder / "data", probe, test_images)
-    data = probe.run.data.model_copy(update={"path": str(folder / "data"), "source_sha256": None})
-    return probe.run.model_copy(update={"data": data})
+    run, none = probe.run, {"fewshot": {"snapshots": 0}, "oneshot": {}, "classification": {"holdout": 0}}
+    data = run.data.model_copy(update={"path": str(folder / "data"), "source_sha256": None})
+    return run.model_copy(update={"data": data, "recipe": run.recipe.model_copy(update=none[run.task])})
 
 
 MEASURES = {"prepare": measure_preparation, "train": measure_training, "score": measure_scoring}
@@ -234,6 +235,9 @@ def measure_probe(file: Path, folder: Path, spawned: float) -> int:
         MEASURES[probe.workload.part](probe, folder)
     except (InputError, RunFailedError) as error:
         tell(error=one_line(error))
+        return 2
+    except OSError as error:
+        tell(error=one_line(storage_error(error)))
         return 2
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):

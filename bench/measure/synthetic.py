@@ -21,18 +21,16 @@ SMALLEST_PER_CLASS = 2
 def write_prepared(folder: Path, probe: Probe, test_images: int) -> None:
     """Write the prepared dataset of a run: images of its size, or class folders if it decodes files while training."""
     random, run, images = np.random.default_rng(0), probe.run, probe.images
-    size = image_size_of(run)
+    size, batch = image_size_of(run), getattr(run.recipe, "batch_size", 1)
     folder.mkdir(parents=True)
     if run.task != "classification":
-        count = (
-            1 if run.task == "oneshot" else max(run.recipe.batch_size, min(images.train or MAX_FEWSHOT, MAX_FEWSHOT))
-        )
+        count = 1 if run.task == "oneshot" else max(batch, min(images.train or MAX_FEWSHOT, MAX_FEWSHOT))
         _write_arrays(folder, probe, {"images.npy": random.integers(0, 256, (count, size, size, 3), dtype=np.uint8)})
         return
     classes = images.classes or 10
-    train = images.train or 2 * run.recipe.batch_size
+    train = images.train or 2 * batch
     if images.files:
-        _write_class_folders(folder, probe, classes, {"train": 2 * run.recipe.batch_size, "test": test_images})
+        _write_class_folders(folder, probe, classes, {"train": 2 * batch, "test": test_images})
         return
     arrays: dict[str, np.ndarray] = {}
     for split, count in (("train", train), ("test", test_images)):
@@ -114,7 +112,8 @@ def write_source(folder: Path, probe: Probe, count: int) -> Path:
             for label in range(2):
                 write_images(folder / split / f"class{label}", max(SMALLEST_PER_CLASS, count // 2), PHOTOGRAPH, ".jpg")
         return folder
-    random, arrays = np.random.default_rng(0), {}
+    random = np.random.default_rng(0)
+    arrays: dict[str, Any] = {}
     for split in ("train", "test"):
         arrays[f"{split}_images"] = random.integers(0, 256, (count, size, size, probe.images.channels), dtype=np.uint8)
         arrays[f"{split}_labels"] = np.arange(count) % 10
