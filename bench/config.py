@@ -98,7 +98,7 @@ class JobRequest(Strict):
     """Resources that one job requests from a cluster. A single machine ignores them."""
 
     mem_mb: Positive = Field(32000, description="memory in MB")
-    minutes: Positive = Field(description="time limit; a training that exceeds it resumes in the next attempt")
+    minutes: Positive = Field(description="time limit; a run that exceeds it resumes in the next attempt")
     gpus: int = Field(1, ge=0, le=64, description="number of GPUs")
 
 

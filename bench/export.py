@@ -48,7 +48,7 @@ class Normalisation(BaseModel):
 
 
 class ExportTraining(Training):
-    """The record of a training and, for classifiers, the normalisation of the images."""
+    """The record of how a run was trained and, for classifiers, the normalisation of the images."""
 
     normalise: Normalisation | None = None
 

@@ -210,7 +210,7 @@ class Prices:
 def _corrected(
     run: Run, workload: Workload, steps: int | None, done: bool, finished: Sequence[tuple[str, Training]]
 ) -> Job:
-    """Return the price of a training from finished runs of its workload, and of its dataset if there are any.
+    """Return the price of training a run from finished runs of its workload, and of its dataset if there are any.
 
     One-shot images differ in their number of pyramid scales, so the whole time counts there, and elsewhere the time of
     a step.

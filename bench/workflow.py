@@ -59,7 +59,9 @@ class WorkflowPlan(Plan):
 
         `files` are those of --configfile. They are read again to find duplicate keys, of which Snakemake uses the last.
         """
-        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # for an inactive venv
+        os.environ["PATH"] = (
+            f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # works without activating the environment
+        )
         with _ends_snakemake():
             for path in files:
                 read_json(path) if Path(path).suffix == ".json" else read_yaml(path)

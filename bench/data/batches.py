@@ -45,7 +45,7 @@ class Batches(Protocol):
     """True if the loader already crops and flips the images, as recipe.augment "imagenet" requires."""
 
     def batch(self, step: int) -> Batch:
-        """Return batch `step` of the whole training, counted from 0 over all epochs."""
+        """Return batch `step` of the run, counted from 0 over all epochs."""
 
     def reseed(self, rollback: int) -> None: ...
 

@@ -12,7 +12,7 @@ from bench.errors import InputError
 __all__ = ["check_content", "load_file_list", "load_images", "load_split", "read_manifest"]
 
 MAX_HASHED_BYTES = 2**28
-"""Maximum total bytes of the arrays that are hashed before each training and evaluation, in one to two seconds."""
+"""Maximum total bytes of the arrays that are hashed before training and before evaluation, in one to two seconds."""
 
 SplitName = Literal["train", "test"]
 

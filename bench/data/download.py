@@ -114,7 +114,7 @@ def _complete(transfer: Transfer, sha256: str | None, md5: str | None) -> str | 
     """Download the rest of a file and return its problem, or None. A compressed body is decompressed if necessary."""
     _fetch(transfer, sha256, md5)
     problem = content_problem(transfer.partial, sha256, md5, transfer.size)
-    # a server may also label an archive that is itself compressed; then the bytes are right as they are
+    # a server may also label an archive that is itself compressed; then the bytes must not be decompressed
     is_packed = not transfer.verifiable and not transfer.name.endswith((".gz", ".tgz"))
     if transfer.compressed and (problem or is_packed):
         decompress(transfer.partial, transfer.url, transfer.size or MAX_UNKNOWN_BYTES)

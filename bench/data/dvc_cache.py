@@ -3,7 +3,7 @@
 The cache has DVC's own layout (files/md5/AB/CDEF...), so `dvc status`, `dvc push` and `dvc pull` work with it. A file
 that slim-bench wrote is linked into the cache by the first method of `cache.type` that works. The link of a hard-linked
 file is read-only, because a change would also change the cache. A file of the user is never linked: DVC would make it
-read-only. It is cloned (reflink) or copied, and remains as it is.
+read-only. It is cloned (reflink) or copied, and is not modified.
 """
 
 import errno

@@ -1,7 +1,7 @@
 """Measures the workloads of a list of runs on this device, one process after another, and writes each row at once.
 
 A run of the driver that is killed keeps the rows of the finished processes, and the next one measures the rest. On a
-CPU, all processes together get CPU_SECONDS. A process that exceeds its share is stopped: a training for which some
+CPU, all processes together get CPU_SECONDS. A process that exceeds its share is stopped: a run for which some
 steps were timed keeps them, and any other is recorded as not measured, together with larger sizes of its task.
 """
 
@@ -35,7 +35,7 @@ JOB = "bench.measure.job"
 CPU_SECONDS = 540.0
 """Time for all measurements on a CPU, which leaves a minute of ten for the start and the end."""
 SHARE = 4
-"""A training gets at most 1 / SHARE of the remaining time, so that one slow size does not use all of it."""
+"""A run gets at most 1 / SHARE of the remaining time, so that one slow size does not use all of it."""
 SCORING_SECONDS = 30.0
 """Time on a CPU that is kept free for each scoring."""
 MIN_STEPS = 2

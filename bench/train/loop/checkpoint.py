@@ -94,7 +94,7 @@ class Checkpoints:
                 header, payload = _read(path)
             except DamagedError as error:
                 print(f"{path}: damaged ({error}) and renamed; resuming from the previous checkpoint", file=sys.stderr)
-                with contextlib.suppress(FileNotFoundError):  # another process of this training renamed it first
+                with contextlib.suppress(FileNotFoundError):  # another process of this run renamed it first
                     path.rename(path.with_suffix(".damaged"))
                 continue
             self._check(path, header)

@@ -154,7 +154,7 @@ def is_own_state(state: Path) -> bool:
 
 
 def claim_state(state: Path) -> None:
-    """Create the state folder if needed, and write its marker file. A finished training removes its files there."""
+    """Create the state folder if needed, and write its marker file. Its files are removed when the run is finished."""
     with writing(state / MARKER):
         state.mkdir(parents=True, exist_ok=True)
     if not _is_marker(state / MARKER):

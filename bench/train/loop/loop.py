@@ -265,7 +265,7 @@ class Loop:
             print(f"[{self.run.name}] {note}", file=sys.stderr)
 
     def _out_of_memory(self, error: BaseException) -> None:
-        """Halve the engine's micro-batch and go back to the last checkpoint, or fail if the engine cannot."""
+        """Halve the engine's micro-batch and reload the last checkpoint, or fail if the engine cannot."""
         if world_size() > 1:  # the other processes wait for this one in the middle of their step
             raise InputError(f"{self.run.name}: {self._memory_message(error)}; or use more processes")
         change = self.engine.shrink(error) if hasattr(self.engine, "shrink") else None

@@ -79,7 +79,7 @@ def write_record(out: Path, run: Run, data: Data, training: dict[str, Any], reas
 
 
 def forget_record(out: Path) -> None:
-    """Remove the second copy of model.json, because the training that starts now replaces the recorded one."""
+    """Remove the second copy of model.json, because the run that starts now replaces the recorded one."""
     (out / META_COPY).unlink(missing_ok=True)
 
 
