@@ -215,7 +215,7 @@ def pin_datasets(arguments: argparse.Namespace) -> None:
     def pin_one(name: str) -> str:
         if dataset_state(_job(plan, name)).state != HERE and not arguments.replace:
             raise InputError(f"not here; run `slim-bench data fetch {name}`")
-        fetch_dataset(name, catalogue, settings=settings, replaces=arguments.replace)
+        fetch_dataset(name, catalogue, settings=settings, replaces=arguments.replace, completes=True)
         return "recorded"
 
     failed = [name for name, problem in _each(names, pin_one) if problem]

@@ -73,6 +73,7 @@ def fetch_dataset(
     accept_sha256: str | None = None,
     settings: DataSettings | None = None,
     replaces: bool = False,
+    completes: bool = False,
 ) -> Fetched:
     """Obtain and verify the source of dataset `name` from the first source of the catalogue that works.
 
@@ -81,7 +82,7 @@ def fetch_dataset(
     none works.
     """
     dataset = catalogue.dataset(name)
-    job = FetchJob(root, catalogue, name, dataset, accept_sha256, settings or DataSettings(), replaces)
+    job = FetchJob(root, catalogue, name, dataset, accept_sha256, settings or DataSettings(), replaces, completes)
     if accept_sha256 is not None:
         check_acceptable(job)
     place = installed_path(root, job.dataset)

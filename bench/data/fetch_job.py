@@ -24,6 +24,7 @@ class FetchJob:
     Attributes:
         accept: sha256 of the file without a published checksum, or FIRST_SEEN.
         replaces: whether the recorded checksums of files without a published one are replaced.
+        completes: whether files that were recorded earlier are added to the DVC cache if they are missing there.
     """
 
     root: Path
@@ -33,6 +34,7 @@ class FetchJob:
     accept: str | None = None
     settings: DataSettings = field(default_factory=DataSettings)
     replaces: bool = False
+    completes: bool = False
 
     def pin(self, file: SourceFile) -> str | None:
         """Return the sha256 that a file must have: published, recorded, from data/pins.yaml, or given."""
@@ -62,10 +64,16 @@ class FetchJob:
         return None if any(ours and ours != theirs for ours, theirs in published) else pointer
 
     def origin(self, source: Any, file: SourceFile, *, is_new: bool) -> Origin:
-        """Return the origin of a file for its pointer. A present file without a known checksum is the user's own."""
-        known = is_new or file.sha256 or file.md5
-        text = source_text(source, file) if known else source_text(None, file)
-        return Origin(self.dataset.title, self.dataset.licence, text, is_new, self.replaces)
+        """Return what the pointer of a file states. Without a checksum, only the source that provided it is known."""
+        listed = next((source for source in self.dataset.sources if file in source.files), source)
+        if not (file.sha256 or file.md5):
+            listed = source if is_new else None
+        return self.described(source_text(listed, file), is_new=is_new)
+
+    def described(self, source: str, *, is_new: bool = False) -> Origin:
+        """Return what the pointers of the dataset state, with the options of this job."""
+        options = {"is_new": is_new, "replaces": self.replaces, "completes": self.completes}
+        return Origin(self.dataset.title, self.dataset.licence, source, **options)
 
     @property
     def unpinned(self) -> list[SourceFile]:

@@ -12,7 +12,6 @@ from bench.data.fetch_job import FetchJob, hashes_of
 from bench.data.pointers import pointer_of, pointer_path
 from bench.data.record import (
     INSTALLED,
-    Origin,
     list_bytes,
     record_file,
     record_folder,
@@ -29,7 +28,7 @@ def record_installed(job: FetchJob, place: Path, described: Mapping[str, Any]) -
 
     Raises InputError if it differs from an earlier record, unless `job.replaces` is true.
     """
-    origin = Origin(job.dataset.title, job.dataset.licence, INSTALLED, replaces=job.replaces)
+    origin = job.described(INSTALLED)
     if job.dataset.layout == "imagenet":
         if archives_sha256(place) is None:
             record_list(job.root, job.name, FILES, _rows(place), origin)
@@ -43,7 +42,7 @@ def record_installed(job: FetchJob, place: Path, described: Mapping[str, Any]) -
 
 def record_archives(job: FetchJob, entries: list[FileRecord]) -> None:
     """Record the archives of ImageNet, which are not copied. `entries`: their entries in the receipt."""
-    origin = Origin(job.dataset.title, job.dataset.licence, INSTALLED, replaces=job.replaces)
+    origin = job.described(INSTALLED)
     record_list(job.root, job.name, ARCHIVES, _archive_rows(entries), origin)
 
 

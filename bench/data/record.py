@@ -9,14 +9,15 @@
 The first record of a source without a published checksum pins it: later, `fetch` rejects other content.
 """
 
+import errno
 import hashlib
 import io
 import os
 import shutil
 import sys
 import tarfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,6 +30,7 @@ from bench.data.sources import (
     Download,
     Dvc,
     Hub,
+    Mirror,
     Packed,
     Raw,
     Shipped,
@@ -38,7 +40,7 @@ from bench.data.sources import (
     packed_file,
 )
 from bench.errors import InputError, storage_error
-from bench.files import atomic_file, md5_bytes, sha256_bytes, write_bytes
+from bench.files import atomic_file, md5_bytes, md5_file, sha256_bytes, write_bytes
 from bench.terminal import one_line
 
 INSTALLED = "installed manually"
@@ -52,6 +54,8 @@ class Origin:
     Attributes:
         is_new: slim-bench has written the file just now, so that it may become a link to the DVC cache.
         replaces: whether a record of other content is replaced; otherwise it is an error.
+        completes: whether files that were recorded earlier are added to the DVC cache if they are missing there.
+        content_sha256: hash of the images in an archive of an installed folder.
     """
 
     title: str
@@ -59,9 +63,12 @@ class Origin:
     source: str
     is_new: bool = False
     replaces: bool = False
+    completes: bool = False
+    content_sha256: str | None = None
 
-    def pointer(self, hashes: Mapping[str, Any], **more: str) -> Pointer:
-        meta = {"source": self.source, "sha256": hashes["sha256"], "licence": self.licence, **more}
+    def pointer(self, hashes: Mapping[str, Any]) -> Pointer:
+        meta = {"source": self.source, "sha256": hashes["sha256"], "licence": self.licence}
+        meta |= {} if self.content_sha256 is None else {"content_sha256": self.content_sha256}
         return Pointer(hashes["md5"], hashes["bytes"], self.title, meta)
 
 
@@ -74,32 +81,43 @@ def source_text(source: Any, file: SourceFile) -> str:
         return file.url or INSTALLED
     if isinstance(source, Dvc | Shipped) and not isinstance(source, Packed):
         return label(source)
+    if isinstance(source, Mirror):
+        return "folder data.mirror"
     return INSTALLED
 
 
 def record_file(root: Path, path: Path, hashes: Mapping[str, Any], origin: Origin) -> None:
-    """Write the pointer of a file, unless it has one with this md5, and add the file to the DVC cache.
+    """Add a file to the DVC cache and write its pointer, unless it has a pointer with this md5.
 
     `hashes`: `bytes`, `md5` and `sha256` of the file, which the caller has compared with the catalogue and the pointer.
+    The pointer is written after the cache, so that an interrupted record is completed by the next one.
     """
     known = pointer_of(path)
-    if known is not None and known.md5 != hashes["md5"] and not known.is_ours:
+    is_known = known is not None and known.md5 == hashes["md5"]
+    if known is not None and not is_known and not known.is_ours:
         run_dvc(root, "commit", "--force", _relative(root, path))  # a pointer of `dvc import-url`
-        return
-    if known is None or known.md5 != hashes["md5"]:
-        write_pointer(path, origin.pointer(hashes))
-    _add_to_cache(root, path, hashes, origin.is_new)
+    elif not is_known or origin.is_new or origin.completes:
+        own = origin.is_new or (is_known and known is not None and known.meta.get("source", INSTALLED) != INSTALLED)
+        is_added = _add_to_cache(root, path, hashes, own=own)
+        if not is_known:
+            write_pointer(path, origin.pointer(hashes))
+        if not is_added:
+            _report(root, path, lambda: run_dvc(root, "commit", "--force", _relative(root, path)))
 
 
-def _add_to_cache(root: Path, path: Path, hashes: Mapping[str, Any], own: bool) -> None:
-    """Add a recorded file to the DVC cache. A failure is only a message, because the file itself can be used."""
+def _add_to_cache(root: Path, path: Path, hashes: Mapping[str, Any], *, own: bool) -> bool:
+    """Add a file to the DVC cache. Return False if DVC itself has to add it."""
     cache = open_cache(root)
     if cache is None or cache.has(hashes["md5"], hashes["bytes"]):
-        return
+        return True
     allow_without_git(root)
+    return _report(root, path, lambda: cache.add(path, hashes["md5"], own=own)) is not False
+
+
+def _report(root: Path, path: Path, add: Callable[[], Any]) -> Any:
+    """Call `add`. A failure is only a message, because the file itself can be used."""
     try:
-        if not cache.add(path, hashes["md5"], own=own):
-            run_dvc(root, "commit", "--force", _relative(root, path))
+        return add()
     except (InputError, OSError) as error:
         reason = error if isinstance(error, InputError) else storage_error(error)
         print(
@@ -108,6 +126,7 @@ def _add_to_cache(root: Path, path: Path, hashes: Mapping[str, Any], own: bool) 
             file=sys.stderr,
             flush=True,
         )
+        return None
 
 
 def _foreign(path: Path) -> InputError:
@@ -127,25 +146,29 @@ def record_folder(root: Path, name: str, folder: Path, members: list[dict[str, A
     `members`: name, bytes and sha256 of each image. Raises InputError if the archive was recorded from other images,
     unless `origin.replaces` is true.
     """
-    path = root / packed_file(name).local
-    content = content_sha256(members)
+    path, names = root / packed_file(name).local, [member["name"] for member in members]
+    new = replace(origin, is_new=True, content_sha256=content_sha256(members))
     known = pointer_of(path)
-    if known is not None and known.meta.get("content_sha256") == content:
+    is_known = known is not None and known.meta.get("content_sha256") == new.content_sha256
+    if is_known and not (origin.completes and not path.exists()):
         return
-    if known is not None and not origin.replaces:
+    if known is not None and not is_known and not origin.replaces:
         raise InputError(
             f"{name}: the images in {folder} differ from those recorded in {pointer_path(path)}; restore them, or run "
             f"`slim-bench data pin {name} --replace` to use the new images"
         )
-    if path.exists() and known is None:
-        raise _foreign(path)
-    needed, free = sum(member["bytes"] for member in members), shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise storage_error(OSError(28, os.strerror(28)), path, needed)
-    with atomic_file(path) as file:
-        hashes = _pack(folder, [member["name"] for member in members], file)
-    write_pointer(path, origin.pointer(hashes, content_sha256=content))
-    _add_to_cache(root, path, hashes, own=True)
+    if known is None and path.exists():
+        with open(os.devnull, "wb") as nowhere:
+            hashes = _pack(folder, names, nowhere)
+        if md5_file(path) != hashes["md5"]:  # else a killed process has written the archive, but not the pointer
+            raise _foreign(path)
+    else:
+        needed, free = sum(member["bytes"] for member in members), shutil.disk_usage(path.parent).free
+        if needed > free:
+            raise storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), path, needed)
+        with atomic_file(path) as file:
+            hashes = _pack(folder, names, file)
+    record_file(root, path, hashes, new)
 
 
 class _Hashing(io.RawIOBase):
@@ -200,7 +223,7 @@ def record_list(root: Path, name: str, kind: str, rows: Iterable[tuple[Any, ...]
         )
     if known is None and path.exists() and path.read_bytes() != data:
         raise _foreign(path)
-    if not path.exists() or known is None or known.md5 != hashes["md5"]:
+    is_new = known is None or known.md5 != hashes["md5"]
+    if is_new or not path.exists():
         write_bytes(path, data)
-        write_pointer(path, origin.pointer(hashes))
-    _add_to_cache(root, path, hashes, own=True)
+    record_file(root, path, hashes, replace(origin, is_new=is_new))

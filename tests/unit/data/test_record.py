@@ -268,7 +268,39 @@ def test_a_full_cache_is_a_message_and_the_dataset_can_be_used(tmp_path, server,
     assert (root / "data/sources/a.zip").read_bytes() == DATA
     os.unlink(root / ".dvc/cache")
     refetch(root)
+    assert not stored(root, MD5).exists(), "a later fetch does not try again"
+    fetch_dataset("a", load_catalogue(root), root, completes=True)
     assert stored(root, MD5).read_bytes() == DATA
+
+
+def test_an_interrupted_record_is_completed(tmp_path, server, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    root = project(tmp_path / "file", server, sha256=SHA256)
+    folder = manual_project(tmp_path / "folder")
+    image_folder(folder / "data/sources/mine")
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.data.record.write_pointer", killed)
+        for interrupted in (root, folder):
+            with pytest.raises(KeyboardInterrupt):
+                fetch("a", interrupted)
+    fetch("a", root)
+    assert stored(root, MD5).read_bytes() == DATA and pointer_of(root / "data/sources/a.zip").md5 == MD5
+    fetch("a", folder)
+    assert pointer_of(folder / "data/sources/a-installed.tar") is not None
+    assert problems(folder) == []
+
+
+def test_pin_packs_a_missing_archive_again(tmp_path):
+    root = manual_project(tmp_path)
+    image_folder(root / "data/sources/mine")
+    fetch("a", root)
+    archive = root / "data/sources/a-installed.tar"
+    data, pointer = archive.read_bytes(), pointer_path(archive).read_bytes()
+    archive.unlink()
+    fetch_dataset("a", load_catalogue(root), root, completes=True)
+    assert (archive.read_bytes(), pointer_path(archive).read_bytes()) == (data, pointer)
 
 
 # ---- checks ----------------------------------------------------------------------------------------------------------
