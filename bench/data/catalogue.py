@@ -18,6 +18,8 @@ from bench.paths import PREPARED
 from bench.schema import Name, Positive, Strict, Task, parse_cli_value, parse_strict, valid_name
 
 CATALOGUE = Path("config/datasets.yaml")
+PACKAGED = Path(__file__).with_name("datasets.yaml")
+"""Copy of the catalogue in an installed package; in a clone, a link to it."""
 PINS = Path("data/pins.yaml")
 
 Byte = Annotated[int, Field(ge=0, le=255)]
@@ -200,6 +202,13 @@ def load_catalogue(root: Path = Path("."), folders: Folders | None = None) -> Ca
             raise InputError(f"folders.{name}: the catalogue already has this name; choose another: {advice}")
     known = {name: _with_packed(Path(root), name, dataset) for name, dataset in catalogue.datasets.items()}
     return catalogue.model_copy(update={"datasets": known | own})
+
+
+def load_weights_entry(name: str, root: Path = Path(".")) -> Weights:
+    """Return the entry of weights `name`. Outside of a project folder, the catalogue of the package is read."""
+    if (Path(root) / CATALOGUE).exists() or not PACKAGED.is_file():
+        return load_catalogue(root).find_weights(name)
+    return parse_strict(Catalogue, read_yaml(PACKAGED) | {"pins": {}}, PACKAGED).find_weights(name)
 
 
 def _with_packed(root: Path, name: str, dataset: Dataset) -> Dataset:

@@ -9,7 +9,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-from bench.data.catalogue import Weights, load_catalogue
+from bench.data.catalogue import CATALOGUE, Weights, load_weights_entry
 from bench.data.download import download
 from bench.data.dvc import pull_if_tracked, run_dvc
 from bench.data.sources import SHIPPED, SOURCES
@@ -22,7 +22,7 @@ FOLDER = "SLIM_BENCH_WEIGHTS"
 
 def fetch_weights(name: str, root: Path = Path("."), *, network: bool = True) -> Path:
     """Return the path of the verified weights `name`. A missing file is downloaded if `network` is true."""
-    entry = load_catalogue(root).find_weights(name)
+    entry = load_weights_entry(name, root)
     path = find_weights_file(entry, root)
     if path is None:
         path, source = _download_folder(root) / entry.file, SOURCES / entry.file
@@ -57,7 +57,8 @@ def find_weights_file(entry: Weights, root: Path = Path(".")) -> Path | None:
 def _places(root: Path) -> list[Path]:
     """Return the folders to search, in order of precedence."""
     given = [Path(os.environ[FOLDER]).expanduser()] if os.environ.get(FOLDER) else []
-    return [*given, Path(root) / SOURCES, user_cache() / "slim-bench/weights"]
+    in_project = [Path(root) / SOURCES] if (Path(root) / CATALOGUE).exists() else []
+    return [*given, *in_project, user_cache() / "slim-bench/weights"]
 
 
 def _download_folder(root: Path) -> Path:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench.data.catalogue import Weights, load_catalogue
+from bench.data.catalogue import Weights, load_weights_entry
 from bench.data.weights import fetch_weights, find_weights_file
 from bench.errors import InputError, did_you_mean
 from bench.metrics.catalogue import FOLDER_METRICS, METRICS
@@ -21,7 +21,7 @@ def has_weights(name: str) -> bool:
 
 def weights_entry(name: str) -> Weights:
     """Return the catalogue entry of weights `name`."""
-    return load_catalogue(project()).find_weights(name)
+    return load_weights_entry(name, project())
 
 
 def folder_metrics(given: str | None) -> tuple[str, ...]:
