@@ -10,9 +10,9 @@ from PIL import Image
 from bench.data.catalogue import Dataset
 from bench.data.images import decoded
 
-TILE, ONE_TILE = 96, 180
+TILE, ONE_TILE = 80, 180
 """Largest height in pixels of one image of a row, and of a dataset's only image."""
-PER_ROW = {"images": 16, "train": 16, "test": 8}
+PER_ROW = {"images": 12, "train": 12, "test": 12}
 """Split -> number of images in its row."""
 LABELS = {"images": "images", "train": "training images", "test": "test images"}
 T = TypeVar("T")

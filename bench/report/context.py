@@ -13,6 +13,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from bench.claims import target_of
+from bench.data.audit_record import AuditRecord
 from bench.experiments import Experiments
 from bench.report.build import Report
 from bench.report.claim_prices import claim_prices
@@ -189,9 +190,16 @@ def _dataset(used: UsedDataset) -> dict[str, Any]:
         "title": used.title,
         "facts": used.facts,
         "record": record,
+        "counts": "" if record is None else _audit_sentence(record, [kind for kind, _ in checks]),
         "checks": checks,
         "grid": None if grid is None else CaptionedFigure(f"Images of {used.name}.", _photographs(grid, used.name)),
     }
+
+
+def _audit_sentence(record: AuditRecord, kinds: list[str]) -> str:
+    total = sum(record.images.values())
+    read = "1 image was read." if total == 1 else f"{total:,} images were read."
+    return f"{read} Found: {', '.join(kinds)}." if kinds else f"{read} No problems and no duplicates were found."
 
 
 def _photographs(image: Image.Image, name: str) -> Markup:

@@ -18,7 +18,7 @@ from bench.schema import Task
 
 LABEL_COLOUR = (118, 128, 138, 255)
 GAP, LINE, SPACE = 4, 22, 14
-TILE, ONESHOT_HEIGHT = 128, 180
+TILE, SMALL_TILE, ONESHOT_HEIGHT = 128, 84, 180
 TILES_PER_ROW, GRID_ROWS, PROGRESS_ROWS = 8, 2, 3
 MAX_DATASETS = 6
 
@@ -90,9 +90,11 @@ def contact_grid(path: Path, labels: Sequence[str]) -> Image.Image | None:
     if image is None or not labels or image.height % len(labels):
         return None
     height = image.height // len(labels)
-    whole = TILE // height * height if height <= TILE else height
+    enlarged = height * max(1, SMALL_TILE // height)
     rows = [image.crop((0, top, image.width, top + height)) for top in range(0, image.height, height)]
-    return image_grid([LabelledRow(label, (fit_height(row, whole),)) for label, row in zip(labels, rows, strict=True)])
+    return image_grid(
+        [LabelledRow(label, (fit_height(row, enlarged),)) for label, row in zip(labels, rows, strict=True)]
+    )
 
 
 # -- parts of the grids ---------------------------------------------------------------------------------------------

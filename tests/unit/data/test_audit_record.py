@@ -57,7 +57,7 @@ def test_every_kind_of_problem_is_counted(tmp_path, folder):
     assert record.checks["exact duplicate"].examples == ("copy.bmp: has the same pixels as 1.png",)
     assert (record.licence, record.citation) == ("none", "A. Author. A dataset. 2020")
     with Image.open(contact_path(out)) as image:
-        assert image.size == (4 * 96, 96)
+        assert image.size == (4 * 80, 80)
 
 
 def test_the_audit_changes_no_prepared_file(tmp_path, folder):

@@ -70,8 +70,8 @@ def test_a_damaged_record_counts_as_none(project):
 
 def test_the_image_grid_has_a_row_per_split(tmp_path):
     path = contact_path(tmp_path / "a.audit.json")
-    Image.new("RGB", (16 * 28, 2 * 28), "red").save(path)
+    Image.new("RGB", (12 * 28, 2 * 28), "red").save(path)
     grid = contact_grid(path, ("training images", "test images"))
-    assert grid is not None and grid.width == 16 * 112 + 4  # enlarged by a whole factor, plus a gap
+    assert grid is not None and grid.width == 12 * 84 + 4  # enlarged by a whole factor, plus a gap
     assert contact_grid(tmp_path / "missing.png", ("images",)) is None
     assert contact_grid(path, ("a", "b", "c")) is None
