@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.code_digest import code_digest
-from bench.data.audit_record import audit_path, why_outdated
+from bench.data.audit_record import audit_outdated_reason, audit_path
 from bench.data.content import entry_sha256, preparation_sha256
 from bench.data.fetch import source_content
 from bench.data.manifest import MANIFEST, read_manifest
@@ -107,7 +107,7 @@ class Outdated:
         record = audit_path(path)
         if not _exists(record):
             return None
-        return why_outdated(record, self.plan.configuration.catalogue.dataset(name), self._content(name))
+        return audit_outdated_reason(record, self.plan.configuration.catalogue.dataset(name), self._content(name))
 
     @_error_as_reason
     def description(self, run: Run) -> str | None:

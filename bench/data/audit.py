@@ -25,7 +25,7 @@ from bench.data.images import Header, collect_notes, find_images
 from bench.data.manifest import MANIFEST, MadeFrom, Manifest, open_array, read_manifest
 from bench.data.prepare import folder_notes, opened_source, prepare, source_paths
 from bench.data.problems import COUNT, OTHER, ImageError
-from bench.data.selection import kept_names
+from bench.data.selection import selected_names
 from bench.errors import InputError
 from bench.terminal import one_line
 
@@ -166,7 +166,7 @@ def _opened(sources: list[Path], max_unpacked_gb: float | None) -> Iterator[Path
 
 
 def _audit_images(report: Audit, source: Path, dataset: Dataset, image_size: int | None, root: Path) -> None:
-    found = find_images(source, dataset.preparation.members, kept_names(dataset.preparation, root))
+    found = find_images(source, dataset.preparation.members, selected_names(dataset.preparation, root))
     paths = {"images": [header.path for header in found.headers]}
     headers = _audit_files(report, paths, found.folder, dataset, image_size)
     for problem in found.problems:

@@ -120,11 +120,11 @@ def expected_counts(dataset: Dataset) -> dict[str, int]:
         return {} if known is None else {"images": known}
     counts = {"train": dataset.n, "test": dataset.n_test}
     per_class, classes = dataset.preparation.per_class, dataset.classes
-    most = per_class * classes if per_class and classes else None
-    return {split: n if most is None else min(n, most) for split, n in counts.items() if n is not None}
+    max_images = per_class * classes if per_class and classes else None
+    return {split: n if max_images is None else min(n, max_images) for split, n in counts.items() if n is not None}
 
 
-def why_outdated(path: Path, dataset: Dataset, content_sha256: str | None) -> str | None:
+def audit_outdated_reason(path: Path, dataset: Dataset, content_sha256: str | None) -> str | None:
     """Return the reason why an existing record must be written again, or None."""
     try:
         record = read_audit(path)

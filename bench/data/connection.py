@@ -96,7 +96,7 @@ class Attempts:
 
 
 @contextmanager
-def opened(url: str, headers: Mapping[str, str], watch: Watch) -> Iterator[Any]:
+def open_url(url: str, headers: Mapping[str, str], watch: Watch) -> Iterator[Any]:
     """Open `url` and yield the response. Its content is not decoded."""
     request = urllib.request.Request(url, headers={**DEFAULT_HEADERS, **headers})
     handlers = (_Plain(watch), _Secure(watch), _Redirects())

@@ -20,7 +20,7 @@ from bench.data.connection import (
     connection_problem,
     content_length,
     is_timeout,
-    opened,
+    open_url,
     retry_after,
     status_text,
 )
@@ -181,7 +181,7 @@ def _read_rest(transfer: Transfer) -> None:
             headers["If-Range"] = transfer.version
     with Watch(transfer.url) as watch:
         try:
-            with opened(transfer.url, headers, watch) as answer:
+            with open_url(transfer.url, headers, watch) as answer:
                 watch.beat()
                 _save(transfer, answer, have, watch)
         except OverflowError:
@@ -230,7 +230,7 @@ def _save(transfer: Transfer, answer: http.client.HTTPResponse, have: int, watch
     if left is not None and left > free:
         lack = f"the download needs {gigabytes(left)}, but {gigabytes(free)} are free in {transfer.partial.parent}"
         raise InputError(f"{url}: {lack}; free some space")
-    most = MAX_UNKNOWN_BYTES if total is None else total
+    max_bytes = MAX_UNKNOWN_BYTES if total is None else total
     with (
         writing(transfer.partial.with_name(transfer.name), left),
         transfer.partial.open("ab" if have else "wb") as file,
@@ -244,7 +244,7 @@ def _save(transfer: Transfer, answer: http.client.HTTPResponse, have: int, watch
             file.flush()  # a killed download resumes from here
             have += len(chunk)
             bar.update(len(chunk))
-            if have > most:
+            if have > max_bytes:
                 raise _too_long(transfer, total)
     if total is not None and have < total and not watch.stalled:
         raise http.client.IncompleteRead(b"", total - have)

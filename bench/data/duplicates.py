@@ -29,7 +29,7 @@ MAX_CANDIDATES = 5_000_000
 """Maximum number of candidate pairs. Only datasets of almost identical images reach it, and the search then stops."""
 BLOCK = (256, 8192)
 """Number of hashes that are compared at a time: rows and columns."""
-CONFIRMED_TOGETHER = 4096  # pairs
+CONFIRM_CHUNK = 4096  # pairs
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def near_duplicates(thumbnails: np.ndarray) -> tuple[np.ndarray, bool]:
     def compare(block: tuple[int, int]) -> tuple[np.ndarray, int]:
         top, left = block
         pairs = _similar(hashes, top, left)
-        parts = [pairs[start : start + CONFIRMED_TOGETHER] for start in range(0, len(pairs), CONFIRMED_TOGETHER)]
+        parts = [pairs[start : start + CONFIRM_CHUNK] for start in range(0, len(pairs), CONFIRM_CHUNK)]
         kept = [part[_correlated(halves, part)] for part in parts]
         return np.concatenate([np.empty((0, 2), np.int64), *kept]), len(pairs)
 

@@ -23,7 +23,7 @@ from bench.terminal import one_line
 
 FICLONE = 0x40049409
 """Request of ioctl that lets a file share the blocks of another one, on Btrfs and XFS."""
-PROTECTED = 0o444
+READ_ONLY = 0o444
 """Mode by which DVC recognises objects that it need not verify again."""
 NO_LINK = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EINVAL, errno.ENOTTY, errno.ENOSYS}
 
@@ -137,7 +137,7 @@ def _clone(source: Path, target: Path) -> bool:
             fcntl.ioctl(file.fileno(), FICLONE, content.fileno())
     except OSError as error:
         return _unsupported(error)
-    target.chmod(PROTECTED)
+    target.chmod(READ_ONLY)
     return True
 
 
@@ -149,14 +149,14 @@ def _link(source: Path, target: Path) -> bool:
         return True
     except OSError as error:
         return _unsupported(error)
-    target.chmod(PROTECTED)
+    target.chmod(READ_ONLY)
     return True
 
 
 def _copy(source: Path, target: Path) -> bool:
     with source.open("rb") as content, atomic_file(target, source.stat().st_size) as file:
         shutil.copyfileobj(content, file, 1 << 20)
-    target.chmod(PROTECTED)
+    target.chmod(READ_ONLY)
     return True
 
 

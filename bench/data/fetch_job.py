@@ -10,7 +10,7 @@ from bench.data.content import file_stamp, is_unchanged
 from bench.data.pointers import Pointer, pointer_of
 from bench.data.receipts import read_receipt
 from bench.data.record import Origin, source_text
-from bench.data.sources import DataSettings, Download, Hub, Manual, SourceFile, in_order, is_pinned
+from bench.data.sources import DataSettings, Download, Hub, Manual, SourceFile, is_pinned, preferred_sources
 from bench.errors import InputError
 from bench.files import check_regular
 
@@ -144,5 +144,5 @@ def candidates(job: FetchJob) -> list[Any]:
         known = all(job.pin(file) or job.md5(file) for file in source.files)
         return is_pinned(source) or known or job.settings.trust_first_use or job.replaces
 
-    ordered = in_order(job.dataset.sources, job.settings, job.root)
+    ordered = preferred_sources(job.dataset.sources, job.settings, job.root)
     return [source for source in ordered if allowed(source) and not isinstance(source, Manual)]

@@ -94,11 +94,11 @@ def _from_cache(
 def _file_info(hub: Any, source: Hub, file: SourceFile, url: str) -> Any:
     """Return size, git hash and LFS sha256 that the Hub states for a file. Raises UnavailableError."""
 
-    def ask() -> Any:
+    def call() -> Any:
         api = hub.HfApi(endpoint=_endpoint(hub))
         return api.get_paths_info(source.repo, [str(file.path)], repo_type=source.repo_type, revision=source.revision)
 
-    found = [info for info in _asked(ask, url) if getattr(info, "blob_id", None) and info.path == file.path]
+    found = [info for info in _call_api(call, url) if getattr(info, "blob_id", None) and info.path == file.path]
     if not found:
         raise UnavailableError(
             f"{url}: the repository has no such file at this commit; correct its path in config/datasets.yaml"
@@ -106,7 +106,7 @@ def _file_info(hub: Any, source: Hub, file: SourceFile, url: str) -> Any:
     return found[0]
 
 
-def _asked(ask: Callable[[], Any], url: str) -> Any:
+def _call_api(call: Callable[[], Any], url: str) -> Any:
     """Return the answer of the Hub's API. Retries after temporary problems, and raises UnavailableError otherwise."""
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError
@@ -118,7 +118,7 @@ def _asked(ask: Callable[[], Any], url: str) -> Any:
         wait = None
         try:
             with Watch(url):
-                return ask()
+                return call()
         except HfHubHTTPError as error:
             check = "check `repo` and `revision` in config/datasets.yaml"
             code = error.response.status_code

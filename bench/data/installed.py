@@ -17,7 +17,7 @@ from bench.data.record import (
     record_folder,
     record_list,
 )
-from bench.data.selection import kept_names
+from bench.data.selection import selected_names
 from bench.data.sources import ARCHIVES, FILES, SOURCES, list_name, packed_file
 from bench.data.walk import walk
 from bench.files import md5_bytes
@@ -52,7 +52,7 @@ def used_members(job: FetchJob, place: Path, described: Mapping[str, Any]) -> li
     A folder may contain the images of several datasets, and each dataset has its own record.
     """
     listing = walk(place, job.dataset.preparation.members)
-    names = set(kept_names(job.dataset.preparation, job.root)(listing.names))
+    names = set(selected_names(job.dataset.preparation, job.root)(listing.names))
     return [] if listing.problems else [member for member in described.get("members", ()) if member["name"] in names]
 
 

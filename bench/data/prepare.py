@@ -29,7 +29,7 @@ from bench.data.ownership import IMAGES, LISTS, SPLIT_ARRAYS
 from bench.data.parquet import extract_images, is_parquet
 from bench.data.prepared import PreparationJob, check_expected, describe_arrays
 from bench.data.present import installed_path, present_source
-from bench.data.selection import kept_names
+from bench.data.selection import selected_names
 from bench.data.sources import SOURCES
 from bench.errors import InputError
 
@@ -149,7 +149,7 @@ def image_files(job: PreparationJob, staging: Path) -> Iterator[ImageFiles]:
     """Yield the images of the source: a folder, an archive or parquet files (extracted), or one image file."""
     with opened_source(job.sources, staging / ".unpacked", job.max_unpacked_gb) as place:
         found = require_images(
-            place, job.dataset.preparation.members, keep=kept_names(job.dataset.preparation, job.root)
+            place, job.dataset.preparation.members, keep=selected_names(job.dataset.preparation, job.root)
         )
         print_notes([*found.notes, *folder_notes(found, job.dataset)])
         yield found

@@ -40,16 +40,16 @@ def web_page_error(url: str) -> UnavailableError:
     )
 
 
-def decompress(path: Path, url: str, most: int) -> None:
-    """Replace a gzip file by its content, if it is one. Raises UnavailableError if the content exceeds `most` bytes."""
+def decompress(path: Path, url: str, max_bytes: int) -> None:
+    """Replace a gzip file by its content, if it is one. Raises UnavailableError if the content exceeds `max_bytes` bytes."""
     unpacked, done = path.with_name(f"{path.name}.unpacked"), 0
     try:
         with gzip.open(path) as packed, writing(unpacked), unpacked.open("wb") as file:
             while chunk := packed.read(CHUNK):
                 done += len(chunk)
-                if done > most:
+                if done > max_bytes:
                     path.unlink()
-                    raise UnavailableError(f"{url}: decompresses to more than {gigabytes(most)}; check the source")
+                    raise UnavailableError(f"{url}: decompresses to more than {gigabytes(max_bytes)}; check the source")
                 file.write(chunk)
         unpacked.replace(path)
     except (gzip.BadGzipFile, EOFError, zlib.error):

@@ -11,7 +11,7 @@ Keep = Callable[[list[str]], list[str]]
 """Sorted names of the images found -> names of the images to use."""
 
 
-def kept_names(preparation: Preparation, root: Path = Path(".")) -> Keep:
+def selected_names(preparation: Preparation, root: Path = Path(".")) -> Keep:
     """Return the function that selects images by `names` and `first`. Raises InputError for a changed list."""
     wanted = None if preparation.names is None else _read_list(preparation, root)
 

@@ -220,7 +220,7 @@ def download_bytes(source: Any) -> int | None:
     return None if None in sizes or not sizes else sum(size for size in sizes if size)
 
 
-def in_order(sources: Iterable[Any], settings: DataSettings, root: Path | None = None) -> list[Any]:
+def preferred_sources(sources: Iterable[Any], settings: DataSettings, root: Path | None = None) -> list[Any]:
     """Return the sources of a dataset in order: the catalogue's order, with DVC and the mirror folder added.
 
     Both precede the first source that has no checksum or that the user installs manually. DVC is added for files with

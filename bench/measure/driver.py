@@ -99,15 +99,15 @@ class Observed:
         }
 
 
-def measure(probes: Sequence[Probe], throughput: Throughput, say: Callable[[str], None]) -> None:
+def measure(probes: Sequence[Probe], throughput: Throughput, report: Callable[[str], None]) -> None:
     """Measure every probe that has no row of this version of torch, and write its row to `throughput`.
 
-    `say` gets a line per probe. SIGINT and SIGTERM stop the process of the current probe, and are raised again.
+    `report` gets a line per probe. SIGINT and SIGTERM stop the process of the current probe, and are raised again.
     """
     end = None if visible_devices() else time.monotonic() + CPU_SECONDS
     todo = [probe for probe in probes if not _is_measured(throughput.find(probe.workload))]
     if len(todo) < len(probes):
-        say(
+        report(
             f"{len(probes) - len(todo)} of {len(probes)} were measured before; to repeat them, delete {throughput.path}"
         )
     failed: dict[tuple[str, str], int] = {}  # part and task -> smallest size that took too long
@@ -124,7 +124,7 @@ def measure(probes: Sequence[Probe], throughput: Throughput, say: Callable[[str]
                 if not in_time and rate.seconds is None:
                     failed[group] = size
             throughput.add(rate)
-            say(f"[{index + 1}/{len(todo)}] {probe.workload.title}: {describe(rate)}")
+            report(f"[{index + 1}/{len(todo)}] {probe.workload.title}: {describe(rate)}")
 
 
 def _is_measured(rate: Rate | None) -> bool:

@@ -47,7 +47,7 @@ COUNTS = {
 LPIPS_CHANNELS = (64, 128, 256, 512, 512)
 
 
-def tell(**result: Any) -> None:
+def print_result(**result: Any) -> None:
     print(json.dumps(result), flush=True)
 
 
@@ -59,14 +59,14 @@ def measure_training(probe: Probe, folder: Path) -> None:
     engine = build_engine(run, device)
     epochs = getattr(run.recipe, "epochs_per_scale", None)
     starts = range(0, engine.total_steps, epochs) if epochs else (0,)
-    tell(scales=len(starts), fixed=time.perf_counter() - clock)
+    print_result(scales=len(starts), fixed=time.perf_counter() - clock)
     monitor = Monitor(device)
     for part, start in enumerate(starts):
         steps = [start + (repeat % epochs if epochs else repeat) for repeat in range(_warm_up(run, device) + REPEATS)]
         _time_steps(engine, part, steps, monitor)
     clock = time.perf_counter()
     engine.export(folder / "out")
-    tell(fixed=time.perf_counter() - clock, peak=peak_memory_bytes(device))
+    print_result(fixed=time.perf_counter() - clock, peak=peak_memory_bytes(device))
 
 
 def _warm_up(run: Run, device: torch.device) -> int:
@@ -78,12 +78,12 @@ def _time_steps(engine: Engine, part: int, steps: Sequence[int], monitor: Monito
     for repeat, step in enumerate(steps):
         warm = repeat < len(steps) - REPEATS
         seconds = _seconds(partial(engine.step, step), engine.device)
-        tell(part=part, warm=warm, step=seconds, peak=peak_memory_bytes(engine.device))
+        print_result(part=part, warm=warm, step=seconds, peak=peak_memory_bytes(engine.device))
         if repeat + 1 == len(steps) - REPEATS:
             monitor.spent_joules()  # starts the count of energy for the timed steps
     joules = monitor.spent_joules()
     if joules is not None:
-        tell(joules=joules / REPEATS)
+        print_result(joules=joules / REPEATS)
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
@@ -113,7 +113,7 @@ def build_engine(run: Run, device: torch.device) -> Any:
     trunk = LpipsTrunk(random_lpips()).to(device)
     trunk.to(memory_format=torch.channels_last)  # a module changes in place
     engine.perceptual = PerceptualLoss(trunk)
-    tell(note="LPIPS with random weights")
+    print_result(note="LPIPS with random weights")
     return engine
 
 
@@ -144,7 +144,7 @@ def measure_scoring(probe: Probe, folder: Path) -> None:
 
     sets = 2 if probe.run.task == "fewshot" else 1  # the scored images of a few-shot run come from two generators
     _time_two(prepared, COUNTS[probe.run.task][device.type], device, sets)
-    tell(peak=peak_memory_bytes(device), note=_failed_scores(folder / "scores0"))
+    print_result(peak=peak_memory_bytes(device), note=_failed_scores(folder / "scores0"))
 
 
 def _eager(run: Run) -> Run:
@@ -202,7 +202,7 @@ def _time_two(
     small, large = counts
     cold, warm, more = (_seconds(prepared(count, index), device) for index, count in enumerate((small, small, large)))
     each = max(0.0, more - warm) / (large - small) / sets if large > small else 0.0
-    tell(fixed=max(0.0, cold - each * small * sets), image=each)
+    print_result(fixed=max(0.0, cold - each * small * sets), image=each)
 
 
 def _with_data(probe: Probe, folder: Path, test_images: int) -> Run:
@@ -230,20 +230,20 @@ def measure_probe(file: Path, folder: Path, spawned: float) -> int:
     end_with_parent()
     probe = parse_strict(Probe, read_json(file), file)
     is_preparation = probe.workload.part == "prepare"  # `slim-bench prepare` does not import torch
-    tell(torch=torch.__version__, fixed=0.0 if is_preparation else time.time() - spawned)
+    print_result(torch=torch.__version__, fixed=0.0 if is_preparation else time.time() - spawned)
     try:
         MEASURES[probe.workload.part](probe, folder)
     except (InputError, RunFailedError) as error:
-        tell(error=one_line(error))
+        print_result(error=one_line(error))
         return 2
     except OSError as error:
-        tell(error=one_line(storage_error(error)))
+        print_result(error=one_line(storage_error(error)))
         return 2
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         batch, compute = getattr(probe.run.recipe, "batch_size", None), probe.run.compute
-        tell(error=one_line(out_of_memory_message(error, batch, open_device(compute))))
+        print_result(error=one_line(out_of_memory_message(error, batch, open_device(compute))))
         return 2
     return 0
 

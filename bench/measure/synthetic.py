@@ -15,7 +15,7 @@ from bench.workload import image_size_of
 PHOTOGRAPH = (500, 375)
 """Width and height of the files of class folders, the most frequent size in ImageNet."""
 MAX_FEWSHOT = 32
-SMALLEST_PER_CLASS = 2
+MIN_PER_CLASS = 2
 
 
 def write_prepared(folder: Path, probe: Probe, test_images: int) -> None:
@@ -110,7 +110,7 @@ def write_source(folder: Path, probe: Probe, count: int) -> Path:
     if probe.images.files:
         for split in ("train", "val"):
             for label in range(2):
-                write_images(folder / split / f"class{label}", max(SMALLEST_PER_CLASS, count // 2), PHOTOGRAPH, ".jpg")
+                write_images(folder / split / f"class{label}", max(MIN_PER_CLASS, count // 2), PHOTOGRAPH, ".jpg")
         return folder
     random = np.random.default_rng(0)
     arrays: dict[str, Any] = {}

@@ -17,7 +17,7 @@ PROGRAMS = {
 }
 CHECKS_PER_MINIMUM_AGE = 3
 """The plugin replaces squeue by sacct if finished jobs are listed for less than this many intervals of its checks."""
-LONGEST_INTERVAL = 180
+MAX_INTERVAL = 180
 """Longest time in seconds between two checks of the plugin."""
 
 
@@ -59,7 +59,7 @@ def _keep_squeue(settings: Any) -> str:
         )
     interval = min(settings.init_seconds_before_status_checks or age, age // CHECKS_PER_MINIMUM_AGE)
     settings.init_seconds_before_status_checks = interval
-    if age > LONGEST_INTERVAL:
+    if age > MAX_INTERVAL:
         return ""
     return f"; it may miss jobs, because SLURM lists finished jobs for {age} s only (MinJobAge)"
 

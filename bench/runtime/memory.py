@@ -31,9 +31,9 @@ def available_memory_bytes() -> int:
     for limit, used in CGROUP_LIMITS:
         if _read(limit).isdecimal() and _read(used).isdecimal():
             found.append(int(_read(limit)) - int(_read(used)))
-    most = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if most != resource.RLIM_INFINITY and (pages := _read("/proc/self/statm").split()):
-        found.append(most - int(pages[0]) * os.sysconf("SC_PAGE_SIZE"))
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and (pages := _read("/proc/self/statm").split()):
+        found.append(limit - int(pages[0]) * os.sysconf("SC_PAGE_SIZE"))
     return max(0, min(found))
 
 
@@ -68,19 +68,19 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def out_of_memory_message(
-    error: BaseException, at_once: int | None, device: torch.device, fitting: str | None = None
+    error: BaseException, images_per_pass: int | None, device: torch.device, fitting: str | None = None
 ) -> str:
     """Return a message with peak and total memory, and with `fitting`, the description of what fits in memory.
 
-    Without a description, it suggests half of `at_once`, the number of images per batch.
+    Without a description, it suggests half of `images_per_pass`, the number of images per batch.
     """
     reason = first_line(error)
     peak, total = peak_memory_bytes(device), total_memory_bytes(device)
     text = f"out of memory: peak {peak / 2**30:.1f} GiB of {total / 2**30:.1f} GiB before the failed allocation"
     if fitting:
         text += f"; {fitting}"
-    elif at_once and at_once > 1:
-        text += f"; a batch of {at_once} does not fit in memory; try {at_once // 2} (recipe.batch_size)"
+    elif images_per_pass and images_per_pass > 1:
+        text += f"; a batch of {images_per_pass} does not fit in memory; try {images_per_pass // 2} (recipe.batch_size)"
     return f"{text} ({reason})"
 
 

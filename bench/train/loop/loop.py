@@ -287,8 +287,8 @@ class Loop:
             return None
 
     def _memory_message(self, error: BaseException, fitting: str | None = None) -> str:
-        at_once = getattr(self.engine, "micro_batch", getattr(self.run.recipe, "batch_size", None))
-        return out_of_memory_message(error, at_once, self.engine.device, fitting)
+        images_per_pass = getattr(self.engine, "micro_batch", getattr(self.run.recipe, "batch_size", None))
+        return out_of_memory_message(error, images_per_pass, self.engine.device, fitting)
 
     def _update_usage(self) -> None:
         now = time.monotonic()

@@ -8,7 +8,7 @@ from PIL import Image
 
 from bench.cli import main
 from bench.data.audit_job import record_audit
-from bench.data.audit_record import audit_path, contact_path, read_audit, why_outdated
+from bench.data.audit_record import audit_outdated_reason, audit_path, contact_path, read_audit
 from bench.data.catalogue import load_catalogue
 from bench.data.prepare import prepare
 from bench.errors import InputError
@@ -116,11 +116,11 @@ def test_a_record_is_outdated_with_its_source_and_its_entry(tmp_path, folder):
     out = tmp_path / "a.audit.json"
     record_audit("a", 16, out, root)
     datasets, content = load_catalogue(root).datasets, read_audit(out).content_sha256
-    assert why_outdated(out, datasets["a"], content) is None
-    assert "config/datasets.yaml has changed" in why_outdated(out, datasets["b"], content)
-    assert "files of a have changed" in why_outdated(out, datasets["a"], "0" * 64)
+    assert audit_outdated_reason(out, datasets["a"], content) is None
+    assert "config/datasets.yaml has changed" in audit_outdated_reason(out, datasets["b"], content)
+    assert "files of a have changed" in audit_outdated_reason(out, datasets["a"], "0" * 64)
     out.write_text("{")
-    assert str(out) in why_outdated(out, datasets["a"], content)
+    assert str(out) in audit_outdated_reason(out, datasets["a"], content)
 
 
 def test_names_that_are_no_text_are_recorded(tmp_path, folder):

@@ -8,7 +8,7 @@ from bench.data import connection
 from bench.data.catalogue import load_catalogue
 from bench.data.fetch import fetch, fetch_dataset
 from bench.data.prepare import prepare
-from bench.data.selection import kept_names
+from bench.data.selection import selected_names
 from bench.data.sources import DataSettings, Hub, Manual
 from bench.errors import InputError
 from bench.files import read_text
@@ -105,7 +105,7 @@ def test_the_list_of_flowers_is_the_seeded_one(catalogue):
     drawn = sorted(random.Random(0).sample(range(1, 8190), 1000))
     names = [f"image_{number:05d}.jpg" for number in drawn]
     assert read_text(ROOT / entry.preparation.names.file).split() == names
-    assert kept_names(entry.preparation, ROOT)([f"image_{number:05d}.jpg" for number in range(1, 8190)]) == names
+    assert selected_names(entry.preparation, ROOT)([f"image_{number:05d}.jpg" for number in range(1, 8190)]) == names
     assert entry.sources[0].files[0].md5 == "52808999861908f626f3c1f4e79d11fa"
 
 

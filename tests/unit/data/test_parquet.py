@@ -12,7 +12,7 @@ from bench.data.fetch import fetch
 from bench.data.parquet import is_parquet, read_rows
 from bench.data.prepare import prepare
 from bench.data.readable import check_readable
-from bench.data.selection import kept_names
+from bench.data.selection import selected_names
 from bench.errors import InputError
 from bench.files import sha256_bytes
 from tests.helpers.data_project import make_project, random_image, tar_bytes
@@ -134,4 +134,4 @@ def test_a_list_with_missing_images_gives_a_one_line_error(tmp_path):
     (tmp_path / "list.txt").write_bytes(b"x.png\n")
     given = {"names": {"file": "list.txt", "sha256": sha256_bytes(b"x.png\n")}}
     with pytest.raises(InputError, match=r"1 of 1 images are missing in the source, such as x\.png"):
-        kept_names(Preparation(**given), tmp_path)(["a.png"])
+        selected_names(Preparation(**given), tmp_path)(["a.png"])

@@ -8,7 +8,7 @@ from bench.data.connection import UnavailableError
 from bench.data.copies import copy_verified
 from bench.data.fetch import fetch, fetch_dataset, source_files
 from bench.data.obtain import mirror_folder
-from bench.data.sources import DataSettings, download_bytes, in_order, is_pinned, label
+from bench.data.sources import DataSettings, download_bytes, is_pinned, label, preferred_sources
 from bench.errors import InputError
 from bench.files import read_json, sha256_bytes
 from bench.runtime.environment import OFFLINE
@@ -52,11 +52,11 @@ def test_dvc_and_the_mirror_precede_what_has_no_checksum(tmp_path, server):
     fixed = {"kind": "raw", "files": [at(server, f"/owner/repo/{COMMIT}/a.bin", sha256=SHA256)]}
     root = make_project(tmp_path, a={"sources": [hub(), fixed, loose, MANUAL]})
     sources = load_catalogue(root).dataset("a").sources
-    found = in_order(sources, DataSettings(mirror=str(tmp_path)), root)
+    found = preferred_sources(sources, DataSettings(mirror=str(tmp_path)), root)
     assert [source.kind for source in found] == ["hub", "raw", *4 * ["mirror"], "url", "manual"]
     (root / "data/sources/a.bin.dvc").write_text("outs: [{md5: x, path: a.bin}]\n")
     (root / ".dvc").mkdir()
-    found = in_order(sources, DataSettings(), root)
+    found = preferred_sources(sources, DataSettings(), root)
     assert [source.kind for source in found] == ["hub", "raw", "dvc", "dvc", "url", "manual"]
     assert [is_pinned(source) for source in sources] == [True, True, False, True]
     assert label(sources[0]) == f"hub owner/a@{COMMIT[:7]}"
