@@ -1,21 +1,25 @@
 """Reads the images of parquet files as the Hugging Face Hub stores them: a column `image` with bytes and a path.
 
-Rows are read a few at a time. Images become files that are named by their row, so that their order is that of the rows.
+Rows are read a few at a time. Images become files, with the names of their paths if these are present and unique, and
+otherwise with the numbers of their rows. So a dataset has the same order as a folder of the same files.
 """
 
+import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bench.data.limits import Budget, Limits
 from bench.data.staging import make_temporary, remove_marker
+from bench.data.walk import is_system_file
 from bench.errors import InputError, writing
 from bench.files import check_regular
 
 MAGIC = b"PAR1"
 COLUMN = "image"
+FILE_NAME = re.compile(r"[\w .()+,=@#~-]{1,200}")
 ROWS = 16
 """Number of rows that are decoded at a time."""
 
@@ -27,7 +31,7 @@ def is_parquet(path: Path) -> bool:
 
 
 @contextmanager
-def _convert_image_errors(path: Path) -> Iterator[None]:
+def _convert_parquet_errors(path: Path) -> Iterator[None]:
     import pyarrow
 
     try:
@@ -46,7 +50,7 @@ def read_rows(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield suffix and content of each image, in the order of the rows. Raises InputError, which names the file."""
     check_regular(path)
-    with _convert_image_errors(path):
+    with _convert_parquet_errors(path):
         import pyarrow.parquet
 
         with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
@@ -91,17 +95,40 @@ def _image(path: Path, row: int, value: Any) -> tuple[str, bytes]:
 def extract_images(paths: Sequence[Path], target: Path, max_unpacked_gb: float | None = None) -> None:
     """Write the images of parquet files to the new folder `target`, which is not created if one is damaged."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    names = _unique_names(paths)
     partial = make_temporary(target.parent, target.name)
     try:
         count = 0
         for path in paths:
             with writing(target.parent / path.name):
                 for suffix, content in read_rows(path, max_unpacked_gb, room=target.parent):
-                    (partial / f"{count:06d}{suffix}").write_bytes(content)
+                    (partial / (names[count] if names else f"{count:06d}{suffix}")).write_bytes(content)
                     count += 1
         remove_marker(partial)
         partial.chmod(0o755)
         partial.rename(target)
     finally:
-        with suppress(OSError):
-            shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _unique_names(paths: Sequence[Path]) -> list[str]:
+    """Return the file name of every image in the order of the rows, or [] if one is missing, invalid or not unique."""
+    names: list[str] = []
+    for path in paths:
+        with _convert_parquet_errors(path):
+            names += _names_in(path)
+    valid = all(FILE_NAME.fullmatch(name) and not is_system_file(name) for name in names)
+    return names if valid and len({name.lower() for name in names}) == len(names) else []
+
+
+def _names_in(path: Path) -> list[str]:
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
+        leaves = [file.schema.column(index).path for index in range(len(file.schema))]
+        if f"{COLUMN}.path" not in leaves:
+            return [""]
+        batches = file.iter_batches(columns=[f"{COLUMN}.path"], use_threads=False)
+        cells = [value.as_py() for batch in batches for value in batch.column(0)]
+    found = [cell.get("path") if isinstance(cell, dict) else None for cell in cells]
+    return [PurePosixPath(name).name if isinstance(name, str) else "" for name in found]

@@ -24,9 +24,10 @@ def png(seed: int, size: int = 16, **options) -> bytes:
     return buffer.getvalue()
 
 
-def parquet_bytes(images: list[bytes | None], rows: int = 100, **columns) -> bytes:
+def parquet_bytes(images: list[bytes | None], rows: int = 100, names: list[str] | None = None, **columns) -> bytes:
     buffer = io.BytesIO()
-    cells = [{"bytes": image, "path": f"{index}.png"} for index, image in enumerate(images)]
+    names = names or [f"{index}.png" for index in range(len(images))]
+    cells = [{"bytes": image, "path": name} for image, name in zip(images, names, strict=True)]
     pq.write_table(pa.table({"image": cells} | columns), buffer, row_group_size=rows)
     return buffer.getvalue()
 
@@ -52,6 +53,21 @@ def test_two_files_are_one_dataset_in_the_order_of_the_rows(tmp_path):
         np.testing.assert_array_equal(image.transpose(1, 2, 0), np.asarray(random_image(16, 16, seed)))
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["c.png", "folder/b.png", "a.png"], ["a.png", "b.png", "c.png"]),
+        (["c.png", "x/c.png", "a.png"], ["000000.png", "000001.png", "000002.png"]),
+        (["c.png", None, "a.png"], ["000000.png", "000001", "000002.png"]),
+        (["c.png", "../..", "a.png"], ["000000.png", "000001", "000002.png"]),
+        (["c.png", ".b.png", "a\n.png"], ["000000.png", "000001.png", "000002.png"]),
+    ],
+)
+def test_images_have_the_order_of_their_names_if_these_are_usable(tmp_path, names, expected):
+    root = hub_project(tmp_path, parquet_bytes([png(seed) for seed in range(3)], names=names))
+    assert list(prepare("a", 16, root=root).names) == expected
+
+
 def test_the_images_are_read_by_the_same_rules_as_files(tmp_path):
     images = [png(seed, mode="RGBA") for seed in range(3)]
     packed = hub_project(tmp_path / "packed", parquet_bytes(images))
@@ -69,7 +85,7 @@ def test_the_images_are_read_by_the_same_rules_as_files(tmp_path):
         (parquet_bytes([png(0)])[:-20], "damaged parquet file"),
         (b"PAR1" + bytes(100), "damaged parquet file"),
         (parquet_bytes([None]), "row 0 contains no image, only a path"),
-        (parquet_bytes([b"no image"]), r"a-0\.parquet: 000000\.png: not an image"),
+        (parquet_bytes([b"no image"]), r"a-0\.parquet: 0\.png: not an image"),
     ],
 )
 def test_a_damaged_file_is_one_line_and_leaves_nothing(tmp_path, content, said):

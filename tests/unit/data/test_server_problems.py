@@ -1,4 +1,4 @@
-"""Downloads from servers that fail, lie, stall or change: never a wrong file at the final path, always one line."""
+"""Downloads from servers that fail, stall, change or send wrong headers: never a wrong file, always one line."""
 
 import gzip
 import hashlib

@@ -1,4 +1,4 @@
-"""Sources of a dataset: their order, the mirror folder, trust on first use, and what is said if none works."""
+"""Sources of a dataset: their order, the mirror folder, trust on first use, and the error if none works."""
 
 import pytest
 
