@@ -35,7 +35,7 @@ def test_the_wheel_scores_folders_outside_of_a_clone(tmp_path):
         for index in range(3):
             pixels = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "work" / folder / f"{index}.png")
-    code = "import sys, bench; from bench.cli import main; assert 'site/bench' in bench.__file__; sys.exit(main(sys.argv[1:]))"
+    code = "import sys, bench; assert 'site/bench' in bench.__file__; from bench.cli import main; sys.exit(main())"
     given = ["evaluate", "--samples", "samples", "--reference", "reference", "--metrics", "fid_cleanfid", "--json"]
     done = subprocess.run(
         [sys.executable, "-c", code, *given],
