@@ -39,6 +39,7 @@ RULES = [
     Rule(r"make(?: [a-z-]+)?", r"\g<0> --dry-run", "an environment, a demo, the whole test-suite or benchmarks"),
     Rule(r"source \.venv/bin/activate"),
     Rule(r"\.venv/bin/uv pip install .*", r"\g<0> --help", "packages come from the network; options are checked first"),
+    Rule(r"\.venv/bin/uv build --wheel", r"\g<0> --help", "test_wheel.py builds the wheel"),
     Rule(r"pytest (\S+)", r"ls \1/test_*.py", "a part of `make test`"),
     Rule(r"python -m benchmarks reference demo", r"\g<0> --help", "the demo several times"),
     Rule(r"python -m benchmarks (.*)", r"for name in \1; do ls benchmarks/bench_$name.py || exit; done", "minutes"),
