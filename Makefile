@@ -3,6 +3,7 @@
 #   make demo        run the whole pipeline at demo scale on real images; writes results/demo/report/index.html
 #   make test        run the test suite, offline
 #   make test-fast   run the files of tests/fast.txt: at least one test of every module, in two minutes
+#   make test-images IMAGES=FOLDER  run the paper's one-shot images in FOLDER from download to page, at tiny scale
 #   make test-scipy  test the metrics with SciPy 1.18, which clean-fid does not support
 #   make test-python PYTHON_VERSION=3.13  run the fast tests on another Python
 #   make test-slurm  run the tiny suite on a SLURM cluster of one node; needs root on Debian, installs slurm-wlm and munge
@@ -30,7 +31,7 @@ export DVC_NO_ANALYTICS := 1
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test test-fast test-scipy test-python test-slurm test-fresh lint bench report lock clean
+.PHONY: setup demo test test-fast test-images test-scipy test-python test-slurm test-fresh lint bench report lock clean
 .DEFAULT_GOAL := demo
 
 setup:
@@ -49,6 +50,10 @@ test: setup
 
 test-fast: setup
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadscope @tests/fast.txt
+
+# the images are not shipped, because their publishers state no licence
+test-images: setup
+	ONESHOT_IMAGES='$(abspath $(IMAGES))' $(BIN)/python -m pytest tests/workflow/test_oneshot_images.py
 
 # installs a temporary environment build/$@ from the lock file, on Python VERSIONS, with OVERRIDE replacing its pins
 define throw_away

@@ -107,10 +107,12 @@ def describe_preparation(dataset: Dataset, image_size: int | None) -> str:
     if preparation.fit == "pad":
         kept = f"; the first {preparation.per_class} images of each class" if preparation.per_class else ""
         return f"padded with zeros to {size}, not resized{kept}"
-    fit = "centre crop" if preparation.fit == "crop" else "original aspect ratio, longest side"
+    colours = f"RGB, on #{bytes(preparation.background).hex()} if transparent"
+    if image_size is None:
+        return f"original size; {colours}"
+    fit = f"centre crop to {size}" if preparation.fit == "crop" else f"original aspect ratio, longest side {size}"
     upscaled = ", upscaled if smaller" if preparation.upscale else ""
-    resized = "" if image_size is None else f", {preparation.resample} filter with antialiasing{upscaled}"
-    return f"{fit}, {size}{resized}; RGB, on #{bytes(preparation.background).hex()} if transparent"
+    return f"{fit}, {preparation.resample} filter with antialiasing{upscaled}; {colours}"
 
 
 def expected_counts(dataset: Dataset) -> dict[str, int]:

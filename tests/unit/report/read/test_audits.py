@@ -46,7 +46,7 @@ def test_audited_and_other_datasets_have_their_facts(project):
         "Source": "a folder or file of the user (images)",
         "Licence": "MIT; Copyright A",
         "Citation": "A. Author. A dataset",
-        "Preparation": "centre crop, 64 px, lanczos filter with antialiasing; RGB, on #ffffff if transparent",
+        "Preparation": "centre crop to 64 px, lanczos filter with antialiasing; RGB, on #ffffff if transparent",
     }
     assert found["b"].facts == found["a"].facts and found["b"].record is None
     assert (found["gone"].title, found["gone"].facts) == ("gone", {})
