@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import shlex
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -73,9 +74,12 @@ class WorkflowPlan(Plan):
     def attach(self, workflow: Any) -> None:
         """Read targets and executor from Snakemake's `workflow` object, and limit the GPUs to those of this machine.
 
-        `request` removes the limit on a cluster, which is not known yet.
+        `request` removes the limit on a cluster, which is not known yet. A Snakemake that runs one job ignores SLURM's
+        warning signal: its end would end the job step, and kill the training that writes a checkpoint.
         """
         self._workflow = workflow
+        if not getattr(workflow, "is_main_process", True):
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         asked = workflow.resource_settings.overwrite_resources.values()  # --set-resources
         self._limits_gpus = "gpu" not in workflow.global_resources and not any("gpu" in given for given in asked)
         if self._limits_gpus:

@@ -1,5 +1,6 @@
 """SIGTERM, SIGUSR1 and Ctrl-C make the training loop save a checkpoint and stop. A second signal stops immediately."""
 
+import os
 import signal
 import threading
 from types import FrameType
@@ -26,5 +27,8 @@ class StopRequest:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.number is not None:
+            # not print, which fails if the signal interrupts another print
+            line = f"slim-bench: stopped by a second signal {number}; the last complete checkpoint is kept\n"
+            os.write(2, line.encode())
             raise SystemExit(128 + number)
         self.number = number

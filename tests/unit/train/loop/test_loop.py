@@ -66,12 +66,30 @@ class Killed(ToyEngine):
         return super().step(index)
 
 
-def child(folder: Path, ending: signal.Signals, run=None) -> int:
-    """Train a Killed engine in a separate process; return its exit code."""
+class Cancelled(Killed):
+    """Engine whose process is ended while the checkpoint after a step is written, by KILL or by two signals."""
+
+    def step(self, index: int):
+        if index == self.at:
+            sync = os.fsync
+
+            def cancel(descriptor: int) -> None:
+                if ".ckpt." not in os.readlink(f"/proc/self/fd/{descriptor}"):
+                    return sync(descriptor)
+                os.fsync = sync
+                for _ in range(2):
+                    os.kill(os.getpid(), self.ending)
+
+            os.fsync = cancel
+        return ToyEngine.step(self, index)
+
+
+def child(folder: Path, ending: signal.Signals, engine: str = "Killed") -> int:
+    """Train an engine in a separate process; return its exit code."""
     code = (
         "import sys, signal; from pathlib import Path; import tests.unit.train.loop.test_loop as t; "
-        f"t.Killed.ending = signal.Signals({int(ending)}); run = t.toy_run(checkpoint_seconds=1e-6, threads=1); "
-        "t.torch.set_num_threads(1); t.train(Path(sys.argv[1]), run, t.Killed(run, t.CPU))"
+        f"t.{engine}.ending = signal.Signals({int(ending)}); run = t.toy_run(checkpoint_seconds=1e-6, threads=1); "
+        f"t.torch.set_num_threads(1); t.train(Path(sys.argv[1]), run, t.{engine}(run, t.CPU))"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run([sys.executable, "-c", code, str(folder)], env=environment, check=False).returncode
@@ -112,6 +130,20 @@ def test_ended_and_resumed_equals_uninterrupted(tmp_path, straight, ending):
     assert same(weights(tmp_path), weights(straight))
     assert losses(tmp_path) == losses(straight)
     assert meta["training"]["images"] == 48
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
+def test_a_job_cancelled_while_it_writes_a_checkpoint_resumes_from_the_one_before(tmp_path, straight, ending, capfd):
+    assert child(tmp_path, ending, "Cancelled") == (-9 if ending == signal.SIGKILL else 128 + ending)
+    lines = [line for line in capfd.readouterr().err.splitlines() if "] step " not in line]
+    assert lines == (
+        [f"slim-bench: stopped by a second signal {int(ending)}; the last complete checkpoint is kept"]
+        if ending == signal.SIGTERM
+        else []
+    )
+    train(tmp_path, toy_run(checkpoint_seconds=1e-6, threads=1))
+    assert "resumed at step 7 of 12" in capfd.readouterr().err
+    assert same(weights(tmp_path), weights(straight)) and losses(tmp_path) == losses(straight)
 
 
 def test_resume_at_a_step_between_two_rows_keeps_the_mean_of_the_row(tmp_path):

@@ -29,7 +29,7 @@ def test_progress_prints_plain_lines_when_due(capsys):
     assert "left" in lines[0] and lines[1].endswith("loss 0.5")
 
 
-def test_second_signal_stops_at_once_and_handlers_come_back():
+def test_second_signal_stops_at_once_and_handlers_come_back(capfd):
     before = signal.getsignal(signal.SIGUSR1)
     with StopRequest() as stop:
         assert stop.number is None
@@ -39,6 +39,8 @@ def test_second_signal_stops_at_once_and_handlers_come_back():
             os.kill(os.getpid(), signal.SIGUSR1)
     assert caught.value.code == 128 + signal.SIGUSR1
     assert signal.getsignal(signal.SIGUSR1) == before
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line == f"slim-bench: stopped by a second signal {int(signal.SIGUSR1)}; the last complete checkpoint is kept"
 
 
 class Recorder:
