@@ -155,7 +155,7 @@ def fetch_datasets(arguments: argparse.Namespace) -> None:
 
     def fetch_one(name: str) -> str:
         if name in catalogue.weights:
-            return f"here ({fetch_weights(name)})"
+            return f"here ({fetch_weights(name, settings=settings)})"
         fetched = fetch_dataset(name, catalogue, settings=settings)
         size = sum(path.stat().st_size for path in fetched.files if path.is_file())
         shown = f" ({readable_size(size)})" if size else ""

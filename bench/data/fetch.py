@@ -61,7 +61,7 @@ def fetch(
     root = Path(root)
     catalogue = load_catalogue(root, folders)
     if name in catalogue.weights:
-        return fetch_weights(name, root)
+        return fetch_weights(name, root, settings=settings)
     return fetch_dataset(name, catalogue, root, accept_sha256=accept_sha256, settings=settings).receipt
 
 

@@ -41,7 +41,7 @@ def web_page_error(url: str) -> UnavailableError:
 
 
 def decompress(path: Path, url: str, max_bytes: int) -> None:
-    """Replace a gzip file by its content, if it is one. Raises UnavailableError if the content is larger than `max_bytes`."""
+    """Replace a gzip file by its content, if it is one. Raises UnavailableError if that exceeds `max_bytes`."""
     unpacked, done = path.with_name(f"{path.name}.unpacked"), 0
     try:
         with gzip.open(path) as packed, writing(unpacked), unpacked.open("wb") as file:

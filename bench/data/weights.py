@@ -10,9 +10,11 @@ import os
 from pathlib import Path
 
 from bench.data.catalogue import CATALOGUE, Weights, load_weights_entry
+from bench.data.connection import UnavailableError
+from bench.data.copies import copy_verified
 from bench.data.download import download
 from bench.data.dvc import pull_if_tracked, run_dvc
-from bench.data.sources import SHIPPED, SOURCES
+from bench.data.sources import SHIPPED, SOURCES, DataSettings
 from bench.errors import InputError, existing_parent
 from bench.files import sha256_file
 from bench.runtime.environment import user_cache
@@ -20,8 +22,13 @@ from bench.runtime.environment import user_cache
 FOLDER = "SLIM_BENCH_WEIGHTS"
 
 
-def fetch_weights(name: str, root: Path = Path("."), *, network: bool = True) -> Path:
-    """Return the path of the verified weights `name`. A missing file is downloaded if `network` is true."""
+def fetch_weights(
+    name: str, root: Path = Path("."), *, network: bool = True, settings: DataSettings | None = None
+) -> Path:
+    """Return the path of the verified weights `name`. A missing file is downloaded if `network` is true.
+
+    If the download fails, the file is copied from the mirror folder of `settings`, if it contains the file.
+    """
     entry = load_weights_entry(name, root)
     path = find_weights_file(entry, root)
     if path is None:
@@ -34,7 +41,13 @@ def fetch_weights(name: str, root: Path = Path("."), *, network: bool = True) ->
         elif entry.url is None or not network:
             raise InputError(f"{path}: weights {name!r} are not installed; {_origin(name, entry)}")
         else:
-            download(entry.url, path, sha256=entry.sha256, size=entry.bytes)
+            try:
+                download(entry.url, path, sha256=entry.sha256, size=entry.bytes)
+            except UnavailableError:
+                mirrored = Path(root) / Path((settings and settings.mirror) or SOURCES).expanduser() / entry.file
+                if not mirrored.is_file():
+                    raise
+                copy_verified(mirrored, path, entry.sha256, None, entry.bytes)
     found = sha256_file(path)
     if not found.startswith(entry.sha256):
         raise InputError(f"{path}: wrong weights, sha256 is {found}, not {entry.sha256}; {_origin(name, entry)}")

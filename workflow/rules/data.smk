@@ -90,5 +90,7 @@ rule fetch_weights:
     localrule: True
     resources:
         dvc=1,
+    params:
+        sources=plan.source_options,
     shell:
-        "slim-bench fetch {wildcards.weights} 2>&1 | tee {log}"
+        "slim-bench fetch {wildcards.weights} {params.sources} 2>&1 | tee {log}"

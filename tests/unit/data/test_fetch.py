@@ -20,6 +20,7 @@ from bench.data.dvc import run_dvc
 from bench.data.fetch import fetch, source_files
 from bench.data.pointers import pointer_of
 from bench.data.receipts import receipt_path
+from bench.data.sources import DataSettings
 from bench.data.weights import fetch_weights
 from bench.errors import InputError
 from bench.files import read_json, read_yaml, sha256_bytes
@@ -313,6 +314,16 @@ def test_weights_are_fetched_once_and_always_checked(tmp_path, server, monkeypat
     (tmp_path / "cache/w.pth").write_bytes(b"corrupt")
     with pytest.raises(InputError, match=r"wrong weights, sha256 is .*run `slim-bench fetch"):
         fetch_weights("w", root)
+
+
+def test_weights_come_from_the_mirror_if_the_download_fails(tmp_path, server, monkeypatch):
+    monkeypatch.setenv("SLIM_BENCH_WEIGHTS", str(tmp_path / "cache"))
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror/w.pth").write_bytes(DATA)
+    root = weights_project(tmp_path / "project", f"{server.url}/w.pth")
+    server.status = 404
+    fetch("w", root, settings=DataSettings(mirror=str(tmp_path / "mirror")))
+    assert (tmp_path / "cache/w.pth").read_bytes() == DATA
 
 
 def test_weights_go_past_a_read_only_folder(tmp_path, server, monkeypatch):
