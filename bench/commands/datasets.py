@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.commands.common import Handler, add_command, add_folder_option, add_source_options, overrides_of
+from bench.commands.common import (
+    Handler,
+    add_command,
+    add_config_option,
+    add_folder_option,
+    add_source_options,
+    overrides_of,
+)
 from bench.errors import InputError, did_you_mean, readable_size
 from bench.terminal import one_line
 
@@ -87,6 +94,7 @@ def _add_action(actions: Any, name: str, action: Handler, summary: str, details:
     parser = add_command(actions, name, lambda arguments: arguments.action(arguments), summary, details)
     parser.set_defaults(action=action)
     add_source_options(parser)
+    add_config_option(parser)
     add_folder_option(parser)
     return parser
 

@@ -62,8 +62,10 @@ class DatasetState:
 
 
 def dataset_state(job: FetchJob) -> DatasetState:
-    """Return the state of a dataset. Raises InputError if the folder of a user's dataset is missing."""
-    receipt = read_receipt(job.name, job.root)
+    """Return the state of a dataset. The state of a user's dataset whose folder is missing is MANUAL."""
+    receipt, folder = read_receipt(job.name, job.root), job.dataset.folder
+    if folder is not None and not (job.root / Path(folder.path).expanduser()).exists():
+        return _state(job, MANUAL, folder.path, ())
     place = installed_path(job.root, job.dataset)
     if place is not None:
         return _state(job, HERE, _shown_path(job, place), _installed_files(receipt, place))

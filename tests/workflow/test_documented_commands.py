@@ -56,7 +56,7 @@ RULES = [
     Rule(r"slim-bench (freeze|evaluate)", r"\g<0> --help", "a command by its name"),
     Rule(r"slim-bench freeze (.*)", r"\g<0> --scale tiny", "the demo's training takes a minute"),
     Rule(r"slim-bench data show NAME", "slim-bench data show shells", "any dataset"),
-    Rule(r"slim-bench data fetch 100-shot-obama .*", code=2, says="SLIM_BENCH_OFFLINE", why="no network"),
+    Rule(r"slim-bench data fetch (100-shot-obama|--suite) .*", code=2, says="SLIM_BENCH_OFFLINE", why="no network"),
     Rule(r"slim-bench data (fetch NAME\.\.\.|fetch)", "slim-bench data fetch fluent-emoji-100", "a shipped dataset"),
     Rule(r"slim-bench data pin NAME --replace", "slim-bench data pin fluent-emoji-100 --replace", "any dataset"),
     Rule(r"slim-bench fetch (.*) HEX", rf"slim-bench fetch \1 {64 * '0'}", "no network", 2, "SLIM_BENCH_OFFLINE"),

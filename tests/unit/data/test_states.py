@@ -78,6 +78,13 @@ def test_files_and_folders_that_are_here(tmp_path):
     assert found.bytes == sum(path.stat().st_size for path in folder.iterdir())
 
 
+def test_the_missing_folder_of_a_user_is_no_error(tmp_path):
+    root = make_project(tmp_path)
+    catalogue = load_catalogue(root, {"cats": {"path": "no-cats"}})
+    found = dataset_state(FetchJob(root, catalogue, "cats", catalogue.dataset("cats")))
+    assert (found.state, found.source) == (MANUAL, "no-cats")
+
+
 def test_a_shared_file_counts_once_and_unknown_sizes_are_counted():
     def state(*files):
         return DatasetState("a", "fewshot", FETCHABLE, "s", files, "l")
