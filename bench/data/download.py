@@ -31,7 +31,7 @@ from bench.runtime.environment import OFFLINE, is_enabled
 from bench.runtime.locks import hold_lock
 
 CHUNK = 1 << 18
-MAX_UNKNOWN_BYTES = 4 * 10**9
+MAX_UNKNOWN_BYTES = 2 * 10**9
 """Largest download in bytes if neither the catalogue nor the server states a size."""
 PROGRESS_SECONDS = 5.0
 """Time between two lines of progress in a log."""
@@ -41,6 +41,9 @@ LOGIN_CODES = (401, 403, 407)
 COMPRESSED = ("gzip", "x-gzip")
 VERSION = re.compile(r'"[!#-~]*"|[A-Za-z0-9:, ]+')
 """Form of a strong ETag or a date."""
+
+
+KEPT = "; the partial download is kept, and the next fetch resumes it"
 
 
 @dataclass
@@ -124,10 +127,10 @@ def _complete(transfer: Transfer, sha256: str | None, md5: str | None) -> str | 
 
 def _fetch(transfer: Transfer, sha256: str | None, md5: str | None) -> None:
     """Download the rest of the file, resuming after an interrupted connection."""
-    attempts = Attempts(transfer.url, "; the partial download is kept, and the next fetch resumes it")
+    attempts = Attempts(transfer.url, KEPT)
     furthest = transfer.have
     while True:
-        wait = None
+        wait, is_silent = None, False
         try:
             _read_rest(transfer)
             return
@@ -135,24 +138,26 @@ def _fetch(transfer: Transfer, sha256: str | None, md5: str | None) -> None:
             wait = retry_after(error.headers)
             reason = _refused(transfer, error)
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-            reason = connection_problem(error)
-            if (
-                transfer.verifiable
-                and transfer.have
-                and content_problem(transfer.partial, sha256, md5, transfer.size) is None
-            ):
+            if transfer.verifiable and transfer.have and _is_whole(transfer, sha256, md5):
                 return  # complete, although the server announced more
+            reason, is_silent = connection_problem(error), is_timeout(error)
         except OSError as error:
             raise InputError(f"{transfer.partial}: {error.strerror or error}") from None
         except ValueError as error:  # of urllib, for a malformed address or header
             if isinstance(error, InputError):
                 raise
             raise UnavailableError(f"{transfer.url}: redirects to an address that is not valid") from None
-        if transfer.have and (transfer.compressed or (not transfer.verifiable and transfer.version is None)):
-            transfer.partial.unlink()  # the rest could be that of another version
         progress = transfer.have > furthest
         furthest = max(furthest, transfer.have)
+        if is_silent and not progress:
+            raise UnavailableError(f"{transfer.url}: {reason}{KEPT}")
+        if transfer.have and (transfer.compressed or (not transfer.verifiable and transfer.version is None)):
+            transfer.partial.unlink()  # the rest could be that of another version
         attempts.failed(reason, wait, progress)
+
+
+def _is_whole(transfer: Transfer, sha256: str | None, md5: str | None) -> bool:
+    return content_problem(transfer.partial, sha256, md5, transfer.size) is None
 
 
 def _refused(transfer: Transfer, error: urllib.error.HTTPError) -> str:

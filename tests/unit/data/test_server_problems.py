@@ -175,6 +175,12 @@ def test_a_silent_server_is_reported_and_then_given_up(tmp_path, server, capsys)
     assert len(server.paths()) == 1, "the next source is used without further attempts"
 
 
+def test_a_server_that_stays_silent_after_a_part_is_given_up_after_one_more_attempt(tmp_path, server, waits):
+    server.problems["/a.bin"], server.forever, server.ranges = [silent(50_000)], True, False
+    refused(server, tmp_path, r"no (data for|answer within) 0\.5 s")
+    assert len(server.paths()) == 2
+
+
 def test_a_header_that_never_ends_is_silence(tmp_path, server, monkeypatch):
     def drip(handler, _):
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-A: ")
