@@ -14,7 +14,7 @@ from bench.data.catalogue import Catalogue, Folders, load_catalogue
 from bench.data.content import content_sha256, describe_file, describe_place, entry_sha256, file_stamp
 from bench.data.download import UnavailableError
 from bench.data.dvc_cache import restore_file
-from bench.data.fetch_job import FIRST_SEEN, FetchJob, candidates, check_acceptable, checked_file
+from bench.data.fetch_job import FetchJob, candidates, check_acceptable, checked_file
 from bench.data.installed import record_archives, record_installed
 from bench.data.obtain import Wanted, link_place, obtain
 from bench.data.present import installed_path, present_source
@@ -112,9 +112,9 @@ def _all_failed(job: FetchJob, reasons: list[str]) -> str:
     if blocked:
         reasons = [
             *reasons,
-            f"no checksum is published for {', '.join(map(str, blocked))}, so nothing is downloaded; set "
-            "data.trust_first_use to true in config/config.yaml, which pins the first download, or pass "
-            f"--accept-sha256 HEX of a copy you trust, or --accept-sha256 {FIRST_SEEN}",
+            f"no checksum is published for {', '.join(map(str, blocked))}, so nothing is downloaded; to pin the first "
+            "download, pass --trust-first-use or set data.trust_first_use to true in config/config.yaml, or pin a copy "
+            f"you trust with `slim-bench fetch {job.name} --accept-sha256 HEX`",
         ]
     manual = job.dataset.manual
     if manual is not None:
