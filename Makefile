@@ -10,6 +10,7 @@
 #   make test-fresh  run demo and tests in a fresh Debian 13; needs root and debootstrap
 #   make lint        run ruff, mypy, snakefmt, snakemake --lint, codespell, the glossary check
 #   make bench       measure speed and memory against the reference implementations
+#   make gpu-proof   measure the claims about GPUs in parts (PARTS='tests curves'); gpu-proof-quick runs the code on a CPU
 #   make report      render tables, figures and page from all results so far
 
 SHELL := /bin/bash
@@ -31,7 +32,8 @@ export DVC_NO_ANALYTICS := 1
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test test-fast test-images test-scipy test-python test-slurm test-fresh lint bench report lock clean
+.PHONY: setup demo test test-fast test-images test-scipy test-python test-slurm test-fresh lint bench \
+	gpu-proof gpu-proof-quick report lock clean
 .DEFAULT_GOAL := demo
 
 setup:
@@ -103,6 +105,12 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks
+
+gpu-proof: setup
+	$(BIN)/python -m benchmarks.gpu_proof $(PARTS)
+
+gpu-proof-quick: setup
+	$(BIN)/python -m benchmarks.gpu_proof --quick $(PARTS)
 
 # a single lock file for every Python of VERSIONS; scipy is pinned to 1.17.1 because clean-fid fails on 1.18
 lock:

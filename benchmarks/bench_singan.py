@@ -31,7 +31,7 @@ def measure(quick: bool) -> dict[str, Any]:
     for scale in sorted({0, len(sizes) // 2, len(sizes) - 1}):
         workloads: dict[str, Workload] = {name: engine(pyramid, scale, device) for name, pyramid in pyramids.items()}
         if not cpu:
-            workloads["recorded"] = engine(pyramids["engine"], scale, device, recorded=True)
+            workloads["recorded"] = engine(pyramids["engine"], scale, device, cuda_graphs=True)
         workloads["reference"] = reference(pyramids["engine"], scale, device)
         times = interleaved(workloads, repeats, warm_up=5)  # the fourth call captures the CUDA graph
         name = f"{sizes[scale][0]} px"
@@ -44,8 +44,9 @@ def measure(quick: bool) -> dict[str, Any]:
     return {"targets": rows, "milliseconds": milliseconds, "size": size, "repeats": repeats, "precision": "float32"}
 
 
-def engine(pyramid: Pyramid, scale: int, device: torch.device, recorded: bool = False) -> Workload:
-    recipe, compute = OneShotRecipe(), Compute(cuda_graphs=recorded)
+def engine(pyramid: Pyramid, scale: int, device: torch.device, **settings: Any) -> Workload:
+    """Return an epoch of the engine. `settings` are keys of a run's `compute`."""
+    recipe, compute = OneShotRecipe(), Compute(**settings)
     real = torch.rand(1, 3, *pyramid.sizes[scale], device=device) * 2 - 1
     training = ScaleTraining(pyramid, scale, pyramid.new_critic(scale).to(device), real, recipe, compute)
     noise = torch.Generator(device).manual_seed(0)

@@ -41,6 +41,8 @@ RULES = [
     Rule(r"\.venv/bin/uv pip install .*", r"\g<0> --help", "packages come from the network; options are checked first"),
     Rule(r"\.venv/bin/uv build --wheel", r"\g<0> --help", "test_wheel.py builds the wheel"),
     Rule(r"pytest (\S+)", r"ls \1/test_*.py", "a part of `make test`"),
+    Rule(r"(?:PYTHONPATH=\S+ )?python -m benchmarks\.gpu_proof.*", "python -m benchmarks.gpu_proof --help", "a GPU"),
+    Rule(r"python -m pip .*", "python -m pip --help", "packages come from the network"),
     Rule(r"python -m benchmarks reference demo", r"\g<0> --help", "the demo several times"),
     Rule(r"python -m benchmarks (.*)", r"for name in \1; do ls benchmarks/bench_$name.py || exit; done", "minutes"),
     Rule(r"python (tools/\S+\.py)", r"ls \1", "draws a figure of the documentation"),
