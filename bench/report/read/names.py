@@ -9,45 +9,50 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Metric:
-    """Presentation of a metric: label and number of decimals.
+    """Presentation of a metric: name, number of decimals, and variant (such as the feature extractor).
 
     `relative`: differences across datasets are relative to the baseline, since datasets differ in difficulty.
     `constant`: the value is the same for every seed.
     """
 
-    label: str
+    name: str
     digits: int = 3
+    variant: str = ""
     relative: bool = False
     constant: bool = False
 
+    @property
+    def label(self) -> str:
+        return f"{self.name} ({self.variant})" if self.variant else self.name
+
 
 METRIC_LABELS = {
-    "fd_efflite0": Metric("FD, EfficientNet-Lite0", 1, relative=True),
-    "fid_authors": Metric("FID, authors' protocol", 2, relative=True),
-    "fid_cleanfid": Metric("FID, clean-fid", 2, relative=True),
-    "kid_efflite0": Metric("KID, EfficientNet-Lite0", 3),
-    "kid_inception": Metric("KID, Inception", 4),
-    "precision_efflite0": Metric("Precision", 3),
-    "recall_efflite0": Metric("Recall", 3),
-    "density_efflite0": Metric("Density", 3),
-    "coverage_efflite0": Metric("Coverage", 3),
-    "diversity_efflite0": Metric("Feature diversity", 3),
-    "memorisation_efflite0": Metric("Memorised samples", 3),
-    "precision_inception": Metric("Precision, Inception", 3),
-    "recall_inception": Metric("Recall, Inception", 3),
-    "density_inception": Metric("Density, Inception", 3),
-    "coverage_inception": Metric("Coverage, Inception", 3),
-    "diversity_inception": Metric("Feature diversity, Inception", 3),
-    "memorisation_inception": Metric("Memorised samples, Inception", 3),
+    "fd_efflite0": Metric("FD", 1, "EfficientNet-Lite0", relative=True),
+    "fid_authors": Metric("FID", 2, "authors' protocol", relative=True),
+    "fid_cleanfid": Metric("FID", 2, "clean-fid", relative=True),
+    "kid_efflite0": Metric("KID", 3, "EfficientNet-Lite0"),
+    "kid_inception": Metric("KID", 4, "Inception"),
+    "precision_efflite0": Metric("Precision", 3, "EfficientNet-Lite0"),
+    "recall_efflite0": Metric("Recall", 3, "EfficientNet-Lite0"),
+    "density_efflite0": Metric("Density", 3, "EfficientNet-Lite0"),
+    "coverage_efflite0": Metric("Coverage", 3, "EfficientNet-Lite0"),
+    "diversity_efflite0": Metric("Feature diversity", 3, "EfficientNet-Lite0"),
+    "memorisation_efflite0": Metric("Memorised samples", 3, "EfficientNet-Lite0"),
+    "precision_inception": Metric("Precision", 3, "Inception"),
+    "recall_inception": Metric("Recall", 3, "Inception"),
+    "density_inception": Metric("Density", 3, "Inception"),
+    "coverage_inception": Metric("Coverage", 3, "Inception"),
+    "diversity_inception": Metric("Feature diversity", 3, "Inception"),
+    "memorisation_inception": Metric("Memorised samples", 3, "Inception"),
     "inception_score": Metric("Inception score", 2),
-    "sifid64": Metric("SIFID, 64 channels", 4, relative=True),
-    "sifid192": Metric("SIFID, 192 channels", 4, relative=True),
-    "ssim_reconstruction": Metric("SSIM, reconstruction", 3),
-    "ssim_samples": Metric("SSIM, samples", 3),
-    "ms_ssim_reconstruction": Metric("MS-SSIM, reconstruction", 3),
-    "ms_ssim_samples": Metric("MS-SSIM, samples", 3),
-    "lpips_reconstruction": Metric("LPIPS, reconstruction", 3),
-    "lpips_samples": Metric("LPIPS, samples", 3),
+    "sifid64": Metric("SIFID", 4, "64 channels", relative=True),
+    "sifid192": Metric("SIFID", 4, "192 channels", relative=True),
+    "ssim_reconstruction": Metric("SSIM", 3, "reconstruction"),
+    "ssim_samples": Metric("SSIM", 3, "samples"),
+    "ms_ssim_reconstruction": Metric("MS-SSIM", 3, "reconstruction"),
+    "ms_ssim_samples": Metric("MS-SSIM", 3, "samples"),
+    "lpips_reconstruction": Metric("LPIPS", 3, "reconstruction"),
+    "lpips_samples": Metric("LPIPS", 3, "samples"),
     "lpips_diversity": Metric("LPIPS diversity", 3),
     "diversity": Metric("Pixel diversity", 3),
     "top1": Metric("Top-1", 2),

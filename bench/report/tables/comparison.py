@@ -13,7 +13,7 @@ from bench.report.read.experiment_roles import ROLE_LABELS, experiments_of, role
 from bench.report.read.names import METRIC_LABELS, control_label, format_value, metric_of
 from bench.report.read.scores import Row, Scores
 from bench.report.tables.seed_averages import cell_of, columns_of, in_column
-from bench.report.tables.table import Head, Table, TableCell
+from bench.report.tables.table import Head, Table, TableCell, score_cell
 
 
 def anchor(experiment: str, dataset: str) -> str:
@@ -69,7 +69,7 @@ def _line_keys(rows: Scores, settings: TaskSettings) -> Iterator[tuple[str, str]
 
 
 def _controls_table(rows: Scores, dataset: str) -> Table:
-    """Return a table with one row per control and metric. A column states the protocol of each row."""
+    """Return a table with one row per control and metric."""
     lines = []
     for column in columns_of(rows, METRIC_LABELS):
         column_rows = in_column(rows, column)
@@ -77,15 +77,8 @@ def _controls_table(rows: Scores, dataset: str) -> Table:
             cell = cell_of([row for row in column_rows if row.weights == weights], f"{dataset}, {weights}")
             link = anchor(column_rows[0].experiment, dataset)
             value = TableCell(format_value(column.metric, cell.summary.mean), link=link)
-            lines.append(
-                (
-                    TableCell(control_label(weights)),
-                    TableCell(column.title),
-                    value,
-                    TableCell(column.protocol, css_class="id"),
-                )
-            )
-    names = ("control", "metric", "value", "protocol")
+            lines.append((TableCell(control_label(weights)), score_cell(column.metric, column.protocol), value))
+    names = ("control", "metric", "value")
     head = tuple(Head(name, numeric=name == "value") for name in names)
     return Table(f"{dataset}: controls with other protocols", head, tuple(lines))
 

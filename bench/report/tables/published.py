@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from bench.claims import ReportSettings
 from bench.metrics.protocol import without_checkpoint_selection
 from bench.report.compare.statistics import Summary
-from bench.report.read.names import metric_of
 from bench.report.read.published import Published
 from bench.report.read.scores import Scores
 from bench.report.tables.seed_averages import cell_of
-from bench.report.tables.table import Head, Table, TableCell
+from bench.report.tables.table import Head, Table, TableCell, score_cell
 
 NOTE = (
     "A value is reproduced if the 95 % confidence interval of our mean over seeds is inside published value ± "
@@ -31,10 +30,10 @@ def published_table(scores: Scores, published: Sequence[Published], settings: Re
     for value in published:
         allowed = settings.tolerance(value.metric, value.value)
         ours, verdict = _compare_value(scores, value, allowed, settings, scale)
-        texts = [value.method, value.dataset, metric_of(value.metric).label, f"{value.value:g}"]
-        texts += [ours, _best(scores, value)]
+        names = TableCell(value.method), TableCell(value.dataset), score_cell(value.metric, value.protocol)
+        texts = [f"{value.value:g}", ours, _best(scores, value)]
         texts += ["" if allowed is None else f"± {allowed:.2f}", verdict]
-        lines.append(tuple(TableCell(text) for text in (*texts, value.source)))
+        lines.append((*names, *(TableCell(text) for text in (*texts, value.source))))
     return Table("Published values and ours", (*head, Head("source", numeric=False)), tuple(lines), NOTE)
 
 

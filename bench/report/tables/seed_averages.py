@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bench.report.compare.statistics import MIN_UNITS, Summary, summarise
 from bench.report.read.names import ARROWS, format_value, metric_of
+from bench.report.read.protocol_labels import score_label
 from bench.report.read.scores import Row, one_protocol
 from bench.report.tables.table import Head, TableCell
 
@@ -69,7 +70,7 @@ class Column:
 
     @property
     def title(self) -> str:
-        text = f"{metric_of(self.metric).label} {ARROWS[self.direction]}".strip()
+        text = f"{score_label(self.metric, self.protocol)} {ARROWS[self.direction]}".strip()
         return f"{text}, {self.unit}" if self.unit else text
 
     @property

@@ -9,7 +9,7 @@ from bench.report.compare.power import MAX_PAIRS, POWER
 from bench.report.read.names import format_p, format_percent, format_value, metric_of
 from bench.report.read.scores import Scores
 from bench.report.tables.comparison import anchor
-from bench.report.tables.table import Head, Table, TableCell
+from bench.report.tables.table import Head, Table, TableCell, score_cell
 
 SIGNIFICANCE_NOTE = (
     "Positive differences mean that SLIM is better. Pairs are seeds within a dataset, or datasets. Across datasets, "
@@ -61,7 +61,7 @@ def _finished_line(result: Result, title: str, alpha: float) -> tuple[TableCell,
     sides = zip((result.slim_mean, result.baseline_mean), (pair.slim, pair.baseline), strict=True)
     link = (lambda name: anchor(name, result.dataset)) if result.unit == "seed" else (lambda name: task)
     values = [TableCell(format_value(result.metric, value), name, link(name)) for value, name in sides]
-    label = TableCell(metric_of(result.metric).label, result.protocol, css_class="metric")
+    label = score_cell(result.metric, result.protocol)
     gain = result.paired.mean
     better = TableCell("–" if gain is None else _better(gain, formatter(result.metric, result.share)))
     return (
@@ -100,7 +100,7 @@ def paired_table(results: Sequence[Result], scores: Scores, settings: ReportSett
     for r in results:
         form = formatter(r.metric, r.share)
         effect = "" if r.paired.effect is None else f"{r.paired.effect:.2f}".replace("-", "−")
-        label = TableCell(metric_of(r.metric).label, r.protocol, css_class="metric")
+        label = score_cell(r.metric, r.protocol)
         gain = "" if r.paired.mean is None else form(r.paired.mean)
         texts = [r.weights, r.count, gain, interval_text(r.paired.low, r.paired.high, form), effect]
         texts += [format_p(r.paired.p), format_p(r.p_holm)]
@@ -158,9 +158,9 @@ def _claim_line(finding: Finding) -> tuple[TableCell, ...]:
     number = len(c.sets)
     found = f"{finding.datasets_found} of {number} datasets, {finding.seeds} seeds"
     needed = f"improvement > {form(c.margin)}"
-    role = f"control, not part of the verdict: {c.protocol}" if c.role == "control" else c.protocol
+    role = "control, not part of the verdict" if c.role == "control" else ""
     entries = [
-        TableCell(metric_of(c.metric).label, role, css_class="metric"),
+        score_cell(c.metric, c.protocol, role),
         _outcome(finding),
         *sides,
         TableCell(gain),
@@ -214,7 +214,7 @@ def _shown_line(matched: MatchedScores, pair: Pair, metric: str) -> tuple[TableC
     sides = zip(means, (pair.slim, pair.baseline), strict=True)
     values = [TableCell(format_value(metric, v), name, anchor(name, matched.dataset)) for v, name in sides]
     gain = matched.conflict or _better(improvement(*matched.means, matched.direction, False), formatter(metric, False))
-    label = TableCell(metric_of(metric).label, matched.protocol, css_class="metric")
+    label = score_cell(metric, matched.protocol)
     name = TableCell(matched.dataset, css_class="text")
     differs = "" if matched.conflict else "; ".join(matched.differs)
     return name, label, *values, TableCell(gain, differs), TableCell(str(len(matched.slim)))

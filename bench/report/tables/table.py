@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.files import write_text
+from bench.report.read.protocol_labels import differing_parts, label_of, score_label
 
 LATEX = str.maketrans(
     {
@@ -21,7 +22,7 @@ LATEX = str.maketrans(
 
 @dataclass(frozen=True)
 class Head:
-    """Column header. `note` is the protocol id, shown as a footnote."""
+    """Column header. `note` is the protocol id of all scores of the column."""
 
     label: str
     note: str = ""
@@ -30,17 +31,23 @@ class Head:
 
 @dataclass(frozen=True)
 class TableCell:
-    """Table cell: text, small note below it, link target, CSS class, tooltip."""
+    """Table cell: text, small note below it, link target, CSS class, tooltip, and protocol id of a score's label."""
 
     text: str
     note: str = ""
     link: str = ""
     css_class: str = ""
     tooltip: str = ""
+    protocol: str = ""
 
     @property
     def plain(self) -> str:
         return f"{self.text} ({self.note})" if self.note else self.text
+
+
+def score_cell(metric: str, protocol: str, note: str = "") -> TableCell:
+    """Return the cell with the label of a score. The table files and the page also have its protocol id."""
+    return TableCell(score_label(metric, protocol), note, css_class="metric", protocol=protocol)
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,17 @@ class Table:
         for row in self.rows:
             if len(row) != len(self.head):
                 raise ValueError(f"table {self.title!r}: a row has {len(row)} cells for {len(self.head)} columns")
+
+    @property
+    def protocols(self) -> list[str]:
+        """Return the protocol ids of all columns and cells."""
+        ids = [head.note for head in self.head] + [entry.protocol for row in self.rows for entry in row]
+        return [protocol for protocol in dict.fromkeys(ids) if protocol]
+
+    @property
+    def footnotes(self) -> list[str]:
+        """Return a text per column: how its protocol differs from that of the other columns with the same label."""
+        return differing_parts([head.label for head in self.head], [head.note for head in self.head])
 
     def without_empty_columns(self) -> "Table":
         """Return the table without empty columns, for the page. The files keep all columns."""
@@ -79,18 +97,17 @@ def markdown(table: Table) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
     marks = ["---:" if head.numeric else "---" for head in table.head]
-    notes = [head.note for head in table.head]
     lines = [f"### {table.title}", "", line([head.label for head in table.head]), line(marks)]
-    lines += [line([f"`{note}`" if note else "" for note in notes])] if any(notes) else []
     lines += [line([entry.plain for entry in row]) for row in table.rows]
-    return "\n".join([*lines, "", *([table.note, ""] if table.note else [])])
+    ids = [f"- {label_of(protocol)}: `{protocol}`" for protocol in table.protocols]
+    return "\n".join([*lines, "", *([*ids, ""] if ids else []), *([table.note, ""] if table.note else [])])
 
 
 def latex(table: Table) -> str:
     """Return a LaTeX tabular with the protocols as comments. It needs \\usepackage{booktabs}."""
     spec = "".join("r" if head.numeric else "l" for head in table.head)
     lines = [f"% {table.title}"]
-    lines += [f"% {head.label}: {head.note}" for head in table.head if head.note]
+    lines += [f"% {label_of(protocol)}: {protocol}" for protocol in table.protocols]
     lines += [rf"\begin{{tabular}}{{{spec}}}", r"\toprule"]
     lines += [" & ".join(head.label.translate(LATEX) for head in table.head) + r" \\", r"\midrule"]
     lines += [" & ".join(entry.plain.translate(LATEX) for entry in row) + r" \\" for row in table.rows]
@@ -98,13 +115,17 @@ def latex(table: Table) -> str:
 
 
 def _csv(tables: Sequence[Table]) -> str:
+    """Return the text of the tables as CSV, with the full protocol ids in the header, or in a column of their own."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     for position, table in enumerate(tables):
         if position:
             writer.writerow([])
-        writer.writerow([head.label for head in table.head])
-        writer.writerows([entry.plain for entry in row] for row in table.rows)
+        by_row = [next((entry.protocol for entry in row if entry.protocol), "") for row in table.rows]
+        more = [["protocol"], *([text] for text in by_row)] if any(by_row) else [[]] * (len(table.rows) + 1)
+        head = [f"{head.label} [{head.note}]" if head.note else head.label for head in table.head]
+        lines = [head, *([entry.plain for entry in row] for row in table.rows)]
+        writer.writerows([*line, *added] for line, added in zip(lines, more, strict=True))
     return out.getvalue() or "nothing to show yet\n"
 
 

@@ -73,7 +73,7 @@ def test_datasets_scored_differently_get_separate_tests(tmp_path):
     ]
     summary = summary_table(found, scores, claim_settings())
     assert [row[0].text for row in summary.rows] == ["2 of 5 datasets"] * 2 + list(sets)
-    protocols = {row[3].note for row in paired_table(found, scores, claim_settings()).rows}
+    protocols = {row[3].protocol for row in paired_table(found, scores, claim_settings()).rows}
     assert protocols == {result.protocol for result in found}
 
 

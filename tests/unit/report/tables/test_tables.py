@@ -14,7 +14,7 @@ from bench.report.tables.ablations import ablation_table, find_ablations
 from bench.report.tables.comparison import comparison_records, comparison_tables
 from bench.report.tables.runs import runs_table
 from bench.report.tables.seed_averages import cell_of, columns_of
-from bench.report.tables.table import Head, Table, TableCell, latex, markdown, write_tables
+from bench.report.tables.table import Head, Table, TableCell, latex, markdown, score_cell, write_tables
 from tests.helpers.report_fixture import (
     EMOJI,
     FASHION,
@@ -54,7 +54,7 @@ def test_failed_and_missing_are_shown_as_text(scores, settings):
     few = comparison_tables(scores.where(task="fewshot"), EMOJI, settings.tasks["fewshot"])[0]
     assert column(few, "FD")["fastgan-sle-residual"] == "FAILED"
     one = comparison_tables(scores.where(task="oneshot"), PHOTO, settings.tasks["oneshot"])[0]
-    assert column(one, "SSIM, samples")["singan-noresidual"] == "MISSING"
+    assert column(one, "SSIM (samples")["singan-noresidual"] == "MISSING"
     classes = comparison_tables(scores.where(task="classification"), FASHION, settings.tasks["classification"])[0]
     assert set(column(classes, "Top-5").values()) == {"MISSING", "–"}
 
@@ -72,10 +72,11 @@ def test_controls_are_shown_only_under_the_same_protocol(scores, settings):
     assert column(tables[0], "FD")["fastgan-sle, untrained"].startswith("390.5")
     own = tables[-1]
     assert [[entry.text for entry in row] for row in own.rows] == [
-        ["white images", "FD, EfficientNet-Lite0 ↓", "281.0", "fd_efflite0/efflite0-v1/px64/white500"]
+        ["white images", "FD (EfficientNet-Lite0, n=500)", "281.0"]
     ]
+    assert own.rows[0][1].protocol == "fd_efflite0/efflite0-v1/px64/white500"
     one = comparison_tables(scores.where(task="oneshot"), PHOTO, settings.tasks["oneshot"])[0]
-    assert column(one, "SSIM, reconstruction")["bicubic upsampling"] == "0.610"
+    assert column(one, "SSIM (reconstruction")["bicubic upsampling"] == "0.610"
 
 
 def test_the_best_snapshot_has_a_separate_table(scores, settings):
@@ -162,6 +163,15 @@ def test_the_base_makes_an_ablation_and_not_the_name(tmp_path, settings):
     assert experiments_of(scores, task) == ["fastgan-slim-4to64", "fastgan-slim-4to64-of-mine"]
 
 
+def test_the_csv_has_the_protocol_of_each_row(tmp_path):
+    rows = ((score_cell("fid_cleanfid", "fid_cleanfid/fake500"), TableCell("1")), (TableCell("-"), TableCell("2")))
+    write_tables(tmp_path / "t", [Table("t", (Head("metric", numeric=False), Head("value")), rows)])
+    assert (tmp_path / "t.csv").read_text(encoding="utf-8") == (
+        'metric,value,protocol\n"FID (clean-fid, n=500)",1,fid_cleanfid/fake500\n-,2,\n'
+    )
+    assert "- FID (clean-fid, n=500): `fid_cleanfid/fake500`" in (tmp_path / "t.md").read_text(encoding="utf-8")
+
+
 def test_table_files_escape_special_characters(tmp_path):
     table = Table(
         "t", (Head("a_b | c", "p/q_1"), Head("50 %")), ((TableCell("x|y", "n = 2"), TableCell("1 ± 2 & −3")),)
@@ -171,7 +181,7 @@ def test_table_files_escape_special_characters(tmp_path):
     assert r"x|y (n = 2) & 1 $\pm$ 2 \& $-$3 \\" in latex(table)
     assert r"a\_b | c & 50 \% \\" in latex(table)
     write_tables(tmp_path / "t", [table])
-    assert (tmp_path / "t.csv").read_text(encoding="utf-8") == "a_b | c,50 %\nx|y (n = 2),1 ± 2 & −3\n"
+    assert (tmp_path / "t.csv").read_text(encoding="utf-8") == "a_b | c [p/q_1],50 %\nx|y (n = 2),1 ± 2 & −3\n"
 
 
 def test_a_row_of_another_width_is_refused():

@@ -1,0 +1,42 @@
+"""Labels of scores for tables and figures: metric, variant and number of images. The full protocol id is optional."""
+
+import re
+from collections.abc import Sequence
+
+from bench.report.read.names import metric_of
+
+COUNT = re.compile(r"(?<=/)(?:fake|samples|white|test|halves)(\d+)(?=[-/]|$)")
+"""Part of a protocol id with the number of generated images or test images."""
+
+
+def image_count(protocol: str) -> int | None:
+    """Return the number of scored images of a protocol id, or None if the score is not one over images."""
+    found = COUNT.search(protocol)
+    return int(found[1]) if found else None
+
+
+def score_label(metric: str, protocol: str) -> str:
+    """Return the label of a score: `FID (clean-fid, n=500)`."""
+    named = metric_of(metric)
+    count = image_count(protocol)
+    details = [*([named.variant] if named.variant else []), *([f"n={count}"] if count else [])]
+    return f"{named.name} ({', '.join(details)})" if details else named.name
+
+
+def label_of(protocol: str) -> str:
+    """Return the label of a protocol id, whose first part is the metric."""
+    return score_label(protocol.partition("/")[0], protocol)
+
+
+def differing_parts(labels: Sequence[str], protocols: Sequence[str]) -> list[str]:
+    """Return, for each label that occurs with several protocols, the parts of its id that the others lack.
+
+    The text of all other labels is empty.
+    """
+    texts = []
+    for label, protocol in zip(labels, protocols, strict=True):
+        ids = {other for name, other in zip(labels, protocols, strict=True) if name == label and other}
+        shared = set.intersection(*(set(other.split("/")) for other in ids)) if len(ids) > 1 and protocol else set()
+        parts = [part for part in protocol.split("/") if part not in shared]
+        texts.append((", ".join(parts) or "without the parts of the others") if shared else "")
+    return texts
