@@ -8,6 +8,7 @@ length and does not resume. A file must match the sha256 that the Hub states for
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from bench.data.copies import copy_verified
 from bench.data.download import LOGIN_CODES, TEMPORARY_CODES, download
 from bench.data.sources import Hub, SourceFile
 from bench.errors import InputError
+from bench.files import link_or_copy
 from bench.runtime.environment import OFFLINE, is_enabled
 
 LOGIN = "log in with `hf auth login` or set HF_TOKEN, and accept the terms of the repository on its page"
@@ -54,6 +56,8 @@ def download_from_hub(
 
     pins = {"sha256": sha256 or stated, "md5": md5, "size": size or info.size}
     download(url, path, **pins, headers=headers, check=check)
+    if stated is not None:
+        _add_to_cache(hub, source, file, path, stated)
 
 
 def _quiet_hub() -> Any:
@@ -89,6 +93,19 @@ def _from_cache(
     except UnavailableError:
         return False  # damaged
     return True
+
+
+def _add_to_cache(hub: Any, source: Hub, file: SourceFile, path: Path, sha256: str) -> None:
+    """Link a verified file into the cache, in the layout of huggingface_hub. A cache without access stays as it is."""
+    from huggingface_hub.file_download import repo_folder_name
+
+    folder = Path(hub.constants.HF_HUB_CACHE) / repo_folder_name(repo_id=source.repo, repo_type=source.repo_type)
+    blob, pointer = folder / "blobs" / sha256, folder / "snapshots" / source.revision / str(file.path)
+    with suppress(OSError, InputError):
+        link_or_copy(path, blob)
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        if not os.path.lexists(pointer):
+            pointer.symlink_to(os.path.relpath(blob, pointer.parent))
 
 
 def _file_info(hub: Any, source: Hub, file: SourceFile, url: str) -> Any:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from pathlib import Path
 
 import pytest
 
@@ -88,6 +89,17 @@ def test_a_gated_repository_needs_a_token_which_only_the_hub_receives(tmp_path, 
     stored = [request for request in hub.asked if request.path.startswith(STORE)]
     assert len(stored) == 1
     assert "Authorization" not in stored[0].headers
+
+
+def test_a_download_is_in_the_cache_of_huggingface_hub_for_other_projects(tmp_path, hub):
+    import huggingface_hub
+
+    fetch("a", project(tmp_path / "a"))
+    found = huggingface_hub.hf_hub_download(REPO, PATH, repo_type="dataset", revision=REVISION, local_files_only=True)
+    assert Path(found).read_bytes() == CONTENT
+    asked = len(hub.asked)
+    fetch("a", project(tmp_path / "b"))
+    assert len(hub.asked) == asked
 
 
 def test_the_cache_of_huggingface_hub_is_used_if_its_content_is_right(tmp_path, hub):
