@@ -6,7 +6,8 @@ A row is a part (prepare, train or score) of a workload. This module does not im
 import csv
 import io
 import os
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,10 @@ class Rate(Strict):
     compile: bool
     threads: int | None = None
     unit: str
-    """Unit of work that takes `seconds`: a training step, an epoch (mean over pyramid scales), or an image."""
+    """Unit of work that takes `seconds`: a training step, an epoch of one pyramid scale, or an image."""
+    scale: int = Field(0, ge=0)
     scales: int = Field(1, ge=1)
+    """Pyramid scale of a one-shot network, which has one row for each, and their number."""
     seconds: float | None = Field(None, ge=0)
     seconds_low: float | None = Field(None, ge=0)
     seconds_high: float | None = Field(None, ge=0)
@@ -63,51 +66,79 @@ NUMBERS: dict[str, type] = {
 def rate_of(workload: Workload, **measured: Any) -> Rate:
     """Return the row of a workload with its measured values."""
     described = workload.model_dump(exclude={"details"})
-    return Rate(key=workload.key, **described, **measured)
+    return Rate(**{"key": workload.key, **described, **measured})
 
 
 class Throughput:
-    """Rates of one device by part and key of the workload. `add` writes the file again, atomically."""
+    """Rates of one device: `rows` by the key of their workload. `add` writes the file again, atomically."""
 
     def __init__(self, device: str, root: Path = Path(".")):
         self.device, self.path = device, root / FOLDER / f"{device}.csv"
-        self.rates = _read(self.path) if self.path.is_file() else {}
+        self.rows = _read(self.path) if self.path.is_file() else {}
 
     def find(self, workload: Workload) -> Rate | None:
-        return self.rates.get(workload.key)
+        """Return the rate of a workload, or None without rows.
 
-    def add(self, rate: Rate) -> None:
+        The rate of a one-shot network is the mean over its pyramid scales. If one was not measured, `note` says which.
+        """
+        rows = self.rows.get(workload.key)
+        return None if rows is None else _mean_over_scales(rows)
+
+    def add(self, rows: Sequence[Rate]) -> None:
+        """Replace the rows of one workload."""
         if self.path.is_file():
-            self.rates = _read(self.path)  # another process may have added rows
-        self.rates[rate.key] = rate
+            self.rows = _read(self.path)  # another process may have added rows
+        self.rows[rows[0].key] = list(rows)
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, list(Rate.model_fields), lineterminator="\n")
         writer.writeheader()
-        for row in self.rates.values():
+        for row in self.rates:
             writer.writerow({key: _text(value) for key, value in row.model_dump().items()})
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_text(self.path, buffer.getvalue())
 
     @property
+    def rates(self) -> list[Rate]:
+        return [row for rows in self.rows.values() for row in rows]
+
+    @property
     def dates(self) -> tuple[str, str] | None:
         """Return the dates of the first and the last measurement; None without measurements."""
-        dates = sorted(rate.measured for rate in self.rates.values() if rate.seconds is not None)
+        dates = sorted(rate.measured for rate in self.rates if rate.seconds is not None)
         return (dates[0], dates[-1]) if dates else None
 
 
+def _mean_over_scales(rows: Sequence[Rate]) -> Rate:
+    first, gap = rows[0], next((row for row in rows if row.seconds is None), None)
+    if gap is not None or len(rows) < first.scales:
+        reason = gap.note if gap else "missing in the file"
+        place = f"pyramid scale {len(rows)} of {first.scales}: " if first.scales > 1 else ""
+        return first.model_copy(update={"seconds": None, "note": f"{place}{reason}"})
+    peaks = [row.peak_memory_bytes for row in rows if row.peak_memory_bytes is not None]
+    updates = {
+        name: None if None in values else statistics.mean(values)
+        for name in ("seconds", "seconds_low", "seconds_high", "energy_joules")
+        for values in [[getattr(row, name) for row in rows]]
+    }
+    fixed = sum(row.fixed_seconds for row in rows)
+    return first.model_copy(update={**updates, "fixed_seconds": fixed, "peak_memory_bytes": max(peaks, default=None)})
+
+
 def _text(value: Any) -> str:
-    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value).lower()
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _read(path: Path) -> dict[str, Rate]:
-    """Return key -> rate. Raises InputError with file and line of an invalid row."""
-    found = {}
+def _read(path: Path) -> dict[str, list[Rate]]:
+    """Return key -> rows. Raises InputError with file and line of an invalid row."""
+    found: dict[str, list[Rate]] = {}
     try:
         reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
         for row in reader:
             place = f"{path}, line {reader.line_num}"
             rate = parse_strict(Rate, {key: _value(key, text) for key, text in _filled(row).items()}, place)
-            found[rate.key] = rate
+            found.setdefault(rate.key, []).append(rate)
     except (csv.Error, InputError) as error:
         raise InputError(f"{error}; delete {path} and measure again") from None
     return found

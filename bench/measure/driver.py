@@ -34,7 +34,7 @@ from bench.workload import Part
 JOB = "bench.measure.job"
 CPU_SECONDS = 540.0
 """Time for all measurements on a CPU, which leaves a minute of ten for the start and the end."""
-SHARE = 4
+SHARE = 2
 """A run gets at most 1 / SHARE of the remaining time, so that one slow size does not use all of it."""
 SCORING_SECONDS = 30.0
 """Time on a CPU that is kept free for each scoring."""
@@ -44,59 +44,80 @@ UNITS: dict[Part, str] = {"prepare": "image", "train": "step", "score": "image"}
 
 
 @dataclass
-class Observed:
-    """Results of one process so far."""
+class ScaleResult:
+    """Results of one pyramid scale, or of the only scale of another network."""
 
-    steps: dict[int, list[float]] = field(default_factory=dict)
-    warm: dict[int, list[float]] = field(default_factory=dict)
-    scales: int = 1
+    warm: list[float] = field(default_factory=list)
+    steps: list[float] = field(default_factory=list)
+    peak: int | None = None
+    joules: float | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the measured columns of the row. The warm-up in excess of normal steps counts as fixed time."""
+        middle = statistics.median(self.steps)
+        return {
+            "seconds": middle,
+            "seconds_low": min(self.steps),
+            "seconds_high": max(self.steps),
+            "repeats": len(self.steps),
+            "fixed_seconds": max(0.0, sum(self.warm) - len(self.warm) * middle),
+            "peak_memory_bytes": self.peak,
+            "energy_joules": self.joules,
+        }
+
+
+@dataclass
+class Observed:
+    """Results of one process so far. `sizes`: sides of the pyramid scales, or of the images of another network."""
+
+    sizes: list[int] = field(default_factory=list)
+    scales: dict[int, ScaleResult] = field(default_factory=dict)
     fixed: float = 0.0
     image: float | None = None
     peak: int | None = None
-    joules: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     error: str = ""
     torch: str = ""
 
     def add(self, result: dict[str, Any]) -> None:
-        if "step" in result:
-            (self.warm if result["warm"] else self.steps).setdefault(result["part"], []).append(result["step"])
-        if result.get("peak"):
-            self.peak = max(result["peak"], self.peak or 0)
-        if "joules" in result:
-            self.joules.append(result["joules"])
+        """Add one line of the process."""
+        self.peak = max(result.get("peak") or 0, self.peak or 0) or None
+        if "part" in result:
+            scale = self.scales.setdefault(result["part"], ScaleResult())
+            scale.peak, scale.joules = self.peak, result.get("joules")
+            if "step" in result:
+                (scale.warm if result["warm"] else scale.steps).append(result["step"])
         if result.get("note"):
             self.notes.append(result["note"])
         self.fixed += result.get("fixed", 0.0)
-        for name in ("scales", "image", "error", "torch"):
+        for name in ("sizes", "image", "error", "torch"):
             setattr(self, name, result.get(name, getattr(self, name)))
 
-    def fields(self) -> dict[str, Any] | None:
-        """Return the measured columns of the row, or None if too little has been measured.
-
-        The time of an epoch of a one-shot network is the mean over its pyramid scales.
-        """
-        common = {"peak_memory_bytes": self.peak, "torch": self.torch, "note": "; ".join(self.notes)}
+    def rows(self, probe: Probe, reason: str) -> list[Rate]:
+        """Return the rows of a probe: one per measured scale, and one with `reason` for the first that was not."""
+        common: dict[str, Any] = {"unit": _unit(probe), "torch": self.torch, "measured": _today()}
         if self.image is not None:
-            each = {"seconds": self.image, "seconds_low": self.image, "seconds_high": self.image}
-            return {**common, **each, "repeats": 1, "fixed_seconds": self.fixed}
-        timed = list(self.steps.values())
-        if len(timed) < self.scales or min(map(len, timed), default=0) < MIN_STEPS:
-            return None
-        middle = [statistics.median(seconds) for seconds in timed]
-        excess = sum(
-            max(0.0, sum(warm) - len(warm) * middle[part]) for part, warm in self.warm.items() if part < len(middle)
-        )
-        return {
-            **common,
-            "seconds": statistics.mean(middle),
-            "seconds_low": statistics.mean(map(min, timed)),
-            "seconds_high": statistics.mean(map(max, timed)),
-            "repeats": min(map(len, timed)),
-            "scales": self.scales,
-            "fixed_seconds": self.fixed + excess,
-            "energy_joules": statistics.mean(self.joules) if len(self.joules) == self.scales else None,
-        }
+            each: dict[str, Any] = {
+                "seconds": self.image,
+                "seconds_low": self.image,
+                "seconds_high": self.image,
+                "repeats": 1,
+            }
+            each |= {"fixed_seconds": self.fixed, "peak_memory_bytes": self.peak, "note": "; ".join(self.notes)}
+            return [rate_of(probe.workload, **common, **each)]
+        rows = []
+        for index, size in enumerate(self.sizes or [probe.workload.image_size]):
+            workload = probe.workload if size is None else probe.workload.model_copy(update={"image_size": size})
+            common |= {"key": probe.workload.key, "scale": index, "scales": max(1, len(self.sizes))}
+            result = self.scales.get(index, ScaleResult())
+            if len(result.steps) < MIN_STEPS:
+                rows.append(rate_of(workload, **common, note=reason))
+                break
+            fields = result.fields()
+            if index == 0:
+                fields |= {"fixed_seconds": fields["fixed_seconds"] + self.fixed, "note": "; ".join(self.notes)}
+            rows.append(rate_of(workload, **common, **fields))
+        return rows
 
 
 def measure(probes: Sequence[Probe], throughput: Throughput, report: Callable[[str], None]) -> None:
@@ -116,14 +137,15 @@ def measure(probes: Sequence[Probe], throughput: Throughput, report: Callable[[s
             group, size = (probe.workload.part, probe.workload.task), probe.workload.image_size or 0
             limit = _limit(end, todo[index:])
             if size >= failed.get(group, sys.maxsize):
-                rate = _not_measured(probe, f"a size of {failed[group]} px or less took too long on this device")
+                rows = [_not_measured(probe, f"a size of {failed[group]} px or less took too long on this device")]
             elif limit is not None and limit <= 1:
-                rate = _not_measured(probe, f"the {CPU_SECONDS / 60:.0f} minutes for all measurements were used up")
+                rows = [_not_measured(probe, f"the {CPU_SECONDS / 60:.0f} minutes for all measurements were used up")]
             else:
-                rate, in_time = _measure_one(probe, Path(folder) / str(index), limit)
-                if not in_time and rate.seconds is None:
+                rows, in_time = _measure_one(probe, Path(folder) / str(index), limit)
+                if not in_time and rows[-1].seconds is None:
                     failed[group] = size
-            throughput.add(rate)
+            throughput.add(rows)
+            rate = throughput.find(probe.workload)
             report(f"[{index + 1}/{len(todo)}] {probe.workload.title}: {describe(rate)}")
 
 
@@ -142,8 +164,8 @@ def _limit(end: float | None, left: Sequence[Probe]) -> float | None:
     return (remaining - kept) / max(1, min(SHARE, counts["prepare"] + counts["train"]))
 
 
-def _measure_one(probe: Probe, folder: Path, limit: float | None) -> tuple[Rate, bool]:
-    """Run the process of one probe. Returns its row, and whether it ended within `limit` seconds."""
+def _measure_one(probe: Probe, folder: Path, limit: float | None) -> tuple[list[Rate], bool]:
+    """Run the process of one probe. Returns its rows, and whether it ended within `limit` seconds."""
     folder.mkdir()
     write_json(folder / "probe.json", probe.model_dump(mode="json"))
     observed, in_time = Observed(), True
@@ -154,11 +176,8 @@ def _measure_one(probe: Probe, folder: Path, limit: float | None) -> tuple[Rate,
                 break
             if line.startswith("{"):
                 observed.add(json.loads(line))
-    fields = observed.fields()
-    if fields is None:
-        failure = observed.error or _reason(process.returncode, folder)
-        return _not_measured(probe, failure if in_time else f"takes more than {limit:.0f} s on this device"), in_time
-    return rate_of(probe.workload, unit=_unit(probe), measured=_today(), **fields), in_time
+    reason = observed.error or _reason(process.returncode, folder)
+    return observed.rows(probe, reason if in_time else f"takes more than {limit:.0f} s on this device"), in_time
 
 
 @contextlib.contextmanager
@@ -167,7 +186,7 @@ def _process(folder: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", JOB, str(folder / "probe.json"), str(folder), str(time.time())]
     root = Path(__file__).parents[2]
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, OFFLINE: "1", "SLIM_BENCH_CACHE": str(folder / "cache"), "TMPDIR": str(folder)}
+    environment = {**os.environ, OFFLINE: "1", "SLIM_BENCH_CACHE": str(folder / "cache")}
     environment["PYTHONPATH"] = os.pathsep.join(paths)
     with (folder / "stderr").open("w") as errors:
         process = subprocess.Popen(
@@ -224,10 +243,10 @@ def _today() -> str:
     return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
-def describe(rate: Rate) -> str:
-    """Return a measured row as text."""
-    if rate.seconds is None:
-        return f"not measured: {rate.note}"
+def describe(rate: Rate | None) -> str:
+    """Return the rate of a workload as text."""
+    if rate is None or rate.seconds is None:
+        return f"not measured: {rate.note if rate else ''}"
     low, high = rate.seconds_low or rate.seconds, rate.seconds_high or rate.seconds
     spread = f" ({low:.3g} to {high:.3g})" if low < high else ""
     peak = f", peak {rate.peak_memory_bytes / 1e9:.1f} GB" if rate.peak_memory_bytes else ""

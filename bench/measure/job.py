@@ -34,6 +34,7 @@ from bench.train.loop.graphs import uses_graphs
 from bench.train.loop.monitor import Monitor
 from bench.train.loop.record import Data, Outcome, write_record
 from bench.train.startup import configure_torch, describe_data, engine_class
+from bench.workload import image_size_of
 
 WARM_UP, REPEATS = 2, 5
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -59,7 +60,8 @@ def measure_training(probe: Probe, folder: Path) -> None:
     engine = build_engine(run, device)
     epochs = getattr(run.recipe, "epochs_per_scale", None)
     starts = range(0, engine.total_steps, epochs) if epochs else (0,)
-    print_result(scales=len(starts), fixed=time.perf_counter() - clock)
+    sizes = [max(size) for size in engine.pyramid.sizes] if epochs else [image_size_of(run)]
+    print_result(sizes=sizes, fixed=time.perf_counter() - clock)
     monitor = Monitor(device)
     for part, start in enumerate(starts):
         steps = [start + (repeat % epochs if epochs else repeat) for repeat in range(_warm_up(run, device) + REPEATS)]
@@ -83,7 +85,7 @@ def _time_steps(engine: Engine, part: int, steps: Sequence[int], monitor: Monito
             monitor.spent_joules()  # starts the count of energy for the timed steps
     joules = monitor.spent_joules()
     if joules is not None:
-        print_result(joules=joules / REPEATS)
+        print_result(part=part, joules=joules / REPEATS)
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:

@@ -15,11 +15,17 @@ def tell(**result):
     print(json.dumps(result), flush=True)
 
 
+def hang():
+    print("hang", flush=True)
+    time.sleep(60)
+
+
 def main(probe):
     name = probe["workload"]["name"]
-    tell(torch="test", fixed=1.0, scales=1)
+    is_pyramid = name == "pyramid"
+    tell(torch="test", fixed=1.0, sizes=[24, 48, 96] if is_pyramid else [64])
     if name.endswith("mute"):
-        time.sleep(60)
+        hang()
     if name.endswith("memory"):
         tell(error="out of memory: peak 1.0 GiB")
         return 2
@@ -28,11 +34,13 @@ def main(probe):
     if probe["workload"]["part"] != "train":
         tell(image=0.25)
         return 0
-    for warm, seconds in ((True, 3.0), (True, 0.5), *((False, s) for s in (0.5, 0.4, 0.7, 0.6, 0.5))):
-        tell(part=0, warm=warm, step=seconds, peak=100)
-        if name.endswith("slow") and not warm and seconds == 0.4:
-            time.sleep(60)
-    tell(joules=8.0, fixed=2.0)
+    for part in range(3 if is_pyramid else 1):
+        for warm, seconds in ((True, 3.0), (True, 0.5), *((False, s) for s in (0.5, 0.4, 0.7, 0.6, 0.5))):
+            if part == 2 or (name.endswith("slow") and seconds == 0.7):
+                hang()
+            tell(part=part, warm=warm, step=seconds, peak=100)
+        tell(part=part, joules=8.0)
+    tell(fixed=2.0)
     return 0
 
 

@@ -83,9 +83,8 @@ def test_a_price_is_steps_times_measured_seconds_with_their_range(plan, tmp_path
     throughput = Throughput(DEVICE, tmp_path)
     measured = {"unit": "step", "seconds": 0.1, "seconds_low": 0.09, "seconds_high": 0.12, "fixed_seconds": 50.0}
     training = training_workload(run, images(plan, run))
-    throughput.add(
-        rate_of(training, **measured, peak_memory_bytes=7, energy_joules=3.0, torch="2", measured="2026-01-02")
-    )
+    rate = rate_of(training, **measured, peak_memory_bytes=7, energy_joules=3.0, torch="2", measured="2026-01-02")
+    throughput.add([rate])
     again = Throughput(DEVICE, tmp_path)  # as read from the file
     (priced,) = Prices(plan, again).price([run])
     trained, scored = priced.jobs
@@ -93,7 +92,7 @@ def test_a_price_is_steps_times_measured_seconds_with_their_range(plan, tmp_path
     assert (trained.span.low, trained.span.high) == pytest.approx((6350.0, 8450.0))
     assert (trained.peak_memory_bytes, trained.energy_joules) == (7, 210000.0)
     assert scored.span is None and scored.missing == NOT_MEASURED and not priced.done
-    throughput.add(rate_of(scoring_workload(run, images(plan, run)), unit="image", note="needs more memory"))
+    throughput.add([rate_of(scoring_workload(run, images(plan, run)), unit="image", note="needs more memory")])
     assert Prices(plan, Throughput(DEVICE, tmp_path)).price([run])[0].jobs[1].missing == "needs more memory"
 
 
@@ -103,7 +102,7 @@ def test_an_unknown_number_of_images_has_no_price(tmp_path):
     run = plan.runs("own")[0]
     throughput = Throughput(DEVICE, tmp_path)
     workload = preparation_workload(run, plan.configuration.catalogue.dataset("cats"))
-    throughput.add(rate_of(workload, unit="image", seconds=1.0))
+    throughput.add([rate_of(workload, unit="image", seconds=1.0)])
     (job,) = Prices(plan, throughput).preparations([run])
     assert job.span is None and "number of images of cats" in job.missing
     assert prepared_bytes(run, images(plan, run)) is None
@@ -113,7 +112,8 @@ def test_finished_runs_of_the_same_device_correct_the_price(here):
     plan = Plan.load()
     runs = [run for run in plan.runs("demo") if run.experiment == "singan"]
     throughput = Throughput(device_here())
-    throughput.add(rate_of(training_workload(runs[0], images(plan, runs[0])), unit="epoch", seconds=1.0, scales=4))
+    workload = training_workload(runs[0], images(plan, runs[0]))
+    throughput.add([rate_of(workload, unit="epoch", seconds=1.0, scale=scale, scales=4) for scale in range(4)])
     assert [price.jobs[0].span.seconds for price in Prices(plan, throughput).price(runs)] == [240.0, 240.0]
     for run, seconds, device in zip(runs, (100.0, 104.0), ("cpu", "NVIDIA Other"), strict=True):
         folder = here / run_folder("demo", run.experiment, run.dataset, run.seed)

@@ -29,6 +29,21 @@ def fake(monkeypatch):
     monkeypatch.setattr(driver, "visible_devices", lambda: [])
 
 
+@pytest.fixture
+def impatient(fake, monkeypatch):
+    """End the time of a process when it says that it hangs, however slow this machine is."""
+    whole = driver._lines
+
+    def cut(process, _end):
+        for line in whole(process, None):
+            yield None if line == "hang" else line
+            if line == "hang":
+                return
+
+    monkeypatch.setattr(driver, "_lines", cut)
+    monkeypatch.setattr(driver, "_limit", lambda end, left: 2.0)
+
+
 def training(probes, ending="", size=None):
     """Return a training probe whose fake process does what `ending` says."""
     probe = next(p for p in probes if p.workload.part == "train")
@@ -59,23 +74,47 @@ def test_a_row_has_the_median_step_its_range_memory_and_energy(fake, probes, tmp
     assert (rate.seconds, rate.seconds_low, rate.seconds_high, rate.repeats) == (0.5, 0.4, 0.7, 5)
     assert (rate.peak_memory_bytes, rate.energy_joules, rate.unit) == (100, 8.0, "step")
     assert rate.fixed_seconds == 1.0 + 2.0 + (3.5 - 2 * 0.5)  # start, export, and the slow first step
-    assert [rate.seconds for rate in throughput.rates.values()] == [0.5, 0.25]
+    assert [rate.seconds for rate in throughput.rates] == [0.5, 0.25]
 
 
-def test_a_slow_process_is_stopped_and_its_timed_steps_are_kept(fake, probes, tmp_path, monkeypatch):
-    monkeypatch.setattr(driver, "CPU_SECONDS", 4.0)
+def test_a_slow_process_is_stopped_and_its_timed_steps_are_kept(impatient, probes, tmp_path):
     _, throughput = run([training(probes, "slow")], tmp_path)
-    (rate,) = throughput.rates.values()
+    (rate,) = throughput.rates
     assert (rate.seconds_low, rate.seconds_high, rate.repeats) == (0.4, 0.5, 2)
 
 
-def test_larger_sizes_of_a_task_that_took_too_long_are_not_tried(fake, probes, tmp_path, monkeypatch):
-    monkeypatch.setattr(driver, "CPU_SECONDS", 4.0)
-    start = time.monotonic()
+def test_each_measured_pyramid_scale_has_a_row(impatient, probes, tmp_path):
+    probe = next(p for p in probes if p.workload.part == "train" and p.workload.task == "oneshot")
+    said, throughput = run(
+        [probe.model_copy(update={"workload": probe.workload.model_copy(update={"name": "pyramid"})})], tmp_path
+    )
+    rows = [(rate.scale, rate.image_size, rate.seconds) for rate in throughput.rates]
+    assert rows == [(0, 24, 0.5), (1, 48, 0.5), (2, 96, None)]
+    whole = throughput.find(probe.workload)
+    assert whole.seconds is None and whole.note == "pyramid scale 3 of 3: takes more than 2 s on this device"
+    assert "not measured: pyramid scale 3 of 3" in said[0]
+
+
+def test_the_rate_of_a_pyramid_is_the_mean_over_its_scales(probes, tmp_path):
+    probe = next(p for p in probes if p.workload.part == "train" and p.workload.task == "oneshot")
+    observed = driver.Observed()
+    observed.add({"sizes": [24, 48], "fixed": 3.0})
+    for part, seconds in ((0, 0.1), (1, 0.5)):
+        for warm in (True, True, False, False):
+            observed.add({"part": part, "warm": warm, "step": seconds, "peak": 10 + part})
+        observed.add({"part": part, "joules": 4.0 * (part + 1)})
+    throughput = Throughput("cpu-test", tmp_path)
+    throughput.add(observed.rows(probe, ""))
+    rate = Throughput("cpu-test", tmp_path).find(probe.workload)
+    assert (rate.seconds, rate.energy_joules, rate.peak_memory_bytes, rate.scales) == (0.3, 6.0, 11, 2)
+    assert rate.fixed_seconds == 3.0
+
+
+def test_larger_sizes_of_a_task_that_took_too_long_are_not_tried(impatient, probes, tmp_path):
     said, throughput = run([training(probes, "mute"), training(probes, "mute", 1024)], tmp_path)
-    notes = [rate.note for rate in throughput.rates.values()]
+    notes = [rate.note for rate in throughput.rates]
     assert notes[0].startswith("takes more than 2 s") and "64 px or less took too long" in notes[1]
-    assert len(said) == 2 and time.monotonic() - start < 30
+    assert len(said) == 2
 
 
 @pytest.mark.parametrize(
@@ -83,10 +122,10 @@ def test_larger_sizes_of_a_task_that_took_too_long_are_not_tried(fake, probes, t
 )
 def test_a_failure_is_recorded_with_its_reason_and_tried_again(fake, probes, tmp_path, ending, reason):
     said, throughput = run([training(probes, ending)], tmp_path)
-    (rate,) = throughput.rates.values()
+    (rate,) = throughput.rates
     assert rate.seconds is None and re.search(reason, rate.note) and "not measured" in said[0]
     _, throughput = run([training(probes)], tmp_path)  # the key does not depend on the name
-    assert [rate.seconds for rate in throughput.rates.values()] == [0.5]
+    assert [rate.seconds for rate in throughput.rates] == [0.5]
 
 
 def test_a_second_run_measures_only_the_rest(fake, probes, tmp_path, monkeypatch):
@@ -96,6 +135,23 @@ def test_a_second_run_measures_only_the_rest(fake, probes, tmp_path, monkeypatch
     assert "1 of 2 were measured before" in said[0] and len(said) == 2
     monkeypatch.setattr(driver.metadata, "version", lambda name: "newer")
     assert len(run([training(probes)], tmp_path)[0]) == 1
+
+
+def test_the_lines_of_a_process_end_with_its_time():
+    with subprocess.Popen(["sh", "-c", "echo first; exec sleep 60"], stdout=subprocess.PIPE, text=True) as process:
+        lines = driver._lines(process, None)
+        assert next(lines) == "first"
+        assert list(driver._lines(process, time.monotonic())) == [None]
+        process.kill()
+
+
+def test_a_training_gets_half_of_the_time_that_scorings_leave(probes):
+    trainings, scorings = ([p for p in probes if p.workload.part == part] for part in ("train", "score"))
+    end = time.monotonic() + 1000
+    assert driver._limit(end, [*trainings[:5], *scorings[:2]]) == pytest.approx((1000 - 2 * 30) / 2, abs=100)
+    assert driver._limit(end, [trainings[0]]) == pytest.approx(1000, abs=100)
+    assert driver._limit(end, scorings[:3]) == pytest.approx(1000 - 2 * 30, abs=100)
+    assert driver._limit(None, trainings) is None
 
 
 KILLED = """
@@ -124,4 +180,4 @@ def test_a_killed_run_keeps_what_was_measured(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    assert [rate.seconds for rate in Throughput("cpu-test", tmp_path).rates.values()] == [0.5]
+    assert [rate.seconds for rate in Throughput("cpu-test", tmp_path).rates] == [0.5]

@@ -21,7 +21,7 @@ def probes():
 @pytest.fixture
 def told(monkeypatch):
     results = []
-    monkeypatch.setattr(job, "tell", lambda **result: results.append(result))
+    monkeypatch.setattr(job, "print_result", lambda **result: results.append(result))
     return results
 
 
@@ -40,7 +40,7 @@ def test_two_steps_warm_up_and_five_are_timed_in_each_part(probes, tmp_path, tol
     job.measure_training(probes["train", task], tmp_path)
     steps = [(result["part"], result["warm"]) for result in told if "step" in result]
     assert steps == [(part, repeat < 2) for part in range(parts) for repeat in range(7)]
-    assert next(result["scales"] for result in told if "scales" in result) == parts
+    assert len(next(result["sizes"] for result in told if "sizes" in result)) == parts
     assert all(result["step"] > 0 and result["peak"] > 0 for result in told if "step" in result)
 
 

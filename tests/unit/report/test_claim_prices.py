@@ -19,8 +19,8 @@ def test_a_measured_device_has_a_price(project):
     for run in plan.runs(target_of(claim)):
         images = images_of(run, plan.configuration.catalogue.dataset(run.dataset))
         steps, scored = steps_of(run, images), scored_images(run, images)
-        throughput.add(rate_of(training_workload(run, images), unit="step", seconds=3600 / steps))
-        throughput.add(rate_of(scoring_workload(run, images), unit="image", seconds=360 / scored))
+        throughput.add([rate_of(training_workload(run, images), unit="step", seconds=3600 / steps)])
+        throughput.add([rate_of(scoring_workload(run, images), unit="image", seconds=360 / scored)])
     prices = claim_prices(load_settings(), project)
     # an hour and a tenth for each of ten runs, and 120 selections by 10,000 held-out images
     assert prices["classification"] == ["10 runs, 0 finished; 23 device-hours (23 to 23) on nvidia-test"]
