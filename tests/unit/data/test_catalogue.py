@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from bench.data.catalogue import load_catalogue, prepared_path
+from bench.data.pointers import pointer_of
 from bench.data.sources import Manual, Shipped
 from bench.errors import InputError
 from bench.files import read_yaml, sha256_bytes, sha256_file
@@ -46,6 +47,7 @@ def test_shipped_datasets_have_pointer_pin_and_object(catalogue):
     assert len(shipped) >= 7
     for file in shipped:
         md5 = read_yaml(ROOT / file.pointer)["outs"][0]["md5"]
+        assert pointer_of(ROOT / file.local).sha256 == file.sha256
         stored = ROOT / "data/shipped/files/md5" / md5[:2] / md5[2:]
         assert sha256_file(stored) == file.sha256
         assert stored.stat().st_size == file.bytes
