@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.bundle.archive import check_bundle, is_bundle, write_bundle
+from bench.bundle.contents import members
 from bench.bundle.metadata import Facts
 from bench.cli import main
 from bench.errors import InputError
@@ -69,6 +70,12 @@ def test_a_bundle_contains_report_scores_configuration_and_lock(bundle, results)
     assert root["license"].endswith("/MIT") and {"@id": "results/scores.csv"} in root["hasPart"]
     assert deposit["upload_type"] == "dataset" and deposit["license"] == "mit" and "9 scores" in deposit["description"]
     assert check_bundle(bundle) == len(names)
+
+
+def test_members_have_unique_names_and_exist(results):
+    listed = members(results)
+    assert len({member.name for member in listed}) == len(listed) > 20
+    assert all(member.path.is_file() for member in listed)
 
 
 def test_equal_results_give_equal_archives(bundle, results, tmp_path):

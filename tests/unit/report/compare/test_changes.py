@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from bench.cli import main
+from bench.cli import build_parser, main
+from bench.commands import sharing
 from bench.errors import InputError
 from bench.report.compare.changes import agreement_changes, find_changes, welch
+from bench.report.compare.changes_output import changes_table, summary
 from bench.report.compare.reference import ReferenceScore, agreements
+from bench.report.html import environment
 from bench.report.read.row import Row
 from bench.report.read.scores import Scores
 from tests.helpers.report_fixture import collected, make_results
@@ -81,6 +84,13 @@ def test_reference_results_have_tolerances():
     )
     changes = agreement_changes(agreements(Scores(rows([12.0, 12.0])), expected))
     assert [change.state for change in changes] == ["changed", "only in B", "within noise"]
+
+
+def test_the_summary_counts_states_and_the_page_escapes_names():
+    changes = find_changes(Scores(rows([1.0], experiment="<b>")), Scores(rows([1.0], experiment="<b>")))
+    assert summary(changes) == "1 equal" and changes_table(changes, "t").rows[0][1].text == "<b>"
+    assert environment().from_string("{{ x }}").render(x="<b>\x1b") == "&lt;b&gt;\\x1b"
+    assert build_parser().parse_args(["compare", "a", "b"]).function is sharing.compare
 
 
 def test_command_and_page(tmp_path, capsys):
