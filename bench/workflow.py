@@ -24,6 +24,7 @@ from bench.data.states import unattended_problem
 from bench.errors import InputError, storage_error
 from bench.files import read_json, read_yaml
 from bench.input_hashes import COMPLETE
+from bench.job_length import priority_of, scoring_seconds, training_seconds
 from bench.metrics.catalogue import METRICS
 from bench.needs import PERCEPTUAL_WEIGHTS
 from bench.outdated import Outdated, reset_future_time
@@ -36,6 +37,7 @@ from bench.runtime.cluster import choose_status_command, on_cluster
 from bench.runtime.leases import visible_devices
 from bench.runtime.locks import check_lockable
 from bench.terminal import one_line
+from bench.workload import images_of
 
 DEFAULT = "demo"
 
@@ -188,6 +190,17 @@ class WorkflowPlan(Plan):
 
     def run_of(self, w: Any) -> Run:
         return self.run(w.scale, w.experiment, w.dataset, int(w.seed))
+
+    def priority(self, rule: Literal["train", "evaluate"]) -> Callable[[Any], float]:
+        """Return a function for the priority of a job: the expected length of the remaining jobs of its run."""
+
+        def remaining(w: Any) -> float:
+            run = self.run_of(w)
+            images = images_of(run, self.configuration.catalogue.dataset(run.dataset))
+            scoring = scoring_seconds(run, images)
+            return priority_of(scoring if rule == "evaluate" else training_seconds(run, images) + scoring)
+
+        return remaining
 
     def manifest(self, w: Any) -> str:
         return f"{self.run_of(w).data.path}/manifest.json"

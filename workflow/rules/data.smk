@@ -31,6 +31,7 @@ rule fetch_dataset:
         f"{plan.sources}/{{dataset}}.json",
     log:
         "logs/data/{dataset}.fetch.log",
+    priority: 100  # trainings wait for the data
     localrule: True
     resources:
         dvc=1,
@@ -49,6 +50,7 @@ rule prepare_dataset:
         "data/prepared/{dataset}-{size}/manifest.json",
     log:
         "logs/data/{dataset}-{size}.prepare.log",
+    priority: 100
     resources:
         mem_mb=8000,
         runtime=240,
@@ -87,6 +89,7 @@ rule fetch_weights:
         touch(f"{plan.sources}/{{weights}}.fetched"),
     log:
         "logs/data/{weights}.fetch.log",
+    priority: 100
     localrule: True
     resources:
         dvc=1,

@@ -36,6 +36,7 @@ rule train:
         f"{LOGS}/train.log",
     benchmark:
         f"{LOGS}/train.tsv"
+    priority: plan.priority("train")
     threads: plan.threads
     resources:
         gpu=plan.request("train", "gpus"),
@@ -59,6 +60,7 @@ rule evaluate:
         f"{LOGS}/evaluate.log",
     benchmark:
         f"{LOGS}/evaluate.tsv"
+    priority: plan.priority("evaluate")
     threads: plan.threads
     resources:
         gpu=plan.request("evaluate", "gpus"),

@@ -10,7 +10,7 @@ LAYERS = (
     {"measure"},
     {"report", "train", "evaluate", "bundle"},
     {"export", "sample", "sampling", "card"},
-    {"plan", "status", "outdated", "frozen", "price", "throughput", "needs", "workload"}
+    {"plan", "status", "outdated", "frozen", "price", "throughput", "needs", "workload", "job_length"}
     | {"config", "claims", "experiments", "defaults"},
     {"registry", "signature", "skeleton", "networks", "metrics"},
     {"data"},
