@@ -18,6 +18,7 @@ RUN = "fastgan-sle/fluent-emoji-100/seed0"
 JOB = """
 import signal, sys, time
 def stop(number, frame):
+    time.sleep(0.5)
     print("checkpoint written", flush=True)
     sys.exit(128 + number)
 for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
@@ -46,8 +47,11 @@ def test_a_signal_to_the_group_lets_a_job_finish_its_output(tmp_path, number):
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as process:
         wait_for(lambda: log.exists() and "started" in log.read_text())
         os.killpg(process.pid, number)
+        if number != signal.SIGINT:
+            process.wait(timeout=120)
+            assert "checkpoint written" in log.read_text(), "the shell waits for the job"
         wait_for(lambda: "checkpoint written" in log.read_text())
-    if number == signal.SIGUSR1:
+    if number != signal.SIGINT:
         assert process.returncode == 128 + number, "the exit code of the job, so that the workflow tries again"
 
 
