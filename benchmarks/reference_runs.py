@@ -33,6 +33,7 @@ from bench.report.compare.reference import (
     comparable_rows,
     reference_path,
 )
+from bench.report.read.names import metric_of
 from bench.report.read.row import Row
 from bench.report.read.scores import Scores, read_scores
 from bench.terminal import one_line
@@ -41,6 +42,9 @@ ROOT = Path(__file__).resolve().parents[1]
 CLONES = ROOT / "build/reference"
 RANGES = 3
 """Factor of the tolerance. The tolerance is at least this factor times the range of a score over the settings."""
+ROUNDING = 1e-6
+"""Smallest tolerance relative to the mean, except for counts. Other CPUs and libraries may round differently even if all
+settings of one CPU agree."""
 ATEN, ONEDNN = "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"
 SETTINGS: dict[str, dict[str, str]] = {
     "native": {},
@@ -218,7 +222,8 @@ def reference_scores(tables: Mapping[str, Scores]) -> tuple[ReferenceScore, ...]
         over_seeds = seeds[_experiment(first[key])]
         spread = stdev(over_seeds) if len(over_seeds) > 1 else 0.0
         ranges = RANGES * (max(values[key]) - min(values[key]))
-        expected.append(_score(first[key], mean(values[key]), max(ranges, spread)))
+        rounding = 0.0 if metric_of(first[key].metric).constant else ROUNDING * abs(mean(values[key]))
+        expected.append(_score(first[key], mean(values[key]), max(ranges, spread, rounding)))
     return tuple(expected)
 
 

@@ -54,7 +54,12 @@ def test_the_tolerance_is_not_below_the_spread_over_seeds():
     assert found["slim/emoji/seed0", FID].tolerance == pytest.approx((319 - 301) / 2**0.5)
 
 
-def test_equal_values_have_their_exact_mean_and_no_tolerance():
+def test_the_tolerance_is_not_below_rounding_except_for_counts():
+    score = recorded(values(300, 300), values(300, 300))["slim/emoji/seed0", FID]
+    assert score.tolerance == pytest.approx(3e-4)
+
+
+def test_equal_counts_have_their_exact_mean_and_no_tolerance():
     score = recorded(values(1, 2), values(3, 4), values(5, 6))["slim/emoji/seed0", PARAMS]
     assert (score.mean, score.tolerance) == (0.1, 0.0)
     (agreement,) = agreements(made_scores({("slim", 0, PARAMS, "last"): 0.1}), (score,))
