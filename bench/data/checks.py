@@ -17,26 +17,23 @@ def dataset_problems(job: FetchJob) -> list[str]:
         place = installed_path(job.root, job.dataset)
         if place is not None:
             described = describe_place(place, job.dataset)
-            found = installed_problem(job, place, described) if job.dataset.folder is None else None
-            return [found] if found else []
+            changed = installed_problem(job, place, described) if job.dataset.folder is None else None
+            return [changed] if changed else []
         source = present_source(job.root, job.dataset, read_receipt(job.name, job.root))
         if source is None:
             return [f"not here; run `slim-bench data fetch {job.name}`"]
-        found = [problem for file in source.files for problem in _file_problems(job, file)]
-        if job.dataset.layout == "imagenet" and not found:
-            paths = {file.name: job.root / file.local for file in source.files}
-            listed = archives_problem(job, [file_stamp(path, name) | hashes_of(path) for name, path in paths.items()])
-            return [listed] if listed else []
-        if found or isinstance(source, Shipped) or job.dataset.layout == "imagenet":
-            return found
-        return _unrecorded(job, source.files)
+        found = {file: hashes_of(job.root / file.local) for file in source.files}
+        differing = [mismatch(job, file, hashes) for file, hashes in found.items()]
+        problems = [problem for problem in differing if problem is not None]
+        if problems or isinstance(source, Shipped):
+            return problems
+        if job.dataset.layout != "imagenet":
+            return _unrecorded(job, source.files)
+        stamped = [file_stamp(job.root / file.local, file.name) | hashes for file, hashes in found.items()]
+        listed = archives_problem(job, stamped)
+        return [listed] if listed else []
     except (InputError, OSError) as error:
         return [str(error)]
-
-
-def _file_problems(job: FetchJob, file: SourceFile) -> list[str]:
-    found = mismatch(job, file, hashes_of(job.root / file.local))
-    return [found] if found else []
 
 
 def _unrecorded(job: FetchJob, files: tuple[SourceFile, ...]) -> list[str]:

@@ -72,8 +72,8 @@ class FetchJob:
 
     def described(self, source: str, *, is_new: bool = False) -> Origin:
         """Return what the pointers of the dataset state, with the options of this job."""
-        options = {"is_new": is_new, "replaces": self.replaces, "completes": self.completes}
-        return Origin(self.dataset.title, self.dataset.licence, source, **options)
+        options = is_new, self.replaces, self.completes
+        return Origin(self.dataset.title, self.dataset.licence, source, *options)
 
     @property
     def unpinned(self) -> list[SourceFile]:

@@ -3,6 +3,7 @@
 bench.data.record describes the records.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def _difference(path: Path, key: str, found: str, subject: str) -> str | None:
 def _rows(place: Path) -> list[tuple[int, str]]:
     """Return size and name of every file of a folder."""
     listing = walk(place)
-    return [((place / name).stat().st_size, name) for name in listing.names]
+    return [(os.stat(f"{place}/{name}").st_size, name) for name in listing.names]  # ImageNet has a million files
 
 
 def _archive_rows(entries: list[FileRecord]) -> list[tuple[Any, ...]]:

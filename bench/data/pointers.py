@@ -70,12 +70,12 @@ def read_pointer(path: Path) -> Pointer:
     if not isinstance(outputs, list) or len(outputs) != 1 or not isinstance(outputs[0], dict):
         raise InputError(f"{path}: outs: expected one output of DVC; `git checkout {path}` restores the file")
     output = outputs[0]
-    meta = output.get("meta") if isinstance(output.get("meta"), dict) else {}
+    meta = output.get("meta")
     return Pointer(
         _typed(output.get("md5"), str),
         _typed(output.get("size"), int),
         _typed(output.get("desc"), str) or "",
-        {key: value for key, value in meta.items() if isinstance(value, str)},
+        {key: value for key, value in meta.items() if isinstance(value, str)} if isinstance(meta, dict) else {},
     )
 
 
