@@ -14,7 +14,6 @@ from bench.data.fetch_job import FetchJob, candidates
 from bench.data.present import installed_path, present_source
 from bench.data.receipts import read_receipt
 from bench.data.sources import SOURCES, Dvc, Hub, Mirror, SourceFile, is_pinned, label
-from bench.errors import InputError
 from bench.runtime.environment import user_cache
 
 HERE, FETCHABLE, MANUAL = "here", "fetchable", "install manually"
@@ -98,13 +97,11 @@ def _recorded_size(job: FetchJob, file: SourceFile) -> int | None:
 
 def unattended_problem(job: FetchJob) -> str | None:
     """Return what the user must do before `fetch` can obtain the dataset, or None if nothing."""
-    try:
-        state = dataset_state(job)
-    except InputError as error:
-        return str(error)
+    state, manual = dataset_state(job), job.dataset.manual
     if state.state in (HERE, FETCHABLE):
         return None
-    manual = job.dataset.manual
+    if job.dataset.folder is not None:
+        return f"{job.dataset.folder.path}: no such file or folder"
     remedies = {
         TOKEN: f"{state.remedy}, and accept the terms of {state.source}",
         TRUST: "set data.trust_first_use to true in config/config.yaml, because the publisher states no checksum",

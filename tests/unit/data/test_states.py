@@ -7,7 +7,18 @@ from bench.data.descriptions import describe_dataset, description_lines
 from bench.data.fetch import fetch
 from bench.data.fetch_job import FetchJob
 from bench.data.sources import DataSettings
-from bench.data.states import FETCHABLE, HERE, MANUAL, TOKEN, TRUST, DatasetState, dataset_state, has_token, total_bytes
+from bench.data.states import (
+    FETCHABLE,
+    HERE,
+    MANUAL,
+    TOKEN,
+    TRUST,
+    DatasetState,
+    dataset_state,
+    has_token,
+    total_bytes,
+    unattended_problem,
+)
 from tests.helpers.data_project import image_folder, make_project
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -108,3 +119,28 @@ def test_the_description_names_sources_checksums_records_and_remedies(tmp_path):
         "data/sources/mine: ask for it",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("sources", "settings", "parts"),
+    [
+        ([FIXED], {}, None),
+        ([HUB, MANUAL_SOURCE], {}, None),
+        ([LOOSE], {"trust_first_use": True}, None),
+        ([LOOSE], {}, ["data.trust_first_use"]),
+        ([LOOSE, MANUAL_SOURCE], {}, ["data.trust_first_use", "; or ask for it"]),
+        ([GATED, MANUAL_SOURCE], {}, ["HF_TOKEN", "hub o/r", "; or ask for it"]),
+        ([MANUAL_SOURCE], {}, ["ask for it"]),
+        ([{"kind": "folder", "path": "../missing"}], {}, ["missing: no such file or folder"]),
+    ],
+)
+def test_what_the_user_must_do_first(tmp_path, sources, settings, parts):
+    problem = unattended_problem(job_of(make_project(tmp_path, a={"sources": sources}), **settings))
+    assert (problem is None) == (parts is None)
+    assert all(part in problem for part in parts or ())
+
+
+def test_an_installed_dataset_needs_nothing(tmp_path):
+    root = make_project(tmp_path, a={"sources": [MANUAL_SOURCE]})
+    image_folder(root / "data/sources/mine")
+    assert unattended_problem(job_of(root)) is None
