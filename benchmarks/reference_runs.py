@@ -43,8 +43,8 @@ CLONES = ROOT / "build/reference"
 RANGES = 3
 """Factor of the tolerance. The tolerance is at least this factor times the range of a score over the settings."""
 ROUNDING = 1e-6
-"""Smallest tolerance relative to the mean, except for counts. Other CPUs and libraries may round differently even if all
-settings of one CPU agree."""
+"""Smallest tolerance relative to the mean, except for counts. Other CPUs and libraries may round differently even if
+all settings of one CPU agree."""
 ATEN, ONEDNN = "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"
 SETTINGS: dict[str, dict[str, str]] = {
     "native": {},

@@ -2,8 +2,8 @@
 
 `python -m benchmarks reference SCALE` records the file by running the scale's suite with several numerics settings,
 such as the vector instructions that torch uses. Training amplifies rounding, so the values differ between settings. The
-tolerance of a score is three times the range of its values over the settings. It is at least the standard deviation over
-the seeds of its experiment and dataset, and at least 1e-6 of the mean unless the metric is a count.
+tolerance of a score is three times the range of its values over the settings. It is at least the standard deviation
+over the seeds of its experiment and dataset, and at least 1e-6 of the mean unless the metric is a count.
 """
 
 from dataclasses import dataclass
