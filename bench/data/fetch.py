@@ -125,11 +125,12 @@ def _all_failed(job: FetchJob, reasons: list[str]) -> str:
 def _from_source(job: FetchJob, source: Any) -> Fetched:
     """Obtain all files of one source."""
     if isinstance(source, Mirror) and source.place is not None:
-        place = link_place(source, job.root, job.settings)
+        link_place(source, job.root, job.settings)
+        place = installed_path(job.root, job.dataset)
         if place is not None:
             return _installed(job, place, label(source))
         if not source.files:
-            raise UnavailableError(f"{source.place}: no such folder in the mirror {job.settings.mirror}")
+            raise UnavailableError(f"{source.place}: no folder with these images in the mirror {job.settings.mirror}")
     for file in source.files:
         recorded = job.recorded(file)
         if recorded is not None and restore_file(job.root, job.root / file.local, recorded):

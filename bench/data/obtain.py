@@ -14,6 +14,7 @@ from bench.data.copies import copy_verified
 from bench.data.download import download
 from bench.data.dvc import run_dvc
 from bench.data.hub import download_from_hub
+from bench.data.received import content_problem
 from bench.data.sources import (
     SHIPPED,
     SOURCES,
@@ -57,7 +58,7 @@ def obtain(source: Any, wanted: Wanted, settings: DataSettings) -> None:
         Dvc: lambda: _pull(wanted, source.remote),
         Packed: lambda: _pull(wanted, source.remote),
         Shipped: lambda: _pull(wanted, SHIPPED),
-        Mirror: lambda: _copy(wanted, settings),
+        Mirror: lambda: _from_mirror(wanted, settings, is_linked=source.place is not None),
     }
     getters[type(source)]()
 
@@ -83,21 +84,29 @@ def mirror_folder(settings: DataSettings, root: Path) -> Path:
     return folder
 
 
-def _copy(wanted: Wanted, settings: DataSettings) -> None:
-    """Copy a file from the mirror folder, and verify it while copying."""
+def _from_mirror(wanted: Wanted, settings: DataSettings, is_linked: bool) -> None:
+    """Copy a file from the mirror folder, and verify it while copying.
+
+    `is_linked`: verify the file and link it, because archives that users install, such as ImageNet, are very large.
+    """
     original = mirror_folder(settings, wanted.root) / wanted.file.name
     if not original.is_file():
         raise UnavailableError(f"{original}: no such file in the mirror; copy it there, or remove data.mirror")
-    copy_verified(original, wanted.path, wanted.sha256, wanted.md5, wanted.file.bytes)
+    if not is_linked:
+        copy_verified(original, wanted.path, wanted.sha256, wanted.md5, wanted.file.bytes)
+        return
+    problem = content_problem(original, wanted.sha256, wanted.md5, wanted.file.bytes)
+    if problem:
+        raise UnavailableError(f"{original}: {problem}; replace this file")
+    if not os.path.lexists(wanted.path):
+        wanted.path.parent.mkdir(parents=True, exist_ok=True)
+        wanted.path.symlink_to(original.resolve())
 
 
-def link_place(source: Mirror, root: Path, settings: DataSettings) -> Path | None:
-    """Link the folder `place` of the mirror into data/sources, without copying. Return its path, or None if missing."""
+def link_place(source: Mirror, root: Path, settings: DataSettings) -> None:
+    """Link the folder `place` of the mirror, if it exists, into data/sources, without copying."""
     original = mirror_folder(settings, root) / (source.place or "")
     target = root / SOURCES / (source.place or "")
-    if source.place is None or not original.is_dir():
-        return None
-    if not os.path.lexists(target):
+    if source.place is not None and original.is_dir() and not os.path.lexists(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(original.resolve())
-    return target

@@ -183,3 +183,25 @@ def test_offline_the_mirror_still_works(tmp_path, server, monkeypatch):
     root = make_project(tmp_path / "p", a={"sources": [{"kind": "url", "files": [at(server, sha256=SHA256)]}]})
     fetch("a", root, settings=DataSettings(mirror=str(tmp_path / "mirror")))
     assert not server.asked
+
+
+def test_a_shared_folder_of_the_mirror_provides_only_what_it_contains(tmp_path):
+    image_folder(tmp_path / "mirror/mine")
+    cats = {"sources": [MANUAL], "task": "oneshot", "preparation": {"members": "cat.*"}}
+    root = make_project(tmp_path / "p", cats=cats)
+    with pytest.raises(InputError, match=r"cats: mine: no folder with these images in the mirror .* ask for it"):
+        fetch("cats", root, settings=DataSettings(mirror=str(tmp_path / "mirror")))
+
+
+def test_large_archives_of_the_mirror_are_verified_and_linked(tmp_path):
+    (tmp_path / "mirror").mkdir()
+    archive = tmp_path / "mirror/a.tar"
+    source = MANUAL | {"files": [{"name": "a.tar", "sha256": SHA256}]}
+    root = make_project(tmp_path / "p", a={"sources": [source]})
+    settings = DataSettings(mirror=str(tmp_path / "mirror"))
+    archive.write_bytes(b"wrong")
+    with pytest.raises(InputError, match=r"mirror/a\.tar: sha256 is .* replace this file"):
+        fetch("a", root, settings=settings)
+    archive.write_bytes(CONTENT)
+    fetch("a", root, settings=settings)
+    assert (root / "data/sources/a.tar").is_symlink()
