@@ -29,6 +29,7 @@ MAX_CANDIDATES = 5_000_000
 """Maximum number of candidate pairs. Only datasets of almost identical images reach it, and the search then stops."""
 BLOCK = (256, 8192)
 """Number of hashes that are compared at a time: rows and columns."""
+BLOCKS_TOGETHER = 8  # blocks after which the number of candidates is checked
 CONFIRM_CHUNK = 4096  # pairs
 
 
@@ -82,11 +83,11 @@ class Fingerprints:
             if partner != index:
                 kind = SAME if self.splits[index] == self.splits[partner] else LEAKED
                 found[kind].append(f"{self.names[index]}: has the same pixels as {self.names[partner]}")
-        pairs, self.complete = near_duplicates(self._thumbnails[: self.compared])
+        unique = np.array([index for index in range(0, len(first), self.step) if first[index] == index], np.int64)
+        pairs, self.complete = near_duplicates(self._thumbnails[unique // self.step])
         earliest: dict[int, int] = {}
-        for index, partner in (pairs * self.step).tolist():
-            if first[index] == index and first[partner] == partner:
-                earliest.setdefault(index, partner)
+        for index, partner in unique[pairs].tolist():
+            earliest.setdefault(index, partner)
         for index, partner in earliest.items():
             kind = NEAR if self.splits[index] == self.splits[partner] else NEARLY_LEAKED
             found[kind].append(f"{self.names[index]}: looks the same as {self.names[partner]}")
@@ -112,10 +113,9 @@ def near_duplicates(thumbnails: np.ndarray) -> tuple[np.ndarray, bool]:
         kept = [part[_correlated(halves, part)] for part in parts]
         return np.concatenate([np.empty((0, 2), np.int64), *kept]), len(pairs)
 
-    workers = len(os.sched_getaffinity(0))
-    with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(blocks), 16 * workers):
-            for pairs, count in pool.map(compare, blocks[start : start + 16 * workers]):
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for start in range(0, len(blocks), BLOCKS_TOGETHER):
+            for pairs, count in pool.map(compare, blocks[start : start + BLOCKS_TOGETHER]):
                 found.append(pairs)
                 candidates += count
             if candidates > MAX_CANDIDATES:
