@@ -161,6 +161,14 @@ def test_freeze_records_compute_only_under_results(here, run, capsys):
     assert [path.name for path in (here / "my").iterdir()] == ["run.json"]
 
 
+def test_snakemake_names_what_a_target_does_not_have(here, capsys):
+    plan = WorkflowPlan.open({"datasets": ["fluent-emoji-100", "imagenet"], "seeds": "1"})
+    assert len([path for path in plan.targets("fewshot") if path.endswith("run.json")]) == 2
+    assert capsys.readouterr().err == "slim-bench: target fewshot has no imagenet\n"
+    with pytest.raises(SystemExit, match="'oneshot' has no runs with datasets"):
+        plan.targets("oneshot")
+
+
 @pytest.mark.parametrize("name", ["run.json", "model.json"])
 def test_a_folder_in_place_of_an_output_ends_the_plan_with_one_line(here, run, name):
     folder = run_folder(run.scale, run.experiment, run.dataset, run.seed)
