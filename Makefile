@@ -1,5 +1,5 @@
 # Every target installs the environment first if necessary.
-#   make setup       install .venv from requirements.lock, with verified hashes
+#   make setup       install .venv from requirements.lock, with verified hashes; TORCH_BACKEND=cpu: with torch's CPU build
 #   make demo        run the whole pipeline at demo scale on real images; writes results/demo/report/index.html
 #   make test        run the test suite, offline
 #   make test-fast   run the files of tests/fast.txt: at least one test of every module, in two minutes
@@ -37,7 +37,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .DEFAULT_GOAL := demo
 
 setup:
-	@PYTHON='$(PYTHON)' $(SHELL) tools/setup.sh $(VERSIONS)
+	@PYTHON='$(PYTHON)' TORCH_BACKEND='$(TORCH_BACKEND)' $(SHELL) tools/setup.sh $(VERSIONS)
 
 demo: setup
 	$(BIN)/snakemake --cores $(CORES)

@@ -2,11 +2,13 @@
 # Create .venv from requirements.lock, or recreate it if its stamp differs; called by `make setup`.
 # The stamp contains a hash of the lock file, the package's metadata and the path of this folder, because the environment
 # of a copied or renamed folder still imports the original code. Modification times are ignored.
+# TORCH_BACKEND=cpu installs torch's CPU build, TORCH_BACKEND=cuda the build of the lock file; unset keeps the last choice.
 set -euo pipefail
 cd "${0%/*}/.."
 venv=.venv
 mark=$venv/.slim-bench # written first: make setup created this folder, so it may clear it
 stamp=$venv/.installed # written last: set-up is complete
+choice=$venv/.torch-backend
 
 usable() { # true if .venv works (its base Python may have been removed) and uses PYTHON, if that is set
     local below
@@ -14,9 +16,17 @@ usable() { # true if .venv works (its base Python may have been removed) and use
     [ -z "${PYTHON:-}" ] || [ "$below" -ef "$python" ]
 }
 
+backend=${TORCH_BACKEND:-$(cat $choice 2>/dev/null || echo cuda)}
+case $backend in
+cpu | cuda) ;;
+*)
+    echo "TORCH_BACKEND=$backend: must be cpu (torch's CPU build) or cuda (the build of requirements.lock)" >&2
+    exit 1
+    ;;
+esac
 python=
 [ -z "${PYTHON:-}" ] || python=$(tools/find_python.sh "$@")
-wanted=$({ pwd -P && cat requirements.lock pyproject.toml; } | sha256sum)
+wanted=$({ pwd -P && cat requirements.lock pyproject.toml && echo "$backend"; } | sha256sum)
 if [ -f $stamp ] && [ "$(cat $stamp)" = "$wanted" ] && usable; then
     exit 0
 fi
@@ -25,7 +35,11 @@ if [ ! -e $mark ] && [ ! -e $stamp ] && { [ -e $venv ] || [ -L $venv ]; } && [ -
     exit 1
 fi
 [ -n "$python" ] || python=$(tools/find_python.sh "$@")
-echo "setting up $venv from requirements.lock (only once; it takes a few minutes, because torch with CUDA is large)"
+platform=$(uname -sm)
+[ "$platform" = "Linux x86_64" ] || echo "note: slim-bench is tested on Linux x86_64 only, and not on $platform"
+size="5.4 GB of packages; \`make setup TORCH_BACKEND=cpu\` installs less, without CUDA"
+[ $backend = cuda ] || size="with torch's CPU build"
+echo "setting up $venv from requirements.lock (only once; $size)"
 mkdir -p $venv
 touch $mark
 rm -f $stamp
@@ -34,7 +48,18 @@ find $venv/ -mindepth 1 -maxdepth 1 ! -name .slim-bench -exec rm -rf {} +
 awk '/^uv==/ {on = 1} on {print} on && !/\\$/ {exit}' requirements.lock >$venv/uv.lock
 $venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $venv/uv.lock
 uv=($venv/bin/uv pip install --quiet --python $venv/bin/python)
-"${uv[@]}" --require-hashes --no-deps -r requirements.lock
+if [ $backend = cuda ]; then
+    "${uv[@]}" --require-hashes --no-deps -r requirements.lock
+else
+    # the index of the CPU builds has other files than the lock; they have the versions of the lock, but not its hashes
+    awk '/^[a-z]/ {on = !/^(torch|torchvision|triton|cuda-[a-z]+|nvidia-[a-z0-9-]+)==/ || /^nvidia-ml-py==/} on' \
+        requirements.lock >$venv/others.lock
+    "${uv[@]}" --require-hashes --no-deps -r $venv/others.lock
+    builds=$(awk '/^(torch|torchvision)==/ {print $1}' requirements.lock)
+    # shellcheck disable=SC2086 # two arguments
+    "${uv[@]}" --no-deps --torch-backend cpu $builds
+fi
+echo $backend >$choice
 "${uv[@]}" --no-deps --no-build-isolation --editable .
 for packages in $venv/lib/python3*/site-packages; do # see bench/caches.py; does nothing if the code has been moved
     echo 'import importlib.util; importlib.util.find_spec("bench") and __import__("bench.caches")' >"$packages/slim_bench.pth"

@@ -1,6 +1,7 @@
 """`make` finds a suitable Python or names the needed version. It removes only environments that it created."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ PROGRAMS = (
     "sha256sum",
     "tail",
     "touch",
+    "uname",
 )
 OLD = "echo Python 3.10.13 >&2; exit 1"
 # creates an environment with stubs that only record their calls
@@ -261,3 +263,40 @@ def test_the_number_of_jobs_is_that_of_the_processors_under_any_omp_num_threads(
         for threads in ("1", "977")
     ]
     assert commands[0] == commands[1] and "--cores" in commands[0]
+
+
+def torch_calls(folder: Folder) -> list[str]:
+    """Return the installing calls of uv, recorded by the stub."""
+    return (folder.path / "calls").read_text().splitlines()
+
+
+RECORD = 'echo "$@" >> calls'
+
+
+def test_the_cpu_build_of_torch_replaces_torch_and_cuda(folder):
+    folder.program("python3", FITS)
+    assert folder.make("setup", "TORCH_BACKEND=cpu", INSTALL=RECORD).returncode == 0
+    others, builds, project = torch_calls(folder)
+    assert "--require-hashes --no-deps -r .venv/others.lock" in others and "--editable ." in project
+    assert re.search(r"--no-deps --torch-backend cpu torch==[\d.]+ torchvision==[\d.]+$", builds)
+    left = re.findall(r"^([a-z0-9-]+)==", (folder.path / ".venv/others.lock").read_text(), re.MULTILINE)
+    whole = re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    removed = set(whole) - set(left)
+    assert {"torch", "torchvision", "triton"} < removed and {"nvidia-ml-py", "torchmetrics", "numpy"} <= set(left)
+    assert all(name.startswith(("torch", "triton", "cuda-", "nvidia-")) for name in removed)
+
+
+def test_the_choice_of_torch_is_kept_until_another_is_made(folder):
+    folder.program("python3", FITS)
+    for arguments, made in ((["TORCH_BACKEND=cpu"], 1), ([], 1), (["TORCH_BACKEND=cuda"], 2), ([], 2)):
+        assert folder.make("setup", *arguments).returncode == 0
+        assert folder.made() == made
+    done = folder.make("setup", "TORCH_BACKEND=rocm")
+    assert done.returncode != 0 and "TORCH_BACKEND=rocm: must be cpu" in done.stderr
+
+
+def test_an_untested_platform_is_named(folder):
+    folder.program("python3", FITS)
+    (folder.programs / "uname").unlink()
+    folder.program("uname", "echo Darwin arm64")
+    assert "tested on Linux x86_64 only, and not on Darwin arm64" in folder.make("setup").stdout
