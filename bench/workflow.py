@@ -40,6 +40,7 @@ from bench.terminal import one_line
 from bench.workload import images_of
 
 DEFAULT = "demo"
+MIN_FREE_BYTES = 1_000_000
 
 
 class WorkflowPlan(Plan):
@@ -66,6 +67,7 @@ class WorkflowPlan(Plan):
             f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # works without activating the environment
         )
         with _ends_snakemake():
+            _refuse_full_disk(Path("."))
             for path in files:
                 read_json(path) if Path(path).suffix == ".json" else read_yaml(path)
             plan = cls.load(config)
@@ -337,6 +339,13 @@ def _missing_lines(suite: str, runs: list[Run], missing: Mapping[str, str | None
             for remedy, names in datasets.items()
         ),
     ]
+
+
+def _refuse_full_disk(folder: Path) -> None:
+    """Raise InputError if there is no space for Snakemake's own files, because its error is a traceback."""
+    system = os.statvfs(folder)
+    if system.f_blocks and system.f_bavail * system.f_frsize < MIN_FREE_BYTES:
+        raise storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), folder / ".snakemake", MIN_FREE_BYTES)
 
 
 def _refuse_folder(path: Path) -> None:

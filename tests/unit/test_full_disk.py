@@ -287,6 +287,18 @@ def test_the_workflow_on_a_full_disk(full, monkeypatch):
     assert not files_in(full)
 
 
+def test_snakemake_does_not_start_on_a_full_disk(full, monkeypatch):
+    """Snakemake itself would end with a traceback, on a node of a cluster too."""
+    monkeypatch.chdir(full)
+    with pytest.raises(
+        SystemExit, match=r"^slim-bench: error: \.: No space left on device for \.snakemake \(1\.0 MB needed"
+    ):
+        WorkflowPlan.open({})
+    free(full)
+    monkeypatch.setattr("bench.workflow.MIN_FREE_BYTES", 1000)
+    WorkflowPlan.open({})
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
 def test_output_to_a_full_disk_gives_a_one_line_error():
     command = [sys.executable, "-m", "bench.cli", "plan"]
