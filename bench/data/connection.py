@@ -173,7 +173,8 @@ def connection_problem(error: BaseException) -> str:
     if is_timeout(error):
         return f"no answer within {STALL_SECONDS:g} s"
     if isinstance(reason, ssl.SSLError):
-        return f"TLS failed ({(reason.reason or 'error').replace('_', ' ').lower()})"
+        detail = (reason.reason or "error").replace("_", " ").lower()
+        return f"TLS failed ({detail}; check SSL_CERT_FILE and the proxy settings)"
     if isinstance(reason, OSError) and reason.strerror:
         return reason.strerror
     if isinstance(reason, http.client.InvalidURL | str):

@@ -127,7 +127,7 @@ def _complete(transfer: Transfer, sha256: str | None, md5: str | None) -> str | 
 
 def _fetch(transfer: Transfer, sha256: str | None, md5: str | None) -> None:
     """Download the rest of the file, resuming after an interrupted connection."""
-    attempts = Attempts(transfer.url, KEPT)
+    attempts = Attempts(transfer.url)
     furthest = transfer.have
     while True:
         wait, is_silent = None, False
@@ -149,8 +149,9 @@ def _fetch(transfer: Transfer, sha256: str | None, md5: str | None) -> None:
             raise UnavailableError(f"{transfer.url}: redirects to an address that is not valid") from None
         progress = transfer.have > furthest
         furthest = max(furthest, transfer.have)
+        attempts.kept = KEPT if transfer.have else "; fetch it again later"
         if is_silent and not progress:
-            raise UnavailableError(f"{transfer.url}: {reason}{KEPT}")
+            raise UnavailableError(f"{transfer.url}: {reason}{attempts.kept}")
         if transfer.have and (transfer.compressed or (not transfer.verifiable and transfer.version is None)):
             transfer.partial.unlink()  # the rest could be that of another version
         attempts.failed(reason, wait, progress)

@@ -143,14 +143,14 @@ def test_the_api_is_retried_after_a_temporary_problem(tmp_path, hub):
 
 
 def test_a_silent_hub_is_left_for_the_next_source(tmp_path, hub, monkeypatch, capsys):
-    monkeypatch.setattr(connection, "NOTE_SECONDS", 0.1)
-    monkeypatch.setattr(connection, "STALL_SECONDS", 0.4)
+    monkeypatch.setattr(connection, "NOTE_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "STALL_SECONDS", 2.0)
     hub.problems[INFO], hub.forever = [silent()], True
     hub.files["/few.parquet"] = CONTENT
     file = {"name": "few.parquet", "url": f"{hub.url}/few.parquet", "sha256": sha256_bytes(CONTENT)}
     fetch("a", project(tmp_path / "project", {"kind": "url", "files": [file]}))
     said = capsys.readouterr().err
-    assert "no data for 0.1 s; waiting 0.3 s more" in said
+    assert "no data for 0.2 s; waiting 1.8 s more" in said
     assert "trying url 127.0.0.1" in said
 
 

@@ -151,3 +151,16 @@ def test_a_list_with_missing_images_gives_a_one_line_error(tmp_path):
     given = {"names": {"file": "list.txt", "sha256": sha256_bytes(b"x.png\n")}}
     with pytest.raises(InputError, match=r"1 of 1 images are missing in the source, such as x\.png"):
         selected_names(Preparation(**given), tmp_path)(["a.png"])
+
+
+def test_several_archives_are_one_dataset_of_which_the_first_images_are_kept(tmp_path):
+    archives = [tar_bytes({f"{index}.png": png(index), f"{index}.json": b"{}"}) for index in range(3)]
+    listed = [{"name": f"{index}.tar", "path": f"{index}.tar"} for index in range(3)]
+    source = {"kind": "hub", "repo": "owner/a", "revision": "a" * 40, "files": listed}
+    root = make_project(tmp_path, a={"sources": [source], "preparation": {"members": "*.png", "first": 2}})
+    for file, content in zip(listed, archives, strict=True):
+        (root / "data/sources" / file["name"]).write_bytes(content)
+    prepare("a", 16, root=root)
+    found = load_images(root / "data/prepared/a-16").numpy()
+    expected = [np.asarray(random_image(16, 16, seed)) for seed in range(2)]
+    np.testing.assert_array_equal(found.transpose(0, 2, 3, 1), expected)

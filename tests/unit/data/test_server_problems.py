@@ -50,10 +50,15 @@ download(sys.argv[1], Path(sys.argv[2]), sha256=sys.argv[3])
 
 
 @pytest.fixture(autouse=True)
-def short_waits(monkeypatch):
+def online(monkeypatch):
+    monkeypatch.delenv(OFFLINE, raising=False)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Shorten the waits for a server that sends nothing. A loaded machine may be silent for as long."""
     monkeypatch.setattr(connection, "NOTE_SECONDS", 0.15)
     monkeypatch.setattr(connection, "STALL_SECONDS", 0.5)
-    monkeypatch.delenv(OFFLINE, raising=False)
 
 
 @pytest.fixture
@@ -140,7 +145,6 @@ ONCE = [
     [length("9" * 400)],
     [redirect("/b.bin")],
     [compressed],
-    [silent(50_000)],
     [raw(b"nonsense\r\n"), raw(b"")],
 ]
 
@@ -165,30 +169,35 @@ def test_an_invalid_retry_after_is_ignored(text):
     assert retry_after({"Retry-After": text}) is None
 
 
-def test_a_silent_server_is_reported_and_then_given_up(tmp_path, server, capsys):
+def test_a_silent_server_is_reported_and_then_given_up(tmp_path, server, impatient, capsys):
     server.problems["/a.bin"], server.forever = [silent()], True
-    start = time.monotonic()
     refused(server, tmp_path, r"no data for 0\.5 s; check the network")
-    assert time.monotonic() - start < 10
     said = capsys.readouterr().err
     assert said.count("no data for 0.15 s; waiting 0.35 s more") == 1
     assert len(server.paths()) == 1, "the next source is used without further attempts"
 
 
-def test_a_server_that_stays_silent_after_a_part_is_given_up_after_one_more_attempt(tmp_path, server, waits):
+def test_a_server_that_stays_silent_after_a_part_is_given_up_after_one_more_attempt(tmp_path, server, impatient, waits):
     server.problems["/a.bin"], server.forever, server.ranges = [silent(50_000)], True, False
     refused(server, tmp_path, r"no (data for|answer within) 0\.5 s")
     assert len(server.paths()) == 2
 
 
-def test_a_header_that_never_ends_is_silence(tmp_path, server, monkeypatch):
+def test_a_server_that_is_silent_for_a_while_is_asked_for_the_rest(tmp_path, server, monkeypatch, waits):
+    monkeypatch.setattr(connection, "STALL_SECONDS", 2.0)
+    server.problems["/a.bin"] = [silent(50_000)]
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert server.asked[-1].headers["Range"] == "bytes=50000-"
+
+
+def test_a_header_that_never_ends_is_silence(tmp_path, server, impatient, monkeypatch):
     def drip(handler, _):
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-A: ")
         while not handler.loopback.closing.wait(0.1):
             handler.wfile.write(b"a")
 
     server.problems["/a.bin"], server.forever = [drip], True
-    refused(server, tmp_path, r"no data for 0\.5 s")
+    refused(server, tmp_path, r"no (data for|answer within) 0\.5 s")
 
 
 def test_a_slow_download_shows_progress(tmp_path, server, monkeypatch, capsys):
@@ -254,12 +263,12 @@ def test_parts_that_are_shorter_than_requested_are_put_together(tmp_path, server
     assert get(server, tmp_path).read_bytes() == CONTENT
 
 
-def test_a_connection_that_is_never_accepted_is_silence(tmp_path, server, monkeypatch, waits):
+def test_a_connection_that_is_never_accepted_is_silence(tmp_path, server, impatient, monkeypatch, waits):
     def time_out(*_, **__):
         raise TimeoutError("timed out")
 
     monkeypatch.setattr(socket, "create_connection", time_out)
-    refused(server, tmp_path, r"no data for 0\.5 s")
+    refused(server, tmp_path, r"no (data for|answer within) 0\.5 s")
     assert not waits, "the next source is used without further attempts"
 
 
