@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.data.catalogue import Catalogue, Folders, load_catalogue
+from bench.data.catalogue import PINS, Catalogue, Folders, load_catalogue
 from bench.data.content import content_sha256, describe_file, describe_place, entry_sha256, file_stamp
 from bench.data.download import UnavailableError
 from bench.data.dvc_cache import restore_file
@@ -196,7 +196,11 @@ def _verified(job: FetchJob, source: Any, file: SourceFile, origin: str | None) 
     entry = checked_file(job, file)
     if isinstance(source, Shipped) or job.dataset.layout == "imagenet":
         return entry
+    migrates = file.name in job.catalogue.pins and not (job.root / file.pointer).exists()
     record_file(job.root, path, entry, job.origin(source, file, is_new=origin is not None))
+    if migrates:
+        advice = "delete the file when all of its checksums are recorded"
+        print(f"{PINS}: the checksum of {file.name} is now recorded in {file.pointer}; {advice}", file=sys.stderr)
     return entry | file_stamp(path, file.name)  # a link to the DVC cache changes the times
 
 

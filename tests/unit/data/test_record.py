@@ -137,13 +137,14 @@ def test_a_new_checksum_in_the_catalogue_updates_the_pointer(tmp_path, server):
     assert pointer_of(root / "data/sources/a.zip").sha256 == sha256_bytes(server.data)
 
 
-def test_pins_of_earlier_versions_are_read_until_they_are_recorded(tmp_path, server):
+def test_pins_of_earlier_versions_are_read_until_they_are_recorded(tmp_path, server, capsys):
     root = project(tmp_path, server)
     (root / "data/pins.yaml").write_text(f'a.zip: "{"0" * 64}"\n')
     with pytest.raises(InputError, match="0000 is expected"):
         fetch("a", root)
     (root / "data/pins.yaml").write_text(f'a.zip: "{SHA256}"\n')
     fetch("a", root)
+    assert "a.zip is now recorded in data/sources/a.zip.dvc; delete the file" in capsys.readouterr().err
     assert pointer_of(root / "data/sources/a.zip").sha256 == SHA256
     (root / "data/pins.yaml").write_text(f'a.zip: "{"0" * 64}"\n')
     refetch(root)
