@@ -16,7 +16,6 @@ from typing import Any
 
 from pydantic import BaseModel, Field, create_model, field_validator
 
-from bench.claims import Claim, ReportSettings, load_settings, target_of
 from bench.data.catalogue import USER_DATA, Catalogue, UserFolder, load_catalogue, task_of
 from bench.data.sources import DataSettings
 from bench.errors import InputError
@@ -26,10 +25,10 @@ from bench.metrics.catalogue import check_metrics
 from bench.paths import project
 from bench.registry import MODELS, arguments, entry
 from bench.run import RECIPES, Compute, Evaluation
-from bench.schema import Names, Positive, Seeds, Strict, Task, parse_cli_value, parse_strict, valid_name
+from bench.schema import Names, Positive, Seeds, Strict, Task, parse_cli_value, parse_strict
 from bench.source import add_search_path
+from bench.suites import CLAIMS, ClaimSuite, Suite, read_suites
 
-CLAIMS = "config/claims.yaml"
 IMAGE_SIZE = "size of the prepared images in pixels; null: original sizes"
 
 
@@ -148,29 +147,6 @@ class Scale(Strict):
         return getattr(self, name)
 
 
-class RunList(Strict):
-    """Every combination of the listed experiments and datasets, at the listed scales."""
-
-    scales: tuple[str, ...] = Field(description="scales that include these runs")
-    experiments: tuple[str, ...] = Field(description="names from config/experiments.yaml and config/ablations.yaml")
-    datasets: tuple[str, ...] = Field(description="names from config/datasets.yaml, or own for the user's folders")
-
-
-class Suite(Strict):
-    """suites/*.yaml: a target of the workflow, as lists of runs."""
-
-    description: str = Field(description="purpose of the target; `slim-bench plan` prints it")
-    scale: str = Field(description="default scale")
-    include: tuple[str, ...] = Field((), description="suites whose runs are included")
-    runs: tuple[RunList, ...] = Field((), description="lists of runs; the scale defines the seeds")
-
-
-class ClaimSuite(Suite):
-    """Suite of all runs that a claim of claims.yaml compares, controls included, at the scale with verdicts."""
-
-    claim: str
-
-
 @dataclass(frozen=True)
 class Configuration:
     """Validated content of config/, with the overrides of the command line."""
@@ -192,13 +168,7 @@ class Configuration:
         folder = root / "config"
         add_search_path(root)  # the user's networks may be modules next to config/
         given = _merged(read_yaml(folder / "config.yaml"), overrides or {})
-        suites = {
-            valid_name(path.stem, str(path.relative_to(folder.parent))): parse_strict(
-                Suite, read_yaml(path), path.relative_to(folder.parent)
-            )
-            for path in sorted((folder / "suites").glob("*.yaml"))
-        }
-        suites |= claim_suites(folder / "claims.yaml", suites)
+        suites = read_suites(folder)
         settings = parse_strict(Settings, given, "config/config.yaml")
         folders = user_folders(settings)
         if in_another_project:  # relative paths are those of the current folder
@@ -265,28 +235,6 @@ class Configuration:
             _check_names(runs.scales, self.scales, f"{where}: runs.{index}.scales")
             _check_names(runs.experiments, self.experiments, f"{where}: runs.{index}.experiments")
             _check_names(runs.datasets, [*self.catalogue.datasets, USER_DATA], f"{where}: runs.{index}.datasets")
-
-
-def claim_suites(path: Path, suites: Mapping[str, Suite]) -> dict[str, ClaimSuite]:
-    """Return a suite per claim in `path`, by the name of its target. Raises InputError if a suite has that name."""
-    if not path.is_file():
-        return {}
-    settings = load_settings(path)
-    found = {target_of(claim): _claim_suite(claim, settings) for claim in settings.claims}
-    for name in found:
-        valid_name(name, f"{CLAIMS}: claims.id")
-        if name in suites:
-            raise InputError(f"config/suites/{name}.yaml: is also the name of a claim's target; rename the suite")
-    return found
-
-
-def _claim_suite(claim: Claim, settings: ReportSettings) -> ClaimSuite:
-    runs = tuple(
-        RunList(scales=(settings.verdict_scale,), experiments=(part.slim, part.baseline), datasets=part.sets)
-        for part in claim.comparisons
-    )
-    description = f"claim: {claim.title[0].lower()}{claim.title[1:]}"
-    return ClaimSuite(claim=claim.id, description=description, scale=settings.verdict_scale, runs=runs)
 
 
 def _merged(settings: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,12 +8,13 @@ from pydantic import BaseModel, TypeAdapter, create_model
 from pydantic import Field as field
 
 from bench.claims import ReportSettings
-from bench.config import Scale, Settings, Suite, TaskScale, partial_model
+from bench.config import Scale, Settings, TaskScale, partial_model
 from bench.data.catalogue import Catalogue
 from bench.experiments import AblationGrid, Experiment
 from bench.registry import MODELS, arguments
 from bench.run import RECIPES
 from bench.schema import Name, Strict
+from bench.suites import Suite
 
 SCHEMAS = Path("config/schemas")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

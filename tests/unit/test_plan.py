@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from bench.errors import InputError
 from bench.plan import Plan
 from bench.run import Run, read_run, training_hash, write_run
 from bench.schema import parse_strict
+from bench.suites import read_suites
 
 FEWSHOT_256 = {"100-shot-obama", "100-shot-grumpy-cat", "100-shot-panda", "animalface-cat", "animalface-dog"}
 FEWSHOT_1024 = {"art-painting", "ffhq-1k", "flower-1k", "pokemon", "anime-face", "skulls", "shells"}
@@ -177,6 +179,7 @@ def test_each_claim_is_a_target_with_the_runs_that_it_compares(plan):
         assert {(run.experiment, run.dataset) for run in runs} == wanted
         assert {run.scale for run in runs} == {settings.verdict_scale}
         assert len({run.seed for run in runs}) >= settings.minimum_seeds
+    assert {target_of(claim) for claim in settings.claims} < read_suites(Path("config")).keys()
     with pytest.raises(InputError, match="'claim-few-shot' has no runs at scale 'demo': it is for paper"):
         Plan.load({"scale": "demo"}).runs("claim-few-shot")
 

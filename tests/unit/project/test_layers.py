@@ -11,7 +11,7 @@ LAYERS = (
     {"report", "train", "evaluate", "bundle"},
     {"export", "sample", "sampling", "card"},
     {"plan", "status", "outdated", "frozen", "price", "throughput", "needs", "workload", "job_length"}
-    | {"config", "claims", "experiments", "defaults"},
+    | {"config", "claims", "suites", "experiments", "defaults"},
     {"registry", "signature", "skeleton", "networks", "metrics"},
     {"data"},
     {"runtime", "caches"},
