@@ -6,7 +6,6 @@ import os
 import shlex
 import signal
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -16,16 +15,15 @@ from typing import IO, Any, Literal, Self
 from bench.config import Configuration
 from bench.data.audit_record import audit_path
 from bench.data.fetch import refuse_changed_source
-from bench.data.fetch_job import FetchJob
 from bench.data.manifest import MANIFEST
 from bench.data.receipts import receipt_path
 from bench.data.sources import SOURCES
-from bench.data.states import unattended_problem
 from bench.errors import InputError, storage_error
 from bench.files import read_json, read_yaml
 from bench.input_hashes import COMPLETE
 from bench.job_length import priority_of, scoring_seconds, training_seconds
 from bench.metrics.catalogue import METRICS
+from bench.missing_data import MissingData
 from bench.needs import PERCEPTUAL_WEIGHTS
 from bench.outdated import Outdated, reset_future_time
 from bench.outdated_inputs import OUTDATED_REASONS, REASON_PREFIX, OutdatedInputs, prepared_folder
@@ -53,9 +51,7 @@ class WorkflowPlan(Plan):
         self._workflow: Any = None
         self._limits_gpus = False
         self._planned_suites: set[str] = set()
-        self._listed: set[str] = set()
-        """Suites whose missing datasets were printed."""
-        self._remedies: dict[str, str | None] = {}
+        self._missing_data = MissingData(self)
 
     @classmethod
     def open(cls, config: Mapping[str, Any], files: Iterable[Path] = ()) -> Self:
@@ -234,25 +230,7 @@ class WorkflowPlan(Plan):
 
     def startable(self, suite: str) -> list[Run]:
         """Return the runs of a suite without those whose dataset the user must install first, which are listed once."""
-        runs = self.runs(suite)
-        missing = {run.dataset: self._missing(run) for run in runs}
-        left = [run for run in runs if missing[run.dataset] is None]
-        if len(left) < len(runs) and suite not in self._listed:
-            self._listed.add(suite)
-            lines = map(one_line, _missing_lines(suite, runs, missing))
-            print(*lines, sep="\n", file=sys.stderr, flush=True)
-        if not left:
-            raise InputError(f"{suite}: no run can start before the data listed above are installed")
-        return left
-
-    def _missing(self, run: Run) -> str | None:
-        """Return what the user must do before the dataset of a run can be prepared, or None."""
-        path, root = run.data.path, self.configuration.root
-        if path not in self._remedies:
-            catalogue, settings = self.configuration.catalogue, self.configuration.settings.data
-            job = FetchJob(root, catalogue, run.dataset, catalogue.dataset(run.dataset), settings=settings)
-            self._remedies[path] = None if (Path(path) / MANIFEST).exists() else unattended_problem(job)
-        return self._remedies[path]
+        return self._missing_data.startable(suite)
 
     def audits(self, suite: str) -> list[str]:
         return list(dict.fromkeys(audit_path(run.data.path).as_posix() for run in self.startable(suite)))
@@ -322,23 +300,6 @@ def _ends_snakemake() -> Iterator[None]:
         raise SystemExit(f"slim-bench: error: {one_line(error)}") from None
     except OSError as error:
         raise SystemExit(f"slim-bench: error: {one_line(storage_error(error))}") from None
-
-
-def _missing_lines(suite: str, runs: list[Run], missing: Mapping[str, str | None]) -> list[str]:
-    """Return a heading, and a line for the datasets of each remedy with the number of their runs."""
-    counts = Counter(run.dataset for run in runs if missing[run.dataset] is not None)
-    datasets: dict[str, list[str]] = {}
-    for dataset in counts:
-        datasets.setdefault(missing[dataset] or "", []).append(dataset)
-    count = f"{counts.total()} of {len(runs)} runs"
-    heading = f"slim-bench: {suite}: {count} are left out until you provide their datasets:"
-    return [
-        heading,
-        *(
-            f"  {', '.join(names)} ({sum(counts[name] for name in names)} runs): {remedy}"
-            for remedy, names in datasets.items()
-        ),
-    ]
 
 
 def _refuse_full_disk(folder: Path) -> None:

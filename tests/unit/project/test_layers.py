@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.helpers import ROOT
 
 LAYERS = (
-    {"cli", "commands", "workflow", "outdated_inputs", "describe"},
+    {"cli", "commands", "workflow", "outdated_inputs", "missing_data", "describe"},
     {"measure"},
     {"report", "train", "evaluate", "bundle"},
     {"export", "sample", "sampling", "card"},
