@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
+from bench.data.manifest import MANIFEST
 from bench.errors import InputError
 from bench.files import read_text
 from bench.paths import META, RESULTS, run_folder
@@ -137,7 +138,7 @@ class Prices:
         return [self._of_run(run, images[run.name]) for run in runs]
 
     def preparations(self, runs: Sequence[Run]) -> list[Job]:
-        """Return a job per prepared dataset that the runs need."""
+        """Return a job per prepared dataset that the runs need. A dataset that is prepared costs nothing."""
         catalogue = self.plan.configuration.catalogue
         found: dict[str, Job] = {}
         for run in runs:
@@ -145,8 +146,11 @@ class Prices:
                 dataset = catalogue.dataset(run.dataset)
                 images = images_of(run, dataset)
                 count = None if images.train is None else images.train + (images.test or 0)
-                done = (Path(run.data.path) / "manifest.json").is_file()
-                found[run.data.path] = self._job(preparation_workload(run, dataset), count, done, run.dataset)
+                workload = preparation_workload(run, dataset)
+                if (Path(run.data.path) / MANIFEST).is_file():
+                    found[run.data.path] = Job(workload, Span(), done=True)
+                else:
+                    found[run.data.path] = self._job(workload, count, False, run.dataset)
         return list(found.values())
 
     def _of_run(self, run: Run, images: Images) -> RunPrice:

@@ -57,9 +57,13 @@ def _device_lines(prices: Prices, suite: str, jobs: Sequence[Job]) -> list[str]:
     dates = throughput.dates
     if dates is None and not prices.finished.count:
         return [f"no price: {throughput.device} has not been measured; run `{command}` on that device"]
-    measured = f"measured {' to '.join(dict.fromkeys(dates))} ({throughput.path})" if dates else "not measured"
-    corrected = f", corrected by {prices.finished.count} finished runs" if prices.finished.count else ""
-    return [f"price on {throughput.device}, {measured}{corrected}", *_missing(jobs, command)]
+    finished = f"{prices.finished.count} finished runs"
+    if dates is None:
+        origin = f"from {finished}; `{command}` measures the rest"
+    else:
+        corrected = f", corrected by {finished}" if prices.finished.count else ""
+        origin = f"measured {' to '.join(dict.fromkeys(dates))} ({throughput.path}){corrected}"
+    return [f"price on {throughput.device}, {origin}", *_missing(jobs, command)]
 
 
 def _missing(jobs: Iterable[Job], command: str) -> list[str]:

@@ -72,7 +72,7 @@ def test_a_price_comes_from_measurements_and_finished_runs_only(here, run, capsy
     write_json(folder / "model.json", {"status": "ok", "run_sha256": "x", "training": training})
     assert main(["plan", "fewshot"]) == 0
     out = capsys.readouterr().out
-    assert "corrected by 1 finished runs" in out
+    assert "from 1 finished runs" in out
     (row,) = [line.split() for line in out.splitlines() if line.startswith("fewshot  ")]
     assert row[1:5] == ["4", "0", ">", "2"]  # an hour for each of the two runs, and no price for the other two
     assert "no price: train fewshot fastgan-slim-4to64 at 64 px: not measured; run `slim-bench plan" in out

@@ -108,6 +108,17 @@ def test_an_unknown_number_of_images_has_no_price(tmp_path):
     assert prepared_bytes(run, images(plan, run)) is None
 
 
+def test_a_prepared_dataset_costs_nothing(here):
+    plan = Plan.load()
+    run = plan.runs("demo")[0]
+    prices = Prices(plan, Throughput(DEVICE))
+    assert prices.preparations([run])[0].missing == NOT_MEASURED
+    (here / run.data.path).mkdir(parents=True)
+    (here / run.data.path / "manifest.json").touch()
+    (job,) = prices.preparations([run])
+    assert (job.span, job.done) == (Span(), True)
+
+
 def test_finished_runs_of_the_same_device_correct_the_price(here):
     plan = Plan.load()
     runs = [run for run in plan.runs("demo") if run.experiment == "singan"]
