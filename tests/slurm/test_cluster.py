@@ -6,11 +6,13 @@ Jobs are stopped by USR1 and by KILL, Snakemake itself is killed, and the suite 
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -100,6 +102,16 @@ def train_job(cluster: Cluster, run: str) -> str | None:
     return next((number for number, comment in cluster.jobs("--states=running").items() if comment == wanted), None)
 
 
+def train_process(project: Project) -> int:
+    """Return the process that runs `slim-bench train` in the project."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if b"train" in words and (entry / "cwd").samefile(project.path):
+                return int(entry.name)
+    raise AssertionError("no training in the project")
+
+
 def log_of(project: Project, run: str) -> str:
     return (project.path / f"logs/tiny/runs/{run}/train.attempts.log").read_text()
 
@@ -118,20 +130,19 @@ def test_a_refused_job_shows_the_reason(cluster, project):
 def test_signals_and_kills_resume_and_the_suite_ends_in_the_report(cluster, project):
     """The log of the training contains all three attempts, although Snakemake deletes the log before each."""
 
-    def interrupt(workflow: Workflow, signal_name: str, after: int) -> None:
-        workflow.until(lambda: last_step(project, INTERRUPTED) > after)
-        job = train_job(cluster, INTERRUPTED)
-        assert job and cluster.command("scancel", f"--signal={signal_name}", job).returncode == 0
-
     def attempts() -> list[int]:
         return [int(step) for step in re.findall(r"resumed at step (\d+) of 30", log_of(project, INTERRUPTED))]
 
     with Workflow(project, cluster, "tiny", *PART) as workflow:
-        interrupt(workflow, "USR1", after=1)
+        workflow.until(lambda: last_step(project, INTERRUPTED) > 1)
+        job = train_job(cluster, INTERRUPTED)
+        assert job and cluster.command("scancel", "--signal=USR1", job).returncode == 0
         (stopped,) = workflow.until(attempts)
-        interrupt(workflow, "KILL", after=stopped + 1)
+        workflow.until(lambda: last_step(project, INTERRUPTED) > stopped + 1)
+        os.kill(train_process(project), signal.SIGKILL)  # `scancel --signal=KILL` would send SIGTERM first
         workflow.wait(0)
-    assert f"stopping on signal 10, checkpoint saved at step {stopped}\n" in log_of(project, INTERRUPTED)
+    (line,) = re.findall("stopping on .*", log_of(project, INTERRUPTED))
+    assert line == f"stopping on signal 10, checkpoint saved at step {stopped}"
     first, second = attempts()
     assert first == stopped < second
     assert log_of(project, INTERRUPTED).count("slim-bench train --run") == 3
