@@ -1,11 +1,15 @@
-"""Environment and CSS of the HTML templates."""
+"""Environment, CSS and script of the HTML templates."""
 
+import base64
+import hashlib
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.terminal import escaped
+
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 def environment() -> Environment:
@@ -22,4 +26,11 @@ def environment() -> Environment:
 
 def page_style() -> Markup:
     """Return the CSS of all pages."""
-    return Markup((Path(__file__).parent / "templates" / "page.css").read_text(encoding="utf-8"))
+    return Markup("\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "parts.css")))
+
+
+def page_script() -> tuple[Markup, Markup]:
+    """Return the script of the page, and its source for the Content-Security-Policy, which allows no other script."""
+    text = "\n" + (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return Markup(text), Markup(f"'sha256-{digest}'")

@@ -1,6 +1,9 @@
 """Files of the report under results/{scale}/ and their captions, for the page and the outputs of the workflow."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
+
+from bench.errors import InputError
 
 TABLES = {
     "tables/summary": "summary.rst",
@@ -36,6 +39,7 @@ IMAGE_GRIDS = {
     "figures/attention_oneshot": "attention.rst",
 }
 PAGE = "report/index.html"
+RUN_PAGES = "report/runs"
 
 OUTPUTS: dict[str, str] = (
     {f"{stem}.csv": caption for stem, caption in TABLES.items()}
@@ -50,3 +54,21 @@ def caption_of(stem: str) -> str:
     """Return the caption of a figure or image grid, such as `figures/scores_fewshot`."""
     file = Path(__file__).parent / "templates" / (FIGURES | IMAGE_GRIDS)[stem]
     return file.read_text(encoding="utf-8").strip()
+
+
+def run_page(run: str) -> str:
+    """Return the path of the page of a run. Raises InputError if `run` is not EXPERIMENT/DATASET/seedN.
+
+    Names are read from scores.csv, so they could contain `..`.
+    """
+    parts = run.split("/")
+    if len(parts) != 3 or any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
+        raise InputError(
+            f"scores.csv: run {run!r} is not EXPERIMENT/DATASET/seedN; recreate it with `slim-bench collect`"
+        )
+    return f"{RUN_PAGES}/{run}.html"
+
+
+def run_link(run: str) -> str:
+    """Return the link from the report page to the page of a run."""
+    return quote(str(PurePosixPath(run_page(run)).relative_to(PurePosixPath(PAGE).parent)))

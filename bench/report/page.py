@@ -1,4 +1,4 @@
-"""Report page: one self-contained HTML file without scripts or external fonts, for light and dark mode.
+"""Report page, one self-contained HTML file, and a page for each run. They need no network, and no script to be read.
 
 Importing this module is fast: only `render` imports pandas and seaborn.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.paths import project
-from bench.report.outputs import OUTPUTS, PAGE
+from bench.report.outputs import OUTPUTS, PAGE, run_page
 
 if TYPE_CHECKING:
     from bench.report.build import Report
@@ -18,19 +18,25 @@ __all__ = ["OUTPUTS", "render"]
 
 
 def render(scale_dir: Path) -> Path:
-    """Write tables/, figures/ and report/index.html under `scale_dir` from its scores.csv."""
+    """Write tables/, figures/ and report/ under `scale_dir` from its scores.csv."""
     from bench.files import write_text
     from bench.input_hashes import rendered_from
     from bench.report.build import build
+    from bench.report.read.scores import read_scores
     from bench.report.report_files import begin_report, end_report
+    from bench.report.run_cards import run_cards
 
     scale_dir = Path(scale_dir)
     page = scale_dir / PAGE
     made_from = rendered_from(scale_dir)
-    begin_report(scale_dir)
+    scores = read_scores(scale_dir / "scores.csv")
+    cards = [run_page(row.run) for row in scores.runs]
+    begin_report(scale_dir, cards)
     config = project() / "config"
     write_text(page, html_of(build(scale_dir, config), scale_dir, config))
-    end_report(scale_dir, made_from)
+    for path, text in run_cards(scores, scale_dir):
+        write_text(scale_dir / path, text)
+    end_report(scale_dir, made_from, cards)
     return page
 
 

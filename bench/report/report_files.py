@@ -1,16 +1,20 @@
 """Recognises the files in results/{scale} that slim-bench wrote for the report, by the hashes in the record RENDERED.
 
-Reports of versions without that record are recognised by the format of their files.
+Reports of versions without that record are recognised by the format of their files. Pages of runs that no longer exist
+are removed.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.errors import InputError
 from bench.files import read_mapping, sha256_file, write_json
 from bench.input_hashes import RENDERED, is_origin_record
 from bench.ownership import is_png, move_if_foreign, read_text_or_empty, refuse_foreign
-from bench.report.outputs import FIGURES, IMAGE_GRIDS, PAGE, TABLES
+from bench.report.outputs import FIGURES, IMAGE_GRIDS, PAGE, RUN_PAGES, TABLES
 
 PATHS = (
     *(f"{stem}.{suffix}" for stem in TABLES for suffix in ("csv", "md", "tex")),
@@ -19,26 +23,41 @@ PATHS = (
     PAGE,
 )
 OLD_PAGE = "<title>SLIM and its "
+CARD_MARK = '<meta name="generator" content="slim-bench run">'
+REMEDY = "move it away, or delete it if it is an edited file of the report"
 
 
-def begin_report(scale_dir: Path) -> None:
-    """Record that the report is being written. Raises InputError if another file has the name of a file of the report.
+def begin_report(scale_dir: Path, cards: Sequence[str]) -> None:
+    """Record that the report is being written, with the run pages `cards`. Remove the pages of other runs.
 
-    A damaged record is moved aside. The files are then recognised by their format, as without a record.
+    Raises InputError if another file has the name of a file of the report. A damaged record is moved aside. The files
+    are then recognised by their format, as without a record.
     """
     record = scale_dir / RENDERED
     move_if_foreign(record, is_origin_record)
     known = _read_record(record)
-    for path in PATHS:
-        remedy = "move it away, or delete it if it is an edited file of the report"
-        refuse_foreign(scale_dir / path, partial(_is_written, known, scale_dir, path), remedy)
+    for path in (*PATHS, *cards):
+        refuse_foreign(scale_dir / path, partial(_is_written, known, scale_dir, path), REMEDY)
+    for path in _old_cards(known, scale_dir, set(cards)):
+        path.unlink()
+        for folder in path.parents[:2]:
+            with suppress(OSError):  # it contains other files
+                folder.rmdir()
     write_json(record, {"made_from": None, "writing": True})
 
 
-def end_report(scale_dir: Path, made_from: str) -> None:
+def end_report(scale_dir: Path, made_from: str, cards: Sequence[str]) -> None:
     """Record the hashes of the written files and of their inputs."""
-    files = {path: sha256_file(scale_dir / path) for path in PATHS if (scale_dir / path).is_file()}
+    paths = (*PATHS, *cards)
+    files = {path: sha256_file(scale_dir / path) for path in paths if (scale_dir / path).is_file()}
     write_json(scale_dir / RENDERED, {"made_from": made_from, "files": files})
+
+
+def _old_cards(known: dict[str, Any], scale_dir: Path, cards: set[str]) -> list[Path]:
+    """Return the unedited pages of runs that are not in `cards`. Files with other names or contents are not ours."""
+    found = [path for path in (scale_dir / RUN_PAGES).glob("*/*/seed*.html") if path.is_file()]
+    names = [(path, path.relative_to(scale_dir).as_posix()) for path in found]
+    return [path for path, name in names if name not in cards and _is_written(known, scale_dir, name, path)]
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -50,9 +69,18 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 def _is_written(known: dict[str, Any], scale_dir: Path, name: str, path: Path) -> bool:
     """Return whether slim-bench wrote the file `path`, called `name` in the report, according to the record `known`."""
-    if known.get("writing"):
-        return True
-    return sha256_file(path) == known["files"].get(name) if "files" in known else _has_old_form(path, scale_dir)
+    if "files" in known:
+        return _same_hash(path, known["files"].get(name))
+    if name.startswith(f"{RUN_PAGES}/"):
+        return CARD_MARK in read_text_or_empty(path)
+    return bool(known.get("writing")) or _has_old_form(path, scale_dir)
+
+
+def _same_hash(path: Path, expected: Any) -> bool:
+    try:
+        return sha256_file(path) == expected
+    except InputError:
+        return False
 
 
 def _has_old_form(path: Path, scale_dir: Path) -> bool:

@@ -61,7 +61,7 @@ def answer_claims(scores: Scores, settings: ReportSettings, scale: str) -> list[
     """
     findings = [[_find(scores, settings, comparison) for comparison in claim.comparisons] for claim in settings.claims]
     tested = [f.paired.p if _is_tested(f.comparison) else None for group in findings for f in group]
-    declared = sum(_is_tested(comparison) for claim in settings.claims for comparison in claim.comparisons)
+    declared = declared_tests(settings)
     corrected = iter(holm(tested, family=declared))
     answers = []
     for claim, group in zip(settings.claims, findings, strict=True):
@@ -73,6 +73,11 @@ def answer_claims(scores: Scores, settings: ReportSettings, scale: str) -> list[
         reasons = dict.fromkeys(f.reason for f in deciding if f.verdict == verdict and f.reason)
         answers.append(Answer(claim, verdict, "; ".join(reasons), decided))
     return answers
+
+
+def declared_tests(settings: ReportSettings) -> int:
+    """Return the number of tests that Holm's correction counts."""
+    return sum(_is_tested(comparison) for claim in settings.claims for comparison in claim.comparisons)
 
 
 def _is_tested(comparison: Comparison) -> bool:

@@ -21,6 +21,8 @@ GAP, LINE, SPACE = 4, 22, 14
 TILE, SMALL_TILE, ONESHOT_HEIGHT = 128, 84, 180
 TILES_PER_ROW, GRID_ROWS, PROGRESS_ROWS = 8, 2, 3
 MAX_DATASETS = 6
+SOURCES = {"training": "training image", "bicubic": "bicubic upsampling"}
+"""Files, with captions, of one-shot synthesis that do not depend on the network."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,9 @@ def samples_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> I
     """Return a grid with, for each dataset, training images, then samples of every network from the same latents."""
     rows = []
     for dataset, runs in first_runs(scores, "fewshot", settings, scale_dir):
-        reals = (_top_rows(folder / "samples" / "real.png") for _, folder in runs)
+        reals = (top_rows(folder / "samples" / "real.png") for _, folder in runs)
         rows += [LabelledRow(f"{dataset}: training images", (real,)) for real in list(filter(None, reals))[:1]]
-        grids = ((name, _top_rows(folder / "samples" / "grid.png")) for name, folder in runs)
+        grids = ((name, top_rows(folder / "samples" / "grid.png")) for name, folder in runs)
         rows += [LabelledRow(name, (grid,)) for name, grid in grids if grid]
     return image_grid(rows)
 
@@ -72,16 +74,21 @@ def oneshot_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> I
     """
     rows = []
     for dataset, runs in first_runs(scores, "oneshot", settings, scale_dir):
-        sources = (
-            _row(folder / "samples", {"training": "training image", "bicubic": "bicubic upsampling"})
-            for _, folder in runs
-        )
+        sources = (_row(folder / "samples", SOURCES) for _, folder in runs)
         rows += [LabelledRow(dataset, *row) for row in list(filter(None, sources))[:1]]
-        for name, folder in runs:
-            samples = sorted((folder / "samples").glob("sample_*.png"))[:5]
-            row = _row(folder / "samples", {"reconstruction": "reconstruction"} | {p.stem: "sample" for p in samples})
-            rows += [LabelledRow(name, *row)] if row else []
+        rows += [row for name, folder in runs if (row := labelled_samples(folder / "samples", name, sources=False))]
     return image_grid(rows)
+
+
+def labelled_samples(folder: Path, label: str = "", sources: bool = True) -> LabelledRow | None:
+    """Return the reconstruction and five samples of one-shot synthesis, after the images of the training if `sources`.
+
+    Returns None if the folder has none of these images.
+    """
+    names = SOURCES if sources else {}
+    samples = {path.stem: "sample" for path in sorted(folder.glob("sample_*.png"))[:5]}
+    row = _row(folder, names | {"reconstruction": "reconstruction"} | samples)
+    return LabelledRow(label, *row) if row else None
 
 
 def contact_grid(path: Path, labels: Sequence[str]) -> Image.Image | None:
@@ -115,7 +122,7 @@ def first_runs(
     return found
 
 
-def _top_rows(path: Path) -> Image.Image | None:
+def top_rows(path: Path) -> Image.Image | None:
     """Return the first rows of a grid of square tiles, TILES_PER_ROW wide, or None if the file is missing."""
     grid = open_image(path)
     if grid is None:

@@ -1,8 +1,8 @@
 """Table of all planned runs with status, cost and hashes."""
 
+from bench.report.outputs import run_link
 from bench.report.read.names import format_bytes, format_energy, format_rate, format_seconds
 from bench.report.read.scores import Row, Scores
-from bench.report.tables.comparison import anchor
 from bench.report.tables.table import Head, Table, TableCell
 
 
@@ -29,7 +29,7 @@ def runs_table(scores: Scores) -> Table:
         texts = [format_seconds(row.seconds), row.device, format_bytes(row.peak_memory_bytes)]
         texts += [format_rate(row.extras.get("images_per_second")), format_energy(row.extras.get("energy_joules"))]
         texts += [row.model_sha256[:8], row.data_sha256[:8], row.code_sha256[:8], commit]
-        name = TableCell(row.run, link=anchor(row.experiment, row.dataset))
+        name = TableCell(row.run, link=run_link(row.run))
         lines.append((name, state, *(TableCell(text) for text in texts)))
     note = "Hashes and commits are shortened to eight digits. A + marks uncommitted changes."
     return Table("Runs", tuple(head), tuple(lines), note)

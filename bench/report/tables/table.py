@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 from bench.files import write_text
 from bench.report.read.protocol_labels import differing_parts, label_of, score_label
 
+MAX_COLUMNS = 7
+"""Number of columns of scores that fit on the page at a width of 1280 px."""
 LATEX = str.maketrans(
     {
         **{"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"},
@@ -71,6 +74,12 @@ class Table:
         return [protocol for protocol in dict.fromkeys(ids) if protocol]
 
     @property
+    def columns(self) -> list[tuple[str, str]]:
+        """Return (label, protocol id) of the columns with a protocol, each id once."""
+        ids = dict.fromkeys(head.note for head in self.head if head.note)
+        return [(label_of(protocol), protocol) for protocol in ids]
+
+    @property
     def footnotes(self) -> list[str]:
         """Return a text per column: how its protocol differs from that of the other columns with the same label."""
         return differing_parts([head.label for head in self.head], [head.note for head in self.head])
@@ -80,6 +89,27 @@ class Table:
         non_empty = [i for i in range(len(self.head)) if not self.rows or any(row[i].text for row in self.rows)]
         rows = tuple(tuple(row[i] for i in non_empty) for row in self.rows)
         return replace(self, head=tuple(self.head[i] for i in non_empty), rows=rows)
+
+    def without_columns(self, *labels: str) -> "Table":
+        kept = [i for i, head in enumerate(self.head) if head.label not in labels]
+        rows = tuple(tuple(row[i] for i in kept) for row in self.rows)
+        return replace(self, head=tuple(self.head[i] for i in kept), rows=rows)
+
+    def blocks(self, widest: int = MAX_COLUMNS) -> "list[Table]":
+        """Return the table in parts of at most `widest` columns of scores, so that no column is hidden on the page.
+
+        Each part repeats the first column. A table with columns of text has one part.
+        """
+        count = len(self.head) - 1
+        if count <= widest or not all(head.note for head in self.head[1:]):
+            return [self]
+        size = math.ceil(count / math.ceil(count / widest))
+        parts = []
+        for start in range(1, count + 1, size):
+            chosen = [0, *range(start, min(start + size, count + 1))]
+            rows = tuple(tuple(row[i] for i in chosen) for row in self.rows)
+            parts.append(replace(self, head=tuple(self.head[i] for i in chosen), rows=rows))
+        return parts
 
 
 def write_tables(stem: Path, tables: Sequence[Table], records: list[dict[str, Any]] | None = None) -> None:

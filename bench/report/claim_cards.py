@@ -1,0 +1,134 @@
+"""Cards of the claims at the top of the page: the verdict, and the two numbers of the comparison that decides it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.claims import ReportSettings
+from bench.report.compare.claims import NOT_TESTED, Answer, Finding, declared_tests
+from bench.report.compare.paired import MatchedScores, match_scores
+from bench.report.compare.power import MAX_PAIRS, POWER, Power, paired_power
+from bench.report.compare.statistics import MIN_UNITS, Paired, compare_paired
+from bench.report.read.names import format_p, format_value, metric_of
+from bench.report.read.protocol_labels import score_label
+from bench.report.read.scores import Scores
+from bench.report.tables.significance import formatter, interval_text
+
+
+@dataclass(frozen=True)
+class Side:
+    """One network of a comparison with its mean."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class ClaimCard:
+    """Content of a card. `slim` and `baseline` are None without scores; `terms` are (label, text) pairs."""
+
+    id: str
+    title: str
+    verdict: str
+    prices: Sequence[str]
+    metric: str = ""
+    where: str = ""
+    outcome: str = ""
+    slim: Side | None = None
+    baseline: Side | None = None
+    terms: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def kind(self) -> str:
+        return self.verdict.replace(" ", "-")
+
+
+def claim_card(answer: Answer, scores: Scores, settings: ReportSettings, prices: Sequence[str]) -> ClaimCard:
+    """Return the card of a claim. At a scale without verdicts, it has the first scores that concern the claim."""
+    content = {"id": answer.claim.id, "title": answer.claim.title, "verdict": answer.verdict, "prices": prices}
+    if answer.verdict == NOT_TESTED:
+        return ClaimCard(**content, **_shown(answer, scores, settings))
+    deciding = [f for f in answer.findings if f.comparison.role == "verdict" and f.verdict == answer.verdict]
+    return ClaimCard(**content, **_decided(deciding[0]))
+
+
+def _decided(finding: Finding) -> dict[str, object]:
+    comparison = finding.comparison
+    if finding.slim_mean is None or finding.baseline_mean is None:
+        return {}
+    sets = comparison.sets
+    return _fields(
+        (comparison.metric, comparison.protocol),
+        sets[0] if len(sets) == 1 else f"{finding.datasets_found} of {len(sets)} datasets",
+        ((comparison.slim, finding.slim_mean), (comparison.baseline, finding.baseline_mean)),
+        _Evidence(finding.paired, finding.unit, finding.p_holm, finding.power, comparison.measure != "difference"),
+    )
+
+
+def _shown(answer: Answer, scores: Scores, settings: ReportSettings) -> dict[str, object]:
+    for task in answer.claim.tasks:
+        here = scores.where(task=task)
+        for metric in answer.claim.shown:
+            for pair in settings.tasks[task].pairs:
+                for dataset in here.where(experiment=pair.slim).distinct("dataset"):
+                    matched = match_scores(here, settings, pair, metric, dataset)
+                    if matched and not matched.conflict:
+                        means = zip((pair.slim, pair.baseline), matched.means, strict=True)
+                        evidence = _seed_evidence(matched, metric, settings)
+                        return _fields((metric, matched.protocol), dataset, tuple(means), evidence)
+    return {}
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """Paired comparison; `share`: whether differences are relative to the baseline."""
+
+    paired: Paired
+    unit: str
+    p: float | None
+    power: Power | None
+    share: bool
+
+
+def _seed_evidence(matched: MatchedScores, metric: str, settings: ReportSettings) -> _Evidence:
+    share = metric_of(metric).relative or metric_of(metric).constant
+    improvements = matched.improvements(share)
+    power = paired_power(improvements, 0.0, settings.alpha / declared_tests(settings))
+    return _Evidence(compare_paired(improvements), "seed", None, power, share)
+
+
+def _fields(
+    score: tuple[str, str], where: str, sides: Sequence[tuple[str, float]], evidence: _Evidence
+) -> dict[str, object]:
+    metric, protocol = score
+    form = formatter(metric, evidence.share)
+    paired, constant = evidence.paired, metric_of(metric).constant
+    too_few = f"needs {MIN_UNITS} {evidence.unit}s"
+    gain = paired.mean
+    change = "not comparable" if gain is None else "equal" if gain == 0 else f"{'better' if gain > 0 else 'worse'} by"
+    slim, baseline = (Side(name, format_value(metric, value)) for name, value in sides)
+    terms = [("n", f"{paired.n} {evidence.unit}{'' if paired.n == 1 else 's'}")]
+    if constant:
+        terms += [("95 % CI", "none: the value does not depend on the seed"), ("power", "no test")]
+    else:
+        terms += [("95 % CI", interval_text(paired.low, paired.high, form) or too_few)]
+        terms += [("p (Holm)", format_p(evidence.p))] if evidence.p is not None else []
+        terms += [("power", _power(evidence, form, too_few))]
+    return {
+        "metric": score_label(metric, protocol),
+        "where": where,
+        "outcome": f"{change} {form(abs(gain))}" if gain else change,
+        "slim": slim,
+        "baseline": baseline,
+        "terms": tuple(terms),
+    }
+
+
+def _power(evidence: _Evidence, form: Callable[[float], str], too_few: str) -> str:
+    power = evidence.power
+    if power is None:
+        return too_few if evidence.paired.n < MIN_UNITS else "not computable: all differences are equal"
+    text = f"detects {form(power.detectable)} with probability {POWER:g}"
+    if power.more == 0:
+        return text
+    more = f"more than {MAX_PAIRS}" if power.more is None else f"{power.more} more"
+    return f"{text}; {more} {evidence.unit}s for the observed difference"
