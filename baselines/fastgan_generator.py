@@ -123,7 +123,7 @@ class PlainUp(nn.Module):
 
 
 class CompositeUp(nn.Module):
-    """Composite up-block: nearest x2, then twice 3x3 conv, noise, BN, GLU."""
+    """Composite up-block: nearest x2, then the sequence (3x3 conv, noise, BN, GLU) two times."""
 
     def __init__(self, in_channels: int, out_channels: int, *, spectral: bool) -> None:
         super().__init__()

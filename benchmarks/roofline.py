@@ -1,8 +1,7 @@
 """Roofline bound of one step: the sum of the bounds of its convolutions and matrix products.
 
-Each operation takes at least max(operations / matrix rate, bytes / bandwidth), where every input is read once and the
-output is written once. The matrix rate (operations per second of a matrix product) and the bandwidth are measured on
-the device.
+Each takes at least max(FLOPs / matrix rate, bytes / bandwidth), where every input is read once and the output is
+written once. The matrix rate (FLOPs per second of a matrix product) and the bandwidth are measured on the device.
 """
 
 import functools
@@ -46,7 +45,7 @@ class Roofline(TorchDispatchMode):
 
 @functools.lru_cache
 def matrix_rate(device: str, dtype: torch.dtype) -> float:
-    """Return the measured operations per second of a large square matrix product."""
+    """Return the measured FLOPs per second of a large square matrix product."""
     side = SIDE[device]
     a, b = torch.randn(2, side, side, device=device).to(dtype)
     return 2 * side**3 / _fastest(lambda: torch.mm(a, b))

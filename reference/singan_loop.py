@@ -1,8 +1,8 @@
-"""Reference implementation of the training of one SinGAN scale in eager float32, written from the method's description.
+"""Reference implementation for training one pyramid scale of SinGAN in eager float32, from the method's description.
 
 Training uses batch norm, one forward pass per image, and a new sample of the coarser scales for each critic step. The
-code has no speed optimisation and no repeated work that the description does not require. `make bench` compares the
-engine with this code, so every change needs an entry in CHANGELOG.md.
+code is not optimised for speed, but repeats only work that the description requires. `make bench` reports the speed-up
+of the engine of one-shot training over this code, so every change needs an entry in CHANGELOG.md.
 """
 
 import torch
@@ -19,7 +19,7 @@ def network(width: int, out_channels: int) -> nn.Sequential:
 
 
 class ReferenceScale:
-    """Trains the last scale of `sizes` with all coarser scales frozen. `ups` resize from each scale to the next."""
+    """Trains the last pyramid scale of `sizes` with all coarser ones frozen. `ups[i]` resizes from scale i to i + 1."""
 
     def __init__(self, real: Tensor, sizes: list[tuple[int, int]], widths: list[int], ups: nn.ModuleList) -> None:
         self.real, self.sizes, self.ups, device = real, sizes, ups, real.device

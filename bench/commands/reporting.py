@@ -97,7 +97,7 @@ def models(_: argparse.Namespace) -> None:
 
 
 def _one_call(name: str, model: Any) -> Callable[[], Any]:
-    """Return a call that generates one image, or evaluates a discriminator or classifier on one."""
+    """Return a function that generates one image, or evaluates a discriminator or classifier on one."""
     import torch
 
     if hasattr(model, "sample"):

@@ -61,9 +61,9 @@ def list_class_folders(root: Path) -> ClassFolders:
     classes = {split: _classes(listing) for split, listing in listings.items()}
     found.classes = classes["train"]
     if not classes["train"] or classes["train"] != classes["test"]:
-        differing = ", ".join(sorted(set(classes["train"]) ^ set(classes["test"]))[:3]) or "none"
-        folder = root / found.folders["test"]
-        found.problems.append(InputError(f"{folder}: classes (subfolders) differ from train's: {differing}"))
+        differing = ", ".join(sorted(set(classes["train"]) ^ set(classes["test"]))[:3])
+        problem = f"class folders differ from those of train: {differing}" if differing else "no class folders"
+        found.problems.append(InputError(f"{root / found.folders['test']}: {problem}"))
     for split, listing in listings.items():
         found.problems += listing.problems
         found.notes += [f"{found.folders[split]}/{note}" for note in listing.notes]
@@ -110,9 +110,7 @@ def _rows(found: ClassFolders, listing: Listing) -> list[Row]:
         folder, inside, _ = name.partition("/")
         path = f"{listing.folder}/{name}"
         if not inside:
-            found.problems.append(
-                InputError(f"{path}: is not in the folder of a class; move it into one, or remove it")
-            )
+            found.problems.append(InputError(f"{path}: is not in a class folder; move it into one, or remove it"))
         elif folder in labels:
             rows.append((name, labels[folder], os.stat(path).st_size))
     return sorted(rows, key=lambda row: row[1])  # by label, then by name
@@ -176,7 +174,7 @@ def has_note(header: Header) -> bool:
 def pixel_settings(headers: Iterable[Header], dataset: Dataset) -> bytes:
     """Return the settings that affect the pixels of at least one image, or b"" if there are none.
 
-    The result extends a hash of names and sizes.
+    The dataset's hash is computed from these settings and from the names and sizes of the files.
     """
     headers = list(headers)
     red, green, blue = dataset.preparation.background

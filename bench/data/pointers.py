@@ -60,7 +60,7 @@ class Pointer:
 
 
 def pointer_path(path: Path) -> Path:
-    """Return the path of the pointer of a file, which may not exist."""
+    """Return the path of the pointer of the file `path`. The pointer may be missing."""
     return path.with_name(f"{path.name}.dvc")
 
 
@@ -68,7 +68,7 @@ def read_pointer(path: Path) -> Pointer:
     """Read a pointer with a single output. Raises InputError for any other content."""
     outputs = read_yaml(path).get("outs")
     if not isinstance(outputs, list) or len(outputs) != 1 or not isinstance(outputs[0], dict):
-        raise InputError(f"{path}: outs: expected one output of DVC; `git checkout {path}` restores the file")
+        raise InputError(f"{path}: outs: expected exactly one DVC output; `git checkout {path}` restores the file")
     output = outputs[0]
     meta = output.get("meta")
     return Pointer(

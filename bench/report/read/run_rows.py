@@ -92,7 +92,7 @@ def run_folders(scale_dir: Path) -> list[RunFolder]:
             continue
         seed = SEED.fullmatch(path.name)
         if seed is None or path.name != f"seed{int(seed[1])}":
-            print(f"{path}/run.json: the folder's name does not match a run; skipped", file=sys.stderr)
+            print(f"{path}/run.json: the folder name is not of the form seedN; skipped", file=sys.stderr)
             continue
         found.append(_run_folder(RunFolder(path, path.parts[-3], path.parts[-2], int(seed[1]))))
     return found
@@ -223,7 +223,7 @@ def _training_row(folder: RunFolder, trained: Trained | None, problem: str) -> d
     row |= {key: training.get(key) for key in ("device", "precision", "compile", "peak_memory_bytes", "seconds")}
     row |= _versions(trained.versions) | {"value": training.get("seconds"), "details": _compact(details | training)}
     if trained.run_sha256 and trained.run_sha256 not in folder.hashes:
-        row |= {"status": "missing", "reason": "outdated: trained with another run.json or an earlier version"}
+        row |= {"status": "missing", "reason": "outdated: trained with another run.json or an earlier slim-bench"}
     return row
 
 
@@ -239,7 +239,7 @@ def _versions(versions: Mapping[str, str | None] | None) -> dict[str, Any]:
 
 
 def _relative_message(folder: Path, error: InputError) -> str:
-    """Return the error message with paths relative to the run folder, so that it is equal for all result folders."""
+    """Return the error message with paths relative to the run folder, so that it does not depend on the location."""
     return str(error).replace(f"{folder}/", "")
 
 

@@ -1,11 +1,11 @@
 """Perceptual loss of the discriminator's decoders: LPIPS with VGG16, or a distance of EfficientNet-Lite0 features.
 
 Both sum d(x, y) over the batch, where d is the sum over layers of the mean over positions of
-sum_c w_c (f(x) - f(y))_c^2 and f has unit length over channels. LPIPS has learned w. "efflite0" replaces LPIPS if its
-weights are not available. It uses the outputs of blocks 0, 2, 4 and 10 of EfficientNet-Lite0 (strides 2, 4, 8, 16; 16,
-24, 40 and 112 channels; batch norms folded) for images at their original size, scaled to the network's input range by
-(127.5 x + 0.5) / 128 for x in -1..1. Its w = 1/4, the mean over the four layers, gives distances about as large as
-those of LPIPS, so that the balance with the hinge loss is about the same.
+sum_c w_c (f(x) - f(y))_c^2 and f has unit length over channels. LPIPS has learned w. The recipe value "efflite0"
+selects the other distance, which needs no download. It uses the outputs of blocks 0, 2, 4 and 10 of EfficientNet-Lite0
+(strides 2, 4, 8, 16; 16, 24, 40 and 112 channels; batch norms folded) for images at their original size, scaled to the
+network's input range by (127.5 x + 0.5) / 128 for x in -1..1. With w = 1/4, which averages over the four layers, its
+distances are about as large as those of LPIPS, and the balance with the hinge loss is about the same.
 """
 
 import functools
@@ -38,7 +38,7 @@ class Trunk(Protocol):
 
 
 class PerceptualLoss:
-    """Perceptual loss: the sum of d over all reconstructions. Each group of reconstructions shares its targets."""
+    """Perceptual loss: the sum of d over all reconstructions. The reconstructions of a group have the same target."""
 
     def __init__(self, trunk: Trunk):
         self.trunk, self.name = trunk, trunk.name

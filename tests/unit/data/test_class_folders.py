@@ -75,11 +75,11 @@ def test_system_files_are_neither_classes_nor_images(folder):
 PROBLEMS = {
     "text": (lambda f: (f / "train/cat/x.txt").write_text("x"), "train/cat/x.txt: not an image"),
     "text in val": (lambda f: (f / "val/dog/x.png").write_text("x"), "val/dog/x.png: not an image"),
-    "stray": (lambda f: random_image().save(f / "train/x.png"), "train/x.png: is not in the folder of a class"),
-    "stray text": (lambda f: (f / "val/labels.csv").write_text("x"), "val/labels.csv: is not in the folder of a class"),
+    "stray": (lambda f: random_image().save(f / "train/x.png"), "train/x.png: is not in a class folder"),
+    "stray text": (lambda f: (f / "val/labels.csv").write_text("x"), "val/labels.csv: is not in a class folder"),
     "broken link": (lambda f: (f / "val/cat/x.png").symlink_to("nothing"), "val/cat/x.png: a broken link"),
     "broken class": (lambda f: (f / "train/owl").symlink_to("nothing"), "train/owl: a broken link"),
-    "class too much": (lambda f: image_folder(f / "val/owl", 1), "val: classes (subfolders) differ from train's: owl"),
+    "class too much": (lambda f: image_folder(f / "val/owl", 1), "val: class folders differ from those of train: owl"),
     "no class": (lambda f: [p.rename(f / p.name) for p in [*(f / "train").iterdir(), *(f / "val").iterdir()][:2]], ""),
     "small": (
         lambda f: random_image(15, 40).save(f / "train/cat/x.png"),

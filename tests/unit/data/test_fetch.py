@@ -369,7 +369,7 @@ def test_a_damaged_pointer_gives_a_one_line_error(tmp_path, server, text):
     root = project(tmp_path, server, sha256=SHA256)
     fetch("a", root)
     (root / "data/sources/a.zip.dvc").write_text(text)
-    with pytest.raises(InputError, match=r"a\.zip\.dvc: outs: expected one output of DVC"):
+    with pytest.raises(InputError, match=r"a\.zip\.dvc: outs: expected exactly one DVC output"):
         fetch("a", root)
 
 

@@ -480,7 +480,7 @@ def test_image_folder_problems(tmp_path):
     with pytest.raises(InputError, match="train/ and val/"):
         prepare("a", None, root=root)
     class_folders(source, "val", classes=("n01", "n03"))
-    with pytest.raises(InputError, match="differ from train's: n02, n03"):
+    with pytest.raises(InputError, match="differ from those of train: n02, n03"):
         prepare("a", None, root=root)
     (source / "val/n03").rename(source / "val/n02")
     (source / "val/n02/notes.txt").write_text("x")

@@ -288,7 +288,7 @@ def test_a_copy_of_a_run_folder_is_not_counted(run, capsys):
     before = list(collected(scale_dir))
     shutil.copytree(folder, folder.with_name("seed0.bak"))
     assert list(collected(scale_dir)) == before
-    assert "seed0.bak/run.json: the folder's name does not match a run" in capsys.readouterr().err
+    assert "seed0.bak/run.json: the folder name is not of the form seedN" in capsys.readouterr().err
 
 
 def test_mixed_code_is_marked(run):
