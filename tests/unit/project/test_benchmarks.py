@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from baselines.singan import pyramid
-from benchmarks import bench_data, bench_singan, roofline
+from bench.run import read_run
+from benchmarks import bench_data, bench_overhead, bench_singan, roofline
 from benchmarks.runs import classification_run, fewshot_run
 
 CPU = torch.device("cpu")
@@ -62,3 +63,22 @@ def test_an_epoch_of_singan_runs_in_both_loops() -> None:
     for scale in range(len(small.sizes)):
         assert "critic" in bench_singan.engine(small, scale, CPU)()
         bench_singan.reference(small, scale, CPU)()
+
+
+def test_own_time_of_a_job_is_what_remains_after_import_and_steps() -> None:
+    times = {
+        "import": [4.0, 4.0, 9.0],
+        "train a": [7.0],
+        "evaluate a": [5.0],
+        "freeze": [0.5],
+        "few": [3.0],
+        "many": [9.5],
+    }
+    own = bench_overhead._own(times, {"a": 2.0}, more_jobs=10)
+    assert own == pytest.approx({"Snakemake": 0.15, "train a": 1.15, "evaluate a": 1.15})
+
+
+def test_runs_of_the_overhead_take_one_step(tmp_path: Path) -> None:
+    runs = {name: read_run(path) for name, path in bench_overhead._runs(tmp_path).items()}
+    assert runs["few-shot"].recipe.steps == 1 and runs["classification"].recipe.batch_size == 64
+    assert all(run.evaluation.metrics == ("params",) for run in runs.values())
