@@ -107,10 +107,12 @@ def audit(
     *,
     folders: Folders | None = None,
     max_unpacked_gb: float | None = None,
+    prepared: Path | None = None,
     with_tiles: bool = False,
 ) -> Audit:
     """Validate a downloaded dataset of the catalogue, or a folder or .npz file given by path.
 
+    `prepared`: folder of the prepared dataset (default: data/prepared), which is read for arrays and ImageNet.
     `with_tiles`: also keep small copies of evenly spaced images.
     """
     catalogue = load_catalogue(root, folders)
@@ -121,7 +123,7 @@ def audit(
         catalogue = load_catalogue(root, folders)
     dataset = catalogue.dataset(known)
     check_image_size(str(name), image_size)
-    prepared = root / prepared_path(known, image_size)
+    prepared = prepared or root / prepared_path(known, image_size)
     if dataset.layout == "imagenet":
         _audit_imagenet(report, prepared, dataset, image_size)
         return report

@@ -8,6 +8,7 @@ from bench.data.audit_record import (
     MAX_EXAMPLES,
     AuditRecord,
     Check,
+    audited_folder,
     contact_path,
     dataset_sha256,
     describe_preparation,
@@ -46,7 +47,15 @@ def record_audit(
     found, failure, content = None, None, None
     try:
         content = source_content(name, root, catalogue)
-        found = audit(name, image_size, root, folders=folders, max_unpacked_gb=max_unpacked_gb, with_tiles=True)
+        found = audit(
+            name,
+            image_size,
+            root,
+            folders=folders,
+            max_unpacked_gb=max_unpacked_gb,
+            prepared=audited_folder(out),
+            with_tiles=True,
+        )
     except FileNotFoundError as error:
         failure = f"{error.filename}: no such file"
     except InputError as error:

@@ -62,6 +62,12 @@ def audit_path(prepared: Path | str) -> Path:
     return Path(f"{prepared}{AUDIT_SUFFIX}")
 
 
+def audited_folder(record: Path) -> Path | None:
+    """Return the folder of the prepared dataset of a record, or None for a record with another name."""
+    prepared = str(record).removesuffix(AUDIT_SUFFIX)
+    return None if prepared == str(record) else Path(prepared)
+
+
 def contact_path(record: Path) -> Path:
     """Return the path of the PNG with images of the dataset, next to `record`."""
     return record.with_suffix(".png")
