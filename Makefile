@@ -7,6 +7,7 @@
 #   make test-scipy  test the metrics with SciPy 1.18, which clean-fid does not support
 #   make test-python PYTHON_VERSION=3.13  run the fast tests on another Python
 #   make test-slurm  run the tiny suite on a SLURM cluster of one node; needs root on Debian, installs slurm-wlm and munge
+#   make test-browser  test the report's pages in Chromium; needs npm and Chromium, or root on Debian to install them
 #   make test-fresh  run demo and tests in a fresh Debian 13; needs root and debootstrap
 #   make lint        run ruff, mypy, snakefmt, snakemake --lint, codespell, the glossary check
 #   make bench       measure speed and memory against the reference implementations
@@ -32,7 +33,7 @@ export DVC_NO_ANALYTICS := 1
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test test-fast test-images test-scipy test-python test-slurm test-fresh lint bench \
+.PHONY: setup demo test test-fast test-images test-scipy test-python test-slurm test-browser test-fresh lint bench \
 	gpu-proof gpu-proof-quick report lock clean
 .DEFAULT_GOAL := demo
 
@@ -90,6 +91,9 @@ test-slurm: setup
 	$(BIN)/uv pip install --quiet --python build/$@/bin/python --require-hashes --no-deps -r $(SLURM)/requirements.lock
 	build/$@/bin/python -m pytest -m slurm tests/slurm
 
+test-browser: setup
+	tools/test_browser.sh $(BIN)/python
+
 # needs root, debootstrap and a network, so CI does not run it; FRESH='--quick --archive' runs a small part, from a ZIP
 test-fresh:
 	$(SHELL) tools/test_fresh.sh $(FRESH)
@@ -123,5 +127,5 @@ lock:
 # removes only files that this Makefile created
 clean:
 	[ ! -e $(VENV)/.slim-bench ] || rm -rf $(VENV)
-	rm -rf build/test-scipy* build/test-python* build/test-slurm* slim_bench.egg-info
+	rm -rf build/test-scipy* build/test-python* build/test-slurm* build/test-browser slim_bench.egg-info
 	rmdir build 2>/dev/null || true

@@ -48,6 +48,16 @@ def versions() -> dict[str, str | None]:
     return found
 
 
+def machine() -> dict[str, Any]:
+    """Return the operating system, the CPU with its number of cores, and the memory of this machine."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "os": platform.platform(),
+        "cpu": f"{processor_name()}, {os.cpu_count()} cores",
+        "memory": f"{memory / 2**30:.1f} GiB",
+    }
+
+
 def processor_name() -> str:
     """Return the model name of the CPU, or its architecture if the system does not report a name."""
     info = Path("/proc/cpuinfo")

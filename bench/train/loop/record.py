@@ -13,7 +13,7 @@ from bench.card import CARD, model_card
 from bench.files import read_mapping, sha256_file, write_json, write_text
 from bench.ownership import is_complete_weights, is_record, move_if_foreign
 from bench.paths import META, META_COPY, WEIGHTS
-from bench.provenance import provenance
+from bench.provenance import machine, provenance
 from bench.registry import training_modules
 from bench.run import Run, write_run
 from bench.train.loop.folders import finished_record
@@ -68,6 +68,7 @@ def write_record(out: Path, run: Run, data: Data, training: dict[str, Any], reas
         "model": read_spec(weights) if ok else run.model.model_dump(mode="json"),
         "training": training,
         "description": run.model_dump(mode="json"),
+        "machine": machine(),
         **provenance(*training_modules(run.task, run.model.name)),
     }
     if not (out / "run.json").exists():  # training read a run.json in another folder
