@@ -56,7 +56,7 @@ class Transfer:
     headers: Mapping[str, str] = field(default_factory=dict)
     verifiable: bool = True
     version: str | None = None
-    """ETag or date of the content of the partial file. A server sends the rest only of the same version."""
+    """ETag or date of the partial file. If the source has changed since, the server sends the complete file."""
     compressed: bool = False
 
     @property
@@ -117,7 +117,7 @@ def _complete(transfer: Transfer, sha256: str | None, md5: str | None) -> str | 
     """Download the rest of a file and return its problem, or None. A compressed body is decompressed if necessary."""
     _fetch(transfer, sha256, md5)
     problem = content_problem(transfer.partial, sha256, md5, transfer.size)
-    # a server may also label an archive that is itself compressed; then the bytes must not be decompressed
+    # a server may declare "Content-Encoding: gzip" because the archive itself is compressed; it must remain compressed
     is_packed = not transfer.verifiable and not transfer.name.endswith((".gz", ".tgz"))
     if transfer.compressed and (problem or is_packed):
         decompress(transfer.partial, transfer.url, transfer.size or MAX_UNKNOWN_BYTES)
@@ -143,7 +143,7 @@ def _fetch(transfer: Transfer, sha256: str | None, md5: str | None) -> None:
             reason, is_silent = connection_problem(error), is_timeout(error)
         except OSError as error:
             raise InputError(f"{transfer.partial}: {error.strerror or error}") from None
-        except ValueError as error:  # of urllib, for a malformed address or header
+        except ValueError as error:  # raised by urllib for a malformed address or header
             if isinstance(error, InputError):
                 raise
             raise UnavailableError(f"{transfer.url}: redirects to an address that is not valid") from None
@@ -201,7 +201,7 @@ def _read_rest(transfer: Transfer) -> None:
 
 
 def _stalled(transfer: Transfer, had: int) -> Exception:
-    """Return the error of a silent server. Another attempt follows only if it sent something before."""
+    """Return the error of a stalled transfer. It permits another attempt only if this one received data."""
     silence = f"no data for {connection.STALL_SECONDS:g} s"
     if transfer.have > had:
         return TimeoutError(silence)
@@ -216,7 +216,7 @@ def _save(transfer: Transfer, answer: http.client.HTTPResponse, have: int, watch
     sent = re.fullmatch(r"bytes (\d{1,16})-\d{1,16}/(\d{1,16}|\*)", answer.headers.get("Content-Range", ""), re.ASCII)
     if answer.status == 206 and (sent is None or int(sent[1]) != have):
         transfer.partial.unlink(missing_ok=True)
-        raise http.client.IncompleteRead(b"")  # another part than requested
+        raise http.client.IncompleteRead(b"")  # not the requested part
     if answer.status == 200:
         have = 0  # the server ignores the range, or has another version, and sends the complete file
     if not have:
@@ -264,7 +264,7 @@ def _too_long(transfer: Transfer, total: int | None) -> UnavailableError:
         )
     return UnavailableError(
         f"{transfer.url}: the server sends more than {gigabytes(MAX_UNKNOWN_BYTES)} without stating a size, so the "
-        "download was deleted; if the file is so large, give its `bytes` in config/datasets.yaml"
+        "download was deleted; if the file is really that large, set its `bytes` in config/datasets.yaml"
     )
 
 

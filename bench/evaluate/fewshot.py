@@ -44,7 +44,7 @@ MIN_IMAGES_PER_HALF = 3
 
 @dataclass(frozen=True)
 class ScoringContext:
-    """Shared settings of all scores of one run; `real`: features of the training images, one array per extractor."""
+    """Inputs that all scores of one run share; `real`: features of the training images, one array per extractor."""
 
     run: Run
     scores: ScoreFolder
@@ -136,7 +136,7 @@ def _compare(
     pair: tuple[np.ndarray, np.ndarray],
     clock: Clock,
 ) -> None:
-    """Write all planned metrics of one extractor. Controls get only the metrics in CONTROL_FAMILIES."""
+    """Write the planned scores of one extractor. Controls are scored with the metrics of CONTROL_FAMILIES only."""
     wanted, control = set(context.run.evaluation.metrics), scored.weights.startswith("control")
     if control:
         wanted &= {extractor.metrics[family] for family in CONTROL_FAMILIES if family in extractor.metrics}
@@ -223,7 +223,7 @@ def _neighbours(context: ScoringContext, network: nn.Module, fakes: Iterable[np.
 
 
 def _attention(context: ScoringContext, network: nn.Module) -> None:
-    """Record the gates for the first of the scored samples, unless no samples are scored."""
+    """Record the gates for the first ATTENTION_SAMPLES of the scored samples, if samples are scored."""
     if not context.extractors:
         return
     evaluation = context.run.evaluation

@@ -61,7 +61,7 @@ def use_theme() -> None:
 
 
 def colours(slims: list[str], baselines: list[str], others: list[str]) -> dict[str, str]:
-    """Return experiment -> colour. The first SLIM is blue, the first baseline orange."""
+    """Return experiment -> colour. The first experiment with SLIM is blue, and the first baseline is orange."""
     spare = iter(OTHER_COLOURS * (1 + (len(slims) + len(baselines) + len(others)) // len(OTHER_COLOURS)))
     palette = {name: SLIM if not index else next(spare) for index, name in enumerate(slims)}
     palette |= {name: BASELINE if not index else next(spare) for index, name in enumerate(baselines)}
@@ -89,7 +89,7 @@ def legend_above(figure: Figure, axis: Axes) -> None:
 
 
 def save(figure: Figure, stem: Path) -> None:
-    """Write `stem`.png on white and `stem`.svg with a transparent background, reproducibly: without a date."""
+    """Write `stem`.png on white and `stem`.svg on transparent. Without a date in them, both are reproducible."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # the layout is final: do not compute it again for each file
     formats: dict[str, dict[str, Any]] = {

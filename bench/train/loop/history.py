@@ -11,7 +11,7 @@ from bench.ownership import read_head
 from bench.schema import whole_number
 
 MAX_HISTORY_BYTES = 2**28
-"""Maximum number of bytes that are read, enough for millions of rows. A larger file is damaged, for example sparse."""
+"""Maximum number of bytes that are read, enough for millions of rows. A larger file must be damaged."""
 
 
 class History:

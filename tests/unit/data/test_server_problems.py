@@ -275,7 +275,7 @@ def test_a_connection_that_is_never_accepted_is_silence(tmp_path, server, impati
 def test_an_endless_body_of_unknown_size_has_a_stated_limit(tmp_path, server, monkeypatch):
     monkeypatch.setattr(downloading, "MAX_UNKNOWN_BYTES", 1_000_000)
     server.problems["/a.bin"], server.forever = [endless()], True
-    refused(server, tmp_path, "sends more than 0.001 GB without stating a size.* give its `bytes`")
+    refused(server, tmp_path, "sends more than 0.001 GB without stating a size.* set its `bytes`")
     assert not (tmp_path / ".a.bin.partial").exists()
     refused(server, tmp_path, "sends more than the expected 300000 bytes", size=300_000)
 
