@@ -107,7 +107,8 @@ def train_process(project: Project) -> int:
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             words = (entry / "cmdline").read_bytes().split(b"\0")
-            if b"train" in words and (entry / "cwd").samefile(project.path):
+            command = [word.rpartition(b"/")[2] for word in words[1:3]]  # after the interpreter
+            if command == [b"slim-bench", b"train"] and (entry / "cwd").samefile(project.path):
                 return int(entry.name)
     raise AssertionError("no training in the project")
 
