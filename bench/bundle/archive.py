@@ -16,7 +16,7 @@ from bench.ownership import refuse_foreign
 
 SUMS = "SHA256SUMS"
 MAX_BYTES = 16 * 2**30
-"""Maximum unpacked size of a bundle. A bundle of the paper suite has less than 1 GB."""
+"""Maximum unpacked size of a bundle. A bundle of the paper suite is smaller than 1 GB."""
 BLOCK = 2**20
 STORED = (".png", ".safetensors")
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -99,7 +99,7 @@ def check_bundle(path: Path) -> int:
 
 
 def _check_names(path: Path, archive: zipfile.ZipFile) -> tuple[str, dict[str, zipfile.ZipInfo]]:
-    """Return the only top folder, and the files in it by name."""
+    """Return the only top-level folder, and the files in it by name."""
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if sum(entry.file_size for entry in entries) > MAX_BYTES:
         raise InputError(f"{path}: unpacks to more than {MAX_BYTES // 2**30} GiB; this is not a bundle")
@@ -115,7 +115,8 @@ def _check_names(path: Path, archive: zipfile.ZipFile) -> tuple[str, dict[str, z
         names[name] = entry
     missing = [name for name in (SUMS, RO_CRATE) if name not in names]
     if len(roots) != 1 or missing:
-        raise InputError(f"{path}: is not a bundle: {' and '.join(missing) or 'one top folder'} is missing")
+        problem = f"{' and '.join(missing)} is missing" if missing else "it has more than one top-level folder"
+        raise InputError(f"{path}: is not a bundle: {problem}")
     return roots.pop(), names
 
 

@@ -1,4 +1,4 @@
-"""Description of one dataset for `slim-bench data show`: sources in order, checksums, DVC record and licence."""
+"""Description of one dataset for `slim-bench data show`: sources in order, checksums, DVC pointers and licence."""
 
 from typing import Any
 
@@ -75,6 +75,6 @@ def description_lines(described: dict[str, Any]) -> list[str]:
         if "how" in source:
             lines.append(f"    {source['folder']}: {source['how']}")
     for record in described["records"]:
-        lines.append(f"  record: {record['pointer']}, md5 {record['md5']}, from {record.get('source', 'DVC')}")
+        lines.append(f"  DVC pointer: {record['pointer']}, md5 {record['md5']}, from {record.get('source', 'DVC')}")
     lines += [f"  prepared: {(PREPARED / name).as_posix()}" for name in described["prepared"]]
     return lines

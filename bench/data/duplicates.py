@@ -75,7 +75,7 @@ class Fingerprints:
         self._digests.append(found.digest)
 
     def duplicates(self) -> dict[str, list[str]]:
-        """Return one text for each image that equals an earlier one, by kind (see bench.data.problems)."""
+        """Return one message per exact or near duplicate of an earlier image, by kind (see bench.data.problems)."""
         seen: dict[bytes, int] = {}
         first = [seen.setdefault(digest, index) for index, digest in enumerate(self._digests)]
         found: dict[str, list[str]] = {SAME: [], LEAKED: [], NEAR: [], NEARLY_LEAKED: []}
@@ -97,7 +97,7 @@ class Fingerprints:
 def near_duplicates(thumbnails: np.ndarray) -> tuple[np.ndarray, bool]:
     """Return the near duplicates among thumbnails, uint8 [N, SIDE, SIDE], and whether the search was complete.
 
-    The pairs, int64 [P, 2], are sorted: an image, and an earlier image that it nearly equals.
+    The rows, int64 [P, 2], are sorted. Each consists of an image and an earlier image of which it is a near duplicate.
     """
     hashes, halves = perceptual_hashes(thumbnails), _halves(thumbnails)
     rows, columns = BLOCK

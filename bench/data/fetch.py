@@ -1,6 +1,6 @@
 """Obtains the source of a dataset in data/sources and verifies its checksum.
 
-The sources of the catalogue are tried in order (bench.data.sources). From every source, a file must match the sha256
+The sources of the catalogue are tried in order (bench.data.sources). Whatever its source, a file must match the sha256
 or md5 of the catalogue, a pin, or its DVC pointer. The result is recorded in a receipt, data/sources/NAME.json, on
 which the workflow depends.
 """
@@ -199,7 +199,7 @@ def _verified(job: FetchJob, source: Any, file: SourceFile, origin: str | None) 
     migrates = file.name in job.catalogue.pins and not (job.root / file.pointer).exists()
     record_file(job.root, path, entry, job.origin(source, file, is_new=origin is not None))
     if migrates:
-        advice = "delete the file when all of its checksums are recorded"
+        advice = f"delete {PINS} when all of its checksums are recorded"
         print(f"{PINS}: the checksum of {file.name} is now recorded in {file.pointer}; {advice}", file=sys.stderr)
     return entry | file_stamp(path, file.name)  # a link to the DVC cache changes the times
 
@@ -221,5 +221,5 @@ def refuse_changed_source(name: str, place: Path, root: Path = Path(".")) -> Non
     if results is not None:
         raise InputError(
             f"{name}: its results in {results} were computed from {before}, not from {place}; give the new images "
-            f"another name, --config 'folders={{NAME: {{path: {place}}}}}', or move these results to another folder"
+            f"another name with --config 'folders={{NAME: {{path: {place}}}}}', or move these results to another folder"
         )

@@ -117,7 +117,7 @@ def test_without_one_it_names_the_needed_version(folder, arguments, said):
     done = folder.make("setup", *arguments)
     assert done.returncode != 0
     first = done.stderr.splitlines()[0]
-    assert first == f"Python 3.11, 3.12 or 3.13 with venv is needed, but {said}; set PYTHON=PATH"
+    assert first == f"Python 3.11, 3.12 or 3.13 with venv is needed, but {said}; set PYTHON to the path of one"
 
 
 def test_this_python_is_refused_if_another_version_is_required(folder):
