@@ -20,7 +20,7 @@ after(() => browser?.close());
 
 async function opened(file, options = {}) {
   const context = await browser.newContext({ bypassCSP: true, ...options });
-  context.setDefaultTimeout(60_000);
+  context.setDefaultTimeout(150_000);
   const page = await context.newPage();
   const requests = [];
   page.on("request", (request) => requests.push(request.url()));

@@ -49,7 +49,8 @@ def test_the_image_contains_no_results_and_has_a_lock_file():
 
 
 def test_scripts_are_valid_shell():
-    for name in ("container/install.sh", "tools/test_fresh.sh", "tools/install_slurm.sh", ".ci/run"):
+    tools = ("test_fresh", "install_slurm", "test_browser")
+    for name in ("container/install.sh", *(f"tools/{tool}.sh" for tool in tools), ".ci/run"):
         subprocess.run(["bash", "-n", ROOT / name], check=True)
 
 
