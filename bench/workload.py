@@ -1,6 +1,6 @@
 """Workload of a run: everything that the time and memory of its steps depend on, and the number of its steps.
 
-Runs with equal workloads have equal prices, so one of them is measured for all. This module does not import torch.
+Runs with the same workload take the same time, so only one of them is measured. This module does not import torch.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ STEP_KEYS: dict[str, tuple[str, ...]] = {
 }
 """Keys of a recipe that change the time or memory of one step."""
 CLASS_CROP = 224
-"""Side of the crops of class folders that are not resized when they are prepared, in pixels."""
+"""Side in pixels of the training crops of images in class folders, if preparation does not resize the images."""
 FOLDERS = ("imagefolder", "imagenet")
 """Layouts whose images are decoded during training."""
 
@@ -39,12 +39,12 @@ class Images(Strict):
 
 
 class Workload(Strict):
-    """One distinct network, size and precision."""
+    """Preparation, training or scoring with one network, image size and precision."""
 
     part: Part
     task: Task
     name: str
-    """Network or dataset layout, for people."""
+    """Name for display: experiment, dataset layout or number of metrics. It is not part of `key`."""
     image_size: int | None
     batch_size: int | None = None
     precision: str = "float32"
