@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bench.claims import ReportSettings
 from bench.report.compare.claims import NOT_TESTED, Answer, Finding, declared_tests
@@ -44,14 +45,19 @@ class ClaimCard:
 
 def claim_card(answer: Answer, scores: Scores, settings: ReportSettings, prices: Sequence[str]) -> ClaimCard:
     """Return the card of a claim. At a scale without verdicts, it has the first scores that concern the claim."""
-    content = {"id": answer.claim.id, "title": answer.claim.title, "verdict": answer.verdict, "prices": prices}
+    content: dict[str, Any] = {
+        "id": answer.claim.id,
+        "title": answer.claim.title,
+        "verdict": answer.verdict,
+        "prices": prices,
+    }
     if answer.verdict == NOT_TESTED:
         return ClaimCard(**content, **_shown(answer, scores, settings))
     deciding = [f for f in answer.findings if f.comparison.role == "verdict" and f.verdict == answer.verdict]
     return ClaimCard(**content, **_decided(deciding[0]))
 
 
-def _decided(finding: Finding) -> dict[str, object]:
+def _decided(finding: Finding) -> dict[str, Any]:
     comparison = finding.comparison
     if finding.slim_mean is None or finding.baseline_mean is None:
         return {}
@@ -64,7 +70,7 @@ def _decided(finding: Finding) -> dict[str, object]:
     )
 
 
-def _shown(answer: Answer, scores: Scores, settings: ReportSettings) -> dict[str, object]:
+def _shown(answer: Answer, scores: Scores, settings: ReportSettings) -> dict[str, Any]:
     for task in answer.claim.tasks:
         here = scores.where(task=task)
         for metric in answer.claim.shown:
@@ -98,7 +104,7 @@ def _seed_evidence(matched: MatchedScores, metric: str, settings: ReportSettings
 
 def _fields(
     score: tuple[str, str], where: str, sides: Sequence[tuple[str, float]], evidence: _Evidence
-) -> dict[str, object]:
+) -> dict[str, Any]:
     metric, protocol = score
     form = formatter(metric, evidence.share)
     paired, constant = evidence.paired, metric_of(metric).constant

@@ -119,7 +119,7 @@ def _samples(folder: Path) -> CaptionedFigure | None:
     row = labelled_samples(folder / "samples")
     image = image_grid([row]) if row else None
     caption = "Training image, bicubic upsampling, reconstruction and samples."
-    return image and CaptionedFigure(caption, raster(image, "images of the run", 75))
+    return CaptionedFigure(caption, raster(image, "images of the run", 75)) if image else None
 
 
 def _log_folder(scale_dir: Path) -> Path:
