@@ -1,4 +1,4 @@
-"""Times the Frechet distance, including covariances, and feature extraction against clean-fid.
+"""Times the Fréchet distance, including covariances, and feature extraction against clean-fid.
 
 The benchmark takes about three minutes on two cores, mostly for clean-fid's matrix square roots. Run it on an idle
 machine: under load, the roots take many times as long with two threads as with one, because OpenBLAS's threads wait for

@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "${0%/*}/.."
 venv=.venv
-mark=$venv/.slim-bench # written first: make setup created this folder, so it may clear it
+mark=$venv/.slim-bench # written first: `make setup` created this folder and may therefore empty it
 stamp=$venv/.installed # written last: set-up is complete
 choice=$venv/.torch-backend
 
@@ -51,7 +51,7 @@ uv=($venv/bin/uv pip install --quiet --python $venv/bin/python)
 if [ $backend = cuda ]; then
     "${uv[@]}" --require-hashes --no-deps -r requirements.lock
 else
-    # the index of the CPU builds has other files than the lock; they have the versions of the lock, but not its hashes
+    # the files in the index of the CPU builds have the versions in requirements.lock, but different hashes
     awk '/^[a-z]/ {on = !/^(torch|torchvision|triton|cuda-[a-z]+|nvidia-[a-z0-9-]+)==/ || /^nvidia-ml-py==/} on' \
         requirements.lock >$venv/others.lock
     "${uv[@]}" --require-hashes --no-deps -r $venv/others.lock

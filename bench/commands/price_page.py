@@ -1,4 +1,4 @@
-"""Text of `slim-bench plan SUITE`: runs, price per task and claim, wall time, data, and what has no price."""
+"""Text of `slim-bench plan SUITE`: runs, price per task and claim, wall time, data, and jobs without a price."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -43,7 +43,7 @@ def price_page(plan: Plan, suite: str, runs: Sequence[Run], prices: Prices, devi
 
 
 def _contents(task: str, runs: Sequence[Run]) -> list[str]:
-    """Return which experiments, datasets and seeds a task has."""
+    """Return lines that list the experiments, datasets and seeds of a task."""
     experiments = ", ".join(dict.fromkeys(run.experiment for run in runs))
     datasets = ", ".join(dict.fromkeys(run.dataset for run in runs))
     seeds = ", ".join(str(seed) for seed in dict.fromkeys(run.seed for run in runs))
@@ -67,7 +67,7 @@ def _device_lines(prices: Prices, suite: str, jobs: Sequence[Job]) -> list[str]:
 
 
 def _missing(jobs: Iterable[Job], command: str) -> list[str]:
-    """Return a line per task, part and reason with the names of what has no price."""
+    """Return a message per task, part and reason with the names of the workloads that have no price."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for job in jobs:
         if job.span is None:
@@ -156,7 +156,7 @@ def _claims(plan: Plan, prices: Prices, runs: Sequence[Run]) -> list[str]:
     for claim in rules.claims:
         try:
             needed = plan.runs(target_of(claim))
-        except InputError:  # the chosen part has none of its runs
+        except InputError:  # the chosen part of the suite has no run of this claim
             continue
         if not planned.isdisjoint(run.name for run in needed):
             rows.append((target_of(claim), total_of(prices.price(needed))))

@@ -83,7 +83,7 @@ def _frechet(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> 
 
 
 def frechet_measurement(metric: str, value: float, error: float, replicates: int) -> Measurement:
-    """Return the measurement of a Frechet distance with its confidence interval."""
+    """Return the measurement of a Fréchet distance with its confidence interval."""
     interval = (value - NORMAL_95 * error, value + NORMAL_95 * error)
     details = {"interval": f"95 %, bootstrap with {replicates} resamples of the generated images and a fixed reference"}
     return Measurement(metric, value, (), standard_error=error, interval=interval, details=details)
@@ -145,7 +145,7 @@ MEASUREMENTS_BY_FAMILY: dict[
 
 
 def add_curve(measurement: Measurement, real: np.ndarray, fake: np.ndarray) -> Measurement:
-    """Add to a Frechet distance its curve over the number of generated images; return other metrics unchanged.
+    """Add to a Fréchet distance its curve over the number of generated images; return other metrics unchanged.
 
     The number of images is halved repeatedly, to no fewer than 25.
     """

@@ -88,7 +88,7 @@ def evaluate_folders(
     `background`: colour behind transparent pixels. It is part of the protocol ids if any image has an alpha channel.
     `metrics`: names from `FOLDER_METRICS`. Each gets a score, which is a failed one if the images do not allow the
     metric. The default is all metrics that the images allow and whose weights are available. Of the feature-based
-    metrics, large sets get only the Frechet distances by default. `statistics`: output file for the mean and covariance
+    metrics, large sets get only the Fréchet distances by default. `statistics`: output file for the mean and covariance
     of the reference's Inception features. `reference` can also be such a file, which allows only `fid_cleanfid`.
     """
     samples, reference = Path(samples), Path(reference)
@@ -147,7 +147,7 @@ def _default_metrics(*counts: int) -> tuple[str, ...]:
     metrics = folder_metrics(None)
     if max(counts) <= MAX_NEIGHBOUR_IMAGES:
         return metrics
-    print_notes([f"more than {MAX_NEIGHBOUR_IMAGES:,} images: Frechet distances only; --metrics selects others"])
+    print_notes([f"more than {MAX_NEIGHBOUR_IMAGES:,} images: Fréchet distances only; --metrics selects others"])
     return tuple(name for name in metrics if METRICS[name].family in ("frechet", None))
 
 

@@ -1,4 +1,4 @@
-"""Sets of images to score, and the reader of images in .npz files as ADM's samplers write them."""
+"""Sets of images to score, and the reader of .npz files in the format of ADM (guided-diffusion) samplers."""
 
 import hashlib
 import math

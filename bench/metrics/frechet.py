@@ -1,4 +1,4 @@
-"""Frechet distance between two feature sets, each modelled as a Gaussian.
+"""Fréchet distance between two feature sets, each modelled as a Gaussian.
 
     d^2 = |mu1 - mu2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2)
 
@@ -33,7 +33,7 @@ SINGLE_THREAD_COLUMNS = 512
 
 
 def frechet_distance(real: np.ndarray, fake: np.ndarray) -> float:
-    """Return the squared Frechet distance of feature sets [n, D] and [m, D], computed in float64."""
+    """Return the squared Fréchet distance of feature sets [n, D] and [m, D], computed in float64."""
     real, fake = check_pair(real, fake)
     mean_a, a = centre(real)
     mean_b, b = centre(fake)

@@ -1,4 +1,4 @@
-"""Bootstrap standard error of the Frechet distance over generated images, with the reference images fixed.
+"""Bootstrap standard error of the Fréchet distance over generated images, with the reference images fixed.
 
 Each replicate draws m of the m generated images with replacement, and represents them by their counts w. Let A be the
 centred reference features divided by sqrt(n - 1), or the triangular factor of this matrix, and G = F A' the projection
@@ -45,7 +45,7 @@ def spread(distance: "ResampledFromMoments", replicates: int, seed: int) -> floa
 
 
 class ResampledFromMoments:
-    """Frechet distance between a reference and a multiset of the rows of `fake` [m, D], given as counts [m].
+    """Fréchet distance between a reference and a multiset of the rows of `fake` [m, D], given as counts [m].
 
     The reference has the mean [D] and the covariance factor' factor, where `factor` is [n, D].
     """
@@ -73,7 +73,7 @@ class ResampledFromMoments:
 
 
 class Resampled(ResampledFromMoments):
-    """Frechet distance between a reference feature set [n, D] and a multiset of generated features."""
+    """Fréchet distance between a reference feature set [n, D] and a multiset of generated features."""
 
     def __init__(self, real: np.ndarray, fake: np.ndarray):
         mean, factor = centre(real)

@@ -1,4 +1,4 @@
-"""Computes the single-image FID (SinGAN): the Frechet distance between the feature vectors of two images.
+"""Computes the single-image FID (SinGAN): the Fréchet distance between the feature vectors of two images.
 
 Each position of a feature map has one feature vector. The network is torchvision's ImageNet Inception v3, and images
 are scaled to -1..1 at their original size. Two layers are in common use: the 64 channels after the first max pooling

@@ -205,7 +205,7 @@ def _levels(
 
 
 def fd_curve_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
-    """Draw the Frechet distance against the number of generated images, from `details.curve` of the scores."""
+    """Draw the Fréchet distance against the number of generated images, from `details.curve` of the scores."""
     points = []
     rows = without_ablations(scores.measured.where(weights="last", status="ok"), settings)
     for row in rows:

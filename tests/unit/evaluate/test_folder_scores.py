@@ -277,5 +277,5 @@ def test_options_of_folders_are_refused_for_a_run(here, option, capsys):
 def test_large_image_sets_get_only_distances_by_default(here, monkeypatch, capsys):
     monkeypatch.setattr(folders, "MAX_NEIGHBOUR_IMAGES", 3)
     assert scores("real").keys() == {"fd_efflite0", "ssim_samples"}
-    assert "more than 3 images: Frechet distances only; --metrics selects others" in capsys.readouterr().err
+    assert "more than 3 images: Fréchet distances only; --metrics selects others" in capsys.readouterr().err
     assert scores("real", metrics=("memorisation_efflite0",)).keys() == {"memorisation_efflite0"}

@@ -1,4 +1,4 @@
-"""Frechet distance: closed forms, values of clean-fid and torch-fidelity, both algorithms."""
+"""Fréchet distance: closed forms, values of clean-fid and torch-fidelity, both algorithms."""
 
 import numpy as np
 import pytest

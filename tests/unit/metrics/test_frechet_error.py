@@ -1,4 +1,4 @@
-"""The bootstrap error of the Frechet distance equals that of resampled features, in every shape of the two sets."""
+"""The bootstrap error of the Fréchet distance equals that of resampled features, in every shape of the two sets."""
 
 import numpy as np
 import pytest
