@@ -38,9 +38,9 @@ def begin_report(scale_dir: Path, cards: Sequence[str]) -> None:
     known = _read_record(record)
     for path in (*PATHS, *cards):
         refuse_foreign(scale_dir / path, partial(_is_written, known, scale_dir, path), REMEDY)
-    for path in _old_cards(known, scale_dir, set(cards)):
-        path.unlink()
-        for folder in path.parents[:2]:
+    for card in _old_cards(known, scale_dir, set(cards)):
+        card.unlink()
+        for folder in card.parents[:2]:
             with suppress(OSError):  # it contains other files
                 folder.rmdir()
     write_json(record, {"made_from": None, "writing": True})
