@@ -9,7 +9,7 @@ from typing import Any
 from bench.claims import ReportSettings, load_settings
 from bench.files import write_png
 from bench.report.compare.claims import Answer, answer_claims
-from bench.report.compare.paired import Result, compare_experiments
+from bench.report.compare.paired import Result, compare_experiments, compared_partners
 from bench.report.figures import attention, classification, curves, image_grids, plots, style
 from bench.report.outputs import FIGURES, IMAGE_GRIDS
 from bench.report.read.audits import UsedDataset, read_used_datasets
@@ -45,15 +45,18 @@ def build(scale_dir: Path, config: Path) -> Report:
     settings = load_settings(config / "claims.yaml")
     scale = scores[0].scale if scores else scale_dir.name
     results = compare_experiments(scores, settings)
+    tested = compared_partners(results, settings.alpha)
     answers = answer_claims(scores, settings, scale)
     tables = _tables(scores, settings, load_published(config / "published.csv"), results, answers)
     for task, task_settings in settings.tasks.items():
         task_scores = scores.where(task=task)
         names = task_scores.distinct("dataset")
-        tables[task] = [table for name in names for table in comparison_tables(task_scores, name, task_settings)]
+        compared = (comparison_tables(task_scores, name, task_settings, tested) for name in names)
+        tables[task] = [table for tables_of_dataset in compared for table in tables_of_dataset]
         by_class = (classification.per_class_table(task_scores, name, task_settings) for name in names)
         tables[task] += [table for table in by_class if table]
-        write_tables(scale_dir / "tables" / task, tables[task], comparison_records(task_scores))
+        records = comparison_records(task_scores) + classification.per_class_records(task_scores)
+        write_tables(scale_dir / "tables" / task, tables[task], records)
     datasets = read_used_datasets(scores, scale_dir, config)
     tables["data"] = [data_table(datasets)] if datasets else []
     for name in tables.keys() - settings.tasks.keys():

@@ -19,6 +19,8 @@ from bench.report.compare.statistics import MIN_UNITS, Paired, compare_paired, h
 from bench.report.read.names import metric_of
 from bench.report.read.scores import Row, Scores, one_protocol
 
+SLIM_BETTER, BASELINE_BETTER = "SLIM better", "baseline better"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -55,7 +57,22 @@ class Result:
             return f"not tested ({self.count})"
         if self.p_holm is None or self.p_holm >= alpha:
             return "not significant"
-        return "SLIM better" if self.paired.mean > 0 else "baseline better"
+        return SLIM_BETTER if self.paired.mean > 0 else BASELINE_BETTER
+
+
+def compared_partners(results: Sequence[Result], alpha: float) -> dict[tuple[str, ...], dict[str, bool]]:
+    """Return the experiments with which each was compared over seeds, and whether it is significantly better.
+
+    The keys are (dataset, weights, metric, protocol, experiment). Scores that must not be compared have no entry.
+    """
+    found: dict[tuple[str, ...], dict[str, bool]] = {}
+    for r in results:
+        if r.unit == "seed" and not r.conflict:
+            outcome = r.significance(alpha)
+            where = r.dataset, r.weights, r.metric, r.protocol
+            found.setdefault((*where, r.pair.slim), {})[r.pair.baseline] = outcome == SLIM_BETTER
+            found.setdefault((*where, r.pair.baseline), {})[r.pair.slim] = outcome == BASELINE_BETTER
+    return found
 
 
 @dataclass(frozen=True)

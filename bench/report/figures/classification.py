@@ -1,5 +1,6 @@
 """Accuracy of each class, confusion matrices and reliability diagrams of the classifiers."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from bench.report.figures.style import MUTED, SLIM, WIDTH, grid
 from bench.report.read.experiment_roles import experiments_of, without_ablations
 from bench.report.read.names import format_value
 from bench.report.read.scores import Row, Scores, one_protocol
+from bench.report.tables.comparison import comparison_records
 from bench.report.tables.table import Head, Table, TableCell
 
 MAX_CLASSES = 20
@@ -34,6 +36,24 @@ def per_class_table(scores: Scores, dataset: str, settings: TaskSettings) -> Tab
         lines.append((TableCell(name), *(TableCell(format_value("top1", mean)) for mean in means)))
     head = (Head("class", numeric=False), *(Head(experiment, protocol or "") for experiment in found))
     return Table(f"{dataset}: top-1 accuracy of each class, %", head, tuple(lines))
+
+
+def per_class_records(scores: Scores) -> list[dict[str, Any]]:
+    """Return the top-1 accuracy of every class in full precision, with the keys of `comparison_records`."""
+    rows = scores.measured.where(metric="top1", status="ok")
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.dataset, row.experiment, row.weights, row.metric, row.protocol), []).append(row)
+    found = []
+    for group in groups.values():
+        detailed = [(row, row.extras) for row in group]
+        detailed = [(row, extras) for row, extras in detailed if extras.get("per_class")]
+        if detailed:
+            names = _class_names(detailed[0][0])
+            for index, name in enumerate(names):
+                kept = [replace(row, value=extras["per_class"][index]) for row, extras in detailed]
+                found += [record | {"class": name} for record in comparison_records(Scores(kept))]
+    return found
 
 
 def confusion_figure(scores: Scores, settings: TaskSettings) -> Figure | None:

@@ -5,14 +5,15 @@ weights have a separate table, because their protocol contains the rule of the c
 protocols also have a separate table.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from bench.claims import TaskSettings
 from bench.report.read.experiment_roles import ROLE_LABELS, experiments_of, role_of, without_ablations
 from bench.report.read.names import METRIC_LABELS, control_label, format_value, metric_of
 from bench.report.read.scores import Row, Scores
-from bench.report.tables.seed_averages import cell_of, columns_of, in_column
+from bench.report.tables.seed_averages import Column, cell_of, columns_of, in_column
 from bench.report.tables.table import Head, Table, TableCell, score_cell
 
 
@@ -21,31 +22,43 @@ def anchor(experiment: str, dataset: str) -> str:
     return f"of-{experiment}--{dataset}"
 
 
-def comparison_tables(scores: Scores, dataset: str, settings: TaskSettings) -> list[Table]:
-    """Return the table of `last` weights, then those of `best` weights and controls with other protocols, if any."""
+Tested = Mapping[tuple[str, ...], Mapping[str, bool]]
+
+
+def comparison_tables(
+    scores: Scores, dataset: str, settings: TaskSettings, tested: Tested | None = None
+) -> list[Table]:
+    """Return the table of `last` weights, then those of `best` weights and controls with other protocols, if any.
+
+    `tested`: result of `compared_partners`, which decides the bold values.
+    """
     rows = without_ablations(scores.measured.where(dataset=dataset), settings)
     last = rows.where(weights="last")
     shared = {(row.metric, row.protocol) for row in last if row.ok}
     others = rows.where(lambda row: row.weights not in ("last", "best") and (row.metric, row.protocol) in shared)
     apart = rows.where(lambda row: row.is_control and row.ok and (row.metric, row.protocol) not in shared)
-    tables = [_comparison_table(Scores([*last, *others]), dataset, dataset, settings)]
+    tables = [_comparison_table(Scores([*last, *others]), dataset, dataset, settings, tested or {})]
     best = rows.where(weights="best")
     if len(best):
-        tables.append(_comparison_table(best, f"{dataset}: best weights", dataset, settings))
+        tables.append(_comparison_table(best, f"{dataset}: best weights", dataset, settings, tested or {}))
     if len(apart):
         tables.append(_controls_table(apart, dataset))
     return tables
 
 
-def _comparison_table(rows: Scores, title: str, dataset: str, settings: TaskSettings) -> Table:
+def _comparison_table(rows: Scores, title: str, dataset: str, settings: TaskSettings, tested: Tested) -> Table:
     columns = columns_of(rows, [*settings.primary, *(name for name in METRIC_LABELS if name not in settings.primary)])
+    leaders = [_leader(in_column(rows, column), column, dataset, tested) for column in columns]
     lines, roles = [], []
     for experiment, weights in _line_keys(rows, settings):
         line_rows = rows.where(weights=weights)
         line_rows = line_rows.where(experiment=experiment) if experiment else line_rows
         link = anchor(line_rows[0].experiment, dataset)
         where = f"{dataset}, {experiment or weights}"
-        cells = [cell_of(in_column(line_rows, column), where).entry(link) for column in columns]
+        cells = [
+            replace(cell_of(in_column(line_rows, column), where).entry(link), bold=(experiment, weights) == leader)
+            for column, leader in zip(columns, leaders, strict=True)
+        ]
         if not experiment:
             role, label = "control", TableCell(control_label(weights), "control", link, "control")
         elif weights == "untrained":
@@ -57,6 +70,26 @@ def _comparison_table(rows: Scores, title: str, dataset: str, settings: TaskSett
         lines.append((label, *cells))
     head = (Head("experiment", numeric=False), *(column.head for column in columns))
     return Table(title, head, tuple(lines), row_classes=tuple(roles))
+
+
+def _leader(rows: list[Row], column: Column, dataset: str, tested: Tested) -> tuple[str, str] | None:
+    """Return (experiment, weights) of the best value of a column, or None if it is not significantly the best.
+
+    It must be significantly better than the next trained network, and than every network with which it was compared.
+    """
+    means: dict[tuple[str, str], float] = {}
+    for key in dict.fromkeys(("" if row.is_control else row.experiment, row.weights) for row in rows):
+        own = [row for row in rows if ("" if row.is_control else row.experiment, row.weights) == key]
+        mean = cell_of(own, dataset).summary.mean
+        if mean is not None:
+            means[key] = mean
+    if column.direction == "none" or len(means) < 2:
+        return None
+    order = sorted(means, key=means.__getitem__, reverse=column.direction == "higher")
+    (experiment, weights), trained = order[0], [name for name, kind in order if name and kind in ("last", "best")]
+    partners = tested.get((dataset, weights, column.metric, column.protocol, experiment), {})
+    is_best = bool(partners) and all(partners.values()) and len(trained) > 1 and trained[1] in partners
+    return order[0] if is_best else None
 
 
 def _line_keys(rows: Scores, settings: TaskSettings) -> Iterator[tuple[str, str]]:
@@ -100,5 +133,5 @@ def _records(key: tuple[str, ...], rows: list[Row]) -> Iterable[dict[str, Any]]:
             | {"label": metric_of(column.metric).label, "protocol": column.protocol}
             | {"direction": column.direction, "unit": column.unit, "cell": cell.text}
             | {"mean": over.mean, "sd": over.sd, "n": over.n, "low": over.low, "high": over.high}
-            | {"failed": cell.failed, "missing": cell.missing, "mixed_code": cell.mixed_code}
+            | {"failed": cell.failed, "missing": cell.missing, "mixed_code": cell.mixed_code, "class": ""}
         )

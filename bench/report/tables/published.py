@@ -51,7 +51,7 @@ def _compare_value(
     cell = cell_of(rows, f"published {value.metric} of {value.method} on {value.dataset}")
     if cell.summary.mean is None:
         return cell.text, "not comparable (no finished run)"
-    ours = ", ".join(text for text in (cell.text, cell.interval, f"n = {cell.summary.n}") if text)
+    ours = ", ".join(text for text in (cell.text, f"n = {cell.summary.n}") if text)
     if scale != settings.verdict_scale:
         return ours, f"not comparable (not the {settings.verdict_scale} scale)"
     if allowed is None:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.report.compare.statistics import MIN_UNITS, Summary, summarise
+from bench.report.compare.statistics import Summary, summarise
 from bench.report.read.names import ARROWS, format_value, metric_of
 from bench.report.read.protocol_labels import score_label
 from bench.report.read.scores import Row, one_protocol
@@ -33,10 +33,11 @@ class Cell:
 
     @property
     def number(self) -> str:
-        """Return mean ± standard deviation, or only the mean if there are too few seeds for a meaningful deviation."""
-        mean = format_value(self.metric, self.summary.mean)
-        shown = self.summary.n >= MIN_UNITS and self.summary.sd
-        return f"{mean} ± {format_value(self.metric, self.summary.sd)}" if shown else mean
+        """Return mean ± half of the 95 % t interval, or only the mean if there are too few seeds for an interval."""
+        mean, high = self.summary.mean, self.summary.high
+        if mean is None or high is None or not self.summary.sd:
+            return format_value(self.metric, mean)
+        return f"{format_value(self.metric, mean)} ± {format_value(self.metric, high - mean)}"
 
     @property
     def interval(self) -> str:
@@ -47,16 +48,18 @@ class Cell:
         return f"{format_value(self.metric, low)} … {format_value(self.metric, high)}"
 
     def entry(self, link: str = "") -> TableCell:
-        """Return the table cell: number, n and interval, and a tooltip with the reasons for failed or missing seeds."""
+        """Return the table cell: number, n and deviation, and a tooltip with the reasons for failed or missing seeds."""
         if not self.metric:
             return TableCell("–", css_class="empty")
         notes = [f"n = {self.summary.n}"] if self.summary.n and not metric_of(self.metric).constant else []
         if self.summary.n == 2 and self.summary.sd:
             notes[:0] = [" and ".join(format_value(self.metric, point) for point in self.points)]
-        notes += [f"95 % CI {self.interval}"] if self.interval else []
+        notes += [f"SD {format_value(self.metric, self.summary.sd)}"] if self.interval else []
         notes += ["several code versions"] if self.mixed_code else []
         kind = "word" if not self.summary.n else "partial" if self.failed or self.missing else "number"
-        return TableCell(self.text, ", ".join(notes), link, kind, "; ".join(self.reasons))
+        counted = self.summary.n and not metric_of(self.metric).constant
+        count = f"{self.summary.n} seed{'' if self.summary.n == 1 else 's'}" if counted else ""
+        return TableCell(self.text, ", ".join(notes), link, kind, "; ".join(self.reasons), count=count)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bench.claims import Claim, Pair, ReportSettings
 from bench.report.compare.claims import NOT_TESTED, Answer, Finding
-from bench.report.compare.paired import MatchedScores, Result, improvement, match_scores
+from bench.report.compare.paired import BASELINE_BETTER, SLIM_BETTER, MatchedScores, Result, improvement, match_scores
 from bench.report.compare.power import MAX_PAIRS, POWER
 from bench.report.read.names import format_p, format_percent, format_value, metric_of
 from bench.report.read.scores import Scores
@@ -60,10 +60,18 @@ def _finished_line(result: Result, title: str, alpha: float) -> tuple[TableCell,
     pair, task = result.pair, result.task
     sides = zip((result.slim_mean, result.baseline_mean), (pair.slim, pair.baseline), strict=True)
     link = (lambda name: anchor(name, result.dataset)) if result.unit == "seed" else (lambda name: task)
-    values = [TableCell(format_value(result.metric, value), name, link(name)) for value, name in sides]
+    outcome, count = result.significance(alpha), "" if metric_of(result.metric).constant else result.count
+    winner = {SLIM_BETTER: pair.slim, BASELINE_BETTER: pair.baseline}.get(outcome)
+    values = [
+        TableCell(format_value(result.metric, value), name, link(name), count=count, bold=name == winner)
+        for value, name in sides
+    ]
     label = score_cell(result.metric, result.protocol)
     gain = result.paired.mean
-    better = TableCell("–" if gain is None else _better(gain, formatter(result.metric, result.share)))
+    form = formatter(result.metric, result.share)
+    interval = interval_text(result.paired.low, result.paired.high, form)
+    note = f"95 % CI {interval}" if interval else ""
+    better = TableCell("–" if gain is None else _better(gain, form), note)
     return (
         TableCell(result.dataset, title, task, "text"),
         label,

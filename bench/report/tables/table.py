@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,17 +11,15 @@ from typing import Any
 
 from bench.files import write_text
 from bench.report.read.protocol_labels import differing_parts, label_of, score_label
+from bench.report.tables.latex_text import latex_text
 
 MAX_COLUMNS = 7
 """Number of columns of scores that fit on the page at a width of 1280 px."""
-LATEX = str.maketrans(
-    {
-        **{"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"},
-        **{"±": r"$\pm$", "−": "$-$", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "≥": r"$\geq$", "≤": r"$\leq$"},
-        **{"<": r"$<$", ">": r"$>$", "…": r"\dots{}", "–": "--", "×": r"$\times$", "\\": r"\textbackslash{}"},
-        **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-    }
+SPREAD = "Values are means ± half of their 95 % t intervals."
+BOLD = (
+    "The best value of a column is bold if its paired differences are significant (paired t test, Holm's correction)."
 )
+BREAKABLE_SLASH = r"/\allowbreak{}"
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,10 @@ class Head:
 
 @dataclass(frozen=True)
 class TableCell:
-    """Table cell: text, small note below it, link target, CSS class, tooltip, and protocol id of a score's label."""
+    """Table cell: text, small note below it, link target, CSS class, tooltip, and protocol id of a score's label.
+
+    `count`: number of averaged units, such as `3 seeds`. `bold`: whether the value is significantly the best one.
+    """
 
     text: str
     note: str = ""
@@ -42,6 +44,8 @@ class TableCell:
     css_class: str = ""
     tooltip: str = ""
     protocol: str = ""
+    count: str = ""
+    bold: bool = False
 
     @property
     def plain(self) -> str:
@@ -78,6 +82,19 @@ class Table:
         """Return (label, protocol id) of the columns with a protocol, each id once."""
         ids = dict.fromkeys(head.note for head in self.head if head.note)
         return [(label_of(protocol), protocol) for protocol in ids]
+
+    @property
+    def caption(self) -> str:
+        """Return what the values are: mean and interval, the number of averaged units, and the meaning of bold text."""
+        cells = [entry for row in self.rows for entry in row]
+        counts = ", ".join(dict.fromkeys(entry.count for entry in cells if entry.count))
+        spread = any("±" in entry.text for entry in cells if entry.count)
+        texts = [SPREAD if spread else "", f"n = {counts}." if counts else "", BOLD if self.has_bold else ""]
+        return " ".join(text for text in texts if text)
+
+    @property
+    def has_bold(self) -> bool:
+        return any(entry.bold for row in self.rows for entry in row)
 
     @property
     def footnotes(self) -> list[str]:
@@ -117,31 +134,70 @@ def write_tables(stem: Path, tables: Sequence[Table], records: list[dict[str, An
 
     The CSV contains `records` in full precision or, if `records` is None, the text of the tables.
     """
+    labels = _labels(stem.name, tables)
+    floats = [latex(table, label) for table, label in zip(tables, labels, strict=True)]
     write_text(stem.with_suffix(".csv"), _records_csv(records) if records is not None else _csv(tables))
     write_text(stem.with_suffix(".md"), "\n".join(markdown(table) for table in tables) or "Nothing to show yet.\n")
-    write_text(stem.with_suffix(".tex"), "\n".join(latex(table) for table in tables) or "% nothing to show yet\n")
+    write_text(stem.with_suffix(".tex"), "\n".join(floats) or "% nothing to show yet\n")
+
+
+def _labels(name: str, tables: Sequence[Table]) -> list[str]:
+    """Return a distinct LaTeX label per table: `tab:fewshot`, or `tab:fewshot-` and the title if there are several."""
+    found: list[str] = []
+    for table in tables:
+        title = re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-")
+        label = f"tab:{name}-{title}" if len(tables) > 1 else f"tab:{name}"
+        found.append(f"{label}-{len(found) + 1}" if label in found else label)
+    return found
 
 
 def markdown(table: Table) -> str:
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
+    def text(entry: TableCell) -> str:
+        return replace(entry, text=f"**{entry.text}**").plain if entry.bold else entry.plain
+
     marks = ["---:" if head.numeric else "---" for head in table.head]
     lines = [f"### {table.title}", "", line([head.label for head in table.head]), line(marks)]
-    lines += [line([entry.plain for entry in row]) for row in table.rows]
+    lines += [line([text(entry) for entry in row]) for row in table.rows]
     ids = [f"- {label_of(protocol)}: `{protocol}`" for protocol in table.protocols]
-    return "\n".join([*lines, "", *([*ids, ""] if ids else []), *([table.note, ""] if table.note else [])])
+    paragraphs = [text for text in ("\n".join(ids), table.caption, table.note) if text]
+    return "\n".join([*lines, "", *(line for text in paragraphs for line in (text, ""))])
 
 
-def latex(table: Table) -> str:
-    """Return a LaTeX tabular with the protocols as comments. It needs \\usepackage{booktabs}."""
+def latex(table: Table, label: str) -> str:
+    """Return a LaTeX table with caption, label, and the protocols in the caption. It needs \\usepackage{booktabs}."""
     spec = "".join("r" if head.numeric else "l" for head in table.head)
-    lines = [f"% {table.title}"]
-    lines += [f"% {label_of(protocol)}: {protocol}" for protocol in table.protocols]
+    ids = [f"{latex_text(label_of(id))}: {_latex_code(id)}" for id in table.protocols]
+    protocols = f"Protocols: {'; '.join(ids)}." if ids else ""
+    title = latex_text(table.title) + "."
+    caption = [title, latex_text(table.caption), protocols, latex_text(table.note)]
+    shared = _shared_count(table)
+    lines = [f"% {' '.join(table.title.split())}", r"\begin{table}", r"\centering"]
+    lines += [rf"\caption{{{' '.join(text for text in caption if text)}}}", rf"\label{{{label}}}"]
     lines += [rf"\begin{{tabular}}{{{spec}}}", r"\toprule"]
-    lines += [" & ".join(head.label.translate(LATEX) for head in table.head) + r" \\", r"\midrule"]
-    lines += [" & ".join(entry.plain.translate(LATEX) for entry in row) + r" \\" for row in table.rows]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+    lines += [" & ".join(latex_text(head.label) for head in table.head) + r" \\", r"\midrule"]
+    lines += [" & ".join(_latex_cell(entry, shared) for entry in row) + r" \\" for row in table.rows]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+def _shared_count(table: Table) -> str:
+    """Return the text `n = N` if N is equal for all averaged cells. The caption states it, so no cell repeats it."""
+    counts = {entry.count.split()[0] for row in table.rows for entry in row if entry.count}
+    return f"n = {counts.pop()}" if len(counts) == 1 else ""
+
+
+def _latex_cell(entry: TableCell, shared: str) -> str:
+    note = ", ".join(part for part in entry.note.split(", ") if part != shared) if entry.count else entry.note
+    text = latex_text(entry.text)
+    return (rf"\textbf{{{text}}}" if entry.bold else text) + (f" ({latex_text(note)})" if note else "")
+
+
+def _latex_code(protocol: str) -> str:
+    """Return a protocol id in typewriter font that can be broken after each part."""
+    parts = latex_text(protocol).split("/")
+    return rf"\texttt{{{BREAKABLE_SLASH.join(parts)}}}"
 
 
 def _csv(tables: Sequence[Table]) -> str:

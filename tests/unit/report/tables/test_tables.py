@@ -6,7 +6,7 @@ from bench.claims import load_settings
 from bench.files import write_json
 from bench.metrics.catalogue import METRICS
 from bench.metrics.protocol import ProtocolError
-from bench.report.figures.classification import per_class_table
+from bench.report.figures.classification import per_class_records, per_class_table
 from bench.report.read.experiment_roles import experiments_of
 from bench.report.read.names import METRIC_LABELS, format_count, format_value
 from bench.report.read.row import TRAINING
@@ -113,7 +113,8 @@ def test_an_interval_is_printed_from_three_seeds(tmp_path):
         write_score(write_run(tmp_path / "demo", run), "fd_efflite0", 100.0 + seed)
     rows = list(collected(tmp_path / "demo").where(metric="fd_efflite0"))
     assert cell_of(rows, "test").interval == "98.5 … 103.5"
-    assert cell_of(rows, "test").text == "101.0 ± 1.0"
+    assert cell_of(rows, "test").text == "101.0 ± 2.5"
+    assert cell_of(rows, "test").entry().note == "n = 3, SD 1.0"
     two = cell_of(rows[:2], "test")
     assert (two.interval, two.text, two.entry().note) == ("", "100.5", "100.0 and 101.0, n = 2")
 
@@ -136,6 +137,14 @@ def test_records_keep_full_precision_and_one_protocol_each(scores):
     records = comparison_records(scores.where(task="fewshot"))
     sle = [r for r in records if (r["experiment"], r["weights"], r["metric"]) == ("fastgan-sle", "last", "fd_efflite0")]
     assert len(sle) == 1 and sle[0]["mean"] == pytest.approx(301.65) and sle[0]["n"] == 2
+
+
+def test_the_records_have_the_accuracy_of_each_class(scores):
+    records = per_class_records(scores.where(task="classification"))
+    assert records[0].keys() == comparison_records(scores.where(task="classification"))[0].keys()
+    found = {(r["experiment"], r["class"]): (r["mean"], r["n"], r["protocol"]) for r in records}
+    assert found["resnet14-w16", "shirt"] == (pytest.approx(80.5), 2, "top1/made-up")
+    assert found["resnet14-slim-w16", "boot"] == (pytest.approx(90.0), 2, "top1/made-up") and len(found) == 6
 
 
 def test_ablation_levels_come_from_the_arguments(scores, settings):
@@ -178,8 +187,8 @@ def test_table_files_escape_special_characters(tmp_path):
     )
     assert r"| x\|y (n = 2) | 1 ± 2 & −3 |" in markdown(table)
     assert "`p/q_1`" in markdown(table)
-    assert r"x|y (n = 2) & 1 $\pm$ 2 \& $-$3 \\" in latex(table)
-    assert r"a\_b | c & 50 \% \\" in latex(table)
+    assert r"x\textbar{}y (n = 2) & 1 $\pm$ 2 \& $-$3 \\" in latex(table, "tab:t")
+    assert r"a\_b \textbar{} c & 50 \% \\" in latex(table, "tab:t")
     write_tables(tmp_path / "t", [table])
     assert (tmp_path / "t.csv").read_text(encoding="utf-8") == "a_b | c [p/q_1],50 %\nx|y (n = 2),1 ± 2 & −3\n"
 
