@@ -48,7 +48,7 @@ class Cell:
         return f"{format_value(self.metric, low)} … {format_value(self.metric, high)}"
 
     def entry(self, link: str = "") -> TableCell:
-        """Return the table cell: number, n and deviation, and a tooltip with the reasons for failed or missing seeds."""
+        """Return the table cell: number, n and deviation, and the reasons for failed or missing seeds as tooltip."""
         if not self.metric:
             return TableCell("–", css_class="empty")
         notes = [f"n = {self.summary.n}"] if self.summary.n and not metric_of(self.metric).constant else []
