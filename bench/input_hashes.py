@@ -90,6 +90,7 @@ def rendered_from(scale_dir: Path) -> str:
     names = ("claims.yaml", "published.csv", "datasets.yaml")
     paths = [Path(scale_dir) / "scores.csv", *(Path("config") / name for name in names)]
     datasets = sorted({path.name for path in (Path(scale_dir) / RUNS).glob("*/*")})
+    superseded = sorted((Path(scale_dir) / "superseded").glob("*/*/*/model.json"))
     audits = [path for name in datasets for path in sorted(PREPARED.glob(f"{name}-*{AUDIT_SUFFIX}"))]
-    found = [[path.name, file_digest(path)] for path in (*paths, *audits)]
+    found = [[path.name, file_digest(path)] for path in (*paths, *audits, *superseded)]
     return sha256_json([*found, code_digest("bench.report.page")])

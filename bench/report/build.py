@@ -13,10 +13,12 @@ from bench.report.compare.paired import Result, compare_experiments, compared_pa
 from bench.report.figures import attention, classification, curves, image_grids, plots, style
 from bench.report.outputs import FIGURES, IMAGE_GRIDS
 from bench.report.read.audits import UsedDataset, read_used_datasets
+from bench.report.read.costs import read_costs
 from bench.report.read.published import Published, load_published
 from bench.report.read.scores import Scores, read_scores
 from bench.report.tables.ablations import ablation_table, find_ablations
 from bench.report.tables.comparison import comparison_records, comparison_tables
+from bench.report.tables.cost import compute_records, compute_table, cost_records, cost_table
 from bench.report.tables.data import data_records, data_table
 from bench.report.tables.published import published_table
 from bench.report.tables.runs import runs_table
@@ -55,12 +57,20 @@ def build(scale_dir: Path, config: Path) -> Report:
         tables[task] = [table for tables_of_dataset in compared for table in tables_of_dataset]
         by_class = (classification.per_class_table(task_scores, name, task_settings) for name in names)
         tables[task] += [table for table in by_class if table]
-        records = comparison_records(task_scores) + classification.per_class_records(task_scores)
-        write_tables(scale_dir / "tables" / task, tables[task], records)
+        values = comparison_records(task_scores) + classification.per_class_records(task_scores)
+        write_tables(scale_dir / "tables" / task, tables[task], values)
     datasets = read_used_datasets(scores, scale_dir, config)
     tables["data"] = [data_table(datasets)] if datasets else []
+    costs = read_costs(scale_dir, scores)
+    records = {
+        "data": data_records(datasets),
+        "cost": cost_records(costs, settings, scale),
+        "compute": compute_records(costs, settings),
+    }
+    tables["cost"] = [cost_table(records["cost"])]
+    tables["compute"] = [compute_table(records["compute"])]
     for name in tables.keys() - settings.tasks.keys():
-        write_tables(scale_dir / "tables" / name, tables[name], data_records(datasets) if name == "data" else None)
+        write_tables(scale_dir / "tables" / name, tables[name], records.get(name))
     stems = _draw(scores, settings, scale_dir) | _draw_grids(scores, settings, scale_dir)
     return Report(scale, scores, settings, answers, tables, frozenset(stems), datasets)
 

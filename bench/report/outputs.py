@@ -16,6 +16,8 @@ TABLES = {
     "tables/published": "published.rst",
     "tables/data": "data.rst",
     "tables/runs": "runs.rst",
+    "tables/cost": "cost.rst",
+    "tables/compute": "compute.rst",
 }
 FIGURES = {
     "figures/scores_fewshot": "scores.rst",

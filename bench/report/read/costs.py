@@ -1,0 +1,155 @@
+"""Costs of all runs of a scale: finished, failed, unfinished and superseded ones.
+
+Scoring time is that of the scoring job, which the workflow records in logs/, or the sum of the times of the scores.
+An unknown cost is None, and is never estimated.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import InputError
+from bench.files import read_mapping, read_text
+from bench.metrics.catalogue import METRICS
+from bench.paths import META, RUNS
+from bench.report.read.scores import Row, Scores
+from bench.training_record import Trained, read_trained
+
+SUPERSEDED = "superseded"
+UNTIMED = ("params",)
+"""Metrics whose computation takes no measurable time."""
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """Cost of one run. `state`: ok, failed, unfinished or superseded. `storage`: bytes of its files.
+
+    `train_seconds` and `score_seconds` are None if the cost is unknown. Scores that do not exist cost 0.
+    """
+
+    name: str
+    task: str
+    experiment: str
+    dataset: str
+    state: str
+    device: str
+    train_seconds: float | None
+    score_seconds: float | None
+    peak_memory_bytes: float | None
+    energy_joules: float | None
+    storage: int
+
+    @property
+    def is_known(self) -> bool:
+        return self.train_seconds is not None and self.score_seconds is not None
+
+
+def read_costs(scale_dir: Path, scores: Scores) -> list[RunCost]:
+    """Return the cost of every run that has begun: the rows of scores.csv, then the superseded runs of the scale."""
+    times: dict[str, list[tuple[str, str, float | None]]] = {}
+    for row in scores.measured:
+        if row.ok:
+            times.setdefault(row.run, []).append((row.metric, row.weights, row.seconds))
+    begun = [row for row in scores.runs if row.seconds is not None or row.reason != "not started"]
+    current = [_of_row(scale_dir, row, times.get(row.run, [])) for row in begun]
+    return [*current, *_superseded(scale_dir, scores)]
+
+
+def _of_row(scale_dir: Path, row: Row, times: list[tuple[str, str, float | None]]) -> RunCost:
+    folder = scale_dir / row.run_dir
+    state = row.status if row.status in ("ok", "failed") else "unfinished" if row.seconds is None else "ok"
+    seconds = _job_seconds(scale_dir, row.run)
+    return RunCost(
+        name=row.run,
+        task=row.task,
+        experiment=row.experiment,
+        dataset=row.dataset,
+        state=state,
+        device=row.device,
+        train_seconds=row.seconds,
+        score_seconds=_sum_of_clocks(times) if seconds is None else seconds,
+        peak_memory_bytes=row.peak_memory_bytes,
+        energy_joules=row.extras.get("energy_joules"),
+        storage=_storage(folder),
+    )
+
+
+def _superseded(scale_dir: Path, scores: Scores) -> Iterator[RunCost]:
+    """Yield the superseded runs, without a copy of a current run, which a killed `train` leaves."""
+    tasks = {row.experiment: row.task for row in scores.runs}
+    current = {(row.run, row.model_sha256, row.seconds) for row in scores.runs if row.model_sha256}
+    for folder in sorted((scale_dir / SUPERSEDED).glob("*/*/*")):
+        if not folder.is_dir() or folder.name.startswith("."):
+            continue
+        experiment, dataset, seed = folder.parts[-3:]
+        try:
+            record: Trained | None = read_trained(folder / META)
+        except InputError:
+            record = None
+        training = record.training if record else None
+        seconds = training.seconds if training else None
+        run = f"{experiment}/{dataset}/{seed.rpartition('-')[0]}"
+        if record and (run, record.model_sha256, seconds) in current:
+            continue
+        described: dict[str, Any] = (record.description if record else None) or read_mapping(folder / "run.json")
+        yield RunCost(
+            name=f"{SUPERSEDED}/{experiment}/{dataset}/{seed}",
+            task=str(described.get("task") or tasks.get(experiment, "")),
+            experiment=experiment,
+            dataset=dataset,
+            state=SUPERSEDED,
+            device=(training.device if training else None) or "",
+            train_seconds=seconds,
+            score_seconds=_sum_of_clocks(_score_times(folder)),
+            peak_memory_bytes=training.peak_memory_bytes if training else None,
+            energy_joules=training.energy_joules if training else None,
+            storage=_storage(folder),
+        )
+
+
+def _job_seconds(scale_dir: Path, run: str) -> float | None:
+    """Return the seconds of the scoring job from Snakemake's benchmark file, or None if there is no valid file."""
+    path = scale_dir.parent.parent / "logs" / scale_dir.name / RUNS / run / "evaluate.tsv"
+    try:
+        return float(list(csv.DictReader(io.StringIO(read_text(path)), delimiter="\t"))[-1]["s"])
+    except (InputError, ValueError, KeyError, IndexError, TypeError, csv.Error):
+        return None
+
+
+def _score_times(folder: Path) -> Iterator[tuple[str, str, float | None]]:
+    """Yield (metric, weights, seconds) of the score files of a superseded run."""
+    for path in sorted((folder / "scores").glob("*.json")):
+        metric, _, weights = path.stem.partition("@")
+        score = read_mapping(path)
+        if score.get("status") == "ok":
+            seconds = score.get("seconds")
+            yield metric, weights, float(seconds) if isinstance(seconds, int | float) else None
+
+
+def _sum_of_clocks(times: Iterable[tuple[str, str, float | None]]) -> float | None:
+    """Return the total time of scores; 0 without scores, None if one has no time.
+
+    Metrics of one feature extractor, or of one prediction, share a clock, so only its last reading counts.
+    """
+    clocks: dict[tuple[str, str], float] = {}
+    for metric, weights, seconds in times:
+        if metric in METRICS and metric not in UNTIMED:
+            if seconds is None:
+                return None
+            key = weights, _clock(metric)
+            clocks[key] = max(clocks.get(key, 0.0), seconds)
+    return sum(clocks.values())
+
+
+def _clock(metric: str) -> str:
+    if metric in ("top1", "top5", "ece"):
+        return "prediction"
+    return "sifid" if metric.startswith("sifid") else METRICS[metric].extractor or metric
+
+
+def _storage(folder: Path) -> int:
+    files = {(s.st_dev, s.st_ino): s.st_size for s in (path.stat() for path in folder.rglob("*") if path.is_file())}
+    return sum(files.values())
