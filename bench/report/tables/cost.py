@@ -132,7 +132,7 @@ def _unknown(record: dict[str, Any]) -> TableCell:
 def _unknown_note(records: Sequence[dict[str, Any]]) -> str:
     """Return a sentence that names all runs of unknown cost."""
     names = dict.fromkeys(name for record in records for name in record["unknown"].split("; ") if name)
-    return f"Not in the hours, because their cost is not known: {', '.join(names)}." if names else ""
+    return f"The hours lack the unknown cost of these runs: {', '.join(names)}." if names else ""
 
 
 def format_hours(hours: float) -> str:
