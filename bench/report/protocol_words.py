@@ -1,4 +1,4 @@
-"""Describes protocol ids in words, for the pages of the runs."""
+"""Describes protocol ids as text, for the pages of the runs."""
 
 import re
 from collections.abc import Callable

@@ -40,10 +40,11 @@ def _escaped(char: str) -> str:
         return SPECIAL[char]
     if char.isascii():
         return char if char.isprintable() else ""
-    base, *marks = unicodedata.normalize("NFKD", char)
+    decomposed = unicodedata.normalize("NFKD", char)
+    base, marks = decomposed[0], decomposed[1:]
     if not base.isascii() or any(mark not in ACCENTS and not mark.isascii() for mark in marks):
         return f"U+{ord(char):04X}"
     if len(marks) == 1 and marks[0] in ACCENTS:
         letter = {"i": r"\i", "j": r"\j"}.get(base, base)
         return rf"\{ACCENTS[marks[0]]}{{{letter}}}"
-    return "".join(_escaped(part) for part in (base, *marks) if part.isascii())
+    return "".join(_escaped(part) for part in decomposed if part.isascii())

@@ -201,7 +201,7 @@ def _latex_code(protocol: str) -> str:
 
 
 def _csv(tables: Sequence[Table]) -> str:
-    """Return the text of the tables as CSV, with the full protocol ids in the header, or in a column of their own."""
+    """Return the text of the tables as CSV, with the full protocol ids in the header, or in a separate column."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     for position, table in enumerate(tables):
