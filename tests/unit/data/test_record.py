@@ -144,7 +144,7 @@ def test_pins_of_earlier_versions_are_read_until_they_are_recorded(tmp_path, ser
         fetch("a", root)
     (root / "data/pins.yaml").write_text(f'a.zip: "{SHA256}"\n')
     fetch("a", root)
-    assert "a.zip is now recorded in data/sources/a.zip.dvc; delete the file" in capsys.readouterr().err
+    assert "a.zip is now recorded in data/sources/a.zip.dvc; delete data/pins.yaml" in capsys.readouterr().err
     assert pointer_of(root / "data/sources/a.zip").sha256 == SHA256
     (root / "data/pins.yaml").write_text(f'a.zip: "{"0" * 64}"\n')
     refetch(root)
@@ -329,7 +329,7 @@ def test_check_reads_the_files_again(tmp_path, server):
     pointer_path(path).unlink()
     assert ["data pin a" in problem for problem in problems(root)] == [True]
     pointer_path(path).write_text("outs: []")
-    assert ["outs: expected one output" in problem for problem in problems(root)] == [True]
+    assert ["outs: expected exactly one DVC output" in problem for problem in problems(root)] == [True]
 
 
 def test_check_of_an_installed_folder(tmp_path):
