@@ -425,7 +425,7 @@ def test_decoded_pixels_of_all_threads_are_bounded():
 
     def reserve(pixels, meet):
         with budget.reserve(pixels):
-            most[0] = max(most[0], budget.held)
+            most[0] = max(most[0], budget.decoded_pixels)
             if meet:
                 together.wait()
 
@@ -436,10 +436,10 @@ def test_decoded_pixels_of_all_threads_are_bounded():
             thread.start()
         for thread in threads:
             thread.join()
-        assert most[0] <= bound and budget.held == 0
+        assert most[0] <= bound and budget.decoded_pixels == 0
     with pytest.raises(KeyError), budget.reserve(3):
         raise KeyError
-    assert budget.held == 0
+    assert budget.decoded_pixels == 0
 
 
 MEMORY = """
