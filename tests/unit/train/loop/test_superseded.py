@@ -10,12 +10,14 @@ from tests.helpers.toy import toy_run
 
 
 def test_a_folder_without_weights_stays_as_it_is(tmp_path):
-    (tmp_path / "thesis.txt").write_text("all of it")
-    (tmp_path / "model.safetensors").write_text("not weights")
-    assert own_run_files(tmp_path) == []
-    assert move_aside(toy_run(), tmp_path) is None
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "thesis.txt"]
-    assert list(tmp_path.parent.glob("*superseded*")) == []
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("all of it")
+    (out / "model.safetensors").write_text("not weights")
+    assert own_run_files(out) == []
+    assert move_aside(toy_run(), out) is None
+    assert sorted(path.name for path in out.iterdir()) == ["model.safetensors", "thesis.txt"]
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_a_run_without_data_is_refused_before_anything_is_written(tmp_path):
