@@ -15,7 +15,7 @@ COMMIT = "from bench.provenance import git_state; print(git_state())"
 def without_git(folder):
     """Return a folder for PATH without git."""
     folder.mkdir()
-    for name in ("bash", "sh", "tee", "env"):
+    for name in ("bash", "sh", "tee", "ln", "env"):
         (folder / name).symlink_to(shutil.which(name))
     return {"PATH": f"{sys.executable.rpartition('/')[0]}:{folder}"}
 
@@ -27,7 +27,7 @@ def test_an_archive_fetches_and_prepares_where_git_is_not_installed(tmp_path):
     result = project.run(*command, **without_git(tmp_path / "programs"))
     assert result.returncode == 0, result.stdout + result.stderr
     assert (project.path / target).exists()
-    assert not (project.path / ".dvc/config.local").exists()
+    assert (project.path / ".dvc/config.local").read_text() == "[core]\n    no_scm = true\n"
 
 
 @pytest.mark.parametrize("home", ["/proc/nohome", "/dev/null"])
