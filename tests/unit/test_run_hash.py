@@ -147,7 +147,7 @@ def test_a_changed_default_changes_the_hash_of_the_runs_that_rely_on_it(describe
     resolved = relying | {"recipe": read_by(recipe, relying["recipe"])}
     assert training_hash(resolved) != before
     assert training_hash(changed(described, "recipe.momentum", 0.9)) == before, "an explicit 0.9 stays 0.9"
-    with pytest.raises(InputError, match=r"recipe.classification.momentum: default 0.9 is 0.5 now: raise SCHEMA_VERS"):
+    with pytest.raises(InputError, match=r"recipe.classification.momentum: the default 0.9 is now 0.5; raise SCHEMA_"):
         test_the_recorded_defaults_are_those_of_the_models()
 
 
@@ -167,10 +167,10 @@ def test_recording_adds_new_keys_and_refuses_new_defaults(tmp_path, monkeypatch)
     assert read_json(file) == present_defaults()
     older["recipe"]["fewshot"]["batch_size"] = 9
     write_json(file, older)
-    with pytest.raises(InputError, match=r"recipe.fewshot.batch_size: default 9 is 8 now"):
+    with pytest.raises(InputError, match=r"recipe.fewshot.batch_size: the default 9 is now 8"):
         record_defaults()
     older["recipe"]["fewshot"] = {"gone": 1}
-    with pytest.raises(InputError, match=r"recipe.fewshot.gone: default 1 was removed"):
+    with pytest.raises(InputError, match=r"recipe.fewshot.gone: the default 1 was removed"):
         check_defaults(present_defaults(), older)
 
 
