@@ -36,7 +36,7 @@ def test_fid_is_the_first_panel(tmp_path, tasks):
     for metric in ("fd_efflite0", "fid_cleanfid"):
         write_score(folder, metric, 10.0, details={"curve": {"50": 20.0, "100": 10.0}})
     figure = fd_curve_figure(collected(tmp_path / "demo"), tasks["fewshot"])
-    assert [axis.get_ylabel().split(",")[0] for axis in figure.axes] == ["FID", "FD"]
+    assert [axis.get_ylabel().split(" (")[0] for axis in figure.axes] == ["FID", "FD"]
 
 
 @pytest.mark.parametrize(
