@@ -4,6 +4,7 @@ They do not import torch.
 """
 
 import argparse
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -111,8 +112,10 @@ def plan(arguments: argparse.Namespace) -> None:
     chosen = Plan.load(overrides_of(arguments))
     if arguments.suite is None:
         for option in ("scale", "measure", "device", "devices"):
-            if getattr(arguments, option) not in (None, False):
-                raise InputError(f"plan --{option}: a suite is required, for example `slim-bench plan demo --{option}`")
+            value = getattr(arguments, option)
+            if value not in (None, False):
+                given = shlex.join([f"--{option}", *([] if value is True else [str(value)])])
+                raise InputError(f"plan {given}: a suite is required, for example `slim-bench plan demo {given}`")
         width = max(map(len, chosen.suites))
         for name, suite in sorted(chosen.configuration.suites.items()):
             print(f"{name:<{width}}  {chosen.scale_of(name):<5}  {suite.description}")

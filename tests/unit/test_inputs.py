@@ -91,7 +91,10 @@ def test_a_path_that_is_no_run_is_left_to_the_reader(here):
         (["audit", "pictures/a.png"], "pass --folder mine=pictures/a.png and the dataset name mine"),
         (["prepare", "nothing/x"], "and there is no such file or folder"),
         (["prepare", "fluent-emoji-100", "--size", "64px"], "--size 64px: expected a number of pixels, or full"),
-        (["plan", "--scale", "paper"], "plan --scale paper: a suite is required"),
+        (
+            ["plan", "--scale", "paper"],
+            "plan --scale paper: a suite is required, for example `slim-bench plan demo --scale paper`",
+        ),
         (["collect", "--scale", "demos"], "there are no results at scale demos yet (did you mean 'demo'?)"),
         (["report", "--scale", "tiny"], "results/tiny: no such folder"),
     ],
