@@ -5,9 +5,7 @@ the same device replaces the measured time of its steps. A part that has neither
 another device or another size. This module does not import torch.
 """
 
-import csv
 import heapq
-import io
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +14,7 @@ from typing import Self
 
 from bench.data.manifest import MANIFEST
 from bench.errors import InputError
-from bench.files import read_text
+from bench.job_benchmark import benchmark_values
 from bench.paths import META, RESULTS, run_folder
 from bench.plan import Plan
 from bench.provenance import slug
@@ -232,11 +230,7 @@ def _corrected(
 def _job_seconds(run: Run) -> float | None:
     """Return the seconds of the scoring of a run from Snakemake's benchmark file, or None if there is no such file."""
     path = Path("logs") / run_folder(run.scale, run.experiment, run.dataset, run.seed).relative_to(RESULTS)
-    try:
-        rows = list(csv.DictReader(io.StringIO(read_text(path / "evaluate.tsv")), delimiter="\t"))
-        return float(rows[-1]["s"])
-    except (InputError, ValueError, KeyError, IndexError, TypeError, csv.Error):
-        return None
+    return next(reversed(benchmark_values(path / "evaluate.tsv", "s")), None)
 
 
 def _span(rate: Rate) -> Span:

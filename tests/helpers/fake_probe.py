@@ -1,4 +1,4 @@
-"""Stands in for bench.measure.job in tests of its driver: prints results without computing anything.
+"""Replaces bench.measure.job in tests of its driver. It prints results and computes nothing.
 
 The name of the probe's network selects what it does.
 """

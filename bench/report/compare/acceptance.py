@@ -4,16 +4,13 @@ The few-shot distance is compared with that of the untrained network, the one-sh
 upsampling, and top-1 accuracy with that of a linear classifier.
 """
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.errors import InputError
-from bench.files import read_text
+from bench.job_benchmark import benchmark_values
 from bench.report.read.scores import Scores
 from bench.run import Run
 
@@ -76,8 +73,5 @@ def _memory_criteria(run: Run, logs: Path) -> Iterator[Criterion]:
 
 def _peak_gigabytes(path: Path) -> float:
     """Return the peak resident memory in GB from a benchmark file of Snakemake, or NaN without a measurement."""
-    try:
-        rows = csv.DictReader(io.StringIO(read_text(path), newline=""), delimiter="\t")
-        return max(float(row["max_rss"]) for row in rows) * MEBIBYTE / 1e9
-    except (InputError, csv.Error, KeyError, TypeError, ValueError):  # a job under half a second is not measured
-        return math.nan
+    peaks = benchmark_values(path, "max_rss")
+    return max(peaks, default=math.nan) * MEBIBYTE / 1e9

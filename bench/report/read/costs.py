@@ -4,15 +4,14 @@ Scoring time is that of the scoring job, which the workflow records in logs/, or
 An unknown cost is None, and is never estimated.
 """
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.errors import InputError
-from bench.files import read_mapping, read_text
+from bench.files import read_mapping
+from bench.job_benchmark import benchmark_values
 from bench.metrics.catalogue import METRICS
 from bench.paths import META, RUNS
 from bench.report.read.scores import Row, Scores
@@ -113,10 +112,7 @@ def _superseded(scale_dir: Path, scores: Scores) -> Iterator[RunCost]:
 def _job_seconds(scale_dir: Path, run: str) -> float | None:
     """Return the seconds of the scoring job from Snakemake's benchmark file, or None if there is no valid file."""
     path = scale_dir.parent.parent / "logs" / scale_dir.name / RUNS / run / "evaluate.tsv"
-    try:
-        return float(list(csv.DictReader(io.StringIO(read_text(path)), delimiter="\t"))[-1]["s"])
-    except (InputError, ValueError, KeyError, IndexError, TypeError, csv.Error):
-        return None
+    return next(reversed(benchmark_values(path, "s")), None)
 
 
 def _score_times(folder: Path) -> Iterator[tuple[str, str, float | None]]:

@@ -15,7 +15,7 @@ LAYERS = (
     {"registry", "signature", "skeleton", "networks", "metrics"},
     {"data"},
     {"runtime", "caches"},
-    {"run", "recipes", "score", "training_record", "input_hashes", "provenance", "ownership", "paths"},
+    {"run", "recipes", "score", "training_record", "input_hashes", "job_benchmark", "provenance", "ownership", "paths"},
     {"schema", "files", "errors", "terminal", "code_digest", "source"},
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
