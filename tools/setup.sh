@@ -44,6 +44,7 @@ mkdir -p $venv
 touch $mark
 rm -f $stamp
 find $venv/ -mindepth 1 -maxdepth 1 ! -name .slim-bench -exec rm -rf {} +
+echo $backend >$choice # before anything can fail, so that the next call keeps the choice
 "$python" -m venv $venv
 awk '/^uv==/ {on = 1} on {print} on && !/\\$/ {exit}' requirements.lock >$venv/uv.lock
 $venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $venv/uv.lock
@@ -59,7 +60,6 @@ else
     # shellcheck disable=SC2086 # two arguments
     "${uv[@]}" --no-deps --torch-backend cpu $builds
 fi
-echo $backend >$choice
 "${uv[@]}" --no-deps --no-build-isolation --editable .
 for packages in $venv/lib/python3*/site-packages; do # see bench/caches.py; does nothing if the code has been moved
     echo 'import importlib.util; importlib.util.find_spec("bench") and __import__("bench.caches")' >"$packages/slim_bench.pth"

@@ -17,6 +17,8 @@ from bench.ownership import refuse_foreign
 SUMS = "SHA256SUMS"
 MAX_BYTES = 16 * 2**30
 """Maximum unpacked size of a bundle. A bundle of the paper suite is smaller than 1 GB."""
+MAX_TEXT_BYTES = 2**26
+"""Maximum unpacked size of the checksums and of the description, which are read whole."""
 BLOCK = 2**20
 STORED = (".png", ".safetensors")
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -109,8 +111,10 @@ def _check_names(path: Path, archive: zipfile.ZipFile) -> tuple[str, dict[str, z
         pure = PurePosixPath(entry.filename)
         kind = stat.S_IFMT(entry.external_attr >> 16)
         unsafe = pure.is_absolute() or ".." in pure.parts or "\\" in entry.filename or kind not in (0, stat.S_IFREG)
+        unsafe = unsafe or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
         name = "/".join(pure.parts[1:])
-        if unsafe or not name or name in names:
+        too_large = name in (SUMS, RO_CRATE) and entry.file_size > MAX_TEXT_BYTES
+        if unsafe or too_large or not name or name in names:
             raise InputError(f"{path}: {entry.filename}: is not a valid member of a bundle; do not unpack this archive")
         names[name] = entry
     missing = [name for name in (SUMS, RO_CRATE) if name not in names]

@@ -128,9 +128,23 @@ def read_attention(path: Path) -> tuple[np.ndarray, list[Gate]] | None:
                 )
                 for entry in json.loads(file.metadata()["gates"])
             ]
-            return file.get_tensor("images"), gates
+            images = file.get_tensor("images")
+            return (images, gates) if _have_valid_shapes(images, gates) else None
     except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _have_valid_shapes(images: np.ndarray, gates: list[Gate]) -> bool:
+    """Return whether images and values have the shapes that `Gate` and `read_attention` state."""
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != 3 or not images.size:
+        return False
+    for gate in gates:
+        for values, dimensions in ((gate.masks, 4), (gate.strength, 2), (gate.channels, 2)):
+            if values is not None and (values.ndim != dimensions or len(values) != len(images) or not values.size):
+                return False
+        if gate.masks is not None and (gate.strength is None or gate.strength.shape != gate.masks.shape[:2]):
+            return False
+    return True
 
 
 def _size(size: tuple[int, int]) -> str:

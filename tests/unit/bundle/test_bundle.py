@@ -108,6 +108,19 @@ def test_every_change_is_named(bundle, name):
         check_bundle(rewritten(bundle, change))
 
 
+def test_members_that_are_read_whole_are_limited(bundle, monkeypatch):
+    monkeypatch.setattr("bench.bundle.archive.MAX_TEXT_BYTES", 100)
+    with pytest.raises(InputError, match="is not a valid member of a bundle"):
+        check_bundle(bundle)
+
+
+def test_only_the_compression_of_bundles_is_accepted(bundle):
+    with zipfile.ZipFile(bundle, "a") as archive:
+        archive.writestr("demo/x", b"1", compress_type=zipfile.ZIP_LZMA)
+    with pytest.raises(InputError, match="demo/x: is not a valid member of a bundle"):
+        check_bundle(bundle)
+
+
 @pytest.mark.parametrize("cut", [0, 10, 3000])
 def test_a_truncated_archive_gives_a_one_line_error(bundle, cut):
     bundle.write_bytes(bundle.read_bytes()[:cut])

@@ -295,6 +295,13 @@ def test_the_choice_of_torch_is_kept_until_another_is_made(folder):
     assert done.returncode != 0 and "TORCH_BACKEND=rocm: must be cpu" in done.stderr
 
 
+def test_the_choice_of_torch_is_kept_after_a_failure(folder):
+    folder.program("python3", FITS)
+    assert folder.make("setup", "TORCH_BACKEND=cpu", INSTALL="exit 1").returncode != 0
+    assert folder.make("setup", INSTALL=RECORD).returncode == 0
+    assert "--torch-backend cpu" in torch_calls(folder)[1]
+
+
 def test_an_untested_platform_is_named(folder):
     folder.program("python3", FITS)
     (folder.programs / "uname").unlink()

@@ -1,10 +1,14 @@
 """Image grids of recorded gates: one row per gate of the networks in the main tables, coloured by the masks."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save
 
 from bench.claims import load_settings
+from bench.ownership import ATTENTION_KIND
 from bench.report.figures.attention import attention_grid, overlay, read_attention
 from bench.report.figures.image_grids import TILE
 from tests.helpers.report_fixture import EMOJI, collected, described, make_results, write_attention, write_run
@@ -34,6 +38,29 @@ def test_runs_without_recorded_gates_have_no_grid(tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     assert read_attention(path) is None
     assert attention_grid(scores, load_settings(), tmp_path / "demo", "fewshot") is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"images": np.zeros((2, 1, 8, 8), np.uint8)},
+        {"images": np.zeros((2, 3, 8, 8), np.float32)},
+        {"g/masks": np.zeros((1, 4, 2, 2), np.float16)},
+        {"g/masks": np.zeros((2, 4), np.float16)},
+        {"g/strength": np.zeros((2, 3), np.float32)},
+        {"g/channels": np.zeros((2, 0), np.float32)},
+    ],
+)
+def test_a_file_with_other_shapes_is_not_drawn(tmp_path, change):
+    valid = {
+        "images": np.zeros((2, 3, 8, 8), np.uint8),
+        "g/masks": np.zeros((2, 4, 2, 2), np.float16),
+        "g/strength": np.zeros((2, 4), np.float32),
+    }
+    gates = json.dumps([{"name": "g", "low": [2, 2], "high": [8, 8]}])
+    for tensors, drawn in ((valid, True), (valid | change, False)):
+        (tmp_path / "a").write_bytes(save(tensors, {"kind": ATTENTION_KIND, "gates": gates}))
+        assert (read_attention(tmp_path / "a") is not None) == drawn
 
 
 def test_the_overlay_is_light_where_the_mask_is_large():
