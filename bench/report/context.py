@@ -81,7 +81,7 @@ def _sections(report: Report, tasks: list[Task]) -> list[tuple[str, str]]:
     listed += [("ablations", "Ablations")] if report.tables["ablations"] else []
     listed += [("criteria", "Criteria and tests"), ("published", "Published values")]
     listed += [("data", "Data")] if report.datasets else []
-    return [*listed, ("runs", "Runs"), ("about", "About this page")]
+    return [*listed, ("cost", "Cost"), ("runs", "Runs"), ("about", "About this page")]
 
 
 def _run_ids(runs: Scores) -> list[str]:

@@ -71,7 +71,7 @@ def _sum(costs: Sequence[RunCost]) -> dict[str, Any]:
 
 def cost_table(records: Sequence[dict[str, Any]]) -> Table:
     """Return the table of `cost_records`."""
-    names = ("", "device", "runs", "failed", "superseded", "repeated", "training", "scoring", "peak memory", "energy")
+    names = ("part", "device", "runs", "failed", "superseded", "repeated", "training", "scoring", "peak memory", "energy")
     head = tuple(Head(name, numeric=index > 1) for index, name in enumerate((*names, "unknown cost")))
     rows = tuple(
         (
