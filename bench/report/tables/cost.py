@@ -71,8 +71,9 @@ def _sum(costs: Sequence[RunCost]) -> dict[str, Any]:
 
 def cost_table(records: Sequence[dict[str, Any]]) -> Table:
     """Return the table of `cost_records`."""
-    names = ("part", "device", "runs", "failed", "superseded", "repeated", "training", "scoring", "peak memory", "energy")
-    head = tuple(Head(name, numeric=index > 1) for index, name in enumerate((*names, "unknown cost")))
+    counts = ("runs", "failed", "superseded", "repeated")
+    names = ("part", "device", *counts, "training", "scoring", "peak memory", "energy", "unknown cost")
+    head = tuple(Head(name, numeric=index > 1) for index, name in enumerate(names))
     rows = tuple(
         (
             TableCell(record["part"], record["kind"] if record["kind"] != "total" else ""),
