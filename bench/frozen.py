@@ -1,7 +1,7 @@
 """Compares run.json with the configuration, to decide whether run.json is up to date. Does not import torch.
 
 Users may edit keys of `compute` in a run.json under results/, and the run remains up to date. If `compute` has changed
-in the configuration, run.json is out of date. To distinguish these cases, `freeze` records the `compute` that it wrote.
+in the configuration, run.json is outdated. To distinguish these cases, `freeze` records the `compute` that it wrote.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ def write_frozen(folder: Path, run: Run) -> None:
 
 
 def outdated_reason(planned: Run, folder: Path) -> str | None:
-    """Return why run.json in `folder` is out of date; None if it is up to date or missing."""
+    """Return why run.json in `folder` is outdated; None if it is up to date or missing."""
     path = folder / "run.json"
     if not path.exists():
         return None

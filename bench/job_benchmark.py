@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench.errors import InputError
 from bench.files import read_text
+from bench.paths import RUNS
 
 
 def benchmark_values(path: Path, column: str) -> list[float]:
@@ -19,3 +20,9 @@ def benchmark_values(path: Path, column: str) -> list[float]:
         return [float(row[column]) for row in rows]
     except (InputError, ValueError, KeyError, TypeError, csv.Error):
         return []
+
+
+def scoring_job_seconds(project: Path, scale: str, run: str) -> float | None:
+    """Return the run time of the scoring job of a run, named as by `run_name`. None without a valid benchmark file."""
+    path = project / "logs" / scale / RUNS / run / "evaluate.tsv"
+    return next(reversed(benchmark_values(path, "s")), None)

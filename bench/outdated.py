@@ -1,8 +1,8 @@
-"""Determines which outputs of the workflow are out of date, and why. It compares content, never modification times.
+"""Determines which outputs of the workflow are outdated, and why. It compares content, never modification times.
 
 Snakemake's triggers compare modification times, and Snakemake deletes an output before it recreates it. A touched
 archive, a wrong clock or a copied results folder would therefore delete finished runs. This module compares recorded
-descriptions and hashes with current ones, and does not need Snakemake's metadata. A missing output is not out of date;
+descriptions and hashes with current ones, and does not need Snakemake's metadata. A missing output is not outdated;
 Snakemake detects it itself, with the help of bench.outdated_inputs. This module does not import torch.
 """
 
@@ -59,7 +59,7 @@ def _error_as_reason(check: Check) -> Check:
 
 
 class Outdated:
-    """Checks of the outputs of `plan`. Each check returns the reason if the output is out of date, otherwise None."""
+    """Checks of the outputs of `plan`. Each check returns the reason if the output is outdated, otherwise None."""
 
     def __init__(self, plan: Plan):
         self.plan, self.root = plan, plan.configuration.root

@@ -1,7 +1,7 @@
-"""Inputs that make Snakemake renew outputs that are out of date, and the outputs that depend on them.
+"""Inputs that make Snakemake renew outputs that are outdated, and the outputs that depend on them.
 
 All other inputs are `ancient`, so Snakemake reruns no job because of modification times. The job of an output that is
-out of date gets one more input, which the rule note_outdated makes from a file with the reason. The new file is newer
+outdated gets one more input, which the rule note_outdated makes from a file with the reason. The new file is newer
 than the output.
 
 Snakemake detects a missing output itself, but not if an input of its job is being renewed: it then skips the jobs after
@@ -158,7 +158,7 @@ class OutdatedInputs:
             # the file contains the time, because Snakemake treats an input with known content as unchanged
             write_text(Path(f"{path}.reason"), f"{REASON_PREFIX} {time.time_ns()}: {reason}\n")
             if reason not in self._printed:
-                print(f"slim-bench: out of date: {reason}", file=sys.stderr, flush=True)
+                print(f"slim-bench: outdated: {reason}", file=sys.stderr, flush=True)
         self._printed |= {path, reason}
         return f"{path}.noted"
 

@@ -123,7 +123,7 @@ class WorkflowPlan(Plan):
     def report_scale(self) -> str:
         return self.configuration.settings.scale or DEFAULT
 
-    # ---- outputs out of date -------------------------------------------------------------------------------------
+    # ---- outdated outputs -------------------------------------------------------------------------------------
 
     def outdated_input(self, rule: str) -> Callable[[Any], list[str]]:
         """Return an input function of `rule`: the outputs of note_outdated that make Snakemake renew the output."""

@@ -28,7 +28,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 def write_bundle(scale_dir: Path, facts: Facts, out: Path) -> tuple[int, int]:
     """Write the bundle of `scale_dir` to `out`, and return the number of its files and its size in bytes.
 
-    Raises InputError if the report is missing or out of date, or if `out` exists and is not a bundle.
+    Raises InputError if the report is missing or outdated, or if `out` exists and is not a bundle.
     """
     refuse_foreign(out, is_bundle, "give another --out")
     listed = members(scale_dir)

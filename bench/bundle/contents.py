@@ -23,7 +23,7 @@ class Member:
 
 
 def members(scale_dir: Path) -> list[Member]:
-    """Return the files to archive. Raises InputError if the report is missing, out of date, or was changed."""
+    """Return the files to archive. Raises InputError if the report is missing, outdated, or was changed."""
     found = _report_members(scale_dir)
     found += [Member(f"results/{name}", scale_dir / name) for name in ("scores.csv", "metrics.json")]
     for pattern in RUN_PATTERNS:
@@ -44,7 +44,7 @@ def _report_members(scale_dir: Path) -> list[Member]:
     if not isinstance(files, dict) or not files:
         raise InputError(f"{scale_dir}: has no complete report; {remedy}")
     if record.get("made_from") != rendered_from(scale_dir):
-        raise InputError(f"{scale_dir / RENDERED}: the report is out of date; {remedy}")
+        raise InputError(f"{scale_dir / RENDERED}: the report is outdated; {remedy}")
     found = []
     for name, sha256 in sorted(files.items()):
         path = scale_dir / name

@@ -18,12 +18,12 @@ from bench.commands.common import (
     overrides_of,
     user_path,
 )
-from bench.commands.price_page import price_page
+from bench.commands.plan_page import plan_page
 from bench.errors import InputError
 from bench.frozen import write_frozen
 from bench.ownership import is_run, refuse_foreign
 from bench.plan import Plan
-from bench.price import Prices
+from bench.plan_cost import CostEstimator
 from bench.run import Run, write_run
 from bench.schema import whole_number
 from bench.status import run_state
@@ -38,9 +38,9 @@ def add_commands(commands: Any) -> None:
         commands,
         "plan",
         plan,
-        "print the runs of a suite, their price on a device, and the data that they need",
-        "Prices are sums of times that --measure measured on the device, corrected by its finished runs. A device\n"
-        "that has not been measured has no price. Without SUITE, the command lists the suites.",
+        "print the runs of a suite, their cost on a device, and the data that they need",
+        "A cost is the sum of times that --measure measured on the device, corrected by its finished runs. The cost\n"
+        "on a device that has not been measured is unknown. Without SUITE, the command lists the suites.",
     )
     _add_suite(parser, "suite to print (default: list all suites)", None)
     parser.add_argument(
@@ -49,7 +49,7 @@ def add_commands(commands: Any) -> None:
         help="measure this device first: 2 + 5 real steps of every distinct network, size and precision, and the "
         "scoring and preparation of a few images; writes benchmarks/throughput/DEVICE.csv",
     )
-    parser.add_argument("--device", help="print the price on this measured device (default: that of this machine)")
+    parser.add_argument("--device", help="print the cost on this measured device (default: that of this machine)")
     parser.add_argument("--devices", type=_count, metavar="N", help="number of devices for the wall time")
     parser = add_command(
         commands,
@@ -127,8 +127,8 @@ def plan(arguments: argparse.Namespace) -> None:
             raise InputError(f"--device {arguments.device}: --measure measures this machine, {here}; omit --device")
         _measure(chosen, runs, Throughput(here))
     device = here if arguments.device is None else require_device(arguments.device)
-    prices = Prices(chosen, Throughput(device))
-    print(*price_page(chosen, arguments.suite, runs, prices, arguments.devices), sep="\n")
+    estimator = CostEstimator(chosen, Throughput(device))
+    print(*plan_page(chosen, arguments.suite, runs, estimator, arguments.devices), sep="\n")
 
 
 def _measure(chosen: Plan, runs: list[Run], throughput: Throughput) -> None:

@@ -100,8 +100,8 @@ def open_url(url: str, headers: Mapping[str, str], watch: Watch) -> Iterator[Any
     """Open `url` and yield the response. Its content is not decoded."""
     request = urllib.request.Request(url, headers={**DEFAULT_HEADERS, **headers})
     handlers = (_Plain(watch), _Secure(watch), _Redirects())
-    with urllib.request.build_opener(*handlers).open(request, timeout=STALL_SECONDS) as answer:
-        yield answer
+    with urllib.request.build_opener(*handlers).open(request, timeout=STALL_SECONDS) as response:
+        yield response
 
 
 def _watched(kind: type[http.client.HTTPConnection], watch: Watch) -> type[http.client.HTTPConnection]:
@@ -171,7 +171,7 @@ def connection_problem(error: BaseException) -> str:
     """Return a connection's problem as text without any content from the server."""
     reason = getattr(error, "reason", error)
     if is_timeout(error):
-        return f"no answer within {STALL_SECONDS:g} s"
+        return f"no response within {STALL_SECONDS:g} s"
     if isinstance(reason, ssl.SSLError):
         detail = (reason.reason or "error").replace("_", " ").lower()
         return f"TLS failed ({detail}; check SSL_CERT_FILE and the proxy settings)"
@@ -182,9 +182,9 @@ def connection_problem(error: BaseException) -> str:
     if isinstance(reason, http.client.IncompleteRead):
         return "the connection was closed early"
     if isinstance(reason, http.client.RemoteDisconnected):
-        return "the connection was closed without an answer"
+        return "the connection was closed without a response"
     if isinstance(reason, http.client.HTTPException):
-        return "the answer is not valid HTTP"
+        return "the response is not valid HTTP"
     return type(reason).__name__
 
 
@@ -201,13 +201,13 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 
-def content_length(answer: Any) -> int | None:
+def content_length(response: Any) -> int | None:
     """Return the length in the header of a response, or None if the header is missing, repeated or no number."""
-    if answer.chunked:
+    if response.chunked:
         return None
-    given = set(answer.headers.get_all("Content-Length") or ())
+    given = set(response.headers.get_all("Content-Length") or ())
     text = given.pop().strip() if len(given) == 1 else ""
     if text.isascii() and text.isdigit() and len(text) <= 16:
         return int(text)
-    answer.length = None  # http.client also accepts 1_000 and +5
+    response.length = None  # http.client also accepts 1_000 and +5
     return None

@@ -187,9 +187,9 @@ def _read_rest(transfer: Transfer) -> None:
             headers["If-Range"] = transfer.version
     with Watch(transfer.url) as watch:
         try:
-            with open_url(transfer.url, headers, watch) as answer:
+            with open_url(transfer.url, headers, watch) as response:
                 watch.beat()
-                _save(transfer, answer, have, watch)
+                _save(transfer, response, have, watch)
         except OverflowError:
             raise UnavailableError(f"{transfer.url}: redirects to an address that is not valid") from None
         except (OSError, http.client.HTTPException) as error:
@@ -208,27 +208,27 @@ def _stalled(transfer: Transfer, had: int) -> Exception:
     return UnavailableError(f"{transfer.url}: {silence}; check the network and the proxy settings, then fetch it again")
 
 
-def _save(transfer: Transfer, answer: http.client.HTTPResponse, have: int, watch: Watch) -> None:
+def _save(transfer: Transfer, response: http.client.HTTPResponse, have: int, watch: Watch) -> None:
     """Append the body of a response to the partial file, or replace the file if the server sends all of it."""
     url, size = transfer.url, transfer.size
-    if answer.status not in (200, 206):
-        raise UnavailableError(f"{url}: {status_text(answer.status)} without a file; check the address")
-    sent = re.fullmatch(r"bytes (\d{1,16})-\d{1,16}/(\d{1,16}|\*)", answer.headers.get("Content-Range", ""), re.ASCII)
-    if answer.status == 206 and (sent is None or int(sent[1]) != have):
+    if response.status not in (200, 206):
+        raise UnavailableError(f"{url}: {status_text(response.status)} without a file; check the address")
+    sent = re.fullmatch(r"bytes (\d{1,16})-\d{1,16}/(\d{1,16}|\*)", response.headers.get("Content-Range", ""), re.ASCII)
+    if response.status == 206 and (sent is None or int(sent[1]) != have):
         transfer.partial.unlink(missing_ok=True)
         raise http.client.IncompleteRead(b"")  # not the requested part
-    if answer.status == 200:
+    if response.status == 200:
         have = 0  # the server ignores the range, or has another version, and sends the complete file
     if not have:
-        transfer.compressed = answer.headers.get("Content-Encoding", "").strip().lower() in COMPRESSED
-        given = (answer.headers.get("ETag", ""), answer.headers.get("Last-Modified", ""))
+        transfer.compressed = response.headers.get("Content-Encoding", "").strip().lower() in COMPRESSED
+        given = (response.headers.get("ETag", ""), response.headers.get("Last-Modified", ""))
         transfer.version = next((text for text in given if VERSION.fullmatch(text)), None)
-    if answer.headers.get_content_type() == "text/html":
+    if response.headers.get_content_type() == "text/html":
         raise web_page_error(url)
-    length = content_length(answer)
+    length = content_length(response)
     expected = None if transfer.compressed else size
     total = expected if length is None else have + length
-    if sent is not None and sent[2] != "*" and answer.status == 206:
+    if sent is not None and sent[2] != "*" and response.status == 206:
         total = int(sent[2])
     if expected is not None and total != expected:
         raise UnavailableError(f"{url}: the server reports {total} bytes, but {expected} are expected")
@@ -242,7 +242,7 @@ def _save(transfer: Transfer, answer: http.client.HTTPResponse, have: int, watch
         transfer.partial.open("ab" if have else "wb") as file,
         _progress_bar(transfer.name, have, total) as bar,
     ):
-        while chunk := answer.read1(CHUNK):
+        while chunk := response.read1(CHUNK):
             watch.beat()
             if not have and is_web_page(chunk):
                 raise web_page_error(url)

@@ -124,7 +124,7 @@ def _file_info(hub: Any, source: Hub, file: SourceFile, url: str) -> Any:
 
 
 def _call_api(call: Callable[[], Any], url: str) -> Any:
-    """Return the answer of the Hub's API. Retries after temporary problems, and raises UnavailableError otherwise."""
+    """Return the response of the Hub API. Retries after temporary problems, and raises UnavailableError otherwise."""
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.utils import get_session
@@ -154,7 +154,7 @@ def _call_api(call: Callable[[], Any], url: str) -> Any:
             raise
         except Exception:
             raise UnavailableError(
-                f"{url}: the server does not answer like a Hugging Face Hub; check HF_ENDPOINT and the proxy settings"
+                f"{url}: the response is not that of a Hugging Face Hub; check HF_ENDPOINT and the proxy settings"
             ) from None
         attempts.failed(reason, wait)
 

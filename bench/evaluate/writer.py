@@ -64,7 +64,7 @@ def is_own_folder(run_dir: Path, out: Path) -> bool:
 
 
 class ScoreFolder:
-    """Writer of the scores of one run. `finish` removes out-of-date scores of earlier evaluations."""
+    """Writer of the scores of one run. `finish` removes outdated scores of earlier evaluations."""
 
     def __init__(self, run: Run, meta: dict[str, Any], run_dir: Path, out: Path, device: torch.device):
         self.run, self.meta, self.out, self.device = run, meta, Path(out), device

@@ -210,7 +210,8 @@ def _time_two(
 def _with_data(probe: Probe, folder: Path, test_images: int) -> Run:
     """Write synthetic data and return the run of a probe with their path.
 
-    Snapshots and held-out images have their own price, and the few synthetic images leave none to hold out.
+    The cost of snapshots and held-out images is computed separately, and the few synthetic images leave none to hold
+    out.
     """
     if not (folder / "data").exists():
         write_prepared(folder / "data", probe, test_images)

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.claims import ReportSettings, load_settings
 from bench.files import write_png
-from bench.report.compare.claims import Answer, answer_claims
+from bench.report.compare.claims import Decision, decide_claims
 from bench.report.compare.paired import Result, compare_experiments, compared_partners
 from bench.report.figures import attention, classification, curves, image_grids, plots, style
 from bench.report.outputs import FIGURES, IMAGE_GRIDS
@@ -35,7 +35,7 @@ class Report:
     scale: str
     scores: Scores
     settings: ReportSettings
-    answers: list[Answer]
+    decisions: list[Decision]
     tables: dict[str, list[Table]]
     stems: frozenset[str]
     datasets: list[UsedDataset]
@@ -48,8 +48,8 @@ def build(scale_dir: Path, config: Path) -> Report:
     scale = scores[0].scale if scores else scale_dir.name
     results = compare_experiments(scores, settings)
     tested = compared_partners(results, settings.alpha)
-    answers = answer_claims(scores, settings, scale)
-    tables = _tables(scores, settings, load_published(config / "published.csv"), results, answers)
+    decisions = decide_claims(scores, settings, scale)
+    tables = _tables(scores, settings, load_published(config / "published.csv"), results, decisions)
     for task, task_settings in settings.tasks.items():
         task_scores = scores.where(task=task)
         names = task_scores.distinct("dataset")
@@ -72,11 +72,15 @@ def build(scale_dir: Path, config: Path) -> Report:
     for name in tables.keys() - settings.tasks.keys():
         write_tables(scale_dir / "tables" / name, tables[name], records.get(name))
     stems = _draw(scores, settings, scale_dir) | _draw_grids(scores, settings, scale_dir)
-    return Report(scale, scores, settings, answers, tables, frozenset(stems), datasets)
+    return Report(scale, scores, settings, decisions, tables, frozenset(stems), datasets)
 
 
 def _tables(
-    scores: Scores, settings: ReportSettings, published: list[Published], results: list[Result], answers: list[Answer]
+    scores: Scores,
+    settings: ReportSettings,
+    published: list[Published],
+    results: list[Result],
+    decisions: list[Decision],
 ) -> dict[str, list[Table]]:
     scale = scores[0].scale if scores else ""
     return {
@@ -87,7 +91,7 @@ def _tables(
             for ablation in find_ablations(scores.where(task=task), task_settings)
         ],
         "paired": [paired_table(results, scores, settings)],
-        "claims": [claims_table(answers)],
+        "claims": [claims_table(decisions)],
         "published": [published_table(scores, published, settings, scale)],
         "runs": [runs_table(scores)],
     }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.claims import ReportSettings
-from bench.report.compare.claims import NOT_TESTED, Answer, Finding, declared_tests
+from bench.report.compare.claims import NOT_TESTED, Decision, Finding, declared_tests
 from bench.report.compare.paired import MatchedScores, match_scores
 from bench.report.compare.power import MAX_PAIRS, POWER, Power, paired_power
 from bench.report.compare.statistics import MIN_UNITS, Paired, compare_paired
@@ -30,7 +30,7 @@ class ClaimCard:
     id: str
     title: str
     verdict: str
-    prices: Sequence[str]
+    costs: Sequence[str]
     metric: str = ""
     where: str = ""
     outcome: str = ""
@@ -43,17 +43,17 @@ class ClaimCard:
         return self.verdict.replace(" ", "-")
 
 
-def claim_card(answer: Answer, scores: Scores, settings: ReportSettings, prices: Sequence[str]) -> ClaimCard:
+def claim_card(decision: Decision, scores: Scores, settings: ReportSettings, costs: Sequence[str]) -> ClaimCard:
     """Return the card of a claim. At a scale without verdicts, it has the first scores that concern the claim."""
     content: dict[str, Any] = {
-        "id": answer.claim.id,
-        "title": answer.claim.title,
-        "verdict": answer.verdict,
-        "prices": prices,
+        "id": decision.claim.id,
+        "title": decision.claim.title,
+        "verdict": decision.verdict,
+        "costs": costs,
     }
-    if answer.verdict == NOT_TESTED:
-        return ClaimCard(**content, **_shown(answer, scores, settings))
-    deciding = [f for f in answer.findings if f.comparison.role == "verdict" and f.verdict == answer.verdict]
+    if decision.verdict == NOT_TESTED:
+        return ClaimCard(**content, **_shown(decision, scores, settings))
+    deciding = [f for f in decision.findings if f.comparison.role == "verdict" and f.verdict == decision.verdict]
     return ClaimCard(**content, **_decided(deciding[0]))
 
 
@@ -70,10 +70,10 @@ def _decided(finding: Finding) -> dict[str, Any]:
     )
 
 
-def _shown(answer: Answer, scores: Scores, settings: ReportSettings) -> dict[str, Any]:
-    for task in answer.claim.tasks:
+def _shown(decision: Decision, scores: Scores, settings: ReportSettings) -> dict[str, Any]:
+    for task in decision.claim.tasks:
         here = scores.where(task=task)
-        for metric in answer.claim.shown:
+        for metric in decision.claim.shown:
             for pair in settings.tasks[task].pairs:
                 for dataset in here.where(experiment=pair.slim).distinct("dataset"):
                     matched = match_scores(here, settings, pair, metric, dataset)

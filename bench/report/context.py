@@ -11,8 +11,8 @@ from bench.experiments import Experiments
 from bench.provenance import versions
 from bench.report.build import Report
 from bench.report.claim_cards import claim_card
-from bench.report.claim_prices import claim_prices
-from bench.report.compare.claims import Answer
+from bench.report.claim_costs import claim_costs
+from bench.report.compare.claims import Decision
 from bench.report.embedded import CaptionedFigure, raster, raster_file, vector
 from bench.report.figures.image_grids import contact_grid
 from bench.report.html import page_script, page_style
@@ -24,7 +24,7 @@ from bench.report.read.protocol_labels import score_label
 from bench.report.read.row import TRAINING
 from bench.report.read.scores import Scores
 from bench.report.tables.comparison import anchor
-from bench.report.tables.significance import CLAIMS_NOTE, claim_table, shown_table
+from bench.report.tables.significance import CLAIMS_NOTE, claim_table, descriptive_table
 from bench.schema import Task
 
 STATEMENTS = {
@@ -48,7 +48,7 @@ def page_context(report: Report, out: Path, config: Path) -> dict[str, Any]:
     present = set(report.scores.distinct("task"))
     tasks = [task for task in report.settings.tasks if task in present]
     script, source = page_script()
-    prices = claim_prices(report.settings, config.parent)
+    costs = claim_costs(report.settings, config.parent)
     return {
         "scale": report.scale,
         "statement": STATEMENTS.get(report.scale, f"Scale {report.scale}."),
@@ -57,12 +57,12 @@ def page_context(report: Report, out: Path, config: Path) -> dict[str, Any]:
         "byline": _byline(report.scores.runs),
         "facts": _facts(report.scores.runs),
         "sections": _sections(report, tasks),
-        "cards": [claim_card(a, report.scores, report.settings, prices.get(a.claim.id, [])) for a in report.answers],
+        "cards": [claim_card(a, report.scores, report.settings, costs.get(a.claim.id, [])) for a in report.decisions],
         "unfinished": _unfinished_scores(report.scores),
         "warnings": _warnings(report.scores),
         "tables": report.tables | {"runs": [report.tables["runs"][0].without_columns("weights", "data", "code")]},
         "run_ids": _run_ids(report.scores.runs),
-        "claims": [_claim(report, answer, prices) for answer in report.answers],
+        "claims": [_claim(report, decision, costs) for decision in report.decisions],
         "rules": report.settings,
         "tasks": [_task(report, task, out, config) for task in tasks],
         "complexity": _figures(report, out, ["complexity"]),
@@ -107,17 +107,17 @@ def _warnings(scores: Scores) -> list[str]:
     return found
 
 
-def _claim(report: Report, answer: Answer, prices: dict[str, list[str]]) -> dict[str, Any]:
+def _claim(report: Report, decision: Decision, costs: dict[str, list[str]]) -> dict[str, Any]:
     is_paper = report.scale == report.settings.verdict_scale
     return {
-        "claim": answer.claim,
-        "target": target_of(answer.claim),
-        "prices": prices.get(answer.claim.id, []),
-        "verdict": answer.verdict,
-        "kind": answer.verdict.replace(" ", "-"),
-        "reason": answer.reason if is_paper else "",
-        "needed": claim_table(answer),
-        "shown": None if is_paper else shown_table(answer.claim, report.scores, report.settings),
+        "claim": decision.claim,
+        "target": target_of(decision.claim),
+        "costs": costs.get(decision.claim.id, []),
+        "verdict": decision.verdict,
+        "kind": decision.verdict.replace(" ", "-"),
+        "reason": decision.reason if is_paper else "",
+        "needed": claim_table(decision),
+        "shown": None if is_paper else descriptive_table(decision.claim, report.scores, report.settings),
     }
 
 

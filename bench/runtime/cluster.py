@@ -32,9 +32,9 @@ def on_cluster(workflow: Any) -> bool:
 
 
 def choose_status_command(settings: Any) -> str | None:
-    """Make the SLURM executor ask a program that answers, and return a sentence about it; None for other executors.
+    """Make the SLURM executor ask a program that responds, and return a sentence about it; None for other executors.
 
-    `settings` are those of the executor, which this function changes. Raises InputError if no program answers.
+    `settings` are those of the executor, which this function changes. Raises InputError if no program responds.
     """
     asked = getattr(settings, "status_command", None)
     if asked not in PROGRAMS:
@@ -42,11 +42,11 @@ def choose_status_command(settings: Any) -> str | None:
     problems = {name: _problem(PROGRAMS[name]) for name in PROGRAMS}
     answering = [name for name in (asked, *PROGRAMS) if problems[name] is None]
     if not answering:
-        raise InputError(f"SLURM does not answer: {problems['squeue']}; start Snakemake on a login node")
+        raise InputError(f"SLURM does not respond: {problems['squeue']}; start Snakemake on a login node")
     chosen = settings.status_command = answering[0]
     sentence = f"{chosen} reports the states of SLURM jobs"
     if chosen != asked:
-        sentence += f", because {asked} does not answer ({problems[asked]})"
+        sentence += f", because {asked} does not respond ({problems[asked]})"
     return sentence if problems["sacct"] is None else sentence + _keep_squeue(settings)
 
 
@@ -55,7 +55,7 @@ def _keep_squeue(settings: Any) -> str:
     age = _minimum_age()
     if age < CHECKS_PER_MINIMUM_AGE:
         raise InputError(
-            f"SLURM lists finished jobs for {age} s only, and sacct does not answer; ask for a larger MinJobAge"
+            f"SLURM lists finished jobs for {age} s only, and sacct does not respond; ask for a larger MinJobAge"
         )
     interval = min(settings.init_seconds_before_status_checks or age, age // CHECKS_PER_MINIMUM_AGE)
     settings.init_seconds_before_status_checks = interval
@@ -72,13 +72,13 @@ def _minimum_age() -> int:
 
 
 def _problem(command: tuple[str, ...]) -> str | None:
-    """Return why a program of SLURM does not answer, or None if it does."""
+    """Return why a program of SLURM does not respond, or None if it does."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except FileNotFoundError:
         return "it is not installed"
     except subprocess.TimeoutExpired:
-        return "no answer within 60 s"
+        return "no response within 60 s"
     if done.returncode == 0:
         return None
     lines = done.stderr.strip().splitlines()

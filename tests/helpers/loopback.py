@@ -1,6 +1,6 @@
 """A server on loopback in the forms that datasets come in: raw files, zips, and a Hugging Face Hub with LFS redirects.
 
-`Loopback.problems[path]` lists simulated problems for the next requests of a path, one per request, then it answers
+`Loopback.problems[path]` lists simulated problems for the next requests of a path, one per request, then it responds
 normally. The last of them stays if `forever` is true. Every wait ends when the server closes.
 """
 
@@ -204,7 +204,7 @@ def loopback() -> Iterator[Loopback]:
 
 
 def status(code: int, **headers: str) -> Problem:
-    """Answer with a status and without content, such as `status(429, Retry_After="2")`."""
+    """Respond with a status and without content, such as `status(429, Retry_After="2")`."""
     return lambda handler, _: handler.send_status(code, **headers)
 
 
@@ -279,10 +279,10 @@ def login_page(handler: Handler, _: bytes) -> None:
     handler.send_content(page, Content_Type="text/html; charset=utf-8")
 
 
-def raw(answer: bytes) -> Problem:
+def raw(response: bytes) -> Problem:
     """Send bytes in place of a status line."""
 
     def send(handler: Handler, _: bytes) -> None:
-        handler.wfile.write(answer)
+        handler.wfile.write(response)
 
     return send

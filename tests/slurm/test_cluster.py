@@ -123,7 +123,7 @@ def test_a_refused_job_shows_the_reason(cluster, project):
     with Workflow(project, cluster, target, "--set-resources", "train:slurm_partition=nowhere") as workflow:
         said = workflow.wait(1)
     assert "invalid partition specified: nowhere" in said
-    assert "slim-bench: squeue reports the states of SLURM jobs, because sacct does not answer" in said
+    assert "slim-bench: squeue reports the states of SLURM jobs, because sacct does not respond" in said
     submitted = set(re.findall(r"has been submitted .*/rule_(\w+?)/", said))
     assert submitted == {"prepare_dataset"}, "short jobs run on this machine"
 

@@ -12,7 +12,7 @@ import pytest
 
 from bench.cli import build_parser, main
 from bench.commands import running
-from bench.commands.price_page import duration
+from bench.commands.plan_page import duration
 from bench.frozen import FROZEN
 from bench.paths import lock_path, run_folder
 from bench.plan import Plan
@@ -59,14 +59,14 @@ def test_plan_lists_suites_and_runs(here, capsys):
     assert "14 runs at scale demo, 0 finished" in out and "fastgan-slim-4to64 on fluent-emoji-100; seeds 0, 1" in out
 
 
-def test_a_device_without_measurements_has_no_price(here, capsys):
+def test_a_device_without_measurements_has_no_cost(here, capsys):
     assert main(["plan", "paper"]) == 0
     out = capsys.readouterr().out
-    assert f"no price: {device_here()} has not been measured; run `slim-bench plan paper --measure`" in out
+    assert f"unknown cost: {device_here()} has not been measured; run `slim-bench plan paper --measure`" in out
     assert "device-hours" not in out.partition("claim (target)")[0] and len(out.splitlines()) < 60
 
 
-def test_a_price_comes_from_measurements_and_finished_runs_only(here, run, capsys):
+def test_a_cost_comes_from_measurements_and_finished_runs_only(here, run, capsys):
     folder = here / run_folder("demo", "fastgan-sle", "fluent-emoji-100", 1)
     training = {"seconds": 7200.0, "steps": 720, "device": "cpu"}  # twice the steps of the run
     write_json(folder / "model.json", {"status": "ok", "run_sha256": "x", "training": training})
@@ -74,8 +74,13 @@ def test_a_price_comes_from_measurements_and_finished_runs_only(here, run, capsy
     out = capsys.readouterr().out
     assert "from 1 finished runs" in out
     (row,) = [line.split() for line in out.splitlines() if line.startswith("fewshot  ")]
-    assert row[1:5] == ["4", "0", ">", "2"]  # an hour for each of the two runs, and no price for the other two
-    assert "no price: train fewshot fastgan-slim-4to64 at 64 px: not measured; run `slim-bench plan" in out
+    assert row[1:5] == [
+        "4",
+        "0",
+        ">",
+        "2",
+    ]  # an hour for two runs; the cost of the others is unknown
+    assert "unknown cost: train fewshot fastgan-slim-4to64 at 64 px: not measured; run `slim-bench plan" in out
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(12, "12 s"), (600, "10 min"), (7200, "2.0 h"), (864000, "10 days")])

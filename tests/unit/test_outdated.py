@@ -84,7 +84,7 @@ def read_plan(_: tuple[bytes, ...]):
 
 
 def reasons() -> dict[str, str]:
-    """Return rule -> reason for all rules whose output is out of date."""
+    """Return rule -> reason for all rules whose output is outdated."""
     plan, run = load()
     found = Outdated(plan)
     checks = {
@@ -134,7 +134,7 @@ def test_a_removed_source_is_not_missed_once_it_is_prepared(here):
 
 
 @pytest.mark.parametrize("same_time", [False, True])
-def test_a_changed_image_makes_all_dependent_outputs_out_of_date(here, same_time):
+def test_a_changed_image_makes_all_dependent_outputs_outdated(here, same_time):
     path = Path("cats/0.png")
     status = path.stat()
     content = bytearray(path.read_bytes())
@@ -161,7 +161,7 @@ def test_a_changed_image_makes_all_dependent_outputs_out_of_date(here, same_time
         (f"scores/{COMPLETE}", None, set()),
     ],
 )
-def test_a_damaged_or_missing_file_and_its_dependents_are_out_of_date(here, file, content, renewed):
+def test_a_damaged_or_missing_file_and_its_dependents_are_outdated(here, file, content, renewed):
     """Snakemake detects missing files itself, so only the outputs that depend on them are named."""
     (here / file).unlink()
     if content is not None:
@@ -195,7 +195,7 @@ def damage(request):
     return do
 
 
-def test_a_damaged_score_makes_the_scores_of_its_run_out_of_date(here, damage):
+def test_a_damaged_score_makes_the_scores_of_its_run_outdated(here, damage):
     damage(here / "scores/params.json")
     assert reasons() == {"evaluate": f"{here}/scores/params.json is missing or damaged"}
 
@@ -204,7 +204,7 @@ def test_a_damaged_score_makes_the_scores_of_its_run_out_of_date(here, damage):
     "text",
     ["", "[]", "{}", "{", "7", '"a"', "null", "[" * 100_000, '{"scored_sha256": 1, "code_sha256": "a", "files": {}}'],
 )
-def test_a_damaged_record_of_scores_makes_them_out_of_date(here, text):
+def test_a_damaged_record_of_scores_makes_them_outdated(here, text):
     (here / "scores" / COMPLETE).write_text(text)
     assert reasons().keys() == {"evaluate"}
 
@@ -249,7 +249,7 @@ def test_a_run_trained_with_edited_compute_is_current_before_and_after_the_edit(
     assert reasons().keys() == {"train", "evaluate"}, "neither the configuration's nor that of run.json"
 
 
-def test_after_a_kill_between_freezing_and_training_the_model_is_out_of_date(here, edit):
+def test_after_a_kill_between_freezing_and_training_the_model_is_outdated(here, edit):
     """run.json follows the changed configuration, the model does not yet."""
     edit("scales.yaml", "compute: {threads: 1, checkpoint_seconds: 60", "compute: {threads: 2, checkpoint_seconds: 60")
     assert set(reasons()) == {"freeze", "train", "evaluate"}
@@ -258,7 +258,7 @@ def test_after_a_kill_between_freezing_and_training_the_model_is_out_of_date(her
 
 
 @pytest.mark.parametrize("edited_before", [False, True])
-def test_changed_compute_in_the_configuration_makes_runs_out_of_date(here, edit, edited_before):
+def test_changed_compute_in_the_configuration_makes_runs_outdated(here, edit, edited_before):
     if edited_before:
         edited(here / "run.json", compute__log_every=77)
     edit("scales.yaml", "checkpoint_seconds: 60, log_every: 2", "checkpoint_seconds: 60, log_every: 1")
@@ -284,7 +284,7 @@ def test_changed_compute_in_the_configuration_makes_runs_out_of_date(here, edit,
         {"compute__threads": -1},
     ],
 )
-def test_a_description_that_differs_from_the_configuration_is_out_of_date(here, change):
+def test_a_description_that_differs_from_the_configuration_is_outdated(here, change):
     edited(here / "run.json", **change)
     assert reasons().keys() == {"freeze"}
 
@@ -309,7 +309,7 @@ def test_any_damage_to_a_record_is_a_reason_or_leaves_it_missing(here, damage, n
         ({"training": {"seconds": "long"}}, "model.json: training.seconds"),
     ],
 )
-def test_the_record_of_another_run_is_out_of_date(here, change, reason):
+def test_the_record_of_another_run_is_outdated(here, change, reason):
     edited(here / "model.json", **change)
     assert reason in reasons()["train"] and "evaluate" in reasons()
 
@@ -330,7 +330,7 @@ def test_weights_of_another_file_format_are_trained_again(here):
 @pytest.mark.parametrize(
     "what", ["an array gone", "an array cut", "the manifest cut", "made_from a list", "another set"]
 )
-def test_damaged_or_replaced_prepared_data_are_out_of_date(here, what):
+def test_damaged_or_replaced_prepared_data_are_outdated(here, what):
     _, run = load()
     folder = Path(run.data.path)
     array, manifest = folder / "images.npy", folder / "manifest.json"
@@ -381,7 +381,7 @@ def test_other_metrics_are_scored_without_training_again(here, edit):
     assert set(reasons()) == {"freeze", "evaluate"}
 
 
-def test_a_table_is_out_of_date_if_scores_changed_or_it_is_damaged(here):
+def test_a_table_is_outdated_if_scores_changed_or_it_is_damaged(here):
     plan, run = load()
     scale = RESULTS / "tiny"
     assert Outdated(plan).table("tiny", [run], False) is None, "missing is not outdated"
@@ -396,7 +396,7 @@ def test_a_table_is_out_of_date_if_scores_changed_or_it_is_damaged(here):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "{}", "7", '{"made_from": []}', None])
-def test_damaged_records_of_table_and_page_make_both_out_of_date(here, text):
+def test_damaged_records_of_table_and_page_make_both_outdated(here, text):
     plan, run = load()
     scale = RESULTS / "tiny"
     collect(scale)
@@ -412,7 +412,7 @@ def test_damaged_records_of_table_and_page_make_both_out_of_date(here, text):
     assert Outdated(plan).page("tiny", "report/index.html")
 
 
-def test_a_damaged_score_makes_the_table_out_of_date(here, damage):
+def test_a_damaged_score_makes_the_table_outdated(here, damage):
     plan, _ = load()
     collect(RESULTS / "tiny")
     damage(here / "scores/params.json")

@@ -27,7 +27,7 @@ class Scale(tuple):
 
 @pytest.fixture
 def plan(project, monkeypatch):
-    """Return the plan of a project without outputs, in which run.json is out of date."""
+    """Return the plan of a project without outputs, in which run.json is outdated."""
     monkeypatch.chdir(project)
     made = WorkflowPlan.open({"scale": "tiny", "experiments": ["singan"]})
     made.targets("oneshot")

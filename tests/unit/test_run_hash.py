@@ -74,7 +74,7 @@ def without(description, section, key):
 
 @pytest.mark.parametrize("key", PINNED, ids=str)
 def test_hashes_stay(plan, key):
-    """A changed hash makes every finished run out of date, so it needs an entry in CHANGELOG.md."""
+    """A changed hash makes every finished run outdated, so it needs an entry in CHANGELOG.md."""
     assert plan.run(*key).hash == PINNED[key]
 
 

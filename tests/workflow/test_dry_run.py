@@ -144,7 +144,7 @@ def test_a_missing_output_of_outdated_inputs_is_planned(fresh_copy):
         said = result.stdout + result.stderr
         assert result.returncode == 0, said
         assert {"freeze_run", *rules} <= counts(said).keys()
-        assert said.count("slim-bench: out of date") == 1, "each reason is printed once"
+        assert said.count("slim-bench: outdated") == 1, "each reason is printed once"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 # Download of sources, and preparation of the arrays that training and metrics read.
 #
 # In all rules `ancient` and the input `outdated` replace Snakemake's triggers, which compare modification times. A job
-# reruns when content has changed. For an output that is out of date, the plan writes a file with the reason
+# reruns when content has changed. For an output that is outdated, the plan writes a file with the reason
 # (bench/outdated.py, WorkflowPlan.outdated_input). The new file is the only input of note_outdated, which therefore
 # runs and triggers the job.
 #

@@ -47,14 +47,14 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Decision:
     claim: Claim
     verdict: str
     reason: str
     findings: tuple[Finding, ...]
 
 
-def answer_claims(scores: Scores, settings: ReportSettings, scale: str) -> list[Answer]:
+def decide_claims(scores: Scores, settings: ReportSettings, scale: str) -> list[Decision]:
     """Return the verdict on each claim.
 
     Holm's correction counts all declared tests, including those without results.
@@ -63,7 +63,7 @@ def answer_claims(scores: Scores, settings: ReportSettings, scale: str) -> list[
     tested = [f.paired.p if _is_tested(f.comparison) else None for group in findings for f in group]
     declared = declared_tests(settings)
     corrected = iter(holm(tested, family=declared))
-    answers = []
+    decisions = []
     for claim, group in zip(settings.claims, findings, strict=True):
         corrected_group = [replace(finding, p_holm=next(corrected)) for finding in group]
         with_power = [_with_power(finding, settings.alpha / declared) for finding in corrected_group]
@@ -71,8 +71,8 @@ def answer_claims(scores: Scores, settings: ReportSettings, scale: str) -> list[
         deciding = [finding for finding in decided if finding.comparison.role == "verdict"]
         verdict = next(v for v in WORST_FIRST if any(f.verdict == v for f in deciding))
         reasons = dict.fromkeys(f.reason for f in deciding if f.verdict == verdict and f.reason)
-        answers.append(Answer(claim, verdict, "; ".join(reasons), decided))
-    return answers
+        decisions.append(Decision(claim, verdict, "; ".join(reasons), decided))
+    return decisions
 
 
 def declared_tests(settings: ReportSettings) -> int:

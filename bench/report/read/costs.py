@@ -11,9 +11,9 @@ from typing import Any
 
 from bench.errors import InputError
 from bench.files import read_mapping
-from bench.job_benchmark import benchmark_values
+from bench.job_benchmark import scoring_job_seconds
 from bench.metrics.catalogue import METRICS
-from bench.paths import META, RUNS
+from bench.paths import META
 from bench.report.read.scores import Row, Scores
 from bench.training_record import Trained, read_trained
 
@@ -60,7 +60,7 @@ def read_costs(scale_dir: Path, scores: Scores) -> list[RunCost]:
 def _of_row(scale_dir: Path, row: Row, times: list[tuple[str, str, float | None]]) -> RunCost:
     folder = scale_dir / row.run_dir
     state = row.status if row.status in ("ok", "failed") else "unfinished" if row.seconds is None else "ok"
-    seconds = _job_seconds(scale_dir, row.run)
+    seconds = scoring_job_seconds(scale_dir.parent.parent, scale_dir.name, row.run)
     return RunCost(
         name=row.run,
         task=row.task,
@@ -107,12 +107,6 @@ def _superseded(scale_dir: Path, scores: Scores) -> Iterator[RunCost]:
             energy_joules=training.energy_joules if training else None,
             storage=_storage(folder),
         )
-
-
-def _job_seconds(scale_dir: Path, run: str) -> float | None:
-    """Return the seconds of the scoring job from Snakemake's benchmark file, or None if there is no valid file."""
-    path = scale_dir.parent.parent / "logs" / scale_dir.name / RUNS / run / "evaluate.tsv"
-    return next(reversed(benchmark_values(path, "s")), None)
 
 
 def _score_times(folder: Path) -> Iterator[tuple[str, str, float | None]]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from bench.claims import Claim, Pair, ReportSettings
-from bench.report.compare.claims import NOT_TESTED, Answer, Finding
+from bench.report.compare.claims import NOT_TESTED, Decision, Finding
 from bench.report.compare.paired import BASELINE_BETTER, SLIM_BETTER, MatchedScores, Result, improvement, match_scores
 from bench.report.compare.power import MAX_PAIRS, POWER
 from bench.report.read.names import format_p, format_percent, format_value, metric_of
@@ -145,15 +145,15 @@ def _unpaired(
                         )
 
 
-def claim_table(answer: Answer) -> Table:
+def claim_table(decision: Decision) -> Table:
     """Return the comparisons of one claim with their results and criteria."""
     head = [Head(name, numeric=False) for name in ("metric", "outcome", "SLIM", "baseline")]
     head += [Head("improvement"), Head("95 % CI"), Head("p (Holm)"), Head("p (exact)")]
     head += [Head("detectable improvement", numeric=False)]
     head += [Head(name, numeric=False) for name in ("data", "criterion")]
-    lines = tuple(_claim_line(finding) for finding in answer.findings)
-    row_classes = tuple("control" if f.comparison.role == "control" else "" for f in answer.findings)
-    return Table(answer.claim.title, tuple(head), lines, row_classes=row_classes)
+    lines = tuple(_claim_line(finding) for finding in decision.findings)
+    row_classes = tuple("control" if f.comparison.role == "control" else "" for f in decision.findings)
+    return Table(decision.claim.title, tuple(head), lines, row_classes=row_classes)
 
 
 def _claim_line(finding: Finding) -> tuple[TableCell, ...]:
@@ -202,7 +202,7 @@ def _outcome(finding: Finding) -> TableCell:
     return TableCell(finding.verdict, "; ".join(notes), css_class="outcome")
 
 
-def shown_table(claim: Claim, scores: Scores, settings: ReportSettings) -> Table:
+def descriptive_table(claim: Claim, scores: Scores, settings: ReportSettings) -> Table:
     """Return scores for a claim at a scale without verdicts: all pairs of its tasks on all datasets with scores."""
     head = [Head("dataset", numeric=False), Head("metric", numeric=False), Head("SLIM"), Head("baseline")]
     lines = []
@@ -232,13 +232,13 @@ def _better(gain: float, form: Callable[[float], str]) -> str:
     return "equal" if gain == 0 else f"{'better' if gain > 0 else 'worse'} by {form(abs(gain))}"
 
 
-def claims_table(answers: Sequence[Answer]) -> Table:
+def claims_table(decisions: Sequence[Decision]) -> Table:
     """Return one table of all claims, for the table files."""
-    first = claim_table(answers[0]).head if answers else ()
+    first = claim_table(decisions[0]).head if decisions else ()
     lines = [
-        (TableCell(answer.claim.title), TableCell(answer.verdict), *line)
-        for answer in answers
-        for line in claim_table(answer).rows
+        (TableCell(decision.claim.title), TableCell(decision.verdict), *line)
+        for decision in decisions
+        for line in claim_table(decision).rows
     ]
     head = (Head("claim", numeric=False), Head("verdict", numeric=False), *first)
     return Table("Claims of the paper", head, tuple(lines), CLAIMS_NOTE)

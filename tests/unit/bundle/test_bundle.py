@@ -146,7 +146,7 @@ def test_a_changed_or_outdated_report_is_refused(results, tmp_path):
         with pytest.raises(InputError, match=r"index.html: was changed or removed after the report was rendered"):
             write_bundle(results, FACTS, tmp_path / "x.zip")
         write_json(results / RENDERED, {"made_from": "0", "files": {"report/index.html": sha256_file(page)}})
-        with pytest.raises(InputError, match="the report is out of date; run `snakemake report`"):
+        with pytest.raises(InputError, match="the report is outdated; run `snakemake report`"):
             write_bundle(results, FACTS, tmp_path / "x.zip")
         (results / RENDERED).unlink()
         with pytest.raises(InputError, match="has no complete report"):

@@ -147,7 +147,7 @@ def test_partial_file_of_something_else_is_replaced(tmp_path, server, length):
 
 
 def test_no_server_gives_a_one_line_error(tmp_path):
-    with socket.socket() as silent:  # the port is bound, so that no other process answers, but not listening
+    with socket.socket() as silent:  # the port is bound, so that no other process responds, but not listening
         silent.bind(("127.0.0.1", 0))
         nobody = SimpleNamespace(url=f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(InputError, match="refused"):

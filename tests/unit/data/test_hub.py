@@ -123,12 +123,12 @@ def test_the_cache_of_huggingface_hub_is_used_if_its_content_is_right(tmp_path, 
 @pytest.mark.parametrize(
     ("problem", "said"),
     [
-        (login_page, "does not answer like a Hugging Face Hub; check HF_ENDPOINT"),
+        (login_page, "is not that of a Hugging Face Hub; check HF_ENDPOINT"),
         (status(404), "404 Not Found; check `repo` and `revision`"),
         (status(403), "403 Forbidden; log in"),
         (status(503), r"503 Service Unavailable \(4 attempts"),
         (instead(b"[]", Content_Type="application/json"), "the repository has no such file at this commit"),
-        (instead(b'[{"type": "file"}]', Content_Type="application/json"), "does not answer like a Hugging Face Hub"),
+        (instead(b'[{"type": "file"}]', Content_Type="application/json"), "is not that of a Hugging Face Hub"),
     ],
 )
 def test_a_problem_of_the_api_gives_a_one_line_error(tmp_path, hub, problem, said):

@@ -107,10 +107,10 @@ FOREVER = [
     (redirect("ftp://127.0.0.1/a.bin"), "redirects to another scheme"),
     (redirect("file:///etc/passwd"), "redirects to another scheme"),
     (redirect("javascript:\x1b[31malert"), "redirects to another scheme"),
-    (raw(b"\x1b[31mHTTP/1.1 200 \xff\xfe\r\n\r\n"), "the answer is not valid HTTP"),
+    (raw(b"\x1b[31mHTTP/1.1 200 \xff\xfe\r\n\r\n"), "the response is not valid HTTP"),
     (raw(b"HTTP/1.1 200 \x1b[31mOK\r\nContent-Length: 5\r\n\r\nhello"), "sha256 is"),
     (raw(b"HTTP/1.1 418 \x1b]0;title\x07\r\nContent-Length: 0\r\n\r\n"), "418 I'm a Teapot"),
-    (raw(b""), "the connection was closed without an answer"),
+    (raw(b""), "the connection was closed without a response"),
     (redirect("http://[::1/a.bin"), "not valid"),
     (redirect("http://127.0.0.1:99999/a.bin"), "not valid|refused"),
     (redirect("http://"), "not valid|in a loop"),
@@ -121,7 +121,7 @@ FOREVER = [
     (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"), r"closed early \("),
     (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello"), r"closed early \("),
     (raw(b'HTTP/1.1 200 OK\r\nETag: "a\r\n b"\r\nContent-Length: 9\r\n\r\nhello'), r"closed early \("),
-    (raw(b"HTTP/1.1 200 OK\r\n" + 200 * b"X-A: b\r\n" + b"\r\n"), "the answer is not valid HTTP"),
+    (raw(b"HTTP/1.1 200 OK\r\n" + 200 * b"X-A: b\r\n" + b"\r\n"), "the response is not valid HTTP"),
 ]
 
 
@@ -179,7 +179,7 @@ def test_a_silent_server_is_reported_and_then_given_up(tmp_path, server, impatie
 
 def test_a_server_that_stays_silent_after_a_part_is_given_up_after_one_more_attempt(tmp_path, server, impatient, waits):
     server.problems["/a.bin"], server.forever, server.ranges = [silent(50_000)], True, False
-    refused(server, tmp_path, r"no (data for|answer within) 0\.5 s")
+    refused(server, tmp_path, r"no (data for|response within) 0\.5 s")
     assert len(server.paths()) == 2
 
 
@@ -197,7 +197,7 @@ def test_a_header_that_never_ends_is_silence(tmp_path, server, impatient, monkey
             handler.wfile.write(b"a")
 
     server.problems["/a.bin"], server.forever = [drip], True
-    refused(server, tmp_path, r"no (data for|answer within) 0\.5 s")
+    refused(server, tmp_path, r"no (data for|response within) 0\.5 s")
 
 
 def test_a_slow_download_shows_progress(tmp_path, server, monkeypatch, capsys):
@@ -268,7 +268,7 @@ def test_a_connection_that_is_never_accepted_is_silence(tmp_path, server, impati
         raise TimeoutError("timed out")
 
     monkeypatch.setattr(socket, "create_connection", time_out)
-    refused(server, tmp_path, r"no (data for|answer within) 0\.5 s")
+    refused(server, tmp_path, r"no (data for|response within) 0\.5 s")
     assert not waits, "the next source is used without further attempts"
 
 

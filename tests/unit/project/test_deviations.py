@@ -1,4 +1,4 @@
-"""docs/deviations.md agrees with the plan of the paper scale: no row is out of date or missing."""
+"""docs/deviations.md agrees with the plan of the paper scale: no row is outdated or missing."""
 
 import json
 import re

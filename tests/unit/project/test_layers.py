@@ -10,7 +10,7 @@ LAYERS = (
     {"measure"},
     {"report", "train", "evaluate", "bundle"},
     {"export", "sample", "sampling", "card"},
-    {"plan", "status", "outdated", "frozen", "price", "throughput", "needs", "workload", "job_length"}
+    {"plan", "status", "outdated", "frozen", "plan_cost", "throughput", "needs", "workload", "job_length"}
     | {"config", "claims", "suites", "experiments", "defaults"},
     {"registry", "signature", "skeleton", "networks", "metrics"},
     {"data"},

@@ -1,6 +1,6 @@
 """uv installs torch's CPU build with the options of tools/setup.sh, from a stand-in of PyTorch's index on loopback.
 
-A loopback proxy answers for download.pytorch.org with a certificate that only this test trusts.
+A loopback proxy responds for download.pytorch.org with a certificate that only this test trusts.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ def wheel(package: str, version: str) -> bytes:
     return data.getvalue()
 
 
-def answers() -> dict[str, tuple[str, bytes]]:
+def responses() -> dict[str, tuple[str, bytes]]:
     """Return path -> (content type, body) of the index."""
     found = {}
     for package in PACKAGES:
@@ -71,14 +71,14 @@ def make_certificates(authority: Path, leaf: Path, key: Path) -> None:
 
 
 class Index:
-    """HTTP proxy on loopback that accepts CONNECT to HOST only, and answers itself."""
+    """HTTP proxy on loopback that accepts CONNECT to HOST only, and responds itself."""
 
     def __init__(self, folder: Path) -> None:
         self.certificate, leaf, key = folder / "authority.pem", folder / "leaf.pem", folder / "key.pem"
         make_certificates(self.certificate, leaf, key)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(leaf, key)
-        self.answers, self.requests, self.refused = answers(), [], []
+        self.responses, self.requests, self.refused = responses(), [], []
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -112,7 +112,7 @@ class Index:
 
     def _answer(self, secure: ssl.SSLSocket, method: str, path: str) -> None:
         self.requests.append(path)
-        kind, body = self.answers.get(path, ("text/plain", b""))
+        kind, body = self.responses.get(path, ("text/plain", b""))
         status = "200 OK" if body else "404 Not Found"
         lines = (f"HTTP/1.1 {status}", f"Content-Type: {kind}", f"Content-Length: {len(body)}", "", "")
         secure.sendall("\r\n".join(lines).encode() + (b"" if method == "HEAD" else body))

@@ -80,7 +80,7 @@ def test_every_declared_output_exists(demo):
         assert (demo / f"{stem}.svg").exists()
 
 
-def test_each_claim_shows_its_target_and_price(html):
+def test_each_claim_shows_its_target_and_cost(html):
     assert html.count("180 runs") >= 2 and "<code>snakemake claim-few-shot</code>: 180 runs" in html
 
 

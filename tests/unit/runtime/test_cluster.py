@@ -45,7 +45,7 @@ def test_without_accounting_squeue_is_asked(slurm):
     slurm(sacct=DISABLED, squeue="exit 0", scontrol=AGE.format(300))
     settings = Settings()
     assert choose_status_command(settings) == (
-        "squeue reports the states of SLURM jobs, because sacct does not answer (Slurm accounting storage is disabled)"
+        "squeue reports the states of SLURM jobs, because sacct does not respond (Slurm accounting storage is disabled)"
     )
     assert settings == Settings("squeue", 40)
 

@@ -8,7 +8,7 @@ import yaml
 from bench.claims import load_settings
 from bench.errors import InputError
 from bench.metrics.protocol import ProtocolError
-from bench.report.compare.claims import Answer, answer_claims, insignificant_by_design
+from bench.report.compare.claims import Decision, decide_claims, insignificant_by_design
 from bench.report.compare.paired import compare_experiments
 from bench.report.read.published import Published, load_published
 from bench.report.tables.published import published_table
@@ -25,8 +25,8 @@ from tests.helpers.report_fixture import (
 
 
 def verdict(scores, settings, scale="paper"):
-    (answer,) = answer_claims(scores, settings, scale)
-    return answer.verdict, answer.reason
+    (decision,) = decide_claims(scores, settings, scale)
+    return decision.verdict, decision.reason
 
 
 def test_supported_if_slim_is_better_on_the_datasets(tmp_path):
@@ -67,9 +67,9 @@ def test_other_scales_give_no_verdict(tmp_path, scale):
 
 def test_with_few_datasets_the_seed_is_the_unit(tmp_path):
     scores = claim_results(tmp_path, 40.0, 50.0, sets=("a",))
-    (answer,) = answer_claims(scores, claim_settings(sets=("a",)), "paper")
-    assert answer.findings[0].unit == "seed" and answer.findings[0].paired.n == 5
-    assert answer.verdict == "supported"
+    (decision,) = decide_claims(scores, claim_settings(sets=("a",)), "paper")
+    assert decision.findings[0].unit == "seed" and decision.findings[0].paired.n == 5
+    assert decision.verdict == "supported"
 
 
 def test_another_protocol_does_not_count(tmp_path):
@@ -94,17 +94,17 @@ def test_datasets_with_different_protocols_are_not_combined_in_a_claim(tmp_path)
         r"narrow the comparison's `protocol` in config/claims.yaml$"
     )
     with pytest.raises(ProtocolError, match=words):
-        answer_claims(collected(scale_dir), claim_settings(sets=("a", "b", "c")), "paper")
+        decide_claims(collected(scale_dir), claim_settings(sets=("a", "b", "c")), "paper")
 
 
 def test_another_version_of_the_data_does_not_count(tmp_path):
     scores = claim_results(tmp_path, (40.0, 41.0, 38.0, 42.0), 50.0)
     folder = tmp_path / "paper/runs/slim/b/seed3"
     write_score(folder, "fid_authors", 41.0, data_sha256="9" * 64)
-    (answer,) = answer_claims(collected(tmp_path / "paper"), claim_settings(), "paper")
+    (decision,) = decide_claims(collected(tmp_path / "paper"), claim_settings(), "paper")
     hashes = ", ".join(sorted({row.data_sha256[:8] for row in scores.where(dataset="b")} | {"99999999"}))
-    assert (answer.verdict, answer.reason) == ("inconclusive", f"not comparable: b: data differ ({hashes})")
-    assert answer.findings[0].datasets_found == 3
+    assert (decision.verdict, decision.reason) == ("inconclusive", f"not comparable: b: data differ ({hashes})")
+    assert decision.findings[0].datasets_found == 3
 
 
 def with_comparisons(*changes):
@@ -119,23 +119,23 @@ def test_tests_not_made_yet_count_in_the_correction(tmp_path):
     """Otherwise an early verdict would be corrected for fewer tests than were declared."""
     scores = claim_results(tmp_path, (46.0, 48.5, 45.0, 48.2), 50.0)
     absent = {"sets": ("e", "f", "g")}
-    (alone,) = answer_claims(scores, with_comparisons({}), "paper")
-    (early,) = answer_claims(scores, with_comparisons({}, absent, absent), "paper")
+    (alone,) = decide_claims(scores, with_comparisons({}), "paper")
+    (early,) = decide_claims(scores, with_comparisons({}, absent, absent), "paper")
     p = alone.findings[0].paired.p
     assert (alone.findings[0].p_holm, early.findings[0].p_holm) == (pytest.approx(p), pytest.approx(3 * p))
     assert 0.05 / 3 < p < 0.05
-    assert [answer.findings[0].verdict for answer in (alone, early)] == ["supported", "inconclusive"]
+    assert [decision.findings[0].verdict for decision in (alone, early)] == ["supported", "inconclusive"]
 
 
 def test_controls_and_constants_are_no_part_of_the_correction(tmp_path):
     scores = claim_results(tmp_path, (46.0, 48.5, 45.0, 48.2), 50.0)
-    (answer,) = answer_claims(scores, with_comparisons({}, {"role": "control"}, {"measure": "constant"}), "paper")
-    assert answer.findings[0].p_holm == pytest.approx(answer.findings[0].paired.p)
+    (decision,) = decide_claims(scores, with_comparisons({}, {"role": "control"}, {"measure": "constant"}), "paper")
+    assert decision.findings[0].p_holm == pytest.approx(decision.findings[0].paired.p)
 
 
-def outcomes(answer: Answer):
+def outcomes(decision: Decision):
     """Return corrected p, outcome and note of each row."""
-    table = claim_table(answer)
+    table = claim_table(decision)
     p, outcome = ([head.label for head in table.head].index(name) for name in ("p (Holm)", "outcome"))
     return [(row[p].text, row[outcome].text, row[outcome].note) for row in table.rows]
 
@@ -143,29 +143,29 @@ def outcomes(answer: Answer):
 def test_a_control_shows_its_uncorrected_p_and_outcome(tmp_path):
     scores = claim_results(tmp_path, (46.0, 48.5, 45.0, 48.2), 50.0)
     settings = with_comparisons({}, {"role": "control"}, {"sets": ("e", "f", "g")})
-    (answer,) = answer_claims(scores, settings, "paper")
-    p = answer.findings[1].paired.p
-    assert outcomes(answer) == [
+    (decision,) = decide_claims(scores, settings, "paper")
+    p = decision.findings[1].paired.p
+    assert outcomes(decision) == [
         (f"{2 * p:.3f}", "inconclusive", "the difference is not significant"),
         ("", "supported", f"control: p = {p:.3f}, not corrected"),
         ("", "inconclusive", "0 of 3 datasets finished"),
     ]
-    assert (answer.verdict, "0 of 3" in answer.reason) == ("inconclusive", True)
+    assert (decision.verdict, "0 of 3" in decision.reason) == ("inconclusive", True)
 
 
 def test_a_control_that_shares_the_gain_has_a_note(tmp_path):
     scores = claim_results(tmp_path, (49.0, 51.0, 50.5, 49.5), 50.0)
-    (answer,) = answer_claims(scores, with_comparisons({}, {"role": "control"}), "paper")
-    p = answer.findings[1].paired.p
+    (decision,) = decide_claims(scores, with_comparisons({}, {"role": "control"}), "paper")
+    p = decision.findings[1].paired.p
     reason = f"control: p = {p:.3f}, not corrected; the difference is not significant"
-    assert outcomes(answer)[1] == ("", "inconclusive", reason)
+    assert outcomes(decision)[1] == ("", "inconclusive", reason)
 
 
 def test_no_outcome_is_given_at_other_scales(tmp_path):
     scores = claim_results(tmp_path, (40.0, 41.0, 38.0, 42.0), 50.0, scale="small")
-    (answer,) = answer_claims(scores, with_comparisons({}, {"role": "control"}), "small")
-    assert {row[1] for row in outcomes(answer)} == {""}
-    assert "outcome" not in [head.label for head in claim_table(answer).without_empty_columns().head]
+    (decision,) = decide_claims(scores, with_comparisons({}, {"role": "control"}), "small")
+    assert {row[1] for row in outcomes(decision)} == {""}
+    assert "outcome" not in [head.label for head in claim_table(decision).without_empty_columns().head]
 
 
 def published(value, protocol):
@@ -298,8 +298,8 @@ def test_a_baseline_of_zero_breaks_neither_claims_nor_tables(tmp_path):
     scores = claim_results(tmp_path, 40.0, 0.0, seeds=1)
     found = [result for result in compare_experiments(scores, claim_settings()) if result.unit == "dataset"]
     assert {result.share for result in found} == {False}
-    (answer,) = answer_claims(scores, claim_settings(minimum_seeds=5), "paper")
-    assert answer.verdict == "inconclusive"
+    (decision,) = decide_claims(scores, claim_settings(minimum_seeds=5), "paper")
+    assert decision.verdict == "inconclusive"
     assert paired_table(compare_experiments(scores, claim_settings()), scores, claim_settings()).rows
 
 
@@ -313,10 +313,10 @@ def test_a_claims_file_of_an_earlier_version_may_name_its_baselines_rivals(tmp_p
 def test_the_exact_test_is_shown_and_does_not_decide(tmp_path):
     """Four datasets: the t test is significant, and the exact p cannot be below 0.125."""
     scores = claim_results(tmp_path, (40.0, 41.0, 38.0, 42.0), 50.0)
-    (answer,) = answer_claims(scores, claim_settings(), "paper")
-    (finding,) = answer.findings
-    assert answer.verdict == "supported" and finding.p_exact == pytest.approx(0.125)
-    table = claim_table(answer)
+    (decision,) = decide_claims(scores, claim_settings(), "paper")
+    (finding,) = decision.findings
+    assert decision.verdict == "supported" and finding.p_exact == pytest.approx(0.125)
+    table = claim_table(decision)
     line = dict(zip([head.label for head in table.head], table.rows[0], strict=True))
     assert line["p (exact)"].text == "0.125"
     assert line["detectable improvement"].text.endswith(" %") and finding.power.more == 0
@@ -324,16 +324,16 @@ def test_the_exact_test_is_shown_and_does_not_decide(tmp_path):
 
 def test_datasets_that_disagree_name_how_many_more_are_needed(tmp_path):
     scores = claim_results(tmp_path, (40.0, 60.0, 45.0, 46.0), 50.0)
-    (answer,) = answer_claims(scores, claim_settings(), "paper")
-    more = answer.findings[0].power.more
+    (decision,) = decide_claims(scores, claim_settings(), "paper")
+    more = decision.findings[0].power.more
     assert more > 0
-    assert f"{more} more datasets for the observed improvement" in claim_table(answer).rows[0][8].text
+    assert f"{more} more datasets for the observed improvement" in claim_table(decision).rows[0][8].text
 
 
 def test_two_datasets_have_no_power(tmp_path):
     scores = claim_results(tmp_path, 40.0, 50.0, sets=SETS[:2])
-    (answer,) = answer_claims(scores, claim_settings(), "paper")
-    assert claim_table(answer).rows[0][8].text == "not computable"
+    (decision,) = decide_claims(scores, claim_settings(), "paper")
+    assert claim_table(decision).rows[0][8].text == "not computable"
 
 
 def test_the_plan_names_tests_that_cannot_be_significant():
@@ -366,11 +366,11 @@ def trained_with(scores_dir, experiment, torch="0.0", **training):
 def test_a_pair_trained_under_different_conditions_is_refused_at_the_verdict_scale(tmp_path, change, text):
     claim_results(tmp_path, (40.0, 41.0, 38.0, 42.0), 50.0)
     scores = trained_with(tmp_path / "paper", "slim", **change)
-    (answer,) = answer_claims(scores, claim_settings(), "paper")
-    assert answer.verdict == "inconclusive" and f"a: {text}" in answer.reason
+    (decision,) = decide_claims(scores, claim_settings(), "paper")
+    assert decision.verdict == "inconclusive" and f"a: {text}" in decision.reason
     allowed = claim_settings().model_copy(update={"may_differ": tuple(change)})
-    (answer,) = answer_claims(scores, allowed, "paper")
-    assert answer.verdict == "supported"
+    (decision,) = decide_claims(scores, allowed, "paper")
+    assert decision.verdict == "supported"
 
 
 def test_at_other_scales_the_table_names_the_difference(tmp_path):
@@ -385,4 +385,4 @@ def test_at_other_scales_the_table_names_the_difference(tmp_path):
 def test_a_patch_release_of_torch_is_the_same_version(tmp_path):
     claim_results(tmp_path, 40.0, 50.0)
     scores = trained_with(tmp_path / "paper", "slim", torch="0.0.1+cu130")
-    assert answer_claims(scores, claim_settings(), "paper")[0].verdict == "supported"
+    assert decide_claims(scores, claim_settings(), "paper")[0].verdict == "supported"

@@ -5,9 +5,9 @@ import pytest
 from bench.errors import InputError
 from bench.files import sha256_json
 from bench.metrics.protocol import ProtocolError
-from bench.report.compare.claims import answer_claims
+from bench.report.compare.claims import decide_claims
 from bench.report.compare.paired import compare_experiments
-from bench.report.tables.significance import paired_table, shown_table, summary_table
+from bench.report.tables.significance import descriptive_table, paired_table, summary_table
 from tests.helpers.report_fixture import claim_results, claim_settings, collected, described, write_run, write_score
 
 
@@ -41,7 +41,7 @@ def test_two_protocols_are_never_combined_in_a_test(tmp_path):
     with pytest.raises(ProtocolError, match="'fid_authors/slim' and 'fid_authors/sle'"):
         compare_experiments(scores, claim_settings())
     with pytest.raises(ProtocolError, match="slim against sle on a"):
-        answer_claims(scores, claim_settings(sets=("a",)), "paper")
+        decide_claims(scores, claim_settings(sets=("a",)), "paper")
 
 
 def test_seeds_of_two_protocols_are_refused_with_what_to_do(tmp_path):
@@ -102,6 +102,6 @@ def test_versions_of_the_data_are_not_paired(tmp_path, name, seed):
     assert [(r.dataset, r.paired.n) for r in found if r.unit == "dataset"] == [("2 of 3 datasets", 2)]
     lines = [row for row in summary_table(found, scores, claim_settings()).rows if row[0].text == "b"]
     assert [entry.text for entry in lines[0][2:]] == ["n/a", "n/a", "–", f"not comparable: data differ ({hashes})"]
-    shown = shown_table(claim_settings().claims[0], scores, claim_settings())
+    shown = descriptive_table(claim_settings().claims[0], scores, claim_settings())
     assert [row[4].text for row in shown.rows] == ["equal", f"data differ ({hashes})", "equal"]
     assert len(paired_table(found, scores, claim_settings()).rows) == 4

@@ -1,4 +1,4 @@
-"""A price is steps times measured seconds; what was not measured has none, and finished runs correct the figures."""
+"""A cost is steps times measured seconds. It is unknown without a measurement, and finished runs correct it."""
 
 import json
 
@@ -9,7 +9,7 @@ from bench.errors import InputError, readable_size
 from bench.needs import Need, needs_of, prepared_bytes, to_download, to_write
 from bench.paths import run_folder
 from bench.plan import Plan
-from bench.price import NOT_MEASURED, Prices, Span, Total, wall_seconds
+from bench.plan_cost import NOT_MEASURED, CostEstimator, Span, Total, wall_seconds
 from bench.throughput import FOLDER, Throughput, device_here, rate_of, require_device
 from bench.workload import (
     Images,
@@ -78,7 +78,7 @@ def test_numbers_of_steps_and_images(plan):
     assert steps_of(imagenet, unknown) is None and scored_images(imagenet, unknown) is None
 
 
-def test_a_price_is_steps_times_measured_seconds_with_their_range(plan, tmp_path):
+def test_a_cost_is_steps_times_measured_seconds_with_their_range(plan, tmp_path):
     run = first(plan, "paper", "fastgan-slim", "100-shot-obama")
     throughput = Throughput(DEVICE, tmp_path)
     measured = {"unit": "step", "seconds": 0.1, "seconds_low": 0.09, "seconds_high": 0.12, "fixed_seconds": 50.0}
@@ -86,24 +86,24 @@ def test_a_price_is_steps_times_measured_seconds_with_their_range(plan, tmp_path
     rate = rate_of(training, **measured, peak_memory_bytes=7, energy_joules=3.0, torch="2", measured="2026-01-02")
     throughput.add([rate])
     again = Throughput(DEVICE, tmp_path)  # as read from the file
-    (priced,) = Prices(plan, again).price([run])
-    trained, scored = priced.jobs
+    (estimates,) = CostEstimator(plan, again).estimate([run])
+    trained, scored = estimates.jobs
     assert trained.span.seconds == pytest.approx(7050.0)
     assert (trained.span.low, trained.span.high) == pytest.approx((6350.0, 8450.0))
     assert (trained.peak_memory_bytes, trained.energy_joules) == (7, 210000.0)
-    assert scored.span is None and scored.missing == NOT_MEASURED and not priced.done
+    assert scored.span is None and scored.missing == NOT_MEASURED and not estimates.done
     throughput.add([rate_of(scoring_workload(run, images(plan, run)), unit="image", note="needs more memory")])
-    assert Prices(plan, Throughput(DEVICE, tmp_path)).price([run])[0].jobs[1].missing == "needs more memory"
+    assert CostEstimator(plan, Throughput(DEVICE, tmp_path)).estimate([run])[0].jobs[1].missing == "needs more memory"
 
 
-def test_an_unknown_number_of_images_has_no_price(tmp_path):
+def test_an_unknown_number_of_images_has_no_cost(tmp_path):
     (tmp_path / "cats").mkdir()
     plan = Plan.load({"folders": {"cats": str(tmp_path / "cats")}})
     run = plan.runs("own")[0]
     throughput = Throughput(DEVICE, tmp_path)
     workload = preparation_workload(run, plan.configuration.catalogue.dataset("cats"))
     throughput.add([rate_of(workload, unit="image", seconds=1.0)])
-    (job,) = Prices(plan, throughput).preparations([run])
+    (job,) = CostEstimator(plan, throughput).preparations([run])
     assert job.span is None and "number of images of cats" in job.missing
     assert prepared_bytes(run, images(plan, run)) is None
 
@@ -111,21 +111,24 @@ def test_an_unknown_number_of_images_has_no_price(tmp_path):
 def test_a_prepared_dataset_costs_nothing(here):
     plan = Plan.load()
     run = plan.runs("demo")[0]
-    prices = Prices(plan, Throughput(DEVICE))
-    assert prices.preparations([run])[0].missing == NOT_MEASURED
+    estimator = CostEstimator(plan, Throughput(DEVICE))
+    assert estimator.preparations([run])[0].missing == NOT_MEASURED
     (here / run.data.path).mkdir(parents=True)
     (here / run.data.path / "manifest.json").touch()
-    (job,) = prices.preparations([run])
+    (job,) = estimator.preparations([run])
     assert (job.span, job.done) == (Span(), True)
 
 
-def test_finished_runs_of_the_same_device_correct_the_price(here):
+def test_finished_runs_of_the_same_device_correct_the_cost(here):
     plan = Plan.load()
     runs = [run for run in plan.runs("demo") if run.experiment == "singan"]
     throughput = Throughput(device_here())
     workload = training_workload(runs[0], images(plan, runs[0]))
     throughput.add([rate_of(workload, unit="epoch", seconds=1.0, scale=scale, scales=4) for scale in range(4)])
-    assert [price.jobs[0].span.seconds for price in Prices(plan, throughput).price(runs)] == [240.0, 240.0]
+    assert [estimate.jobs[0].span.seconds for estimate in CostEstimator(plan, throughput).estimate(runs)] == [
+        240.0,
+        240.0,
+    ]
     for run, seconds, device in zip(runs, (100.0, 104.0), ("cpu", "NVIDIA Other"), strict=True):
         folder = here / run_folder("demo", run.experiment, run.dataset, run.seed)
         folder.mkdir(parents=True)
@@ -134,17 +137,17 @@ def test_finished_runs_of_the_same_device_correct_the_price(here):
     log = here / "logs/demo/runs/singan/photo-astronaut/seed0"
     log.mkdir(parents=True)
     (log / "evaluate.tsv").write_text("s\th:m:s\n12.5\t0:00:12\n")
-    prices = Prices(plan, throughput)
-    training, scoring = prices.price(runs)[1].jobs
+    estimator = CostEstimator(plan, throughput)
+    training, scoring = estimator.estimate(runs)[1].jobs
     assert (training.span.seconds, training.peak_memory_bytes, scoring.span.seconds) == (100.0, 11, 12.5)
-    assert prices.finished.count == 1
+    assert estimator.finished.count == 1
 
 
 def test_a_total_names_what_it_lacks(plan, tmp_path):
     total = Total()
-    for price in Prices(plan, Throughput(DEVICE, tmp_path)).price(plan.runs("demo")):
-        total.add(price.jobs, price.done)
-    assert (total.count, total.jobs, total.unpriced, total.span) == (14, 28, 28, Span())
+    for estimate in CostEstimator(plan, Throughput(DEVICE, tmp_path)).estimate(plan.runs("demo")):
+        total.add(estimate.jobs, estimate.done)
+    assert (total.count, total.jobs, total.unknown, total.span) == (14, 28, 28, Span())
 
 
 @pytest.mark.parametrize(

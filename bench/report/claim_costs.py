@@ -1,16 +1,16 @@
-"""Prices of the claims' targets for the report page, on every device that has been measured."""
+"""Estimated cost of each claim's target for the report page, on every device that has been measured."""
 
 from pathlib import Path
 
 from bench.claims import ReportSettings, target_of
 from bench.errors import InputError
 from bench.plan import Plan
-from bench.price import Prices, device_hours, total_of
+from bench.plan_cost import CostEstimator, device_hours, total_of
 from bench.throughput import Throughput, measured_devices
 
 
-def claim_prices(settings: ReportSettings, root: Path) -> dict[str, list[str]]:
-    """Return sentences with the price of each claim, by its id.
+def claim_costs(settings: ReportSettings, root: Path) -> dict[str, list[str]]:
+    """Return sentences with the cost of each claim, by its id.
 
     A claim has no sentence if its runs cannot be planned, for example because its experiments are not in config/.
     """
@@ -34,8 +34,8 @@ def _sentences(plan: Plan, target: str, root: Path) -> list[str]:
         return [f"{len(runs)} runs; no device has been measured (slim-bench plan {target} --measure)"]
     sentences = []
     for device in devices:
-        total = total_of(Prices(plan, Throughput(device, root)).price(runs))
+        total = total_of(CostEstimator(plan, Throughput(device, root)).estimate(runs))
         text, spread = device_hours(total)
-        price = f"{text} device-hours ({spread})" if spread else text
-        sentences.append(f"{total.count} runs, {total.done} finished; {price} on {device}")
+        cost = f"{text} device-hours ({spread})" if spread else "unknown cost"
+        sentences.append(f"{total.count} runs, {total.done} finished; {cost} on {device}")
     return sentences

@@ -1,8 +1,8 @@
-"""Price of runs on one device: hours, peak memory and energy, from measured throughput and from finished runs.
+"""Estimated cost of runs on one device: hours, peak memory and energy, from measured throughput and from finished runs.
 
 A step, an epoch or an image has a measured time with a range (bench.throughput). A finished run of the same workload on
-the same device replaces the measured time of its steps. A part that has neither has no price: nothing is estimated from
-another device or another size. This module does not import torch.
+the same device replaces the measured time of its steps. Without either, the cost is unknown: nothing is extrapolated
+from another device or another size. This module does not import torch.
 """
 
 import heapq
@@ -14,8 +14,8 @@ from typing import Self
 
 from bench.data.manifest import MANIFEST
 from bench.errors import InputError
-from bench.job_benchmark import benchmark_values
-from bench.paths import META, RESULTS, run_folder
+from bench.job_benchmark import scoring_job_seconds
+from bench.paths import META
 from bench.plan import Plan
 from bench.provenance import slug
 from bench.run import Run
@@ -57,8 +57,8 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Job:
-    """Price of training or scoring one run, or of preparing one dataset. `span` is None for the reason in `missing`."""
+class JobCost:
+    """Cost of training or scoring one run, or of preparing one dataset. `span` is None for the reason in `missing`."""
 
     workload: Workload
     span: Span | None
@@ -69,38 +69,38 @@ class Job:
 
 
 @dataclass(frozen=True)
-class RunPrice:
+class RunEstimate:
     """Jobs of a run, and whether the run is finished."""
 
     run: Run
-    jobs: tuple[Job, ...]
+    jobs: tuple[JobCost, ...]
     done: bool
 
 
 @dataclass
 class Total:
-    """Sum over runs or datasets. `unpriced`: jobs that are not in `span`, because they have no price."""
+    """Sum over runs or datasets. `unknown`: number of jobs of unknown cost, which are not in `span`."""
 
     count: int = 0
     done: int = 0
     span: Span = field(default_factory=Span)
     left: Span = field(default_factory=Span)
     jobs: int = 0
-    unpriced: int = 0
+    unknown: int = 0
     peak_memory_bytes: int | None = None
     energy_joules: float | None = None
 
-    def add(self, jobs: Iterable[Job], done: bool) -> None:
+    def add(self, jobs: Iterable[JobCost], done: bool) -> None:
         """Count one run or dataset with its jobs."""
         self.count += 1
         self.done += done
         self.add_jobs(jobs)
 
-    def add_jobs(self, jobs: Iterable[Job]) -> None:
+    def add_jobs(self, jobs: Iterable[JobCost]) -> None:
         for job in jobs:
             self.jobs += 1
             if job.span is None:
-                self.unpriced += 1
+                self.unknown += 1
                 continue
             self.span += job.span
             self.left += Span() if job.done else job.span
@@ -122,23 +122,23 @@ class FinishedRuns:
         return sum(map(len, self.training.values()))
 
 
-class Prices:
-    """Prices of runs of `plan` on a device. `finished` are the runs that correct the measured figures."""
+class CostEstimator:
+    """Computes the cost of runs of `plan` on a device. `finished` are the runs that correct the measured figures."""
 
     def __init__(self, plan: Plan, throughput: Throughput):
         self.plan, self.throughput, self.finished = plan, throughput, FinishedRuns()
         self._is_this_cpu = throughput.device == device_here("cpu")
 
-    def price(self, runs: Sequence[Run]) -> list[RunPrice]:
+    def estimate(self, runs: Sequence[Run]) -> list[RunEstimate]:
         catalogue = self.plan.configuration.catalogue
         images = {run.name: images_of(run, catalogue.dataset(run.dataset)) for run in runs}
         self.finished = self._finished(runs, images)
         return [self._of_run(run, images[run.name]) for run in runs]
 
-    def preparations(self, runs: Sequence[Run]) -> list[Job]:
+    def preparations(self, runs: Sequence[Run]) -> list[JobCost]:
         """Return a job per prepared dataset that the runs need. A dataset that is prepared costs nothing."""
         catalogue = self.plan.configuration.catalogue
-        found: dict[str, Job] = {}
+        found: dict[str, JobCost] = {}
         for run in runs:
             if run.data.path not in found:
                 dataset = catalogue.dataset(run.dataset)
@@ -146,18 +146,18 @@ class Prices:
                 count = None if images.train is None else images.train + (images.test or 0)
                 workload = preparation_workload(run, dataset)
                 if (Path(run.data.path) / MANIFEST).is_file():
-                    found[run.data.path] = Job(workload, Span(), done=True)
+                    found[run.data.path] = JobCost(workload, Span(), done=True)
                 else:
                     found[run.data.path] = self._job(workload, count, False, run.dataset)
         return list(found.values())
 
-    def _of_run(self, run: Run, images: Images) -> RunPrice:
+    def _of_run(self, run: Run, images: Images) -> RunEstimate:
         folder = self.plan.folder_of(run)
         state = run_state(run, folder).state if folder.exists() else "missing"
         done, trained = state in ("ok", "failed"), state in ("ok", "failed", "trained")
-        return RunPrice(run, (self._training(run, images, trained), self._scoring(run, images, done)), done)
+        return RunEstimate(run, (self._training(run, images, trained), self._scoring(run, images, done)), done)
 
-    def _training(self, run: Run, images: Images, done: bool) -> Job:
+    def _training(self, run: Run, images: Images, done: bool) -> JobCost:
         workload = training_workload(run, images)
         rate, finished = self.throughput.find(workload), self.finished.training.get(workload.key)
         steps = steps_of(run, images, rate.scales if rate else 1)
@@ -169,20 +169,21 @@ class Prices:
             return job
         return replace(job, span=job.span + _span(scoring).times(selection_images(run)))
 
-    def _scoring(self, run: Run, images: Images, done: bool) -> Job:
+    def _scoring(self, run: Run, images: Images, done: bool) -> JobCost:
         workload = scoring_workload(run, images)
         job = self._job(workload, scored_images(run, images), done, run.dataset)
         finished = self.finished.scoring.get(workload.key)
         return replace(job, span=Span.over(finished), missing="") if finished else job
 
-    def _job(self, workload: Workload, count: int | None, done: bool, dataset: str) -> Job:
+    def _job(self, workload: Workload, count: int | None, done: bool, dataset: str) -> JobCost:
         rate = self.throughput.find(workload)
         if rate is None or rate.seconds is None:
-            return Job(workload, None, done, missing=NOT_MEASURED if rate is None else rate.note)
+            return JobCost(workload, None, done, missing=NOT_MEASURED if rate is None else rate.note)
         if count is None:
-            return Job(workload, None, done, missing=f"the number of images of {dataset} is known once it is prepared")
+            reason = f"the number of images of {dataset} is unknown until it is prepared"
+            return JobCost(workload, None, done, missing=reason)
         energy = None if rate.energy_joules is None else rate.energy_joules * count
-        return Job(workload, _span(rate).times(count, rate.fixed_seconds), done, rate.peak_memory_bytes, energy)
+        return JobCost(workload, _span(rate).times(count, rate.fixed_seconds), done, rate.peak_memory_bytes, energy)
 
     def _finished(self, runs: Sequence[Run], images: Mapping[str, Images]) -> FinishedRuns:
         found = FinishedRuns()
@@ -200,7 +201,7 @@ class Prices:
             if self._is_on_device(training.device):
                 key = training_workload(run, images[run.name]).key
                 found.training.setdefault(key, []).append((run.dataset, training))
-                if seconds := _job_seconds(run):
+                if seconds := scoring_job_seconds(Path(), run.scale, run.name):
                     found.scoring.setdefault(scoring_workload(run, images[run.name]).key, []).append(seconds)
         return found
 
@@ -211,8 +212,8 @@ class Prices:
 
 def _corrected(
     run: Run, workload: Workload, steps: int | None, done: bool, finished: Sequence[tuple[str, Training]]
-) -> Job:
-    """Return the price of training a run from finished runs of its workload, and of its dataset if there are any.
+) -> JobCost:
+    """Return the cost of training a run from finished runs of its workload, and of its dataset if there are any.
 
     One-shot images differ in their number of pyramid scales, so the whole time counts there, and elsewhere the time of
     a step.
@@ -224,13 +225,7 @@ def _corrected(
     energies = [r.energy_joules * share for r, share in zip(records, shares, strict=True) if r.energy_joules]
     peaks = [r.peak_memory_bytes for r in records if r.peak_memory_bytes]
     energy = statistics.mean(energies) if energies else None
-    return Job(workload, Span.over(seconds), done, max(peaks, default=None), energy)
-
-
-def _job_seconds(run: Run) -> float | None:
-    """Return the seconds of the scoring of a run from Snakemake's benchmark file, or None if there is no such file."""
-    path = Path("logs") / run_folder(run.scale, run.experiment, run.dataset, run.seed).relative_to(RESULTS)
-    return next(reversed(benchmark_values(path / "evaluate.tsv", "s")), None)
+    return JobCost(workload, Span.over(seconds), done, max(peaks, default=None), energy)
 
 
 def _span(rate: Rate) -> Span:
@@ -238,19 +233,19 @@ def _span(rate: Rate) -> Span:
     return Span(seconds, seconds if rate.seconds_low is None else rate.seconds_low, rate.seconds_high or seconds)
 
 
-def total_of(priced: Iterable[RunPrice]) -> Total:
+def total_of(estimates: Iterable[RunEstimate]) -> Total:
     """Return the sum over runs."""
     total = Total()
-    for price in priced:
-        total.add(price.jobs, price.done)
+    for estimate in estimates:
+        total.add(estimate.jobs, estimate.done)
     return total
 
 
 def device_hours(total: Total) -> tuple[str, str]:
-    """Return the device-hours of a total and their range as text. `>` means that some of its jobs have no price."""
-    if total.unpriced == total.jobs:
-        return "no price", ""
-    least = "> " if total.unpriced else ""
+    """Return the device-hours of a total and their range as text. `>` means that the cost of some jobs is unknown."""
+    if total.unknown == total.jobs:
+        return "unknown", ""
+    least = "> " if total.unknown else ""
     return f"{least}{hours(total.span.seconds)}", f"{hours(total.span.low)} to {hours(total.span.high)}"
 
 

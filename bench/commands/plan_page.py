@@ -1,4 +1,4 @@
-"""Text of `slim-bench plan SUITE`: runs, price per task and claim, wall time, data, and jobs without a price."""
+"""Text of `slim-bench plan SUITE`: runs, cost per task and claim, wall time, data, and jobs of unknown cost."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,17 @@ from bench.data.states import HERE, MANUAL, TOKEN, TRUST
 from bench.errors import InputError, readable_size
 from bench.needs import Need, needs_of, to_download, to_write
 from bench.plan import Plan
-from bench.price import NOT_MEASURED, Job, Prices, RunPrice, Total, device_hours, hours, total_of, wall_seconds
+from bench.plan_cost import (
+    NOT_MEASURED,
+    CostEstimator,
+    JobCost,
+    RunEstimate,
+    Total,
+    device_hours,
+    hours,
+    total_of,
+    wall_seconds,
+)
 from bench.run import Run
 from bench.runtime.leases import visible_devices
 from bench.throughput import device_here
@@ -24,20 +34,20 @@ REMEDIES = {
 HEAD = ("", "runs", "finished", "device-hours", "range", "left", "peak memory", "energy")
 
 
-def price_page(plan: Plan, suite: str, runs: Sequence[Run], prices: Prices, devices: int | None) -> list[str]:
+def plan_page(plan: Plan, suite: str, runs: Sequence[Run], estimator: CostEstimator, devices: int | None) -> list[str]:
     """Return the lines of the page. `devices`: number of devices for the wall time; None: those of this machine."""
-    priced, preparations = prices.price(runs), prices.preparations(runs)
-    scale, done = runs[0].scale, sum(price.done for price in priced)
+    estimates, preparations = estimator.estimate(runs), estimator.preparations(runs)
+    scale, done = runs[0].scale, sum(estimate.done for estimate in estimates)
     lines = [f"{suite}: {len(runs)} runs at scale {scale}, {done} finished"]
     for task in dict.fromkeys(run.task for run in runs):
         lines += _contents(task, [run for run in runs if run.task == task])
     if unmatched := plan.unmatched(suite, scale):
         lines.append(f"not in this suite: {', '.join(unmatched)}")
-    jobs = [*preparations, *(job for price in priced for job in price.jobs)]
-    lines += ["", *_device_lines(prices, suite, jobs)]
+    jobs = [*preparations, *(job for estimate in estimates for job in estimate.jobs)]
+    lines += ["", *_device_lines(estimator, suite, jobs)]
     if any(job.span for job in jobs):
-        lines += ["", *_table(_task_rows(priced, preparations)), *_wall(prices, jobs, runs, devices)]
-    lines += _claims(plan, prices, runs)
+        lines += ["", *_table(_task_rows(estimates, preparations)), *_wall(estimator, jobs, runs, devices)]
+    lines += _claims(plan, estimator, runs)
     lines += ["", *_data(needs_of(runs, plan.configuration))]
     return lines
 
@@ -51,23 +61,23 @@ def _contents(task: str, runs: Sequence[Run]) -> list[str]:
     return wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 
-def _device_lines(prices: Prices, suite: str, jobs: Sequence[Job]) -> list[str]:
-    throughput = prices.throughput
+def _device_lines(estimator: CostEstimator, suite: str, jobs: Sequence[JobCost]) -> list[str]:
+    throughput = estimator.throughput
     command = f"slim-bench plan {suite} --measure"
     dates = throughput.dates
-    if dates is None and not prices.finished.count:
-        return [f"no price: {throughput.device} has not been measured; run `{command}` on that device"]
-    finished = f"{prices.finished.count} finished runs"
+    if dates is None and not estimator.finished.count:
+        return [f"unknown cost: {throughput.device} has not been measured; run `{command}` on that device"]
+    finished = f"{estimator.finished.count} finished runs"
     if dates is None:
         origin = f"from {finished}; `{command}` measures the rest"
     else:
-        corrected = f", corrected by {finished}" if prices.finished.count else ""
+        corrected = f", corrected by {finished}" if estimator.finished.count else ""
         origin = f"measured {' to '.join(dict.fromkeys(dates))} ({throughput.path}){corrected}"
-    return [f"price on {throughput.device}, {origin}", *_missing(jobs, command)]
+    return [f"cost on {throughput.device}, {origin}", *_missing(jobs, command)]
 
 
-def _missing(jobs: Iterable[Job], command: str) -> list[str]:
-    """Return a message per task, part and reason with the names of the workloads that have no price."""
+def _missing(jobs: Iterable[JobCost], command: str) -> list[str]:
+    """Return a message per task, part and reason with the names of the workloads of unknown cost."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for job in jobs:
         if job.span is None:
@@ -77,17 +87,17 @@ def _missing(jobs: Iterable[Job], command: str) -> list[str]:
     lines = []
     for (part, task, reason), names in groups.items():
         remedy = f"; run `{command}`" if reason == NOT_MEASURED else ""
-        text = f"no price: {part} {task} {', '.join(dict.fromkeys(names))}: {reason}{remedy}"
+        text = f"unknown cost: {part} {task} {', '.join(dict.fromkeys(names))}: {reason}{remedy}"
         lines += wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
     return lines
 
 
-def _task_rows(priced: Sequence[RunPrice], preparations: Sequence[Job]) -> list[tuple[str, Total]]:
+def _task_rows(estimates: Sequence[RunEstimate], preparations: Sequence[JobCost]) -> list[tuple[str, Total]]:
     rows: dict[str, Total] = {}
     whole = Total()
-    for price in priced:
-        rows.setdefault(price.run.task, Total()).add(price.jobs, price.done)
-        whole.add(price.jobs, price.done)
+    for estimate in estimates:
+        rows.setdefault(estimate.run.task, Total()).add(estimate.jobs, estimate.done)
+        whole.add(estimate.jobs, estimate.done)
     prepared = Total()
     for job in preparations:
         prepared.add([job], job.done)
@@ -109,19 +119,19 @@ def _table(rows: Iterable[tuple[str, Total]], head: Sequence[str] = HEAD) -> lis
 
 def _cells(name: str, total: Total) -> list[str]:
     text, spread = device_hours(total)
-    left = f"{'> ' if total.unpriced else ''}{hours(total.left.seconds)}" if spread else ""
+    left = f"{'> ' if total.unknown else ''}{hours(total.left.seconds)}" if spread else ""
     peak = "" if total.peak_memory_bytes is None else readable_size(total.peak_memory_bytes)
     energy = "" if total.energy_joules is None else f"{total.energy_joules / 3.6e6:.3g} kWh"
     return [name, str(total.count), str(total.done), text, spread, left, peak, energy]
 
 
-def _wall(prices: Prices, jobs: Sequence[Job], runs: Sequence[Run], devices: int | None) -> list[str]:
+def _wall(estimator: CostEstimator, jobs: Sequence[JobCost], runs: Sequence[Run], devices: int | None) -> list[str]:
     """Return the time until the unfinished jobs have ended, on one device and on several."""
     lengths = [job.span.seconds for job in jobs if job.span is not None and not job.done]
     if not lengths:
-        return ["all priced jobs are finished"]
-    is_cpu = prices.throughput.device.startswith("cpu-")
-    count = devices or _devices_here(prices, runs)
+        return ["all jobs of known cost are finished"]
+    is_cpu = estimator.throughput.device.startswith("cpu-")
+    count = devices or _devices_here(estimator, runs)
     least = "at least " if any(job.span is None for job in jobs) else ""
     noun, after = ("job", " at a time") if is_cpu else ("device", "")
     texts = [
@@ -131,9 +141,9 @@ def _wall(prices: Prices, jobs: Sequence[Job], runs: Sequence[Run], devices: int
     return [f"wall time of the unfinished jobs: {', '.join(texts)} (--devices N for another number)"]
 
 
-def _devices_here(prices: Prices, runs: Sequence[Run]) -> int:
+def _devices_here(estimator: CostEstimator, runs: Sequence[Run]) -> int:
     """Return how many jobs this machine runs at a time: one per GPU, or as many as its cores allow."""
-    if prices.throughput.device != device_here(runs[0].compute.device):
+    if estimator.throughput.device != device_here(runs[0].compute.device):
         return 1
     cores = len(os.sched_getaffinity(0))
     return len(visible_devices()) or max(1, cores // (runs[0].compute.threads or cores))
@@ -147,8 +157,8 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 360000 else f"{seconds / 86400:.0f} days"
 
 
-def _claims(plan: Plan, prices: Prices, runs: Sequence[Run]) -> list[str]:
-    """Return the price of each claim that these runs decide, and the tests that cannot be significant."""
+def _claims(plan: Plan, estimator: CostEstimator, runs: Sequence[Run]) -> list[str]:
+    """Return the cost of each claim that these runs decide, and the tests that cannot be significant."""
     path = plan.configuration.root / "config/claims.yaml"
     if not path.is_file() or runs[0].scale != (rules := load_settings(path)).verdict_scale:
         return []
@@ -159,7 +169,7 @@ def _claims(plan: Plan, prices: Prices, runs: Sequence[Run]) -> list[str]:
         except InputError:  # the chosen part of the suite has no run of this claim
             continue
         if not planned.isdisjoint(run.name for run in needed):
-            rows.append((target_of(claim), total_of(prices.price(needed))))
+            rows.append((target_of(claim), total_of(estimator.estimate(needed))))
     if not rows:
         return []
     head = ("claim (target)", *HEAD[1:6])
