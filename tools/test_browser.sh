@@ -17,6 +17,7 @@ if [ -z "$chromium" ] || ! command -v npm >/dev/null; then
     apt-cache show chromium npm >/dev/null 2>&1 || apt-get update -qq 2>/dev/null || stop "apt-get cannot update its lists"
     apt-cache show chromium npm >/dev/null 2>&1 || stop "the packages chromium and npm cannot be installed"
     [ "${1:-}" = --check ] && exit 0
+    apt-get update -qq # existing lists may name versions that the mirror has removed
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium npm >/dev/null
     chromium=$(command -v chromium)
 fi
