@@ -57,7 +57,7 @@ def test_an_empty_folder_an_unknown_kind_and_an_unread_output_are_failures(tmp_p
         test_golden_file(tmp_path / "more.safetensors")
 
 
-def test_the_comparison_sees_a_wrong_value_a_missing_output_and_an_unread_tensor() -> None:
+def test_the_comparison_detects_a_wrong_value_a_missing_output_and_an_unread_tensor() -> None:
     reference = torch.tensor([1.0, 2.0])
     stored = Stored({"output": reference, "other_output": reference, "low": reference.half(), "count": torch.tensor(3)})
     assert len(problems(stored, {})) == 4

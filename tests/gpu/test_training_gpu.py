@@ -56,7 +56,7 @@ def test_a_classifiers_first_step_is_that_of_the_cpu(tmp_path):
     assert all(torch.isclose(ours[key], theirs[key].cpu(), rtol=1e-3) for key in ours)
 
 
-def test_state_survives_loading_on_the_cpu(tmp_path):
+def test_the_state_can_be_loaded_on_the_cpu(tmp_path):
     device = torch.device("cuda", 0)
     run = tiny_run("fewshot", write_data("fewshot", tmp_path / "data"), compute={"device": "cuda"})
     first, second = FewShot(run, device), FewShot(run, device)

@@ -39,7 +39,7 @@ def record(path: Path) -> dict:
     return json.loads(path.read_text())
 
 
-def test_the_page_is_followed_literally(own, tmp_path):
+def test_the_commands_of_the_page_succeed(own, tmp_path):
     """Uses tiny scale and few images in place of the demo of the page."""
     write_images(own / "data/prepared/fluent-emoji-100-64", 20, 64, "fewshot")
     commands = [shlex.split(line.command) for line in lines(METHOD_PAGE) if line.command.startswith("slim-bench ")]
@@ -93,7 +93,7 @@ def test_planning_imports_neither_torch_nor_the_gate(own, tmp_path):
         ("  task: fewshot\n", "", r"fastgan-plain: needs task and model.name"),
     ],
 )
-def test_a_mistake_in_the_entry_gives_a_one_line_error(own, old, new, message):
+def test_an_invalid_entry_gives_a_one_line_error(own, old, new, message):
     path = own / "config/experiments.yaml"
     before, entry = path.read_text().rsplit("\nfastgan-plain:", 1)
     assert old in entry
@@ -103,13 +103,13 @@ def test_a_mistake_in_the_entry_gives_a_one_line_error(own, old, new, message):
     assert re.fullmatch(rf"config/experiments.yaml: {message}.*", str(caught.value)), caught.value
 
 
-def test_a_mistake_in_the_file_gives_a_one_line_error(own):
+def test_an_invalid_file_gives_a_one_line_error(own):
     (own / "my_gates.py").write_text("class PlainGate\n")
     done = run(own, "plan")
     error = r"slim-bench: error: config/experiments.yaml: fastgan-plain.model.name: .*: \S*my_gates.py:1: .*\n"
     assert done.returncode == 2 and re.fullmatch(error, done.stderr), done.stderr
 
 
-def test_the_entry_on_the_page_is_yaml_and_names_the_class():
+def test_the_documented_entry_is_valid_yaml_and_names_the_class():
     (entry,) = yaml.safe_load(fenced(METHOD_PAGE, "yaml")).values()
     assert entry["model"]["name"] == "my_gates:PlainGate" and "class PlainGate" in fenced(METHOD_PAGE, "python")

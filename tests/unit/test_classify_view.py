@@ -18,7 +18,7 @@ def prepared(tmp_path, given, size):
     return prepare("a", size, tmp_path / "out", root, folders={"a": {"task": "classification"} | given})
 
 
-def test_of_files_the_centre_crop(tmp_path):
+def test_an_image_of_a_file_dataset_is_centre_cropped(tmp_path):
     for split in ("train", "val"):
         for label in ("cat", "dog"):
             image_folder(tmp_path / "set" / split / label, 1, (90, 70))
@@ -31,7 +31,7 @@ def test_of_files_the_centre_crop(tmp_path):
 
 
 @pytest.mark.parametrize(("mode", "size"), [("L", 32), ("RGB", 32), ("RGB", None)])
-def test_of_arrays_the_whole_image_with_zeros_around(tmp_path, mode, size):
+def test_an_image_of_an_array_dataset_is_padded_with_zeros(tmp_path, mode, size):
     image = random_image(28, 28, mode=mode)
     image.save(tmp_path / "a.png")
     split = {"images": np.stack([np.asarray(image)] * 2), "labels": np.arange(2)}

@@ -66,7 +66,7 @@ def test_a_device_without_measurements_has_no_cost(here, capsys):
     assert "device-hours" not in out.partition("claim (target)")[0] and len(out.splitlines()) < 60
 
 
-def test_a_cost_comes_from_measurements_and_finished_runs_only(here, run, capsys):
+def test_a_cost_requires_measurements_or_finished_runs(here, run, capsys):
     folder = here / run_folder("demo", "fastgan-sle", "fluent-emoji-100", 1)
     training = {"seconds": 7200.0, "steps": 720, "device": "cpu"}  # twice the steps of the run
     write_json(folder / "model.json", {"status": "ok", "run_sha256": "x", "training": training})
@@ -100,7 +100,7 @@ def test_a_duration_has_one_unit(seconds, text):
         (["status", "demo", "--config", "datasets=[imagenet]"], r"no runs with datasets=\[imagenet\] at scale 'demo'"),
     ],
 )
-def test_a_wrong_device_or_part_is_one_line(here, capsys, arguments, message):
+def test_a_wrong_device_or_part_gives_a_one_line_error(here, capsys, arguments, message):
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert re.search(message, error) and error.count("\n") == 1
@@ -112,7 +112,7 @@ def test_freeze_writes_the_planned_run(here, run):
     assert read_run(here / "my/run.json") == run
 
 
-def test_freeze_knows_a_users_folder(here, tmp_path):
+def test_freeze_accepts_a_folder_of_the_user(here, tmp_path):
     arguments = ["--experiment", "fastgan-sle", "--dataset", "cats", "--seed", "0", "--out", "run.json"]
     assert main(["freeze", *arguments, "--folder", f"cats={{path: {tmp_path}, task: fewshot}}"]) == 0
     assert read_run(here / "run.json").data.path == "data/prepared/cats-64"
@@ -137,7 +137,7 @@ def test_freeze_knows_a_users_folder(here, tmp_path):
         (["report"], "config/published.csv: no such file"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(here, capsys, arguments, message):
+def test_a_user_error_is_one_line_and_exit_code_2(here, capsys, arguments, message):
     (here / "config/published.csv").unlink()
     (here / "results/demo").mkdir(parents=True)
     (here / "results/demo/scores.csv").write_text(",".join(COLUMNS) + "\n")
@@ -166,7 +166,7 @@ def test_freeze_records_compute_only_under_results(here, run, capsys):
     assert [path.name for path in (here / "my").iterdir()] == ["run.json"]
 
 
-def test_snakemake_names_what_a_target_does_not_have(here, capsys):
+def test_snakemake_lists_the_missing_datasets_of_a_target(here, capsys):
     plan = WorkflowPlan.open({"datasets": ["fluent-emoji-100", "imagenet"], "seeds": "1"})
     assert len([path for path in plan.targets("fewshot") if path.endswith("run.json")]) == 2
     assert capsys.readouterr().err == "slim-bench: target fewshot has no imagenet\n"
@@ -175,7 +175,7 @@ def test_snakemake_names_what_a_target_does_not_have(here, capsys):
 
 
 @pytest.mark.parametrize("name", ["run.json", "model.json"])
-def test_a_folder_in_place_of_an_output_ends_the_plan_with_one_line(here, run, name):
+def test_a_folder_in_place_of_an_output_gives_a_one_line_error(here, run, name):
     folder = run_folder(run.scale, run.experiment, run.dataset, run.seed)
     (folder / name).mkdir(parents=True)
     with pytest.raises(
@@ -185,7 +185,7 @@ def test_a_folder_in_place_of_an_output_ends_the_plan_with_one_line(here, run, n
 
 
 @pytest.mark.parametrize("name", ["run.json", "scores/.complete", "../../../../suites/demo.finished"])
-def test_a_link_to_itself_in_place_of_an_output_ends_the_plan_with_one_line(here, run, name):
+def test_a_link_to_itself_in_place_of_an_output_gives_a_one_line_error(here, run, name):
     path = Path(os.path.normpath(run_folder(run.scale, run.experiment, run.dataset, run.seed) / name))
     path.parent.mkdir(parents=True)
     path.symlink_to(path.name)
@@ -193,7 +193,7 @@ def test_a_link_to_itself_in_place_of_an_output_ends_the_plan_with_one_line(here
         WorkflowPlan.open({}).targets("demo")
 
 
-def test_a_file_in_place_of_a_folder_ends_the_plan_with_one_line(here, run):
+def test_a_file_in_place_of_a_folder_gives_a_one_line_error(here, run):
     folder = run_folder(run.scale, run.experiment, run.dataset, run.seed)
     folder.mkdir(parents=True)
     (folder / "scores").write_text("mine")
@@ -269,7 +269,7 @@ def test_gpus_of_this_machine_limit_only_its_jobs(monkeypatch, asked, limits):
         ({"seeds": [-1]}, "seed"),
     ],
 )
-def test_a_mistake_ends_snakemake_with_one_line(config, message):
+def test_a_configuration_error_ends_snakemake_with_one_line(config, message):
     with pytest.raises(SystemExit) as end:
         WorkflowPlan.open(config).targets("demo")
     assert message in str(end.value) and "\n" not in str(end.value)

@@ -24,12 +24,12 @@ def digest(tmp_path):
     return compute
 
 
-def test_comments_docstrings_and_layout_do_not_count(digest):
+def test_comments_docstrings_and_layout_do_not_change_the_digest(digest):
     other = '"""A module."""\nimport bench.b  # why\n\ndef f( x ):\n    "Other text."\n    # why\n    return (x + 1)\n'
     assert digest(a=other) == digest()
 
 
-def test_descriptions_below_constants_do_not_count(digest):
+def test_docstrings_of_constants_do_not_change_the_digest(digest):
     described = 'VALUE = 1\n"""What it is."""\n'
     assert digest(b=described) == digest(b="VALUE = 1\n") != digest(b='VALUE = 1\nprint("What it is.")\n')
 
@@ -38,11 +38,11 @@ def test_descriptions_below_constants_do_not_count(digest):
     "changed",
     [{"a": BASE.replace("x + 1", "x + 2")}, {"a": BASE.replace("f(x)", "f(x, y=0)")}, {"b": "VALUE = 2\n"}],
 )
-def test_code_counts_also_where_it_is_imported(digest, changed):
+def test_imported_code_changes_the_digest(digest, changed):
     assert digest(**changed) != digest()
 
 
-def test_code_that_is_not_reached_does_not_count(digest):
+def test_unreachable_code_does_not_change_the_digest(digest):
     assert digest(c="VALUE = 3\n") == digest()
 
 
@@ -51,13 +51,13 @@ def test_imports_inside_functions_are_followed(digest):
     assert digest(a=lazy, c="VALUE = 3\n") != digest(a=lazy)
 
 
-def test_the_parts_of_the_project():
+def test_each_part_of_the_project_has_a_digest():
     report, training = code_digest("bench.report.page"), code_digest("bench.train.loop.loop")
     assert len({report, training, code_digest()}) == 3
     assert all(len(value) == 64 for value in (report, training))
 
 
-def test_templates_of_a_package_count(digest, tmp_path):
+def test_templates_of_a_package_change_its_digest(digest, tmp_path):
     before = digest()
     (tmp_path / "bench/templates").mkdir()
     (tmp_path / "bench/templates/page.html").write_text("<p>")

@@ -201,7 +201,7 @@ PROBLEMS = {
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_a_problem_is_one_line_that_names_it(name, project, edit):
+def test_a_problem_is_named_in_one_line(name, project, edit):
     file, old, new, message = PROBLEMS[name]
     edit(file, old, new)
     with pytest.raises(InputError, match=message) as caught:
@@ -209,19 +209,19 @@ def test_a_problem_is_one_line_that_names_it(name, project, edit):
     assert "\n" not in str(caught.value)
 
 
-def test_missing_file(project):
+def test_a_missing_file_gives_a_one_line_error(project):
     (project / "config" / "scales.yaml").unlink()
     with pytest.raises(InputError, match=r"config/scales.yaml: no such file"):
         Configuration.load(project)
 
 
-def test_bases_in_a_circle(project, edit):
+def test_circular_bases_are_refused(project, edit):
     edit("experiments.yaml", "task: fewshot\n  model: {name: fastgan-sle}", "base: fastgan-sle-residual")
     with pytest.raises(InputError, match="circular"):
         Configuration.load(project)
 
 
-def test_a_base_gives_the_missing_keys():
+def test_missing_keys_are_inherited_from_the_base():
     resolved = Configuration.load().resolved
     noise = resolved["fastgan-slim-noise"]
     assert noise.model.args == {"mask_noise": True} and noise.model.name == "fastgan-slim"
@@ -230,7 +230,7 @@ def test_a_base_gives_the_missing_keys():
     assert variation.model.args == {"pairs": [64], "groups": 8}
 
 
-def test_names_and_networks_of_the_experiments_stay():
+def test_names_and_networks_of_the_experiments_are_stable():
     """Results are stored under these names, so a changed network gets another name."""
     expected = read_json(ROOT / "tests/data/experiments.json")
     resolved = Configuration.load().resolved
@@ -240,7 +240,7 @@ def test_names_and_networks_of_the_experiments_stay():
         assert found == {key: value for key, value in expected[name].items() if value is not None}, name
 
 
-def test_a_grid_makes_an_experiment_of_each_variation_and_base(project, edit):
+def test_a_grid_defines_an_experiment_per_variation_and_base(project, edit):
     edit(
         "ablations.yaml",
         "bases: [resnet14-slim-w16, resnet50-slim]",
@@ -251,14 +251,14 @@ def test_a_grid_makes_an_experiment_of_each_variation_and_base(project, edit):
     assert resolved["resnet101-slim-g2"].base == "resnet101-slim"
 
 
-def test_a_configuration_needs_no_grids(project):
+def test_a_configuration_without_grids_is_valid(project):
     (project / "config/ablations.yaml").unlink()
     for name in ("ablations", "ablations-parts"):
         (project / f"config/suites/{name}.yaml").unlink()
     assert "fastgan-slim" in Configuration.load(project).resolved
 
 
-def test_numbers_in_exponent_form_are_numbers(project, edit):
+def test_numbers_in_exponent_form_are_parsed(project, edit):
     edit("scales.yaml", "model: {tanh: true}\n      recipe: {learning_rate: 1.0e-4}", "recipe: {learning_rate: 1e-4}")
     scale = Configuration.load(project).scales["paper"]
     assert scale.variations[1].recipe == {"learning_rate": 1e-4}
@@ -270,7 +270,7 @@ def test_a_pyramid_needs_a_smallest_image_below_the_largest(project, edit):
         Plan.load(root=project).runs("demo")
 
 
-def test_a_warm_up_ends_within_the_training(project, edit):
+def test_a_warm_up_longer_than_the_training_is_refused(project, edit):
     edit("scales.yaml", "recipe: {epochs: 8,", "recipe: {epochs: 1,")
     edit("scales.yaml", "warmup_epochs: 1,", "warmup_epochs: 2,")
     with pytest.raises(InputError, match=r"fashion-mnist.* recipe.warmup_epochs 2 exceeds recipe.epochs 1"):
@@ -303,7 +303,7 @@ def test_values_of_a_command_line_are_parsed():
     "given",
     ["folders={{cats: {0}}}", "folders={{cats: {{path: {0}}}}}", "folder={0}", "folder={{path: {0}}}"],
 )
-def test_a_path_is_understood_with_and_without_its_braces(tmp_path, given):
+def test_a_path_is_parsed_with_and_without_braces(tmp_path, given):
     (tmp_path / "cats").mkdir()
     plan = Plan.load(parse_config([given.format(tmp_path / "cats")]))
     ((name, folder),) = plan.folders.items()
@@ -321,7 +321,7 @@ def test_the_rules_pass_a_folder_on_unchanged(tmp_path, options):
     assert "resample" not in folder.as_yaml(), "defaults are not given"
 
 
-def test_options_go_with_a_path_that_has_no_name(tmp_path):
+def test_options_are_accepted_for_an_unnamed_folder(tmp_path):
     plan = Plan.load(parse_config([f"folder={{path: {tmp_path}, upscale: true, background: [0, 0, 9]}}"]))
     (name,) = plan.folders
     preparation = plan.configuration.catalogue.datasets[name].preparation
@@ -369,13 +369,13 @@ def test_a_folder_must_exist():
 @pytest.mark.parametrize(
     "name", ["../x", "a b", "-x", "A", "", "x\ny", "a" * 81, "own", "imagenet", "lpips-vgg16-heads"]
 )
-def test_a_users_name_is_a_plain_and_free_one(name):
+def test_a_dataset_name_of_the_user_is_simple_and_unused(name):
     with pytest.raises(InputError, match=r"folders.* name") as caught:
         Plan.load({"folders": {name: {"path": "docs"}}})
     assert "\n" not in str(caught.value)
 
 
-def test_a_users_folder_never_hides_another(tmp_path):
+def test_a_folder_of_the_user_does_not_hide_another(tmp_path):
     (tmp_path / "cats").mkdir()
     both = Plan.load({"folder": str(tmp_path / "cats"), "folders": {"cats": {"path": "docs"}}}).folders
     assert [folder.path for folder in both.values()] == ["docs", str(tmp_path / "cats")]

@@ -29,7 +29,7 @@ def test_a_file_of_configfile_is_refused_by_name(project, monkeypatch, name, tex
 
 
 @pytest.mark.parametrize(("name", "text"), [("c.yaml", "scale: tiny\n"), ("c.json", '{"scale": "tiny"}'), ("c", "")])
-def test_other_files_change_nothing(project, monkeypatch, name, text):
+def test_other_configuration_files_are_ignored(project, monkeypatch, name, text):
     monkeypatch.chdir(project)
     write_text(project / name, text)
     assert WorkflowPlan.open({"scale": "tiny"}, [project / name]).configuration.settings.scale == "tiny"

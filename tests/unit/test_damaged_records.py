@@ -111,7 +111,7 @@ def test_run_json_is_named_with_the_command_that_writes_it(here, capsys, kind):
 
 
 @pytest.mark.parametrize("kind", ["cut", "early", "empty"])
-def test_freeze_writes_a_cut_run_json_again(here, capsys, project, kind, monkeypatch):
+def test_freeze_rewrites_a_truncated_run_json(here, capsys, project, kind, monkeypatch):
     monkeypatch.chdir(project)
     words = ["--experiment", "fastgan-sle", "--dataset", "fluent-emoji-100", "--seed", "0", "--out", "my/run.json"]
     assert main(["freeze", *words]) == 0
@@ -122,7 +122,7 @@ def test_freeze_writes_a_cut_run_json_again(here, capsys, project, kind, monkeyp
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_manifest_is_named_and_training_fails_once(here, capsys, kind):
+def test_a_damaged_manifest_is_named_and_training_fails_once(here, capsys, kind):
     (here / "run" / META).unlink()
     (here / "run" / META_COPY).unlink()
     damage(here / "data" / MANIFEST, kind)
@@ -139,7 +139,7 @@ def test_damaged_prepared_data_are_recognised_by_format(here, kind):
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_damaged_receipt_counts_as_none(tmp_path, kind):
+def test_a_damaged_receipt_is_ignored(tmp_path, kind):
     path = tmp_path / receipt_path("a")
     write_json(path, {"dataset": "a", "entry_sha256": "x", "content_sha256": "y", "members": [], "place": "z"})
     damage(path, kind)
@@ -147,7 +147,7 @@ def test_a_damaged_receipt_counts_as_none(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", sorted(DAMAGE.keys() - {"types", "numbers", "utf-16", "loop"}))
-def test_damaged_weights_are_moved_aside_and_retrained(here, capsys, kind):
+def test_damaged_weights_are_moved_aside_and_the_run_is_retrained(here, capsys, kind):
     damage(here / "run" / WEIGHTS, kind)
     code, said = said_by(capsys, "classify", "--model", "run", "x.png")
     assert code == 2 and WEIGHTS in said

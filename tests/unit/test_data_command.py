@@ -84,7 +84,7 @@ def paper(project, monkeypatch):
         yield server
 
 
-def test_the_paper_by_one_command(paper, capsys):
+def test_one_command_fetches_the_datasets_of_the_paper(paper, capsys):
     assert main(["data", "fetch", "--suite", "paper", "--trust-first-use"]) == 2
     said = capsys.readouterr()
     missing = said.err.splitlines()[-1].partition("missing: ")[2].partition(";")[0].split(", ")
@@ -157,7 +157,7 @@ def test_an_installed_folder_is_recorded_by_pin(paper, capsys):
         (["pin", "nothing"], "not in config/datasets.yaml"),
     ],
 )
-def test_a_wrong_name_is_one_line(paper, capsys, words, said):
+def test_a_wrong_name_gives_a_one_line_error(paper, capsys, words, said):
     assert main(["data", *words]) == 2
     found = capsys.readouterr().err
     assert said in found and "\x1b" not in found and len(found.splitlines()) == 1

@@ -24,7 +24,7 @@ READERS = {
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_a_byte_order_mark_changes_nothing(project, name):
+def test_a_byte_order_mark_is_ignored(project, name):
     path = project / "config" / name
     before = READERS[name](project)
     path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
@@ -66,12 +66,12 @@ def test_other_empty_files_are_refused_with_the_missing_key(project, name, said)
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
-def test_no_published_values_are_no_values(project):
+def test_a_table_without_published_values_is_empty(project):
     write_text(project / "config/published.csv", "")
     assert load_published(project / "config/published.csv") == []
 
 
-def test_a_run_edited_manually(tmp_path):
+def test_run_json_with_a_byte_order_mark_is_read(tmp_path):
     run = Plan.load().runs("tiny")[0]
     write_run(tmp_path / "run.json", run)
     (tmp_path / "run.json").write_bytes(codecs.BOM_UTF8 + (tmp_path / "run.json").read_bytes())

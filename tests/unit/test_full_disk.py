@@ -99,7 +99,7 @@ def test_every_writer_on_a_full_disk_names_the_folder_and_leaves_nothing(full):
     assert files_in(full) >= WRITERS.keys()
 
 
-def test_a_disk_that_fills_up_in_the_middle_of_a_file_keeps_the_old_one(disk):
+def test_the_old_file_is_kept_if_the_disk_becomes_full(disk):
     write_json(disk / "a.json", {"old": True})
     fill(disk, leave=8192)
     for name in ("a.json", "a.png", "rows.npy"):
@@ -107,13 +107,13 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_file_keeps_the_old_one(disk):
     assert files_in(disk) == {"a.json"} and (disk / "a.json").read_text() == '{\n "old": true\n}\n'
 
 
-def test_a_folder_behind_a_link_is_named_by_its_place_too(full):
+def test_the_message_names_the_link_and_its_target(full):
     link = full.parent / "results"
     link.symlink_to(full)
     assert one_line(write_text, link / "a.txt", "x").startswith(f"{link} ({full}): No space left on device for a.txt")
 
 
-def test_no_inodes(tmp_path):
+def test_a_full_inode_table_gives_a_one_line_error(tmp_path):
     with mounted(tmp_path / "disk", "size=1m,nr_inodes=3") as folder:
         for name in "ab":
             (folder / name).touch()
@@ -124,7 +124,7 @@ def test_no_inodes(tmp_path):
         write_text(folder / "c.txt", "x")
 
 
-def test_a_read_only_file_system(tmp_path):
+def test_a_read_only_file_system_gives_a_one_line_error(tmp_path):
     with mounted(tmp_path / "disk", "size=1m,ro") as folder:
         for name in ("a.json", "rows.npy", "a.safetensors", ".slim-bench-state"):
             said = one_line(WRITERS[name], folder / name)
@@ -141,7 +141,7 @@ def test_a_limit_on_the_size_of_a_file(tmp_path):
     assert not files_in(tmp_path)
 
 
-def test_too_many_open_files(tmp_path):
+def test_too_many_open_files_give_a_one_line_error(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.dup(0)
     os.close(lowest)
@@ -153,7 +153,7 @@ def test_too_many_open_files(tmp_path):
     assert said.startswith(f"{tmp_path / 'a.txt'}: Too many open files (the limit is {lowest}); raise the limit")
 
 
-def test_permission_denied(tmp_path, monkeypatch):
+def test_a_write_without_permission_gives_a_one_line_error(tmp_path, monkeypatch):
     def refuse(**options):  # simulated, because root may write everywhere
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), f"{options['dir']}/.a.txt.part")
 
@@ -176,14 +176,14 @@ def test_a_system_call_that_is_refused_at_the_end_keeps_the_old_file(tmp_path, m
     assert files_in(tmp_path) == {"a.txt"} and (tmp_path / "a.txt").read_text() == "old"
 
 
-def test_a_quota_says_that_it_is_one(tmp_path):
+def test_a_quota_error_names_the_quota(tmp_path):
     said = str(storage_error(OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), tmp_path / "new/a.bin", 12_345))
     assert said.startswith(f"{tmp_path}: Disk quota exceeded for a.bin (12.3 kB needed); free space or request")
     assert readable_size(999) == "999 bytes" and readable_size(2_500_000_000) == "2.5 GB"
 
 
 @pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS])
-def test_a_file_system_that_cannot_reserve_space_gets_the_same_array(tmp_path, monkeypatch, number):
+def test_a_file_system_without_reservation_gets_the_same_array(tmp_path, monkeypatch, number):
     fill_rows(tmp_path / "a.npy")
 
     def refuse(*_):
@@ -227,7 +227,7 @@ class Means:
 
 
 @pytest.mark.parametrize("options", ["size=1m,ro", "size=4k,nr_inodes=1"])
-def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path, capsys, options):
+def test_an_unwritable_cache_does_not_change_the_result(tmp_path, capsys, options):
     batches = lambda: [torch.ones(2, 3, 8, 8, dtype=torch.uint8)]  # noqa: E731
     with mounted(tmp_path / "disk", options) as folder:
         assert cached_features(Means(), "a" * 64, batches, folder).tolist() == [[1, 1, 1], [1, 1, 1]]
@@ -274,7 +274,7 @@ def test_collect_on_a_full_disk(project, monkeypatch, capsys):
         assert main(["collect"]) == 0
 
 
-def test_the_workflow_on_a_full_disk(full, monkeypatch):
+def test_the_workflow_on_a_full_disk_gives_a_one_line_error(full, monkeypatch):
     plan = WorkflowPlan.open({})
     monkeypatch.setattr(plan.outdated, "source", lambda dataset: "another archive")
     monkeypatch.chdir(full)

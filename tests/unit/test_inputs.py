@@ -59,7 +59,7 @@ def test_a_run_is_named_by_its_folder_or_any_of_its_files(here, monkeypatch, giv
     assert export_folder(user_path(given)).as_posix() == "my"
 
 
-def test_a_path_that_is_no_run_is_left_to_the_reader(here):
+def test_a_path_without_a_run_is_returned_unchanged(here):
     assert run_file(user_path("nothing")).as_posix() == "nothing"
     assert export_folder(user_path("nothing")).as_posix() == "nothing"
     assert user_path("~/x") == user_path("~") / "x"

@@ -28,7 +28,7 @@ def test_priorities_of_the_demo_follow_the_measured_order(plan):
 
 
 @pytest.mark.parametrize("suite", ["demo", "paper"])
-def test_a_training_precedes_its_own_scoring_and_nothing_precedes_the_data(plan, suite):
+def test_data_jobs_come_first_and_training_precedes_scoring(plan, suite):
     for run in plan.runs(suite):
         train, evaluate = (plan.priority(rule)(wildcards(run)) for rule in ("train", "evaluate"))
         assert 0 < evaluate < train < MAX_PRIORITY
@@ -57,7 +57,7 @@ def makespan(jobs, order, cores=2):
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
-def test_the_demo_ends_with_both_cores_busy(plan, seeds):
+def test_the_order_of_demo_jobs_keeps_two_cores_busy(plan, seeds):
     jobs = []
     for run in [run for run in plan.runs("demo") if run.seed < seeds]:
         images = images_of(run, plan.configuration.catalogue.dataset(run.dataset))

@@ -48,7 +48,7 @@ def test_a_network_that_does_not_fit_into_memory_is_refused_before_it_is_built(n
     assert memory.peak_memory_bytes(torch.device("cpu")) - before < 2**28
 
 
-def test_a_network_of_endless_layers_is_given_up(monkeypatch):
+def test_a_network_with_endless_layers_is_refused(monkeypatch):
     monkeypatch.setattr("bench.skeleton.MAX_LAYERS", 1000)
     with pytest.raises(InputError, match="model resnet: more than 1,000 layers"):
         build_skeleton("resnet", {"blocks": [10**9]})
@@ -56,7 +56,7 @@ def test_a_network_of_endless_layers_is_given_up(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["fastgan-slim", "singan", "singan-slim", "slim-resnet", "resnext"])
-def test_a_skeleton_has_the_shapes_of_its_network_and_leaves_no_trace(name):
+def test_a_skeleton_has_the_shapes_of_its_network_and_no_side_effects(name):
     state = torch.random.get_rng_state()
     skeleton = build_skeleton(name, {})
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -94,7 +94,7 @@ def test_memory_is_compared_with_the_available_memory():
         ("recipe.steps", -5),
     ],
 )
-def test_absurd_numbers_of_a_run_are_named_by_file_and_key(tmp_path, key, value):
+def test_out_of_range_numbers_of_a_run_are_named_by_file_and_key(tmp_path, key, value):
     write_run(tmp_path / "run.json", tiny_run("fewshot", tmp_path))
     content = json.loads((tmp_path / "run.json").read_text())
     section, name = key.split(".")
@@ -104,7 +104,7 @@ def test_absurd_numbers_of_a_run_are_named_by_file_and_key(tmp_path, key, value)
         read_run(tmp_path / "run.json")
 
 
-def test_a_generated_batch_far_beyond_the_scored_images_is_refused(tmp_path):
+def test_a_generated_batch_much_larger_than_the_scored_images_is_refused(tmp_path):
     content = tiny_run("fewshot", tmp_path).model_dump(mode="json")
     content["evaluation"] |= {"n_fake": 20, "batch_size": 65_536}
     write_json(tmp_path / "run.json", content)
@@ -125,7 +125,7 @@ def test_too_many_threads_give_a_one_line_error(threads, monkeypatch):
         check_threads(threads, "x")
 
 
-def test_train_and_evaluate_look_at_the_threads_before_torch_starts_them(tmp_path, monkeypatch):
+def test_train_and_evaluate_check_the_thread_count_before_torch(tmp_path, monkeypatch):
     monkeypatch.setattr("bench.runtime.environment.os.cpu_count", lambda: 2)
     run = tiny_run("fewshot", tmp_path, compute={"threads": 1000})
     with pytest.raises(InputError, match=r"compute\.threads: 1000 threads"):
@@ -258,7 +258,7 @@ def test_one_shot_samples_that_do_not_fit_are_refused_before_they_are_drawn(monk
 
 
 @pytest.mark.parametrize("n", ["0", "-1", "1" * 5000, "1e3", "nan"])
-def test_no_number_of_samples_is_a_mistake(export, tmp_path, n):
+def test_an_invalid_number_of_samples_is_refused(export, tmp_path, n):
     try:
         code = main(["sample", "--model", str(export), "-n", n, "--out", str(tmp_path / "x.png")])
     except SystemExit as end:

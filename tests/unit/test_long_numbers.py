@@ -35,7 +35,7 @@ def test_an_option_of_5000_digits_is_refused(command, capsys):
 
 
 @pytest.mark.parametrize("key", ["seeds", "max_unpacked_gb", "scale"])
-def test_a_setting_of_5000_digits_is_refused_or_a_word(key):
+def test_a_setting_of_5000_digits_is_refused_or_kept_as_text(key):
     if key == "scale":
         assert Settings(scale=LONG).scale == LONG  # which is no name of a scale
         return
@@ -44,7 +44,7 @@ def test_a_setting_of_5000_digits_is_refused_or_a_word(key):
 
 
 @pytest.mark.parametrize("value", ["x", "", "-1", "1.5", LONG])
-def test_a_variable_of_the_launcher_that_is_no_number_is_refused(value, monkeypatch):
+def test_an_invalid_launcher_variable_is_refused(value, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", value)
     with pytest.raises(InputError, match="WORLD_SIZE="):
         launcher_variable("WORLD_SIZE", 1)
@@ -53,7 +53,7 @@ def test_a_variable_of_the_launcher_that_is_no_number_is_refused(value, monkeypa
 
 
 @pytest.mark.parametrize("step", [LONG, "1e400", "inf", "nan", "x", "1" * 200_000])
-def test_status_survives_any_step_of_a_history(step, tmp_path, monkeypatch):
+def test_status_accepts_any_step_of_a_history(step, tmp_path, monkeypatch):
     run = Plan.load().runs("tiny")[0]
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "results/tiny/runs" / run.name
@@ -63,7 +63,7 @@ def test_status_survives_any_step_of_a_history(step, tmp_path, monkeypatch):
     assert run_state(run, folder).state in ("missing", "stopped")
 
 
-def test_a_history_keeps_its_readable_rows_and_is_no_pipe(tmp_path):
+def test_a_history_keeps_its_readable_rows_and_a_pipe_is_refused(tmp_path):
     path = tmp_path / "history.csv"
     path.write_text(f"step,loss\n1,2\n{LONG},3\n")
     History(path).cut_after(5)

@@ -27,7 +27,7 @@ def members(protocol: type) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["fastgan-sle", "fastgan-slim", "singan", "singan-slim"])
-def test_a_network_has_the_members_of_its_interface(name):
+def test_a_network_implements_its_interface(name):
     task = MODELS[name].task
     arguments = SMALL[task] | ({"pairs": (64,)} if name == "fastgan-slim" else {})
     network = create_model(name, **arguments)
@@ -36,7 +36,7 @@ def test_a_network_has_the_members_of_its_interface(name):
 
 
 @pytest.mark.parametrize("task", ENGINES)
-def test_an_engine_has_the_members_that_the_loop_calls(task):
+def test_an_engine_implements_the_interface_of_the_loop(task):
     methods = {name for name in members(Engine) if name not in Engine.__annotations__}
     assert {"step", "state_dict", "observe", "export"} <= methods
     assert not [name for name in methods if not callable(getattr(engine_class(task), name, None))]

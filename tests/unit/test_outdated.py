@@ -107,7 +107,7 @@ def test_modification_times_are_ignored(here):
     assert reasons() == {}
 
 
-def test_a_time_in_the_future_is_brought_back(here):
+def test_a_modification_time_in_the_future_is_reset(here):
     """Snakemake deletes an output that is older than its input."""
     tomorrow = time.time() + 86400
     os.utime(here / "model.json", (tomorrow, tomorrow))
@@ -118,7 +118,7 @@ def test_a_time_in_the_future_is_brought_back(here):
     assert (here / "scores/params.json").stat().st_mtime_ns == before, "a time in the past stays"
 
 
-def test_identical_bytes_fetched_again_change_nothing(here):
+def test_fetching_identical_bytes_again_changes_no_file(here):
     for path in list(Path("cats").iterdir()):
         kept = path.read_bytes()
         path.unlink()
@@ -128,7 +128,7 @@ def test_identical_bytes_fetched_again_change_nothing(here):
     assert reasons() == {}
 
 
-def test_a_removed_source_is_not_missed_once_it_is_prepared(here):
+def test_a_removed_source_is_not_needed_after_preparation(here):
     shutil.rmtree("cats")
     assert reasons() == {}
 
@@ -210,7 +210,7 @@ def test_a_damaged_record_of_scores_makes_them_outdated(here, text):
 
 
 @pytest.mark.parametrize("files", [{}, [], None, {"params.json": 3}, {"params.json": None}, {"../run.json": "a"}])
-def test_a_record_of_scores_names_every_planned_metric_and_nothing_else(here, files):
+def test_a_record_of_scores_lists_exactly_the_planned_metrics(here, files):
     path = here / "scores" / COMPLETE
     write_json(path, read_json(path) | {"files": files})
     assert reasons().keys() == {"evaluate"}
@@ -290,7 +290,7 @@ def test_a_description_that_differs_from_the_configuration_is_outdated(here, cha
 
 
 @pytest.mark.parametrize("name", ["run.json", "model.json", f"scores/{COMPLETE}"])
-def test_any_damage_to_a_record_is_a_reason_or_leaves_it_missing(here, damage, name):
+def test_a_damaged_record_has_a_reason_or_is_missing(here, damage, name):
     """It is never an error, which would end the whole workflow."""
     damage(here / name)
     rule = {"run.json": "freeze", "model.json": "train"}.get(name, "evaluate")
@@ -321,7 +321,7 @@ def test_truncated_weights_are_retrained(here, size):
     assert reasons()["train"] == f"{path} is missing or damaged"
 
 
-def test_weights_of_another_file_format_are_trained_again(here):
+def test_a_run_with_weights_of_another_format_is_retrained(here):
     (here / "model.safetensors").unlink()
     os.mkfifo(here / "model.safetensors")
     assert reasons().keys() == {"train", "evaluate"}
@@ -427,7 +427,7 @@ def test_a_page_follows_table_claims_and_published_values(here):
     assert "have changed" in Outdated(plan).page("tiny", "report/index.html")
 
 
-def test_a_name_with_results_keeps_its_source(here, project):
+def test_a_folder_name_with_results_keeps_its_source(here, project):
     image_folder(project / "dogs", count=4, size=(64, 64))
     with pytest.raises(InputError, match=r"cats: its results in results/tiny/runs/fastgan-sle/cats were computed from"):
         fetch("cats", folders={"cats": {"path": "dogs"}})

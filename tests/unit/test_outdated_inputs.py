@@ -64,7 +64,7 @@ def test_jobs_before_the_renewed_one_do_not_run(plan, rule, wildcards):
     assert plan.outdated_input(rule)(wildcards) == []
 
 
-def test_an_output_that_exists_follows_only_its_own_reason(plan, monkeypatch):
+def test_an_existing_output_is_renewed_for_its_own_reason_only(plan, monkeypatch):
     folder = RESULTS / "tiny/runs/singan/photo-astronaut/seed0"
     folder.mkdir(parents=True)
     (folder / "model.json").write_text("{}")

@@ -93,7 +93,7 @@ def named(*names: str) -> None:
     Path("config/experiments.yaml").write_text("".join(entries))
 
 
-def test_a_gate_is_built_into_every_pair_or_into_those_named():
+def test_a_gate_is_built_for_all_pairs_or_the_given_ones():
     network = create_model("outside_gates.gates:Gate", **SMALL, width=5)
     assert {size: type(gate).__name__ for size, gate in network.gates.items()} == {"64": "Gate", "128": "Gate"}
     assert network.gates["64"].width == 5
@@ -103,7 +103,7 @@ def test_a_gate_is_built_into_every_pair_or_into_those_named():
     assert image.shape == (2, 3, 128, 128) and small.shape == (2, 3, 64, 64)
 
 
-def test_an_outside_path_to_a_project_gate_equals_the_registered_network():
+def test_a_project_gate_by_import_path_equals_the_registered_network():
     """Initial weights are bit-identical, because checking the gate's interface draws no random numbers."""
     slim = {**SMALL, "pairs": [64, 128], "reduction": 2, "groups": 2}
     named("slim.skip:SkipLayerSLIM", "outside_gates.gates:Slim")
@@ -114,7 +114,7 @@ def test_an_outside_path_to_a_project_gate_equals_the_registered_network():
 
 
 @pytest.mark.parametrize("name", ["Gate", "Normed", "Slim", "Noisy"])
-def test_an_export_makes_the_same_images(name, tmp_path):
+def test_an_export_generates_the_same_images(name, tmp_path):
     target = f"outside_gates.gates:{name}"
     named(target)
     spec = {"name": target, "args": SMALL | ({"reduction": 1} if name == "Slim" else {})}
@@ -142,13 +142,13 @@ def test_an_export_makes_the_same_images(name, tmp_path):
         ("broken:f", {}, "broken.py: f .* cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"),
     ],
 )
-def test_a_mistake_gives_a_one_line_error(name, args, message):
+def test_an_invalid_argument_gives_a_one_line_error(name, args, message):
     with pytest.raises(InputError, match=message) as caught:
         create_model(f"outside_gates.{name}", **({} if name == "broken:f" else SMALL), **args)
     assert "\n" not in str(caught.value)
 
 
-def test_a_whole_network():
+def test_an_external_network_is_registered():
     name = "outside_gates.gates:classifier"
     assert (entry(name).task, entry(name).gate) == (None, None)
     assert create_model(name, in_channels=3, num_classes=7)(torch.zeros(2, 3, 8, 8)).shape == (2, 7)
@@ -156,7 +156,7 @@ def test_a_whole_network():
         create_model(name, in_channels=3)
 
 
-def test_the_digest_covers_the_gate_and_what_it_imports_of_its_package(outside):
+def test_the_digest_covers_the_gate_and_its_imports_within_the_package(outside):
     name = "outside_gates.gates:Gate"
     assert network_modules(name) == {"baselines.fastgan", "outside_gates.gates"}
 
@@ -176,7 +176,7 @@ def test_the_digest_covers_the_gate_and_what_it_imports_of_its_package(outside):
     ("task", "message"),
     [("fewshot", "the network has no attribute 'latent_dim'"), ("oneshot", "the network has no attribute 'sizes'")],
 )
-def test_a_network_that_is_not_what_its_task_needs_gives_a_one_line_error(task, message, tmp_path):
+def test_a_network_unsuited_to_its_task_gives_a_one_line_error(task, message, tmp_path):
     name = f"outside_gates.gates:{task}"
     named(name)
     run = tiny_run(task, write_data(task, tmp_path / "data"))

@@ -39,7 +39,7 @@ def test_foreign_files_are_not_recognised(tmp_path, test, content):
 
 
 @pytest.mark.parametrize("test", TESTS)
-def test_a_folder_is_no_file_of_ours(tmp_path, test):
+def test_a_folder_is_not_a_file_of_slim_bench(tmp_path, test):
     assert not TESTS[test](tmp_path)
 
 
@@ -51,7 +51,7 @@ def test_image_files_carry_their_mark(tmp_path):
         assert image.info["Software"] == "slim-bench"
 
 
-def test_a_score_belongs_to_the_name_of_its_file(tmp_path):
+def test_the_metric_of_a_score_is_the_name_of_its_file(tmp_path):
     score = {"metric": "ece", "value": 1.0, "protocol": "p", "status": "ok", "run_sha256": "x", "run": "a/b/seed0"}
     for name, weights, ours in (("ece", "last", True), ("ece@best", "best", True), ("ece", "best", False)):
         write_json(tmp_path / f"{name}.json", score | {"weights": weights})
@@ -67,7 +67,7 @@ def test_a_model_card_with_added_text_is_foreign():
     assert not is_model_card(card + "\nMy notes.\n") and not is_model_card("My notes.\n" + card)
 
 
-def test_the_error_for_a_taken_name_names_the_next_step(tmp_path):
+def test_a_foreign_file_is_refused_with_the_next_step(tmp_path):
     path = tmp_path / "a name.json"
     ownership.refuse_foreign(path, ownership.is_run, "move it")
     path.write_text(json.dumps({"mine": 1}))

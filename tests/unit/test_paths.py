@@ -26,7 +26,7 @@ def test_state_mirrors_the_runs():
 
 
 @pytest.mark.parametrize("given", [".", "", "../seed1", "../../photo-rocket/seed1/samples/..", "{here}"])
-def test_state_is_the_same_from_within_the_run(tmp_path, monkeypatch, given):
+def test_the_state_folder_is_the_same_from_inside_the_run_folder(tmp_path, monkeypatch, given):
     (tmp_path / FOLDER / "samples").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / FOLDER)
     assert state_folder(given.format(here=tmp_path / FOLDER)) == tmp_path / STATE
@@ -53,7 +53,7 @@ def elsewhere(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_data_are_searched_in_three_projects(elsewhere):
+def test_data_are_searched_in_three_project_folders(elsewhere):
     file, data = elsewhere / "theirs/my/run.json", "data/prepared/cats-64"
     assert find_data(data, file) is None
     for place in ("installed", "theirs", "here"):

@@ -82,7 +82,7 @@ def test_ablations_vary_the_groups(plan):
     assert {run.model.args["groups"] for run in unnormalised} == {1}
 
 
-def test_a_run_lists_what_it_varies(plan):
+def test_a_run_lists_its_varied_keys(plan):
     bases = {run.experiment: run.base for run in plan.runs("ablations")}
     assert bases["fastgan-slim-4to64"] is None and bases["fastgan-slim-4to64-g8"] == "fastgan-slim-4to64"
     run = plan.runs("ablations")[1]
@@ -112,7 +112,7 @@ def test_frozen_run_reads_back_equal(plan, tmp_path):
     assert again == run and again.hash == run.hash
 
 
-def test_asking_for_other_scores_is_the_same_run(plan):
+def test_other_metrics_do_not_change_the_run_hash(plan):
     run = plan.runs("demo")[0]
     value = run.model_dump(mode="json")
     value["evaluation"]["n_fake"] = 7
@@ -160,7 +160,7 @@ def test_the_settings_choose_a_part_of_every_suite(plan, part, expected):
         ({"datasets": ["singan-tree"], "tasks": ["fewshot"]}, "no run has all of them"),
     ],
 )
-def test_a_part_that_selects_nothing_gives_a_one_line_error(part, message):
+def test_a_part_without_runs_gives_a_one_line_error(part, message):
     with pytest.raises(InputError, match=message) as error:
         Plan.load(part).runs("paper")
     assert "\n" not in str(error.value)
@@ -241,7 +241,7 @@ print(*({"torch", "pandas", "torchvision", "scipy"} & set(sys.modules)))
 """
 
 
-def test_planning_is_quick_and_needs_no_torch():
+def test_planning_is_fast_and_imports_no_torch():
     """The limit is a multiple of the time for reading the YAML files on this machine under its current load."""
     done = subprocess.run([sys.executable, "-c", TIMED], capture_output=True, text=True, check=True)
     planning, reading, *heavy = done.stdout.split()

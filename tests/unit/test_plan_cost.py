@@ -143,7 +143,7 @@ def test_finished_runs_of_the_same_device_correct_the_cost(here):
     assert estimator.finished.count == 1
 
 
-def test_a_total_names_what_it_lacks(plan, tmp_path):
+def test_a_total_counts_jobs_of_unknown_cost(plan, tmp_path):
     total = Total()
     for estimate in CostEstimator(plan, Throughput(DEVICE, tmp_path)).estimate(plan.runs("demo")):
         total.add(estimate.jobs, estimate.done)
@@ -158,7 +158,7 @@ def test_wall_time_starts_the_longest_job_first(lengths, devices, expected):
     assert wall_seconds(lengths, devices) == expected
 
 
-def test_a_damaged_throughput_file_is_one_line(tmp_path):
+def test_a_damaged_throughput_file_gives_a_one_line_error(tmp_path):
     path = tmp_path / FOLDER / f"{DEVICE}.csv"
     path.parent.mkdir(parents=True)
     for text in ("part,key\ntrain,0123456789zz\n", "part,key,seconds\ntrain,0123456789ab,fast\n", 'part\n"\x00'):
@@ -176,7 +176,7 @@ def test_an_unknown_device_is_refused_with_the_nearest(tmp_path):
         require_device("nvidia-test-gp", tmp_path)
 
 
-def test_needs_list_bytes_and_what_the_user_must_do(here):
+def test_needs_list_bytes_and_required_actions(here):
     plan = Plan.load()
     runs = [run for run in plan.runs("paper") if run.seed == 0]
     needs = {need.name: need for need in needs_of(runs, plan.configuration)}

@@ -41,7 +41,7 @@ def test_the_commit_of_the_project_and_whether_files_differ(state, tmp_path):
 
 
 @needs_git
-def test_pointers_that_fetching_writes_do_not_make_it_dirty(state, tmp_path):
+def test_pointers_written_by_fetch_do_not_mark_the_commit_as_changed(state, tmp_path):
     pointer = tmp_path / "project/data/sources/a.zip.dvc"
     pointer.parent.mkdir(parents=True)
     pointer.write_text("outs: []\n")
@@ -63,14 +63,14 @@ def test_the_commit_of_a_repository_around_it_is_not_recorded(state, tmp_path):
 
 
 @needs_git
-def test_variables_of_another_repositorys_hook_do_not_count(state, tmp_path, monkeypatch):
+def test_variables_of_another_repositorys_hook_are_ignored(state, tmp_path, monkeypatch):
     commit = repository(tmp_path / "project")
     repository(tmp_path / "thesis")
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "thesis/.git"))
     assert state(tmp_path / "project") == (commit, False)
 
 
-def test_without_a_repository_or_without_git_there_is_none(state, tmp_path, monkeypatch):
+def test_no_commit_without_a_repository_or_git(state, tmp_path, monkeypatch):
     assert state(tmp_path) == (None, None)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert state(tmp_path) == (None, None)

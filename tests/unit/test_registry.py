@@ -26,7 +26,7 @@ def test_unknown_names_are_refused_with_the_nearest():
         ("resnet", {"blocks": []}),
     ],
 )
-def test_values_that_do_not_go_together_give_a_one_line_error(name, args):
+def test_inconsistent_values_give_a_one_line_error(name, args):
     with pytest.raises(InputError, match=f"model {name}: .* got |model {name}: groups must divide"):
         create_model(name, **args)
 
@@ -56,7 +56,7 @@ def test_every_experiment_can_be_built(name):
 
 
 @pytest.mark.parametrize("name", sorted(EXPERIMENTS))
-def test_what_trains_an_experiment_is_covered_by_its_digest(name):
+def test_the_digest_covers_the_training_code_of_an_experiment(name):
     experiment = EXPERIMENTS[name]
     modules = training_modules(experiment.task, experiment.model.name)
     assert all(module_path(module) for module in modules)

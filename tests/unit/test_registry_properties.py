@@ -110,7 +110,7 @@ def test_shapes_and_finite_values_over_sizes(name: str) -> None:
 
 
 @every_network
-def test_a_gradient_on_every_parameter(name: str) -> None:
+def test_every_parameter_has_a_gradient(name: str) -> None:
     case = CASES[name][0]
     module = made(name, case)
     properties.check_gradients(module, random_inputs(case), biases(module, case))
@@ -142,7 +142,7 @@ def test_state_passes_through_safetensors(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", PYRAMIDS)
-def test_a_pyramid_is_one_graph_whose_backward_is_right(name: str) -> None:
+def test_the_graph_of_a_pyramid_has_the_right_gradients(name: str) -> None:
     """test_fastgan_properties.py tests generated code and FastGAN's generators, which are the same at 64 px."""
     case = CASES[name][0]
     properties.check_compile(made(name, case), random_inputs(case), "aot_eager_decomp_partition")

@@ -73,13 +73,13 @@ def without(description, section, key):
 
 
 @pytest.mark.parametrize("key", PINNED, ids=str)
-def test_hashes_stay(plan, key):
+def test_run_hashes_are_stable(plan, key):
     """A changed hash makes every finished run outdated, so it needs an entry in CHANGELOG.md."""
     assert plan.run(*key).hash == PINNED[key]
 
 
 @pytest.mark.parametrize("key", CHANGES)
-def test_what_changes_the_result_changes_the_hash(described, key):
+def test_keys_that_change_the_result_change_the_hash(described, key):
     other = changed(described, key, CHANGES[key])
     assert training_hash(other) != training_hash(described)
     assert parse_strict(Run, other, "run.json").hash == training_hash(other)
@@ -92,7 +92,7 @@ def test_operational_keys_do_not_change_the_hash(described, key):
     assert parse_strict(Run, other, "run.json").hash == training_hash(other)
 
 
-def test_sample_grids_on_the_way_change_no_result(plan):
+def test_sample_grids_during_training_change_no_result(plan):
     described = plan.run("demo", "fastgan-sle", "fluent-emoji-100", 0).model_dump(mode="json")
     assert training_hash(changed(described, "recipe.strips", 2)) == training_hash(described)
     assert training_hash(changed(described, "recipe.snapshots", 2)) != training_hash(described), (
@@ -100,7 +100,7 @@ def test_sample_grids_on_the_way_change_no_result(plan):
     )
 
 
-def test_a_key_that_a_file_leaves_out_counts_as_its_default(described):
+def test_a_missing_key_has_its_default(described):
     """A run.json of an earlier version lacks keys that were added later."""
     for section in ("recipe", "compute", "data"):
         for key in set(described[section]) & set(recorded_defaults(SCHEMA_VERSION)[section]):
@@ -111,7 +111,7 @@ def test_a_key_that_a_file_leaves_out_counts_as_its_default(described):
     assert training_hash(explicit) == training_hash(described), "the default of the network, given or not"
 
 
-def test_the_same_number_is_the_same_run(described):
+def test_equal_numbers_give_the_same_run(described):
     """`learning_rate: 1` in run.json is read as 1.0."""
     typed = changed(described, "recipe.learning_rate", 1)
     assert parse_strict(Run, typed, "run.json").hash == training_hash(typed)
@@ -129,7 +129,7 @@ def read_by(recipe, values):
     return recipe.model_validate_json(json.dumps(values)).model_dump(mode="json")
 
 
-def test_a_key_added_later_does_not_count_while_it_holds_its_default(described, monkeypatch):
+def test_a_key_added_later_with_its_default_does_not_change_the_hash(described, monkeypatch):
     before = training_hash(described)
     recipe = recipe_with(monkeypatch, later=(float, Field(0.25)))
     resolved = described | {"recipe": read_by(recipe, described["recipe"])}
@@ -180,5 +180,5 @@ def test_the_hash_of_scores_covers_the_evaluation(plan):
     assert scored_sha256(run.hash, asked.evaluation, "m", "d") != scored_sha256(run.hash, run.evaluation, "m", "d")
 
 
-def test_a_schema_version_without_record_is_no_traceback(described):
+def test_a_schema_version_without_recorded_defaults_gives_a_one_line_error(described):
     assert training_hash(described | {"schema_version": 99}) != training_hash(described)

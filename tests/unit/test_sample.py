@@ -49,7 +49,7 @@ def test_grid_depends_only_on_the_seed(exports, tmp_path, task, shape):
     assert not np.array_equal(pixels(tmp_path / "a.png"), pixels(tmp_path / "c.png"))
 
 
-def test_classify_prints_the_classes(exports, tmp_path, capsys):
+def test_classify_prints_the_class_names(exports, tmp_path, capsys):
     Image.fromarray(np.full((50, 40, 3), 30, np.uint8)).save(tmp_path / "dark.png")
     classify(exports / "classification", [tmp_path / "dark.png"])
     lines = capsys.readouterr().out.splitlines()
@@ -58,7 +58,7 @@ def test_classify_prints_the_classes(exports, tmp_path, capsys):
     assert abs(sum(float(line.split()[0]) for line in lines[1:]) - 100) < 0.3
 
 
-def test_refusals(exports, tmp_path):
+def test_invalid_exports_and_images_are_refused(exports, tmp_path):
     with pytest.raises(InputError, match="at least 1"):
         sample(exports / "fewshot", 0, 0, tmp_path / "x.png")
     with pytest.raises(InputError, match="is a classifier"):
@@ -98,7 +98,7 @@ def test_a_record_that_was_tampered_with_is_refused(exports, tmp_path, change, s
         sample(tmp_path / "run", 1, 0, tmp_path / "x.png")
 
 
-def test_an_export_that_makes_nan_is_one_line_and_exit_code_1(exports, tmp_path, capsys):
+def test_an_export_that_generates_nan_gives_one_line_and_exit_code_1(exports, tmp_path, capsys):
     shutil.copytree(exports / "fewshot", tmp_path / "run")
     path = tmp_path / "run/model.safetensors"
     with safe_open(path, "pt") as file:

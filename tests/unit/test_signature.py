@@ -118,7 +118,7 @@ def test_values_are_checked_before_anything_is_imported(given, message):
     assert "\n" not in str(caught.value)
 
 
-def test_right_values_are_taken():
+def test_valid_values_are_accepted():
     given = {"kind": "b", "width": 3, "depth": 2, "share": 1, "base_channels": 8}
     parsed = parse_strict(arguments("methods_pkg.mine:Gate"), given, "where")
     assert {name: getattr(parsed, name) for name in given} == given
@@ -135,7 +135,7 @@ def test_right_values_are_taken():
         ("methods_pkg.broken:f", "broken.py:1: invalid syntax"),
     ],
 )
-def test_a_target_that_is_none_gives_a_one_line_error(target, message):
+def test_an_unknown_target_gives_a_one_line_error(target, message):
     with pytest.raises(InputError, match=message) as caught:
         read_signature(target)
     assert "\n" not in str(caught.value)

@@ -31,7 +31,7 @@ def score(run, metric, **changes):
     return Score(**fields | {"run": run.name, "run_sha256": run.hash} | changes)
 
 
-def test_progress_goes_through_all_states(here, run):
+def test_a_run_passes_through_all_states(here, run):
     folder = here / run_folder(run.scale, run.experiment, run.dataset, run.seed)
     state = state_folder(folder)
     assert run_state(run, folder).state == "missing"

@@ -38,15 +38,15 @@ def here(monkeypatch, project):
         ("tab\tand\nline, ü é 😀 ± →", "tab\tand\nline, ü é 😀 ± →"),
     ],
 )
-def test_control_characters_are_escaped_and_text_stays(text, shown):
+def test_control_characters_are_escaped_and_text_is_unchanged(text, shown):
     assert escaped(text) == shown
 
 
-def test_one_line_returns_one_line():
+def test_line_breaks_and_tabs_are_escaped():
     assert one_line("a\nb\tc\rd\u2028e") == "a\\nb\\tc\\rd\\u2028e"
 
 
-def test_what_a_stream_cannot_encode_is_escaped():
+def test_characters_outside_the_encoding_are_escaped():
     raw = io.BytesIO()
     stream = EscapedOutput(io.TextIOWrapper(raw, encoding="ascii"))
     assert stream.write("ü\x1b→") == 3
@@ -62,7 +62,7 @@ def test_a_progress_bar_redraws_only_on_a_terminal():
         assert text.getvalue() == ("\r 10%\\r" if terminal else "\\r 10%\\r")
 
 
-def test_streams_are_given_back(capsys):
+def test_stdout_and_stderr_are_restored(capsys):
     before = sys.stdout, sys.stderr
     with escaped_output():
         print(HOSTILE)
@@ -90,7 +90,7 @@ def test_streams_are_given_back(capsys):
         ["plan", "demo", "--folder", f"x={{path: {HOSTILE}}}"],
     ],
 )
-def test_no_error_of_a_command_holds_control_characters(here, capsys, arguments):
+def test_command_errors_contain_no_control_characters(here, capsys, arguments):
     try:
         code = main(arguments)
     except SystemExit as end:  # argparse
@@ -99,7 +99,7 @@ def test_no_error_of_a_command_holds_control_characters(here, capsys, arguments)
     assert code == 2 and said.err and is_plain(said.err + said.out)
 
 
-def test_neither_status_nor_plan_shows_them(here, capsys):
+def test_status_and_plan_escape_control_characters(here, capsys):
     run = Plan.load().runs("demo")[0]
     folder = here / run_folder(run.scale, run.experiment, run.dataset, run.seed)
     folder.mkdir(parents=True)
@@ -111,7 +111,7 @@ def test_neither_status_nor_plan_shows_them(here, capsys):
         assert is_plain(out) and "\nsecond line" not in out
 
 
-def test_the_workflow_ends_with_a_plain_line(here, edit):
+def test_the_workflow_ends_with_one_line(here, edit):
     edit("scales.yaml", "demo:\n", '"d\\e[31m":\n')
     with pytest.raises(SystemExit) as end:
         WorkflowPlan.open({})

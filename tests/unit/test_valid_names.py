@@ -30,7 +30,7 @@ def test_names_with_path_components_are_refused(name):
 
 @pytest.mark.parametrize("command", ["collect", "report", "status", "plan demo", "freeze"])
 @pytest.mark.parametrize("scale", ["../data", "/tmp", "..", ".", "demo/../../data", "demo/"])
-def test_no_scale_leads_out_of_results(here, capsys, command, scale):
+def test_a_path_in_place_of_a_scale_is_refused(here, capsys, command, scale):
     rest = ["--experiment", "fastgan-sle", "--dataset", "fluent-emoji-100", "--seed", "0", "--out", "my/run.json"]
     assert main([*command.split(), "--scale", scale, *(rest if command == "freeze" else [])]) == 2
     said = [line for line in capsys.readouterr().err.splitlines() if " slim-bench " not in line]  # the log line
@@ -39,32 +39,32 @@ def test_no_scale_leads_out_of_results(here, capsys, command, scale):
 
 
 @pytest.mark.parametrize("option", ["--experiment", "--dataset"])
-def test_nor_do_experiments_and_datasets(here, option):
+def test_a_path_in_place_of_a_name_is_refused_for_experiments_and_datasets(here, option):
     given = {"--experiment": "fastgan-sle", "--dataset": "fluent-emoji-100"} | {option: "../../data"}
     words = [word for pair in given.items() for word in pair]
     assert main(["freeze", *words, "--seed", "0", "--out", "my/run.json"]) == 2
 
 
 @pytest.mark.parametrize("words", [["prepare", "../data", "--size", "64"], ["fetch", "../data"], ["status", "../demo"]])
-def test_nor_do_other_commands(here, words):
+def test_a_path_in_place_of_a_name_is_refused_by_every_command(here, words):
     assert main(words) == 2
     assert list((here / "data").iterdir()) == []
 
 
 @pytest.mark.parametrize("config", [{"scale": "../data"}, {"folders": {"../data": "x"}}, {"scale": "."}])
-def test_nor_does_the_configuration(here, config):
+def test_a_path_in_place_of_a_name_is_refused_in_the_configuration(here, config):
     with pytest.raises(SystemExit, match="slim-bench: error: "):
         WorkflowPlan.open(config)
 
 
-def test_nor_does_the_name_of_a_suite(here):
+def test_an_invalid_suite_name_is_refused(here):
     (here / "config/suites/demo.yaml").rename(here / "config/suites/my suite.yaml")
     with pytest.raises(SystemExit, match="'my suite': a name may"):
         WorkflowPlan.open({})
 
 
 @pytest.mark.parametrize("key", ["scale", "experiment", "dataset", "base"])
-def test_nor_does_a_run(here, key):
+def test_a_path_in_place_of_a_name_is_refused_in_run_json(here, key):
     write_run(here / "run.json", Plan.load().runs("demo")[0])
     value = json.loads((here / "run.json").read_text())
     (here / "run.json").write_text(json.dumps(value | {key: "../../data"}))

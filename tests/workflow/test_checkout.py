@@ -51,7 +51,7 @@ def test_an_archive_inside_another_repository_does_not_change_it(tmp_path):
 
 
 @needs_git
-def test_a_clone_for_windows_has_the_same_bytes(tmp_path):
+def test_a_clone_on_windows_has_the_same_bytes(tmp_path):
     """With `core.autocrlf=true`, changed line endings would change the hashes of lock file, data and code."""
     project = copy_files(tmp_path / "project")
     make_repository(project.path)

@@ -143,7 +143,7 @@ def parsed(command: str) -> bool:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_line_of_a_page_works(runner, page):
+def test_every_command_of_a_page_works(runner, page):
     failed = []
     for line in filter(is_command, lines(page)):
         rule = rule_of(line)
@@ -169,7 +169,7 @@ def test_the_lines_of_a_model_card_work_in_its_folder(runner, tiny):
     assert (folder / "DIR/model.json").exists()
 
 
-def test_the_lines_of_the_help_are_understood():
+def test_the_commands_of_the_help_are_parsed():
     for line in re.findall(r"^  slim-bench (.*)", EPILOG, re.MULTILINE):
         assert build_parser().parse_args(shlex.split(line)).function
     assert EPILOG.count("  slim-bench ") > 3
@@ -183,7 +183,7 @@ def test_every_rule_is_needed():
         assert any(re.fullmatch(pattern, line.text) for line in found), name
 
 
-def test_a_new_line_needs_a_rule():
+def test_an_unknown_line_needs_a_rule():
     line = Line(PAGES[0], 1, "docker run slim-bench")
     assert is_command(line)
     with pytest.raises(AssertionError, match=r"README\.md:1: no rule for running 'docker run"):

@@ -95,7 +95,7 @@ def test_own_images_and_another_scale_and_seed_in_one_line(project_copy):
     assert re.search("results/tiny/runs/fastgan-sle/docs-[0-9a-f]{8}/seed3", result.stdout + result.stderr)
 
 
-def test_a_method_from_outside_joins_a_suite_without_being_imported(fresh_copy):
+def test_an_external_method_can_be_in_a_suite_without_import(fresh_copy):
     """Follows docs/how-to/add-a-method.md with a torch that cannot be imported."""
     add_method(fresh_copy.path)
     suite = fresh_copy.path / "config/suites/fewshot.yaml"
@@ -154,7 +154,7 @@ def test_a_missing_output_of_outdated_inputs_is_planned(fresh_copy):
         (["own"], "pass your images with snakemake own --config folder=PATH"),
     ],
 )
-def test_a_mistake_gives_a_one_line_error(project_copy, arguments, message):
+def test_an_invalid_argument_gives_a_one_line_error(project_copy, arguments, message):
     result = project_copy.plan_only(*arguments)
     assert result.returncode != 0
     lines = [line for line in (result.stdout + result.stderr).splitlines() if "slim-bench: error" in line]

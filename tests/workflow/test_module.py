@@ -47,7 +47,7 @@ def thesis(project_copy: Project, tmp_path: Path):
     return snakemake
 
 
-def test_a_module_plans_and_makes_in_the_folder_of_its_user(thesis, project_copy, tmp_path):
+def test_a_module_plans_and_writes_in_the_folder_of_its_user(thesis, project_copy, tmp_path):
     planned = thesis("--dry-run")
     said = planned.stdout + planned.stderr
     assert planned.returncode == 0, said
@@ -64,7 +64,7 @@ def test_a_module_plans_and_makes_in_the_folder_of_its_user(thesis, project_copy
     assert not (project_copy.path / RUN).exists()
 
 
-def test_a_wrong_key_of_the_module_is_one_line(thesis, tmp_path):
+def test_a_wrong_key_of_the_module_gives_a_one_line_error(thesis, tmp_path):
     (tmp_path / "config/config.yaml").write_text(CONFIG.replace("scale:", "scal:"))
     result = thesis("--dry-run")
     lines = [line for line in (result.stdout + result.stderr).splitlines() if "slim-bench: error" in line]

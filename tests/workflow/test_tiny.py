@@ -54,7 +54,7 @@ def test_progress_is_shown_and_logged(tiny):
     assert "step 6/6" in log.read_text()
 
 
-def test_a_second_start_does_nothing_even_after_a_kill_that_left_locks(tiny):
+def test_a_second_start_does_nothing_even_with_remaining_locks(tiny):
     project, _ = tiny
     locks = project.path / ".snakemake/locks"
     locks.mkdir(exist_ok=True)
@@ -128,7 +128,7 @@ def test_an_edited_compute_is_current_and_a_lost_description_is_written_again(ti
     lost.write_bytes(whole)
 
 
-def test_what_another_suite_has_finished_is_not_collected_again(tiny):
+def test_results_of_another_suite_are_not_collected_again(tiny):
     project, _ = tiny
     other, own = (project.path / f"results/tiny/suites/{suite}.finished" for suite in ("fewshot", "tiny"))
     other.touch()
@@ -147,7 +147,7 @@ def test_snakemakes_report_has_the_content_of_the_page(tiny):
     assert all(f"results/tiny/{path}" in text for path in OUTPUTS)
 
 
-def test_a_lost_run_is_shown_as_missing_by_what_still_exists(tiny):
+def test_remaining_files_show_a_lost_run_as_missing(tiny):
     """`snakemake report` reads existing results. The suite then repeats only the lost run."""
     project, _ = tiny
     folder = project.path / "results/tiny/runs/resnet14-w16/fashion-mnist-tiny/seed0"

@@ -30,7 +30,7 @@ def norms() -> tuple[BatchNorm2d, nn.BatchNorm2d]:
     return ours, reference
 
 
-def test_batch_norm_has_float32s_digits_in_values_gradients_and_statistics():
+def test_batch_norm_has_float32_precision_in_values_gradients_and_statistics():
     x, (ours, reference) = large_map(), norms()
     y, wanted = ours(x), reference(x.double())
     assert y.is_contiguous(memory_format=torch.channels_last) and error(y, wanted) < 1e-6

@@ -118,7 +118,7 @@ def warmed_up(case: Case) -> nn.Module:
 
 
 @every_network
-def test_a_gradient_on_every_parameter(case: Case) -> None:
+def test_every_parameter_has_a_gradient(case: Case) -> None:
     properties.check_gradients(build(case), case.inputs(), case.feeds_norm)
 
 
@@ -149,7 +149,7 @@ def test_state_passes_through_safetensors(case: Case, tmp_path: Path) -> None:
 
 
 @every_gate_and_generator
-def test_traces_to_one_graph_whose_backward_is_right(case: Case) -> None:
+def test_the_traced_graph_has_the_right_gradients(case: Case) -> None:
     """The compiler traces, decomposes and splits the graph into forward and backward, without generating code."""
     properties.check_compile(build(case), case.inputs(), "aot_eager_decomp_partition")
 
@@ -175,7 +175,7 @@ def test_compiled_code_runs_on_the_cpu(case: Case) -> None:
 
 @needs_compiler
 @pytest.mark.slow
-def test_a_compiled_generator_draws_the_same_images() -> None:
+def test_a_compiled_generator_generates_the_same_images() -> None:
     """Only the forward pass is compiled, because the backward pass would take three times as long."""
     properties.check_compiled_forward(build(GENERATORS["slim 64"]), GENERATORS["slim 64"].inputs())
 

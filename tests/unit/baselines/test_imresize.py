@@ -37,21 +37,21 @@ def test_inside_the_borders_it_equals_pil(scale: float) -> None:
     assert np.abs(found - expected).max() > 1e-3
 
 
-def test_beyond_the_lower_border_the_image_is_mirrored() -> None:
+def test_the_image_is_mirrored_below_its_lower_border() -> None:
     values = torch.rand(20, dtype=torch.float64)
     mirrored = torch.cat([values, values.flip(0)])
     found = resize_matrix(20, 0.5, 10) @ values
     assert torch.allclose(found, (resize_matrix(40, 0.5, 20) @ mirrored)[:10])
 
 
-def test_every_8_bit_value_passes_unchanged_and_others_are_truncated() -> None:
+def test_8_bit_values_are_unchanged_and_others_are_truncated() -> None:
     levels = torch.arange(256.0)
     for image in (levels / 127.5 - 1, levels / 255 * 2 - 1, (levels / 255 - 0.5) * 2):
         assert torch.allclose((truncate_to_8_bits(image) + 1) * 127.5, levels, atol=1e-4)
     assert torch.allclose((truncate_to_8_bits(torch.tensor([(0.9 + 7) / 127.5 - 1])) + 1) * 127.5, torch.tensor([7.0]))
 
 
-def test_a_smaller_output_is_the_top_left_corner() -> None:
+def test_a_smaller_output_equals_the_top_left_corner() -> None:
     image = torch.rand(2, 3, 25, 34) * 2 - 1
     whole = imresize(image, 1 / 0.75)
     part = Resize((25, 34), 1 / 0.75, (33, 44))(image)

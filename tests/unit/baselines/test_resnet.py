@@ -87,7 +87,7 @@ def test_images_of_a_batch_are_independent_in_evaluation(name: str) -> None:
         torch.testing.assert_close(model(x)[1:2], model(x[1:2]), rtol=1e-4, atol=1e-5)
 
 
-def test_slots_hold_slim_in_every_bottleneck() -> None:
+def test_every_bottleneck_contains_slim() -> None:
     soft, literal = slim_resnet.resnet(), slim_resnet.resnet(variant="literal")
     assert [type(block.conv2) for stage in (soft.layer1, soft.layer4) for block in stage] == [SameLayerSLIM] * 2
     assert isinstance(literal.layer3[0].conv2, LiteralSameLayerSLIM)
@@ -122,7 +122,7 @@ def test_slim_keeps_its_initialisation_inside_the_network() -> None:
         (slim_resnet.resnet, {"variant": "hard"}, "variant must be one of"),
     ],
 )
-def test_refused_at_construction(make, arguments: dict, message: str) -> None:
+def test_invalid_options_are_refused_at_construction(make, arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(**arguments)
 
@@ -136,7 +136,7 @@ def test_bfloat16_and_compilation_stay_close() -> None:
             assert (model(x).float() - exact).abs().max() < 0.05 * exact.abs().max()
 
 
-def test_timm_creates_them() -> None:
+def test_timm_creates_the_networks() -> None:
     timm = pytest.importorskip("timm")
     import slim.timm_models as registered
 

@@ -39,7 +39,7 @@ def test_an_image_too_small_is_refused_with_the_sizes(height: int, width: int, m
 
 
 @pytest.mark.parametrize("factor", [0.0, 1.0, 1.5])
-def test_a_factor_that_does_not_shrink_is_refused(factor: float) -> None:
+def test_a_scale_factor_of_one_or_more_is_refused(factor: float) -> None:
     with pytest.raises(ValueError, match="scale_factor"):
         pyramid_sizes(100, 100, scale_factor=factor)
 
@@ -56,7 +56,7 @@ def test_every_scale_can_be_reached_by_the_resize_from_below() -> None:
 
 
 @pytest.mark.parametrize(("kind", "residual"), COMBINATIONS)
-def test_the_four_combinations(kind: str, residual: bool) -> None:
+def test_the_four_combinations_agree_with_the_reference(kind: str, residual: bool) -> None:
     network = make(kind, residual=residual)
     assert [scale.residual for scale in network.scales] == [True] + [residual] * (len(network.sizes) - 1)
     gates = [scale.gate for scale in network.scales]
@@ -188,7 +188,7 @@ def test_training_images_have_the_planned_sizes_and_end_in_the_shrunk_image() ->
     assert tuple(tuple(i.shape[-2:]) for i in images) == network.sizes and network.sizes[-1] == (40, 52)
 
 
-def test_the_bicubic_control_knows_the_coarsest_image_only() -> None:
+def test_the_bicubic_control_uses_only_the_coarsest_image() -> None:
     network = make()
     ramp = torch.linspace(-0.8, 0.8, network.sizes[0][1]).expand(1, 3, network.sizes[0][0], -1)
     network.coarsest.copy_(ramp)

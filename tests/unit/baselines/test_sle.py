@@ -15,7 +15,7 @@ from tests.helpers.properties import error
 
 @pytest.mark.parametrize("low_size", [4, 8, 12, 6, 5])
 @pytest.mark.parametrize("residual", [False, True], ids=["plain", "residual"])
-def test_equation(low_size: int, residual: bool) -> None:
+def test_the_gate_equals_its_equation(low_size: int, residual: bool) -> None:
     """Holds also for sizes that 4 does not divide."""
     torch.manual_seed(0)
     gate = SLEGate(low_channels=6, high_channels=5, residual=residual, spectral_norm=False)

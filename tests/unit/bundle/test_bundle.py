@@ -108,7 +108,7 @@ def test_every_change_is_named(bundle, name):
         check_bundle(rewritten(bundle, change))
 
 
-def test_members_that_are_read_whole_are_limited(bundle, monkeypatch):
+def test_members_read_into_memory_are_limited(bundle, monkeypatch):
     monkeypatch.setattr("bench.bundle.archive.MAX_TEXT_BYTES", 100)
     with pytest.raises(InputError, match="is not a valid member of a bundle"):
         check_bundle(bundle)

@@ -166,7 +166,7 @@ def test_idx_with_more_dimensions_than_bytes_or_arrays_have(tmp_path, data):
         read_idx(StoredFile.from_path(tmp_path / "a"))
 
 
-def test_pickles_with_types_and_states_that_are_none_crash_nothing():
+def test_malformed_pickles_are_refused_without_a_crash():
     good = pickle.dumps({b"data": np.arange(6, dtype=np.uint8)}, protocol=2)
     for wrong in (b"X\x02\x00\x00\x00O8", b"X\x02\x00\x00\x00V0", b"X\x02\x00\x00\x00zz"):
         with pytest.raises(InputError, match="not a pickle of numeric arrays"):
@@ -177,7 +177,7 @@ def test_pickles_with_types_and_states_that_are_none_crash_nothing():
             read_array_pickle(good[:place] + bytes([good[place] ^ 0x55]) + good[place + 1 :], "batch")
 
 
-def test_pickle_of_a_huge_array_allocates_nothing():
+def test_pickle_of_a_huge_array_allocates_no_memory():
     huge = (
         b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I1000000000\ntc_codecs\nencode\n(Vb\nVlatin1\ntRtR."
     )

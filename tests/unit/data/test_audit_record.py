@@ -123,7 +123,7 @@ def test_a_record_is_outdated_with_its_source_and_its_entry(tmp_path, folder):
     assert str(out) in audit_outdated_reason(out, datasets["a"], content)
 
 
-def test_names_that_are_no_text_are_recorded(tmp_path, folder):
+def test_names_that_are_not_utf8_are_recorded(tmp_path, folder):
     root = make_project(tmp_path / "project", a=ENTRY)
     (folder / os.fsdecode(b"bad\xff\x1b[31m.png")).write_bytes(b"x")
     record_audit("a", 16, tmp_path / "a.json", root)

@@ -38,7 +38,7 @@ def test_shift_moves_and_fills_with_zeros() -> None:
     assert torch.equal(out[1, 0, 4:, :5], images[1, 0, :4, 3:])
 
 
-def test_resized_crop_of_the_whole_image_changes_nothing() -> None:
+def test_resized_crop_of_the_complete_image_is_the_identity() -> None:
     images = ramp()
     whole = torch.tensor([[0.0, 0.0, 8.0, 8.0]]).repeat(2, 1)
     assert torch.equal(resized_crop(images, whole, 8), images)
@@ -62,7 +62,7 @@ def test_boxes_stay_inside_with_the_stated_areas() -> None:
 
 
 @pytest.mark.parametrize("kind", ["small", "imagenet", "none"])
-def test_halves_of_a_batch_are_the_batch(kind: str) -> None:
+def test_two_half_batches_equal_one_batch(kind: str) -> None:
     images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8)
     whole = augment(images, kind, generator("cpu", 1), BatchRows(0, 8, 8))
     parts = [augment(images[a:b], kind, generator("cpu", 1), BatchRows(a, b, 8)) for a, b in ((0, 4), (4, 8))]
@@ -70,7 +70,7 @@ def test_halves_of_a_batch_are_the_batch(kind: str) -> None:
     assert whole.dtype == torch.uint8 and torch.equal(whole, images) == (kind == "none")
 
 
-def test_partners_are_pairs() -> None:
+def test_mixup_partners_are_pairs() -> None:
     assert mixing_partners(5, torch.device("cpu")).tolist() == [1, 0, 3, 2, 4]
 
 

@@ -53,7 +53,7 @@ def test_shipped_datasets_have_pointer_pin_and_object(catalogue):
         assert stored.stat().st_size == file.bytes
 
 
-def test_shipped_archives_are_what_the_tool_builds(catalogue):
+def test_shipped_archives_equal_those_built_by_the_tool(catalogue):
     spec = importlib.util.spec_from_file_location("build_shipped_data", ROOT / "tools/build_shipped_data.py")
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
@@ -106,7 +106,7 @@ def test_unknown_name_gets_the_nearest(catalogue):
         ({"source": {"kind": "download", "files": [{"name": "x", "url": "file:///etc/passwd"}]}}, r"files\.0\.url"),
     ],
 )
-def test_a_wrong_entry_is_one_line_with_the_key(tmp_path, change, said):
+def test_a_wrong_entry_gives_a_one_line_error_with_the_key(tmp_path, change, said):
     root = make_project(tmp_path, a={"source": {"kind": "folder", "path": "x"}} | change)
     with pytest.raises(InputError, match=said) as error:
         load_catalogue(root)
@@ -124,7 +124,7 @@ def test_a_key_given_twice_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"), [("a: [1", "not YAML"), ("- 1", "expected a mapping"), (None, "no such file")]
 )
-def test_a_file_that_is_no_yaml_mapping_is_refused(tmp_path, text, said):
+def test_a_file_that_is_not_a_yaml_mapping_is_refused(tmp_path, text, said):
     file = tmp_path / "a.yaml"
     if text is not None:
         file.write_text(text)

@@ -47,7 +47,7 @@ def audit_and_prepare(folder):
     return found
 
 
-def test_images_behind_links_in_sub_folders_and_of_any_suffix_count(folder, tmp_path):
+def test_images_in_links_and_subfolders_with_any_suffix_are_used(folder, tmp_path):
     (folder / "train/cat/more").symlink_to(image_folder(tmp_path / "more", 2))
     (folder / "train/cat/more/up").symlink_to(folder / "train")
     image_folder(folder / "val/dog/deep/er", 1)
@@ -57,7 +57,7 @@ def test_images_behind_links_in_sub_folders_and_of_any_suffix_count(folder, tmp_
     assert "cat/more/0.png\t0" in (tmp_path / "out/train.tsv").read_text()
 
 
-def test_a_class_that_is_a_link_counts(folder, tmp_path):
+def test_a_linked_class_folder_is_used(folder, tmp_path):
     for split in ("train", "val"):
         (folder / split / "owl").symlink_to(image_folder(tmp_path / split, 2))
     assert audit_and_prepare(folder) == 14
@@ -131,7 +131,7 @@ def test_subfolders_that_may_be_classes_are_noted(folder, capsys):
     assert any(said in note for note in audit(folder, SIZE, folder.parent / "project").notes)
 
 
-def test_cut_images_are_found_by_both(folder):
+def test_truncated_images_are_found_by_audit_and_prepare(folder):
     random_image(64, 64).save(folder / "val/cat/x.png")
     data = (folder / "val/cat/x.png").read_bytes()
     (folder / "val/cat/x.png").write_bytes(data[: len(data) // 2])
@@ -173,7 +173,7 @@ def add_rotated_and_transparent(folder):
     return image
 
 
-def test_training_and_scoring_see_class_folders_upright_and_on_the_background(folder):
+def test_training_and_scoring_rotate_class_folders_and_composite_the_background(folder):
     upright = add_rotated_and_transparent(folder).transpose(Image.Transpose.ROTATE_180)
     upright.save(folder.parent / "upright.png")
     paths = [str(folder / "val/cat/turned.png"), str(folder.parent / "upright.png"), str(folder / "val/cat/clear.png")]
@@ -187,7 +187,7 @@ def test_training_and_scoring_see_class_folders_upright_and_on_the_background(fo
     assert (shown[:, 5, 5].tolist(), label) == ([10, 20, 30], 1)
 
 
-def test_the_hash_tells_how_transparent_and_turned_images_are_read(folder, capsys):
+def test_the_hash_covers_the_reading_of_transparent_and_rotated_images(folder, capsys):
     plain = prepared(folder).sha256
     assert prepared(folder, background=[0, 0, 0]).sha256 == plain, "no image has an alpha channel"
     add_rotated_and_transparent(folder)
@@ -212,12 +212,12 @@ def test_options_that_do_nothing_for_a_layout_are_refused(layout, key, value):
         folder_dataset("a", UserFolder(**given, **{key: value}))
 
 
-def test_the_form_of_a_path_says_its_task(folder):
+def test_the_task_follows_from_the_form_of_the_path(folder):
     assert task_of(folder) == "classification" and task_of(folder / "train") == "fewshot"
     assert task_of(folder / "train/cat/0.png") == "oneshot"
 
 
-def test_the_only_folder_of_an_archive_holds_the_splits_despite_system_files(folder):
+def test_the_top_folder_of_an_archive_is_found_despite_system_files(folder):
     (folder.parent / "un/__MACOSX").mkdir(parents=True)
     folder.rename(folder.parent / "un/set")
     assert unpacked_root(folder.parent / "un").name == "set"

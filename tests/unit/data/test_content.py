@@ -17,7 +17,7 @@ from bench.data.prepared import content_hash
 from bench.errors import InputError
 
 
-def test_a_hash_holds_until_size_or_time_changes(tmp_path):
+def test_a_hash_is_reused_until_size_or_time_changes(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(b"first")
     known = describe_file(path, "a.png")
@@ -28,7 +28,7 @@ def test_a_hash_holds_until_size_or_time_changes(tmp_path):
     assert describe_file(path, "a.png", known)["sha256"] != known["sha256"]
 
 
-def test_a_users_files_are_not_ours(tmp_path):
+def test_files_of_the_user_are_not_recognised_as_outputs(tmp_path):
     (tmp_path / "images.npy").write_bytes(b"theirs")
     (tmp_path / JOURNAL).write_text(json.dumps(["theirs"]))
     assert own_prepared_files(tmp_path) == set() and not is_journal(tmp_path / JOURNAL)
@@ -41,7 +41,7 @@ def test_prepared_data_never_overlap_their_source(tmp_path, out, source):
     refuse_overlap(tmp_path / "elsewhere", [tmp_path / source])
 
 
-def test_new_content_appears_whole_or_not_at_all(tmp_path):
+def test_new_content_is_written_atomically(tmp_path):
     out = tmp_path / "out"
     with pytest.raises(KeyError), staged_content(out, ("images.npy",)) as staging:
         (staging / "images.npy").touch()
@@ -70,7 +70,7 @@ def test_unpacking_resumes_only_in_its_own_folder(tmp_path):
     assert (tmp_path / ".imagenet.part/thesis.txt").exists()
 
 
-def test_the_hash_of_arrays_sees_values_shape_type_and_order():
+def test_the_hash_of_arrays_covers_values_shape_type_and_order():
     a, b = np.zeros((2, 3), np.uint8), np.ones((2, 3), np.uint8)
     known = content_hash({"a": a, "b": b})
     assert known == content_hash({"renamed": a.copy(), "b": b})
@@ -78,7 +78,7 @@ def test_the_hash_of_arrays_sees_values_shape_type_and_order():
     assert known not in map(content_hash, others)
 
 
-def test_a_folder_without_splits_is_no_classification_dataset(tmp_path):
+def test_a_folder_without_splits_is_not_a_classification_dataset(tmp_path):
     (tmp_path / "train").mkdir()
     with pytest.raises(InputError, match=r"expected train/ and val/ \(or test/\)"):
         prepare_files(SimpleNamespace(sources=[tmp_path]), tmp_path)

@@ -69,7 +69,7 @@ def test_fashion_subset_is_stratified_and_padded(shipped):
     assert manifest.sha256 == "03b3eec3889cd68c1b31507fe125fe0b1a7454cc9fc7bbfca1e19e381297dc40"
 
 
-def test_damage_is_named(prepared):
+def test_a_damaged_file_is_named(prepared):
     np.save(prepared / "images.npy", np.zeros((4, 16, 16, 3), np.uint8))
     with pytest.raises(InputError, match=r"shape \(4, 16, 16, 3\), but manifest\.json says \(5, 16, 16, 3\)"):
         read_manifest(prepared)

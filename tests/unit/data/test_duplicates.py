@@ -46,7 +46,7 @@ def test_a_changed_copy_is_a_near_duplicate(change):
     assert found(*images, COPIES[change](images[2])) == {NEAR: ["6: looks the same as 2"]}
 
 
-def test_different_images_are_no_duplicates():
+def test_different_images_are_not_duplicates():
     assert found(*(scene(seed) for seed in range(40)), *(Image.new("RGB", (9, 9), (k, 0, 0)) for k in range(5))) == {}
 
 
@@ -72,7 +72,7 @@ def test_blocks_and_threads_do_not_change_the_pairs(monkeypatch):
     np.testing.assert_array_equal(near_duplicates(thumbnails)[0], whole)
 
 
-def test_a_dataset_of_almost_equal_images_ends_the_search(monkeypatch):
+def test_the_duplicate_search_is_limited(monkeypatch):
     monkeypatch.setattr(duplicates, "MAX_CANDIDATES", 100)
     monkeypatch.setattr(duplicates, "BLOCK", (8, 8))
     thumbnails = np.repeat(fingerprint(scene(0)).thumbnail[None], 400, axis=0)

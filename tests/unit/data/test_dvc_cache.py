@@ -37,7 +37,7 @@ def placed(root: Path, name: str = "a.zip", data: bytes = DATA) -> tuple[Path, s
     return path, md5
 
 
-def test_a_pointer_is_read_as_it_was_written(tmp_path):
+def test_a_pointer_is_unchanged_by_writing_and_reading(tmp_path):
     path, md5 = placed(dvc_project(tmp_path))
     found = pointer_of(path)
     assert (found.md5, found.size, found.desc, found.is_ours) == (md5, len(DATA), "a title: with a colon", True)
@@ -48,7 +48,7 @@ def test_a_pointer_is_read_as_it_was_written(tmp_path):
 
 
 @pytest.mark.parametrize("md5", ["1" * 32, "12e" + "3" * 29, "0x" + "1" * 30, "true", "~"])
-def test_a_hash_that_looks_like_a_number_stays_text(tmp_path, md5):
+def test_a_hash_that_looks_like_a_number_is_kept_as_text(tmp_path, md5):
     path = tmp_path / "a.zip"
     write_pointer(path, Pointer(md5, 5, "2024", {"source": "1e5", "sha256": md5}))
     assert pointer_of(path) == Pointer(md5, 5, "2024", {"source": "1e5", "sha256": md5})
@@ -118,7 +118,7 @@ def test_restore_verifies_the_object(tmp_path):
     assert not stored.exists(), "a damaged object is removed, as DVC does"
 
 
-def test_configuration_is_merged_as_dvc_merges_it(tmp_path, monkeypatch):
+def test_configuration_is_merged_as_by_dvc(tmp_path, monkeypatch):
     root = dvc_project(tmp_path / "project")
     monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path / "user"))
     (tmp_path / "user").mkdir()
@@ -134,7 +134,7 @@ def test_configuration_is_merged_as_dvc_merges_it(tmp_path, monkeypatch):
     assert open_cache(tmp_path) is None
 
 
-def test_without_git_the_users_dvc_commands_work_too(tmp_path):
+def test_dvc_commands_of_the_user_work_without_git(tmp_path):
     root = dvc_project(tmp_path)
     allow_without_git(root)
     assert merged_configuration(root)["core"]["no_scm"] == "true"
@@ -156,7 +156,7 @@ def dvc(root: Path, *arguments: str) -> str:
 
 
 @pytest.mark.slow
-def test_dvc_agrees_and_the_users_file_survives_status_push_and_pull(tmp_path):
+def test_dvc_status_push_and_pull_keep_the_file_of_the_user(tmp_path):
     root = dvc_project(tmp_path / "project")
     (root / ".dvc/config.local").write_text("[core]\n    no_scm = true\n['remote \"lab\"']\n    url = ../../lab\n")
     fetched, md5 = placed(root)

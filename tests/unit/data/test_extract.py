@@ -42,7 +42,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_nothing_of_a_hostile_tar_is_extracted(tmp_path, case):
+def test_no_member_of_a_hostile_tar_is_extracted(tmp_path, case):
     info, said = HOSTILE[case]
     (tmp_path / "work").mkdir()
     archive = write_tar(tmp_path / "a.tar", info)
@@ -127,7 +127,7 @@ def test_damaged_zip_member_is_refused(tmp_path):
         extract_archive(tmp_path / "a.zip", tmp_path / "out")
 
 
-def test_something_else_is_refused(tmp_path):
+def test_a_file_of_another_format_is_refused(tmp_path):
     (tmp_path / "a.tar").write_bytes(b"<html>not found</html>")
     with pytest.raises(InputError, match="neither a tar nor a zip"):
         extract_archive(tmp_path / "a.tar", tmp_path / "out")

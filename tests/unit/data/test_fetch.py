@@ -80,7 +80,7 @@ def test_download_is_checked_and_recorded(tmp_path, server, pins):
         ({"sha256": SHA256, "bytes": 5}, "reports 7"),
     ],
 )
-def test_wrong_content_is_refused_and_not_kept(tmp_path, server, pins, said):
+def test_wrong_content_is_refused_and_deleted(tmp_path, server, pins, said):
     root = project(tmp_path, server, **pins)
     with pytest.raises(InputError, match=said) as error:
         fetch("a", root)
@@ -146,7 +146,7 @@ def test_partial_file_of_something_else_is_replaced(tmp_path, server, length):
     assert (root / "data/sources/a.zip").read_bytes() == DATA
 
 
-def test_no_server_gives_a_one_line_error(tmp_path):
+def test_a_missing_server_gives_a_one_line_error(tmp_path):
     with socket.socket() as silent:  # the port is bound, so that no other process responds, but not listening
         silent.bind(("127.0.0.1", 0))
         nobody = SimpleNamespace(url=f"http://127.0.0.1:{silent.getsockname()[1]}")
@@ -161,14 +161,14 @@ def test_the_offline_error_names_the_next_step(tmp_path, server, monkeypatch):
     assert server.asked == []
 
 
-def test_two_at_once_download_once(tmp_path, server):
+def test_simultaneous_fetches_download_once(tmp_path, server):
     root = project(tmp_path, server, sha256=SHA256)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: fetch("a", root), range(4)))
     assert len(server.asked) == 1
 
 
-def test_without_a_checksum_nothing_is_downloaded_unasked(tmp_path, server):
+def test_a_source_without_checksum_is_not_downloaded_automatically(tmp_path, server):
     root = project(tmp_path, server)
     with pytest.raises(InputError, match=r"no checksum is published.*--accept-sha256"):
         fetch("a", root)
@@ -180,7 +180,7 @@ def test_without_a_checksum_nothing_is_downloaded_unasked(tmp_path, server):
         fetch("a", root)
 
 
-def test_without_a_checksum_a_partial_file_is_not_resumed(tmp_path, server):
+def test_a_partial_file_without_checksum_is_not_resumed(tmp_path, server):
     root = project(tmp_path, server)
     (root / "data/sources/.a.zip.partial").write_bytes(b"of another version")
     fetch("a", root, accept_sha256="first-seen")
@@ -213,7 +213,7 @@ def test_changed_file_is_noticed_in_spite_of_the_receipt(tmp_path, server):
         source_files("a", root, load_catalogue(root))
 
 
-def test_a_manual_dataset_has_instructions_and_is_then_accepted(tmp_path):
+def test_a_manual_dataset_has_instructions_and_is_used_once_installed(tmp_path):
     root = make_project(tmp_path, a={"source": {"kind": "manual", "place": "mine", "how": "ask for it"}})
     with pytest.raises(InputError, match="manual installation is required: ask for it"):
         fetch("a", root)
@@ -274,7 +274,7 @@ def test_shipped_datasets_are_pulled_in_parallel_and_tampering_is_refused(tmp_pa
     assert (root / receipt_path("photo-coffee")).exists()
 
 
-def test_dvc_import_of_a_lab_is_downloaded_checked_and_committed_unchanged(tmp_path, server):
+def test_an_external_dvc_import_is_downloaded_verified_and_committed_unchanged(tmp_path, server):
     root = project(tmp_path / "project", server)
     make_git(root)
     (root / ".dvc").mkdir()
@@ -326,7 +326,7 @@ def test_weights_come_from_the_mirror_if_the_download_fails(tmp_path, server, mo
     assert (tmp_path / "cache/w.pth").read_bytes() == DATA
 
 
-def test_weights_go_past_a_read_only_folder(tmp_path, server, monkeypatch):
+def test_a_read_only_weights_folder_is_skipped(tmp_path, server, monkeypatch):
     with mounted(tmp_path / "shared", "ro") as shared:
         monkeypatch.setenv("SLIM_BENCH_WEIGHTS", str(shared))
         root = weights_project(tmp_path / "project", f"{server.url}/w.pth", sha256=SHA256[:8])

@@ -38,7 +38,7 @@ def made(root, **entry):
     return make_project(root / "project", a={"source": {"kind": "folder", "path": "../pictures"}} | entry)
 
 
-def test_prepare_on_a_full_disk_is_no_bus_error(tmp_path, monkeypatch):
+def test_prepare_on_a_full_disk_gives_a_one_line_error(tmp_path, monkeypatch):
     root = made(tmp_path)
     with mounted(root / "data/prepared") as disk:
         said = one_line(prepare, "a", 200, root=root)
@@ -51,7 +51,7 @@ def test_prepare_on_a_full_disk_is_no_bus_error(tmp_path, monkeypatch):
         assert "a-100/manifest.json" in files_in(disk)
 
 
-def test_prepare_again_on_a_full_disk_keeps_what_is_there(tmp_path):
+def test_prepare_on_a_full_disk_keeps_the_previous_arrays(tmp_path):
     root = made(tmp_path)
     with mounted(root / "data/prepared") as disk:
         before = prepare("a", 100, root=root)

@@ -80,7 +80,7 @@ def test_a_small_file_in_git_is_verified_by_its_git_hash(tmp_path, hub):
     refused(project(tmp_path / "b"), "differs from the Hub's git hash")
 
 
-def test_a_gated_repository_needs_a_token_which_only_the_hub_receives(tmp_path, hub, monkeypatch):
+def test_the_token_of_a_gated_repository_is_sent_to_the_hub_only(tmp_path, hub, monkeypatch):
     hub.gated[REPO] = "secret"
     root = project(tmp_path / "project")
     refused(root, "401 Unauthorized; log in with .* or set HF_TOKEN")
@@ -142,7 +142,7 @@ def test_the_api_is_retried_after_a_temporary_problem(tmp_path, hub):
     assert hub.paths("POST") == 4 * [INFO]
 
 
-def test_a_silent_hub_is_left_for_the_next_source(tmp_path, hub, monkeypatch, capsys):
+def test_the_next_source_is_used_if_the_hub_does_not_respond(tmp_path, hub, monkeypatch, capsys):
     monkeypatch.setattr(connection, "NOTE_SECONDS", 0.2)
     monkeypatch.setattr(connection, "STALL_SECONDS", 2.0)
     hub.problems[INFO], hub.forever = [silent()], True

@@ -190,7 +190,7 @@ def test_shards_are_listed_with_their_labels(tmp_path):
     assert [row[:2] for row in rows] == [("0.tar", 3)] and labels.tolist() == [1, 0, 1]
 
 
-def test_counting_classes_uses_known_counts():
+def test_count_classes_accepts_a_known_number_of_classes():
     labels = {"train": np.array([0, 1]), "test": np.array([1])}
     assert count_classes("a", labels) == count_classes("a", labels, 2) == 2
     with pytest.raises(InputError, match="1 of 3 classes have no training images, for example class 2"):

@@ -126,7 +126,7 @@ def test_a_broken_image_is_named(folder: Path) -> None:
         list(evaluation_batches(list_folder(folder), 8, 4))
 
 
-def test_an_unfinished_stream_can_be_closed_on_a_thread_of_its_pool() -> None:
+def test_an_unfinished_stream_can_be_closed_in_a_worker_thread() -> None:
     """The garbage collector, which closes an unused stream, can run on any thread."""
     started, closed, refused = threading.Event(), threading.Event(), []
 
@@ -166,7 +166,7 @@ def test_shards_give_every_sample_and_continue_from_any_step(shards: list[tuple[
         assert torch.equal(labels, straight[step][1]) and torch.equal(images, straight[step][0])
 
 
-def test_a_resumed_run_reads_no_pass_that_is_over(shards: list[tuple[str, int]], monkeypatch) -> None:
+def test_a_resumed_run_does_not_read_finished_epochs(shards: list[tuple[str, int]], monkeypatch) -> None:
     pytest.importorskip("webdataset")
     from bench.data import shards as module
 

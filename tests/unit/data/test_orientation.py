@@ -12,7 +12,7 @@ from bench.data.orientation import orientation
 from tests.helpers.data_project import random_image
 
 
-def test_exif_data_behind_the_pixels_of_a_png_turn_it(tmp_path):
+def test_exif_data_after_the_pixels_of_a_png_are_applied(tmp_path):
     path, plain, image = tmp_path / "x.png", BytesIO(), random_image(30, 20)
     image.save(plain, "PNG")
     exif = struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, ExifTags.Base.Orientation, 3, 1, 6, 0, 0)

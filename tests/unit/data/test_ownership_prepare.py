@@ -40,7 +40,7 @@ def test_an_out_that_overlaps_with_the_source_is_refused(here, capsys, out):
     assert content(here) == before
 
 
-def test_the_source_under_another_name_is_still_the_source(here, capsys):
+def test_another_path_of_the_source_is_recognised(here, capsys):
     (here / "link").symlink_to("photos")
     before = content(here / "photos")
     assert prepare("photos", "link") == 2
@@ -64,7 +64,7 @@ def test_other_files_in_the_folder_are_kept(here, name):
 
 @pytest.mark.parametrize("name", ["images.npy", "manifest.json", ".slim-bench-prepare.json"])
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_a_name_taken_by_something_else_is_refused_before_anything_is_decoded(here, capsys, monkeypatch, name, kind):
+def test_an_output_path_of_another_file_is_refused_before_decoding(here, capsys, monkeypatch, name, kind):
     (here / "out").mkdir()
     if kind == "file":
         (here / "out" / name).write_text('{"name": "of a web application"}')
@@ -85,7 +85,7 @@ def test_a_damaged_manifest_is_named_before_the_arrays_it_describes(here, capsys
     assert "out/manifest.json: is not a file that slim-bench wrote" in last_line(capsys)
 
 
-def test_an_array_that_was_changed_since_is_not_ours_any_more(here, capsys):
+def test_a_changed_array_is_not_recognised_as_an_output(here, capsys):
     assert prepare("photos", "out") == 0
     images = np.load(here / "out/images.npy")
     np.save(here / "out/images.npy", 255 - images)
@@ -174,7 +174,7 @@ def test_the_default_place_needs_no_manifest(here):
     assert read_manifest(here / "data/prepared/p-16").n == 3
 
 
-def test_a_manifest_that_was_cut_off_is_written_again_in_the_default_place(here):
+def test_a_truncated_manifest_is_rewritten_in_the_default_folder(here):
     command = ["prepare", "p", "--size", "16", "--folder", "p=photos"]
     assert main(command) == 0
     path = here / "data/prepared/p-16/manifest.json"

@@ -91,7 +91,7 @@ def test_ten_one_shot_images_are_at_fixed_commits(catalogue):
         assert isinstance(last, Manual)
 
 
-def test_the_likely_origin_of_two_images_is_called_likely(catalogue):
+def test_the_origin_of_two_images_is_stated_as_likely(catalogue):
     for name, origin in {"singan-brandenberg": "brandenburg.jpg", "singan-bridge": "heidelberg-bridge.jpg"}.items():
         (source,) = catalogue.dataset(name).sources
         assert "likely (not certain)" in source.how and origin in source.how
@@ -100,7 +100,7 @@ def test_the_likely_origin_of_two_images_is_called_likely(catalogue):
     )
 
 
-def test_the_list_of_flowers_is_the_seeded_one(catalogue):
+def test_the_list_of_flowers_is_drawn_with_the_documented_seed(catalogue):
     entry = catalogue.dataset("flower-1k")
     drawn = sorted(random.Random(0).sample(range(1, 8190), 1000))
     names = [f"image_{number:05d}.jpg" for number in drawn]
@@ -109,7 +109,7 @@ def test_the_list_of_flowers_is_the_seeded_one(catalogue):
     assert entry.sources[0].files[0].md5 == "52808999861908f626f3c1f4e79d11fa"
 
 
-def test_all_that_has_a_source_is_fetched_and_the_rest_is_named(tmp_path, monkeypatch, paper_datasets):
+def test_datasets_with_a_source_are_fetched_and_others_are_listed(tmp_path, monkeypatch, paper_datasets):
     for name in ("HF_TOKEN", "HF_HUB_OFFLINE", OFFLINE):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(connection.time, "sleep", lambda _: None)
@@ -134,7 +134,7 @@ def test_all_that_has_a_source_is_fetched_and_the_rest_is_named(tmp_path, monkey
     assert prepare("singan-balloons", None, root=root).n == 1
 
 
-def test_without_trust_two_datasets_say_how_to_allow_them(tmp_path):
+def test_the_error_of_unpinned_datasets_names_the_setting(tmp_path):
     with loopback() as server:
         root = paper_project(tmp_path / "project", server)
         for name in ("100-shot-obama", "animalface-cat"):

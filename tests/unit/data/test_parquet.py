@@ -88,7 +88,7 @@ def test_the_images_are_read_by_the_same_rules_as_files(tmp_path):
         (parquet_bytes([b"no image"]), r"a-0\.parquet: 0\.png: not an image"),
     ],
 )
-def test_a_damaged_file_is_one_line_and_leaves_nothing(tmp_path, content, said):
+def test_a_damaged_file_gives_a_one_line_error_and_leaves_no_files(tmp_path, content, said):
     root = hub_project(tmp_path, content)
     with pytest.raises(InputError, match=said) as error:
         prepare("a", 16, root=root)
@@ -96,7 +96,7 @@ def test_a_damaged_file_is_one_line_and_leaves_nothing(tmp_path, content, said):
     assert not (root / "data/prepared/a-16").exists()
 
 
-def test_a_file_without_a_column_of_images_is_named(tmp_path):
+def test_a_file_without_an_image_column_is_named(tmp_path):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": ["a"]}), path)
     assert is_parquet(path)
@@ -153,7 +153,7 @@ def test_a_list_with_missing_images_gives_a_one_line_error(tmp_path):
         selected_names(Preparation(**given), tmp_path)(["a.png"])
 
 
-def test_several_archives_are_one_dataset_of_which_the_first_images_are_kept(tmp_path):
+def test_the_first_images_of_several_archives_are_one_dataset(tmp_path):
     archives = [tar_bytes({f"{index}.png": png(index), f"{index}.json": b"{}"}) for index in range(3)]
     listed = [{"name": f"{index}.tar", "path": f"{index}.tar"} for index in range(3)]
     source = {"kind": "hub", "repo": "owner/a", "revision": "a" * 40, "files": listed}

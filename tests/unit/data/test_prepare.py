@@ -100,7 +100,7 @@ def test_oblong_images_are_cropped_in_the_centre(tmp_path):
     np.testing.assert_array_equal(images(root)[0], np.asarray(wide)[:, 12:28])
 
 
-def test_upright_by_the_cameras_mark(tmp_path):
+def test_the_exif_orientation_is_applied(tmp_path):
     root = fewshot(tmp_path, count=0)
     turned = random_image(16, 16)
     exif = turned.getexif()
@@ -173,7 +173,7 @@ PROBLEMS = {
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_a_bad_file_is_named_in_one_line_and_nothing_is_left(tmp_path, problem):
+def test_a_bad_file_gives_a_one_line_error_and_leaves_no_files(tmp_path, problem):
     make, said = PROBLEMS[problem]
     root = fewshot(tmp_path)
     make(tmp_path / "pictures")
@@ -208,7 +208,7 @@ def test_empty_folder_and_hidden_files(tmp_path):
     assert prepare("a", SIZE, root=root).n == 2
 
 
-def test_a_failed_preparation_leaves_the_former_one(tmp_path):
+def test_a_failed_preparation_keeps_the_previous_one(tmp_path):
     root = fewshot(tmp_path)
     first = prepare("a", SIZE, root=root)
     put("notes.txt", b"hello")(tmp_path / "pictures")
@@ -232,7 +232,7 @@ def test_temporary_folders_of_a_killed_preparation_are_removed(tmp_path):
     assert sorted(path.name for path in (root / "data/prepared").iterdir()) == [dotted, longer, other, "a-16"]
 
 
-def test_a_running_preparation_is_waited_for(tmp_path, monkeypatch):
+def test_fetching_waits_for_a_running_preparation(tmp_path, monkeypatch):
     root = fewshot(tmp_path)
     first, *_ = temporary_folders(root)
     path = root / "data/prepared/.a-16.lock"
@@ -460,7 +460,7 @@ def test_image_folder_ignores_system_files_and_refuses_names_with_line_breaks(tm
 
 @needs_utf8
 @pytest.mark.parametrize("name", ["a b'$x\"&;.png", "-rf.png", "猫.png", "narrow\u202fspace.png"])
-def test_odd_but_whole_names_are_fine(tmp_path, name):
+def test_unusual_file_names_are_accepted(tmp_path, name):
     root = fewshot(tmp_path, 1)
     (tmp_path / "pictures/0.png").rename(tmp_path / "pictures" / name)
     assert prepare("a", 16, root=root).names == (name,)
@@ -510,7 +510,7 @@ def test_class_folders_by_path_need_the_size_unless_enlarged(tmp_path):
     assert prepare("a", 32, tmp_path / "out", project, folders={"a": given | {"upscale": True}}).n == 5
 
 
-def test_of_a_published_dataset_only_headers_are_read(tmp_path):
+def test_only_headers_of_a_published_dataset_are_read(tmp_path):
     source = {"kind": "manual", "place": "a", "how": "ask"}
     entry = {"task": "classification", "layout": "imagefolder", "source": source}
     root = make_project(tmp_path / "project", a=entry)

@@ -89,7 +89,7 @@ def test_suffix_rule_by_content(folder, name, kind):
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "notes", "data.json", "x.png", "x.svg"])
-def test_a_file_that_is_no_image_is_named(folder, name):
+def test_an_invalid_image_is_named(folder, name):
     (folder / name).write_text('{"not": "an image"}')
     assert audit_and_prepare(folder) == f"{name}: not an image in a supported format ({', '.join(FORMATS)})"
 
@@ -117,7 +117,7 @@ def test_folders_behind_links_are_read(folder, tmp_path):
     ]
 
 
-def test_circles_of_links_are_cut_and_noted(folder, tmp_path):
+def test_circular_links_are_skipped_and_noted(folder, tmp_path):
     (folder / "sub").mkdir()
     for name, target in (("up", folder), ("sub/up", folder), ("again", folder / "sub"), ("sub/self", folder / "sub")):
         (folder / name).symlink_to(target)
@@ -178,14 +178,14 @@ IGNORED += ["System Volume Information/x", ".snapshot/0.png", "0.png:Zone.Identi
 
 @pytest.mark.parametrize("name", IGNORED)
 @pytest.mark.parametrize("inside", ["", "sub/"])
-def test_hidden_system_and_nas_entries_do_not_count(folder, name, inside):
+def test_hidden_system_and_nas_entries_are_ignored(folder, name, inside):
     path = folder / inside / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes((folder / "0.png").read_bytes() if name.endswith("0.png") else b"litter")
     assert audit_and_prepare(folder) == 3
 
 
-def test_files_that_only_resemble_system_files_count():
+def test_files_that_only_resemble_system_files_are_used():
     assert not any(map(is_system_file, ["eaDir", "lost", "Thumbs.db.png", "#1.png", "$5.png", "@home.png", "~x.png"]))
 
 
@@ -194,7 +194,7 @@ utf8 = pytest.mark.skipif(sys.getfilesystemencoding() != "utf-8", reason="file n
 
 @utf8
 @pytest.mark.parametrize("name", ["a\udcff.png", "a\tb.png", "a\nb.png", "sub\udcff/0.png"])
-def test_names_that_no_list_can_hold_are_refused_escaped(folder, name):
+def test_names_with_control_characters_are_refused_and_escaped(folder, name):
     path = folder / name
     path.parent.mkdir(exist_ok=True)
     random_image(SIZE, SIZE).save(BytesIO(), "PNG")
@@ -244,13 +244,13 @@ def test_damaged_exif_data_are_noted_and_the_image_is_used(folder, kind, capsys)
     assert "1 of 4 images have EXIF data that cannot be read, so they are not rotated (x)" in capsys.readouterr().err
 
 
-def test_a_turn_that_is_no_number_is_none(folder):
+def test_an_exif_orientation_of_another_type_is_ignored(folder):
     words = struct.pack("<2sHIHHHIII5s", b"II", 42, 8, 1, ORIENTATION, 2, 5, 26, 0, b"abcd\0")
     random_image(SIZE, SIZE, seed=9).save(folder / "x.png", exif=words)
     assert audit_and_prepare(folder) == 4
 
 
-def test_turned_images_are_prepared_upright_at_full_size(tmp_path):
+def test_rotated_images_are_prepared_upright_at_full_size(tmp_path):
     folder = tmp_path / "turned"
     folder.mkdir()
     for index in range(2):
@@ -327,7 +327,7 @@ def test_colours_of_16_bits_keep_their_upper_8_and_are_noted(folder, colour):
 
 
 @pytest.mark.parametrize(("name", "kind"), [("x.gif", "GIF"), ("x.tif", "TIFF"), ("x.webp", "WEBP"), ("x.png", "PNG")])
-def test_of_several_frames_or_pages_the_first_is_used_and_noted(folder, name, kind, capsys):
+def test_the_first_of_several_frames_is_used_and_noted(folder, name, kind, capsys):
     frames = [Image.new("RGB", (SIZE, SIZE), (shade, 0, 0)) for shade in (0, 80, 160)]
     frames[0].save(folder / name, kind, save_all=True, append_images=frames[1:])
     assert audit_and_prepare(folder) == 4
@@ -346,7 +346,7 @@ def test_colour_profiles_and_cmyk_are_noted(folder):
     assert "1 of 5 images are CMYK" in said
 
 
-def test_a_note_names_three_images_at_most(folder):
+def test_a_note_names_at_most_three_images(folder):
     for index in range(5):
         Image.new("RGBA", (SIZE, SIZE)).save(folder / f"clear-{index}.png")
     (note,) = find_images(folder).notes
@@ -372,13 +372,13 @@ def test_the_pixel_limit_can_be_raised_and_lowered(folder, side, monkeypatch):
 
 
 @pytest.mark.parametrize("value", ["many", "0", "-5", "1e9", "9" * 5000])
-def test_a_pixel_limit_that_is_no_number_gives_a_one_line_error(folder, value, monkeypatch):
+def test_a_pixel_limit_that_is_not_a_number_gives_a_one_line_error(folder, value, monkeypatch):
     monkeypatch.setenv("SLIM_BENCH_MAX_PIXELS", value)
     with pytest.raises(InputError, match=r"^SLIM_BENCH_MAX_PIXELS=.*: not a positive whole number of pixels$"):
         find_images(folder)
 
 
-def test_damage_and_emptiness_are_named_alike(folder):
+def test_damaged_and_empty_files_give_the_same_error(folder):
     data = (folder / "0.png").read_bytes()
     (folder / "x.png").write_bytes(data[:60])
     with pytest.raises(InputError, match=r"x\.png: damaged image"), decoded(folder / "x.png"):

@@ -99,7 +99,7 @@ def test_the_first_download_is_pinned_and_other_content_is_refused(tmp_path, ser
     assert pointer_of(path).sha256 == sha256_bytes(server.data)
 
 
-def test_a_pin_of_another_machine_needs_no_trust(tmp_path, server):
+def test_a_checksum_pinned_on_another_machine_needs_no_trust(tmp_path, server):
     first, second = (project(tmp_path / name, server) for name in ("first", "second"))
     fetch("a", first, settings=TRUST)
     shutil.copy(first / "data/sources/a.zip.dvc", second / "data/sources")  # committed, and pulled by another user
@@ -158,7 +158,7 @@ def test_the_receipt_agrees_with_the_records_it_was_written_with(tmp_path, serve
     assert read_receipt("a", root)["entry_sha256"] == entry_sha256(load_catalogue(root), "a", root)
 
 
-def test_an_installed_folder_is_packed_and_the_archive_replaces_it_elsewhere(tmp_path):
+def test_an_installed_folder_is_packed_into_an_archive_for_other_machines(tmp_path):
     root = manual_project(tmp_path / "first")
     folder = image_folder(root / "data/sources/mine")
     (folder / "sub").mkdir()
@@ -261,7 +261,7 @@ def test_imagenet_archives_are_listed_and_never_copied(tmp_path):
     assert not stored(root, MD5).exists() and not (root / "data/sources/train.tar.dvc").exists()
 
 
-def test_a_full_cache_is_a_message_and_the_dataset_can_be_used(tmp_path, server, capsys):
+def test_a_full_cache_gives_a_message_and_the_dataset_can_be_used(tmp_path, server, capsys):
     root = project(tmp_path, server, sha256=SHA256)
     (root / ".dvc/cache").write_text("not a folder")
     fetch("a", root)

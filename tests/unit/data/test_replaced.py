@@ -89,7 +89,7 @@ def test_a_folder_of_the_user_is_not_mistaken_for_the_extracted_archive(tmp_path
         prepare("a", 8, root=root)
 
 
-def test_a_folder_is_used_as_it_is(tmp_path):
+def test_a_folder_is_used_unchanged(tmp_path):
     with source_folder(SimpleNamespace(sources=[tmp_path])) as folder:
         assert folder == tmp_path
 

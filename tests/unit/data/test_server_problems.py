@@ -126,7 +126,7 @@ FOREVER = [
 
 
 @pytest.mark.parametrize(("problem", "said"), FOREVER, ids=[f"{index}" for index in range(len(FOREVER))])
-def test_a_problem_that_stays_is_one_line_and_leaves_no_file(tmp_path, server, waits, problem, said):
+def test_a_permanent_problem_gives_a_one_line_error_and_leaves_no_file(tmp_path, server, waits, problem, said):
     server.problems["/a.bin"], server.forever = [problem], True
     text = refused(server, tmp_path, said)
     assert "\x1b" not in text
@@ -150,7 +150,7 @@ ONCE = [
 
 
 @pytest.mark.parametrize("problems", ONCE, ids=[f"{index}" for index in range(len(ONCE))])
-def test_a_problem_that_passes_is_overcome(tmp_path, server, waits, problems):
+def test_a_temporary_problem_is_retried(tmp_path, server, waits, problems):
     server.files["/b.bin"] = CONTENT
     server.problems["/a.bin"] = list(problems)
     assert get(server, tmp_path).read_bytes() == CONTENT
@@ -169,7 +169,7 @@ def test_an_invalid_retry_after_is_ignored(text):
     assert retry_after({"Retry-After": text}) is None
 
 
-def test_a_silent_server_is_reported_and_then_given_up(tmp_path, server, impatient, capsys):
+def test_a_stalled_server_is_reported_before_the_timeout(tmp_path, server, impatient, capsys):
     server.problems["/a.bin"], server.forever = [silent()], True
     refused(server, tmp_path, r"no data for 0\.5 s; check the network")
     said = capsys.readouterr().err
@@ -177,20 +177,20 @@ def test_a_silent_server_is_reported_and_then_given_up(tmp_path, server, impatie
     assert len(server.paths()) == 1, "the next source is used without further attempts"
 
 
-def test_a_server_that_stays_silent_after_a_part_is_given_up_after_one_more_attempt(tmp_path, server, impatient, waits):
+def test_a_stalled_download_is_retried_once(tmp_path, server, impatient, waits):
     server.problems["/a.bin"], server.forever, server.ranges = [silent(50_000)], True, False
     refused(server, tmp_path, r"no (data for|response within) 0\.5 s")
     assert len(server.paths()) == 2
 
 
-def test_a_server_that_is_silent_for_a_while_is_asked_for_the_rest(tmp_path, server, monkeypatch, waits):
+def test_a_download_resumes_after_a_stalled_connection(tmp_path, server, monkeypatch, waits):
     monkeypatch.setattr(connection, "STALL_SECONDS", 2.0)
     server.problems["/a.bin"] = [silent(50_000)]
     assert get(server, tmp_path).read_bytes() == CONTENT
     assert server.asked[-1].headers["Range"] == "bytes=50000-"
 
 
-def test_a_header_that_never_ends_is_silence(tmp_path, server, impatient, monkeypatch):
+def test_an_endless_header_times_out(tmp_path, server, impatient, monkeypatch):
     def drip(handler, _):
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-A: ")
         while not handler.loopback.closing.wait(0.1):
@@ -209,7 +209,7 @@ def test_a_slow_download_shows_progress(tmp_path, server, monkeypatch, capsys):
     assert "a.bin:" in said and "B/s" in said
 
 
-def test_what_a_killed_download_received_is_on_disk_and_resumed(tmp_path, server):
+def test_a_killed_download_keeps_its_bytes_and_resumes(tmp_path, server):
     server.files["/a.bin"] = content = CONTENT[:5000]
     server.problems["/a.bin"], server.forever = [slow(5000)], True
     line = [sys.executable, "-c", FETCH, f"{server.url}/a.bin", str(tmp_path / "a.bin"), sha256_bytes(content)]
@@ -226,7 +226,7 @@ def test_what_a_killed_download_received_is_on_disk_and_resumed(tmp_path, server
     assert (tmp_path / "a.bin").read_bytes() == content
 
 
-def test_without_a_checksum_a_short_body_is_never_accepted(tmp_path, server, waits):
+def test_a_short_body_without_checksum_is_refused(tmp_path, server, waits):
     server.problems["/a.bin"], server.forever = [length("700000")], True
     refused(server, tmp_path, "the connection was closed early|416", sha256=None)
 
@@ -263,7 +263,7 @@ def test_parts_that_are_shorter_than_requested_are_put_together(tmp_path, server
     assert get(server, tmp_path).read_bytes() == CONTENT
 
 
-def test_a_connection_that_is_never_accepted_is_silence(tmp_path, server, impatient, monkeypatch, waits):
+def test_a_connection_that_is_never_accepted_times_out(tmp_path, server, impatient, monkeypatch, waits):
     def time_out(*_, **__):
         raise TimeoutError("timed out")
 
@@ -292,7 +292,7 @@ def test_a_redirect_to_https_is_allowed_and_from_https_to_http_is_not():
         handler.http_error_302(request, None, 302, "", {"location": "http://host/a"})
 
 
-def test_a_label_of_compression_on_an_archive_does_no_harm(tmp_path, server, waits):
+def test_a_content_encoding_header_of_an_archive_is_harmless(tmp_path, server, waits):
     """Servers label .tgz files as gzip-encoded, although the archive itself is the content."""
     packed = gzip.compress(CONTENT)
     server.files["/a.bin"] = packed
@@ -329,7 +329,7 @@ def test_changed_content_under_the_same_address_is_refused(tmp_path, server):
     refused(server, tmp_path, "md5 is", sha256=None, md5=hashlib.md5(CONTENT).hexdigest())
 
 
-def test_eight_downloads_at_a_time_are_one_download(tmp_path, server):
+def test_eight_simultaneous_downloads_transfer_the_file_once(tmp_path, server):
     server.problems["/a.bin"] = [slow(1_000_000)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: get(server, tmp_path), range(8)))
@@ -359,7 +359,7 @@ def test_a_kill_at_any_moment_leaves_no_wrong_file_and_the_next_download_resumes
     assert any("Range" in request.headers for request in server.asked)
 
 
-def test_a_full_disk_is_no_reason_to_try_another_source(tmp_path, server, monkeypatch):
+def test_a_full_disk_does_not_cause_a_download_from_another_source(tmp_path, server, monkeypatch):
     monkeypatch.setattr(downloading.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(InputError, match="the download needs 300000 bytes") as error:
         get(server, tmp_path)

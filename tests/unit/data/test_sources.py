@@ -47,7 +47,7 @@ def hub(**pins) -> dict:
 MANUAL = {"kind": "manual", "place": "mine", "how": "ask for it"}
 
 
-def test_dvc_and_the_mirror_precede_what_has_no_checksum(tmp_path, server):
+def test_dvc_and_the_mirror_precede_sources_without_checksum(tmp_path, server):
     loose = {"kind": "url", "files": [at(server)]}
     fixed = {"kind": "raw", "files": [at(server, f"/owner/repo/{COMMIT}/a.bin", sha256=SHA256)]}
     root = make_project(tmp_path, a={"sources": [hub(), fixed, loose, MANUAL]})
@@ -146,7 +146,7 @@ def test_the_mirror_provides_a_file_which_is_verified(tmp_path, server):
 
 
 @pytest.mark.parametrize("wrong", [{"sha256": "0" * 64}, {"md5": "0" * 32}, {"size": 1}])
-def test_a_wrong_copy_leaves_nothing(tmp_path, wrong):
+def test_a_wrong_copy_leaves_no_file(tmp_path, wrong):
     (tmp_path / "a").write_bytes(CONTENT)
     with pytest.raises(UnavailableError, match="replace this file"):
         copy_verified(tmp_path / "a", tmp_path / "b", **({"sha256": None, "md5": None, "size": None} | wrong))

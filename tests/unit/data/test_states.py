@@ -76,7 +76,7 @@ def test_settings_tokens_mirrors_and_pointers_make_a_dataset_fetchable(tmp_path,
     assert dataset_state(job_of(root)).state == FETCHABLE, "pinned by the pointer"
 
 
-def test_files_and_folders_that_are_here(tmp_path):
+def test_the_state_of_an_available_file_or_folder_is_here(tmp_path):
     root = make_project(tmp_path, a={"sources": [FIXED, MANUAL_SOURCE]})
     (root / "data/sources/a.zip").write_bytes(b"content")
     found = dataset_state(job_of(root))
@@ -89,7 +89,7 @@ def test_files_and_folders_that_are_here(tmp_path):
     assert found.bytes == sum(path.stat().st_size for path in folder.iterdir())
 
 
-def test_the_missing_folder_of_a_user_is_no_error(tmp_path):
+def test_a_missing_folder_of_the_user_is_not_an_error(tmp_path):
     root = make_project(tmp_path)
     catalogue = load_catalogue(root, {"cats": {"path": "no-cats"}})
     found = dataset_state(FetchJob(root, catalogue, "cats", catalogue.dataset("cats")))
@@ -134,13 +134,13 @@ def test_the_description_names_sources_checksums_records_and_remedies(tmp_path):
         ([{"kind": "folder", "path": "../missing"}], {}, ["missing: no such file or folder"]),
     ],
 )
-def test_what_the_user_must_do_first(tmp_path, sources, settings, parts):
+def test_required_actions_of_the_user_are_listed(tmp_path, sources, settings, parts):
     problem = unattended_problem(job_of(make_project(tmp_path, a={"sources": sources}), **settings))
     assert (problem is None) == (parts is None)
     assert all(part in problem for part in parts or ())
 
 
-def test_an_installed_dataset_needs_nothing(tmp_path):
+def test_an_installed_dataset_needs_no_action(tmp_path):
     root = make_project(tmp_path, a={"sources": [MANUAL_SOURCE]})
     image_folder(root / "data/sources/mine")
     assert unattended_problem(job_of(root)) is None

@@ -50,19 +50,19 @@ def test_only_changed_files_are_written(project, monkeypatch, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_elsewhere_nothing_is_written(tmp_path, monkeypatch, capsys):
+def test_schema_writes_nothing_outside_a_project(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["schema"]) == 2
     assert "config/config.yaml: no such file" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_schema_is_one(name):
+def test_a_generated_schema_is_a_valid_json_schema(name):
     Draft202012Validator.check_schema(schema_of(name))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT / "config").as_posix())
-def test_a_file_names_its_schema_and_fits_it(path):
+def test_a_file_names_its_schema_and_is_valid(path):
     first = path.read_text(encoding="utf-8").partition("\n")[0]
     named = first.removeprefix("# yaml-language-server: $schema=")
     assert (path.parent / named).resolve() == ROOT / SCHEMAS / f"{schema_name(path)}.json"

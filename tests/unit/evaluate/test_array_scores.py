@@ -94,7 +94,7 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize("kind", ARRAYS)
-def test_arrays_that_are_no_images_are_refused_in_one_line(here, kind, feature_cache, capsys):
+def test_arrays_that_are_not_images_are_refused_in_one_line(here, kind, feature_cache, capsys):
     array, said = ARRAYS[kind]
     np.savez("wrong.npz", array)
     with pytest.raises(InputError, match=f"wrong.npz: .*{said}"):
@@ -179,7 +179,7 @@ def test_wrong_statistics_are_refused_in_one_line(here, kind, capsys):
     assert main(["evaluate", "--samples", "wrong.npz", "--reference", "folder"]) == 2
 
 
-def test_statistics_are_written_whole_or_not(here, monkeypatch):
+def test_statistics_are_written_atomically(here, monkeypatch):
     monkeypatch.setattr(np, "savez", lambda *_, **__: pytest.fail("interrupted"))
     with pytest.raises(pytest.fail.Exception):
         save_statistics(here / "stats.npz", np.zeros((3, DIM)), "id")

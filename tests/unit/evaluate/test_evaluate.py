@@ -92,7 +92,7 @@ def test_the_same_export_gives_the_same_scores_to_the_last_digit(fewshot, tmp_pa
         assert again[name].value == score.value, name
 
 
-def test_untrained_is_the_seeds_network_before_training(fewshot, tmp_path):
+def test_untrained_weights_are_those_of_the_seed_before_training(fewshot, tmp_path):
     run, folder, scores = fewshot
     other = tmp_path / "run"
     shutil.copytree(folder, other)
@@ -141,7 +141,7 @@ def test_oneshot_too_small_for_two_scales_fails_with_the_reason(tmp_path):
     assert "/scales1/" in score.protocol
 
 
-def test_without_its_weights_only_lpips_fails(tmp_path, monkeypatch):
+def test_missing_lpips_weights_fail_only_lpips(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if has_weights("vgg16-torchvision"):
         pytest.skip("the weights are in data/sources")
@@ -223,7 +223,7 @@ def test_a_failed_run_fails_its_metrics_with_the_reason(fewshot, tmp_path):
     }
 
 
-def test_a_network_that_gives_nan_fails_without_an_error(tmp_path):
+def test_a_network_that_returns_nan_is_a_failed_run(tmp_path):
     run, folder = metric_runs.fewshot(tmp_path, ("fd_efflite0", "params"))
     network = create_seeded(run.model.model_dump(), 0)
     with torch.no_grad():
@@ -236,7 +236,7 @@ def test_a_network_that_gives_nan_fails_without_an_error(tmp_path):
     assert "8 of 8 images contain NaN or infinity" in scores["fd_efflite0"].reason
 
 
-def test_earlier_scores_go_and_unknown_metrics_are_refused(fewshot, tmp_path):
+def test_earlier_scores_are_removed_and_unknown_metrics_refused(fewshot, tmp_path):
     run, folder, _ = fewshot
     out = tmp_path / "scores"
     evaluate(metric_runs.evaluated(run, metrics=("macs",)), folder, out)

@@ -122,7 +122,7 @@ def test_a_run_at_paper_scale_is_comparable_with_the_published_values(fewshot, p
 
 
 @needs_cleanfid
-def test_runs_at_paper_scale_have_the_ids_that_the_claims_ask_for(fewshot, oneshot, project):
+def test_runs_at_paper_scale_have_the_protocol_ids_of_the_claims(fewshot, oneshot, project):
     scores = fewshot[2] | oneshot[2]
     comparisons = [comparison for claim in project.settings.claims for comparison in claim.comparisons]
     asked = [comparison for comparison in comparisons if comparison.metric in scores]

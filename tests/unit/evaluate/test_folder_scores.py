@@ -76,7 +76,7 @@ def test_alpha_is_accepted_on_the_stated_background_which_is_in_the_protocol(her
     assert main(["evaluate", "--run", "real", "--background", "0,0,0"]) == 2
 
 
-def test_a_folder_against_itself_has_ssim_1(here, capsys):
+def test_a_folder_compared_with_itself_has_ssim_1(here, capsys):
     """Holds for names that differ only in their suffix, and for images of several sizes."""
     random_image(40, 40, seed=20).save(here / "real/0.jpg", quality=50)
     random_image(30, 50, seed=21).save(here / "real/wide.bmp")
@@ -195,7 +195,7 @@ def test_ssim_of_a_large_image_in_tiles_is_the_same(monkeypatch):
         assert torch.allclose(similarity.ssim(images, images.flip(2)), whole, atol=1e-12)
 
 
-def test_links_out_of_both_folders_to_one_place_are_shared(here):
+def test_samples_that_link_to_reference_images_are_refused(here):
     for name in ("a", "b"):
         (here / name).mkdir()
         for index in range(2):

@@ -16,7 +16,7 @@ def test_a_measurement_becomes_a_score_with_unit_direction_and_id():
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_what_could_not_be_measured_has_failed_with_its_reason(metric):
+def test_a_failed_measurement_has_its_reason(metric):
     score = failed_score(metric, "too small", **SOURCE)
     assert (score.metric, score.value, score.status, score.reason) == (metric, None, "failed", "too small")
     assert (score.unit, score.direction) == (METRICS[metric].unit, METRICS[metric].direction)

@@ -61,7 +61,7 @@ def test_scores_next_to_the_run_leave_everything_else(my):
 
 @pytest.mark.parametrize("text", ["{}", "[1]", "not JSON", '{"metric": "macs", "value": 3}'])
 @pytest.mark.parametrize("options", [(), ("--overwrite",)])
-def test_a_name_taken_by_something_else_is_refused_before_any_compute(my, capsys, no_compute, text, options):
+def test_an_output_path_of_another_file_is_refused_before_any_compute(my, capsys, no_compute, text, options):
     (my / "params.json").write_text(text)
     before = content(my)
     assert evaluate("--out", "my", *options) == 2
@@ -94,7 +94,7 @@ def test_scores_of_an_earlier_training_are_removed_from_the_run_folder(my):
 
 
 @pytest.mark.parametrize("size", [0, 20, 60])
-def test_a_score_that_was_cut_off_is_written_again(my, size):
+def test_a_truncated_score_is_rewritten(my, size):
     assert evaluate() == 0
     for name in ("params.json", ".complete"):
         path = my / "scores" / name
@@ -158,14 +158,14 @@ def test_a_run_whose_compute_was_edited_after_the_training_is_scored(my, capsys)
     assert evaluate() == 0
 
 
-def test_a_planned_metric_that_nothing_measures_has_failed(my, monkeypatch):
+def test_a_planned_metric_without_a_measurement_has_failed(my, monkeypatch):
     monkeypatch.setattr("bench.evaluate.run.TASKS", {"fewshot": lambda *_: None})
     assert evaluate() == 0
     assert {read_score(my / f"scores/{name}.json").status for name in ("params", "macs")} == {"failed"}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"status": "done"}', '{"status": "ok", "training": 3}'])
-def test_a_damaged_record_is_one_line_before_any_compute(my, capsys, no_compute, text):
+def test_a_damaged_record_gives_a_one_line_error_before_any_compute(my, capsys, no_compute, text):
     (my / "model.json").write_text(text)
     assert evaluate() == 2
     assert error(capsys).startswith("my/model.json: ")

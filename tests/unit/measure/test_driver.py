@@ -120,7 +120,7 @@ def test_larger_sizes_of_a_task_that_took_too_long_are_not_tried(impatient, prob
 @pytest.mark.parametrize(
     ("ending", "reason"), [("memory", "out of memory: peak"), ("killed", "stopped .killed, perhaps")]
 )
-def test_a_failure_is_recorded_with_its_reason_and_tried_again(fake, probes, tmp_path, ending, reason):
+def test_a_failure_is_recorded_with_its_reason_and_retried(fake, probes, tmp_path, ending, reason):
     said, throughput = run([training(probes, ending)], tmp_path)
     (rate,) = throughput.rates
     assert rate.seconds is None and re.search(reason, rate.note) and "not measured" in said[0]
@@ -128,7 +128,7 @@ def test_a_failure_is_recorded_with_its_reason_and_tried_again(fake, probes, tmp
     assert [rate.seconds for rate in throughput.rates] == [0.5]
 
 
-def test_a_second_run_measures_only_the_rest(fake, probes, tmp_path, monkeypatch):
+def test_a_second_run_measures_only_missing_workloads(fake, probes, tmp_path, monkeypatch):
     monkeypatch.setattr(driver.metadata, "version", lambda name: "test")
     run([training(probes)], tmp_path)
     said, _ = run([training(probes), training(probes, size=128)], tmp_path)
@@ -145,7 +145,7 @@ def test_the_lines_of_a_process_end_with_its_time():
         process.kill()
 
 
-def test_a_training_gets_half_of_the_time_that_scorings_leave(probes):
+def test_training_gets_half_of_the_time_left_by_scoring(probes):
     trainings, scorings = ([p for p in probes if p.workload.part == part] for part in ("train", "score"))
     end = time.monotonic() + 1000
     assert driver._limit(end, [*trainings[:5], *scorings[:2]]) == pytest.approx((1000 - 2 * 30) / 2, abs=100)
@@ -171,7 +171,7 @@ driver.measure(both, Throughput("cpu-test", Path(os.environ["PLACE"])), lambda l
 """
 
 
-def test_a_killed_run_keeps_what_was_measured(tmp_path):
+def test_a_killed_run_keeps_its_measurements(tmp_path):
     environment = {**os.environ, "PLACE": str(tmp_path), "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True

@@ -76,7 +76,7 @@ def test_a_damaged_block_is_computed_again(cache, damage):
     assert (blocked_features(again, Images(), "set") == expected).all() and again.images == 2
 
 
-def test_a_cache_that_cannot_be_written_costs_only_time(cache, capsys):
+def test_an_unwritable_cache_does_not_change_the_result(cache, capsys):
     cache.write_text("a file")
     extractor = Means()
     assert blocked_features(extractor, Images(), "set").shape == (6, 3) and extractor.images == 6

@@ -33,7 +33,7 @@ def test_totals_published_by_torchvision(name):
     ("name", "giga"),
     [("resnet50", 4.089), ("resnext50-32x4d", 4.230), ("slim-resnet50", 3.323), ("slim-resnet101", 5.81)],
 )
-def test_totals_of_our_networks(name, giga):
+def test_totals_of_the_networks_of_this_project(name, giga):
     with torch.device("meta"):
         network, image = create_model(name).eval(), torch.zeros(1, 3, 224, 224)
     assert multiply_accumulates(lambda: network(image)) == pytest.approx(1e9 * giga, rel=0.01)
@@ -50,7 +50,7 @@ def test_totals_of_our_networks(name, giga):
         (nn.Sequential(nn.ReLU(), nn.AvgPool2d(2), nn.Upsample(scale_factor=2)), (2, 8, 6, 6), 0),
     ],
 )
-def test_layers(layer, shape, count):
+def test_operations_of_each_layer_are_counted(layer, shape, count):
     assert multiply_accumulates(lambda: layer.eval()(torch.zeros(shape))) == count
 
 
@@ -81,7 +81,7 @@ def test_torchs_counter_agrees_on_every_network(name, monkeypatch):
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
-def test_the_mode_around_or_inside_the_call_changes_nothing(mode):
+def test_autograd_mode_does_not_change_the_count(mode):
     layers = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(4 * 36, 5)).eval()
     count = 4 * 36 * 3 * 9 + 4 * 36 * 5
 
@@ -148,7 +148,7 @@ def test_the_processor_has_a_name():
     assert slug(processor_name())
 
 
-def test_a_grouped_convolution_costs_a_groupth():
+def test_a_grouped_convolution_has_fewer_operations_by_the_number_of_groups():
     image = torch.zeros(1, 32, 16, 16)
     plain, grouped = nn.Conv2d(32, 32, 3, padding=1), nn.Conv2d(32, 32, 3, padding=1, groups=8)
     assert multiply_accumulates(lambda: plain(image)) == 8 * multiply_accumulates(lambda: grouped(image))

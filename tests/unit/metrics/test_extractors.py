@@ -38,7 +38,7 @@ def test_efflite_equals_the_plain_network(efflite):
     assert np.allclose(features_of(efflite, batch), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_efflite_knows_a_cat(efflite):
+def test_efflite_classifies_a_cat_image(efflite):
     data = pytest.importorskip("skimage.data")
     cat = torch.from_numpy(data.cat()).permute(2, 0, 1)[None]
     features = torch.from_numpy(features_of(efflite, cat))
@@ -147,7 +147,7 @@ def test_no_images_and_nan_features_are_refused(efflite):
         features_of(Broken(), images(2))
 
 
-def test_sifid_layers_equal_torchvisions(tmp_path):
+def test_sifid_layers_equal_those_of_torchvision(tmp_path):
     from torchvision.models import inception_v3
 
     torch.manual_seed(0)

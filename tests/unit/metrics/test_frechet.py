@@ -42,7 +42,7 @@ def test_equals_committed_values_of_clean_fid(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_set_against_itself_is_zero(name):
+def test_the_distance_of_a_set_to_itself_is_zero(name):
     for x in CASES[name]:
         assert abs(frechet_distance(x, x)) < 1e-6
         assert abs(frechet_distance(x, x[::-1])) < 1e-6

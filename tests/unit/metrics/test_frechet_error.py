@@ -16,7 +16,7 @@ def features(n, dim, seed):
 @pytest.mark.parametrize(
     ("n", "m", "dim"), [(20, 50, 64), (50, 20, 64), (200, 90, 16), (90, 200, 16), (40, 10, 16), (5, 3, 8)]
 )
-def test_a_replicate_is_the_distance_of_the_resampled_images(n, m, dim):
+def test_a_bootstrap_replicate_is_the_distance_of_the_resampled_images(n, m, dim):
     real, fake = features(n, dim, 1), features(m, dim, 2)
     distance = Resampled(real, fake)
     assert distance(np.ones(m, int)) == pytest.approx(frechet_distance(real, fake), rel=1e-6)

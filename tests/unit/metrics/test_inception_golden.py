@@ -44,7 +44,7 @@ def save(folder, images):
     return str(folder)
 
 
-def test_the_network_is_torch_fidelitys(authors, ported, photographs):
+def test_the_network_equals_that_of_torch_fidelity(authors, ported, photographs):
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     theirs = FeatureExtractorInceptionV3("inception-v3-compat", ["64", "2048"], str(ported))

@@ -46,7 +46,7 @@ def test_standard_error_is_the_spread_over_new_samples():
     assert np.mean(errors) == pytest.approx(np.std(values, ddof=1), rel=0.25)
 
 
-def test_jackknife_equals_leaving_each_image_out():
+def test_jackknife_equals_leave_one_out():
     x, y = FEATURES["both few"][0][:9].astype(float), FEATURES["both few"][1][:7].astype(float)
     without_x = np.array([squared_mmd(np.delete(x, i, 0), y) for i in range(len(x))])
     without_y = np.array([squared_mmd(x, np.delete(y, i, 0)) for i in range(len(y))])
@@ -54,7 +54,7 @@ def test_jackknife_equals_leaving_each_image_out():
     assert jackknife_error(x, y) == pytest.approx(expected, rel=1e-9)
 
 
-def test_subsets_fit_a_hundred_images_and_blocks_change_nothing(monkeypatch):
+def test_subsets_of_a_hundred_images_and_blocks_give_equal_values(monkeypatch):
     real, fake = FEATURES["few real"]
     whole = kernel_distance(real, fake)
     assert whole.subset_size == len(real) // 2
@@ -73,7 +73,7 @@ def test_subsets_come_from_a_separate_generator():
     assert kernel_distance(real, fake, seed=1) != first
 
 
-def test_bad_input():
+def test_bad_input_is_refused():
     real, fake = FEATURES["both few"]
     with pytest.raises(InputError, match="subsets of 51 images from sets of 50 and 60"):
         kernel_distance(real, fake, subset_size=51)

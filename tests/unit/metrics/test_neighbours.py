@@ -44,7 +44,7 @@ def test_blocks_of_samples_do_not_change_memorisation(monkeypatch):
     assert (blocks.nearest == whole.nearest).all() and np.allclose(blocks.distance, whole.distance)
 
 
-def test_blocks_change_nothing(monkeypatch):
+def test_blocks_do_not_change_the_result(monkeypatch):
     real, fake = FEATURES["full rank"]
     whole = precision_recall(real, fake)
     monkeypatch.setattr(prdc, "BLOCK", 37)
@@ -59,7 +59,7 @@ def test_distances():
     assert np.allclose(neighbour_distance(x.astype(float), 2), np.sort(own, axis=1)[:, 2], rtol=1e-6)
 
 
-def test_a_copied_set_is_memorised_and_a_far_one_is_not():
+def test_copies_are_memorised_and_distant_images_are_not():
     real = FEATURES["both few"][0].astype(float)
     copied = memorisation(real, real[:10] + 1e-3)
     assert copied.share == 1

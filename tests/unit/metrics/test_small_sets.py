@@ -37,7 +37,7 @@ def test_one_training_image(tmp_path):
     assert set(scores) == set(WIDE)
 
 
-def test_training_images_that_are_one(tmp_path):
+def test_identical_training_images_have_undefined_metrics(tmp_path):
     images = np.repeat(metric_runs.random_images(1, (64, 64)), 4, axis=0)
     found = reasons(evaluate(*metric_runs.fewshot(tmp_path, images=images)))
     assert found["diversity_efflite0"] == "diversity is undefined, because all 4 reference images are identical"

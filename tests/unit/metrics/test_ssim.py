@@ -24,7 +24,7 @@ def test_equals_scikit_image(name):
 
 
 @pytest.mark.parametrize("size", [(200, 180), (96, 97), (45, 60)])
-def test_ms_ssim_equals_the_product_of_others_terms(size):
+def test_ms_ssim_equals_the_product_of_reference_terms(size):
     """The contrast of each scale is from torchmetrics, which crops the border; the last SSIM is from scikit-image."""
     from torchmetrics.functional.image import structural_similarity_index_measure as contrast_and_more
 
@@ -48,11 +48,11 @@ def test_ms_ssim_equals_the_product_of_others_terms(size):
 @pytest.mark.parametrize(
     ("size", "scales"), [(21, 1), (22, 2), (43, 2), (44, 3), (96, 4), (160, 4), (176, 5), (999, 5)]
 )
-def test_as_many_scales_as_fit(size, scales):
+def test_the_number_of_pyramid_scales_depends_on_the_image_size(size, scales):
     assert ms_ssim_scales(size, 2 * size) == scales
 
 
-def test_under_two_scales_there_is_no_multi_scale_score():
+def test_ms_ssim_needs_two_scales():
     clean, noisy = (as_batch(image) for image in image_pair(21, 80, 5.0))
     assert ms_ssim(noisy, clean) is None
 

@@ -61,7 +61,7 @@ def test_errors_for_missing_and_wrong_weights_name_their_source(tmp_path, monkey
 
 
 @pytest.mark.parametrize("place", ["given", "data/sources", "home/.cache/slim-bench/weights"])
-def test_metrics_and_fetch_look_in_the_same_places(tmp_path, monkeypatch, place):
+def test_metrics_and_fetch_search_the_same_folders(tmp_path, monkeypatch, place):
     """Both search the folder of the environment variable, data/sources and the user's cache."""
     monkeypatch.setenv("SLIM_BENCH_WEIGHTS", str(tmp_path / "given"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -163,7 +163,7 @@ def test_folder_is_read_sorted_and_streamed(tmp_path):
     assert hash_files(files, root) != before
 
 
-def test_hidden_folders_and_folders_with_an_images_name_do_not_count(tmp_path):
+def test_hidden_folders_and_folders_named_like_images_are_ignored(tmp_path):
     root = write_images(tmp_path / "set", 2)
     write_images(root / ".thumbnails", 1)
     (root / "album.png").mkdir()
@@ -190,7 +190,7 @@ def test_protocols_are_kept_apart():
         protocol_id("fd", "Not This")
 
 
-def test_across_datasets_only_numbers_of_the_dataset_may_differ():
+def test_protocols_of_two_datasets_may_differ_only_in_dataset_numbers():
     assert without_dataset_parts(
         "kid/efflite0-v1/resize224-bicubic/pool1280/px64/real100-all/fake500/poly3-subsets100x50"
     ) == ("kid/efflite0-v1/resize224-bicubic/pool1280/px*/real*-all/fake500/poly3-subsets100x*")
@@ -200,7 +200,7 @@ def test_across_datasets_only_numbers_of_the_dataset_may_differ():
     assert without_dataset_parts("top1/whole32/last/test10000") == "top1/whole32/last/test*"
 
 
-def test_a_set_of_another_size_than_the_protocol_says():
+def test_a_set_whose_size_differs_from_the_protocol_is_reported():
     check_count(100, 100, "reference set")
     with pytest.raises(InputError, match="reference set: the protocol requires 100 images, but there are 99"):
         check_count(99, 100, "reference set")

@@ -65,7 +65,7 @@ def test_an_epoch_of_singan_runs_in_both_loops() -> None:
         bench_singan.reference(small, scale, CPU)()
 
 
-def test_own_time_of_a_job_is_what_remains_after_import_and_steps() -> None:
+def test_own_time_of_a_job_excludes_import_and_steps() -> None:
     times = {
         "import": [4.0, 4.0, 9.0],
         "train a": [7.0],

@@ -38,7 +38,7 @@ def test_the_glossary_of_the_project_has_the_words_of_the_design():
         ("a.yaml", "title: the rival\n", 1),
     ],
 )
-def test_a_word_in_prose_is_a_hit(name, text, line):
+def test_a_listed_word_in_prose_is_found(name, text, line):
     (hit,) = check_words.hits(name, text, WORDS)
     assert hit.startswith(f"{name}:{line}: ")
 
@@ -56,7 +56,7 @@ def test_a_word_in_prose_is_a_hit(name, text, line):
         ("CONTRIBUTING.md", "# Text\n## Glossary\n| a | rival |\n"),
     ],
 )
-def test_code_and_the_glossary_are_no_hits(name, text):
+def test_code_and_the_glossary_are_ignored(name, text):
     assert list(check_words.hits(name, text, WORDS)) == []
 
 

@@ -65,7 +65,7 @@ def test_a_row_equals_the_plan(plan, runs, kind, key, value):
     assert {json.dumps({name: found for name, found, _ in values(run)}[key]) for run in chosen} == {json.dumps(value)}
 
 
-def test_no_difference_is_missing(runs):
+def test_the_page_lists_every_deviation_from_the_paper(runs):
     told = {(kind, key) for kind, key, _ in rows()}
     for run in runs:
         confirmed = protocol(run)
@@ -76,10 +76,10 @@ def test_no_difference_is_missing(runs):
                 assert {("all", key), (run.task, key)} & told, f"{run.name}: {key} = {value}: add it to {PAGE.name}"
 
 
-def test_a_difference_is_found(runs):
+def test_an_unlisted_deviation_is_found(runs):
     """Checks this test with a recipe of another length and a key that the page does not name."""
     for change in ({"steps": 60000}, {"ema_decay": 0.99}):
         run = next(run for run in runs if run.task == "fewshot")
         other = run.model_copy(update={"recipe": run.recipe.model_copy(update=change)})
         with pytest.raises(AssertionError, match=next(iter(change))):
-            test_no_difference_is_missing([other])
+            test_the_page_lists_every_deviation_from_the_paper([other])

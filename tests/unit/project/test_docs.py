@@ -20,11 +20,11 @@ def test_links_have_targets(page):
 
 
 @pytest.mark.parametrize("arguments", [words for words in commands("slim-bench") if words != ["freeze"]], ids=" ".join)
-def test_commands_are_understood(arguments):
+def test_supported_commands_are_parsed(arguments):
     assert build_parser().parse_args(arguments).function
 
 
-def test_commands_under_torchrun_are_understood():
+def test_commands_with_torchrun_are_parsed():
     lines = [arguments[arguments.index("bench.cli") + 1 :] for arguments in commands("torchrun")]
     assert len(lines) == 2 and all(build_parser().parse_args(line).function for line in lines)
 
@@ -38,7 +38,7 @@ def test_targets_exist():
 
 
 @pytest.mark.parametrize("arguments", commands("snakemake"), ids=" ".join)
-def test_a_target_is_not_swallowed_by_an_option(arguments):
+def test_an_option_does_not_consume_the_target(arguments):
     """`--resources gpu=4 paper` would parse paper as a resource."""
     assert get_argument_parser().parse_args(arguments).targets or {"--report", "--config"} & {*arguments}
 

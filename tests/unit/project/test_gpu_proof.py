@@ -40,7 +40,7 @@ def opened(path, seconds=1e9) -> Record:
     return Record(path, "singan", True, seconds)
 
 
-def test_a_second_start_measures_only_what_is_missing(tmp_path):
+def test_a_second_start_measures_only_missing_workloads(tmp_path):
     path, calls = tmp_path / "a.json", []
 
     def work(name):
@@ -73,7 +73,7 @@ def test_every_measurement_is_on_disk_before_the_next_starts(tmp_path):
     assert part.entry("b", next_one)["median"] == 1.0
 
 
-def test_nothing_starts_after_the_time_of_a_part(tmp_path):
+def test_no_measurement_starts_after_the_time_limit(tmp_path):
     part = opened(tmp_path / "a.json", seconds=0.0)
     time.sleep(0.01)
     assert part.entry("a", lambda: {}) is None and part.not_measured == {"a": NO_TIME}
@@ -92,7 +92,7 @@ def test_other_code_or_a_damaged_file_is_measured_again(tmp_path, monkeypatch, d
     assert opened(path).entry("a", lambda: {"median": 2.0})["median"] == 2.0
 
 
-def test_a_part_runs_at_tiny_size(tmp_path):
+def test_a_part_of_the_benchmark_runs_at_tiny_size(tmp_path):
     part = opened(tmp_path / "a.json")
     singan.measure(part, quick=True)
     part.finish()
@@ -124,7 +124,7 @@ def test_the_table_lists_targets_met_and_missed_and_parts_that_did_not_run(capsy
         (["--minutes", "9"], "--minutes 9: must be above 0 and at most 7"),
     ],
 )
-def test_wrong_use_is_one_line_before_any_measurement(options, message, capsys, tmp_path):
+def test_invalid_options_give_a_one_line_error_before_any_measurement(options, message, capsys, tmp_path):
     try:
         code = gpu_proof.main([*options, "--out", str(tmp_path)])
     except SystemExit as end:

@@ -44,7 +44,7 @@ def test_modules_import_only_torch(file):
     assert len((ROOT / file).read_text().splitlines()) < 200
 
 
-def test_the_harness_knows_networks_as_strings_only():
+def test_bench_refers_to_networks_by_name_only():
     for path in (ROOT / "bench").rglob("*.py"):
         known = {n for n in imports(path) if n.split(".")[0] in ("slim", "baselines")}
         assert not known, f"{path.relative_to(ROOT)} imports {known}"

@@ -91,7 +91,7 @@ def test_the_first_python_that_works_is_taken(folder):
     assert folder.find("3.11", "3.12").stdout.strip() == str(wanted)
 
 
-def test_one_that_pyenv_keeps_is_found_behind_a_shim_that_fails(folder):
+def test_a_python_of_pyenv_is_found_if_its_shim_fails(folder):
     folder.program("python3.12", "exit 127")
     kept = folder.program("../pyenv/versions/3.12.1/bin/python3.12", FITS)
     assert Path(folder.find("3.12", PYENV_ROOT=str(folder.path / "pyenv")).stdout.strip()).samefile(kept)
@@ -112,7 +112,7 @@ def test_an_active_environment_is_not_used_to_create_the_environment(folder, tmp
         (["PYTHON=nope"], "PYTHON=nope does not run"),
     ],
 )
-def test_without_one_it_names_the_needed_version(folder, arguments, said):
+def test_the_error_names_the_required_version(folder, arguments, said):
     folder.program("python3", OLD)
     done = folder.make("setup", *arguments)
     assert done.returncode != 0
@@ -233,7 +233,7 @@ def test_the_demo_ends_with_the_summary_and_the_page(folder, code):
 
 
 @pytest.mark.parametrize("home", ["/proc/nohome", "/dev/null", ""])
-def test_without_a_home_the_caches_go_to_build(folder, home):
+def test_caches_are_in_build_without_a_home(folder, home):
     folder.program("python3", FITS)
     done = folder.make("setup", HOME=home, INSTALL="echo cache: $XDG_CACHE_HOME")
     assert done.returncode == 0, done.stderr

@@ -66,7 +66,7 @@ def test_equal_counts_have_their_exact_mean_and_no_tolerance():
     assert agreement.state == "within"
 
 
-def test_scores_have_an_order_that_the_tables_do_not_change():
+def test_tables_keep_the_order_of_scores():
     forward = values(300, 301)
     backward = dict(reversed(forward.items()))
     assert list(recorded(forward, forward)) == list(recorded(backward, forward))
@@ -74,7 +74,7 @@ def test_scores_have_an_order_that_the_tables_do_not_change():
 
 
 @pytest.mark.parametrize("other", [{}, {("slim", 1, FID, "last"): None}, {("slim", 1, FID, "last"): float("nan")}])
-def test_a_score_that_a_setting_lacks_is_named(other):
+def test_a_score_missing_in_one_setting_is_named(other):
     second = values(1, 2)
     del second["slim", 1, FID, "last"]
     with pytest.raises(InputError, match=r"default-sse41: slim/emoji/seed1 fid_cleanfid last: no value"):
@@ -109,7 +109,7 @@ def test_one_more_setting_than_recorded_is_run(monkeypatch, scale, count):
         ("demo", ["native", "native", "avx2-sse41"], "got 2, but at least 3 settings are needed"),
     ],
 )
-def test_a_recording_that_cannot_be_done_is_refused_first(monkeypatch, scale, given, message):
+def test_an_impossible_recording_is_refused_before_the_runs(monkeypatch, scale, given, message):
     monkeypatch.setattr(reference_runs, "git_state", lambda: ("c0ffee", False))
     with pytest.raises(InputError) as caught:
         plan_recording(scale, given, supported_settings({"avx2"}))
@@ -148,7 +148,7 @@ def repository(tmp_path, monkeypatch):
     return Recording("demo", head, ("native", "default-sse41", "avx2-avx2"))
 
 
-def test_finished_settings_are_not_run_again(repository, monkeypatch):
+def test_finished_settings_are_not_repeated(repository, monkeypatch):
     """The first workflow is interrupted, the second finishes, and the third call starts none."""
     run, started = subprocess.run, []
 

@@ -7,7 +7,7 @@ from bench.throughput import Throughput, rate_of
 from bench.workload import images_of, scored_images, scoring_workload, steps_of, training_workload
 
 
-def test_without_a_measured_device_the_command_is_named(project):
+def test_without_a_measured_device_the_command_is_printed(project):
     costs = claim_costs(load_settings(), project)
     assert list(costs) == [claim.id for claim in load_settings().claims]
     assert costs["few-shot"] == ["180 runs; no device has been measured (slim-bench plan claim-few-shot --measure)"]

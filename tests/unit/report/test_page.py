@@ -91,7 +91,7 @@ def test_every_output_has_a_caption():
         assert Path("bench/report/templates", caption).read_text().strip(), caption
 
 
-def test_the_page_needs_nothing_but_itself(html):
+def test_the_page_loads_no_other_file(html):
     for tag, attributes in Tags(html).tags:
         assert tag not in ("iframe", "object", "embed", "form")
         assert tag != "script" or attributes == {"type": "module"}
@@ -176,7 +176,7 @@ def test_text_from_runs_is_escaped(html):
     assert html.count("<script") == 1 and "&lt;script&gt;" in html
 
 
-def test_an_empty_scale_still_gets_its_page(tmp_path):
+def test_an_empty_scale_has_a_page(tmp_path):
     scale_dir = tmp_path / "results" / "demo"
     scale_dir.mkdir(parents=True)
     collect(scale_dir)
@@ -184,7 +184,7 @@ def test_an_empty_scale_still_gets_its_page(tmp_path):
     assert all((scale_dir / path).exists() for path in OUTPUTS)
 
 
-def test_outputs_load_nothing_heavy_and_the_page_no_torch():
+def test_the_report_imports_no_heavy_package():
     code = (
         "import sys; from bench.report.page import OUTPUTS; assert 'pandas' not in sys.modules and OUTPUTS;"
         "import bench.report.context, bench.report.read.collect; assert 'torch' not in sys.modules"
@@ -192,7 +192,7 @@ def test_outputs_load_nothing_heavy_and_the_page_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_inlined_figures_follow_the_page():
+def test_inlined_figures_use_the_colours_of_the_page():
     svg = (
         '<?xml version="1.0"?><svg width="288pt" height="72pt" viewBox="0 0 288 72"><metadata>x</metadata>'
         '<g id="a" style="fill: #0b6e99; clip-path: url(#p1)"><use xlink:href="#a" style="stroke: #1C2024"/></g></svg>'

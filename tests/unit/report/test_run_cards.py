@@ -50,7 +50,7 @@ def test_runs_that_failed_or_did_not_start_have_a_card(cards):
 
 
 @pytest.mark.parametrize("run", ["../../x", "a/../seed0", "a/b", "a/b/c/d", "a//seed0", "a/b\\c/seed0"])
-def test_a_card_is_never_written_elsewhere(run):
+def test_a_card_is_written_to_the_given_folder_only(run):
     with pytest.raises(InputError, match=r"^scores.csv: run .* recreate it with `slim-bench collect`$"):
         run_page(run)
 
@@ -106,7 +106,7 @@ def test_a_history_without_numbers_has_no_plot(tmp_path):
     assert plot.count("<polyline") == 1 and "loss &lt;g&gt;" in plot and "step 20" in plot
 
 
-def test_a_protocol_is_described_in_words():
+def test_a_protocol_has_a_readable_description():
     assert protocol_in_words(FD) == (
         "features of EfficientNet-Lite0, images of 64 px, all 100 real images, 500 generated images, "
         "weights averaged with decay 0.999 after a warm-up, batch norm with the statistics of batches of 16"

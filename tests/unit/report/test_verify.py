@@ -46,7 +46,7 @@ def verified(capsys) -> tuple[list[str], str]:
     return [line for line in lines[1:-1] if not line.startswith(("ok ", "FAIL "))], lines[-1]
 
 
-def test_equal_results_are_within(demo, capsys):
+def test_equal_results_are_within_tolerance(demo, capsys):
     lines, summary = verified(capsys)
     assert all(line.endswith("  within") for line in lines) and len(lines) == demo
     assert f"demo: {demo} of {demo} scores within tolerance, 0 outside, 0 missing; " in summary
@@ -55,7 +55,7 @@ def test_equal_results_are_within(demo, capsys):
     assert fd.split()[1:] == ["fd_efflite0", "untrained", "391", "391", "±", "0.05", "within"]
 
 
-def test_a_demo_trained_for_half_the_steps_is_outside(demo, capsys):
+def test_a_demo_trained_for_half_the_steps_is_outside_the_tolerance(demo, capsys):
     """Half the steps give a larger distance and a lower accuracy; counts and untrained networks keep their values."""
     worse = {"fd_efflite0": 1.05, "ssim_reconstruction": 0.9, "top1": 0.95}
 
@@ -102,7 +102,7 @@ def test_criteria_are_printed_with_their_bounds(demo, capsys):
     assert any(line.startswith("FAIL fastgan-sle/") and line.endswith("missing  < 3") for line in lines)
 
 
-def test_without_a_reference_the_criteria_are_printed_before_the_error(demo, capsys):
+def test_the_criteria_are_printed_before_the_error_for_a_missing_reference(demo, capsys):
     reference_path("demo").unlink()
     assert main(["verify"]) == 2
     printed = capsys.readouterr()
@@ -114,7 +114,7 @@ def test_without_a_reference_the_criteria_are_printed_before_the_error(demo, cap
     )
 
 
-def test_without_results_it_names_the_next_command(project, monkeypatch, capsys):
+def test_the_error_without_results_names_the_next_command(project, monkeypatch, capsys):
     monkeypatch.chdir(project)
     assert main(["verify"]) == 2
     assert capsys.readouterr().err.endswith("results at scale demo yet; run `snakemake demo` first\n")

@@ -34,14 +34,14 @@ def slurm(tmp_path, monkeypatch):
     return write
 
 
-def test_sacct_is_kept_where_it_answers(slurm):
+def test_sacct_is_used_if_it_responds(slurm):
     slurm(sacct="exit 0", squeue="exit 0")
     settings = Settings()
     assert choose_status_command(settings) == "sacct reports the states of SLURM jobs"
     assert settings == Settings()
 
 
-def test_without_accounting_squeue_is_asked(slurm):
+def test_squeue_is_used_without_accounting(slurm):
     slurm(sacct=DISABLED, squeue="exit 0", scontrol=AGE.format(300))
     settings = Settings()
     assert choose_status_command(settings) == (
@@ -57,7 +57,7 @@ def test_other_problems_of_sacct(slurm, sacct):
     assert chosen.endswith("(exit code 3)" if sacct else "(it is not installed)")
 
 
-def test_the_users_choice_is_kept_if_it_answers(slurm):
+def test_the_configured_program_is_kept_if_it_responds(slurm):
     slurm(sacct="exit 0", squeue="exit 0")
     settings = Settings("squeue")
     assert choose_status_command(settings) == "squeue reports the states of SLURM jobs"
@@ -78,7 +78,7 @@ def test_short_lists_of_finished_jobs_shorten_the_interval(slurm):
         choose_status_command(Settings())
 
 
-def test_no_answer_is_one_line(slurm):
+def test_a_server_without_response_gives_a_one_line_error(slurm):
     slurm(sacct=DISABLED, squeue="echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
     with pytest.raises(InputError, match="Unable to contact slurm controller; start Snakemake on a login node"):
         choose_status_command(Settings())

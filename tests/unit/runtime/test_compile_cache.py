@@ -25,7 +25,7 @@ def test_a_folder_that_can_be_written_is_kept(folders, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_file_system_that_cannot_reserve_is_fine(folders, monkeypatch):
+def test_a_file_system_without_reservation_is_supported(folders, monkeypatch):
     monkeypatch.setattr(os, "posix_fallocate", lambda *_: None)
     choose_compile_cache()
     assert os.environ[FOLDER] == str(folders / "given")
@@ -41,7 +41,7 @@ def test_a_folder_that_is_full_or_read_only_is_replaced(folders, capsys, options
     assert f" instead: {folders / 'given'}" in said
 
 
-def test_no_folder_at_all_gives_a_one_line_error(folders):
+def test_no_writable_cache_folder_gives_a_one_line_error(folders):
     with (
         largest_file(1_000_000),
         pytest.raises(InputError, match=r"File too large.*or compute.compile to false$") as said,

@@ -18,7 +18,7 @@ def test_a_run_uses_its_number_of_threads(threads):
     assert torch.get_num_threads() == threads + 1
 
 
-def test_a_run_that_names_no_threads_changes_none(threads):
+def test_a_run_without_a_thread_count_does_not_change_it(threads):
     open_device(Compute(device="cpu", threads=None))
     assert torch.get_num_threads() == threads
 

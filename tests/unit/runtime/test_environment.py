@@ -18,20 +18,20 @@ from tests.helpers import ROOT
 
 
 @pytest.mark.parametrize("value", ["1", "true", "YES", " on "])
-def test_words_that_mean_on(monkeypatch, value):
+def test_values_that_mean_on(monkeypatch, value):
     monkeypatch.setenv(OFFLINE, value)
     assert is_enabled(OFFLINE)
 
 
 @pytest.mark.parametrize("value", [None, "", "0", "False", "no", "OFF"])
-def test_words_that_mean_off(monkeypatch, value):
+def test_values_that_mean_off(monkeypatch, value):
     monkeypatch.delenv(OFFLINE, raising=False)
     if value is not None:
         monkeypatch.setenv(OFFLINE, value)
     assert not is_enabled(OFFLINE)
 
 
-def test_any_other_word_is_named_before_a_command_runs(monkeypatch, capsys):
+def test_an_unknown_value_is_refused_before_a_command_runs(monkeypatch, capsys):
     monkeypatch.setenv(OFFLINE, "offline")
     with pytest.raises(
         InputError, match=r"SLIM_BENCH_OFFLINE=offline: use 1, true, yes, on to enable it, or 0, false, no, off"
@@ -42,7 +42,7 @@ def test_any_other_word_is_named_before_a_command_runs(monkeypatch, capsys):
     assert captured.out == "" and captured.err.count("\n") == 1 and "SLIM_BENCH_OFFLINE=offline" in captured.err
 
 
-def test_an_empty_variable_is_none(monkeypatch):
+def test_an_empty_variable_is_ignored(monkeypatch):
     """An empty value would otherwise mean the current folder."""
     monkeypatch.setenv("SLIM_BENCH_CACHE", "")
     monkeypatch.setenv("XDG_CACHE_HOME", "")
@@ -50,7 +50,7 @@ def test_an_empty_variable_is_none(monkeypatch):
     assert user_cache() == Path("~/.cache").expanduser()
 
 
-def test_the_home_in_a_variable_is_the_users(monkeypatch, tmp_path):
+def test_the_home_folder_of_a_variable_is_used(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SLIM_BENCH_CACHE", "~/features")
     assert cache_folder() == tmp_path / "features"
@@ -77,7 +77,7 @@ def test_a_writable_home_and_a_given_cache_folder_are_used(tmp_path):
     assert cache_home(HOME="/dev/null", XDG_CACHE_HOME="/given") == "/given"
 
 
-def test_a_number_as_user_gets_a_name_and_a_home(monkeypatch):
+def test_a_numeric_user_gets_a_name_and_a_home(monkeypatch):
     """`docker run --user 12345` provides neither."""
 
     def unknown(_):

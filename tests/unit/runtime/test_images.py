@@ -12,7 +12,7 @@ def pixels(path) -> torch.Tensor:
     return torch.from_numpy(np.asarray(Image.open(path)).copy()).permute(2, 0, 1)
 
 
-def test_bytes_survive_the_range_of_the_networks():
+def test_8_bit_values_are_exact_after_normalisation():
     levels = torch.arange(256, dtype=torch.uint8)
     assert torch.equal(to_uint8(to_signed(levels)), levels)
     assert (to_signed(levels).min(), to_signed(levels).max()) == (-1, 1)
@@ -26,26 +26,26 @@ def test_halves_round_up_and_values_out_of_range_are_clipped():
     assert to_uint8(torch.tensor([-3.0, -1.0, 1.0, 7.0])).tolist() == [0, 0, 255, 255]
 
 
-def test_half_precision_does_not_move_a_level():
+def test_half_precision_preserves_8_bit_levels():
     images = torch.linspace(-1, 1, 999).bfloat16()
     assert torch.equal(to_uint8(images), to_uint8(images.float()))
 
 
-def test_a_png_holds_the_pixels_that_are_scored(tmp_path):
+def test_a_png_contains_the_scored_pixels(tmp_path):
     image = torch.rand(3, 9, 7, generator=torch.Generator().manual_seed(0)) * 2 - 1
     save_png(tmp_path / "x.png", image)
     assert torch.equal(pixels(tmp_path / "x.png"), to_uint8(image))
 
 
 @pytest.mark.parametrize(("n", "columns"), [(1, 1), (1, 8), (7, 3), (8, 8), (9, 8), (16, 4)])
-def test_a_grid_is_torchvisions_without_padding(tmp_path, n, columns):
+def test_a_grid_equals_that_of_torchvision_without_padding(tmp_path, n, columns):
     images = torch.rand(n, 3, 6, 5, generator=torch.Generator().manual_seed(n)) * 2.4 - 1.2
     save_grid(tmp_path / "a.png", images, columns)
     assert torch.equal(pixels(tmp_path / "a.png"), to_uint8(make_grid(images, nrow=columns, padding=0, pad_value=1.0)))
 
 
 @pytest.mark.parametrize("n", [2, 6])
-def test_a_row_is_torchvisions_padded_row_without_its_frame(tmp_path, n):
+def test_a_row_equals_the_padded_row_of_torchvision_without_border(tmp_path, n):
     images = torch.rand(n, 3, 4, 7, generator=torch.Generator().manual_seed(n)) * 2 - 1
     save_row(tmp_path / "a.png", list(images.split(1)), height=10)
     tiles = F.interpolate(images, size=(10, 18), mode="nearest")

@@ -33,7 +33,7 @@ def test_each_job_gets_a_different_gpu(tmp_path):
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "3,5"
 
 
-def test_a_killed_job_gives_its_device_back(tmp_path):
+def test_a_killed_job_releases_its_device(tmp_path):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], **pipes) as job:
         assert job.stdout.readline().strip() == "3"
@@ -45,7 +45,7 @@ def test_a_killed_job_gives_its_device_back(tmp_path):
         assert device == "3"
 
 
-def test_a_job_waits_while_all_are_held(tmp_path, monkeypatch, capsys):
+def test_a_job_waits_while_all_devices_are_in_use(tmp_path, monkeypatch, capsys):
     held = [devices.lock_file(tmp_path / f"{name}.lock") for name in ("3", "5")]
     monkeypatch.setattr(devices.time, "sleep", lambda _: held.pop().release())
     with devices.leased_device(tmp_path) as device:

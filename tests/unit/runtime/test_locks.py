@@ -30,7 +30,7 @@ def holder(tmp_path):
         process.kill()
 
 
-def test_a_lock_dies_with_its_process_however_it_dies(tmp_path, holder):
+def test_a_lock_is_released_when_its_process_ends(tmp_path, holder):
     assert lock_file(tmp_path / "x/.a.lock") is None
     holder.kill()
     holder.wait()
@@ -67,7 +67,7 @@ def test_waiting_is_printed_once(tmp_path, holder, monkeypatch, capsys):
         assert capsys.readouterr().err == ""
 
 
-def test_the_block_gives_the_lock_back_when_it_fails(tmp_path):
+def test_the_lock_is_released_if_the_block_fails(tmp_path):
     with pytest.raises(KeyError), hold_lock(tmp_path / "a.lock", ""):
         raise KeyError
     lock = lock_file(tmp_path / "a.lock")
@@ -83,7 +83,7 @@ def test_the_content_of_a_lock_file_is_kept(tmp_path):
     assert path.read_text() == "mine"
 
 
-def test_a_file_that_its_holder_removes_is_no_lock_any_more(tmp_path, monkeypatch):
+def test_a_lock_file_removed_by_its_owner_is_not_a_lock(tmp_path, monkeypatch):
     path = tmp_path / "a.lock"
     first = lock_file(path)
 
@@ -96,7 +96,7 @@ def test_a_file_that_its_holder_removes_is_no_lock_any_more(tmp_path, monkeypatc
         assert path.exists() and lock_file(path) is None
 
 
-def test_a_lock_is_seen_without_the_right_to_write(tmp_path):
+def test_a_lock_is_detected_without_write_permission(tmp_path):
     path = tmp_path / "x/.a.lock"
     assert not is_locked(path) and not path.parent.exists()
     held = lock_file(path)
@@ -106,7 +106,7 @@ def test_a_lock_is_seen_without_the_right_to_write(tmp_path):
     assert not is_locked(path)
 
 
-def test_a_pipe_in_place_of_a_lock_is_no_lock(tmp_path):
+def test_a_pipe_in_place_of_a_lock_is_not_a_lock(tmp_path):
     """Opening it would block for ever."""
     os.mkfifo(tmp_path / "lock")
     assert not is_locked(tmp_path / "lock")

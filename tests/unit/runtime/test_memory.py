@@ -24,7 +24,7 @@ print(faults[-1] - faults[1])
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
-def test_repeated_large_blocks_cause_page_faults_once():
+def test_repeated_large_allocations_reuse_pages():
     """Counts the faults of the last 20 of 22 blocks. For any page size a new block causes at least one fault."""
     root, problems = ROOT, {}
     other_allocators = ("LD_PRELOAD", "MALLOC_", "GLIBC_TUNABLES")

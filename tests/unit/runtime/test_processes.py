@@ -8,7 +8,7 @@ from bench.train.classification.distributed import mean_over_processes
 CPU = torch.device("cpu")
 
 
-def test_a_single_process_decides_without_a_group(monkeypatch):
+def test_a_single_process_needs_no_process_group(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     start_group(CPU)
     assert (world_size(), rank()) == (1, 0)

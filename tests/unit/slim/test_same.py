@@ -73,7 +73,7 @@ def test_merged_groups_are_the_same_map(inputs: int, outputs: int, merged: int) 
         torch.testing.assert_close(conv(x), reference)
 
 
-def test_gate_values() -> None:
+def test_gate_values_agree_with_the_reference() -> None:
     """Two groups of two channels at one position give softmax((ln 3, 0)) = (3/4, 1/4), softmax((0, 0)) = (1/2, 1/2)."""
     query = torch.tensor([3.0, 1.0, 5.0, 7.0]).log().view(1, 4, 1, 1)
     key = torch.tensor([1.0, 9.0, 0.0, 0.0]).view(1, 4, 1, 1)
@@ -151,12 +151,12 @@ def test_literal_variant_needs_groups() -> None:
         ({"channels": 16, "groups": 0}, "must be positive, got 16, 0, 4"),
     ],
 )
-def test_refused_at_construction(kind: type, arguments: dict, message: str) -> None:
+def test_invalid_options_are_refused_at_construction(kind: type, arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         kind(**arguments)
 
 
-def test_refused_at_the_call() -> None:
+def test_invalid_shapes_are_refused_in_forward() -> None:
     with pytest.raises(ValueError, match=r"expected \[B, 16, H, W\], got \[2, 8, 4, 4\]"):
         SameLayerSLIM(channels=16)(torch.zeros(2, 8, 4, 4))
 

@@ -111,7 +111,9 @@ def test_equals_separate_branches_over_three_training_steps(
     "sizes", [((8, 8), (8, 8)), ((7, 9), (16, 13)), ((13, 11), (9, 7)), ((4, 6), (8, 24))], ids=str
 )
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-def test_any_two_sizes(sizes: tuple[tuple[int, int], tuple[int, int]], training: bool) -> None:
+def test_the_gate_equals_the_reference_at_any_sizes(
+    sizes: tuple[tuple[int, int], tuple[int, int]], training: bool
+) -> None:
     torch.manual_seed(0)
     reference, gate = pair()
     low, high = torch.randn(3, 64, *sizes[0]), torch.randn(3, 6, *sizes[1])

@@ -25,7 +25,7 @@ print("torch._dynamo" in sys.modules, file=sys.stderr)
 """
 
 
-def test_same_numbers_without_the_import():
+def test_losses_are_equal_without_torch_dynamo():
     root = ROOT
     done = {}
     for name in ("spared", "plain"):

@@ -132,7 +132,7 @@ def test_a_diverging_run_ends_as_failed_without_an_error(tmp_path, capsys):
         load_export(tmp_path / "out")
 
 
-def test_a_network_that_does_not_fit_is_a_failed_run(tmp_path, monkeypatch):
+def test_a_run_fails_if_the_network_does_not_fit_into_memory(tmp_path, monkeypatch):
     def too_large(run, device):
         raise torch.OutOfMemoryError("tried to allocate 3 GiB")
 

@@ -67,7 +67,7 @@ def test_batches_cover_every_epoch_once_in_a_new_order(batch_size):
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_window_sees_one_bad_step_among_good_ones(bad):
+def test_a_window_detects_one_bad_step(bad):
     window = Window()
     for value in (1.0, bad, 3.0):
         window.add({"a": torch.tensor(value), "b": torch.tensor(2.0)})
@@ -75,7 +75,7 @@ def test_window_sees_one_bad_step_among_good_ones(bad):
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_state_check_walks_the_nest(bad):
+def test_the_state_check_visits_nested_values(bad):
     good = {"a": [torch.ones(3), {"b": torch.zeros(2, dtype=torch.uint8)}], "n": 1.0}
     assert state_is_finite(good) and state_is_finite({})
     assert not state_is_finite({**good, "c": (torch.tensor([1.0, bad]),)})
@@ -99,7 +99,7 @@ def test_history_extends_columns_and_cuts_back(tmp_path):
     assert again.path.read_bytes() == b"step,loss,accuracy\r\n10,0.5,\r\n11,0.25,\r\n"
 
 
-def test_history_quotes_what_would_break_a_row(tmp_path):
+def test_history_quotes_special_characters(tmp_path):
     history = History(tmp_path / "history.csv")
     history.add({"step": 1, 'loss of "a, b"': 2.0})
     history.add({"step": 2, "more": 1})
@@ -109,7 +109,7 @@ def test_history_quotes_what_would_break_a_row(tmp_path):
 
 @pytest.mark.parametrize("recipe", [FewShotRecipe, OneShotRecipe, ClassificationRecipe])
 @pytest.mark.parametrize("rate", [0.0, -0.1])
-def test_a_learning_rate_that_learns_nothing_is_refused(recipe, rate):
+def test_a_learning_rate_of_zero_is_refused(recipe, rate):
     values = {"steps": 1} if recipe is FewShotRecipe else {}
     with pytest.raises(InputError, match=r"recipe: learning_rate: Input should be greater than 0"):
         parse_strict(recipe, {**values, "learning_rate": rate}, "recipe")

@@ -52,7 +52,7 @@ def missed(criteria: list[Criterion]) -> list[Criterion]:
     return [criterion for criterion in criteria if not criterion.met]
 
 
-def test_a_good_demo_meets_all(runs, logs):
+def test_a_good_demo_meets_all_criteria(runs, logs):
     criteria = acceptance_criteria(runs, good_scores(runs), logs())
     assert len(criteria) == 52 and not missed(criteria)
 

@@ -53,7 +53,7 @@ def test_single_seeds_compare_intervals_over_images():
     assert only(first, rows([13.0])).state == "undetermined"
 
 
-def test_counts_have_no_noise():
+def test_counts_have_no_tolerance():
     assert only(rows([100.0], metric="params"), rows([101.0], metric="params")).state == "changed"
 
 
@@ -71,7 +71,7 @@ def test_missing_and_failed_scores_have_their_reason():
         find_changes(Scores(rows([1.0])), Scores(rows([1.0], dataset="other")))
 
 
-def test_constant_sides_need_no_variance():
+def test_constant_inputs_have_no_variance():
     assert welch([1.0, 1.0], [2.0, 2.0]) == 0.0 and welch([1.0, 1.0], [1.0, 1.0]) == 1.0
 
 

@@ -65,14 +65,14 @@ def test_other_scales_give_no_verdict(tmp_path, scale):
     assert verdict(scores, claim_settings(), scale)[0] == "not tested at this scale"
 
 
-def test_with_few_datasets_the_seed_is_the_unit(tmp_path):
+def test_the_seed_is_the_unit_for_few_datasets(tmp_path):
     scores = claim_results(tmp_path, 40.0, 50.0, sets=("a",))
     (decision,) = decide_claims(scores, claim_settings(sets=("a",)), "paper")
     assert decision.findings[0].unit == "seed" and decision.findings[0].paired.n == 5
     assert decision.verdict == "supported"
 
 
-def test_another_protocol_does_not_count(tmp_path):
+def test_scores_of_another_protocol_are_not_compared(tmp_path):
     scale_dir = tmp_path / "paper"
     for name in ("slim", "sle"):
         for seed in range(5):
@@ -97,7 +97,7 @@ def test_datasets_with_different_protocols_are_not_combined_in_a_claim(tmp_path)
         decide_claims(collected(scale_dir), claim_settings(sets=("a", "b", "c")), "paper")
 
 
-def test_another_version_of_the_data_does_not_count(tmp_path):
+def test_scores_of_another_data_version_are_not_compared(tmp_path):
     scores = claim_results(tmp_path, (40.0, 41.0, 38.0, 42.0), 50.0)
     folder = tmp_path / "paper/runs/slim/b/seed3"
     write_score(folder, "fid_authors", 41.0, data_sha256="9" * 64)
@@ -127,7 +127,7 @@ def test_tests_not_made_yet_count_in_the_correction(tmp_path):
     assert [decision.findings[0].verdict for decision in (alone, early)] == ["supported", "inconclusive"]
 
 
-def test_controls_and_constants_are_no_part_of_the_correction(tmp_path):
+def test_controls_and_constants_are_excluded_from_the_correction(tmp_path):
     scores = claim_results(tmp_path, (46.0, 48.5, 45.0, 48.2), 50.0)
     (decision,) = decide_claims(scores, with_comparisons({}, {"role": "control"}, {"measure": "constant"}), "paper")
     assert decision.findings[0].p_holm == pytest.approx(decision.findings[0].paired.p)
@@ -183,14 +183,14 @@ def published(value, protocol):
         (49.0, "fid_authors*", "demo", "not comparable (not the paper scale)"),
     ],
 )
-def test_published_values_next_to_ours(tmp_path, value, protocol, scale, expected):
+def test_published_values_are_shown_next_to_scores(tmp_path, value, protocol, scale, expected):
     scores = claim_results(tmp_path, 40.0, 50.0, scale=scale)
     chosen = claim_settings().model_copy(update={"tolerances": load_settings().tolerances})
     table = published_table(scores, published(value, protocol), chosen, scale)
     assert table.rows[0][7].text == expected
 
 
-def test_one_seed_reproduces_nothing(tmp_path):
+def test_one_seed_is_not_compared_with_a_published_value(tmp_path):
     scores = claim_results(tmp_path, 40.0, 50.0).where(lambda row: row.seed == 0)
     chosen = claim_settings().model_copy(update={"tolerances": load_settings().tolerances})
     row = published_table(scores, published(49.0, "fid_authors*"), chosen, "paper").rows[0]
@@ -268,7 +268,7 @@ def test_a_claim_over_two_datasets_is_refused_in_one_line(tmp_path, sets, words)
     assert str(raised.value) == f"{path}: claims.0.comparisons.0.sets: {words}"
 
 
-def test_a_claim_that_nothing_decides_is_refused(tmp_path):
+def test_a_claim_without_a_deciding_comparison_is_refused(tmp_path):
     path = tmp_path / "claims.yaml"
     path.write_text(
         Path("config/claims.yaml").read_text().replace("margin: 0.0\n", "margin: 0.0\n        role: control\n")
@@ -286,7 +286,7 @@ def test_minimum_seeds_below_five_is_refused(tmp_path):
         load_settings(path)
 
 
-def test_a_published_value_that_is_no_number_names_its_line(tmp_path):
+def test_an_invalid_published_value_names_its_line(tmp_path):
     path = tmp_path / "published.csv"
     lines = Path("config/published.csv").read_text().splitlines()
     path.write_text("\n".join([*lines[:2], lines[2].replace("35.1", "about 35")]))
@@ -294,7 +294,7 @@ def test_a_published_value_that_is_no_number_names_its_line(tmp_path):
         load_published(path)
 
 
-def test_a_baseline_of_zero_breaks_neither_claims_nor_tables(tmp_path):
+def test_a_baseline_score_of_zero_is_handled_in_claims_and_tables(tmp_path):
     scores = claim_results(tmp_path, 40.0, 0.0, seeds=1)
     found = [result for result in compare_experiments(scores, claim_settings()) if result.unit == "dataset"]
     assert {result.share for result in found} == {False}
@@ -303,7 +303,7 @@ def test_a_baseline_of_zero_breaks_neither_claims_nor_tables(tmp_path):
     assert paired_table(compare_experiments(scores, claim_settings()), scores, claim_settings()).rows
 
 
-def test_a_claims_file_of_an_earlier_version_may_name_its_baselines_rivals(tmp_path):
+def test_a_claims_file_of_an_earlier_version_may_use_the_key_rivals(tmp_path):
     earlier = tmp_path / "claims.yaml"
     text = Path("config/claims.yaml").read_text()
     earlier.write_text(text.replace("baseline: ", "rival: "))

@@ -160,7 +160,7 @@ def test_cost_patterns_fix_the_size(plan):
                 assert comparison.metric == "params" or not fnmatchcase(cost_ids(64)["macs"], comparison.protocol)
 
 
-def test_published_values_meet_the_protocols_they_were_measured_by(monkeypatch, plan):
+def test_published_values_are_compared_under_their_protocol(monkeypatch, plan):
     for value in load_published():
         if value.metric == "fid_authors":
             run = plan.run("paper", value.experiment, value.dataset, 0)

@@ -44,7 +44,7 @@ def test_two_protocols_are_never_combined_in_a_test(tmp_path):
         decide_claims(scores, claim_settings(sets=("a",)), "paper")
 
 
-def test_seeds_of_two_protocols_are_refused_with_what_to_do(tmp_path):
+def test_seeds_of_two_protocols_are_refused_with_a_remedy(tmp_path):
     """The error is one line with both ids, their runs and the next step."""
     for name in ("slim", "sle"):
         for seed, fake in enumerate((5000, 500)):
@@ -58,7 +58,7 @@ def test_seeds_of_two_protocols_are_refused_with_what_to_do(tmp_path):
     )
 
 
-def test_datasets_scored_differently_get_separate_tests(tmp_path):
+def test_datasets_with_different_protocols_have_separate_tests(tmp_path):
     """Numbers of the dataset may differ, but a different number of generated images is an error without a report."""
     sets = {"a": (100, 5000), "b": (160, 5000), "c": (100, 500), "d": (100, 500), "e": (100, 50)}
     for dataset, (reals, fake) in sets.items():

@@ -33,17 +33,17 @@ def test_a_failed_or_absent_score_is_missing_with_its_reason():
     assert states(made_scores({FID: None})) == [("missing", "not finite"), ("missing", "not in scores.csv")]
 
 
-def test_another_protocol_is_outside_whatever_its_value():
+def test_a_value_of_another_protocol_is_outside_the_tolerance():
     (fid, _) = states(made_scores({FID: 320.0, TOP1: 88.0}, protocol="fid_cleanfid/other"))
     assert fid == ("outside", "protocols differ: fid_cleanfid/other, reference fid_cleanfid/made-up")
 
 
 @pytest.mark.parametrize("metric", ["train_seconds", "latency"])
-def test_times_have_no_reference(metric):
+def test_measured_times_have_no_reference_value(metric):
     assert reference_to(made_scores({FID: 1.0, ("slim", 0, metric, "last"): 2.0}), 0.0).scores[1:] == ()
 
 
-def test_a_reference_is_read_as_it_was_written(tmp_path, monkeypatch):
+def test_a_reference_is_unchanged_by_writing_and_reading(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     reference = reference_to(made_scores({FID: 320.0, TOP1: 88}), 5)
     write_json(reference_path("demo"), reference.model_dump(mode="json"))

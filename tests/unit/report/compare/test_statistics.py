@@ -22,7 +22,7 @@ def test_no_interval_and_no_test_below_three(count):
     assert paired.p is None and paired.effect is None and paired.low is None
 
 
-def test_values_that_are_no_numbers_do_not_count():
+def test_values_that_are_not_numbers_are_ignored():
     assert summarise([1.0, float("nan"), None, 3.0]).n == 2
 
 
@@ -91,6 +91,6 @@ def test_bootstrap_of_equal_values_has_no_width():
     assert bootstrap([2.5] * 5).low == bootstrap([2.5] * 5).high == 2.5
 
 
-def test_no_difference_is_left_out_silently():
+def test_a_difference_of_nan_gives_no_test():
     found = compare_paired([0.1, float("nan"), 0.2, 0.15])
     assert (found.n, found.mean, found.p, found.effect) == (0, None, None, None)

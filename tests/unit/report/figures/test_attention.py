@@ -51,7 +51,7 @@ def test_runs_without_recorded_gates_have_no_grid(tmp_path):
         {"g/channels": np.zeros((2, 0), np.float32)},
     ],
 )
-def test_a_file_with_other_shapes_is_not_drawn(tmp_path, change):
+def test_a_gate_file_of_other_shapes_is_not_plotted(tmp_path, change):
     valid = {
         "images": np.zeros((2, 3, 8, 8), np.uint8),
         "g/masks": np.zeros((2, 4, 2, 2), np.float16),

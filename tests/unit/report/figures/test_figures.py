@@ -51,7 +51,7 @@ def test_two_protocols_never_share_a_panel(tmp_path, tasks, draw, metric, detail
         draw(collected(tmp_path / "demo"), tasks["classification"])
 
 
-def test_class_names_are_text_not_formulas(tmp_path, tasks):
+def test_class_names_are_plain_text(tmp_path, tasks):
     names = {"classes": [r"$\nonsense{$", "<script>"]}
     folder = write_run(tmp_path / "demo", described("demo", "classification", "resnet14-w16", FASHION, 0, ["top1"]))
     write_score(folder, "top1", 75.0, details=CLASSES | names)

@@ -40,7 +40,7 @@ def used(root):
     return {found.name: found for found in read_used_datasets(collected(scale_dir), scale_dir, root / "config")}
 
 
-def test_audited_and_other_datasets_have_their_facts(project):
+def test_audited_and_unaudited_datasets_are_described(project):
     found = used(project)
     assert found["a"].facts == {
         "Source": "a folder or file of the user (images)",
@@ -62,7 +62,7 @@ def test_the_table_counts_problems_and_names_unaudited_datasets(project):
     assert records[0]["citation"] == "A. Author. A dataset" and records[2]["licence"] == ""
 
 
-def test_a_damaged_record_counts_as_none(project):
+def test_a_damaged_record_is_ignored(project):
     path = audit_path("data/prepared/a-64")
     path.write_text(json.dumps({"format": 1}))
     assert used(project)["a"].record is None

@@ -44,7 +44,7 @@ def test_a_row_has_provenance(run):
     assert len(row.model_sha256) == len(row.data_sha256) == len(row.run_sha256) == 64
 
 
-def test_a_planned_run_that_has_not_begun_is_missing(run):
+def test_a_planned_run_that_has_not_started_is_missing(run):
     freeze(*run)
     scores = collected(run[0])
     assert {(row.metric, row.status, row.reason) for row in scores} == {
@@ -248,14 +248,14 @@ def complete(folder):
     return {"scored_sha256": "a", "code_sha256": "b", "files": files}
 
 
-def test_a_lost_score_is_missing_though_its_controls_are_there(run):
+def test_a_lost_score_is_missing_even_if_its_controls_exist(run):
     scale_dir, plan = run
     folder = write_run(scale_dir, plan)
     write_score(folder, "fd_efflite0", 281.0, "control-white")
     assert one(collected(scale_dir), metric="fd_efflite0", weights="last").reason == "not evaluated yet"
 
 
-def test_a_file_of_no_metric_is_reported_and_not_counted(run, capsys):
+def test_a_score_file_of_an_unknown_metric_is_reported_and_ignored(run, capsys):
     scale_dir, plan = run
     write_score(write_run(scale_dir, plan), "fd_efflite0", 300.0)
     before = list(collected(scale_dir))
@@ -326,7 +326,7 @@ def test_collecting_twice_gives_the_same_bytes(tmp_path):
     assert first == [(scale_dir / name).read_bytes() for name in ("scores.csv", "metrics.json")]
 
 
-def test_reading_an_absent_or_old_table_names_it(tmp_path):
+def test_a_missing_or_old_table_is_named(tmp_path):
     with pytest.raises(InputError, match=r"scores\.csv: no such file"):
         read_scores(tmp_path / "scores.csv")
     (tmp_path / "scores.csv").write_text("scale,task\ndemo,fewshot\n")

@@ -57,7 +57,7 @@ def test_a_better_control_leaves_no_bold_value(tmp_path, settings):
     assert bold_rows(tmp_path / "demo", settings)[0] == []
 
 
-def test_holms_correction_counts(tmp_path, settings):
+def test_holms_correction_is_applied(tmp_path, settings):
     """The difference has p = 0.03, so one test is significant, and two equal ones are not."""
     values = {(SLIM, EMOJI): (19.0, 18.0, 19.5, 18.8), (SLE, EMOJI): (20.0, 20.0, 20.0, 20.0)}
     write_runs(tmp_path / "demo", "fewshot", values, "fd_efflite0")

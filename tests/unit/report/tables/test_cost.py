@@ -49,7 +49,7 @@ def totals(scale_dir, settings):
     return {record["device"]: record for record in records if record["kind"] == "total"}, records
 
 
-def test_failed_superseded_and_repeated_runs_count(tmp_path, settings):
+def test_failed_superseded_and_repeated_runs_are_counted(tmp_path, settings):
     scale_dir = tmp_path / "results" / "demo"
     folder = trained(scale_dir, SLIM, 0, seconds=3600.0, device="gpu", energy_joules=7200.0)
     supersede(scale_dir, folder, 1, seconds=1800.0)
@@ -107,7 +107,7 @@ def test_unknown_costs_are_named_and_not_estimated(tmp_path, settings):
     assert all(name in cost_table(records).note for name in names)
 
 
-def test_the_compute_form_has_all_that_conferences_ask_for(tmp_path, settings):
+def test_the_compute_form_has_the_fields_that_conferences_request(tmp_path, settings):
     scale_dir = tmp_path / "results" / "demo"
     folder = trained(scale_dir, SLIM, 0, seconds=3600.0, device="NVIDIA H100")
     supersede(scale_dir, folder, 1, seconds=1800.0)

@@ -159,7 +159,7 @@ def test_ablation_levels_come_from_the_arguments(scores, settings):
     assert [row[0].text for row in table.rows] == ["base, groups = 4", "groups = 1", "groups = 2", "groups = 8"]
 
 
-def test_the_base_makes_an_ablation_and_not_the_name(tmp_path, settings):
+def test_the_base_and_not_the_name_defines_an_ablation(tmp_path, settings):
     task, bases = settings.tasks["fewshot"], {"fastgan-slim-4to64": None, "mine": "fastgan-slim-4to64"}
     bases |= {"fastgan-slim-4to64-of-mine": None}
     for experiment, base in bases.items():
@@ -205,7 +205,7 @@ def test_counts_have_si_prefixes(value, text):
     assert format_count(value) == text
 
 
-def test_numbers_have_a_true_minus_and_their_metrics_digits():
+def test_numbers_have_a_minus_sign_and_the_digits_of_their_metric():
     assert format_value("kid_efflite0", -0.00123) == "−0.001"
     assert format_value("top1", 87.654) == "87.65"
     assert format_value("top1", None) == "n/a"

@@ -35,7 +35,7 @@ def losses(engine: Classification, start: int, stop: int) -> list[float]:
 
 
 @pytest.mark.parametrize("model", ["resnet", "slim-resnet"])
-def test_it_learns(data: Path, tmp_path: Path, model: str) -> None:
+def test_training_reaches_the_expected_accuracy(data: Path, tmp_path: Path, model: str) -> None:
     run = classify_run(data, model, epochs=12, optimiser="adamw", learning_rate=0.05, augment="none", holdout=12)
     engine = Classification(run, CPU)
     assert engine.total_steps == 12 * 2  # 60 images remain, which are two full batches of 24
@@ -146,7 +146,7 @@ def test_holdout_is_stratified_and_complete() -> None:
     assert sorted(kept.tolist() + held.tolist()) == list(range(100))
 
 
-def test_linear_control_fits_what_is_linear() -> None:
+def test_linear_control_fits_linear_data() -> None:
     images, labels = (torch.from_numpy(array) for array in labelled(90, 0))
     test_images, test_labels = (torch.from_numpy(array) for array in labelled(30, 1))
     images, test_images = images.permute(0, 3, 1, 2), test_images.permute(0, 3, 1, 2)

@@ -98,7 +98,7 @@ def test_the_documented_torchrun_command_equals_one_process(tmp_path: Path) -> N
     assert losses["two"] == pytest.approx(losses["one"], rel=1e-5) and losses["one"]
 
 
-def test_a_batch_that_does_not_divide_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_is_not_divisible_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "world_size", lambda: 3)
     with pytest.raises(InputError, match=r"recipe.batch_size 256 is not divisible by the 3 processes"):
         distributed.local_rows(256)

@@ -181,7 +181,7 @@ def test_generator_step_leaves_no_gradient_in_the_discriminator(data):
     assert all(p.grad is None for p in engine.discriminator.parameters())
 
 
-def test_observing_changes_no_state(data, tmp_path):
+def test_recording_gates_changes_no_state(data, tmp_path):
     run = tiny_run("fewshot", data, snapshots=2, strips=2)
     looked, blind = FewShot(run, CPU), FewShot(run, CPU)
     for index in range(2):
@@ -217,7 +217,7 @@ def test_export_is_the_averaged_generator_with_spectral_norm_folded(data, tmp_pa
     assert all(torch.equal(value, buffers[name]) for name, value in network.named_buffers())
 
 
-def test_another_rollback_is_another_stream(data):
+def test_each_rollback_has_a_different_random_stream(data):
     engines = [FewShot(tiny_run("fewshot", data), CPU) for _ in range(2)]
     engines[1].reseed(1)
     for engine in engines:
@@ -231,7 +231,7 @@ def test_a_batch_larger_than_the_training_set_is_refused(data):
         FewShot(tiny_run("fewshot", data, batch_size=7), CPU)
 
 
-def test_evenly_and_quadrant():
+def test_steps_are_evenly_spaced_and_quadrants_are_crops():
     assert evenly(3, 10, first=0) == {0, 3, 7, 10} and evenly(0, 10, first=0) == set() and evenly(1, 7) == {7}
     x = torch.arange(16.0).view(1, 1, 4, 4)
     assert [quadrant(x, part)[0, 0, 0, 0].item() for part in range(4)] == [0, 2, 8, 10]

@@ -29,7 +29,7 @@ def state(value: float) -> dict:
     return {"weight": torch.full((100,), value), "nested": [{"n": 1, "text": "x", "none": None}], "flag": True}
 
 
-def test_round_trip_and_two_kept(tmp_path):
+def test_the_two_newest_checkpoints_are_kept_and_read(tmp_path):
     store = checkpoints(tmp_path)
     for step in range(4):
         store.save(step, state(step), {"threads": 1})
@@ -40,12 +40,12 @@ def test_round_trip_and_two_kept(tmp_path):
     assert saved.state["nested"] == state(3)["nested"]
 
 
-def test_none_when_empty(tmp_path):
+def test_no_checkpoint_in_an_empty_folder(tmp_path):
     assert checkpoints(tmp_path / "new").load_latest() is None
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "header", "sparse"])
-def test_damaged_newest_falls_back(tmp_path, damage, capsys):
+def test_a_damaged_newest_checkpoint_is_replaced_by_the_previous_one(tmp_path, damage, capsys):
     store = checkpoints(tmp_path)
     store.save(1, state(1))
     newest = store.save(2, state(2))
@@ -69,7 +69,7 @@ def test_damaged_newest_falls_back(tmp_path, damage, capsys):
     )
 
 
-def test_all_damaged_starts_from_scratch(tmp_path):
+def test_training_restarts_if_all_checkpoints_are_damaged(tmp_path):
     store = checkpoints(tmp_path)
     store.save(1, state(1)).write_bytes(b"nothing")
     assert store.load_latest() is None
@@ -107,7 +107,7 @@ def test_malicious_pickle_is_refused_and_not_run(tmp_path, container):
 @pytest.mark.parametrize(
     ("field", "words"), [("run_sha256", "run.json"), ("data_sha256", "dataset"), ("torch", "torch")]
 )
-def test_foreign_checkpoint_names_both_and_the_remedy(tmp_path, field, words):
+def test_the_error_for_another_runs_checkpoint_names_both_runs(tmp_path, field, words):
     (tmp_path / "step-0000000001.ckpt").write_bytes(forged(b"", **{field: "something-else"}))
     with pytest.raises(InputError) as caught:
         checkpoints(tmp_path).load_latest()
@@ -116,7 +116,7 @@ def test_foreign_checkpoint_names_both_and_the_remedy(tmp_path, field, words):
     assert words in text and "something-else" in text and mine in text and "delete" in text and "\n" not in text
 
 
-def test_full_disk_is_a_clear_error_and_keeps_the_old_one(tmp_path):
+def test_a_full_disk_gives_a_clear_error_and_keeps_the_old_file(tmp_path):
     code = (
         "import resource, sys, torch; from pathlib import Path; from bench.train.loop.checkpoint import Checkpoints\n"
         f"store = Checkpoints(Path(sys.argv[1]), {RUN!r}, {DATA!r}); store.save(1, {{'w': torch.ones(10)}})\n"

@@ -58,7 +58,7 @@ def same_end(out: Path, straight: Path) -> bool:
     return weights and losses[0] == losses[1] and files_in(out) == files_in(straight)
 
 
-def test_the_start_on_a_full_disk(tmp_path, straight):
+def test_training_does_not_start_on_a_full_disk(tmp_path, straight):
     with mounted(tmp_path / "disk") as disk:
         fill(disk)
         said = one_line(train, disk / "out", disk / "state")
@@ -86,7 +86,7 @@ def test_a_checkpoint_and_a_restart_on_a_full_disk(tmp_path, straight):
 
 
 @pytest.mark.parametrize("room", [0, 8192])
-def test_the_end_on_a_full_disk_names_the_folder_of_the_run_and_is_repeated(tmp_path, straight, room):
+def test_an_export_on_a_full_disk_names_the_run_folder_and_is_repeated(tmp_path, straight, room):
     with mounted(tmp_path / "disk") as disk:
         fill(disk, leave=room)
         said = one_line(train, disk / "out", tmp_path / "state")
@@ -99,7 +99,7 @@ def test_the_end_on_a_full_disk_names_the_folder_of_the_run_and_is_repeated(tmp_
         assert same_end(disk / "out", straight) and not (tmp_path / "state").exists()
 
 
-def test_a_finished_run_is_moved_aside_whole_or_not_at_all(tmp_path):
+def test_a_finished_run_is_moved_aside_atomically(tmp_path):
     run = toy_run(checkpoint_seconds=1e-6, threads=1)
     with mounted(tmp_path / "disk") as disk:
         train(disk / "out", tmp_path / "state")

@@ -49,7 +49,7 @@ def test_each_key_is_warmed_up_recorded_once_and_replayed() -> None:
     assert mock.log[-1] == "run"
 
 
-def test_without_a_recorder_the_work_is_called() -> None:
+def test_without_a_recorder_the_function_is_called() -> None:
     assert Replayed(lambda: {"one": torch.ones(())}, None)()["one"] == 1
 
 

@@ -115,7 +115,7 @@ def straight(tmp_path_factory):
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1])
-def test_ended_and_resumed_equals_uninterrupted(tmp_path, straight, ending):
+def test_a_resumed_stage_equals_an_uninterrupted_one(tmp_path, straight, ending):
     run = toy_run(checkpoint_seconds=1e-6, threads=1)
     if ending == signal.SIGKILL:
         assert child(tmp_path, ending) == -9
@@ -177,7 +177,7 @@ def test_nan_rolls_back_to_another_stream_and_is_recorded(tmp_path):
 
 
 @pytest.mark.parametrize("poisoned", [set(), {(0, 5)}, {(0, 0), (1, 10)}])
-def test_how_often_a_row_is_logged_changes_no_result(tmp_path, poisoned):
+def test_the_logging_interval_does_not_change_the_result(tmp_path, poisoned):
     """Therefore the run hash does not cover `log_every`. With 1000 only the last step is logged."""
     results = []
     for log_every in (1, 2, 3, 1000):
@@ -191,7 +191,7 @@ def test_how_often_a_row_is_logged_changes_no_result(tmp_path, poisoned):
     assert len(results[0][0]) == len(poisoned)
 
 
-def test_no_checkpoint_ever_holds_a_nan(tmp_path):
+def test_no_checkpoint_contains_nan(tmp_path):
     """A NaN at a step that is not logged must not be saved by a checkpoint that is due at that step."""
     run = toy_run(log_every=100, checkpoint_seconds=1e-6)
     engine = ToyEngine(run, CPU)
@@ -269,7 +269,7 @@ def test_the_suggested_batch_is_half_of_the_micro_batch(tmp_path):
         train(tmp_path, engine=engine)
 
 
-def test_the_end_of_a_part_is_kept_whatever_the_time(tmp_path):
+def test_a_checkpoint_is_written_at_the_end_of_each_part(tmp_path):
     engine, kept = ToyEngine(toy_run(), CPU), []
     engine.ends_part = lambda done: done in (4, 9)
     loop = Loop(engine, toy_run(), tmp_path / "out", tmp_path / "state", Data(DATA_SHA, None))
@@ -321,7 +321,7 @@ def test_a_sink_writes_next_to_the_run_and_closes_before_its_record(tmp_path, mo
     assert (tmp_path / "out" / "closed").read_text() == "yes"
 
 
-def test_energy_adds_up_over_a_resume(tmp_path, monkeypatch):
+def test_energy_is_summed_over_resumed_parts(tmp_path, monkeypatch):
     """The energy meter is a mock, because a CPU has none."""
     monkeypatch.setattr("bench.train.loop.monitor.Monitor.spent_joules", lambda self: 1.0)
     run = toy_run(checkpoint_seconds=1e-6)
@@ -349,7 +349,7 @@ def test_a_missing_record_is_written_again_without_training(tmp_path, monkeypatc
     assert "by a different code version; --overwrite retrains" in capsys.readouterr().err
 
 
-def test_the_record_of_other_weights_is_not_written_again(tmp_path):
+def test_the_record_of_other_weights_is_not_restored(tmp_path):
     train(tmp_path)
     (tmp_path / "out" / "model.safetensors").write_bytes(b"other")
     assert not restore_record(toy_run(), tmp_path / "out", DATA_SHA)

@@ -82,7 +82,7 @@ def test_a_few_shot_step_in_micro_batches_is_the_same_step(data):
     assert_equal_to_rounding(generator, theirs[1])
 
 
-def test_a_few_shot_run_that_shrinks_records_it(data, tmp_path, monkeypatch):
+def test_a_few_shot_run_records_its_reduced_batch(data, tmp_path, monkeypatch):
     run = tiny_run("fewshot", data["fewshot"], batch_size=4, strips=0, steps=2)
     make = FewShot.__init__
 
@@ -172,7 +172,7 @@ def test_samples_that_do_not_fit_together_are_generated_in_parts(data, monkeypat
     assert torch.allclose(engine._sample(5, "samples"), expected, atol=1e-5)
 
 
-def test_a_lost_gpu_is_one_line_and_keeps_the_checkpoints(data, tmp_path, monkeypatch):
+def test_a_lost_gpu_gives_a_one_line_error_and_keeps_the_checkpoints(data, tmp_path, monkeypatch):
     run = tiny_run("oneshot", data["oneshot"])
     step = OneShot.step
 

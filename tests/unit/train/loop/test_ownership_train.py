@@ -74,7 +74,7 @@ TAKEN = ("outputs/a.txt", "outputs/samples/grid.png", "step-0000000007.ckpt", MA
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_a_name_taken_in_the_state_folder_is_refused(here, capsys, no_compute, name):
+def test_another_file_in_the_state_folder_is_refused(here, capsys, no_compute, name):
     (here / "work" / name).parent.mkdir(parents=True)
     (here / "work" / name).write_text("mine")
     before = content(here)
@@ -85,7 +85,7 @@ def test_a_name_taken_in_the_state_folder_is_refused(here, capsys, no_compute, n
 
 
 @pytest.mark.parametrize("place", ["my", ".", "data", "data/.."])
-def test_a_state_folder_that_is_or_holds_the_run_or_the_data_is_refused(here, capsys, no_compute, data, place):
+def test_a_state_folder_that_is_or_contains_the_run_or_the_data_is_refused(here, capsys, no_compute, data, place):
     place = place.replace("data", str(data))
     before = content(here) | content(data)
     assert train("--state", place) == 2
@@ -119,7 +119,7 @@ def test_checkpoints_of_a_version_without_a_marker_are_resumed(here, monkeypatch
     ["README.md", "model.json", ".model.json", "model.safetensors", "history.csv", "samples/a.jpg", "samples/grid.png"]
     + ["best/model.safetensors", "best/photo.jpg", "snapshots/step-0000001.safetensors"],
 )
-def test_a_name_taken_in_the_run_folder_is_refused_before_any_compute(here, capsys, no_compute, name):
+def test_another_file_in_the_run_folder_is_refused_before_any_compute(here, capsys, no_compute, name):
     (here / "my" / name).parent.mkdir(exist_ok=True)
     (here / "my" / name).write_text('{"status": "mine"}')
     before = content(here)
@@ -157,7 +157,7 @@ def test_the_description_of_another_run_in_the_folder_is_refused(here, capsys, n
     assert content(here).items() >= before.items()
 
 
-def test_a_file_put_there_while_it_trained_is_not_written_over(here, monkeypatch, capsys):
+def test_a_file_created_during_training_is_not_overwritten(here, monkeypatch, capsys):
     engine = start.engine_class("classification")
     step = engine.step
 
@@ -206,7 +206,7 @@ def is_kept(place, before):
     return kept.keys() == OURS and all(kept[name] == before[name] for name in OURS - {"run.json"})
 
 
-def test_a_finished_run_of_another_description_is_moved_aside_whole(again, data, capsys):
+def test_a_finished_run_of_another_description_is_moved_aside_completely(again, data, capsys):
     before = content(again / "my")
     write_run(again / "my/run.json", run_of(data, learning_rate=0.2))
     assert train() == 0
@@ -220,7 +220,7 @@ def test_a_finished_run_of_another_description_is_moved_aside_whole(again, data,
     assert not (again / "my/scores/params.json").exists()
 
 
-def test_a_finished_run_of_an_older_hash_is_one_line_and_moved_aside(again, data, capsys):
+def test_a_finished_run_with_an_older_hash_is_moved_aside(again, data, capsys):
     """An earlier version hashed other keys, so its record does not show that this run is the same."""
     for name in ("model.json", ".model.json"):
         write_json(again / "my" / name, json.loads((again / "my" / name).read_text()) | {"run_sha256": "0" * 64})
@@ -257,7 +257,7 @@ def test_a_record_that_the_workflow_deleted_is_restored_in_the_superseded_folder
     assert is_kept(again / "my.superseded-1", before)
 
 
-def test_a_finished_run_by_other_code_is_kept(again, monkeypatch, no_compute, capsys):
+def test_a_finished_run_of_other_code_is_kept(again, monkeypatch, no_compute, capsys):
     before = content(again / "my")
     monkeypatch.setattr("bench.train.loop.record.training_modules", lambda task, model: ("bench.train.ema",))
     for lost in (False, True):
@@ -278,7 +278,7 @@ def test_overwrite_retrains_and_keeps_each_finished_run(again, capsys):
     assert load_export(again / "my.superseded-2")[1]["status"] == load_export(again / "my")[1]["status"] == "ok"
 
 
-def test_a_run_that_cannot_start_leaves_the_finished_one(again, data, capsys):
+def test_a_run_that_cannot_start_keeps_the_finished_one(again, data, capsys):
     before = content(again / "my")
     write_run(again / "my/run.json", run_of(data, holdout=1000))
     assert train() == 2
@@ -291,7 +291,7 @@ class KilledError(BaseException):
 
 
 @pytest.mark.parametrize("moment", [0, 3, 7, 8, 9, 12, 15, 17])
-def test_a_kill_while_a_run_is_moved_aside_loses_nothing(again, data, monkeypatch, moment):
+def test_a_kill_while_a_run_is_moved_aside_loses_no_file(again, data, monkeypatch, moment):
     """Every file is in the run folder or in a superseded folder, and the next start trains."""
     before = content(again / "my")
     write_run(again / "my/run.json", run_of(data, learning_rate=0.2))
@@ -349,14 +349,14 @@ def test_the_superseded_folder_mirrors_the_runs(tmp_path, monkeypatch):
     assert superseded_folder("my run", 1).as_posix() == "my run.superseded-1"
 
 
-def test_weights_without_a_record_are_not_written_over(here, finished):
+def test_weights_without_a_record_are_not_overwritten(here, finished):
     shutil.copy(finished / "model.safetensors", here / "my")
     before = (here / "my/model.safetensors").read_bytes()
     assert train() == 0
     assert (here / "my.superseded-1/model.safetensors").read_bytes() == before
 
 
-def test_a_checkpoint_cut_short_in_its_first_line_is_ours(here):
+def test_a_checkpoint_truncated_in_its_header_is_recognised(here):
     (here / "work").mkdir()
     (here / "work/step-0000000001.ckpt").write_bytes(MAGIC[:5])
     assert train("--state", "work") == 0

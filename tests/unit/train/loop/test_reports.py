@@ -18,7 +18,7 @@ from bench.train.loop.signals import StopRequest
 from tests.helpers.toy import DATA_SHA, ToyEngine, toy_run
 
 
-def test_progress_prints_plain_lines_when_due(capsys):
+def test_progress_prints_lines_at_its_interval(capsys):
     progress = ProgressLine("name", total=4, unit="step", done=0, every_seconds=3600)
     progress.update(1)
     progress.note({"loss": 0.5})
@@ -29,7 +29,7 @@ def test_progress_prints_plain_lines_when_due(capsys):
     assert "left" in lines[0] and lines[1].endswith("loss 0.5")
 
 
-def test_second_signal_stops_at_once_and_handlers_come_back(capfd):
+def test_a_second_signal_stops_immediately_and_handlers_are_restored(capfd):
     before = signal.getsignal(signal.SIGUSR1)
     with StopRequest() as stop:
         assert stop.number is None
@@ -78,7 +78,7 @@ def test_costs_on_a_cpu():
     assert Monitor(device).sample().keys() == {"peak_memory_bytes"} and Monitor(device).spent_joules() is None
 
 
-def test_a_driver_without_nvml_is_one_line_and_the_run_continues(tmp_path, monkeypatch, capsys):
+def test_a_driver_without_nvml_gives_one_message_and_the_run_continues(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "pynvml", None)
     monkeypatch.setattr("bench.train.loop.monitor.peak_memory_bytes", lambda device: 1)
     monitor = Monitor(torch.device("cuda", 0))

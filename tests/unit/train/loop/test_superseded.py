@@ -9,7 +9,7 @@ from bench.train.loop.superseded import move_aside
 from tests.helpers.toy import toy_run
 
 
-def test_a_folder_without_weights_stays_as_it_is(tmp_path):
+def test_a_folder_without_weights_is_unchanged(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.txt").write_text("all of it")

@@ -77,7 +77,7 @@ def test_the_four_combinations_train(name: str, residual: bool) -> None:
     assert all(value.ndim == 0 and not value.requires_grad and value.isfinite() for value in losses.values())
 
 
-def test_only_the_scale_at_hand_changes_and_has_optimiser_state() -> None:
+def test_only_the_current_scale_changes_and_has_optimiser_state() -> None:
     engine = OneShot(make_run(), CPU)
     advance(engine, 0, EPOCHS + 1)
     before = {name: value.clone() for name, value in engine.pyramid.state_dict().items()}
@@ -92,7 +92,7 @@ def test_only_the_scale_at_hand_changes_and_has_optimiser_state() -> None:
     ]
 
 
-def test_a_scale_starts_from_the_one_below_where_the_width_repeats() -> None:
+def test_a_scale_of_equal_width_starts_from_the_weights_of_the_one_below() -> None:
     engine = OneShot(make_run(), CPU)
     advance(engine, 0, EPOCHS)
     below = {name: value.clone() for name, value in engine.pyramid.scales[0].state_dict().items()}
@@ -106,7 +106,7 @@ def test_a_scale_starts_from_the_one_below_where_the_width_repeats() -> None:
     assert not engine.training.generator_optimiser.state
 
 
-def test_a_scale_twice_as_wide_is_initialised_newly() -> None:
+def test_a_wider_scale_is_initialised_from_scratch() -> None:
     engine = OneShot(make_run(max_size=60, scale_factor=0.87), CPU)
     assert engine.pyramid.widths[3:5] == (8, 16)
     fresh = {name: value.clone() for name, value in engine.pyramid.scales[4].state_dict().items()}
@@ -115,7 +115,7 @@ def test_a_scale_twice_as_wide_is_initialised_newly() -> None:
     assert same(dict(engine.pyramid.scales[4].state_dict()), fresh)
 
 
-def test_noise_amplitudes_are_a_tenth_of_what_the_scales_below_leave() -> None:
+def test_noise_amplitudes_are_a_tenth_of_the_residual_of_the_scales_below() -> None:
     engine = OneShot(make_run("singan"), CPU)
     advance(engine, 0, EPOCHS + 1)
     upsampled = engine.pyramid.ups[0](engine.pyramid.reconstruct(1))
@@ -157,7 +157,7 @@ def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
     return torch.load(buffer, weights_only=True)
 
 
-def test_going_back_over_a_scale_and_reseeding() -> None:
+def test_a_state_of_an_earlier_pyramid_scale_is_restored_and_reseeded() -> None:
     engine = OneShot(make_run(), CPU)
     advance(engine, 0, 1)
     early = through_a_file(engine.state_dict())
@@ -169,7 +169,7 @@ def test_going_back_over_a_scale_and_reseeding() -> None:
     assert not same(advance(engine, 1, EPOCHS + 2), losses)
 
 
-def test_observing_changes_no_state(tmp_path: Path) -> None:
+def test_recording_gates_changes_no_state(tmp_path: Path) -> None:
     engine = OneShot(make_run(), CPU)
     advance(engine, 0, EPOCHS)
     before = through_a_file(engine.state_dict())
@@ -180,7 +180,7 @@ def test_observing_changes_no_state(tmp_path: Path) -> None:
     assert Image.open(tmp_path / "samples" / "scale-00.png").height == engine.pyramid.sizes[-1][0]
 
 
-def test_a_whole_run_and_its_export(tmp_path: Path) -> None:
+def test_a_complete_run_and_its_export_are_equal(tmp_path: Path) -> None:
     run = make_run(epochs_per_scale=2)
     engine = OneShot(run, CPU)
     run_loop(engine, run, tmp_path / "out", tmp_path / "state", Data("d" * 64, None))
@@ -193,7 +193,7 @@ def test_a_whole_run_and_its_export(tmp_path: Path) -> None:
     assert torch.equal(loaded.coarsest, engine.reals[0])
 
 
-def test_an_image_too_small_names_the_sizes_and_the_data() -> None:
+def test_an_error_for_a_small_image_names_the_sizes_and_the_data() -> None:
     with pytest.raises(InputError, match=r"waves-full: image of 60x72 px .* needs 61 px"):
         OneShot(make_run(min_size=61, max_size=250), CPU)
 
