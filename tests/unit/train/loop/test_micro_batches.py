@@ -10,6 +10,7 @@ from bench.errors import InputError
 from bench.evaluate.run import evaluate_run
 from bench.score import read_score
 from bench.train import train
+from bench.train.classification.engine import Classification
 from bench.train.fewshot.engine import FewShot
 from bench.train.loop.micro_batches import couples_images, fits, largest_that_fits
 from bench.train.oneshot.engine import OneShot
@@ -21,7 +22,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    return {task: write_data(task, folder / task) for task in ("fewshot", "oneshot")}
+    return {task: write_data(task, folder / task) for task in ("fewshot", "oneshot", "classification")}
 
 
 def no_memory(*arguments, **options):
@@ -120,6 +121,29 @@ def test_no_batch_fits(data, monkeypatch):
     engine = FewShot(tiny_run("fewshot", data["fewshot"], batch_size=6), CPU)
     monkeypatch.setattr(engine, "_batch", no_memory)
     assert "no batch of 2 or more fits" in engine.fitting()
+
+
+@pytest.mark.parametrize(
+    ("fitting", "reason"),
+    [
+        (5, "batch norm needs at least 16 images in one pass; set recipe.batch_size to 5, the largest batch that fits"),
+        (1, "no batch of 2 or more images fits; use a smaller network or image"),
+    ],
+)
+def test_a_classification_batch_that_does_not_fit_fails_with_the_largest_that_does(
+    data, tmp_path, monkeypatch, fitting, reason
+):
+    """The batch of 32 is first halved once, to 16 images in a pass."""
+    run, gradients_of = tiny_run("classification", data["classification"]), Classification._gradients
+
+    def limited(engine, inputs, *targets):
+        return gradients_of(engine, inputs, *targets) if len(inputs) / engine.parts <= fitting else no_memory()
+
+    monkeypatch.setattr(Classification, "_gradients", limited)
+    train(run, tmp_path / "out", tmp_path / "state")
+    meta = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert meta["status"] == "failed" and reason in meta["reason"] and "3 GiB" in meta["reason"]
+    assert [event[:37] for event in meta["training"]["events"]] == ["step 0: out of memory, micro-batch 16"]
 
 
 def test_a_one_shot_epoch_in_micro_batches_is_the_same_epoch(data):
