@@ -91,7 +91,7 @@ class Tolerance(Strict):
 
 
 def target_of(claim: Claim) -> str:
-    """Return the name of the workflow target that runs everything that decides a claim, and its controls."""
+    """Return the name of the workflow target with all runs of a claim, controls included."""
     return f"claim-{claim.id}"
 
 

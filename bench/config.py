@@ -126,7 +126,7 @@ class Variation(Strict):
     model: dict[str, Any] = Field({}, description="arguments of the networks")
     recipe: dict[str, Any] = Field({}, description="recipe keys of the networks")
     jobs: Jobs | None = Field(
-        None, description="resources that the jobs request from a cluster; null: those of the task"
+        None, description="resources that the jobs request from a cluster; null: the resources of the task"
     )
 
 
@@ -171,7 +171,7 @@ class Configuration:
         suites = read_suites(folder)
         settings = parse_strict(Settings, given, "config/config.yaml")
         folders = user_folders(settings)
-        if in_another_project:  # relative paths are those of the current folder
+        if in_another_project:  # relative paths refer to the current folder
             folders = {name: _with_absolute_path(given) for name, given in folders.items()}
         loaded = cls(
             root=root,
@@ -278,7 +278,10 @@ def dataset_name_of_path(path: Path) -> str:
 
 
 def _check_network(experiment: ResolvedExperiment, where: str) -> None:
-    """Raise InputError if the network is not for the experiment's task. A discriminator is never trained alone."""
+    """Raise InputError if the network does not belong to the experiment's task.
+
+    A discriminator is never trained alone.
+    """
     name = experiment.model.name
     if ":" not in name:
         require(name, MODELS, where)

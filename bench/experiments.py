@@ -116,8 +116,8 @@ class Experiments:
     def resolved(self) -> dict[str, ResolvedExperiment]:
         """Return all experiments with their bases merged in.
 
-        `model.args` and `recipe` are merged key by key. The values of an experiment take precedence over those of its
-        base.
+        `model.args` and `recipe` are merged key by key. The values of an experiment take precedence over the values of
+        its base.
         """
         return {name: self._resolve(name, ()) for name in self.written}
 

@@ -50,7 +50,7 @@ def as_frozen(planned: Run, folder: Path) -> Run:
 
 
 def accepted_hashes(description: dict[str, Any], folder: Path) -> frozenset[str]:
-    """Return the valid run hashes of scores in `folder`: with the `compute` of run.json, and with that of FROZEN."""
+    """Return the valid run hashes of scores in `folder`, with the `compute` of run.json and of FROZEN."""
     recorded = read_mapping(folder / FROZEN).get("compute")
     as_written = description | {"compute": recorded} if isinstance(recorded, dict) else description
     return frozenset({training_hash(description), training_hash(as_written)})

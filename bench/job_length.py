@@ -1,6 +1,6 @@
 """Expected length of jobs, by which the workflow starts the longest remaining work of a suite first.
 
-The order matters and the seconds do not: short jobs at the end keep all cores busy until the end. The constants are the
+Only the order matters, not the seconds: short jobs at the end keep all cores busy. The constants are the
 times of the demo on one CPU core. They do not estimate the cost on this device; `slim-bench plan --measure` does. This
 module does not import torch.
 """

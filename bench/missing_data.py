@@ -24,7 +24,7 @@ class MissingData:
         self._listed: set[str] = set()
         """Suites whose missing datasets were printed."""
         self._remedies: dict[str, str | None] = {}
-        """Path of a prepared dataset -> what the user must do first, or None."""
+        """Path of a prepared dataset -> required action of the user, or None."""
 
     def startable(self, suite: str) -> list[Run]:
         """Return the runs of a suite whose dataset is prepared, is here or can be fetched, and print the others.

@@ -1,7 +1,7 @@
 """Data that runs need: datasets and pretrained weights, their state on this machine, and their bytes.
 
-Sizes are those of the catalogue. A size that it does not state is None, and is never estimated. This module does not
-import torch.
+Sizes are read from the catalogue. A size that is not in the catalogue is None, and is never estimated. This module does
+not import torch.
 """
 
 from collections.abc import Iterable, Sequence
@@ -81,7 +81,7 @@ def weights_of(runs: Iterable[Run]) -> list[str]:
 def prepared_bytes(run: Run, images: Images) -> int | None:
     """Return the size of the prepared arrays of a run, or None if the number of images is not known.
 
-    Class folders are listed and not copied. The size of a one-shot image is that of its finest pyramid scale at least.
+    Class folders are listed and not copied. The size of a one-shot image is at least that of its finest pyramid scale.
     """
     if images.files:
         return 0

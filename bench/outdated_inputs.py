@@ -1,11 +1,11 @@
-"""Inputs that make Snakemake renew outputs that are outdated, and the outputs that depend on them.
+"""Inputs that make Snakemake renew outdated outputs, and the outputs that depend on them.
 
-All other inputs are `ancient`, so Snakemake reruns no job because of modification times. The job of an output that is
-outdated gets one more input, which the rule note_outdated makes from a file with the reason. The new file is newer
-than the output.
+All other inputs are `ancient`, so Snakemake reruns no job because of modification times. The job of an outdated output
+gets one more input, which the rule note_outdated makes from a file with the reason. The new file is newer than the
+output.
 
 Snakemake detects a missing output itself, but not if an input of its job is being renewed: it then skips the jobs after
-that input, and `ancient` prevents that the renewal starts them. The job of a missing output therefore gets the inputs
+that input, and `ancient` prevents the renewal from starting them. The job of a missing output therefore gets the inputs
 of every renewed output before it. This module does not import torch.
 """
 

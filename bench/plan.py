@@ -175,7 +175,7 @@ class Plan:
         return parse_strict(Run, value, where)
 
     def jobs(self, run: Run) -> Jobs:
-        """Return what the jobs of a run request from a cluster."""
+        """Return the resources that the jobs of a run request from a cluster."""
         sizes = self.configuration.scales[run.scale]
         varied = [v.jobs for v in sizes.variations if run.dataset in v.datasets and v.jobs is not None]
         return varied[-1] if varied else sizes.task(run.task).jobs

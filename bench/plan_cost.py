@@ -206,7 +206,10 @@ class CostEstimator:
         return found
 
     def _is_on_device(self, name: str | None) -> bool:
-        """Return whether a run was trained on the device. A record names a GPU, but only says `cpu` for a CPU."""
+        """Return whether a run was trained on the device.
+
+        A record contains the model of a GPU, but only `cpu` for a CPU.
+        """
         return self._is_this_cpu if name == "cpu" else slug(name or "") == self.throughput.device
 
 
@@ -215,8 +218,8 @@ def _corrected(
 ) -> JobCost:
     """Return the cost of training a run from finished runs of its workload, and of its dataset if there are any.
 
-    One-shot images differ in their number of pyramid scales, so the whole time counts there, and elsewhere the time of
-    a step.
+    One-shot images differ in their number of pyramid scales, so their total time is used. Other tasks use the time of a
+    step.
     """
     same = [training for dataset, training in finished if dataset == run.dataset]
     records = same or [training for _, training in finished]

@@ -44,7 +44,7 @@ TASK = "selects the recipe; set from the experiment"
 
 
 class FewShotRecipe(Strict):
-    """Training of FastGAN. Confirmed defaults are those of the paper's authors."""
+    """Training of FastGAN. Confirmed defaults were taken from the paper's authors."""
 
     task: Literal["fewshot"] = Field("fewshot", description=TASK)
     steps: Steps = confirmed(..., "training steps; the protocol uses 70,000 at 256 px and 75,000 at 1024 px")
@@ -99,7 +99,7 @@ class OneShotRecipe(Strict):
 
 
 class ClassificationRecipe(Strict):
-    """Training of a classifier. Inferred values are those of a related ImageNet project of the authors' lab."""
+    """Training of a classifier. Inferred values were taken from a related ImageNet project of the authors' lab."""
 
     task: Literal["classification"] = Field("classification", description=TASK)
     epochs: Steps = inferred(120, "epochs over the training set")

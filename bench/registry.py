@@ -179,7 +179,7 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
     """Build a network. Raises InputError with the nearest name for an unknown name or argument."""
     registered = entry(name)
     parsed = parse_strict(arguments(name), overrides, f"model {name}")
-    given = {key: getattr(parsed, key) for key in parsed.model_fields_set}  # the constructor has defaults for the rest
+    given = {key: getattr(parsed, key) for key in parsed.model_fields_set}  # the others have defaults
     build = _load(registered.target)
     if registered.gate is not None:  # an argument that the builder and the gate share goes to both
         builders, own = _signature(registered.target).parameters, _signature(registered.gate).parameters

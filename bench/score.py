@@ -16,7 +16,7 @@ WEIGHTS_KEYS = ("weights", "selection")
 
 
 class StaleError(InputError):
-    """Error for a valid score whose weights or run.json have been replaced since."""
+    """Error for a valid score whose weights or run.json were replaced after scoring."""
 
 
 class Score(Strict):

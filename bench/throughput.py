@@ -79,7 +79,7 @@ class Throughput:
     def find(self, workload: Workload) -> Rate | None:
         """Return the rate of a workload, or None without rows.
 
-        The rate of a one-shot network is the mean over its pyramid scales. If one was not measured, `note` says which.
+        The rate of a one-shot network is the mean over its pyramid scales. If one was not measured, `note` names it.
         """
         rows = self.rows.get(workload.key)
         return None if rows is None else _mean_over_scales(rows)

@@ -57,7 +57,8 @@ class WorkflowPlan(Plan):
     def open(cls, config: Mapping[str, Any], files: Iterable[Path] = ()) -> Self:
         """Read the configuration merged by Snakemake. An error in it ends Snakemake with a one-line message.
 
-        `files` are those of --configfile. They are read again to find duplicate keys, of which Snakemake uses the last.
+        `files`: files of --configfile. They are read again to find duplicate keys, because Snakemake silently uses the
+        last one.
         """
         os.environ["PATH"] = (
             f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # works without activating the environment
@@ -72,10 +73,10 @@ class WorkflowPlan(Plan):
         return plan
 
     def attach(self, workflow: Any) -> None:
-        """Read targets and executor from Snakemake's `workflow` object, and limit the GPUs to those of this machine.
+        """Read targets and executor from Snakemake's `workflow` object, and limit the GPUs to the GPUs of this machine.
 
         `request` removes the limit on a cluster, which is not known yet. A Snakemake that runs one job ignores SLURM's
-        warning signal: its end would end the job step, and kill the training that writes a checkpoint.
+        warning signal. If Snakemake ended, the job step would end and kill the training before its checkpoint.
         """
         self._workflow = workflow
         if not getattr(workflow, "is_main_process", True):
@@ -90,7 +91,7 @@ class WorkflowPlan(Plan):
         return len(visible_devices())
 
     def request(self, rule: Literal["train", "evaluate"], resource: str) -> Callable[[Any], int]:
-        """Return a function for what a job of `rule` requests: `mem_mb`, `minutes` or `gpus`.
+        """Return a function for the resource that a job of `rule` requests: `mem_mb`, `minutes` or `gpus`.
 
         On a cluster, config/scales.yaml defines the requests. On this machine a job uses one GPU if there is one, and
         Snakemake starts only as many jobs as GPUs. Cluster jobs have no such limit, because Snakemake reduces every
@@ -157,7 +158,7 @@ class WorkflowPlan(Plan):
 
     @property
     def sources(self) -> str:
-        """Folder of downloaded files. Snakemake modules of several projects share that of this project."""
+        """Folder of downloaded files. Snakemake modules of several projects share the folder of this project."""
         return (self.configuration.root / SOURCES).as_posix()
 
     def receipt(self, w: Any) -> str:

@@ -18,7 +18,7 @@ SUMS = "SHA256SUMS"
 MAX_BYTES = 16 * 2**30
 """Maximum unpacked size of a bundle. A bundle of the paper suite is smaller than 1 GB."""
 MAX_TEXT_BYTES = 2**26
-"""Maximum unpacked size of the checksums and of the description, which are read whole."""
+"""Maximum unpacked size of the checksums and of the description, which are read into memory."""
 BLOCK = 2**20
 STORED = (".png", ".safetensors")
 EPOCH = (1980, 1, 1, 0, 0, 0)

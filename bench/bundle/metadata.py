@@ -29,7 +29,7 @@ FOLDERS = {
 
 @dataclass(frozen=True)
 class Facts:
-    """What the metadata state about the results. `commits`: those of the code that computed the scores."""
+    """Facts about the results for the metadata. `commits`: commits of the code that computed the scores."""
 
     scale: str
     commits: tuple[str, ...]
@@ -99,7 +99,7 @@ def readme(facts: Facts, archive: str) -> bytes:
         "- `results/report/index.html` is the report. Open it in a browser; it needs no network.\n"
         "- `results/scores.csv` lists all scores, with protocol ids, hashes and status.\n"
         "- `results/runs/` contains the configuration and the scores of each run, without weights and images.\n"
-        "- `config/` and `requirements.lock` are those of the code that wrote this archive.\n\n"
+        "- `config/` and `requirements.lock` belong to the code that wrote this archive.\n\n"
         "Verify the checksums with `sha256sum -c SHA256SUMS` in this folder, or with\n"
         f"`slim-bench bundle --check {archive}`.\n"
     ).encode()

@@ -61,7 +61,7 @@ def add_commands(commands: Any) -> None:
         fetch_datasets,
         "download datasets, verify their checksums and record them with DVC",
         "Existing datasets are not downloaded again. The command continues after a dataset that cannot be\n"
-        "downloaded, names all of these at the end, and then exits with code 2.",
+        "downloaded, lists these at the end, and then exits with code 2.",
     )
     _add_names(fetched)
     fetched.add_argument("--suite", help="the datasets of this suite, for example paper")
@@ -175,7 +175,7 @@ def fetch_datasets(arguments: argparse.Namespace) -> None:
     if failed:
         raise InputError(
             f"data fetch: {len(failed)} of {len(names)} datasets are missing: {', '.join(failed)}; the lines above "
-            "state what each of them needs"
+            "state the remedy for each of them"
         )
 
 

@@ -30,12 +30,15 @@ REMEDIES = {
     TRUST: "; set data.trust_first_use to true in config/config.yaml",
     MANUAL: "; `slim-bench data show NAME` describes the installation",
 }
-"""What to do about the datasets in a state."""
+"""Remedies for datasets by state."""
 HEAD = ("", "runs", "finished", "device-hours", "range", "left", "peak memory", "energy")
 
 
 def plan_page(plan: Plan, suite: str, runs: Sequence[Run], estimator: CostEstimator, devices: int | None) -> list[str]:
-    """Return the lines of the page. `devices`: number of devices for the wall time; None: those of this machine."""
+    """Return the lines of the page.
+
+    `devices`: number of devices for the wall time; None: the devices of this machine.
+    """
     estimates, preparations = estimator.estimate(runs), estimator.preparations(runs)
     scale, done = runs[0].scale, sum(estimate.done for estimate in estimates)
     lines = [f"{suite}: {len(runs)} runs at scale {scale}, {done} finished"]
@@ -177,7 +180,7 @@ def _claims(plan: Plan, estimator: CostEstimator, runs: Sequence[Run]) -> list[s
 
 
 def _untestable(plan: Plan, rules: ReportSettings, planned: set[str]) -> list[str]:
-    """Return the comparisons of which all runs are planned, but whose exact test cannot be significant."""
+    """Return the comparisons whose runs are all planned, but whose exact test cannot be significant."""
     from bench.report.compare.claims import insignificant_by_design  # SciPy takes a second to import
 
     seeds = plan.seeds(rules.verdict_scale)

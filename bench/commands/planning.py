@@ -49,7 +49,7 @@ def add_commands(commands: Any) -> None:
         help="measure this device first: 2 + 5 real steps of every distinct network, size and precision, and the "
         "scoring and preparation of a few images; writes benchmarks/throughput/DEVICE.csv",
     )
-    parser.add_argument("--device", help="print the cost on this measured device (default: that of this machine)")
+    parser.add_argument("--device", help="print the cost on this measured device (default: the device of this machine)")
     parser.add_argument("--devices", type=_count, metavar="N", help="number of devices for the wall time")
     parser = add_command(
         commands,
@@ -89,7 +89,7 @@ def add_commands(commands: Any) -> None:
 
 def _add_suite(parser: argparse.ArgumentParser, text: str, default: str | None) -> None:
     parser.add_argument("suite", nargs="?", default=default, help=text)
-    parser.add_argument("--scale", help="scale (default: that of the suite)")
+    parser.add_argument("--scale", help="scale (default: the scale of the suite)")
     add_config_option(parser)
     add_folder_option(parser)
 

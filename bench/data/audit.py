@@ -186,7 +186,10 @@ def _audit_images(report: Audit, source: Path, dataset: Dataset, image_size: int
 
 
 def _audit_imagenet(report: Audit, prepared: Path, dataset: Dataset, image_size: int | None) -> None:
-    """Audit the folder that the prepared dataset lists. Shards are counted only, because `prepare` reads them all."""
+    """Audit the folder that the prepared dataset lists.
+
+    Shards are only counted, because `prepare` reads them completely.
+    """
     if not (prepared / MANIFEST).is_file():
         raise InputError(f"{report.name}: prepare it first, then audit it")
     manifest = read_manifest(prepared)

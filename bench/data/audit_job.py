@@ -1,4 +1,7 @@
-"""Audits a dataset for the workflow and writes the record. Problems of the dataset are recorded and are no error."""
+"""Audits a dataset for the workflow and writes the record.
+
+Problems of the dataset are recorded and do not raise an error.
+"""
 
 from pathlib import Path
 
@@ -116,6 +119,6 @@ def _results(found: Audit) -> dict[str, object]:
 
 
 def _other_notes(found: Audit) -> list[str]:
-    """Return the notes that no check counts."""
+    """Return the notes that belong to no check."""
     counted = {text for texts in found.found.values() for text in texts}
     return [text for text in found.notes if text not in counted]

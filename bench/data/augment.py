@@ -1,6 +1,6 @@
 """Augmentation for classification on uint8 batches [B, C, H, W] on any device.
 
-An explicit CPU generator draws the random numbers of the whole global batch, and each process uses those of its `rows`.
+An explicit CPU generator draws the random numbers of the global batch, and each process uses the numbers of its `rows`.
 An image therefore gets the same crop on every device and for any number of processes.
 """
 
@@ -134,7 +134,7 @@ def mixing_partners(count: int, device: torch.device) -> Tensor:
 
 
 def mixup(images: Tensor, targets: Tensor, weight: float) -> tuple[Tensor, Tensor]:
-    """Blend images [B, C, H, W] and float targets [B, classes] with those of their partners.
+    """Blend images [B, C, H, W] and float targets [B, classes] with their partners.
 
     The partners have weight 1 - `weight`.
     """

@@ -1,8 +1,8 @@
 """HTTP requests that cannot hang, follow only safe redirects, and describe every problem in one line.
 
 A server that sends nothing is reported after NOTE_SECONDS, and its connection is closed after STALL_SECONDS. Messages
-contain no text from the server, because it may contain control characters. Proxies are those of http_proxy,
-https_proxy and no_proxy.
+contain no text from the server, because it may contain control characters. The variables http_proxy, https_proxy and
+no_proxy set the proxies.
 """
 
 import http.client

@@ -1,4 +1,4 @@
-"""Copies a file and verifies it while copying, so that a wrong file never gets the final name."""
+"""Copies a file and verifies it while copying, so that an incorrect file never gets the final name."""
 
 import hashlib
 from pathlib import Path

@@ -12,7 +12,7 @@ from bench.errors import InputError
 __all__ = ["check_content", "load_file_list", "load_images", "load_split", "read_manifest"]
 
 MAX_HASHED_BYTES = 2**28
-"""Maximum total bytes of the arrays that are hashed before training and before evaluation, in one to two seconds."""
+"""Maximum size in bytes of arrays that are hashed before training and evaluation, which takes one to two seconds."""
 
 SplitName = Literal["train", "test"]
 
@@ -52,7 +52,7 @@ def check_content(folder: Path, manifest: Manifest) -> None:
     found = content_hash(arrays)
     if found != manifest.sha256:
         raise InputError(
-            f"{folder}: sha256 of the arrays is {found}, but {MANIFEST} says {manifest.sha256}; the "
+            f"{folder}: sha256 of the arrays is {found}, but {MANIFEST} records {manifest.sha256}; the "
             "arrays have been modified; delete the folder and prepare it again"
         )
 

@@ -48,7 +48,7 @@ KEPT = "; the partial download is kept, and the next fetch resumes it"
 
 @dataclass
 class Transfer:
-    """A download in progress: the partial file, the expected size, and what the server said about the content."""
+    """A download in progress: the partial file, the expected size, and the headers of the response."""
 
     url: str
     partial: Path
@@ -153,7 +153,7 @@ def _fetch(transfer: Transfer, sha256: str | None, md5: str | None) -> None:
         if is_silent and not progress:
             raise UnavailableError(f"{transfer.url}: {reason}{attempts.kept}")
         if transfer.have and (transfer.compressed or (not transfer.verifiable and transfer.version is None)):
-            transfer.partial.unlink()  # the rest could be that of another version
+            transfer.partial.unlink()  # the remaining bytes could belong to another version
         attempts.failed(reason, wait, progress)
 
 

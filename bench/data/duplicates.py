@@ -97,7 +97,7 @@ class Fingerprints:
 def near_duplicates(thumbnails: np.ndarray) -> tuple[np.ndarray, bool]:
     """Return the near duplicates among thumbnails, uint8 [N, SIDE, SIDE], and whether the search was complete.
 
-    The rows, int64 [P, 2], are sorted. Each consists of an image and an earlier image of which it is a near duplicate.
+    The rows, int64 [P, 2], are sorted. Each consists of an image and the earlier image that it nearly duplicates.
     """
     hashes, halves = perceptual_hashes(thumbnails), _halves(thumbnails)
     rows, columns = BLOCK

@@ -64,14 +64,14 @@ class FetchJob:
         return None if any(ours and ours != theirs for ours, theirs in published) else pointer
 
     def origin(self, source: Any, file: SourceFile, *, is_new: bool) -> Origin:
-        """Return what the pointer of a file states. Without a checksum, only the source that provided it is known."""
+        """Return the record in the pointer of a file. Without a checksum, only the source that provided it is known."""
         listed = next((source for source in self.dataset.sources if file in source.files), source)
         if not (file.sha256 or file.md5):
             listed = source if is_new else None
         return self.described(source_text(listed, file), is_new=is_new)
 
     def described(self, source: str, *, is_new: bool = False) -> Origin:
-        """Return what the pointers of the dataset state, with the options of this job."""
+        """Return the records in the pointers of the dataset, with the options of this job."""
         options = is_new, self.replaces, self.completes
         return Origin(self.dataset.title, self.dataset.licence, source, *options)
 
@@ -136,7 +136,7 @@ def check_acceptable(job: FetchJob) -> None:
 
 
 def candidates(job: FetchJob) -> list[Any]:
-    """Return the sources that `fetch` tries, in order. A given checksum selects the source that it is for."""
+    """Return the sources that `fetch` tries, in order. A given checksum selects the source to which it applies."""
 
     def allowed(source: Any) -> bool:
         if job.accept is not None:

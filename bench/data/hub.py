@@ -2,7 +2,8 @@
 
 huggingface_hub finds the endpoint (HF_ENDPOINT), the token (HF_TOKEN or a login) and files in its cache (HF_HOME,
 HF_HUB_CACHE). bench.data.download transfers the content, because huggingface_hub accepts a wrong body of the right
-length and does not resume. A file must match the sha256 that the Hub states for the commit, and that of the catalogue.
+length and does not resume. A file must match the sha256 that the Hub states for the commit, and the sha256 in the
+catalogue.
 """
 
 import hashlib
@@ -96,7 +97,10 @@ def _from_cache(
 
 
 def _add_to_cache(hub: Any, source: Hub, file: SourceFile, path: Path, sha256: str) -> None:
-    """Link a verified file into the cache, in the layout of huggingface_hub. A cache without access stays as it is."""
+    """Link a verified file into the cache, in the layout of huggingface_hub.
+
+    A cache without write access is not changed.
+    """
     from huggingface_hub.file_download import repo_folder_name
 
     folder = Path(hub.constants.HF_HUB_CACHE) / repo_folder_name(repo_id=source.repo, repo_type=source.repo_type)

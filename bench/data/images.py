@@ -65,10 +65,10 @@ class Header:
 
 
 NOTES: dict[str, Callable[[Header], bool]] = {
-    "have several frames or pages, of which the first is used": lambda header: header.frames,
+    "have several frames or pages; the first is used": lambda header: header.frames,
     "have a colour profile, which is not applied": lambda header: header.profile,
     "are CMYK and become RGB without a colour profile": lambda header: header.cmyk,
-    "have 16 bits per channel, of which the upper 8 are used": lambda header: header.has_16_bits,
+    "have 16 bits per channel; the upper 8 are used": lambda header: header.has_16_bits,
     "have an alpha channel or a transparent colour, composited onto the background": lambda header: header.transparent,
     "are rotated by their EXIF orientation": lambda header: header.rotated,
     "have EXIF data that cannot be read, so they are not rotated": lambda header: header.exif_unreadable,
@@ -111,7 +111,10 @@ def find_images(place: Path, pattern: str = "*", keep: Callable[[list[str]], lis
 def require_images(
     place: Path, pattern: str = "*", at_least: int = 1, keep: Callable[[list[str]], list[str]] | None = None
 ) -> ImageFiles:
-    """Return what `find_images` finds. Raises InputError for the first problem, or for fewer than `at_least` images."""
+    """Return the result of `find_images`.
+
+    Raises InputError for the first problem, or for fewer than `at_least` images.
+    """
     found = find_images(place, pattern, keep)
     if found.problems:
         raise found.problems[0]
@@ -145,7 +148,7 @@ def read_header(source: Path | BinaryIO, name: str | None = None) -> Header:
     with _open(source, where) as image, _convert_image_errors(where):
         turn = orientation(image)
         width, height = image.size
-        if turn is not None and turn >= 5 and image.format != "TIFF":  # Pillow has already swapped those of a TIFF
+        if turn is not None and turn >= 5 and image.format != "TIFF":  # Pillow already swaps the sides of a TIFF
             width, height = height, width
         return Header(
             Path(str(where)),
@@ -189,7 +192,10 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _composite(image: Image.Image, background: Colour) -> Image.Image:
-    """Return an image composited onto `background`, a few rows at a time. A whole image would need four copies."""
+    """Return an image composited onto `background`, a few rows at a time.
+
+    Compositing the complete image would need four copies.
+    """
     whole = Image.new("RGB", image.size)
     for top, band in bands(image):
         under = Image.new("RGBA", band.size, (*background, 255))

@@ -1,4 +1,4 @@
-"""Records the folders and archives that the user installed, and finds out whether they have changed since.
+"""Records the folders and archives that the user installed, and detects later changes.
 
 bench.data.record describes the records.
 """

@@ -92,5 +92,5 @@ def open_array(folder: Path, manifest: Manifest, file: str) -> "np.ndarray":
     except (EOFError, *NPY_ERRORS) as error:
         raise InputError(f"{path}: damaged ({error}); delete the folder and prepare it again") from None
     if array.shape != manifest.arrays[file]:
-        raise InputError(f"{path}: shape {array.shape}, but {MANIFEST} says {manifest.arrays[file]}")
+        raise InputError(f"{path}: shape {array.shape}, but {MANIFEST} records {manifest.arrays[file]}")
     return array

@@ -1,7 +1,7 @@
 """Reads the images of parquet files as the Hugging Face Hub stores them: a column `image` with bytes and a path.
 
 Rows are read a few at a time. Images become files, with the names of their paths if these are present and unique, and
-otherwise with the numbers of their rows. So a dataset has the same order as a folder of the same files.
+otherwise with the numbers of their rows. A dataset therefore has the same order as a folder of the same files.
 """
 
 import re

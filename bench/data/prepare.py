@@ -64,7 +64,7 @@ def prepare(
 
 
 def source_paths(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
-    """Return the verified source of a dataset: its files, or the folder that the user installed or named."""
+    """Return the verified source of a dataset: its files, or the folder that the user installed or passed."""
     dataset = catalogue.dataset(name)
     place = installed_path(root, dataset)
     if place is not None:

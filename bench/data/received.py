@@ -1,4 +1,4 @@
-"""Examines what a server sent: checksums, web pages in place of files, unrequested compression, and damage."""
+"""Checks a downloaded file: checksums, web pages in place of files, unrequested compression, and damage."""
 
 import gzip
 import hashlib

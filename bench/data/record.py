@@ -49,10 +49,10 @@ INSTALLED = "installed manually"
 
 @dataclass(frozen=True)
 class Origin:
-    """What a pointer states about a file in addition to its hash.
+    """Information in a pointer about a file, in addition to its hash.
 
     Attributes:
-        is_new: slim-bench has written the file just now, so that it may become a link to the DVC cache.
+        is_new: slim-bench has just written the file, so it may become a link to the DVC cache.
         replaces: whether a record of other content is replaced; otherwise it is an error.
         completes: whether files that were recorded earlier are added to the DVC cache if they are missing there.
         content_sha256: hash of the images in an archive of an installed folder.
@@ -172,7 +172,7 @@ def record_folder(root: Path, name: str, folder: Path, members: list[dict[str, A
 
 
 class _Hashing(io.RawIOBase):
-    """Writable stream that computes size, md5 and sha256 of what passes through it."""
+    """Writable stream that computes size, md5 and sha256 of the data written to it."""
 
     def __init__(self, file: IO[bytes]):
         self.file, self.md5, self.sha256, self.size = file, hashlib.md5(), hashlib.sha256(), 0

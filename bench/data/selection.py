@@ -1,4 +1,4 @@
-"""Selects the images of a dataset that its preparation keeps: the first ones by name, or those of a committed list."""
+"""Selects the images of a dataset to prepare: the first ones by name, or the images of a committed list."""
 
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath

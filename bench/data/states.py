@@ -50,7 +50,7 @@ class DatasetState:
 
     @property
     def remedy(self) -> str:
-        """Return what to do to obtain the dataset; empty if it is here."""
+        """Return the steps to obtain the dataset; empty if its files exist."""
         remedies = {
             FETCHABLE: f"run `slim-bench data fetch {self.name}`",
             TOKEN: "log in with `hf auth login` or set HF_TOKEN",
@@ -96,7 +96,7 @@ def _recorded_size(job: FetchJob, file: SourceFile) -> int | None:
 
 
 def unattended_problem(job: FetchJob) -> str | None:
-    """Return what the user must do before `fetch` can obtain the dataset, or None if nothing."""
+    """Return the action that `fetch` requires from the user before it can obtain the dataset, or None."""
     state, manual = dataset_state(job), job.dataset.manual
     if state.state in (HERE, FETCHABLE):
         return None

@@ -27,7 +27,7 @@ def evaluate_folders(
     statistics: Path | None = None,
     max_unpacked_gb: float | None = None,
 ) -> "Sequence[Score]":
-    """Score the images of `samples` against those of `reference`. See bench.evaluate.folders."""
+    """Score the images in `samples` against the images in `reference`. See bench.evaluate.folders."""
     from bench.evaluate.folders import evaluate_folders
 
     return evaluate_folders(

@@ -1,4 +1,4 @@
-"""Records what the gates of a network attend to, as data for the report's figures.
+"""Records the values of a network's gates, as data for the report's figures.
 
 A gate with a method `attention(low) -> (masks [B, G, h, w], styles [B, G, C])`, such as skip-layer SLIM, is recorded by
 its masks and by the strength of each style: its root mean square over the C channels. A gate with a method
@@ -62,7 +62,7 @@ def _hook(records: GateRecords, name: str) -> Callable[[Any, tuple[Tensor, ...]]
         low, high = maps[:2]
         records.sizes[name] = [list(low.shape[2:]), list(high.shape[2:])]
         devices = [low.device] if low.is_cuda else []
-        with torch.random.fork_rng(devices):  # mask noise is drawn again, equal to that of the forward pass
+        with torch.random.fork_rng(devices):  # the forward pass then draws the same mask noise
             if not hasattr(module, "attention"):
                 records.add(name, "channels", module.channel_gate(low).float())
                 return

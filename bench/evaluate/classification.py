@@ -1,6 +1,6 @@
 """Scores classifiers: accuracy and calibration on the test split, with a linear classifier as control.
 
-Each test image is evaluated once: as a whole for array datasets, as a single centre crop for image files.
+Each test image is evaluated once: uncropped for array datasets, as a single centre crop for image files.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,9 +1,9 @@
 """Scores few-shot runs: distances between generated and all training images, with the planned feature extractors.
 
 The scored weights are `last` (the export), `best` (the best snapshot, if the run has snapshots) and `untrained` (the
-network of the same seed before training). The best snapshot is selected with other latents than those of the reported
-scores. Two controls need no network: a constant white image, and one half of the training images compared with the
-other.
+network of the same seed before training). The latents for selecting the best snapshot differ from the latents of the
+reported scores. Two controls need no network: a constant white image, and one half of the training images compared with
+the other.
 """
 
 from collections.abc import Iterable

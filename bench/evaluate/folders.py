@@ -83,7 +83,7 @@ def evaluate_folders(
     statistics: Path | None = None,
     max_unpacked_gb: float | None = None,
 ) -> list[Score]:
-    """Score the images in `samples` against those in `reference`, each a folder or an .npz file.
+    """Score the images in `samples` against the images in `reference`, each a folder or an .npz file.
 
     `background`: colour behind transparent pixels. It is part of the protocol ids if any image has an alpha channel.
     `metrics`: names from `FOLDER_METRICS`. Each gets a score, which is a failed one if the images do not allow the

@@ -1,6 +1,6 @@
-"""Measures the workloads of a list of runs on this device, one process after another, and writes each row at once.
+"""Measures the workloads of a list of runs on this device, one process after another, and writes each row immediately.
 
-A run of the driver that is killed keeps the rows of the finished processes, and the next one measures the rest. On a
+A killed driver keeps the rows of the finished processes, and the next start measures the remaining workloads. On a
 CPU, all processes together get CPU_SECONDS. A process that exceeds its share is stopped: a run for which some
 steps were timed keeps them, and any other is recorded as not measured, together with larger sizes of its task.
 """
@@ -37,7 +37,7 @@ CPU_SECONDS = 540.0
 SHARE = 2
 """A run gets at most 1 / SHARE of the remaining time, so that one slow size does not use all of it."""
 SCORING_SECONDS = 30.0
-"""Time on a CPU that is kept free for each scoring."""
+"""Time on a CPU that is reserved for each scoring."""
 MIN_STEPS = 2
 """Number of timed steps that give a range."""
 UNITS: dict[Part, str] = {"prepare": "image", "train": "step", "score": "image"}
@@ -154,12 +154,12 @@ def _is_measured(rate: Rate | None) -> bool:
 
 
 def _limit(end: float | None, left: Sequence[Probe]) -> float | None:
-    """Return the seconds that the first of the probes `left` may take; None without a limit."""
+    """Return the time limit in seconds of the first of the probes `left`; None without a limit."""
     if end is None:
         return None
     remaining, counts = end - time.monotonic(), Counter(probe.workload.part for probe in left)
     kept = SCORING_SECONDS * counts["score"]
-    if left[0].workload.part == "score":  # what the others do not need
+    if left[0].workload.part == "score":  # time that is not reserved for the other probes
         return remaining - kept + SCORING_SECONDS
     return (remaining - kept) / max(1, min(SHARE, counts["prepare"] + counts["train"]))
 

@@ -1,8 +1,8 @@
 """Measures one workload: `python -m bench.measure.job PROBE.json FOLDER SPAWNED`.
 
-The process imports, builds and computes what a job of the workflow does, with the same engine, evaluation or
-preparation. It has its own peak memory, and it can be stopped. It prints each result as a line of JSON as soon as it is
-known. SPAWNED is the time at which the process was started.
+The process uses the same engine, evaluation or preparation as a job of the workflow. In a separate process, peak memory
+can be measured and the job can be stopped. Each result is printed immediately as a line of JSON. SPAWNED is the time at
+which the process was started.
 """
 
 import ctypes
@@ -208,7 +208,7 @@ def _time_two(
 
 
 def _with_data(probe: Probe, folder: Path, test_images: int) -> Run:
-    """Write synthetic data and return the run of a probe with their path.
+    """Write synthetic data and return the probe's run with the path of these data.
 
     The cost of snapshots and held-out images is computed separately, and the few synthetic images leave none to hold
     out.

@@ -18,7 +18,7 @@ def feature_diversity(features: np.ndarray, *, limit: int = 1000) -> float:
 
 
 def relative_diversity(real: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
-    """Return the feature diversity of generated images divided by that of real images, and that of real images.
+    """Return the feature diversity of generated images relative to real images, and the diversity of real images.
 
     Raises InputError if all real images are copies of one image, because the divisor would be 0.
     """

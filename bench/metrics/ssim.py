@@ -5,7 +5,7 @@ divided by 255), only positions where the window fits entirely, mean over positi
 corresponding arguments of scikit-image are gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1
 and channel_axis.
 
-Multi-scale SSIM uses those of the five scales into which the window fits, with their published weights normalised to a
+Multi-scale SSIM uses the scales, of five, into which the window fits, with their published weights normalised to a
 sum of 1. Each scale is the 2x2 mean of the previous one, without odd edges. Multi-scale SSIM is not defined for fewer
 than two scales. Negative terms are set to 0.
 """

@@ -33,7 +33,7 @@ STATEMENTS = {
     "the paper's claims.",
     "small": "Full-size networks were trained on the demo data, in about one hour on one GPU. This scale does not test "
     "the paper's claims.",
-    "paper": "The datasets, networks and schedules are those of the paper. The decision criteria were pre-registered.",
+    "paper": "Datasets, networks and schedules are taken from the paper. The decision criteria were pre-registered.",
 }
 MAX_COMMITS = 3
 IMAGE_GRIDS = {

@@ -54,7 +54,10 @@ def end_report(scale_dir: Path, made_from: str, cards: Sequence[str]) -> None:
 
 
 def _old_cards(known: dict[str, Any], scale_dir: Path, cards: set[str]) -> list[Path]:
-    """Return the unedited pages of runs that are not in `cards`. Files with other names or contents are not ours."""
+    """Return the unedited pages of runs that are not in `cards`.
+
+    Files with other names or contents were not written by slim-bench.
+    """
     found = [path for path in (scale_dir / RUN_PAGES).glob("*/*/seed*.html") if path.is_file()]
     names = [(path, path.relative_to(scale_dir).as_posix()) for path in found]
     return [path for path, name in names if name not in cards and _is_written(known, scale_dir, name, path)]

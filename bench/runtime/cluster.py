@@ -1,8 +1,9 @@
-"""What the workflow needs to know of a cluster: whether its jobs run on one, and how SLURM reports their states.
+"""Detects whether the jobs of the workflow run on a cluster, and selects the program that reports their states on
+SLURM.
 
-SLURM has two programs that list the states of jobs. The executor plugin asks sacct wherever it is installed, and waits
-for ever if the site keeps no accounts. It also replaces squeue by sacct if SLURM forgets finished jobs early.
-This module does not import torch.
+SLURM has two programs that list the states of jobs. The executor plugin calls sacct wherever it is installed, and waits
+indefinitely on a cluster without accounting. It also replaces squeue by sacct if SLURM lists finished jobs only
+briefly. This module does not import torch.
 """
 
 import re
@@ -32,9 +33,9 @@ def on_cluster(workflow: Any) -> bool:
 
 
 def choose_status_command(settings: Any) -> str | None:
-    """Make the SLURM executor ask a program that responds, and return a sentence about it; None for other executors.
+    """Make the SLURM executor call a program that responds, and return a message about it; None for other executors.
 
-    `settings` are those of the executor, which this function changes. Raises InputError if no program responds.
+    `settings`: settings of the executor, which this function changes. Raises InputError if no program responds.
     """
     asked = getattr(settings, "status_command", None)
     if asked not in PROGRAMS:
@@ -51,7 +52,7 @@ def choose_status_command(settings: Any) -> str | None:
 
 
 def _keep_squeue(settings: Any) -> str:
-    """Prevent the plugin from asking sacct instead of squeue, and return a warning if squeue can miss finished jobs."""
+    """Make the plugin call squeue instead of sacct, and return a warning if squeue can miss finished jobs."""
     age = _minimum_age()
     if age < CHECKS_PER_MINIMUM_AGE:
         raise InputError(

@@ -7,7 +7,7 @@ from bench.errors import InputError
 from bench.schema import whole_number
 
 MAX_THREADS = 64
-"""Number of threads that is permitted on every machine, however few processors it has."""
+"""Number of threads that is permitted on every machine, for any number of processors."""
 
 OFFLINE = "SLIM_BENCH_OFFLINE"
 """Variable that disables all downloads."""

@@ -14,7 +14,7 @@ def train(run: "Run", out: Path, state: Path, overwrite: bool = False) -> None:
 
     If `out` contains this run and it is finished, nothing is trained. A finished run in `out` is moved aside if
     `overwrite` is true, or if it is another run or used other data. Files that slim-bench did not write are never
-    changed; InputError names a file that is in the way.
+    changed; if such a file has the name of an output, InputError names the file.
 
     A run that fails in training (NaN after three rollbacks, out of memory) writes a model.json with status failed and
     returns normally. A stop by signal raises SystemExit(128 + signal) after a checkpoint.

@@ -138,7 +138,7 @@ def _make_engine(run: Run, device: torch.device, folders: tuple[Path, Path], dat
 def _move_finished_run(run: Run, out: Path, state: Path) -> None:
     """Move a finished run aside, but not weights without a record that a killed export left next to checkpoints.
 
-    The state folder gets its marker file first. If the job is killed, the next start then knows that this folder was
+    The state folder gets its marker file first. After a kill, the marker file shows the next start that this folder was
     checked.
     """
     if rank() == 0:

@@ -1,7 +1,7 @@
 """Acceptance criteria of the demo: every network learns, and no job needs more than 3 GB of memory.
 
-The few-shot distance is compared with that of the untrained network, the one-shot reconstruction with bicubic
-upsampling, and top-1 accuracy with that of a linear classifier.
+The few-shot distance is compared with the untrained network, the one-shot reconstruction with bicubic upsampling, and
+top-1 accuracy with a linear classifier.
 """
 
 import math

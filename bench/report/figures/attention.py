@@ -1,4 +1,4 @@
-"""Draws what the gates of each network attend to, from the files that `evaluate` wrote next to the scores.
+"""Draws the values of each network's gates, from the files that `evaluate` wrote next to the scores.
 
 A row shows one gate. For each image, SLIM has a tile per group: the image in grey, coloured by the mask of that group,
 with the strength of its style. SLE has one bar per channel, because its factors are equal at all positions.

@@ -1,7 +1,7 @@
 """Costs of all runs of a scale: finished, failed, unfinished and superseded ones.
 
-Scoring time is that of the scoring job, which the workflow records in logs/, or the sum of the times of the scores.
-An unknown cost is None, and is never estimated.
+Scoring time is the run time of the scoring job, which the workflow records in logs/, or the sum of the times of the
+scores. An unknown cost is None, and is never estimated.
 """
 
 from collections.abc import Iterable, Iterator

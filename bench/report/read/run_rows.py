@@ -85,7 +85,10 @@ class RunFolder:
 
 
 def run_folders(scale_dir: Path) -> list[RunFolder]:
-    """Return all run folders of a scale. A folder whose name is not that of a run is reported on stderr and skipped."""
+    """Return all run folders of a scale.
+
+    A folder whose name is not the name of a run is reported on stderr and skipped.
+    """
     found = []
     for path in sorted((scale_dir / RUNS).glob("*/*/*")):
         if not path.is_dir() or not any(os.path.lexists(path / name) for name in RUN_TRACES):
@@ -124,7 +127,10 @@ def _recorded(folder: RunFolder) -> RunDescription | None:
 
 
 def rows_of_runs(scale_dir: Path, folders: list[RunFolder]) -> Iterator[list[Row]]:
-    """Yield the rows of each folder. A folder without a description uses that of another run of its experiment."""
+    """Yield the rows of each folder.
+
+    A folder without a description uses the description of another run of its experiment.
+    """
     known: dict[str, RunDescription] = {}
     for folder in folders:
         if folder.described is not None:

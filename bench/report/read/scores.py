@@ -80,7 +80,7 @@ def read_scores(path: Path) -> Scores:
     """Read scores.csv. Raises InputError for a missing or damaged file, naming the command that writes it."""
     if not Path(path).exists():
         raise InputError(f"{path}: no such file; create it with `slim-bench collect`")
-    csv.field_size_limit(1 << 30)  # a run's details hold curves and per-image values
+    csv.field_size_limit(1 << 30)  # the details of a run contain curves and per-image values
     text = read_text(path)
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     rows = []

@@ -28,7 +28,8 @@ Tested = Mapping[tuple[str, ...], Mapping[str, bool]]
 def comparison_tables(
     scores: Scores, dataset: str, settings: TaskSettings, tested: Tested | None = None
 ) -> list[Table]:
-    """Return the table of `last` weights, then those of `best` weights and controls with other protocols, if any.
+    """Return the table of `last` weights, then the tables of `best` weights and of controls with other protocols, if
+    any.
 
     `tested`: result of `compared_partners`, which decides the bold values.
     """

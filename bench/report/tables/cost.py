@@ -9,12 +9,12 @@ from bench.report.read.names import format_bytes, format_energy
 from bench.report.tables.table import Head, Table, TableCell
 
 COST_NOTE = (
-    "Hours are device-hours of all runs that have begun: finished, failed and superseded ones, in which the first "
-    "attempts of repeated runs are. A run that several claims use counts in each. Energy is that of the GPU, and "
-    "is recorded only there. "
+    "Hours are device-hours of all started runs: finished, failed and superseded ones. Superseded runs include the "
+    "first attempts of repeated runs. A run that several claims use is counted in each of them. Energy is measured on "
+    "GPUs only. "
 )
 COMPUTE_NOTE = (
-    "Preliminary runs are those that a later run of the same name superseded. Runs of other scales are in the tables "
+    "Preliminary runs were superseded by a later run of the same name. Runs of other scales are in the tables "
     "of these scales. "
 )
 STATES = {"failed": "failed runs", SUPERSEDED: "preliminary (superseded) runs", "unfinished": "unfinished runs"}

@@ -22,7 +22,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 """Column -> kinds of problems that it counts."""
 NOTE = (
     "Duplicates are images with an earlier partner in the same split. The last two columns count test images that "
-    "equal or resemble a training image. All counts are those of the source files."
+    "equal or resemble a training image. All counts refer to the source files."
 )
 
 

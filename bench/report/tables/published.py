@@ -13,7 +13,7 @@ from bench.report.tables.table import Head, Table, TableCell, score_cell
 NOTE = (
     "A value is reproduced if the 95 % confidence interval of our mean over seeds is inside published value ± "
     "tolerance, not reproduced if it is outside, and inconclusive if the two overlap. The verdict uses the last "
-    "weights. The best weights are shown because the sources seldom say which of the two they report."
+    "weights. The best weights are shown because sources rarely state which of the two they report."
 )
 
 
@@ -72,7 +72,7 @@ def _verdict(ours: Summary, low: float, high: float) -> str:
 
 
 def _best(scores: Scores, value: Published) -> str:
-    """Return our value with the `best` weights, because sources often do not say which weights they report."""
+    """Return our value with the `best` weights, because sources often do not state which weights they report."""
     if value.experiment is None:
         return "–"
     rows = scores.of(value.experiment, value.dataset).where(metric=value.metric, weights="best", status="ok")

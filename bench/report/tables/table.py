@@ -85,7 +85,7 @@ class Table:
 
     @property
     def caption(self) -> str:
-        """Return what the values are: mean and interval, the number of averaged units, and the meaning of bold text."""
+        """Return the meaning of the values: mean and interval, the number of averaged units, and bold text."""
         cells = [entry for row in self.rows for entry in row]
         counts = ", ".join(dict.fromkeys(entry.count for entry in cells if entry.count))
         spread = any("±" in entry.text for entry in cells if entry.count)
@@ -98,7 +98,7 @@ class Table:
 
     @property
     def footnotes(self) -> list[str]:
-        """Return a text per column: how its protocol differs from that of the other columns with the same label."""
+        """Return a text per column: how its protocol differs from other columns with the same label."""
         return differing_parts([head.label for head in self.head], [head.note for head in self.head])
 
     def without_empty_columns(self) -> "Table":

@@ -33,7 +33,8 @@ def local_rows(batch_size: int) -> BatchRows:
 def check_even(rows: BatchRows) -> None:
     """Raise InputError if the local batch of each process has an odd size.
 
-    Mixup and cutmix pair images within a process. With odd local batches, the pairs differ from those of one process.
+    Mixup and cutmix pair images within a process. With odd local batches, the pairs would differ from a run with one
+    process.
     """
     if world_size() > 1 and (rows.stop - rows.start) % 2:
         raise InputError(f"recipe.batch_size {rows.total}: mixup and cutmix need an even number of images per process")

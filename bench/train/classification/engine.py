@@ -2,7 +2,7 @@
 
 The learning rate and the random numbers depend on the global batch, not on the number of processes or micro-batches.
 With several processes, batch norm uses the statistics of the global batch (see distributed.py). With micro-batches
-(after an out-of-memory error), it uses those of each micro-batch, and model.json records the micro-batch size.
+(after an out-of-memory error), it uses the statistics of each micro-batch, and model.json records the micro-batch size.
 """
 
 import math

@@ -5,7 +5,7 @@ sum_c w_c (f(x) - f(y))_c^2 and f has unit length over channels. LPIPS has learn
 selects the other distance, which needs no download. It uses the outputs of blocks 0, 2, 4 and 10 of EfficientNet-Lite0
 (strides 2, 4, 8, 16; 16, 24, 40 and 112 channels; batch norms folded) for images at their original size, scaled to the
 network's input range by (127.5 x + 0.5) / 128 for x in -1..1. With w = 1/4, which averages over the four layers, its
-distances are about as large as those of LPIPS, and the balance with the hinge loss is about the same.
+distances are about as large as LPIPS distances, and the balance with the hinge loss is about the same.
 """
 
 import functools
@@ -89,7 +89,7 @@ def _rows(groups: Sequence[Group], rows: slice) -> list[Group]:
 
 
 class _WithGradients(torch.autograd.Function):
-    """A value whose gradients for `count` images are known: (value, count, *images, *gradients) -> value."""
+    """Value with given gradients for `count` images: (value, count, *images, *gradients) -> value."""
 
     @staticmethod
     def forward(ctx, value: Tensor, count: int, *tensors: Tensor) -> Tensor:

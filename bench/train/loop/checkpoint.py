@@ -1,7 +1,7 @@
 """Checkpoints that survive killed processes, full disks and damaged files. The last two are kept, each with a checksum.
 
-A file consists of one magic line, one line with the sha256 of the rest, one line of JSON (step, hashes of run and data,
-versions), and a torch.save archive of tensors and plain types, which is read with weights_only=True.
+A file consists of one magic line, one line with the sha256 of all following bytes, one line of JSON (step, hashes of
+run and data, versions), and a torch.save archive of tensors and plain types, which is read with weights_only=True.
 """
 
 import contextlib
@@ -150,7 +150,7 @@ def _read(path: Path) -> tuple[CheckpointHeader, memoryview]:
     except InputError as error:
         raise DamagedError(str(error).removeprefix(f"{path}: ")) from None
     start = len(MAGIC) + 65
-    with path.open("rb") as file:  # the rest, which can be large, is read only if the magic matches
+    with path.open("rb") as file:  # the state, which can be large, is read only if the magic line matches
         data = memoryview(file.read(start))
         if bytes(data[: len(MAGIC)]) == MAGIC:
             if _ends_in_zeros(file):

@@ -1,6 +1,6 @@
-"""Micro-batches after an out-of-memory error: which networks can be split, and what fits in memory.
+"""Micro-batches after an out-of-memory error: determines which networks can be split, and which size fits in memory.
 
-Splitting a batch changes nothing but rounding if no layer couples the images of a pass. Batch norm with batch
+Splitting a batch changes only rounding if no layer couples the images of a pass. Batch norm with batch
 statistics does, and a spectral norm takes a power iteration in every pass.
 """
 

@@ -20,7 +20,7 @@ from bench.train.loop.folders import finished_record, is_unmarked, own_run_files
 def move_aside(run: Run, out: Path) -> Path | None:
     """Move the weights in `out`, with all files that belong to them, to the returned folder.
 
-    Returns None if there are no weights. run.json stays if it describes `run`, the run to be trained.
+    Returns None if there are no weights. run.json is not moved if it describes `run`, the run to be trained.
     """
     if not is_weights(out / WEIGHTS):
         return None

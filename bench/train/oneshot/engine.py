@@ -223,7 +223,7 @@ def load_image(run: Run) -> Tensor:
 
 
 def model_spec(run: Run, image: Tensor) -> dict[str, Any]:
-    """Return the network's registry name and arguments: those of the run, the image size and the pyramid's limits."""
+    """Return the network's registry name and arguments: run arguments, image size and limits of the pyramid."""
     height, width = image.shape[-2:]
     limits = {name: getattr(run.recipe, name) for name in ("min_size", "max_size", "scale_factor")}
     return {"name": run.model.name, "args": {**run.model.args, "height": height, "width": width, **limits}}

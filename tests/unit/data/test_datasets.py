@@ -71,7 +71,7 @@ def test_fashion_subset_is_stratified_and_padded(shipped):
 
 def test_a_damaged_file_is_named(prepared):
     np.save(prepared / "images.npy", np.zeros((4, 16, 16, 3), np.uint8))
-    with pytest.raises(InputError, match=r"shape \(4, 16, 16, 3\), but manifest\.json says \(5, 16, 16, 3\)"):
+    with pytest.raises(InputError, match=r"shape \(4, 16, 16, 3\), but manifest\.json records \(5, 16, 16, 3\)"):
         read_manifest(prepared)
     (prepared / "images.npy").write_bytes(b"x")
     with pytest.raises(InputError, match=r"images\.npy: damaged"):

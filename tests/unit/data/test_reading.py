@@ -332,7 +332,7 @@ def test_the_first_of_several_frames_is_used_and_noted(folder, name, kind, capsy
     frames[0].save(folder / name, kind, save_all=True, append_images=frames[1:])
     assert audit_and_prepare(folder) == 4
     assert prepared(folder)[3, 0, 0].tolist() == [0, 0, 0]
-    note = f"1 of 4 images have several frames or pages, of which the first is used ({name})"
+    note = f"1 of 4 images have several frames or pages; the first is used ({name})"
     assert f"note: {note}\n" in capsys.readouterr().err
     assert note in audit(folder, SIZE, folder.parent / "project").notes and note in ScoredFolder(folder).images.notes
 

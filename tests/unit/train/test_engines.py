@@ -183,5 +183,5 @@ def test_images_edited_since_the_preparation_are_refused(tmp_path):
     images = np.load(data / "images.npy")
     images[0, 0, 0, 0] ^= 1
     np.save(data / "images.npy", images)
-    with pytest.raises(InputError, match=r"sha256 of the arrays is .*, but manifest.json says .*prepare it again"):
+    with pytest.raises(InputError, match=r"sha256 of the arrays is .*, but manifest.json records .*prepare it again"):
         train(tiny_run("fewshot", data), tmp_path / "out", tmp_path / "state")
