@@ -66,7 +66,7 @@ def _against_reference(folder: Path, device: torch.device, repeats: int) -> dict
     over = {name: statistics.median(seconds[name]) / least[name] for name in engines}
     return {
         "setting": f"256 px, base_channels 64, batch {BATCH}, {THREADS} threads, LPIPS with {weights} weights",
-        "not_measured": {} if "bf16" in engines else {f"{RATIO}, bf16": "this CPU has no instructions for it"},
+        "not_measured": {} if "bf16" in engines else {f"{RATIO}, bf16": "this CPU has no bf16 instructions"},
         "step_seconds": {name: [round(value, 4) for value in values] for name, values in seconds.items()},
         "roofline_seconds": {name: round(value, 4) for name, value in bounds.items()},
         "targets": [

@@ -1,7 +1,7 @@
 """Time and peak memory of skip-layer gates, forward and backward with batch 8: SLIM, ReferenceSLIM and SLE.
 
 On a CPU the gates are measured twice. With torch's defaults, most of the time is spent on allocating memory for each
-map. If freed memory is kept, as in our training (bench.runtime.memory), all three gates are about three times as fast.
+map. If freed memory is kept, as in training (bench.runtime.memory), all three gates are about three times as fast.
 """
 
 from collections.abc import Callable

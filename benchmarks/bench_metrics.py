@@ -74,10 +74,10 @@ def features(n: int, seed: int) -> np.ndarray:
 
 
 def extraction(count: int, repeats: int) -> tuple[dict[str, list[float]], float]:
-    """Measure feature extraction from a folder of PNGs: clean-fid's loop with the published TorchScript, and our own.
+    """Measure feature extraction from a folder of PNGs with clean-fid and with this project.
 
-    Returns the seconds of both implementations, and the resident memory of ours for many images divided by that for
-    few. This ratio is 1 if images are streamed.
+    clean-fid uses the published TorchScript network. Returns the seconds of both implementations, and the ratio of this project's resident memory for many and for few
+    images. This ratio is 1 if images are streamed.
     """
     from cleanfid.fid import get_folder_features
 

@@ -1,4 +1,4 @@
-"""The workflow's own time per job: Snakemake, and a process without its training steps or scoring.
+"""Overhead of the workflow per job: time of Snakemake, and of a process without its training steps or scoring.
 
 Each process imports torch, and most also torchvision, which takes longer than everything else. The import is measured
 in the same run, alternating with the jobs, and subtracted. Snakemake's time per job is the difference between many and
@@ -54,7 +54,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def _own(times: Mapping[str, list[float]], steps: Mapping[str, float], more_jobs: int) -> dict[str, float]:
-    """Return the own time of Snakemake per job, and that of each job including Snakemake."""
+    """Return the overhead of Snakemake per job, and the overhead of each job including Snakemake."""
     seconds = {name: median(values) for name, values in times.items()}
     snakemake = (seconds["many"] - seconds["few"]) / more_jobs - seconds["freeze"]
     found = {"Snakemake": snakemake}

@@ -1,6 +1,6 @@
 """Records the reference results of a scale: python -m benchmarks reference SCALE [--settings NAME NAME NAME ...]
 
-The suite of the scale runs once per numerics setting, on the CPU, each in its own clone of the last commit in
+The suite of the scale runs once per numerics setting, on the CPU, each in a separate clone of the last commit in
 build/reference/COMMIT/SCALE-SETTING. A setting that has finished is not run again; an interrupted one resumes. The last
 setting is left out of the means and tolerances, and is used to check them.
 """
@@ -61,7 +61,7 @@ COUNTS = {"tiny": 6}
 """Number of settings in the reference results of a scale, 3 for other scales. One additional setting is the check."""
 EXCLUDED_VARIABLES = (ATEN, ONEDNN, "SLIM_BENCH_CACHE", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 """Environment variables that the workflow does not inherit. They would change the scores, share features between
-settings, or slow every job down."""
+settings, or slow down every job."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,10 @@ def supported_settings(flags: set[str]) -> list[str]:
 
 
 def plan_recording(scale: str, given: list[str] | None, supported: list[str]) -> Recording:
-    """Return what to record. Raises InputError for an unknown scale or setting, too few settings, or no git commit."""
+    """Return the recording to make.
+
+    Raises InputError for an unknown scale or setting, too few settings, or no git commit.
+    """
     require(scale, Configuration.load(ROOT).scales, "scale")
     for name in given or ():
         require(name, SETTINGS, "--settings")

@@ -1,4 +1,4 @@
-"""Peak resident memory of a feature extraction: `python -m benchmarks.resident FOLDER COUNT`.
+"""Measures the peak resident memory of feature extraction: `python -m benchmarks.resident FOLDER COUNT`.
 
 The extraction runs in a separate process, because the peak of a process never decreases. The peak is read from /proc,
 because torch's allocator and profiler do not see the memory of NumPy and Pillow, and `ru_maxrss` of a child process

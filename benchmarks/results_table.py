@@ -22,7 +22,7 @@ METRICS = {
     "ssim_reconstruction": ("SSIM of the reconstruction ↑", "control-bicubic", "bicubic upsampling"),
     "top1": ("top-1 in % ↑", "control-linear", "linear classifier"),
 }
-"""Metric -> label, and the weights and label of the score that needs no training of the network."""
+"""Metric -> label, and the weights and label of the score without training."""
 
 
 def results_table(reference: ReferenceResults) -> str:

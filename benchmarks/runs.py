@@ -13,7 +13,7 @@ EVALUATION = Evaluation(metrics=("params",))
 
 
 def fewshot_run(folder: Path, size: int, base_channels: int, batch_size: int, **compute: Any) -> Run:
-    """Return a run of fastgan-slim. At 256 px the network is that of the paper, at 64 px that of the demo."""
+    """Return a run of fastgan-slim. At 256 px it is the network of the paper, at 64 px the network of the demo."""
     pixels = np.random.default_rng(0).integers(0, 256, (32, size, size, 3), dtype=np.uint8)
     write_prepared(folder, "fewshot", {"images.npy": pixels}, "random")
     pairs = {"pairs": (64,)} if size == 64 else {}

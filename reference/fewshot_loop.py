@@ -1,8 +1,8 @@
 """Reference implementation of the few-shot training step, written from the description of FastGAN in eager float32.
 
 Each iteration takes one discriminator and one generator step on the same generated images. The code has no speed
-optimisation, and no repeated work, host synchronisation or copy that the description does not require. `make bench` and
-the loss curves compare against this code, so a change needs an entry in CHANGELOG.md.
+optimisations. It also has no repeated work, host synchronisation or copy beyond the description. `make bench` and the
+loss curves compare against this code, so a change needs an entry in CHANGELOG.md.
 """
 
 from collections.abc import Callable

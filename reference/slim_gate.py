@@ -96,7 +96,7 @@ class ReferenceSLIM(nn.Module):
 
 
 def layer_pairs(reference: ReferenceSLIM, gate: SkipLayerSLIM) -> list[tuple[list[nn.Module], nn.Module]]:
-    """Return pairs of corresponding layers: those of the reference implementation's branches, and that of the gate."""
+    """Return pairs of corresponding layers of the reference implementation's branches and of the gate."""
 
     def column(name: str) -> list[nn.Module]:
         return [branch.get_submodule(name) for branch in reference.branches]

@@ -4,9 +4,9 @@ Nearest upsampling commutes with pointwise arithmetic, so w [B, C, h, w] is broa
 allocated at full size. The backward pass saves no tensor of the target's size except x_t. If the size ratio is not an
 integer, torch's nearest interpolation is used.
 
-On one AVX-512 core, forward and backward of high * F.interpolate(gate) took 1.6 times as long as those of `modulate` at
-8 -> 128 px (128 channels), 1.7 times at 16 -> 256 px (64 channels) and 3.0 times at 8 -> 32 px (512 channels). They are
-ratios of the median CPU times of 9 repetitions with batch 4 and float32.
+On one AVX-512 core, forward and backward of high * F.interpolate(gate) took 1.6 times as long as `modulate` at 8 -> 128
+px (128 channels), 1.7 times at 16 -> 256 px (64 channels) and 3.0 times at 8 -> 32 px (512 channels). These are ratios
+of median CPU times over 9 repetitions with batch 4 and float32.
 """
 
 import torch

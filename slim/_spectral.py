@@ -1,6 +1,6 @@
 """Spectral normalisation of several weights stored as one tensor. Each is divided by its own largest singular value.
 
-A weight [K n, ...] holds K independent layers of n outputs each. Slice k, read as a matrix W_k [n, fan_in], becomes
+A weight [K n, ...] contains K independent layers of n outputs each. Slice k, read as a matrix W_k [n, fan_in], becomes
 W_k / s_k with s_k = u_k' W_k v_k. One power iteration per forward pass in training keeps u_k and v_k close to the
 leading singular vectors (Miyato et al. 2018, the scheme of torch.nn.utils.parametrizations.spectral_norm). A single
 norm over the whole tensor would define a different network.
@@ -86,7 +86,8 @@ def _(values: Tensor) -> Tensor:
 def _copy_for_backward(u: Tensor, v: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Copy u, v and sigma for the backward pass.
 
-    The compiled backward would otherwise recompute them from the buffers, which hold the next step's vectors by then.
+    The compiled backward would otherwise recompute them from the buffers, which contain the next step's vectors by
+    then.
     """
     u, v, sigma = _opaque_copy(torch.cat([u, v, sigma[:, None]], dim=1)).split([u.shape[1], v.shape[1], 1], dim=1)
     return u, v, sigma[:, 0]

@@ -11,7 +11,7 @@ from tests.helpers import ROOT
 
 # before torch is imported; one thread, so that parallel tests do not slow each other down
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# a user's settings, the variables of a git hook and those of a torchrun around the tests
+# settings of the user, and variables of a git hook or of torchrun around the tests
 for name in [name for name in os.environ if name.startswith("SLIM_BENCH_")]:
     del os.environ[name]
 for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "WORLD_SIZE", "RANK", "LOCAL_RANK"):
@@ -47,5 +47,5 @@ def pytest_runtest_setup() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the workflow tests first. They are the longest, and cores would wait for them at the end."""
+    """Start the workflow tests first. They take longest, and cores would be idle at the end otherwise."""
     items.sort(key=lambda item: "workflow" not in item.path.parts)

@@ -96,7 +96,7 @@ def photographs() -> dict[str, bytes]:
     members = {name: (folder / name).read_bytes() for name in PHOTOGRAPHS}
     for name, data in members.items():
         if sha256_bytes(data) != registry[f"data/{name}"]:
-            raise InputError(f"{folder / name}: sha256 differs from that in scikit-image's registry")
+            raise InputError(f"{folder / name}: sha256 differs from scikit-image's registry")
     return members
 
 

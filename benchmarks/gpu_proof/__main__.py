@@ -1,4 +1,4 @@
-"""Runs the parts one after another, each in its own process with a time limit, and writes the table of all targets."""
+"""Runs the parts one after another in separate processes with a time limit, and writes the table of all targets."""
 
 import argparse
 import multiprocessing

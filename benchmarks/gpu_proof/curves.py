@@ -1,6 +1,6 @@
 """Loss curves of few-shot training: eager against compiled and recorded steps with the same seed.
 
-Rounding differs between the ways to run a step, and adversarial training amplifies it, so the curves cannot be equal.
+Rounding differs between these settings, and adversarial training amplifies it, so the curves cannot be equal.
 Their distance is compared with the distance between two eager runs with different seeds. The distance of two curves is
 the mean difference of their running means in standard deviations of the eager curve, averaged over the losses.
 """
@@ -40,7 +40,7 @@ def measure(record: Record, quick: bool) -> None:
         def train(seed: int, **compute: Any) -> Entry:
             made = run.model_copy(update={"seed": seed, "compute": Compute(**compute)})
             set_precision(made, device)
-            torch.compiler.reset()  # networks of earlier measurements share the code, and count for its limit
+            torch.compiler.reset()  # earlier networks share the compiled code and its limit
             engine = FewShot(made, device)
             kept = [{name: value.clone() for name, value in engine.step(i).items()} for i in range(steps)]
             return {name: [float(f"{float(row[name]):.6g}") for row in kept] for name in LOSSES}

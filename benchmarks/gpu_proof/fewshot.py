@@ -1,7 +1,7 @@
 """Few-shot step of the engine, in each precision and compiled, against the reference loop, at 256 and 1024 px.
 
 Both loops use LPIPS's VGG16 with random weights. Time and operations do not depend on the weights. Steps of the
-two loops alternate. Energy is that of the whole GPU over several seconds of consecutive steps.
+two loops alternate. Energy is measured for the whole GPU over several seconds of consecutive steps.
 """
 
 import importlib

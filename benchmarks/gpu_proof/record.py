@@ -17,7 +17,7 @@ from benchmarks.timing import target
 
 Entry = dict[str, Any]
 NEEDS_GPU = "needs a GPU"
-NO_TIME = "the time of this part is over; start it again to continue"
+NO_TIME = "the time limit of this part was reached; start it again to continue"
 
 
 class Record:
@@ -25,7 +25,7 @@ class Record:
 
     Args:
         path: the result file. Its measurements are reused if device, versions, code and size are equal.
-        seconds: time for the measurements. Those that have not started by then are listed as not measured.
+        seconds: time for the measurements. Measurements that have not started by then are listed as not measured.
     """
 
     def __init__(self, path: Path, part: str, quick: bool, seconds: float) -> None:
@@ -38,7 +38,7 @@ class Record:
         self.complete = False
 
     def entry(self, name: str, work: Callable[[], Entry]) -> Entry | None:
-        """Return the measurement `name`: that of an earlier start, or else the result of `work`. None if it fails."""
+        """Return the measurement `name` of an earlier start, or else the result of `work`. None if it fails."""
         if name in self.entries:
             return self.entries[name]
         if time.monotonic() > self.deadline:
@@ -64,7 +64,7 @@ class Record:
         self.save()
 
     def skip(self, name: str, reason: str) -> None:
-        """List `name` as not measured for a reason that another start does not change."""
+        """List `name` as not measured for a permanent reason."""
         self.not_measured[name] = reason
         self.save()
 

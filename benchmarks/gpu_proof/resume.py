@@ -49,7 +49,7 @@ def _run(folder: Path, size: int, base: int, batch: int, steps: int) -> Run:
 
 
 def compare(run: Run, folder: Path, steps: int, seconds: float) -> Entry:
-    """Train a run without and with a SIGKILL, and return what the interrupted run kept and reached."""
+    """Train a run without and with a SIGKILL, and return the progress and losses of the interrupted run."""
     end = time.monotonic() + seconds
     losses = {}
     for name in ("whole", "killed"):

@@ -1,6 +1,6 @@
 """Replaces bench.measure.job in tests of its driver. It prints results and computes nothing.
 
-The name of the probe's network selects what it does.
+The name of the probe's network selects the behaviour.
 """
 
 import json

@@ -20,7 +20,7 @@ def mounted(folder: Path, options: str = "size=1m") -> Iterator[Path]:
     folder.mkdir(parents=True)
     command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     if not CAN_MOUNT or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a file system is not permitted here")
+        pytest.skip("mounting a file system is not permitted")
     try:
         yield folder
     finally:

@@ -1,7 +1,7 @@
-"""A server on loopback in the forms that datasets come in: raw files, zips, and a Hugging Face Hub with LFS redirects.
+"""A server on loopback for the file formats of datasets: raw files, zips, and a Hugging Face Hub with LFS redirects.
 
 `Loopback.problems[path]` lists simulated problems for the next requests of a path, one per request, then it responds
-normally. The last of them stays if `forever` is true. Every wait ends when the server closes.
+normally. The last problem is repeated if `forever` is true. Every wait ends when the server closes.
 """
 
 import gzip
@@ -117,7 +117,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def send_content(self, content: bytes, most: int | None = None, **headers: str) -> None:
-        """Send a file, or the part of it that the request asks for. `most`: bytes after which the connection closes."""
+        """Send a file, or the requested range of it. `most`: bytes after which the connection closes."""
         asked = self.headers.get("Range") if self.loopback.ranges else None
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
         etag = f'"{hashlib.md5(content).hexdigest()}"'

@@ -62,7 +62,7 @@ def small_content(name: str, seed: int) -> bytes:
 
 
 def paper_project(root: Path, server: Loopback) -> Path:
-    """Create a project with the catalogue's addresses on `server` and own hashes, and all content on the server."""
+    """Create a project whose catalogue has addresses on `server` and hashes of the small content on it."""
     shutil.copytree(ROOT / "config", root / "config")
     (root / "data/sources").mkdir(parents=True)
     catalogue = read_yaml(root / "config/datasets.yaml")

@@ -23,7 +23,7 @@ LOWER = ("fd_efflite0", "kid_efflite0", "ece", "params", "macs", "fid_authors", 
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text without the sync to disk that results get."""
+    """Write text without syncing it to disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
 

@@ -153,7 +153,7 @@ def test_signals_and_kills_resume_and_the_suite_ends_in_the_report(cluster, proj
 
 
 def test_a_changed_configuration_is_trained_after_a_kill_of_snakemake(cluster, project):
-    """The job of the killed Snakemake goes on, with the earlier configuration."""
+    """The job of the killed Snakemake continues with the earlier configuration."""
     target = f"results/tiny/runs/{CHANGED}/scores/.complete"
     change(project, "recipe: {epochs: 2,", "recipe: {epochs: 3,")
     with Workflow(project, cluster, target) as workflow:

@@ -21,7 +21,10 @@ from tests.helpers.tiny import write_images
 
 
 def run(project: Path, *words: str, search: str = "") -> subprocess.CompletedProcess:
-    """Run a command line in the project's folder. An installed slim-bench would not find the folder's code itself."""
+    """Run a command line in the project's folder.
+
+    An installed slim-bench would not find the code in this folder by itself.
+    """
     environment = os.environ | {"PYTHONPATH": f"{search}{ROOT}", "PYTHONSAFEPATH": "1", "SLIM_BENCH_OFFLINE": "1"}
     command = [sys.executable, "-m", "bench.cli", *words]
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)

@@ -157,7 +157,7 @@ def test_a_directory_in_place_of_a_configuration_file_is_named(here):
 
 
 def test_freeze_records_compute_only_under_results(here, run, capsys):
-    """The record tells an edit by hand from a changed configuration; a run.json elsewhere is not compared."""
+    """The record distinguishes a manual edit from a changed configuration. A run.json elsewhere is not compared."""
     folder = run_folder("demo", "fastgan-sle", "fluent-emoji-100", 0)
     assert main([*FREEZE, f"{folder}/run.json"]) == 0 and main([*FREEZE, "my/run.json"]) == 0
     assert (

@@ -1,4 +1,4 @@
-"""The code digest covers the behaviour of the code that is reached, and nothing else."""
+"""The code digest covers only the behaviour of reachable code."""
 
 import pytest
 

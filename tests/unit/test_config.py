@@ -109,7 +109,7 @@ PROBLEMS = {
         "seeds: [3, 3]",
         "scales.yaml: paper: seeds: 3 occurs twice",
     ),
-    "a seed beyond all numbers": (
+    "a seed above the limit": (
         "scales.yaml",
         "seeds: [0, 1, 2, 3, 4]",
         f"seeds: [{10**30}]",
@@ -128,26 +128,26 @@ PROBLEMS = {
         "n_fake: 5",
         "demo.fewshot.*'precision_efflite0' needs n_fake of at least 6",
     ),
-    "a pyramid that grows": ("scales.yaml", "scale_factor: 0.5", "scale_factor: 1.5", "scale_factor: .*less than 1"),
+    "a scale factor above 1": ("scales.yaml", "scale_factor: 0.5", "scale_factor: 1.5", "scale_factor: .*less than 1"),
     "a date": (
         "experiments.yaml",
         "fastgan-sle:\n",
         "x: {description: 2020-01-01}\nfastgan-sle:\n",
         "x: .*put it in quotes",
     ),
-    "a key that is a number": (
+    "a numeric key": (
         "experiments.yaml",
         "fastgan-sle:\n",
         "3: {}\nfastgan-sle:\n",
         "key '3' is not a string",
     ),
-    "a key that is a list": (
+    "a list as a key": (
         "experiments.yaml",
         "fastgan-sle:\n",
         "? [a]\n: {}\nfastgan-sle:\n",
         "a key is not a string",
     ),
-    "a name that is no folder": (
+    "a path as a name": (
         "experiments.yaml",
         "fastgan-sle:\n",
         "../x: {}\nfastgan-sle:\n",
@@ -189,13 +189,13 @@ PROBLEMS = {
         "d4: {descriptoin",
         "config/ablations.yaml: skip-layer-pairs: variations.d4.descriptoin: .*'description'",
     ),
-    "an experiment that a grid makes too": (
+    "an experiment that a grid also defines": (
         "experiments.yaml",
         "singan-slim-residual:\n",
         "singan-slim-g2:\n",
         "ablations.yaml: skip-layer-groups.variations.g2: singan-slim-g2 is already defined by config/experiments.yaml",
     ),
-    "a variation that is no name": ("ablations.yaml", "    d4: {", "    D4: {", "skip-layer-pairs: variations.D4"),
+    "an invalid name of a variation": ("ablations.yaml", "    d4: {", "    D4: {", "skip-layer-pairs: variations.D4"),
     "a key twice": ("suites/demo.yaml", "scale: demo\n", "scale: demo\nscale: paper\n", "suites/demo.yaml.*twice"),
 }
 

@@ -1,4 +1,4 @@
-"""What Snakemake has read already is read again by our rules: --configfile, and what is retried where."""
+"""The files of --configfile are validated again after Snakemake has read them. Retries depend on the profile."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A record that is damaged in whatever way is made again from what is there, or the error says which file to delete."""
+"""A damaged record is recreated from the other files, or the error names the file to delete."""
 
 import json
 import os
@@ -83,7 +83,7 @@ def here(trained, tmp_path, monkeypatch):
 
 
 def said_by(capsys, *words) -> tuple[int, str]:
-    """Exit code and the last line on stderr, of a command that ends in one line or well."""
+    """Return the exit code of a command and the last line on stderr. It must succeed or print a one-line error."""
     code = main([str(word) for word in words])
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("slim-bench: ")]
     assert code in (0, 2) and len(lines) == (code == 2)
@@ -197,7 +197,7 @@ def test_a_history_that_was_removed_gets_its_header_again(tmp_path):
 
 
 def test_a_record_of_terabytes_is_not_hashed(tmp_path):
-    """Hashing it would take an hour of every `collect` and every plan."""
+    """Hashing it would take an hour in every `collect` and every plan."""
     (tmp_path / "scores.json").write_text("{}")
     assert file_digest(tmp_path / "scores.json") is not None
     os.truncate(tmp_path / "scores.json", 2**40)

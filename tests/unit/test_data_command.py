@@ -47,7 +47,7 @@ def content_of(name: str) -> bytes:
 
 
 def on_loopback(server: Loopback, entries: dict) -> None:
-    """Replace the addresses and pins of a catalogue by those of files on `server`. Published pins remain pins."""
+    """Replace the addresses and pins of a catalogue by files on `server`. Published pins remain pins."""
     for entry in entries.values():
         for source in entry.get("sources") or [entry["source"]]:
             for file in source.get("files", ()):
@@ -95,7 +95,7 @@ def test_one_command_fetches_the_datasets_of_the_paper(paper, capsys):
     asked, start = len(paper.asked), time.process_time()
     assert main(["data", "fetch", "--suite", "paper", "--trust-first-use"]) == 2
     assert len(paper.asked) == asked and time.process_time() - start < 5
-    assert main(["data", "fetch", "--suite", "paper"]) == 2, "the first use has pinned what has no checksum"
+    assert main(["data", "fetch", "--suite", "paper"]) == 2, "the first use has pinned files without a checksum"
     assert len(paper.asked) == asked
     capsys.readouterr()
     assert main(["data", "list", "--suite", "paper", "--json"]) == 0
@@ -134,7 +134,7 @@ def test_a_changed_source_is_refused_and_named(paper, capsys):
 
 
 def test_an_installed_folder_is_recorded_by_pin(paper, capsys):
-    assert main(["data", "pin"]) == 0, "nothing is here"
+    assert main(["data", "pin"]) == 0, "no dataset exists"
     image_folder(Path("data/sources/ffhq-1k"))
     assert main(["data", "check", "ffhq-1k"]) == 2
     assert "not recorded" in capsys.readouterr().out

@@ -211,7 +211,7 @@ def test_an_archive_on_a_full_disk(full, monkeypatch):
     archive.write_bytes(tar_bytes({"a.bin": bytes(50_000), "b/c.bin": b"x"}))
     said = one_line(extract_archive, archive, full / "pets")
     assert said == f"{archive}: unpacks to 50000 bytes or more, but 0 bytes are free in {full}; free some space"
-    monkeypatch.setattr("bench.data.limits.check_free_space", lambda *_: None)  # as if another process were faster
+    monkeypatch.setattr("bench.data.limits.check_free_space", lambda *_: None)  # used by another process
     assert one_line(extract_archive, archive, full / "pets").startswith(f"{full}: No space left on device for pets.tar")
     assert not files_in(full) and [path.name for path in full.iterdir()] == ["filler.bin"]
     free(full)

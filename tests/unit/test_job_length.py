@@ -1,4 +1,4 @@
-"""The workflow starts the longest remaining work first, so that its cores are busy until the end."""
+"""The workflow starts the longest remaining work first, which keeps the cores busy until the end."""
 
 import heapq
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""A number that is too long or no number, in an option, a variable or a table, is one line, never a traceback."""
+"""An overlong or invalid number in an option, a variable or a table gives a one-line error, never a traceback."""
 
 import os
 
@@ -37,7 +37,7 @@ def test_an_option_of_5000_digits_is_refused(command, capsys):
 @pytest.mark.parametrize("key", ["seeds", "max_unpacked_gb", "scale"])
 def test_a_setting_of_5000_digits_is_refused_or_kept_as_text(key):
     if key == "scale":
-        assert Settings(scale=LONG).scale == LONG  # which is no name of a scale
+        assert Settings(scale=LONG).scale == LONG  # not a name of a scale
         return
     with pytest.raises(InputError, match=f"config: {key}"):
         parse_strict(Settings, {key: LONG}, "config")

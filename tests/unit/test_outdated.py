@@ -1,4 +1,4 @@
-"""Change detection by content, independent of modification times: what runs again, and why."""
+"""Change detection by content, independent of modification times, with the rerun rules and their reasons."""
 
 import json
 import os
@@ -115,7 +115,7 @@ def test_a_modification_time_in_the_future_is_reset(here):
     reasons()
     reset_future_time(here / "scores/params.json")
     assert (here / "model.json").stat().st_mtime <= time.time()
-    assert (here / "scores/params.json").stat().st_mtime_ns == before, "a time in the past stays"
+    assert (here / "scores/params.json").stat().st_mtime_ns == before, "a time in the past is kept"
 
 
 def test_fetching_identical_bytes_again_changes_no_file(here):
@@ -246,11 +246,11 @@ def test_a_run_trained_with_edited_compute_is_current_before_and_after_the_edit(
     (here / FROZEN).unlink()  # as an earlier version froze it
     assert reasons() == {}
     edited(here / "run.json", compute__threads=4)
-    assert reasons().keys() == {"train", "evaluate"}, "neither the configuration's nor that of run.json"
+    assert reasons().keys() == {"train", "evaluate"}, "differs from the configuration and from run.json"
 
 
 def test_after_a_kill_between_freezing_and_training_the_model_is_outdated(here, edit):
-    """run.json follows the changed configuration, the model does not yet."""
+    """run.json follows the changed configuration, but the model does not yet."""
     edit("scales.yaml", "compute: {threads: 1, checkpoint_seconds: 60", "compute: {threads: 2, checkpoint_seconds: 60")
     assert set(reasons()) == {"freeze", "train", "evaluate"}
     write_frozen(here, load()[1])
@@ -291,7 +291,7 @@ def test_a_description_that_differs_from_the_configuration_is_outdated(here, cha
 
 @pytest.mark.parametrize("name", ["run.json", "model.json", f"scores/{COMPLETE}"])
 def test_a_damaged_record_has_a_reason_or_is_missing(here, damage, name):
-    """It is never an error, which would end the whole workflow."""
+    """An error would end the whole workflow."""
     damage(here / name)
     rule = {"run.json": "freeze", "model.json": "train"}.get(name, "evaluate")
     assert (rule in reasons()) == (here / name).exists()
@@ -328,17 +328,17 @@ def test_a_run_with_weights_of_another_format_is_retrained(here):
 
 
 @pytest.mark.parametrize(
-    "what", ["an array gone", "an array cut", "the manifest cut", "made_from a list", "another set"]
+    "what", ["a missing array", "a truncated array", "a truncated manifest", "made_from a list", "another set"]
 )
 def test_damaged_or_replaced_prepared_data_are_outdated(here, what):
     _, run = load()
     folder = Path(run.data.path)
     array, manifest = folder / "images.npy", folder / "manifest.json"
-    if what == "an array gone":
+    if what == "a missing array":
         array.unlink()
-    elif what == "an array cut":
+    elif what == "a truncated array":
         array.write_bytes(array.read_bytes()[:50])
-    elif what == "the manifest cut":
+    elif what == "a truncated manifest":
         manifest.write_text(manifest.read_text()[:90])
     elif what == "made_from a list":
         edited(manifest, made_from=[])

@@ -1,4 +1,4 @@
-"""sample and classify on exports of tiny runs, and their errors."""
+"""sample and classify with exports of tiny runs, and their errors."""
 
 import json
 import shutil

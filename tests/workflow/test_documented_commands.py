@@ -30,7 +30,7 @@ class Rule:
 
     pattern: str
     form: str | None = r"\g<0>"
-    why: str = "as it is printed"
+    why: str = "as printed"
     code: int = 0
     says: str = ""
 
@@ -49,12 +49,12 @@ RULES = [
     Rule(r"python (tools/\S+\.py)", r"ls \1", "draws a figure of the documentation"),
     Rule(r"torchrun .*", None, "several GPUs; test_distributed.py trains in several processes"),
     Rule(r"snakemake --report(?: demo\.html)?", None, "needs a finished demo; test_tiny.py makes the tiny suite's"),
-    Rule(r"snakemake (claim-classification|claim-lightweight)", r"snakemake --dry-run \1", "no dataset is here", 1,
+    Rule(r"snakemake (claim-classification|claim-lightweight)", r"snakemake --dry-run \1", "no dataset is available", 1,
          "no run can start before the data listed above are installed"),
     Rule(r"snakemake(?: -n)?\b(.*)", r"snakemake --dry-run\1", "up to months of training; test_tiny.py runs a suite"),
-    Rule(r"dvc remote add --local lab /shared/dvc", r"dvc remote add --local lab ../shared", "the user's disc"),
-    Rule(r"dvc add (\S+).*", r"touch \1 && \g<0> && rm \1*", "a copy of such an archive is not here"),
-    Rule(r"dvc (push|pull|status).*", r"dvc \1 --help", "test_dvc_cache.py pushes and pulls; most files are not here"),
+    Rule(r"dvc remote add --local lab /shared/dvc", r"dvc remote add --local lab ../shared", "a folder of the user"),
+    Rule(r"dvc add (\S+).*", r"touch \1 && \g<0> && rm \1*", "this archive is not available"),
+    Rule(r"dvc (push|pull|status).*", r"dvc \1 --help", "test_dvc_cache.py pushes and pulls; files are missing"),
     Rule(r"dvc", r"dvc --help", "the program by its name"),
     Rule(r"dvc .*"),
     Rule(r"git add (\S+) && git commit", r"ls \1", "the project of the test is not a repository"),
@@ -68,14 +68,14 @@ RULES = [
     Rule(r"slim-bench fetch (100-shot-obama|inception|vgg16).*", code=2, says="SLIM_BENCH_OFFLINE", why="no network"),
     Rule(r"slim-bench fetch NAME", "slim-bench fetch shells", "prints place and origin", 2, "data/sources/shells"),
     Rule(r"(slim-bench plan .*) --measure", r"\1", "up to ten minutes of measurements"),
-    Rule(r"slim-bench verify( --scale demo)?", code=2, says="run `snakemake demo` first", why="no demo ran here"),
-    Rule(r"slim-bench bundle", r"\g<0> --scale tiny", "no demo ran here"),
+    Rule(r"slim-bench verify( --scale demo)?", code=2, says="run `snakemake demo` first", why="no demo has run"),
+    Rule(r"slim-bench bundle", r"\g<0> --scale tiny", "no demo has run"),
     Rule(r"slim-bench bundle --check slim-bench-demo\.zip", "slim-bench bundle --check slim-bench-tiny.zip", "same"),
     Rule(r"slim-bench compare results/demo benchmarks/reference/demo\.json",
-         "slim-bench compare results/tiny benchmarks/reference/tiny.json", "no demo ran here"),
+         "slim-bench compare results/tiny benchmarks/reference/tiny.json", "no demo has run"),
     Rule(r"slim-bench compare results/demo OTHER/results/demo (.*)",
-         r"slim-bench compare results/tiny results/tiny \1", "no demo ran here"),
-    Rule(r"slim-bench (collect|report) --scale demo", r"slim-bench \1 --scale tiny", "no demo ran here"),
+         r"slim-bench compare results/tiny results/tiny \1", "no demo has run"),
+    Rule(r"slim-bench (collect|report) --scale demo", r"slim-bench \1 --scale tiny", "no demo has run"),
     Rule(r"slim-bench (.*)results/demo/runs/(.*)/fashion-mnist/(.*)",
          r"slim-bench \1results/tiny/runs/\2/fashion-mnist-tiny/\3", "the tiny suite ran instead of the demo"),
     Rule(r"slim-bench (.*)results/demo/runs/(.*)", r"slim-bench \1results/tiny/runs/\2", "as above"),
@@ -86,7 +86,7 @@ NO_COMMANDS = {
     "YAML": r"(- )?([a-z-]+:( .*)?|\{.*\})",
     "a job's progress": r"\[[\w/-]+\] step .*",
     "a folder and its content": r"results/\S+/|[\w./]+ {2,}.*",
-    "an id and its parts": r"\w+(/[\w.-]+){5,}",
+    "a protocol id and its parts": r"\w+(/[\w.-]+){5,}",
 }
 DEMO_RUN = r"results/demo/runs/([a-z0-9-]+)/([a-z0-9-]+)/seed(\d+)"
 

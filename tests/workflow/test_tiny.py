@@ -67,7 +67,7 @@ def test_a_second_start_does_nothing_even_with_remaining_locks(tiny):
 
 
 def test_modification_times_are_ignored(tiny):
-    """Finished results stay up to date with touched sources, a wrong clock and without Snakemake's records."""
+    """Finished results remain up to date with touched sources, a wrong clock, and no Snakemake metadata."""
     project, _ = tiny
     kept = {path: path.read_bytes() for path in (project.path / "results/tiny").rglob("*") if path.is_file()}
     tomorrow = time.time() + 86400
@@ -80,7 +80,7 @@ def test_modification_times_are_ignored(tiny):
 
 
 def test_only_a_truncated_score_is_computed_again(tiny):
-    """Nor is any run with damage of another kind left: a list, a folder, a pipe and a lost file are all of one run."""
+    """The run has every kind of damage: a list, a folder, a pipe and a missing file."""
     project, _ = tiny
     folder = project.path / "results/tiny/runs/singan/photo-astronaut/seed0/scores"
     values = {path: json.loads(path.read_text())["value"] for path in folder.glob("*.json")}
@@ -121,7 +121,7 @@ def test_an_edited_compute_is_current_and_a_lost_description_is_written_again(ti
     edited.write_text(text)
     said = planned.stdout + planned.stderr
     assert planned.returncode == 0 and not re.search(r"^(freeze_run|train|evaluate) ", said, re.MULTILINE), said
-    assert re.search(r"^collect +1$", said, re.MULTILINE), "the table is made from every run.json"
+    assert re.search(r"^collect +1$", said, re.MULTILINE), "the table contains every run.json"
     lost.unlink()
     planned = project.snakemake("--dry-run", "tiny")
     assert re.search(r"^freeze_run +1$", planned.stdout + planned.stderr, re.MULTILINE), planned.stdout

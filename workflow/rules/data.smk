@@ -1,12 +1,12 @@
 # Download of sources, and preparation of the arrays that training and metrics read.
 #
 # In all rules `ancient` and the input `outdated` replace Snakemake's triggers, which compare modification times. A job
-# reruns when content has changed. For an output that is outdated, the plan writes a file with the reason
+# reruns when content has changed. For an outdated output, the plan writes a file with the reason
 # (bench/outdated.py, WorkflowPlan.outdated_input). The new file is the only input of note_outdated, which therefore
 # runs and triggers the job.
 #
 # A local rule runs on the machine of Snakemake, on a cluster too: compute nodes often have no network, and a cluster job
-# costs more than a short command.
+# takes longer than a short command.
 #
 # Snakemake deletes the log of a job before each attempt. The log of a job that a cluster may interrupt is therefore a
 # link, and the file it refers to keeps the output of all attempts.

@@ -119,7 +119,7 @@ def test_tar_that_is_a_sparse_file_counts_without_its_holes(tmp_path):
         file.write(tar_header("zeros", 16 * GB))
         file.truncate(16 * GB + 1024)
     if data_bytes(path) > GB:
-        pytest.skip("no sparse files here")
+        pytest.skip("sparse files are not supported")
     refused(path, "unpacks to 16 GB or more, but the limit is 0.5 GB")
     with little(), pytest.raises(InputError, match=r"a\.tar: is a sparse file of 16 GB.*cp --sparse=never"):
         describe_file(path, "a.tar")
@@ -247,7 +247,7 @@ TARS = {
     "no end": (put(tar_bytes({"a": bytes(512), "b": b""})[:1024]), "the archive is truncated"),
     "half a header at its end": (put(tar_bytes({"a": bytes(512)})[:1024] + b"x" * 99), "damaged"),
     "a negative size": (put(tar_header("a", -512) + bytes(1024)), "damaged|neither"),
-    "pax records with a size below zero": (lambda path: pax(path, b"12 size=-99\n"), "damaged|neither"),
+    "pax records with a negative size": (lambda path: pax(path, b"12 size=-99\n"), "damaged|neither"),
     "an empty name": (put(tar_header("", 0) + bytes(1024)), "a member has no name"),
     "a hard link": (put(tar_header("a", 0, tarfile.LNKTYPE) + bytes(1024)), "is a link"),
     "a device": (put(tar_header("a", 0, tarfile.BLKTYPE) + bytes(1024)), "is a device or pipe"),

@@ -165,7 +165,7 @@ def test_audit_of_an_npz_by_path(tmp_path):
 
 
 def add_rotated_and_transparent(folder):
-    """A turned photo and an image without anything to see; `folder` gets one of each in val/cat."""
+    """A rotated photograph and a fully transparent image, both added to val/cat of `folder`."""
     image, exif = random_image(32, 32), Image.Exif()
     exif[0x0112] = 3
     image.save(folder / "val/cat/turned.png", exif=exif)

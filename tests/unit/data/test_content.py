@@ -1,4 +1,4 @@
-"""Datasets are prepared again if their content changes. Files of the user are never treated as ours."""
+"""Datasets are prepared again if their content changes. Files of the user are never treated as outputs."""
 
 import json
 import os

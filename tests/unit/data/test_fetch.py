@@ -374,7 +374,7 @@ def test_a_damaged_pointer_gives_a_one_line_error(tmp_path, server, text):
 
 
 def test_a_pipe_in_place_of_a_shipped_archive_is_refused(tmp_path):
-    """DVC would read it for ever."""
+    """DVC would never finish reading it."""
     os.mkfifo(tmp_path / "set.tar")
     with pytest.raises(InputError, match=r"set\.tar: not a regular file"):
         run_dvc(tmp_path, "pull", "set.tar.dvc")

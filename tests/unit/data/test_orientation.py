@@ -1,4 +1,4 @@
-"""The orientation of an image, wherever its file keeps it."""
+"""The orientation of an image is read from any place in the file."""
 
 import struct
 import zlib

@@ -37,7 +37,7 @@ HUB = {
     ),
     "shells": ("90f5ae19542d0e5fe7725a5d3b9adc58e7b03bac", [(6723022, None)]),
 }
-"""Dataset -> revision, and size and sha256 of each parquet file, as far as they are known."""
+"""Dataset -> revision, and size and sha256 of each parquet file, if known."""
 SINGAN = {
     "balloons.png": (71276, "209e831b8765835146419042d21994a9c33f550f00dbe2eb16836b6708f10a09"),
     "birds.png": (43378, "29357167515be400f409aa62fe0474a5c965138c42a7f352a2f18076e823136a"),

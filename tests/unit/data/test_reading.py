@@ -460,7 +460,7 @@ print(peak() - before)
 
 
 def test_memory_is_bounded_by_one_image_of_the_limit_whatever_the_number_of_threads(tmp_path):
-    """Four images of the limit on eight threads: some 9 bytes a pixel of one of them, not of four."""
+    """Four images at the pixel limit on eight threads use about 9 bytes per pixel of one image, not of four."""
     folder, side = tmp_path / "big", 4096
     folder.mkdir()
     Image.new("RGBA", (side, side), (9, 0, 0, 128)).save(folder / "0.png", compress_level=1)

@@ -165,7 +165,7 @@ def test_an_installed_folder_is_packed_into_an_archive_for_other_machines(tmp_pa
     random_image(seed=9).save(folder / "sub/9.png")
     before = {path: path.stat() for path in folder.rglob("*")}
     fetch("a", root)
-    assert {path: path.stat() for path in folder.rglob("*")} == before, "the user's files stay as they are"
+    assert {path: path.stat() for path in folder.rglob("*")} == before, "the user's files are not changed"
     archive = root / "data/sources/a-installed.tar"
     with tarfile.open(archive) as tar:
         assert tar.getnames() == ["0.png", "1.png", "2.png", "sub/9.png"]

@@ -1,4 +1,4 @@
-"""Downloads from servers that fail, stall, change or send wrong headers: never a wrong file, always one line."""
+"""Downloads from servers that fail, stall, change or send wrong headers never give a wrong file."""
 
 import gzip
 import hashlib
@@ -56,14 +56,14 @@ def online(monkeypatch):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Shorten the waits for a server that sends nothing. A loaded machine may be silent for as long."""
+    """Shorten the timeouts. On a loaded machine, a working server may also pause for this time."""
     monkeypatch.setattr(connection, "NOTE_SECONDS", 0.15)
     monkeypatch.setattr(connection, "STALL_SECONDS", 0.5)
 
 
 @pytest.fixture
 def waits(monkeypatch):
-    """Return the list of waits between attempts, which take no time."""
+    """Return the list of waits between attempts, and skip these waits."""
     found: list[float] = []
     monkeypatch.setattr(connection.time, "sleep", found.append)
     return found

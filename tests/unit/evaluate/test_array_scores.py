@@ -145,7 +145,7 @@ def test_saved_statistics_give_the_distance_of_their_images(here, capsys):
 @pytest.mark.parametrize(("n", "m"), [(40, 30), (6, 30), (40, 5), (6, 5)])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_the_distance_from_statistics(tmp_path, n, m, dtype):
-    """Of full-rank and rank-deficient covariances."""
+    """Covers full-rank and rank-deficient covariances."""
     random = np.random.default_rng(n)
     real, fake = random.normal(size=(n, DIM)), random.normal(1, 2, size=(m, DIM))
     np.savez(tmp_path / "a.npz", mu=real.mean(axis=0).astype(dtype), sigma=np.cov(real, rowvar=False).astype(dtype))

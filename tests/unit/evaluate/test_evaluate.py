@@ -271,7 +271,8 @@ def test_images_edited_since_the_preparation_are_refused(tmp_path, monkeypatch):
     images[3, 5, 5, 0] ^= 1
     np.save(tmp_path / "data" / "images.npy", images)
     found = content_hash({"images.npy": images})
-    with pytest.raises(InputError, match=f"arrays is {found}, but manifest.json records {prepared}; .*prepare it again"):
+    message = f"arrays is {found}, but manifest.json records {prepared}; .*prepare it again"
+    with pytest.raises(InputError, match=message):
         evaluate_run(run, folder, tmp_path / "scores")
     assert not (tmp_path / "scores").exists()
     monkeypatch.setattr(

@@ -118,7 +118,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_scores_in_the_run_folder_are_moved_aside_and_scored_again(my, capsys, damage):
-    """`of another run` is a whole score; all the rest is damage."""
+    """`of another run` is a complete score; all other cases are damaged files."""
     content = DAMAGE[damage] if isinstance(DAMAGE[damage], bytes) else DAMAGE[damage].encode()
     (my / "scores").mkdir()
     for name in ("params.json", "params@best.json", ".complete"):
@@ -147,7 +147,10 @@ def test_folders_pipes_and_links_in_place_of_scores_are_moved_aside(my):
 
 
 def test_a_run_whose_compute_was_edited_after_the_training_is_scored(my, capsys):
-    """As on a machine without the GPU that trained it; `.frozen.json` holds what freeze wrote."""
+    """This happens on a machine without the GPU that trained the run.
+
+    `.frozen.json` contains the original `compute`.
+    """
     run = read_run(my / "run.json")
     write_run(
         my / "run.json",

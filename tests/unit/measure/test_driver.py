@@ -1,4 +1,4 @@
-"""The driver measures what fits into its time, keeps each result at once, and names what it could not measure."""
+"""The driver measures within its time limit, writes each result immediately, and lists unmeasured workloads."""
 
 import os
 import re
@@ -31,7 +31,7 @@ def fake(monkeypatch):
 
 @pytest.fixture
 def impatient(fake, monkeypatch):
-    """End the time of a process when it says that it hangs, however slow this machine is."""
+    """End the time limit of a process when it reports that it hangs, independent of the speed of the machine."""
     whole = driver._lines
 
     def cut(process, _end):
@@ -45,7 +45,7 @@ def impatient(fake, monkeypatch):
 
 
 def training(probes, ending="", size=None):
-    """Return a training probe whose fake process does what `ending` says."""
+    """Return a training probe whose fake process ends as `ending` states."""
     probe = next(p for p in probes if p.workload.part == "train")
     update = {"name": f"net-{ending}", "image_size": size or probe.workload.image_size}
     return probe.model_copy(update={"workload": probe.workload.model_copy(update=update)})

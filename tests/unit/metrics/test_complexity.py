@@ -65,7 +65,10 @@ _products._get_raw = True  # the counter passes tensors instead of shapes
 
 @pytest.mark.parametrize("name", MODELS)
 def test_torchs_counter_agrees_on_every_network(name, monkeypatch):
-    """Runs on the meta device, which does not support autocast. Our counter gives the same under inference_mode."""
+    """Runs on the meta device, which does not support autocast.
+
+    The counter of this project gives the same result under inference_mode.
+    """
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     with torch.device("meta"):
         network = create_model(name).eval()

@@ -28,7 +28,7 @@ def test_a_bootstrap_replicate_is_the_distance_of_the_resampled_images(n, m, dim
 
 
 def test_the_error_is_the_spread_between_independent_sets():
-    """The standard deviation of the distance over freshly drawn sets, within the noise of 60 of them."""
+    """The standard deviation of the distance over freshly drawn sets, within the noise of 60 such sets."""
     real = features(300, 12, 1)
     values = [frechet_distance(real, draw(seed)) for seed in range(60)]
     assert frechet_standard_error(real, draw(99)) == pytest.approx(np.std(values, ddof=1), rel=0.35)

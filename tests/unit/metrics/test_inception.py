@@ -111,7 +111,10 @@ def test_as_saved_by_authors_repeats_pixels(photographs):
 
 
 def test_generated_images_have_the_features_of_their_files(authors, tmp_path):
-    """Theirs: nearest to 512, PNG by torchvision, PIL bilinear to 256, bilinear to 299, -1..1. Ours has no file."""
+    """The authors resize to 512 (nearest), write a PNG, and resize to 256 (PIL) and 299 (bilinear).
+
+    Here no file is written.
+    """
     from torchvision.utils import save_image
 
     generated = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(3)) * 2.2 - 1.1

@@ -68,7 +68,7 @@ def test_fid_of_folders_equals_clean_fids(ported, photographs, tmp_path):
     folders = [save(tmp_path / name, images) for name, images in zip("ab", sets, strict=True)]
 
     def resized(x):
-        """Their loop passes float images of 299x299. torch-fidelity's forward needs uint8, so its layers are called."""
+        """clean-fid passes float images of 299x299. torch-fidelity's forward needs uint8, so its layers are called."""
         return trunk(theirs, (x - 128) / 128)
 
     options = {"num_workers": 0, "verbose": False, "device": torch.device("cpu")}

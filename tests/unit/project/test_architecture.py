@@ -1,4 +1,4 @@
-"""docs/architecture.md names every package and only existing paths. docs/README.md links to every page."""
+"""docs/architecture.md lists every package and only existing paths. docs/README.md links to every page."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""tools/check_words.py finds the glossary's words in prose, names file and line, and leaves code alone."""
+"""tools/check_words.py finds the glossary's words in prose, prints file and line, and ignores code."""
 
 import importlib.util
 from pathlib import Path

@@ -148,7 +148,7 @@ def test_at_most_eight_result_files_per_device():
 
 
 def test_the_project_is_small_enough_to_send():
-    """64 MiB, of which 24 MiB are left for packages that the other machine lacks."""
+    """The limit is 64 MiB, including 24 MiB for packages that the other machine lacks."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("not a git repository")

@@ -40,7 +40,7 @@ def test_collect_refuses_a_name_taken_by_something_else(demo, capsys, name, text
     "text", ["", "{", "[]", "{}", "mine", '{"made_from": []}', '{"made_from": "a", "files": []}', None]
 )
 def test_a_damaged_record_of_table_or_page_is_written_again(demo, monkeypatch, text):
-    """None of its content is lost; `None`: a folder."""
+    """The file keeps its content. `None` means a folder."""
     monkeypatch.setattr("bench.report.page.html_of", lambda *_: "<title>SLIM and its baselines")
     monkeypatch.setattr("bench.report.build.build", lambda *_: None)
     assert main(["collect"]) == 0 and main(["report"]) == 0

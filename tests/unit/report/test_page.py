@@ -169,7 +169,7 @@ def test_a_dataset_with_another_protocol_is_on_the_page(tmp_path):
     text = (scale_dir / "report" / "index.html").read_text()
     assert all((scale_dir / path).exists() for path in OUTPUTS)
     assert "top1/whole32/last/test2000" in text and "top1/centre-crop0.875-bilinear32/last/test2000" in text
-    assert "2 datasets" not in (scale_dir / "tables" / "paired.md").read_text()  # no test combines them
+    assert "2 datasets" not in (scale_dir / "tables" / "paired.md").read_text()  # no significance test combines them
 
 
 def test_text_from_runs_is_escaped(html):

@@ -1,4 +1,4 @@
-"""`slim-bench verify` prints the state of each score and ends with a summary. No score makes it fail."""
+"""`slim-bench verify` prints the state of each score and ends with a summary. It succeeds for any scores."""
 
 import csv
 import subprocess

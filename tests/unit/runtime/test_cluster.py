@@ -68,7 +68,7 @@ def test_the_configured_program_is_kept_if_it_responds(slurm):
 
 
 def test_short_lists_of_finished_jobs_shorten_the_interval(slurm):
-    """The plugin would otherwise ask sacct, and wait for ever."""
+    """The plugin would otherwise call sacct and wait indefinitely."""
     slurm(sacct=DISABLED, squeue="exit 0", scontrol=AGE.format(60))
     settings = Settings()
     assert "lists finished jobs for 60 s only" in choose_status_command(settings)

@@ -62,7 +62,7 @@ def test_no_lease_with_at_most_one_gpu(tmp_path, monkeypatch, given, expected):
 
 
 def test_gpus_are_counted_without_nvml(tmp_path, monkeypatch):
-    """The device files of a container are those of its GPUs."""
+    """A container has device files only for its GPUs."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
         (tmp_path / name).touch()

@@ -59,10 +59,10 @@ def test_waiting_is_printed_once(tmp_path, holder, monkeypatch, capsys):
             holder.wait()
 
     monkeypatch.setattr(locks.time, "sleep", nap)
-    with hold_lock(tmp_path / "x/.a.lock", "a is made by another process; waiting"):
+    with hold_lock(tmp_path / "x/.a.lock", "another process creates a; waiting"):
         assert lock_file(tmp_path / "x/.a.lock") is None
     assert len(naps) == 3
-    assert capsys.readouterr().err == "a is made by another process; waiting\n"
+    assert capsys.readouterr().err == "another process creates a; waiting\n"
     with hold_lock(tmp_path / "x/.a.lock", "free again"):
         assert capsys.readouterr().err == ""
 
@@ -107,7 +107,7 @@ def test_a_lock_is_detected_without_write_permission(tmp_path):
 
 
 def test_a_pipe_in_place_of_a_lock_is_not_a_lock(tmp_path):
-    """Opening it would block for ever."""
+    """Opening it would block."""
     os.mkfifo(tmp_path / "lock")
     assert not is_locked(tmp_path / "lock")
     with pytest.raises(InputError, match="lock: is not a regular file"):

@@ -1,4 +1,4 @@
-"""Each group of a weight is divided by its own spectral norm instead of the norm of the whole weight."""
+"""Each group of a weight is divided by the spectral norm of the group instead of the complete weight."""
 
 import torch
 from torch import nn

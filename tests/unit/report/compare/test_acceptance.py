@@ -1,4 +1,4 @@
-"""The acceptance criteria of the demo are met by a good demo, and a missed or missing quantity is named."""
+"""A good demo meets the acceptance criteria, and a missed or missing quantity is listed."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which scores are combined in a paired test, and which never are."""
+"""Selection of the scores that are combined in a paired test."""
 
 import pytest
 

@@ -60,7 +60,7 @@ def test_five_pairs_cannot_reach_significance():
 
 
 def test_holm_decides_which_tests_can_reach_significance():
-    """The counts are those of the paper's claims: 5 and 7 datasets at 256 and 1024 px, 10 images twice, 5 seeds."""
+    """The counts are taken from the paper's claims: 5 and 7 datasets at 256 and 1024 px, 10 images twice, 5 seeds."""
     reached = smallest_exact_p([5, 7, 10, 10, 5])
     assert [p < 0.05 for p in reached] == [False, True, True, True, False]
     assert smallest_exact_p([5, 6, 10, 10, 5])[1] > 0.05

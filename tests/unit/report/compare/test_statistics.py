@@ -28,7 +28,7 @@ def test_values_that_are_not_numbers_are_ignored():
 
 @pytest.mark.parametrize("margin", [0.0, 0.1, -3.0])
 def test_p_value_is_that_of_students_distribution(margin):
-    """Twice the tail probability beyond the mean over its standard error. It is equal in every printed digit."""
+    """Twice the tail probability beyond the mean over its standard error. All printed digits are equal."""
     values = np.array([0.4, 0.1, -0.2, 0.5, 0.3, 0.2])
     error = values.std(ddof=1) / np.sqrt(len(values))
     tail = special.stdtr(len(values) - 1, -abs((values.mean() - margin) / error))

@@ -166,7 +166,7 @@ def test_a_folder_with_any_trace_of_a_run_is_listed(run):
 
 @pytest.mark.parametrize("recorded", [True, False])
 def test_compute_edited_after_training_is_not_stale(run, recorded):
-    """`.frozen.json` tells what freeze wrote; without it only the hash of run.json counts."""
+    """`.frozen.json` contains the original `compute`. Without it, only the hash of run.json is used."""
     scale_dir, plan = run
     folder = write_run(scale_dir, plan | {"compute": {"threads": 2}})
     write_score(folder, "fd_efflite0", 300.0)
@@ -361,7 +361,7 @@ def test_another_value_in_a_table_is_named_by_its_line(tmp_path):
 
 
 def test_the_table_keeps_its_columns_and_types(run):
-    """Earlier and later tables are compared by these names."""
+    """Tables of different versions are compared by these names."""
     scale_dir, plan = run
     write_score(write_run(scale_dir, plan), "fd_efflite0", 300.1, n=500, interval=[1.5, 2.0], command='é, "x"')
     (scale_dir / "runs/fastgan-sle" / EMOJI / "seed0/scores/kid_efflite0.json").write_text("{")

@@ -1,4 +1,4 @@
-"""The networks of the reference loop, which speed and losses are compared with, equal ours."""
+"""The networks of the reference loop, the baseline for speed and losses, equal the networks of this project."""
 
 import pytest
 import torch

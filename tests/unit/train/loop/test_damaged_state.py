@@ -1,4 +1,4 @@
-"""Checkpoints and histories damaged in whatever way: training goes on from what can be read, or says what to delete."""
+"""Training resumes from readable checkpoints and histories, or the error names the folder to delete."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ RUN_SHA = "r" * 64
 
 
 def forged(head: bytes, state: object) -> bytes:
-    """A checkpoint whose checksum is right."""
+    """A checkpoint with a valid checksum."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     body = head + buffer.getvalue()

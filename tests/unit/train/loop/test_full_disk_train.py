@@ -1,4 +1,7 @@
-"""Training on a full disk, at the start, a restart, the end and a move aside. It resumes after space is freed."""
+"""A full disk at the start, restart or end of training, or while a run is moved aside.
+
+Training resumes after space is freed.
+"""
 
 import errno
 import os

@@ -1,4 +1,7 @@
-"""Recorded steps. No GPU is needed, because the recorder is a mock that repeats the work where CUDA would replay it."""
+"""Recorded steps.
+
+No GPU is needed, because the recorder is a mock that calls the function again where CUDA would replay it.
+"""
 
 import copy
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""After an out-of-memory error, micro-batches compute the same training step, or the run fails with what fits."""
+"""After an out-of-memory error, micro-batches compute the same step, or the run fails with the size that fits."""
 
 import json
 

@@ -213,7 +213,7 @@ def test_a_finished_run_of_another_description_is_moved_aside_completely(again, 
     assert "the finished run in my was moved to my.superseded-1" in capsys.readouterr().err
     place = again / "my.superseded-1"
     assert is_kept(place, before)
-    assert read_run(place / "run.json") == run_of(data), "as it was trained"
+    assert read_run(place / "run.json") == run_of(data), "as written by training"
     assert load_export(place)[1]["run_sha256"] == run_of(data).hash
     assert load_export(again / "my")[1]["run_sha256"] == run_of(data, learning_rate=0.2).hash
     assert (again / "my/notes.txt").read_text() == (again / "my/scores/notes.txt").read_text() == "mine"
