@@ -48,7 +48,8 @@ def measure(quick: bool) -> dict[str, Any]:
     count = 16 if quick else IMAGES
     times, growth = extraction(count, 1 if quick else REPEATS)
     milliseconds[f"extraction of {count} images"] = median_milliseconds(times)
-    rows.append(target("clean-fid / ours, extraction", median_ratio(times["clean-fid"], times["ours"]), at_least=1.3))
+    ratio = median_ratio(times["clean-fid"], times["ours"])
+    rows.append(target("clean-fid / ours, extraction", ratio, at_least=minimum_extraction_ratio()))
     few, many = STREAMED
     rows.append(target(f"resident memory, {many} images / {few}", growth, at_most=1.1))
     return {"targets": rows, "milliseconds": milliseconds, "dimensions": DIM}
@@ -100,6 +101,11 @@ def extraction(count: int, repeats: int) -> tuple[dict[str, list[float]], float]
         times = interleaved(workloads, repeats, warm_up=1)
         few, many = (resident_megabytes(folder / "images", n) for n in STREAMED)
         return times, many / few
+
+
+def minimum_extraction_ratio() -> float:
+    """Return the target for the vector instructions that torch uses on this CPU."""
+    return 1.5 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 1.3
 
 
 def write_images(folder: Path, count: int) -> None:
