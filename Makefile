@@ -11,8 +11,8 @@
 #   make test-fresh  run demo and tests in a fresh Debian 13; needs root and debootstrap
 #   make lint        run ruff, mypy, snakefmt, snakemake --lint, codespell, the glossary check
 #   make bench       measure speed and memory against the reference implementations
-#   make gpu-proof   measure the claims about GPUs in parts (PARTS='tests curves'); gpu-proof-quick runs the code on a CPU
-#   make report      render tables, figures and page from all results so far
+#   make gpu-proof   test the claims about GPUs in parts (PARTS='tests curves'); gpu-proof-quick runs the code on a CPU
+#   make report      render tables, figures and page from all existing results
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c

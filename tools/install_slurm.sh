@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install slurm-wlm and munge, if they are missing, and stop the services that their packages start.
-# `make test-slurm` calls this script. It exits with 1 and the reason where that is impossible.
-#   tools/install_slurm.sh [--check]    --check: only say whether it would be possible
+# `make test-slurm` calls this script. It exits with code 1 and prints the reason if this is impossible.
+#   tools/install_slurm.sh [--check]    --check: only print whether it is possible
 set -euo pipefail
 
 stop() {

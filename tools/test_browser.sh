@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Renders the report of invented results, and tests its pages in Chromium with the packages of tests/browser.
-# `make test-browser` calls this script. It exits with 1 and the reason where that is impossible.
-#   tools/test_browser.sh [--check | PYTHON]    --check: only say whether it would be possible
+# `make test-browser` calls this script. It exits with code 1 and prints the reason if this is impossible.
+#   tools/test_browser.sh [--check | PYTHON]    --check: only print whether it is possible
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

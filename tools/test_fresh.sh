@@ -45,7 +45,7 @@ inside() { # in the namespace: mount, then run the commands as user `tester`
     chroot "$root" chown -R tester: /home/tester
     env LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin "$(command -v chroot)" "$root" \
         /home/tester/slim-bench/container/install.sh
-    # pass the environment, because it may set a package index, but not the folders of this machine
+    # pass the environment, because it may set a package index, but not paths of this machine
     env -u PYTHONPATH -u PYTHONHOME -u VIRTUAL_ENV -u PYENV_ROOT -u PYENV_VERSION -u XDG_CACHE_HOME \
         HOME=/home/tester USER=tester LOGNAME=tester PATH=/usr/bin:/bin LC_ALL=C.UTF-8 TMPDIR=/tmp \
         "$(command -v chroot)" --userspec=tester "$root" bash -euxo pipefail -c "cd ~/slim-bench; $commands"

@@ -13,7 +13,7 @@ from bench.run import RECIPES
 
 PAGE = Path("docs/reference/configuration.md")
 INTRODUCTION = """\
-<!-- Written by `slim-bench schema` from the descriptions in the code: change them there. -->
+<!-- Written by `slim-bench schema` from the descriptions in the code; edit them there. -->
 
 This page lists every key of the files in `config/`. Editors with a YAML language server use the schemas to complete
 keys and to mark unknown ones. The commands reject an unknown key and suggest the nearest valid one.
