@@ -117,12 +117,17 @@ def format_seconds(seconds: float | None) -> str:
 def format_bytes(count: float | None) -> str:
     if count is None or not math.isfinite(count):
         return ""
-    unit, name = next((unit for unit in ((2**30, "GiB"), (2**20, "MiB")) if count >= unit[0]), (2**10, "KiB"))
+    units = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"))
+    unit, name = next((unit for unit in units if count >= unit[0]), (2**10, "KiB"))
     return f"{count / unit:.4g} {name}"
 
 
-def format_rate(per_second: float | None) -> str:
-    return "" if per_second is None else f"{per_second:.3g}"
+def format_number(value: float | None) -> str:
+    """Format a number of any size: 1664.2 -> 1,664; 0.01234 -> 0.0123. Only extreme numbers have an exponent."""
+    if value is None or not math.isfinite(value):
+        return ""
+    text = f"{value:,.0f}" if 100 <= abs(value) < 1e7 else f"{value:.3g}"
+    return text.replace("-", "−")
 
 
 def format_energy(joules: float | None) -> str:

@@ -138,4 +138,4 @@ def _unknown_note(records: Sequence[dict[str, Any]]) -> str:
 
 def format_hours(hours: float) -> str:
     """Format device-hours: 0.0393 -> 0.039 h."""
-    return f"{hours:.0f} h" if hours >= 100 else f"{hours:.2g} h" if hours < 1 else f"{hours:.1f} h"
+    return f"{hours:,.0f} h" if hours >= 100 else f"{hours:.2g} h" if hours < 1 else f"{hours:.1f} h"

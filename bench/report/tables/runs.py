@@ -1,7 +1,7 @@
 """Table of all planned runs with status, cost and hashes."""
 
 from bench.report.outputs import run_link
-from bench.report.read.names import format_bytes, format_energy, format_rate, format_seconds
+from bench.report.read.names import format_bytes, format_energy, format_number, format_seconds
 from bench.report.read.scores import Row, Scores
 from bench.report.tables.table import Head, Table, TableCell
 
@@ -27,7 +27,7 @@ def runs_table(scores: Scores) -> Table:
         state = _finished(row) if row.ok else TableCell(row.status.upper(), row.reason, css_class="word")
         commit = row.commit[:8] + (" +" if row.dirty else "")
         texts = [format_seconds(row.seconds), row.device, format_bytes(row.peak_memory_bytes)]
-        texts += [format_rate(row.extras.get("images_per_second")), format_energy(row.extras.get("energy_joules"))]
+        texts += [format_number(row.extras.get("images_per_second")), format_energy(row.extras.get("energy_joules"))]
         texts += [row.model_sha256[:8], row.data_sha256[:8], row.code_sha256[:8], commit]
         name = TableCell(row.run, link=run_link(row.run))
         lines.append((name, state, *(TableCell(text) for text in texts)))

@@ -48,12 +48,12 @@ class Cell:
         return f"{format_value(self.metric, low)} … {format_value(self.metric, high)}"
 
     def entry(self, link: str = "") -> TableCell:
-        """Return the table cell: number, n and deviation, and the reasons for failed or missing seeds as tooltip."""
+        """Return the table cell: number, deviation, n, and the reasons for failed or missing seeds as tooltip."""
         if not self.metric:
             return TableCell("–", css_class="empty")
-        notes = [f"n = {self.summary.n}"] if self.summary.n and not metric_of(self.metric).constant else []
+        notes = []
         if self.summary.n == 2 and self.summary.sd:
-            notes[:0] = [" and ".join(format_value(self.metric, point) for point in self.points)]
+            notes += [" and ".join(format_value(self.metric, point) for point in self.points)]
         notes += [f"SD {format_value(self.metric, self.summary.sd)}"] if self.interval else []
         notes += ["several code versions"] if self.mixed_code else []
         kind = "word" if not self.summary.n else "partial" if self.failed or self.missing else "number"

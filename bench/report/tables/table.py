@@ -4,8 +4,10 @@ import csv
 import io
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ SPREAD = "Values are means ± half of their 95 % t intervals."
 BOLD = (
     "The best value of a column is bold if its paired differences are significant (paired t test, Holm's correction)."
 )
+OTHER_COUNTS = ", unless a cell states another number"
 BREAKABLE_SLASH = r"/\allowbreak{}"
 
 
@@ -48,8 +51,13 @@ class TableCell:
     bold: bool = False
 
     @property
+    def whole_note(self) -> str:
+        """The note with the number of averaged units."""
+        return ", ".join(part for part in (self.note, f"n = {self.count}" if self.count else "") if part)
+
+    @property
     def plain(self) -> str:
-        return f"{self.text} ({self.note})" if self.note else self.text
+        return _with_note(self.text, self.whole_note)
 
 
 def score_cell(metric: str, protocol: str, note: str = "") -> TableCell:
@@ -86,11 +94,24 @@ class Table:
     @property
     def caption(self) -> str:
         """Return the meaning of the values: mean and interval, the number of averaged units, and bold text."""
-        cells = [entry for row in self.rows for entry in row]
-        counts = ", ".join(dict.fromkeys(entry.count for entry in cells if entry.count))
-        spread = any("±" in entry.text for entry in cells if entry.count)
-        texts = [SPREAD if spread else "", f"n = {counts}." if counts else "", BOLD if self.has_bold else ""]
+        averaged = [entry for row in self.rows for entry in row if entry.count]
+        others = OTHER_COUNTS if any(entry.count != self.usual_count for entry in averaged) else ""
+        texts = [
+            SPREAD if any("±" in entry.text for entry in averaged) else "",
+            f"n = {self.usual_count}{others}." if averaged else "",
+            BOLD if self.has_bold else "",
+        ]
         return " ".join(text for text in texts if text)
+
+    @cached_property
+    def usual_count(self) -> str:
+        """Number of averaged units that most cells have. The caption states it, so that these cells need not."""
+        counts = Counter(entry.count for row in self.rows for entry in row if entry.count)
+        return max(counts, key=counts.__getitem__, default="")
+
+    def note_of(self, entry: TableCell) -> str:
+        """Return the note of a cell, with the number of averaged units if the caption states another one."""
+        return entry.note if entry.count == self.usual_count else entry.whole_note
 
     @property
     def has_bold(self) -> bool:
@@ -156,7 +177,7 @@ def markdown(table: Table) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
     def text(entry: TableCell) -> str:
-        return replace(entry, text=f"**{entry.text}**").plain if entry.bold else entry.plain
+        return _with_note(f"**{entry.text}**" if entry.bold else entry.text, table.note_of(entry))
 
     marks = ["---:" if head.numeric else "---" for head in table.head]
     lines = [f"### {table.title}", "", line([head.label for head in table.head]), line(marks)]
@@ -173,25 +194,21 @@ def latex(table: Table, label: str) -> str:
     protocols = f"Protocols: {'; '.join(ids)}." if ids else ""
     title = latex_text(table.title) + "."
     caption = [title, latex_text(table.caption), protocols, latex_text(table.note)]
-    shared = _shared_count(table)
     lines = [f"% {' '.join(table.title.split())}", r"\begin{table}", r"\centering"]
     lines += [rf"\caption{{{' '.join(text for text in caption if text)}}}", rf"\label{{{label}}}"]
     lines += [rf"\begin{{tabular}}{{{spec}}}", r"\toprule"]
     lines += [" & ".join(latex_text(head.label) for head in table.head) + r" \\", r"\midrule"]
-    lines += [" & ".join(_latex_cell(entry, shared) for entry in row) + r" \\" for row in table.rows]
+    lines += [" & ".join(_latex_cell(entry, table.note_of(entry)) for entry in row) + r" \\" for row in table.rows]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 
 
-def _shared_count(table: Table) -> str:
-    """Return the text `n = N` if N is equal for all averaged cells. The caption states it, so no cell repeats it."""
-    counts = {entry.count.split()[0] for row in table.rows for entry in row if entry.count}
-    return f"n = {counts.pop()}" if len(counts) == 1 else ""
+def _with_note(text: str, note: str) -> str:
+    return f"{text} ({note})" if note else text
 
 
-def _latex_cell(entry: TableCell, shared: str) -> str:
-    note = ", ".join(part for part in entry.note.split(", ") if part != shared) if entry.count else entry.note
+def _latex_cell(entry: TableCell, note: str) -> str:
     text = latex_text(entry.text)
-    return (rf"\textbf{{{text}}}" if entry.bold else text) + (f" ({latex_text(note)})" if note else "")
+    return _with_note(rf"\textbf{{{text}}}" if entry.bold else text, latex_text(note))
 
 
 def _latex_code(protocol: str) -> str:

@@ -47,7 +47,22 @@ def column(table, label):
 def test_cells_show_mean_spread_and_n(scores, settings):
     table = comparison_tables(scores.where(task="fewshot"), EMOJI, settings.tasks["fewshot"])[0]
     assert column(table, "FD")["fastgan-slim-4to64"] == "291.6"
-    assert table.rows[0][1].note == "290.0 and 293.3, n = 2"  # two seeds show the values, without spread and interval
+    assert table.rows[0][1].plain == "291.6 (290.0 and 293.3, n = 2 seeds)"  # two seeds have no spread and interval
+    assert "n = 2 seeds." in table.caption and table.note_of(table.rows[0][1]) == "290.0 and 293.3"
+
+
+def test_a_cell_states_n_where_it_differs_from_the_caption(tmp_path):
+    row = (
+        TableCell("1.0", count="3 seeds"),
+        TableCell("2.0", "SD 1", count="2 seeds"),
+        TableCell("3", count="3 seeds"),
+    )
+    table = Table("t", (Head("a"), Head("b"), Head("c")), (row,))
+    assert table.caption == "n = 3 seeds, unless a cell states another number."
+    for text in (markdown(table), latex(table, "tab:t")):
+        assert "2.0 (SD 1, n = 2 seeds)" in text and text.count("3 seeds") == 1
+    write_tables(tmp_path / "t", [table])
+    assert (tmp_path / "t.csv").read_text() == 'a,b,c\n1.0 (n = 3 seeds),"2.0 (SD 1, n = 2 seeds)",3 (n = 3 seeds)\n'
 
 
 def test_failed_and_missing_are_shown_as_text(scores, settings):
@@ -114,9 +129,9 @@ def test_an_interval_is_printed_from_three_seeds(tmp_path):
     rows = list(collected(tmp_path / "demo").where(metric="fd_efflite0"))
     assert cell_of(rows, "test").interval == "98.5 … 103.5"
     assert cell_of(rows, "test").text == "101.0 ± 2.5"
-    assert cell_of(rows, "test").entry().note == "n = 3, SD 1.0"
+    assert cell_of(rows, "test").entry().whole_note == "SD 1.0, n = 3 seeds"
     two = cell_of(rows[:2], "test")
-    assert (two.interval, two.text, two.entry().note) == ("", "100.5", "100.0 and 101.0, n = 2")
+    assert (two.interval, two.text, two.entry().whole_note) == ("", "100.5", "100.0 and 101.0, n = 2 seeds")
 
 
 def test_a_score_without_a_value_has_a_reason(tmp_path):
