@@ -4,13 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+
+from matplotlib.figure import Figure
+from PIL.Image import Image
 
 from bench.claims import ReportSettings, load_settings
 from bench.files import write_png
 from bench.report.compare.claims import Decision, decide_claims
 from bench.report.compare.paired import Result, compare_experiments, compared_partners
-from bench.report.figures import attention, classification, curves, image_grids, plots, style
+from bench.report.figures import attention, classification, curves, drawing, image_grids, plots, style
 from bench.report.outputs import FIGURES, IMAGE_GRIDS
 from bench.report.read.audits import UsedDataset, read_used_datasets
 from bench.report.read.costs import read_costs
@@ -100,8 +102,22 @@ def _tables(
 def _draw(scores: Scores, settings: ReportSettings, scale_dir: Path) -> set[str]:
     """Draw every plot of FIGURES, or a placeholder if its data are missing. Return the stems of the plots."""
     style.use_theme()
+    makers = figure_makers(scores, settings, scale_dir)
+    stems = set()
+    for stem in FIGURES:
+        figure = makers[stem]()
+        if figure is None:
+            drawing.save_placeholder_figure(scale_dir / stem, NO_DATA)
+        else:
+            drawing.save(figure, scale_dir / stem)
+            stems.add(stem)
+    return stems
+
+
+def figure_makers(scores: Scores, settings: ReportSettings, scale_dir: Path) -> dict[str, Callable[[], Figure | None]]:
+    """Return the functions that draw the plots of FIGURES, by stem. They return None if their data are missing."""
     few, classes = scores.where(task="fewshot"), scores.where(task="classification")
-    makers: dict[str, Callable[[], Any]] = {
+    makers: dict[str, Callable[[], Figure | None]] = {
         "figures/complexity": lambda: plots.complexity_figure(scores, settings.tasks),
         "figures/ablations": lambda: plots.ablation_figure(scores, settings.tasks),
         "figures/fd_curve": lambda: plots.fd_curve_figure(few, settings.tasks["fewshot"]),
@@ -112,29 +128,14 @@ def _draw(scores: Scores, settings: ReportSettings, scale_dir: Path) -> set[str]
         arguments = (scores.where(task=task), task_settings)
         makers[f"figures/scores_{task}"] = partial(plots.scores_figure, *arguments)
         makers[f"figures/curves_{task}"] = partial(curves.curves_figure, *arguments, scale_dir)
-    stems = set()
-    for stem in FIGURES:
-        figure = makers[stem]()
-        if figure is None:
-            style.save_placeholder_figure(scale_dir / stem, NO_DATA)
-        else:
-            style.save(figure, scale_dir / stem)
-            stems.add(stem)
-    return stems
+    return makers
 
 
 def _draw_grids(scores: Scores, settings: ReportSettings, scale_dir: Path) -> set[str]:
-    makers: dict[str, Callable[..., Any]] = {
-        "figures/samples_fewshot": image_grids.samples_grid,
-        "figures/progress_fewshot": image_grids.progress_grid,
-        "figures/neighbours": image_grids.neighbours_grid,
-        "figures/samples_oneshot": image_grids.oneshot_grid,
-        "figures/attention_fewshot": partial(attention.attention_grid, task="fewshot"),
-        "figures/attention_oneshot": partial(attention.attention_grid, task="oneshot"),
-    }
+    makers = grid_makers(scores, settings, scale_dir)
     stems = set()
     for stem in IMAGE_GRIDS:
-        image = makers[stem](scores, settings, scale_dir)
+        image = makers[stem]()
         path = scale_dir / f"{stem}.png"
         if image is None:
             image_grids.save_placeholder_grid(path, NO_DATA)
@@ -142,3 +143,16 @@ def _draw_grids(scores: Scores, settings: ReportSettings, scale_dir: Path) -> se
             write_png(path, image)
             stems.add(stem)
     return stems
+
+
+def grid_makers(scores: Scores, settings: ReportSettings, scale_dir: Path) -> dict[str, Callable[[], Image | None]]:
+    """Return the functions that draw the image grids of IMAGE_GRIDS, by stem. They return None without images."""
+    makers: dict[str, Callable[..., Image | None]] = {
+        "figures/samples_fewshot": image_grids.samples_grid,
+        "figures/progress_fewshot": image_grids.progress_grid,
+        "figures/neighbours": image_grids.neighbours_grid,
+        "figures/samples_oneshot": image_grids.oneshot_grid,
+        "figures/attention_fewshot": partial(attention.attention_grid, task="fewshot"),
+        "figures/attention_oneshot": partial(attention.attention_grid, task="oneshot"),
+    }
+    return {stem: partial(make, scores, settings, scale_dir) for stem, make in makers.items()}

@@ -17,7 +17,7 @@ from bench.report.embedded import CaptionedFigure, raster, raster_file, vector
 from bench.report.figures.image_grids import contact_grid
 from bench.report.html import page_script, page_style
 from bench.report.image_pairs import image_pairs
-from bench.report.outputs import caption_of
+from bench.report.outputs import FIGURES, caption_of, figure_links
 from bench.report.read.audits import UsedDataset
 from bench.report.read.names import format_seconds
 from bench.report.read.protocol_labels import score_label
@@ -184,8 +184,8 @@ def _figures(report: Report, out: Path, names: Any) -> list[CaptionedFigure]:
         if stem in report.stems:
             caption = caption_of(stem)
             file = out / f"{stem}.svg"
-            body = vector(file, name, caption) if file.exists() else raster_file(out / f"{stem}.png", caption)
-            found.append(CaptionedFigure(caption, body))
+            body = vector(file, name, caption) if stem in FIGURES else raster_file(out / f"{stem}.png", caption)
+            found.append(CaptionedFigure(caption, body, figure_links(stem)))
     return found
 
 

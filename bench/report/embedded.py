@@ -13,10 +13,11 @@ from bench.report.figures.style import inline_svg
 
 @dataclass(frozen=True)
 class CaptionedFigure:
-    """A plot or an image with its caption, as HTML."""
+    """A plot or an image with its caption, as HTML. `files`: (format, link from the report page) of its files."""
 
     caption: str
     body: Markup
+    files: tuple[tuple[str, str], ...] = ()
 
 
 def vector(path: Path, name: str, caption: str) -> Markup:

@@ -3,15 +3,14 @@
 Matplotlib takes 0.3 s for such a plot, and the paper suite has 495 runs.
 """
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from markupsafe import Markup
 
-from bench.report.read.names import format_count
+from bench.report.read.history import read_history
+from bench.report.read.names import format_count, format_number
 
 WIDTH, HEIGHT, ACROSS = 280, 96, 3
 LEFT, TOP, GAP = 8, 22, 18
@@ -21,7 +20,7 @@ MAX_POINTS = 240
 
 def history_plot(path: Path) -> Markup | None:
     """Return the plot of a history.csv, or None if the file has no numbers."""
-    columns = _read(path)
+    columns = {name: values[:: math.ceil(len(values) / MAX_POINTS) or 1] for name, values in read_history(path).items()}
     steps = columns.pop("step", [])
     columns.pop("seconds", None)
     panels = [(name, values) for name, values in columns.items() if sum(map(math.isfinite, values)) > 1]
@@ -32,25 +31,6 @@ def history_plot(path: Path) -> Markup | None:
     body = Markup("").join(_panel(index, name, steps, values) for index, (name, values) in enumerate(panels))
     opening = Markup('<svg role="img" aria-label="History of {}" viewBox="0 0 {} {}" style="--width: {}px">')
     return opening.format(", ".join(name for name, _ in panels), width, height, width) + body + Markup("</svg>")
-
-
-def _read(path: Path) -> dict[str, list[float]]:
-    """Return the numeric columns of a history, with NaN for missing values; empty if there is no such file."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return {}
-    reader = csv.DictReader(io.StringIO(text.replace("\0", ""), newline=""))
-    lines = list(reader)
-    lines = lines[:: max(1, math.ceil(len(lines) / MAX_POINTS))]
-    return {name: [_number(line.get(name)) for line in lines] for name in reader.fieldnames or () if name}
-
-
-def _number(text: str | None) -> float:
-    try:
-        return float(text or "nan")
-    except ValueError:
-        return math.nan
 
 
 def _panel(index: int, name: str, steps: Sequence[float], values: Sequence[float]) -> Markup:
@@ -74,5 +54,5 @@ def _panel(index: int, name: str, steps: Sequence[float], values: Sequence[float
     right = left + WIDTH - LEFT
     frame = left - LEFT / 2, top, WIDTH - LEFT, HEIGHT
     label = left - LEFT / 2, top - 6, name.replace("_", " ")
-    bounds = right - LEFT / 2, top - 6, f"{low:.3g}", f"{high:.3g}"
+    bounds = right - LEFT / 2, top - 6, format_number(low), format_number(high)
     return shape.format(*frame, points, *label, *bounds, right - LEFT / 2, top + HEIGHT + 11, format_count(last))

@@ -40,6 +40,7 @@ IMAGE_GRIDS = {
     "figures/attention_fewshot": "attention.rst",
     "figures/attention_oneshot": "attention.rst",
 }
+PLOT_SUFFIXES = ("svg", "pdf", "png")
 PAGE = "report/index.html"
 RUN_PAGES = "report/runs"
 
@@ -49,13 +50,19 @@ OUTPUTS: dict[str, str] = (
     | {PAGE: "page.rst"}
 )
 """Caption files in templates/ by output path relative to results/{scale}. Every report writes all outputs, with
-placeholders for missing data. Tables also have .md and .tex files, and plots have .svg files."""
+placeholders for missing data. Tables also have .md and .tex files, and plots have .svg and .pdf files."""
 
 
 def caption_of(stem: str) -> str:
     """Return the caption of a figure or image grid, such as `figures/scores_fewshot`."""
     file = Path(__file__).parent / "templates" / (FIGURES | IMAGE_GRIDS)[stem]
     return file.read_text(encoding="utf-8").strip()
+
+
+def figure_links(stem: str) -> tuple[tuple[str, str], ...]:
+    """Return (format, link from the report page) of the files of a figure or image grid."""
+    suffixes = PLOT_SUFFIXES if stem in FIGURES else ("png",)
+    return tuple((suffix.upper(), f"../{stem}.{suffix}") for suffix in suffixes)
 
 
 def run_page(run: str) -> str:

@@ -1,6 +1,6 @@
 """Report page, one self-contained HTML file, and a page for each run. They need no network, and no script to be read.
 
-Importing this module is fast: only `render` imports pandas and seaborn.
+Importing this module is fast: only `render` imports matplotlib.
 """
 
 from __future__ import annotations

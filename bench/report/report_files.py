@@ -13,17 +13,19 @@ from typing import Any
 from bench.errors import InputError
 from bench.files import read_mapping, sha256_file, write_json
 from bench.input_hashes import RENDERED, is_origin_record
-from bench.ownership import is_png, move_if_foreign, read_text_or_empty, refuse_foreign
-from bench.report.outputs import FIGURES, IMAGE_GRIDS, PAGE, RUN_PAGES, TABLES
+from bench.ownership import is_png, move_if_foreign, read_head, read_text_or_empty, refuse_foreign
+from bench.report.outputs import FIGURES, IMAGE_GRIDS, PAGE, PLOT_SUFFIXES, RUN_PAGES, TABLES
 
 PATHS = (
     *(f"{stem}.{suffix}" for stem in TABLES for suffix in ("csv", "md", "tex")),
-    *(f"{stem}.{suffix}" for stem in FIGURES for suffix in ("png", "svg")),
+    *(f"{stem}.{suffix}" for stem in FIGURES for suffix in PLOT_SUFFIXES),
     *(f"{stem}.png" for stem in IMAGE_GRIDS),
     PAGE,
 )
 OLD_PAGE = "<title>SLIM and its "
 CARD_MARK = '<meta name="generator" content="slim-bench run">'
+PDF_MARK = b"/Creator (slim-bench)"
+MOST_PDF_BYTES = 2**24
 REMEDY = "move it away, or delete it if it is an edited file of the report"
 
 
@@ -94,5 +96,7 @@ def _has_old_form(path: Path, scale_dir: Path) -> bool:
         return text.startswith("% ") and ("\\begin{tabular}" in text or "nothing to show yet" in text)
     if path.suffix == ".svg":
         return "<dc:title>Matplotlib v" in text
+    if path.suffix == ".pdf":
+        return PDF_MARK in read_head(path, MOST_PDF_BYTES)
     page = OLD_PAGE in read_text_or_empty(scale_dir / PAGE)
     return page and (is_png(path) or path.suffix in (".csv", ".html"))

@@ -4,15 +4,15 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from bench.claims import TaskSettings
 from bench.report.compare.statistics import summarise
-from bench.report.figures.plots import palette_of
-from bench.report.figures.style import MUTED, SLIM, WIDTH, grid
+from bench.report.figures.drawing import grid, legend_above
+from bench.report.figures.plots import styles_of
+from bench.report.figures.style import MUTED, WIDTH
 from bench.report.read.experiment_roles import experiments_of, without_ablations
 from bench.report.read.names import format_value
 from bench.report.read.scores import Row, Scores, one_protocol
@@ -21,6 +21,8 @@ from bench.report.tables.table import Head, Table, TableCell
 
 MAX_CLASSES = 20
 """Maximum number of classes in a table or figure. scores.csv contains the values of all classes."""
+SHARES = LinearSegmentedColormap.from_list("share", ["#ffffff", "#0a6a94"])
+"""Colours of the shares. They are not those of a series, which the dark page makes lighter."""
 
 
 def per_class_table(scores: Scores, dataset: str, settings: TaskSettings) -> Table | None:
@@ -67,20 +69,32 @@ def confusion_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
 
 
 def _draw_confusion(found: dict[str, list[Row]], dataset: str) -> Figure:
-    figure, axes = grid(len(found), (0.4 * WIDTH, 0.4 * WIDTH), across=3)
-    colours = LinearSegmentedColormap.from_list("share", ["#ffffff", SLIM])
+    classes = max(len(row.extras["confusion"]) for rows in found.values() for row in rows)
+    across = 3 if classes <= MAX_CLASSES // 2 else 2
+    figure, axes = grid(len(found), (1.2 / across * WIDTH, 1.2 / across * WIDTH), across)
     for axis, (experiment, rows) in zip(axes, found.items(), strict=True):
         counts = np.sum([row.extras["confusion"] for row in rows], axis=0)
         percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        _heatmap(axis, percent, min(6.5, 90 / len(percent)))
         names = [name.replace("$", r"\$") for name in _class_names(rows[0])]  # $ would start LaTeX math
-        sns.heatmap(
-            percent, vmin=0, vmax=100, cmap=colours, annot=True, fmt=".0f", annot_kws={"size": 6}, cbar=False,
-            square=True, xticklabels=names, yticklabels=names, ax=axis,
-        )  # fmt: skip
-        axis.tick_params(length=0, labelsize=6)
+        axis.set_xticks(range(len(names)), names)
+        axis.set_yticks(range(len(names)), names)
+        axis.tick_params(length=0, labelsize=6.5)
         axis.set(xlabel="predicted class", ylabel="true class")
         axis.set_title(f"{experiment}: {dataset}")
     return figure
+
+
+def _heatmap(axis: Axes, percent: np.ndarray, size: float) -> None:
+    """Draw percentages from white to blue, with their numbers in black or white. `size`: font size in points."""
+    edges = np.arange(len(percent) + 1) - 0.5
+    axis.pcolormesh(edges, edges, percent, vmin=0, vmax=100, cmap=SHARES, edgecolors="white", linewidth=0.4)
+    axis.set(aspect="equal", ylim=(len(percent) - 0.5, -0.5))
+    axis.grid(visible=False)
+    axis.spines[:].set_visible(False)
+    for (row, column), value in np.ndenumerate(percent):
+        colour = "white" if value > 60 else "black"
+        axis.text(column, row, f"{value:.0f}", fontsize=size, color=colour, ha="center", va="center")
 
 
 def _top1(scores: Scores, dataset: str, settings: TaskSettings, detail: str) -> dict[str, list[Row]]:
@@ -101,22 +115,17 @@ def calibration_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
     rows = without_ablations(scores.measured.where(metric="ece", weights="last", status="ok"), settings)
     rows = rows.where(dataset=rows.distinct("dataset")[:1])
     one_protocol(rows, "figure of calibration")
-    points = [
-        (confidence, accuracy, row.experiment, row.seed, row.dataset)
-        for row in rows
-        for count, confidence, accuracy in row.extras.get("bins", [])
-        if count
-    ]
-    if not points:
+    found = [(row.experiment, [point for count, *point in row.extras.get("bins", []) if count]) for row in rows]
+    curves = [(experiment, points) for experiment, points in found if points]
+    if not curves:
         return None
-    palette = palette_of(rows, settings)
-    table = pd.DataFrame(points, columns=["confidence", "accuracy", "experiment", "seed", "dataset"])
-    figure, (axis,) = grid(1, (WIDTH * 0.56, 3.2), across=1)
+    shown = {experiment for experiment, _ in curves}
+    styles = {name: style for name, style in styles_of(rows, settings).items() if name in shown}
+    figure, (axis,) = grid(1, (WIDTH * 0.56, 3.4), across=1)
     axis.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-    sns.lineplot(
-        table, x="confidence", y="accuracy", hue="experiment", hue_order=list(palette), units="seed", estimator=None,
-        palette=palette, marker="o", markersize=4, linewidth=1, ax=axis,
-    )  # fmt: skip
-    axis.legend(title=None, fontsize=8)
-    axis.set_title(table["dataset"].iloc[0])
+    for experiment, points in curves:
+        styles[experiment].plot(axis, *zip(*points, strict=True))
+    axis.set(xlabel="confidence", ylabel="accuracy")
+    axis.set_title(rows[0].dataset)
+    legend_above(figure, styles)
     return figure

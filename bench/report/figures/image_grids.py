@@ -3,8 +3,10 @@
 The background is transparent and the labels are grey, so that a grid can be read on a light and on a dark page.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import matplotlib
@@ -18,6 +20,7 @@ from bench.schema import Task
 
 LABEL_COLOUR = (118, 128, 138, 255)
 GAP, LINE, SPACE = 4, 22, 14
+LABEL_SIZE, CAPTION_SIZE = 15, 12
 TILE, SMALL_TILE, ONESHOT_HEIGHT = 128, 84, 180
 TILES_PER_ROW, GRID_ROWS, PROGRESS_ROWS = 8, 2, 3
 MAX_DATASETS = 6
@@ -179,12 +182,12 @@ def image_grid(rows: Sequence[LabelledRow]) -> Image.Image | None:
     """Return an image of the labelled rows below each other, or None without rows."""
     if not rows:
         return None
-    width = max(sum(image.width + GAP for image in row.images) for row in rows)
+    width = max(max(sum(_widths(row)), _length(row.label, LABEL_SIZE)) for row in rows)
     height = sum(_height(row) for row in rows)
     canvas = Image.new("RGBA", (max(width, 360), height), (0, 0, 0, 0))
     draw, top = ImageDraw.Draw(canvas), 0
     for row in rows:
-        draw.text((0, top + 2), row.label, fill=LABEL_COLOUR, font=_font(15))
+        draw.text((0, top + 2), row.label, fill=LABEL_COLOUR, font=_font(LABEL_SIZE))
         _place(canvas, draw, row, top + LINE)
         top += _height(row)
     return canvas
@@ -196,13 +199,26 @@ def _height(row: LabelledRow) -> int:
 
 def _place(canvas: Image.Image, draw: ImageDraw.ImageDraw, row: LabelledRow, top: int) -> None:
     left = 0
-    for index, image in enumerate(row.images):
+    for index, (image, width) in enumerate(zip(row.images, _widths(row), strict=True)):
         if row.captions:
-            draw.text((left, top + 3), row.captions[index], fill=LABEL_COLOUR, font=_font(12))
+            draw.text((left, top + 3), row.captions[index], fill=LABEL_COLOUR, font=_font(CAPTION_SIZE))
         canvas.paste(image, (left, top + (LINE if row.captions else 0)))
-        left += image.width + GAP
+        left += width
 
 
+def _widths(row: LabelledRow) -> list[int]:
+    """Return the width of each column: that of its image, or of its caption if the caption is wider."""
+    captions = row.captions or ("",) * len(row.images)
+    pairs = zip(row.images, captions, strict=True)
+    return [max(image.width + GAP, _length(caption, CAPTION_SIZE)) for image, caption in pairs]
+
+
+def _length(text: str, size: int) -> int:
+    """Return the width of a text in pixels, with a gap."""
+    return math.ceil(_font(size).getlength(text)) + 2 * GAP if text else 0
+
+
+@cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)
 

@@ -1,16 +1,17 @@
 """Plots of scores. Each function returns None if there is no data."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from bench.claims import TaskSettings
 from bench.report.compare.statistics import summarise
-from bench.report.figures.style import INK, MUTED, SLIM, WIDTH, colours, grid
+from bench.report.figures.drawing import grid, lay_out, legend_above
+from bench.report.figures.labels import label_lines, label_points
+from bench.report.figures.style import INK, MUTED, SLIM, WIDTH, Series, series_styles
 from bench.report.read.experiment_roles import experiments_of, role_of, without_ablations
 from bench.report.read.names import ARROWS, control_label, metric_of
 from bench.report.read.scores import Row, Scores, one_protocol
@@ -19,20 +20,28 @@ from bench.report.tables.seed_averages import Column, columns_of, in_column, see
 from bench.schema import Task
 
 MAX_PANELS = 24
-LABEL_HEIGHT = 8.5
+LONG_NAME = 28
+"""Largest number of characters of an experiment in a panel of half the width."""
+COSTS = ("params", "macs")
+BASE, VARIATION = Series(SLIM, "D", "solid"), Series(INK, "o", "solid")
 
 
-def palette_of(scores: Scores, settings: TaskSettings) -> dict[str, str]:
-    """Return the colour of each experiment, in the order of the tables."""
+@dataclass(frozen=True)
+class Network:
+    """Mean score of a network on a dataset, and its parameters and MACs."""
+
+    experiment: str
+    dataset: str
+    score: float
+    costs: dict[str, float]
+
+
+def styles_of(scores: Scores, settings: TaskSettings) -> dict[str, Series]:
+    """Return the style of each experiment, in the order of the tables."""
     groups: dict[str, list[str]] = {"slim": [], "baseline": [], "other": [], "control": []}
     for name in experiments_of(scores, settings):
         groups[role_of(name, settings)].append(name)
-    return colours(groups["slim"], groups["baseline"], groups["control"] + groups["other"])
-
-
-def plotted(rows: Iterable[Row]) -> pd.DataFrame:
-    names = ("experiment", "dataset", "seed", "metric", "weights", "value")
-    return pd.DataFrame([{name: getattr(row, name) for name in names} for row in rows], columns=list(names))
+    return series_styles(groups["slim"], groups["baseline"], groups["control"] + groups["other"])
 
 
 def finished_rows(rows: Iterable[Row]) -> list[Row]:
@@ -52,36 +61,38 @@ def scores_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
         return None
     rank = {metric: position for position, metric in enumerate(settings.primary)}
     panels = sorted(panels, key=lambda panel: rank[panel[1].metric])[:MAX_PANELS]
-    palette = palette_of(rows, settings)
-    figure, axes = grid(len(panels), (WIDTH / 2, 0.34 * len(palette) + 1.5), across=2)
+    styles = styles_of(rows, settings)
+    across = 2 if max(map(len, styles)) <= LONG_NAME else 1
+    figure, axes = grid(len(panels), (WIDTH / across, 0.34 * len(styles) + 1.5), across)
     for axis, (dataset, column, shown) in zip(axes, panels, strict=True):
-        _score_panel(axis, shown, column, palette)
+        _score_panel(axis, shown, column, styles)
         axis.set_title(dataset)
+    lay_out(figure)
+    for axis, (_, _, shown) in zip(axes, panels, strict=True):
+        label_lines(axis, _controls(shown), MUTED)
     return figure
 
 
-def _score_panel(axis: Axes, rows: list[Row], column: Column, palette: Mapping[str, str]) -> None:
+def _score_panel(axis: Axes, rows: list[Row], column: Column, styles: Mapping[str, Series]) -> None:
     one_protocol(rows, f"figure of {column.metric}")
-    last = [row for row in rows if row.weights == "last"]
-    present = {row.experiment for row in last}
-    order = [name for name in palette if name in present]
-    sns.stripplot(
-        plotted(last), x="value", y="experiment", hue="experiment", order=order, palette=dict(palette), size=6,
-        jitter=0, alpha=0.7, legend=False, ax=axis,
-    )  # fmt: skip
+    order = [name for name in styles if any(row.experiment == name and row.weights == "last" for row in rows)]
     for position, name in enumerate(order):
-        over = summarise(list(seed_means([row for row in last if row.experiment == name], name).values()))
-        if over.mean is not None:
-            axis.plot([over.mean] * 2, [position - 0.24, position + 0.24], color=palette[name], linewidth=2)
+        style = styles[name]
+        own = [row for row in rows if row.experiment == name]
+        last = [row for row in own if row.weights == "last"]
+        over = summarise(list(seed_means(last, name).values()))
         if over.low is not None and over.high is not None:
-            axis.plot([over.low, over.high], [position] * 2, color=palette[name], linewidth=1.2)
-    untrained = plotted(row for row in rows if row.weights == "untrained" and row.experiment in present)
-    positions = [order.index(name) for name in untrained.experiment]
-    edges = [palette[name] for name in untrained.experiment]
-    axis.scatter(untrained.value, positions, s=30, facecolors="none", edgecolors=edges, linewidths=1)
+            axis.plot([over.low, over.high], [position] * 2, color=style.colour, linewidth=1.2)
+        if over.mean is not None:
+            axis.plot([over.mean] * 2, [position - 0.3, position + 0.3], color=style.colour, linewidth=2)
+        style.points(axis, [row.value for row in last], [position] * len(last))
+        untrained = [row.value for row in own if row.weights == "untrained"]
+        style.points(axis, untrained, [position] * len(untrained), markerfacecolor="none", alpha=1)
+    axis.set_yticks(range(len(order)), order)
     axis.set_ylim(len(order) - 0.4, -0.6)
-    _reference_lines(axis, [row for row in rows if row.is_control])
-    axis.set(ylabel="", xlabel=column.title)
+    for value in _controls(rows):
+        axis.axvline(value, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+    axis.set(xlabel=column.title)
     axis.grid(axis="x")
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0, labelcolor=INK)
@@ -89,16 +100,14 @@ def _score_panel(axis: Axes, rows: list[Row], column: Column, palette: Mapping[s
     axis.margins(x=0.08)
 
 
-def _reference_lines(axis: Axes, rows: list[Row]) -> None:
-    """Draw the controls as labelled dashed lines."""
-    for weights in dict.fromkeys(row.weights for row in rows):
+def _controls(rows: list[Row]) -> dict[float, str]:
+    """Return the mean of each control and its name."""
+    found: dict[float, str] = {}
+    for weights in dict.fromkeys(row.weights for row in rows if row.is_control):
         values = [row.value for row in rows if row.weights == weights and row.value is not None]
-        value = sum(values) / len(values)
-        axis.axvline(value, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
-        axis.annotate(
-            control_label(weights), (value, 0.98), (3, 0), xycoords=("data", "axes fraction"),
-            textcoords="offset points", rotation=90, fontsize=7, color=MUTED, va="top", ha="left",
-        )  # fmt: skip
+        mean, name = sum(values) / len(values), control_label(weights)
+        found[mean] = f"{found[mean]}, {name}" if mean in found else name
+    return found
 
 
 def complexity_figure(scores: Scores, settings: Mapping[Task, TaskSettings]) -> Figure | None:
@@ -108,60 +117,46 @@ def complexity_figure(scores: Scores, settings: Mapping[Task, TaskSettings]) -> 
         rows = scores.measured.where(task=task, weights="last", status="ok")
         found = (_costs(rows.where(dataset=name), task_settings) for name in rows.distinct("dataset"))
         costs = next(filter(None, found), None)
-        panels += [(task_settings, rows, cost, *costs) for cost in ("params", "macs")] if costs else []
+        panels += [(task_settings, rows, cost, *costs) for cost in COSTS] if costs else []
     if not panels:
         return None
     figure, axes = grid(len(panels), (WIDTH / 2, 2.6), across=2)
     for axis, (task_settings, rows, cost, points, column) in zip(axes, panels, strict=True):
-        known = palette_of(rows, task_settings)
-        shades = {name: known.get(name, MUTED) for name in points["experiment"]}
-        sns.scatterplot(points, x=cost, y="score", hue="experiment", palette=shades, s=46, ax=axis, legend=False)
+        known = styles_of(rows, task_settings)
+        for point in points:
+            style = known.get(point.experiment, Series(MUTED, "o", "solid"))
+            style.points(axis, point.costs[cost], point.score, alpha=1)
         axis.set(xlabel="parameters" if cost == "params" else "MACs", ylabel=column.title)
-        axis.set_title(f"{task_settings.title}: {points['dataset'].iloc[0]}")
+        axis.set_title(f"{task_settings.title}: {points[0].dataset}")
         axis.xaxis.set_major_formatter(EngFormatter(sep=" "))
         axis.xaxis.set_major_locator(MaxNLocator(4))
         axis.margins(x=0.3, y=0.25)
-        _label_points(axis, points, cost)
+    lay_out(figure)
+    for axis, (_, _, cost, points, _) in zip(axes, panels, strict=True):
+        label_points(axis, [p.experiment for p in points], [p.costs[cost] for p in points], [p.score for p in points])
     return figure
 
 
-def _costs(rows: Scores, settings: TaskSettings) -> tuple[pd.DataFrame, Column] | None:
+def _costs(rows: Scores, settings: TaskSettings) -> tuple[list[Network], Column] | None:
     """Return mean score, parameters and MACs of two or more networks on one dataset, except ablations, or None."""
     rows = without_ablations(rows, settings)
     for column in columns_of(rows.where(metric=settings.primary), settings.primary):
         points = []
         for name in rows.distinct("experiment"):
-            scored = rows.where(experiment=name)
-            values = [
-                _mean(in_column(scored, column)),
-                *(_mean(scored.where(metric=cost)) for cost in ("params", "macs")),
-            ]
-            if None not in values:
-                points.append((name, scored[0].dataset, *values))
+            own = rows.where(experiment=name)
+            score = _mean(in_column(own, column))
+            costs = {cost: mean for cost in COSTS if (mean := _mean(own.where(metric=cost))) is not None}
+            if score is not None and len(costs) == len(COSTS):
+                points.append(Network(name, own[0].dataset, score, costs))
         if len(points) > 1:
-            for cost in ("params", "macs"):
+            for cost in COSTS:
                 one_protocol(rows.where(metric=cost), f"figure of {cost}")
-            return pd.DataFrame(points, columns=["experiment", "dataset", "score", "params", "macs"]), column
+            return points, column
     return None
 
 
 def _mean(rows: Iterable[Row]) -> float | None:
     return summarise([row.value for row in rows if row.value is not None]).mean
-
-
-def _label_points(axis: Axes, points: pd.DataFrame, cost: str) -> None:
-    """Label the dots on the side with more space, and move up labels that would overlap."""
-    middle = (points[cost].min() + points[cost].max()) / 2
-    points_per_pixel = 72 / axis.figure.dpi
-    highest = {True: -float("inf"), False: -float("inf")}
-    for name, x, y in sorted(zip(points["experiment"], points[cost], points["score"], strict=True), key=lambda p: p[2]):
-        left = x > middle
-        own = axis.transData.transform((x, y))[1] * points_per_pixel
-        highest[left] = max(own - 2, highest[left] + LABEL_HEIGHT)
-        axis.annotate(
-            name, (x, y), (-6 if left else 6, highest[left] - own), textcoords="offset points", fontsize=7, color=INK,
-            ha="right" if left else "left",
-        )  # fmt: skip
 
 
 def ablation_figure(scores: Scores, settings: Mapping[Task, TaskSettings]) -> Figure | None:
@@ -171,19 +166,20 @@ def ablation_figure(scores: Scores, settings: Mapping[Task, TaskSettings]) -> Fi
         here = scores.where(task=task)
         for ablation in find_ablations(here, task_settings):
             for factor in ablation.factors:
-                points = _levels(here, ablation, factor, task_settings)
-                panels += [(ablation, factor, *points)] if points else []
+                found = _levels(here, ablation, factor, task_settings)
+                panels += [(ablation, factor, *found)] if found else []
     if not panels:
         return None
     figure, axes = grid(len(panels), (WIDTH / 2, 2.6), across=2)
     for axis, (ablation, factor, points, column) in zip(axes, panels, strict=True):
-        order = sorted(points["level"].unique())
-        means = points.groupby("level")["value"].mean()
-        axis.plot(range(len(order)), [means[level] for level in order], color=MUTED, linewidth=1, zorder=0)
-        sns.stripplot(
-            points, x="level", y="value", order=order, hue="is_base", palette={True: SLIM, False: INK}, size=6,
-            jitter=0, alpha=0.75, legend=False, ax=axis,
-        )  # fmt: skip
+        order = sorted(points)
+        means = [sum(row.value or 0 for row in points[level]) / len(points[level]) for level in order]
+        axis.plot(range(len(order)), means, color=MUTED, linewidth=1, zorder=0)
+        for position, level in enumerate(order):
+            style = BASE if points[level][0].experiment == ablation.base else VARIATION
+            style.points(axis, [position] * len(points[level]), [row.value for row in points[level]])
+        axis.set_xticks(range(len(order)), [str(level) for level in order])
+        axis.margins(x=0.15)
         axis.set(xlabel=factor.replace("_", " "), ylabel=column.title)
         axis.set_title(f"{ablation.base}: {ablation.dataset}")
     return figure
@@ -191,46 +187,43 @@ def ablation_figure(scores: Scores, settings: Mapping[Task, TaskSettings]) -> Fi
 
 def _levels(
     scores: Scores, ablation: Ablation, factor: str, settings: TaskSettings
-) -> tuple[pd.DataFrame, Column] | None:
+) -> tuple[dict[int, list[Row]], Column] | None:
     """Return finished scores at each level of `factor`, for the first ablation metric with scores at two levels."""
     levels = {name: level for name, level in ablation.levels(factor).items() if level is not None}
     rows = finished_rows(scores.where(dataset=ablation.dataset, experiment=levels, weights="last"))
     wanted = [name for name in settings.ablation_metrics if not metric_of(name).constant]
     for column in columns_of([row for row in rows if row.metric in wanted], wanted):
-        points = plotted(in_column(rows, column))
-        points = points.assign(level=points["experiment"].map(levels), is_base=points["experiment"] == ablation.base)
-        if points["level"].nunique() > 1:
+        points: dict[int, list[Row]] = {}
+        for row in in_column(rows, column):
+            points.setdefault(levels[row.experiment], []).append(row)
+        if len(points) > 1:
             return points, column
     return None
 
 
 def fd_curve_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
     """Draw the Fréchet distance against the number of generated images, from `details.curve` of the scores."""
-    points = []
     rows = without_ablations(scores.measured.where(weights="last", status="ok"), settings)
+    found: dict[tuple[str, str, str], list[tuple[Row, dict[int, float]]]] = {}
     for row in rows:
-        for n, value in row.extras.get("curve", {}).items():
-            point = {"n": int(n), "value": value, "experiment": row.experiment, "seed": row.seed}
-            points.append(point | {"dataset": row.dataset, "metric": row.metric, "protocol": row.protocol})
-    if not points:
+        curve = {int(n): value for n, value in row.extras.get("curve", {}).items()}
+        if curve:
+            found.setdefault((row.dataset, row.metric, row.protocol), []).append((row, curve))
+    if not found:
         return None
-    palette = palette_of(rows, settings)
-    panels = list(pd.DataFrame(points).groupby(["dataset", "metric", "protocol"], sort=False))
     rank = {metric: position for position, metric in enumerate(settings.primary)}
-    panels = sorted(panels, key=lambda panel: rank.get(panel[0][1], len(rank)))[:MAX_PANELS]
+    panels = sorted(found.items(), key=lambda panel: rank.get(panel[0][1], len(rank)))[:MAX_PANELS]
+    shown = {row.experiment for _, part in panels for row, _ in part}
+    styles = {name: style for name, style in styles_of(rows, settings).items() if name in shown}
     figure, axes = grid(len(panels), (WIDTH / 2, 2.6), across=2)
     for axis, ((dataset, metric, _), part) in zip(axes, panels, strict=True):
-        order = [name for name in palette if name in set(part["experiment"])]
-        sns.lineplot(
-            part, x="n", y="value", hue="experiment", hue_order=order, units="seed", estimator=None, palette=palette,
-            marker="o", markersize=4, linewidth=1, ax=axis,
-        )  # fmt: skip
-        axis.legend(title=None, fontsize=8)
-        axis.set(
-            xscale="log", xlabel="number of generated images", ylabel=f"{metric_of(metric).label} {ARROWS['lower']}"
-        )
-        counts = sorted(part["n"].unique())
+        for row, curve in part:
+            styles[row.experiment].plot(axis, sorted(curve), [curve[n] for n in sorted(curve)])
+        ylabel = f"{metric_of(metric).label} {ARROWS['lower']}"
+        axis.set(xscale="log", xlabel="number of generated images", ylabel=ylabel)
+        counts = sorted({n for _, curve in part for n in curve})
         axis.set_xticks(counts, [str(n) for n in counts])
         axis.minorticks_off()
         axis.set_title(dataset)
+    legend_above(figure, styles)
     return figure

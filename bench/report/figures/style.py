@@ -1,113 +1,122 @@
-"""Theme and colours of the figures, and conversion of SVG colours to the CSS variables of the page."""
+"""Theme, colours, markers and lines of the figures, and conversion of SVG colours to the CSS variables of the page."""
 
-import io
-import math
 import re
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import matplotlib
-import numpy as np
-import seaborn as sns
-
-from bench.files import write_bytes
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 WIDTH = 8.0
 PIXELS_PER_POINT = 1.5
 INK, MUTED, RULE = "#1c2024", "#5d666f", "#dcdfe1"
 SLIM, BASELINE = "#0b6e99", "#c8571b"
-OTHER_COLOURS = ("#4f8a3c", "#8a5aa8", "#a97b00", "#7a6a5d", "#b04a6f", "#50708c")
+OTHER_COLOURS = ("#49a272", "#9381e5", "#671906", "#3f3153", "#ae86a0", "#775e4c")
+"""All pairs of series colours differ by a CIEDE2000 of at least 10, also for colour-blind readers."""
 VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule", SLIM: "--slim", BASELINE: "--baseline"} | {
     colour: f"--other{index}" for index, colour in enumerate(OTHER_COLOURS, start=1)
 }
 """Colour in the SVG file -> CSS variable of the page, which has a value for light and dark mode."""
 
-THEME = {
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+LINES: tuple[Any, ...] = (
+    "solid",
+    (0, (5, 1.5)),
+    (0, (1, 1.2)),
+    (0, (5, 1.5, 1, 1.5)),
+    (0, (9, 2)),
+    (0, (5, 1.2, 1, 1.2, 1, 1.2)),
+    (0, (2.5, 2.5)),
+    (0, (9, 2, 3, 2)),
+    (0, (1, 3)),
+)
+"""One more than the markers, so that 72 series have different pairs of marker and line."""
+
+THEME: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.6,
+    "axes.axisbelow": True,
     "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "axes.titlesize": 9.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
+    "axes.facecolor": "none",
     "axes.grid": True,
     "axes.grid.axis": "y",
-    "grid.color": RULE,
-    "grid.linewidth": 0.7,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "legend.frameon": False,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "slim-bench",
-    "savefig.dpi": 160,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 9.6,
+    "axes.linewidth": 1.0,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10.5,
+    "axes.unicode_minus": False,
     "figure.constrained_layout.use": True,
     "figure.constrained_layout.h_pad": 0.08,
     "figure.constrained_layout.w_pad": 0.1,
+    "grid.color": RULE,
+    "grid.linewidth": 0.7,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "legend.handlelength": 3.2,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 4,
+    "lines.solid_capstyle": "round",
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    "text.hinting": "none",
+    "svg.hashsalt": "slim-bench",
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "xtick.labelsize": 8.8,
+    "xtick.major.size": 4.8,
+    "xtick.major.width": 1.0,
+    "ytick.color": MUTED,
+    "ytick.labelsize": 8.8,
+    "ytick.major.size": 4.8,
+    "ytick.major.width": 1.0,
 }
+"""SVG glyphs are paths, so that the page depends on no font. PDF has TrueType fonts, as conferences reject Type 3."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Colour, marker and line of an experiment. Marker and line distinguish it without colour."""
+
+    colour: str
+    marker: str
+    line: Any
+
+    def plot(self, axis: Axes, x: Any, y: Any, **options: Any) -> None:
+        """Draw a line with markers. `options` of matplotlib's `plot` replace those of the series."""
+        axis.plot(x, y, **{"color": self.colour, "marker": self.marker, "linestyle": self.line} | options)
+
+    def points(self, axis: Axes, x: Any, y: Any, **options: Any) -> None:
+        """Draw markers without a line."""
+        self.plot(axis, x, y, linestyle="none", **{"markersize": 6.2, "alpha": 0.75} | options)
 
 
 def use_theme() -> None:
-    """Set seaborn's ticks theme with our colours. Glyphs are drawn as paths, so that figures do not depend on fonts."""
-    sns.set_theme(context="paper", style="ticks", font_scale=1.0, rc=THEME)
+    """Set matplotlib's defaults and our theme, so that no configuration of the machine changes a figure."""
+    matplotlib.rcdefaults()
+    matplotlib.rcParams.update(THEME)
 
 
-def colours(slims: list[str], baselines: list[str], others: list[str]) -> dict[str, str]:
-    """Return experiment -> colour. The first experiment with SLIM is blue, and the first baseline is orange."""
-    spare = iter(OTHER_COLOURS * (1 + (len(slims) + len(baselines) + len(others)) // len(OTHER_COLOURS)))
-    palette = {name: SLIM if not index else next(spare) for index, name in enumerate(slims)}
-    palette |= {name: BASELINE if not index else next(spare) for index, name in enumerate(baselines)}
-    return palette | {name: next(spare) for name in others}
+def series_styles(slims: list[str], baselines: list[str], others: list[str]) -> dict[str, Series]:
+    """Return experiment -> style. The first experiment with SLIM is blue, and the first baseline is orange."""
+    spare = count(2)
+    numbers = {name: 0 if not index else next(spare) for index, name in enumerate(slims)}
+    numbers |= {name: 1 if not index else next(spare) for index, name in enumerate(baselines)}
+    numbers |= {name: next(spare) for name in others}
+    styles = list(_styles(len(numbers) + 2))
+    return {name: styles[number] for name, number in numbers.items()}
 
 
-def grid(count: int, each: tuple[float, float], across: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure with `count` panels of size `each` in inches, `across` in a row."""
-    wide = min(count, across)
-    high = math.ceil(count / wide)
-    figure, axes = plt.subplots(high, wide, figsize=(each[0] * wide, each[1] * high), squeeze=False)
-    flat: list[Axes] = list(np.ravel(axes))
-    for unused in flat[count:]:
-        unused.set_visible(False)
-    return figure, flat[:count]
-
-
-def legend_above(figure: Figure, axis: Axes) -> None:
-    """Move the legend of one panel above all panels."""
-    handles, labels = axis.get_legend_handles_labels()
-    legend = axis.get_legend()
-    if legend is not None:
-        legend.remove()
-        figure.legend(handles, labels, loc="outside upper left", ncols=min(4, len(labels)), fontsize=8)
-
-
-def save(figure: Figure, stem: Path) -> None:
-    """Write `stem`.png on white and `stem`.svg on transparent. Without a date in them, both are reproducible."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # the layout is final: do not compute it again for each file
-    formats: dict[str, dict[str, Any]] = {
-        "png": {"facecolor": "white"},
-        "svg": {"transparent": True, "metadata": {"Date": None}},
-    }
-    for suffix, options in formats.items():
-        content = io.BytesIO()
-        figure.savefig(content, format=suffix, **options)
-        write_bytes(stem.with_suffix(f".{suffix}"), content.getvalue())
-    plt.close(figure)
-
-
-def save_placeholder_figure(stem: Path, words: str) -> None:
-    """Write a figure that shows only `words`. The workflow declares every figure as an output, so each must exist."""
-    figure = plt.figure(figsize=(6, 1.2))
-    figure.text(0.5, 0.5, words, ha="center", va="center", color=MUTED)
-    save(figure, stem)
+def _styles(number: int) -> Iterator[Series]:
+    colours = (SLIM, BASELINE, *OTHER_COLOURS)
+    for index in range(number):
+        yield Series(colours[index % len(colours)], MARKERS[index % len(MARKERS)], LINES[index % len(LINES)])
 
 
 def inline_svg(text: str, prefix: str) -> tuple[str, float]:

@@ -64,7 +64,14 @@ def test_collect_replaces_only_its_files(demo):
     assert (demo / "notes.csv").read_text() == "mine"
 
 
-TAKEN = ("tables/summary.csv", "tables/claims.md", "tables/runs.tex", "figures/complexity.png", "figures/ablations.svg")
+TAKEN = (
+    "tables/summary.csv",
+    "tables/claims.md",
+    "tables/runs.tex",
+    "figures/complexity.png",
+    "figures/ablations.svg",
+    "figures/curves_oneshot.pdf",
+)
 
 
 @pytest.mark.parametrize("name", [*TAKEN, "figures/neighbours.png", "report/index.html"])

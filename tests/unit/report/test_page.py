@@ -7,7 +7,7 @@ import pytest
 
 from bench.files import sha256_json
 from bench.report.figures.style import inline_svg
-from bench.report.outputs import FIGURES, OUTPUTS, TABLES
+from bench.report.outputs import FIGURES, OUTPUTS, PLOT_SUFFIXES, TABLES
 from bench.report.page import render
 from bench.report.read.collect import collect
 from bench.report.read.scores import read_scores
@@ -77,7 +77,7 @@ def test_every_declared_output_exists(demo):
     for stem in TABLES:
         assert (demo / f"{stem}.md").exists() and (demo / f"{stem}.tex").exists()
     for stem in FIGURES:
-        assert (demo / f"{stem}.svg").exists()
+        assert all((demo / f"{stem}.{suffix}").exists() for suffix in PLOT_SUFFIXES)
 
 
 def test_each_claim_shows_its_target_and_cost(html):
@@ -98,7 +98,7 @@ def test_the_page_loads_no_other_file(html):
         assert not [name for name in attributes if name.startswith("on")]
         for name in ("src", "href", "xlink:href", "poster", "srcset"):
             target = attributes.get(name) or ""
-            assert target.startswith(("#", "data:", "runs/", "https://arxiv.org/abs/")) or not target, (
+            assert target.startswith(("#", "data:", "runs/", "../figures/", "https://arxiv.org/abs/")) or not target, (
                 tag,
                 target[:80],
             )
@@ -121,11 +121,13 @@ def test_every_link_has_a_target(demo, html):
     assert len(targets) > 10 and targets <= ids
     pages = {link for link in links if link.startswith("runs/")}
     assert pages == {f"runs/{row.run}.html" for row in read_scores(demo / "scores.csv").runs}
-    assert all((demo / "report" / link).is_file() for link in pages)
+    files = {link for link in links if link.startswith("../figures/")}
+    assert {"../figures/complexity.pdf", "../figures/complexity.svg", "../figures/samples_fewshot.png"} <= files
+    assert all((demo / "report" / link).is_file() for link in pages | files)
 
 
 def test_a_number_links_to_its_run_protocol_and_command(demo, html):
-    assert f'<a href="#of-fastgan-sle--{EMOJI}"><span>301.6</span></a><small>300.0 and 303.3, n = 2</small>' in html
+    assert f'<a href="#of-fastgan-sle--{EMOJI}"><span>301.6</span></a><small>300.0 and 303.3</small>' in html
     row = html[html.index(f'id="of-fastgan-sle--{EMOJI}"') :]
     assert f'<a href="runs/fastgan-sle/{EMOJI}/seed0.html">' in row[: row.index("</tr>")]
     group = run_page_text(demo, f"fastgan-sle/{EMOJI}/seed0")

@@ -1,0 +1,168 @@
+"""Panels, layout and files of the figures. Text is measured after the layout, so that none is cut or overlaps."""
+
+import io
+import math
+import re
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+from bench.files import write_bytes
+from bench.report.figures.style import MUTED, Series
+from bench.report.outputs import PLOT_SUFFIXES
+
+DPI = 160
+PDF_METADATA = {"CreationDate": None, "Creator": "slim-bench"}
+SMALLEST_TEXT = 6.5
+BREAKS = {": ": ":\n", " (": "\n("}
+NUMBER = re.compile(r"[-−]?[\d.,]+(e[-+]?\d+)?( ?\w)?")
+LABEL_ROOM = 1.15
+"""Largest length of the label of an axis, relative to the axis."""
+GAP = 4.0
+"""Smallest distance between texts in pixels."""
+
+
+def grid(count: int, each: tuple[float, float], across: int) -> tuple[Figure, list[Axes]]:
+    """Return a figure with `count` panels of size `each` in inches, `across` in a row."""
+    wide = min(count, across)
+    high = math.ceil(count / wide)
+    figure = new_figure(each[0] * wide, each[1] * high)
+    flat: list[Axes] = list(np.ravel(figure.subplots(high, wide, squeeze=False)))
+    for unused in flat[count:]:
+        unused.remove()
+    return figure, flat[:count]
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of this size in inches, without pyplot, which would keep it open."""
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def legend_above(figure: Figure, styles: Mapping[str, Series], **line: Any) -> None:
+    """Draw a legend of the series above all panels, in as many columns as fit. `line`: options of its lines."""
+    handles = [
+        Line2D([], [], **{"color": s.colour, "marker": s.marker, "linestyle": s.line, "label": name} | line)
+        for name, s in styles.items()
+    ]
+    for columns in range(min(4, len(handles)), 0, -1):
+        legend = figure.legend(handles=handles, loc="outside upper left", ncols=columns)
+        if columns == 1 or extent(legend, figure).width < figure.bbox.width:
+            return
+        legend.remove()
+
+
+def lay_out(figure: Figure) -> None:
+    """Compute the layout once, with titles and labels that fit to their panels and tick labels that do not overlap."""
+    engine = figure.get_layout_engine()
+    if engine is None or not figure.axes:
+        return
+    engine.execute(figure)
+    changed = [_fit_texts(axis, figure) for axis in figure.axes]
+    if any(changed):
+        for _ in range(2):  # the second time for panels of fixed aspect, which the first one moves
+            engine.execute(figure)
+    figure.set_layout_engine("none")
+
+
+def extent(artist: Any, figure: Figure) -> Bbox:
+    """Return the box of an artist in pixels."""
+    canvas: Any = figure.canvas
+    box: Bbox = artist.get_window_extent(canvas.get_renderer())
+    return box
+
+
+def _fit_texts(axis: Axes, figure: Figure) -> bool:
+    """Fit the texts of a panel to their space. Return whether one changed."""
+    axis.apply_aspect()
+    own = axis.bbox
+    row = [other.bbox.x0 for other in figure.axes if abs(other.bbox.y0 - own.y0) < own.height / 2]
+    right = min((left for left in row if left > own.x0 + 1), default=figure.bbox.width)
+    title = getattr(axis, "_left_title", axis.title)
+    changed = [
+        _fit(title, right - own.x0 - GAP, figure),
+        _fit(axis.xaxis.label, LABEL_ROOM * own.width, figure),
+        _fit(axis.yaxis.label, LABEL_ROOM * own.height, figure),
+        _separate(axis, figure),
+    ]
+    return any(changed)
+
+
+def _fit(text: Text, room: float, figure: Figure) -> bool:
+    """Break a text that is longer than `room` pixels, then make it smaller, then shorten it."""
+
+    def length() -> float:
+        box = extent(text, figure)
+        return float(box.height if text.get_rotation() else box.width)
+
+    if not text.get_text() or length() <= room:
+        return False
+    for mark, broken in BREAKS.items():
+        if length() > room:
+            text.set_text(text.get_text().replace(mark, broken, 1))
+    if length() > room:
+        text.set_fontsize(max(SMALLEST_TEXT, float(text.get_fontsize()) * room / length()))
+    while length() > room and len(text.get_text()) > 3:
+        text.set_text(f"{text.get_text()[:-2]}…")
+    return True
+
+
+def _separate(axis: Axes, figure: Figure) -> bool:
+    """Turn the words below an axis upright if two overlap, or label fewer ticks if they are numbers."""
+    shown = [label for label in axis.get_xticklabels() if label.get_text()]
+    boxes = [extent(label, figure) for label in shown]
+    step = next((n for n in range(1, len(boxes) + 1) if _are_apart(boxes[::n])), 1)
+    if step == 1:
+        return False
+    texts = [label.get_text() for label in shown]
+    if all(NUMBER.fullmatch(text) for text in texts):
+        axis.set_xticks([label.get_position()[0] for label in shown][::step], texts[::step])
+    else:
+        axis.tick_params(axis="x", labelrotation=90)
+    return True
+
+
+def _are_apart(boxes: list[Bbox]) -> bool:
+    ordered = sorted(boxes, key=lambda box: box.x0)
+    return all(after.x0 - before.x1 >= GAP for before, after in pairwise(ordered))
+
+
+def save(figure: Figure, stem: Path) -> None:
+    """Write `stem`.png and `stem`.pdf on white, and `stem`.svg on transparent. Without a date, they are reproducible.
+
+    The canvases draw once per file. `Figure.savefig` would draw twice, the first time only to compute the layout.
+    """
+    lay_out(figure)
+    for suffix in PLOT_SUFFIXES:
+        print_to, ground = PRINTERS[suffix]
+        figure.set_facecolor(ground)
+        figure.set_dpi(DPI)
+        content = io.BytesIO()
+        print_to(figure, content)
+        write_bytes(stem.with_suffix(f".{suffix}"), content.getvalue())
+
+
+PRINTERS: dict[str, tuple[Callable[[Figure, io.BytesIO], None], str]] = {
+    "png": (lambda figure, file: FigureCanvasAgg(figure).print_png(file), "white"),
+    "svg": (lambda figure, file: FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None}), "none"),
+    "pdf": (lambda figure, file: FigureCanvasPdf(figure).print_pdf(file, metadata=PDF_METADATA), "white"),
+}
+
+
+def save_placeholder_figure(stem: Path, words: str) -> None:
+    """Write a figure that shows only `words`. The workflow declares every figure as an output, so each must exist."""
+    figure = new_figure(6, 1.2)
+    figure.text(0.5, 0.5, words, ha="center", va="center", color=MUTED)
+    save(figure, stem)

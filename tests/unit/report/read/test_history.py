@@ -1,0 +1,17 @@
+import math
+
+from bench.report.read.history import read_history
+
+
+def test_text_damage_and_short_lines_become_nan(tmp_path):
+    path = tmp_path / "history.csv"
+    path.write_bytes(b"step,loss,\n0,1.5,x\n1,\n2,b\xffd\n3,2,5,6\n\0")
+    found = read_history(path)
+    assert list(found) == ["step", "loss"] and found["step"] == [0, 1, 2, 3]
+    assert [value for value in found["loss"] if math.isfinite(value)] == [1.5, 2] and len(found["loss"]) == 4
+
+
+def test_a_missing_history_is_empty(tmp_path):
+    assert read_history(tmp_path / "history.csv") == {}
+    (tmp_path / "history.csv").write_text("")
+    assert read_history(tmp_path / "history.csv") == {}
