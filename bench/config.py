@@ -67,7 +67,7 @@ class Settings(Strict):
 
     @field_validator("datasets", "experiments", "tasks", mode="before")
     @classmethod
-    def _names_of_a_command_line(cls, value: Any) -> Any:
+    def _split_names(cls, value: Any) -> Any:
         """Convert a single name, as in `--config tasks=fewshot`, to a list of one. A number may be a name."""
         if value == []:
             raise ValueError("the list is empty, so no run is selected; null selects all runs")

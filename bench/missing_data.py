@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.data.fetch_job import FetchJob
 from bench.data.manifest import MANIFEST
-from bench.data.states import unattended_problem
+from bench.data.states import required_action
 from bench.errors import InputError
 from bench.plan import Plan
 from bench.run import Run
@@ -46,7 +46,7 @@ class MissingData:
             catalogue, settings = configuration.catalogue, configuration.settings.data
             dataset = catalogue.dataset(run.dataset)
             job = FetchJob(configuration.root, catalogue, run.dataset, dataset, settings=settings)
-            self._remedies[path] = None if (Path(path) / MANIFEST).exists() else unattended_problem(job)
+            self._remedies[path] = None if (Path(path) / MANIFEST).exists() else required_action(job)
         return self._remedies[path]
 
     def _lines(self, suite: str, runs: list[Run]) -> list[str]:

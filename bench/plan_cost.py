@@ -20,7 +20,7 @@ from bench.plan import Plan
 from bench.provenance import slug
 from bench.run import Run
 from bench.status import run_state
-from bench.throughput import Rate, Throughput, device_here
+from bench.throughput import Rate, Throughput, local_device
 from bench.training_record import Training, read_trained
 from bench.workload import (
     Images,
@@ -127,7 +127,7 @@ class CostEstimator:
 
     def __init__(self, plan: Plan, throughput: Throughput):
         self.plan, self.throughput, self.finished = plan, throughput, FinishedRuns()
-        self._is_this_cpu = throughput.device == device_here("cpu")
+        self._is_this_cpu = throughput.device == local_device("cpu")
 
     def estimate(self, runs: Sequence[Run]) -> list[RunEstimate]:
         catalogue = self.plan.configuration.catalogue

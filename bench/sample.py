@@ -75,13 +75,13 @@ def classify(model: Path, images: Sequence[Path]) -> None:
         raise InputError(f"{model}: {meta['model']['name']} is not a classifier; use `slim-bench sample`")
     if not meta.get("data") or "normalise" not in (meta.get("training") or {}):
         raise InputError(f"{model / META}: data or training.normalise is missing; {RETRAIN}")
-    view = view_of(meta)
+    preprocessing = preprocessing_of(meta)
     names = meta["data"].get("classes")
     fields = meta["training"]["normalise"]
     normalise = Normalise(Statistics(tuple(fields["mean"]), tuple(fields["std"])), torch.device("cpu"))
     for path in images:
         with torch.inference_mode():
-            probabilities = torch.softmax(network(normalise(read_preprocessed(path, view)))[0], dim=0)
+            probabilities = torch.softmax(network(normalise(read_preprocessed(path, preprocessing)))[0], dim=0)
         values, classes = probabilities.topk(min(TOP_CLASSES, len(probabilities)))
         print(path)
         for value, index in zip(values.tolist(), classes.tolist(), strict=True):
@@ -89,7 +89,7 @@ def classify(model: Path, images: Sequence[Path]) -> None:
 
 
 @dataclass(frozen=True)
-class View:
+class Preprocessing:
     """Preprocessing of a network's test images: `size` in pixels, and colour `mode`.
 
     `files`: the dataset consists of image files, which are centre-cropped.
@@ -101,25 +101,25 @@ class View:
     background: Colour = WHITE
 
 
-def view_of(meta: dict[str, Any]) -> View:
+def preprocessing_of(meta: dict[str, Any]) -> Preprocessing:
     data = meta["data"]
     red, green, blue = data.get("background", WHITE)  # missing in exports of earlier versions
     mode = "L" if data["channels"] == 1 else "RGB"
-    return View(data.get("image_size") or 224, mode, data.get("kind") == "folder", (red, green, blue))
+    return Preprocessing(data.get("image_size") or 224, mode, data.get("kind") == "folder", (red, green, blue))
 
 
-def read_preprocessed(path: Path, view: View) -> Tensor:
+def read_preprocessed(path: Path, preprocessing: Preprocessing) -> Tensor:
     """Read an image as uint8 [1, C, size, size], preprocessed as in the evaluation.
 
     For array datasets, larger images are cropped and scaled down, and smaller images are padded with zeros.
     """
-    square = (view.size, view.size)
-    with decoded(path, view.background) as image:
-        if view.files:
-            return evaluation_crop(image, view.size)[None]
-        image = image.convert(view.mode)
-        if max(image.size) > view.size:
+    square = (preprocessing.size, preprocessing.size)
+    with decoded(path, preprocessing.background) as image:
+        if preprocessing.files:
+            return evaluation_crop(image, preprocessing.size)[None]
+        image = image.convert(preprocessing.mode)
+        if max(image.size) > preprocessing.size:
             image = ImageOps.fit(image, square, Image.Resampling.BICUBIC)
-    whole = Image.new(view.mode, square)  # zero padding, as in the preparation of the dataset
-    whole.paste(image, ((view.size - image.width) // 2, (view.size - image.height) // 2))
+    whole = Image.new(preprocessing.mode, square)  # zero padding, as in the preparation of the dataset
+    whole.paste(image, ((preprocessing.size - image.width) // 2, (preprocessing.size - image.height) // 2))
     return to_tensor(whole)[None]

@@ -158,7 +158,7 @@ def _value(key: str, text: str) -> Any:
         return text  # the model reports its key
 
 
-def device_here(setting: str = "auto") -> str:
+def local_device(setting: str = "auto") -> str:
     """Return the name of the device that a run with `compute.device` = `setting` uses, for names of files.
 
     The name of a CPU contains its number of cores, because throughput depends on it.

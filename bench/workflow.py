@@ -63,7 +63,7 @@ class WorkflowPlan(Plan):
         os.environ["PATH"] = (
             f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # works without activating the environment
         )
-        with _ends_snakemake():
+        with _exit_on_error():
             _refuse_full_disk(Path("."))
             for path in files:
                 read_json(path) if Path(path).suffix == ".json" else read_yaml(path)
@@ -114,7 +114,7 @@ class WorkflowPlan(Plan):
 
         The executor's settings exist only once jobs are planned, not yet when the rules are read.
         """
-        with _ends_snakemake():
+        with _exit_on_error():
             chosen = choose_status_command(getattr(self._workflow, "executor_settings", None))
         if chosen is not None:
             print(f"slim-bench: {one_line(chosen)}", file=sys.stderr, flush=True)
@@ -131,7 +131,7 @@ class WorkflowPlan(Plan):
 
         def inputs(w: Any) -> list[str]:
             _ = self._status_command
-            with _ends_snakemake():
+            with _exit_on_error():
                 return self._outdated_inputs.of(rule, w)
 
         return inputs
@@ -215,7 +215,7 @@ class WorkflowPlan(Plan):
         Runs and models are listed explicitly, because Snakemake does not recreate missing intermediate files.
         """
         self._planned_suites.add(suite)
-        with _ends_snakemake():
+        with _exit_on_error():
             folders = [self.folder_of(run) for run in self.startable(suite)]
             if unmatched := self.unmatched(suite):
                 print(f"slim-bench: target {suite} has no {', '.join(unmatched)}", file=sys.stderr, flush=True)
@@ -269,7 +269,7 @@ def clear_stale_lock(folder: Path = Path(".snakemake")) -> IO[str]:
     holds a shared kernel lock, which ends with its process. A process that can acquire the lock exclusively is the only
     one, so all lock files are stale. The package filelock does not support changing an exclusive to a shared lock.
     """
-    with _ends_snakemake():
+    with _exit_on_error():
         folder.mkdir(exist_ok=True)
         path = folder / "slim-bench.lock"
         check_lockable(path)
@@ -286,14 +286,14 @@ def clear_stale_lock(folder: Path = Path(".snakemake")) -> IO[str]:
 
 def clear_outdated_reasons() -> None:
     """Remove the reason files of earlier workflow starts."""
-    with _ends_snakemake():
+    with _exit_on_error():
         for path in OUTDATED_REASONS.rglob("*"):
             if path.is_file() and path.read_text(encoding="utf-8", errors="replace").startswith(REASON_PREFIX):
                 path.unlink()
 
 
 @contextmanager
-def _ends_snakemake() -> Iterator[None]:
+def _exit_on_error() -> Iterator[None]:
     """End Snakemake on an error, with the one-line message that a command would print."""
     try:
         yield

@@ -195,7 +195,7 @@ def check_datasets(arguments: argparse.Namespace) -> None:
     from bench.data.checks import dataset_problems
 
     plan = _plan(arguments)
-    names = _names_here(plan, arguments)
+    names = _existing_names(plan, arguments)
     found = {}
     for name in names:
         problems = found[name] = dataset_problems(_job(plan, name))
@@ -218,7 +218,7 @@ def pin_datasets(arguments: argparse.Namespace) -> None:
 
     plan = _plan(arguments)
     catalogue, settings = plan.configuration.catalogue, plan.configuration.settings.data
-    names = _names_here(plan, arguments)
+    names = _existing_names(plan, arguments)
 
     def pin_one(name: str) -> str:
         if dataset_state(_job(plan, name)).state != HERE and not arguments.replace:
@@ -238,8 +238,8 @@ def _each(names: Any, action: Any) -> Iterator[tuple[str, bool]]:
         try:
             print(prefix + one_line(action(name)), flush=True)
         except InputError as error:
-            said = one_line(error).removeprefix(f"{name}: ")
-            print(prefix + said, file=sys.stderr, flush=True)
+            problem = one_line(error).removeprefix(f"{name}: ")
+            print(prefix + problem, file=sys.stderr, flush=True)
             yield name, True
         else:
             yield name, False
@@ -274,7 +274,7 @@ def _check_names(plan: "Plan", names: Any, others: Any = ()) -> None:
             raise InputError(f"dataset {name!r} is not in config/datasets.yaml{did_you_mean(name, known)}")
 
 
-def _names_here(plan: "Plan", arguments: argparse.Namespace) -> list[str]:
+def _existing_names(plan: "Plan", arguments: argparse.Namespace) -> list[str]:
     """Return the given names, or without any the datasets of the catalogue whose files are here."""
     from bench.data.states import HERE, dataset_state
 

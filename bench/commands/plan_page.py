@@ -22,7 +22,7 @@ from bench.plan_cost import (
 )
 from bench.run import Run
 from bench.runtime.leases import visible_devices
-from bench.throughput import device_here
+from bench.throughput import local_device
 
 WIDTH = 120
 REMEDIES = {
@@ -134,7 +134,7 @@ def _wall(estimator: CostEstimator, jobs: Sequence[JobCost], runs: Sequence[Run]
     if not lengths:
         return ["all jobs of known cost are finished"]
     is_cpu = estimator.throughput.device.startswith("cpu-")
-    count = devices or _devices_here(estimator, runs)
+    count = devices or _local_device_count(estimator, runs)
     least = "at least " if any(job.span is None for job in jobs) else ""
     noun, after = ("job", " at a time") if is_cpu else ("device", "")
     texts = [
@@ -144,9 +144,9 @@ def _wall(estimator: CostEstimator, jobs: Sequence[JobCost], runs: Sequence[Run]
     return [f"wall time of the unfinished jobs: {', '.join(texts)} (--devices N for another number)"]
 
 
-def _devices_here(estimator: CostEstimator, runs: Sequence[Run]) -> int:
+def _local_device_count(estimator: CostEstimator, runs: Sequence[Run]) -> int:
     """Return how many jobs this machine runs at a time: one per GPU, or as many as its cores allow."""
-    if estimator.throughput.device != device_here(runs[0].compute.device):
+    if estimator.throughput.device != local_device(runs[0].compute.device):
         return 1
     cores = len(os.sched_getaffinity(0))
     return len(visible_devices()) or max(1, cores // (runs[0].compute.threads or cores))

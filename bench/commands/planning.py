@@ -28,7 +28,7 @@ from bench.run import Run, write_run
 from bench.schema import whole_number
 from bench.status import run_state
 from bench.terminal import one_line
-from bench.throughput import Throughput, device_here, require_device
+from bench.throughput import Throughput, local_device, require_device
 
 MAX_DEVICES = 100_000
 
@@ -121,7 +121,7 @@ def plan(arguments: argparse.Namespace) -> None:
             print(f"{name:<{width}}  {chosen.scale_of(name):<5}  {suite.description}")
         return
     runs = chosen.runs(arguments.suite, _scale(chosen, arguments))
-    here = device_here(runs[0].compute.device)
+    here = local_device(runs[0].compute.device)
     if arguments.measure:
         if arguments.device not in (None, here):
             raise InputError(f"--device {arguments.device}: --measure measures this machine, {here}; omit --device")

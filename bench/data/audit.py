@@ -16,7 +16,6 @@ import numpy as np
 from bench.data.audit_record import expected_counts
 from bench.data.catalogue import Dataset, Folders, UserFolder, is_npz, load_catalogue, prepared_path, task_of
 from bench.data.class_folders import check_images, list_class_folders, unpacked_root
-from bench.data.contact import PER_ROW, Tiles, array_image, array_tiles, evenly_spaced, file_tile
 from bench.data.content import preparation_sha256
 from bench.data.duplicates import Fingerprints, fingerprint
 from bench.data.fetch import source_content
@@ -26,6 +25,7 @@ from bench.data.manifest import MANIFEST, MadeFrom, Manifest, open_array, read_m
 from bench.data.prepare import folder_notes, opened_source, prepare, source_paths
 from bench.data.problems import COUNT, OTHER, ImageError
 from bench.data.selection import selected_names
+from bench.data.thumbnails import PER_ROW, Tiles, array_image, array_tiles, evenly_spaced, file_tile
 from bench.errors import InputError
 from bench.terminal import one_line
 

@@ -12,19 +12,19 @@ from bench.data.audit_record import (
     AuditRecord,
     Check,
     audited_folder,
-    contact_path,
     dataset_sha256,
     describe_preparation,
     describe_source,
     expected_counts,
     is_audit,
+    thumbnails_path,
 )
 from bench.data.catalogue import Dataset, Folders, load_catalogue
-from bench.data.contact import LABELS, contact_image
 from bench.data.fetch import source_content
 from bench.data.present import installed_path, present_source
 from bench.data.problems import CHECKS
 from bench.data.receipts import read_receipt
+from bench.data.thumbnails import LABELS, thumbnail_grid
 from bench.errors import InputError
 from bench.files import write_json, write_png
 from bench.ownership import is_image_grid, refuse_foreign
@@ -46,7 +46,7 @@ def record_audit(
     catalogue = load_catalogue(root, folders)
     dataset = catalogue.dataset(name)
     refuse_foreign(out, is_audit, REMEDY)
-    refuse_foreign(contact_path(out), is_image_grid, REMEDY)
+    refuse_foreign(thumbnails_path(out), is_image_grid, REMEDY)
     found, failure, content = None, None, None
     try:
         content = source_content(name, root, catalogue)
@@ -63,11 +63,11 @@ def record_audit(
         failure = f"{error.filename}: no such file"
     except InputError as error:
         failure = str(error)
-    image = contact_image(found.tiles) if found else None
+    image = thumbnail_grid(found.tiles) if found else None
     if image is None:
-        contact_path(out).unlink(missing_ok=True)
+        thumbnails_path(out).unlink(missing_ok=True)
     else:
-        write_png(contact_path(out), image)
+        write_png(thumbnails_path(out), image)
     record = AuditRecord(
         format=FORMAT,
         name=name,

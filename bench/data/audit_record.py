@@ -68,7 +68,7 @@ def audited_folder(record: Path) -> Path | None:
     return None if prepared == str(record) else Path(prepared)
 
 
-def contact_path(record: Path) -> Path:
+def thumbnails_path(record: Path) -> Path:
     """Return the path of the PNG with images of the dataset, next to `record`."""
     return record.with_suffix(".png")
 

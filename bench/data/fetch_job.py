@@ -61,7 +61,7 @@ class FetchJob:
         if other_commit and pointer.meta["source"] != source_text(source, file) and not file.sha256:
             return None
         published = ((file.sha256, pointer.sha256), (file.md5, pointer.md5))
-        return None if any(ours and ours != theirs for ours, theirs in published) else pointer
+        return None if any(first and first != second for first, second in published) else pointer
 
     def origin(self, source: Any, file: SourceFile, *, is_new: bool) -> Origin:
         """Return the record in the pointer of a file. Without a checksum, only the source that provided it is known."""

@@ -42,11 +42,11 @@ def download_from_hub(
         )
     info = _file_info(hub, source, file, url)
     stated = info.lfs.sha256 if info.lfs else None
-    for kind, ours, theirs in (("sha256", sha256, stated), ("size", size, info.size)):
-        if ours is not None and theirs is not None and ours != theirs:
+    for kind, expected, found in (("sha256", sha256, stated), ("size", size, info.size)):
+        if expected is not None and found is not None and expected != found:
             raise UnavailableError(
-                f"{url}: the Hub states {kind} {theirs} at this commit, but {ours} is expected; correct the entry in "
-                "config/datasets.yaml if you trust the Hub"
+                f"{url}: the Hub states {kind} {found} at this commit, but {expected} is expected; correct the entry "
+                "in config/datasets.yaml if you trust the Hub"
             )
     token = hub.get_token()
     headers = {"Authorization": f"Bearer {token}"} if token else {}

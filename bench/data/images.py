@@ -146,21 +146,21 @@ def read_header(source: Path | BinaryIO, name: str | None = None) -> Header:
     """
     where = name or source
     with _open(source, where) as image, _convert_image_errors(where):
-        turn = orientation(image)
+        rotation = orientation(image)
         width, height = image.size
-        if turn is not None and turn >= 5 and image.format != "TIFF":  # Pillow already swaps the sides of a TIFF
+        if rotation is not None and rotation >= 5 and image.format != "TIFF":  # Pillow swaps those of a TIFF
             width, height = height, width
         return Header(
             Path(str(where)),
             width,
             height,
             transparent=image.has_transparency_data,
-            rotated=turn in TRANSPOSES,
+            rotated=rotation in TRANSPOSES,
             frames=bool(getattr(image, "is_animated", False)),
             profile=bool(image.info.get("icc_profile")),
             cmyk=image.mode == "CMYK",
             has_16_bits=_has_16_bits(image),
-            exif_unreadable=turn is None,
+            exif_unreadable=rotation is None,
             mode=image.mode,
         )
 
@@ -176,13 +176,15 @@ def decoded(source: Path | BinaryIO, background: Colour = WHITE, name: str | Non
     image = _open(source, where)
     with DECODE_BUDGET.reserve(image.width * image.height):
         with image, _convert_image_errors(where):  # decoders raise various exceptions
-            turn = None if image.format == "TIFF" else TRANSPOSES.get(orientation(image) or 1)  # load() rotates a TIFF
+            rotation = (
+                None if image.format == "TIFF" else TRANSPOSES.get(orientation(image) or 1)
+            )  # load() rotates TIFFs
             key = image.info.get("transparency")
             if isinstance(key, tuple) and _has_16_bits(image):  # Pillow reduces only the pixels to 8 bits
                 image.info["transparency"] = tuple(value >> 8 for value in key)
             image.load()
             rgb = _composite(image, background) if image.has_transparency_data else _as_rgb(image)
-            rgb = rgb if turn is None else rgb.transpose(turn)
+            rgb = rgb if rotation is None else rgb.transpose(rotation)
         del image
         yield rgb
 

@@ -43,7 +43,7 @@ def staged_content(out: Path, names: tuple[str, ...], is_default: bool = False) 
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, but a folder must be created there; give another --out")
     with creation_lock(out):
-        _refuse_taken(out, names, own_prepared_files(out, is_default))
+        _refuse_foreign_files(out, names, own_prepared_files(out, is_default))
         staging = make_temporary(out if out.is_dir() else out.parent, out.name)
         try:
             yield staging
@@ -59,7 +59,7 @@ def staged_content(out: Path, names: tuple[str, ...], is_default: bool = False) 
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def _refuse_taken(out: Path, names: Iterable[str], own: set[str]) -> None:
+def _refuse_foreign_files(out: Path, names: Iterable[str], own: set[str]) -> None:
     refuse_foreign(out / JOURNAL, is_journal, REMEDY)
     for name in (MANIFEST, *names):  # MANIFEST first, because a foreign manifest is the cause to report
         refuse_foreign(out / name, lambda path: path.name in own, REMEDY)
@@ -67,7 +67,7 @@ def _refuse_taken(out: Path, names: Iterable[str], own: set[str]) -> None:
 
 def _replace_files(staging: Path, out: Path, is_default: bool) -> None:
     new, own = {path.name for path in staging.iterdir()}, own_prepared_files(out, is_default)
-    _refuse_taken(out, new, own)
+    _refuse_foreign_files(out, new, own)
     files = [(name, folder / name) for folder, names in ((out, own), (staging, new)) for name in names]
     journal: dict[str, list[str]] = {name: [] for name, _ in files}
     for name, path in files:

@@ -26,10 +26,10 @@ def orientation(image: Image.Image) -> int | None:
         image.info |= _trailing_exif(image.fp)
     try:
         Image.Exif().load(image.info.get("exif", b""))  # Pillow's JPEG reader suppresses this error
-        turn = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+        value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
     except Exception:  # damaged EXIF data may raise any exception, but the pixels may be intact
         return None
-    return turn if turn in TRANSPOSES else 1
+    return value if value in TRANSPOSES else 1
 
 
 def _trailing_exif(file: BinaryIO) -> dict[str, bytes]:

@@ -46,7 +46,7 @@ def _convert_parquet_errors(path: Path) -> Iterator[None]:
 
 
 def read_rows(
-    path: Path, max_unpacked_gb: float | None = None, room: Path | None = None
+    path: Path, max_unpacked_gb: float | None = None, target: Path | None = None
 ) -> Iterator[tuple[str, bytes]]:
     """Yield suffix and content of each image, in the order of the rows. Raises InputError, which names the file."""
     check_regular(path)
@@ -54,7 +54,7 @@ def read_rows(
         import pyarrow.parquet
 
         with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
-            budget = Budget(str(path), Limits.of(path.stat().st_size, max_unpacked_gb), room)
+            budget = Budget(str(path), Limits.of(path.stat().st_size, max_unpacked_gb), target)
             budget.count_members(file.metadata.num_rows)
             budget.count_bytes(sum(max(0, _column_bytes(file, group)) for group in range(file.num_row_groups)))
             row = 0
@@ -101,7 +101,7 @@ def extract_images(paths: Sequence[Path], target: Path, max_unpacked_gb: float |
         count = 0
         for path in paths:
             with writing(target.parent / path.name):
-                for suffix, content in read_rows(path, max_unpacked_gb, room=target.parent):
+                for suffix, content in read_rows(path, max_unpacked_gb, target=target.parent):
                     (partial / (names[count] if names else f"{count:06d}{suffix}")).write_bytes(content)
                     count += 1
         remove_marker(partial)

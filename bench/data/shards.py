@@ -78,11 +78,11 @@ class ShardBatches:
         for number in itertools.count():
             order = list(self.shards)
             random.Random(derive(self.seed, "shards", number)).shuffle(order)
-            mine = order[rank() :: world_size()]
-            length = sum(count for _, count in mine)
+            own_shards = order[rank() :: world_size()]
+            length = sum(count for _, count in own_shards)
             if start < passed + length:
                 shuffle = random.Random(derive(self.seed, "samples", number, rank()))
-                samples = _buffered(read_shards([path for path, _ in mine]), shuffle)
+                samples = _buffered(read_shards([path for path, _ in own_shards]), shuffle)
                 yield from itertools.islice(enumerate(samples, passed), max(0, start - passed), None)
             passed += length
 

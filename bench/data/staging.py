@@ -48,8 +48,8 @@ def creation_lock(folder: Path) -> Iterator[None]:
     with hold_lock(path, f"{folder}: waiting for another process to create it"):
         try:
             for parent in (folder.parent, folder):
-                for leftover in parent.glob(f".{escape(folder.name)}.*"):
-                    _remove_leftover(leftover, leftover.name[len(folder.name) + 2 :])
+                for temporary in parent.glob(f".{escape(folder.name)}.*"):
+                    _remove_temporary_folder(temporary, temporary.name[len(folder.name) + 2 :])
             yield
         finally:
             with suppress(FileNotFoundError):
@@ -57,19 +57,19 @@ def creation_lock(folder: Path) -> Iterator[None]:
                     path.unlink()
 
 
-def _remove_leftover(leftover: Path, ending: str) -> None:
+def _remove_temporary_folder(temporary: Path, ending: str) -> None:
     """Remove a temporary folder .NAME.RANDOM.part or .NAME.RANDOM.old if a preparation created it."""
     random, _, kind = ending.rpartition(".")
-    if kind not in ("part", "old") or "." in random or leftover.is_symlink() or not leftover.is_dir():
+    if kind not in ("part", "old") or "." in random or temporary.is_symlink() or not temporary.is_dir():
         return
-    if (leftover / MARKER_FILE).is_file() or not any(
-        path.is_symlink() or path.is_file() for path in leftover.rglob("*")
+    if (temporary / MARKER_FILE).is_file() or not any(
+        path.is_symlink() or path.is_file() for path in temporary.rglob("*")
     ):
-        shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     elif RANDOM.fullmatch(random):  # an earlier version did not write the marker file
-        names = {path.name for path in leftover.iterdir()}
-        if all(map(_is_staged, names)) if kind == "part" else names <= own_prepared_files(leftover):
-            shutil.rmtree(leftover, ignore_errors=True)
+        names = {path.name for path in temporary.iterdir()}
+        if all(map(_is_staged, names)) if kind == "part" else names <= own_prepared_files(temporary):
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _is_staged(name: str) -> bool:

@@ -95,7 +95,7 @@ def _recorded_size(job: FetchJob, file: SourceFile) -> int | None:
     return recorded.size if recorded else None
 
 
-def unattended_problem(job: FetchJob) -> str | None:
+def required_action(job: FetchJob) -> str | None:
     """Return the action that `fetch` requires from the user before it can obtain the dataset, or None."""
     state, manual = dataset_state(job), job.dataset.manual
     if state.state in (HERE, FETCHABLE):

@@ -66,7 +66,7 @@ def _decided(finding: Finding) -> dict[str, Any]:
         (comparison.metric, comparison.protocol),
         sets[0] if len(sets) == 1 else f"{finding.datasets_found} of {len(sets)} datasets",
         ((comparison.slim, finding.slim_mean), (comparison.baseline, finding.baseline_mean)),
-        _Evidence(finding.paired, finding.unit, finding.p_holm, finding.power, comparison.measure != "difference"),
+        _TestResult(finding.paired, finding.unit, finding.p_holm, finding.power, comparison.measure != "difference"),
     )
 
 
@@ -79,13 +79,13 @@ def _shown(decision: Decision, scores: Scores, settings: ReportSettings) -> dict
                     matched = match_scores(here, settings, pair, metric, dataset)
                     if matched and not matched.conflict:
                         means = zip((pair.slim, pair.baseline), matched.means, strict=True)
-                        evidence = _seed_evidence(matched, metric, settings)
-                        return _fields((metric, matched.protocol), dataset, tuple(means), evidence)
+                        result = _seed_result(matched, metric, settings)
+                        return _fields((metric, matched.protocol), dataset, tuple(means), result)
     return {}
 
 
 @dataclass(frozen=True)
-class _Evidence:
+class _TestResult:
     """Paired comparison; `share`: whether differences are relative to the baseline."""
 
     paired: Paired
@@ -95,30 +95,30 @@ class _Evidence:
     share: bool
 
 
-def _seed_evidence(matched: MatchedScores, metric: str, settings: ReportSettings) -> _Evidence:
+def _seed_result(matched: MatchedScores, metric: str, settings: ReportSettings) -> _TestResult:
     share = metric_of(metric).relative or metric_of(metric).constant
     improvements = matched.improvements(share)
     power = paired_power(improvements, 0.0, settings.alpha / declared_tests(settings))
-    return _Evidence(compare_paired(improvements), "seed", None, power, share)
+    return _TestResult(compare_paired(improvements), "seed", None, power, share)
 
 
 def _fields(
-    score: tuple[str, str], where: str, sides: Sequence[tuple[str, float]], evidence: _Evidence
+    score: tuple[str, str], where: str, sides: Sequence[tuple[str, float]], result: _TestResult
 ) -> dict[str, Any]:
     metric, protocol = score
-    form = formatter(metric, evidence.share)
-    paired, constant = evidence.paired, metric_of(metric).constant
-    too_few = f"needs {MIN_UNITS} {evidence.unit}s"
+    form = formatter(metric, result.share)
+    paired, constant = result.paired, metric_of(metric).constant
+    too_few = f"needs {MIN_UNITS} {result.unit}s"
     gain = paired.mean
     change = "not comparable" if gain is None else "equal" if gain == 0 else f"{'better' if gain > 0 else 'worse'} by"
     slim, baseline = (Side(name, format_value(metric, value)) for name, value in sides)
-    terms = [("n", f"{paired.n} {evidence.unit}{'' if paired.n == 1 else 's'}")]
+    terms = [("n", f"{paired.n} {result.unit}{'' if paired.n == 1 else 's'}")]
     if constant:
         terms += [("95 % CI", "none: the value does not depend on the seed"), ("power", "no test")]
     else:
         terms += [("95 % CI", interval_text(paired.low, paired.high, form) or too_few)]
-        terms += [("p (Holm)", format_p(evidence.p))] if evidence.p is not None else []
-        terms += [("power", _power(evidence, form, too_few))]
+        terms += [("p (Holm)", format_p(result.p))] if result.p is not None else []
+        terms += [("power", _power(result, form, too_few))]
     return {
         "metric": score_label(metric, protocol),
         "where": where,
@@ -129,12 +129,12 @@ def _fields(
     }
 
 
-def _power(evidence: _Evidence, form: Callable[[float], str], too_few: str) -> str:
-    power = evidence.power
+def _power(result: _TestResult, form: Callable[[float], str], too_few: str) -> str:
+    power = result.power
     if power is None:
-        return too_few if evidence.paired.n < MIN_UNITS else "not computable: all differences are equal"
+        return too_few if result.paired.n < MIN_UNITS else "not computable: all differences are equal"
     text = f"detects {form(power.detectable)} with probability {POWER:g}"
     if power.more == 0:
         return text
     more = f"more than {MAX_PAIRS}" if power.more is None else f"{power.more} more"
-    return f"{text}; {more} {evidence.unit}s for the observed difference"
+    return f"{text}; {more} {result.unit}s for the observed difference"

@@ -14,7 +14,7 @@ from bench.report.claim_cards import claim_card
 from bench.report.claim_costs import claim_costs
 from bench.report.compare.claims import Decision
 from bench.report.embedded import CaptionedFigure, raster, raster_file, vector
-from bench.report.figures.image_grids import contact_grid
+from bench.report.figures.image_grids import labelled_thumbnails
 from bench.report.html import page_script, page_style
 from bench.report.image_pairs import image_pairs
 from bench.report.outputs import FIGURES, caption_of, figure_links
@@ -192,7 +192,7 @@ def _figures(report: Report, out: Path, names: Any) -> list[CaptionedFigure]:
 def _dataset(used: UsedDataset) -> dict[str, Any]:
     """Return title, facts, results of the audit and the image grid of a dataset."""
     record = used.record
-    grid = None if record is None or used.contact is None else contact_grid(used.contact, record.contact)
+    grid = None if record is None or used.thumbnails is None else labelled_thumbnails(used.thumbnails, record.contact)
     checks = [] if record is None else [(kind, check) for kind, check in record.checks.items() if check.count]
     return {
         "name": used.name,

@@ -14,7 +14,7 @@ from bench.report.figures.image_grids import image_grid, labelled_samples, top_r
 from bench.report.history_plot import history_plot
 from bench.report.html import environment, page_style
 from bench.report.outputs import run_page
-from bench.report.protocol_words import protocol_in_words
+from bench.report.protocol_text import describe_protocol
 from bench.report.read.names import control_label, format_bytes, format_seconds, format_value
 from bench.report.read.protocol_labels import label_of, score_label
 from bench.report.read.row import Row
@@ -48,7 +48,7 @@ def _context(run: Row, scores: list[Row], scale_dir: Path) -> dict[str, Any]:
         "scores": lines,
         "has_medians": any(line["median"] for line in lines),
         "protocols": [
-            {"label": label_of(protocol), "words": protocol_in_words(protocol), "protocol": protocol}
+            {"label": label_of(protocol), "words": describe_protocol(protocol), "protocol": protocol}
             for protocol in protocols
         ],
         "samples": _samples(folder),

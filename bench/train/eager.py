@@ -10,7 +10,7 @@ import torch
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 
-def spare_compiler_import() -> None:
+def avoid_compiler_import() -> None:
     """Bypass both wrappers in the optimisers that the engines use. Do nothing if torch has no such wrappers."""
     for kind in (SGD, Adam, AdamW):
         step = getattr(vars(kind).get("step"), "__wrapped__", None)

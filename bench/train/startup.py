@@ -17,7 +17,7 @@ from bench.runtime.device import device_name, is_device_failure, open_device
 from bench.runtime.memory import check_memory, is_out_of_memory, keep_freed_memory, out_of_memory_message
 from bench.runtime.processes import barrier, rank, start_group, stop_group, world_size
 from bench.terminal import one_line
-from bench.train.eager import spare_compiler_import
+from bench.train.eager import avoid_compiler_import
 from bench.train.loop.engine import Engine
 from bench.train.loop.folders import (
     check_description,
@@ -100,7 +100,7 @@ def configure_torch(run: Run, device: torch.device) -> None:
     if run.compute.compile:
         choose_compile_cache()
     else:
-        spare_compiler_import()
+        avoid_compiler_import()
 
 
 def set_precision(run: Run, device: torch.device) -> None:

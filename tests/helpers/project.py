@@ -39,17 +39,19 @@ def own_files(folder: Path) -> Iterator[Path]:
     """Return the files of the working tree that git would list, without git, because the project may be an archive."""
     ignored: dict[Path, GitIgnoreSpec] = {}
     for place, folders, files in os.walk(folder):
-        here = Path(place)
-        if (here / ".gitignore").exists():
-            ignored[here] = GitIgnoreSpec.from_lines((here / ".gitignore").read_text().splitlines())
-        specs = [(top, ignored[top]) for top in (here, *here.parents) if top in ignored]
+        folder = Path(place)
+        if (folder / ".gitignore").exists():
+            ignored[folder] = GitIgnoreSpec.from_lines((folder / ".gitignore").read_text().splitlines())
+        specs = [(top, ignored[top]) for top in (folder, *folder.parents) if top in ignored]
 
         def kept(path: Path, end: str = "", specs: list = specs) -> bool:
-            said = [spec.check_file(f"{path.relative_to(top)}{end}").include for top, spec in specs]
-            return next((not found for found in said if found is not None), True)  # the nearest file takes precedence
+            decisions = [spec.check_file(f"{path.relative_to(top)}{end}").include for top, spec in specs]
+            return next(
+                (not found for found in decisions if found is not None), True
+            )  # the nearest file takes precedence
 
-        folders[:] = [name for name in folders if name != ".git" and kept(here / name, "/")]
-        yield from (here / name for name in files if kept(here / name))
+        folders[:] = [name for name in folders if name != ".git" and kept(folder / name, "/")]
+        yield from (folder / name for name in files if kept(folder / name))
 
 
 def make_repository(folder: Path) -> None:

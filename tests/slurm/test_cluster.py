@@ -121,10 +121,10 @@ def test_a_refused_job_shows_the_reason(cluster, project):
     """The same call prepares the dataset of a later test, and shows the program that reports states."""
     target = f"results/tiny/runs/{CHANGED}/model.json"
     with Workflow(project, cluster, target, "--set-resources", "train:slurm_partition=nowhere") as workflow:
-        said = workflow.wait(1)
-    assert "invalid partition specified: nowhere" in said
-    assert "slim-bench: squeue reports the states of SLURM jobs, because sacct does not respond" in said
-    submitted = set(re.findall(r"has been submitted .*/rule_(\w+?)/", said))
+        message = workflow.wait(1)
+    assert "invalid partition specified: nowhere" in message
+    assert "slim-bench: squeue reports the states of SLURM jobs, because sacct does not respond" in message
+    submitted = set(re.findall(r"has been submitted .*/rule_(\w+?)/", message))
     assert submitted == {"prepare_dataset"}, "short jobs run on this machine"
 
 

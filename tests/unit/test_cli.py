@@ -20,7 +20,7 @@ from bench.report.read.collect import COLUMNS
 from bench.run import read_run
 from bench.runtime import locks
 from bench.runtime.locks import lock_file
-from bench.throughput import device_here
+from bench.throughput import local_device
 from bench.workflow import WorkflowPlan, clear_stale_lock
 
 COMMANDS = ("plan", "status", "freeze", "fetch", "audit", "prepare", "train", "evaluate", "collect", "report", "models")
@@ -33,7 +33,7 @@ def run():
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch, project):
+def workdir(tmp_path, monkeypatch, project):
     monkeypatch.chdir(project)
     return project
 
@@ -51,7 +51,7 @@ def test_every_command_has_help(command, capsys):
     assert len(capsys.readouterr().out.splitlines()) > 6
 
 
-def test_plan_lists_suites_and_runs(here, capsys):
+def test_plan_lists_suites_and_runs(workdir, capsys):
     assert main(["plan"]) == 0
     assert {"demo", "paper", "ablations"} <= {line.split()[0] for line in capsys.readouterr().out.splitlines()}
     assert main(["plan", "demo"]) == 0
@@ -59,15 +59,15 @@ def test_plan_lists_suites_and_runs(here, capsys):
     assert "14 runs at scale demo, 0 finished" in out and "fastgan-slim-4to64 on fluent-emoji-100; seeds 0, 1" in out
 
 
-def test_a_device_without_measurements_has_no_cost(here, capsys):
+def test_a_device_without_measurements_has_no_cost(workdir, capsys):
     assert main(["plan", "paper"]) == 0
     out = capsys.readouterr().out
-    assert f"unknown cost: {device_here()} has not been measured; run `slim-bench plan paper --measure`" in out
+    assert f"unknown cost: {local_device()} has not been measured; run `slim-bench plan paper --measure`" in out
     assert "device-hours" not in out.partition("claim (target)")[0] and len(out.splitlines()) < 60
 
 
-def test_a_cost_requires_measurements_or_finished_runs(here, run, capsys):
-    folder = here / run_folder("demo", "fastgan-sle", "fluent-emoji-100", 1)
+def test_a_cost_requires_measurements_or_finished_runs(workdir, run, capsys):
+    folder = workdir / run_folder("demo", "fastgan-sle", "fluent-emoji-100", 1)
     training = {"seconds": 7200.0, "steps": 720, "device": "cpu"}  # twice the steps of the run
     write_json(folder / "model.json", {"status": "ok", "run_sha256": "x", "training": training})
     assert main(["plan", "fewshot"]) == 0
@@ -100,22 +100,22 @@ def test_a_duration_has_one_unit(seconds, text):
         (["status", "demo", "--config", "datasets=[imagenet]"], r"no runs with datasets=\[imagenet\] at scale 'demo'"),
     ],
 )
-def test_a_wrong_device_or_part_gives_a_one_line_error(here, capsys, arguments, message):
+def test_a_wrong_device_or_part_gives_a_one_line_error(workdir, capsys, arguments, message):
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert re.search(message, error) and error.count("\n") == 1
 
 
-def test_freeze_writes_the_planned_run(here, run):
+def test_freeze_writes_the_planned_run(workdir, run):
     arguments = ["--experiment", run.experiment, "--dataset", run.dataset, "--seed", "0", "--out", "my/run.json"]
     assert main(["freeze", *arguments]) == 0
-    assert read_run(here / "my/run.json") == run
+    assert read_run(workdir / "my/run.json") == run
 
 
-def test_freeze_accepts_a_folder_of_the_user(here, tmp_path):
+def test_freeze_accepts_a_folder_of_the_user(workdir, tmp_path):
     arguments = ["--experiment", "fastgan-sle", "--dataset", "cats", "--seed", "0", "--out", "run.json"]
     assert main(["freeze", *arguments, "--folder", f"cats={{path: {tmp_path}, task: fewshot}}"]) == 0
-    assert read_run(here / "run.json").data.path == "data/prepared/cats-64"
+    assert read_run(workdir / "run.json").data.path == "data/prepared/cats-64"
 
 
 @pytest.mark.parametrize(
@@ -137,10 +137,10 @@ def test_freeze_accepts_a_folder_of_the_user(here, tmp_path):
         (["report"], "config/published.csv: no such file"),
     ],
 )
-def test_a_user_error_is_one_line_and_exit_code_2(here, capsys, arguments, message):
-    (here / "config/published.csv").unlink()
-    (here / "results/demo").mkdir(parents=True)
-    (here / "results/demo/scores.csv").write_text(",".join(COLUMNS) + "\n")
+def test_a_user_error_is_one_line_and_exit_code_2(workdir, capsys, arguments, message):
+    (workdir / "config/published.csv").unlink()
+    (workdir / "results/demo").mkdir(parents=True)
+    (workdir / "results/demo/scores.csv").write_text(",".join(COLUMNS) + "\n")
     try:
         code = main(arguments)
     except SystemExit as end:
@@ -149,24 +149,24 @@ def test_a_user_error_is_one_line_and_exit_code_2(here, capsys, arguments, messa
     assert code == 2 and message in error
 
 
-def test_a_directory_in_place_of_a_configuration_file_is_named(here):
-    (here / "config/scales.yaml").unlink()
-    (here / "config/scales.yaml").mkdir()
+def test_a_directory_in_place_of_a_configuration_file_is_named(workdir):
+    (workdir / "config/scales.yaml").unlink()
+    (workdir / "config/scales.yaml").mkdir()
     with pytest.raises(SystemExit, match=r"config/scales\.yaml: Is a directory"):
         WorkflowPlan.open({})
 
 
-def test_freeze_records_compute_only_under_results(here, run, capsys):
+def test_freeze_records_compute_only_under_results(workdir, run, capsys):
     """The record distinguishes a manual edit from a changed configuration. A run.json elsewhere is not compared."""
     folder = run_folder("demo", "fastgan-sle", "fluent-emoji-100", 0)
     assert main([*FREEZE, f"{folder}/run.json"]) == 0 and main([*FREEZE, "my/run.json"]) == 0
     assert (
         json.loads((folder / FROZEN).read_text())["compute"] == json.loads((folder / "run.json").read_text())["compute"]
     )
-    assert [path.name for path in (here / "my").iterdir()] == ["run.json"]
+    assert [path.name for path in (workdir / "my").iterdir()] == ["run.json"]
 
 
-def test_snakemake_lists_the_missing_datasets_of_a_target(here, capsys):
+def test_snakemake_lists_the_missing_datasets_of_a_target(workdir, capsys):
     plan = WorkflowPlan.open({"datasets": ["fluent-emoji-100", "imagenet"], "seeds": "1"})
     assert len([path for path in plan.targets("fewshot") if path.endswith("run.json")]) == 2
     assert capsys.readouterr().err == "slim-bench: target fewshot has no imagenet\n"
@@ -175,7 +175,7 @@ def test_snakemake_lists_the_missing_datasets_of_a_target(here, capsys):
 
 
 @pytest.mark.parametrize("name", ["run.json", "model.json"])
-def test_a_folder_in_place_of_an_output_gives_a_one_line_error(here, run, name):
+def test_a_folder_in_place_of_an_output_gives_a_one_line_error(workdir, run, name):
     folder = run_folder(run.scale, run.experiment, run.dataset, run.seed)
     (folder / name).mkdir(parents=True)
     with pytest.raises(
@@ -185,7 +185,7 @@ def test_a_folder_in_place_of_an_output_gives_a_one_line_error(here, run, name):
 
 
 @pytest.mark.parametrize("name", ["run.json", "scores/.complete", "../../../../suites/demo.finished"])
-def test_a_link_to_itself_in_place_of_an_output_gives_a_one_line_error(here, run, name):
+def test_a_link_to_itself_in_place_of_an_output_gives_a_one_line_error(workdir, run, name):
     path = Path(os.path.normpath(run_folder(run.scale, run.experiment, run.dataset, run.seed) / name))
     path.parent.mkdir(parents=True)
     path.symlink_to(path.name)
@@ -193,7 +193,7 @@ def test_a_link_to_itself_in_place_of_an_output_gives_a_one_line_error(here, run
         WorkflowPlan.open({}).targets("demo")
 
 
-def test_a_file_in_place_of_a_folder_gives_a_one_line_error(here, run):
+def test_a_file_in_place_of_a_folder_gives_a_one_line_error(workdir, run):
     folder = run_folder(run.scale, run.experiment, run.dataset, run.seed)
     folder.mkdir(parents=True)
     (folder / "scores").write_text("mine")
@@ -214,18 +214,18 @@ def test_planning_commands_import_no_torch(project):
     subprocess.run([sys.executable, "-c", code], check=True, cwd=project, capture_output=True)
 
 
-def test_two_processes_never_train_one_run(here, run, monkeypatch, capsys):
-    held = lock_file(lock_path(here / "out"))
+def test_two_processes_never_train_one_run(workdir, run, monkeypatch, capsys):
+    held = lock_file(lock_path(workdir / "out"))
     monkeypatch.setattr(locks.time, "sleep", lambda _: held.release())
-    with running._run_lock(run, here / "out"):
-        assert lock_file(lock_path(here / "out")) is None
+    with running._run_lock(run, workdir / "out"):
+        assert lock_file(lock_path(workdir / "out")) is None
     assert "another process is training this run" in capsys.readouterr().err
 
 
-def test_a_finished_run_is_not_retrained(here, run, capsys):
+def test_a_finished_run_is_not_retrained(workdir, run, capsys):
     main(["freeze", "--experiment", run.experiment, "--dataset", run.dataset, "--seed", "0", "--out", "my/run.json"])
-    write_json(here / "my/model.json", {"status": "ok", "run_sha256": run.hash})
-    (here / "my/model.safetensors").touch()
+    write_json(workdir / "my/model.json", {"status": "ok", "run_sha256": run.hash})
+    (workdir / "my/model.safetensors").touch()
     assert main(["train", "--run", "my/run.json"]) == 0
     assert "already trained" in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ from tests.unit.test_files import bomb
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("c.yaml", "scale: tiny\nscale: demo\n", "key 'scale' occurs twice; remove one (line 2)"),
         ("c.yaml", "folders: {a: {path: x, path: y}}\n", "key 'path' occurs twice; remove one (line 1)"),
@@ -20,12 +20,12 @@ from tests.unit.test_files import bomb
         ("c.yaml", "scale: !own tiny", "could not determine a constructor for the tag '!own'"),
     ],
 )
-def test_a_file_of_configfile_is_refused_by_name(project, monkeypatch, name, text, said):
+def test_a_file_of_configfile_is_refused_by_name(project, monkeypatch, name, text, message):
     monkeypatch.chdir(project)
     write_text(project / name, text)
     with pytest.raises(SystemExit) as end:
         WorkflowPlan.open({"scale": "demo"}, [project / name])
-    assert f"{project / name}: {said}" in str(end.value) and "\n" not in str(end.value)
+    assert f"{project / name}: {message}" in str(end.value) and "\n" not in str(end.value)
 
 
 @pytest.mark.parametrize(("name", "text"), [("c.yaml", "scale: tiny\n"), ("c.json", '{"scale": "tiny"}'), ("c", "")])

@@ -71,7 +71,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture
-def here(trained, tmp_path, monkeypatch):
+def workdir(trained, tmp_path, monkeypatch):
     shutil.copytree(trained, tmp_path / "p")
     monkeypatch.chdir(tmp_path / "p")
     run = tiny_run("classification", tmp_path / "p/data", epochs=1, warmup_epochs=0)
@@ -91,27 +91,27 @@ def said_by(capsys, *words) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_model_json_is_written_again_from_its_copy(here, capsys, kind):
-    record = read_json(here / "run" / META)
-    damage(here / "run" / META, kind)
-    code, said = said_by(capsys, "sample", "--model", "run", "--out", "x.png")
-    assert code == 2 and str(META) in said
-    code, said = said_by(capsys, "evaluate", "--run", "run")
-    assert code == 2 and str(META) in said
+def test_model_json_is_written_again_from_its_copy(workdir, capsys, kind):
+    record = read_json(workdir / "run" / META)
+    damage(workdir / "run" / META, kind)
+    code, message = said_by(capsys, "sample", "--model", "run", "--out", "x.png")
+    assert code == 2 and str(META) in message
+    code, message = said_by(capsys, "evaluate", "--run", "run")
+    assert code == 2 and str(META) in message
     assert said_by(capsys, "train", "--run", "run")[0] == 0
-    assert read_json(here / "run" / META) == record
+    assert read_json(workdir / "run" / META) == record
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_run_json_is_named_with_the_command_that_writes_it(here, capsys, kind):
-    damage(here / "run/run.json", kind)
+def test_run_json_is_named_with_the_command_that_writes_it(workdir, capsys, kind):
+    damage(workdir / "run/run.json", kind)
     for command in ("train", "evaluate"):
-        code, said = said_by(capsys, command, "--run", "run/run.json")
-        assert code == 2 and "run" in said and ("freeze" in said or "run.json: " in said)
+        code, message = said_by(capsys, command, "--run", "run/run.json")
+        assert code == 2 and "run" in message and ("freeze" in message or "run.json: " in message)
 
 
 @pytest.mark.parametrize("kind", ["cut", "early", "empty"])
-def test_freeze_rewrites_a_truncated_run_json(here, capsys, project, kind, monkeypatch):
+def test_freeze_rewrites_a_truncated_run_json(workdir, capsys, project, kind, monkeypatch):
     monkeypatch.chdir(project)
     words = ["--experiment", "fastgan-sle", "--dataset", "fluent-emoji-100", "--seed", "0", "--out", "my/run.json"]
     assert main(["freeze", *words]) == 0
@@ -122,19 +122,19 @@ def test_freeze_rewrites_a_truncated_run_json(here, capsys, project, kind, monke
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_damaged_manifest_is_named_and_training_fails_once(here, capsys, kind):
-    (here / "run" / META).unlink()
-    (here / "run" / META_COPY).unlink()
-    damage(here / "data" / MANIFEST, kind)
+def test_a_damaged_manifest_is_named_and_training_fails_once(workdir, capsys, kind):
+    (workdir / "run" / META).unlink()
+    (workdir / "run" / META_COPY).unlink()
+    damage(workdir / "data" / MANIFEST, kind)
     for command in ("train", "evaluate"):
-        code, said = said_by(capsys, command, "--run", "run")
-        assert code == 2 and ("prepare" in said or command == "evaluate")
+        code, message = said_by(capsys, command, "--run", "run")
+        assert code == 2 and ("prepare" in message or command == "evaluate")
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_damaged_prepared_data_are_recognised_by_format(here, kind):
-    damage(here / "data" / MANIFEST, kind)
-    own = own_prepared_files(here / "data", is_default=True)
+def test_damaged_prepared_data_are_recognised_by_format(workdir, kind):
+    damage(workdir / "data" / MANIFEST, kind)
+    own = own_prepared_files(workdir / "data", is_default=True)
     assert ("train_images.npy" in own) == (kind in ("cut", "early", "empty", "sparse", "loop"))
 
 
@@ -147,10 +147,10 @@ def test_a_damaged_receipt_is_ignored(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", sorted(DAMAGE.keys() - {"types", "numbers", "utf-16", "loop"}))
-def test_damaged_weights_are_moved_aside_and_the_run_is_retrained(here, capsys, kind):
-    damage(here / "run" / WEIGHTS, kind)
-    code, said = said_by(capsys, "classify", "--model", "run", "x.png")
-    assert code == 2 and WEIGHTS in said
+def test_damaged_weights_are_moved_aside_and_the_run_is_retrained(workdir, capsys, kind):
+    damage(workdir / "run" / WEIGHTS, kind)
+    code, message = said_by(capsys, "classify", "--model", "run", "x.png")
+    assert code == 2 and WEIGHTS in message
     assert said_by(capsys, "train", "--run", "run")[0] == 0
     assert main(["classify", "--model", "run", "x.png"]) == 2  # x.png alone is missing now
     assert "x.png: no such file" in capsys.readouterr().err

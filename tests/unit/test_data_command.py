@@ -86,12 +86,12 @@ def paper(project, monkeypatch):
 
 def test_one_command_fetches_the_datasets_of_the_paper(paper, capsys):
     assert main(["data", "fetch", "--suite", "paper", "--trust-first-use"]) == 2
-    said = capsys.readouterr()
-    missing = said.err.splitlines()[-1].partition("missing: ")[2].partition(";")[0].split(", ")
+    captured = capsys.readouterr()
+    missing = captured.err.splitlines()[-1].partition("missing: ")[2].partition(";")[0].split(", ")
     assert set(missing) == ALONE
     for name in ALONE:
-        assert any(f"{name}: " in line and "manual installation" in line for line in said.err.splitlines()), name
-    assert "Traceback" not in said.err
+        assert any(f"{name}: " in line and "manual installation" in line for line in captured.err.splitlines()), name
+    assert "Traceback" not in captured.err
     asked, start = len(paper.asked), time.process_time()
     assert main(["data", "fetch", "--suite", "paper", "--trust-first-use"]) == 2
     assert len(paper.asked) == asked and time.process_time() - start < 5
@@ -119,8 +119,8 @@ def test_a_changed_source_is_refused_and_named(paper, capsys):
     for path in paper.files:
         paper.files[path] = zip_bytes("changed")
     assert main(["data", "fetch", "--trust-first-use", "100-shot-obama"]) == 2
-    said = capsys.readouterr().err
-    assert "is expected" in said and not archive.exists() and file.read_bytes() == before
+    message = capsys.readouterr().err
+    assert "is expected" in message and not archive.exists() and file.read_bytes() == before
     assert main(["data", "pin", "100-shot-obama"]) == 2
     assert "not here" in capsys.readouterr().err
     archive.write_bytes(zip_bytes("changed"))
@@ -146,7 +146,7 @@ def test_an_installed_folder_is_recorded_by_pin(paper, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["fetch"], "give the names of datasets, or --suite NAME"),
         (["fetch", "100-shot-obam"], "did you mean '100-shot-obama'"),
@@ -157,10 +157,10 @@ def test_an_installed_folder_is_recorded_by_pin(paper, capsys):
         (["pin", "nothing"], "not in config/datasets.yaml"),
     ],
 )
-def test_a_wrong_name_gives_a_one_line_error(paper, capsys, words, said):
+def test_a_wrong_name_gives_a_one_line_error(paper, capsys, words, message):
     assert main(["data", *words]) == 2
     found = capsys.readouterr().err
-    assert said in found and "\x1b" not in found and len(found.splitlines()) == 1
+    assert message in found and "\x1b" not in found and len(found.splitlines()) == 1
     assert not paper.asked
 
 

@@ -50,7 +50,7 @@ def test_an_empty_configuration_sets_nothing(project, text):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("datasets.yaml", "config/datasets.yaml: datasets: Field required"),
         ("experiments.yaml", "is not known"),
@@ -59,11 +59,11 @@ def test_an_empty_configuration_sets_nothing(project, text):
         ("claims.yaml", "config/claims.yaml: verdict_scale: Field required"),
     ],
 )
-def test_other_empty_files_are_refused_with_the_missing_key(project, name, said):
+def test_other_empty_files_are_refused_with_the_missing_key(project, name, message):
     write_text(project / "config" / name, "")
     with pytest.raises(InputError) as error:
         READERS[name](project)
-    assert said in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_table_without_published_values_is_empty(project):

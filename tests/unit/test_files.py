@@ -62,8 +62,8 @@ def test_a_key_given_twice_in_the_configuration_is_named_with_its_file(project, 
     path = project / "config" / name
     lines = path.read_text().splitlines()
     write_text(path, "\n".join([*lines, "again: 1", "again: 1"]) + "\n")
-    said = one_line(CONFIGURATION[name], project)
-    assert f"config/{name}: key 'again' occurs twice" in said and f"line {len(lines) + 2}" in said
+    message = one_line(CONFIGURATION[name], project)
+    assert f"config/{name}: key 'again' occurs twice" in message and f"line {len(lines) + 2}" in message
 
 
 @pytest.mark.parametrize("name", CONFIGURATION)
@@ -151,13 +151,13 @@ def test_the_size_of_a_file_is_checked_before_reading(project, name):
     path.parent.mkdir(exist_ok=True)
     path.touch()
     os.truncate(path, 2**40)
-    said = one_line(CONFIGURATION[name], project) if name in CONFIGURATION else one_line(RECORDS[name], path)
-    assert f"{name}: larger than " in said and " MiB, the limit for such files" in said
+    message = one_line(CONFIGURATION[name], project) if name in CONFIGURATION else one_line(RECORDS[name], path)
+    assert f"{name}: larger than " in message and " MiB, the limit for such files" in message
 
 
 @pytest.mark.parametrize("name", RECORDS)
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ('{"seed": 1, "task": "fewshot", "seed": 2}', "key 'seed' occurs twice"),
         ('{"recipe": {"steps": 1, "steps": 2}}', "key 'steps' occurs twice"),
@@ -171,9 +171,9 @@ def test_the_size_of_a_file_is_checked_before_reading(project, name):
     ],
     ids=["twice", "twice-inside", "deep", "long", "empty", "nan", "infinity", "large", "surrogate"],
 )
-def test_a_record_that_is_refused_gives_a_one_line_error(tmp_path, name, text, said):
+def test_a_record_that_is_refused_gives_a_one_line_error(tmp_path, name, text, message):
     write_text(tmp_path / name, text)
-    assert f"{tmp_path / name}: {said}" in one_line(RECORDS[name], tmp_path / name)
+    assert f"{tmp_path / name}: {message}" in one_line(RECORDS[name], tmp_path / name)
 
 
 @pytest.mark.parametrize("depth", [100, 300, 900, 3000])
@@ -186,8 +186,8 @@ def test_deeply_nested_values_are_refused(tmp_path, depth):
 def test_a_pipe_in_place_of_a_record_is_not_waited_for(tmp_path, name, no_waiting):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     os.mkfifo(tmp_path / name)
-    said = {"manifest.json": "no manifest.json"}.get(name, f"{name}: not a regular file")
-    assert said in one_line(RECORDS[name], tmp_path / name)
+    message = {"manifest.json": "no manifest.json"}.get(name, f"{name}: not a regular file")
+    assert message in one_line(RECORDS[name], tmp_path / name)
     assert read_mapping(tmp_path / name) == {} and not is_record(tmp_path / name)
 
 

@@ -88,10 +88,10 @@ def full(disk):
 
 def test_every_writer_on_a_full_disk_names_the_folder_and_leaves_nothing(full):
     for name, write in WRITERS.items():
-        said = one_line(write, full / name)
-        assert said.startswith(f"{full}: No space left on device for {name} ("), said
-        assert " needed" in said or name in ("history.csv", "summary.csv"), said
-        assert " free" in said and "then run the same command again" in said, said
+        message = one_line(write, full / name)
+        assert message.startswith(f"{full}: No space left on device for {name} ("), message
+        assert " needed" in message or name in ("history.csv", "summary.csv"), message
+        assert " free" in message and "then run the same command again" in message, message
         assert not files_in(full), name
     free(full)
     for name, write in WRITERS.items():
@@ -127,8 +127,8 @@ def test_a_full_inode_table_gives_a_one_line_error(tmp_path):
 def test_a_read_only_file_system_gives_a_one_line_error(tmp_path):
     with mounted(tmp_path / "disk", "size=1m,ro") as folder:
         for name in ("a.json", "rows.npy", "a.safetensors", ".slim-bench-state"):
-            said = one_line(WRITERS[name], folder / name)
-            assert said == f"{folder / name}: Read-only file system; choose a folder that is writable"
+            message = one_line(WRITERS[name], folder / name)
+            assert message == f"{folder / name}: Read-only file system; choose a folder that is writable"
         with pytest.raises(SystemExit, match=r"^slim-bench: error: .*Read-only file system"):
             clear_stale_lock(folder / ".snakemake")
 
@@ -136,8 +136,10 @@ def test_a_read_only_file_system_gives_a_one_line_error(tmp_path):
 def test_a_limit_on_the_size_of_a_file(tmp_path):
     with largest_file(2000):
         for name in WRITERS.keys() - {"history.csv", ".slim-bench-state", "summary.csv", "copy.bin"}:
-            said = one_line(WRITERS[name], tmp_path / name)
-            assert said.startswith(f"{tmp_path / name}: File too large (the limit is 2.0 kB); raise the limit"), said
+            message = one_line(WRITERS[name], tmp_path / name)
+            assert message.startswith(f"{tmp_path / name}: File too large (the limit is 2.0 kB); raise the limit"), (
+                message
+            )
     assert not files_in(tmp_path)
 
 
@@ -147,10 +149,10 @@ def test_too_many_open_files_give_a_one_line_error(tmp_path):
     os.close(lowest)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
     try:
-        said = one_line(write_text, tmp_path / "a.txt", "x")
+        message = one_line(write_text, tmp_path / "a.txt", "x")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
-    assert said.startswith(f"{tmp_path / 'a.txt'}: Too many open files (the limit is {lowest}); raise the limit")
+    assert message.startswith(f"{tmp_path / 'a.txt'}: Too many open files (the limit is {lowest}); raise the limit")
 
 
 def test_a_write_without_permission_gives_a_one_line_error(tmp_path, monkeypatch):
@@ -170,15 +172,15 @@ def test_a_system_call_that_is_refused_at_the_end_keeps_the_old_file(tmp_path, m
         raise OSError(number, os.strerror(number), *([".a.txt.part"] if call != "fsync" else []))
 
     monkeypatch.setattr(os, call, refuse)
-    said = one_line(write_text, tmp_path / "a.txt", "new")
-    assert str(tmp_path) in said and "a.txt" in said and os.strerror(number) in said and ".part" not in said
+    message = one_line(write_text, tmp_path / "a.txt", "new")
+    assert str(tmp_path) in message and "a.txt" in message and os.strerror(number) in message and ".part" not in message
     monkeypatch.undo()
     assert files_in(tmp_path) == {"a.txt"} and (tmp_path / "a.txt").read_text() == "old"
 
 
 def test_a_quota_error_names_the_quota(tmp_path):
-    said = str(storage_error(OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), tmp_path / "new/a.bin", 12_345))
-    assert said.startswith(f"{tmp_path}: Disk quota exceeded for a.bin (12.3 kB needed); free space or request")
+    message = str(storage_error(OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), tmp_path / "new/a.bin", 12_345))
+    assert message.startswith(f"{tmp_path}: Disk quota exceeded for a.bin (12.3 kB needed); free space or request")
     assert readable_size(999) == "999 bytes" and readable_size(2_500_000_000) == "2.5 GB"
 
 
@@ -209,8 +211,8 @@ def test_rows_of_another_shape_or_type_are_refused(tmp_path):
 def test_an_archive_on_a_full_disk(full, monkeypatch):
     archive = full.parent / "pets.tar"
     archive.write_bytes(tar_bytes({"a.bin": bytes(50_000), "b/c.bin": b"x"}))
-    said = one_line(extract_archive, archive, full / "pets")
-    assert said == f"{archive}: unpacks to 50000 bytes or more, but 0 bytes are free in {full}; free some space"
+    message = one_line(extract_archive, archive, full / "pets")
+    assert message == f"{archive}: unpacks to 50000 bytes or more, but 0 bytes are free in {full}; free some space"
     monkeypatch.setattr("bench.data.limits.check_free_space", lambda *_: None)  # used by another process
     assert one_line(extract_archive, archive, full / "pets").startswith(f"{full}: No space left on device for pets.tar")
     assert not files_in(full) and [path.name for path in full.iterdir()] == ["filler.bin"]
@@ -231,8 +233,8 @@ def test_an_unwritable_cache_does_not_change_the_result(tmp_path, capsys, option
     batches = lambda: [torch.ones(2, 3, 8, 8, dtype=torch.uint8)]  # noqa: E731
     with mounted(tmp_path / "disk", options) as folder:
         assert cached_features(Means(), "a" * 64, batches, folder).tolist() == [[1, 1, 1], [1, 1, 1]]
-        (said,) = capsys.readouterr().err.splitlines()
-        assert said.startswith("features not cached: ") and str(folder) in said
+        (message,) = capsys.readouterr().err.splitlines()
+        assert message.startswith("features not cached: ") and str(folder) in message
         assert not files_in(folder)
 
 
@@ -305,5 +307,5 @@ def test_output_to_a_full_disk_gives_a_one_line_error():
     with open("/dev/full", "w") as output:
         done = subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
-    (said,) = done.stderr.splitlines()
-    assert said.startswith("slim-bench: error: ") and "No space left on device" in said
+    (message,) = done.stderr.splitlines()
+    assert message.startswith("slim-bench: error: ") and "No space left on device" in message

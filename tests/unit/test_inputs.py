@@ -13,7 +13,7 @@ FREEZE = ["freeze", "--experiment", "fastgan-sle", "--dataset", "fluent-emoji-10
 
 
 @pytest.fixture
-def here(monkeypatch, project):
+def workdir(monkeypatch, project):
     """Create a project with a frozen run `my`, an empty folder and a folder of images."""
     monkeypatch.chdir(project)
     for name in ("empty", "pictures"):
@@ -24,11 +24,11 @@ def here(monkeypatch, project):
 
 
 @pytest.mark.parametrize("given", ["my", "my/", "new", "new/", "./new", "empty", "new/run.json", "new/other.json"])
-def test_freeze_takes_the_folder_for_its_run(here, given, capsys):
+def test_freeze_takes_the_folder_for_its_run(workdir, given, capsys):
     assert main([*FREEZE, given]) == 0
-    written = here / capsys.readouterr().out.splitlines()[-1]
-    assert written == (here / given if given.endswith(".json") else here / given / "run.json")
-    assert read_run(written) == read_run(here / "my/run.json")
+    written = workdir / capsys.readouterr().out.splitlines()[-1]
+    assert written == (workdir / given if given.endswith(".json") else workdir / given / "run.json")
+    assert read_run(written) == read_run(workdir / "my/run.json")
 
 
 @pytest.mark.parametrize(
@@ -42,24 +42,24 @@ def test_freeze_takes_the_folder_for_its_run(here, given, capsys):
         ["evaluate", "--samples", "pictures", "--reference", ""],
     ],
 )
-def test_an_empty_path_is_not_the_current_folder(here, capsys, command):
+def test_an_empty_path_is_not_the_current_folder(workdir, capsys, command):
     with pytest.raises(SystemExit, match="2"):
         main(command)
     assert "the path is empty" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("given", ["my", "my/", "my/run.json", "my/model.json", "my/model.safetensors"])
-def test_a_run_is_named_by_its_folder_or_any_of_its_files(here, monkeypatch, given):
+def test_a_run_is_named_by_its_folder_or_any_of_its_files(workdir, monkeypatch, given):
     seen = []
     monkeypatch.setattr(running, "read_job", lambda path: seen.append(path.as_posix()) or read_run("my/other.json"))
-    (here / "my/model.json").write_text(json.dumps({"status": "ok"}))
+    (workdir / "my/model.json").write_text(json.dumps({"status": "ok"}))
     for command in ("train", "evaluate"):
         assert main([command, "--run", given]) == 2
     assert seen == ["my/run.json"] * 2
     assert export_folder(user_path(given)).as_posix() == "my"
 
 
-def test_a_path_without_a_run_is_returned_unchanged(here):
+def test_a_path_without_a_run_is_returned_unchanged(workdir):
     assert run_file(user_path("nothing")).as_posix() == "nothing"
     assert export_folder(user_path("nothing")).as_posix() == "nothing"
     assert user_path("~/x") == user_path("~") / "x"
@@ -99,8 +99,8 @@ def test_a_path_without_a_run_is_returned_unchanged(here):
         (["report", "--scale", "tiny"], "results/tiny: no such folder"),
     ],
 )
-def test_the_error_names_the_right_argument(here, capsys, arguments, message):
-    (here / "results/demo/runs").mkdir(parents=True)
+def test_the_error_names_the_right_argument(workdir, capsys, arguments, message):
+    (workdir / "results/demo/runs").mkdir(parents=True)
     assert main(arguments) == 2
     (line,) = [row for row in capsys.readouterr().err.splitlines() if "slim-bench: error" in row]
     assert message in line

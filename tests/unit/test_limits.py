@@ -39,10 +39,10 @@ ABSURD = [
 ]
 
 
-@pytest.mark.parametrize(("name", "args", "said"), ABSURD, ids=[f"{name}-{min(args)}" for name, args, _ in ABSURD])
-def test_a_network_that_does_not_fit_into_memory_is_refused_before_it_is_built(name, args, said):
+@pytest.mark.parametrize(("name", "args", "message"), ABSURD, ids=[f"{name}-{min(args)}" for name, args, _ in ABSURD])
+def test_a_network_that_does_not_fit_into_memory_is_refused_before_it_is_built(name, args, message):
     before = memory.peak_memory_bytes(torch.device("cpu"))
-    with pytest.raises(InputError, match=said) as error:
+    with pytest.raises(InputError, match=message) as error:
         create_seeded({"name": name, "args": args}, 0)
     assert "\n" not in str(error.value)
     assert memory.peak_memory_bytes(torch.device("cpu")) - before < 2**28
@@ -134,11 +134,11 @@ def test_train_and_evaluate_check_the_thread_count_before_torch(tmp_path, monkey
         train(run, tmp_path / "out", tmp_path / "state")
 
 
-@pytest.mark.parametrize(("metric", "said"), [("fid", "unknown metric 'fid'"), ("top1", "is for classification")])
-def test_a_metric_that_cannot_be_scored_is_refused_before_training(tmp_path, metric, said):
+@pytest.mark.parametrize(("metric", "message"), [("fid", "unknown metric 'fid'"), ("top1", "is for classification")])
+def test_a_metric_that_cannot_be_scored_is_refused_before_training(tmp_path, metric, message):
     run = tiny_run("fewshot", write_data("fewshot", tmp_path / "data"))
     run = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"metrics": (metric,)})})
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         train(run, tmp_path / "out", tmp_path / "state")
     assert not (tmp_path / "out").exists()
 
@@ -192,7 +192,7 @@ def test_an_export_is_compared_with_its_header_before_anything_is_built(export, 
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda found: {key: value.double() for key, value in found.items()}, "is F64"),
         (lambda found: {key: value.to(torch.int8) for key, value in found.items()}, "is I8"),
@@ -205,8 +205,8 @@ def test_an_export_is_compared_with_its_header_before_anything_is_built(export, 
     ],
     ids=["float64", "int8", "fewer", "more", "shape"],
 )
-def test_tensors_of_another_type_or_shape_are_named(export, tmp_path, change, said):
-    with pytest.raises(InputError, match=said):
+def test_tensors_of_another_type_or_shape_are_named(export, tmp_path, change, message):
+    with pytest.raises(InputError, match=message):
         load_export(forged(export, tmp_path, change))
 
 
@@ -278,8 +278,8 @@ def test_running_out_of_memory_gives_a_one_line_error(monkeypatch, capsys, error
 
     monkeypatch.setattr("bench.commands.reporting.models", fail)
     assert main(["models"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("slim-bench: error: out of memory (") and said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.startswith("slim-bench: error: out of memory (") and message.count("\n") == 1
 
 
 def test_a_lost_gpu_gives_a_one_line_error(monkeypatch, capsys):
@@ -288,8 +288,8 @@ def test_a_lost_gpu_gives_a_one_line_error(monkeypatch, capsys):
 
     monkeypatch.setattr("bench.commands.reporting.models", fail)
     assert main(["models"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("slim-bench: error: the GPU failed (CUDA error: ") and said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.startswith("slim-bench: error: the GPU failed (CUDA error: ") and message.count("\n") == 1
 
 
 def test_other_errors_of_torch_are_not_out_of_memory(monkeypatch):

@@ -14,7 +14,7 @@ MISSING = {"imagenet": "ask image-net.org", "singan-tower": "ask the authors", "
 
 @pytest.fixture
 def missing(monkeypatch, tmp_path):
-    monkeypatch.setattr("bench.missing_data.unattended_problem", lambda job: MISSING.get(job.name))
+    monkeypatch.setattr("bench.missing_data.required_action", lambda job: MISSING.get(job.name))
     monkeypatch.chdir(tmp_path)
     return MissingData(Plan.load({}, ROOT))
 

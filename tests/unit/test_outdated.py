@@ -50,7 +50,7 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def here(made, project, monkeypatch):
+def workdir(made, project, monkeypatch):
     """Return the run folder in a copy of that project."""
     for name in ("cats", "data", "results"):
         shutil.copytree(made / name, project / name)
@@ -97,28 +97,28 @@ def reasons() -> dict[str, str]:
     return {rule: reason for rule, reason in checks.items() if reason}
 
 
-def test_new_outputs_are_up_to_date(here):
+def test_new_outputs_are_up_to_date(workdir):
     assert reasons() == {}
 
 
-def test_modification_times_are_ignored(here):
-    for path in [*Path("cats").iterdir(), *Path("data").rglob("*"), *here.rglob("*"), *Path("config").iterdir()]:
+def test_modification_times_are_ignored(workdir):
+    for path in [*Path("cats").iterdir(), *Path("data").rglob("*"), *workdir.rglob("*"), *Path("config").iterdir()]:
         os.utime(path, (time.time() + 86400,) * 2)
     assert reasons() == {}
 
 
-def test_a_modification_time_in_the_future_is_reset(here):
+def test_a_modification_time_in_the_future_is_reset(workdir):
     """Snakemake deletes an output that is older than its input."""
     tomorrow = time.time() + 86400
-    os.utime(here / "model.json", (tomorrow, tomorrow))
-    before = (here / "scores/params.json").stat().st_mtime_ns
+    os.utime(workdir / "model.json", (tomorrow, tomorrow))
+    before = (workdir / "scores/params.json").stat().st_mtime_ns
     reasons()
-    reset_future_time(here / "scores/params.json")
-    assert (here / "model.json").stat().st_mtime <= time.time()
-    assert (here / "scores/params.json").stat().st_mtime_ns == before, "a time in the past is kept"
+    reset_future_time(workdir / "scores/params.json")
+    assert (workdir / "model.json").stat().st_mtime <= time.time()
+    assert (workdir / "scores/params.json").stat().st_mtime_ns == before, "a time in the past is kept"
 
 
-def test_fetching_identical_bytes_again_changes_no_file(here):
+def test_fetching_identical_bytes_again_changes_no_file(workdir):
     for path in list(Path("cats").iterdir()):
         kept = path.read_bytes()
         path.unlink()
@@ -128,13 +128,13 @@ def test_fetching_identical_bytes_again_changes_no_file(here):
     assert reasons() == {}
 
 
-def test_a_removed_source_is_not_needed_after_preparation(here):
+def test_a_removed_source_is_not_needed_after_preparation(workdir):
     shutil.rmtree("cats")
     assert reasons() == {}
 
 
 @pytest.mark.parametrize("same_time", [False, True])
-def test_a_changed_image_makes_all_dependent_outputs_outdated(here, same_time):
+def test_a_changed_image_makes_all_dependent_outputs_outdated(workdir, same_time):
     path = Path("cats/0.png")
     status = path.stat()
     content = bytearray(path.read_bytes())
@@ -161,11 +161,11 @@ def test_a_changed_image_makes_all_dependent_outputs_outdated(here, same_time):
         (f"scores/{COMPLETE}", None, set()),
     ],
 )
-def test_a_damaged_or_missing_file_and_its_dependents_are_outdated(here, file, content, renewed):
+def test_a_damaged_or_missing_file_and_its_dependents_are_outdated(workdir, file, content, renewed):
     """Snakemake detects missing files itself, so only the outputs that depend on them are named."""
-    (here / file).unlink()
+    (workdir / file).unlink()
     if content is not None:
-        (here / file).write_text(content)
+        (workdir / file).write_text(content)
     assert set(reasons()) == renewed
 
 
@@ -195,23 +195,23 @@ def damage(request):
     return do
 
 
-def test_a_damaged_score_makes_the_scores_of_its_run_outdated(here, damage):
-    damage(here / "scores/params.json")
-    assert reasons() == {"evaluate": f"{here}/scores/params.json is missing or damaged"}
+def test_a_damaged_score_makes_the_scores_of_its_run_outdated(workdir, damage):
+    damage(workdir / "scores/params.json")
+    assert reasons() == {"evaluate": f"{workdir}/scores/params.json is missing or damaged"}
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "{}", "{", "7", '"a"', "null", "[" * 100_000, '{"scored_sha256": 1, "code_sha256": "a", "files": {}}'],
 )
-def test_a_damaged_record_of_scores_makes_them_outdated(here, text):
-    (here / "scores" / COMPLETE).write_text(text)
+def test_a_damaged_record_of_scores_makes_them_outdated(workdir, text):
+    (workdir / "scores" / COMPLETE).write_text(text)
     assert reasons().keys() == {"evaluate"}
 
 
 @pytest.mark.parametrize("files", [{}, [], None, {"params.json": 3}, {"params.json": None}, {"../run.json": "a"}])
-def test_a_record_of_scores_lists_exactly_the_planned_metrics(here, files):
-    path = here / "scores" / COMPLETE
+def test_a_record_of_scores_lists_exactly_the_planned_metrics(workdir, files):
+    path = workdir / "scores" / COMPLETE
     write_json(path, read_json(path) | {"files": files})
     assert reasons().keys() == {"evaluate"}
 
@@ -228,41 +228,41 @@ def edited(path: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     "change", [{"threads": 3}, {"device": "cpu"}, {"precision": "bf16"}, {"log_every": 7}, {"compile": True}]
 )
-def test_compute_may_be_edited_manually(here, change):
+def test_compute_may_be_edited_manually(workdir, change):
     """The edited run is not trained yet, so the model belongs to the earlier description."""
-    (here / "model.json").unlink()
-    shutil.rmtree(here / "scores")
-    edited(here / "run.json", **{f"compute__{key}": value for key, value in change.items()})
+    (workdir / "model.json").unlink()
+    shutil.rmtree(workdir / "scores")
+    edited(workdir / "run.json", **{f"compute__{key}": value for key, value in change.items()})
     assert reasons() == {}
 
 
-def test_a_run_trained_with_edited_compute_is_current_before_and_after_the_edit(here):
-    edited(here / "run.json", compute__threads=3)
+def test_a_run_trained_with_edited_compute_is_current_before_and_after_the_edit(workdir):
+    edited(workdir / "run.json", compute__threads=3)
     assert reasons() == {}, "edited after the training and the scoring"
-    found = read_run(here / "run.json")
-    edited(here / "model.json", run_sha256=found.hash)
-    write_complete(here / "scores", found, read_json(here / "model.json"), (here / "scores").glob("*.json"))
+    found = read_run(workdir / "run.json")
+    edited(workdir / "model.json", run_sha256=found.hash)
+    write_complete(workdir / "scores", found, read_json(workdir / "model.json"), (workdir / "scores").glob("*.json"))
     assert reasons() == {}, "edited before them"
-    (here / FROZEN).unlink()  # as an earlier version froze it
+    (workdir / FROZEN).unlink()  # as an earlier version froze it
     assert reasons() == {}
-    edited(here / "run.json", compute__threads=4)
+    edited(workdir / "run.json", compute__threads=4)
     assert reasons().keys() == {"train", "evaluate"}, "differs from the configuration and from run.json"
 
 
-def test_after_a_kill_between_freezing_and_training_the_model_is_outdated(here, edit):
+def test_after_a_kill_between_freezing_and_training_the_model_is_outdated(workdir, edit):
     """run.json follows the changed configuration, but the model does not yet."""
     edit("scales.yaml", "compute: {threads: 1, checkpoint_seconds: 60", "compute: {threads: 2, checkpoint_seconds: 60")
     assert set(reasons()) == {"freeze", "train", "evaluate"}
-    write_frozen(here, load()[1])
+    write_frozen(workdir, load()[1])
     assert set(reasons()) == {"train", "evaluate"}
 
 
 @pytest.mark.parametrize("edited_before", [False, True])
-def test_changed_compute_in_the_configuration_makes_runs_outdated(here, edit, edited_before):
+def test_changed_compute_in_the_configuration_makes_runs_outdated(workdir, edit, edited_before):
     if edited_before:
-        edited(here / "run.json", compute__log_every=77)
+        edited(workdir / "run.json", compute__log_every=77)
     edit("scales.yaml", "checkpoint_seconds: 60, log_every: 2", "checkpoint_seconds: 60, log_every: 1")
-    assert reasons() == {"freeze": f"{here}/run.json differs from the configuration in compute"}
+    assert reasons() == {"freeze": f"{workdir}/run.json differs from the configuration in compute"}
 
 
 @pytest.mark.parametrize(
@@ -284,17 +284,17 @@ def test_changed_compute_in_the_configuration_makes_runs_outdated(here, edit, ed
         {"compute__threads": -1},
     ],
 )
-def test_a_description_that_differs_from_the_configuration_is_outdated(here, change):
-    edited(here / "run.json", **change)
+def test_a_description_that_differs_from_the_configuration_is_outdated(workdir, change):
+    edited(workdir / "run.json", **change)
     assert reasons().keys() == {"freeze"}
 
 
 @pytest.mark.parametrize("name", ["run.json", "model.json", f"scores/{COMPLETE}"])
-def test_a_damaged_record_has_a_reason_or_is_missing(here, damage, name):
+def test_a_damaged_record_has_a_reason_or_is_missing(workdir, damage, name):
     """An error would end the whole workflow."""
-    damage(here / name)
+    damage(workdir / name)
     rule = {"run.json": "freeze", "model.json": "train"}.get(name, "evaluate")
-    assert (rule in reasons()) == (here / name).exists()
+    assert (rule in reasons()) == (workdir / name).exists()
 
 
 @pytest.mark.parametrize(
@@ -309,28 +309,28 @@ def test_a_damaged_record_has_a_reason_or_is_missing(here, damage, name):
         ({"training": {"seconds": "long"}}, "model.json: training.seconds"),
     ],
 )
-def test_the_record_of_another_run_is_outdated(here, change, reason):
-    edited(here / "model.json", **change)
+def test_the_record_of_another_run_is_outdated(workdir, change, reason):
+    edited(workdir / "model.json", **change)
     assert reason in reasons()["train"] and "evaluate" in reasons()
 
 
 @pytest.mark.parametrize("size", [0, 4, 40, -1])
-def test_truncated_weights_are_retrained(here, size):
-    path = here / "model.safetensors"
+def test_truncated_weights_are_retrained(workdir, size):
+    path = workdir / "model.safetensors"
     path.write_bytes(path.read_bytes()[:size])
     assert reasons()["train"] == f"{path} is missing or damaged"
 
 
-def test_a_run_with_weights_of_another_format_is_retrained(here):
-    (here / "model.safetensors").unlink()
-    os.mkfifo(here / "model.safetensors")
+def test_a_run_with_weights_of_another_format_is_retrained(workdir):
+    (workdir / "model.safetensors").unlink()
+    os.mkfifo(workdir / "model.safetensors")
     assert reasons().keys() == {"train", "evaluate"}
 
 
 @pytest.mark.parametrize(
     "what", ["a missing array", "a truncated array", "a truncated manifest", "made_from a list", "another set"]
 )
-def test_damaged_or_replaced_prepared_data_are_outdated(here, what):
+def test_damaged_or_replaced_prepared_data_are_outdated(workdir, what):
     _, run = load()
     folder = Path(run.data.path)
     array, manifest = folder / "images.npy", folder / "manifest.json"
@@ -348,12 +348,12 @@ def test_damaged_or_replaced_prepared_data_are_outdated(here, what):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{"])
-def test_a_damaged_receipt_is_a_reason(here, text):
+def test_a_damaged_receipt_is_a_reason(workdir, text):
     (Path("data/sources") / "cats.json").write_text(text)
     assert "fetch" in reasons()
 
 
-def test_results_that_were_copied_follow_a_changed_configuration(here, edit, tmp_path):
+def test_results_that_were_copied_follow_a_changed_configuration(workdir, edit, tmp_path):
     """The copy has no checkpoints, new modification times, and no records of Snakemake."""
     shutil.copytree(RESULTS, tmp_path / "copy", copy_function=shutil.copyfile)
     shutil.rmtree(RESULTS)
@@ -363,25 +363,25 @@ def test_results_that_were_copied_follow_a_changed_configuration(here, edit, tmp
     assert set(reasons()) == {"freeze", "train", "evaluate"}
 
 
-def test_a_changed_configuration_is_noticed_without_records_of_snakemake(here, edit):
+def test_a_changed_configuration_is_noticed_without_records_of_snakemake(workdir, edit):
     edit("scales.yaml", "steps: 6,", "steps: 7,")
     assert set(reasons()) == {"freeze", "train", "evaluate"}
     assert "another configuration or version" in reasons()["train"]
 
 
-def test_other_metrics_are_scored_without_training_again(here, edit):
-    description = read_json(here / "run.json")
+def test_other_metrics_are_scored_without_training_again(workdir, edit):
+    description = read_json(workdir / "run.json")
     description["evaluation"]["metrics"] = ["params"]
-    write_json(here / "run.json", description)
+    write_json(workdir / "run.json", description)
     assert set(reasons()) == {"freeze"}
     _, run = load()
-    model = read_json(here / "model.json")
+    model = read_json(workdir / "model.json")
     scored = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"metrics": ("params",)})})
-    write_complete(here / "scores", scored, model, [here / "scores/params.json"])
+    write_complete(workdir / "scores", scored, model, [workdir / "scores/params.json"])
     assert set(reasons()) == {"freeze", "evaluate"}
 
 
-def test_a_table_is_outdated_if_scores_changed_or_it_is_damaged(here):
+def test_a_table_is_outdated_if_scores_changed_or_it_is_damaged(workdir):
     plan, run = load()
     scale = RESULTS / "tiny"
     assert Outdated(plan).table("tiny", [run], False) is None, "missing is not outdated"
@@ -391,12 +391,12 @@ def test_a_table_is_outdated_if_scores_changed_or_it_is_damaged(here):
     (scale / "scores.csv").write_text((scale / "scores.csv").read_text()[:200])
     assert "damaged" in Outdated(plan).table("tiny", [], False)
     collect(scale)
-    write_json(here / "scores/params@best.json", score("params"))
+    write_json(workdir / "scores/params@best.json", score("params"))
     assert "contains other runs" in Outdated(plan).table("tiny", [run], False)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "{}", "7", '{"made_from": []}', None])
-def test_damaged_records_of_table_and_page_make_both_outdated(here, text):
+def test_damaged_records_of_table_and_page_make_both_outdated(workdir, text):
     plan, run = load()
     scale = RESULTS / "tiny"
     collect(scale)
@@ -412,14 +412,14 @@ def test_damaged_records_of_table_and_page_make_both_outdated(here, text):
     assert Outdated(plan).page("tiny", "report/index.html")
 
 
-def test_a_damaged_score_makes_the_table_outdated(here, damage):
+def test_a_damaged_score_makes_the_table_outdated(workdir, damage):
     plan, _ = load()
     collect(RESULTS / "tiny")
-    damage(here / "scores/params.json")
+    damage(workdir / "scores/params.json")
     assert "contains other runs" in Outdated(plan).table("tiny", [], False)
 
 
-def test_a_page_follows_table_claims_and_published_values(here):
+def test_a_page_follows_table_claims_and_published_values(workdir):
     plan, _ = load()
     scale = RESULTS / "tiny"
     collect(scale)
@@ -427,7 +427,7 @@ def test_a_page_follows_table_claims_and_published_values(here):
     assert "have changed" in Outdated(plan).page("tiny", "report/index.html")
 
 
-def test_a_folder_name_with_results_keeps_its_source(here, project):
+def test_a_folder_name_with_results_keeps_its_source(workdir, project):
     image_folder(project / "dogs", count=4, size=(64, 64))
     with pytest.raises(InputError, match=r"cats: its results in results/tiny/runs/fastgan-sle/cats were computed from"):
         fetch("cats", folders={"cats": {"path": "dogs"}})

@@ -25,11 +25,11 @@ def test_state_mirrors_the_runs():
     assert state_folder("my/run").as_posix() == "my/.run-state"
 
 
-@pytest.mark.parametrize("given", [".", "", "../seed1", "../../photo-rocket/seed1/samples/..", "{here}"])
+@pytest.mark.parametrize("given", [".", "", "../seed1", "../../photo-rocket/seed1/samples/..", "{workdir}"])
 def test_the_state_folder_is_the_same_from_inside_the_run_folder(tmp_path, monkeypatch, given):
     (tmp_path / FOLDER / "samples").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / FOLDER)
-    assert state_folder(given.format(here=tmp_path / FOLDER)) == tmp_path / STATE
+    assert state_folder(given.format(workdir=tmp_path / FOLDER)) == tmp_path / STATE
 
 
 @pytest.mark.parametrize("given", [".", "..", "../my", "sub", "../my/sub"])

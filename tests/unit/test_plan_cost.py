@@ -10,7 +10,7 @@ from bench.needs import Need, needs_of, prepared_bytes, to_download, to_write
 from bench.paths import run_folder
 from bench.plan import Plan
 from bench.plan_cost import NOT_MEASURED, CostEstimator, Span, Total, wall_seconds
-from bench.throughput import FOLDER, Throughput, device_here, rate_of, require_device
+from bench.throughput import FOLDER, Throughput, local_device, rate_of, require_device
 from bench.workload import (
     Images,
     images_of,
@@ -31,7 +31,7 @@ def plan():
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch, project):
+def workdir(tmp_path, monkeypatch, project):
     monkeypatch.chdir(project)
     return project
 
@@ -108,21 +108,21 @@ def test_an_unknown_number_of_images_has_no_cost(tmp_path):
     assert prepared_bytes(run, images(plan, run)) is None
 
 
-def test_a_prepared_dataset_costs_nothing(here):
+def test_a_prepared_dataset_costs_nothing(workdir):
     plan = Plan.load()
     run = plan.runs("demo")[0]
     estimator = CostEstimator(plan, Throughput(DEVICE))
     assert estimator.preparations([run])[0].missing == NOT_MEASURED
-    (here / run.data.path).mkdir(parents=True)
-    (here / run.data.path / "manifest.json").touch()
+    (workdir / run.data.path).mkdir(parents=True)
+    (workdir / run.data.path / "manifest.json").touch()
     (job,) = estimator.preparations([run])
     assert (job.span, job.done) == (Span(), True)
 
 
-def test_finished_runs_of_the_same_device_correct_the_cost(here):
+def test_finished_runs_of_the_same_device_correct_the_cost(workdir):
     plan = Plan.load()
     runs = [run for run in plan.runs("demo") if run.experiment == "singan"]
-    throughput = Throughput(device_here())
+    throughput = Throughput(local_device())
     workload = training_workload(runs[0], images(plan, runs[0]))
     throughput.add([rate_of(workload, unit="epoch", seconds=1.0, scale=scale, scales=4) for scale in range(4)])
     assert [estimate.jobs[0].span.seconds for estimate in CostEstimator(plan, throughput).estimate(runs)] == [
@@ -130,11 +130,11 @@ def test_finished_runs_of_the_same_device_correct_the_cost(here):
         240.0,
     ]
     for run, seconds, device in zip(runs, (100.0, 104.0), ("cpu", "NVIDIA Other"), strict=True):
-        folder = here / run_folder("demo", run.experiment, run.dataset, run.seed)
+        folder = workdir / run_folder("demo", run.experiment, run.dataset, run.seed)
         folder.mkdir(parents=True)
         training = {"seconds": seconds, "steps": 240, "device": device, "peak_memory_bytes": 11}
         (folder / "model.json").write_text(json.dumps({"status": "ok", "run_sha256": "x", "training": training}))
-    log = here / "logs/demo/runs/singan/photo-astronaut/seed0"
+    log = workdir / "logs/demo/runs/singan/photo-astronaut/seed0"
     log.mkdir(parents=True)
     (log / "evaluate.tsv").write_text("s\th:m:s\n12.5\t0:00:12\n")
     estimator = CostEstimator(plan, throughput)
@@ -176,7 +176,7 @@ def test_an_unknown_device_is_refused_with_the_nearest(tmp_path):
         require_device("nvidia-test-gp", tmp_path)
 
 
-def test_needs_list_bytes_and_required_actions(here):
+def test_needs_list_bytes_and_required_actions(workdir):
     plan = Plan.load()
     runs = [run for run in plan.runs("paper") if run.seed == 0]
     needs = {need.name: need for need in needs_of(runs, plan.configuration)}
@@ -188,13 +188,13 @@ def test_needs_list_bytes_and_required_actions(here):
     emoji = needs_of(plan.runs("demo"), plan.configuration)[:1]
     assert (emoji[0].state, to_download(emoji)) == (FETCHABLE, readable_size(665600))
     assert to_write(emoji) == readable_size(665600 + arrays)
-    (here / "data/sources").mkdir(parents=True, exist_ok=True)
-    (here / "data/sources/fluent-emoji-100.tar").touch()
+    (workdir / "data/sources").mkdir(parents=True, exist_ok=True)
+    (workdir / "data/sources/fluent-emoji-100.tar").touch()
     emoji = needs_of(plan.runs("demo"), plan.configuration)[:1]
     assert (emoji[0].state, to_download(emoji), to_write(emoji)) == (HERE, "0 bytes", readable_size(arrays))
 
 
-def test_a_file_of_several_datasets_is_counted_once(here):
+def test_a_file_of_several_datasets_is_counted_once(workdir):
     plan = Plan.load({"scale": "small", "tasks": ["oneshot"]})
     needs = [need for need in needs_of(plan.runs("oneshot"), plan.configuration) if need.kind == "dataset"]
     assert len(needs) == 3 and to_download(needs) == readable_size(2150400)

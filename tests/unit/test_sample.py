@@ -81,7 +81,7 @@ def test_damaged_export_is_refused(exports, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda meta: meta | {"model": {"name": "singan", "args": {}}}, "describes a different network"),
         (lambda meta: {k: v for k, v in meta.items() if k != "model"}, "describes a different network"),
@@ -90,11 +90,11 @@ def test_damaged_export_is_refused(exports, tmp_path):
         (lambda meta: meta | {"status": "failed", "reason": "NaN"}, "status failed: NaN"),
     ],
 )
-def test_a_record_that_was_tampered_with_is_refused(exports, tmp_path, change, said):
+def test_a_record_that_was_tampered_with_is_refused(exports, tmp_path, change, message):
     shutil.copytree(exports / "fewshot", tmp_path / "run")
     path = tmp_path / "run/model.json"
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         sample(tmp_path / "run", 1, 0, tmp_path / "x.png")
 
 

@@ -73,9 +73,9 @@ def defaults(name: str) -> dict[str, object]:
 def test_the_signature_equals_that_of_inspect(name):
     module, function = MODELS[name].target.split(":")
     called = inspect.signature(getattr(importlib.import_module(module), function)).parameters
-    said = {key: p.default for key, p in called.items() if p.kind is p.KEYWORD_ONLY}
+    message = {key: p.default for key, p in called.items() if p.kind is p.KEYWORD_ONLY}
     read = {key: value.default for key, value in read_signature(MODELS[name].target).parameters.items()}
-    assert said and said.items() <= read.items()
+    assert message and message.items() <= read.items()
     assert all(p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) for p in called.values())
 
 

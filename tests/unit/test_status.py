@@ -21,7 +21,7 @@ def run():
 
 
 @pytest.fixture
-def here(monkeypatch, project):
+def workdir(monkeypatch, project):
     monkeypatch.chdir(project)
     return project
 
@@ -31,8 +31,8 @@ def score(run, metric, **changes):
     return Score(**fields | {"run": run.name, "run_sha256": run.hash} | changes)
 
 
-def test_a_run_passes_through_all_states(here, run):
-    folder = here / run_folder(run.scale, run.experiment, run.dataset, run.seed)
+def test_a_run_passes_through_all_states(workdir, run):
+    folder = workdir / run_folder(run.scale, run.experiment, run.dataset, run.seed)
     state = state_folder(folder)
     assert run_state(run, folder).state == "missing"
     write_frozen(folder, run)
@@ -68,7 +68,7 @@ def test_a_run_passes_through_all_states(here, run):
 @pytest.mark.parametrize(
     ("name", "state"), [("run.json", "damaged"), ("model.json", "damaged"), ("scores/params.json", "trained")]
 )
-def test_status_and_plan_name_a_damaged_file(here, run, capsys, name, state, text):
+def test_status_and_plan_name_a_damaged_file(workdir, run, capsys, name, state, text):
     """`None` means a folder in place of the file."""
     folder = run_folder(run.scale, run.experiment, run.dataset, run.seed)
     write_frozen(folder, run)
@@ -87,7 +87,7 @@ def test_status_and_plan_name_a_damaged_file(here, run, capsys, name, state, tex
     assert line.split(maxsplit=1)[1] == f"{state}: {found.reason}"
 
 
-def test_a_run_trained_with_edited_compute_is_ok(here, run):
+def test_a_run_trained_with_edited_compute_is_ok(workdir, run):
     folder = run_folder(run.scale, run.experiment, run.dataset, run.seed)
     edited = run.model_copy(update={"compute": run.compute.model_copy(update={"threads": 3})})
     write_frozen(folder, run)
@@ -103,9 +103,9 @@ def test_a_run_trained_with_edited_compute_is_ok(here, run):
     assert run_state(run, folder).state == "ok", "edited after the training"
 
 
-def test_a_run_with_damaged_weights_is_not_ok(here, run):
+def test_a_run_with_damaged_weights_is_not_ok(workdir, run):
     """The workflow would train it again."""
-    folder = here / run_folder(run.scale, run.experiment, run.dataset, run.seed)
+    folder = workdir / run_folder(run.scale, run.experiment, run.dataset, run.seed)
     write_frozen(folder, run)
     write_json(folder / "model.json", {"status": "ok", "run_sha256": run.hash})
     (folder / "model.safetensors").write_bytes(b"cut")

@@ -21,7 +21,7 @@ def is_plain(text: str) -> bool:
 
 
 @pytest.fixture
-def here(monkeypatch, project):
+def workdir(monkeypatch, project):
     monkeypatch.chdir(project)
     return project
 
@@ -90,18 +90,18 @@ def test_stdout_and_stderr_are_restored(capsys):
         ["plan", "demo", "--folder", f"x={{path: {HOSTILE}}}"],
     ],
 )
-def test_command_errors_contain_no_control_characters(here, capsys, arguments):
+def test_command_errors_contain_no_control_characters(workdir, capsys, arguments):
     try:
         code = main(arguments)
     except SystemExit as end:  # argparse
         code = end.code
-    said = capsys.readouterr()
-    assert code == 2 and said.err and is_plain(said.err + said.out)
+    captured = capsys.readouterr()
+    assert code == 2 and captured.err and is_plain(captured.err + captured.out)
 
 
-def test_status_and_plan_escape_control_characters(here, capsys):
+def test_status_and_plan_escape_control_characters(workdir, capsys):
     run = Plan.load().runs("demo")[0]
-    folder = here / run_folder(run.scale, run.experiment, run.dataset, run.seed)
+    folder = workdir / run_folder(run.scale, run.experiment, run.dataset, run.seed)
     folder.mkdir(parents=True)
     write_run(folder / "run.json", run)
     (folder / "model.json").write_text(json.dumps({"status": "failed", "reason": f"{HOSTILE}\nsecond line"}))
@@ -111,7 +111,7 @@ def test_status_and_plan_escape_control_characters(here, capsys):
         assert is_plain(out) and "\nsecond line" not in out
 
 
-def test_the_workflow_ends_with_one_line(here, edit):
+def test_the_workflow_ends_with_one_line(workdir, edit):
     edit("scales.yaml", "demo:\n", '"d\\e[31m":\n')
     with pytest.raises(SystemExit) as end:
         WorkflowPlan.open({})

@@ -15,7 +15,7 @@ ELSEWHERE = ["../data", "..", ".", "/tmp", "demo/../../data", "demo/", "", " dem
 
 
 @pytest.fixture
-def here(monkeypatch, project):
+def workdir(monkeypatch, project):
     (project / "results/demo/runs").mkdir(parents=True)
     (project / "data").mkdir()
     monkeypatch.chdir(project)
@@ -30,43 +30,43 @@ def test_names_with_path_components_are_refused(name):
 
 @pytest.mark.parametrize("command", ["collect", "report", "status", "plan demo", "freeze"])
 @pytest.mark.parametrize("scale", ["../data", "/tmp", "..", ".", "demo/../../data", "demo/"])
-def test_a_path_in_place_of_a_scale_is_refused(here, capsys, command, scale):
+def test_a_path_in_place_of_a_scale_is_refused(workdir, capsys, command, scale):
     rest = ["--experiment", "fastgan-sle", "--dataset", "fluent-emoji-100", "--seed", "0", "--out", "my/run.json"]
     assert main([*command.split(), "--scale", scale, *(rest if command == "freeze" else [])]) == 2
-    said = [line for line in capsys.readouterr().err.splitlines() if " slim-bench " not in line]  # the log line
-    assert len(said) == 1 and said[0].startswith("slim-bench: error: ")
-    assert list((here / "data").iterdir()) == [] and not (here / "my").exists()
+    message = [line for line in capsys.readouterr().err.splitlines() if " slim-bench " not in line]  # the log line
+    assert len(message) == 1 and message[0].startswith("slim-bench: error: ")
+    assert list((workdir / "data").iterdir()) == [] and not (workdir / "my").exists()
 
 
 @pytest.mark.parametrize("option", ["--experiment", "--dataset"])
-def test_a_path_in_place_of_a_name_is_refused_for_experiments_and_datasets(here, option):
+def test_a_path_in_place_of_a_name_is_refused_for_experiments_and_datasets(workdir, option):
     given = {"--experiment": "fastgan-sle", "--dataset": "fluent-emoji-100"} | {option: "../../data"}
     words = [word for pair in given.items() for word in pair]
     assert main(["freeze", *words, "--seed", "0", "--out", "my/run.json"]) == 2
 
 
 @pytest.mark.parametrize("words", [["prepare", "../data", "--size", "64"], ["fetch", "../data"], ["status", "../demo"]])
-def test_a_path_in_place_of_a_name_is_refused_by_every_command(here, words):
+def test_a_path_in_place_of_a_name_is_refused_by_every_command(workdir, words):
     assert main(words) == 2
-    assert list((here / "data").iterdir()) == []
+    assert list((workdir / "data").iterdir()) == []
 
 
 @pytest.mark.parametrize("config", [{"scale": "../data"}, {"folders": {"../data": "x"}}, {"scale": "."}])
-def test_a_path_in_place_of_a_name_is_refused_in_the_configuration(here, config):
+def test_a_path_in_place_of_a_name_is_refused_in_the_configuration(workdir, config):
     with pytest.raises(SystemExit, match="slim-bench: error: "):
         WorkflowPlan.open(config)
 
 
-def test_an_invalid_suite_name_is_refused(here):
-    (here / "config/suites/demo.yaml").rename(here / "config/suites/my suite.yaml")
+def test_an_invalid_suite_name_is_refused(workdir):
+    (workdir / "config/suites/demo.yaml").rename(workdir / "config/suites/my suite.yaml")
     with pytest.raises(SystemExit, match="'my suite': a name may"):
         WorkflowPlan.open({})
 
 
 @pytest.mark.parametrize("key", ["scale", "experiment", "dataset", "base"])
-def test_a_path_in_place_of_a_name_is_refused_in_run_json(here, key):
-    write_run(here / "run.json", Plan.load().runs("demo")[0])
-    value = json.loads((here / "run.json").read_text())
-    (here / "run.json").write_text(json.dumps(value | {key: "../../data"}))
+def test_a_path_in_place_of_a_name_is_refused_in_run_json(workdir, key):
+    write_run(workdir / "run.json", Plan.load().runs("demo")[0])
+    value = json.loads((workdir / "run.json").read_text())
+    (workdir / "run.json").write_text(json.dumps(value | {key: "../../data"}))
     with pytest.raises(InputError, match=rf"run\.json: {key}: "):
-        read_run(here / "run.json")
+        read_run(workdir / "run.json")

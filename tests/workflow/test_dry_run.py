@@ -52,9 +52,9 @@ def test_datasets_that_must_be_installed_are_listed_once_before_the_first_job(pr
     """Names, number of runs and remedy of each dataset."""
     result = project_copy.plan_only("paper", "--quiet", "--config", "data={trust_first_use: true}")
     assert result.returncode == 0, result.stdout + result.stderr
-    said = (result.stdout + result.stderr).split("Job stats:", 1)[0]
-    assert re.search(r"paper: \d+ of \d+ runs are left out", said)
-    lines = re.findall(r"^  ([a-z0-9, -]+) \((\d+) runs\): (.+)$", said, re.MULTILINE)
+    message = (result.stdout + result.stderr).split("Job stats:", 1)[0]
+    assert re.search(r"paper: \d+ of \d+ runs are left out", message)
+    lines = re.findall(r"^  ([a-z0-9, -]+) \((\d+) runs\): (.+)$", message, re.MULTILINE)
     listed = [name for names, _, _ in lines for name in names.split(", ")]
     assert sorted(listed) == sorted(MISSING_IN_A_NEW_CLONE - {"100-shot-obama", "animalface-cat"})
     remedies = {names: remedy for names, _, remedy in lines}
@@ -64,9 +64,9 @@ def test_datasets_that_must_be_installed_are_listed_once_before_the_first_job(pr
 def test_a_suite_without_any_data_is_an_error(project_copy):
     result = project_copy.plan_only("classification", "--quiet", "--config", "scale=paper")
     assert result.returncode != 0
-    said = result.stdout + result.stderr
-    assert "classification: no run can start before the data listed above are installed" in said
-    assert "imagenet (35 runs): create an account at image-net.org" in said and "Traceback" not in said
+    message = result.stdout + result.stderr
+    assert "classification: no run can start before the data listed above are installed" in message
+    assert "imagenet (35 runs): create an account at image-net.org" in message and "Traceback" not in message
 
 
 def test_installed_data_are_not_listed(fresh_copy):
@@ -125,9 +125,9 @@ def test_jobs_of_a_head_node_without_gpu_request_what_their_scale_needs(
     search = f"{tmp_path}:{project_copy.path / 'torchless'}:{project_copy.path}"
     arguments += ["--quiet", "host", "--config", f"scale={scale}", "seeds=0"]
     result = project_copy.snakemake(*arguments, PYTHONPATH=search, CUDA_VISIBLE_DEVICES="")
-    said = result.stdout + result.stderr
-    assert result.returncode == 0, said
-    trained = re.findall(r"^rule train:\n(?: .*\n)+", said, re.MULTILINE)
+    message = result.stdout + result.stderr
+    assert result.returncode == 0, message
+    trained = re.findall(r"^rule train:\n(?: .*\n)+", message, re.MULTILINE)
     assert trained
     for name, value in wanted.items():
         assert all(re.search(rf"resources: .*\b{name}={value}\b", text) for text in trained), trained[0]
@@ -141,10 +141,10 @@ def test_a_missing_output_of_outdated_inputs_is_planned(fresh_copy):
     scales.write_text(scales.read_text().replace("epochs_per_scale: 3,", "epochs_per_scale: 2,"))
     for target, rules in (("model.json", {"train"}), ("scores/.complete", {"train", "evaluate"})):
         result = fresh_copy.plan_only(f"{folder}/{target}", "--quiet", "host")
-        said = result.stdout + result.stderr
-        assert result.returncode == 0, said
-        assert {"freeze_run", *rules} <= counts(said).keys()
-        assert said.count("slim-bench: outdated") == 1, "each reason is printed once"
+        message = result.stdout + result.stderr
+        assert result.returncode == 0, message
+        assert {"freeze_run", *rules} <= counts(message).keys()
+        assert message.count("slim-bench: outdated") == 1, "each reason is printed once"
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ class Sweep:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def said(self, pattern: str) -> list[str]:
+    def message(self, pattern: str) -> list[str]:
         return re.findall(pattern, self.log.read_text())
 
     def at_checkpoint(self, step: int) -> bool:

@@ -49,9 +49,9 @@ def thesis(project_copy: Project, tmp_path: Path):
 
 def test_a_module_plans_and_writes_in_the_folder_of_its_user(thesis, project_copy, tmp_path):
     planned = thesis("--dry-run")
-    said = planned.stdout + planned.stderr
-    assert planned.returncode == 0, said
-    table = dict(re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE))
+    message = planned.stdout + planned.stderr
+    assert planned.returncode == 0, message
+    table = dict(re.findall(r"^(\w+) +(\d+)$", message, re.MULTILINE))
     assert {
         name: table[f"slim_{name}"] for name in ("freeze_run", "train", "evaluate", "finish_suite")
     } == dict.fromkeys(("freeze_run", "train", "evaluate", "finish_suite"), "1")

@@ -97,10 +97,12 @@ def test_only_a_truncated_score_is_computed_again(tiny):
         (project.path / "results/tiny" / name).write_text("[]")
     assert "trained: " in project.run("slim-bench", "status", "tiny").stdout
     result = project.snakemake("tiny", "--cores", "2")
-    said = result.stdout + result.stderr
-    assert result.returncode == 0, said
-    assert re.search(r"^evaluate +1$", said, re.MULTILINE) and not re.search(r"^train ", said, re.MULTILINE), said
-    assert "is missing or damaged" in said
+    message = result.stdout + result.stderr
+    assert result.returncode == 0, message
+    assert re.search(r"^evaluate +1$", message, re.MULTILINE) and not re.search(r"^train ", message, re.MULTILINE), (
+        message
+    )
+    assert "is missing or damaged" in message
     assert {path: json.loads(path.read_text())["value"] for path in folder.glob("*.json")} == values
     assert (folder / "note.txt").read_text() == "of a user"
     assert (folder / f"{listed.name}.aside-1").read_text() == "[]" and (folder / f"{place.name}.aside-1").is_dir()
@@ -119,9 +121,9 @@ def test_an_edited_compute_is_current_and_a_lost_description_is_written_again(ti
     edited.write_text(text.replace('"threads": 1', '"threads": 2'))
     planned = project.snakemake("--dry-run", "tiny")
     edited.write_text(text)
-    said = planned.stdout + planned.stderr
-    assert planned.returncode == 0 and not re.search(r"^(freeze_run|train|evaluate) ", said, re.MULTILINE), said
-    assert re.search(r"^collect +1$", said, re.MULTILINE), "the table contains every run.json"
+    message = planned.stdout + planned.stderr
+    assert planned.returncode == 0 and not re.search(r"^(freeze_run|train|evaluate) ", message, re.MULTILINE), message
+    assert re.search(r"^collect +1$", message, re.MULTILINE), "the table contains every run.json"
     lost.unlink()
     planned = project.snakemake("--dry-run", "tiny")
     assert re.search(r"^freeze_run +1$", planned.stdout + planned.stderr, re.MULTILINE), planned.stdout
@@ -171,9 +173,9 @@ def test_a_changed_configuration_trains_again_and_keeps_the_finished_runs(tiny):
     folder = project.path / "results/tiny/runs/singan/photo-astronaut/seed0"
     weights, description = (folder / "model.safetensors").read_bytes(), (folder / "run.json").read_bytes()
     result = project.snakemake("tiny", "--cores", "2")
-    said = result.stdout + result.stderr
-    assert result.returncode == 0, said
-    assert re.search(r"^train +2$", said, re.MULTILINE), "SinGAN with and without SLIM"
+    message = result.stdout + result.stderr
+    assert result.returncode == 0, message
+    assert re.search(r"^train +2$", message, re.MULTILINE), "SinGAN with and without SLIM"
     kept = project.path / "results/tiny/superseded/singan/photo-astronaut/seed0-1"
     assert (kept / "model.safetensors").read_bytes() == weights
     assert (kept / "run.json").read_bytes() == description

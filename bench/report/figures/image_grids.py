@@ -94,7 +94,7 @@ def labelled_samples(folder: Path, label: str = "", sources: bool = True) -> Lab
     return LabelledRow(label, *row) if row else None
 
 
-def contact_grid(path: Path, labels: Sequence[str]) -> Image.Image | None:
+def labelled_thumbnails(path: Path, labels: Sequence[str]) -> Image.Image | None:
     """Return the images of a dataset with one labelled row per split, from the PNG of its audit; None if missing."""
     image = open_image(path)
     if image is None or not labels or image.height % len(labels):

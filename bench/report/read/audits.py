@@ -7,10 +7,10 @@ from pathlib import Path
 from bench.data.audit_record import (
     AuditRecord,
     audit_path,
-    contact_path,
     describe_preparation,
     describe_source,
     read_audit,
+    thumbnails_path,
 )
 from bench.data.catalogue import CATALOGUE, Dataset, load_catalogue
 from bench.errors import InputError
@@ -21,14 +21,14 @@ from bench.schema import whole_number
 
 @dataclass(frozen=True)
 class UsedDataset:
-    """A dataset of the report. `record` is None if it was not audited. `contact` is a PNG that may not exist."""
+    """A dataset of the report. `record` is None if it was not audited. `thumbnails` is a PNG that may not exist."""
 
     name: str
     title: str
     facts: dict[str, str]
     """Source, licence, citation and preparation, without those that are unknown."""
     record: AuditRecord | None = None
-    contact: Path | None = None
+    thumbnails: Path | None = None
 
 
 def read_used_datasets(scores: Scores, scale_dir: Path, config: Path) -> list[UsedDataset]:
@@ -51,7 +51,7 @@ def _data_path(run_folder: Path) -> Path | None:
 
 def _used(name: str, prepared: Path | None, known: Mapping[str, Dataset]) -> UsedDataset:
     record = None if prepared is None else _record(audit_path(prepared))
-    contact = None if prepared is None or record is None else contact_path(audit_path(prepared))
+    thumbnails = None if prepared is None or record is None else thumbnails_path(audit_path(prepared))
     entry = known.get(name)
     described = entry or record
     if described is None:
@@ -63,7 +63,7 @@ def _used(name: str, prepared: Path | None, known: Mapping[str, Dataset]) -> Use
         "Citation": described.citation or "",
         "Preparation": describe_preparation(entry, size) if entry else record.preparation if record else "",
     }
-    return UsedDataset(name, described.title, {key: text for key, text in facts.items() if text}, record, contact)
+    return UsedDataset(name, described.title, {key: text for key, text in facts.items() if text}, record, thumbnails)
 
 
 def _record(path: Path) -> AuditRecord | None:

@@ -181,9 +181,9 @@ class Classification:
         batch = largest_that_fits(too_large, attempt, smallest=2)
         if batch is None:
             return "no batch of 2 or more images fits; use a smaller network or image"
-        why = f"{couples_images(self.model)} needs at least {MIN_MICRO_BATCH} images in one pass; "
+        reason = f"{couples_images(self.model)} needs at least {MIN_MICRO_BATCH} images in one pass; "
         measured = f"set recipe.batch_size to {batch}, the largest batch that fits"
-        return (why if couples_images(self.model) else "") + measured
+        return (reason if couples_images(self.model) else "") + measured
 
     def observe(self, done: int, out: Any) -> None:
         """Do nothing, because a classifier has no samples."""

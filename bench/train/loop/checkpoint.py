@@ -115,13 +115,13 @@ class Checkpoints:
 
     def _check(self, path: Path, header: "CheckpointHeader") -> None:
         remedy = f"delete {self.folder} to train from scratch, or restore the version that wrote the checkpoint"
-        for key, name, mine in (
+        for key, name, current in (
             ("run_sha256", "run.json", self.run_sha256),
             ("data_sha256", "dataset", self.data_sha256),
             ("torch", "torch version", torch.__version__),
         ):
-            if getattr(header, key) != mine:
-                raise InputError(f"{path}: {name} was {getattr(header, key)}, but is now {mine}; {remedy}")
+            if getattr(header, key) != current:
+                raise InputError(f"{path}: {name} was {getattr(header, key)}, but is now {current}; {remedy}")
 
 
 class CheckpointHeader(BaseModel):

@@ -89,7 +89,7 @@ def check_out(out: Path, state: Path) -> None:
     """Raise InputError if training would overwrite anything in `out` that slim-bench did not write."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, but a run folder must be created there; give another --out")
-    _refuse_taken(out, is_unmarked(out), REMEDY)
+    _refuse_foreign_files(out, is_unmarked(out), REMEDY)
     if not is_own_state(state) and not any(is_record(out / name) for name in (META, META_COPY)):
         for part in PARTS:  # slim-bench never wrote to this folder
             if any(_entries(out / part)) and not any(path.parent.name == part for path in own_run_files(out)):
@@ -135,7 +135,7 @@ def check_state(state: Path, out: Path, data: Path) -> None:
     if os.path.lexists(outputs) and not outputs.is_dir():
         raise InputError(f"{outputs}: is not a folder, but a folder must be created there; {STATE_REMEDY}")
     if is_own_state(state):
-        _refuse_taken(outputs, True, STATE_REMEDY)
+        _refuse_foreign_files(outputs, True, STATE_REMEDY)
         return
     for path in _files_in(state):
         if CHECKPOINT_NAME.fullmatch(path.name):
@@ -179,7 +179,7 @@ def _is_marker(path: Path) -> bool:
     return read_text_or_empty(path) == MARKER_TEXT
 
 
-def _refuse_taken(folder: Path, unmarked: bool, remedy: str) -> None:
+def _refuse_foreign_files(folder: Path, unmarked: bool, remedy: str) -> None:
     """Raise InputError if a file in `folder` has a name that slim-bench uses, but was not written by slim-bench."""
     own = set(own_run_files(folder, unmarked))
     for name in FILES:

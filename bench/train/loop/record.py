@@ -90,8 +90,8 @@ def restore_record(run: Run, out: Path, data_sha256: str | None) -> bool:
     If so, the function prints a message, and writes model.json again if it is missing or differs from the record.
     """
     record = finished_record(out)
-    mine = {"run_sha256": run.hash, "data_sha256": data_sha256}
-    if not record or any(record.get(key) not in (None, value) for key, value in mine.items() if value):
+    expected = {"run_sha256": run.hash, "data_sha256": data_sha256}
+    if not record or any(record.get(key) not in (None, value) for key, value in expected.items() if value):
         return False
     if record.get("model_sha256") is not None:
         move_if_foreign(out / WEIGHTS, is_complete_weights)

@@ -114,13 +114,13 @@ class OneShot:
     def fitting(self) -> str:
         """Return the largest trained scale, whose size is the largest `max_size` that is known to fit in memory."""
         coupled, scale = self._coupled(), self.requested
-        why = f"{coupled} needs all images of a pass together" if coupled else "one image is processed at a time"
+        reason = f"{coupled} needs all images of a pass together" if coupled else "one image is processed at a time"
         size = "x".join(map(str, self.pyramid.sizes[scale]))
         if scale == 0:
-            return f"{why}, and the coarsest scale of {size} px does not fit; set a smaller recipe.min_size"
+            return f"{reason}, and the coarsest scale of {size} px does not fit; set a smaller recipe.min_size"
         below = self.pyramid.sizes[scale - 1]
         smaller = "x".join(map(str, below))
-        return f"{why}; the scale of {size} px does not fit; set recipe.max_size to {max(below)} ({smaller} px fits)"
+        return f"{reason}; the scale of {size} px does not fit; set recipe.max_size to {max(below)} ({smaller} px fits)"
 
     def ends_part(self, done: int) -> bool:
         """Return whether a scale ends after `done` steps. Each finished scale gets a checkpoint."""

@@ -38,9 +38,9 @@ def test_wrong_idx_is_refused(tmp_path):
         "unpacks to": gzip.compress(idx(np.zeros(2_000_000, np.uint8))),
         "the header declares": bytes([0, 0, 8, 3]) + b"\xff" * 12,
     }
-    for said, data in cases.items():
+    for message, data in cases.items():
         (tmp_path / "a").write_bytes(data)
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             read_idx(StoredFile.from_path(tmp_path / "a"), max_unpacked_gb=0.001)
 
 
@@ -113,9 +113,9 @@ ARRAYS = {
 @pytest.mark.parametrize("kind", ARRAYS)
 @pytest.mark.parametrize("name", ["x.npy", "x"])
 def test_npz_with_a_member_of(tmp_path, kind, name):
-    data, said = ARRAYS[kind]
+    data, message = ARRAYS[kind]
     path = zip_of(tmp_path / "a.npz", {name: data})
-    with little(), pytest.raises(InputError, match=said) as error:
+    with little(), pytest.raises(InputError, match=message) as error:
         read_npz(path, ["x"])
     assert str(error.value).startswith(f"{path}: x ") and "\n" not in str(error.value)
 

@@ -18,7 +18,7 @@ def test_every_problem_is_listed(tmp_path):
     (folder / "2.png").write_bytes(data[: len(data) // 2])
     report = audit("a", 16, root)
     assert not report.ok
-    said = "\n".join(report.lines())
+    message = "\n".join(report.lines())
     for part in (
         "a: 3 images, 20x20; 4 errors, 1 notes",
         "error: 2.png: damaged image",
@@ -27,7 +27,7 @@ def test_every_problem_is_listed(tmp_path):
         "error: 3 readable images, but 7 are expected",
         "note: same-as-1.bmp: has the same pixels as 1.png",
     ):
-        assert part in said, said
+        assert part in message, message
 
 
 @pytest.mark.parametrize("size", [-1, 0, 7])

@@ -8,7 +8,7 @@ from PIL import Image
 
 from bench.cli import main
 from bench.data.audit_job import record_audit
-from bench.data.audit_record import audit_outdated_reason, audit_path, contact_path, read_audit
+from bench.data.audit_record import audit_outdated_reason, audit_path, read_audit, thumbnails_path
 from bench.data.catalogue import load_catalogue
 from bench.data.prepare import prepare
 from bench.errors import InputError
@@ -56,7 +56,7 @@ def test_every_kind_of_problem_is_counted(tmp_path, folder):
     assert record.images == {"images": 4} and record.expected == {"images": 7} and record.errors == 8
     assert record.checks["exact duplicate"].examples == ("copy.bmp: has the same pixels as 1.png",)
     assert (record.licence, record.citation) == ("none", "A. Author. A dataset. 2020")
-    with Image.open(contact_path(out)) as image:
+    with Image.open(thumbnails_path(out)) as image:
         assert image.size == (4 * 80, 80)
 
 
@@ -96,7 +96,7 @@ def test_a_dataset_that_cannot_be_read_is_recorded(tmp_path):
     out = tmp_path / "a.audit.json"
     record_audit("a", None, out, root)
     assert read_audit(out).failure.endswith("missing: no such file or folder")
-    assert not contact_path(out).exists()
+    assert not thumbnails_path(out).exists()
 
 
 def test_another_file_is_never_overwritten(tmp_path, folder):
@@ -106,7 +106,7 @@ def test_another_file_is_never_overwritten(tmp_path, folder):
     with pytest.raises(InputError, match="is not a file that slim-bench wrote"):
         record_audit("a", 16, out, root)
     out.unlink()
-    random_image().save(contact_path(out))
+    random_image().save(thumbnails_path(out))
     with pytest.raises(InputError, match="is not a file that slim-bench wrote"):
         record_audit("a", 16, out, root)
 

@@ -29,8 +29,8 @@ from tests.helpers.bounds import little, zip_of
 from tests.helpers.data_project import make_project, random_image, tar_bytes
 
 
-def refused(path, said, target=None, **options):
-    with little(), pytest.raises(InputError, match=said) as error:
+def refused(path, message, target=None, **options):
+    with little(), pytest.raises(InputError, match=message) as error:
         extract_archive(path, target or path.parent / "out", **options)
     assert str(path) in str(error.value) and "\n" not in str(error.value) and ".part" not in str(error.value)
     assert not (path.parent / "out").exists()
@@ -204,10 +204,10 @@ def with_overlapping_members(path):
 
 @pytest.mark.parametrize("kind", ZIPS)
 def test_zip_with(tmp_path, kind):
-    make, said = ZIPS[kind]
+    make, message = ZIPS[kind]
     path = zip_of(tmp_path / "a.zip", {"a.png": bytes(100), "b.png": bytes(50)})
     assert len(list(read_members(path))) == 2
-    refused(make(path) or path, said)
+    refused(make(path) or path, message)
 
 
 def test_overlapping_members_are_refused(tmp_path):
@@ -257,11 +257,11 @@ TARS = {
 @pytest.mark.parametrize("packer", PACKERS)
 @pytest.mark.parametrize("kind", TARS)
 def test_tar_with(tmp_path, kind, packer):
-    make, said = TARS[kind]
+    make, message = TARS[kind]
     path = tmp_path / "a.tar"
     make(path)
     path.write_bytes(PACKERS[packer](path.read_bytes()))
-    refused(path, said)
+    refused(path, message)
 
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])

@@ -96,7 +96,7 @@ def test_unknown_name_gets_the_nearest(catalogue):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"tasks": "fewshot"}, r"a\.tasks.*did you mean 'task'"),
         ({"source": {"kind": "folder", "path": "x", "pathh": "y"}}, r"a\.source.*pathh.*did you mean 'path'"),
@@ -106,9 +106,9 @@ def test_unknown_name_gets_the_nearest(catalogue):
         ({"source": {"kind": "download", "files": [{"name": "x", "url": "file:///etc/passwd"}]}}, r"files\.0\.url"),
     ],
 )
-def test_a_wrong_entry_gives_a_one_line_error_with_the_key(tmp_path, change, said):
+def test_a_wrong_entry_gives_a_one_line_error_with_the_key(tmp_path, change, message):
     root = make_project(tmp_path, a={"source": {"kind": "folder", "path": "x"}} | change)
-    with pytest.raises(InputError, match=said) as error:
+    with pytest.raises(InputError, match=message) as error:
         load_catalogue(root)
     assert "\n" not in str(error.value)
     assert "config/datasets.yaml" in str(error.value)
@@ -122,13 +122,13 @@ def test_a_key_given_twice_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("a: [1", "not YAML"), ("- 1", "expected a mapping"), (None, "no such file")]
+    ("text", "message"), [("a: [1", "not YAML"), ("- 1", "expected a mapping"), (None, "no such file")]
 )
-def test_a_file_that_is_not_a_yaml_mapping_is_refused(tmp_path, text, said):
+def test_a_file_that_is_not_a_yaml_mapping_is_refused(tmp_path, text, message):
     file = tmp_path / "a.yaml"
     if text is not None:
         file.write_text(text)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         read_yaml(file)
 
 

@@ -106,10 +106,10 @@ PROBLEMS = {
 
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_audit_and_prepare_report_the_same_problem(folder, problem):
-    make, said = PROBLEMS[problem]
+    make, message = PROBLEMS[problem]
     make(folder)
     found = audit_and_prepare(folder)
-    assert isinstance(found, str) and said in found
+    assert isinstance(found, str) and message in found
 
 
 @pytest.mark.parametrize("name", ["test/cat/0.png", "extra.png", "labels.csv"])
@@ -117,18 +117,18 @@ def test_unused_entries_next_to_the_splits_are_noted(folder, name, capsys):
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     random_image().save(folder / name, "PNG")
     assert audit_and_prepare(folder) == 10
-    said = f"{name.partition('/')[0]} are not used: only train and val are read"
-    assert f"note: {said}\n" in capsys.readouterr().err
-    assert said in audit(folder, SIZE, folder.parent / "project").notes
+    message = f"{name.partition('/')[0]} are not used: only train and val are read"
+    assert f"note: {message}\n" in capsys.readouterr().err
+    assert message in audit(folder, SIZE, folder.parent / "project").notes
 
 
 def test_subfolders_that_may_be_classes_are_noted(folder, capsys):
     for split in ("train", "val"):
         (folder / split).rename(folder / split.upper())
     prepared(folder, task="fewshot")
-    said = "images of 4 folders (TRAIN/cat, TRAIN/dog, VAL/cat, ...) are used together, without labels"
-    assert said in capsys.readouterr().err
-    assert any(said in note for note in audit(folder, SIZE, folder.parent / "project").notes)
+    message = "images of 4 folders (TRAIN/cat, TRAIN/dog, VAL/cat, ...) are used together, without labels"
+    assert message in capsys.readouterr().err
+    assert any(message in note for note in audit(folder, SIZE, folder.parent / "project").notes)
 
 
 def test_truncated_images_are_found_by_audit_and_prepare(folder):

@@ -43,10 +43,10 @@ HOSTILE = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_no_member_of_a_hostile_tar_is_extracted(tmp_path, case):
-    info, said = HOSTILE[case]
+    info, message = HOSTILE[case]
     (tmp_path / "work").mkdir()
     archive = write_tar(tmp_path / "a.tar", info)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         extract_archive(archive, tmp_path / "work/out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar", "work"]
     assert list((tmp_path / "work").iterdir()) == []

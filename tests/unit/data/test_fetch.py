@@ -73,16 +73,16 @@ def test_download_is_checked_and_recorded(tmp_path, server, pins):
 
 
 @pytest.mark.parametrize(
-    ("pins", "said"),
+    ("pins", "message"),
     [
         ({"sha256": "0" * 64}, "sha256 is"),
         ({"md5": "0" * 32}, "md5 is"),
         ({"sha256": SHA256, "bytes": 5}, "reports 7"),
     ],
 )
-def test_wrong_content_is_refused_and_deleted(tmp_path, server, pins, said):
+def test_wrong_content_is_refused_and_deleted(tmp_path, server, pins, message):
     root = project(tmp_path, server, **pins)
-    with pytest.raises(InputError, match=said) as error:
+    with pytest.raises(InputError, match=message) as error:
         fetch("a", root)
     assert server.url in str(error.value)
     assert "\n" not in str(error.value)
@@ -196,9 +196,11 @@ def test_given_checksum_is_checked_before_it_is_recorded(tmp_path, server):
     assert pointer_of(root / "data/sources/a.zip").sha256 == SHA256
 
 
-@pytest.mark.parametrize(("accept", "said"), [("abc", "64 hexadecimal"), ("0" * 64, "only for a single file without")])
-def test_accepting_a_checksum_is_refused_for_other_sources(tmp_path, server, accept, said):
-    with pytest.raises(InputError, match=said):
+@pytest.mark.parametrize(
+    ("accept", "message"), [("abc", "64 hexadecimal"), ("0" * 64, "only for a single file without")]
+)
+def test_accepting_a_checksum_is_refused_for_other_sources(tmp_path, server, accept, message):
+    with pytest.raises(InputError, match=message):
         fetch("a", project(tmp_path, server, sha256=SHA256), accept_sha256=accept)
 
 
@@ -262,14 +264,14 @@ def test_shipped_datasets_are_pulled_in_parallel_and_tampering_is_refused(tmp_pa
         name: subprocess.Popen([sys.executable, "-c", FETCH, name], cwd=root, stderr=subprocess.PIPE, text=True)
         for name in names
     }
-    said = {name: process.communicate()[1] for name, process in running.items()}
+    outputs = {name: process.communicate()[1] for name, process in running.items()}
     assert {name: process.returncode for name, process in running.items()} == {
         "fluent-emoji-100": 0,
         "photo-coffee": 0,
         "fashion-mnist": 1,
-    }, said
-    assert "fashion-mnist.tar" in said["fashion-mnist"]
-    assert "Traceback" not in said["fashion-mnist"]
+    }, outputs
+    assert "fashion-mnist.tar" in outputs["fashion-mnist"]
+    assert "Traceback" not in outputs["fashion-mnist"]
     assert not (root / "data/sources/fashion-mnist.tar").exists()
     assert (root / receipt_path("photo-coffee")).exists()
 

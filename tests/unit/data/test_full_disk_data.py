@@ -41,8 +41,8 @@ def made(root, **entry):
 def test_prepare_on_a_full_disk_gives_a_one_line_error(tmp_path, monkeypatch):
     root = made(tmp_path)
     with mounted(root / "data/prepared") as disk:
-        said = one_line(prepare, "a", 200, root=root)
-        assert said.startswith(f"{disk}: No space left on device for images.npy (1.4 MB needed, 1.0 MB free); free")
+        message = one_line(prepare, "a", 200, root=root)
+        assert message.startswith(f"{disk}: No space left on device for images.npy (1.4 MB needed, 1.0 MB free); free")
         assert not files_in(disk)
         monkeypatch.setattr("os.posix_fallocate", lambda *_: None)  # no space is reserved, so writing a row fails
         assert one_line(prepare, "a", 200, root=root).startswith(f"{disk}: No space left on device for images.npy (")
@@ -66,8 +66,8 @@ def test_prepare_on_a_full_disk_keeps_the_previous_arrays(tmp_path):
 def test_prepare_with_a_limit_on_the_size_of_a_file(tmp_path):
     root = made(tmp_path)
     with largest_file(1_000_000):
-        said = one_line(prepare, "a", 200, root=root)
-    assert "images.npy: File too large (the limit is 1.0 MB)" in said
+        message = one_line(prepare, "a", 200, root=root)
+    assert "images.npy: File too large (the limit is 1.0 MB)" in message
     assert not files_in(root / "data/prepared")
 
 
@@ -80,8 +80,8 @@ def test_arrays_of_classes_on_a_full_disk(tmp_path, monkeypatch):
     with mounted(root / "data/prepared") as disk:
         assert str(disk) in one_line(prepare, "a", None, root=root)
         other_process_wins(monkeypatch)
-        said = one_line(prepare, "a", None, root=root)
-        assert said.startswith(f"{disk}: No space left on device for train_images.npy (1.2 MB needed")
+        message = one_line(prepare, "a", None, root=root)
+        assert message.startswith(f"{disk}: No space left on device for train_images.npy (1.2 MB needed")
         assert not files_in(disk)
 
 
@@ -92,11 +92,11 @@ def test_a_download_on_a_full_disk_is_resumed(tmp_path, monkeypatch):
         file = {"name": "a.zip", "url": f"{server.url}/a.zip", "md5": hashlib.md5(DATA).hexdigest()}
         root = make_project(disk / "project", a={"source": {"kind": "download", "files": [file]}})
         fill(disk, leave=300_000)
-        said = one_line(fetch, "a", root)
-        assert str(root / "data/sources") in said and "700000 bytes" in said
+        message = one_line(fetch, "a", root)
+        assert str(root / "data/sources") in message and "700000 bytes" in message
         other_process_wins(monkeypatch)
-        said = one_line(fetch, "a", root)
-        assert said.startswith(f"{root / 'data/sources'}: No space left on device for a.zip (700.0 kB needed")
+        message = one_line(fetch, "a", root)
+        assert message.startswith(f"{root / 'data/sources'}: No space left on device for a.zip (700.0 kB needed")
         assert not (root / "data/sources/a.zip").exists()
         free(disk)
         fetch("a", root)
@@ -118,8 +118,8 @@ def test_dvc_on_a_full_disk_names_the_folder_and_leaves_no_temporary_file(tmp_pa
         monkeypatch.setattr("bench.data.dvc.subprocess", SimpleNamespace(run=fail))
         assert one_line(run_dvc, root, "pull", "data/sources/a.tar.dvc").endswith("failed to pull data from the cloud")
         fill(root)
-        said = one_line(run_dvc, root, "pull", "data/sources/a.tar.dvc")
-        assert said.startswith(f"{sources}: No space left on device for a.tar (500.0 kB needed, 0 bytes free)")
+        message = one_line(run_dvc, root, "pull", "data/sources/a.tar.dvc")
+        assert message.startswith(f"{sources}: No space left on device for a.tar (500.0 kB needed, 0 bytes free)")
         assert {path.name for path in sources.iterdir()} == {"a.tar.dvc", f".{'y' * 22}.tmp"}
 
 

@@ -39,8 +39,8 @@ def project(root, *more: dict, **pins):
     return make_project(root, a={"sources": [source, *more]})
 
 
-def refused(root, said: str) -> None:
-    with pytest.raises(InputError, match=said) as error:
+def refused(root, message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
         fetch("a", root)
     assert "\n" not in str(error.value) and "\x1b" not in str(error.value)
     assert not (root / "data/sources/few.parquet").exists()
@@ -121,7 +121,7 @@ def test_the_cache_of_huggingface_hub_is_used_if_its_content_is_right(tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("problem", "said"),
+    ("problem", "message"),
     [
         (login_page, "is not that of a Hugging Face Hub; check HF_ENDPOINT"),
         (status(404), "404 Not Found; check `repo` and `revision`"),
@@ -131,9 +131,9 @@ def test_the_cache_of_huggingface_hub_is_used_if_its_content_is_right(tmp_path, 
         (instead(b'[{"type": "file"}]', Content_Type="application/json"), "is not that of a Hugging Face Hub"),
     ],
 )
-def test_a_problem_of_the_api_gives_a_one_line_error(tmp_path, hub, problem, said):
+def test_a_problem_of_the_api_gives_a_one_line_error(tmp_path, hub, problem, message):
     hub.problems[INFO], hub.forever = [problem], True
-    refused(project(tmp_path / "project"), said)
+    refused(project(tmp_path / "project"), message)
 
 
 def test_the_api_is_retried_after_a_temporary_problem(tmp_path, hub):
@@ -149,9 +149,9 @@ def test_the_next_source_is_used_if_the_hub_does_not_respond(tmp_path, hub, monk
     hub.files["/few.parquet"] = CONTENT
     file = {"name": "few.parquet", "url": f"{hub.url}/few.parquet", "sha256": sha256_bytes(CONTENT)}
     fetch("a", project(tmp_path / "project", {"kind": "url", "files": [file]}))
-    said = capsys.readouterr().err
-    assert "no data for 0.2 s; waiting 1.8 s more" in said
-    assert "trying url 127.0.0.1" in said
+    message = capsys.readouterr().err
+    assert "no data for 0.2 s; waiting 1.8 s more" in message
+    assert "trying url 127.0.0.1" in message
 
 
 def test_offline_only_the_cache_is_used(tmp_path, hub, monkeypatch):

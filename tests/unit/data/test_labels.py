@@ -61,8 +61,8 @@ WRONG = {
 
 @pytest.mark.parametrize("kind", WRONG)
 def test_npz_with(tmp_path, kind):
-    parts, said = WRONG[kind]
-    with pytest.raises(InputError, match=said) as error:
+    parts, message = WRONG[kind]
+    with pytest.raises(InputError, match=message) as error:
         npz(tmp_path, **parts)
     assert str(error.value).startswith(f"{tmp_path}/set.npz: ") and "\n" not in str(error.value)
 
@@ -75,12 +75,12 @@ def idx(array):
     "kind", [kind for kind, (parts, _) in WRONG.items() if all(p.dtype == np.uint8 for p in parts.values())]
 )
 def test_idx_with(tmp_path, kind):
-    parts, said = WRONG[kind]
+    parts, message = WRONG[kind]
     (tmp_path / "set").mkdir()
     for split, part in (("train", "train"), ("test", "t10k")):
         (tmp_path / f"set/{part}-images-idx3-ubyte").write_bytes(idx(parts[f"{split}_images"]))
         (tmp_path / f"set/{part}-labels-idx1-ubyte").write_bytes(idx(parts[f"{split}_labels"]))
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         prepare("a", None, root=project(tmp_path, "idx", tmp_path / "set"))
 
 
@@ -114,15 +114,15 @@ def class_folders(root, split, counts):
 
 
 @pytest.mark.parametrize(
-    ("train", "test", "said"),
+    ("train", "test", "message"),
     [
         ((2, 0, 1), (1, 1, 1), "train: no images in class1; add some, or remove these folders from all splits"),
         ((1, 1), (0, 0), "val: no images in any class; a test set is needed"),
     ],
 )
-def test_class_folders_with_empty_classes(tmp_path, train, test, said):
+def test_class_folders_with_empty_classes(tmp_path, train, test, message):
     source = class_folders(class_folders(tmp_path / "set", "train", train), "val", test)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         prepare("a", None, root=project(tmp_path, "imagefolder", source, preparation={}))
 
 
@@ -176,11 +176,11 @@ def shards(root, train, test):
 @pytest.mark.parametrize("kind", SHARDS)
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_shards_with(tmp_path, kind, split):
-    data, said = SHARDS[kind]
+    data, message = SHARDS[kind]
     good = shard([0, 2] if kind == "class without any image" else [0, 1, 2])
     source = shards(tmp_path / "set", *((data, good) if split == "train" else (good, data)))
     root = project(tmp_path, "imagefolder", source, classes=3, preparation={})
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         prepare("a", 8, root=root)
 
 

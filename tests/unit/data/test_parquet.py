@@ -80,7 +80,7 @@ def test_the_images_are_read_by_the_same_rules_as_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (parquet_bytes([png(0)])[:-20], "damaged parquet file"),
         (b"PAR1" + bytes(100), "damaged parquet file"),
@@ -88,9 +88,9 @@ def test_the_images_are_read_by_the_same_rules_as_files(tmp_path):
         (parquet_bytes([b"no image"]), r"a-0\.parquet: 0\.png: not an image"),
     ],
 )
-def test_a_damaged_file_gives_a_one_line_error_and_leaves_no_files(tmp_path, content, said):
+def test_a_damaged_file_gives_a_one_line_error_and_leaves_no_files(tmp_path, content, message):
     root = hub_project(tmp_path, content)
-    with pytest.raises(InputError, match=said) as error:
+    with pytest.raises(InputError, match=message) as error:
         prepare("a", 16, root=root)
     assert "\n" not in str(error.value)
     assert not (root / "data/prepared/a-16").exists()

@@ -174,10 +174,10 @@ PROBLEMS = {
 
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_a_bad_file_gives_a_one_line_error_and_leaves_no_files(tmp_path, problem):
-    make, said = PROBLEMS[problem]
+    make, message = PROBLEMS[problem]
     root = fewshot(tmp_path)
     make(tmp_path / "pictures")
-    with pytest.raises(InputError, match=said) as error:
+    with pytest.raises(InputError, match=message) as error:
         prepare("a", SIZE, root=root)
     assert "\n" not in str(error.value)
     assert list((root / "data/prepared").iterdir()) == []
@@ -368,7 +368,7 @@ def test_an_incomplete_dataset_is_refused_with_its_contents(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             {"train_labels": None},
@@ -385,11 +385,11 @@ def test_an_incomplete_dataset_is_refused_with_its_contents(tmp_path):
         ({"test_images": np.zeros((4, 28, 28, 4), np.uint8)}, r"not uint8 \[N, H, W, 1 or 3\]"),
     ],
 )
-def test_wrong_arrays_are_refused(tmp_path, change, said):
+def test_wrong_arrays_are_refused(tmp_path, change, message):
     arrays = dict(zip(("train_images", "train_labels"), digits(7, 0), strict=True))
     arrays |= dict(zip(("test_images", "test_labels"), digits(4, 1), strict=True))
     np.savez(tmp_path / "set.npz", **{k: v for k, v in (arrays | change).items() if v is not None})
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         prepare("a", 32, root=classification(tmp_path, "npz", tmp_path / "set.npz", classes=3))
 
 
@@ -491,12 +491,12 @@ def test_image_folder_problems(tmp_path):
 @pytest.mark.parametrize("problem", [name for name in PROBLEMS if name != "text"])
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_a_bad_image_of_a_class_is_named_before_training(tmp_path, split, problem):
-    make, said = PROBLEMS[problem]
+    make, message = PROBLEMS[problem]
     source = class_folders(class_folders(tmp_path / "set", "train"), "val")
     root = classification(tmp_path, "imagefolder", source)
     assert prepare("a", SIZE, root=root).n == 5
     make(source / split / "n02")
-    with pytest.raises(InputError, match=said) as error:
+    with pytest.raises(InputError, match=message) as error:
         prepare("a", SIZE, root=root)
     assert "\n" not in str(error.value)
 

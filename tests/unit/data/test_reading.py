@@ -95,15 +95,15 @@ def test_an_invalid_image_is_named(folder, name):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "not an image but an empty file"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC image, which is not supported"),
     ],
 )
-def test_the_error_states_that_a_file_is_empty_or_heic(folder, content, said):
+def test_the_error_states_that_a_file_is_empty_or_heic(folder, content, message):
     (folder / "x.jpg").write_bytes(content)
-    assert audit_and_prepare(folder).startswith(f"x.jpg: {said}")
+    assert audit_and_prepare(folder).startswith(f"x.jpg: {message}")
 
 
 def test_folders_behind_links_are_read(folder, tmp_path):
@@ -199,8 +199,8 @@ def test_names_with_control_characters_are_refused_and_escaped(folder, name):
     path.parent.mkdir(exist_ok=True)
     random_image(SIZE, SIZE).save(BytesIO(), "PNG")
     path.write_bytes((folder / "0.png").read_bytes())
-    said = audit_and_prepare(folder)
-    assert "not UTF-8; rename it" in said and said.isascii() and said.isprintable()
+    message = audit_and_prepare(folder)
+    assert "not UTF-8; rename it" in message and message.isascii() and message.isprintable()
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "tif", "webp", "avif", "xmp"])
@@ -301,7 +301,7 @@ def test_alpha_is_composited_onto_the_background(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "make", "said"),
+    ("name", "make", "message"),
     [
         ("x.png", lambda: Image.fromarray(np.zeros((20, 20), np.uint16)), "more than 8 bits per channel (mode I;16)"),
         ("x.tif", lambda: Image.fromarray(np.zeros((20, 20), np.uint16)), "more than 8 bits per channel (mode I;16)"),
@@ -309,9 +309,9 @@ def test_alpha_is_composited_onto_the_background(tmp_path):
         ("x.tif", lambda: Image.new("LAB", (20, 20)), "unsupported colour mode LAB"),
     ],
 )
-def test_grey_of_16_bits_and_other_colours_are_refused_alike(folder, name, make, said):
+def test_grey_of_16_bits_and_other_colours_are_refused_alike(folder, name, make, message):
     make().save(folder / name)
-    assert audit_and_prepare(folder).startswith(f"{name}: {said}")
+    assert audit_and_prepare(folder).startswith(f"{name}: {message}")
 
 
 @pytest.mark.parametrize("colour", [2, 6])
@@ -341,9 +341,9 @@ def test_colour_profiles_and_cmyk_are_noted(folder):
     Image.new("RGB", (SIZE, SIZE)).save(folder / "x.jpg", icc_profile=b"profile" * 30)
     Image.new("CMYK", (SIZE, SIZE)).save(folder / "y.jpg")
     assert audit_and_prepare(folder) == 5
-    said = " ".join(audit(folder, SIZE, folder.parent / "project").notes)
-    assert "1 of 5 images have a colour profile, which is not applied (x.jpg)" in said
-    assert "1 of 5 images are CMYK" in said
+    message = " ".join(audit(folder, SIZE, folder.parent / "project").notes)
+    assert "1 of 5 images have a colour profile, which is not applied (x.jpg)" in message
+    assert "1 of 5 images are CMYK" in message
 
 
 def test_a_note_names_at_most_three_images(folder):

@@ -82,8 +82,8 @@ def get(server, folder, path: str = "/a.bin", **pins):
     return target
 
 
-def refused(server, folder, said: str, **pins) -> str:
-    with pytest.raises(UnavailableError, match=said) as error:
+def refused(server, folder, message: str, **pins) -> str:
+    with pytest.raises(UnavailableError, match=message) as error:
         get(server, folder, **pins)
     text = str(error.value)
     assert "\n" not in text and text.isprintable()
@@ -125,10 +125,10 @@ FOREVER = [
 ]
 
 
-@pytest.mark.parametrize(("problem", "said"), FOREVER, ids=[f"{index}" for index in range(len(FOREVER))])
-def test_a_permanent_problem_gives_a_one_line_error_and_leaves_no_file(tmp_path, server, waits, problem, said):
+@pytest.mark.parametrize(("problem", "message"), FOREVER, ids=[f"{index}" for index in range(len(FOREVER))])
+def test_a_permanent_problem_gives_a_one_line_error_and_leaves_no_file(tmp_path, server, waits, problem, message):
     server.problems["/a.bin"], server.forever = [problem], True
-    text = refused(server, tmp_path, said)
+    text = refused(server, tmp_path, message)
     assert "\x1b" not in text
 
 
@@ -172,8 +172,8 @@ def test_an_invalid_retry_after_is_ignored(text):
 def test_a_stalled_server_is_reported_before_the_timeout(tmp_path, server, impatient, capsys):
     server.problems["/a.bin"], server.forever = [silent()], True
     refused(server, tmp_path, r"no data for 0\.5 s; check the network")
-    said = capsys.readouterr().err
-    assert said.count("no data for 0.15 s; waiting 0.35 s more") == 1
+    message = capsys.readouterr().err
+    assert message.count("no data for 0.15 s; waiting 0.35 s more") == 1
     assert len(server.paths()) == 1, "the next source is used without further attempts"
 
 
@@ -205,8 +205,8 @@ def test_a_slow_download_shows_progress(tmp_path, server, monkeypatch, capsys):
     server.files["/a.bin"] = content = CONTENT[:1600]
     server.problems["/a.bin"] = [slow(1000)]
     get(server, tmp_path, sha256=sha256_bytes(content))
-    said = capsys.readouterr().err
-    assert "a.bin:" in said and "B/s" in said
+    message = capsys.readouterr().err
+    assert "a.bin:" in message and "B/s" in message
 
 
 def test_a_killed_download_keeps_its_bytes_and_resumes(tmp_path, server):
@@ -232,7 +232,7 @@ def test_a_short_body_without_checksum_is_refused(tmp_path, server, waits):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "the file is empty"),
         (b'{"error": "quota exceeded"}\n', r"sent text, such as an error message, instead of a \.zip file"),
@@ -240,12 +240,12 @@ def test_a_short_body_without_checksum_is_refused(tmp_path, server, waits):
         (gzip.compress(b"<html>Log in</html>", mtime=0), "web page|text|neither"),
     ],
 )
-def test_a_wrong_file_without_a_checksum_is_refused(tmp_path, server, waits, content, said):
+def test_a_wrong_file_without_a_checksum_is_refused(tmp_path, server, waits, content, message):
     server.files["/a.zip"] = content
     server.problems["/a.zip"] = [
         instead(content, **({"Content_Encoding": "gzip"} if content[:2] == b"\x1f\x8b" else {}))
     ]
-    with pytest.raises(UnavailableError, match=said):
+    with pytest.raises(UnavailableError, match=message):
         download(f"{server.url}/a.zip", tmp_path / "a.zip", sha256=None)
     assert not list(tmp_path.glob("*.zip"))
 

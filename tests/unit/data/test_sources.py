@@ -70,7 +70,7 @@ def test_sizes_are_added_up_if_all_are_known(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("sources", "said"),
+    ("sources", "message"),
     [
         ([hub() | {"revision": "main"}], "revision"),
         ([hub() | {"files": [{"name": "a.parquet"}]}], r"file a\.parquet: give its `path`"),
@@ -82,9 +82,9 @@ def test_sizes_are_added_up_if_all_are_known(tmp_path):
         ([], "give either `source` or `sources`"),
     ],
 )
-def test_a_source_that_is_not_fixed_is_refused(tmp_path, sources, said):
+def test_a_source_that_is_not_fixed_is_refused(tmp_path, sources, message):
     root = make_project(tmp_path, a={"sources": sources})
-    with pytest.raises(InputError, match=said) as error:
+    with pytest.raises(InputError, match=message) as error:
         load_catalogue(root)
     assert "\n" not in str(error.value)
 
@@ -96,7 +96,7 @@ def test_the_next_source_is_used_after_404_and_named(tmp_path, server, capsys):
     catalogue = load_catalogue(root)
     found = fetch_dataset("a", catalogue, root)
     assert (found.origin, found.files) == ("url " + server.url[7:], [root / "data/sources/a.bin"])
-    assert "404 Not Found" in (said := capsys.readouterr().err) and "; trying url" in said
+    assert "404 Not Found" in (message := capsys.readouterr().err) and "; trying url" in message
     again = fetch_dataset("a", catalogue, root)
     assert (again.origin, again.receipt) == (None, found.receipt)
 

@@ -16,8 +16,8 @@ from bench.data.states import (
     DatasetState,
     dataset_state,
     has_token,
+    required_action,
     total_bytes,
-    unattended_problem,
 )
 from tests.helpers.data_project import image_folder, make_project
 
@@ -135,7 +135,7 @@ def test_the_description_names_sources_checksums_records_and_remedies(tmp_path):
     ],
 )
 def test_required_actions_of_the_user_are_listed(tmp_path, sources, settings, parts):
-    problem = unattended_problem(job_of(make_project(tmp_path, a={"sources": sources}), **settings))
+    problem = required_action(job_of(make_project(tmp_path, a={"sources": sources}), **settings))
     assert (problem is None) == (parts is None)
     assert all(part in problem for part in parts or ())
 
@@ -143,4 +143,4 @@ def test_required_actions_of_the_user_are_listed(tmp_path, sources, settings, pa
 def test_an_installed_dataset_needs_no_action(tmp_path):
     root = make_project(tmp_path, a={"sources": [MANUAL_SOURCE]})
     image_folder(root / "data/sources/mine")
-    assert unattended_problem(job_of(root)) is None
+    assert required_action(job_of(root)) is None

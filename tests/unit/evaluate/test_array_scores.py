@@ -40,7 +40,7 @@ def stub_extractors(monkeypatch):
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def workdir(tmp_path, monkeypatch):
     """Create twenty images, as an array and as folder."""
     monkeypatch.chdir(tmp_path)
     images = np.random.default_rng(0).integers(0, 256, (20, 16, 24, 3), np.uint8)
@@ -58,7 +58,7 @@ def fid(samples, reference, **options):
     return score
 
 
-def test_an_array_has_the_score_and_id_of_a_folder_of_its_images(here):
+def test_an_array_has_the_score_and_id_of_a_folder_of_its_images(workdir):
     expected = fid("folder", "other.npz")
     assert expected.protocol == "fid_cleanfid/pixels/px16x24/real15-all/fake20-folder"
     for name in ("stored.npz", "deflated.npz"):
@@ -69,7 +69,7 @@ def test_an_array_has_the_score_and_id_of_a_folder_of_its_images(here):
 
 
 @pytest.mark.parametrize("name", ["stored.npz", "deflated.npz"])
-def test_an_array_is_read_in_batches_of_the_wanted_blocks(here, name, monkeypatch):
+def test_an_array_is_read_in_batches_of_the_wanted_blocks(workdir, name, monkeypatch):
     monkeypatch.setattr(image_sets, "BLOCK_IMAGES", 8)
     images = ScoredArray(Path(name))
     assert [block.n for block in images.blocks] == [8, 8, 4] and images.size == "16x24"
@@ -94,25 +94,25 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize("kind", ARRAYS)
-def test_arrays_that_are_not_images_are_refused_in_one_line(here, kind, feature_cache, capsys):
-    array, said = ARRAYS[kind]
+def test_arrays_that_are_not_images_are_refused_in_one_line(workdir, kind, feature_cache, capsys):
+    array, message = ARRAYS[kind]
     np.savez("wrong.npz", array)
-    with pytest.raises(InputError, match=f"wrong.npz: .*{said}"):
+    with pytest.raises(InputError, match=f"wrong.npz: .*{message}"):
         fid("wrong.npz", "folder")
     assert main(["evaluate", "--samples", "folder", "--reference", "wrong.npz"]) == 2
     assert not list(feature_cache.iterdir())
 
 
-def test_other_files_are_refused(here):
-    (here / "text.npz").write_text("text")
+def test_other_files_are_refused(workdir):
+    (workdir / "text.npz").write_text("text")
     np.savez("named.npz", pictures=np.zeros((4, 8, 8, 3), np.uint8))
-    data = (here / "deflated.npz").read_bytes()
-    (here / "cut.npz").write_bytes(data[: len(data) // 2])
-    damaged = bytearray((here / "stored.npz").read_bytes())
+    data = (workdir / "deflated.npz").read_bytes()
+    (workdir / "cut.npz").write_bytes(data[: len(data) // 2])
+    damaged = bytearray((workdir / "stored.npz").read_bytes())
     damaged[5000] ^= 255
-    (here / "damaged.npz").write_bytes(damaged)
-    for name, said in {"text.npz": "neither a tar", "cut.npz": "damaged archive", "damaged.npz": "damaged"}.items():
-        with pytest.raises(InputError, match=f"{name}: .*{said}"):
+    (workdir / "damaged.npz").write_bytes(damaged)
+    for name, message in {"text.npz": "neither a tar", "cut.npz": "damaged archive", "damaged.npz": "damaged"}.items():
+        with pytest.raises(InputError, match=f"{name}: .*{message}"):
             fid(name, "folder")
     with pytest.raises(InputError, match=r"named\.npz: contains no array of images arr_0; it contains pictures"):
         fid("named.npz", "folder")
@@ -122,7 +122,7 @@ def test_other_files_are_refused(here):
         fid("deflated.npz", "folder", max_unpacked_gb=1e-6)
 
 
-def test_saved_statistics_give_the_distance_of_their_images(here, capsys):
+def test_saved_statistics_give_the_distance_of_their_images(workdir, capsys):
     command = ["evaluate", "--samples", "other.npz", "--reference", "folder", "--metrics", "fid_cleanfid"]
     assert main([*command, "--save-statistics", "stats.npz", "--json"]) == 0
     expected = json.loads(capsys.readouterr().out)[0]["value"]
@@ -139,7 +139,7 @@ def test_saved_statistics_give_the_distance_of_their_images(here, capsys):
     assert main([*command[:4], "stats.npz", "--save-statistics", "again.npz"]) == 2
     assert main([*command[:4], "stats.npz", "--metrics", "kid_inception"]) == 2
     assert "stats.npz: statistics allow only fid_cleanfid, but --metrics kid_inception needs" in capsys.readouterr().err
-    assert is_own_statistics(here / "stats.npz") and not is_own_statistics(here / "stored.npz")
+    assert is_own_statistics(workdir / "stats.npz") and not is_own_statistics(workdir / "stored.npz")
 
 
 @pytest.mark.parametrize(("n", "m"), [(40, 30), (6, 30), (40, 5), (6, 5)])
@@ -171,22 +171,22 @@ WRONG = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_wrong_statistics_are_refused_in_one_line(here, kind, capsys):
-    arrays, said = WRONG[kind]
+def test_wrong_statistics_are_refused_in_one_line(workdir, kind, capsys):
+    arrays, message = WRONG[kind]
     np.savez("wrong.npz", **arrays)
-    with pytest.raises(InputError, match=f"wrong.npz: .*{said}"):
+    with pytest.raises(InputError, match=f"wrong.npz: .*{message}"):
         fid("folder", "wrong.npz")
     assert main(["evaluate", "--samples", "wrong.npz", "--reference", "folder"]) == 2
 
 
-def test_statistics_are_written_atomically(here, monkeypatch):
+def test_statistics_are_written_atomically(workdir, monkeypatch):
     monkeypatch.setattr(np, "savez", lambda *_, **__: pytest.fail("interrupted"))
     with pytest.raises(pytest.fail.Exception):
-        save_statistics(here / "stats.npz", np.zeros((3, DIM)), "id")
-    assert not (here / "stats.npz").exists()
+        save_statistics(workdir / "stats.npz", np.zeros((3, DIM)), "id")
+    assert not (workdir / "stats.npz").exists()
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "nan", "1e9"])
-def test_a_limit_outside_its_range(here, limit, capsys):
+def test_a_limit_outside_its_range(workdir, limit, capsys):
     command = ["evaluate", "--samples", "other.npz", "--reference", "folder", "--max-unpacked-gb", limit]
     assert main(command) == 2 and "a number above 0" in capsys.readouterr().err

@@ -30,8 +30,8 @@ def test_evaluate_and_sample_on_a_full_disk(trained, tmp_path, capsys):
         fill(disk)
         for name, command in commands.items():
             assert main(command) == 2
-            *_, said = capsys.readouterr().err.splitlines()
-            assert said.startswith(f"slim-bench: error: {disk}: No space left on device for {name} ("), said
+            *_, message = capsys.readouterr().err.splitlines()
+            assert message.startswith(f"slim-bench: error: {disk}: No space left on device for {name} ("), message
             assert not files_in(disk)
         free(disk)
         for name, command in commands.items():

@@ -52,9 +52,9 @@ def training(probes, ending="", size=None):
 
 
 def run(probes, tmp_path):
-    said, throughput = [], Throughput("cpu-test", tmp_path)
-    measure(probes, throughput, said.append)
-    return said, Throughput("cpu-test", tmp_path)
+    messages, throughput = [], Throughput("cpu-test", tmp_path)
+    measure(probes, throughput, messages.append)
+    return messages, Throughput("cpu-test", tmp_path)
 
 
 def test_each_distinct_workload_is_measured_once_and_the_smallest_first():
@@ -85,14 +85,14 @@ def test_a_slow_process_is_stopped_and_its_timed_steps_are_kept(impatient, probe
 
 def test_each_measured_pyramid_scale_has_a_row(impatient, probes, tmp_path):
     probe = next(p for p in probes if p.workload.part == "train" and p.workload.task == "oneshot")
-    said, throughput = run(
+    messages, throughput = run(
         [probe.model_copy(update={"workload": probe.workload.model_copy(update={"name": "pyramid"})})], tmp_path
     )
     rows = [(rate.scale, rate.image_size, rate.seconds) for rate in throughput.rates]
     assert rows == [(0, 24, 0.5), (1, 48, 0.5), (2, 96, None)]
     whole = throughput.find(probe.workload)
     assert whole.seconds is None and whole.note == "pyramid scale 3 of 3: takes more than 2 s on this device"
-    assert "not measured: pyramid scale 3 of 3" in said[0]
+    assert "not measured: pyramid scale 3 of 3" in messages[0]
 
 
 def test_the_rate_of_a_pyramid_is_the_mean_over_its_scales(probes, tmp_path):
@@ -111,19 +111,19 @@ def test_the_rate_of_a_pyramid_is_the_mean_over_its_scales(probes, tmp_path):
 
 
 def test_larger_sizes_of_a_task_that_took_too_long_are_not_tried(impatient, probes, tmp_path):
-    said, throughput = run([training(probes, "mute"), training(probes, "mute", 1024)], tmp_path)
+    messages, throughput = run([training(probes, "mute"), training(probes, "mute", 1024)], tmp_path)
     notes = [rate.note for rate in throughput.rates]
     assert notes[0].startswith("takes more than 2 s") and "64 px or less took too long" in notes[1]
-    assert len(said) == 2
+    assert len(messages) == 2
 
 
 @pytest.mark.parametrize(
     ("ending", "reason"), [("memory", "out of memory: peak"), ("killed", "stopped .killed, perhaps")]
 )
 def test_a_failure_is_recorded_with_its_reason_and_retried(fake, probes, tmp_path, ending, reason):
-    said, throughput = run([training(probes, ending)], tmp_path)
+    messages, throughput = run([training(probes, ending)], tmp_path)
     (rate,) = throughput.rates
-    assert rate.seconds is None and re.search(reason, rate.note) and "not measured" in said[0]
+    assert rate.seconds is None and re.search(reason, rate.note) and "not measured" in messages[0]
     _, throughput = run([training(probes)], tmp_path)  # the key does not depend on the name
     assert [rate.seconds for rate in throughput.rates] == [0.5]
 
@@ -131,8 +131,8 @@ def test_a_failure_is_recorded_with_its_reason_and_retried(fake, probes, tmp_pat
 def test_a_second_run_measures_only_missing_workloads(fake, probes, tmp_path, monkeypatch):
     monkeypatch.setattr(driver.metadata, "version", lambda name: "test")
     run([training(probes)], tmp_path)
-    said, _ = run([training(probes), training(probes, size=128)], tmp_path)
-    assert "1 of 2 were measured before" in said[0] and len(said) == 2
+    messages, _ = run([training(probes), training(probes, size=128)], tmp_path)
+    assert "1 of 2 were measured before" in messages[0] and len(messages) == 2
     monkeypatch.setattr(driver.metadata, "version", lambda name: "newer")
     assert len(run([training(probes)], tmp_path)[0]) == 1
 

@@ -58,10 +58,10 @@ def test_a_killed_scoring_resumes_after_its_last_block(cache, capsys):
 
 def test_progress_shows_speed_and_time_left_on_stderr(capsys):
     blocked_features(Means(), Images(), "set")
-    said = capsys.readouterr()
-    first, *_, last = said.err.splitlines()
+    captured = capsys.readouterr()
+    first, *_, last = captured.err.splitlines()
     assert first.startswith("[set] image 1/6 (16 %), ") and first.endswith(" s left") and " images/s, " in first
-    assert last.startswith("[set] image 6/6 (100 %), ") and not said.out
+    assert last.startswith("[set] image 6/6 (100 %), ") and not captured.out
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY garbage", "rows"])

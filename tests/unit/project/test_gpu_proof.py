@@ -112,8 +112,8 @@ def test_the_table_lists_targets_met_and_missed_and_parts_that_did_not_run(capsy
     assert summary["not_measured"] == {"resnet": "the part was not started", "singan: z": "failed: broken"}
     gpu_proof.print_part("singan", result)
     gpu_proof.print_summary(summary)
-    said = capsys.readouterr().out
-    assert "MISSED" in said and "not measured: failed: broken" in said and "0 of 1 targets met" in said
+    message = capsys.readouterr().out
+    assert "MISSED" in message and "not measured: failed: broken" in message and "0 of 1 targets met" in message
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,9 @@ def test_each_layer_imports_only_to_its_right():
     )
     for name, path in known.items():
         for target in imports(path, known) - {"bench"}:
-            here, there = component(name), component(target)
-            assert RANK[here] <= RANK[there], f"{name} imports {target}, which is to its left"
-            assert here == there or not {here, there} <= set(TASKS), f"{name} imports {target}"
+            workdir, there = component(name), component(target)
+            assert RANK[workdir] <= RANK[there], f"{name} imports {target}, which is to its left"
+            assert workdir == there or not {workdir, there} <= set(TASKS), f"{name} imports {target}"
 
 
 def test_there_are_no_import_cycles():

@@ -105,19 +105,19 @@ def test_an_active_environment_is_not_used_to_create_the_environment(folder, tmp
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "none was found (python3 is Python 3.10.13)"),
         (["PYTHON=python3"], "PYTHON=python3 is Python 3.10.13"),
         (["PYTHON=nope"], "PYTHON=nope does not run"),
     ],
 )
-def test_the_error_names_the_required_version(folder, arguments, said):
+def test_the_error_names_the_required_version(folder, arguments, message):
     folder.program("python3", OLD)
     done = folder.make("setup", *arguments)
     assert done.returncode != 0
     first = done.stderr.splitlines()[0]
-    assert first == f"Python 3.11, 3.12 or 3.13 with venv is needed, but {said}; set PYTHON to the path of one"
+    assert first == f"Python 3.11, 3.12 or 3.13 with venv is needed, but {message}; set PYTHON to the path of one"
 
 
 def test_this_python_is_refused_if_another_version_is_required(folder):

@@ -15,8 +15,8 @@ def test_report_on_a_full_disk(project, monkeypatch, capsys):
         for room in (0, 100_000):
             fill(results, leave=room)
             assert main(["report"]) == 2
-            *_, said = capsys.readouterr().err.splitlines()
-            assert said.startswith("slim-bench: error: results/demo") and "No space left on device for" in said
+            *_, message = capsys.readouterr().err.splitlines()
+            assert message.startswith("slim-bench: error: results/demo") and "No space left on device for" in message
             assert not [name for name in files_in(results) if name.endswith(".part")]
             free(results)
         assert read_json(demo / RENDERED)["writing"], "existing files count as an interrupted report"

@@ -10,7 +10,7 @@ from bench.files import read_mapping
 from bench.input_hashes import RENDERED
 from bench.report.history_plot import history_plot
 from bench.report.outputs import run_link, run_page
-from bench.report.protocol_words import protocol_in_words
+from bench.report.protocol_text import describe_protocol
 from bench.report.read.collect import collect
 from bench.report.read.scores import read_scores
 from bench.report.report_files import REMEDY, begin_report, end_report
@@ -107,11 +107,11 @@ def test_a_history_without_numbers_has_no_plot(tmp_path):
 
 
 def test_a_protocol_has_a_readable_description():
-    assert protocol_in_words(FD) == (
+    assert describe_protocol(FD) == (
         "features of EfficientNet-Lite0, images of 64 px, all 100 real images, 500 generated images, "
         "weights averaged with decay 0.999 after a warm-up, batch norm with the statistics of batches of 16"
     )
-    assert protocol_in_words("x/new-part2") == "new part2" and protocol_in_words("x") == "no further choices"
+    assert describe_protocol("x/new-part2") == "new part2" and describe_protocol("x") == "no further choices"
 
 
 def test_a_run_without_files_has_a_card(tmp_path):

@@ -36,15 +36,15 @@ def test_a_folder_that_is_full_or_read_only_is_replaced(folders, capsys, options
     with mounted(folders / "given", options):
         choose_compile_cache()
     assert os.environ[FOLDER] == str(folders / "temporary" / f"slim-bench-compile-{os.getuid()}")
-    (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith(f"{FOLDER} is not used, so compiled code is cached in ")
-    assert f" instead: {folders / 'given'}" in said
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.startswith(f"{FOLDER} is not used, so compiled code is cached in ")
+    assert f" instead: {folders / 'given'}" in message
 
 
 def test_no_writable_cache_folder_gives_a_one_line_error(folders):
     with (
         largest_file(1_000_000),
-        pytest.raises(InputError, match=r"File too large.*or compute.compile to false$") as said,
+        pytest.raises(InputError, match=r"File too large.*or compute.compile to false$") as caught,
     ):
         choose_compile_cache()
-    assert "\n" not in str(said.value)
+    assert "\n" not in str(caught.value)

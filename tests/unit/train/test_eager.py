@@ -7,9 +7,9 @@ from tests.helpers import ROOT
 
 CODE = """
 import sys, torch
-from bench.train.eager import spare_compiler_import
+from bench.train.eager import avoid_compiler_import
 if sys.argv[1] == "spared":
-    spare_compiler_import()
+    avoid_compiler_import()
 torch.manual_seed(0)
 from torch.optim import SGD, Adam, AdamW
 for kind, options in ((Adam, {"fused": True}), (AdamW, {}), (SGD, {"momentum": 0.9})):

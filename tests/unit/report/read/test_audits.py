@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from bench.data.audit_job import record_audit
-from bench.data.audit_record import audit_path, contact_path
-from bench.report.figures.image_grids import contact_grid
+from bench.data.audit_record import audit_path, thumbnails_path
+from bench.report.figures.image_grids import labelled_thumbnails
 from bench.report.read.audits import read_used_datasets
 from bench.report.tables.data import data_records, data_table
 from tests.helpers.data_project import image_folder, make_project, random_image
@@ -69,9 +69,9 @@ def test_a_damaged_record_is_ignored(project):
 
 
 def test_the_image_grid_has_a_row_per_split(tmp_path):
-    path = contact_path(tmp_path / "a.audit.json")
+    path = thumbnails_path(tmp_path / "a.audit.json")
     Image.new("RGB", (12 * 28, 2 * 28), "red").save(path)
-    grid = contact_grid(path, ("training images", "test images"))
+    grid = labelled_thumbnails(path, ("training images", "test images"))
     assert grid is not None and grid.width == 12 * 84 + 4  # enlarged by a whole factor, plus a gap
-    assert contact_grid(tmp_path / "missing.png", ("images",)) is None
-    assert contact_grid(path, ("a", "b", "c")) is None
+    assert labelled_thumbnails(tmp_path / "missing.png", ("images",)) is None
+    assert labelled_thumbnails(path, ("a", "b", "c")) is None

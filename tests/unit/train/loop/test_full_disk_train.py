@@ -64,8 +64,8 @@ def same_end(out: Path, straight: Path) -> bool:
 def test_training_does_not_start_on_a_full_disk(tmp_path, straight):
     with mounted(tmp_path / "disk") as disk:
         fill(disk)
-        said = one_line(train, disk / "out", disk / "state")
-        assert said.startswith(f"{disk / 'state'}: No space left on device for .slim-bench-state (")
+        message = one_line(train, disk / "out", disk / "state")
+        assert message.startswith(f"{disk / 'state'}: No space left on device for .slim-bench-state (")
         assert not files_in(disk)
         free(disk)
         train(disk / "out", disk / "state")
@@ -76,12 +76,12 @@ def test_a_checkpoint_and_a_restart_on_a_full_disk(tmp_path, straight):
     with mounted(tmp_path / "disk") as disk:
         engine = FillsDisk(toy_run(), CPU)
         engine.disk = disk
-        said = one_line(train, disk / "out", disk / "state", engine)
-        assert said.startswith(f"{disk / 'state'}: No space left on device for step-0000000008.ckpt (")
-        assert "step-0000000007.ckpt is intact" in said
+        message = one_line(train, disk / "out", disk / "state", engine)
+        assert message.startswith(f"{disk / 'state'}: No space left on device for step-0000000008.ckpt (")
+        assert "step-0000000007.ckpt is intact" in message
         kept = files_in(disk)
-        said = one_line(train, disk / "out", disk / "state")
-        assert said.startswith(f"{disk / 'state/outputs'}: No space left on device for history.csv (")
+        message = one_line(train, disk / "out", disk / "state")
+        assert message.startswith(f"{disk / 'state/outputs'}: No space left on device for history.csv (")
         assert files_in(disk) == kept
         free(disk)
         train(disk / "out", disk / "state")
@@ -92,8 +92,8 @@ def test_a_checkpoint_and_a_restart_on_a_full_disk(tmp_path, straight):
 def test_an_export_on_a_full_disk_names_the_run_folder_and_is_repeated(tmp_path, straight, room):
     with mounted(tmp_path / "disk") as disk:
         fill(disk, leave=room)
-        said = one_line(train, disk / "out", tmp_path / "state")
-        assert said.startswith(f"{disk / 'out'}") and str(tmp_path / "state") not in said
+        message = one_line(train, disk / "out", tmp_path / "state")
+        assert message.startswith(f"{disk / 'out'}") and str(tmp_path / "state") not in message
         assert not (disk / "out/model.json").exists()
         assert not [name for name in files_in(disk) if name.endswith(".part")]
         assert not (disk / "out/history.csv").exists() or (tmp_path / "state/outputs/history.csv").exists()

@@ -25,7 +25,7 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch, data):
+def workdir(tmp_path, monkeypatch, data):
     """Write `my/run.json`, the description of a short run, and work in the folder above it."""
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "my/run.json", run_of(data))
@@ -56,45 +56,45 @@ def no_compute(monkeypatch):
 # ---- the folder of the checkpoints -----------------------------------------------------------------------------------
 
 
-def test_a_state_folder_with_other_files_keeps_them(here):
-    (here / "work/sub").mkdir(parents=True)
+def test_a_state_folder_with_other_files_keeps_them(workdir):
+    (workdir / "work/sub").mkdir(parents=True)
     for name in ("thesis.tex", "sub/photo.png", "step-notes.ckpt", ".draft.part"):
-        (here / "work" / name).write_text(name)
-    before = content(here / "work")
+        (workdir / "work" / name).write_text(name)
+    before = content(workdir / "work")
     assert train("--state", "work") == 0
-    assert content(here / "work") == before and (here / "my/model.json").exists()
+    assert content(workdir / "work") == before and (workdir / "my/model.json").exists()
 
 
-def test_the_state_folder_is_removed_after_training(here):
+def test_the_state_folder_is_removed_after_training(workdir):
     assert train("--state", "my work/state") == 0
-    assert not (here / "my work/state").exists()
+    assert not (workdir / "my work/state").exists()
 
 
 TAKEN = ("outputs/a.txt", "outputs/samples/grid.png", "step-0000000007.ckpt", MARKER)
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_another_file_in_the_state_folder_is_refused(here, capsys, no_compute, name):
-    (here / "work" / name).parent.mkdir(parents=True)
-    (here / "work" / name).write_text("mine")
-    before = content(here)
+def test_another_file_in_the_state_folder_is_refused(workdir, capsys, no_compute, name):
+    (workdir / "work" / name).parent.mkdir(parents=True)
+    (workdir / "work" / name).write_text("mine")
+    before = content(workdir)
     assert train("--state", "work") == 2
     refused = f"{OUTPUTS}: contains files that slim-bench" if "outputs" in name else f"{name}: is not a file"
     assert error(capsys).startswith(f"work/{refused}")
-    assert content(here).items() >= before.items()
+    assert content(workdir).items() >= before.items()
 
 
 @pytest.mark.parametrize("place", ["my", ".", "data", "data/.."])
-def test_a_state_folder_that_is_or_contains_the_run_or_the_data_is_refused(here, capsys, no_compute, data, place):
+def test_a_state_folder_that_is_or_contains_the_run_or_the_data_is_refused(workdir, capsys, no_compute, data, place):
     place = place.replace("data", str(data))
-    before = content(here) | content(data)
+    before = content(workdir) | content(data)
     assert train("--state", place) == 2
     assert "give another --state" in error(capsys)
-    assert (content(here) | content(data)).items() >= before.items()
+    assert (content(workdir) | content(data)).items() >= before.items()
 
 
-def test_checkpoints_of_a_version_without_a_marker_are_resumed(here, monkeypatch, data, capsys):
-    state = here / "work"
+def test_checkpoints_of_a_version_without_a_marker_are_resumed(workdir, monkeypatch, data, capsys):
+    state = workdir / "work"
 
     def stopped(self, index):
         raise KeyboardInterrupt
@@ -119,56 +119,59 @@ def test_checkpoints_of_a_version_without_a_marker_are_resumed(here, monkeypatch
     ["README.md", "model.json", ".model.json", "model.safetensors", "history.csv", "samples/a.jpg", "samples/grid.png"]
     + ["best/model.safetensors", "best/photo.jpg", "snapshots/step-0000001.safetensors"],
 )
-def test_another_file_in_the_run_folder_is_refused_before_any_compute(here, capsys, no_compute, name):
-    (here / "my" / name).parent.mkdir(exist_ok=True)
-    (here / "my" / name).write_text('{"status": "mine"}')
-    before = content(here)
+def test_another_file_in_the_run_folder_is_refused_before_any_compute(workdir, capsys, no_compute, name):
+    (workdir / "my" / name).parent.mkdir(exist_ok=True)
+    (workdir / "my" / name).write_text('{"status": "mine"}')
+    before = content(workdir)
     assert train() == 2
-    said = error(capsys)
-    assert said.startswith((f"my/{name}: is not", f"my/{name.partition('/')[0]}: contains files")) and "--out" in said
-    assert content(here).items() >= before.items()
+    message = error(capsys)
+    assert (
+        message.startswith((f"my/{name}: is not", f"my/{name.partition('/')[0]}: contains files"))
+        and "--out" in message
+    )
+    assert content(workdir).items() >= before.items()
 
 
-def test_an_unmarked_image_next_to_a_new_run_is_foreign(here, capsys, no_compute):
-    (here / "my/samples").mkdir()
-    Image.new("RGB", (2, 2)).save(here / "my/samples/grid.png")
-    before = content(here)
+def test_an_unmarked_image_next_to_a_new_run_is_foreign(workdir, capsys, no_compute):
+    (workdir / "my/samples").mkdir()
+    Image.new("RGB", (2, 2)).save(workdir / "my/samples/grid.png")
+    before = content(workdir)
     assert train() == 2
     assert error(capsys).startswith("my/samples/grid.png: is not")
-    assert content(here).items() >= before.items()
+    assert content(workdir).items() >= before.items()
 
 
-def test_other_files_in_the_run_folder_are_kept(here):
-    write_png(here / "my/samples/grid.png", Image.new("RGB", (2, 2)))
+def test_other_files_in_the_run_folder_are_kept(workdir):
+    write_png(workdir / "my/samples/grid.png", Image.new("RGB", (2, 2)))
     mine = {"notes.txt": "a", "samples/note.txt": "b", "model.json.bak": "c", ".draft.part": "d", "photos/1.png": "e"}
     for name, text in mine.items():
-        (here / "my" / name).parent.mkdir(exist_ok=True)
-        (here / "my" / name).write_text(text)
+        (workdir / "my" / name).parent.mkdir(exist_ok=True)
+        (workdir / "my" / name).write_text(text)
     assert train() == 0
-    assert content(here / "my").items() >= {name: text.encode() for name, text in mine.items()}.items()
-    assert json.loads((here / "my/model.json").read_text())["status"] == "ok"
+    assert content(workdir / "my").items() >= {name: text.encode() for name, text in mine.items()}.items()
+    assert json.loads((workdir / "my/model.json").read_text())["status"] == "ok"
 
 
-def test_the_description_of_another_run_in_the_folder_is_refused(here, capsys, no_compute, data):
-    write_run(here / "other/run.json", run_of(data, epochs=7))
-    before = content(here)
+def test_the_description_of_another_run_in_the_folder_is_refused(workdir, capsys, no_compute, data):
+    write_run(workdir / "other/run.json", run_of(data, epochs=7))
+    before = content(workdir)
     assert train("--out", "other") == 2
     assert "other/run.json: describes a run other than" in error(capsys)
-    assert content(here).items() >= before.items()
+    assert content(workdir).items() >= before.items()
 
 
-def test_a_file_created_during_training_is_not_overwritten(here, monkeypatch, capsys):
+def test_a_file_created_during_training_is_not_overwritten(workdir, monkeypatch, capsys):
     engine = start.engine_class("classification")
     step = engine.step
 
     def puts(self, index):
-        (here / "my/README.md").write_text("mine")
+        (workdir / "my/README.md").write_text("mine")
         return step(self, index)
 
     monkeypatch.setattr(engine, "step", puts)
     assert train() == 2
-    assert error(capsys).startswith("my/README.md: is not") and (here / "my/README.md").read_text() == "mine"
-    (here / "my/README.md").rename(here / "my/mine.md")
+    assert error(capsys).startswith("my/README.md: is not") and (workdir / "my/README.md").read_text() == "mine"
+    (workdir / "my/README.md").rename(workdir / "my/mine.md")
     monkeypatch.setattr(engine, "step", None)
     assert train() == 0, "no file of the training was lost"
 
@@ -349,15 +352,15 @@ def test_the_superseded_folder_mirrors_the_runs(tmp_path, monkeypatch):
     assert superseded_folder("my run", 1).as_posix() == "my run.superseded-1"
 
 
-def test_weights_without_a_record_are_not_overwritten(here, finished):
-    shutil.copy(finished / "model.safetensors", here / "my")
-    before = (here / "my/model.safetensors").read_bytes()
+def test_weights_without_a_record_are_not_overwritten(workdir, finished):
+    shutil.copy(finished / "model.safetensors", workdir / "my")
+    before = (workdir / "my/model.safetensors").read_bytes()
     assert train() == 0
-    assert (here / "my.superseded-1/model.safetensors").read_bytes() == before
+    assert (workdir / "my.superseded-1/model.safetensors").read_bytes() == before
 
 
-def test_a_checkpoint_truncated_in_its_header_is_recognised(here):
-    (here / "work").mkdir()
-    (here / "work/step-0000000001.ckpt").write_bytes(MAGIC[:5])
+def test_a_checkpoint_truncated_in_its_header_is_recognised(workdir):
+    (workdir / "work").mkdir()
+    (workdir / "work/step-0000000001.ckpt").write_bytes(MAGIC[:5])
     assert train("--state", "work") == 0
-    assert not (here / "work").exists()
+    assert not (workdir / "work").exists()

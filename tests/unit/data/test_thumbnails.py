@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from bench.data.contact import array_tiles, contact_image, evenly_spaced
+from bench.data.thumbnails import array_tiles, evenly_spaced, thumbnail_grid
 
 
 def test_items_are_evenly_spaced_and_begin_with_the_first():
@@ -20,7 +20,7 @@ def test_tiles_of_arrays_cover_the_classes():
 
 def test_splits_are_rows_of_one_image():
     tiles = {"train": [Image.new("RGB", (8, 8), "red")] * 3, "test": [Image.new("L", (8, 8), 255)]}
-    image = contact_image(tiles)
+    image = thumbnail_grid(tiles)
     assert image.size == (24, 16)
     assert [image.getpixel(place) for place in ((20, 4), (4, 12), (12, 12))] == [(255, 0, 0), (255,) * 3, (0, 0, 0)]
-    assert contact_image({"images": []}) is None
+    assert thumbnail_grid({"images": []}) is None

@@ -48,7 +48,7 @@ def array_image(image: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(image[..., 0] if image.shape[-1] == 1 else image))
 
 
-def contact_image(tiles: Tiles) -> Image.Image | None:
+def thumbnail_grid(tiles: Tiles) -> Image.Image | None:
     """Return an image with one row per split, or None without images. All rows have the same height."""
     rows = [row for row in tiles.values() if row]
     if not rows:

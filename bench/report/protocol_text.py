@@ -46,7 +46,7 @@ WORDS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
 """Patterns of whole parts of a protocol id, with the text for each match."""
 
 
-def protocol_in_words(protocol: str) -> str:
+def describe_protocol(protocol: str) -> str:
     """Return a phrase for each part of the id after the metric. A part without a phrase is quoted with spaces."""
     return ", ".join(_phrase(part) for part in protocol.split("/")[1:]) or "no further choices"
 
