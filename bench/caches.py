@@ -16,16 +16,16 @@ def set_cache_home() -> None:
     of a container, HOME is set to the same folder and LOGNAME to the user id. Snakemake and DVC fail without them.
     """
     project = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    instead = os.path.join(project, "build", "cache")
-    homeless = not os.path.isabs(os.path.expanduser("~"))
-    if homeless:
-        os.environ["HOME"] = instead
+    fallback = os.path.join(project, "build", "cache")
+    has_no_home = not os.path.isabs(os.path.expanduser("~"))
+    if has_no_home:
+        os.environ["HOME"] = fallback
     if not (_is_known_user() or any(os.environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME"))):
         os.environ["LOGNAME"] = str(os.getuid())
-    if os.environ.get("XDG_CACHE_HOME") or (not homeless and _writable(os.path.expanduser("~/.cache"))):
+    if os.environ.get("XDG_CACHE_HOME") or (not has_no_home and _writable(os.path.expanduser("~/.cache"))):
         return
-    os.environ["XDG_CACHE_HOME"] = instead
-    os.environ.setdefault("MPLCONFIGDIR", os.path.join(instead, "matplotlib"))
+    os.environ["XDG_CACHE_HOME"] = fallback
+    os.environ.setdefault("MPLCONFIGDIR", os.path.join(fallback, "matplotlib"))
 
 
 def _is_known_user() -> bool:

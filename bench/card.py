@@ -11,11 +11,14 @@ from bench.terminal import escaped
 
 CARD = "README.md"
 """Name of the model card in the folder of a run."""
-MARK = "<!-- Written by slim-bench train; another training writes it again. -->"
+MARK = "<!-- Written by slim-bench train, which overwrites this file unless it was edited. -->"
 HEAD = re.compile(r"# \S+/\S+/seed\d+\n\n\| \| \|\n\|---\|---\|\n\| network \| `")
 METADATA = re.compile(r"---\n(?:(?!---).*\n)*---\n\n")
-OLD_ENDING = "for any use in which its output is taken for real."
-"""Last words of cards that earlier versions wrote, without MARK."""
+OLD_ENDINGS = (
+    "<!-- Written by slim-bench train; another training writes it again. -->",
+    "for any use in which its output is taken for real.",
+)
+"""Ends of cards that earlier versions wrote."""
 
 USE = {
     "fewshot": "slim-bench sample --model . -n 64 --seed 0 --out grid.png",
@@ -44,7 +47,7 @@ def model_card(run: Run, meta: dict[str, Any]) -> str:
         f"Use the model in this folder: `{USE[run.task]}`\n\n"
         "`run.json` contains the complete configuration; `slim-bench train --run run.json --out DIR` repeats the run. "
         "Scores with their protocol ids are in `scores/`. The licence of the data applies to the weights. The network "
-        "was trained to compare methods. Do not use its output in any way in which it is taken for real.\n\n"
+        "was trained to compare methods. Do not present its output as real images.\n\n"
         f"{MARK}\n"
     )
 
@@ -53,4 +56,4 @@ def is_model_card(text: str) -> bool:
     """Return whether a README.md is an unedited model card, with no text added before or after it."""
     metadata = METADATA.match(text)
     body = text[metadata.end() :] if metadata else text
-    return HEAD.match(body) is not None and text.rstrip().endswith((MARK, OLD_ENDING))
+    return HEAD.match(body) is not None and text.rstrip().endswith((MARK, *OLD_ENDINGS))

@@ -50,8 +50,8 @@ def add_commands(commands: Any) -> None:
         "score a finished run, or any folder of images against a reference folder",
         "--run computes every metric listed in run.json, and writes one file per metric with its protocol id to\n"
         "scores/. --samples and --reference compute Fréchet distance, KID and other metrics of two sets of images. An\n"
-        ".npz file holds images as arr_0, uint8 [N, H, W, 3]. A reference can also be an .npz file with mu and sigma\n"
-        "of Inception features, as pytorch-fid and clean-fid write it. Scoring resumes after an interruption.",
+        ".npz file contains images as arr_0, uint8 [N, H, W, 3]. A reference can also be an .npz file with mu and\n"
+        "sigma of Inception features, as pytorch-fid and clean-fid write it. Scoring resumes after an interruption.",
     )
     parser.add_argument("--run", type=user_path, help="run.json of a trained run, or its folder")
     parser.add_argument("--samples", type=user_path, metavar="PATH", help="generated images: a folder or an .npz file")

@@ -50,7 +50,7 @@ class Audit:
     tiles: Tiles = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    found: dict[str, list[str]] = field(default_factory=dict)
+    by_kind: dict[str, list[str]] = field(default_factory=dict)
     """Kind of problem -> its errors or notes."""
 
     @property
@@ -63,7 +63,7 @@ class Audit:
 
     def add_error(self, kind: str, text: str) -> None:
         self.errors.append(text)
-        self.found.setdefault(kind, []).append(text)
+        self.by_kind.setdefault(kind, []).append(text)
 
     def add_problem(self, problem: InputError, base: Path) -> None:
         """Add an error with file names relative to the folder `base`."""
@@ -75,7 +75,7 @@ class Audit:
         self.compared = fingerprints.compared
         for kind, texts in fingerprints.duplicates().items():
             self.notes += texts
-            self.found.setdefault(kind, []).extend(texts)
+            self.by_kind.setdefault(kind, []).extend(texts)
         if not fingerprints.complete:
             self.notes.append("almost all images are similar, so the search for near duplicates stopped early")
 

@@ -42,7 +42,7 @@ def record_audit(
     folders: Folders | None = None,
     max_unpacked_gb: float | None = None,
 ) -> Audit | None:
-    """Audit dataset `name`, write the record `out` and its PNG, and return the audit; None if it was not possible."""
+    """Audit dataset `name`, write the record `out` and its PNG, and return the audit; None if the audit failed."""
     catalogue = load_catalogue(root, folders)
     dataset = catalogue.dataset(name)
     refuse_foreign(out, is_audit, REMEDY)
@@ -100,7 +100,7 @@ def _source(name: str, dataset: Dataset, root: Path) -> str:
 
 def _results(found: Audit) -> dict[str, object]:
     """Return the fields of a record that the audit determines."""
-    texts = {kind: found.found.get(kind, []) for kind in CHECKS}
+    texts = {kind: found.by_kind.get(kind, []) for kind in CHECKS}
     return {
         "images": found.counts,
         "classes": found.classes,
@@ -120,5 +120,5 @@ def _results(found: Audit) -> dict[str, object]:
 
 def _other_notes(found: Audit) -> list[str]:
     """Return the notes that belong to no check."""
-    counted = {text for texts in found.found.values() for text in texts}
+    counted = {text for texts in found.by_kind.values() for text in texts}
     return [text for text in found.notes if text not in counted]

@@ -189,7 +189,7 @@ def connection_problem(error: BaseException) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that the header Retry-After asks for, as a number or a date, or None without a valid one."""
+    """Return the seconds in the header Retry-After (a number or a date), or None if it is missing or invalid."""
     given = (headers.get("Retry-After") or "").strip()
     if given.isascii() and given.isdigit():
         return float(given[:9])
@@ -202,7 +202,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def content_length(response: Any) -> int | None:
-    """Return the length in the header of a response, or None if the header is missing, repeated or no number."""
+    """Return the length in the header of a response, or None if the header is missing, repeated or invalid."""
     if response.chunked:
         return None
     given = set(response.headers.get_all("Content-Length") or ())

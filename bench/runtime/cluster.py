@@ -56,7 +56,7 @@ def _keep_squeue(settings: Any) -> str:
     age = _minimum_age()
     if age < CHECKS_PER_MINIMUM_AGE:
         raise InputError(
-            f"SLURM lists finished jobs for {age} s only, and sacct does not respond; ask for a larger MinJobAge"
+            f"SLURM lists finished jobs for {age} s only, and sacct does not respond; request a larger MinJobAge"
         )
     interval = min(settings.init_seconds_before_status_checks or age, age // CHECKS_PER_MINIMUM_AGE)
     settings.init_seconds_before_status_checks = interval

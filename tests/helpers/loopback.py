@@ -217,7 +217,7 @@ def cut(count: int) -> Problem:
     return lambda handler, content: handler.send_content(content, count)
 
 
-def instead(content: bytes, **headers: str) -> Problem:
+def other_content(content: bytes, **headers: str) -> Problem:
     """Send other content."""
     return lambda handler, _: handler.send_content(content, **headers)
 

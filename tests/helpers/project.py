@@ -39,19 +39,18 @@ def own_files(folder: Path) -> Iterator[Path]:
     """Return the files of the working tree that git would list, without git, because the project may be an archive."""
     ignored: dict[Path, GitIgnoreSpec] = {}
     for place, folders, files in os.walk(folder):
-        folder = Path(place)
-        if (folder / ".gitignore").exists():
-            ignored[folder] = GitIgnoreSpec.from_lines((folder / ".gitignore").read_text().splitlines())
-        specs = [(top, ignored[top]) for top in (folder, *folder.parents) if top in ignored]
+        current = Path(place)
+        if (current / ".gitignore").exists():
+            ignored[current] = GitIgnoreSpec.from_lines((current / ".gitignore").read_text().splitlines())
+        specs = [(top, ignored[top]) for top in (current, *current.parents) if top in ignored]
 
         def kept(path: Path, end: str = "", specs: list = specs) -> bool:
+            """Return whether the path is not ignored. The nearest .gitignore takes precedence."""
             decisions = [spec.check_file(f"{path.relative_to(top)}{end}").include for top, spec in specs]
-            return next(
-                (not found for found in decisions if found is not None), True
-            )  # the nearest file takes precedence
+            return next((not found for found in decisions if found is not None), True)
 
-        folders[:] = [name for name in folders if name != ".git" and kept(folder / name, "/")]
-        yield from (folder / name for name in files if kept(folder / name))
+        folders[:] = [name for name in folders if name != ".git" and kept(current / name, "/")]
+        yield from (current / name for name in files if kept(current / name))
 
 
 def make_repository(folder: Path) -> None:

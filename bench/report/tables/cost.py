@@ -99,7 +99,7 @@ def compute_records(costs: Sequence[RunCost], settings: ReportSettings) -> list[
 
 
 def compute_table(records: Sequence[dict[str, Any]]) -> Table:
-    """Return the table of `compute_records`, for the form on compute that conferences ask for."""
+    """Return the table of `compute_records`, for the compute form of conferences."""
     names = ("experiments", "device", "runs", "training", "scoring", "peak memory", "energy", "storage", "unknown cost")
     head = tuple(Head(name, numeric=index > 1) for index, name in enumerate(names))
     rows = tuple(

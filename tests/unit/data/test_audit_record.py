@@ -1,4 +1,4 @@
-"""The record of an audit counts every kind of problem, and problems of a dataset are no error of the command."""
+"""The record of an audit counts every kind of problem, and problems of a dataset do not make the command fail."""
 
 import os
 

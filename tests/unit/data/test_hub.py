@@ -13,7 +13,7 @@ from bench.errors import InputError
 from bench.files import sha256_bytes
 from bench.runtime.environment import OFFLINE
 from tests.helpers.data_project import make_project
-from tests.helpers.loopback import STORE, instead, login_page, loopback, silent, status
+from tests.helpers.loopback import STORE, login_page, loopback, other_content, silent, status
 
 REPO, REVISION, PATH = "owner/few", "0123456789abcdef0123456789abcdef01234567", "data/train-00000-of-00001.parquet"
 CONTENT = os.urandom(20_000)
@@ -58,7 +58,7 @@ def test_a_file_at_a_full_commit_is_downloaded_and_verified(tmp_path, hub, pins)
 
 
 def test_wrong_content_of_the_right_length_is_refused(tmp_path, hub):
-    hub.problems[STORE + sha256_bytes(CONTENT)] = [instead(bytes(len(CONTENT)))]
+    hub.problems[STORE + sha256_bytes(CONTENT)] = [other_content(bytes(len(CONTENT)))]
     refused(project(tmp_path / "project"), "sha256 is .* is expected")
 
 
@@ -76,7 +76,7 @@ def test_a_small_file_in_git_is_verified_by_its_git_hash(tmp_path, hub):
     fetch("a", root)
     path = root / "data/sources/few.parquet"
     assert git_blob_sha1(path) == hashlib.sha1(b"blob 20000\0" + CONTENT).hexdigest()
-    hub.problems[f"/datasets/{REPO}/resolve/{REVISION}/{PATH}"] = [instead(bytes(len(CONTENT)))]
+    hub.problems[f"/datasets/{REPO}/resolve/{REVISION}/{PATH}"] = [other_content(bytes(len(CONTENT)))]
     refused(project(tmp_path / "b"), "differs from the Hub's git hash")
 
 
@@ -127,8 +127,8 @@ def test_the_cache_of_huggingface_hub_is_used_if_its_content_is_right(tmp_path, 
         (status(404), "404 Not Found; check `repo` and `revision`"),
         (status(403), "403 Forbidden; log in"),
         (status(503), r"503 Service Unavailable \(4 attempts"),
-        (instead(b"[]", Content_Type="application/json"), "the repository has no such file at this commit"),
-        (instead(b'[{"type": "file"}]', Content_Type="application/json"), "is not that of a Hugging Face Hub"),
+        (other_content(b"[]", Content_Type="application/json"), "the repository has no such file at this commit"),
+        (other_content(b'[{"type": "file"}]', Content_Type="application/json"), "is not that of a Hugging Face Hub"),
     ],
 )
 def test_a_problem_of_the_api_gives_a_one_line_error(tmp_path, hub, problem, message):

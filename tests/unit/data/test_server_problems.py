@@ -27,10 +27,10 @@ from tests.helpers.loopback import (
     compressed,
     cut,
     endless,
-    instead,
     length,
     login_page,
     loopback,
+    other_content,
     raw,
     redirect,
     silent,
@@ -92,10 +92,10 @@ def refused(server, folder, message: str, **pins) -> str:
 
 
 FOREVER = [
-    (instead(OTHER), "sha256 is .* is expected; the download was deleted"),
-    (instead(OTHER[:1000]), "sha256 is"),
+    (other_content(OTHER), "sha256 is .* is expected; the download was deleted"),
+    (other_content(OTHER[:1000]), "sha256 is"),
     (login_page, "sent a web page .* install the file manually"),
-    (instead(b"\xef\xbb\xbf \n<!DOCTYPE HTML><p>Sign in"), "sent a web page"),
+    (other_content(b"\xef\xbb\xbf \n<!DOCTYPE HTML><p>Sign in"), "sent a web page"),
     (status(404), "404 Not Found; check the address"),
     (status(401), "401 Unauthorized; log in or set the token"),
     (status(500), r"500 Internal Server Error \(4 attempts"),
@@ -243,7 +243,7 @@ def test_a_short_body_without_checksum_is_refused(tmp_path, server, waits):
 def test_a_wrong_file_without_a_checksum_is_refused(tmp_path, server, waits, content, message):
     server.files["/a.zip"] = content
     server.problems["/a.zip"] = [
-        instead(content, **({"Content_Encoding": "gzip"} if content[:2] == b"\x1f\x8b" else {}))
+        other_content(content, **({"Content_Encoding": "gzip"} if content[:2] == b"\x1f\x8b" else {}))
     ]
     with pytest.raises(UnavailableError, match=message):
         download(f"{server.url}/a.zip", tmp_path / "a.zip", sha256=None)
@@ -296,7 +296,7 @@ def test_a_content_encoding_header_of_an_archive_is_harmless(tmp_path, server, w
     """Servers label .tgz files as gzip-encoded, although the archive itself is the content."""
     packed = gzip.compress(CONTENT)
     server.files["/a.bin"] = packed
-    server.problems["/a.bin"] = [instead(packed, Content_Encoding="x-gzip")]
+    server.problems["/a.bin"] = [other_content(packed, Content_Encoding="x-gzip")]
     assert get(server, tmp_path, sha256=sha256_bytes(packed), size=len(packed)).read_bytes() == packed
 
 
