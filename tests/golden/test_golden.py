@@ -23,7 +23,7 @@ def checks() -> dict[str, Check]:
     return kinds
 
 
-def test_golden_file(golden_file: Path | None) -> None:
+def test_values_of_a_golden_file_are_reproduced(golden_file: Path | None) -> None:
     assert golden_file is not None, "no golden files in the folder"
     if golden_file.suffix == ".json":
         assert golden_file.stem in CASES, f"{golden_file.name}: unknown kind (known: {', '.join(CASES)})"
@@ -41,20 +41,20 @@ def test_golden_file(golden_file: Path | None) -> None:
 
 def test_an_empty_folder_an_unknown_kind_and_an_unread_output_are_failures(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="no golden files"):
-        test_golden_file(None)
+        test_values_of_a_golden_file_are_reproduced(None)
     for kind in ("slim_skipp", None):
         save_file({"low": torch.zeros(1)}, tmp_path / "new.safetensors", {"kind": kind} if kind else None)
         with pytest.raises(AssertionError, match="unknown kind"):
-            test_golden_file(tmp_path / "new.safetensors")
+            test_values_of_a_golden_file_are_reproduced(tmp_path / "new.safetensors")
     for name, words in (("new.json", "unknown kind"), ("new.txt", "neither")):
         (tmp_path / name).write_text("[]")
         with pytest.raises(AssertionError, match=words):
-            test_golden_file(tmp_path / name)
+            test_values_of_a_golden_file_are_reproduced(tmp_path / name)
     with safe_open(DATA / "sle_gate.safetensors", "pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         save_file(tensors | {"output_2": tensors["output"].clone()}, tmp_path / "more.safetensors", file.metadata())
     with pytest.raises(AssertionError, match="output_2: a stored output that was not computed"):
-        test_golden_file(tmp_path / "more.safetensors")
+        test_values_of_a_golden_file_are_reproduced(tmp_path / "more.safetensors")
 
 
 def test_the_comparison_detects_a_wrong_value_a_missing_output_and_an_unread_tensor() -> None:

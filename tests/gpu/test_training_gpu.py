@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 @pytest.mark.parametrize("task", ["fewshot", "oneshot", "classification"])
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("compile", [False, True])
-def test_a_run_of_each_engine(tmp_path, task, precision, compile):
+def test_each_engine_trains_and_exports_on_a_gpu(tmp_path, task, precision, compile):
     compute = {"device": "cuda", "precision": precision, "compile": compile}
     run = tiny_run(task, write_data(task, tmp_path / "data"), compute=compute)
     train(run, tmp_path / "out", tmp_path / "state")

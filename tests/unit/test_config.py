@@ -369,7 +369,7 @@ def test_a_folder_must_exist():
 @pytest.mark.parametrize(
     "name", ["../x", "a b", "-x", "A", "", "x\ny", "a" * 81, "own", "imagenet", "lpips-vgg16-heads"]
 )
-def test_a_dataset_name_of_the_user_is_simple_and_unused(name):
+def test_an_invalid_or_used_name_of_a_folder_is_refused(name):
     with pytest.raises(InputError, match=r"folders.* name") as caught:
         Plan.load({"folders": {name: {"path": "docs"}}})
     assert "\n" not in str(caught.value)

@@ -427,7 +427,7 @@ def test_a_page_follows_table_claims_and_published_values(workdir):
     assert "have changed" in Outdated(plan).page("tiny", "report/index.html")
 
 
-def test_a_folder_name_with_results_keeps_its_source(workdir, project):
+def test_a_dataset_with_results_keeps_its_source(workdir, project):
     image_folder(project / "dogs", count=4, size=(64, 64))
     with pytest.raises(InputError, match=r"cats: its results in results/tiny/runs/fastgan-sle/cats were computed from"):
         fetch("cats", folders={"cats": {"path": "dogs"}})

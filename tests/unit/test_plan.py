@@ -123,7 +123,7 @@ def test_other_metrics_do_not_change_the_run_hash(plan):
     assert longer.hash != run.hash
 
 
-def test_settings_override(plan):
+def test_settings_override_scale_and_seeds(plan):
     assert plan.scale_of("demo") == "demo" and plan.scale_of("paper") == "paper"
     other = Plan.load({"scale": "small", "seeds": [7]})
     assert other.scale_of("demo") == other.scale_of("paper") == "small"

@@ -180,5 +180,5 @@ def test_the_hash_of_scores_covers_the_evaluation(plan):
     assert scored_sha256(run.hash, asked.evaluation, "m", "d") != scored_sha256(run.hash, run.evaluation, "m", "d")
 
 
-def test_a_schema_version_without_recorded_defaults_gives_a_one_line_error(described):
+def test_a_schema_version_without_recorded_defaults_has_a_hash(described):
     assert training_hash(described | {"schema_version": 99}) != training_hash(described)

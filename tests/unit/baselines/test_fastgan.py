@@ -92,7 +92,7 @@ def test_shapes_and_finite_values_at_every_size(image_size: int) -> None:
 
 
 @pytest.mark.parametrize(("image_size", "size", "blocks"), [(64, 64, 3), (128, 128, 4), (256, 128, 4)])
-def test_scaled_decoders(image_size: int, size: int, blocks: int) -> None:
+def test_scaled_decoders_have_the_documented_widths(image_size: int, size: int, blocks: int) -> None:
     discriminator = baselines.fastgan.discriminator(image_size=image_size, base_channels=16, decoder_scaled=True)
     widths = [layer[0].out_channels for layer in discriminator.decode_whole[:blocks]]
     assert widths == [64, 32, 32, 16][:blocks]

@@ -8,7 +8,7 @@ from PIL import Image
 from baselines.ops.imresize import Resize, cubic, imresize, output_length, resize_matrix, truncate_to_8_bits
 
 
-def test_kernel_values() -> None:
+def test_cubic_kernel_has_its_known_values() -> None:
     at = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 2.5, -0.5])
     assert torch.allclose(cubic(at), torch.tensor([1.0, 0.5625, 0.0, -0.0625, 0.0, 0.0, 0.5625]))
 
@@ -37,7 +37,7 @@ def test_inside_the_borders_it_equals_pil(scale: float) -> None:
     assert np.abs(found - expected).max() > 1e-3
 
 
-def test_the_image_is_mirrored_below_its_lower_border() -> None:
+def test_resizing_mirrors_the_image_at_its_end() -> None:
     values = torch.rand(20, dtype=torch.float64)
     mirrored = torch.cat([values, values.flip(0)])
     found = resize_matrix(20, 0.5, 10) @ values

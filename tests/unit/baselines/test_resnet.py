@@ -35,7 +35,7 @@ SMALL = {
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_parameters_and_macs(name: str) -> None:
+def test_parameters_and_macs_equal_published_totals(name: str) -> None:
     make, arguments, parameters, macs = COUNTS[name]
     with torch.device("meta"):
         model = make(**arguments).eval()
@@ -62,7 +62,7 @@ def test_torchvisions_weights_give_torchvisions_outputs(ours, theirs) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize(("stem", "size", "last"), [("small", 28, 4), ("imagenet", 64, 2)])
-def test_small_networks(name: str, stem: str, size: int, last: int) -> None:
+def test_small_networks_have_the_expected_shapes(name: str, stem: str, size: int, last: int) -> None:
     make, arguments = SMALL[name]
     torch.manual_seed(0)
     model = make(stem=stem, in_channels=1, num_classes=7, **arguments)

@@ -39,7 +39,7 @@ def test_an_image_too_small_is_refused_with_the_sizes(height: int, width: int, m
 
 
 @pytest.mark.parametrize("factor", [0.0, 1.0, 1.5])
-def test_a_scale_factor_of_one_or_more_is_refused(factor: float) -> None:
+def test_a_scale_factor_outside_its_range_is_refused(factor: float) -> None:
     with pytest.raises(ValueError, match="scale_factor"):
         pyramid_sizes(100, 100, scale_factor=factor)
 
@@ -56,7 +56,7 @@ def test_every_scale_can_be_reached_by_the_resize_from_below() -> None:
 
 
 @pytest.mark.parametrize(("kind", "residual"), COMBINATIONS)
-def test_the_four_combinations_agree_with_the_reference(kind: str, residual: bool) -> None:
+def test_the_four_combinations_of_slim_and_residual_generate_images(kind: str, residual: bool) -> None:
     network = make(kind, residual=residual)
     assert [scale.residual for scale in network.scales] == [True] + [residual] * (len(network.sizes) - 1)
     gates = [scale.gate for scale in network.scales]
@@ -200,7 +200,7 @@ def test_the_bicubic_control_uses_only_the_coarsest_image() -> None:
 @pytest.mark.parametrize(
     "options", [{"groups": 2}, {"reduction": 2, "groups": 1, "normalise": False}, {"shared": True}]
 )
-def test_slim_variations(options: dict[str, object]) -> None:
+def test_variations_of_slim_generate_finite_images(options: dict[str, object]) -> None:
     assert make(**options).sample(1).isfinite().all()
 
 

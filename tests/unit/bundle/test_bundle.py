@@ -166,7 +166,7 @@ def test_only_a_bundle_is_replaced(bundle, results, tmp_path):
     assert (tmp_path / "mine.zip").read_bytes() == b"mine"
 
 
-def test_command(bundle, capsys):
+def test_bundle_check_reports_success_and_errors(bundle, capsys):
     assert main(["bundle", "--check", str(bundle)]) == 0
     assert "files, all checksums match" in capsys.readouterr().out
     assert main(["bundle", "--check", str(bundle), "--out", "x.zip"]) == 2

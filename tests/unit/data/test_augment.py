@@ -74,7 +74,7 @@ def test_mixup_partners_are_pairs() -> None:
     assert mixing_partners(5, torch.device("cpu")).tolist() == [1, 0, 3, 2, 4]
 
 
-def test_mixup_values() -> None:
+def test_mixup_blends_images_and_targets() -> None:
     images, targets = torch.tensor([0.0, 10.0]).view(2, 1, 1, 1), torch.eye(2)
     mixed, shares = mixup(images, targets, 0.75)
     assert mixed.flatten().tolist() == [2.5, 7.5]

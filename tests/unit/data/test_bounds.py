@@ -203,7 +203,7 @@ def with_overlapping_members(path):
 
 
 @pytest.mark.parametrize("kind", ZIPS)
-def test_zip_with(tmp_path, kind):
+def test_a_malformed_zip_is_refused(tmp_path, kind):
     make, message = ZIPS[kind]
     path = zip_of(tmp_path / "a.zip", {"a.png": bytes(100), "b.png": bytes(50)})
     assert len(list(read_members(path))) == 2
@@ -256,7 +256,7 @@ TARS = {
 
 @pytest.mark.parametrize("packer", PACKERS)
 @pytest.mark.parametrize("kind", TARS)
-def test_tar_with(tmp_path, kind, packer):
+def test_a_malformed_tar_is_refused(tmp_path, kind, packer):
     make, message = TARS[kind]
     path = tmp_path / "a.tar"
     make(path)

@@ -168,6 +168,6 @@ def test_the_recorded_archive_of_installed_images_is_a_source(tmp_path):
     assert load_catalogue(root).source_sha256("a") is None
 
 
-def test_prepared_path():
+def test_prepared_path_contains_name_and_size():
     assert prepared_path("a", 64).as_posix() == "data/prepared/a-64"
     assert prepared_path("a", None).as_posix() == "data/prepared/a-full"

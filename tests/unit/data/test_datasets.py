@@ -91,7 +91,7 @@ def test_wrong_kind_is_named(prepared):
         load_file_list(prepared, "train")
 
 
-def test_file_list(tmp_path):
+def test_class_folders_have_a_file_list(tmp_path):
     for split in ("train", "val"):
         for name in ("a", "b"):
             image_folder(tmp_path / "set" / split / name, 2)

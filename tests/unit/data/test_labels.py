@@ -60,7 +60,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_npz_with(tmp_path, kind):
+def test_invalid_npz_labels_are_refused(tmp_path, kind):
     parts, message = WRONG[kind]
     with pytest.raises(InputError, match=message) as error:
         npz(tmp_path, **parts)
@@ -74,7 +74,7 @@ def idx(array):
 @pytest.mark.parametrize(
     "kind", [kind for kind, (parts, _) in WRONG.items() if all(p.dtype == np.uint8 for p in parts.values())]
 )
-def test_idx_with(tmp_path, kind):
+def test_invalid_idx_labels_are_refused(tmp_path, kind):
     parts, message = WRONG[kind]
     (tmp_path / "set").mkdir()
     for split, part in (("train", "train"), ("test", "t10k")):
@@ -175,7 +175,7 @@ def shards(root, train, test):
 
 @pytest.mark.parametrize("kind", SHARDS)
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_shards_with(tmp_path, kind, split):
+def test_invalid_shard_labels_are_refused(tmp_path, kind, split):
     data, message = SHARDS[kind]
     good = shard([0, 2] if kind == "class without any image" else [0, 1, 2])
     source = shards(tmp_path / "set", *((data, good) if split == "train" else (good, data)))

@@ -400,7 +400,7 @@ def test_wrong_count_of_a_split_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("fine", [False, True])
-def test_cifar_batches(tmp_path, fine):
+def test_cifar_batches_are_read(tmp_path, fine):
     random = np.random.default_rng(0)
     rows = random.integers(0, 256, (6, 3072), dtype=np.uint8)
     key = b"fine_labels" if fine else b"labels"
@@ -474,7 +474,7 @@ def test_a_name_that_is_not_utf8_is_refused_in_one_line(tmp_path):
         prepare("a", 16, root=root)
 
 
-def test_image_folder_problems(tmp_path):
+def test_problems_of_an_image_folder_are_named(tmp_path):
     source = class_folders(tmp_path / "set", "train")
     root = classification(tmp_path, "imagefolder", source)
     with pytest.raises(InputError, match="train/ and val/"):

@@ -205,7 +205,7 @@ def test_names_with_control_characters_are_refused_and_escaped(folder, name):
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "tif", "webp", "avif", "xmp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation(tmp_path, kind, orientation):
+def test_an_image_is_rotated_by_its_exif_orientation(tmp_path, kind, orientation):
     """Pixels equal those of Pillow. Size and orientation come from the header without decoding."""
     path = tmp_path / f"x.{kind}"
     image = random_image(30, 20)

@@ -342,7 +342,7 @@ def test_check_of_an_installed_folder(tmp_path):
     assert ["differ from the record" in problem for problem in problems(root)] == [True]
 
 
-def test_check_of_imagenet(tmp_path):
+def test_check_compares_imagenet_with_its_record(tmp_path):
     files = [{"name": "train.tar", "md5": MD5}]
     source = {"kind": "manual", "place": "mine", "how": "ask for it", "files": files}
     root = imagenet_project(tmp_path / "archives", source=source)

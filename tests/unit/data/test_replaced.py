@@ -105,7 +105,7 @@ def test_problems_in_an_archive_of_class_folders_name_the_archive(tmp_path):
         prepare("a", 8, root=root)
 
 
-def test_archive_of_images(tmp_path):
+def test_a_replaced_archive_of_images_is_prepared_again(tmp_path):
     root, hashes = project(tmp_path, "images", tmp_path / "set.zip"), set()
     for seed in (0, 1):
         put(tmp_path / "set.zip", zip_bytes({"0.bmp": image(seed)}))
@@ -121,7 +121,7 @@ def arrays(seed):
     return {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels}
 
 
-def test_npz(tmp_path):
+def test_a_replaced_npz_is_prepared_again(tmp_path):
     root, hashes, contents = project(tmp_path, "npz", tmp_path / "set.npz"), set(), set()
     for seed in (0, 1):
         buffer = io.BytesIO()
@@ -139,7 +139,7 @@ def idx(array):
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_idx_files(tmp_path, packed):
+def test_replaced_idx_files_are_prepared_again(tmp_path, packed):
     root, hashes, contents = project(tmp_path, "idx", tmp_path / "set"), set(), set()
     (tmp_path / "set").mkdir()
     for seed in (0, 1):
@@ -155,7 +155,7 @@ def test_idx_files(tmp_path, packed):
     assert len(hashes) == len(contents) == 2
 
 
-def test_shards(tmp_path):
+def test_replaced_shards_are_prepared_again(tmp_path):
     source = {"kind": "manual", "place": "a", "how": "ask"}
     entry = {"task": "classification", "layout": "imagefolder", "source": source, "classes": 2}
     root = make_project(tmp_path, a=entry)
@@ -212,7 +212,7 @@ def imagenet(folder, classes, seed):
     put(folder / "d.tar.gz", tar_bytes(kit, "w:gz"))
 
 
-def test_imagenet_archives(tmp_path):
+def test_replaced_imagenet_archives_are_extracted_again(tmp_path):
     files = [{"name": name} for name in ("t.tar", "v.tar", "d.tar.gz")]
     source = {"kind": "manual", "place": "a", "how": "ask", "files": files}
     root = make_project(tmp_path, a={"task": "classification", "layout": "imagenet", "source": source})

@@ -69,7 +69,7 @@ def test_an_array_has_the_score_and_id_of_a_folder_of_its_images(workdir):
 
 
 @pytest.mark.parametrize("name", ["stored.npz", "deflated.npz"])
-def test_an_array_is_read_in_batches_of_the_wanted_blocks(workdir, name, monkeypatch):
+def test_an_array_is_read_in_batches_of_the_requested_blocks(workdir, name, monkeypatch):
     monkeypatch.setattr(image_sets, "BLOCK_IMAGES", 8)
     images = ScoredArray(Path(name))
     assert [block.n for block in images.blocks] == [8, 8, 4] and images.size == "16x24"
@@ -144,7 +144,7 @@ def test_saved_statistics_give_the_distance_of_their_images(workdir, capsys):
 
 @pytest.mark.parametrize(("n", "m"), [(40, 30), (6, 30), (40, 5), (6, 5)])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_the_distance_from_statistics(tmp_path, n, m, dtype):
+def test_distance_from_statistics_equals_distance_from_features(tmp_path, n, m, dtype):
     """Covers full-rank and rank-deficient covariances."""
     random = np.random.default_rng(n)
     real, fake = random.normal(size=(n, DIM)), random.normal(1, 2, size=(m, DIM))
@@ -187,6 +187,6 @@ def test_statistics_are_written_atomically(workdir, monkeypatch):
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "nan", "1e9"])
-def test_a_limit_outside_its_range(workdir, limit, capsys):
+def test_an_unpacked_limit_outside_its_range_is_refused(workdir, limit, capsys):
     command = ["evaluate", "--samples", "other.npz", "--reference", "folder", "--max-unpacked-gb", limit]
     assert main(command) == 2 and "a number above 0" in capsys.readouterr().err

@@ -19,7 +19,7 @@ def small_slim(**options):
 
 
 @pytest.mark.parametrize("noise", [False, True])
-def test_recorded_masks_and_styles_are_those_of_the_forward_pass(noise):
+def test_recorded_masks_and_styles_equal_the_forward_pass(noise):
     torch.manual_seed(0)
     gate = SkipLayerSLIM(low_channels=8, high_channels=6, groups=2, reduction=1, mask_noise=noise).eval()
     if noise:

@@ -42,7 +42,7 @@ def fewshot(tmp_path_factory):
     return run, folder, evaluate(run, folder)
 
 
-def test_fewshot_files(fewshot):
+def test_a_fewshot_run_has_a_file_per_score(fewshot):
     run, folder, scores = fewshot
     for metric in run.evaluation.metrics:
         assert metric in scores
@@ -119,7 +119,7 @@ def test_generated_images_do_not_depend_on_earlier_draws(fewshot):
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
-def test_oneshot(tmp_path):
+def test_oneshot_scores_have_their_protocols(tmp_path):
     run, folder = metric_runs.oneshot(tmp_path)
     scores = evaluate(run, folder)
     assert set(run.evaluation.metrics) | {"ssim_reconstruction@control-bicubic"} == set(scores)
@@ -159,7 +159,7 @@ def classification(tmp_path_factory):
     return run, folder, evaluate(run, folder)
 
 
-def test_classification(classification):
+def test_classification_scores_have_their_protocols(classification):
     run, _, scores = classification
     assert set(run.evaluation.metrics) | {f"{name}@control-linear" for name in ("top1", "top5", "ece")} == set(scores)
     top1 = scores["top1"]
@@ -281,7 +281,7 @@ def test_images_edited_since_the_preparation_are_refused(tmp_path, monkeypatch):
     assert evaluate(run, folder)["params"].status == "ok"
 
 
-def test_folders(tmp_path, capsys):
+def test_folders_are_compared_by_every_metric(tmp_path, capsys):
     first, second = metric_runs.random_images(8, (40, 40)), metric_runs.random_images(8, (40, 40), seed=1)
     for name, images in {"a": first, "b": second}.items():
         (tmp_path / name).mkdir()

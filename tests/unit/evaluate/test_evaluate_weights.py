@@ -75,7 +75,7 @@ def check(scores, expected):
 
 
 @needs_cleanfid
-def test_fewshot(fewshot):
+def test_fewshot_scores_have_their_protocols(fewshot):
     _, _, scores = fewshot
     check(scores, FEWSHOT)
     distances = ("fid_authors", "fid_cleanfid", "kid_inception")
@@ -132,7 +132,7 @@ def test_runs_at_paper_scale_have_the_protocol_ids_of_the_claims(fewshot, onesho
         assert any(fnmatchcase(protocol, comparison.protocol) for protocol in ids), comparison
 
 
-def test_oneshot(oneshot, tmp_path):
+def test_oneshot_scores_have_their_protocols(oneshot, tmp_path):
     run, folder, scores = oneshot
     check(scores, ONESHOT)
     assert set(scores) == {*ONESHOT, "ssim_samples", "lpips_reconstruction@control-bicubic"}

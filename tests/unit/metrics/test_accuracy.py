@@ -64,7 +64,7 @@ def test_calibration_interval_is_as_wide_as_test_sets_differ():
     assert calibration_interval(certain, torch.arange(4).repeat(5)) == (0, 0)
 
 
-def test_wilson_interval():
+def test_wilson_interval_equals_published_values():
     """Values of Newcombe 1998, table I, for 81 of 263 and 0 of 20."""
     assert wilson_interval(100 * 81 / 263, 263) == pytest.approx((25.53, 36.62), abs=0.01)
     for right, n in ((0, 1), (1, 3), (17, 40), (9_131, 10_000), (50, 50)):

@@ -24,7 +24,7 @@ def test_precision_and_recall_equal_torch_fidelity(name):
     assert ours.recall == pytest.approx(theirs["recall"], abs=1e-6)
 
 
-def test_hand_calculated_values():
+def test_precision_and_recall_have_hand_calculated_values():
     """Points on a line with k = 1, for which the balls can be counted."""
     real = np.array([[0.0], [1.0], [3.0]])  # radii 1, 1, 2: balls [-1, 1], [0, 2], [1, 5]
     fake = np.array([[0.5], [4.0], [9.0], [9.5]])  # radii 3.5, 3.5, .5, .5
@@ -51,7 +51,7 @@ def test_blocks_do_not_change_the_result(monkeypatch):
     assert precision_recall(real, fake) == whole
 
 
-def test_distances():
+def test_distances_equal_numpy():
     x, y = FEATURES["both few"]
     expected = np.linalg.norm(x[:, None].astype(float) - y[None], axis=2)
     assert np.allclose(distances(x.astype(float), y.astype(float)), expected, rtol=1e-9)
@@ -81,7 +81,7 @@ def test_copies_of_a_duplicated_training_image_are_memorised(noise):
     assert doubled.median_ratio == pytest.approx(once.median_ratio, rel=1e-4)
 
 
-def test_nearest_distinct_values(monkeypatch):
+def test_nearest_distinct_ignores_copies(monkeypatch):
     x = np.array([[3.0], [1.0], [3.0 + 1e-6], [7.0], [1.0]])
     assert nearest_distinct(x) == pytest.approx([2, 2, 2, 4, 2])
     monkeypatch.setattr(memorisation_module, "BLOCK", 2)
@@ -98,7 +98,7 @@ def test_a_set_of_copies_of_one_image_is_refused():
     assert value * own == pytest.approx(feature_diversity(FEATURES["both few"][1]))
 
 
-def test_feature_diversity_values():
+def test_feature_diversity_is_the_mean_pairwise_distance():
     assert feature_diversity(np.array([[0.0, 0], [3, 4], [0, 0]])) == pytest.approx((5 + 0 + 5) / 3)
 
 

@@ -21,7 +21,7 @@ def reasons(scores):
     return {name: score.reason for name, score in scores.items() if score.status == "failed"}
 
 
-def test_five_training_images(tmp_path):
+def test_precision_and_recall_need_more_than_five_training_images(tmp_path):
     scores = evaluate(*metric_runs.fewshot(tmp_path, WIDE, n=5))
     words = "precision and recall with k=5 need more than 5 images, got 5 and 20"
     assert reasons(scores) == dict.fromkeys(PRDC, words)
@@ -29,7 +29,7 @@ def test_five_training_images(tmp_path):
     assert "fd_efflite0@untrained" in scores and "fd_efflite0@control-white" in scores
 
 
-def test_one_training_image(tmp_path):
+def test_one_training_image_allows_no_feature_metric(tmp_path):
     run, folder = metric_runs.fewshot(tmp_path, WIDE, n=1)
     scores = evaluate(run, folder)
     words = "reference set: at least 2 images are needed, got 1"

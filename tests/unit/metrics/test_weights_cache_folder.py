@@ -206,7 +206,7 @@ def test_a_set_whose_size_differs_from_the_protocol_is_reported():
         check_count(99, 100, "reference set")
 
 
-def test_metric_names():
+def test_unknown_metrics_and_metrics_of_other_tasks_are_refused():
     check_metrics(("fd_efflite0", "params"), "fewshot", "run")
     with pytest.raises(InputError, match=r"unknown metric 'fd_eflite0' .*'fd_efflite0'"):
         check_metrics(("fd_eflite0",), "fewshot", "run")

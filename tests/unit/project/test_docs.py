@@ -48,7 +48,7 @@ def test_the_tutorials_progress_is_the_demos():
     assert {int(total)} == {run.recipe.steps for run in Plan.load().runs("fewshot")}
 
 
-def test_extras_exist():
+def test_documented_extras_exist():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     named = {name for page in PAGES for name in re.findall(r"--editable '\.\[(\w+)\]'", page.read_text())}
     assert {"slurm", "tensorboard"} <= named <= declared.keys()

@@ -132,7 +132,7 @@ def test_invalid_options_give_a_one_line_error_before_any_measurement(options, m
     assert code == 2 and message in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
-def test_distance_of_curves():
+def test_distance_of_curves_is_zero_for_equal_curves():
     straight = {name: [float(i) for i in range(40)] for name in curves.LOSSES}
     shifted = {name: [value + 1 for value in values] for name, values in straight.items()}
     assert curves.distance(straight, straight) == 0 < curves.distance(straight, shifted)

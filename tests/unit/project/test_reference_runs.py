@@ -87,7 +87,7 @@ def test_two_protocols_are_not_averaged():
         reference_scores(tables)
 
 
-def test_settings_follow_the_cpu():
+def test_settings_depend_on_the_instructions_of_the_cpu():
     assert supported_settings({"avx2", "avx512f"}) == list(SETTINGS)
     assert supported_settings({"avx2"}) == ["native", "default-sse41", "avx2-sse41", "default-avx2"]
     assert supported_settings(set()) == ["native"]

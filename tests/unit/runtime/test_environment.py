@@ -18,13 +18,13 @@ from tests.helpers import ROOT
 
 
 @pytest.mark.parametrize("value", ["1", "true", "YES", " on "])
-def test_values_that_mean_on(monkeypatch, value):
+def test_true_values_enable_a_switch(monkeypatch, value):
     monkeypatch.setenv(OFFLINE, value)
     assert is_enabled(OFFLINE)
 
 
 @pytest.mark.parametrize("value", [None, "", "0", "False", "no", "OFF"])
-def test_values_that_mean_off(monkeypatch, value):
+def test_false_values_disable_a_switch(monkeypatch, value):
     monkeypatch.delenv(OFFLINE, raising=False)
     if value is not None:
         monkeypatch.setenv(OFFLINE, value)

@@ -81,7 +81,7 @@ def test_gate_values_agree_with_the_reference() -> None:
     torch.testing.assert_close(gate(query, key, value, 2).flatten(), torch.tensor([6.0, 2.0, -1.0, 3.0]))
 
 
-def test_signature() -> None:
+def test_the_constructor_has_the_documented_arguments() -> None:
     for module in (slim.SameLayerSLIM, slim.LiteralSameLayerSLIM):
         parameters = inspect.signature(module).parameters.values()
         assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters)

@@ -33,7 +33,7 @@ VARIANTS = {
 }
 
 
-def test_signature() -> None:
+def test_the_constructor_has_the_documented_arguments() -> None:
     parameters = inspect.signature(SkipLayerSLIM).parameters.values()
     assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters)
     defaults = {parameter.name: parameter.default for parameter in parameters}
@@ -163,7 +163,7 @@ def test_evaluation_changes_no_buffer_and_training_does() -> None:
     assert changed - {single_output} == {name for name, _ in gate.named_buffers()} - {single_output}
 
 
-def test_initial_values() -> None:
+def test_initial_weights_have_the_documented_distributions() -> None:
     """Convs are N(0, 0.02) with zero bias, BN N(1, 0.02), linear layers within torch's bound 1/sqrt(fan_in)."""
     torch.manual_seed(0)
     gate = SkipLayerSLIM(low_channels=4096, high_channels=64, spectral_norm=False)

@@ -53,7 +53,7 @@ def test_single_seeds_compare_intervals_over_images():
     assert only(first, rows([13.0])).state == "undetermined"
 
 
-def test_counts_have_no_tolerance():
+def test_a_different_count_is_a_change():
     assert only(rows([100.0], metric="params"), rows([101.0], metric="params")).state == "changed"
 
 
@@ -71,7 +71,7 @@ def test_missing_and_failed_scores_have_their_reason():
         find_changes(Scores(rows([1.0])), Scores(rows([1.0], dataset="other")))
 
 
-def test_constant_inputs_have_no_variance():
+def test_p_of_constant_inputs_is_zero_or_one():
     assert welch([1.0, 1.0], [2.0, 2.0]) == 0.0 and welch([1.0, 1.0], [1.0, 1.0]) == 1.0
 
 
@@ -93,7 +93,7 @@ def test_the_summary_counts_states_and_the_page_escapes_names():
     assert build_parser().parse_args(["compare", "a", "b"]).function is sharing.compare
 
 
-def test_command_and_page(tmp_path, capsys):
+def test_compare_prints_changes_and_writes_a_page(tmp_path, capsys):
     scale_dir = make_results(tmp_path, seeds=2)
     collected(scale_dir)
     page = tmp_path / "page.html"

@@ -25,7 +25,7 @@ def states(scores: Scores) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("value", "state"), [(320, "within"), (325, "within"), (314.9, "outside"), (325.1, "outside")])
-def test_the_tolerance_decides(value, state):
+def test_the_tolerance_separates_within_and_outside(value, state):
     assert states(made_scores({FID: value, TOP1: 88.0})) == [(state, ""), ("within", "")]
 
 

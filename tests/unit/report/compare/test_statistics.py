@@ -5,7 +5,7 @@ from scipy import special, stats
 from bench.report.compare.statistics import bootstrap, compare_paired, hedges_g, holm, summarise, t_test
 
 
-def test_interval_is_students():
+def test_interval_equals_students_t_interval():
     values = [3.1, 2.7, 3.9, 3.3, 2.8]
     over = summarise(values)
     low, high = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))

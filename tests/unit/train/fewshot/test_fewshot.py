@@ -33,7 +33,7 @@ def test_hinge_margins_are_between_0_8_and_1_per_logit():
     assert abs(many - 0.9) < 1e-3  # a single margin for all logits would not cover the range
 
 
-def test_hinge_closed_form():
+def test_hinge_loss_has_its_closed_form():
     hinge = RandomMarginHinge(stream())
     logits = torch.tensor([5.0, -5.0])
     assert 2.9 <= hinge.real(logits) <= 3.0 and 2.9 <= hinge.fake(logits) <= 3.0
@@ -181,15 +181,15 @@ def test_generator_step_leaves_no_gradient_in_the_discriminator(data):
     assert all(p.grad is None for p in engine.discriminator.parameters())
 
 
-def test_recording_gates_changes_no_state(data, tmp_path):
+def test_writing_samples_changes_no_state(data, tmp_path):
     run = tiny_run("fewshot", data, snapshots=2, strips=2)
-    looked, blind = FewShot(run, CPU), FewShot(run, CPU)
+    recorded_engine, plain_engine = FewShot(run, CPU), FewShot(run, CPU)
     for index in range(2):
-        looked.step(index)
-        looked.observe(index + 1, tmp_path)
-        looked.export(tmp_path)
-        blind.step(index)
-    a, b = looked.state_dict(), blind.state_dict()
+        recorded_engine.step(index)
+        recorded_engine.observe(index + 1, tmp_path)
+        recorded_engine.export(tmp_path)
+        plain_engine.step(index)
+    a, b = recorded_engine.state_dict(), plain_engine.state_dict()
     assert all(torch.equal(a["generator"][key], b["generator"][key]) for key in a["generator"])
     assert all(torch.equal(a["streams"][key], b["streams"][key]) for key in a["streams"])
     assert (tmp_path / "samples" / "step-0000002.png").exists()

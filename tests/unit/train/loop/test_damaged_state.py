@@ -106,7 +106,7 @@ def test_a_state_that_does_not_fit_gives_a_one_line_error(tmp_path, change):
 
 
 @pytest.mark.parametrize("threads", [100_000, 0, "x", None])
-def test_invalid_environment_variables_give_a_one_line_error(tmp_path, threads):
+def test_an_invalid_thread_count_in_a_checkpoint_gives_a_one_line_error(tmp_path, threads):
     run = stopped(tmp_path)
     checkpoints = Checkpoints(tmp_path / "state", run.hash, DATA_SHA)
     saved = checkpoints.load_latest()

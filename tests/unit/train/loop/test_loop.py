@@ -95,7 +95,7 @@ def child(folder: Path, ending: signal.Signals, engine: str = "Killed") -> int:
     return subprocess.run([sys.executable, "-c", code, str(folder)], env=environment, check=False).returncode
 
 
-def test_finished_run_folder(tmp_path):
+def test_a_finished_run_has_its_files(tmp_path):
     meta = train(tmp_path)
     out = tmp_path / "out"
     assert meta["status"] == "ok" and meta["training"]["steps"] == 12 and meta["training"]["protocol"] == "toy"

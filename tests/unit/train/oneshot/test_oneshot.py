@@ -169,7 +169,7 @@ def test_a_state_of_an_earlier_pyramid_scale_is_restored_and_reseeded() -> None:
     assert not same(advance(engine, 1, EPOCHS + 2), losses)
 
 
-def test_recording_gates_changes_no_state(tmp_path: Path) -> None:
+def test_writing_samples_changes_no_state(tmp_path: Path) -> None:
     engine = OneShot(make_run(), CPU)
     advance(engine, 0, EPOCHS)
     before = through_a_file(engine.state_dict())
