@@ -42,7 +42,7 @@ def check_scale(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> d
     generator = ScaleGenerator(width, residual=metadata["residual"] == "True", gate=gate)
     generator.load_state_dict(generator_state(tensors, int(metadata["groups"])))
     critic = ScaleCritic(width)
-    critic.load_state_dict(below(tensors, "critic."))
+    critic.load_state_dict(with_prefix(tensors, "critic."))
     image = tensors["image"].float()
     return {
         "output_generator": generator(tensors["noise_plus_previous"].float(), tensors["previous"].float()),
@@ -64,15 +64,15 @@ def check_pyramid(entries: list[dict[str, Any]]) -> None:
 KINDS = {"singan_imresize": check_imresize, "singan_scale": check_scale}
 
 
-def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors without BN's running statistics, because the outputs use the statistics of the image."""
+def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with `prefix`, without BN's running statistics, which are not used."""
     found = {name.removeprefix(prefix): value.float() for name, value in tensors.items() if name.startswith(prefix)}
     return {name: value for name, value in found.items() if not name.endswith(("running_mean", "running_var"))}
 
 
 def generator_state(tensors: Mapping[str, Tensor], groups: int) -> dict[str, Tensor]:
     """Return the state of a scale generator. The groups of SLIM's branches are stacked along their outputs."""
-    state = below(tensors, "generator.")
+    state = with_prefix(tensors, "generator.")
     block = "Inception_Block."
     for name in [name for name in state if name.startswith(block)]:
         part, group, layer, tensor = name.removeprefix(block).split(".")

@@ -35,7 +35,7 @@ def test_other_configuration_files_are_ignored(project, monkeypatch, name, text)
     assert WorkflowPlan.open({"scale": "tiny"}, [project / name]).configuration.settings.scale == "tiny"
 
 
-def test_only_where_jobs_are_preempted_are_they_retried():
+def test_jobs_are_retried_only_with_cluster_profiles():
     """A job that cannot read its data fails once, not four times."""
     assert "retries" not in (ROOT / "workflow/rules/runs.smk").read_text()
     retries = {name: read_yaml(ROOT / f"workflow/profiles/{name}/config.yaml").get("retries") for name in PROFILES}

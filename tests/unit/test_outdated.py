@@ -249,7 +249,7 @@ def test_a_run_trained_with_edited_compute_is_current_before_and_after_the_edit(
     assert reasons().keys() == {"train", "evaluate"}, "differs from the configuration and from run.json"
 
 
-def test_after_a_kill_between_freezing_and_training_the_model_is_outdated(workdir, edit):
+def test_a_kill_between_freezing_and_training_leaves_an_outdated_model(workdir, edit):
     """run.json follows the changed configuration, but the model does not yet."""
     edit("scales.yaml", "compute: {threads: 1, checkpoint_seconds: 60", "compute: {threads: 2, checkpoint_seconds: 60")
     assert set(reasons()) == {"freeze", "train", "evaluate"}

@@ -70,7 +70,7 @@ def test_variables_of_another_repositorys_hook_are_ignored(state, tmp_path, monk
     assert state(tmp_path / "project") == (commit, False)
 
 
-def test_no_commit_without_a_repository_or_git(state, tmp_path, monkeypatch):
+def test_provenance_has_no_commit_without_a_repository_or_git(state, tmp_path, monkeypatch):
     assert state(tmp_path) == (None, None)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert state(tmp_path) == (None, None)

@@ -30,7 +30,7 @@ def parameters(module: torch.nn.Module) -> int:
 
 
 @pytest.mark.parametrize(("kind", "image_size"), COUNTS, ids=str)
-def test_parameter_counts_to_the_last_digit(kind: str, image_size: int) -> None:
+def test_parameter_counts_equal_published_ones(kind: str, image_size: int) -> None:
     assert parameters(MAKERS[kind](image_size=image_size, spectral_norm=False)) == COUNTS[kind, image_size]
 
 

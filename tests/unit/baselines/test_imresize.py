@@ -14,14 +14,14 @@ def test_cubic_kernel_has_its_known_values() -> None:
 
 
 @pytest.mark.parametrize(("length", "scale"), [(40, 0.5), (50, 0.25), (33, 0.75), (25, 4 / 3), (20, 2.0), (17, 1.0)])
-def test_constants_stay_constant_and_the_length_is_rounded_up(length: int, scale: float) -> None:
+def test_weights_sum_to_one_and_the_length_is_rounded_up(length: int, scale: float) -> None:
     matrix = resize_matrix(length, scale, output_length(length, scale))
     assert matrix.shape == (int(np.ceil(length * scale)), length)
     assert torch.allclose(matrix.sum(1), torch.ones(len(matrix), dtype=torch.float64), atol=1e-12)
 
 
 @pytest.mark.parametrize("scale", [0.25, 0.5, 0.8, 1.5, 2.0])
-def test_inside_the_borders_it_equals_pil(scale: float) -> None:
+def test_interior_pixels_equal_pil(scale: float) -> None:
     rng = np.random.default_rng(0)
     values = rng.random((40, 60), dtype=np.float32)
     size = (round(60 * scale), round(40 * scale))
@@ -29,10 +29,7 @@ def test_inside_the_borders_it_equals_pil(scale: float) -> None:
     rows, columns = resize_matrix(40, scale, size[1]), resize_matrix(60, scale, size[0])
     found = (rows @ torch.from_numpy(values).double() @ columns.T).numpy()
     margin = int(np.ceil(2 * max(1.0, scale))) + 1
-    inside = (
-        slice(None, -margin),
-        slice(None, -margin),
-    )  # PIL drops taps beyond every border, ours at two
+    inside = (slice(None, -margin), slice(None, -margin))  # PIL drops taps at all borders, imresize at two
     assert np.abs(found - expected)[inside].max() < 1e-6
     assert np.abs(found - expected).max() > 1e-3
 

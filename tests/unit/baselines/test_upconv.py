@@ -8,7 +8,7 @@ from baselines.ops.upsampled_conv import MIN_SIDE, upsampled_conv
 
 
 @pytest.mark.parametrize("size", [(1, 1), (MIN_SIDE - 1, 9), (MIN_SIDE, 11)])
-def test_equals_upsampling_then_convolving(size):
+def test_upsampled_conv_equals_upsampling_then_convolution(size):
     torch.manual_seed(0)
     x = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(5, 3, 3, 3, dtype=torch.float64, requires_grad=True)

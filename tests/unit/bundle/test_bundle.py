@@ -128,7 +128,7 @@ def test_a_truncated_archive_gives_a_one_line_error(bundle, cut):
         check_bundle(bundle)
 
 
-def test_one_flipped_byte_is_found(bundle):
+def test_a_flipped_byte_is_detected(bundle):
     data = bytearray(bundle.read_bytes())
     for position in range(200, len(data) - 4000, len(data) // 7):
         changed = bytearray(data)

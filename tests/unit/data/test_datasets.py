@@ -84,7 +84,7 @@ def test_a_damaged_file_is_named(prepared):
         load_images(prepared)
 
 
-def test_wrong_kind_is_named(prepared):
+def test_an_unexpected_kind_is_named(prepared):
     with pytest.raises(InputError, match="kind 'images', expected 'classification'"):
         load_split(prepared, "train")
     with pytest.raises(InputError, match="kind 'images', expected 'folder'"):

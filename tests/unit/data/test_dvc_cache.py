@@ -89,7 +89,7 @@ def test_the_target_of_the_users_link_is_not_modified(tmp_path):
     assert stored.read_bytes() == DATA and not stored.is_symlink()
 
 
-def test_without_links_dvc_adds_the_file_itself(tmp_path, monkeypatch):
+def test_dvc_adds_the_file_if_links_are_impossible(tmp_path, monkeypatch):
     def refused(*_):
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 

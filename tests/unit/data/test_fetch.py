@@ -187,7 +187,7 @@ def test_a_partial_file_without_checksum_is_not_resumed(tmp_path, server):
     assert (root / "data/sources/a.zip").read_bytes() == DATA
 
 
-def test_given_checksum_is_checked_before_it_is_recorded(tmp_path, server):
+def test_a_given_checksum_is_verified_before_recording(tmp_path, server):
     root = project(tmp_path, server)
     with pytest.raises(InputError, match="sha256 is"):
         fetch("a", root, accept_sha256="1" * 64)

@@ -154,7 +154,7 @@ def test_the_next_source_is_used_if_the_hub_does_not_respond(tmp_path, hub, monk
     assert "trying url 127.0.0.1" in message
 
 
-def test_offline_only_the_cache_is_used(tmp_path, hub, monkeypatch):
+def test_offline_mode_uses_only_the_cache(tmp_path, hub, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     refused(project(tmp_path / "project"), "HF_HUB_OFFLINE disables downloads")
     assert not hub.asked

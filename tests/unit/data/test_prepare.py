@@ -111,7 +111,7 @@ def test_the_exif_orientation_is_applied(tmp_path):
     np.testing.assert_array_equal(images(root)[0], wanted)
 
 
-def test_one_shot_keeps_its_shape(tmp_path):
+def test_one_shot_preparation_keeps_the_aspect_ratio(tmp_path):
     random_image(60, 40).save(tmp_path / "view.png")
     preparation = {"fit": "longest-side"}
     entry = {"task": "oneshot", "source": {"kind": "folder", "path": "../view.png"}, "preparation": preparation}

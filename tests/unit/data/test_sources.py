@@ -176,7 +176,7 @@ def test_a_shared_folder_is_used_only_by_the_datasets_that_it_contains(tmp_path)
         fetch("cats", root)
 
 
-def test_offline_the_mirror_still_works(tmp_path, server, monkeypatch):
+def test_offline_mode_uses_the_mirror(tmp_path, server, monkeypatch):
     monkeypatch.setenv(OFFLINE, "1")
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror/a.bin").write_bytes(CONTENT)

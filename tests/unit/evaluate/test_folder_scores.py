@@ -238,7 +238,7 @@ def test_blocks_do_not_change_the_features(workdir, monkeypatch):
     assert [len(batch) for _, batch in folder.stream(range(len(folder.blocks)))] == sizes
 
 
-def test_metrics_and_json_on_stdout(workdir, capsys, monkeypatch):
+def test_selected_metrics_are_printed_as_json(workdir, capsys, monkeypatch):
     image_folder(workdir / "fake", 3, (40, 40))
     command = ["evaluate", "--samples", "fake", "--reference", "real", "--out", "out.json"]
     assert main([*command, "--metrics", "ssim_samples, fd_efflite0", "--json"]) == 0

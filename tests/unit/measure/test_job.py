@@ -53,7 +53,7 @@ def test_scoring_and_preparation_report_the_time_of_an_image(probes, tmp_path, t
     assert not any(result.get("note") for result in told)  # every metric was computed
 
 
-def test_missing_weights_of_lpips_become_random_ones(probes, tmp_path, told, monkeypatch):
+def test_missing_lpips_weights_are_replaced_by_random_ones(probes, tmp_path, told, monkeypatch):
     monkeypatch.setattr(lpips, "has_lpips_weights", lambda: False)
     probe = probes["train", "fewshot"]
     recipe = probe.run.recipe.model_copy(update={"perceptual": "lpips-vgg16"})

@@ -45,7 +45,7 @@ def test_efflite_classifies_a_cat_image(efflite):
     assert load_efflite0()._fc(features).argmax().item() == 285  # Egyptian cat
 
 
-def test_extraction_repeats(efflite):
+def test_extraction_is_deterministic(efflite):
     batch = images(11, 32)
     whole = extract_features(efflite, [batch])
     assert whole.shape == (11, 1280)
@@ -133,7 +133,7 @@ def test_float_and_grey_images_are_refused(efflite, batch, words):
         features_of(efflite, batch)
 
 
-def test_no_images_and_nan_features_are_refused(efflite):
+def test_empty_streams_and_nan_features_are_refused(efflite):
     with pytest.raises(InputError, match="no images"):
         extract_features(efflite, [])
 

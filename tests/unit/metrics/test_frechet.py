@@ -20,7 +20,7 @@ def whitened(n: int, dim: int, seed: int) -> np.ndarray:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", CASES)
-def test_equals_clean_fid(name):
+def test_frechet_distance_equals_clean_fid(name):
     fid = pytest.importorskip("cleanfid.fid", reason="not installed with SciPy 1.18 or newer")
     real, fake = CASES[name]
     theirs = fid.fid_from_feats(real.astype(np.float64), fake.astype(np.float64))
@@ -28,7 +28,7 @@ def test_equals_clean_fid(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_equals_torch_fidelity(name):
+def test_frechet_distance_equals_torch_fidelity(name):
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
     statistics = [fid_features_to_statistics(torch.from_numpy(x).double()) for x in CASES[name]]
@@ -37,7 +37,7 @@ def test_equals_torch_fidelity(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_equals_committed_values_of_clean_fid(name):
+def test_frechet_distance_equals_committed_values_of_clean_fid(name):
     assert frechet_distance(*CASES[name]) == pytest.approx(committed()["frechet"][name], rel=TOLERANCE[name])
 
 
@@ -75,14 +75,14 @@ def test_many_images_use_eigenvalues_only_if_exact(monkeypatch):
     assert frechet_distance(*CASES["rank deficient"]) == pytest.approx(values["rank deficient"], rel=1e-9)
 
 
-def test_symmetric_and_blind_to_order():
+def test_frechet_distance_is_symmetric_and_independent_of_order():
     real, fake = CASES["few real"]
     value = frechet_distance(real, fake)
     assert frechet_distance(fake, real) == pytest.approx(value, rel=1e-12)
     assert frechet_distance(real[::-1], fake[::-1]) == pytest.approx(value, rel=1e-12)
 
 
-def test_repeats_to_the_last_digit():
+def test_frechet_distance_is_deterministic():
     for pair in CASES.values():
         assert frechet_distance(*pair) == frechet_distance(*pair)
 

@@ -39,6 +39,6 @@ def draw(seed):
     return (np.random.default_rng(1000 + seed).normal(size=(400, 12)) @ mixing + 0.5).astype(np.float32)
 
 
-def test_one_image_many_times_has_no_error():
+def test_copies_of_one_image_have_no_error():
     real, fake = features(20, 8, 1), np.repeat(features(1, 8, 2), 30, axis=0)
     assert frechet_standard_error(real, fake) == pytest.approx(0, abs=1e-5)

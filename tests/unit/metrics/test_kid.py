@@ -11,7 +11,7 @@ from tests.helpers.metric_cases import FEATURES
 
 
 @pytest.mark.parametrize("name", FEATURES)
-def test_equals_torch_fidelity_on_the_same_subsets(name):
+def test_kid_equals_torch_fidelity_on_the_same_subsets(name):
     from torch_fidelity.metric_kid import kid_features_to_metric
 
     fake, real = (x.astype(np.float64) for x in FEATURES[name])

@@ -30,7 +30,7 @@ def both(tmp_path_factory):
     return load_lpips(trunk, heads), reference.eval()
 
 
-def test_equals_torchmetrics(both):
+def test_lpips_equals_torchmetrics(both):
     ours, theirs = both
     random = torch.Generator().manual_seed(1)
     x, y = torch.rand(2, 3, 64, 48, generator=random) * 2 - 1, torch.rand(2, 3, 64, 48, generator=random) * 2 - 1

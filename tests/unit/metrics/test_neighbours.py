@@ -114,6 +114,6 @@ def test_pixel_diversity():
         pixel_diversity(independent, torch.zeros_like(source))
 
 
-def test_too_few_images_for_k():
+def test_too_few_images_for_k_are_refused():
     with pytest.raises(InputError, match="more than 5 images, got 50 and 4"):
         precision_recall(FEATURES["both few"][0], FEATURES["both few"][1][:4])

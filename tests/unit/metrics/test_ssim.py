@@ -14,7 +14,7 @@ def as_batch(image: np.ndarray) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", IMAGE_PAIRS)
-def test_equals_scikit_image(name):
+def test_ssim_equals_scikit_image(name):
     structural_similarity = pytest.importorskip("skimage.metrics").structural_similarity
     clean, noisy = image_pair(*IMAGE_PAIRS[name])
     theirs = structural_similarity(clean / 255.0, noisy / 255.0, **SSIM_ARGUMENTS)

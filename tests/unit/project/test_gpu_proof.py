@@ -139,11 +139,11 @@ def test_distance_of_curves_is_zero_for_equal_curves():
     assert curves.running_means([1.0, 3.0]) == [2.0] and len(curves.running_means([1.0] * 200)) == 181
 
 
-def test_it_needs_no_package_of_the_workflow_or_the_report():
+def test_gpu_proof_needs_no_package_of_the_workflow_or_report():
     subprocess.run([sys.executable, "-c", IMPORTS], cwd=ROOT, check=True)
 
 
-def test_at_most_eight_result_files_per_device():
+def test_there_are_at_most_eight_result_files_per_device():
     assert len(PARTS) + 1 <= 8
 
 

@@ -94,7 +94,7 @@ def test_settings_depend_on_the_instructions_of_the_cpu():
 
 
 @pytest.mark.parametrize(("scale", "count"), [("tiny", 6), ("demo", 3)])
-def test_one_more_setting_than_recorded_is_run(monkeypatch, scale, count):
+def test_one_additional_setting_is_run_as_a_check(monkeypatch, scale, count):
     monkeypatch.setattr(reference_runs, "git_state", lambda: ("c0ffee", False))
     assert plan_recording(scale, None, list(SETTINGS)).settings == tuple(SETTINGS)[: count + 1]
     assert plan_recording(scale, None, supported_settings({"avx2"})).settings[0] == "native"

@@ -54,7 +54,7 @@ def test_a_job_waits_while_all_devices_are_in_use(tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(("given", "expected"), [("", None), ("-1", None), ("2", "2")])
-def test_no_lease_with_at_most_one_gpu(tmp_path, monkeypatch, given, expected):
+def test_a_job_takes_no_lease_with_one_gpu_or_none(tmp_path, monkeypatch, given, expected):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
     with devices.leased_device(tmp_path) as device:
         assert device == expected

@@ -22,7 +22,9 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 
 @pytest.mark.parametrize("shapes", SHAPES.values(), ids=SHAPES.keys())
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
-def test_equals_the_product_at_full_size(shapes: tuple[tuple[int, ...], ...], layout: torch.memory_format) -> None:
+def test_modulate_equals_the_product_at_full_size(
+    shapes: tuple[tuple[int, ...], ...], layout: torch.memory_format
+) -> None:
     torch.manual_seed(0)
     gate, high, probe = torch.randn(shapes[0]), torch.randn(shapes[1]), torch.randn(shapes[1])
     high = high.contiguous(memory_format=layout)
@@ -54,7 +56,7 @@ def test_unneeded_gradients_are_not_computed() -> None:
     assert error(gate.grad, F.avg_pool2d(high, 2) * 4) < 1e-6
 
 
-def test_keeps_the_dtype_of_the_target() -> None:
+def test_modulate_keeps_the_dtype_of_the_target() -> None:
     out = modulate(torch.randn(1, 2, 4, 4, dtype=torch.bfloat16), torch.randn(1, 2, 2, 2))
     assert out.dtype == torch.bfloat16
 

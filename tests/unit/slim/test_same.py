@@ -44,7 +44,7 @@ def randomised(module: torch.nn.Module) -> torch.nn.Module:
 @pytest.mark.parametrize(
     ("channels", "groups", "stride", "size"), [(32, 4, 1, 6), (32, 1, 2, 7), (48, 2, 2, 4), (12, 4, 1, 5)]
 )
-def test_equals_the_loop_over_groups(channels: int, groups: int, stride: int, size: int) -> None:
+def test_same_layer_slim_equals_the_loop_over_groups(channels: int, groups: int, stride: int, size: int) -> None:
     torch.manual_seed(0)
     module = randomised(SameLayerSLIM(channels=channels, groups=groups, stride=stride)).double()
     x = torch.randn(3, channels, size, size, dtype=torch.double, requires_grad=True)
@@ -178,7 +178,7 @@ def test_channels_last_and_contiguous_agree(kind: type, channels: int) -> None:
 
 
 @pytest.mark.parametrize("kind", [SameLayerSLIM, LiteralSameLayerSLIM])
-def test_one_graph_without_breaks(kind: type) -> None:
+def test_same_layer_slim_compiles_to_one_graph(kind: type) -> None:
     module = kind(channels=64, stride=2).eval()
     x = torch.randn(2, 64, 8, 8).to(memory_format=torch.channels_last)
     compiled = torch.compile(module, fullgraph=True, backend="eager")

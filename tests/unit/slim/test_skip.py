@@ -71,7 +71,7 @@ def stacked(
 
 @pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS.keys())
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)], ids=str)
-def test_equals_separate_branches_over_three_training_steps(
+def test_the_gate_equals_separate_branches_over_three_training_steps(
     options: dict[str, object], dtype: torch.dtype, tolerance: float
 ) -> None:
     """Compares output, input gradients, parameter gradients, u, v and running statistics from equal state."""

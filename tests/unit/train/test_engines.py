@@ -49,7 +49,7 @@ def assert_same(a: Path, b: Path) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_interrupted_at_every_step_and_resumed(task, tmp_path, monkeypatch):
+def test_a_run_interrupted_at_every_step_is_bit_equal(task, tmp_path, monkeypatch):
     run = tiny_run(task, write_data(task, tmp_path / "data"))
     train(run, tmp_path / "straight", tmp_path / "state")
     engine = engine_class(task)

@@ -29,17 +29,17 @@ def verdict(scores, settings, scale="paper"):
     return decision.verdict, decision.reason
 
 
-def test_supported_if_slim_is_better_on_the_datasets(tmp_path):
+def test_a_claim_is_supported_if_slim_is_better_on_the_datasets(tmp_path):
     scores = claim_results(tmp_path, (40.0, 41.0, 38.0, 42.0), 50.0)
     assert verdict(scores, claim_settings())[0] == "supported"
 
 
-def test_contradicted_if_slim_is_worse(tmp_path):
+def test_a_claim_is_contradicted_if_slim_is_worse(tmp_path):
     scores = claim_results(tmp_path, (60.0, 61.0, 58.0, 62.0), 50.0)
     assert verdict(scores, claim_settings())[0] == "contradicted"
 
 
-def test_inconclusive_if_datasets_disagree(tmp_path):
+def test_a_claim_is_inconclusive_if_datasets_disagree(tmp_path):
     scores = claim_results(tmp_path, (40.0, 60.0, 45.0, 56.0), 50.0)
     assert verdict(scores, claim_settings()) == ("inconclusive", "the difference is not significant")
 
@@ -373,7 +373,7 @@ def test_a_pair_trained_under_different_conditions_is_refused_at_the_verdict_sca
     assert decision.verdict == "supported"
 
 
-def test_at_other_scales_the_table_names_the_difference(tmp_path):
+def test_the_table_names_different_conditions_at_other_scales(tmp_path):
     claim_results(tmp_path, 40.0, 50.0, scale="demo")
     scores = trained_with(tmp_path / "demo", "slim", precision="bf16")
     settings = claim_settings()

@@ -14,7 +14,7 @@ def test_interval_equals_students_t_interval():
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_no_interval_and_no_test_below_three(count):
+def test_fewer_than_three_values_have_no_interval_or_test(count):
     values = [1.0, 2.0][:count]
     over, paired = summarise(values), compare_paired(values)
     assert over.n == count and over.low is None and over.high is None

@@ -58,7 +58,7 @@ def test_training_reaches_the_expected_accuracy(data: Path, tmp_path: Path, mode
         {"optimiser": "adamw", "learning_rate": 0.01, "mixup": 0.2, "cutmix": 1.0, "ema_decay": 0.9, "holdout": 24},
     ],
 )
-def test_resumed_equals_uninterrupted(data: Path, recipe: dict) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(data: Path, recipe: dict) -> None:
     run = classify_run(data, "slim-resnet", **recipe)
     straight = Classification(run, CPU)
     expected = losses(straight, 0, 4)
@@ -127,7 +127,7 @@ def test_bfloat16_stays_close(data: Path) -> None:
         ({"holdout": 72}, "recipe.holdout 72 leaves none of the 72 training images"),
     ],
 )
-def test_refused_before_the_first_step(data: Path, recipe: dict, message: str) -> None:
+def test_inconsistent_recipes_are_refused_before_the_first_step(data: Path, recipe: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Classification(classify_run(data, **recipe), CPU)
 

@@ -40,7 +40,7 @@ def test_the_two_newest_checkpoints_are_kept_and_read(tmp_path):
     assert saved.state["nested"] == state(3)["nested"]
 
 
-def test_no_checkpoint_in_an_empty_folder(tmp_path):
+def test_an_empty_folder_has_no_checkpoint(tmp_path):
     assert checkpoints(tmp_path / "new").load_latest() is None
 
 

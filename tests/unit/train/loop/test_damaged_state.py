@@ -121,7 +121,7 @@ def test_an_invalid_thread_count_in_a_checkpoint_gives_a_one_line_error(tmp_path
 
 
 @pytest.mark.parametrize("history", ["whole", "empty", "cut", "torn"])
-def test_after_both_checkpoints_were_damaged_the_history_has_its_header(tmp_path, history):
+def test_the_history_has_its_header_if_both_checkpoints_were_damaged(tmp_path, history):
     run = stopped(tmp_path)
     for path in (tmp_path / "state").glob("step-*.ckpt"):
         path.write_bytes(path.read_bytes()[:-1] + b"?")

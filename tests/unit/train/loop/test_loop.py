@@ -200,7 +200,7 @@ def test_no_checkpoint_contains_nan(tmp_path):
     assert meta["status"] == "ok" and meta["training"]["rollbacks"][0]["step"] == 6
 
 
-def test_fails_after_three_rollbacks(tmp_path):
+def test_a_run_fails_after_three_rollbacks(tmp_path):
     engine = ToyEngine(toy_run(), CPU)
     engine.poison = {(stream, 5) for stream in range(4)}
     with pytest.raises(RunFailedError, match=rf"not finite: loss at step {CHECK_EVERY}, after 3 rollbacks"):

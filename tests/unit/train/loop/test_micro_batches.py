@@ -42,7 +42,7 @@ def test_bisection_finds_the_largest_that_fits(largest):
     assert len(tried) <= 4 and 0 not in tried and 9 not in tried
 
 
-def test_only_running_out_of_memory_counts_as_not_fitting():
+def test_other_errors_than_out_of_memory_are_raised():
     assert fits(lambda: None) == (None,) and fits(no_memory) is None
     with pytest.raises(RuntimeError, match="must match"):
         fits(lambda: torch.zeros(2) + torch.zeros(3))
@@ -117,7 +117,7 @@ def test_a_few_shot_batch_that_does_not_fit_fails_with_the_largest_that_does(dat
     assert "set recipe.batch_size to 3" in meta["reason"] and "3 GiB" in meta["reason"]
 
 
-def test_no_batch_fits(data, monkeypatch):
+def test_a_run_fails_if_no_batch_fits(data, monkeypatch):
     engine = FewShot(tiny_run("fewshot", data["fewshot"], batch_size=6), CPU)
     monkeypatch.setattr(engine, "_batch", no_memory)
     assert "no batch of 2 or more fits" in engine.fitting()

@@ -323,7 +323,7 @@ def test_a_kill_while_a_run_is_moved_aside_loses_no_file(again, data, monkeypatc
     assert [path.name for path in places] == ["my.superseded-1"] and is_kept(places[0], before)
 
 
-def test_without_hard_links_files_are_copied(again, data, monkeypatch):
+def test_files_are_copied_if_hard_links_are_impossible(again, data, monkeypatch):
     def none(*_):
         raise OSError
 

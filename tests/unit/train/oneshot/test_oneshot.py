@@ -140,7 +140,7 @@ def test_the_reconstruction_learns() -> None:
 
 
 @pytest.mark.parametrize("k", [EPOCHS - 1, EPOCHS, EPOCHS + 1])
-def test_resume_equals_uninterrupted_bit_for_bit(k: int) -> None:
+def test_a_resumed_run_is_bit_equal(k: int) -> None:
     straight = OneShot(make_run(), CPU)
     advance(straight, 0, k)
     resumed = OneShot(make_run(), CPU)
