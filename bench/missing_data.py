@@ -26,19 +26,19 @@ class MissingData:
         self._remedies: dict[str, str | None] = {}
         """Path of a prepared dataset -> required action of the user, or None."""
 
-    def startable(self, suite: str) -> list[Run]:
+    def runnable(self, suite: str) -> list[Run]:
         """Return the runs of a suite whose dataset is prepared, is here or can be fetched, and print the others.
 
         Raises InputError if there are none.
         """
         runs = self.plan.runs(suite)
-        started = [run for run in runs if self._remedy(run) is None]
-        if len(started) < len(runs) and suite not in self._listed:
+        runnable = [run for run in runs if self._remedy(run) is None]
+        if len(runnable) < len(runs) and suite not in self._listed:
             self._listed.add(suite)
             print(*map(one_line, self._lines(suite, runs)), sep="\n", file=sys.stderr, flush=True)
-        if not started:
+        if not runnable:
             raise InputError(f"{suite}: no run can start before the data listed above are installed")
-        return started
+        return runnable
 
     def _remedy(self, run: Run) -> str | None:
         path, configuration = run.data.path, self.plan.configuration

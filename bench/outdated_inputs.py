@@ -69,10 +69,12 @@ class OutdatedInputs:
     def of(self, rule: str, w: Any) -> list[str]:
         """Return the outputs of note_outdated that a job needs. A file with the reason is written for each."""
         if self._reason(rule, w) is not None:
-            return [self._noted(rule, w)]
+            return [self._write_reason(rule, w)]
         if self._output(rule, w).exists():
             return []
-        renewed = {self._noted(*job): None for job in self._jobs_before(rule, w) if self._reason(*job) is not None}
+        renewed = {
+            self._write_reason(*job): None for job in self._jobs_before(rule, w) if self._reason(*job) is not None
+        }
         return list(renewed)
 
     def _reason(self, rule: str, w: Any) -> str | None:
@@ -90,18 +92,18 @@ class OutdatedInputs:
             "freeze": lambda: outdated.description(plan.run_of(w)),
             "train": lambda: outdated.model(plan.run_of(w)),
             "evaluate": lambda: outdated.scores(plan.run_of(w)),
-            "finish": lambda: outdated.suite(Path(plan.marker(w.suite)), plan.startable(w.suite)),
+            "finish": lambda: outdated.suite(Path(plan.marker(w.suite)), plan.runnable(w.suite)),
             "collect": lambda: self._table(w),
             "render": lambda: self._table(w) or self._page(w),
         }
         return checks[rule]()
 
     def _table(self, w: Any) -> str | None:
-        runs = [run for suite in self._suites(w) for run in self.plan.startable(suite)]
+        runs = [run for suite in self._suites(w) for run in self.plan.runnable(suite)]
         return self.plan.outdated.table(w.scale, runs, self.plan.configuration.settings.allow_mixed_code)
 
     def _page(self, w: Any) -> str | None:
-        runs = {run.data.path: run for suite in self._suites(w) for run in self.plan.startable(suite)}
+        runs = {run.data.path: run for suite in self._suites(w) for run in self.plan.runnable(suite)}
         outdated = self.plan.outdated
         audits = (outdated.audit(path, run.dataset) for path, run in runs.items())
         return next(filter(None, audits), None) or outdated.page(w.scale, PAGE, map(audit_path, runs))
@@ -139,7 +141,7 @@ class OutdatedInputs:
             case "evaluate":
                 before = [("train", w)]
             case "finish":
-                runs = self.plan.startable(w.suite)
+                runs = self.plan.runnable(w.suite)
                 before = [("evaluate", _wildcards_of(run)) for run in runs]
                 before += [("audit", prepared) for prepared in dict.fromkeys(map(_prepared_of, runs))]
             case "collect":
@@ -150,7 +152,7 @@ class OutdatedInputs:
             yield job
             yield from self._jobs_before(*job)
 
-    def _noted(self, rule: str, w: Any) -> str:
+    def _write_reason(self, rule: str, w: Any) -> str:
         """Write the file with the reason of a job, and return the file that note_outdated makes from it."""
         path = f"{OUTDATED_REASONS}/{'/'.join([rule, *map(str, w)])}"
         reason = one_line(self._reason(rule, w) or "")

@@ -52,7 +52,7 @@ class Span:
         return Span(*(fixed + count * value for value in (self.seconds, self.low, self.high)))
 
     @classmethod
-    def over(cls, values: Sequence[float]) -> Self:
+    def of_values(cls, values: Sequence[float]) -> Self:
         return cls(statistics.median(values), min(values), max(values))
 
 
@@ -173,7 +173,7 @@ class CostEstimator:
         workload = scoring_workload(run, images)
         job = self._job(workload, scored_images(run, images), done, run.dataset)
         finished = self.finished.scoring.get(workload.key)
-        return replace(job, span=Span.over(finished), missing="") if finished else job
+        return replace(job, span=Span.of_values(finished), missing="") if finished else job
 
     def _job(self, workload: Workload, count: int | None, done: bool, dataset: str) -> JobCost:
         rate = self.throughput.find(workload)
@@ -228,7 +228,7 @@ def _corrected(
     energies = [r.energy_joules * share for r, share in zip(records, shares, strict=True) if r.energy_joules]
     peaks = [r.peak_memory_bytes for r in records if r.peak_memory_bytes]
     energy = statistics.mean(energies) if energies else None
-    return JobCost(workload, Span.over(seconds), done, max(peaks, default=None), energy)
+    return JobCost(workload, Span.of_values(seconds), done, max(peaks, default=None), energy)
 
 
 def _span(rate: Rate) -> Span:

@@ -216,7 +216,7 @@ class WorkflowPlan(Plan):
         """
         self._planned_suites.add(suite)
         with _exit_on_error():
-            folders = [self.folder_of(run) for run in self.startable(suite)]
+            folders = [self.folder_of(run) for run in self.runnable(suite)]
             if unmatched := self.unmatched(suite):
                 print(f"slim-bench: target {suite} has no {', '.join(unmatched)}", file=sys.stderr, flush=True)
             outputs = [folder / name for folder in folders for name in ("run.json", "model.json")]
@@ -229,12 +229,12 @@ class WorkflowPlan(Plan):
             _refuse_loop(Path(self.marker(suite)))
         return [self.marker(suite), *map(str, outputs), *self.audits(suite), *self.scores(suite), str(report / PAGE)]
 
-    def startable(self, suite: str) -> list[Run]:
+    def runnable(self, suite: str) -> list[Run]:
         """Return the runs of a suite without those whose dataset the user must install first, which are listed once."""
-        return self._missing_data.startable(suite)
+        return self._missing_data.runnable(suite)
 
     def audits(self, suite: str) -> list[str]:
-        return list(dict.fromkeys(audit_path(run.data.path).as_posix() for run in self.startable(suite)))
+        return list(dict.fromkeys(audit_path(run.data.path).as_posix() for run in self.runnable(suite)))
 
     def audits_of_scale(self, w: Any) -> list[str]:
         """Return the audit records of the requested suites, which the page shows."""
@@ -242,7 +242,7 @@ class WorkflowPlan(Plan):
         return list(dict.fromkeys(path for suite in suites for path in self.audits(suite)))
 
     def scores(self, suite: str) -> list[str]:
-        return [f"{self.folder_of(run)}/scores/{COMPLETE}" for run in self.startable(suite)]
+        return [f"{self.folder_of(run)}/scores/{COMPLETE}" for run in self.runnable(suite)]
 
     def marker(self, suite: str) -> str:
         return f"{RESULTS}/{self.scale_of(suite)}/suites/{suite}.finished"

@@ -46,14 +46,14 @@ def measure(quick: bool) -> dict[str, Any]:
         times = interleaved(timed, 1 if quick else 5, warm_up=0 if quick else 1)
         steps = {name: _training_seconds(run) for name, run in runs.items()}
     rows = [target("importing torch and torchvision, s", median(times["import"]))]
-    own = _own(times, steps, many - few)
+    own = _job_overhead(times, steps, many - few)
     rows += [target(f"own time per job, {name}, s", value, at_most=AT_MOST_SECONDS) for name, value in own.items()]
-    own = _own(cpu, steps, many - few)
+    own = _job_overhead(cpu, steps, many - few)
     rows += [target(f"own CPU time per job, {name}, s", value) for name, value in own.items()]
     return {"targets": rows, "wall_seconds": _rounded(times), "cpu_seconds": _rounded(cpu), "step_seconds": steps}
 
 
-def _own(times: Mapping[str, list[float]], steps: Mapping[str, float], more_jobs: int) -> dict[str, float]:
+def _job_overhead(times: Mapping[str, list[float]], steps: Mapping[str, float], more_jobs: int) -> dict[str, float]:
     """Return the overhead of Snakemake per job, and the overhead of each job including Snakemake."""
     seconds = {name: median(values) for name, values in times.items()}
     snakemake = (seconds["many"] - seconds["few"]) / more_jobs - seconds["freeze"]

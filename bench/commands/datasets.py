@@ -169,7 +169,7 @@ def fetch_datasets(arguments: argparse.Namespace) -> None:
         shown = f" ({readable_size(size)})" if size else ""
         return f"here{shown}" if fetched.origin is None else f"fetched from {fetched.origin}{shown}"
 
-    failed = [name for name, problem in _each(names, fetch_one) if problem]
+    failed = [name for name, problem in _apply_to_each(names, fetch_one) if problem]
     if arguments.suite is not None:
         _print_missing_weights(plan, arguments.suite)
     if failed:
@@ -226,12 +226,12 @@ def pin_datasets(arguments: argparse.Namespace) -> None:
         fetch_dataset(name, catalogue, settings=settings, replaces=arguments.replace, completes=True)
         return "recorded"
 
-    failed = [name for name, problem in _each(names, pin_one) if problem]
+    failed = [name for name, problem in _apply_to_each(names, pin_one) if problem]
     if failed:
         raise InputError(f"data pin: {len(failed)} of {len(names)} datasets were not recorded: {', '.join(failed)}")
 
 
-def _each(names: Any, action: Any) -> Iterator[tuple[str, bool]]:
+def _apply_to_each(names: Any, action: Any) -> Iterator[tuple[str, bool]]:
     """Apply `action` to each name, and print its result or problem. Yield the name and whether there was a problem."""
     for index, name in enumerate(names, 1):
         prefix = f"[{index}/{len(names)}] {name}: "

@@ -43,7 +43,7 @@ def _unrecorded(job: FetchJob, files: tuple[SourceFile, ...]) -> list[str]:
         pointer = pointer_of(job.root / file.local)
         if pointer is None:
             problems.append(f"{pointer_path(file.local)}: missing; run `slim-bench data pin {job.name}`")
-        elif cache is not None and pointer.md5 and not cache.has(pointer.md5, pointer.size):
+        elif cache is not None and pointer.md5 and not cache.contains(pointer.md5, pointer.size):
             problems.append(
                 f"{file.local}: missing in the DVC cache, so `dvc push` lacks it; run `slim-bench data pin {job.name}`"
             )

@@ -60,7 +60,7 @@ class Transfer:
     compressed: bool = False
 
     @property
-    def have(self) -> int:
+    def received(self) -> int:
         return self.partial.stat().st_size if self.partial.exists() else 0
 
     @property
@@ -128,7 +128,7 @@ def _complete(transfer: Transfer, sha256: str | None, md5: str | None) -> str | 
 def _fetch(transfer: Transfer, sha256: str | None, md5: str | None) -> None:
     """Download the rest of the file, resuming after an interrupted connection."""
     attempts = Attempts(transfer.url)
-    furthest = transfer.have
+    furthest = transfer.received
     while True:
         wait, is_silent = None, False
         try:
@@ -138,7 +138,7 @@ def _fetch(transfer: Transfer, sha256: str | None, md5: str | None) -> None:
             wait = retry_after(error.headers)
             reason = _refused(transfer, error)
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-            if transfer.verifiable and transfer.have and _is_whole(transfer, sha256, md5):
+            if transfer.verifiable and transfer.received and _is_whole(transfer, sha256, md5):
                 return  # complete, although the server announced more
             reason, is_silent = connection_problem(error), is_timeout(error)
         except OSError as error:
@@ -147,12 +147,12 @@ def _fetch(transfer: Transfer, sha256: str | None, md5: str | None) -> None:
             if isinstance(error, InputError):
                 raise
             raise UnavailableError(f"{transfer.url}: redirects to an address that is not valid") from None
-        progress = transfer.have > furthest
-        furthest = max(furthest, transfer.have)
-        attempts.kept = KEPT if transfer.have else "; fetch it again later"
+        progress = transfer.received > furthest
+        furthest = max(furthest, transfer.received)
+        attempts.kept = KEPT if transfer.received else "; fetch it again later"
         if is_silent and not progress:
             raise UnavailableError(f"{transfer.url}: {reason}{attempts.kept}")
-        if transfer.have and (transfer.compressed or (not transfer.verifiable and transfer.version is None)):
+        if transfer.received and (transfer.compressed or (not transfer.verifiable and transfer.version is None)):
             transfer.partial.unlink()  # the remaining bytes could belong to another version
         attempts.failed(reason, wait, progress)
 
@@ -177,49 +177,49 @@ def _refused(transfer: Transfer, error: urllib.error.HTTPError) -> str:
 
 
 def _read_rest(transfer: Transfer) -> None:
-    have = transfer.have
-    if transfer.size is not None and have == transfer.size:
+    received = transfer.received
+    if transfer.size is not None and received == transfer.size:
         return
     headers = dict(transfer.headers)
-    if have:
-        headers["Range"] = f"bytes={have}-"
+    if received:
+        headers["Range"] = f"bytes={received}-"
         if transfer.version:
             headers["If-Range"] = transfer.version
     with Watch(transfer.url) as watch:
         try:
             with open_url(transfer.url, headers, watch) as response:
                 watch.beat()
-                _save(transfer, response, have, watch)
+                _save(transfer, response, received, watch)
         except OverflowError:
             raise UnavailableError(f"{transfer.url}: redirects to an address that is not valid") from None
         except (OSError, http.client.HTTPException) as error:
             if watch.stalled or is_timeout(error):
-                raise _stalled(transfer, have) from None
+                raise _stalled(transfer, received) from None
             raise
         if watch.stalled:
-            raise _stalled(transfer, have)
+            raise _stalled(transfer, received)
 
 
-def _stalled(transfer: Transfer, had: int) -> Exception:
+def _stalled(transfer: Transfer, before: int) -> Exception:
     """Return the error of a stalled transfer. It permits another attempt only if this one received data."""
     silence = f"no data for {connection.STALL_SECONDS:g} s"
-    if transfer.have > had:
+    if transfer.received > before:
         return TimeoutError(silence)
     return UnavailableError(f"{transfer.url}: {silence}; check the network and the proxy settings, then fetch it again")
 
 
-def _save(transfer: Transfer, response: http.client.HTTPResponse, have: int, watch: Watch) -> None:
+def _save(transfer: Transfer, response: http.client.HTTPResponse, received: int, watch: Watch) -> None:
     """Append the body of a response to the partial file, or replace the file if the server sends all of it."""
     url, size = transfer.url, transfer.size
     if response.status not in (200, 206):
         raise UnavailableError(f"{url}: {status_text(response.status)} without a file; check the address")
     sent = re.fullmatch(r"bytes (\d{1,16})-\d{1,16}/(\d{1,16}|\*)", response.headers.get("Content-Range", ""), re.ASCII)
-    if response.status == 206 and (sent is None or int(sent[1]) != have):
+    if response.status == 206 and (sent is None or int(sent[1]) != received):
         transfer.partial.unlink(missing_ok=True)
         raise http.client.IncompleteRead(b"")  # not the requested part
     if response.status == 200:
-        have = 0  # the server ignores the range, or has another version, and sends the complete file
-    if not have:
+        received = 0  # the server ignores the range, or has another version, and sends the complete file
+    if not received:
         transfer.compressed = response.headers.get("Content-Encoding", "").strip().lower() in COMPRESSED
         given = (response.headers.get("ETag", ""), response.headers.get("Last-Modified", ""))
         transfer.version = next((text for text in given if VERSION.fullmatch(text)), None)
@@ -227,33 +227,33 @@ def _save(transfer: Transfer, response: http.client.HTTPResponse, have: int, wat
         raise web_page_error(url)
     length = content_length(response)
     expected = None if transfer.compressed else size
-    total = expected if length is None else have + length
+    total = expected if length is None else received + length
     if sent is not None and sent[2] != "*" and response.status == 206:
         total = int(sent[2])
     if expected is not None and total != expected:
         raise UnavailableError(f"{url}: the server reports {total} bytes, but {expected} are expected")
-    left, free = None if total is None else total - have, shutil.disk_usage(transfer.partial.parent).free
+    left, free = None if total is None else total - received, shutil.disk_usage(transfer.partial.parent).free
     if left is not None and left > free:
         lack = f"the download needs {gigabytes(left)}, but {gigabytes(free)} are free in {transfer.partial.parent}"
         raise InputError(f"{url}: {lack}; free some space")
     max_bytes = MAX_UNKNOWN_BYTES if total is None else total
     with (
         writing(transfer.partial.with_name(transfer.name), left),
-        transfer.partial.open("ab" if have else "wb") as file,
-        _progress_bar(transfer.name, have, total) as bar,
+        transfer.partial.open("ab" if received else "wb") as file,
+        _progress_bar(transfer.name, received, total) as bar,
     ):
         while chunk := response.read1(CHUNK):
             watch.beat()
-            if not have and is_web_page(chunk):
+            if not received and is_web_page(chunk):
                 raise web_page_error(url)
             file.write(chunk)
             file.flush()  # a killed download resumes from here
-            have += len(chunk)
+            received += len(chunk)
             bar.update(len(chunk))
-            if have > max_bytes:
+            if received > max_bytes:
                 raise _too_long(transfer, total)
-    if total is not None and have < total and not watch.stalled:
-        raise http.client.IncompleteRead(b"", total - have)
+    if total is not None and received < total and not watch.stalled:
+        raise http.client.IncompleteRead(b"", total - received)
 
 
 def _too_long(transfer: Transfer, total: int | None) -> UnavailableError:
@@ -268,7 +268,7 @@ def _too_long(transfer: Transfer, total: int | None) -> UnavailableError:
     )
 
 
-def _progress_bar(name: str, have: int, total: int | None) -> tqdm:
+def _progress_bar(name: str, received: int, total: int | None) -> tqdm:
     interval = 0.2 if sys.stderr.isatty() else PROGRESS_SECONDS
-    shown = {"desc": name, "initial": have, "total": total, "mininterval": interval, "delay": 1}
+    shown = {"desc": name, "initial": received, "total": total, "mininterval": interval, "delay": 1}
     return tqdm(unit="B", unit_scale=True, **shown)

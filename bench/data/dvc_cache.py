@@ -48,7 +48,7 @@ class DvcCache:
         given = self.settings.get("cache", {}).get("type", "reflink,copy")
         return [kind.strip() for kind in (given.split(",") if isinstance(given, str) else given)]
 
-    def has(self, md5: str, size: int | None) -> bool:
+    def contains(self, md5: str, size: int | None) -> bool:
         """Return whether the cache has an object of this md5 and size. Its content is not read."""
         path = self.object_path(md5)
         return path.is_file() and (size is None or path.stat().st_size == size)
@@ -59,7 +59,7 @@ class DvcCache:
         `own`: slim-bench wrote the file, so it may become a link. Raises OSError or InputError if writing fails.
         """
         target, source = self.object_path(md5), Path(os.path.realpath(path))
-        if self.has(md5, source.stat().st_size):
+        if self.contains(md5, source.stat().st_size):
             return True
         target.unlink(missing_ok=True)  # of another size, so it is damaged
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def open_cache(root: Path) -> DvcCache | None:
 def restore_file(root: Path, path: Path, pointer: Pointer) -> bool:
     """Restore a missing file from the DVC cache. Return False if it exists, or if the cache lacks its content."""
     cache = open_cache(root)
-    if path.exists() or cache is None or pointer.md5 is None or not cache.has(pointer.md5, pointer.size):
+    if path.exists() or cache is None or pointer.md5 is None or not cache.contains(pointer.md5, pointer.size):
         return False
     return cache.restore(path, pointer.md5)
 

@@ -16,7 +16,7 @@ from bench.data.download import UnavailableError
 from bench.data.dvc_cache import restore_file
 from bench.data.fetch_job import FetchJob, candidates, check_acceptable, checked_file
 from bench.data.installed import record_archives, record_installed
-from bench.data.obtain import Wanted, link_place, obtain
+from bench.data.obtain import FileRequest, link_place, obtain
 from bench.data.present import installed_path, present_source
 from bench.data.receipts import read_receipt, receipt_path
 from bench.data.record import record_file
@@ -136,7 +136,7 @@ def _from_source(job: FetchJob, source: Any) -> Fetched:
         if recorded is not None and restore_file(job.root, job.root / file.local, recorded):
             continue
         if not (job.root / file.local).is_file():
-            obtain(source, Wanted(job.root, file, job.pin(file), job.md5(file)), job.settings)
+            obtain(source, FileRequest(job.root, file, job.pin(file), job.md5(file)), job.settings)
     return _recorded(job, source, label(source))
 
 

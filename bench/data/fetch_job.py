@@ -68,9 +68,9 @@ class FetchJob:
         listed = next((source for source in self.dataset.sources if file in source.files), source)
         if not (file.sha256 or file.md5):
             listed = source if is_new else None
-        return self.described(source_text(listed, file), is_new=is_new)
+        return self.origin_from(source_text(listed, file), is_new=is_new)
 
-    def described(self, source: str, *, is_new: bool = False) -> Origin:
+    def origin_from(self, source: str, *, is_new: bool = False) -> Origin:
         """Return the records in the pointers of the dataset, with the options of this job."""
         options = is_new, self.replaces, self.completes
         return Origin(self.dataset.title, self.dataset.licence, source, *options)

@@ -29,7 +29,7 @@ def record_installed(job: FetchJob, place: Path, described: Mapping[str, Any]) -
 
     Raises InputError if it differs from an earlier record, unless `job.replaces` is true.
     """
-    origin = job.described(INSTALLED)
+    origin = job.origin_from(INSTALLED)
     if job.dataset.layout == "imagenet":
         if archives_sha256(place) is None:
             record_list(job.root, job.name, FILES, _rows(place), origin)
@@ -43,7 +43,7 @@ def record_installed(job: FetchJob, place: Path, described: Mapping[str, Any]) -
 
 def record_archives(job: FetchJob, entries: list[FileRecord]) -> None:
     """Record the archives of ImageNet, which are not copied. `entries`: their entries in the receipt."""
-    origin = job.described(INSTALLED)
+    origin = job.origin_from(INSTALLED)
     record_list(job.root, job.name, ARCHIVES, _archive_rows(entries), origin)
 
 

@@ -32,7 +32,7 @@ from bench.errors import InputError
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FileRequest:
     """One file to obtain, with the checksums that it must have. `md5` may come from its DVC pointer."""
 
     root: Path
@@ -49,29 +49,29 @@ class Wanted:
         return {"sha256": self.sha256, "md5": self.md5, "size": self.file.bytes}
 
 
-def obtain(source: Any, wanted: Wanted, settings: DataSettings) -> None:
+def obtain(source: Any, request: FileRequest, settings: DataSettings) -> None:
     """Obtain one file of `source`, or raise UnavailableError with the reason and the remedy in one line."""
     getters: dict[type, Callable[[], None]] = {
-        Hub: lambda: download_from_hub(source, wanted.file, wanted.path, **wanted.checks),
-        Raw: lambda: download(wanted.file.url or "", wanted.path, **wanted.checks),
-        Download: lambda: download(wanted.file.url or "", wanted.path, **wanted.checks),
-        Dvc: lambda: _pull(wanted, source.remote),
-        Packed: lambda: _pull(wanted, source.remote),
-        Shipped: lambda: _pull(wanted, SHIPPED),
-        Mirror: lambda: _from_mirror(wanted, settings, is_linked=source.place is not None),
+        Hub: lambda: download_from_hub(source, request.file, request.path, **request.checks),
+        Raw: lambda: download(request.file.url or "", request.path, **request.checks),
+        Download: lambda: download(request.file.url or "", request.path, **request.checks),
+        Dvc: lambda: _pull(request, source.remote),
+        Packed: lambda: _pull(request, source.remote),
+        Shipped: lambda: _pull(request, SHIPPED),
+        Mirror: lambda: _from_mirror(request, settings, is_linked=source.place is not None),
     }
     getters[type(source)]()
 
 
-def _pull(wanted: Wanted, remote: str | None) -> None:
+def _pull(request: FileRequest, remote: str | None) -> None:
     options = () if remote is None else ("--remote", remote)
     place = "data/shipped" if remote == SHIPPED else "the DVC remote"
     try:
-        run_dvc(wanted.root, "pull", *options, wanted.file.pointer.as_posix())
+        run_dvc(request.root, "pull", *options, request.file.pointer.as_posix())
     except InputError as error:
         raise UnavailableError(f"{error}; check that {place} has this file, unmodified") from error
-    if not wanted.path.is_file():
-        raise UnavailableError(f"{wanted.path}: missing after `dvc pull`; check that {place} is complete")
+    if not request.path.is_file():
+        raise UnavailableError(f"{request.path}: missing after `dvc pull`; check that {place} is complete")
 
 
 def mirror_folder(settings: DataSettings, root: Path) -> Path:
@@ -84,23 +84,23 @@ def mirror_folder(settings: DataSettings, root: Path) -> Path:
     return folder
 
 
-def _from_mirror(wanted: Wanted, settings: DataSettings, is_linked: bool) -> None:
+def _from_mirror(request: FileRequest, settings: DataSettings, is_linked: bool) -> None:
     """Copy a file from the mirror folder, and verify it while copying.
 
     `is_linked`: verify the file and link it, because archives that users install, such as ImageNet, are very large.
     """
-    original = mirror_folder(settings, wanted.root) / wanted.file.name
+    original = mirror_folder(settings, request.root) / request.file.name
     if not original.is_file():
         raise UnavailableError(f"{original}: no such file in the mirror; copy it there, or remove data.mirror")
     if not is_linked:
-        copy_verified(original, wanted.path, wanted.sha256, wanted.md5, wanted.file.bytes)
+        copy_verified(original, request.path, request.sha256, request.md5, request.file.bytes)
         return
-    problem = content_problem(original, wanted.sha256, wanted.md5, wanted.file.bytes)
+    problem = content_problem(original, request.sha256, request.md5, request.file.bytes)
     if problem:
         raise UnavailableError(f"{original}: {problem}; replace this file")
-    if not os.path.lexists(wanted.path):
-        wanted.path.parent.mkdir(parents=True, exist_ok=True)
-        wanted.path.symlink_to(original.resolve())
+    if not os.path.lexists(request.path):
+        request.path.parent.mkdir(parents=True, exist_ok=True)
+        request.path.symlink_to(original.resolve())
 
 
 def link_place(source: Mirror, root: Path, settings: DataSettings) -> None:

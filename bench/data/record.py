@@ -108,7 +108,7 @@ def record_file(root: Path, path: Path, hashes: Mapping[str, Any], origin: Origi
 def _add_to_cache(root: Path, path: Path, hashes: Mapping[str, Any], *, own: bool) -> bool:
     """Add a file to the DVC cache. Return False if DVC itself has to add it."""
     cache = open_cache(root)
-    if cache is None or cache.has(hashes["md5"], hashes["bytes"]):
+    if cache is None or cache.contains(hashes["md5"], hashes["bytes"]):
         return True
     allow_without_git(root)
     return _report(root, path, lambda: cache.add(path, hashes["md5"], own=own)) is not False
@@ -129,7 +129,7 @@ def _report(root: Path, path: Path, add: Callable[[], Any]) -> Any:
         return None
 
 
-def _foreign(path: Path) -> InputError:
+def _missing_pointer(path: Path) -> InputError:
     return InputError(f"{path}: exists, but {pointer_path(path).name} is missing; restore it, or move the file away")
 
 
@@ -161,7 +161,7 @@ def record_folder(root: Path, name: str, folder: Path, members: list[dict[str, A
         with open(os.devnull, "wb") as nowhere:
             hashes = _pack(folder, names, nowhere)
         if md5_file(path) != hashes["md5"]:  # else a killed process has written the archive, but not the pointer
-            raise _foreign(path)
+            raise _missing_pointer(path)
     else:
         needed, free = sum(member["bytes"] for member in members), shutil.disk_usage(path.parent).free
         if needed > free:
@@ -222,7 +222,7 @@ def record_list(root: Path, name: str, kind: str, rows: Iterable[tuple[Any, ...]
             f"run `slim-bench data pin {name} --replace` to use the new files"
         )
     if known is None and path.exists() and path.read_bytes() != data:
-        raise _foreign(path)
+        raise _missing_pointer(path)
     is_new = known is None or known.md5 != hashes["md5"]
     if is_new or not path.exists():
         write_bytes(path, data)

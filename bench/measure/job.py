@@ -145,7 +145,7 @@ def measure_scoring(probe: Probe, folder: Path) -> None:
         return lambda: evaluate_run(run, place / "run", folder / f"scores{index}")
 
     sets = 2 if probe.run.task == "fewshot" else 1  # the scored images of a few-shot run come from two generators
-    _time_two(prepared, COUNTS[probe.run.task][device.type], device, sets)
+    _time_image(prepared, COUNTS[probe.run.task][device.type], device, sets)
     print_result(peak=peak_memory_bytes(device), note=_failed_scores(folder / "scores0"))
 
 
@@ -190,10 +190,10 @@ def measure_preparation(probe: Probe, folder: Path) -> None:
         folders = {"synthetic": UserFolder(path=str(source), task=task, **options)}
         return lambda: prepare("synthetic", size, folder / f"out{index}", folders=folders)
 
-    _time_two(prepared, (1, 1) if task == "oneshot" else PREPARED, torch.device("cpu"))
+    _time_image(prepared, (1, 1) if task == "oneshot" else PREPARED, torch.device("cpu"))
 
 
-def _time_two(
+def _time_image(
     prepared: Callable[[int, int], Callable[[], object]], counts: tuple[int, int], device: torch.device, sets: int = 1
 ) -> None:
     """Report the time of an image, and the time that does not depend on the number of images.

@@ -52,12 +52,12 @@ def claim_card(decision: Decision, scores: Scores, settings: ReportSettings, cos
         "costs": costs,
     }
     if decision.verdict == NOT_TESTED:
-        return ClaimCard(**content, **_shown(decision, scores, settings))
+        return ClaimCard(**content, **_descriptive_fields(decision, scores, settings))
     deciding = [f for f in decision.findings if f.comparison.role == "verdict" and f.verdict == decision.verdict]
-    return ClaimCard(**content, **_decided(deciding[0]))
+    return ClaimCard(**content, **_test_fields(deciding[0]))
 
 
-def _decided(finding: Finding) -> dict[str, Any]:
+def _test_fields(finding: Finding) -> dict[str, Any]:
     comparison = finding.comparison
     if finding.slim_mean is None or finding.baseline_mean is None:
         return {}
@@ -70,7 +70,7 @@ def _decided(finding: Finding) -> dict[str, Any]:
     )
 
 
-def _shown(decision: Decision, scores: Scores, settings: ReportSettings) -> dict[str, Any]:
+def _descriptive_fields(decision: Decision, scores: Scores, settings: ReportSettings) -> dict[str, Any]:
     for task in decision.claim.tasks:
         here = scores.where(task=task)
         for metric in decision.claim.shown:

@@ -1,5 +1,4 @@
-"""Detects whether the jobs of the workflow run on a cluster, and selects the program that reports their states on
-SLURM.
+"""Detects whether jobs run on a cluster, and selects the program that reports their states on SLURM.
 
 SLURM has two programs that list the states of jobs. The executor plugin calls sacct wherever it is installed, and waits
 indefinitely on a cluster without accounting. It also replaces squeue by sacct if SLURM lists finished jobs only
@@ -37,17 +36,17 @@ def choose_status_command(settings: Any) -> str | None:
 
     `settings`: settings of the executor, which this function changes. Raises InputError if no program responds.
     """
-    asked = getattr(settings, "status_command", None)
-    if asked not in PROGRAMS:
+    configured = getattr(settings, "status_command", None)
+    if configured not in PROGRAMS:
         return None
     problems = {name: _problem(PROGRAMS[name]) for name in PROGRAMS}
-    answering = [name for name in (asked, *PROGRAMS) if problems[name] is None]
-    if not answering:
+    responding = [name for name in (configured, *PROGRAMS) if problems[name] is None]
+    if not responding:
         raise InputError(f"SLURM does not respond: {problems['squeue']}; start Snakemake on a login node")
-    chosen = settings.status_command = answering[0]
+    chosen = settings.status_command = responding[0]
     sentence = f"{chosen} reports the states of SLURM jobs"
-    if chosen != asked:
-        sentence += f", because {asked} does not respond ({problems[asked]})"
+    if chosen != configured:
+        sentence += f", because {configured} does not respond ({problems[configured]})"
     return sentence if problems["sacct"] is None else sentence + _keep_squeue(settings)
 
 

@@ -68,17 +68,17 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def out_of_memory_message(
-    error: BaseException, images_per_pass: int | None, device: torch.device, fitting: str | None = None
+    error: BaseException, images_per_pass: int | None, device: torch.device, size_that_fits: str | None = None
 ) -> str:
-    """Return a message with peak and total memory, and with `fitting`, the description of what fits in memory.
+    """Return a message with peak and total memory, and with `size_that_fits`, the description of what fits in memory.
 
     Without a description, it suggests half of `images_per_pass`, the number of images per batch.
     """
     reason = first_line(error)
     peak, total = peak_memory_bytes(device), total_memory_bytes(device)
     text = f"out of memory: peak {peak / 2**30:.1f} GiB of {total / 2**30:.1f} GiB before the failed allocation"
-    if fitting:
-        text += f"; {fitting}"
+    if size_that_fits:
+        text += f"; {size_that_fits}"
     elif images_per_pass and images_per_pass > 1:
         text += f"; a batch of {images_per_pass} does not fit in memory; try {images_per_pass // 2} (recipe.batch_size)"
     return f"{text} ({reason})"

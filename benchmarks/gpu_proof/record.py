@@ -42,14 +42,14 @@ class Record:
         if name in self.entries:
             return self.entries[name]
         if time.monotonic() > self.deadline:
-            self._miss(name, NO_TIME)
+            self._mark_unfinished(name, NO_TIME)
             return None
         start = time.perf_counter()
         try:
             value = work()
         except Exception as error:  # another measurement of the part may succeed
             traceback.print_exc(file=sys.stderr)
-            self._miss(name, f"failed: {one_line(first_line(error))}")
+            self._mark_unfinished(name, f"failed: {one_line(first_line(error))}")
             return None
         self.entries[name] = {**value, "seconds": round(time.perf_counter() - start, 1)}
         self.save()
@@ -80,7 +80,7 @@ class Record:
     def seconds_left(self) -> float:
         return max(0.0, self.deadline - time.monotonic())
 
-    def _miss(self, name: str, reason: str) -> None:
+    def _mark_unfinished(self, name: str, reason: str) -> None:
         self.unfinished.append(name)
         self.skip(name, reason)
 

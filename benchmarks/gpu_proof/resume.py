@@ -56,7 +56,9 @@ def compare(run: Run, folder: Path, steps: int, seconds: float) -> Entry:
         write_run(folder / name / "run.json", run)
         if name == "killed":
             kept = _kill(folder / name, round(KILL_AFTER * steps), end)
-        done = subprocess.run(_command(folder / name), cwd=ROOT, capture_output=True, text=True, timeout=_left(end))
+        done = subprocess.run(
+            _command(folder / name), cwd=ROOT, capture_output=True, text=True, timeout=_seconds_left(end)
+        )
         if done.returncode:
             raise RuntimeError(f"train ended with code {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
         losses[name] = float(History(folder / name / "history.csv").read()[-1]["loss_reconstruction"])
@@ -82,7 +84,7 @@ def _kill(folder: Path, step: int, end: float) -> int:
     """Start a training, kill it after the checkpoint of `step` or a later one, and return the checkpoint's step."""
     with subprocess.Popen(_command(folder), cwd=ROOT, stderr=subprocess.DEVNULL) as process:
         while _latest(folder) < step:
-            if process.poll() is not None or not _left(end):
+            if process.poll() is not None or not _seconds_left(end):
                 process.kill()
                 raise RuntimeError(f"no checkpoint of step {step} was found before the process ended")
             time.sleep(0.01)
@@ -96,5 +98,5 @@ def _latest(folder: Path) -> int:
     return max(found, default=-1)
 
 
-def _left(end: float) -> float:
+def _seconds_left(end: float) -> float:
     return max(0.0, end - time.monotonic())

@@ -55,7 +55,7 @@ class Server:
         """One entry per truncated response: the number of body bytes before the connection closes."""
         self.status = 200
         self.ranges = True
-        self.asked: list[str | None] = []
+        self.requests: list[str | None] = []
         """The Range header of each request."""
 
 
@@ -71,12 +71,12 @@ def serve(data: bytes):
             self.end_headers()
 
         def do_GET(self) -> None:
-            asked = self.headers.get("Range")
-            server.asked.append(asked)
+            range_header = self.headers.get("Range")
+            server.requests.append(range_header)
             if server.status != 200:
                 self.send_error(server.status)
                 return
-            start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and server.ranges else 0
+            start = int(range_header.removeprefix("bytes=").rstrip("-")) if range_header and server.ranges else 0
             if start > len(server.data):
                 self.send_error(416)
                 return

@@ -54,11 +54,11 @@ class Loopback:
     problems: dict[str, list[Problem]] = field(default_factory=lambda: defaultdict(list))
     forever: bool = False
     ranges: bool = True
-    asked: list[Request] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     closing: threading.Event = field(default_factory=threading.Event)
 
     def paths(self, method: str = "GET") -> list[str]:
-        return [request.path for request in self.asked if request.method == method]
+        return [request.path for request in self.requests if request.method == method]
 
     def add_hub(self, repo: str, revision: str, path: str, content: bytes) -> str:
         """Add a file to the Hub, and return the path of its content in the store."""
@@ -86,7 +86,7 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         self.close_connection = True
         loopback, path = self.loopback, unquote(urlsplit(self.path).path)
-        loopback.asked.append(Request(self.command, path, dict(self.headers)))
+        loopback.requests.append(Request(self.command, path, dict(self.headers)))
         waiting = loopback.problems.get(path) if self.command != "HEAD" else None
         try:
             if waiting:
@@ -118,8 +118,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_content(self, content: bytes, most: int | None = None, **headers: str) -> None:
         """Send a file, or the requested range of it. `most`: bytes after which the connection closes."""
-        asked = self.headers.get("Range") if self.loopback.ranges else None
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        range_header = self.headers.get("Range") if self.loopback.ranges else None
+        start = int(range_header.removeprefix("bytes=").rstrip("-")) if range_header else 0
         etag = f'"{hashlib.md5(content).hexdigest()}"'
         if self.headers.get("If-Range", etag) != etag:
             start = 0
@@ -239,8 +239,8 @@ def slow(bytes_per_second: float, parts_per_second: float = 10) -> Problem:
 
     def send(handler: Handler, content: bytes) -> None:
         step = max(1, int(bytes_per_second / parts_per_second))
-        asked = handler.headers.get("Range")
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        range_header = handler.headers.get("Range")
+        start = int(range_header.removeprefix("bytes=").rstrip("-")) if range_header else 0
         handler.send_content(content, 0)
         for position in range(start, len(content), step):
             handler.wfile.write(content[position : position + step])

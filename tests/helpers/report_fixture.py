@@ -32,7 +32,7 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value))
 
 
-def described(
+def run_description(
     scale: str, task: str, experiment: str, dataset: str, seed: int, metrics: Iterable[str], **args: Any
 ) -> dict[str, Any]:
     """Return a planned run with the fields of run.json that the report reads."""
@@ -109,7 +109,7 @@ def write_runs(scale_dir: Path, task: str, values: dict[tuple[str, str], Iterabl
     """Write finished runs with one score each, given (experiment, dataset) -> a value per seed."""
     for (experiment, dataset), seeds in values.items():
         for seed, value in enumerate(seeds):
-            run = described(scale_dir.name, task, experiment, dataset, seed, [metric])
+            run = run_description(scale_dir.name, task, experiment, dataset, seed, [metric])
             write_score(write_run(scale_dir, run), metric, value)
 
 
@@ -124,9 +124,9 @@ def make_results(root: Path, scale: str = "demo", seeds: int = 2) -> Path:
     for seed in range(seeds):
         for make in (_few_shot, _one_shot, _classification):
             make(scale_dir, seed)
-    broken = described(scale, "fewshot", "fastgan-sle-residual", EMOJI, 0, ["fd_efflite0"])
+    broken = run_description(scale, "fewshot", "fastgan-sle-residual", EMOJI, 0, ["fd_efflite0"])
     write_run(scale_dir, broken, "not finite after 3 rollbacks: loss_d at step 120")
-    freeze(scale_dir, described(scale, "oneshot", "singan-noresidual", PHOTO, 0, ["ssim_samples"]))
+    freeze(scale_dir, run_description(scale, "oneshot", "singan-noresidual", PHOTO, 0, ["ssim_samples"]))
     return scale_dir
 
 
@@ -136,7 +136,7 @@ def _few_shot(scale_dir: Path, seed: int) -> None:
     for experiment, value in values.items():
         groups = {"groups": int(experiment[-1])} if experiment[-2] == "g" else {}
         metrics = ["fd_efflite0", "kid_efflite0", "params", "macs"]
-        run = described(scale_dir.name, "fewshot", experiment, EMOJI, seed, metrics, **groups)
+        run = run_description(scale_dir.name, "fewshot", experiment, EMOJI, seed, metrics, **groups)
         run["model"]["name"] = "fastgan-slim" if "slim" in experiment else experiment
         run["base"] = "fastgan-slim-4to64" if groups else None
         folder = write_run(scale_dir, run)
@@ -184,7 +184,9 @@ def write_attention(folder: Path, size: int, gates: dict[str, tuple[int, int]], 
 
 def _one_shot(scale_dir: Path, seed: int) -> None:
     for experiment in ("singan", "singan-slim"):
-        run = described(scale_dir.name, "oneshot", experiment, PHOTO, seed, ["ssim_reconstruction", "ssim_samples"])
+        run = run_description(
+            scale_dir.name, "oneshot", experiment, PHOTO, seed, ["ssim_reconstruction", "ssim_samples"]
+        )
         folder = write_run(scale_dir, run)
         write_score(folder, "ssim_reconstruction", 0.8 + 0.01 * seed + 0.02 * ("slim" in experiment))
         write_score(folder, "ssim_reconstruction", 0.61, "control-bicubic")
@@ -201,7 +203,7 @@ def _one_shot(scale_dir: Path, seed: int) -> None:
 def _classification(scale_dir: Path, seed: int) -> None:
     for experiment, value in {"resnet14-w16": 87.0, "resnext14-w16": 87.5, "resnet14-slim-w16": 88.0}.items():
         metrics = ["top1", "top5", "ece", "params", "macs"]
-        run = described(scale_dir.name, "classification", experiment, FASHION, seed, metrics)
+        run = run_description(scale_dir.name, "classification", experiment, FASHION, seed, metrics)
         folder = write_run(scale_dir, run)
         classes = {"per_class": [80.0 + seed, 90.0], "confusion": [[80 + seed, 20 - seed], [10, 90]]}
         classes |= {"classes": ["shirt", "boot"]}

@@ -248,12 +248,12 @@ def test_a_stale_lock_is_removed_and_a_live_lock_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("asked", "limits"),
+    ("requested", "limits"),
     [({}, {"gpu": 2}), ({"train": {"mem_mb": 1}}, {"gpu": 2}), ({"train": {"gpu": 1}}, {})],
 )
-def test_gpus_of_this_machine_limit_only_its_jobs(monkeypatch, asked, limits):
+def test_gpus_of_this_machine_limit_only_its_jobs(monkeypatch, requested, limits):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    workflow = SimpleNamespace(resource_settings=SimpleNamespace(overwrite_resources=asked), global_resources={})
+    workflow = SimpleNamespace(resource_settings=SimpleNamespace(overwrite_resources=requested), global_resources={})
     WorkflowPlan.open({}).attach(workflow)
     assert workflow.global_resources == limits
     workflow.global_resources = {"gpu": 1}  # --resources gpu=1

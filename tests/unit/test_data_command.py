@@ -92,11 +92,11 @@ def test_one_command_fetches_the_datasets_of_the_paper(paper, capsys):
     for name in ALONE:
         assert any(f"{name}: " in line and "manual installation" in line for line in captured.err.splitlines()), name
     assert "Traceback" not in captured.err
-    asked, start = len(paper.asked), time.process_time()
+    count, start = len(paper.requests), time.process_time()
     assert main(["data", "fetch", "--suite", "paper", "--trust-first-use"]) == 2
-    assert len(paper.asked) == asked and time.process_time() - start < 5
+    assert len(paper.requests) == count and time.process_time() - start < 5
     assert main(["data", "fetch", "--suite", "paper"]) == 2, "the first use has pinned files without a checksum"
-    assert len(paper.asked) == asked
+    assert len(paper.requests) == count
     capsys.readouterr()
     assert main(["data", "list", "--suite", "paper", "--json"]) == 0
     states = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
@@ -161,7 +161,7 @@ def test_a_wrong_name_gives_a_one_line_error(paper, capsys, words, message):
     assert main(["data", *words]) == 2
     found = capsys.readouterr().err
     assert message in found and "\x1b" not in found and len(found.splitlines()) == 1
-    assert not paper.asked
+    assert not paper.requests
 
 
 def test_show_describes_a_dataset_of_each_kind(paper, capsys):

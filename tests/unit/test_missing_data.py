@@ -21,7 +21,7 @@ def missing(monkeypatch, tmp_path):
 
 def test_other_runs_start_and_missing_datasets_are_listed_once(missing, capsys):
     runs = missing.plan.runs("paper")
-    started = missing.startable("paper")
+    started = missing.runnable("paper")
     assert started == [run for run in runs if run.dataset not in MISSING]
     lines = capsys.readouterr().err.splitlines()
     counts = {name: sum(run.dataset == name for run in runs) for name in MISSING}
@@ -30,7 +30,7 @@ def test_other_runs_start_and_missing_datasets_are_listed_once(missing, capsys):
         f"  imagenet ({counts['imagenet']} runs): ask image-net.org",
         f"  singan-bridge, singan-tower ({counts['singan-bridge'] + counts['singan-tower']} runs): ask the authors",
     ]
-    assert missing.startable("paper") == started and capsys.readouterr().err == ""
+    assert missing.runnable("paper") == started and capsys.readouterr().err == ""
 
 
 def test_a_prepared_dataset_needs_no_source(missing, capsys):
@@ -38,12 +38,12 @@ def test_a_prepared_dataset_needs_no_source(missing, capsys):
     prepared = Path(next(run.data.path for run in runs if run.dataset == "imagenet"))
     prepared.mkdir(parents=True)
     (prepared / "manifest.json").write_text("{}")
-    assert any(run.dataset == "imagenet" for run in missing.startable("paper"))
+    assert any(run.dataset == "imagenet" for run in missing.runnable("paper"))
     assert "imagenet" not in capsys.readouterr().err
 
 
 def test_a_suite_that_cannot_start_is_an_error(missing, capsys):
     missing.plan = Plan.load({"datasets": ["imagenet"]}, ROOT)
     with pytest.raises(InputError, match="paper: no run can start before the data listed above are installed"):
-        missing.startable("paper")
+        missing.runnable("paper")
     assert "imagenet" in capsys.readouterr().err

@@ -176,8 +176,8 @@ def test_recording_adds_new_keys_and_refuses_new_defaults(tmp_path, monkeypatch)
 
 def test_the_hash_of_scores_covers_the_evaluation(plan):
     run = plan.run("demo", "resnet14-slim-w16", "fashion-mnist", 0)
-    asked = run.model_copy(update={"evaluation": Evaluation(metrics=run.evaluation.metrics, latent_seed=3)})
-    assert scored_sha256(run.hash, asked.evaluation, "m", "d") != scored_sha256(run.hash, run.evaluation, "m", "d")
+    requested = run.model_copy(update={"evaluation": Evaluation(metrics=run.evaluation.metrics, latent_seed=3)})
+    assert scored_sha256(run.hash, requested.evaluation, "m", "d") != scored_sha256(run.hash, run.evaluation, "m", "d")
 
 
 def test_a_schema_version_without_recorded_defaults_has_a_hash(described):

@@ -49,7 +49,7 @@ def comparison_tables(
 
 def _comparison_table(rows: Scores, title: str, dataset: str, settings: TaskSettings, tested: Tested) -> Table:
     columns = columns_of(rows, [*settings.primary, *(name for name in METRIC_LABELS if name not in settings.primary)])
-    leaders = [_leader(in_column(rows, column), column, dataset, tested) for column in columns]
+    leaders = [_significant_best(in_column(rows, column), column, dataset, tested) for column in columns]
     lines, roles = [], []
     for experiment, weights in _line_keys(rows, settings):
         line_rows = rows.where(weights=weights)
@@ -73,7 +73,7 @@ def _comparison_table(rows: Scores, title: str, dataset: str, settings: TaskSett
     return Table(title, head, tuple(lines), row_classes=tuple(roles))
 
 
-def _leader(rows: list[Row], column: Column, dataset: str, tested: Tested) -> tuple[str, str] | None:
+def _significant_best(rows: list[Row], column: Column, dataset: str, tested: Tested) -> tuple[str, str] | None:
     """Return (experiment, weights) of the best value of a column, or None if it is not significantly the best.
 
     It must be significantly better than the next trained network, and than every network with which it was compared.

@@ -213,11 +213,11 @@ def descriptive_table(claim: Claim, scores: Scores, settings: ReportSettings) ->
                 for metric in claim.shown:
                     matched = match_scores(here, settings, pair, metric, dataset)
                     if matched:
-                        lines.append(_shown_line(matched, pair, metric))
+                        lines.append(_descriptive_line(matched, pair, metric))
     return Table(f"{claim.title}, at this scale", (*head, Head("difference"), Head("seeds")), tuple(lines))
 
 
-def _shown_line(matched: MatchedScores, pair: Pair, metric: str) -> tuple[TableCell, ...]:
+def _descriptive_line(matched: MatchedScores, pair: Pair, metric: str) -> tuple[TableCell, ...]:
     means = (None, None) if matched.conflict else matched.means
     sides = zip(means, (pair.slim, pair.baseline), strict=True)
     values = [TableCell(format_value(metric, v), name, anchor(name, matched.dataset)) for v, name in sides]

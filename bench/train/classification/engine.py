@@ -165,7 +165,7 @@ class Classification:
         self.optimiser.zero_grad(set_to_none=True)
         return f"micro-batch {size} (batch norm statistics over {size} images)"
 
-    def fitting(self) -> str:
+    def size_that_fits(self) -> str:
         """Return the largest batch size whose step fits in memory. The training cannot continue afterwards."""
         images, labels = self.batches.batch(0)
         random = generator("cpu", self.run.seed, "augmentation", self.rollback, 0)

@@ -179,7 +179,7 @@ class FewShot:
             f"micro-batch {self.micro_batch} of the perceptual loss (generator and discriminator keep the whole batch)"
         )
 
-    def fitting(self) -> str:
+    def size_that_fits(self) -> str:
         """Return the largest batch size whose step fits in memory. Training cannot continue afterwards."""
         # recordings need more memory than a single step, so all of them are made
         tried = [part for part in range(4) for _ in range(WARM_UP + 1)] if self.compute.recorder else [0]
@@ -205,9 +205,9 @@ class FewShot:
 
     def observe(self, done: int, out: Path) -> None:
         """Write the outputs that are due: samples from fixed latents, and a snapshot of the averaged generator."""
-        if done in evenly(self.recipe.strips, self.total_steps, first=0):
+        if done in evenly_spaced_steps(self.recipe.strips, self.total_steps, first=0):
             save_grid(out / "samples" / f"step-{done:07d}.png", self._samples(COLUMNS, "strip"), COLUMNS)
-        if done in evenly(self.recipe.snapshots, self.total_steps):
+        if done in evenly_spaced_steps(self.recipe.snapshots, self.total_steps):
             save_weights(out / "snapshots" / f"step-{done:07d}.safetensors", self.ema.averaged(), self.spec)
 
     def export(self, out: Path) -> dict[str, Any]:
@@ -297,7 +297,7 @@ def frozen(module: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def evenly(count: int, total: int, first: int | None = None) -> set[int]:
+def evenly_spaced_steps(count: int, total: int, first: int | None = None) -> set[int]:
     """Return `count` evenly spaced steps in 1..total, including the last, and also `first` if given."""
     steps = {round(total * (k + 1) / count) for k in range(count)}
     return steps | {first} if first is not None and count else steps

@@ -270,25 +270,25 @@ class Loop:
             raise InputError(f"{self.run.name}: {self._memory_message(error)}; or use more processes")
         change = self.engine.shrink(error) if hasattr(self.engine, "shrink") else None
         if change is None:
-            raise RunFailedError(self._memory_message(error, self._fitting())) from error
+            raise RunFailedError(self._memory_message(error, self._size_that_fits())) from error
         free_memory()
         self.outcome.events.append(f"{self.engine.unit} {self.done}: out of memory, {change}")
         self._reload_checkpoint(f"out of memory, {change}")
 
-    def _fitting(self) -> str | None:
+    def _size_that_fits(self) -> str | None:
         """Return the size that fits in memory as text, or None if the engine cannot measure it."""
-        if not hasattr(self.engine, "fitting"):
+        if not hasattr(self.engine, "size_that_fits"):
             return None
         self.progress.print_line("out of memory; measuring the size that fits")
         free_memory()
         try:
-            return self.engine.fitting()
+            return self.engine.size_that_fits()
         except (RuntimeError, MemoryError, ValueError):  # even the smallest attempt failed
             return None
 
-    def _memory_message(self, error: BaseException, fitting: str | None = None) -> str:
+    def _memory_message(self, error: BaseException, size_that_fits: str | None = None) -> str:
         images_per_pass = getattr(self.engine, "micro_batch", getattr(self.run.recipe, "batch_size", None))
-        return out_of_memory_message(error, images_per_pass, self.engine.device, fitting)
+        return out_of_memory_message(error, images_per_pass, self.engine.device, size_that_fits)
 
     def _update_usage(self) -> None:
         now = time.monotonic()

@@ -111,7 +111,7 @@ class OneShot:
         for optimiser in (self.training.generator_optimiser, self.training.critic_optimiser):
             optimiser.zero_grad(set_to_none=True)
 
-    def fitting(self) -> str:
+    def size_that_fits(self) -> str:
         """Return the largest trained scale, whose size is the largest `max_size` that is known to fit in memory."""
         coupled, scale = self._coupled(), self.requested
         reason = f"{coupled} needs all images of a pass together" if coupled else "one image is processed at a time"

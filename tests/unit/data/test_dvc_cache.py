@@ -62,7 +62,7 @@ def test_a_file_of_slim_bench_is_linked_and_read_only(tmp_path):
     stored = root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
     assert stored.read_bytes() == DATA and stored.stat().st_mode & 0o777 == 0o444
     assert not stored.samefile(path) or path.stat().st_mode & 0o777 == 0o444, "no link, if the file system clones files"
-    assert cache.add(path, md5, own=True) and cache.has(md5, len(DATA)) and not cache.has(md5, 1)
+    assert cache.add(path, md5, own=True) and cache.contains(md5, len(DATA)) and not cache.contains(md5, 1)
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o600, 0o444])

@@ -68,7 +68,7 @@ def test_download_is_checked_and_recorded(tmp_path, server, pins):
     assert [path.name for path in (root / "data/sources").glob(".*.partial")] == []
     before = receipt.stat().st_mtime_ns
     fetch("a", root)
-    assert len(server.asked) == 1, "a valid file is not downloaded again"
+    assert len(server.requests) == 1, "a valid file is not downloaded again"
     assert receipt.stat().st_mtime_ns == before, "an unchanged receipt is not rewritten"
 
 
@@ -102,21 +102,21 @@ def test_status_404_is_one_error_without_retry(tmp_path, server):
     server.status = 404
     with pytest.raises(InputError, match=r"/a\.zip: 404 "):
         fetch("a", project(tmp_path, server, sha256=SHA256))
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_failing_server_is_retried_then_reported(tmp_path, server):
     server.status = 503
     with pytest.raises(InputError, match=r"503 .*4 attempts"):
         fetch("a", project(tmp_path, server, sha256=SHA256))
-    assert len(server.asked) == connection.ATTEMPTS
+    assert len(server.requests) == connection.ATTEMPTS
 
 
 def test_broken_connection_is_resumed(tmp_path, server):
     server.break_after = [300_000, 100_000]
     root = project(tmp_path, server, sha256=SHA256)
     fetch("a", root)
-    assert server.asked == [None, "bytes=300000-", "bytes=400000-"]
+    assert server.requests == [None, "bytes=300000-", "bytes=400000-"]
     assert (root / "data/sources/a.zip").read_bytes() == DATA
 
 
@@ -127,7 +127,7 @@ def test_next_fetch_resumes_a_partial_download(tmp_path, server):
         fetch("a", root)
     assert not (root / "data/sources/a.zip").exists()
     fetch("a", root)
-    assert server.asked[-1] == "bytes=100000-"
+    assert server.requests[-1] == "bytes=100000-"
     assert (root / "data/sources/a.zip").read_bytes() == DATA
 
 
@@ -158,21 +158,21 @@ def test_the_offline_error_names_the_next_step(tmp_path, server, monkeypatch):
     monkeypatch.setenv(downloading.OFFLINE, "1")
     with pytest.raises(InputError, match=r"a\.zip: missing.*SLIM_BENCH_OFFLINE.*copy it here"):
         fetch("a", project(tmp_path, server, sha256=SHA256))
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_simultaneous_fetches_download_once(tmp_path, server):
     root = project(tmp_path, server, sha256=SHA256)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: fetch("a", root), range(4)))
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_a_source_without_checksum_is_not_downloaded_automatically(tmp_path, server):
     root = project(tmp_path, server)
     with pytest.raises(InputError, match=r"no checksum is published.*--accept-sha256"):
         fetch("a", root)
-    assert server.asked == []
+    assert server.requests == []
     fetch("a", root, accept_sha256="first-seen")
     assert pointer_of(root / "data/sources/a.zip").sha256 == SHA256
     (root / "data/sources/a.zip").write_bytes(b"another version")
@@ -312,7 +312,7 @@ def test_weights_are_fetched_once_and_always_checked(tmp_path, server, monkeypat
         fetch_weights("w", root, network=False)
     assert fetch_weights("w", root) == tmp_path / "cache/w.pth"
     assert fetch("w", root) == tmp_path / "cache/w.pth"
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     (tmp_path / "cache/w.pth").write_bytes(b"corrupt")
     with pytest.raises(InputError, match=r"wrong weights, sha256 is .*run `slim-bench fetch"):
         fetch_weights("w", root)
@@ -342,11 +342,11 @@ def test_weights_tracked_by_dvc_come_from_its_remote_and_are_checked(tmp_path, s
     pointer = root / "data/sources/w.pth.dvc"
     pointer.parent.mkdir(parents=True, exist_ok=True)
     pointer.write_text(f"outs:\n- md5: {MD5}\n  path: w.pth\n")
-    asked = []
+    calls = []
 
     def download_content(content):
         def run_dvc(folder, *line):
-            asked.append(line)
+            calls.append(line)
             (folder / "data/sources/w.pth").write_bytes(content)
 
         return run_dvc
@@ -357,8 +357,8 @@ def test_weights_tracked_by_dvc_come_from_its_remote_and_are_checked(tmp_path, s
     (root / "data/sources/w.pth").unlink()
     monkeypatch.setattr("bench.data.dvc.run_dvc", download_content(DATA))
     assert fetch_weights("w", root) == root / "data/sources/w.pth"
-    assert asked == 2 * [("pull", "data/sources/w.pth.dvc")]
-    assert not server.asked
+    assert calls == 2 * [("pull", "data/sources/w.pth.dvc")]
+    assert not server.requests
 
 
 def test_weights_in_a_package_need_no_network():

@@ -101,7 +101,7 @@ def test_a_download_on_a_full_disk_is_resumed(tmp_path, monkeypatch):
         free(disk)
         fetch("a", root)
         assert (root / "data/sources/a.zip").read_bytes() == DATA
-        assert server.asked[-1].startswith("bytes=2"), "the received bytes were kept"
+        assert server.requests[-1].startswith("bytes=2"), "the received bytes were kept"
 
 
 def test_dvc_on_a_full_disk_names_the_folder_and_leaves_no_temporary_file(tmp_path, monkeypatch):

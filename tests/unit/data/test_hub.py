@@ -52,9 +52,9 @@ def test_a_file_at_a_full_commit_is_downloaded_and_verified(tmp_path, hub, pins)
     fetch("a", root)
     assert (root / "data/sources/few.parquet").read_bytes() == CONTENT
     assert not [path for path in hub.paths() if "agent" in path], "telemetry is off"
-    asked = len(hub.asked)
+    count = len(hub.requests)
     fetch("a", root)
-    assert len(hub.asked) == asked, "a valid file is not downloaded again"
+    assert len(hub.requests) == count, "a valid file is not downloaded again"
 
 
 def test_wrong_content_of_the_right_length_is_refused(tmp_path, hub):
@@ -86,7 +86,7 @@ def test_the_token_of_a_gated_repository_is_sent_to_the_hub_only(tmp_path, hub, 
     refused(root, "401 Unauthorized; log in with .* or set HF_TOKEN")
     monkeypatch.setenv("HF_TOKEN", "secret")
     fetch("a", root)
-    stored = [request for request in hub.asked if request.path.startswith(STORE)]
+    stored = [request for request in hub.requests if request.path.startswith(STORE)]
     assert len(stored) == 1
     assert "Authorization" not in stored[0].headers
 
@@ -97,9 +97,9 @@ def test_a_download_is_in_the_cache_of_huggingface_hub_for_other_projects(tmp_pa
     fetch("a", project(tmp_path / "a"))
     found = huggingface_hub.hf_hub_download(REPO, PATH, repo_type="dataset", revision=REVISION, local_files_only=True)
     assert Path(found).read_bytes() == CONTENT
-    asked = len(hub.asked)
+    count = len(hub.requests)
     fetch("a", project(tmp_path / "b"))
-    assert len(hub.asked) == asked
+    assert len(hub.requests) == count
 
 
 def test_the_cache_of_huggingface_hub_is_used_if_its_content_is_right(tmp_path, hub):
@@ -113,7 +113,7 @@ def test_the_cache_of_huggingface_hub_is_used_if_its_content_is_right(tmp_path, 
     root = project(tmp_path / "a")
     fetch("a", root)
     assert (root / "data/sources/few.parquet").read_bytes() == CONTENT
-    assert not hub.asked
+    assert not hub.requests
     (folder / "blobs" / sha256).write_bytes(b"damaged")
     root = project(tmp_path / "b")
     fetch("a", root)
@@ -157,4 +157,4 @@ def test_the_next_source_is_used_if_the_hub_does_not_respond(tmp_path, hub, monk
 def test_offline_mode_uses_only_the_cache(tmp_path, hub, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     refused(project(tmp_path / "project"), "HF_HUB_OFFLINE disables downloads")
-    assert not hub.asked
+    assert not hub.requests

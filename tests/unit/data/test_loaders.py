@@ -70,8 +70,8 @@ def test_an_epoch_has_no_image_twice_and_epochs_differ() -> None:
 
 
 def test_a_batch_depends_only_on_its_step() -> None:
-    straight = labels_of(memory(), range(9))
-    assert [labels_of(memory(), range(step, step + 1))[0] for step in range(9)] == straight
+    expected = labels_of(memory(), range(9))
+    assert [labels_of(memory(), range(step, step + 1))[0] for step in range(9)] == expected
 
 
 def test_a_rollback_changes_the_order() -> None:
@@ -97,13 +97,13 @@ def test_folder_batches_continue_from_any_step(folder: Path, crop: bool) -> None
         return FolderBatches(list_folder(folder), 8, WHOLE, crop=crop, source="folder")
 
     batches = make()
-    straight = [batches.batch(step) for step in range(4)]
+    expected = [batches.batch(step) for step in range(4)]
     resumed = make()
     for step in (2, 3):
         images, labels = resumed.batch(step)
         assert images.shape == (4, 3, 8, 8) and images.dtype == torch.uint8
-        assert torch.equal(images, straight[step][0]) and torch.equal(labels, straight[step][1])
-    assert not torch.equal(straight[0][0], straight[1][0])
+        assert torch.equal(images, expected[step][0]) and torch.equal(labels, expected[step][1])
+    assert not torch.equal(expected[0][0], expected[1][0])
 
 
 def test_training_crops_change_from_epoch_to_epoch(folder: Path) -> None:
@@ -156,14 +156,14 @@ def test_shards_give_every_sample_and_continue_from_any_step(shards: list[tuple[
         return ShardBatches(shards, 8, WHOLE, crop=False, source="shards")
 
     batches = make()
-    straight = [batches.batch(step) for step in range(6)]
+    expected = [batches.batch(step) for step in range(6)]
     assert batches.steps_per_epoch == 3
-    assert set(torch.cat([labels for _, labels in straight]).tolist()) == set(range(12))
-    assert all(torch.equal(images[:, 0, 0, 0].long(), labels) for images, labels in straight)
+    assert set(torch.cat([labels for _, labels in expected]).tolist()) == set(range(12))
+    assert all(torch.equal(images[:, 0, 0, 0].long(), labels) for images, labels in expected)
     resumed = make()
     for step in (3, 4, 5):
         images, labels = resumed.batch(step)
-        assert torch.equal(labels, straight[step][1]) and torch.equal(images, straight[step][0])
+        assert torch.equal(labels, expected[step][1]) and torch.equal(images, expected[step][0])
 
 
 def test_a_resumed_run_does_not_read_finished_epochs(shards: list[tuple[str, int]], monkeypatch) -> None:
@@ -182,9 +182,9 @@ def test_a_resumed_run_does_not_read_finished_epochs(shards: list[tuple[str, int
     batches = module.ShardBatches(shards, 8, WHOLE, crop=True, source="shards")
     images, labels = batches.batch(3 * 100 + 1)
     assert len(read) <= 12 * 2, "the pass in which it stopped and one prefetched pass"
-    straight = module.ShardBatches(shards, 8, WHOLE, crop=True, source="shards")
+    expected = module.ShardBatches(shards, 8, WHOLE, crop=True, source="shards")
     for step in range(3 * 100 + 2):
-        wanted = straight.batch(step)
+        wanted = expected.batch(step)
     assert torch.equal(labels, wanted[1]) and torch.equal(images, wanted[0])
 
 

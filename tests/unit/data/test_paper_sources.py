@@ -127,10 +127,10 @@ def test_datasets_with_a_source_are_fetched_and_others_are_listed(tmp_path, monk
                 assert "manual installation is required" in str(error)
                 failed.add(name)
         assert failed == MANUAL
-        asked = len(server.asked)
+        count = len(server.requests)
         for name in set(paper_datasets) - MANUAL:
             fetch_dataset(name, catalogue, root, settings=settings)
-        assert len(server.asked) == asked, "a second fetch asks for nothing"
+        assert len(server.requests) == count, "a second fetch asks for nothing"
     assert prepare("singan-balloons", None, root=root).n == 1
 
 
@@ -140,4 +140,4 @@ def test_the_error_of_unpinned_datasets_names_the_setting(tmp_path):
         for name in ("100-shot-obama", "animalface-cat"):
             with pytest.raises(InputError, match=r"no checksum is published.*data\.trust_first_use"):
                 fetch(name, root)
-        assert not server.asked
+        assert not server.requests

@@ -76,12 +76,12 @@ def test_a_download_is_recorded_with_hash_size_and_source(tmp_path, server, pins
     meta = {"source": f"{server.url}/a.zip", "sha256": SHA256, "licence": "none"}
     assert out == {"md5": MD5, "size": len(DATA), "hash": "md5", "path": "a.zip", "desc": "a test set", "meta": meta}
     assert stored(root, MD5).read_bytes() == DATA
-    pointer, requests = pointer_path(path).read_bytes(), len(server.asked)
+    pointer, requests = pointer_path(path).read_bytes(), len(server.requests)
     assert refetch(root).origin is None
-    assert (pointer_path(path).read_bytes(), len(server.asked)) == (pointer, requests)
+    assert (pointer_path(path).read_bytes(), len(server.requests)) == (pointer, requests)
     path.unlink()
     refetch(root)
-    assert path.read_bytes() == DATA and len(server.asked) == requests, "restored from the DVC cache"
+    assert path.read_bytes() == DATA and len(server.requests) == requests, "restored from the DVC cache"
 
 
 def test_the_first_download_is_pinned_and_other_content_is_refused(tmp_path, server):

@@ -55,7 +55,7 @@ def online(monkeypatch):
 
 
 @pytest.fixture
-def impatient(monkeypatch):
+def short_timeouts(monkeypatch):
     """Shorten the timeouts. On a loaded machine, a working server may also pause for this time."""
     monkeypatch.setattr(connection, "NOTE_SECONDS", 0.15)
     monkeypatch.setattr(connection, "STALL_SECONDS", 0.5)
@@ -169,7 +169,7 @@ def test_an_invalid_retry_after_is_ignored(text):
     assert retry_after({"Retry-After": text}) is None
 
 
-def test_a_stalled_server_is_reported_before_the_timeout(tmp_path, server, impatient, capsys):
+def test_a_stalled_server_is_reported_before_the_timeout(tmp_path, server, short_timeouts, capsys):
     server.problems["/a.bin"], server.forever = [silent()], True
     refused(server, tmp_path, r"no data for 0\.5 s; check the network")
     message = capsys.readouterr().err
@@ -177,7 +177,7 @@ def test_a_stalled_server_is_reported_before_the_timeout(tmp_path, server, impat
     assert len(server.paths()) == 1, "the next source is used without further attempts"
 
 
-def test_a_stalled_download_is_retried_once(tmp_path, server, impatient, waits):
+def test_a_stalled_download_is_retried_once(tmp_path, server, short_timeouts, waits):
     server.problems["/a.bin"], server.forever, server.ranges = [silent(50_000)], True, False
     refused(server, tmp_path, r"no (data for|response within) 0\.5 s")
     assert len(server.paths()) == 2
@@ -187,10 +187,10 @@ def test_a_download_resumes_after_a_stalled_connection(tmp_path, server, monkeyp
     monkeypatch.setattr(connection, "STALL_SECONDS", 2.0)
     server.problems["/a.bin"] = [silent(50_000)]
     assert get(server, tmp_path).read_bytes() == CONTENT
-    assert server.asked[-1].headers["Range"] == "bytes=50000-"
+    assert server.requests[-1].headers["Range"] == "bytes=50000-"
 
 
-def test_an_endless_header_times_out(tmp_path, server, impatient, monkeypatch):
+def test_an_endless_header_times_out(tmp_path, server, short_timeouts, monkeypatch):
     def drip(handler, _):
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-A: ")
         while not handler.loopback.closing.wait(0.1):
@@ -222,7 +222,7 @@ def test_a_killed_download_keeps_its_bytes_and_resumes(tmp_path, server):
     have = partial.stat().st_size
     server.problems.clear()
     get(server, tmp_path, sha256=sha256_bytes(content))
-    assert server.asked[-1].headers["Range"] == f"bytes={have}-"
+    assert server.requests[-1].headers["Range"] == f"bytes={have}-"
     assert (tmp_path / "a.bin").read_bytes() == content
 
 
@@ -263,7 +263,7 @@ def test_parts_that_are_shorter_than_requested_are_put_together(tmp_path, server
     assert get(server, tmp_path).read_bytes() == CONTENT
 
 
-def test_a_connection_that_is_never_accepted_times_out(tmp_path, server, impatient, monkeypatch, waits):
+def test_a_connection_that_is_never_accepted_times_out(tmp_path, server, short_timeouts, monkeypatch, waits):
     def time_out(*_, **__):
         raise TimeoutError("timed out")
 
@@ -345,8 +345,8 @@ def test_a_kill_at_any_moment_leaves_no_wrong_file_and_the_next_download_resumes
     done = 0
     for _ in range(20):
         with subprocess.Popen(line, cwd=ROOT, stderr=subprocess.DEVNULL) as child:
-            asked = len(server.asked)
-            while len(server.asked) == asked and child.poll() is None:
+            count = len(server.requests)
+            while len(server.requests) == count and child.poll() is None:
                 time.sleep(0.005)
             time.sleep(moments.random() * 0.05)
             child.send_signal(signal.SIGKILL)
@@ -356,7 +356,7 @@ def test_a_kill_at_any_moment_leaves_no_wrong_file_and_the_next_download_resumes
             done += 1
     server.problems.clear()
     assert get(server, tmp_path).read_bytes() == CONTENT
-    assert any("Range" in request.headers for request in server.asked)
+    assert any("Range" in request.headers for request in server.requests)
 
 
 def test_a_full_disk_does_not_cause_a_download_from_another_source(tmp_path, server, monkeypatch):

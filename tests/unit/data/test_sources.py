@@ -118,7 +118,7 @@ def test_the_first_use_is_trusted_only_if_allowed_and_pinned(tmp_path, server):
     root = make_project(tmp_path, a={"sources": [{"kind": "url", "files": [at(server)]}]})
     with pytest.raises(InputError, match=r"no checksum is published.*trust_first_use"):
         fetch("a", root)
-    assert not server.asked
+    assert not server.requests
     fetch("a", root, settings=TRUST)
     (root / "data/sources/a.bin").unlink()
     server.files["/a.bin"] = b"changed at the source"
@@ -182,7 +182,7 @@ def test_offline_mode_uses_the_mirror(tmp_path, server, monkeypatch):
     (tmp_path / "mirror/a.bin").write_bytes(CONTENT)
     root = make_project(tmp_path / "p", a={"sources": [{"kind": "url", "files": [at(server, sha256=SHA256)]}]})
     fetch("a", root, settings=DataSettings(mirror=str(tmp_path / "mirror")))
-    assert not server.asked
+    assert not server.requests
 
 
 def test_a_shared_folder_of_the_mirror_provides_only_what_it_contains(tmp_path):

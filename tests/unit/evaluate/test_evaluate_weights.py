@@ -125,9 +125,9 @@ def test_a_run_at_paper_scale_is_comparable_with_the_published_values(fewshot, p
 def test_runs_at_paper_scale_have_the_protocol_ids_of_the_claims(fewshot, oneshot, project):
     scores = fewshot[2] | oneshot[2]
     comparisons = [comparison for claim in project.settings.claims for comparison in claim.comparisons]
-    asked = [comparison for comparison in comparisons if comparison.metric in scores]
-    assert {"fid_authors", "ssim_samples"} <= {comparison.metric for comparison in asked}
-    for comparison in asked:
+    selected = [comparison for comparison in comparisons if comparison.metric in scores]
+    assert {"fid_authors", "ssim_samples"} <= {comparison.metric for comparison in selected}
+    for comparison in selected:
         ids = [at_paper_scale(scores[comparison.metric].protocol, size) for size in (256, 1024)]
         assert any(fnmatchcase(protocol, comparison.protocol) for protocol in ids), comparison
 

@@ -19,7 +19,7 @@ def probes():
 
 
 @pytest.fixture
-def told(monkeypatch):
+def reported(monkeypatch):
     results = []
     monkeypatch.setattr(job, "print_result", lambda **result: results.append(result))
     return results
@@ -36,27 +36,27 @@ def test_synthetic_images_have_the_shape_of_the_dataset(probes, tmp_path):
 
 
 @pytest.mark.parametrize(("task", "parts"), [("classification", 1), ("oneshot", 5)])
-def test_two_steps_warm_up_and_five_are_timed_in_each_part(probes, tmp_path, told, task, parts):
+def test_two_steps_warm_up_and_five_are_timed_in_each_part(probes, tmp_path, reported, task, parts):
     job.measure_training(probes["train", task], tmp_path)
-    steps = [(result["part"], result["warm"]) for result in told if "step" in result]
+    steps = [(result["part"], result["warm"]) for result in reported if "step" in result]
     assert steps == [(part, repeat < 2) for part in range(parts) for repeat in range(7)]
-    assert len(next(result["sizes"] for result in told if "sizes" in result)) == parts
-    assert all(result["step"] > 0 and result["peak"] > 0 for result in told if "step" in result)
+    assert len(next(result["sizes"] for result in reported if "sizes" in result)) == parts
+    assert all(result["step"] > 0 and result["peak"] > 0 for result in reported if "step" in result)
 
 
-def test_scoring_and_preparation_report_the_time_of_an_image(probes, tmp_path, told, monkeypatch):
+def test_scoring_and_preparation_report_the_time_of_an_image(probes, tmp_path, reported, monkeypatch):
     monkeypatch.setattr(job, "COUNTS", {"oneshot": {"cpu": (2, 3), "cuda": (2, 3)}})
     job.measure_scoring(probes["score", "oneshot"], tmp_path / "score")
     job.measure_preparation(probes["prepare", "fewshot"], tmp_path / "prepare")
-    results = [result for result in told if "image" in result]
+    results = [result for result in reported if "image" in result]
     assert len(results) == 2 and all(result["fixed"] > 0 and result["image"] >= 0 for result in results)
-    assert not any(result.get("note") for result in told)  # every metric was computed
+    assert not any(result.get("note") for result in reported)  # every metric was computed
 
 
-def test_missing_lpips_weights_are_replaced_by_random_ones(probes, tmp_path, told, monkeypatch):
+def test_missing_lpips_weights_are_replaced_by_random_ones(probes, tmp_path, reported, monkeypatch):
     monkeypatch.setattr(lpips, "has_lpips_weights", lambda: False)
     probe = probes["train", "fewshot"]
     recipe = probe.run.recipe.model_copy(update={"perceptual": "lpips-vgg16"})
     probe = probe.model_copy(update={"run": probe.run.model_copy(update={"recipe": recipe})})
     engine = job.build_engine(job._with_data(probe, tmp_path, 8), torch.device("cpu"))
-    assert engine.perceptual.name == "lpips-vgg16" and told == [{"note": "LPIPS with random weights"}]
+    assert engine.perceptual.name == "lpips-vgg16" and reported == [{"note": "LPIPS with random weights"}]

@@ -66,14 +66,14 @@ def test_a_row_equals_the_plan(plan, runs, kind, key, value):
 
 
 def test_the_page_lists_every_deviation_from_the_paper(runs):
-    told = {(kind, key) for kind, key, _ in rows()}
+    listed = {(kind, key) for kind, key, _ in rows()}
     for run in runs:
         confirmed = protocol(run)
         for key, value, is_default in values(run):
             if key in confirmed:
                 assert value == confirmed[key], f"{run.name}: {key}"
             elif not is_default:
-                assert {("all", key), (run.task, key)} & told, f"{run.name}: {key} = {value}: add it to {PAGE.name}"
+                assert {("all", key), (run.task, key)} & listed, f"{run.name}: {key} = {value}: add it to {PAGE.name}"
 
 
 def test_an_unlisted_deviation_is_found(runs):

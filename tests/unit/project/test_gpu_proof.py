@@ -133,9 +133,9 @@ def test_invalid_options_give_a_one_line_error_before_any_measurement(options, m
 
 
 def test_distance_of_curves_is_zero_for_equal_curves():
-    straight = {name: [float(i) for i in range(40)] for name in curves.LOSSES}
-    shifted = {name: [value + 1 for value in values] for name, values in straight.items()}
-    assert curves.distance(straight, straight) == 0 < curves.distance(straight, shifted)
+    losses = {name: [float(i) for i in range(40)] for name in curves.LOSSES}
+    shifted = {name: [value + 1 for value in values] for name, values in losses.items()}
+    assert curves.distance(losses, losses) == 0 < curves.distance(losses, shifted)
     assert curves.running_means([1.0, 3.0]) == [2.0] and len(curves.running_means([1.0] * 200)) == 181
 
 

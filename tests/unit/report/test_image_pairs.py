@@ -5,13 +5,13 @@ from bench.report.embedded import raster
 from bench.report.image_pairs import image_pairs
 from bench.report.read.row import Row
 from bench.report.score_spread import spread_over_images
-from tests.helpers.report_fixture import EMOJI, collected, described, discs, write_run
+from tests.helpers.report_fixture import EMOJI, collected, discs, run_description, write_run
 
 
 def test_a_pair_has_the_images_of_both_networks_if_their_sizes_agree(tmp_path):
     scale_dir = tmp_path / "demo"
     for experiment in ("fastgan-sle", "fastgan-slim-4to64"):
-        folder = write_run(scale_dir, described("demo", "fewshot", experiment, EMOJI, 0, []))
+        folder = write_run(scale_dir, run_description("demo", "fewshot", experiment, EMOJI, 0, []))
         discs(folder / "samples" / "grid.png", 8, 8, 40)
     scores, settings = collected(scale_dir), load_settings()
     (pair,) = image_pairs(scores, settings, scale_dir, "fewshot")

@@ -18,8 +18,8 @@ from tests.helpers.report_fixture import (
     FD,
     PHOTO,
     collected,
-    described,
     make_results,
+    run_description,
     write_run,
     write_score,
 )
@@ -162,7 +162,7 @@ def test_a_dataset_with_another_protocol_is_on_the_page(tmp_path):
     for dataset, view in ((FASHION, "whole32"), ("own", "centre-crop0.875-bilinear32")):
         for name in ("resnet14-slim-w16", "resnext14-w16", "resnet14-w16"):
             for seed in range(2):
-                run = described("demo", "classification", name, dataset, seed, ["top1"])
+                run = run_description("demo", "classification", name, dataset, seed, ["top1"])
                 classes = {"per_class": [80.0, 90.0], "confusion": [[80, 20], [10, 90]]}
                 protocol = f"top1/{view}/last/test2000"
                 write_score(write_run(scale_dir, run), "top1", 80.0 + seed, protocol=protocol, details=classes)
@@ -208,7 +208,7 @@ def test_inlined_figures_use_the_colours_of_the_page():
 def test_different_data_and_code_in_one_table_are_reported(tmp_path):
     from bench.report.context import _warnings
 
-    plan = described("demo", "fewshot", "fastgan-sle", EMOJI, 0, ["fd_efflite0"])
+    plan = run_description("demo", "fewshot", "fastgan-sle", EMOJI, 0, ["fd_efflite0"])
     write_score(write_run(tmp_path / "demo", plan), "fd_efflite0", 1.0)
     write_score(write_run(tmp_path / "demo", plan | {"seed": 1}, code="f"), "fd_efflite0", 1.0, data_sha256="9" * 64)
     assert _warnings(collected(tmp_path / "demo")) == [

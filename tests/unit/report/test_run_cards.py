@@ -15,7 +15,7 @@ from bench.report.read.collect import collect
 from bench.report.read.scores import read_scores
 from bench.report.report_files import REMEDY, begin_report, end_report
 from bench.report.run_cards import run_cards
-from tests.helpers.report_fixture import EMOJI, FD, described, make_results, write_run, write_score
+from tests.helpers.report_fixture import EMOJI, FD, make_results, run_description, write_run, write_score
 
 RUN = f"fastgan-sle/{EMOJI}/seed0"
 
@@ -116,7 +116,7 @@ def test_a_protocol_has_a_readable_description():
 
 def test_a_run_without_files_has_a_card(tmp_path):
     scale_dir = tmp_path / "results" / "demo"
-    run = described("demo", "fewshot", "fastgan-sle", EMOJI, 0, ["fd_efflite0"])
+    run = run_description("demo", "fewshot", "fastgan-sle", EMOJI, 0, ["fd_efflite0"])
     write_score(write_run(scale_dir, run), "fd_efflite0", 1.0)
     collect(scale_dir)
     shutil.rmtree(scale_dir / "runs")

@@ -51,7 +51,7 @@ def assert_same(a: Path, b: Path) -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_a_run_interrupted_at_every_step_is_bit_equal(task, tmp_path, monkeypatch):
     run = tiny_run(task, write_data(task, tmp_path / "data"))
-    train(run, tmp_path / "straight", tmp_path / "state")
+    train(run, tmp_path / "uninterrupted", tmp_path / "state")
     engine = engine_class(task)
     whole, done = engine.step, []
 
@@ -69,7 +69,7 @@ def test_a_run_interrupted_at_every_step_is_bit_equal(task, tmp_path, monkeypatc
             break
         except KeyboardInterrupt:
             continue
-    assert_same(tmp_path / "straight", tmp_path / "pieces")
+    assert_same(tmp_path / "uninterrupted", tmp_path / "pieces")
     network, meta = load_export(tmp_path / "pieces")
     assert meta["status"] == "ok" and not network.training
 
@@ -116,8 +116,8 @@ def test_kill_9_and_resume_of_the_command(tmp_path):
     assert done.stdout.splitlines() == ends, done.stderr
     assert len(re.findall(r"resumed at \w+ 2 of", done.stderr)) == len(TASKS), done.stderr
     for task in TASKS:
-        train(runs[task], tmp_path / task / "straight", tmp_path / task / "state")
-        assert_same(tmp_path / task / "straight", tmp_path / task / "killed")
+        train(runs[task], tmp_path / task / "uninterrupted", tmp_path / task / "state")
+        assert_same(tmp_path / task / "uninterrupted", tmp_path / task / "killed")
 
 
 def test_a_diverging_run_ends_as_failed_without_an_error(tmp_path, capsys):

@@ -18,7 +18,7 @@ from tests.helpers.report_fixture import (
     claim_results,
     claim_settings,
     collected,
-    described,
+    run_description,
     write_run,
     write_score,
 )
@@ -76,7 +76,7 @@ def test_scores_of_another_protocol_are_not_compared(tmp_path):
     scale_dir = tmp_path / "paper"
     for name in ("slim", "sle"):
         for seed in range(5):
-            run = described("paper", "fewshot", name, "a", seed, ["fid_authors"])
+            run = run_description("paper", "fewshot", name, "a", seed, ["fid_authors"])
             write_score(write_run(scale_dir, run), "fid_authors", 40.0 + seed, protocol="other/protocol")
     reason = "not comparable: a: protocol is other/protocol"
     assert verdict(collected(scale_dir), claim_settings(sets=("a",))) == ("inconclusive", reason)
@@ -86,7 +86,7 @@ def test_datasets_with_different_protocols_are_not_combined_in_a_claim(tmp_path)
     scale_dir = tmp_path / "paper"
     for dataset, fake in (("a", 5000), ("b", 5000), ("c", 500)):
         for name in ("slim", "sle"):
-            run = described("paper", "fewshot", name, dataset, 0, ["fid_authors"])
+            run = run_description("paper", "fewshot", name, dataset, 0, ["fid_authors"])
             protocol = f"fid_authors/x/px{fake}/fake{fake}"
             write_score(write_run(scale_dir, run), "fid_authors", 40.0, protocol=protocol)
     words = (

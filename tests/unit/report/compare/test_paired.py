@@ -8,11 +8,18 @@ from bench.metrics.protocol import ProtocolError
 from bench.report.compare.claims import decide_claims
 from bench.report.compare.paired import compare_experiments
 from bench.report.tables.significance import descriptive_table, paired_table, summary_table
-from tests.helpers.report_fixture import claim_results, claim_settings, collected, described, write_run, write_score
+from tests.helpers.report_fixture import (
+    claim_results,
+    claim_settings,
+    collected,
+    run_description,
+    write_run,
+    write_score,
+)
 
 
 def scored(scale_dir, name, dataset, seed, **changes):
-    run = described("paper", "fewshot", name, dataset, seed, ["fid_authors"])
+    run = run_description("paper", "fewshot", name, dataset, seed, ["fid_authors"])
     write_score(write_run(scale_dir, run), "fid_authors", 40.0 + seed, **changes)
 
 

@@ -11,7 +11,7 @@ from bench.claims import load_settings
 from bench.ownership import ATTENTION_KIND
 from bench.report.figures.attention import attention_grid, overlay, read_attention
 from bench.report.figures.image_grids import TILE
-from tests.helpers.report_fixture import EMOJI, collected, described, make_results, write_attention, write_run
+from tests.helpers.report_fixture import EMOJI, collected, make_results, run_description, write_attention, write_run
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_every_gate_has_a_row_and_every_group_a_tile(results, task, rows):
 
 
 def test_runs_without_recorded_gates_have_no_grid(tmp_path):
-    folder = write_run(tmp_path / "demo", described("demo", "fewshot", "fastgan-sle", EMOJI, 0, ["fd_efflite0"]))
+    folder = write_run(tmp_path / "demo", run_description("demo", "fewshot", "fastgan-sle", EMOJI, 0, ["fd_efflite0"]))
     scores = collected(tmp_path / "demo")
     assert attention_grid(scores, load_settings(), tmp_path / "demo", "fewshot") is None
     write_attention(folder, 64, {"gates.64": (4, 64)}, groups=None)

@@ -11,7 +11,7 @@ from bench.report.figures.image_grids import GAP, LINE, LabelledRow, image_grid
 from bench.report.figures.style import use_theme
 from bench.report.outputs import FIGURES, IMAGE_GRIDS, PLOT_SUFFIXES
 from tests.helpers.figure_texts import problems
-from tests.helpers.report_fixture import FASHION, collected, described, make_results, write_run, write_score
+from tests.helpers.report_fixture import FASHION, collected, make_results, run_description, write_run, write_score
 
 LONG = "resnext101-64x4d-with-a-long-name"
 
@@ -31,7 +31,7 @@ def crowded(tmp_path_factory):
     details = {"classes": named, "per_class": [90.0] * 20, "confusion": np.full((20, 20), 5).tolist()}
     names = ["resnet14-w16", "resnext14-w16", "resnet14-slim-w16", "resnet50", "resnet50-slim", "resnet101", LONG]
     for index, name in enumerate(names):
-        folder = write_run(scale_dir, described("demo", "classification", name, FASHION, 0, ["top1"]))
+        folder = write_run(scale_dir, run_description("demo", "classification", name, FASHION, 0, ["top1"]))
         write_score(folder, "top1", 88 + 0.01 * index, details=details if index > 5 else {})
         for control in ("control-linear", "control-halves", "control-white"):
             write_score(folder, "top1", 88.02 + 0.001 * len(control), control)

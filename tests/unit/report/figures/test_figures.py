@@ -6,7 +6,15 @@ from bench.claims import load_settings
 from bench.metrics.protocol import ProtocolError
 from bench.report.figures.classification import calibration_figure, confusion_figure
 from bench.report.figures.plots import fd_curve_figure
-from tests.helpers.report_fixture import EMOJI, FASHION, collected, described, make_results, write_run, write_score
+from tests.helpers.report_fixture import (
+    EMOJI,
+    FASHION,
+    collected,
+    make_results,
+    run_description,
+    write_run,
+    write_score,
+)
 
 CLASSES = {"per_class": [100.0, 50.0], "confusion": [[2, 0], [1, 1]]}
 
@@ -18,7 +26,7 @@ def tasks():
 
 def test_curves_of_two_protocols_have_separate_panels(tmp_path, tasks):
     for name, protocol in (("fastgan-sle", "fd/a"), ("fastgan-slim-4to64", "fd/a"), ("fastgan-sle-residual", "fd/b")):
-        folder = write_run(tmp_path / "demo", described("demo", "fewshot", name, EMOJI, 0, ["fd_efflite0"]))
+        folder = write_run(tmp_path / "demo", run_description("demo", "fewshot", name, EMOJI, 0, ["fd_efflite0"]))
         write_score(folder, "fd_efflite0", 10.0, protocol=protocol, details={"curve": {"50": 20.0, "100": 10.0}})
     figure = fd_curve_figure(collected(tmp_path / "demo"), tasks["fewshot"])
     assert [len({line.get_color() for line in axis.lines}) for axis in figure.axes] == [2, 1]
@@ -26,7 +34,7 @@ def test_curves_of_two_protocols_have_separate_panels(tmp_path, tasks):
 
 
 def test_fid_is_the_first_panel(tmp_path, tasks):
-    folder = write_run(tmp_path / "demo", described("demo", "fewshot", "fastgan-sle", EMOJI, 0, ["fd_efflite0"]))
+    folder = write_run(tmp_path / "demo", run_description("demo", "fewshot", "fastgan-sle", EMOJI, 0, ["fd_efflite0"]))
     for metric in ("fd_efflite0", "fid_cleanfid"):
         write_score(folder, metric, 10.0, details={"curve": {"50": 20.0, "100": 10.0}})
     figure = fd_curve_figure(collected(tmp_path / "demo"), tasks["fewshot"])
@@ -39,7 +47,7 @@ def test_fid_is_the_first_panel(tmp_path, tasks):
 )
 def test_two_protocols_never_share_a_panel(tmp_path, tasks, draw, metric, details):
     for name in ("resnet14-w16", "resnet14-slim-w16"):
-        folder = write_run(tmp_path / "demo", described("demo", "classification", name, FASHION, 0, [metric]))
+        folder = write_run(tmp_path / "demo", run_description("demo", "classification", name, FASHION, 0, [metric]))
         write_score(folder, metric, 75.0, protocol=f"{metric}/{name}", details=details)
     with pytest.raises(ProtocolError, match=f"'{metric}/resnet14.*' and '{metric}/resnet14"):
         draw(collected(tmp_path / "demo"), tasks["classification"])
@@ -47,7 +55,9 @@ def test_two_protocols_never_share_a_panel(tmp_path, tasks, draw, metric, detail
 
 def test_class_names_are_plain_text(tmp_path, tasks):
     names = {"classes": [r"$\nonsense{$", "<script>"]}
-    folder = write_run(tmp_path / "demo", described("demo", "classification", "resnet14-w16", FASHION, 0, ["top1"]))
+    folder = write_run(
+        tmp_path / "demo", run_description("demo", "classification", "resnet14-w16", FASHION, 0, ["top1"])
+    )
     write_score(folder, "top1", 75.0, details=CLASSES | names)
     figure = confusion_figure(collected(tmp_path / "demo"), tasks["classification"])
     figure.draw_without_rendering()

@@ -11,7 +11,7 @@ from bench.report.figures.image_grids import labelled_thumbnails
 from bench.report.read.audits import read_used_datasets
 from bench.report.tables.data import data_records, data_table
 from tests.helpers.data_project import image_folder, make_project, random_image
-from tests.helpers.report_fixture import collected, described, write_run, write_score
+from tests.helpers.report_fixture import collected, run_description, write_run, write_score
 
 ENTRY = {
     "source": {"kind": "folder", "path": "../images"},
@@ -29,7 +29,7 @@ def project(tmp_path, monkeypatch):
     random_image(70, 70, seed=1).save(folder / "copy.bmp")
     monkeypatch.chdir(root)
     for name in ("a", "b", "gone"):
-        run = described("tiny", "fewshot", "fastgan-sle", name, 0, ["params"])
+        run = run_description("tiny", "fewshot", "fastgan-sle", name, 0, ["params"])
         write_score(write_run(root / "results/tiny", run), "params", 1.0)
     record_audit("a", 64, audit_path("data/prepared/a-64"), root)
     return root

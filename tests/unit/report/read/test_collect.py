@@ -15,9 +15,9 @@ from tests.helpers.report_fixture import (
     EMOJI,
     FD,
     collected,
-    described,
     freeze,
     make_results,
+    run_description,
     write_json,
     write_run,
     write_score,
@@ -32,7 +32,9 @@ def one(scores, **equal):
 
 @pytest.fixture
 def run(tmp_path):
-    return tmp_path / "demo", described("demo", "fewshot", "fastgan-sle", EMOJI, 0, ["fd_efflite0", "kid_efflite0"])
+    return tmp_path / "demo", run_description(
+        "demo", "fewshot", "fastgan-sle", EMOJI, 0, ["fd_efflite0", "kid_efflite0"]
+    )
 
 
 def test_a_row_has_provenance(run):
@@ -93,9 +95,12 @@ UNREADABLE = {
     "empty": ("", "run.json: not JSON"),
     "a list": ("[]", "run.json: Input should be an object"),
     "without keys": ('{"scale": "demo"}', "run.json: task: Field required"),
-    "of another run": (json.dumps(described("demo", "fewshot", "other", EMOJI, 0, [])), "run.json: describes other/"),
+    "of another run": (
+        json.dumps(run_description("demo", "fewshot", "other", EMOJI, 0, [])),
+        "run.json: describes other/",
+    ),
     "other types": (
-        json.dumps(described("demo", "fewshot", "fastgan-sle", EMOJI, 0, []) | {"evaluation": []}),
+        json.dumps(run_description("demo", "fewshot", "fastgan-sle", EMOJI, 0, []) | {"evaluation": []}),
         "run.json: evaluation: Input should be an object",
     ),
     "gone": (None, "run.json: no such file"),
@@ -300,7 +305,7 @@ def test_mixed_code_is_marked(run):
 
 def test_mixed_code_is_refused_at_paper_scale_unless_allowed(tmp_path):
     scale_dir = tmp_path / "paper"
-    plan = described("paper", "fewshot", "fastgan-sle", EMOJI, 0, [])
+    plan = run_description("paper", "fewshot", "fastgan-sle", EMOJI, 0, [])
     write_run(scale_dir, plan)
     write_run(scale_dir, plan | {"seed": 1}, code="f")
     with pytest.raises(InputError, match=r"fastgan-sle \(train_seconds\)"):

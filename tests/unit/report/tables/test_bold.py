@@ -7,7 +7,7 @@ from bench.report.compare.paired import compare_experiments, compared_partners
 from bench.report.tables.comparison import comparison_tables
 from bench.report.tables.significance import summary_table
 from bench.report.tables.table import latex, markdown
-from tests.helpers.report_fixture import EMOJI, collected, described, write_run, write_runs, write_score
+from tests.helpers.report_fixture import EMOJI, collected, run_description, write_run, write_runs, write_score
 
 SLIM, SLE, RESIDUAL = "fastgan-slim-4to64", "fastgan-sle", "fastgan-sle-residual"
 
@@ -52,7 +52,7 @@ def test_the_best_value_is_not_bold_if_the_next_network_was_not_compared(tmp_pat
 def test_a_better_control_leaves_no_bold_value(tmp_path, settings):
     values = {(SLIM, EMOJI): (10.0, 10.1, 10.2), (SLE, EMOJI): (20.0, 20.2, 20.1)}
     write_runs(tmp_path / "demo", "fewshot", values, "fd_efflite0")
-    folder = write_run(tmp_path / "demo", described("demo", "fewshot", SLIM, EMOJI, 0, ["fd_efflite0"]))
+    folder = write_run(tmp_path / "demo", run_description("demo", "fewshot", SLIM, EMOJI, 0, ["fd_efflite0"]))
     write_score(folder, "fd_efflite0", 1.0, "control-halves")
     assert bold_rows(tmp_path / "demo", settings)[0] == []
 

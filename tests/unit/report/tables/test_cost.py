@@ -12,8 +12,8 @@ from bench.report.tables.table import latex
 from tests.helpers.report_fixture import (
     EMOJI,
     collected,
-    described,
     freeze,
+    run_description,
     write_json,
     write_run,
     write_score,
@@ -29,7 +29,7 @@ def settings():
 
 
 def trained(scale_dir, experiment, seed, reason=None, **training):
-    folder = write_run(scale_dir, described("demo", "fewshot", experiment, EMOJI, seed, ["fd_efflite0"]), reason)
+    folder = write_run(scale_dir, run_description("demo", "fewshot", experiment, EMOJI, seed, ["fd_efflite0"]), reason)
     model = json.loads((folder / "model.json").read_text())
     write_json(folder / "model.json", model | {"training": model["training"] | training})
     return folder
@@ -96,9 +96,9 @@ def test_scores_that_share_a_clock_count_once(tmp_path, settings):
 def test_unknown_costs_are_named_and_not_estimated(tmp_path, settings):
     scale_dir = tmp_path / "results" / "demo"
     trained(scale_dir, SLIM, 0, seconds=3600.0)
-    begun = freeze(scale_dir, described("demo", "fewshot", SLE, EMOJI, 1, ["fd_efflite0"]))
+    begun = freeze(scale_dir, run_description("demo", "fewshot", SLE, EMOJI, 1, ["fd_efflite0"]))
     write_text(begun / "history.csv", "step,seconds,loss\n10,99,1\n")
-    freeze(scale_dir, described("demo", "fewshot", SLE, EMOJI, 2, ["fd_efflite0"]))  # has not begun
+    freeze(scale_dir, run_description("demo", "fewshot", SLE, EMOJI, 2, ["fd_efflite0"]))  # has not begun
     write_text(scale_dir / "superseded" / SLE / EMOJI / "seed0-1" / "model.json", "{")
     found, records = totals(scale_dir, settings)
     assert found["cpu"]["training_hours"] == pytest.approx(1.0)

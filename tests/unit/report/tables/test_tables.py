@@ -21,8 +21,8 @@ from tests.helpers.report_fixture import (
     FD,
     PHOTO,
     collected,
-    described,
     make_results,
+    run_description,
     write_run,
     write_score,
 )
@@ -114,7 +114,7 @@ def test_two_protocols_make_two_columns(scores):
 
 def test_failed_seeds_are_counted_next_to_the_mean(tmp_path, settings):
     for seed, reason in enumerate((None, None, "not finite")):
-        run = described("demo", "fewshot", "fastgan-sle", EMOJI, seed, ["fd_efflite0"])
+        run = run_description("demo", "fewshot", "fastgan-sle", EMOJI, seed, ["fd_efflite0"])
         folder = write_run(tmp_path / "demo", run, reason)
         if reason is None:
             write_score(folder, "fd_efflite0", 100.0 + seed)
@@ -124,7 +124,7 @@ def test_failed_seeds_are_counted_next_to_the_mean(tmp_path, settings):
 
 def test_an_interval_is_printed_from_three_seeds(tmp_path):
     for seed in range(3):
-        run = described("demo", "fewshot", "fastgan-sle", EMOJI, seed, ["fd_efflite0"])
+        run = run_description("demo", "fewshot", "fastgan-sle", EMOJI, seed, ["fd_efflite0"])
         write_score(write_run(tmp_path / "demo", run), "fd_efflite0", 100.0 + seed)
     rows = list(collected(tmp_path / "demo").where(metric="fd_efflite0"))
     assert cell_of(rows, "test").interval == "98.5 … 103.5"
@@ -135,7 +135,7 @@ def test_an_interval_is_printed_from_three_seeds(tmp_path):
 
 
 def test_a_score_without_a_value_has_a_reason(tmp_path):
-    run = described("demo", "oneshot", "singan", PHOTO, 0, ["ms_ssim_samples"])
+    run = run_description("demo", "oneshot", "singan", PHOTO, 0, ["ms_ssim_samples"])
     write_score(write_run(tmp_path / "demo", run), "ms_ssim_samples", None, reason="fewer than two scales fit")
     cell = cell_of(collected(tmp_path / "demo").where(metric="ms_ssim_samples"), "test")
     assert cell.text == "n/a" and cell.reasons == ("fewer than two scales fit",)
@@ -178,7 +178,7 @@ def test_the_base_and_not_the_name_defines_an_ablation(tmp_path, settings):
     task, bases = settings.tasks["fewshot"], {"fastgan-slim-4to64": None, "mine": "fastgan-slim-4to64"}
     bases |= {"fastgan-slim-4to64-of-mine": None}
     for experiment, base in bases.items():
-        run = described("demo", "fewshot", experiment, EMOJI, 0, ["fd_efflite0"]) | {"base": base}
+        run = run_description("demo", "fewshot", experiment, EMOJI, 0, ["fd_efflite0"]) | {"base": base}
         write_score(write_run(tmp_path / "demo", run), "fd_efflite0", 300.0)
     scores = collected(tmp_path / "demo")
     assert {row.experiment: row.base or None for row in scores} == bases
@@ -227,7 +227,7 @@ def test_numbers_have_a_minus_sign_and_the_digits_of_their_metric():
 
 
 def test_the_list_of_runs_shows_rollbacks_and_events(tmp_path):
-    folder = write_run(tmp_path / "demo", described("demo", "fewshot", "fastgan-sle", EMOJI, 0, []))
+    folder = write_run(tmp_path / "demo", run_description("demo", "fewshot", "fastgan-sle", EMOJI, 0, []))
     model = json.loads((folder / "model.json").read_text())
     model["training"] |= {
         "rollbacks": [{"step": 120, "reason": "not finite: loss_d"}],
@@ -235,8 +235,8 @@ def test_the_list_of_runs_shows_rollbacks_and_events(tmp_path):
     }
     write_json(folder / "model.json", model)
     table = runs_table(collected(tmp_path / "demo"))
-    told = "ok (rolled back at 120: not finite: loss_d; step 130: out of memory, micro-batch 16)"
-    assert table.rows[0][1].plain == told
+    expected = "ok (rolled back at 120: not finite: loss_d; step 130: out of memory, micro-batch 16)"
+    assert table.rows[0][1].plain == expected
 
 
 def test_every_metric_has_a_label():

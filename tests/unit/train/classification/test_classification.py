@@ -60,14 +60,14 @@ def test_training_reaches_the_expected_accuracy(data: Path, tmp_path: Path, mode
 )
 def test_a_resumed_run_equals_an_uninterrupted_one(data: Path, recipe: dict) -> None:
     run = classify_run(data, "slim-resnet", **recipe)
-    straight = Classification(run, CPU)
-    expected = losses(straight, 0, 4)
+    uninterrupted = Classification(run, CPU)
+    expected = losses(uninterrupted, 0, 4)
     first, second = Classification(run, CPU), Classification(run, CPU)
     assert losses(first, 0, 2) == expected[:2]
     second.load_state_dict(first.state_dict())
     assert losses(second, 2, 4) == expected[2:]
     for (name, left), right in zip(
-        straight.model.state_dict().items(), second.model.state_dict().values(), strict=True
+        uninterrupted.model.state_dict().items(), second.model.state_dict().values(), strict=True
     ):
         assert torch.equal(left, right), name
 

@@ -10,7 +10,7 @@ from bench.export import batch_statistics, load_export
 from bench.metrics.efflite import load_efflite0
 from bench.runtime.rng import generator, seed_global_generator
 from bench.train.fewshot.diffaugment import DiffAugment
-from bench.train.fewshot.engine import FewShot, evenly, quadrant
+from bench.train.fewshot.engine import FewShot, evenly_spaced_steps, quadrant
 from bench.train.fewshot.losses import RandomMarginHinge
 from bench.train.fewshot.perceptual import EFFLITE_BLOCKS, EffliteTrunk, LpipsTrunk, PerceptualLoss
 from bench.train.loop.loop import run_loop
@@ -232,6 +232,10 @@ def test_a_batch_larger_than_the_training_set_is_refused(data):
 
 
 def test_steps_are_evenly_spaced_and_quadrants_are_crops():
-    assert evenly(3, 10, first=0) == {0, 3, 7, 10} and evenly(0, 10, first=0) == set() and evenly(1, 7) == {7}
+    assert (
+        evenly_spaced_steps(3, 10, first=0) == {0, 3, 7, 10}
+        and evenly_spaced_steps(0, 10, first=0) == set()
+        and evenly_spaced_steps(1, 7) == {7}
+    )
     x = torch.arange(16.0).view(1, 1, 4, 4)
     assert [quadrant(x, part)[0, 0, 0, 0].item() for part in range(4)] == [0, 2, 8, 10]

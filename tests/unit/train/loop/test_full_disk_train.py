@@ -48,20 +48,20 @@ class FillsDisk(ToyEngine):
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("straight")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
     train(folder / "out", folder / "state")
     return folder / "out"
 
 
-def same_end(out: Path, straight: Path) -> bool:
-    mine, wanted = load_file(out / "model.safetensors"), load_file(straight / "model.safetensors")
+def same_end(out: Path, uninterrupted: Path) -> bool:
+    mine, wanted = load_file(out / "model.safetensors"), load_file(uninterrupted / "model.safetensors")
     weights = mine.keys() == wanted.keys() and all(torch.equal(mine[key], wanted[key]) for key in mine)
-    losses = [[row["loss"] for row in History(folder / "history.csv").read()] for folder in (out, straight)]
-    return weights and losses[0] == losses[1] and files_in(out) == files_in(straight)
+    losses = [[row["loss"] for row in History(folder / "history.csv").read()] for folder in (out, uninterrupted)]
+    return weights and losses[0] == losses[1] and files_in(out) == files_in(uninterrupted)
 
 
-def test_training_does_not_start_on_a_full_disk(tmp_path, straight):
+def test_training_does_not_start_on_a_full_disk(tmp_path, uninterrupted):
     with mounted(tmp_path / "disk") as disk:
         fill(disk)
         message = one_line(train, disk / "out", disk / "state")
@@ -69,10 +69,10 @@ def test_training_does_not_start_on_a_full_disk(tmp_path, straight):
         assert not files_in(disk)
         free(disk)
         train(disk / "out", disk / "state")
-        assert same_end(disk / "out", straight)
+        assert same_end(disk / "out", uninterrupted)
 
 
-def test_a_checkpoint_and_a_restart_on_a_full_disk(tmp_path, straight):
+def test_a_checkpoint_and_a_restart_on_a_full_disk(tmp_path, uninterrupted):
     with mounted(tmp_path / "disk") as disk:
         engine = FillsDisk(toy_run(), CPU)
         engine.disk = disk
@@ -85,11 +85,11 @@ def test_a_checkpoint_and_a_restart_on_a_full_disk(tmp_path, straight):
         assert files_in(disk) == kept
         free(disk)
         train(disk / "out", disk / "state")
-        assert same_end(disk / "out", straight)
+        assert same_end(disk / "out", uninterrupted)
 
 
 @pytest.mark.parametrize("room", [0, 8192])
-def test_an_export_on_a_full_disk_names_the_run_folder_and_is_repeated(tmp_path, straight, room):
+def test_an_export_on_a_full_disk_names_the_run_folder_and_is_repeated(tmp_path, uninterrupted, room):
     with mounted(tmp_path / "disk") as disk:
         fill(disk, leave=room)
         message = one_line(train, disk / "out", tmp_path / "state")
@@ -99,7 +99,7 @@ def test_an_export_on_a_full_disk_names_the_run_folder_and_is_repeated(tmp_path,
         assert not (disk / "out/history.csv").exists() or (tmp_path / "state/outputs/history.csv").exists()
         free(disk)
         train(disk / "out", tmp_path / "state")
-        assert same_end(disk / "out", straight) and not (tmp_path / "state").exists()
+        assert same_end(disk / "out", uninterrupted) and not (tmp_path / "state").exists()
 
 
 def test_a_finished_run_is_moved_aside_atomically(tmp_path):
@@ -117,7 +117,7 @@ def test_a_finished_run_is_moved_aside_atomically(tmp_path):
         assert (place / "model.safetensors").read_bytes() == before["out/model.safetensors"]
 
 
-def test_a_sink_on_a_full_disk_does_not_end_the_training(tmp_path, straight, monkeypatch, capsys):
+def test_a_sink_on_a_full_disk_does_not_end_the_training(tmp_path, uninterrupted, monkeypatch, capsys):
     class Full:
         def __init__(self, name, folder): ...
 
@@ -130,5 +130,5 @@ def test_a_sink_on_a_full_disk_does_not_end_the_training(tmp_path, straight, mon
     monkeypatch.setitem(sinks.SINKS, "full", Full)
     monkeypatch.setenv("SLIM_BENCH_SINKS", "full")
     train(tmp_path / "out", tmp_path / "state")
-    assert same_end(tmp_path / "out", straight)
+    assert same_end(tmp_path / "out", uninterrupted)
     assert capsys.readouterr().err.count("Full: logging to it stops: No space left on device") == 1

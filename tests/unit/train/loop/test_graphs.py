@@ -58,8 +58,8 @@ def test_without_a_recorder_the_function_is_called() -> None:
 
 def test_graphs_are_recorded_only_if_enabled_on_a_gpu(tmp_path: Path) -> None:
     data = write_data("oneshot", tmp_path / "data")
-    for asked in (False, True):
-        assert recorder(tiny_run("oneshot", data, compute={"cuda_graphs": asked}).compute, CPU, []) is None
+    for requested in (False, True):
+        assert recorder(tiny_run("oneshot", data, compute={"cuda_graphs": requested}).compute, CPU, []) is None
 
 
 @pytest.mark.parametrize(

@@ -108,14 +108,14 @@ def test_a_finished_run_has_its_files(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("straight")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
     train(folder, toy_run(checkpoint_seconds=1e-6, threads=1))
     return folder
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1])
-def test_a_resumed_stage_equals_an_uninterrupted_one(tmp_path, straight, ending):
+def test_a_resumed_stage_equals_an_uninterrupted_one(tmp_path, uninterrupted, ending):
     run = toy_run(checkpoint_seconds=1e-6, threads=1)
     if ending == signal.SIGKILL:
         assert child(tmp_path, ending) == -9
@@ -127,13 +127,13 @@ def test_a_resumed_stage_equals_an_uninterrupted_one(tmp_path, straight, ending)
         assert caught.value.code == 128 + ending
     assert not (tmp_path / "out" / "model.json").exists()
     meta = train(tmp_path, run)
-    assert same(weights(tmp_path), weights(straight))
-    assert losses(tmp_path) == losses(straight)
+    assert same(weights(tmp_path), weights(uninterrupted))
+    assert losses(tmp_path) == losses(uninterrupted)
     assert meta["training"]["images"] == 48
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
-def test_a_job_cancelled_while_it_writes_a_checkpoint_resumes_from_the_one_before(tmp_path, straight, ending, capfd):
+def test_a_job_cancelled_during_a_checkpoint_resumes_from_the_previous_one(tmp_path, uninterrupted, ending, capfd):
     assert child(tmp_path, ending, "Cancelled") == (-9 if ending == signal.SIGKILL else 128 + ending)
     lines = [line for line in capfd.readouterr().err.splitlines() if "] step " not in line]
     assert lines == (
@@ -143,7 +143,7 @@ def test_a_job_cancelled_while_it_writes_a_checkpoint_resumes_from_the_one_befor
     )
     train(tmp_path, toy_run(checkpoint_seconds=1e-6, threads=1))
     assert "resumed at step 7 of 12" in capfd.readouterr().err
-    assert same(weights(tmp_path), weights(straight)) and losses(tmp_path) == losses(straight)
+    assert same(weights(tmp_path), weights(uninterrupted)) and losses(tmp_path) == losses(uninterrupted)
 
 
 def test_resume_at_a_step_between_two_rows_keeps_the_mean_of_the_row(tmp_path):
@@ -224,15 +224,15 @@ def test_out_of_memory_fails_with_a_reason(tmp_path):
 
 def test_out_of_memory_halves_the_micro_batch(tmp_path):
     engine = ToyEngine(toy_run(), CPU)
-    whole_step, asked = engine.step, []
+    whole_step, errors = engine.step, []
 
     def step(index):
-        if index == 7 and not asked:
+        if index == 7 and not errors:
             raise torch.OutOfMemoryError("no")
         return whole_step(index)
 
     def shrink(error):
-        asked.append(error)
+        errors.append(error)
         return "micro-batch 4 -> 2"
 
     engine.step, engine.shrink = step, shrink
@@ -330,8 +330,8 @@ def test_energy_is_summed_over_resumed_parts(tmp_path, monkeypatch):
     with pytest.raises(SystemExit):
         train(tmp_path, run, engine)
     resumed = train(tmp_path, run)["training"]["energy_joules"]
-    straight = train(tmp_path / "straight", run)["training"]["energy_joules"]
-    assert resumed >= straight > 6
+    uninterrupted = train(tmp_path / "uninterrupted", run)["training"]["energy_joules"]
+    assert resumed >= uninterrupted > 6
     assert float(History(tmp_path / "out" / "history.csv").read()[-1]["gpu_energy_joules"]) > 6
 
 

@@ -120,24 +120,24 @@ def test_a_few_shot_batch_that_does_not_fit_fails_with_the_largest_that_does(dat
 def test_a_run_fails_if_no_batch_fits(data, monkeypatch):
     engine = FewShot(tiny_run("fewshot", data["fewshot"], batch_size=6), CPU)
     monkeypatch.setattr(engine, "_batch", no_memory)
-    assert "no batch of 2 or more fits" in engine.fitting()
+    assert "no batch of 2 or more fits" in engine.size_that_fits()
 
 
 @pytest.mark.parametrize(
-    ("fitting", "reason"),
+    ("most_images", "reason"),
     [
         (5, "batch norm needs at least 16 images in one pass; set recipe.batch_size to 5, the largest batch that fits"),
         (1, "no batch of 2 or more images fits; use a smaller network or image"),
     ],
 )
 def test_a_classification_batch_that_does_not_fit_fails_with_the_largest_that_does(
-    data, tmp_path, monkeypatch, fitting, reason
+    data, tmp_path, monkeypatch, most_images, reason
 ):
     """The batch of 32 is first halved once, to 16 images in a pass."""
     run, gradients_of = tiny_run("classification", data["classification"]), Classification._gradients
 
     def limited(engine, inputs, *targets):
-        return gradients_of(engine, inputs, *targets) if len(inputs) / engine.parts <= fitting else no_memory()
+        return gradients_of(engine, inputs, *targets) if len(inputs) / engine.parts <= most_images else no_memory()
 
     monkeypatch.setattr(Classification, "_gradients", limited)
     train(run, tmp_path / "out", tmp_path / "state")
@@ -171,7 +171,7 @@ def test_a_one_shot_epoch_in_micro_batches_is_the_same_epoch(data):
 def test_a_one_shot_network_with_batch_norm_is_not_split(data):
     engine = OneShot(tiny_run("oneshot", data["oneshot"]), CPU)
     engine.pyramid.scales[1].gate = nn.BatchNorm2d(4)
-    assert engine.shrink(MemoryError()) is None and engine.fitting().startswith("batch norm needs all images")
+    assert engine.shrink(MemoryError()) is None and engine.size_that_fits().startswith("batch norm needs all images")
 
 
 def test_a_one_shot_run_that_does_not_fit_fails_with_the_size_that_did(data, tmp_path, monkeypatch):

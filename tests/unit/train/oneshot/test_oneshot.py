@@ -141,13 +141,13 @@ def test_the_reconstruction_learns() -> None:
 
 @pytest.mark.parametrize("k", [EPOCHS - 1, EPOCHS, EPOCHS + 1])
 def test_a_resumed_run_is_bit_equal(k: int) -> None:
-    straight = OneShot(make_run(), CPU)
-    advance(straight, 0, k)
+    uninterrupted = OneShot(make_run(), CPU)
+    advance(uninterrupted, 0, k)
     resumed = OneShot(make_run(), CPU)
-    resumed.load_state_dict(through_a_file(straight.state_dict()))
+    resumed.load_state_dict(through_a_file(uninterrupted.state_dict()))
     stop = 2 * EPOCHS + 1
-    assert same(advance(straight, k, stop), advance(resumed, k, stop))
-    assert same(straight.state_dict(), resumed.state_dict())
+    assert same(advance(uninterrupted, k, stop), advance(resumed, k, stop))
+    assert same(uninterrupted.state_dict(), resumed.state_dict())
 
 
 def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
