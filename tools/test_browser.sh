@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Renders the report of invented results, and tests its pages in Chromium with the packages of tests/browser.
+# Renders the report of invented results, and one of the paper suite's size, and tests their pages in Chromium with the packages of tests/browser.
 # `make test-browser` calls this script. It exits with code 1 and prints the reason if this is impossible.
 #   tools/test_browser.sh [--check | PYTHON]    --check: only print whether it is possible
 set -euo pipefail
@@ -36,11 +36,15 @@ import sys
 from pathlib import Path
 from bench.report.page import render
 from bench.report.read.collect import collect
+from tests.helpers.large_report import make_large_results
 from tests.helpers.report_fixture import make_results
 
 scale_dir = make_results(Path(sys.argv[1]), seeds=3)
 collect(scale_dir)
 render(scale_dir)
+large = Path(sys.argv[1], "results/paper")
+make_large_results(large, histories=False)
+render(large)
 ' "$build"
 cd "$build"
-CHROMIUM=$chromium REPORT=$build/results/demo/report/index.html node --test page.test.mjs
+CHROMIUM=$chromium REPORT=$build/results/demo/report/index.html LARGE=$build/results/paper/report/index.html node --test page.test.mjs

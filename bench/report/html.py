@@ -26,7 +26,9 @@ def environment() -> Environment:
 
 def page_style() -> Markup:
     """Return the CSS of all pages."""
-    return Markup("\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "parts.css")))
+    return Markup(
+        "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "parts.css", "print.css"))
+    )
 
 
 def page_script() -> tuple[Markup, Markup]:

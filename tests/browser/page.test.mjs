@@ -1,4 +1,5 @@
-// Tests the report page and the page of a run in Chromium: node --test page.test.mjs, with REPORT=…/report/index.html
+// Tests the report page and the page of a run in Chromium: node --test page.test.mjs, with REPORT=…/report/index.html and
+// LARGE=…/report/index.html of 495 runs
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -7,7 +8,7 @@ import { pathToFileURL } from "node:url";
 import { HtmlValidate } from "html-validate";
 import { chromium } from "playwright-core";
 
-const INDEX = process.env.REPORT;
+const { REPORT: INDEX, LARGE } = process.env;
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 const VIEWS = [1280, 400].flatMap((width) => ["light", "dark"].map((scheme) => [width, scheme]));
@@ -91,6 +92,23 @@ test("no table hides columns at 1280 px, and the contents stay visible", async (
   await context.close();
 });
 
+test("on A4 paper nothing is wider than the page, and every image of a pair is printed", async () => {
+  const { page, context } = await opened(INDEX, { viewport: { width: 688, height: 1000 }, colorScheme: "dark" });
+  await page.emulateMedia({ media: "print", colorScheme: "dark" });
+  const wide = await page.evaluate(() =>
+    [...document.querySelectorAll("table, figure svg, figure img, dl, .card")]
+      .filter((box) => box.getBoundingClientRect().right > innerWidth + 1)
+      .map((box) => box.parentElement.ariaLabel ?? box.outerHTML.slice(0, 80)));
+  assert.deepEqual(wide, []);
+  const ground = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  assert.equal(ground, "rgb(253, 253, 251)");
+  const frames = await page.locator("figure.pair .frame").evaluateAll((all) =>
+    all.map((frame) => [frame.getBoundingClientRect().top, getComputedStyle(frame).clipPath]));
+  assert.ok(frames.length >= 2 && frames[0][0] < frames[1][0] && frames.every(([, clip]) => clip === "none"), `${frames}`);
+  assert.equal(await page.locator("input:visible").count(), 0);
+  await context.close();
+});
+
 test("a table sorts in both directions, by mouse and keyboard", async () => {
   const { page, context } = await opened(INDEX);
   const table = page.locator("#runs table").first();
@@ -145,6 +163,17 @@ test("without JavaScript all content is there, and a run opens", async () => {
   await page.locator(".back a").click();
   assert.ok(page.url().includes("/index.html"));
   await context.close();
+});
+
+test("the index of 495 runs opens in less than 3 seconds", async () => {
+  const seconds = [];
+  for (let attempt = 0; attempt < 3; attempt += 1) {
+    const { page, context } = await opened(LARGE);
+    seconds.push(await page.evaluate(() => performance.getEntriesByType("navigation")[0].loadEventEnd / 1000));
+    assert.equal(await page.locator("#runs tbody tr").count(), 495);
+    await context.close();
+  }
+  assert.ok(Math.min(...seconds) < 3, `${seconds}`);
 });
 
 test("the HTML is valid", async () => {

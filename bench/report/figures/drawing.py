@@ -4,6 +4,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -144,14 +145,21 @@ def save(figure: Figure, stem: Path) -> None:
 
     The canvases draw once per file. `Figure.savefig` would draw twice, the first time only to compute the layout.
     """
+    for suffix, content in _contents(figure).items():
+        write_bytes(stem.with_suffix(f".{suffix}"), content)
+
+
+def _contents(figure: Figure) -> dict[str, bytes]:
     lay_out(figure)
+    found = {}
     for suffix in PLOT_SUFFIXES:
         print_to, ground = PRINTERS[suffix]
         figure.set_facecolor(ground)
         figure.set_dpi(DPI)
         content = io.BytesIO()
         print_to(figure, content)
-        write_bytes(stem.with_suffix(f".{suffix}"), content.getvalue())
+        found[suffix] = content.getvalue()
+    return found
 
 
 PRINTERS: dict[str, tuple[Callable[[Figure, io.BytesIO], None], str]] = {
@@ -163,6 +171,12 @@ PRINTERS: dict[str, tuple[Callable[[Figure, io.BytesIO], None], str]] = {
 
 def save_placeholder_figure(stem: Path, words: str) -> None:
     """Write a figure that shows only `words`. The workflow declares every figure as an output, so each must exist."""
+    for suffix, content in _placeholder(words).items():
+        write_bytes(stem.with_suffix(f".{suffix}"), content)
+
+
+@cache
+def _placeholder(words: str) -> dict[str, bytes]:
     figure = new_figure(6, 1.2)
     figure.text(0.5, 0.5, words, ha="center", va="center", color=MUTED)
-    save(figure, stem)
+    return _contents(figure)
