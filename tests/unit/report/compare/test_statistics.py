@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 from scipy import special, stats
 
 from bench.report.compare.statistics import bootstrap, compare_paired, hedges_g, holm, summarise, t_test
@@ -85,6 +86,15 @@ def test_bootstrap_is_the_percentile_interval_of_resampled_means(count):
     found = bootstrap(values)
     assert (found.n, found.mean, found.sd) == (count, values.mean(), values.std(ddof=1))
     assert (found.low, found.high) == (pytest.approx(low, rel=1e-12), pytest.approx(high, rel=1e-12))
+
+
+@pytest.mark.parametrize("count", [3, 59, 216])
+def test_bootstrap_equals_that_of_scipy_to_the_last_digit(count):
+    values = np.random.default_rng(count).normal(5, 2, count)
+    options = {"n_resamples": 250, "batch": 100, "method": "percentile", "rng": np.random.default_rng(0)}
+    expected = stats.bootstrap((values,), np.mean, **options).confidence_interval
+    found = bootstrap(values, resamples=250)
+    assert (found.low, found.high) == (expected.low, expected.high)
 
 
 def test_bootstrap_of_equal_values_has_no_width():
