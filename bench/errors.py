@@ -80,20 +80,20 @@ def storage_error(error: OSError, path: Path | str | None = None, needed: int | 
     after = f"; {remedy}" if remedy else ""
     if named is None or isinstance(named, int):
         return InputError(f"{reason}{after}")
-    place = Path(os.fsdecode(named))
+    file = Path(os.fsdecode(named))
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        folder = existing_parent(place)
+        folder = existing_parent(file)
         facts = [f"{readable_size(needed)} needed"] if needed is not None else []
         facts += _free(folder) if error.errno == errno.ENOSPC else []
         details = f" ({', '.join(facts)})" if facts else ""
         if str(folder) == os.environ.get("TMPDIR", "/tmp"):
             after += "; or set TMPDIR to another folder"
-        return InputError(f"{_with_target(folder)}: {reason} for {place.name}{details}{after}")
+        return InputError(f"{_with_target(folder)}: {reason} for {file.name}{details}{after}")
     limits = {errno.EFBIG: resource.RLIMIT_FSIZE, errno.EMFILE: resource.RLIMIT_NOFILE}
     limit = resource.getrlimit(limits[error.errno])[0] if error.errno in limits else resource.RLIM_INFINITY
     if limit != resource.RLIM_INFINITY:
         reason += f" (the limit is {readable_size(limit) if error.errno == errno.EFBIG else limit})"
-    return InputError(f"{place}: {reason}{after}")
+    return InputError(f"{file}: {reason}{after}")
 
 
 def readable_size(count: int) -> str:

@@ -46,11 +46,11 @@ def refuse_foreign(path: Path, is_ours: FilePredicate, remedy: str) -> None:
 def move_to_aside(path: Path) -> Path:
     """Rename a file, folder or pipe at `path` to the first free NAME.aside-N, and return that path."""
     number = 1
-    while os.path.lexists(place := path.with_name(f"{path.name}.aside-{number}")):
+    while os.path.lexists(target := path.with_name(f"{path.name}.aside-{number}")):
         number += 1
-    os.rename(path, place)
-    print(f"{path}: is damaged or was not written by slim-bench; moved to {place}", file=sys.stderr, flush=True)
-    return place
+    os.rename(path, target)
+    print(f"{path}: is damaged or was not written by slim-bench; moved to {target}", file=sys.stderr, flush=True)
+    return target
 
 
 def move_if_foreign(path: Path, is_ours: FilePredicate) -> None:

@@ -93,8 +93,8 @@ def parse_strict(model: type[M], value: Any, source: Path | str) -> M:
         hint = ""
         if first["type"] == "extra_forbidden":
             hint = did_you_mean(str(first["loc"][-1]), _valid_keys(model, first["loc"][:-1]))
-        place = f"{source}: {key}" if key else str(source)
-        raise InputError(f"{place}: {first['msg'].removeprefix('Value error, ')}{hint}") from None
+        location = f"{source}: {key}" if key else str(source)
+        raise InputError(f"{location}: {first['msg'].removeprefix('Value error, ')}{hint}") from None
 
 
 def _valid_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 def add_search_path(folder: Path) -> None:
     """Add `folder` to the module search path, after installed packages."""
-    place = str(Path(folder).resolve())
-    if place not in sys.path:
-        sys.path.append(place)
+    path = str(Path(folder).resolve())
+    if path not in sys.path:
+        sys.path.append(path)
 
 
 def find_source(module: str) -> Path | None:

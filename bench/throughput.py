@@ -112,8 +112,8 @@ def _mean_over_scales(rows: Sequence[Rate]) -> Rate:
     first, gap = rows[0], next((row for row in rows if row.seconds is None), None)
     if gap is not None or len(rows) < first.scales:
         reason = gap.note if gap else "missing in the file"
-        place = f"pyramid scale {len(rows)} of {first.scales}: " if first.scales > 1 else ""
-        return first.model_copy(update={"seconds": None, "note": f"{place}{reason}"})
+        location = f"pyramid scale {len(rows)} of {first.scales}: " if first.scales > 1 else ""
+        return first.model_copy(update={"seconds": None, "note": f"{location}{reason}"})
     peaks = [row.peak_memory_bytes for row in rows if row.peak_memory_bytes is not None]
     updates = {
         name: None if None in values else statistics.mean(values)
@@ -136,8 +136,8 @@ def _read(path: Path) -> dict[str, list[Rate]]:
     try:
         reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
         for row in reader:
-            place = f"{path}, line {reader.line_num}"
-            rate = parse_strict(Rate, {key: _value(key, text) for key, text in _filled(row).items()}, place)
+            location = f"{path}, line {reader.line_num}"
+            rate = parse_strict(Rate, {key: _value(key, text) for key, text in _filled(row).items()}, location)
             found.setdefault(rate.key, []).append(rate)
     except (csv.Error, InputError) as error:
         raise InputError(f"{error}; delete {path} and measure again") from None

@@ -12,13 +12,13 @@ ALLOWED = ("Specify a conda environment or container",)
 
 
 def findings(text: str) -> list[str]:
-    """Return `place: title` of every finding. In `text`, a title follows an asterisk, below a line with its place."""
-    place, found = "", []
+    """Return `location: title` of every finding. In `text`, a title follows an asterisk, below its location."""
+    location, found = "", []
     for line in text.splitlines():
         if line.startswith("Lints for"):
-            place = line.removeprefix("Lints for ").rstrip(":")
+            location = line.removeprefix("Lints for ").rstrip(":")
         elif line.strip().startswith("* "):
-            found.append(f"{place}: {line.strip()[2:]}")
+            found.append(f"{location}: {line.strip()[2:]}")
     return found
 
 

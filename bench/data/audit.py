@@ -117,9 +117,9 @@ def audit(
     """
     catalogue = load_catalogue(root, folders)
     report, known = Audit(str(name), with_tiles), str(name)
-    place = Path(name).expanduser()
-    if known not in catalogue.datasets and (place.is_dir() or (is_npz(place) and place.is_file())):
-        folders, known = {BY_PATH: UserFolder(path=str(place.resolve()), task=task_of(place))}, BY_PATH
+    path = Path(name).expanduser()
+    if known not in catalogue.datasets and (path.is_dir() or (is_npz(path) and path.is_file())):
+        folders, known = {BY_PATH: UserFolder(path=str(path.resolve()), task=task_of(path))}, BY_PATH
         catalogue = load_catalogue(root, folders)
     dataset = catalogue.dataset(known)
     check_image_size(str(name), image_size)
@@ -162,9 +162,9 @@ def _opened(sources: list[Path], max_unpacked_gb: float | None) -> Iterator[Path
     """Yield the folder or image file of a source, extracted to a temporary folder if it is packed."""
     with (
         tempfile.TemporaryDirectory(prefix=".slim-bench-audit-") as folder,
-        opened_source(sources, Path(folder) / "files", max_unpacked_gb) as place,
+        opened_source(sources, Path(folder) / "files", max_unpacked_gb) as path,
     ):
-        yield place
+        yield path
 
 
 def _audit_images(report: Audit, source: Path, dataset: Dataset, image_size: int | None, root: Path) -> None:

@@ -1,6 +1,6 @@
 """Reads all files of a dataset again, and compares them with the catalogue and with the DVC record."""
 
-from bench.data.content import describe_place, file_stamp
+from bench.data.content import describe_installed, file_stamp
 from bench.data.dvc_cache import open_cache
 from bench.data.fetch_job import FetchJob, hashes_of, mismatch
 from bench.data.installed import archives_problem, installed_problem
@@ -14,10 +14,10 @@ from bench.errors import InputError
 def dataset_problems(job: FetchJob) -> list[str]:
     """Return every difference between the files of a dataset and its checksums. Receipts are not trusted."""
     try:
-        place = installed_path(job.root, job.dataset)
-        if place is not None:
-            described = describe_place(place, job.dataset)
-            changed = installed_problem(job, place, described) if job.dataset.folder is None else None
+        path = installed_path(job.root, job.dataset)
+        if path is not None:
+            described = describe_installed(path, job.dataset)
+            changed = installed_problem(job, path, described) if job.dataset.folder is None else None
             return [changed] if changed else []
         source = present_source(job.root, job.dataset, read_receipt(job.name, job.root))
         if source is None:

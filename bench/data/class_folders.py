@@ -85,8 +85,8 @@ def _note_unused(found: ClassFolders) -> list[str]:
 def _report_shared_images(found: ClassFolders) -> None:
     """Report test images that are also training images because of links to a file or folder."""
     tested = {_inode(found, "test", row): row[0] for row in found.rows["test"]}
-    places = (_inode(found, "train", row) for row in found.rows["train"])
-    shared = [tested[place] for place in places if place in tested]
+    file_ids = (_inode(found, "train", row) for row in found.rows["train"])
+    shared = [tested[file_id] for file_id in file_ids if file_id in tested]
     if shared:
         count = f"{len(shared)} of {len(tested)} test images are links to training images"
         path = found.root / found.folders["test"] / shared[0]

@@ -30,22 +30,22 @@ FileRecord = dict[str, Any]
 """Record of one file: name, bytes, mtime_ns, ctime_ns, sha256."""
 
 
-def describe_place(place: Path, dataset: Dataset, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def describe_installed(source: Path, dataset: Dataset, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the receipt's `content_sha256` of a folder or file and, unless its files are only listed, `members`.
 
     `recorded`: an earlier receipt, whose hashes remain valid for files with unchanged size and times.
     """
     if dataset.layout == "imagenet":
-        return {"content_sha256": archives_sha256(place) or UNREAD_CONTENT}
+        return {"content_sha256": archives_sha256(source) or UNREAD_CONTENT}
     first = dataset.preparation.first
-    listing = Listing(place.parent, [place.name])
-    if place.is_dir():
-        listing = walk(place) if first is None else walk(place, dataset.preparation.members)
+    listing = Listing(source.parent, [source.name])
+    if source.is_dir():
+        listing = walk(source) if first is None else walk(source, dataset.preparation.members)
         listing.names = listing.names[:first]
     path_by_name = {  # a receipt is UTF-8 text, so other bytes in names are escaped
         os.fsencode(name).decode("utf-8", "backslashreplace"): listing.folder / name for name in listing.names
     }
-    listed = dataset.layout in UNREAD_LAYOUTS and place.is_dir() and dataset.folder is None
+    listed = dataset.layout in UNREAD_LAYOUTS and source.is_dir() and dataset.folder is None
     read = {name: path for name, path in path_by_name.items() if not listed or path.suffix == ".tar"}
     before = {record["name"]: record for record in (recorded or {}).get("members", ())}
     members = [describe_file(path, name, before.get(name)) for name, path in read.items()]

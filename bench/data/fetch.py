@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.catalogue import PINS, Catalogue, Folders, load_catalogue
-from bench.data.content import content_sha256, describe_file, describe_place, entry_sha256, file_stamp
+from bench.data.content import content_sha256, describe_file, describe_installed, entry_sha256, file_stamp
 from bench.data.download import UnavailableError
 from bench.data.dvc_cache import restore_file
 from bench.data.fetch_job import FetchJob, candidates, check_acceptable, checked_file
@@ -34,7 +34,7 @@ class Fetched:
 
     Attributes:
         source: the catalogue's source of the files, or None for a folder or file that the user installed.
-        origin: short description of the place that provided the files, or None if all were present.
+        origin: short description of the source that provided the files, or None if all were present.
         files: paths of the verified files, or the installed folder or file.
     """
 
@@ -85,9 +85,9 @@ def fetch_dataset(
     job = FetchJob(root, catalogue, name, dataset, accept_sha256, settings or DataSettings(), replaces, completes)
     if accept_sha256 is not None:
         check_acceptable(job)
-    place = installed_path(root, job.dataset)
-    if place is not None:
-        return _installed(job, place, None)
+    path = installed_path(root, job.dataset)
+    if path is not None:
+        return _installed(job, path, None)
     source = present_source(root, job.dataset, read_receipt(name, root))
     if source is not None:
         return _recorded(job, source, None)
@@ -126,9 +126,9 @@ def _from_source(job: FetchJob, source: Any) -> Fetched:
     """Obtain all files of one source."""
     if isinstance(source, Mirror) and source.place is not None:
         link_place(source, job.root, job.settings)
-        place = installed_path(job.root, job.dataset)
-        if place is not None:
-            return _installed(job, place, label(source))
+        path = installed_path(job.root, job.dataset)
+        if path is not None:
+            return _installed(job, path, label(source))
         if not source.files:
             raise UnavailableError(f"{source.place}: no folder with these images in the mirror {job.settings.mirror}")
     for file in source.files:
@@ -140,16 +140,16 @@ def _from_source(job: FetchJob, source: Any) -> Fetched:
     return _recorded(job, source, label(source))
 
 
-def _installed(job: FetchJob, place: Path, origin: str | None) -> Fetched:
+def _installed(job: FetchJob, path: Path, origin: str | None) -> Fetched:
     """Write the receipt of a folder or file that the user installed or configured."""
     inside = job.dataset.folder is None  # paths in the receipt are relative to the project root
     if not inside:
-        refuse_changed_source(job.name, place, job.root)
-    where = {"place": place.relative_to(job.root).as_posix() if inside else str(place)}
-    described = describe_place(place, job.dataset, read_receipt(job.name, job.root))
+        refuse_changed_source(job.name, path, job.root)
+    where = {"place": path.relative_to(job.root).as_posix() if inside else str(path)}
+    described = describe_installed(path, job.dataset, read_receipt(job.name, job.root))
     if inside:
-        record_installed(job, place, described)
-    return Fetched(job.name, _write_receipt(job, where | described), None, origin, [place])
+        record_installed(job, path, described)
+    return Fetched(job.name, _write_receipt(job, where | described), None, origin, [path])
 
 
 def _recorded(job: FetchJob, source: Any, origin: str | None) -> Fetched:
@@ -180,9 +180,9 @@ def source_content(name: str, root: Path, catalogue: Catalogue) -> str:
     Files whose size and times equal those in the receipt are not read again.
     """
     dataset, receipt = catalogue.dataset(name), read_receipt(name, root)
-    place = installed_path(root, dataset)
-    if place is not None:
-        return describe_place(place, dataset, receipt)["content_sha256"]
+    path = installed_path(root, dataset)
+    if path is not None:
+        return describe_installed(path, dataset, receipt)["content_sha256"]
     source = present_source(root, dataset, receipt)
     if source is None:
         raise InputError(f"{name}: not downloaded yet; run `slim-bench fetch {name}`")
@@ -212,14 +212,14 @@ def _write_receipt(job: FetchJob, found: dict[str, Any]) -> Path:
     return path
 
 
-def refuse_changed_source(name: str, place: Path, root: Path = Path(".")) -> None:
-    """Raise InputError if dataset `name` has results that were computed from other images than those at `place`."""
+def refuse_changed_source(name: str, path: Path, root: Path = Path(".")) -> None:
+    """Raise InputError if dataset `name` has results that were computed from other images than those at `path`."""
     before = read_receipt(name, root).get("place")
-    if before is None or (root / before).resolve() == place.resolve():
+    if before is None or (root / before).resolve() == path.resolve():
         return
     results = next((root / RESULTS).glob(f"*/{RUNS}/*/{name}"), None)
     if results is not None:
         raise InputError(
-            f"{name}: its results in {results} were computed from {before}, not from {place}; give the new images "
-            f"another name with --config 'folders={{NAME: {{path: {place}}}}}', or move these results to another folder"
+            f"{name}: its results in {results} were computed from {before}, not from {path}; give the new images "
+            f"another name with --config 'folders={{NAME: {{path: {path}}}}}', or move these results to another folder"
         )

@@ -86,19 +86,19 @@ class ImageFiles:
     notes: list[str] = field(default_factory=list)
 
 
-def find_images(place: Path, pattern: str = "*", keep: Callable[[list[str]], list[str]] | None = None) -> ImageFiles:
+def find_images(source: Path, pattern: str = "*", keep: Callable[[list[str]], list[str]] | None = None) -> ImageFiles:
     """Read the headers of all images in a folder, or of one image. Every other file in the folder is a problem.
 
     `keep`: selects the names of the files to read (bench.data.selection).
     """
     max_pixels()  # reports an invalid setting once instead of once per image
-    place = Path(place)
-    listing = Listing(place.parent, [place.name]) if place.is_file() else walk(place, pattern)
-    if keep is not None and place.is_dir():
+    source = Path(source)
+    listing = Listing(source.parent, [source.name]) if source.is_file() else walk(source, pattern)
+    if keep is not None and source.is_dir():
         listing.names = keep(listing.names)
     found = ImageFiles(listing.folder, problems=listing.problems, notes=listing.notes)
     if not listing.names:
-        found.problems.append(no_files_error(place, pattern))
+        found.problems.append(no_files_error(source, pattern))
     for path in listing.files:
         try:
             found.headers.append(read_header(path))
@@ -109,17 +109,17 @@ def find_images(place: Path, pattern: str = "*", keep: Callable[[list[str]], lis
 
 
 def require_images(
-    place: Path, pattern: str = "*", at_least: int = 1, keep: Callable[[list[str]], list[str]] | None = None
+    source: Path, pattern: str = "*", at_least: int = 1, keep: Callable[[list[str]], list[str]] | None = None
 ) -> ImageFiles:
     """Return the result of `find_images`.
 
     Raises InputError for the first problem, or for fewer than `at_least` images.
     """
-    found = find_images(place, pattern, keep)
+    found = find_images(source, pattern, keep)
     if found.problems:
         raise found.problems[0]
     if len(found.headers) < at_least:
-        raise InputError(f"{place}: contains {len(found.headers)} images, but at least {at_least} are needed")
+        raise InputError(f"{source}: contains {len(found.headers)} images, but at least {at_least} are needed")
     return found
 
 

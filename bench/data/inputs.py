@@ -125,7 +125,7 @@ def split_holdout(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor
         raise InputError(f"recipe.holdout {count} leaves none of the {len(labels)} training images")
     shuffled = torch.randperm(len(labels), generator=generator("cpu", seed, "holdout"))
     shuffled = shuffled[labels[shuffled].argsort(stable=True)]  # sorted by class, in random order within a class
-    places = (torch.arange(count) * len(labels)) // max(1, count)  # evenly spaced over the sorted classes
+    positions = (torch.arange(count) * len(labels)) // max(1, count)  # evenly spaced over the sorted classes
     held_out = torch.zeros(len(labels), dtype=torch.bool)
-    held_out[shuffled[places]] = True
+    held_out[shuffled[positions]] = True
     return (~held_out).nonzero()[:, 0], held_out.nonzero()[:, 0]

@@ -26,8 +26,8 @@ def refuse_overlap(out: Path, sources: Iterable[Path]) -> None:
     """Raise InputError if the output folder is, contains or is inside the source."""
     target = out.resolve()
     for source in sources:
-        place = source.resolve()
-        if target == place or place in target.parents or target in place.parents:
+        path = source.resolve()
+        if target == path or path in target.parents or target in path.parents:
             raise InputError(f"{out}: overlaps with the source {source}; give an --out outside of it")
 
 

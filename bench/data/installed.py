@@ -24,21 +24,21 @@ from bench.data.walk import walk
 from bench.files import md5_bytes
 
 
-def record_installed(job: FetchJob, place: Path, described: Mapping[str, Any]) -> None:
+def record_installed(job: FetchJob, installed: Path, described: Mapping[str, Any]) -> None:
     """Record a folder or file that the user installed. `described`: its entry in the receipt.
 
     Raises InputError if it differs from an earlier record, unless `job.replaces` is true.
     """
     origin = job.origin_from(INSTALLED)
     if job.dataset.layout == "imagenet":
-        if archives_sha256(place) is None:
-            record_list(job.root, job.name, FILES, _rows(place), origin)
-    elif place.is_file():
-        record_file(job.root, place, hashes_of(place) | {"bytes": place.stat().st_size}, origin)
+        if archives_sha256(installed) is None:
+            record_list(job.root, job.name, FILES, _rows(installed), origin)
+    elif installed.is_file():
+        record_file(job.root, installed, hashes_of(installed) | {"bytes": installed.stat().st_size}, origin)
     else:
-        members = used_members(job, place, described)
+        members = used_members(job, installed, described)
         if members:
-            record_folder(job.root, job.name, place, members, origin)
+            record_folder(job.root, job.name, installed, members, origin)
 
 
 def record_archives(job: FetchJob, entries: list[FileRecord]) -> None:
@@ -47,28 +47,28 @@ def record_archives(job: FetchJob, entries: list[FileRecord]) -> None:
     record_list(job.root, job.name, ARCHIVES, _archive_rows(entries), origin)
 
 
-def used_members(job: FetchJob, place: Path, described: Mapping[str, Any]) -> list[FileRecord]:
-    """Return the records of the images in `place` that the dataset uses; none if the folder has problems.
+def used_members(job: FetchJob, installed: Path, described: Mapping[str, Any]) -> list[FileRecord]:
+    """Return the records of the images in `installed` that the dataset uses; none if the folder has problems.
 
     A folder may contain the images of several datasets, and each dataset has its own record.
     """
-    listing = walk(place, job.dataset.preparation.members)
+    listing = walk(installed, job.dataset.preparation.members)
     names = set(selected_names(job.dataset.preparation, job.root)(listing.names))
     return [] if listing.problems else [member for member in described.get("members", ()) if member["name"] in names]
 
 
-def installed_problem(job: FetchJob, place: Path, described: Mapping[str, Any]) -> str | None:
+def installed_problem(job: FetchJob, installed: Path, described: Mapping[str, Any]) -> str | None:
     """Return how an installed folder or file differs from its record, or None. Raises InputError for a damaged one."""
     if job.dataset.layout == "imagenet":
-        if archives_sha256(place) is not None:
+        if archives_sha256(installed) is not None:
             return None
         path = job.root / SOURCES / list_name(job.name, FILES)
-        return _difference(path, "md5", md5_bytes(list_bytes(_rows(place))), f"the files in {place}")
-    if place.is_file():
-        return _difference(place, "md5", hashes_of(place)["md5"], str(place))
-    members = used_members(job, place, described)
+        return _difference(path, "md5", md5_bytes(list_bytes(_rows(installed))), f"the files in {installed}")
+    if installed.is_file():
+        return _difference(installed, "md5", hashes_of(installed)["md5"], str(installed))
+    members = used_members(job, installed, described)
     path = job.root / packed_file(job.name).local
-    return _difference(path, "content_sha256", content_sha256(members), f"the images in {place}")
+    return _difference(path, "content_sha256", content_sha256(members), f"the images in {installed}")
 
 
 def archives_problem(job: FetchJob, entries: list[FileRecord]) -> str | None:
@@ -85,10 +85,10 @@ def _difference(path: Path, key: str, found: str, subject: str) -> str | None:
     return None if recorded == found else f"{subject}: differ from the record in {pointer_path(path)}"
 
 
-def _rows(place: Path) -> list[tuple[int, str]]:
+def _rows(installed: Path) -> list[tuple[int, str]]:
     """Return size and name of every file of a folder."""
-    listing = walk(place)
-    return [(os.stat(f"{place}/{name}").st_size, name) for name in listing.names]  # ImageNet has a million files
+    listing = walk(installed)
+    return [(os.stat(f"{installed}/{name}").st_size, name) for name in listing.names]  # ImageNet has a million files
 
 
 def _archive_rows(entries: list[FileRecord]) -> list[tuple[Any, ...]]:

@@ -65,13 +65,13 @@ def obtain(source: Any, request: FileRequest, settings: DataSettings) -> None:
 
 def _pull(request: FileRequest, remote: str | None) -> None:
     options = () if remote is None else ("--remote", remote)
-    place = "data/shipped" if remote == SHIPPED else "the DVC remote"
+    remote_name = "data/shipped" if remote == SHIPPED else "the DVC remote"
     try:
         run_dvc(request.root, "pull", *options, request.file.pointer.as_posix())
     except InputError as error:
-        raise UnavailableError(f"{error}; check that {place} has this file, unmodified") from error
+        raise UnavailableError(f"{error}; check that {remote_name} has this file, unmodified") from error
     if not request.path.is_file():
-        raise UnavailableError(f"{request.path}: missing after `dvc pull`; check that {place} is complete")
+        raise UnavailableError(f"{request.path}: missing after `dvc pull`; check that {remote_name} is complete")
 
 
 def mirror_folder(settings: DataSettings, root: Path) -> Path:

@@ -34,7 +34,7 @@ def orientation(image: Image.Image) -> int | None:
 
 def _trailing_exif(file: BinaryIO) -> dict[str, bytes]:
     """Return the EXIF data that follow the pixels of a PNG. Pillow reads them only after decoding."""
-    place = file.tell()
+    position = file.tell()
     try:
         file.seek(8)
         while len(head := file.read(8)) == 8:
@@ -44,4 +44,4 @@ def _trailing_exif(file: BinaryIO) -> dict[str, bytes]:
             file.seek(length + 4, os.SEEK_CUR)
         return {}
     finally:
-        file.seek(place)
+        file.seek(position)

@@ -66,9 +66,9 @@ def prepare(
 def source_paths(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
     """Return the verified source of a dataset: its files, or the folder that the user installed or passed."""
     dataset = catalogue.dataset(name)
-    place = installed_path(root, dataset)
-    if place is not None:
-        return [place]
+    path = installed_path(root, dataset)
+    if path is not None:
+        return [path]
     manual = dataset.manual
     if manual is not None and present_source(root, dataset, {}) is None:
         remedy = manual.how if len(dataset.sources) == 1 else f"run `slim-bench fetch {name}`"
@@ -147,9 +147,9 @@ def _common_size(job: PreparationJob, headers: list[Header]) -> tuple[int, int]:
 @contextmanager
 def image_files(job: PreparationJob, staging: Path) -> Iterator[ImageFiles]:
     """Yield the images of the source: a folder, an archive or parquet files (extracted), or one image file."""
-    with opened_source(job.sources, staging / ".unpacked", job.max_unpacked_gb) as place:
+    with opened_source(job.sources, staging / ".unpacked", job.max_unpacked_gb) as path:
         found = require_images(
-            place, job.dataset.preparation.members, keep=selected_names(job.dataset.preparation, job.root)
+            path, job.dataset.preparation.members, keep=selected_names(job.dataset.preparation, job.root)
         )
         print_notes([*found.notes, *folder_notes(found, job.dataset)])
         yield found

@@ -83,6 +83,6 @@ def _parts(array: np.ndarray) -> Iterator[np.ndarray]:
     for start in range(0, len(array), count):
         part = array[start : start + count]
         if isinstance(array, np.memmap) and isinstance(array.base, mmap) and array.flags.c_contiguous:
-            place = array.offset + start * row
-            part = np.memmap(array.filename, array.dtype, "r", place, part.shape)
+            offset = array.offset + start * row
+            part = np.memmap(array.filename, array.dtype, "r", offset, part.shape)
         yield part

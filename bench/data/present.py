@@ -12,10 +12,10 @@ from bench.errors import InputError
 
 
 def existing_path(root: Path, source: Folder) -> Path:
-    place = root / Path(source.path).expanduser()
-    if not place.exists():
-        raise InputError(f"{place}: no such file or folder")
-    return place
+    path = root / Path(source.path).expanduser()
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    return path
 
 
 def present_source(root: Path, dataset: Dataset, known: Mapping[str, Any]) -> Any:
@@ -40,10 +40,10 @@ def installed_path(root: Path, dataset: Dataset) -> Path | None:
     manual = dataset.manual
     if manual is None:
         return None
-    place, files = root / SOURCES / manual.place, [root / file.local for file in manual.files]
+    folder, files = root / SOURCES / manual.place, [root / file.local for file in manual.files]
     has_archives = bool(files) and all(path.is_file() for path in files)
-    if not place.exists() or (has_archives and archives_sha256(place)):
+    if not folder.exists() or (has_archives and archives_sha256(folder)):
         return None
     pattern = dataset.preparation.members
-    shared = place.is_dir() and (pattern != "*" or len(dataset.sources) > 1)
-    return None if shared and not walk(place, pattern).names else place
+    shared = folder.is_dir() and (pattern != "*" or len(dataset.sources) > 1)
+    return None if shared and not walk(folder, pattern).names else folder

@@ -30,15 +30,15 @@ def decode_sample(
     sample: dict[str, Any], size: int, crop_seed: int | None, number: int, background: Colour = WHITE
 ) -> tuple[Tensor, int]:
     """Decode and crop one sample, and return it with its label."""
-    place = f"{sample['__url__']}: {sample['__key__']}"
+    location = f"{sample['__url__']}: {sample['__key__']}"
     kind = next((kind for kind in IMAGES if kind in sample), None)
     if kind is None or "cls" not in sample:
-        raise InputError(f"{place} needs an image ({', '.join(IMAGES)}) and .cls")
+        raise InputError(f"{location} needs an image ({', '.join(IMAGES)}) and .cls")
     try:
         label = int(sample["cls"])
     except ValueError as error:
-        raise InputError(f"{place}.cls: not a class number ({error})") from None
-    with decoded(io.BytesIO(sample[kind]), background, f"{place}.{kind}") as image:
+        raise InputError(f"{location}.cls: not a class number ({error})") from None
+    with decoded(io.BytesIO(sample[kind]), background, f"{location}.{kind}") as image:
         return crop(image, size, crop_seed, number), label
 
 

@@ -232,8 +232,8 @@ def preferred_sources(sources: Iterable[Any], settings: DataSettings, root: Path
     if settings.mirror and not any(isinstance(source, Mirror) for source in listed):
         added += mirrored(listed)
     last = (index for index, source in enumerate(listed) if isinstance(source, Manual) or not is_pinned(source))
-    place = next(last, len(listed))
-    return [*listed[:place], *added, *listed[place:]]
+    position = next(last, len(listed))
+    return [*listed[:position], *added, *listed[position:]]
 
 
 def tracked(sources: Iterable[Any], root: Path) -> list[Any]:
@@ -252,9 +252,9 @@ def mirrored(sources: Iterable[Any]) -> list[Any]:
     """Return the mirror folder as a source of each group of files, and of each folder that the user installs."""
     found = []
     for source in sources:
-        place = source.place if isinstance(source, Manual) else None
-        if place or source.files:
-            found.append(Mirror(kind="mirror", place=place, files=source.files))
+        folder = source.place if isinstance(source, Manual) else None
+        if folder or source.files:
+            found.append(Mirror(kind="mirror", place=folder, files=source.files))
     return found
 
 

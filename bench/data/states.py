@@ -65,9 +65,9 @@ def dataset_state(job: FetchJob) -> DatasetState:
     receipt, folder = read_receipt(job.name, job.root), job.dataset.folder
     if folder is not None and not (job.root / Path(folder.path).expanduser()).exists():
         return _state(job, MANUAL, folder.path, ())
-    place = installed_path(job.root, job.dataset)
-    if place is not None:
-        return _state(job, HERE, _shown_path(job, place), _installed_files(receipt, place))
+    path = installed_path(job.root, job.dataset)
+    if path is not None:
+        return _state(job, HERE, _shown_path(job, path), _installed_files(receipt, path))
     present = present_source(job.root, job.dataset, receipt)
     if present is not None:
         sizes = [(file.name, (job.root / file.local).stat().st_size) for file in present.files]
@@ -120,15 +120,15 @@ def _state(job: FetchJob, state: str, source: str, files: Iterable[tuple[str, in
     return DatasetState(job.name, job.dataset.task, state, source, tuple(files), job.dataset.licence)
 
 
-def _shown_path(job: FetchJob, place: Path) -> str:
-    return str(place) if job.dataset.folder is not None else place.relative_to(job.root).as_posix()
+def _shown_path(job: FetchJob, path: Path) -> str:
+    return str(path) if job.dataset.folder is not None else path.relative_to(job.root).as_posix()
 
 
-def _installed_files(receipt: Mapping[str, Any], place: Path) -> list[tuple[str, int | None]]:
+def _installed_files(receipt: Mapping[str, Any], path: Path) -> list[tuple[str, int | None]]:
     """Return the sizes of an installed file, or of the images that the receipt lists."""
-    if place.is_file():
-        return [(place.name, place.stat().st_size)]
-    members = [(f"{place}/{member['name']}", member.get("bytes")) for member in receipt.get("members", ())]
+    if path.is_file():
+        return [(path.name, path.stat().st_size)]
+    members = [(f"{path}/{member['name']}", member.get("bytes")) for member in receipt.get("members", ())]
     return [(name, size if isinstance(size, int) else None) for name, size in members]
 
 

@@ -112,8 +112,8 @@ def _visit(listing: Listing, pattern: str) -> Iterator[str]:
     waiting, linked = [""], list[str]()
     while waiting or linked:
         name = waiting.pop() if waiting else heapq.heappop(linked)
-        place = os.path.join(listing.folder, name)
-        status = os.stat(place)
+        path = os.path.join(listing.folder, name)
+        status = os.stat(path)
         if name:
             listing.folders.append(name)
         if (status.st_dev, status.st_ino) in seen:
@@ -121,7 +121,7 @@ def _visit(listing: Listing, pattern: str) -> Iterator[str]:
             continue
         seen.add((status.st_dev, status.st_ino))
         prefix = f"{name}/" if name else ""
-        for entry in _entries(listing, place):
+        for entry in _entries(listing, path):
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(prefix + entry.name)
             elif entry.is_symlink() and os.path.isdir(entry.path):
@@ -134,12 +134,12 @@ def _visit(listing: Listing, pattern: str) -> Iterator[str]:
                     listing.problems.append(InputError(f"{listing.folder / prefix / entry.name}: {problem}"))
 
 
-def _entries(listing: Listing, place: str) -> list[os.DirEntry[str]]:
+def _entries(listing: Listing, path: str) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(place) as entries:
+        with os.scandir(path) as entries:
             return sorted((entry for entry in entries if not is_system_file(entry.name)), key=lambda entry: entry.name)
     except OSError as error:
-        listing.problems.append(InputError(f"{place}: {error.strerror}"))
+        listing.problems.append(InputError(f"{path}: {error.strerror}"))
         return []
 
 

@@ -64,10 +64,10 @@ def find_weights_file(entry: Weights, root: Path = Path(".")) -> Path | None:
         spec = importlib.util.find_spec(package)
         path = Path(spec.origin).parent / inner if spec and spec.origin else None
         return path if path and path.is_file() else None
-    return next((folder / entry.file for folder in _places(root) if (folder / entry.file).is_file()), None)
+    return next((folder / entry.file for folder in _folders(root) if (folder / entry.file).is_file()), None)
 
 
-def _places(root: Path) -> list[Path]:
+def _folders(root: Path) -> list[Path]:
     """Return the folders to search, in order of precedence."""
     given = [Path(os.environ[FOLDER]).expanduser()] if os.environ.get(FOLDER) else []
     in_project = [Path(root) / SOURCES] if (Path(root) / CATALOGUE).exists() else []
@@ -76,8 +76,8 @@ def _places(root: Path) -> list[Path]:
 
 def _download_folder(root: Path) -> Path:
     """Return the first writable folder of `_places`. A shared folder may be read-only."""
-    places = _places(root)
-    return next((place for place in places if os.access(existing_parent(place / "file"), os.W_OK)), places[0])
+    folders = _folders(root)
+    return next((folder for folder in folders if os.access(existing_parent(folder / "file"), os.W_OK)), folders[0])
 
 
 def _origin(name: str, entry: Weights) -> str:

@@ -16,9 +16,9 @@ def write_descriptions(root: Path) -> list[Path]:
     record_defaults()
     texts = {schema_file(name): schema_text(name) for name in config_files()}
     changed = []
-    for place, text in {**texts, PAGE: configuration_page()}.items():
-        path = root / place
+    for file, text in {**texts, PAGE: configuration_page()}.items():
+        path = root / file
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             write_text(path, text)
-            changed.append(place)
+            changed.append(file)
     return changed

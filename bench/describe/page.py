@@ -35,7 +35,7 @@ def configuration_page() -> str:
     parts = ["# Configuration", f"{INTRODUCTION}\n\n{marks}"]
     for name, file in config_files().items():
         schema = TypeAdapter(file.kind).json_schema()
-        parts += [f"## config/{file.place}", f"{file.summary} Schema: `{schema_file(name)}`."]
+        parts += [f"## config/{file.path}", f"{file.summary} Schema: `{schema_file(name)}`."]
         parts += [_table(schema)] if "properties" in schema else []
         for title, part in schema.get("$defs", {}).items():
             parts += [f"### {title}", part["description"], _table(part)]

@@ -28,7 +28,7 @@ TYPE_KEYWORDS = ("type", "anyOf", "enum", "const", "items", "prefixItems", "patt
 class ConfigFile(NamedTuple):
     """A file (or glob of files) in config/, its model, and a one-line summary."""
 
-    place: str
+    path: str
     kind: Any
     summary: str
 
@@ -95,7 +95,7 @@ def schema_of(name: str) -> dict[str, Any]:
         for task in RECIPES:
             definitions[f"Task_{task}"]["properties"]["model"] |= _arguments(task)
         definitions["Variation"]["properties"]["model"] |= _arguments(*RECIPES)
-    return {"$schema": DIALECT, "title": f"config/{file.place}", "description": file.summary, **schema}
+    return {"$schema": DIALECT, "title": f"config/{file.path}", "description": file.summary, **schema}
 
 
 def _describe_network(choice: dict[str, Any]) -> None:

@@ -31,12 +31,12 @@ def measure_cost(scores: ScoreFolder, model: nn.Module, call: Callable[[], Any],
         clock = Clock()
         with torch.inference_mode(), exact_float32():
             peak = peak_bytes(call, scores.device)
-        place = "cpu" if scores.device.type == "cpu" else _place(scores.device)
-        setting = ("float32-eager", "batch1", size, place)
+        device = "cpu" if scores.device.type == "cpu" else _device_part(scores.device)
+        setting = ("float32-eager", "batch1", size, device)
         scores.add(Measurement("memory", float(peak), setting, seconds=clock.seconds))
 
 
-def _place(device: torch.device) -> str:
+def _device_part(device: torch.device) -> str:
     """Return the protocol part of the device. It differs between GPUs, CPUs and thread counts."""
     if device.type == "cpu":
         return f"cpu-{slug(processor_name())}-threads{torch.get_num_threads()}"
@@ -47,7 +47,7 @@ def _measure_latency(scores: ScoreFolder, call: Callable[[], Any], size: str) ->
     clock = Clock()
     with exact_float32():
         latency = measure_latency(call, scores.device)
-    parts = ("float32-eager", "batch1", size, _place(scores.device))
+    parts = ("float32-eager", "batch1", size, _device_part(scores.device))
     details = {"quartiles_ms": latency.quartiles_ms}
     n, seconds = latency.repeats, clock.seconds
     scores.add(Measurement("latency", latency.median_ms, parts, n=n, seconds=seconds, details=details))

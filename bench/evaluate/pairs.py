@@ -22,8 +22,8 @@ def refuse_shared(samples: ImageFiles, reference: ImageFiles) -> bool:
     for inner, outer in ((folder, other), (other, folder)):
         if any(outer.samefile(parent) for parent in inner.resolve().parents):
             raise InputError(f"{inner}: is inside {outer}; samples and reference must be separate folders; move one")
-    places = {os.path.realpath(header.path) for header in reference.headers}
-    shared = [header.path for header in samples.headers if os.path.realpath(header.path) in places]
+    paths = {os.path.realpath(header.path) for header in reference.headers}
+    shared = [header.path for header in samples.headers if os.path.realpath(header.path) in paths]
     if shared:
         count = f"{len(shared)} of {len(samples.headers)} samples"
         raise InputError(f"{shared[0]}: {count} are links to images of {other}; remove these links")

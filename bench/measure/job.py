@@ -140,9 +140,9 @@ def measure_scoring(probe: Probe, folder: Path) -> None:
 
     def prepared(count: int, index: int) -> Callable[[], object]:
         """Return the evaluation with `count` images. Test images belong to the data, so they need another export."""
-        place = folder / (str(index) if probe.run.task == "classification" else "0")
-        run = _write_untrained(probe, place, count, device)
-        return lambda: evaluate_run(run, place / "run", folder / f"scores{index}")
+        subfolder = folder / (str(index) if probe.run.task == "classification" else "0")
+        run = _write_untrained(probe, subfolder, count, device)
+        return lambda: evaluate_run(run, subfolder / "run", folder / f"scores{index}")
 
     sets = 2 if probe.run.task == "fewshot" else 1  # the scored images of a few-shot run come from two generators
     _time_image(prepared, COUNTS[probe.run.task][device.type], device, sets)

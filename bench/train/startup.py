@@ -136,16 +136,15 @@ def _make_engine(run: Run, device: torch.device, folders: tuple[Path, Path], dat
 
 
 def _move_finished_run(run: Run, out: Path, state: Path) -> None:
-    """Move a finished run aside, but not weights without a record that a killed export left next to checkpoints.
+    """Move a finished run aside. Weights without a record next to checkpoints, left by a killed export, are not moved.
 
-    The state folder gets its marker file first. After a kill, the marker file shows the next start that this folder was
-    checked.
+    The marker file of the state folder is written first: after a kill, it shows that this folder was checked.
     """
     if rank() == 0:
         claim_state(state)
-        place = move_aside(run, out) if finished_record(out) or not any(state.glob("step-*")) else None
-        if place is not None:
-            print(f"[{run.name}] the finished run in {out} was moved to {place}", file=sys.stderr, flush=True)
+        moved_to = move_aside(run, out) if finished_record(out) or not any(state.glob("step-*")) else None
+        if moved_to is not None:
+            print(f"[{run.name}] the finished run in {out} was moved to {moved_to}", file=sys.stderr, flush=True)
         forget_record(out)
     barrier()
 

@@ -108,13 +108,13 @@ def slim_state(named: Tensors, groups: int) -> dict[str, Tensor]:
     """Convert tensors named group<g>.<branch>.<layer>.<tensor> to the gate's state, with groups on the first axis."""
     steps = range(1, STEPS + 1)
     masks = ["conv_in", "bn_in", *(name for k in steps for name in (f"conv_step{k}", f"bn_step{k}")), "conv_out"]
-    places = {"style.fc1": "style.fc1", "style.bn": "style.norm", "style.fc2": "style.fc2"}
+    names = {"style.fc1": "style.fc1", "style.bn": "style.norm", "style.fc2": "style.fc2"}
     for index, name in enumerate(masks):
-        places[f"mask.{name}"] = f"mask.{index + index // 2}"  # a ReLU follows each BN
+        names[f"mask.{name}"] = f"mask.{index + index // 2}"  # a ReLU follows each BN
     state = {}
     for name in [name.removeprefix("group0.") for name in named if name.startswith("group0.")]:
         layer, kind = name.rsplit(".", 1)
-        state[f"{places[layer]}.{kind}"] = torch.cat([named[f"group{g}.{name}"] for g in range(groups)])
+        state[f"{names[layer]}.{kind}"] = torch.cat([named[f"group{g}.{name}"] for g in range(groups)])
     return state
 
 
@@ -134,13 +134,13 @@ def release_slim_state(source: Tensors, groups: int) -> dict[str, Tensor]:
 
 
 def generator_state(source: Tensors, generator: nn.Module) -> dict[str, Tensor]:
-    places = {"init.init.0": "start.conv", "init.init.1": "start.norm", "to_big": "to_image", "to_128": "to_small"}
+    names = {"init.init.0": "start.conv", "init.init.1": "start.norm", "to_big": "to_image", "to_128": "to_small"}
     for size in generator.sizes:
         composite = any(name.startswith(f"feat_{size}.5.") for name in source)
         layers = {"1": "conv", "2": "norm"}
         if composite:
             layers = {"1": "conv1", "2": "noise1", "3": "norm1", "5": "conv2", "6": "noise2", "7": "norm2"}
-        places |= {f"feat_{size}.{number}": f"blocks.{size}.{name}" for number, name in layers.items()}
+        names |= {f"feat_{size}.{number}": f"blocks.{size}.{name}" for number, name in layers.items()}
     state = {}
     for size, gate in generator.gates.items():
         prefix = f"se_{size}."
@@ -150,37 +150,37 @@ def generator_state(source: Tensors, generator: nn.Module) -> dict[str, Tensor]:
             state |= {f"gates.{size}.{name}": value for name, value in inner.items()}
             source = {name: value for name, value in source.items() if not name.startswith(prefix)}
         else:
-            places |= {f"se_{size}.main.1": f"gates.{size}.conv1", f"se_{size}.main.3": f"gates.{size}.conv2"}
-    return state | _renamed(source, places)
+            names |= {f"se_{size}.main.1": f"gates.{size}.conv1", f"se_{size}.main.3": f"gates.{size}.conv2"}
+    return state | _renamed(source, names)
 
 
 def discriminator_state(source: Tensors, discriminator: nn.Module) -> dict[str, Tensor]:
     """Convert the release's names, which number down-blocks by the reduction from 512 px (down_4 ends at 128 px)."""
-    places = {f"rf_big.{n}": f"head.{n}" for n in (0, 1, 3)} | {"rf_small": "small_head", "down_from_big.0": "stem.0"}
-    places["down_from_small.0"] = "small_path.0"
+    names = {f"rf_big.{n}": f"head.{n}" for n in (0, 1, 3)} | {"rf_small": "small_head", "down_from_big.0": "stem.0"}
+    names["down_from_small.0"] = "small_path.0"
     for block in (2, 3, 4):
         for layer in (0, 1):
-            places[f"down_from_small.{block}.main.{layer}"] = f"small_path.{2 + 3 * (block - 2) + layer}"
+            names[f"down_from_small.{block}.main.{layer}"] = f"small_path.{2 + 3 * (block - 2) + layer}"
     for size in discriminator.sizes:
         block = f"down_{512 // size}"
-        places |= {f"{block}.main.{n}": f"blocks.{size}.main.{n}" for n in (0, 1, 3, 4)}
-        places |= {f"{block}.direct.{n}": f"blocks.{size}.side.{n}" for n in (1, 2)}
+        names |= {f"{block}.main.{n}": f"blocks.{size}.main.{n}" for n in (0, 1, 3, 4)}
+        names |= {f"{block}.direct.{n}": f"blocks.{size}.side.{n}" for n in (1, 2)}
     for target in map(int, discriminator.gates):
         prefix = f"se_{32 // target * 2 if target < 32 else 2}_{512 // target}"
-        places |= {f"{prefix}.main.1": f"gates.{target}.conv1", f"{prefix}.main.3": f"gates.{target}.conv2"}
+        names |= {f"{prefix}.main.1": f"gates.{target}.conv1", f"{prefix}.main.3": f"gates.{target}.conv2"}
     for name, ours in (("big", "whole"), ("small", "small"), ("part", "part")):
         for n in range(4):
-            places[f"decoder_{name}.main.{n + 1}.1"] = f"decode_{ours}.{n}.0"
-            places[f"decoder_{name}.main.{n + 1}.2"] = f"decode_{ours}.{n}.1"
-        places[f"decoder_{name}.main.5"] = f"decode_{ours}.4"
-    return _renamed(source, places)
+            names[f"decoder_{name}.main.{n + 1}.1"] = f"decode_{ours}.{n}.0"
+            names[f"decoder_{name}.main.{n + 1}.2"] = f"decode_{ours}.{n}.1"
+        names[f"decoder_{name}.main.5"] = f"decode_{ours}.4"
+    return _renamed(source, names)
 
 
-def _renamed(source: Tensors, places: Mapping[str, str]) -> dict[str, Tensor]:
+def _renamed(source: Tensors, names: Mapping[str, str]) -> dict[str, Tensor]:
     state = {}
     for name, value in source.items():
         layer, kind = name.rsplit(".", 1)
-        state[f"{places[layer]}.{kind}"] = value
+        state[f"{names[layer]}.{kind}"] = value
     return state
 
 

@@ -346,9 +346,9 @@ def test_an_invalid_path_gives_a_one_line_error(given, message):
 
 def test_folders_of_the_same_name_are_different_datasets(tmp_path):
     names = []
-    for place in ("a/images", "b/images", "own", "Fashion MNIST"):
-        (tmp_path / place).mkdir(parents=True)
-        names += Plan.load({"folder": str(tmp_path / place)}).folders
+    for parent in ("a/images", "b/images", "own", "Fashion MNIST"):
+        (tmp_path / parent).mkdir(parents=True)
+        names += Plan.load({"folder": str(tmp_path / parent)}).folders
     assert len(set(names)) == 4
     assert [re.fullmatch(r"(.*)-[0-9a-f]{8}", name)[1] for name in names] == [
         "images",

@@ -56,9 +56,9 @@ def elsewhere(tmp_path, monkeypatch):
 def test_data_are_searched_in_three_project_folders(elsewhere):
     file, data = elsewhere / "theirs/my/run.json", "data/prepared/cats-64"
     assert find_data(data, file) is None
-    for place in ("installed", "theirs", "here"):
-        (elsewhere / place / data).mkdir(parents=True)
-        assert find_data(data, file).resolve() == elsewhere / place / data
+    for parent in ("installed", "theirs", "here"):
+        (elsewhere / parent / data).mkdir(parents=True)
+        assert find_data(data, file).resolve() == elsewhere / parent / data
     assert find_data(str(elsewhere / "theirs" / data), file) == elsewhere / "theirs" / data
     assert find_data(str(elsewhere / "nowhere"), file) is None
 

@@ -88,7 +88,7 @@ class _AllReduceSum(torch.autograd.Function):
 
 
 class GroupBatchNorm(_BatchNorm):
-    """Batch norm over the images of all processes, equally many in each. In evaluation mode it is torch's."""
+    """Batch norm over the images of all processes, with the same number in each. Evaluation mode is that of torch."""
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim < 2:

@@ -137,10 +137,10 @@ class CheckpointHeader(BaseModel):
 
 def _ends_in_zeros(file: BinaryIO) -> bool:
     """Return whether a file ends in zeros. Only the end is read, because a sparse file can be terabytes long."""
-    place = file.tell()
-    file.seek(max(place, os.fstat(file.fileno()).st_size - ARCHIVE_END_BYTES))
+    position = file.tell()
+    file.seek(max(position, os.fstat(file.fileno()).st_size - ARCHIVE_END_BYTES))
     end = file.read(ARCHIVE_END_BYTES)
-    file.seek(place)
+    file.seek(position)
     return bool(end) and not end.strip(b"\0")
 
 

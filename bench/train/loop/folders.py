@@ -77,8 +77,8 @@ def remove_temporaries(folder: Path) -> None:
         (folder / "scores", re.compile(r"[a-z0-9_]+(@[a-z-]+)?\.json|neighbours\.png").fullmatch),
         *((folder / part, names.fullmatch) for part, (names, _) in PARTS.items()),
     ]
-    for place, is_ours in known:
-        for path in _files_in(place):
+    for known_folder, is_ours in known:
+        for path in _files_in(known_folder):
             if is_temporary(path, lambda name, is_ours=is_ours: bool(is_ours(name))):
                 path.unlink(missing_ok=True)
     if (folder / OUTPUTS).is_dir() and is_own_state(folder):
@@ -123,10 +123,10 @@ def finished_record(out: Path) -> dict[str, Any]:
 
 
 def check_state(state: Path, out: Path, data: Path) -> None:
-    """Raise InputError if `state` overlaps the run folder or the data, or holds files that slim-bench did not write."""
-    place = state.resolve()
+    """Raise InputError if `state` overlaps the run folder or the data, or contains files not written by slim-bench."""
+    path = state.resolve()
     for other, name in ((out.resolve(), "the run folder"), (data.resolve(), "the data")):
-        if place == other or place in other.parents:
+        if path == other or path in other.parents:
             raise InputError(f"{state}: is or contains {name} ({other}); give another --state")
     if state.exists() and not state.is_dir():
         raise InputError(f"{state}: is a file, but a folder must be created there; give another --state")

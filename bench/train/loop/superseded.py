@@ -26,24 +26,24 @@ def move_aside(run: Run, out: Path) -> Path | None:
         return None
     record = finished_record(out)
     files = [*own_run_files(out, is_unmarked(out)), *_scores(out, record)]
-    place = _find_interrupted(out) or _copied(out, files, record)
+    destination = _find_interrupted(out) or _copied(out, files, record)
     description, last = out / "run.json", [out / META, out / META_COPY]
     descriptions = [description] if _run_hash(description) == record.get("run_sha256") != run.hash else []
     # the weights are removed first, because a record without weights does not count as a finished run
     remove_files([out / WEIGHTS, *(path for path in files if path not in last), *descriptions, *last], out)
-    return place
+    return destination
 
 
 def _copied(out: Path, files: list[Path], record: dict[str, Any]) -> Path:
     number = 1
     while os.path.lexists(superseded_folder(out, number)):
         number += 1
-    place = superseded_folder(out, number)
-    part = place.with_name(f".{place.name}.part")
+    destination = superseded_folder(out, number)
+    part = destination.with_name(f".{destination.name}.part")
     if part.is_dir():  # left by a move that was killed; each file in it is a copy
         _remove_copies(part, out)
     try:
-        with writing(place):
+        with writing(destination):
             part.mkdir(parents=True)
             for path in files:
                 link_or_copy(path, part / path.relative_to(out))
@@ -56,21 +56,21 @@ def _copied(out: Path, files: list[Path], record: dict[str, Any]) -> Path:
                 write_json(part / "run.json", record["description"])
             for folder in {path.parent for path in part.rglob("*")}:
                 sync(folder)
-            part.rename(place)
-            sync(place.parent)
+            part.rename(destination)
+            sync(destination.parent)
     except BaseException:
         if part.is_dir():
             _remove_copies(part, out)
         raise
-    return place
+    return destination
 
 
 def _find_interrupted(out: Path) -> Path | None:
     """Return the folder to which an interrupted move has already linked the weights in `out`, or None."""
     number, found = 1, None
-    while (place := superseded_folder(out, number)).is_dir():
-        if (place / WEIGHTS).exists() and (out / WEIGHTS).samefile(place / WEIGHTS):
-            found = place
+    while (destination := superseded_folder(out, number)).is_dir():
+        if (destination / WEIGHTS).exists() and (out / WEIGHTS).samefile(destination / WEIGHTS):
+            found = destination
         number += 1
     return found
 

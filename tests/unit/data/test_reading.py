@@ -132,15 +132,15 @@ def test_circular_links_are_skipped_and_noted(folder, tmp_path):
 
 def test_changes_behind_links_are_seen(folder, tmp_path):
     from bench.data.catalogue import UserFolder, folder_dataset
-    from bench.data.content import describe_place
+    from bench.data.content import describe_installed
 
     dataset = folder_dataset("a", UserFolder(path=str(folder)))
     (folder / "linked").symlink_to(image_folder(tmp_path / "elsewhere", 1))
-    before = describe_place(folder, dataset)["content_sha256"]
+    before = describe_installed(folder, dataset)["content_sha256"]
     random_image(SIZE, SIZE, seed=7).save(tmp_path / "elsewhere/0.png")
-    changed = describe_place(folder, dataset)["content_sha256"]
+    changed = describe_installed(folder, dataset)["content_sha256"]
     (tmp_path / "elsewhere/1.png").symlink_to("nothing")
-    assert len({before, changed, describe_place(folder, dataset)["content_sha256"]}) == 3
+    assert len({before, changed, describe_installed(folder, dataset)["content_sha256"]}) == 3
 
 
 def test_every_finding_of_an_audit_is_one_line(folder):

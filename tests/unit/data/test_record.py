@@ -12,7 +12,7 @@ import pytest
 from bench.data import download as downloading
 from bench.data.catalogue import load_catalogue
 from bench.data.checks import dataset_problems
-from bench.data.content import describe_place, entry_sha256
+from bench.data.content import describe_installed, entry_sha256
 from bench.data.fetch import fetch, fetch_dataset
 from bench.data.fetch_job import FetchJob
 from bench.data.installed import used_members
@@ -215,7 +215,7 @@ def test_only_the_images_that_the_dataset_uses_are_packed(tmp_path):
     (folder / "0-notes.txt").write_text("not an image")
     catalogue = load_catalogue(root)
     job = FetchJob(root, catalogue, "a", catalogue.dataset("a"))
-    described = describe_place(folder, job.dataset)
+    described = describe_installed(folder, job.dataset)
     assert [member["name"] for member in used_members(job, folder, described)] == ["0.png", "1.png"]
 
 

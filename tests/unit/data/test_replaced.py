@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bench.data.catalogue import load_catalogue
-from bench.data.content import UNPACKED_MARKER, describe_place
+from bench.data.content import UNPACKED_MARKER, describe_installed
 from bench.data.fetch import fetch, fetch_dataset, source_content
 from bench.data.ilsvrc import unpack_imagenet
 from bench.data.prepare import prepare
@@ -232,7 +232,9 @@ def test_replaced_imagenet_archives_are_extracted_again(tmp_path):
     assert installed_path(root, catalogue.dataset("a")) == sources / "a", (
         "archives may be deleted once they are unpacked"
     )
-    assert describe_place(sources / "a", catalogue.dataset("a"))["content_sha256"] == before.made_from.content_sha256
+    assert (
+        describe_installed(sources / "a", catalogue.dataset("a"))["content_sha256"] == before.made_from.content_sha256
+    )
 
 
 def test_the_extraction_of_other_archives_is_not_resumed(tmp_path):

@@ -95,8 +95,8 @@ PROBLEMS = [
 @pytest.mark.parametrize(("name", "problem"), PROBLEMS, ids=str)
 def test_a_problem_is_reported(name, problem):
     """The invalid value is added to a valid file, so that it is the only error."""
-    place = config_files()[name].place.replace("*", "demo")
-    whole = copy.deepcopy(read_yaml(ROOT / "config" / place))
+    path = config_files()[name].path.replace("*", "demo")
+    whole = copy.deepcopy(read_yaml(ROOT / "config" / path))
 
     def merge(into, what):
         for key, value in what.items():

@@ -8,7 +8,7 @@ from tests.unit.project.test_layers import imports, modules
 OPTIONS, *FILES = (ROOT / "tests/fast.txt").read_text().splitlines()
 
 
-def holds_code(text: str) -> bool:
+def contains_code(text: str) -> bool:
     return any(not isinstance(node, ast.Expr) for node in ast.parse(text).body)
 
 
@@ -16,7 +16,7 @@ def test_every_module_has_a_fast_test_that_imports_it():
     known = modules("bench", "slim", "baselines")
     reached = set().union(*(imports(ROOT / file, known) for file in FILES))
     assert reached
-    assert sorted(name for name in known.keys() - reached if holds_code(known[name].read_text())) == []
+    assert sorted(name for name in known.keys() - reached if contains_code(known[name].read_text())) == []
 
 
 def test_the_list_is_sorted_and_its_files_are_tests():

@@ -224,8 +224,8 @@ def test_a_damaged_score_is_missing_with_its_reason(run, damage, weights):
     assert str(scale_dir) not in row.reason
 
 
-@pytest.mark.parametrize("place", ["folder", "pipe", "loop", "no such file"])
-def test_a_folder_or_pipe_in_place_of_a_score_is_missing_with_the_reason(run, place):
+@pytest.mark.parametrize("kind", ["folder", "pipe", "loop", "no such file"])
+def test_a_folder_or_pipe_in_place_of_a_score_is_missing_with_the_reason(run, kind):
     scale_dir, plan = run
     folder = write_run(scale_dir, plan)
     write_score(folder, "fd_efflite0", 300.0, "control-white")
@@ -234,11 +234,11 @@ def test_a_folder_or_pipe_in_place_of_a_score_is_missing_with_the_reason(run, pl
     for name in ("fd_efflite0@control-white", "kid_efflite0"):
         path = folder / f"scores/{name}.json"
         path.unlink()
-        if place == "folder":
+        if kind == "folder":
             path.mkdir()
-        elif place == "pipe":
+        elif kind == "pipe":
             os.mkfifo(path)
-        elif place == "loop":
+        elif kind == "loop":
             path.symlink_to(path.name)
     scores = collected(scale_dir)
     for name, weights in (("fd_efflite0", "control-white"), ("kid_efflite0", "last")):

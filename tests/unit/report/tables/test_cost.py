@@ -36,12 +36,12 @@ def trained(scale_dir, experiment, seed, reason=None, **training):
 
 
 def supersede(scale_dir, folder, number, **training):
-    place = scale_dir / "superseded" / folder.relative_to(scale_dir / "runs").with_name(f"{folder.name}-{number}")
-    shutil.copytree(folder, place)
-    model = json.loads((place / "model.json").read_text())
+    copy = scale_dir / "superseded" / folder.relative_to(scale_dir / "runs").with_name(f"{folder.name}-{number}")
+    shutil.copytree(folder, copy)
+    model = json.loads((copy / "model.json").read_text())
     changed = {"model_sha256": f"{number}" * 64, "training": model["training"] | training}
-    write_json(place / "model.json", model | changed)
-    return place
+    write_json(copy / "model.json", model | changed)
+    return copy
 
 
 def totals(scale_dir, settings):
