@@ -28,7 +28,8 @@ def make_large_results(scale_dir: Path, histories: bool = True) -> list[Row]:
 def generated_rows() -> Iterator[Row]:
     source = random.Random(0)
     for run in Plan.load(root=ROOT).runs("paper"):
-        same: dict[str, Any] = {"scale": "paper", "task": run.task, "experiment": run.experiment, "dataset": run.dataset}
+        same: dict[str, Any] = {"scale": "paper", "task": run.task, "experiment": run.experiment}
+        same |= {"dataset": run.dataset}
         same |= {"seed": run.seed, "base": run.base or "", "model": run.model.name, "status": "ok", "weights": "last"}
         same |= {"run": run.name, "run_dir": f"runs/{run.name}", "data_sha256": "d" * 64, "torch": "0.0"}
         yield Row.of({**same, "metric": TRAINING, "protocol": "training", "value": 3600.0, "seconds": 3600.0})

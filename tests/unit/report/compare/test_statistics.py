@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from scipy import stats
 from scipy import special, stats
 
 from bench.report.compare.statistics import bootstrap, compare_paired, hedges_g, holm, summarise, t_test
