@@ -152,7 +152,7 @@ def test_intervals_over_test_items_are_labelled_as_such(demo):
 def test_the_median_is_shown_next_to_the_mean(demo):
     group = run_page_text(demo, f"singan/{PHOTO}/seed0")
     assert '<th scope="col" class="num">median</th>' in group
-    assert '<td class="num">0.400</td><td class="num">0.405</td>' in group
+    assert '<td class="num"><span>0.400</span></td><td class="num"><span>0.405</span></td>' in group
     assert "median" not in run_page_text(demo, f"fastgan-sle/{EMOJI}/seed0")
 
 
