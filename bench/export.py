@@ -84,8 +84,10 @@ def fold(model: nn.Module) -> nn.Module:
     for module in list(folded.modules()):
         if parametrize.is_parametrized(module):
             # deepcopy shares the class that has the property, so removing the property would break the original
-            own = {name: value for name, value in vars(type(module)).items() if name not in ("__dict__", "__weakref__")}
-            module.__class__ = type(type(module).__name__, type(module).__bases__, own)
+            attributes = {
+                name: value for name, value in vars(type(module)).items() if name not in ("__dict__", "__weakref__")
+            }
+            module.__class__ = type(type(module).__name__, type(module).__bases__, attributes)
             for name in list(module.parametrizations):
                 parametrize.remove_parametrizations(module, name, leave_parametrized=True)
     return folded.requires_grad_(False)
@@ -184,9 +186,10 @@ def _check_shapes(path: Path, spec: dict[str, Any]) -> None:
         found = {name: (part.get_dtype(), part.get_shape()) for name, part in slices.items()}
     different = next((name for name in sorted(wanted | found) if wanted.get(name) != found.get(name)), None)
     if different is not None:
-        there, here = (_written(tensors.get(different)) for tensors in (found, wanted))
+        in_file, in_network = (_written(tensors.get(different)) for tensors in (found, wanted))
         raise InputError(
-            f"{path}: does not fit {spec['name']}: {different} is {there} in the file, but {here} in the network"
+            f"{path}: does not fit {spec['name']}: {different} is {in_file} in the file, "
+            f"but {in_network} in the network"
         )
 
 

@@ -134,7 +134,7 @@ class Outdated:
             return f"{folder / WEIGHTS} is missing or damaged"
         manifest = read_mapping(Path(run.data.path) / MANIFEST)
         if manifest and model.data_sha256 != manifest.get("sha256"):
-            return f"{folder} was trained on other data than {run.data.path} contains"
+            return f"{folder} was trained on data that differ from {run.data.path}"
         return self.prepared(run.data.path, run.dataset)
 
     @_error_as_reason

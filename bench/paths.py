@@ -17,8 +17,8 @@ def project() -> Path:
 
     They differ if the workflow is a Snakemake module of another project, which keeps its results in its own folder.
     """
-    here = Path(".")
-    return next((folder for folder in (here, PROJECT) if (folder / "config/datasets.yaml").is_file()), here)
+    cwd = Path(".")
+    return next((folder for folder in (cwd, PROJECT) if (folder / "config/datasets.yaml").is_file()), cwd)
 
 
 def run_name(experiment: str, dataset: str, seed: int | str) -> str:
@@ -47,16 +47,16 @@ def superseded_folder(run_dir: Path, number: int) -> Path:
 
 def _related(run_dir: Path, tree: str, in_results: str, elsewhere: str) -> Path:
     """Return a folder that belongs to `run_dir`: in `tree`, which mirrors results/SCALE/runs, or next to `run_dir`."""
-    here = Path.cwd()
-    folder = here / run_dir
+    cwd = Path.cwd()
+    folder = cwd / run_dir
     if ".." in folder.parts:
         folder = folder.resolve()
     if folder.parts[-4:-3] == (RUNS,):
         related = Path(*folder.parts[:-4], tree, *folder.parts[-3:-1], in_results.replace("{}", folder.name))
     else:
         related = folder.parent / elsewhere.replace("{}", folder.name)
-    named_from_here = not Path(run_dir).is_absolute() and related.is_relative_to(here)
-    return related.relative_to(here) if named_from_here else related
+    named_from_here = not Path(run_dir).is_absolute() and related.is_relative_to(cwd)
+    return related.relative_to(cwd) if named_from_here else related
 
 
 def lock_path(run_dir: Path) -> Path:

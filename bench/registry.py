@@ -149,10 +149,12 @@ def _arguments(target: str, gate: str | None, *_files: Path | None) -> type[Argu
     signature = _signature(target)
     fields, takes_any = signature.parameters, signature.takes_any
     if gate is not None:
-        own = _signature(gate)
+        gate_signature = _signature(gate)
         set_by_builder = {next(iter(fields)), *GATE_CHANNELS}  # the first argument of the builder is the gate
-        fields = {key: value for key, value in (fields | own.parameters).items() if key not in set_by_builder}
-        takes_any = own.takes_any
+        fields = {
+            key: value for key, value in (fields | gate_signature.parameters).items() if key not in set_by_builder
+        }
+        takes_any = gate_signature.takes_any
     kinds: dict[str, Any] = {key: tuple(value) for key, value in fields.items() if not key.startswith("_")}
     base = _OpenArguments if takes_any else Arguments
     return new_model("NetworkArguments", __base__=base, **kinds)
@@ -182,8 +184,8 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
     given = {key: getattr(parsed, key) for key in parsed.model_fields_set}  # the others have defaults
     build = _load(registered.target)
     if registered.gate is not None:  # an argument that the builder and the gate share goes to both
-        builders, own = _signature(registered.target).parameters, _signature(registered.gate).parameters
-        for_gate = {key: value for key, value in given.items() if key in own or key not in builders}
+        builders, gate_parameters = _signature(registered.target).parameters, _signature(registered.gate).parameters
+        for_gate = {key: value for key, value in given.items() if key in gate_parameters or key not in builders}
         build = partial(build, partial(_load(registered.gate), **for_gate))
         given = {key: value for key, value in given.items() if key in builders}
     try:

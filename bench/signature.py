@@ -78,8 +78,8 @@ def read_signature(target: str) -> Signature:
 
 
 def _described(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    cwd = Path.cwd()
+    return str(path.relative_to(cwd) if path.is_relative_to(cwd) else path)
 
 
 # ---- names -----------------------------------------------------------------------------------------------------------
@@ -176,8 +176,8 @@ def _of_class(scope: Scope, node: ast.ClassDef, depth: int) -> Signature:
     for child in node.body:
         if isinstance(child, ast.FunctionDef) and child.name == "__init__":
             whole = _of_function(scope, child, depth)
-            own = list(whole.parameters)[1:]
-            return Signature({name: whole.parameters[name] for name in own}, whole.takes_any)
+            own_names = list(whole.parameters)[1:]
+            return Signature({name: whole.parameters[name] for name in own_names}, whole.takes_any)
     for base in node.bases if depth < MAX_DEPTH else []:
         found = _look_up(scope, base)
         if found and isinstance(found[1], ast.ClassDef):

@@ -28,10 +28,10 @@ def component_imports() -> set[tuple[str, str]]:
         for target in imports(path, known) - {"bench"}
         if name != "bench"
     }
-    return {(here, there) for here, there in pairs if here != there}
+    return {(source, target) for source, target in pairs if source != target}
 
 
-def places() -> dict[str, tuple[float, float]]:
+def positions() -> dict[str, tuple[float, float]]:
     """Return the position (x, y) of each package and module. Each layer is a column."""
     found = {}
     for column, layer in enumerate(LAYERS):
@@ -47,11 +47,11 @@ def main() -> None:
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "layers"})
     from matplotlib import pyplot as plt
 
-    at, packages = places(), {path.parent.name for path in (ROOT / "bench").glob("*/__init__.py")}
+    at, packages = positions(), {path.parent.name for path in (ROOT / "bench").glob("*/__init__.py")}
     figure, axis = plt.subplots(figsize=(15, 6))
-    for here, there in sorted(component_imports()):
-        if at[here][0] != at[there][0]:
-            axis.plot(*zip(at[here], at[there], strict=True), color="#999999", linewidth=0.5, alpha=0.6, zorder=1)
+    for source, target in sorted(component_imports()):
+        if at[source][0] != at[target][0]:
+            axis.plot(*zip(at[source], at[target], strict=True), color="#999999", linewidth=0.5, alpha=0.6, zorder=1)
     for name, (x, y) in at.items():
         axis.text(x, y, name, ha="center", va="center", fontsize=9, bbox=PACKAGE if name in packages else BOX, zorder=2)
     axis.set(xlim=(-0.6, len(LAYERS) - 0.4), ylim=(-3.6, 3.6))

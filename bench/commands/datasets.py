@@ -130,10 +130,10 @@ def list_datasets(arguments: argparse.Namespace) -> None:
     for state in states:
         counts[state.state] = counts.get(state.state, 0) + 1
     print(f"{len(states)} datasets: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
-    here, _ = total_bytes(state for state in states if state.state == HERE)
+    present, _ = total_bytes(state for state in states if state.state == HERE)
     known, unknown = total_bytes(state for state in states if state.state in (FETCHABLE, TOKEN, TRUST))
     rest = f", and {unknown} files of unknown size" if unknown else ""
-    print(f"{readable_size(here)} here, {readable_size(known)} to download{rest}")
+    print(f"{readable_size(present)} here, {readable_size(known)} to download{rest}")
 
 
 def show_dataset(arguments: argparse.Namespace) -> None:

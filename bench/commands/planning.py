@@ -121,12 +121,14 @@ def plan(arguments: argparse.Namespace) -> None:
             print(f"{name:<{width}}  {chosen.scale_of(name):<5}  {suite.description}")
         return
     runs = chosen.runs(arguments.suite, _scale(chosen, arguments))
-    here = local_device(runs[0].compute.device)
+    this_device = local_device(runs[0].compute.device)
     if arguments.measure:
-        if arguments.device not in (None, here):
-            raise InputError(f"--device {arguments.device}: --measure measures this machine, {here}; omit --device")
-        _measure(chosen, runs, Throughput(here))
-    device = here if arguments.device is None else require_device(arguments.device)
+        if arguments.device not in (None, this_device):
+            raise InputError(
+                f"--device {arguments.device}: --measure measures this machine, {this_device}; omit --device"
+            )
+        _measure(chosen, runs, Throughput(this_device))
+    device = this_device if arguments.device is None else require_device(arguments.device)
     estimator = CostEstimator(chosen, Throughput(device))
     print(*plan_page(chosen, arguments.suite, runs, estimator, arguments.devices), sep="\n")
 

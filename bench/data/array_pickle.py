@@ -59,7 +59,10 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_array_pickle(data: bytes, name: str) -> dict[bytes, Any]:
-    """Read a batch of CIFAR's Python version, a dictionary with byte-string keys. Errors call the file `name`."""
+    """Read a batch of CIFAR's Python version, a dictionary with byte-string keys.
+
+    `name`: name of the file in error messages.
+    """
     try:
         for opcode, argument, _ in pickletools.genops(data):  # checks lengths against the data
             if "PUT" in opcode.name and isinstance(argument, int) and argument > MAX_MEMO_ENTRIES:

@@ -38,8 +38,8 @@ def run_dvc(root: Path, command: str, *arguments: str) -> None:
         )
     if done.returncode != 0:
         for pointer in pointers:
-            for left in _temporaries(pointer.parent) - before:
-                left.unlink(missing_ok=True)
+            for temporary in _temporaries(pointer.parent) - before:
+                temporary.unlink(missing_ok=True)
             _refuse_full(Path(root), pointer)
         errors = [text[7:] for text in (done.stderr + done.stdout).splitlines() if text.startswith("ERROR")]
         reason = errors[0] if errors else f"failed with {done.returncode}: {done.stderr.strip()[-200:]}"
@@ -47,7 +47,7 @@ def run_dvc(root: Path, command: str, *arguments: str) -> None:
 
 
 def allow_without_git(root: Path) -> None:
-    """Let the user's own `dvc` commands work without `.git`, by core.no_scm in .dvc/config.local if this is a new file.
+    """Set core.no_scm in .dvc/config.local if this file does not exist, so that `dvc` commands work without `.git`.
 
     Errors are ignored, because slim-bench itself does not need the file.
     """
@@ -63,9 +63,9 @@ def _settings(root: Path) -> Iterator[dict[str, str]]:
 
     HOME is a temporary folder if the home folder does not exist, because DVC reads files there. Two options can only be
     set in configuration files, so they are set in a temporary copy of the system-wide configuration. No file of the
-    repository or the user is modified. `verify` of each remote: otherwise DVC accepts a modified object. `no_scm`,
-    without `.git` (the repository extracted from an archive): otherwise DVC would fail, or use a git repository that
-    contains this folder.
+    repository or the user is modified. `verify` is set for each remote, because otherwise DVC accepts a modified
+    object. `no_scm` is set if there is no `.git` (a repository extracted from an archive), because otherwise DVC fails,
+    or uses a git repository that contains this folder.
     """
     from configobj import ConfigObj
 
@@ -100,7 +100,7 @@ def _refuse_full(root: Path, pointer: Path) -> None:
 
 
 def pull_if_tracked(root: Path, path: Path) -> bool:
-    """Restore `path` from the DVC cache or the default remote if DVC tracks it. Return whether it is there now.
+    """Restore `path` from the DVC cache or the default remote if DVC tracks it. Return whether it exists now.
 
     The remote inside the repository is not searched, because it contains only the shipped files.
     """

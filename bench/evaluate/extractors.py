@@ -104,8 +104,12 @@ def _prdc(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> lis
 
 
 def _diversity(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:
-    value, own = relative_diversity(real, fake)
-    return [Measurement(extractor.metrics["diversity"], value, ("pairs-over-real-pairs",), details={"real_pairs": own})]
+    value, real_pairs = relative_diversity(real, fake)
+    return [
+        Measurement(
+            extractor.metrics["diversity"], value, ("pairs-over-real-pairs",), details={"real_pairs": real_pairs}
+        )
+    ]
 
 
 def _memorisation(extractor: MetricExtractor, real: np.ndarray, fake: np.ndarray) -> list[Measurement]:

@@ -108,9 +108,9 @@ def _features(context: ScoringContext, network: nn.Module, purpose: str = "laten
     rows = [FeatureRows(extractor.network.dim) for extractor in context.extractors]
     evaluation = context.run.evaluation
     for batch in generate(network, context.n_fake, evaluation.batch_size, evaluation.latent_seed, purpose):
-        for own, extractor in zip(rows, context.extractors, strict=True):
-            own.add(features_of(extractor.network, extractor.prepare_fake(batch)))
-    return [own.all() for own in rows]
+        for row, extractor in zip(rows, context.extractors, strict=True):
+            row.add(features_of(extractor.network, extractor.prepare_fake(batch)))
+    return [row.all() for row in rows]
 
 
 def _score(

@@ -23,10 +23,10 @@ def relative_diversity(real: np.ndarray, fake: np.ndarray) -> tuple[float, float
     Raises InputError if all real images are copies of one image, because the divisor would be 0.
     """
     real, fake = check_pair(real, fake)
-    own = feature_diversity(real)
-    if own <= COPY_TOLERANCE * float(np.linalg.norm(real, axis=1).mean()):
+    real_diversity = feature_diversity(real)
+    if real_diversity <= COPY_TOLERANCE * float(np.linalg.norm(real, axis=1).mean()):
         raise InputError(f"diversity is undefined, because all {len(real)} reference images are identical")
-    return feature_diversity(fake) / own, own
+    return feature_diversity(fake) / real_diversity, real_diversity
 
 
 def pixel_diversity(samples: Tensor, source: Tensor) -> float:
@@ -39,10 +39,10 @@ def pixel_diversity(samples: Tensor, source: Tensor) -> float:
     check_uint8(source, "source")
     if len(samples) < 2:
         raise InputError(f"diversity needs at least 2 samples, got {len(samples)}")
-    own = _luma(source).std(correction=0).item()
-    if own == 0:
+    source_deviation = _luma(source).std(correction=0).item()
+    if source_deviation == 0:
         raise InputError("diversity: the source image is constant, so its standard deviation is 0")
-    return _luma(samples).std(dim=0, correction=0).mean().item() / own
+    return _luma(samples).std(dim=0, correction=0).mean().item() / source_deviation
 
 
 def _luma(images: Tensor) -> Tensor:

@@ -32,9 +32,9 @@ class Memorisation:
 def memorisation(real: np.ndarray, fake: np.ndarray) -> Memorisation:
     real, fake = (x.astype(np.float64, copy=False) for x in check_pair(real, fake))
     nearest, distance = _nearest(fake, real)
-    own = nearest_distinct(real)[nearest]
-    ratio = distance / own
-    return Memorisation(float((distance < own).mean()), float(np.median(ratio)), nearest, distance, ratio)
+    real_distance = nearest_distinct(real)[nearest]
+    ratio = distance / real_distance
+    return Memorisation(float((distance < real_distance).mean()), float(np.median(ratio)), nearest, distance, ratio)
 
 
 def _nearest(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

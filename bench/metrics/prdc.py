@@ -58,8 +58,8 @@ def neighbour_distance(x: np.ndarray, k: int) -> np.ndarray:
     rows = []
     for start in range(0, len(x), BLOCK):
         distance = distances(x[start : start + BLOCK], x)
-        own = np.arange(len(distance))
-        distance[own, own + start] = np.inf
+        rows_of_block = np.arange(len(distance))
+        distance[rows_of_block, rows_of_block + start] = np.inf
         rows.append(np.partition(distance, k - 1, axis=1)[:, k - 1])
     return np.concatenate(rows)
 

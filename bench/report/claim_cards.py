@@ -72,11 +72,11 @@ def _test_fields(finding: Finding) -> dict[str, Any]:
 
 def _descriptive_fields(decision: Decision, scores: Scores, settings: ReportSettings) -> dict[str, Any]:
     for task in decision.claim.tasks:
-        here = scores.where(task=task)
+        task_scores = scores.where(task=task)
         for metric in decision.claim.shown:
             for pair in settings.tasks[task].pairs:
-                for dataset in here.where(experiment=pair.slim).distinct("dataset"):
-                    matched = match_scores(here, settings, pair, metric, dataset)
+                for dataset in task_scores.where(experiment=pair.slim).distinct("dataset"):
+                    matched = match_scores(task_scores, settings, pair, metric, dataset)
                     if matched and not matched.conflict:
                         means = zip((pair.slim, pair.baseline), matched.means, strict=True)
                         result = _seed_result(matched, metric, settings)

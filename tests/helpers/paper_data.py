@@ -38,7 +38,7 @@ def parquet_of(seed: int, count: int = 2) -> bytes:
 
 
 def zip_of(name: str, seed: int, count: int = 2) -> bytes:
-    """Return a zip as MIT publishes them: a folder with the name of the archive, and a folder of macOS."""
+    """Return a zip file like those of MIT, with a folder named after the archive and a folder `__MACOSX`."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for index in range(count):

@@ -302,7 +302,7 @@ def test_a_damaged_record_has_a_reason_or_is_missing(workdir, damage, name):
     [
         ({"run_sha256": "0" * 64}, "another configuration or version"),
         ({"run_sha256": None}, "another configuration or version"),
-        ({"data_sha256": "0" * 64}, "trained on other data"),
+        ({"data_sha256": "0" * 64}, "trained on data that differ"),
         ({"status": "done"}, "model.json: status"),
         ({"status": None}, "model.json: status"),
         ({"training": []}, "model.json: training"),

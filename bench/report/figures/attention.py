@@ -51,9 +51,9 @@ def attention_grid(scores: Scores, settings: ReportSettings, scale_dir: Path, ta
     rows: list[LabelledRow] = []
     found = 0
     for dataset, runs in first_runs(scores, task, settings, scale_dir):
-        here = [row for name, folder in runs for row in _network_rows(f"{dataset}, {name}", folder, task)]
-        rows += here
-        found += bool(here)
+        network_rows = [row for name, folder in runs for row in _network_rows(f"{dataset}, {name}", folder, task)]
+        rows += network_rows
+        found += bool(network_rows)
         if found == DATASETS[task]:
             break
     return image_grid(rows)

@@ -88,14 +88,14 @@ def extent(artist: Any, figure: Figure) -> Bbox:
 def _fit_texts(axis: Axes, figure: Figure) -> bool:
     """Fit the texts of a panel to their space. Return whether one changed."""
     axis.apply_aspect()
-    own = axis.bbox
-    row = [other.bbox.x0 for other in figure.axes if abs(other.bbox.y0 - own.y0) < own.height / 2]
-    right = min((left for left in row if left > own.x0 + 1), default=figure.bbox.width)
+    box = axis.bbox
+    row = [other.bbox.x0 for other in figure.axes if abs(other.bbox.y0 - box.y0) < box.height / 2]
+    right = min((left for left in row if left > box.x0 + 1), default=figure.bbox.width)
     title = getattr(axis, "_left_title", axis.title)
     changed = [
-        _fit(title, right - own.x0 - GAP, figure),
-        _fit(axis.xaxis.label, LABEL_ROOM * own.width, figure),
-        _fit(axis.yaxis.label, LABEL_ROOM * own.height, figure),
+        _fit(title, right - box.x0 - GAP, figure),
+        _fit(axis.xaxis.label, LABEL_ROOM * box.width, figure),
+        _fit(axis.yaxis.label, LABEL_ROOM * box.height, figure),
         _separate(axis, figure),
     ]
     return any(changed)

@@ -118,9 +118,9 @@ def first_runs(
     runs = without_ablations(scores.runs.where(task=task, status="ok"), roles)
     found = []
     for dataset in runs.distinct("dataset")[:MAX_DATASETS]:
-        here = runs.where(dataset=dataset)
-        names = sorted(experiments_of(here, roles), key=lambda name: role_of(name, roles) != "baseline")
-        first = {name: min(here.where(experiment=name), key=lambda row: row.seed) for name in names}
+        dataset_runs = runs.where(dataset=dataset)
+        names = sorted(experiments_of(dataset_runs, roles), key=lambda name: role_of(name, roles) != "baseline")
+        first = {name: min(dataset_runs.where(experiment=name), key=lambda row: row.seed) for name in names}
         found.append((dataset, [(name, scale_dir / row.run_dir) for name, row in first.items()]))
     return found
 

@@ -53,10 +53,10 @@ def scores_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
     rows = without_ablations(scores.measured.where(metric=settings.primary), settings)
     panels = []
     for dataset in rows.distinct("dataset"):
-        here = rows.where(dataset=dataset)
-        last = finished_rows(here.where(weights="last"))
+        dataset_rows = rows.where(dataset=dataset)
+        last = finished_rows(dataset_rows.where(weights="last"))
         for column in columns_of(last, settings.primary):
-            panels.append((dataset, column, in_column(finished_rows(here), column)))
+            panels.append((dataset, column, in_column(finished_rows(dataset_rows), column)))
     if not panels:
         return None
     rank = {metric: position for position, metric in enumerate(settings.primary)}
@@ -78,15 +78,15 @@ def _score_panel(axis: Axes, rows: list[Row], column: Column, styles: Mapping[st
     order = [name for name in styles if any(row.experiment == name and row.weights == "last" for row in rows)]
     for position, name in enumerate(order):
         style = styles[name]
-        own = [row for row in rows if row.experiment == name]
-        last = [row for row in own if row.weights == "last"]
+        network_rows = [row for row in rows if row.experiment == name]
+        last = [row for row in network_rows if row.weights == "last"]
         over = summarise(list(seed_means(last, name).values()))
         if over.low is not None and over.high is not None:
             axis.plot([over.low, over.high], [position] * 2, color=style.colour, linewidth=1.2)
         if over.mean is not None:
             axis.plot([over.mean] * 2, [position - 0.3, position + 0.3], color=style.colour, linewidth=2)
         style.points(axis, [row.value for row in last], [position] * len(last))
-        untrained = [row.value for row in own if row.weights == "untrained"]
+        untrained = [row.value for row in network_rows if row.weights == "untrained"]
         style.points(axis, untrained, [position] * len(untrained), markerfacecolor="none", alpha=1)
     axis.set_yticks(range(len(order)), order)
     axis.set_ylim(len(order) - 0.4, -0.6)
@@ -143,11 +143,11 @@ def _costs(rows: Scores, settings: TaskSettings) -> tuple[list[Network], Column]
     for column in columns_of(rows.where(metric=settings.primary), settings.primary):
         points = []
         for name in rows.distinct("experiment"):
-            own = rows.where(experiment=name)
-            score = _mean(in_column(own, column))
-            costs = {cost: mean for cost in COSTS if (mean := _mean(own.where(metric=cost))) is not None}
+            network_rows = rows.where(experiment=name)
+            score = _mean(in_column(network_rows, column))
+            costs = {cost: mean for cost in COSTS if (mean := _mean(network_rows.where(metric=cost))) is not None}
             if score is not None and len(costs) == len(COSTS):
-                points.append(Network(name, own[0].dataset, score, costs))
+                points.append(Network(name, network_rows[0].dataset, score, costs))
         if len(points) > 1:
             for cost in COSTS:
                 one_protocol(rows.where(metric=cost), f"figure of {cost}")
@@ -163,10 +163,10 @@ def ablation_figure(scores: Scores, settings: Mapping[Task, TaskSettings]) -> Fi
     """Draw the score at each level of every integer factor: seeds, a line through their means, the base in colour."""
     panels = []
     for task, task_settings in settings.items():
-        here = scores.where(task=task)
-        for ablation in find_ablations(here, task_settings):
+        task_scores = scores.where(task=task)
+        for ablation in find_ablations(task_scores, task_settings):
             for factor in ablation.factors:
-                found = _levels(here, ablation, factor, task_settings)
+                found = _levels(task_scores, ablation, factor, task_settings)
                 panels += [(ablation, factor, *found)] if found else []
     if not panels:
         return None

@@ -55,11 +55,13 @@ def find_ablations(scores: Scores, settings: TaskSettings) -> list[Ablation]:
         for dataset in family.distinct("dataset"):
             runs = {row.experiment: row for row in family.where(dataset=dataset)}
             if base in runs and len(runs) > 1:
-                own = arguments_of(runs[base])
+                base_arguments = arguments_of(runs[base])
                 others = sorted(set(runs) - {base})
-                variations = [VariedExperiment(name, *_difference(own, arguments_of(runs[name]))) for name in others]
+                variations = [
+                    VariedExperiment(name, *_difference(base_arguments, arguments_of(runs[name]))) for name in others
+                ]
                 variations.sort(key=lambda v: (v.level is None, v.factor, str(v.level).zfill(4)))
-                found.append(Ablation(base, dataset, own, tuple(variations)))
+                found.append(Ablation(base, dataset, base_arguments, tuple(variations)))
     return found
 
 
@@ -88,8 +90,8 @@ def ablation_table(scores: Scores, ablation: Ablation, settings: TaskSettings) -
     )
     columns = columns_of(rows, settings.ablation_metrics)
     named = {v.experiment: v.factor if v.level is None else f"{v.factor} = {v.level}" for v in ablation.variations}
-    own = [f"{factor} = {ablation.arguments.get(factor)}" for factor in ablation.factors]
-    named[ablation.base] = ", ".join(["base", *own])
+    base_levels = [f"{factor} = {ablation.arguments.get(factor)}" for factor in ablation.factors]
+    named[ablation.base] = ", ".join(["base", *base_levels])
     lines = []
     for experiment in ablation.experiments:
         link = anchor(experiment, ablation.dataset)

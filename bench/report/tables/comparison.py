@@ -80,8 +80,8 @@ def _significant_best(rows: list[Row], column: Column, dataset: str, tested: Tes
     """
     means: dict[tuple[str, str], float] = {}
     for key in dict.fromkeys(("" if row.is_control else row.experiment, row.weights) for row in rows):
-        own = [row for row in rows if ("" if row.is_control else row.experiment, row.weights) == key]
-        mean = cell_of(own, dataset).summary.mean
+        network_rows = [row for row in rows if ("" if row.is_control else row.experiment, row.weights) == key]
+        mean = cell_of(network_rows, dataset).summary.mean
         if mean is not None:
             means[key] = mean
     if column.direction == "none" or len(means) < 2:

@@ -90,10 +90,10 @@ def compute_records(costs: Sequence[RunCost], settings: ReportSettings) -> list[
     """Return the rows of the compute form: experiment kinds, failed and preliminary runs, and the total, per device."""
     found = []
     for device in dict.fromkeys(cost.device for cost in costs):
-        here = [cost for cost in costs if cost.device == device]
-        parts = [(t.title, [c for c in here if c.task == task]) for task, t in settings.tasks.items()]
-        states = [(f"of these: {words}", [c for c in here if c.state == state]) for state, words in STATES.items()]
-        parts = [*parts, *states, ("total", here)]
+        on_device = [cost for cost in costs if cost.device == device]
+        parts = [(t.title, [c for c in on_device if c.task == task]) for task, t in settings.tasks.items()]
+        states = [(f"of these: {words}", [c for c in on_device if c.state == state]) for state, words in STATES.items()]
+        parts = [*parts, *states, ("total", on_device)]
         found += [{"part": name} | _sum(part) for name, part in parts if part]
     return found
 

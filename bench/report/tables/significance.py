@@ -39,20 +39,20 @@ def summary_table(results: Sequence[Result], scores: Scores, settings: ReportSet
     head += [Head("SLIM"), Head("baseline"), Head("difference"), Head("significance", numeric=False)]
     lines = []
     for task, task_settings in settings.tasks.items():
-        here = scores.where(task=task)
+        task_scores = scores.where(task=task)
         for pair in task_settings.pairs:
-            if not {pair.slim, pair.baseline} <= set(here.distinct("experiment")):
+            if not {pair.slim, pair.baseline} <= set(task_scores.distinct("experiment")):
                 continue
             pair_results = [r for r in results if (r.task, r.pair, r.weights) == (task, pair, "last")]
             together = [r for r in pair_results if r.unit == "dataset"]
             together = [r for r in together if r.metric == together[0].metric]
             lines += [_finished_line(r, task_settings.title, settings.alpha) for r in together]
-            for dataset in here.where(experiment=pair.slim).distinct("dataset"):
+            for dataset in task_scores.where(experiment=pair.slim).distinct("dataset"):
                 found = next((r for r in pair_results if r.dataset == dataset), None)
                 if found:
                     lines.append(_finished_line(found, task_settings.title, settings.alpha))
                 else:
-                    lines.append(_unfinished_line(pair, dataset, here, task_settings.title))
+                    lines.append(_unfinished_line(pair, dataset, task_scores, task_settings.title))
     return Table("SLIM compared with its baselines", tuple(head), tuple(lines))
 
 
@@ -128,11 +128,11 @@ def _unpaired(
     """Yield the first cells and the status cell of each planned comparison that has no pair of finished scores."""
     found = {(r.pair, r.dataset, r.metric) for r in results if r.weights == "last"}
     for task, task_settings in settings.tasks.items():
-        here = scores.where(task=task, weights="last")
+        task_scores = scores.where(task=task, weights="last")
         for pair in task_settings.pairs:
-            for dataset in here.where(experiment=pair.slim).distinct("dataset"):
+            for dataset in task_scores.where(experiment=pair.slim).distinct("dataset"):
                 for metric in task_settings.primary:
-                    rows = here.where(experiment=(pair.slim, pair.baseline), dataset=dataset, metric=metric)
+                    rows = task_scores.where(experiment=(pair.slim, pair.baseline), dataset=dataset, metric=metric)
                     both = {pair.slim, pair.baseline} <= set(rows.distinct("experiment"))
                     states = set(rows.distinct("status")) - {"ok"}
                     if both and states and (pair, dataset, metric) not in found:
@@ -207,11 +207,11 @@ def descriptive_table(claim: Claim, scores: Scores, settings: ReportSettings) ->
     head = [Head("dataset", numeric=False), Head("metric", numeric=False), Head("SLIM"), Head("baseline")]
     lines = []
     for task in claim.tasks:
-        here = scores.where(task=task)
+        task_scores = scores.where(task=task)
         for pair in settings.tasks[task].pairs:
-            for dataset in here.where(experiment=pair.slim).distinct("dataset"):
+            for dataset in task_scores.where(experiment=pair.slim).distinct("dataset"):
                 for metric in claim.shown:
-                    matched = match_scores(here, settings, pair, metric, dataset)
+                    matched = match_scores(task_scores, settings, pair, metric, dataset)
                     if matched:
                         lines.append(_descriptive_line(matched, pair, metric))
     return Table(f"{claim.title}, at this scale", (*head, Head("difference"), Head("seeds")), tuple(lines))
