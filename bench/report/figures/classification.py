@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
+import pandas as pd
+import seaborn as sns
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
@@ -12,7 +13,7 @@ from bench.claims import TaskSettings
 from bench.report.compare.statistics import summarise
 from bench.report.figures.drawing import grid, legend_above
 from bench.report.figures.plots import styles_of
-from bench.report.figures.style import MUTED, WIDTH
+from bench.report.figures.style import MUTED, WIDTH, draw_lines
 from bench.report.read.experiment_roles import experiments_of, without_ablations
 from bench.report.read.names import format_value
 from bench.report.read.scores import Row, Scores, one_protocol
@@ -75,26 +76,16 @@ def _draw_confusion(found: dict[str, list[Row]], dataset: str) -> Figure:
     for axis, (experiment, rows) in zip(axes, found.items(), strict=True):
         counts = np.sum([row.extras["confusion"] for row in rows], axis=0)
         percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        _heatmap(axis, percent, min(6.5, 90 / len(percent)))
         names = [name.replace("$", r"\$") for name in _class_names(rows[0])]  # $ would start LaTeX math
-        axis.set_xticks(range(len(names)), names)
-        axis.set_yticks(range(len(names)), names)
+        sns.heatmap(
+            percent, vmin=0, vmax=100, cmap=SHARES, cbar=False, square=True, linewidths=0.4, ax=axis,
+            annot=True, fmt=".0f", annot_kws={"size": min(6.5, 90 / len(names))}, xticklabels=names, yticklabels=names,
+        )  # fmt: skip
         axis.tick_params(length=0, labelsize=6.5)
+        axis.tick_params(axis="y", labelrotation=0)
         axis.set(xlabel="predicted class", ylabel="true class")
         axis.set_title(f"{experiment}: {dataset}")
     return figure
-
-
-def _heatmap(axis: Axes, percent: np.ndarray, size: float) -> None:
-    """Draw percentages from white to blue, with their numbers in black or white. `size`: font size in points."""
-    edges = np.arange(len(percent) + 1) - 0.5
-    axis.pcolormesh(edges, edges, percent, vmin=0, vmax=100, cmap=SHARES, edgecolors="white", linewidth=0.4)
-    axis.set(aspect="equal", ylim=(len(percent) - 0.5, -0.5))
-    axis.grid(visible=False)
-    axis.spines[:].set_visible(False)
-    for (row, column), value in np.ndenumerate(percent):
-        colour = "white" if value > 60 else "black"
-        axis.text(column, row, f"{value:.0f}", fontsize=size, color=colour, ha="center", va="center")
 
 
 def _top1(scores: Scores, dataset: str, settings: TaskSettings, detail: str) -> dict[str, list[Row]]:
@@ -115,16 +106,15 @@ def calibration_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
     rows = without_ablations(scores.measured.where(metric="ece", weights="last", status="ok"), settings)
     rows = rows.where(dataset=rows.distinct("dataset")[:1])
     one_protocol(rows, "figure of calibration")
-    found = [(row.experiment, [point for count, *point in row.extras.get("bins", []) if count]) for row in rows]
-    curves = [(experiment, points) for experiment, points in found if points]
-    if not curves:
+    bins = [(row.experiment, row.seed, *point) for row in rows for count, *point in row.extras.get("bins", []) if count]
+    if not bins:
         return None
-    shown = {experiment for experiment, _ in curves}
+    curves = pd.DataFrame(bins, columns=["experiment", "seed", "confidence", "accuracy"])
+    shown = set(curves["experiment"])
     styles = {name: style for name, style in styles_of(rows, settings).items() if name in shown}
     figure, (axis,) = grid(1, (WIDTH * 0.56, 3.4), across=1)
     axis.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-    for experiment, points in curves:
-        styles[experiment].plot(axis, *zip(*points, strict=True))
+    draw_lines(axis, curves, "confidence", "accuracy", styles)
     axis.set(xlabel="confidence", ylabel="accuracy")
     axis.set_title(rows[0].dataset)
     legend_above(figure, styles)

@@ -1,68 +1,67 @@
 """Training curves from history.csv in the run folders."""
 
-import math
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from bench.claims import TaskSettings
 from bench.report.figures.drawing import grid, legend_above
 from bench.report.figures.plots import styles_of
-from bench.report.figures.style import WIDTH, Series
+from bench.report.figures.style import WIDTH, Series, draw_lines
 from bench.report.read.experiment_roles import without_ablations
 from bench.report.read.history import read_history
-from bench.report.read.scores import Scores
+from bench.report.read.scores import Row, Scores
 
 MAX_CURVES = 6
-NOT_CURVES = ("step", "epoch", "scale", "seconds", "images_per_second", "peak_memory_bytes")
+NOT_CURVES = ("step", "epoch", "scale", "seconds", "images_per_second", "peak_memory_bytes", "experiment", "seed")
 RATES = ("lr", "learning_rate")
 MARKERS_PER_LINE = 4
-History = dict[str, list[float]]
 
 
 def curves_figure(scores: Scores, settings: TaskSettings, scale_dir: Path) -> Figure | None:
     """Plot the logged scalars of the first dataset with a history: one panel per scalar, one line per seed."""
     runs = without_ablations(scores.runs, settings)
     for dataset in runs.distinct("dataset"):
-        paths = [(row.experiment, scale_dir / row.run_dir / "history.csv") for row in runs.where(dataset=dataset)]
-        read = [(experiment, read_history(path)) for experiment, path in paths]
-        histories = [(experiment, history) for experiment, history in read if history.get("step")]
-        names = _varying(history for _, history in histories)[:MAX_CURVES]
+        history = _histories(runs.where(dataset=dataset), scale_dir)
+        logged = [name for name in history.columns if name not in NOT_CURVES and not name.startswith(RATES)]
+        names = [name for name in logged if history[name].nunique() > 1][:MAX_CURVES]
         if names:
-            return _draw(histories, names, styles_of(runs, settings), dataset)
+            return _draw(history, names, styles_of(runs, settings), dataset)
     return None
 
 
-def _varying(histories: Iterable[History]) -> list[str]:
-    """Return the logged scalars with two or more values, except learning rates."""
-    values: dict[str, set[float]] = {}
-    for history in histories:
-        for name, column in history.items():
-            values.setdefault(name, set()).update(filter(math.isfinite, column))
-    return [
-        name
-        for name, found in values.items()
-        if len(found) > 1 and name not in NOT_CURVES and not name.startswith(RATES)
-    ]
+def _histories(runs: Iterable[Row], scale_dir: Path) -> pd.DataFrame:
+    """Return the logged scalars of all runs with their experiment and seed. Values that are not finite are NaN."""
+    parts = []
+    for row in runs:
+        columns = read_history(scale_dir / row.run_dir / "history.csv")
+        if columns.get("step"):
+            parts.append(pd.DataFrame(columns).assign(experiment=row.experiment, seed=row.seed))
+    found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return found.replace([np.inf, -np.inf], np.nan)
 
 
-def _draw(histories: list[tuple[str, History]], names: list[str], styles: dict[str, Series], dataset: str) -> Figure:
-    shown = {experiment for experiment, _ in histories}
+def _draw(history: pd.DataFrame, names: list[str], styles: dict[str, Series], dataset: str) -> Figure:
+    shown = set(history["experiment"])
     styles = {name: style for name, style in styles.items() if name in shown}
-    order = list(styles)
     across = min(3, len(names))
     figure, axes = grid(len(names), (WIDTH / across, 2.1), across=across)
     for axis, name in zip(axes, names, strict=True):
-        for experiment, history in histories:
-            points = [
-                p for p in zip(history["step"], history.get(name, ()), strict=False) if all(map(math.isfinite, p))
-            ]
-            if points:
-                every = max(1, len(points) // MARKERS_PER_LINE)
-                first = every * order.index(experiment) // len(order)  # so that equal curves show all their markers
-                styles[experiment].plot(axis, *zip(*points, strict=True), alpha=0.85, markevery=(first, every))
+        draw_lines(axis, history.dropna(subset=["step", name]), "step", name, styles)
+        _thin_markers(axis, [style.colour for style in styles.values()])
         axis.set(ylabel=name.replace("_", " "), xlabel="step")
         axis.set_title(dataset)
     legend_above(figure, styles)
     return figure
+
+
+def _thin_markers(axis: Axes, colours: list[str]) -> None:
+    """Draw MARKERS_PER_LINE markers on each line. Those of equal curves do not hide each other."""
+    for line in axis.lines:
+        every = max(1, np.size(line.get_xdata()) // MARKERS_PER_LINE)
+        line.set_markevery((every * colours.index(to_hex(line.get_color())) // len(colours), every))

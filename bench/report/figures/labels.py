@@ -114,7 +114,7 @@ def _figure_of(axis: Axes) -> Figure:
 
 
 def _points(axis: Axes) -> list[Bbox]:
-    """Return the boxes of all markers of a panel."""
-    marked = [line for line in axis.lines if line.get_marker() not in ("None", "none", "", None)]
-    centres = [point for line in marked for point in axis.transData.transform(line.get_xydata())]
+    """Return the boxes of all points of a panel."""
+    found = [np.asarray(points.get_offsets()) for points in axis.collections]
+    centres = [centre for points in found for centre in axis.transData.transform(points)]
     return [Bbox.from_extents(x - MARKER, y - MARKER, x + MARKER, y + MARKER) for x, y in centres]

@@ -1,12 +1,14 @@
 """Theme, colours, markers and lines of the figures, and conversion of SVG colours to the CSS variables of the page."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 import matplotlib
+import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 
 WIDTH = 8.0
@@ -20,19 +22,21 @@ VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule", SLIM: "--slim", BAS
 }
 """Colour in the SVG file -> CSS variable of the page, which has a value for light and dark mode."""
 
+MARKER_AREA = 38.0
+"""Size of a marker without a line, in square points."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
-LINES: tuple[Any, ...] = (
-    "solid",
-    (0, (5, 1.5)),
-    (0, (1, 1.2)),
-    (0, (5, 1.5, 1, 1.5)),
-    (0, (9, 2)),
-    (0, (5, 1.2, 1, 1.2, 1, 1.2)),
-    (0, (2.5, 2.5)),
-    (0, (9, 2, 3, 2)),
-    (0, (1, 3)),
+DASHES: tuple[tuple[float, ...], ...] = (
+    (),
+    (5, 1.5),
+    (1, 1.2),
+    (5, 1.5, 1, 1.5),
+    (9, 2),
+    (5, 1.2, 1, 1.2, 1, 1.2),
+    (2.5, 2.5),
+    (9, 2, 3, 2),
+    (1, 3),
 )
-"""One more than the markers, so that 72 series have different pairs of marker and line."""
+"""One more than the markers, so that 72 series have different pairs of marker and dashes."""
 
 THEME: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -82,25 +86,58 @@ THEME: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Series:
-    """Colour, marker and line of an experiment. Marker and line distinguish it without colour."""
+    """Colour, marker and dashes of an experiment. Marker and dashes distinguish it without colour."""
 
     colour: str
     marker: str
-    line: Any
+    dashes: tuple[float, ...] = ()
 
-    def plot(self, axis: Axes, x: Any, y: Any, **options: Any) -> None:
-        """Draw a line with markers. `options` of matplotlib's `plot` replace those of the series."""
-        axis.plot(x, y, **{"color": self.colour, "marker": self.marker, "linestyle": self.line} | options)
+    @property
+    def line(self) -> Any:
+        """Return the style of the line for matplotlib."""
+        return (0, self.dashes) if self.dashes else "solid"
 
-    def points(self, axis: Axes, x: Any, y: Any, **options: Any) -> None:
-        """Draw markers without a line."""
-        self.plot(axis, x, y, linestyle="none", **{"markersize": 6.2, "alpha": 0.75} | options)
+
+def draw_lines(axis: Axes, data: pd.DataFrame, x: str, y: str, styles: Mapping[str, Series]) -> None:
+    """Draw a line with markers for each experiment and seed, which are columns of `data`."""
+    sns.lineplot(
+        data, x=x, y=y, hue="experiment", style="experiment", units="seed", estimator=None, legend=False, ax=axis,
+        dashes={name: style.dashes or "" for name, style in styles.items()}, markeredgecolor="auto",
+        **_look(data, styles),
+    )  # fmt: skip
+
+
+def draw_points(
+    axis: Axes, data: pd.DataFrame, x: str, y: str, styles: Mapping[str, Series], *, hollow: bool = False
+) -> None:
+    """Draw a marker for each row of `data`, which has the column `experiment`."""
+    if data.empty:
+        return
+    sns.scatterplot(
+        data, x=x, y=y, hue="experiment", style="experiment", legend=False, ax=axis, s=MARKER_AREA, linewidth=0,
+        alpha=None if hollow else 0.8, **_look(data, styles),
+    )  # fmt: skip
+    if hollow:
+        points = axis.collections[-1]
+        points.set(edgecolor=points.get_facecolor(), facecolor="none", linewidth=1)
+
+
+def _look(data: pd.DataFrame, styles: Mapping[str, Series]) -> dict[str, Any]:
+    """Return the order, colours and markers of the experiments of `data`, as options of seaborn."""
+    shown = set(data["experiment"])
+    order = [name for name in styles if name in shown]
+    return {
+        "hue_order": order,
+        "style_order": order,
+        "palette": {name: styles[name].colour for name in order},
+        "markers": {name: styles[name].marker for name in order},
+    }
 
 
 def use_theme() -> None:
-    """Set matplotlib's defaults and our theme, so that no configuration of the machine changes a figure."""
+    """Set seaborn's ticks theme with our values, so that no configuration of the machine changes a figure."""
     matplotlib.rcdefaults()
-    matplotlib.rcParams.update(THEME)
+    sns.set_theme(context="paper", style="ticks", rc=THEME)
 
 
 def series_styles(slims: list[str], baselines: list[str], others: list[str]) -> dict[str, Series]:
@@ -116,7 +153,7 @@ def series_styles(slims: list[str], baselines: list[str], others: list[str]) -> 
 def _styles(number: int) -> Iterator[Series]:
     colours = (SLIM, BASELINE, *OTHER_COLOURS)
     for index in range(number):
-        yield Series(colours[index % len(colours)], MARKERS[index % len(MARKERS)], LINES[index % len(LINES)])
+        yield Series(colours[index % len(colours)], MARKERS[index % len(MARKERS)], DASHES[index % len(DASHES)])
 
 
 def inline_svg(text: str, prefix: str) -> tuple[str, float]:

@@ -10,6 +10,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from bench.claims import load_settings
 from bench.report import html
@@ -124,11 +125,18 @@ def test_series_differ_in_marker_and_line_without_colour():
     assert len({style.marker for style in styles[:8]}) == len({style.line for style in styles[:8]}) == 8
 
 
+def looks_of(points):
+    """Return (colour, outline) of each point of a scatter plot."""
+    colours = points.get_facecolor() if len(points.get_facecolor()) else points.get_edgecolor()
+    return [(to_hex(colour), path.vertices.tobytes()) for colour, path in zip(colours, points.get_paths(), strict=True)]
+
+
 @pytest.mark.parametrize("stem", ["curves_fewshot", "fd_curve", "calibration", "complexity", "scores_classification"])
 def test_lines_of_one_colour_share_their_marker_and_lines_of_two_do_not(demo, stem):
     figure = figure_makers(*demo)[f"figures/{stem}"]()
     for axis in figure.axes:
         looks = {(line.get_color(), line.get_marker()) for line in axis.lines if line.get_marker() in MARKERS}
+        looks |= {look for points in axis.collections for look in looks_of(points)}
         assert len({colour for colour, _ in looks}) == len({marker for _, marker in looks}) == len(looks) > 1
 
 

@@ -11,7 +11,7 @@ def test_labels_of_points_in_one_place_do_not_overlap():
     axis = figure.subplots()
     names = [f"network-{index}" for index in range(9)]
     x, y = [1.0] * 9, [1 + 1e-6 * index for index in range(9)]
-    axis.plot(x, y, linestyle="none", marker="o")
+    axis.scatter(x, y)
     axis.set(xlim=(0, 2), ylim=(0, 2))
     lay_out(figure)
     label_points(axis, names, x, y)
