@@ -62,7 +62,7 @@ def generator(
 
 
 def with_gates(
-    carriers: Collection[int],
+    gated_sizes: Collection[int],
     make_gate: MakeGate,
     *,
     image_size: int,
@@ -71,20 +71,20 @@ def with_gates(
     tanh: bool | None,
     spectral_norm: bool,
 ) -> Generator:
-    """Build a FastGAN generator with gates from `make_gate` at the target sizes `carriers` and SLE gates at the others.
+    """Build a FastGAN generator with gates from `make_gate` at `gated_sizes` and SLE gates at the other target sizes.
 
-    Raises ValueError if `carriers` is empty or names a target size that does not exist at this image size.
+    Raises ValueError if `gated_sizes` is empty or names a target size that does not exist at this image size.
     """
     channels = gate_pairs(image_size, base_channels)
-    wrong = [size for size in carriers if size not in channels]
-    if wrong or not carriers:
-        existing, given = tuple(channels), tuple(carriers)
+    wrong = [size for size in gated_sizes if size not in channels]
+    if wrong or not gated_sizes:
+        existing, given = tuple(channels), tuple(gated_sizes)
         raise ValueError(
             f"pairs must name target sizes that exist at {image_size} px, which are {existing}; got {given}"
         )
     gates = {}
     for size, (low, high) in channels.items():
-        if size in carriers:
+        if size in gated_sizes:
             gates[size] = make_gate(size, low, high)
         else:
             gates[size] = SLEGate(low_channels=low, high_channels=high, spectral_norm=spectral_norm)

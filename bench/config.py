@@ -272,9 +272,9 @@ def dataset_name_of_path(path: Path) -> str:
 
     The digits distinguish folders with the same last component, such as `images`.
     """
-    whole = path.resolve()
-    stem = re.sub(r"[^a-z0-9]+", "-", whole.stem.lower())[:70].strip("-") or "images"
-    return f"{stem}-{sha256_bytes(os.fsencode(whole))[:8]}"
+    resolved = path.resolve()
+    stem = re.sub(r"[^a-z0-9]+", "-", resolved.stem.lower())[:70].strip("-") or "images"
+    return f"{stem}-{sha256_bytes(os.fsencode(resolved))[:8]}"
 
 
 def _check_network(experiment: ResolvedExperiment, where: str) -> None:

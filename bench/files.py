@@ -138,15 +138,15 @@ def read_text(path: Path, largest: int = MAX_TEXT_BYTES) -> str:
     check_regular(path)
     try:
         with Path(path).open("rb") as file:
-            whole = os.fstat(file.fileno()).st_size <= largest  # tested first, because a sparse file can be huge
-            data = file.read(largest + 1 if whole else 1)
-        whole = whole and len(data) <= largest
-        text = data.decode("utf-8-sig") if whole else ""
+            fits = os.fstat(file.fileno()).st_size <= largest  # tested first, because a sparse file can be huge
+            data = file.read(largest + 1 if fits else 1)
+        fits = fits and len(data) <= largest
+        text = data.decode("utf-8-sig") if fits else ""
     except UnicodeDecodeError:
         text = "\0"
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
-    if not whole:
+    if not fits:
         raise InputError(f"{path}: larger than {largest / 2**20:.0f} MiB, the limit for such files")
     if "\0" in text:  # UTF-16 without a byte order mark can be valid UTF-8 with NULs
         raise InputError(f"{path}: not UTF-8 text; save it in the encoding UTF-8")

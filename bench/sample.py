@@ -120,6 +120,6 @@ def read_preprocessed(path: Path, preprocessing: Preprocessing) -> Tensor:
         image = image.convert(preprocessing.mode)
         if max(image.size) > preprocessing.size:
             image = ImageOps.fit(image, square, Image.Resampling.BICUBIC)
-    whole = Image.new(preprocessing.mode, square)  # zero padding, as in the preparation of the dataset
-    whole.paste(image, ((preprocessing.size - image.width) // 2, (preprocessing.size - image.height) // 2))
-    return to_tensor(whole)[None]
+    padded = Image.new(preprocessing.mode, square)  # zero padding, as in the preparation of the dataset
+    padded.paste(image, ((preprocessing.size - image.width) // 2, (preprocessing.size - image.height) // 2))
+    return to_tensor(padded)[None]

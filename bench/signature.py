@@ -175,9 +175,9 @@ def _of_class(scope: Scope, node: ast.ClassDef, depth: int) -> Signature:
     """Return the signature of the constructor, or that of the first base class that defines one."""
     for child in node.body:
         if isinstance(child, ast.FunctionDef) and child.name == "__init__":
-            whole = _of_function(scope, child, depth)
-            own_names = list(whole.parameters)[1:]
-            return Signature({name: whole.parameters[name] for name in own_names}, whole.takes_any)
+            signature = _of_function(scope, child, depth)
+            own_names = list(signature.parameters)[1:]
+            return Signature({name: signature.parameters[name] for name in own_names}, signature.takes_any)
     for base in node.bases if depth < MAX_DEPTH else []:
         found = _look_up(scope, base)
         if found and isinstance(found[1], ast.ClassDef):

@@ -97,15 +97,15 @@ def _missing(jobs: Iterable[JobCost], command: str) -> list[str]:
 
 def _task_rows(estimates: Sequence[RunEstimate], preparations: Sequence[JobCost]) -> list[tuple[str, Total]]:
     rows: dict[str, Total] = {}
-    whole = Total()
+    total = Total()
     for estimate in estimates:
         rows.setdefault(estimate.run.task, Total()).add(estimate.jobs, estimate.done)
-        whole.add(estimate.jobs, estimate.done)
+        total.add(estimate.jobs, estimate.done)
     prepared = Total()
     for job in preparations:
         prepared.add([job], job.done)
-        whole.add_jobs([job])
-    return [*rows.items(), ("preparation", prepared), ("total", whole)]
+        total.add_jobs([job])
+    return [*rows.items(), ("preparation", prepared), ("total", total)]
 
 
 def _table(rows: Iterable[tuple[str, Total]], head: Sequence[str] = HEAD) -> list[str]:

@@ -198,11 +198,11 @@ def _composite(image: Image.Image, background: Colour) -> Image.Image:
 
     Compositing the complete image would need four copies.
     """
-    whole = Image.new("RGB", image.size)
+    composed = Image.new("RGB", image.size)
     for top, band in bands(image):
         under = Image.new("RGBA", band.size, (*background, 255))
-        whole.paste(Image.alpha_composite(under, band.convert("RGBA")).convert("RGB"), (0, top))
-    return whole
+        composed.paste(Image.alpha_composite(under, band.convert("RGBA")).convert("RGB"), (0, top))
+    return composed
 
 
 def pixels_of(image: Image.Image) -> np.ndarray:

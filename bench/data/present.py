@@ -20,13 +20,15 @@ def existing_path(root: Path, source: Folder) -> Path:
 
 def present_source(root: Path, dataset: Dataset, known: Mapping[str, Any]) -> Any:
     """Return the source whose files are all in data/sources, or None. `known`: the receipt, which takes precedence."""
-    whole = [
+    complete = [
         source
         for source in dataset.sources
         if source.files and all((root / file.local).is_file() for file in source.files)
     ]
     recorded = {entry["name"] for entry in known.get("files", ())}
-    return next((source for source in whole if {file.name for file in source.files} == recorded), (whole or [None])[0])
+    return next(
+        (source for source in complete if {file.name for file in source.files} == recorded), (complete or [None])[0]
+    )
 
 
 def installed_path(root: Path, dataset: Dataset) -> Path | None:

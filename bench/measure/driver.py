@@ -217,8 +217,8 @@ def _lines(process: subprocess.Popen[str], end: float | None) -> Iterator[str | 
             data = os.read(process.stdout.fileno(), 65536)
             if not data:
                 break
-            *whole, buffered = (buffered + data).split(b"\n")
-            yield from (line.decode(errors="replace") for line in whole)
+            *lines, buffered = (buffered + data).split(b"\n")
+            yield from (line.decode(errors="replace") for line in lines)
     process.wait()
 
 

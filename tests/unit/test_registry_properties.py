@@ -129,7 +129,7 @@ def test_layouts_agree(name: str) -> None:
 
 
 @every_network
-def test_bf16_autocast_stays_near_float32(name: str) -> None:
+def test_bf16_autocast_is_close_to_float32(name: str) -> None:
     case = CASES[name][0]
     properties.check_autocast(made(name, case), random_inputs(case), tolerance=0.05)
 

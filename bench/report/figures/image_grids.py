@@ -174,8 +174,8 @@ def open_image(path: Path) -> Image.Image | None:
 def fit_height(image: Image.Image, height: int) -> Image.Image:
     """Return an image scaled to `height` px: nearest for integer factors, which keeps pixels sharp, else Lanczos."""
     width = max(1, round(image.width * height / image.height))
-    whole = height % image.height == 0
-    return image.resize((width, height), Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS)
+    is_multiple = height % image.height == 0
+    return image.resize((width, height), Image.Resampling.NEAREST if is_multiple else Image.Resampling.LANCZOS)
 
 
 def image_grid(rows: Sequence[LabelledRow]) -> Image.Image | None:

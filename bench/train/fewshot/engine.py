@@ -193,11 +193,11 @@ class FewShot:
                 self.compute(part)
 
         self.micro_batch = 1
-        whole = f"batch norm needs all {self.recipe.batch_size} images in one pass"
+        reason = f"batch norm needs all {self.recipe.batch_size} images in one pass"
         batch = largest_that_fits(self.recipe.batch_size, attempt, smallest=2)
         if batch is None:
-            return f"{whole}, and no batch of 2 or more fits; use a smaller network or image"
-        return f"{whole}; set recipe.batch_size to {batch}, the largest batch that fits"
+            return f"{reason}, and no batch of 2 or more fits; use a smaller network or image"
+        return f"{reason}; set recipe.batch_size to {batch}, the largest batch that fits"
 
     def _drop_gradients(self) -> None:
         for optimiser in self.optimisers.values():

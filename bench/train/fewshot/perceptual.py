@@ -59,8 +59,8 @@ class PerceptualLoss:
             value, *gradient = self._value_and_gradients(_rows(groups, slice(first, first + micro_batch)))
             values.append(value)
             gradients.append(gradient)
-        whole = [torch.cat(parts) for parts in zip(*gradients, strict=True)]
-        return _WithGradients.apply(torch.stack(values).sum(), len(images), *images, *whole)
+        combined = [torch.cat(parts) for parts in zip(*gradients, strict=True)]
+        return _WithGradients.apply(torch.stack(values).sum(), len(images), *images, *combined)
 
     def _value_and_gradients(self, groups: Sequence[Group]) -> list[Tensor]:
         """Return the loss and its gradient for each reconstruction, without keeping the feature maps."""

@@ -44,8 +44,8 @@ class History:
         if self.path.exists():
             check_regular(self.path)  # opening a pipe would block
         data = read_head(self.path, MAX_HISTORY_BYTES).rstrip(b"\0") if self.path.exists() else b""
-        whole, newline, _torn = data.decode(errors="replace").replace("\r", "").rpartition("\n")
-        lines = [cells for line in (whole + newline).splitlines() for cells in csv.reader([line])]
+        complete, newline, _incomplete = data.decode(errors="replace").replace("\r", "").rpartition("\n")
+        lines = [cells for line in (complete + newline).splitlines() for cells in csv.reader([line])]
         return (lines[0], lines[1:]) if lines else ([], [])
 
     def cut_after(self, step: int) -> None:

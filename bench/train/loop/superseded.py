@@ -78,8 +78,8 @@ def _find_interrupted(out: Path) -> Path | None:
 def _remove_copies(part: Path, out: Path) -> None:
     rewritten = {META, "run.json"}
     copies = [path for path in part.rglob("*") if path.is_file()]
-    whole = [path for path in copies if path.name in rewritten or (out / path.relative_to(part)).exists()]
-    remove_files(whole, part)
+    removable = [path for path in copies if path.name in rewritten or (out / path.relative_to(part)).exists()]
+    remove_files(removable, part)
     part.rmdir()
 
 

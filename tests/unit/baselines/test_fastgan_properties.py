@@ -138,7 +138,7 @@ def test_layouts_agree(case: Case) -> None:
 
 
 @every_network
-def test_bf16_autocast_stays_near_float32(case: Case) -> None:
+def test_bf16_autocast_is_close_to_float32(case: Case) -> None:
     properties.check_autocast(warmed_up(case), case.inputs(), tolerance=0.05)
 
 

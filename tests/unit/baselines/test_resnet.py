@@ -127,7 +127,7 @@ def test_invalid_options_are_refused_at_construction(make, arguments: dict, mess
         make(**arguments)
 
 
-def test_bfloat16_and_compilation_stay_close() -> None:
+def test_bfloat16_and_compilation_are_close_to_float32() -> None:
     model = slim_resnet.resnet(stem="imagenet").eval()
     x = torch.randn(4, 3, 32, 32)
     with torch.no_grad():

@@ -73,7 +73,7 @@ def test_tar_with_10_gb_in_its_header_is_refused_before_extraction(tmp_path, pac
     refused(path, r"a\.tar: unpacks to 10 GB or more, but the limit is 0\.5 GB; if you trust it.*--max-unpacked-gb")
 
 
-def test_zeros_behind_the_end_of_a_plain_tar_are_not_read(tmp_path):
+def test_zeros_after_the_end_of_an_uncompressed_tar_are_not_read(tmp_path):
     path = tmp_path / "a.tar"
     path.write_bytes(tar_bytes({"a": b"x"}))
     os.truncate(path, 16 * GB)

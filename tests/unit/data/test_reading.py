@@ -83,7 +83,7 @@ def png_chunks(width, height, depth, colour, rows):
     [("x.jfif", "JPEG"), ("x.jpe", "JPEG"), ("x.gif", "GIF"), ("x.avif", "AVIF"), ("x.webp", "WEBP"), ("x.ppm", "PPM")]
     + [("x.JPEG", "JPEG"), ("x", "PNG"), ("x.txt", "BMP"), ("x.v2", "TIFF"), ("x.png", "JPEG")],
 )
-def test_suffix_rule_by_content(folder, name, kind):
+def test_the_image_format_is_detected_from_the_content(folder, name, kind):
     random_image(SIZE, SIZE, seed=9).save(folder / name, kind)
     assert audit_and_prepare(folder) == 4
 
@@ -130,7 +130,7 @@ def test_circular_links_are_skipped_and_noted(folder, tmp_path):
     assert "note: up: a link to a folder that was already read; skipped" in report.lines()
 
 
-def test_changes_behind_links_are_seen(folder, tmp_path):
+def test_changes_behind_links_are_detected(folder, tmp_path):
     from bench.data.catalogue import UserFolder, folder_dataset
     from bench.data.content import describe_installed
 
@@ -156,7 +156,7 @@ def test_broken_links_are_named(folder, target):
     assert audit_and_prepare(folder) == f"x.png: a broken link ({target}); restore its target, or remove it"
 
 
-def test_pipes_are_named_and_not_waited_for(folder):
+def test_pipes_are_reported_without_reading_them(folder):
     os.mkfifo(folder / "x.png")
     assert audit_and_prepare(folder) == "x.png: a pipe, socket or device, not an image; remove it"
 

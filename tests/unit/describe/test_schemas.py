@@ -117,7 +117,7 @@ def test_a_problem_is_reported(name, problem):
         ("experiments", {"x": {"description": "d", "base": "singan", "recipe": {"n_samples": 3}}}),
     ],
 )
-def test_short_forms_and_outside_networks_are_valid(name, value):
+def test_short_forms_and_user_networks_are_valid(name, value):
     assert not list(validator(name).iter_errors(value))
 
 

@@ -42,7 +42,7 @@ def crowded(tmp_path_factory):
 
 
 @pytest.mark.parametrize("stem", FIGURES)
-def test_a_figure_is_whole_and_reproducible_in_each_format(demo, tmp_path, stem):
+def test_a_figure_is_complete_and_reproducible_in_each_format(demo, tmp_path, stem):
     written = []
     for folder in (tmp_path / "a", tmp_path / "b"):
         figure = figure_makers(*demo)[stem]()

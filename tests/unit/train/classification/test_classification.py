@@ -114,7 +114,7 @@ def test_weight_average_is_exported(data: Path, tmp_path: Path) -> None:
     assert torch.equal(saved["bn1.running_mean"], live["bn1.running_mean"])
 
 
-def test_bfloat16_stays_close(data: Path) -> None:
+def test_bfloat16_is_close_to_float32(data: Path) -> None:
     exact = losses(Classification(classify_run(data), CPU), 0, 1)
     rough = losses(Classification(classify_run(data, compute={"precision": "bf16"}), CPU), 0, 1)
     assert rough[0] == pytest.approx(exact[0], rel=0.05) and rough != exact

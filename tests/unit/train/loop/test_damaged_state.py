@@ -120,14 +120,16 @@ def test_an_invalid_thread_count_in_a_checkpoint_gives_a_one_line_error(tmp_path
         train(tmp_path, run)
 
 
-@pytest.mark.parametrize("history", ["whole", "empty", "cut", "torn"])
+@pytest.mark.parametrize("history", ["complete", "empty", "incomplete header", "incomplete line"])
 def test_the_history_has_its_header_if_both_checkpoints_were_damaged(tmp_path, history):
     run = stopped(tmp_path)
     for path in (tmp_path / "state").glob("step-*.ckpt"):
         path.write_bytes(path.read_bytes()[:-1] + b"?")
     path = tmp_path / "state/outputs/history.csv"
     data = path.read_bytes()
-    path.write_bytes({"whole": data, "empty": b"", "cut": data[:7], "torn": data[:-5]}[history])
+    path.write_bytes(
+        {"complete": data, "empty": b"", "incomplete header": data[:7], "incomplete line": data[:-5]}[history]
+    )
     train(tmp_path, run)
     text = (tmp_path / "out/history.csv").read_text()
     assert text.startswith("step,") and text.count("step,") == 1
