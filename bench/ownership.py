@@ -139,8 +139,8 @@ def is_history(path: Path) -> bool:
     """Return whether a file is a history.csv, by its columns. An empty file counts, as it has no content to lose."""
     start = read_head(path, MAX_HEADER_BYTES)
     columns = start.partition(b"\n")[0].decode("utf-8", "replace").strip().split(",")
-    cut = b"\n" not in start and b"step,".startswith(start[:5])  # truncated within its first line
-    return not start.strip() or cut or (columns[0] == "step" and set(columns) >= HISTORY_COLUMNS)
+    truncated = b"\n" not in start and b"step,".startswith(start[:5])  # truncated within its first line
+    return not start.strip() or truncated or (columns[0] == "step" and set(columns) >= HISTORY_COLUMNS)
 
 
 def is_png(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""A training that is killed by SIGKILL resumes from its checkpoint and records the energy of both processes."""
+"""A training process killed by SIGKILL resumes from its checkpoint and records the energy of both processes."""
 
 import json
 import signal
@@ -49,10 +49,10 @@ def _run(folder: Path, size: int, base: int, batch: int, steps: int) -> Run:
 
 
 def compare(run: Run, folder: Path, steps: int, seconds: float) -> Entry:
-    """Train a run without and with a SIGKILL, and return the progress and losses of the interrupted run."""
+    """Train a run with and without a SIGKILL, and return the progress and losses of the interrupted run."""
     end = time.monotonic() + seconds
     losses = {}
-    for name in ("whole", "killed"):
+    for name in ("uninterrupted", "killed"):
         write_run(folder / name / "run.json", run)
         if name == "killed":
             kept = _kill(folder / name, round(KILL_AFTER * steps), end)
@@ -69,7 +69,7 @@ def compare(run: Run, folder: Path, steps: int, seconds: float) -> Entry:
     return {
         "kept": kept / steps,
         "finished": training["steps"] / steps,
-        "difference": abs(losses["killed"] - losses["whole"]) / losses["whole"],
+        "difference": abs(losses["killed"] - losses["uninterrupted"]) / losses["uninterrupted"],
         "joules_per_step": None if joules is None else joules / steps,
         "training": {key: training[key] for key in ("device", "seconds", "energy_joules", "peak_memory_bytes")},
     }
@@ -81,7 +81,7 @@ def _command(folder: Path) -> list[str]:
 
 
 def _kill(folder: Path, step: int, end: float) -> int:
-    """Start a training, kill it after the checkpoint of `step` or a later one, and return the checkpoint's step."""
+    """Start training, kill it after the checkpoint of `step` or a later one, and return the checkpoint's step."""
     with subprocess.Popen(_command(folder), cwd=ROOT, stderr=subprocess.DEVNULL) as process:
         while _latest(folder) < step:
             if process.poll() is not None or not _seconds_left(end):

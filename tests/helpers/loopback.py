@@ -212,7 +212,7 @@ def redirect(location: str) -> Problem:
     return status(302, Location=location)
 
 
-def cut(count: int) -> Problem:
+def close_after(count: int) -> Problem:
     """Close the connection after `count` bytes of the body."""
     return lambda handler, content: handler.send_content(content, count)
 

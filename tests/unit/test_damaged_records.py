@@ -20,7 +20,7 @@ from bench.train.loop.history import History
 from tests.helpers.tiny import tiny_run, write_data
 
 DAMAGE = {
-    "cut": lambda path, data: path.write_bytes(data[: len(data) // 2]),
+    "truncated": lambda path, data: path.write_bytes(data[: len(data) // 2]),
     "early": lambda path, data: path.write_bytes(data[:3]),
     "empty": lambda path, data: path.write_bytes(b""),
     "list": lambda path, data: path.write_bytes(b"[]"),
@@ -110,7 +110,7 @@ def test_run_json_is_named_with_the_command_that_writes_it(workdir, capsys, kind
         assert code == 2 and "run" in message and ("freeze" in message or "run.json: " in message)
 
 
-@pytest.mark.parametrize("kind", ["cut", "early", "empty"])
+@pytest.mark.parametrize("kind", ["truncated", "early", "empty"])
 def test_freeze_rewrites_a_truncated_run_json(workdir, capsys, project, kind, monkeypatch):
     monkeypatch.chdir(project)
     words = ["--experiment", "fastgan-sle", "--dataset", "fluent-emoji-100", "--seed", "0", "--out", "my/run.json"]
@@ -135,7 +135,7 @@ def test_a_damaged_manifest_is_named_and_training_fails_once(workdir, capsys, ki
 def test_damaged_prepared_data_are_recognised_by_format(workdir, kind):
     damage(workdir / "data" / MANIFEST, kind)
     own = own_prepared_files(workdir / "data", is_default=True)
-    assert ("train_images.npy" in own) == (kind in ("cut", "early", "empty", "sparse", "loop"))
+    assert ("train_images.npy" in own) == (kind in ("truncated", "early", "empty", "sparse", "loop"))
 
 
 @pytest.mark.parametrize("kind", DAMAGE)

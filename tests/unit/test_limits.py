@@ -233,7 +233,20 @@ ENTRY = b'{"dtype": "F32", "shape": [2], "data_offsets": [%d, %d]}'
         header(b'{"__metadata__": {"model": "' + b"[" * 100_000 + b'"}}'),
         header(b'{"__metadata__": {"model": "{\\"name\\": \\"resnet\\", \\"args\\": 3}"}}'),
     ],
-    ids=["empty", "byte", "endless", "huge", "list", "cut", "deep", "far", "overlapping", "overflow", "spec", "args"],
+    ids=[
+        "empty",
+        "byte",
+        "endless",
+        "huge",
+        "list",
+        "truncated",
+        "deep",
+        "far",
+        "overlapping",
+        "overflow",
+        "spec",
+        "args",
+    ],
 )
 def test_a_wrong_header_of_a_weights_file_gives_a_one_line_error(tmp_path, content):
     path = tmp_path / "model.safetensors"

@@ -170,16 +170,16 @@ def test_a_damaged_or_missing_file_and_its_dependents_are_outdated(workdir, file
 
 
 @pytest.fixture(
-    params=["cut", "empty", "gone", "a list", "of another run", "other types", "a folder", "a pipe", "a loop"]
+    params=["truncated", "empty", "missing", "a list", "of another run", "other types", "a folder", "a pipe", "a loop"]
 )
 def damage(request):
     """Return a function that damages a file in the given way."""
 
-    def do(path: Path) -> None:
+    def damage_file(path: Path) -> None:
         text = path.read_text()
         path.unlink()
-        words = {"cut": text[: len(text) // 2], "empty": "", "a list": "[]"}
-        words |= {
+        contents = {"truncated": text[: len(text) // 2], "empty": "", "a list": "[]"}
+        contents |= {
             "of another run": text.replace("1", "2"),
             "other types": json.dumps(dict.fromkeys(json.loads(text), 7)),
         }
@@ -189,10 +189,10 @@ def damage(request):
             os.mkfifo(path)
         elif request.param == "a loop":
             path.symlink_to(path.name)
-        elif request.param in words:
-            path.write_text(words[request.param])
+        elif request.param in contents:
+            path.write_text(contents[request.param])
 
-    return do
+    return damage_file
 
 
 def test_a_damaged_score_makes_the_scores_of_its_run_outdated(workdir, damage):

@@ -1,4 +1,4 @@
-"""The run hash covers all keys that change the result of a training, and no others."""
+"""The run hash covers all keys that change the result of training, and no others."""
 
 import copy
 import json

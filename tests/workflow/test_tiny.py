@@ -84,13 +84,13 @@ def test_only_a_truncated_score_is_computed_again(tiny):
     project, _ = tiny
     folder = project.path / "results/tiny/runs/singan/photo-astronaut/seed0/scores"
     values = {path: json.loads(path.read_text())["value"] for path in folder.glob("*.json")}
-    cut, listed, pipe, place, lost = sorted(values)[:5]
-    cut.write_text(cut.read_text()[:40])
+    truncated, listed, pipe, directory, missing = sorted(values)[:5]
+    truncated.write_text(truncated.read_text()[:40])
     listed.write_text("[]")
-    for path in (pipe, place, lost):
+    for path in (pipe, directory, missing):
         path.unlink()
     os.mkfifo(pipe)
-    place.mkdir()
+    directory.mkdir()
     (folder / "note.txt").write_text("of a user")
     (project.path / "results/tiny/scores.csv").write_text("scale,task,experiment,da")
     for name in (".collected.json", ".rendered.json"):

@@ -30,8 +30,8 @@ def _is_table(path: Path) -> bool:
 
 def _is_means(path: Path) -> bool:
     means = read_mapping(path)
-    cut = any(is_truncated(path, f'"{task}": ') for task in TASK_ORDER)
-    return read_head(path, 8).strip() == b"{}" or (bool(means) and means.keys() <= TASK_ORDER.keys()) or cut
+    truncated = any(is_truncated(path, f'"{task}": ') for task in TASK_ORDER)
+    return read_head(path, 8).strip() == b"{}" or (bool(means) and means.keys() <= TASK_ORDER.keys()) or truncated
 
 
 OUTPUT_TESTS: dict[str, FilePredicate] = {

@@ -121,9 +121,9 @@ def test_only_the_compression_of_bundles_is_accepted(bundle):
         check_bundle(bundle)
 
 
-@pytest.mark.parametrize("cut", [0, 10, 3000])
-def test_a_truncated_archive_gives_a_one_line_error(bundle, cut):
-    bundle.write_bytes(bundle.read_bytes()[:cut])
+@pytest.mark.parametrize("length", [0, 10, 3000])
+def test_a_truncated_archive_gives_a_one_line_error(bundle, length):
+    bundle.write_bytes(bundle.read_bytes()[:length])
     with pytest.raises(InputError, match=r"is not a ZIP archive, or is damaged"):
         check_bundle(bundle)
 

@@ -38,9 +38,9 @@ def test_every_kind_of_problem_is_counted(tmp_path, folder):
     data[60:90] = bytes(30)
     (folder / "broken.png").write_bytes(data)
     for suffix in ("jpg", "bmp", "gif"):
-        random_image(64, 64, seed=5).save(folder / f"cut.{suffix}")
-        whole = (folder / f"cut.{suffix}").read_bytes()
-        (folder / f"cut.{suffix}").write_bytes(whole[: len(whole) * 2 // 3])
+        random_image(64, 64, seed=5).save(folder / f"truncated.{suffix}")
+        whole = (folder / f"truncated.{suffix}").read_bytes()
+        (folder / f"truncated.{suffix}").write_bytes(whole[: len(whole) * 2 // 3])
     out = audit_path(root / "data/prepared/a-16")
     record_audit("a", 16, out, root)
     record = read_audit(out)

@@ -144,9 +144,9 @@ def put(name, data):
 
 
 def truncated_png(folder):
-    random_image(64, 64).save(folder / "cut.png")
-    data = (folder / "cut.png").read_bytes()
-    (folder / "cut.png").write_bytes(data[: len(data) // 2])
+    random_image(64, 64).save(folder / "truncated.png")
+    data = (folder / "truncated.png").read_bytes()
+    (folder / "truncated.png").write_bytes(data[: len(data) // 2])
 
 
 def image_with_huge_size(folder):
@@ -162,7 +162,7 @@ PROBLEMS = {
     "text": (put("notes.txt", b"hello"), r"notes\.txt: not an image"),
     "text named png": (put("zz.png", b"hello"), r"zz\.png: not an image"),
     "empty file": (put("zz.jpg", b""), r"zz\.jpg: not an image"),
-    "cut short": (truncated_png, r"cut\.png: damaged image"),
+    "truncated": (truncated_png, r"truncated\.png: damaged image"),
     "huge": (image_with_huge_size, r"huge\.png: .* exceeds the limit"),
     "16 bits": (image_of_16_bits, r"deep\.png: more than 8 bits"),
     "small": (

@@ -24,8 +24,8 @@ from bench.files import sha256_bytes
 from bench.runtime.environment import OFFLINE
 from tests.helpers import ROOT
 from tests.helpers.loopback import (
+    close_after,
     compressed,
-    cut,
     endless,
     length,
     login_page,
@@ -101,7 +101,7 @@ FOREVER = [
     (status(500), r"500 Internal Server Error \(4 attempts"),
     (status(599), r"599 \(4 attempts"),
     (status(429, Retry_After="3600"), "fetch it again in 3600 s"),
-    (cut(0), "the connection was closed early"),
+    (close_after(0), "the connection was closed early"),
     (length("1000"), "sha256 is"),
     (redirect("/a.bin"), "redirects in a loop"),
     (redirect("ftp://127.0.0.1/a.bin"), "redirects to another scheme"),
@@ -135,7 +135,7 @@ def test_a_permanent_problem_gives_a_one_line_error_and_leaves_no_file(tmp_path,
 ONCE = [
     [status(500), status(502), status(503)],
     [status(429, Retry_After="2")],
-    [cut(100_000), cut(50_000)],
+    [close_after(100_000), close_after(50_000)],
     [length("700000")],
     [length("700000"), status(416)],
     [length("3e5")],
@@ -259,7 +259,7 @@ def test_parts_that_are_shorter_than_requested_are_put_together(tmp_path, server
         handler.end_headers()
         handler.wfile.write(content[start : start + 1000])
 
-    server.problems["/a.bin"] = [cut(1000), *10 * [part]]
+    server.problems["/a.bin"] = [close_after(1000), *10 * [part]]
     assert get(server, tmp_path).read_bytes() == CONTENT
 
 

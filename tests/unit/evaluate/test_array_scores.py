@@ -107,11 +107,15 @@ def test_other_files_are_refused(workdir):
     (workdir / "text.npz").write_text("text")
     np.savez("named.npz", pictures=np.zeros((4, 8, 8, 3), np.uint8))
     data = (workdir / "deflated.npz").read_bytes()
-    (workdir / "cut.npz").write_bytes(data[: len(data) // 2])
+    (workdir / "truncated.npz").write_bytes(data[: len(data) // 2])
     damaged = bytearray((workdir / "stored.npz").read_bytes())
     damaged[5000] ^= 255
     (workdir / "damaged.npz").write_bytes(damaged)
-    for name, message in {"text.npz": "neither a tar", "cut.npz": "damaged archive", "damaged.npz": "damaged"}.items():
+    for name, message in {
+        "text.npz": "neither a tar",
+        "truncated.npz": "damaged archive",
+        "damaged.npz": "damaged",
+    }.items():
         with pytest.raises(InputError, match=f"{name}: .*{message}"):
             fid(name, "folder")
     with pytest.raises(InputError, match=r"named\.npz: contains no array of images arr_0; it contains pictures"):

@@ -34,13 +34,13 @@ def impatient(fake, monkeypatch):
     """End the time limit of a process when it reports that it hangs, independent of the speed of the machine."""
     whole = driver._lines
 
-    def cut(process, _end):
+    def truncated(process, _end):
         for line in whole(process, None):
             yield None if line == "hang" else line
             if line == "hang":
                 return
 
-    monkeypatch.setattr(driver, "_lines", cut)
+    monkeypatch.setattr(driver, "_lines", truncated)
     monkeypatch.setattr(driver, "_limit", lambda end, left: 2.0)
 
 

@@ -108,7 +108,7 @@ def _claim(path, rows):
 CACHE_DAMAGE = {
     "empty": lambda path, data: path.write_bytes(b""),
     "no array": lambda path, data: path.write_bytes(b"\x93NUMPY garbage"),
-    "cut": lambda path, data: path.write_bytes(data[:-5]),
+    "truncated": lambda path, data: path.write_bytes(data[:-5]),
     "one bit": lambda path, data: path.write_bytes(data[:130] + bytes([data[130] ^ 1]) + data[131:]),
     "other rows": _other_rows,
     "several arrays": lambda path, data: np.savez(path.open("wb"), a=np.zeros(3)),

@@ -158,7 +158,7 @@ def test_out_of_memory_on_resuming_keeps_the_checkpoints(tmp_path, monkeypatch):
 
 
 def test_a_new_run_removes_the_record_of_the_previous_run(tmp_path, monkeypatch):
-    """Otherwise existing weights would count as finished after a training that was killed."""
+    """Otherwise existing weights would count as finished after a killed training process."""
     run = tiny_run("classification", write_data("classification", tmp_path / "data"))
     train(run, tmp_path / "out", tmp_path / "state")
     monkeypatch.setattr("bench.train.startup.run_loop", lambda *rest: None)

@@ -91,7 +91,7 @@ OLDER = {
 }  # fmt: skip
 
 UNREADABLE = {
-    "cut": ('{"scale": "de', "run.json: not JSON"),
+    "truncated": ('{"scale": "de', "run.json: not JSON"),
     "empty": ("", "run.json: not JSON"),
     "a list": ("[]", "run.json: Input should be an object"),
     "without keys": ('{"scale": "demo"}', "run.json: task: Field required"),
@@ -103,7 +103,7 @@ UNREADABLE = {
         json.dumps(run_description("demo", "fewshot", "fastgan-sle", EMOJI, 0, []) | {"evaluation": []}),
         "run.json: evaluation: Input should be an object",
     ),
-    "gone": (None, "run.json: no such file"),
+    "missing": (None, "run.json: no such file"),
 }
 
 
@@ -199,7 +199,7 @@ DAMAGED = {
     "other types": (json.dumps(dict.fromkeys(OLDER, 7)), "Input should be"),
     "nested": ("[" * 100_000, "nested too deeply"),
     "not UTF-8": (b"\xff\xfe{", "not UTF-8"),
-    "cut off": ('{"metric": "fd_effl', "not JSON"),
+    "truncated": ('{"metric": "fd_effl', "not JSON"),
     "empty": ("", "not JSON"),
     "not a score": ("{}", "Field required"),
     "a list": ("[]", "object"),

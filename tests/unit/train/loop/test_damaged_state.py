@@ -32,7 +32,7 @@ def header(**changes: object) -> bytes:
 
 DAMAGE = {
     "empty": lambda path: path.write_bytes(b""),
-    "cut": lambda path: path.write_bytes(path.read_bytes()[:200]),
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:200]),
     "flipped": lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?"),
     "binary": lambda path: path.write_bytes(bytes(range(256))),
     "directory": lambda path: (path.unlink(), path.mkdir()),

@@ -173,7 +173,7 @@ def test_a_file_created_during_training_is_not_overwritten(workdir, monkeypatch,
     assert error(capsys).startswith("my/README.md: is not") and (workdir / "my/README.md").read_text() == "mine"
     (workdir / "my/README.md").rename(workdir / "my/mine.md")
     monkeypatch.setattr(engine, "step", None)
-    assert train() == 0, "no file of the training was lost"
+    assert train() == 0, "no file of the run was lost"
 
 
 # ---- finished runs ---------------------------------------------------------------------------------------------------
