@@ -1,4 +1,4 @@
-"""Expected length of jobs, by which the workflow starts the longest remaining work of a suite first.
+"""Expected durations of jobs. The workflow uses them to start the longest remaining work of a suite first.
 
 Only the order matters, not the seconds: short jobs at the end keep all cores busy. The constants are the
 times of the demo on one CPU core. They do not estimate the cost on this device; `slim-bench plan --measure` does. This

@@ -69,15 +69,15 @@ def read_signature(target: str) -> Signature:
     if found is None:
         nodes = _statements(parse_source(scope.path).body)
         names = [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-        raise InputError(f"{_described(scope.path)} has no {name!r}{did_you_mean(name, names)}")
+        raise InputError(f"{_relative_path(scope.path)} has no {name!r}{did_you_mean(name, names)}")
     if signature is None:
         raise InputError(
-            f"{_described(scope.path)}: {name!r} is not a function or class whose source defines its arguments"
+            f"{_relative_path(scope.path)}: {name!r} is not a function or class whose source defines its arguments"
         )
     return signature
 
 
-def _described(path: Path) -> str:
+def _relative_path(path: Path) -> str:
     cwd = Path.cwd()
     return str(path.relative_to(cwd) if path.is_relative_to(cwd) else path)
 
@@ -105,8 +105,8 @@ def _definition(scope: Scope, name: str, depth: int = 0) -> Found | None:
     for node in _statements(parse_source(scope.path).body):
         if isinstance(node, ast.ImportFrom):
             inner = [alias.name for alias in node.names if (alias.asname or alias.name) == name]
-            there = _scope(absolute_name(*scope, node)) if inner and depth < MAX_DEPTH else None
-            found = (there and _definition(there, inner[0], depth + 1)) or found
+            source = _scope(absolute_name(*scope, node)) if inner and depth < MAX_DEPTH else None
+            found = (source and _definition(source, inner[0], depth + 1)) or found
         elif name in _bound_names(node):
             assigned = isinstance(node, ast.Assign | ast.AnnAssign)
             found = scope, node.value if assigned and node.value else node
@@ -126,8 +126,8 @@ def _look_up(scope: Scope, node: ast.AST) -> Found | None:
     if isinstance(node, ast.Name):
         return _definition(scope, node.id)
     module = _module(scope, node.value) if isinstance(node, ast.Attribute) else None
-    there = _scope(module) if module else None
-    return _definition(there, node.attr) if there else None
+    source = _scope(module) if module else None
+    return _definition(source, node.attr) if source else None
 
 
 def _module(scope: Scope, node: ast.AST) -> str | None:

@@ -105,7 +105,7 @@ def test_only_a_truncated_score_is_computed_again(tiny):
     assert "is missing or damaged" in message
     assert {path: json.loads(path.read_text())["value"] for path in folder.glob("*.json")} == values
     assert (folder / "note.txt").read_text() == "of a user"
-    assert (folder / f"{listed.name}.aside-1").read_text() == "[]" and (folder / f"{place.name}.aside-1").is_dir()
+    assert (folder / f"{listed.name}.aside-1").read_text() == "[]" and (folder / f"{directory.name}.aside-1").is_dir()
     with (project.path / "results/tiny/scores.csv").open(newline="") as file:
         assert {row["status"] for row in csv.DictReader(file)} == {"ok"}
 

@@ -73,7 +73,8 @@ def neighbours_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -
 def oneshot_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
     """Return the one-shot grid.
 
-    For each training image: that image and its bicubic upsampling, then reconstruction and five samples per network.
+    For each training image, it shows that image, its bicubic upsampling, and a reconstruction and five samples of each
+    network.
     """
     rows = []
     for dataset, runs in first_runs(scores, "oneshot", settings, scale_dir):
@@ -84,9 +85,10 @@ def oneshot_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> I
 
 
 def labelled_samples(folder: Path, label: str = "", sources: bool = True) -> LabelledRow | None:
-    """Return the reconstruction and five samples of one-shot synthesis, after the images of the training if `sources`.
+    """Return the reconstruction and five samples of one-shot synthesis, with a label.
 
-    Returns None if the folder has none of these images.
+    If `sources`, the training image and its bicubic upsampling precede them. Returns None if none of these images
+    exists.
     """
     names = SOURCES if sources else {}
     samples = {path.stem: "sample" for path in sorted(folder.glob("sample_*.png"))[:5]}

@@ -50,7 +50,7 @@ def test_an_empty_variable_is_ignored(monkeypatch):
     assert user_cache() == Path("~/.cache").expanduser()
 
 
-def test_the_home_folder_of_a_variable_is_used(monkeypatch, tmp_path):
+def test_a_tilde_in_a_variable_is_expanded(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SLIM_BENCH_CACHE", "~/features")
     assert cache_folder() == tmp_path / "features"
@@ -94,7 +94,7 @@ def test_a_numeric_user_gets_a_name_and_a_home(monkeypatch):
 
 
 def cache_home(**environment: str) -> str:
-    """Return XDG_CACHE_HOME as programs of .venv see it."""
+    """Return the XDG_CACHE_HOME that a new process sets for programs in .venv."""
     env = {key: value for key, value in os.environ.items() if key != "XDG_CACHE_HOME"} | {"PYTHONPATH": str(ROOT)}
     code = "import os, bench.caches; print(os.environ.get('XDG_CACHE_HOME'))"
     done = subprocess.run([sys.executable, "-c", code], env=env | environment, capture_output=True, text=True)
