@@ -112,7 +112,7 @@ def calibration_figure(scores: Scores, settings: TaskSettings) -> Figure | None:
     curves = pd.DataFrame(bins, columns=["experiment", "seed", "confidence", "accuracy"])
     shown = set(curves["experiment"])
     styles = {name: style for name, style in styles_of(rows, settings).items() if name in shown}
-    figure, (axis,) = grid(1, (WIDTH * 0.56, 3.4), across=1)
+    figure, (axis,) = grid(1, (WIDTH * 0.56, 3.2), across=1)
     axis.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
     draw_lines(axis, curves, "confidence", "accuracy", styles)
     axis.set(xlabel="confidence", ylabel="accuracy")

@@ -15,6 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
@@ -52,23 +54,34 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def legend_above(figure: Figure, styles: Mapping[str, Series], **line: Any) -> None:
-    """Draw a legend of the series above all panels, in as many columns as fit. `line`: options of its lines."""
+def legend_above(figure: Figure, styles: Mapping[str, Series]) -> None:
+    """Add a legend of the series above all panels, in as many columns as fit."""
     handles = [
-        Line2D([], [], **{"color": s.colour, "marker": s.marker, "linestyle": s.line, "label": name} | line)
-        for name, s in styles.items()
+        Line2D([], [], color=style.colour, marker=style.marker, linestyle=style.line, label=name)
+        for name, style in styles.items()
     ]
-    for columns in range(min(4, len(handles)), 0, -1):
-        legend = figure.legend(handles=handles, loc="outside upper left", ncols=columns)
-        if columns == 1 or extent(legend, figure).width < figure.bbox.width:
-            return
+    columns = min(4, len(handles))
+    legend = figure.legend(handles=handles, loc="outside upper left", ncols=columns)
+    while (excess := _excess(legend, figure)) > 0 and columns > 1:
+        columns -= 1
         legend.remove()
+        legend = figure.legend(handles=handles, loc="outside upper left", ncols=columns)
+    longest = max(extent(text, figure).width for text in legend.get_texts())
+    for text in legend.get_texts():
+        fit(text, longest - max(0.0, excess), figure)
+    figure.set_figheight(figure.get_figheight() + extent(legend, figure).height / figure.dpi)
+
+
+def _excess(legend: Legend, figure: Figure) -> float:
+    """Return by how many pixels a legend is wider than the figure, with equal margins on both sides."""
+    box = extent(legend, figure)
+    return float(box.x0 + box.x1 - figure.bbox.width)
 
 
 def lay_out(figure: Figure) -> None:
     """Compute the layout once, with titles and labels that fit to their panels and tick labels that do not overlap."""
     engine = figure.get_layout_engine()
-    if engine is None or not figure.axes:
+    if not isinstance(engine, ConstrainedLayoutEngine) or not figure.axes:
         return
     engine.execute(figure)
     changed = [_fit_texts(axis, figure) for axis in figure.axes]
@@ -93,15 +106,15 @@ def _fit_texts(axis: Axes, figure: Figure) -> bool:
     right = min((left for left in row if left > box.x0 + 1), default=figure.bbox.width)
     title = getattr(axis, "_left_title", axis.title)
     changed = [
-        _fit(title, right - box.x0 - GAP, figure),
-        _fit(axis.xaxis.label, LABEL_ROOM * box.width, figure),
-        _fit(axis.yaxis.label, LABEL_ROOM * box.height, figure),
+        fit(title, right - box.x0 - GAP, figure),
+        fit(axis.xaxis.label, LABEL_ROOM * box.width, figure),
+        fit(axis.yaxis.label, LABEL_ROOM * box.height, figure),
         _separate(axis, figure),
     ]
     return any(changed)
 
 
-def _fit(text: Text, room: float, figure: Figure) -> bool:
+def fit(text: Text, room: float, figure: Figure) -> bool:
     """Break a text that is longer than `room` pixels, then make it smaller, then shorten it."""
 
     def length() -> float:

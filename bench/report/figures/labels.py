@@ -10,12 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from bench.report.figures.drawing import GAP, extent
+from bench.report.figures.drawing import GAP, extent, fit
 from bench.report.figures.style import INK, MUTED
 
 MARKER = 9.0
 """Half the size of a marker with its margin, in pixels."""
 RINGS = 14
+LONGEST = 0.8
+"""Largest length of a label, relative to the width of the panel."""
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 """Sides of a point, preferred ones first."""
 
@@ -27,6 +29,7 @@ def label_points(axis: Axes, names: Sequence[str], x: Sequence[float], y: Sequen
     taken = _points(axis)
     for index in np.argsort(centres[:, 1], kind="stable"):
         text = _text(axis, names[index], color=INK)
+        fit(text, LONGEST * axis.bbox.width, figure)
         box, ring = _free_box(text, centres[index], taken, figure, axis)
         taken.append(box)
         _move(text, box, axis)

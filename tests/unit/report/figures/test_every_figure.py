@@ -13,7 +13,7 @@ from bench.report.outputs import FIGURES, IMAGE_GRIDS, PLOT_SUFFIXES
 from tests.helpers.figure_texts import problems
 from tests.helpers.report_fixture import FASHION, collected, make_results, run_description, write_run, write_score
 
-LONG = "resnext101-64x4d-with-a-long-name"
+LONG = "resnext101-64x4d-" + "with-a-long-name-" * 3 + "of-80-chars"
 
 
 @pytest.fixture(scope="module")
