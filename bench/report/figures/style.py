@@ -11,6 +11,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
+from bench.report.figures.fonts import font_families
+
 WIDTH = 8.0
 PIXELS_PER_POINT = 1.5
 INK, MUTED, RULE = "#1c2024", "#5d666f", "#dcdfe1"
@@ -40,7 +42,6 @@ DASHES: tuple[tuple[float, ...], ...] = (
 
 THEME: dict[Any, Any] = {
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9.6,
     "axes.axisbelow": True,
     "axes.edgecolor": MUTED,
@@ -54,8 +55,8 @@ THEME: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.titlecolor": INK,
     "axes.titlelocation": "left",
-    "axes.titlesize": 10.5,
-    "axes.unicode_minus": False,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
     "figure.constrained_layout.use": True,
     "figure.constrained_layout.h_pad": 0.08,
     "figure.constrained_layout.w_pad": 0.1,
@@ -137,7 +138,7 @@ def _look(data: pd.DataFrame, styles: Mapping[str, Series]) -> dict[str, Any]:
 def use_theme() -> None:
     """Set seaborn's ticks theme with our values, so that no configuration of the machine changes a figure."""
     matplotlib.rcdefaults()
-    sns.set_theme(context="paper", style="ticks", rc=THEME)
+    sns.set_theme(context="paper", style="ticks", rc=THEME | {"font.sans-serif": font_families()})
 
 
 def series_styles(slims: list[str], baselines: list[str], others: list[str]) -> dict[str, Series]:

@@ -1,0 +1,49 @@
+"""A small part of DejaVu Sans for the figures, because a font is embedded in each PDF in proportion to its size."""
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from fontTools import subset  # a dependency of matplotlib
+from matplotlib.font_manager import FontProperties, findfont, fontManager
+
+WHOLE, PART = "DejaVu Sans", "DejaVu Sans Part"
+CHARACTERS = (*range(0x20, 0x250), *range(0x370, 0x400), *range(0x2010, 0x2040), *range(0x2190, 0x2270))
+"""Latin and Greek letters, punctuation, arrows and operators. Other characters are drawn with the whole font."""
+LAYOUT = ["FFTM", "GDEF", "GPOS", "GSUB", "MATH", "kern"]
+WEIGHTS = ("normal", "bold")
+
+
+@cache
+def font_families() -> tuple[str, ...]:
+    """Return the font families of the figures, after adding the part to matplotlib's fonts for this process.
+
+    Embedding the whole font would take two seconds of a report, mostly to read the tables of its layout. It is used
+    nevertheless if the temporary folder cannot be written.
+    """
+    try:
+        for weight in WEIGHTS:
+            path = Path(_folder().name, f"{weight}.ttf")
+            _write_part(findfont(FontProperties(family=WHOLE, weight=weight)), path)
+            fontManager.addfont(path)
+    except OSError:
+        return (WHOLE,)
+    return PART, WHOLE
+
+
+@cache
+def _folder() -> "TemporaryDirectory[str]":
+    """Return a folder that exists until the process ends."""
+    return TemporaryDirectory(prefix="slim-bench-", ignore_cleanup_errors=True)
+
+
+def _write_part(source: str, path: Path) -> None:
+    options = subset.Options(layout_features=[], name_IDs=["*"], name_languages=["*"], notdef_outline=True)
+    options.drop_tables += LAYOUT
+    font = subset.load_font(source, options)
+    subsetter = subset.Subsetter(options)
+    subsetter.populate(unicodes=CHARACTERS)
+    subsetter.subset(font)
+    for record in font["name"].names:
+        record.string = record.toUnicode().replace(WHOLE, PART)
+    font.save(path)
