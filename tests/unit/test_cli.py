@@ -281,13 +281,13 @@ def test_workflow_prints_the_commands_for_a_users_folder(tmp_path):
     assert plan.folder_option(SimpleNamespace(dataset="fashion-mnist")) == ""
 
 
-def test_workflow_passes_the_sources_of_data_on():
+def test_workflow_passes_the_data_sources_to_its_jobs():
     assert WorkflowPlan.open({}).source_options == ""
     words = {"data": {"trust_first_use": "true", "mirror": "/shared/a b"}}  # Snakemake passes inner words as text
     assert WorkflowPlan.open(words).source_options == "--trust-first-use --mirror '/shared/a b'"
 
 
-def test_workflow_passes_the_limit_of_archives_on():
+def test_workflow_passes_the_archive_limit_to_its_jobs():
     assert WorkflowPlan.open({}).limit_option == ""
     assert WorkflowPlan.open({"max_unpacked_gb": 2.5}).limit_option == "--max-unpacked-gb 2.5"
     with pytest.raises(SystemExit, match="max_unpacked_gb"):

@@ -180,7 +180,7 @@ def test_a_damaged_history_keeps_readable_rows_and_gets_a_header(tmp_path, damag
     assert path.read_text().startswith("step,")
 
 
-def test_the_zeros_of_a_sparse_history_are_left_out(tmp_path):
+def test_the_zeros_of_a_sparse_history_are_ignored(tmp_path):
     History(tmp_path / "history.csv").add({"step": 1, "loss": 1.0})
     os.truncate(tmp_path / "history.csv", 2**40)
     history = History(tmp_path / "history.csv")

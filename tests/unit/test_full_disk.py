@@ -133,7 +133,7 @@ def test_a_read_only_file_system_gives_a_one_line_error(tmp_path):
             clear_stale_lock(folder / ".snakemake")
 
 
-def test_a_limit_on_the_size_of_a_file(tmp_path):
+def test_a_file_size_limit_gives_a_one_line_error(tmp_path):
     with largest_file(2000):
         for name in WRITERS.keys() - {"history.csv", ".slim-bench-state", "summary.csv", "copy.bin"}:
             message = one_line(WRITERS[name], tmp_path / name)

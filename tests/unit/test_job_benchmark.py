@@ -5,7 +5,7 @@ import pytest
 from bench.job_benchmark import benchmark_values
 
 
-def test_a_value_for_each_attempt(tmp_path):
+def test_each_attempt_has_a_value(tmp_path):
     (tmp_path / "a.tsv").write_text("s\tmax_rss\n1.5\t200\n2.5\t-\n")
     assert benchmark_values(tmp_path / "a.tsv", "s") == [1.5, 2.5]
     assert benchmark_values(tmp_path / "a.tsv", "max_rss") == []

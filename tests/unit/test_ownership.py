@@ -43,7 +43,7 @@ def test_a_folder_is_not_a_file_of_slim_bench(tmp_path, test):
     assert not TESTS[test](tmp_path)
 
 
-def test_image_files_carry_their_mark(tmp_path):
+def test_image_files_contain_the_software_tag(tmp_path):
     write_png(tmp_path / "a.png", Image.new("L", (2, 2)))
     Image.new("L", (2, 2)).save(tmp_path / "b.png")
     assert ownership.is_image_grid(tmp_path / "a.png") and not ownership.is_image_grid(tmp_path / "b.png")

@@ -20,7 +20,7 @@ def test_a_run_has_its_folder_and_name():
     assert run_name("singan", "photo-rocket", 1) == "singan/photo-rocket/seed1"
 
 
-def test_state_mirrors_the_runs():
+def test_state_folder_of_a_run():
     assert state_folder(FOLDER).as_posix() == STATE
     assert state_folder("my/run").as_posix() == "my/.run-state"
 

@@ -184,7 +184,7 @@ def test_each_claim_is_a_target_with_the_runs_that_it_compares(plan):
         Plan.load({"scale": "demo"}).runs("claim-few-shot")
 
 
-def test_names_that_do_not_exist(plan):
+def test_unknown_names_are_refused_with_a_suggestion(plan):
     for arguments, message in {
         ("demoo", "fastgan-sle", "fluent-emoji-100"): "scale.*'demo'",
         ("demo", "fastgan-slee", "fluent-emoji-100"): "experiment.*'fastgan-sle'",

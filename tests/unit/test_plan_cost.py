@@ -154,7 +154,7 @@ def test_a_total_counts_jobs_of_unknown_cost(plan, tmp_path):
     ("lengths", "devices", "expected"),
     [([4, 3, 2, 1], 1, 10), ([4, 3, 2, 1], 2, 5), ([9, 1, 1], 2, 9), ([1] * 5, 4, 2), ([5, 1], 100, 5)],
 )
-def test_wall_time_starts_the_longest_job_first(lengths, devices, expected):
+def test_wall_time_assumes_the_longest_job_first(lengths, devices, expected):
     assert wall_seconds(lengths, devices) == expected
 
 
@@ -206,7 +206,7 @@ def test_an_unknown_size_is_named():
     )
 
 
-def test_size_of_prepared_arrays(plan):
+def test_prepared_bytes_of_arrays_and_of_imagenet(plan):
     run = first(plan, "demo", "resnet14-w16")
     assert prepared_bytes(run, images(plan, run)) == 8000 * 32 * 32
     assert prepared_bytes(first(plan, "paper", "resnet50"), images(plan, first(plan, "paper", "resnet50"))) == 0

@@ -90,7 +90,7 @@ def test_options_that_are_handed_on_have_the_defaults_of_the_module(name):
     assert all(read[key].default == own[key].default for key in SlimOptions.__annotations__)
 
 
-def test_functions_classes_and_names_are_followed():
+def test_functions_classes_and_aliases_are_resolved():
     assert defaults("Inherits") == {"low_channels": REQUIRED, "high_channels": REQUIRED, "scale": 1.0}
     gate = {"low_channels": REQUIRED, "high_channels": REQUIRED, "kind": "a", "width": 12, "depth": -3, "share": 0.5}
     assert defaults("Gate") == gate

@@ -158,7 +158,7 @@ def test_every_command_of_a_page_works(runner, page):
         exec(compile(textwrap.dedent(block), str(page), "exec"), {})
 
 
-def test_the_lines_of_a_model_card_work_in_its_folder(runner, tiny):
+def test_the_commands_of_a_model_card_work_in_its_folder(runner, tiny):
     (folder,) = (tiny[0].path / "results/tiny/runs").glob("resnet14-slim-w16/*/seed0")
     Image.linear_gradient("L").save(folder / "image.png")
     found = re.findall(r"`(slim-bench [^`]*)`", (folder / "README.md").read_text().partition("Use the model")[2])

@@ -34,5 +34,5 @@ def test_findings_outside_the_list_are_refused():
     ]
 
 
-def test_lint_without_findings_refuses_nothing():
+def test_lint_without_findings_passes():
     assert load().refused(load().findings("Congratulations, your workflow is in a good condition!")) == []

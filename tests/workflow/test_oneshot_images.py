@@ -74,7 +74,7 @@ def serve_folder(folder: Path) -> Iterator[tuple[str, list[str]]]:
         server.server_close()
 
 
-def test_the_images_go_from_download_to_page(fresh_copy):
+def test_one_shot_images_are_downloaded_prepared_and_shown_on_the_page(fresh_copy):
     datasets = [f"singan-{name}" for name in NAMES]
     catalogue = fresh_copy.path / "config/datasets.yaml"
     (fresh_copy.path / "config/suites/images.yaml").write_text(SUITE.format(", ".join(datasets)))

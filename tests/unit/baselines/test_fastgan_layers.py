@@ -52,7 +52,7 @@ def test_batch_norm_in_evaluation_and_with_batch_statistics_changes_no_buffer():
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_glu_is_torchs_with_a_gradient_in_the_layout_of_its_input(layout):
+def test_glu_equals_torch_with_a_gradient_in_the_layout_of_its_input(layout):
     x = torch.randn(2, 6, 4, 5).contiguous(memory_format=layout).requires_grad_()
     probe = torch.randn(2, 3, 4, 5).contiguous(memory_format=layout)
     y, wanted = GLU()(x), F.glu(x, dim=1)

@@ -164,7 +164,7 @@ def test_sampling_changes_no_state_and_an_image_does_not_depend_on_its_batch() -
     assert not torch.equal(three[0], three[1])
 
 
-def test_other_sizes_and_fewer_scales() -> None:
+def test_samples_of_other_sizes_and_of_fewer_scales_can_be_drawn() -> None:
     network = make()
     wide = [(height, 2 * width) for height, width in network.sizes]
     assert network.sample(1, scale_sizes=wide).shape[-2:] == wide[-1]

@@ -112,7 +112,7 @@ ARRAYS = {
 
 @pytest.mark.parametrize("kind", ARRAYS)
 @pytest.mark.parametrize("name", ["x.npy", "x"])
-def test_npz_with_a_member_of(tmp_path, kind, name):
+def test_npz_with_an_invalid_member_is_refused(tmp_path, kind, name):
     data, message = ARRAYS[kind]
     path = zip_of(tmp_path / "a.npz", {name: data})
     with little(), pytest.raises(InputError, match=message) as error:
@@ -126,14 +126,14 @@ def test_npz_with_two_arrays_of_one_name(tmp_path):
         read_npz(path, ["x"])
 
 
-def test_npz_that_is_a_folder_or_missing(tmp_path):
+def test_npz_that_is_a_folder_or_missing_is_refused(tmp_path):
     with pytest.raises(InputError, match="Is a directory"):
         read_npz(tmp_path, ["x"])
     with pytest.raises(InputError, match="no such file"):
         read_npz(tmp_path / "a.npz", ["x"])
 
 
-def test_npz_bomb_of_zeros(tmp_path):
+def test_npz_bomb_of_zeros_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as file:
         file.write(npy(f"({50 << 20},)", data=b""))
         for _ in range(50):

@@ -37,7 +37,7 @@ def test_sizes_that_prepare_refuses_are_refused(tmp_path, size):
         audit(image_folder(tmp_path / "x", 2), size, root)
 
 
-def test_a_good_folder_by_path(tmp_path):
+def test_a_valid_folder_by_path_has_no_errors(tmp_path):
     root = make_project(tmp_path / "project")
     report = audit(image_folder(tmp_path / "pictures", 3, (20, 18)), 16, root)
     assert report.ok

@@ -88,7 +88,7 @@ def test_config_is_read_without_torch():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-def test_unknown_name_gets_the_nearest(catalogue):
+def test_unknown_name_is_refused_with_the_nearest(catalogue):
     with pytest.raises(InputError, match=r"'fluent-emoji'.*did you mean 'fluent-emoji-100'"):
         catalogue.dataset("fluent-emoji")
     with pytest.raises(InputError, match=r"did you mean 'vgg16-torchvision'"):

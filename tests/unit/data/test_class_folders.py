@@ -138,7 +138,7 @@ def test_truncated_images_are_found_by_audit_and_prepare(folder):
     assert audit_and_prepare(folder).startswith("val/cat/x.png: damaged image")
 
 
-def test_audit_by_path_takes_train_and_val_for_classes(folder):
+def test_audit_by_path_reads_train_and_val_as_splits(folder):
     report = audit(folder, SIZE, folder.parent / "project")
     assert {"train: 6 images, 3 to 3 per class", "val: 4 images, 2 to 2 per class"} <= set(report.notes)
     for path in (folder / "val/dog").iterdir():
@@ -212,7 +212,7 @@ def test_options_that_do_nothing_for_a_layout_are_refused(layout, key, value):
         folder_dataset("a", UserFolder(**given, **{key: value}))
 
 
-def test_the_task_follows_from_the_form_of_the_path(folder):
+def test_the_task_is_derived_from_the_type_of_the_path(folder):
     assert task_of(folder) == "classification" and task_of(folder / "train") == "fewshot"
     assert task_of(folder / "train/cat/0.png") == "oneshot"
 

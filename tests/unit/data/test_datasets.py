@@ -35,7 +35,7 @@ def prepared(tmp_path):
     return tmp_path / "out"
 
 
-def test_emoji_renderings_at_64(shipped):
+def test_emoji_are_prepared_at_64_px(shipped):
     manifest = prepare("fluent-emoji-100", 64, root=shipped)
     images = load_images(shipped / "data/prepared/fluent-emoji-100-64")
     assert images.shape == (100, 3, 64, 64)
@@ -45,7 +45,7 @@ def test_emoji_renderings_at_64(shipped):
     assert manifest.source_sha256 == load_catalogue(shipped).source_sha256("fluent-emoji-100")
 
 
-def test_every_photograph_at_96(shipped):
+def test_photographs_are_prepared_at_96_px(shipped):
     names = [name for name in load_catalogue(shipped).datasets if name.startswith("photo-")]
     assert len(names) == 5
     for name in names:

@@ -90,7 +90,7 @@ def test_too_many_members_are_refused(tmp_path, monkeypatch):
         extract_archive(tmp_path / "a.tar", tmp_path / "out", max_unpacked_gb=0.00001)
 
 
-def test_same_name_twice_is_refused(tmp_path):
+def test_a_name_given_twice_is_refused(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         archive.addfile(tarfile.TarInfo("x"))
         archive.addfile(tarfile.TarInfo("x"))

@@ -165,7 +165,7 @@ def test_a_kill_while_files_are_replaced_loses_nothing_and_the_next_start_comple
     assert read_manifest(workdir / "out").n == 4
 
 
-def test_the_default_place_needs_no_manifest(workdir):
+def test_the_default_folder_needs_no_manifest(workdir):
     """Snakemake deletes manifest.json, a declared output, before it prepares again."""
     command = ["prepare", "p", "--size", "16", "--folder", "p=photos"]
     assert main(command) == 0

@@ -63,7 +63,7 @@ def test_two_files_are_one_dataset_in_the_order_of_the_rows(tmp_path):
         (["c.png", ".b.png", "a\n.png"], ["000000.png", "000001.png", "000002.png"]),
     ],
 )
-def test_images_have_the_order_of_their_names_if_these_are_usable(tmp_path, names, expected):
+def test_images_have_the_order_of_their_names_if_these_are_valid(tmp_path, names, expected):
     root = hub_project(tmp_path, parquet_bytes([png(seed) for seed in range(3)], names=names))
     assert list(prepare("a", 16, root=root).names) == expected
 

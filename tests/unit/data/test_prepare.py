@@ -316,7 +316,7 @@ def test_a_folder_with_the_four_idx_files_by_path(tmp_path, packed):
     assert manifest.arrays["train_images.npy"] == (7, 32, 32, 1) and manifest.splits["test"].n == 4
 
 
-def test_the_first_of_each_class_can_be_kept(tmp_path):
+def test_the_first_images_of_each_class_can_be_selected(tmp_path):
     preparation = {"fit": "pad", "per_class": 1}
     root = classification(tmp_path, "idx", idx_set(tmp_path / "set.tar"), n=7, preparation=preparation)
     manifest = prepare("a", 28, root=root)

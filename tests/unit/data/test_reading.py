@@ -309,13 +309,13 @@ def test_alpha_is_composited_onto_the_background(tmp_path):
         ("x.tif", lambda: Image.new("LAB", (20, 20)), "unsupported colour mode LAB"),
     ],
 )
-def test_grey_of_16_bits_and_other_colours_are_refused_alike(folder, name, make, message):
+def test_16_bit_grey_and_unsupported_colours_give_the_same_error(folder, name, make, message):
     make().save(folder / name)
     assert audit_and_prepare(folder).startswith(f"{name}: {message}")
 
 
 @pytest.mark.parametrize("colour", [2, 6])
-def test_colours_of_16_bits_keep_their_upper_8_and_are_noted(folder, colour):
+def test_16_bit_colours_are_reduced_to_8_bits_with_a_note(folder, colour):
     channels = {2: 3, 6: 4}[colour]
     rows = (b"\0" + b"\x12\x34" * (SIZE * channels)) * SIZE
     if colour == 6:
@@ -327,7 +327,7 @@ def test_colours_of_16_bits_keep_their_upper_8_and_are_noted(folder, colour):
 
 
 @pytest.mark.parametrize(("name", "kind"), [("x.gif", "GIF"), ("x.tif", "TIFF"), ("x.webp", "WEBP"), ("x.png", "PNG")])
-def test_the_first_of_several_frames_is_used_and_noted(folder, name, kind, capsys):
+def test_the_first_of_several_frames_is_used_with_a_note(folder, name, kind, capsys):
     frames = [Image.new("RGB", (SIZE, SIZE), (shade, 0, 0)) for shade in (0, 80, 160)]
     frames[0].save(folder / name, kind, save_all=True, append_images=frames[1:])
     assert audit_and_prepare(folder) == 4

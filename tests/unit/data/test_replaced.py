@@ -173,7 +173,7 @@ def test_replaced_shards_are_prepared_again(tmp_path):
     assert len(hashes) == len(contents) == 2
 
 
-def test_image_of_a_users_class_folder(tmp_path):
+def test_a_replaced_image_of_a_class_folder_is_prepared_again(tmp_path):
     for name, data in class_members(("cat", "dog")).items():
         (tmp_path / "set" / name).parent.mkdir(parents=True)
         put(tmp_path / "set" / name, data)
@@ -185,7 +185,7 @@ def test_image_of_a_users_class_folder(tmp_path):
     assert after.sha256 != before.sha256 and after.made_from != before.made_from
 
 
-def test_fetched_file_replaced_manually(tmp_path):
+def test_a_fetched_file_replaced_manually_is_prepared_again(tmp_path):
     files = [{"name": "set.zip", "url": "http://localhost/set.zip"}]
     root = make_project(tmp_path, a={"source": {"kind": "download", "files": files}})
     hashes = set()

@@ -250,7 +250,7 @@ def test_a_wrong_file_without_a_checksum_is_refused(tmp_path, server, waits, con
     assert not list(tmp_path.glob("*.zip"))
 
 
-def test_parts_that_are_shorter_than_requested_are_put_together(tmp_path, server, waits):
+def test_short_reads_are_combined(tmp_path, server, waits):
     def part(handler, content):
         start = int(handler.headers["Range"].removeprefix("bytes=").rstrip("-"))
         handler.send_response(206)

@@ -58,7 +58,7 @@ def fid(samples, reference, **options):
     return score
 
 
-def test_an_array_has_the_score_and_id_of_a_folder_of_its_images(workdir):
+def test_an_array_has_the_same_score_and_protocol_as_a_folder_of_its_images(workdir):
     expected = fid("folder", "other.npz")
     assert expected.protocol == "fid_cleanfid/pixels/px16x24/real15-all/fake20-folder"
     for name in ("stored.npz", "deflated.npz"):

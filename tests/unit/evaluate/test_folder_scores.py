@@ -47,7 +47,7 @@ def scores(samples, reference="real", **options):
     return {score.metric: score for score in evaluate_folders(samples, reference, **options)}
 
 
-def test_exif_orientation_the_same_photos_turned_have_distance_0(workdir):
+def test_photographs_rotated_by_exif_have_distance_0(workdir):
     (workdir / "turned").mkdir()
     for path in (workdir / "real").iterdir():
         exif = Image.Exif()
@@ -57,7 +57,7 @@ def test_exif_orientation_the_same_photos_turned_have_distance_0(workdir):
     assert abs(found["fd_efflite0"].value) < 1e-6 and found["ssim_samples"].value == pytest.approx(1, abs=1e-12)
 
 
-def test_alpha_is_accepted_on_the_stated_background_which_is_in_the_protocol(workdir, capsys):
+def test_alpha_is_composited_on_the_background_in_the_protocol(workdir, capsys):
     for mode in ("L", "RGBA"):
         (workdir / mode).mkdir()
     for index in range(4):
@@ -138,7 +138,7 @@ def test_a_folder_inside_the_other_is_refused_in_one_line(workdir, samples, refe
 
 
 @pytest.mark.parametrize("spelling", ["real", "./real/", "sub/../real", "link"])
-def test_the_same_folder_is_noted_and_named_once(workdir, spelling, capsys):
+def test_the_same_folder_gives_a_note_and_is_named_once(workdir, spelling, capsys):
     (workdir / "sub").mkdir()
     (workdir / "link").symlink_to("real")
     score = scores(spelling)["fd_efflite0"]
@@ -146,7 +146,7 @@ def test_the_same_folder_is_noted_and_named_once(workdir, spelling, capsys):
     assert "samples and reference are the same folder" in capsys.readouterr().err
 
 
-def test_copies_in_another_folder_are_apart_and_noted(workdir, capsys):
+def test_copies_in_another_folder_are_scored_with_a_note(workdir, capsys):
     image_folder(workdir / "copy", 5, (40, 40))
     assert not refuse_shared(require_images("copy"), require_images("real"))
     assert scores("copy")["fd_efflite0"].run == "copy against real"

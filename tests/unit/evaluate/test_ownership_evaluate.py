@@ -49,7 +49,7 @@ def no_compute(monkeypatch):
     monkeypatch.setattr("bench.evaluate.run.TASKS", {})
 
 
-def test_scores_next_to_the_run_leave_everything_else(my):
+def test_scores_next_to_the_run_change_no_existing_file(my):
     for name in ("package.json", "notes.txt", "fd_efflite0@mine.json", "old.json"):
         (my / name).write_text('{"metric": "old"}')
     before = content(my)

@@ -49,7 +49,7 @@ def test_an_edited_card_is_kept(trained, edit):
     assert path.read_text() == before
 
 
-def test_scores_in_another_folder_leave_the_card(trained):
+def test_scores_in_another_folder_do_not_change_the_card(trained):
     _, folder, _ = trained
     before = (folder / "README.md").read_text()
     assert main(["evaluate", "--run", str(folder / "run.json"), "--out", "elsewhere"]) == 0

@@ -137,7 +137,7 @@ def test_a_second_run_measures_only_missing_workloads(fake, probes, tmp_path, mo
     assert len(run([training(probes)], tmp_path)[0]) == 1
 
 
-def test_the_lines_of_a_process_end_with_its_time():
+def test_reading_lines_of_a_process_ends_at_the_time_limit():
     with subprocess.Popen(["sh", "-c", "echo first; exec sleep 60"], stdout=subprocess.PIPE, text=True) as process:
         lines = driver._lines(process, None)
         assert next(lines) == "first"

@@ -83,7 +83,7 @@ def test_an_unwritable_cache_does_not_change_the_result(cache, capsys):
     assert capsys.readouterr().err.count("features not cached: ") == 1
 
 
-def test_images_that_change_while_they_are_read(cache, monkeypatch):
+def test_images_modified_while_they_are_read_are_refused(cache, monkeypatch):
     monkeypatch.setattr(Images, "blocks", (ImageBlock(3, "0"), *Images.blocks[1:]))
     with pytest.raises(InputError, match="set: the images were modified while they were read"):
         blocked_features(Means(), Images(), "set")

@@ -20,7 +20,7 @@ from bench.registry import MODELS, create_model
 
 
 @pytest.mark.parametrize("name", ["resnet50", "resnext50_32x4d"])
-def test_totals_published_by_torchvision(name):
+def test_totals_equal_those_published_by_torchvision(name):
     meta = torchvision.models.get_model_weights(name).DEFAULT.meta
     with torch.device("meta"):
         network = torchvision.models.get_model(name).eval()
@@ -33,7 +33,7 @@ def test_totals_published_by_torchvision(name):
     ("name", "giga"),
     [("resnet50", 4.089), ("resnext50-32x4d", 4.230), ("slim-resnet50", 3.323), ("slim-resnet101", 5.81)],
 )
-def test_totals_of_the_networks_of_this_project(name, giga):
+def test_totals_of_the_networks_of_this_project_have_their_known_values(name, giga):
     with torch.device("meta"):
         network, image = create_model(name).eval(), torch.zeros(1, 3, 224, 224)
     assert multiply_accumulates(lambda: network(image)) == pytest.approx(1e9 * giga, rel=0.01)
@@ -100,7 +100,7 @@ def test_autograd_mode_does_not_change_the_count(mode):
         )
 
 
-def test_products_of_tensors_count_and_scaling_does_not():
+def test_tensor_products_are_counted_and_scaling_is_not():
     x, gate = torch.ones(2, 3, 4), torch.ones(2, 3, 1)
     assert multiply_accumulates(lambda: x * gate) == 24
     assert multiply_accumulates(lambda: x * 2) == 0
@@ -108,7 +108,7 @@ def test_products_of_tensors_count_and_scaling_does_not():
     assert multiply_accumulates(lambda: torch.einsum("bij,bik->bjk", x, x)) == 2 * 4 * 4 * 3
 
 
-def test_singans_resizing_counts_as_the_matrix_products_that_it_is():
+def test_singans_resizing_is_counted_as_matrix_products():
     """torch's interpolation is not counted (see the layers above)."""
     resize = Resize((9, 12), 4 / 3)
     height, width = 12, 16

@@ -83,7 +83,7 @@ def test_features_of_batches_are_not_stored_separately(monkeypatch):
     assert (found == features_of(CountingExtractor(), images(24, 8))).all()
 
 
-def test_features_grow_beyond_the_first_guess():
+def test_feature_rows_grow_beyond_their_initial_capacity():
     rows, parts = FeatureRows(3, capacity=2), [np.full((n, 3), n, np.float32) for n in (1, 2, 3, 9)]
     for part in parts:
         rows.add(part)

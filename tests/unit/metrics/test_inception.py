@@ -97,7 +97,7 @@ def test_folding_is_the_batch_norm():
         torch.testing.assert_close(convolutions[0](x), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_features_do_not_depend_on_the_chunk(authors, photographs, monkeypatch):
+def test_features_do_not_depend_on_the_chunk_size(authors, photographs, monkeypatch):
     whole = features_of(authors, photographs)
     monkeypatch.setattr(authors, "chunk", 2)
     assert np.allclose(features_of(authors, photographs), whole, rtol=1e-3, atol=1e-4)

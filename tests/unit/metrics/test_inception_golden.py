@@ -103,7 +103,7 @@ def test_authors_fid_equals_pytorch_fids(authors, ported, photographs, tmp_path,
 
 
 @pytest.mark.slow
-def test_documented_values_of_torchmetrics(authors, ported):
+def test_values_equal_the_examples_of_torchmetrics(authors, ported):
     """Reproduces the examples of torchmetrics' documentation for FID with 64 features and KID, with seed 42."""
     from torchmetrics.image.fid import FrechetInceptionDistance
 

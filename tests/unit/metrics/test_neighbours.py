@@ -102,7 +102,7 @@ def test_feature_diversity_is_the_mean_pairwise_distance():
     assert feature_diversity(np.array([[0.0, 0], [3, 4], [0, 0]])) == pytest.approx((5 + 0 + 5) / 3)
 
 
-def test_pixel_diversity():
+def test_pixel_diversity_is_zero_for_copies_and_one_for_independent_images():
     random = torch.Generator().manual_seed(0)
     source = torch.randint(0, 256, (1, 3, 20, 30), generator=random, dtype=torch.uint8)
     assert pixel_diversity(source.expand(5, -1, -1, -1), source) == 0

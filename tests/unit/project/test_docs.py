@@ -43,7 +43,7 @@ def test_an_option_does_not_consume_the_target(arguments):
     assert get_argument_parser().parse_args(arguments).targets or {"--report", "--config"} & {*arguments}
 
 
-def test_the_tutorials_progress_is_the_demos():
+def test_the_tutorial_shows_the_number_of_steps_of_the_demo():
     (total,) = re.findall(r"step \d+/(\d+)", (ROOT / "docs/tutorial.md").read_text())
     assert {int(total)} == {run.recipe.steps for run in Plan.load().runs("fewshot")}
 

@@ -286,7 +286,7 @@ def test_the_cpu_build_of_torch_replaces_torch_and_cuda(folder):
     assert all(name.startswith(("torch", "triton", "cuda-", "nvidia-")) for name in removed)
 
 
-def test_the_choice_of_torch_is_kept_until_another_is_made(folder):
+def test_the_torch_build_is_kept_until_another_is_selected(folder):
     folder.program("python3", FITS)
     for arguments, made in ((["TORCH_BACKEND=cpu"], 1), ([], 1), (["TORCH_BACKEND=cuda"], 2), ([], 2)):
         assert folder.make("setup", *arguments).returncode == 0
@@ -295,7 +295,7 @@ def test_the_choice_of_torch_is_kept_until_another_is_made(folder):
     assert done.returncode != 0 and "TORCH_BACKEND=rocm: must be cpu" in done.stderr
 
 
-def test_the_choice_of_torch_is_kept_after_a_failure(folder):
+def test_the_torch_build_is_kept_after_a_failure(folder):
     folder.program("python3", FITS)
     assert folder.make("setup", "TORCH_BACKEND=cpu", INSTALL="exit 1").returncode != 0
     assert folder.make("setup", INSTALL=RECORD).returncode == 0

@@ -51,7 +51,7 @@ def test_squeue_is_used_without_accounting(slurm):
 
 
 @pytest.mark.parametrize("sacct", [{}, {"sacct": "exit 3"}])
-def test_other_problems_of_sacct(slurm, sacct):
+def test_squeue_is_used_if_sacct_fails_or_is_missing(slurm, sacct):
     slurm(squeue="exit 0", scontrol=AGE.format(300), **sacct)
     chosen = choose_status_command(Settings())
     assert chosen.endswith("(exit code 3)" if sacct else "(it is not installed)")

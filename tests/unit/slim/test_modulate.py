@@ -41,7 +41,7 @@ def test_modulate_equals_the_product_at_full_size(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
-def test_first_and_second_derivatives(layout: torch.memory_format) -> None:
+def test_first_and_second_derivatives_are_correct(layout: torch.memory_format) -> None:
     torch.manual_seed(0)
     high = torch.randn(2, 2, 4, 6, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
     gate = torch.randn(2, 2, 2, 3, dtype=torch.float64, requires_grad=True)

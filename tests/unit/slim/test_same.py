@@ -123,7 +123,7 @@ def test_hidden_width_is_at_least_four() -> None:
 
 @pytest.mark.parametrize("groups", [2, 4])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_literal_variant_is_the_value_under_a_skip_layer_gate(groups: int, stride: int) -> None:
+def test_literal_variant_equals_its_value_path_times_a_skip_layer_gate(groups: int, stride: int) -> None:
     torch.manual_seed(0)
     module = randomised(LiteralSameLayerSLIM(channels=16, groups=groups, stride=stride)).eval()
     x = torch.randn(2, 16, 6, 6)

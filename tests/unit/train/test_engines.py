@@ -101,7 +101,7 @@ for task, arguments in json.loads(sys.argv[1]).items():
 
 
 @pytest.mark.slow
-def test_kill_9_and_resume_of_the_command(tmp_path):
+def test_the_train_command_resumes_after_sigkill(tmp_path):
     runs, commands = {}, {}
     for task in TASKS:
         folder = tmp_path / task

@@ -29,7 +29,7 @@ def test_ema_follows_its_formula_and_copies_buffers():
     assert torch.equal(averaged[1].running_mean, torch.full((2,), 7.0))
 
 
-def test_ema_warm_up():
+def test_ema_decay_warms_up():
     ema = Ema(nn.Linear(1, 1), 0.999, warmup=True)
     assert [ema.decay_at(t) for t in (0, 8, 10**6)] == [0.1, 0.5, 0.999]
     assert Ema(nn.Linear(1, 1), 0.999).decay_at(0) == 0.999
@@ -46,7 +46,7 @@ def test_ema_state_round_trip():
     assert torch.equal(first.averaged().weight, second.averaged().weight) and second.updates == 1
 
 
-def test_streams_differ_by_purpose_and_do_not_touch_the_global_one():
+def test_random_streams_differ_by_purpose_and_do_not_change_the_global_generator():
     assert len({derive(0, "a"), derive(1, "a"), derive(0, "b"), derive(0, "a", 1)}) == 4
     before = torch.random.get_rng_state()
     with seed_global_generator(5):
@@ -81,7 +81,7 @@ def test_the_state_check_visits_nested_values(bad):
     assert not state_is_finite({**good, "c": (torch.tensor([1.0, bad]),)})
 
 
-def test_history_extends_columns_and_cuts_back(tmp_path):
+def test_history_adds_columns_and_removes_later_rows(tmp_path):
     history = History(tmp_path / "history.csv")
     history.add({"step": 10, "loss": 0.5})
     history.add({"step": 20, "loss": math.nan, "accuracy": 81.25})

@@ -322,7 +322,7 @@ def test_the_exact_test_is_shown_and_does_not_decide(tmp_path):
     assert line["detectable improvement"].text.endswith(" %") and finding.power.more == 0
 
 
-def test_datasets_that_disagree_name_how_many_more_are_needed(tmp_path):
+def test_datasets_that_disagree_show_how_many_more_are_needed(tmp_path):
     scores = claim_results(tmp_path, (40.0, 60.0, 45.0, 46.0), 50.0)
     (decision,) = decide_claims(scores, claim_settings(), "paper")
     more = decision.findings[0].power.more

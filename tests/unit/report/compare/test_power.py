@@ -12,7 +12,7 @@ DIFFERENCES = [0.9, 1.4, 0.2, 1.1, 0.6]
 
 
 @pytest.mark.parametrize(("n", "alpha"), [(3, 0.05), (5, 0.01), (12, 0.05)])
-def test_the_detectable_difference_is_found_that_often(n, alpha):
+def test_the_detectable_difference_is_detected_with_the_stated_power(n, alpha):
     differences = np.random.default_rng(0).normal(size=n)
     power = paired_power(differences, 0.0, alpha)
     drawn = np.random.default_rng(1).normal(power.detectable, differences.std(ddof=1), size=(20_000, n))

@@ -76,7 +76,7 @@ def test_a_missing_reference_names_the_command_that_records_it(tmp_path, monkeyp
         read_reference("demo")
 
 
-def test_the_form_of_the_file_is_documented():
+def test_the_format_of_the_file_is_documented():
     page = (ROOT / "docs/reference/report.md").read_text()
     for model in (ReferenceResults, ReferenceScore, HeldOutSetting):
         for name, field in model.model_fields.items():

@@ -40,7 +40,7 @@ def test_values_that_differ_by_rounding_alone_print_no_warning():
     assert t_test([1.0, 1.0, 1.0 + 1e-15]) < 1e-20
 
 
-def test_p_value_without_any_spread():
+def test_p_value_of_equal_differences_is_zero_or_one():
     assert t_test([1.0, 1.0, 1.0]) == 0.0
     assert t_test([1.0, 1.0, 1.0], 1.0) == 1.0
 
@@ -51,7 +51,7 @@ def test_effect_size_is_corrected_for_few_pairs():
     assert hedges_g(values) == pytest.approx(plain * (1 - 3 / (4 * 3 - 1)))
 
 
-def test_holm_of_a_known_family():
+def test_holm_equals_a_manual_calculation():
     # 0.01 x 4, 0.02 x 3, 0.03 x 2 but not below the previous value, 0.04 x 1
     assert holm([0.04, 0.01, None, 0.03, 0.02]) == [
         pytest.approx(v) if v else None for v in (0.06, 0.04, None, 0.06, 0.06)

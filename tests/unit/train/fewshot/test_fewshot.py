@@ -124,7 +124,7 @@ def test_perceptual_loss_around_lpips_is_lpips():
 
 
 @pytest.mark.parametrize("size", [32, 48])
-def test_efflite_trunk_gives_the_maps_of_the_network_it_is_taken_from(size):
+def test_efflite_trunk_returns_the_feature_maps_of_its_network(size):
     network, trunk = load_efflite0(), EffliteTrunk()
     images = (torch.rand(2, 3, size, size) * 2 - 1).requires_grad_()
     x, wanted = network._swish(network._bn0(network._conv_stem((images * 127.5 + 0.5) / 128))), []

@@ -48,7 +48,7 @@ def test_other_errors_than_out_of_memory_are_raised():
         fits(lambda: torch.zeros(2) + torch.zeros(3))
 
 
-def test_layers_that_couple_images():
+def test_batch_norm_and_spectral_norm_couple_images():
     assert couples_images(nn.Sequential(nn.Conv2d(3, 3, 1), nn.InstanceNorm2d(3, affine=True))) is None
     assert couples_images(nn.Sequential(nn.BatchNorm2d(3))) == "batch norm"
     assert couples_images(nn.Sequential(nn.BatchNorm2d(3)).eval()) is None

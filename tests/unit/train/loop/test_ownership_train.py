@@ -345,7 +345,7 @@ def test_unmarked_images_of_an_older_version_are_recognised(again, data):
     assert is_kept(again / "my.superseded-1", before)
 
 
-def test_the_superseded_folder_mirrors_the_runs(tmp_path, monkeypatch):
+def test_superseded_folder_of_a_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = "results/demo/runs/singan/photo-rocket/seed1"
     assert superseded_folder(run, 2).as_posix() == "results/demo/superseded/singan/photo-rocket/seed1-2"

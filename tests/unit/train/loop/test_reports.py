@@ -72,7 +72,7 @@ def test_a_sink_that_is_not_installed_names_its_package(tmp_path, monkeypatch):
         sinks.open_sinks("run", tmp_path)
 
 
-def test_costs_on_a_cpu():
+def test_the_monitor_of_a_cpu_measures_memory_and_no_energy():
     device = torch.device("cpu")
     assert peak_memory_bytes(device) > 50e6
     assert Monitor(device).sample().keys() == {"peak_memory_bytes"} and Monitor(device).spent_joules() is None
