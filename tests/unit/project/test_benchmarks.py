@@ -74,8 +74,8 @@ def test_own_time_of_a_job_excludes_import_and_steps() -> None:
         "few": [3.0],
         "many": [9.5],
     }
-    own = bench_overhead._own(times, {"a": 2.0}, more_jobs=10)
-    assert own == pytest.approx({"Snakemake": 0.15, "train a": 1.15, "evaluate a": 1.15})
+    found = bench_overhead._job_overhead(times, {"a": 2.0}, more_jobs=10)
+    assert found == pytest.approx({"Snakemake": 0.15, "train a": 1.15, "evaluate a": 1.15})
 
 
 def test_runs_of_the_overhead_take_one_step(tmp_path: Path) -> None:
