@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fontTools import subset  # a dependency of matplotlib
+from fontTools import subset
 from matplotlib.font_manager import FontProperties, findfont, fontManager
 
 WHOLE, PART = "DejaVu Sans", "DejaVu Sans Part"
