@@ -82,16 +82,16 @@ def check_discriminator(tensors: Tensors, metadata: Metadata) -> dict[str, Tenso
     small = F.interpolate(image, size=discriminator.small_size, mode="nearest")
     logits, decoded = discriminator(image, small, part=part)
     return {
-        "logits_real": flat(logits),
+        "logits_real": in_release_order(logits),
         "rec_all": decoded.whole,
         "rec_small": decoded.small,
         "rec_part": decoded.part,
-        "logits_fake": flat(discriminator(image, fake_small)),
-        "logits_fake_train": flat(discriminator.train()(image, fake_small)),
+        "logits_fake": in_release_order(discriminator(image, fake_small)),
+        "logits_fake_train": in_release_order(discriminator.train()(image, fake_small)),
     }
 
 
-def flat(logits: Tensor) -> Tensor:
+def in_release_order(logits: Tensor) -> Tensor:
     """Reorder logits [B, 50] as in the release, with all logits of the large path before those of the small path."""
     return torch.cat([half.flatten() for half in logits.chunk(2, dim=1)])
 

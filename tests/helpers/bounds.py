@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @contextmanager
-def little(megabytes: int = 30, seconds: float = 20) -> Iterator[None]:
+def low_usage(megabytes: int = 30, seconds: float = 20) -> Iterator[None]:
     """Assert that the block uses little memory of Python and NumPy and little CPU time, which load does not affect."""
     tracemalloc.start()
     start = time.process_time()

@@ -55,7 +55,7 @@ def lines(page: Path) -> list[Line]:
     return [Line(page, number, re.sub(r"\s+# .*", "", row)) for number, row in sorted(found)]
 
 
-def fenced(page: Path, language: str) -> str:
+def fenced_block(page: Path, language: str) -> str:
     """Return the only fenced block of a language in the page."""
     (found,) = re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     return found
@@ -63,9 +63,9 @@ def fenced(page: Path, language: str) -> str:
 
 def add_method(project: Path) -> None:
     """Apply the first two steps of METHOD_PAGE, the file and the entry."""
-    (project / "my_gates.py").write_text(fenced(METHOD_PAGE, "python"))
+    (project / "my_gates.py").write_text(fenced_block(METHOD_PAGE, "python"))
     with (project / "config/experiments.yaml").open("a") as file:
-        file.write("\n" + fenced(METHOD_PAGE, "yaml"))
+        file.write("\n" + fenced_block(METHOD_PAGE, "yaml"))
 
 
 def commands(program: str) -> list[list[str]]:

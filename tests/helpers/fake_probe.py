@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 
-def tell(**result):
+def print_result(**result):
     print(json.dumps(result), flush=True)
 
 
@@ -23,24 +23,24 @@ def hang():
 def main(probe):
     name = probe["workload"]["name"]
     is_pyramid = name == "pyramid"
-    tell(torch="test", fixed=1.0, sizes=[24, 48, 96] if is_pyramid else [64])
+    print_result(torch="test", fixed=1.0, sizes=[24, 48, 96] if is_pyramid else [64])
     if name.endswith("mute"):
         hang()
     if name.endswith("memory"):
-        tell(error="out of memory: peak 1.0 GiB")
+        print_result(error="out of memory: peak 1.0 GiB")
         return 2
     if name.endswith("killed"):
         os.kill(os.getpid(), signal.SIGKILL)
     if probe["workload"]["part"] != "train":
-        tell(image=0.25)
+        print_result(image=0.25)
         return 0
     for part in range(3 if is_pyramid else 1):
         for warm, seconds in ((True, 3.0), (True, 0.5), *((False, s) for s in (0.5, 0.4, 0.7, 0.6, 0.5))):
             if part == 2 or (name.endswith("slow") and seconds == 0.7):
                 hang()
-            tell(part=part, warm=warm, step=seconds, peak=100)
-        tell(part=part, joules=8.0)
-    tell(fixed=2.0)
+            print_result(part=part, warm=warm, step=seconds, peak=100)
+        print_result(part=part, joules=8.0)
+    print_result(fixed=2.0)
     return 0
 
 

@@ -75,15 +75,15 @@ class Handler(BaseHTTPRequestHandler):
         return self.server.loopback
 
     def do_HEAD(self) -> None:
-        self._answer()
+        self._respond()
 
     def do_GET(self) -> None:
-        self._answer()
+        self._respond()
 
     def do_POST(self) -> None:
-        self._answer()
+        self._respond()
 
-    def _answer(self) -> None:
+    def _respond(self) -> None:
         self.close_connection = True
         loopback, path = self.loopback, unquote(urlsplit(self.path).path)
         loopback.requests.append(Request(self.command, path, dict(self.headers)))

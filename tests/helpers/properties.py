@@ -70,7 +70,7 @@ def check_channels_last(module: nn.Module, inputs: Sequence[Tensor], tolerance: 
         results = []
         for layout in (torch.contiguous_format, torch.channels_last):
             network = copy.deepcopy(module).to(dtype=dtype, memory_format=layout)
-            leaves = [_laid_out(value.to(dtype), layout).detach().requires_grad_() for value in inputs]
+            leaves = [_with_layout(value.to(dtype), layout).detach().requires_grad_() for value in inputs]
             out = outputs(network, leaves)
             if dtype == torch.float64:
                 sum((o * o).sum() for o in out).backward()
@@ -79,7 +79,7 @@ def check_channels_last(module: nn.Module, inputs: Sequence[Tensor], tolerance: 
         assert all(error(b, a) < allowed for a, b in zip(*results, strict=True))
 
 
-def _laid_out(value: Tensor, layout: torch.memory_format) -> Tensor:
+def _with_layout(value: Tensor, layout: torch.memory_format) -> Tensor:
     return value.contiguous(memory_format=layout) if value.ndim == 4 else value
 
 

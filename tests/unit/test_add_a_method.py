@@ -15,7 +15,7 @@ from safetensors import safe_open
 from bench.config import Configuration
 from bench.errors import InputError
 from tests.helpers import ROOT
-from tests.helpers.documentation import METHOD_PAGE, add_method, fenced, lines
+from tests.helpers.documentation import METHOD_PAGE, add_method, fenced_block, lines
 from tests.helpers.project import TORCHLESS
 from tests.helpers.tiny import write_images
 
@@ -65,15 +65,15 @@ def test_the_commands_of_the_page_succeed(own, tmp_path):
     assert (elsewhere.returncode == 2 and "no module 'my_gates'" in elsewhere.stderr) or "lists it" in elsewhere.stderr
 
 
-def torchless(folder: Path) -> str:
+def without_torch(folder: Path) -> str:
     (folder / "torchless").mkdir()
     (folder / "torchless/torch.py").write_text(TORCHLESS)
-    return f"{folder / 'torchless'}:"
+    return f"{folder / 'without_torch'}:"
 
 
 def test_planning_imports_neither_torch_nor_the_gate(own, tmp_path):
     arguments = ("--scale", "tiny", "--experiment", "fastgan-plain", "--dataset", "fluent-emoji-100", "--seed", "0")
-    done = run(own, "freeze", *arguments, "--out", "run.json", search=torchless(tmp_path))
+    done = run(own, "freeze", *arguments, "--out", "run.json", search=without_torch(tmp_path))
     assert done.returncode == 0, done.stderr
     model = record(own / "run.json")["model"]
     assert model["name"] == "my_gates:PlainGate" and model["args"] == {
@@ -114,5 +114,5 @@ def test_an_invalid_file_gives_a_one_line_error(own):
 
 
 def test_the_documented_entry_is_valid_yaml_and_names_the_class():
-    (entry,) = yaml.safe_load(fenced(METHOD_PAGE, "yaml")).values()
-    assert entry["model"]["name"] == "my_gates:PlainGate" and "class PlainGate" in fenced(METHOD_PAGE, "python")
+    (entry,) = yaml.safe_load(fenced_block(METHOD_PAGE, "yaml")).values()
+    assert entry["model"]["name"] == "my_gates:PlainGate" and "class PlainGate" in fenced_block(METHOD_PAGE, "python")

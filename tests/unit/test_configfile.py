@@ -1,4 +1,4 @@
-"""The files of --configfile are validated again after Snakemake has read them. Retries depend on the profile."""
+"""Files given with --configfile are validated again after Snakemake has read them. Retries depend on the profile."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from tests.unit.test_files import bomb
         ("c.yaml", "scale: !own tiny", "could not determine a constructor for the tag '!own'"),
     ],
 )
-def test_a_file_of_configfile_is_refused_by_name(project, monkeypatch, name, text, message):
+def test_an_invalid_configfile_is_refused_with_its_name(project, monkeypatch, name, text, message):
     monkeypatch.chdir(project)
     write_text(project / name, text)
     with pytest.raises(SystemExit) as end:

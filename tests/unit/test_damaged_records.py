@@ -82,7 +82,7 @@ def workdir(trained, tmp_path, monkeypatch):
     return tmp_path / "p"
 
 
-def said_by(capsys, *words) -> tuple[int, str]:
+def run_command(capsys, *words) -> tuple[int, str]:
     """Return the exit code of a command and the last line on stderr. It must succeed or print a one-line error."""
     code = main([str(word) for word in words])
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("slim-bench: ")]
@@ -94,11 +94,11 @@ def said_by(capsys, *words) -> tuple[int, str]:
 def test_model_json_is_written_again_from_its_copy(workdir, capsys, kind):
     record = read_json(workdir / "run" / META)
     damage(workdir / "run" / META, kind)
-    code, message = said_by(capsys, "sample", "--model", "run", "--out", "x.png")
+    code, message = run_command(capsys, "sample", "--model", "run", "--out", "x.png")
     assert code == 2 and str(META) in message
-    code, message = said_by(capsys, "evaluate", "--run", "run")
+    code, message = run_command(capsys, "evaluate", "--run", "run")
     assert code == 2 and str(META) in message
-    assert said_by(capsys, "train", "--run", "run")[0] == 0
+    assert run_command(capsys, "train", "--run", "run")[0] == 0
     assert read_json(workdir / "run" / META) == record
 
 
@@ -106,7 +106,7 @@ def test_model_json_is_written_again_from_its_copy(workdir, capsys, kind):
 def test_run_json_is_named_with_the_command_that_writes_it(workdir, capsys, kind):
     damage(workdir / "run/run.json", kind)
     for command in ("train", "evaluate"):
-        code, message = said_by(capsys, command, "--run", "run/run.json")
+        code, message = run_command(capsys, command, "--run", "run/run.json")
         assert code == 2 and "run" in message and ("freeze" in message or "run.json: " in message)
 
 
@@ -127,7 +127,7 @@ def test_a_damaged_manifest_is_named_and_training_fails_once(workdir, capsys, ki
     (workdir / "run" / META_COPY).unlink()
     damage(workdir / "data" / MANIFEST, kind)
     for command in ("train", "evaluate"):
-        code, message = said_by(capsys, command, "--run", "run")
+        code, message = run_command(capsys, command, "--run", "run")
         assert code == 2 and ("prepare" in message or command == "evaluate")
 
 
@@ -149,9 +149,9 @@ def test_a_damaged_receipt_is_ignored(tmp_path, kind):
 @pytest.mark.parametrize("kind", sorted(DAMAGE.keys() - {"types", "numbers", "utf-16", "loop"}))
 def test_damaged_weights_are_moved_aside_and_the_run_is_retrained(workdir, capsys, kind):
     damage(workdir / "run" / WEIGHTS, kind)
-    code, message = said_by(capsys, "classify", "--model", "run", "x.png")
+    code, message = run_command(capsys, "classify", "--model", "run", "x.png")
     assert code == 2 and WEIGHTS in message
-    assert said_by(capsys, "train", "--run", "run")[0] == 0
+    assert run_command(capsys, "train", "--run", "run")[0] == 0
     assert main(["classify", "--model", "run", "x.png"]) == 2  # x.png alone is missing now
     assert "x.png: no such file" in capsys.readouterr().err
 

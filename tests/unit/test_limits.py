@@ -25,7 +25,7 @@ from bench.train import train
 from tests.helpers.tiny import MODELS as SMALL
 from tests.helpers.tiny import tiny_run, write_data
 
-ABSURD = [
+EXTREME = [
     ("fastgan-slim", {"base_channels": 20000}, "at least .* GiB of memory are needed, but .* GiB are available"),
     ("fastgan-discriminator", {"base_channels": 10**9}, "GiB of memory are needed"),
     ("singan", {"base_channels": 10**9}, "GiB of memory are needed"),
@@ -39,7 +39,7 @@ ABSURD = [
 ]
 
 
-@pytest.mark.parametrize(("name", "args", "message"), ABSURD, ids=[f"{name}-{min(args)}" for name, args, _ in ABSURD])
+@pytest.mark.parametrize(("name", "args", "message"), EXTREME, ids=[f"{name}-{min(args)}" for name, args, _ in EXTREME])
 def test_a_network_that_does_not_fit_into_memory_is_refused_before_it_is_built(name, args, message):
     before = memory.peak_memory_bytes(torch.device("cpu"))
     with pytest.raises(InputError, match=message) as error:
@@ -48,7 +48,7 @@ def test_a_network_that_does_not_fit_into_memory_is_refused_before_it_is_built(n
     assert memory.peak_memory_bytes(torch.device("cpu")) - before < 2**28
 
 
-def test_a_network_with_endless_layers_is_refused(monkeypatch):
+def test_a_network_with_too_many_layers_is_refused(monkeypatch):
     monkeypatch.setattr("bench.skeleton.MAX_LAYERS", 1000)
     with pytest.raises(InputError, match="model resnet: more than 1,000 layers"):
         build_skeleton("resnet", {"blocks": [10**9]})

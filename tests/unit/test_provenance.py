@@ -15,11 +15,11 @@ needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not i
 def state(monkeypatch):
     """Return state(folder), the provenance that a project in `folder` would record."""
 
-    def ask(folder: Path) -> tuple[str | None, bool | None]:
+    def read_git_state(folder: Path) -> tuple[str | None, bool | None]:
         monkeypatch.setattr(provenance, "ROOT", folder)
         return provenance.git_state.__wrapped__()
 
-    return ask
+    return read_git_state
 
 
 def repository(folder: Path) -> str:

@@ -55,7 +55,7 @@ def test_a_signal_to_the_group_lets_a_job_finish_its_output(tmp_path, number):
         assert process.returncode == 128 + number, "the exit code of the job, so that the workflow tries again"
 
 
-class Sweep:
+class TinyRun:
     """`snakemake` for one tiny run in a separate session, so that a signal reaches all its processes."""
 
     def __init__(self, folder: Path) -> None:
@@ -68,7 +68,7 @@ class Sweep:
                 command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
             )
 
-    def __enter__(self) -> "Sweep":
+    def __enter__(self) -> "TinyRun":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -106,20 +106,20 @@ def test_a_stopped_and_a_killed_suite_resume_from_their_checkpoints(fresh_copy):
     scales.write_text(text)
     model = folder / f"results/tiny/runs/{RUN}/model.json"
 
-    with Sweep(folder) as sweep:
+    with TinyRun(folder) as sweep:
         wait_for(lambda: sweep.at_checkpoint(2))
         os.kill(sweep.train_process(), signal.SIGTERM)
         assert sweep.process.wait(timeout=300) != 0, "only the cluster profiles retry a stopped job"
         (stopped,) = sweep.said(r"stopping on signal 15, checkpoint saved at step (\d+)")
     assert not model.exists()
 
-    with Sweep(folder) as sweep:
+    with TinyRun(folder) as sweep:
         (resumed,) = wait_for(lambda: sweep.said(r"resumed at step (\d+) of 20"))
         assert resumed == stopped
         wait_for(lambda: sweep.at_checkpoint(int(resumed) + 2))
     assert not model.exists()
 
-    with Sweep(folder) as sweep:
+    with TinyRun(folder) as sweep:
         assert sweep.process.wait(timeout=300) == 0, sweep.log.read_text()[-4000:]
         (again,) = sweep.said(r"resumed at step (\d+) of 20")
     assert int(again) > int(resumed) and model.exists()

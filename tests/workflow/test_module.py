@@ -30,7 +30,7 @@ RUN = "results/tiny/runs/singan/photo-astronaut/seed0"
 
 
 @pytest.fixture
-def thesis(project_copy: Project, tmp_path: Path):
+def user_project(project_copy: Project, tmp_path: Path):
     """Return a function that runs Snakemake in a project that has slim-bench as a module."""
     (tmp_path / "Snakefile").write_text(SNAKEFILE.format(snakefile=project_copy.path / "workflow/Snakefile"))
     (tmp_path / "config").mkdir()
@@ -47,15 +47,15 @@ def thesis(project_copy: Project, tmp_path: Path):
     return snakemake
 
 
-def test_a_module_plans_and_writes_in_the_folder_of_its_user(thesis, project_copy, tmp_path):
-    planned = thesis("--dry-run")
+def test_a_module_plans_and_writes_in_the_folder_of_its_user(user_project, project_copy, tmp_path):
+    planned = user_project("--dry-run")
     message = planned.stdout + planned.stderr
     assert planned.returncode == 0, message
     table = dict(re.findall(r"^(\w+) +(\d+)$", message, re.MULTILINE))
     assert {
         name: table[f"slim_{name}"] for name in ("freeze_run", "train", "evaluate", "finish_suite")
     } == dict.fromkeys(("freeze_run", "train", "evaluate", "finish_suite"), "1")
-    made = thesis(f"{RUN}/run.json", "data/prepared/photo-astronaut-full/manifest.json")
+    made = user_project(f"{RUN}/run.json", "data/prepared/photo-astronaut-full/manifest.json")
     assert made.returncode == 0, made.stdout + made.stderr
     assert json.loads((tmp_path / RUN / "run.json").read_text())["experiment"] == "singan"
     assert (tmp_path / "data/prepared/photo-astronaut-full/images.npy").exists()
@@ -64,9 +64,9 @@ def test_a_module_plans_and_writes_in_the_folder_of_its_user(thesis, project_cop
     assert not (project_copy.path / RUN).exists()
 
 
-def test_a_wrong_key_of_the_module_gives_a_one_line_error(thesis, tmp_path):
+def test_a_wrong_key_of_the_module_gives_a_one_line_error(user_project, tmp_path):
     (tmp_path / "config/config.yaml").write_text(CONFIG.replace("scale:", "scal:"))
-    result = thesis("--dry-run")
+    result = user_project("--dry-run")
     lines = [line for line in (result.stdout + result.stderr).splitlines() if "slim-bench: error" in line]
     assert result.returncode != 0 and len(lines) == 1
     assert "scal: Extra inputs are not permitted (did you mean 'scale'?)" in lines[0]

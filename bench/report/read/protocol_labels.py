@@ -10,7 +10,7 @@ COUNT = re.compile(r"(?<=/)(?:fake|samples|white|test|halves)(\d+)(?=[-/]|$)")
 
 
 def image_count(protocol: str) -> int | None:
-    """Return the number of scored images of a protocol id, or None if the score is not one over images."""
+    """Return the number of scored images of a protocol id, or None if the score is not computed over images."""
     found = COUNT.search(protocol)
     return int(found[1]) if found else None
 

@@ -13,7 +13,7 @@ from bench.data.array_files import read_idx, read_npz
 from bench.data.array_pickle import read_array_pickle
 from bench.data.stored import StoredFile
 from bench.errors import InputError
-from tests.helpers.bounds import little, zip_of
+from tests.helpers.bounds import low_usage, zip_of
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -60,7 +60,7 @@ def test_npz_reads_arrays_and_refuses_objects_and_bombs(tmp_path):
         read_npz(tmp_path / "e.npz", "x")
 
 
-class Evil:
+class MaliciousPickle:
     def __reduce__(self):
         return (print, ("code ran",))
 
@@ -75,7 +75,10 @@ def test_array_pickle_reads_arrays(protocol):
 
 
 def test_array_pickle_runs_no_code(capsys):
-    for data in (pickle.dumps({b"data": Evil()}), pickle.dumps({b"a": np.array([Evil()], dtype=object)})):
+    for data in (
+        pickle.dumps({b"data": MaliciousPickle()}),
+        pickle.dumps({b"a": np.array([MaliciousPickle()], dtype=object)}),
+    ):
         with pytest.raises(InputError, match="not a pickle of numeric arrays"):
             read_array_pickle(data, "batch")
     assert capsys.readouterr().out == ""
@@ -115,7 +118,7 @@ ARRAYS = {
 def test_npz_with_an_invalid_member_is_refused(tmp_path, kind, name):
     data, message = ARRAYS[kind]
     path = zip_of(tmp_path / "a.npz", {name: data})
-    with little(), pytest.raises(InputError, match=message) as error:
+    with low_usage(), pytest.raises(InputError, match=message) as error:
         read_npz(path, ["x"])
     assert str(error.value).startswith(f"{path}: x ") and "\n" not in str(error.value)
 
@@ -138,13 +141,16 @@ def test_npz_bomb_of_zeros_is_refused(tmp_path):
         file.write(npy(f"({50 << 20},)", data=b""))
         for _ in range(50):
             file.write(bytes(1 << 20))
-    with little(), pytest.raises(InputError, match=r"a\.npz: unpacks to 0\.0524 GB or more, but the limit is 0\.01 GB"):
+    with (
+        low_usage(),
+        pytest.raises(InputError, match=r"a\.npz: unpacks to 0\.0524 GB or more, but the limit is 0\.01 GB"),
+    ):
         read_npz(tmp_path / "a.npz", ["x"], max_unpacked_gb=0.01)
 
 
 def test_arrays_that_are_not_used_are_not_read(tmp_path):
     path = zip_of(tmp_path / "a.npz", {"x.npy": npy(), "y.npy": b"text", "z.npy": npy(data=bytes(90 << 20))})
-    with little():
+    with low_usage():
         arrays, names = read_npz(path, ["x", "w"])
     assert list(arrays) == ["x"] and arrays["x"].tolist() == [97, 98, 99] and names == ["x", "y", "z"]
 
@@ -155,14 +161,14 @@ def test_idx_with_a_huge_header(tmp_path, packed, shape):
     data = bytes([0, 0, 8, 3]) + b"".join(size.to_bytes(4, "big") for size in shape) + bytes(99)
     path = tmp_path / "a"
     path.write_bytes(gzip.compress(data) if packed else data)
-    with little(), pytest.raises(InputError, match=r"/a: (unpacks to|the header declares)"):
+    with low_usage(), pytest.raises(InputError, match=r"/a: (unpacks to|the header declares)"):
         read_idx(StoredFile.from_path(path), max_unpacked_gb=0.001)
 
 
 @pytest.mark.parametrize("data", [bytes([0, 0, 8, 200, 1]), bytes([0, 0, 8, 255]) + b"\xff" * 1020])
 def test_idx_with_more_dimensions_than_bytes_or_arrays_have(tmp_path, data):
     (tmp_path / "a").write_bytes(data)
-    with little(), pytest.raises(InputError, match=r"the header declares|unpacks to"):
+    with low_usage(), pytest.raises(InputError, match=r"the header declares|unpacks to"):
         read_idx(StoredFile.from_path(tmp_path / "a"))
 
 
@@ -181,10 +187,10 @@ def test_pickle_of_a_huge_array_allocates_no_memory():
     huge = (
         b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I1000000000\ntc_codecs\nencode\n(Vb\nVlatin1\ntRtR."
     )
-    with little(), pytest.raises(InputError, match="expected a dictionary"):
+    with low_usage(), pytest.raises(InputError, match="expected a dictionary"):
         read_array_pickle(huge, "batch")
     for place in (b"r\xff\xff\xff\x7f", b"p2000000000\n"):
-        with little(), pytest.raises(InputError, match="not a pickle of numeric arrays"):
+        with low_usage(), pytest.raises(InputError, match="not a pickle of numeric arrays"):
             read_array_pickle(b"}" + place + b".", "batch")
-    with little(), pytest.raises(InputError, match="not a pickle of numeric arrays"):
+    with low_usage(), pytest.raises(InputError, match="not a pickle of numeric arrays"):
         read_array_pickle(b"cnumpy\nndarray\n((I1000000000\nttR.", "batch")

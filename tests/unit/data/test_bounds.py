@@ -25,22 +25,22 @@ from bench.data.stored import check_member_name
 from bench.data.tar_files import MAX_HEADER_BYTES, open_tar
 from bench.data.zip_files import METHODS
 from bench.errors import InputError
-from tests.helpers.bounds import little, zip_of
+from tests.helpers.bounds import low_usage, zip_of
 from tests.helpers.data_project import make_project, random_image, tar_bytes
 
 
 def refused(path, message, target=None, **options):
-    with little(), pytest.raises(InputError, match=message) as error:
+    with low_usage(), pytest.raises(InputError, match=message) as error:
         extract_archive(path, target or path.parent / "out", **options)
     assert str(path) in str(error.value) and "\n" not in str(error.value) and ".part" not in str(error.value)
     assert not (path.parent / "out").exists()
 
 
-def with_changed_bytes(path, offset_of, change, where):
-    """Replace the bytes at offset `where` from the last occurrence of `offset_of` by `change`."""
+def with_changed_bytes(path, marker, change, offset):
+    """Replace the bytes at `offset` from the last occurrence of `marker` by `change`."""
     data = bytearray(path.read_bytes())
-    place = data.rindex(offset_of) + where
-    data[place : place + len(change)] = change
+    start = data.rindex(marker) + offset
+    data[start : start + len(change)] = change
     path.write_bytes(bytes(data))
     return path
 
@@ -77,7 +77,7 @@ def test_zeros_after_the_end_of_an_uncompressed_tar_are_not_read(tmp_path):
     path = tmp_path / "a.tar"
     path.write_bytes(tar_bytes({"a": b"x"}))
     os.truncate(path, 16 * GB)
-    with little(seconds=2):
+    with low_usage(seconds=2):
         assert [member.name for member in read_members(path)] == ["a"]
 
 
@@ -121,10 +121,10 @@ def test_tar_that_is_a_sparse_file_counts_without_its_holes(tmp_path):
     if data_bytes(path) > GB:
         pytest.skip("sparse files are not supported")
     refused(path, "unpacks to 16 GB or more, but the limit is 0.5 GB")
-    with little(), pytest.raises(InputError, match=r"a\.tar: is a sparse file of 16 GB.*cp --sparse=never"):
+    with low_usage(), pytest.raises(InputError, match=r"a\.tar: is a sparse file of 16 GB.*cp --sparse=never"):
         describe_file(path, "a.tar")
     root = make_project(tmp_path / "project", a={"source": {"kind": "folder", "path": str(path)}})
-    with little(), pytest.raises(InputError, match="sparse file"):
+    with low_usage(), pytest.raises(InputError, match="sparse file"):
         prepare("a", 8, root=root)
 
 
@@ -192,8 +192,8 @@ def with_name_not_utf8(path):
 
 def with_offset_beyond_end(path):
     data = path.read_bytes()
-    place = data.rindex(b"PK\5\6")
-    path.write_bytes(data[:place] + b"PK\6\7" + struct.pack("<LQL", 0, 2**64 - 1, 1) + data[place:])
+    start = data.rindex(b"PK\5\6")
+    path.write_bytes(data[:start] + b"PK\6\7" + struct.pack("<LQL", 0, 2**64 - 1, 1) + data[start:])
 
 
 def with_overlapping_members(path):

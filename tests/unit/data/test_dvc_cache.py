@@ -27,7 +27,7 @@ def dvc_project(root: Path) -> Path:
     return root
 
 
-def placed(root: Path, name: str = "a.zip", data: bytes = DATA) -> tuple[Path, str]:
+def tracked_file(root: Path, name: str = "a.zip", data: bytes = DATA) -> tuple[Path, str]:
     """Write a file with its pointer. Return its path and md5."""
     path = root / "data/sources" / name
     path.write_bytes(data)
@@ -38,7 +38,7 @@ def placed(root: Path, name: str = "a.zip", data: bytes = DATA) -> tuple[Path, s
 
 
 def test_a_pointer_is_unchanged_by_writing_and_reading(tmp_path):
-    path, md5 = placed(dvc_project(tmp_path))
+    path, md5 = tracked_file(dvc_project(tmp_path))
     found = pointer_of(path)
     assert (found.md5, found.size, found.desc, found.is_ours) == (md5, len(DATA), "a title: with a colon", True)
     assert found.meta["licence"] == "CC0: öffentlich"
@@ -56,7 +56,7 @@ def test_a_hash_that_looks_like_a_number_is_kept_as_text(tmp_path, md5):
 
 def test_a_file_of_slim_bench_is_linked_and_read_only(tmp_path):
     root = dvc_project(tmp_path)
-    path, md5 = placed(root)
+    path, md5 = tracked_file(root)
     cache = open_cache(root)
     assert cache.add(path, md5, own=True)
     stored = root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
@@ -68,7 +68,7 @@ def test_a_file_of_slim_bench_is_linked_and_read_only(tmp_path):
 @pytest.mark.parametrize("mode", [0o644, 0o600, 0o444])
 def test_a_file_of_the_user_is_not_modified(tmp_path, mode):
     root = dvc_project(tmp_path)
-    path, md5 = placed(root)
+    path, md5 = tracked_file(root)
     path.chmod(mode)
     before = path.stat()
     assert open_cache(root).add(path, md5, own=False)
@@ -94,7 +94,7 @@ def test_dvc_adds_the_file_if_links_are_impossible(tmp_path, monkeypatch):
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
     root = dvc_project(tmp_path)
-    path, md5 = placed(root)
+    path, md5 = tracked_file(root)
     monkeypatch.setattr(dvc_cache.os, "link", refused)
     monkeypatch.setattr(dvc_cache.fcntl, "ioctl", refused)
     assert not open_cache(root).add(path, md5, own=True)
@@ -105,7 +105,7 @@ def test_dvc_adds_the_file_if_links_are_impossible(tmp_path, monkeypatch):
 
 def test_restore_verifies_the_object(tmp_path):
     root = dvc_project(tmp_path)
-    path, md5 = placed(root)
+    path, md5 = tracked_file(root)
     cache = open_cache(root)
     assert cache.add(path, md5, own=False)
     path.unlink()
@@ -159,8 +159,8 @@ def dvc(root: Path, *arguments: str) -> str:
 def test_dvc_status_push_and_pull_keep_the_file_of_the_user(tmp_path):
     root = dvc_project(tmp_path / "project")
     (root / ".dvc/config.local").write_text("[core]\n    no_scm = true\n['remote \"lab\"']\n    url = ../../lab\n")
-    fetched, md5 = placed(root)
-    mine, mine_md5 = placed(root, "mine.zip", b"of the user")
+    fetched, md5 = tracked_file(root)
+    mine, mine_md5 = tracked_file(root, "mine.zip", b"of the user")
     cache = open_cache(root)
     assert cache.add(fetched, md5, own=True) and cache.add(mine, mine_md5, own=False)
     before, pointers = mine.stat(), [pointer_path(path).read_bytes() for path in (fetched, mine)]

@@ -42,7 +42,7 @@ def server():
         yield running
 
 
-def under_dvc(root: Path) -> Path:
+def init_dvc(root: Path) -> Path:
     (root / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc/config", root / ".dvc/config")
     return root
@@ -50,13 +50,11 @@ def under_dvc(root: Path) -> Path:
 
 def project(root: Path, server, **pins) -> Path:
     file = {"name": "a.zip", "url": f"{server.url}/a.zip"} | pins
-    return under_dvc(make_project(root, a={"source": {"kind": "download", "files": [file]}}))
+    return init_dvc(make_project(root, a={"source": {"kind": "download", "files": [file]}}))
 
 
 def manual_project(root: Path, **fields) -> Path:
-    return under_dvc(
-        make_project(root, a={"source": {"kind": "manual", "place": "mine", "how": "ask for it"}} | fields)
-    )
+    return init_dvc(make_project(root, a={"source": {"kind": "manual", "place": "mine", "how": "ask for it"}} | fields))
 
 
 def refetch(root: Path, replaces: bool = False):
@@ -198,7 +196,7 @@ def test_other_images_in_an_installed_folder_are_refused_until_they_are_pinned(t
 def test_each_dataset_of_a_shared_folder_has_its_own_record(tmp_path):
     source = {"kind": "manual", "place": "mine", "how": "ask for it"}
     entries = {name: {"source": source, "task": "oneshot", "preparation": {"members": f"{name}.*"}} for name in "ab"}
-    root = under_dvc(make_project(tmp_path, **entries))
+    root = init_dvc(make_project(tmp_path, **entries))
     (root / "data/sources/mine").mkdir()
     random_image(seed=1).save(root / "data/sources/mine/a.png")
     fetch("a", root)

@@ -191,12 +191,12 @@ def test_a_download_resumes_after_a_stalled_connection(tmp_path, server, monkeyp
 
 
 def test_an_endless_header_times_out(tmp_path, server, short_timeouts, monkeypatch):
-    def drip(handler, _):
+    def send_endless_header(handler, _):
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-A: ")
         while not handler.loopback.closing.wait(0.1):
             handler.wfile.write(b"a")
 
-    server.problems["/a.bin"], server.forever = [drip], True
+    server.problems["/a.bin"], server.forever = [send_endless_header], True
     refused(server, tmp_path, r"no (data for|response within) 0\.5 s")
 
 

@@ -35,7 +35,7 @@ def server():
         yield running
 
 
-def at(server, path: str = "/a.bin", name: str = "a.bin", **pins) -> dict:
+def entry_at(server, path: str = "/a.bin", name: str = "a.bin", **pins) -> dict:
     return {"name": name, "url": f"{server.url}{path}"} | pins
 
 
@@ -48,8 +48,8 @@ MANUAL = {"kind": "manual", "place": "mine", "how": "ask for it"}
 
 
 def test_dvc_and_the_mirror_precede_sources_without_checksum(tmp_path, server):
-    loose = {"kind": "url", "files": [at(server)]}
-    fixed = {"kind": "raw", "files": [at(server, f"/owner/repo/{COMMIT}/a.bin", sha256=SHA256)]}
+    loose = {"kind": "url", "files": [entry_at(server)]}
+    fixed = {"kind": "raw", "files": [entry_at(server, f"/owner/repo/{COMMIT}/a.bin", sha256=SHA256)]}
     root = make_project(tmp_path, a={"sources": [hub(), fixed, loose, MANUAL]})
     sources = load_catalogue(root).dataset("a").sources
     found = preferred_sources(sources, DataSettings(mirror=str(tmp_path)), root)
@@ -90,8 +90,8 @@ def test_a_source_that_is_not_fixed_is_refused(tmp_path, sources, message):
 
 
 def test_the_next_source_is_used_after_404_and_named(tmp_path, server, capsys):
-    first = {"kind": "raw", "files": [at(server, f"/owner/gone/{COMMIT}/a.bin", sha256=SHA256)]}
-    second = {"kind": "url", "files": [at(server, sha256=SHA256)]}
+    first = {"kind": "raw", "files": [entry_at(server, f"/owner/gone/{COMMIT}/a.bin", sha256=SHA256)]}
+    second = {"kind": "url", "files": [entry_at(server, sha256=SHA256)]}
     root = make_project(tmp_path, a={"sources": [first, second]})
     catalogue = load_catalogue(root)
     found = fetch_dataset("a", catalogue, root)
@@ -104,8 +104,8 @@ def test_the_next_source_is_used_after_404_and_named(tmp_path, server, capsys):
 def test_every_reason_is_given_if_no_source_works(tmp_path, server):
     server.forever = True
     server.problems["/a.bin"] = [status(403)]
-    first = {"kind": "url", "files": [at(server, sha256=SHA256)]}
-    second = {"kind": "url", "files": [at(server, "/b.zip", "b.zip")]}
+    first = {"kind": "url", "files": [entry_at(server, sha256=SHA256)]}
+    second = {"kind": "url", "files": [entry_at(server, "/b.zip", "b.zip")]}
     root = make_project(tmp_path, a={"sources": [first, second, MANUAL]})
     with pytest.raises(InputError) as error:
         fetch("a", root)
@@ -115,7 +115,7 @@ def test_every_reason_is_given_if_no_source_works(tmp_path, server):
 
 
 def test_the_first_use_is_trusted_only_if_allowed_and_pinned(tmp_path, server):
-    root = make_project(tmp_path, a={"sources": [{"kind": "url", "files": [at(server)]}]})
+    root = make_project(tmp_path, a={"sources": [{"kind": "url", "files": [entry_at(server)]}]})
     with pytest.raises(InputError, match=r"no checksum is published.*trust_first_use"):
         fetch("a", root)
     assert not server.requests
@@ -131,7 +131,7 @@ def test_the_mirror_provides_a_file_which_is_verified(tmp_path, server):
     mirror = tmp_path / "mirror"
     mirror.mkdir()
     server.problems["/a.bin"], server.forever = [status(404)], True
-    root = make_project(tmp_path / "p", a={"sources": [{"kind": "url", "files": [at(server, sha256=SHA256)]}]})
+    root = make_project(tmp_path / "p", a={"sources": [{"kind": "url", "files": [entry_at(server, sha256=SHA256)]}]})
     settings = DataSettings(mirror=str(mirror))
     with pytest.raises(InputError, match=r"mirror/a\.bin: no such file in the mirror"):
         fetch("a", root, settings=settings)
@@ -180,7 +180,7 @@ def test_offline_mode_uses_the_mirror(tmp_path, server, monkeypatch):
     monkeypatch.setenv(OFFLINE, "1")
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror/a.bin").write_bytes(CONTENT)
-    root = make_project(tmp_path / "p", a={"sources": [{"kind": "url", "files": [at(server, sha256=SHA256)]}]})
+    root = make_project(tmp_path / "p", a={"sources": [{"kind": "url", "files": [entry_at(server, sha256=SHA256)]}]})
     fetch("a", root, settings=DataSettings(mirror=str(tmp_path / "mirror")))
     assert not server.requests
 

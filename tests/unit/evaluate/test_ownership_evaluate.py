@@ -26,7 +26,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture
-def my(trained, tmp_path, monkeypatch):
+def run_dir(trained, tmp_path, monkeypatch):
     shutil.copytree(trained, tmp_path / "my")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "my"
@@ -49,31 +49,33 @@ def no_compute(monkeypatch):
     monkeypatch.setattr("bench.evaluate.run.TASKS", {})
 
 
-def test_scores_next_to_the_run_change_no_existing_file(my):
+def test_scores_next_to_the_run_change_no_existing_file(run_dir):
     for name in ("package.json", "notes.txt", "fd_efflite0@mine.json", "old.json"):
-        (my / name).write_text('{"metric": "old"}')
-    before = content(my)
+        (run_dir / name).write_text('{"metric": "old"}')
+    before = content(run_dir)
     for _ in range(2):
         assert evaluate("--out", "my") == 0
-    after = content(my)
+    after = content(run_dir)
     assert after.keys() - before.keys() == {"params.json", "macs.json", ".complete"} and after.items() >= before.items()
 
 
 @pytest.mark.parametrize("text", ["{}", "[1]", "not JSON", '{"metric": "macs", "value": 3}'])
 @pytest.mark.parametrize("options", [(), ("--overwrite",)])
-def test_an_output_path_of_another_file_is_refused_before_any_compute(my, capsys, no_compute, text, options):
-    (my / "params.json").write_text(text)
-    before = content(my)
+def test_an_output_path_of_another_file_is_refused_before_any_compute(run_dir, capsys, no_compute, text, options):
+    (run_dir / "params.json").write_text(text)
+    before = content(run_dir)
     assert evaluate("--out", "my", *options) == 2
-    assert error(capsys).startswith("my/params.json: is not a file that slim-bench wrote") and content(my) == before
+    assert (
+        error(capsys).startswith("my/params.json: is not a file that slim-bench wrote") and content(run_dir) == before
+    )
 
 
 @pytest.mark.parametrize("change", [{"seed": 4}, {"scale": "small"}])
-def test_the_score_of_another_run_is_replaced_only_with_overwrite(my, capsys, change):
+def test_the_score_of_another_run_is_replaced_only_with_overwrite(run_dir, capsys, change):
     assert evaluate("--out", "scores") == 0
-    run = read_run(my / "run.json").model_copy(update=change)
-    write_run(my / "run.json", run)
-    write_json(my / "model.json", json.loads((my / "model.json").read_text()) | {"run_sha256": run.hash})
+    run = read_run(run_dir / "run.json").model_copy(update=change)
+    write_run(run_dir / "run.json", run)
+    write_json(run_dir / "model.json", json.loads((run_dir / "model.json").read_text()) | {"run_sha256": run.hash})
     before = content(Path("scores"))
     assert evaluate("--out", "scores") == 2
     assert "is a score of another run; --overwrite replaces it" in error(capsys)
@@ -82,25 +84,25 @@ def test_the_score_of_another_run_is_replaced_only_with_overwrite(my, capsys, ch
     assert read_score(Path("scores/params.json")).run_sha256 == run.hash
 
 
-def test_scores_of_an_earlier_training_are_removed_from_the_run_folder(my):
+def test_scores_of_an_earlier_training_are_removed_from_the_run_folder(run_dir):
     assert evaluate() == 0
-    (my / "scores/notes.json").write_text("{}")
-    run = read_run(my / "run.json")
+    (run_dir / "scores/notes.json").write_text("{}")
+    run = read_run(run_dir / "run.json")
     run = run.model_copy(update={"recipe": run.recipe.model_copy(update={"learning_rate": 0.5})})
-    write_run(my / "run.json", metric_runs.evaluated(run, metrics=("params",)))
-    write_json(my / "model.json", json.loads((my / "model.json").read_text()) | {"run_sha256": run.hash})
+    write_run(run_dir / "run.json", metric_runs.evaluated(run, metrics=("params",)))
+    write_json(run_dir / "model.json", json.loads((run_dir / "model.json").read_text()) | {"run_sha256": run.hash})
     assert evaluate() == 0
-    assert sorted(path.name for path in (my / "scores").iterdir()) == [".complete", "notes.json", "params.json"]
+    assert sorted(path.name for path in (run_dir / "scores").iterdir()) == [".complete", "notes.json", "params.json"]
 
 
 @pytest.mark.parametrize("size", [0, 20, 60])
-def test_a_truncated_score_is_rewritten(my, size):
+def test_a_truncated_score_is_rewritten(run_dir, size):
     assert evaluate() == 0
     for name in ("params.json", ".complete"):
-        path = my / "scores" / name
+        path = run_dir / "scores" / name
         path.write_bytes(path.read_bytes()[:size])
     assert evaluate() == 0
-    assert read_score(my / "scores/params.json").value
+    assert read_score(run_dir / "scores/params.json").value
 
 
 OTHER = {"metric": "params", "value": 1.0, "protocol": "p", "status": "ok", "run_sha256": "x", "run": "a/b/seed0"}
@@ -117,22 +119,22 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_damaged_scores_in_the_run_folder_are_moved_aside_and_scored_again(my, capsys, damage):
+def test_damaged_scores_in_the_run_folder_are_moved_aside_and_scored_again(run_dir, capsys, damage):
     """`of another run` is a complete score; all other cases are damaged files."""
     content = DAMAGE[damage] if isinstance(DAMAGE[damage], bytes) else DAMAGE[damage].encode()
-    (my / "scores").mkdir()
+    (run_dir / "scores").mkdir()
     for name in ("params.json", "params@best.json", ".complete"):
-        (my / "scores" / name).write_bytes(content)
+        (run_dir / "scores" / name).write_bytes(content)
     assert evaluate() == 0
-    assert read_score(my / "scores/params.json").value and not (my / "scores/params@best.json").exists()
-    assert (my / "scores/.complete").is_file() and (my / "scores/.complete.aside-1").read_bytes() == content
-    assert (my / "scores/params.json.aside-1").read_bytes() == content
-    assert (my / "scores/params@best.json.aside-1").read_bytes() == content
+    assert read_score(run_dir / "scores/params.json").value and not (run_dir / "scores/params@best.json").exists()
+    assert (run_dir / "scores/.complete").is_file() and (run_dir / "scores/.complete.aside-1").read_bytes() == content
+    assert (run_dir / "scores/params.json.aside-1").read_bytes() == content
+    assert (run_dir / "scores/params@best.json.aside-1").read_bytes() == content
     assert "my/scores/params.json: is damaged or was not written by slim-bench; moved to" in capsys.readouterr().err
 
 
-def test_folders_pipes_and_links_in_place_of_scores_are_moved_aside(my):
-    scores = my / "scores"
+def test_folders_pipes_and_links_in_place_of_scores_are_moved_aside(run_dir):
+    scores = run_dir / "scores"
     (scores / "params.json/inner").mkdir(parents=True)
     os.mkfifo(scores / "macs.json")
     (scores / "ece.json").symlink_to("ece.json")
@@ -146,43 +148,43 @@ def test_folders_pipes_and_links_in_place_of_scores_are_moved_aside(my):
     assert (scores / "params.json.aside-1").read_text() == "of an earlier time"
 
 
-def test_a_run_whose_compute_was_edited_after_the_training_is_scored(my, capsys):
+def test_a_run_whose_compute_was_edited_after_the_training_is_scored(run_dir, capsys):
     """This happens on a machine without the GPU that trained the run.
 
     `.frozen.json` contains the original `compute`.
     """
-    run = read_run(my / "run.json")
+    run = read_run(run_dir / "run.json")
     write_run(
-        my / "run.json",
+        run_dir / "run.json",
         run.model_copy(update={"compute": run.compute.model_copy(update={"log_every": 3, "threads": 2})}),
     )
     assert evaluate() == 2 and "does not match run.json" in error(capsys)
-    write_json(my / ".frozen.json", {"compute": run.compute.model_dump(mode="json")})
+    write_json(run_dir / ".frozen.json", {"compute": run.compute.model_dump(mode="json")})
     assert evaluate() == 0
 
 
-def test_a_planned_metric_without_a_measurement_has_failed(my, monkeypatch):
+def test_a_planned_metric_without_a_measurement_has_failed(run_dir, monkeypatch):
     monkeypatch.setattr("bench.evaluate.run.TASKS", {"fewshot": lambda *_: None})
     assert evaluate() == 0
-    assert {read_score(my / f"scores/{name}.json").status for name in ("params", "macs")} == {"failed"}
+    assert {read_score(run_dir / f"scores/{name}.json").status for name in ("params", "macs")} == {"failed"}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"status": "done"}', '{"status": "ok", "training": 3}'])
-def test_a_damaged_record_gives_a_one_line_error_before_any_compute(my, capsys, no_compute, text):
-    (my / "model.json").write_text(text)
+def test_a_damaged_record_gives_a_one_line_error_before_any_compute(run_dir, capsys, no_compute, text):
+    (run_dir / "model.json").write_text(text)
     assert evaluate() == 2
     assert error(capsys).startswith("my/model.json: ")
 
 
-def test_other_scores_of_another_run_are_kept(my):
+def test_other_scores_of_another_run_are_kept(run_dir):
     other = {"metric": "ece", "value": 1.0, "protocol": "p", "status": "ok", "run_sha256": "x", "run": "a/b/seed0"}
     write_json(Path("scores/ece.json"), other)
     assert evaluate("--out", "scores") == 0
     assert json.loads(Path("scores/ece.json").read_text()) == other
 
 
-def test_a_foreign_image_is_moved_aside_only_in_the_run_folder(my, capsys, monkeypatch):
-    for folder in (my / "scores", Path("scores")):
+def test_a_foreign_image_is_moved_aside_only_in_the_run_folder(run_dir, capsys, monkeypatch):
+    for folder in (run_dir / "scores", Path("scores")):
         folder.mkdir()
         Image.new("RGB", (2, 2)).save(folder / "neighbours.png")
     before = content(Path("scores"))
@@ -191,20 +193,20 @@ def test_a_foreign_image_is_moved_aside_only_in_the_run_folder(my, capsys, monke
         assert evaluate("--out", "scores") == 2
     assert error(capsys).startswith("scores/neighbours.png: is not") and content(Path("scores")) == before
     assert evaluate() == 0
-    assert (my / "scores/neighbours.png.aside-1").read_bytes() == before["neighbours.png"]
+    assert (run_dir / "scores/neighbours.png.aside-1").read_bytes() == before["neighbours.png"]
 
 
-def test_a_file_as_scores_folder_gives_a_one_line_error(my, capsys, no_compute):
-    (my / "thesis.tex").write_text("mine")
+def test_a_file_as_scores_folder_gives_a_one_line_error(run_dir, capsys, no_compute):
+    (run_dir / "thesis.tex").write_text("mine")
     assert evaluate("--out", "my/thesis.tex") == 2
-    assert error(capsys).startswith("my/thesis.tex: is a file") and (my / "thesis.tex").read_text() == "mine"
+    assert error(capsys).startswith("my/thesis.tex: is a file") and (run_dir / "thesis.tex").read_text() == "mine"
 
 
 # ---- one file --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def commands(my, monkeypatch, project):
+def commands(run_dir, monkeypatch, project):
     """Return option lists of commands that write one file each. Computing anything fails the test."""
     image_folder(Path("a"), 2)
     freeze = ["freeze", "--experiment", "fastgan-sle", "--dataset", "fluent-emoji-100", "--seed", "0"]

@@ -30,7 +30,7 @@ def fake(monkeypatch):
 
 
 @pytest.fixture
-def impatient(fake, monkeypatch):
+def short_limit(fake, monkeypatch):
     """End the time limit of a process when it reports that it hangs, independent of the speed of the machine."""
     whole = driver._lines
 
@@ -77,13 +77,13 @@ def test_a_row_has_the_median_step_its_range_memory_and_energy(fake, probes, tmp
     assert [rate.seconds for rate in throughput.rates] == [0.5, 0.25]
 
 
-def test_a_slow_process_is_stopped_and_its_timed_steps_are_kept(impatient, probes, tmp_path):
+def test_a_slow_process_is_stopped_and_its_timed_steps_are_kept(short_limit, probes, tmp_path):
     _, throughput = run([training(probes, "slow")], tmp_path)
     (rate,) = throughput.rates
     assert (rate.seconds_low, rate.seconds_high, rate.repeats) == (0.4, 0.5, 2)
 
 
-def test_each_measured_pyramid_scale_has_a_row(impatient, probes, tmp_path):
+def test_each_measured_pyramid_scale_has_a_row(short_limit, probes, tmp_path):
     probe = next(p for p in probes if p.workload.part == "train" and p.workload.task == "oneshot")
     messages, throughput = run(
         [probe.model_copy(update={"workload": probe.workload.model_copy(update={"name": "pyramid"})})], tmp_path
@@ -110,7 +110,7 @@ def test_the_rate_of_a_pyramid_is_the_mean_over_its_scales(probes, tmp_path):
     assert rate.fixed_seconds == 3.0
 
 
-def test_larger_sizes_of_a_task_that_took_too_long_are_not_tried(impatient, probes, tmp_path):
+def test_larger_sizes_of_a_task_that_took_too_long_are_not_tried(short_limit, probes, tmp_path):
     messages, throughput = run([training(probes, "mute"), training(probes, "mute", 1024)], tmp_path)
     notes = [rate.note for rate in throughput.rates]
     assert notes[0].startswith("takes more than 2 s") and "64 px or less took too long" in notes[1]

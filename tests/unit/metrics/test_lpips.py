@@ -11,7 +11,7 @@ from tests.helpers.stub_weights import vgg16
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory):
+def both_networks(tmp_path_factory):
     import torchmetrics.functional.image.lpips as theirs
     from torchvision.models.vgg import cfgs, make_layers
 
@@ -30,8 +30,8 @@ def both(tmp_path_factory):
     return load_lpips(trunk, heads), reference.eval()
 
 
-def test_lpips_equals_torchmetrics(both):
-    ours, theirs = both
+def test_lpips_equals_torchmetrics(both_networks):
+    ours, theirs = both_networks
     random = torch.Generator().manual_seed(1)
     x, y = torch.rand(2, 3, 64, 48, generator=random) * 2 - 1, torch.rand(2, 3, 64, 48, generator=random) * 2 - 1
     with torch.inference_mode():
@@ -40,8 +40,8 @@ def test_lpips_equals_torchmetrics(both):
         assert ours(x, x).abs().max() < 1e-10  # squares of rounding errors
 
 
-def test_gradient_is_finite_where_features_vanish(both):
-    ours = copy.deepcopy(both[0])
+def test_gradient_is_finite_where_features_vanish(both_networks):
+    ours = copy.deepcopy(both_networks[0])
     for layers in ours.slices:
         for layer in layers:
             if hasattr(layer, "bias"):

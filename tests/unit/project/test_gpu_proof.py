@@ -67,10 +67,10 @@ def test_every_measurement_is_on_disk_before_the_next_starts(tmp_path):
     part = opened(tmp_path / "a.json")
     part.entry("a", lambda: {"median": 1.0})
 
-    def next_one():
+    def fake_measurement():
         return {"median": json.loads((tmp_path / "a.json").read_text())["entries"]["a"]["median"]}
 
-    assert part.entry("b", next_one)["median"] == 1.0
+    assert part.entry("b", fake_measurement)["median"] == 1.0
 
 
 def test_no_measurement_starts_after_the_time_limit(tmp_path):

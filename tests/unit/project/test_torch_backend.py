@@ -106,11 +106,11 @@ class Index:
             try:
                 with self.context.wrap_socket(connection, server_side=True) as secure:
                     while request := head(secure):
-                        self._answer(secure, *request.split(" ")[:2])
+                        self._respond(secure, *request.split(" ")[:2])
             except (OSError, ValueError):
                 return
 
-    def _answer(self, secure: ssl.SSLSocket, method: str, path: str) -> None:
+    def _respond(self, secure: ssl.SSLSocket, method: str, path: str) -> None:
         self.requests.append(path)
         kind, body = self.responses.get(path, ("text/plain", b""))
         status = "200 OK" if body else "404 Not Found"

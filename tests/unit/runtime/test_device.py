@@ -40,11 +40,11 @@ LOST = "CUDA error: unspecified launch failure\nCompile with `TORCH_USE_CUDA_DSA
 
 
 def test_a_gpu_that_cannot_be_used_gives_a_one_line_error(monkeypatch):
-    def lost(device):
+    def lose_device(device):
         raise RuntimeError(LOST)
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "set_device", lost)
+    monkeypatch.setattr(torch.cuda, "set_device", lose_device)
     with pytest.raises(InputError, match=r"^compute\.device: cuda:0 cannot be used \(CUDA error: .* failure\); check"):
         open_device(Compute(device="auto"))
 

@@ -52,13 +52,13 @@ def test_a_path_that_cannot_be_locked_is_an_error_with_a_remedy(tmp_path, kind):
 def test_waiting_is_printed_once(tmp_path, holder, monkeypatch, capsys):
     naps = []
 
-    def nap(_seconds):
+    def fake_sleep(_seconds):
         naps.append(1)
         if len(naps) == 3:
             holder.kill()
             holder.wait()
 
-    monkeypatch.setattr(locks.time, "sleep", nap)
+    monkeypatch.setattr(locks.time, "sleep", fake_sleep)
     with hold_lock(tmp_path / "x/.a.lock", "another process creates a; waiting"):
         assert lock_file(tmp_path / "x/.a.lock") is None
     assert len(naps) == 3
@@ -87,11 +87,11 @@ def test_a_lock_file_removed_by_its_owner_is_not_a_lock(tmp_path, monkeypatch):
     path = tmp_path / "a.lock"
     first = lock_file(path)
 
-    def nap(_seconds):
+    def fake_sleep(_seconds):
         path.unlink()
         first.release()
 
-    monkeypatch.setattr(locks.time, "sleep", nap)
+    monkeypatch.setattr(locks.time, "sleep", fake_sleep)
     with hold_lock(path, ""):
         assert path.exists() and lock_file(path) is None
 

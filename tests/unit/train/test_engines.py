@@ -79,7 +79,7 @@ import json, os, signal, sys
 from bench.cli import main
 from bench.train.startup import engine_class
 
-def die_in_a_step(engine):
+def kill_in_a_step(engine):
     whole = engine.step
     def step(self, index):
         scalars = whole(self, index)
@@ -94,7 +94,7 @@ for task, arguments in json.loads(sys.argv[1]).items():
         child = os.fork()  # one import of torch serves them all
         if child == 0:
             if attempt == "killed":
-                die_in_a_step(engine)
+                kill_in_a_step(engine)
             os._exit(main(arguments))
         print(task, attempt, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """

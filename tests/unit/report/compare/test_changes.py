@@ -24,20 +24,20 @@ def rows(values, **fields):
     ]
 
 
-def only(first, second):
+def only_change(first, second):
     (change,) = find_changes(Scores(first), Scores(second))
     return change
 
 
 def test_a_difference_much_larger_than_the_spread_over_seeds_is_a_change():
-    assert only(rows([10.0, 10.1, 9.9]), rows([20.0, 20.1, 19.9])).state == "changed"
-    assert only(rows([10.0, 14.0, 6.0]), rows([11.0, 15.0, 7.0])).state == "within noise"
-    assert only(rows([10.0, 11.0]), rows([10.0, 11.0])).state == "equal"
+    assert only_change(rows([10.0, 10.1, 9.9]), rows([20.0, 20.1, 19.9])).state == "changed"
+    assert only_change(rows([10.0, 14.0, 6.0]), rows([11.0, 15.0, 7.0])).state == "within noise"
+    assert only_change(rows([10.0, 11.0]), rows([10.0, 11.0])).state == "equal"
 
 
 def test_the_test_is_corrected_for_the_number_of_scores():
     first, second = rows([10.0, 10.5, 9.5]), rows([11.2, 11.7, 10.7])
-    alone = only(first, second)
+    alone = only_change(first, second)
     assert alone.state == "changed" and alone.p == pytest.approx(welch([10.0, 10.5, 9.5], [11.2, 11.7, 10.7]))
     first, second = (
         [replace(row, metric=f"m{index}") for index in range(10) for row in side] for side in (first, second)
@@ -48,18 +48,18 @@ def test_the_test_is_corrected_for_the_number_of_scores():
 
 def test_single_seeds_compare_intervals_over_images():
     first = rows([10.0], interval_low=9.0, interval_high=11.0)
-    assert only(first, rows([13.0], interval_low=12.0, interval_high=14.0)).state == "changed"
-    assert only(first, rows([10.5], interval_low=10.0, interval_high=11.5)).state == "within noise"
-    assert only(first, rows([13.0])).state == "undetermined"
+    assert only_change(first, rows([13.0], interval_low=12.0, interval_high=14.0)).state == "changed"
+    assert only_change(first, rows([10.5], interval_low=10.0, interval_high=11.5)).state == "within noise"
+    assert only_change(first, rows([13.0])).state == "undetermined"
 
 
 def test_a_different_count_is_a_change():
-    assert only(rows([100.0], metric="params"), rows([101.0], metric="params")).state == "changed"
+    assert only_change(rows([100.0], metric="params"), rows([101.0], metric="params")).state == "changed"
 
 
 @pytest.mark.parametrize("field", ["protocol", "data_sha256"])
 def test_other_protocols_and_data_are_not_comparable(field):
-    change = only(rows([1.0, 2.0]), rows([1.0, 2.0], **{field: "fid/y"}))
+    change = only_change(rows([1.0, 2.0]), rows([1.0, 2.0], **{field: "fid/y"}))
     assert change.state == "not comparable" and "fid/y" in change.reason
 
 

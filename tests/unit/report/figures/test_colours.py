@@ -36,7 +36,7 @@ def linear(colour):
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
 
-def lab(rgb):
+def cielab(rgb):
     xyz = TO_XYZ @ np.clip(rgb, 0, 1) / D65
     f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
     return 116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])
@@ -94,7 +94,7 @@ def test_the_colour_difference_is_that_of_the_publication(first, second, expecte
 @pytest.mark.parametrize("vision", VISION)
 @pytest.mark.parametrize("where", SERIES)
 def test_each_pair_of_series_differs_in_colour(where, vision):
-    seen = [lab(VISION[vision] @ linear(colour)) for colour in SERIES[where]]
+    seen = [cielab(VISION[vision] @ linear(colour)) for colour in SERIES[where]]
     assert min(ciede2000(a, b) for a, b in combinations(seen, 2)) >= 10
 
 
@@ -108,7 +108,7 @@ def test_each_series_contrasts_with_its_ground(where):
 def test_colours_of_outcomes_differ_and_are_readable(mode, vision):
     found = page_colours()[mode]
     outcomes = [found[name] for name in ("good", "bad", "warn")]
-    seen = [lab(VISION[vision] @ linear(colour)) for colour in outcomes]
+    seen = [cielab(VISION[vision] @ linear(colour)) for colour in outcomes]
     assert min(ciede2000(a, b) for a, b in combinations(seen, 2)) >= 10
     assert min(contrast(colour, found[ground]) for colour in outcomes for ground in ("paper", "raised")) >= 4.5
     assert not {found["warn"], found["good"], found["bad"]} & set(SERIES[mode])
@@ -125,7 +125,7 @@ def test_series_differ_in_marker_and_line_without_colour():
     assert len({style.marker for style in styles[:8]}) == len({style.line for style in styles[:8]}) == 8
 
 
-def looks_of(points):
+def markers_of(points):
     """Return (colour, outline) of each point of a scatter plot."""
     colours = points.get_facecolor() if len(points.get_facecolor()) else points.get_edgecolor()
     return [(to_hex(colour), path.vertices.tobytes()) for colour, path in zip(colours, points.get_paths(), strict=True)]
@@ -136,7 +136,7 @@ def test_lines_of_one_colour_share_their_marker_and_lines_of_two_do_not(demo, st
     figure = figure_makers(*demo)[f"figures/{stem}"]()
     for axis in figure.axes:
         looks = {(line.get_color(), line.get_marker()) for line in axis.lines if line.get_marker() in MARKERS}
-        looks |= {look for points in axis.collections for look in looks_of(points)}
+        looks |= {look for points in axis.collections for look in markers_of(points)}
         assert len({colour for colour, _ in looks}) == len({marker for _, marker in looks}) == len(looks) > 1
 
 

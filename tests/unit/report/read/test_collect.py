@@ -24,7 +24,7 @@ from tests.helpers.report_fixture import (
 )
 
 
-def one(scores, **equal):
+def only_row(scores, **equal):
     rows = scores.where(**equal)
     assert len(rows) == 1, list(rows)
     return rows[0]
@@ -40,7 +40,7 @@ def run(tmp_path):
 def test_a_row_has_provenance(run):
     scale_dir, plan = run
     write_score(write_run(scale_dir, plan), "fd_efflite0", 300.25)
-    row = one(collected(scale_dir), metric="fd_efflite0")
+    row = only_row(collected(scale_dir), metric="fd_efflite0")
     assert (row.value, row.status, row.protocol, row.seed) == (300.25, "ok", FD, 0)
     assert row.run_dir == f"runs/fastgan-sle/{EMOJI}/seed0"
     assert len(row.model_sha256) == len(row.data_sha256) == len(row.run_sha256) == 64
@@ -59,7 +59,7 @@ def test_a_planned_run_that_has_not_started_is_missing(run):
 def test_a_planned_metric_without_a_score_is_missing(run):
     scale_dir, plan = run
     write_score(write_run(scale_dir, plan), "fd_efflite0", 300.0)
-    assert one(collected(scale_dir), metric="kid_efflite0").reason == "not evaluated yet"
+    assert only_row(collected(scale_dir), metric="kid_efflite0").reason == "not evaluated yet"
 
 
 def test_a_failed_run_fails_its_metrics_with_its_reason(run):
@@ -74,10 +74,10 @@ def test_a_score_of_another_export_is_stale(run, weights):
     scale_dir, plan = run
     folder = write_run(scale_dir, plan)
     write_score(folder, "fd_efflite0", 300.0, weights, export_sha256="0" * 64)
-    row = one(collected(scale_dir), metric="fd_efflite0", weights=weights)
+    row = only_row(collected(scale_dir), metric="fd_efflite0", weights=weights)
     assert (row.status, row.value, row.reason) == ("missing", None, "outdated: score of other weights")
     write_score(folder, "fd_efflite0", 301.0, weights)
-    assert one(collected(scale_dir), metric="fd_efflite0", weights=weights).status == "ok"
+    assert only_row(collected(scale_dir), metric="fd_efflite0", weights=weights).status == "ok"
 
 
 OLDER = {
@@ -186,7 +186,7 @@ def test_an_export_of_another_description_is_stale(run):
     scale_dir, plan = run
     folder = write_run(scale_dir, plan)
     (folder / "run.json").write_text(json.dumps(plan | {"seed": 0, "data": {"path": "elsewhere"}}))
-    assert one(collected(scale_dir), metric="train_seconds").reason.startswith("outdated")
+    assert only_row(collected(scale_dir), metric="train_seconds").reason.startswith("outdated")
 
 
 DAMAGED = {
@@ -218,7 +218,7 @@ def test_a_damaged_score_is_missing_with_its_reason(run, damage, weights):
     text, reason = DAMAGED[damage]
     named = text.replace('"selection": "last"', f'"selection": "{weights}"') if isinstance(text, str) else text
     path.write_bytes(named if isinstance(named, bytes) else named.encode())
-    row = one(collected(scale_dir), metric="fd_efflite0", weights=weights)
+    row = only_row(collected(scale_dir), metric="fd_efflite0", weights=weights)
     assert (row.status, row.value) == ("missing", None)
     assert row.reason.startswith(f"not a score: scores/{path.name}: ") and reason in row.reason
     assert str(scale_dir) not in row.reason
@@ -242,7 +242,7 @@ def test_a_folder_or_pipe_in_place_of_a_score_is_missing_with_the_reason(run, ki
             path.symlink_to(path.name)
     scores = collected(scale_dir)
     for name, weights in (("fd_efflite0", "control-white"), ("kid_efflite0", "last")):
-        row = one(scores, metric=name, weights=weights)
+        row = only_row(scores, metric=name, weights=weights)
         suffix = "" if weights == "last" else f"@{weights}"
         assert (row.status, row.value) == ("missing", None)
         assert row.reason.startswith(f"not a score: scores/{name}{suffix}.json: ")
@@ -257,7 +257,7 @@ def test_a_lost_score_is_missing_even_if_its_controls_exist(run):
     scale_dir, plan = run
     folder = write_run(scale_dir, plan)
     write_score(folder, "fd_efflite0", 281.0, "control-white")
-    assert one(collected(scale_dir), metric="fd_efflite0", weights="last").reason == "not evaluated yet"
+    assert only_row(collected(scale_dir), metric="fd_efflite0", weights="last").reason == "not evaluated yet"
 
 
 def test_a_score_file_of_an_unknown_metric_is_reported_and_ignored(run, capsys):
@@ -273,7 +273,7 @@ def test_a_score_file_of_an_unknown_metric_is_reported_and_ignored(run, capsys):
 def test_a_score_of_version_0_1_is_read(run):
     scale_dir, plan = run
     write_json(write_run(scale_dir, plan) / "scores/params.json", OLDER)
-    row = one(collected(scale_dir), metric="params")
+    row = only_row(collected(scale_dir), metric="params")
     assert (row.status, row.value, row.python, row.compile, row.n) == ("ok", 14410.0, "3.11.9", False, None)
     assert row.peak_memory_bytes == 376135680
 
@@ -282,7 +282,7 @@ def test_a_score_of_an_earlier_version_names_its_weights_under_the_old_key(run):
     scale_dir, plan = run
     path = write_run(scale_dir, plan) / "scores/params@best.json"
     write_json(path, OLDER | {"selection": "best"})
-    assert one(collected(scale_dir), metric="params", weights="best").value == 14410.0
+    assert only_row(collected(scale_dir), metric="params", weights="best").value == 14410.0
     assert is_score(path)
 
 
@@ -384,4 +384,4 @@ def test_the_table_keeps_its_columns_and_types(run):
     cells = dict(zip(header, lines[1], strict=True))
     assert (cells["value"], cells["n"], cells["interval_low"]) == ("300.1", "500", "1.5")
     assert (cells["standard_error"], cells["compile"], cells["mixed_code"], cells["details"]) == ("", "", "False", "{}")
-    assert one(scores, metric="fd_efflite0").command == 'é, "x"'
+    assert only_row(scores, metric="fd_efflite0").command == 'é, "x"'

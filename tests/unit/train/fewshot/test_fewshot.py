@@ -147,7 +147,7 @@ def data(tmp_path_factory):
 def test_every_map_of_a_step_is_channels_last(data):
     engine, layouts = FewShot(tiny_run("fewshot", data), CPU), {}
 
-    def look(name: str):
+    def record_layout(name: str):
         def hook(module, inputs, output):
             layouts[name] = output.is_contiguous(memory_format=torch.channels_last)
 
@@ -156,7 +156,7 @@ def test_every_map_of_a_step_is_channels_last(data):
     for network in (engine.generator, engine.discriminator):
         for name, module in network.named_modules():
             if isinstance(module, nn.BatchNorm2d | nn.Conv2d) and "gates" not in name:
-                module.register_forward_hook(look(f"{type(network).__name__}.{name}"))
+                module.register_forward_hook(record_layout(f"{type(network).__name__}.{name}"))
     engine.step(0)
     assert layouts and not [name for name, last in layouts.items() if not last]
 

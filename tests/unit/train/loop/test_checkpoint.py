@@ -81,7 +81,7 @@ def forged(payload: bytes, **fields: str) -> bytes:
     return MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
 
 
-class Malice:
+class MaliciousPickle:
     def __init__(self, command: str):
         self.command = command
 
@@ -94,9 +94,9 @@ def test_malicious_pickle_is_refused_and_not_run(tmp_path, container):
     command = f"touch {tmp_path / 'pwned'}"
     buffer = io.BytesIO()
     if container == "zip":
-        torch.save({"weight": Malice(command)}, buffer)
+        torch.save({"weight": MaliciousPickle(command)}, buffer)
     else:
-        buffer.write(pickle.dumps(Malice(command)))
+        buffer.write(pickle.dumps(MaliciousPickle(command)))
     store = checkpoints(tmp_path)
     (tmp_path / "step-0000000001.ckpt").write_bytes(forged(buffer.getvalue()))
     with pytest.raises(InputError, match=r"step-0000000001.ckpt: refused"):

@@ -200,12 +200,12 @@ def test_a_lost_gpu_gives_a_one_line_error_and_keeps_the_checkpoints(data, tmp_p
     run = tiny_run("oneshot", data["oneshot"])
     step = OneShot.step
 
-    def lost(engine, index):
+    def lose_device(engine, index):
         if index == 3:
             raise RuntimeError("CUDA error: unspecified launch failure\nCompile with TORCH_USE_CUDA_DSA")
         return step(engine, index)
 
-    monkeypatch.setattr(OneShot, "step", lost)
+    monkeypatch.setattr(OneShot, "step", lose_device)
     with pytest.raises(InputError, match=r"the GPU failed \(CUDA error: unspecified launch failure\); the checkpoints"):
         train(run, tmp_path / "out", tmp_path / "state")
     monkeypatch.setattr(OneShot, "step", step)

@@ -85,10 +85,10 @@ def test_another_file_in_the_state_folder_is_refused(workdir, capsys, no_compute
 
 
 @pytest.mark.parametrize("place", ["my", ".", "data", "data/.."])
-def test_a_state_folder_that_is_or_contains_the_run_or_the_data_is_refused(workdir, capsys, no_compute, data, place):
-    place = place.replace("data", str(data))
+def test_a_state_folder_that_is_or_contains_the_run_or_the_data_is_refused(workdir, capsys, no_compute, data, moved):
+    moved = moved.replace("data", str(data))
     before = content(workdir) | content(data)
-    assert train("--state", place) == 2
+    assert train("--state", moved) == 2
     assert "give another --state" in error(capsys)
     assert (content(workdir) | content(data)).items() >= before.items()
 
@@ -164,11 +164,11 @@ def test_a_file_created_during_training_is_not_overwritten(workdir, monkeypatch,
     engine = start.engine_class("classification")
     step = engine.step
 
-    def puts(self, index):
+    def write_in_step(self, index):
         (workdir / "my/README.md").write_text("mine")
         return step(self, index)
 
-    monkeypatch.setattr(engine, "step", puts)
+    monkeypatch.setattr(engine, "step", write_in_step)
     assert train() == 2
     assert error(capsys).startswith("my/README.md: is not") and (workdir / "my/README.md").read_text() == "mine"
     (workdir / "my/README.md").rename(workdir / "my/mine.md")
@@ -194,7 +194,7 @@ def finished(tmp_path_factory, data):
 
 
 @pytest.fixture
-def again(finished, tmp_path, monkeypatch):
+def copied(finished, tmp_path, monkeypatch):
     shutil.copytree(finished, tmp_path / "my")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -204,89 +204,92 @@ OURS = {"run.json", "model.json", ".model.json", "model.safetensors", "README.md
 OURS |= {"scores/params.json", "scores/.complete"}
 
 
-def is_kept(place, before):
-    kept = content(place)
+def is_kept(moved, before):
+    kept = content(moved)
     return kept.keys() == OURS and all(kept[name] == before[name] for name in OURS - {"run.json"})
 
 
-def test_a_finished_run_of_another_description_is_moved_aside_completely(again, data, capsys):
-    before = content(again / "my")
-    write_run(again / "my/run.json", run_of(data, learning_rate=0.2))
+def test_a_finished_run_of_another_description_is_moved_aside_completely(copied, data, capsys):
+    before = content(copied / "my")
+    write_run(copied / "my/run.json", run_of(data, learning_rate=0.2))
     assert train() == 0
     assert "the finished run in my was moved to my.superseded-1" in capsys.readouterr().err
-    place = again / "my.superseded-1"
-    assert is_kept(place, before)
-    assert read_run(place / "run.json") == run_of(data), "as written by training"
-    assert load_export(place)[1]["run_sha256"] == run_of(data).hash
-    assert load_export(again / "my")[1]["run_sha256"] == run_of(data, learning_rate=0.2).hash
-    assert (again / "my/notes.txt").read_text() == (again / "my/scores/notes.txt").read_text() == "mine"
-    assert not (again / "my/scores/params.json").exists()
+    moved = copied / "my.superseded-1"
+    assert is_kept(moved, before)
+    assert read_run(moved / "run.json") == run_of(data), "as written by training"
+    assert load_export(moved)[1]["run_sha256"] == run_of(data).hash
+    assert load_export(copied / "my")[1]["run_sha256"] == run_of(data, learning_rate=0.2).hash
+    assert (copied / "my/notes.txt").read_text() == (copied / "my/scores/notes.txt").read_text() == "mine"
+    assert not (copied / "my/scores/params.json").exists()
 
 
-def test_a_finished_run_with_an_older_hash_is_moved_aside(again, data, capsys):
+def test_a_finished_run_with_an_older_hash_is_moved_aside(copied, data, capsys):
     """An earlier version hashed other keys, so its record does not show that this run is the same."""
     for name in ("model.json", ".model.json"):
-        write_json(again / "my" / name, json.loads((again / "my" / name).read_text()) | {"run_sha256": "0" * 64})
+        write_json(
+            copied / "my" / name,
+            json.loads((copied / "my" / name).read_text()) | {"run_sha256": "0" * 64},
+        )
     assert main(["evaluate", "--run", "my/run.json"]) == 2
     assert "or an earlier version wrote it; `slim-bench train` retrains the run" in error(capsys)
-    before = content(again / "my")
+    before = content(copied / "my")
     assert train() == 0
     assert "the finished run in my was moved to my.superseded-1" in capsys.readouterr().err
-    assert is_kept(again / "my.superseded-1", before)
-    assert read_run(again / "my.superseded-1/run.json") == read_run(again / "my/run.json") == run_of(data)
-    assert load_export(again / "my")[1]["run_sha256"] == run_of(data).hash
+    assert is_kept(copied / "my.superseded-1", before)
+    assert read_run(copied / "my.superseded-1/run.json") == read_run(copied / "my/run.json") == run_of(data)
+    assert load_export(copied / "my")[1]["run_sha256"] == run_of(data).hash
 
 
-def test_a_finished_run_on_other_data_is_moved_aside(again, data, capsys):
-    before = content(again / "my")
+def test_a_finished_run_on_other_data_is_moved_aside(copied, data, capsys):
+    before = content(copied / "my")
     manifest = json.loads((data / "manifest.json").read_text())
-    shutil.copytree(data, again / "data")
-    write_json(again / "data/manifest.json", manifest | {"sha256": "f" * 64})
+    shutil.copytree(data, copied / "data")
+    write_json(copied / "data/manifest.json", manifest | {"sha256": "f" * 64})
     for name in ("model.json", ".model.json"):
-        record = json.loads((again / "my" / name).read_text())
-        write_json(again / "my" / name, record | {"data_sha256": "0" * 64})
-    before = content(again / "my")
+        record = json.loads((copied / "my" / name).read_text())
+        write_json(copied / "my" / name, record | {"data_sha256": "0" * 64})
+    before = content(copied / "my")
     assert train() == 0
     assert "was moved to my.superseded-1" in capsys.readouterr().err
-    assert is_kept(again / "my.superseded-1", before)
-    assert load_export(again / "my")[1]["data_sha256"] == read_manifest(data).sha256
+    assert is_kept(copied / "my.superseded-1", before)
+    assert load_export(copied / "my")[1]["data_sha256"] == read_manifest(data).sha256
 
 
-def test_a_record_that_the_workflow_deleted_is_restored_in_the_superseded_folder(again, data):
-    before = content(again / "my")
-    (again / "my/model.json").unlink()
-    write_run(again / "my/run.json", run_of(data, learning_rate=0.2))
+def test_a_record_that_the_workflow_deleted_is_restored_in_the_superseded_folder(copied, data):
+    before = content(copied / "my")
+    (copied / "my/model.json").unlink()
+    write_run(copied / "my/run.json", run_of(data, learning_rate=0.2))
     assert train() == 0
-    assert is_kept(again / "my.superseded-1", before)
+    assert is_kept(copied / "my.superseded-1", before)
 
 
-def test_a_finished_run_of_other_code_is_kept(again, monkeypatch, no_compute, capsys):
-    before = content(again / "my")
+def test_a_finished_run_of_other_code_is_kept(copied, monkeypatch, no_compute, capsys):
+    before = content(copied / "my")
     monkeypatch.setattr("bench.train.loop.record.training_modules", lambda task, model: ("bench.train.ema",))
     for lost in (False, True):
         if lost:
-            (again / "my/model.json").unlink()
+            (copied / "my/model.json").unlink()
         assert train() == 0
         assert "by a different code version; --overwrite retrains" in error(capsys)
-        assert content(again / "my") == before
+        assert content(copied / "my") == before
 
 
-def test_overwrite_retrains_and_keeps_each_finished_run(again, capsys):
-    before = content(again / "my")
+def test_overwrite_retrains_and_keeps_each_finished_run(copied, capsys):
+    before = content(copied / "my")
     for number in (1, 2):
         assert train("--overwrite") == 0
         assert f"moved to my.superseded-{number}" in capsys.readouterr().err
-        assert read_run(again / "my/run.json")
-    assert is_kept(again / "my.superseded-1", before)
-    assert load_export(again / "my.superseded-2")[1]["status"] == load_export(again / "my")[1]["status"] == "ok"
+        assert read_run(copied / "my/run.json")
+    assert is_kept(copied / "my.superseded-1", before)
+    assert load_export(copied / "my.superseded-2")[1]["status"] == load_export(copied / "my")[1]["status"] == "ok"
 
 
-def test_a_run_that_cannot_start_keeps_the_finished_one(again, data, capsys):
-    before = content(again / "my")
-    write_run(again / "my/run.json", run_of(data, holdout=1000))
+def test_a_run_that_cannot_start_keeps_the_finished_one(copied, data, capsys):
+    before = content(copied / "my")
+    write_run(copied / "my/run.json", run_of(data, holdout=1000))
     assert train() == 2
     assert "recipe.holdout 1000" in error(capsys)
-    assert {**content(again / "my"), "run.json": b""} == {**before, "run.json": b""}
+    assert {**content(copied / "my"), "run.json": b""} == {**before, "run.json": b""}
 
 
 class KilledError(BaseException):
@@ -294,11 +297,11 @@ class KilledError(BaseException):
 
 
 @pytest.mark.parametrize("moment", [0, 3, 7, 8, 9, 12, 15, 17])
-def test_a_kill_while_a_run_is_moved_aside_loses_no_file(again, data, monkeypatch, moment):
+def test_a_kill_while_a_run_is_moved_aside_loses_no_file(copied, data, monkeypatch, moment):
     """Every file is in the run folder or in a superseded folder, and the next start trains."""
-    before = content(again / "my")
-    write_run(again / "my/run.json", run_of(data, learning_rate=0.2))
-    calls, link, unlink, rename = [], os.link, type(again).unlink, type(again).rename
+    before = content(copied / "my")
+    write_run(copied / "my/run.json", run_of(data, learning_rate=0.2))
+    calls, link, unlink, rename = [], os.link, type(copied).unlink, type(copied).rename
 
     def counted(function):
         def call(*arguments, **options):
@@ -315,34 +318,34 @@ def test_a_kill_while_a_run_is_moved_aside_loses_no_file(again, data, monkeypatc
         patch.setattr("pathlib.Path.rename", counted(rename))
         with pytest.raises(KilledError):
             train()
-    found = {data for folder in again.iterdir() if folder.is_dir() for data in content(folder).values()}
+    found = {data for folder in copied.iterdir() if folder.is_dir() for data in content(folder).values()}
     assert found >= {before[name] for name in OURS - {"run.json"}}
     assert train() == 0
-    assert load_export(again / "my")[1]["run_sha256"] == run_of(data, learning_rate=0.2).hash
-    places = [path for path in again.iterdir() if "superseded" in path.name]
+    assert load_export(copied / "my")[1]["run_sha256"] == run_of(data, learning_rate=0.2).hash
+    places = [path for path in copied.iterdir() if "superseded" in path.name]
     assert [path.name for path in places] == ["my.superseded-1"] and is_kept(places[0], before)
 
 
-def test_files_are_copied_if_hard_links_are_impossible(again, data, monkeypatch):
+def test_files_are_copied_if_hard_links_are_impossible(copied, data, monkeypatch):
     def none(*_):
         raise OSError
 
-    before = content(again / "my")
+    before = content(copied / "my")
     monkeypatch.setattr("bench.train.loop.superseded.os.link", none)
-    write_run(again / "my/run.json", run_of(data, learning_rate=0.2))
+    write_run(copied / "my/run.json", run_of(data, learning_rate=0.2))
     assert train() == 0
-    assert is_kept(again / "my.superseded-1", before)
+    assert is_kept(copied / "my.superseded-1", before)
 
 
-def test_unmarked_images_of_an_older_version_are_recognised(again, data):
-    Image.new("RGB", (2, 2)).save(again / "my/samples/grid.png")
+def test_unmarked_images_of_an_older_version_are_recognised(copied, data):
+    Image.new("RGB", (2, 2)).save(copied / "my/samples/grid.png")
     for name in ("model.json", ".model.json"):
-        record = json.loads((again / "my" / name).read_text())
+        record = json.loads((copied / "my" / name).read_text())
         del record["description"]
-        write_json(again / "my" / name, record)
-    before = content(again / "my")
+        write_json(copied / "my" / name, record)
+    before = content(copied / "my")
     assert train("--overwrite") == 0
-    assert is_kept(again / "my.superseded-1", before)
+    assert is_kept(copied / "my.superseded-1", before)
 
 
 def test_superseded_folder_of_a_run(tmp_path, monkeypatch):

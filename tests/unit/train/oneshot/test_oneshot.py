@@ -144,13 +144,13 @@ def test_a_resumed_run_is_bit_equal(k: int) -> None:
     uninterrupted = OneShot(make_run(), CPU)
     advance(uninterrupted, 0, k)
     resumed = OneShot(make_run(), CPU)
-    resumed.load_state_dict(through_a_file(uninterrupted.state_dict()))
+    resumed.load_state_dict(saved_and_loaded(uninterrupted.state_dict()))
     stop = 2 * EPOCHS + 1
     assert same(advance(uninterrupted, k, stop), advance(resumed, k, stop))
     assert same(uninterrupted.state_dict(), resumed.state_dict())
 
 
-def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
+def saved_and_loaded(state: dict[str, Any]) -> dict[str, Any]:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     buffer.seek(0)
@@ -160,9 +160,9 @@ def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
 def test_a_state_of_an_earlier_pyramid_scale_is_restored_and_reseeded() -> None:
     engine = OneShot(make_run(), CPU)
     advance(engine, 0, 1)
-    early = through_a_file(engine.state_dict())
+    early = saved_and_loaded(engine.state_dict())
     losses = advance(engine, 1, EPOCHS + 2)
-    engine.load_state_dict(through_a_file(early))
+    engine.load_state_dict(saved_and_loaded(early))
     assert same(advance(engine, 1, EPOCHS + 2), losses)
     engine.load_state_dict(early)
     engine.reseed(1)
@@ -172,7 +172,7 @@ def test_a_state_of_an_earlier_pyramid_scale_is_restored_and_reseeded() -> None:
 def test_writing_samples_changes_no_state(tmp_path: Path) -> None:
     engine = OneShot(make_run(), CPU)
     advance(engine, 0, EPOCHS)
-    before = through_a_file(engine.state_dict())
+    before = saved_and_loaded(engine.state_dict())
     engine.observe(EPOCHS - 1, tmp_path)
     assert not (tmp_path / "samples").exists()
     engine.observe(EPOCHS, tmp_path)
