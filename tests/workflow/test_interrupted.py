@@ -62,7 +62,7 @@ class TinyRun:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST"))}
         environment |= {"PYTHONPATH": str(folder), "SLIM_BENCH_OFFLINE": "1"}
         command = [sys.executable, "-m", "snakemake", f"results/tiny/runs/{RUN}/model.json", "--cores", "1"]
-        self.folder, self.log = folder, folder / "sweep.log"
+        self.folder, self.log = folder, folder / "snakemake.log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
@@ -106,21 +106,21 @@ def test_a_stopped_and_a_killed_suite_resume_from_their_checkpoints(fresh_copy):
     scales.write_text(text)
     model = folder / f"results/tiny/runs/{RUN}/model.json"
 
-    with TinyRun(folder) as sweep:
-        wait_for(lambda: sweep.at_checkpoint(2))
-        os.kill(sweep.train_process(), signal.SIGTERM)
-        assert sweep.process.wait(timeout=300) != 0, "only the cluster profiles retry a stopped job"
-        (stopped,) = sweep.said(r"stopping on signal 15, checkpoint saved at step (\d+)")
+    with TinyRun(folder) as run:
+        wait_for(lambda: run.at_checkpoint(2))
+        os.kill(run.train_process(), signal.SIGTERM)
+        assert run.process.wait(timeout=300) != 0, "only the cluster profiles retry a stopped job"
+        (stopped,) = run.message(r"stopping on signal 15, checkpoint saved at step (\d+)")
     assert not model.exists()
 
-    with TinyRun(folder) as sweep:
-        (resumed,) = wait_for(lambda: sweep.said(r"resumed at step (\d+) of 20"))
+    with TinyRun(folder) as run:
+        (resumed,) = wait_for(lambda: run.message(r"resumed at step (\d+) of 20"))
         assert resumed == stopped
-        wait_for(lambda: sweep.at_checkpoint(int(resumed) + 2))
+        wait_for(lambda: run.at_checkpoint(int(resumed) + 2))
     assert not model.exists()
 
-    with TinyRun(folder) as sweep:
-        assert sweep.process.wait(timeout=300) == 0, sweep.log.read_text()[-4000:]
-        (again,) = sweep.said(r"resumed at step (\d+) of 20")
+    with TinyRun(folder) as run:
+        assert run.process.wait(timeout=300) == 0, run.log.read_text()[-4000:]
+        (again,) = run.message(r"resumed at step (\d+) of 20")
     assert int(again) > int(resumed) and model.exists()
     assert f"resumed at step {again} of 20" in (folder / f"logs/tiny/runs/{RUN}/train.log").read_text()

@@ -84,11 +84,11 @@ def test_another_file_in_the_state_folder_is_refused(workdir, capsys, no_compute
     assert content(workdir).items() >= before.items()
 
 
-@pytest.mark.parametrize("place", ["my", ".", "data", "data/.."])
-def test_a_state_folder_that_is_or_contains_the_run_or_the_data_is_refused(workdir, capsys, no_compute, data, moved):
-    moved = moved.replace("data", str(data))
+@pytest.mark.parametrize("state", ["my", ".", "data", "data/.."])
+def test_a_state_folder_that_is_or_contains_the_run_or_the_data_is_refused(workdir, capsys, no_compute, data, state):
+    state = state.replace("data", str(data))
     before = content(workdir) | content(data)
-    assert train("--state", moved) == 2
+    assert train("--state", state) == 2
     assert "give another --state" in error(capsys)
     assert (content(workdir) | content(data)).items() >= before.items()
 
