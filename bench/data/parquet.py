@@ -25,7 +25,7 @@ ROWS = 16
 
 
 def is_parquet(path: Path) -> bool:
-    """Return whether a file begins like a parquet file."""
+    """Return whether a file begins with the magic bytes of parquet."""
     with path.open("rb") as file:
         return file.read(4) == MAGIC
 

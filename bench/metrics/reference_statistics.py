@@ -16,8 +16,8 @@ from bench.errors import InputError
 from bench.files import sha256_file, write_bytes
 from bench.terminal import one_line
 
-# bench.metrics.frechet and inception_network are imported where they are used, because they import torch, which a
-# command that refuses an input does not need
+# bench.metrics.frechet and inception_network are imported in functions, because they import torch, which is not needed
+# to refuse an input
 MEAN, COVARIANCE, PROTOCOL = "mu", "sigma", "protocol"
 ASYMMETRY, NEGATIVE = 1e-5, 1e-4
 """Largest accepted difference of sigma from its transpose, relative to its largest entry, and largest accepted

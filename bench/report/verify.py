@@ -68,7 +68,7 @@ def _print_criteria(criteria: list[Criterion]) -> None:
     for criterion in criteria:
         value = "missing" if math.isnan(criterion.value) else f"{criterion.value:.3f}"
         mark = "ok  " if criterion.met else "FAIL"
-        bound = f"{criterion.side} {criterion.bound:g}"
+        bound = f"{criterion.relation} {criterion.bound:g}"
         print(f"{mark} {criterion.run:<45}{criterion.quantity:<31}{value:>8}  {bound}")
 
 

@@ -68,7 +68,7 @@ def test_the_commands_of_the_page_succeed(own, tmp_path):
 def without_torch(folder: Path) -> str:
     (folder / "torchless").mkdir()
     (folder / "torchless/torch.py").write_text(TORCHLESS)
-    return f"{folder / 'without_torch'}:"
+    return f"{folder / 'torchless'}:"
 
 
 def test_planning_imports_neither_torch_nor_the_gate(own, tmp_path):

@@ -49,7 +49,7 @@ def damage(path, kind):
 
 @pytest.fixture(autouse=True)
 def no_waiting():
-    """A command that waits for a pipe fails instead of the whole suite."""
+    """Make a command that waits for a pipe fail, instead of blocking the test suite."""
 
     def fail(*_):
         raise TimeoutError("still waiting")

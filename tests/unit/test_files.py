@@ -38,7 +38,7 @@ DEEP = 100_000
 
 @pytest.fixture
 def no_waiting():
-    """A reader that blocks fails its test instead of blocking the whole suite."""
+    """Make a test fail if a reader blocks, instead of blocking the test suite."""
 
     def fail(*_):
         raise TimeoutError("still waiting")

@@ -28,13 +28,13 @@ class Criterion:
     run: str
     quantity: str
     value: float
-    side: Literal["<", "<=", ">", ">="]
+    relation: Literal["<", "<=", ">", ">="]
     bound: float
 
     @property
     def met(self) -> bool:
         value, bound = self.value, self.bound
-        return {"<": value < bound, "<=": value <= bound, ">": value > bound, ">=": value >= bound}[self.side]
+        return {"<": value < bound, "<=": value <= bound, ">": value > bound, ">=": value >= bound}[self.relation]
 
 
 def acceptance_criteria(runs: Sequence[Run], scores: Scores, logs: Path) -> list[Criterion]:

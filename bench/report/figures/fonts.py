@@ -18,8 +18,8 @@ WEIGHTS = ("normal", "bold")
 def font_families() -> tuple[str, ...]:
     """Return the font families of the figures, after adding the part to matplotlib's fonts for this process.
 
-    Embedding the whole font would take two seconds of a report, mostly to read the tables of its layout. It is used
-    nevertheless if the temporary folder cannot be written.
+    Embedding the whole font would add two seconds to a report, mostly for reading its layout tables. The whole font is
+    used only if the temporary folder cannot be written.
     """
     try:
         for weight in WEIGHTS:

@@ -33,7 +33,7 @@ def last_line(capsys):
 
 
 @pytest.mark.parametrize("out", ["photos", "photos/prepared", "."])
-def test_an_out_that_overlaps_with_the_source_is_refused(workdir, capsys, out):
+def test_an_output_folder_that_overlaps_with_the_source_is_refused(workdir, capsys, out):
     before = content(workdir)
     assert prepare("photos", out) == 2
     assert "overlaps with the source" in last_line(capsys)
@@ -95,14 +95,14 @@ def test_a_changed_array_is_not_recognised_as_an_output(workdir, capsys):
     assert content(workdir / "out") == before
 
 
-def test_a_file_as_out_gives_a_one_line_error(workdir, capsys):
+def test_a_file_as_output_folder_gives_a_one_line_error(workdir, capsys):
     (workdir / "thesis.pdf").write_text("x")
     assert prepare("photos", "thesis.pdf") == 2
     assert "thesis.pdf: is a file" in last_line(capsys)
     assert (workdir / "thesis.pdf").read_text() == "x"
 
 
-def test_a_link_as_out_is_kept_and_points_to_the_data(workdir):
+def test_a_link_as_output_folder_is_kept_and_points_to_the_data(workdir):
     (workdir / "disk").mkdir()
     (workdir / "disk/note.txt").write_text("mine")
     (workdir / "out").symlink_to("disk")

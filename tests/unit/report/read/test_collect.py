@@ -142,7 +142,7 @@ def test_a_run_whose_description_cannot_be_read_is_missing_with_its_reason(run, 
         (None, "model.json: no such file"),
     ],
 )
-def test_scores_of_a_training_whose_record_does_not_count_are_missing(run, change, reason):
+def test_scores_are_missing_if_model_json_is_invalid_or_missing(run, change, reason):
     scale_dir, plan = run
     folder = write_run(scale_dir, plan)
     write_score(folder, "fd_efflite0", 300.0)
@@ -157,7 +157,7 @@ def test_scores_of_a_training_whose_record_does_not_count_are_missing(run, chang
     assert all(row.reason.startswith(reason) for row in rows)
 
 
-def test_a_folder_with_any_trace_of_a_run_is_listed(run):
+def test_a_folder_with_any_file_of_a_run_is_listed(run):
     scale_dir, plan = run
     freeze(scale_dir, plan)
     for seed, name in enumerate(("model.json", ".model.json", "history.csv", "scores/fd_efflite0.json"), 1):
