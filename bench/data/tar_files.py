@@ -90,7 +90,7 @@ def _files(
 ) -> Iterator[tarfile.TarInfo]:
     """Yield the headers of the regular files. Members and bytes count against `budget`."""
     position = -1
-    while info := _next(tar, stream):
+    for info in _headers(tar, stream):
         if info.offset <= position or info.size < 0:
             raise tarfile.ReadError(f"member {info.name!r} has a wrong size")
         position = info.offset
@@ -108,9 +108,13 @@ def _files(
         raise tarfile.ReadError("a header is damaged, or the archive is truncated")
 
 
-def _next(tar: tarfile.TarFile, stream: _Stream) -> tarfile.TarInfo | None:
-    stream.allowance = MAX_HEADER_BYTES
-    info = tar.next()
-    tar.members.clear()  # tarfile would keep all headers in memory
-    stream.allowance = None
-    return info
+def _headers(tar: tarfile.TarFile, stream: _Stream) -> Iterator[tarfile.TarInfo]:
+    """Yield the headers. If the first one is damaged there are none, because tarfile would continue after it."""
+    info = tar.firstmember
+    while info is not None:
+        stream.allowance = MAX_HEADER_BYTES
+        info = tar.next()
+        tar.members.clear()  # tarfile would keep all headers in memory
+        stream.allowance = None
+        if info is not None:
+            yield info

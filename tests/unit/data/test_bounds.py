@@ -254,6 +254,20 @@ TARS = {
 }
 
 
+def check_offset(self, count, block=tarfile.TarInfo._block):
+    if count < 0:
+        raise tarfile.InvalidHeaderError("invalid offset")
+    return block(self, count)
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+@pytest.mark.parametrize("kind", [kind for kind in TARS if "negative" in kind])
+def test_a_negative_size_is_refused_where_tarfile_checks_it(tmp_path, monkeypatch, kind, packer):
+    """Security releases of Python end an archive at such a header, instead of returning the header."""
+    monkeypatch.setattr(tarfile.TarInfo, "_block", check_offset)
+    test_a_malformed_tar_is_refused(tmp_path, kind, packer)
+
+
 @pytest.mark.parametrize("packer", PACKERS)
 @pytest.mark.parametrize("kind", TARS)
 def test_a_malformed_tar_is_refused(tmp_path, kind, packer):
