@@ -46,10 +46,15 @@ def test_two_steps_warm_up_and_five_are_timed_in_each_part(probes, tmp_path, rep
 
 def test_scoring_and_preparation_report_the_time_of_an_image(probes, tmp_path, reported, monkeypatch):
     monkeypatch.setattr(job, "COUNTS", {"oneshot": {"cpu": (2, 3), "cuda": (2, 3)}})
+    times = iter((3.0, 1.0, 1.5, 3.0, 1.0, 1.5))  # real times vary too much for an exact test
+    monkeypatch.setattr(job, "_seconds", lambda work, device: (work(), next(times))[1])
     job.measure_scoring(probes["score", "oneshot"], tmp_path / "score")
     job.measure_preparation(probes["prepare", "fewshot"], tmp_path / "prepare")
-    results = [result for result in reported if "image" in result]
-    assert len(results) == 2 and all(result["fixed"] > 0 and result["image"] >= 0 for result in results)
+    scoring, preparation = (result for result in reported if "image" in result)
+    assert scoring == {"fixed": 3.0 - 2 * 0.5, "image": 0.5}
+    small, large = job.PREPARED
+    image = pytest.approx(0.5 / (large - small))
+    assert preparation["image"] == image and preparation["fixed"] == pytest.approx(3.0 - small * 0.5 / (large - small))
     assert not any(result.get("note") for result in reported)  # every metric was computed
 
 
