@@ -58,7 +58,7 @@ def one_line(read, *arguments) -> str:
 
 
 @pytest.mark.parametrize("name", CONFIGURATION)
-def test_a_key_given_twice_in_the_configuration_is_named_with_its_file(project, name):
+def test_the_error_for_a_duplicate_key_names_the_configuration_file_and_line(project, name):
     path = project / "config" / name
     lines = path.read_text().splitlines()
     write_text(path, "\n".join([*lines, "again: 1", "again: 1"]) + "\n")
@@ -75,7 +75,7 @@ def test_invalid_yaml_values_give_a_one_line_error(project, name, value):
 
 
 @pytest.mark.parametrize("name", [*CONFIGURATION, "published.csv"])
-def test_a_pipe_in_place_of_a_configuration_file_is_not_waited_for(project, name, no_waiting):
+def test_a_pipe_in_place_of_a_configuration_file_is_refused_without_waiting(project, name, no_waiting):
     path = project / "config" / name
     path.unlink()
     os.mkfifo(path)
@@ -131,7 +131,7 @@ def bomb(levels: int) -> str:
 @pytest.mark.parametrize(
     "text",
     [bomb(30), "a: &b [*b]", "a: &b {c: *b}", "a: &a {x: 1}\nb: &b {<<: *b}", "[" + "1, " * 100_000 + "]"],
-    ids=["bomb", "circle", "circle-of-mappings", "merged-circle", "many"],
+    ids=["bomb", "cycle", "cycle-of-mappings", "merged-cycle", "many"],
 )
 def test_aliases_and_values_are_counted_before_they_are_built(text):
     started = time.monotonic()
@@ -171,7 +171,7 @@ def test_the_size_of_a_file_is_checked_before_reading(project, name):
     ],
     ids=["twice", "twice-inside", "deep", "long", "empty", "nan", "infinity", "large", "surrogate"],
 )
-def test_a_record_that_is_refused_gives_a_one_line_error(tmp_path, name, text, message):
+def test_an_invalid_record_gives_a_one_line_error(tmp_path, name, text, message):
     write_text(tmp_path / name, text)
     assert f"{tmp_path / name}: {message}" in one_line(RECORDS[name], tmp_path / name)
 
@@ -183,7 +183,7 @@ def test_deeply_nested_values_are_refused(tmp_path, depth):
 
 
 @pytest.mark.parametrize("name", RECORDS)
-def test_a_pipe_in_place_of_a_record_is_not_waited_for(tmp_path, name, no_waiting):
+def test_a_pipe_in_place_of_a_record_is_refused_without_waiting(tmp_path, name, no_waiting):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     os.mkfifo(tmp_path / name)
     message = {"manifest.json": "no manifest.json"}.get(name, f"{name}: not a regular file")
@@ -191,7 +191,7 @@ def test_a_pipe_in_place_of_a_record_is_not_waited_for(tmp_path, name, no_waitin
     assert read_mapping(tmp_path / name) == {} and not is_record(tmp_path / name)
 
 
-def test_neither_pipes_nor_devices_are_read_elsewhere(tmp_path, no_waiting):
+def test_other_readers_do_not_read_pipes_and_devices(tmp_path, no_waiting):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", "/dev/zero"):
         for read in (sha256_file, read_yaml, read_spec, read_scores):
@@ -199,7 +199,7 @@ def test_neither_pipes_nor_devices_are_read_elsewhere(tmp_path, no_waiting):
     assert read_text_or_empty(tmp_path / "pipe") == "" and not is_checkpoint(tmp_path / "pipe")
 
 
-def test_a_link_to_a_file_is_a_file(tmp_path):
+def test_a_link_to_a_file_is_read(tmp_path):
     write_json(tmp_path / "a.json", {"a": 1})
     (tmp_path / "b.json").symlink_to("a.json")
     assert read_json(tmp_path / "b.json") == {"a": 1}
@@ -207,7 +207,7 @@ def test_a_link_to_a_file_is_a_file(tmp_path):
     assert "no such file" in one_line(read_json, tmp_path / "b.json")
 
 
-def test_json_keeps_its_values(tmp_path):
+def test_json_values_are_unchanged_after_writing_and_reading(tmp_path):
     value = {"a": [1, -2, 2**53, 0.1, 1e-300, None, True, {"b": "ü"}], "c": {}}
     write_json(tmp_path / "x.json", value)
     assert read_json(tmp_path / "x.json") == value == parse_json((tmp_path / "x.json").read_text(), "x")

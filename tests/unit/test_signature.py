@@ -73,14 +73,14 @@ def defaults(name: str) -> dict[str, object]:
 def test_the_signature_equals_that_of_inspect(name):
     module, function = MODELS[name].target.split(":")
     called = inspect.signature(getattr(importlib.import_module(module), function)).parameters
-    message = {key: p.default for key, p in called.items() if p.kind is p.KEYWORD_ONLY}
+    expected = {key: p.default for key, p in called.items() if p.kind is p.KEYWORD_ONLY}
     read = {key: value.default for key, value in read_signature(MODELS[name].target).parameters.items()}
-    assert message and message.items() <= read.items()
+    assert expected and expected.items() <= read.items()
     assert all(p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) for p in called.values())
 
 
 @pytest.mark.parametrize("name", ["fastgan-slim", "singan-slim"])
-def test_options_that_are_handed_on_have_the_defaults_of_the_module(name):
+def test_forwarded_options_have_the_defaults_of_skip_layer_slim(name):
     from slim import SkipLayerSLIM
     from slim.options import SlimOptions
 

@@ -1,4 +1,4 @@
-"""A small part of DejaVu Sans for the figures, because a font is embedded in each PDF in proportion to its size."""
+"""A subset of DejaVu Sans for the figures. Each PDF embeds its font, and a smaller font is embedded faster."""
 
 from functools import cache
 from pathlib import Path
@@ -7,28 +7,28 @@ from tempfile import TemporaryDirectory
 from fontTools import subset
 from matplotlib.font_manager import FontProperties, findfont, fontManager
 
-WHOLE, PART = "DejaVu Sans", "DejaVu Sans Part"
+FULL, SUBSET = "DejaVu Sans", "DejaVu Sans Part"
 CHARACTERS = (*range(0x20, 0x250), *range(0x370, 0x400), *range(0x2010, 0x2040), *range(0x2190, 0x2270))
-"""Latin and Greek letters, punctuation, arrows and operators. Other characters are drawn with the whole font."""
+"""Latin and Greek letters, punctuation, arrows and operators. Other characters are drawn with the full font."""
 LAYOUT = ["FFTM", "GDEF", "GPOS", "GSUB", "MATH", "kern"]
 WEIGHTS = ("normal", "bold")
 
 
 @cache
 def font_families() -> tuple[str, ...]:
-    """Return the font families of the figures, after adding the part to matplotlib's fonts for this process.
+    """Add the subset to matplotlib's fonts for this process, and return the font families of the figures.
 
-    Embedding the whole font would add two seconds to a report, mostly for reading its layout tables. The whole font is
-    used only if the temporary folder cannot be written.
+    Embedding the full font would add two seconds to a report, mostly for reading its layout tables. If the temporary
+    folder cannot be written, all characters are drawn with the full font.
     """
     try:
         for weight in WEIGHTS:
             path = Path(_folder().name, f"{weight}.ttf")
-            _write_part(findfont(FontProperties(family=WHOLE, weight=weight)), path)
+            _write_subset(findfont(FontProperties(family=FULL, weight=weight)), path)
             fontManager.addfont(path)
     except OSError:
-        return (WHOLE,)
-    return PART, WHOLE
+        return (FULL,)
+    return SUBSET, FULL
 
 
 @cache
@@ -37,7 +37,7 @@ def _folder() -> "TemporaryDirectory[str]":
     return TemporaryDirectory(prefix="slim-bench-", ignore_cleanup_errors=True)
 
 
-def _write_part(source: str, path: Path) -> None:
+def _write_subset(source: str, path: Path) -> None:
     options = subset.Options(layout_features=[], name_IDs=["*"], name_languages=["*"], notdef_outline=True)
     options.drop_tables += LAYOUT
     font = subset.load_font(source, options)
@@ -45,5 +45,5 @@ def _write_part(source: str, path: Path) -> None:
     subsetter.populate(unicodes=CHARACTERS)
     subsetter.subset(font)
     for record in font["name"].names:
-        record.string = record.toUnicode().replace(WHOLE, PART)
+        record.string = record.toUnicode().replace(FULL, SUBSET)
     font.save(path)

@@ -7,7 +7,7 @@ from typing import Any
 from bench.files import parse_json
 
 TRAINING = "train_seconds"
-"""Metric of the training row, which finished and unfinished runs have. Its value is the training time."""
+"""Metric of the row that describes the training of a run, finished or not. Its value is the training time."""
 MACHINE_TIMES = (TRAINING, "latency")
 """Metrics that measure the machine, not the network."""
 
@@ -66,7 +66,7 @@ class Row:
 
     @classmethod
     def parse(cls, line: Mapping[str, str]) -> "Row":
-        """Return the row of a line with the text of `cells`."""
+        """Return the row of a CSV line that `cells` wrote. `line` maps each column to its text."""
         return cls(**{name: PARSERS[kind](line[name]) for name, kind in FIELD_TYPES.items()})
 
     def cells(self) -> list[str]:

@@ -128,11 +128,11 @@ def comparison_records(scores: Scores) -> list[dict[str, Any]]:
 def _records(key: tuple[str, ...], rows: list[Row]) -> Iterable[dict[str, Any]]:
     for column in columns_of(rows, METRIC_LABELS):
         cell = cell_of(in_column(rows, column), ", ".join(key))
-        over = cell.summary
+        summary = cell.summary
         yield (
             dict(zip(("dataset", "experiment", "weights", "metric"), key, strict=True))
             | {"label": metric_of(column.metric).label, "protocol": column.protocol}
             | {"direction": column.direction, "unit": column.unit, "cell": cell.text}
-            | {"mean": over.mean, "sd": over.sd, "n": over.n, "low": over.low, "high": over.high}
+            | {"mean": summary.mean, "sd": summary.sd, "n": summary.n, "low": summary.low, "high": summary.high}
             | {"failed": cell.failed, "missing": cell.missing, "mixed_code": cell.mixed_code, "class": ""}
         )

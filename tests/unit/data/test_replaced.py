@@ -30,7 +30,7 @@ def image(seed, kind="BMP"):
 
 
 def put(path, data):
-    """Replace a file by one with an equal modification time."""
+    """Write a file, or replace it, with the modification time TIME."""
     new = path.with_name("new")
     new.write_bytes(data)
     os.utime(new, ns=(TIME, TIME))
@@ -58,7 +58,7 @@ def project(root, layout, path, **options):
 
 
 @pytest.mark.parametrize("pack", [zip_bytes, tar_bytes])
-def test_archive_of_class_folders(tmp_path, pack):
+def test_a_replaced_archive_of_class_folders_is_prepared_again(tmp_path, pack):
     archive = tmp_path / "pets"
     put(archive, pack(class_members(("cat", "dog"))))
     size = archive.stat().st_size
@@ -66,7 +66,7 @@ def test_archive_of_class_folders(tmp_path, pack):
     fetch("a", root)
     hashes = {prepare("a", 8, root=root).sha256}
     assert prepare("a", 8, root=root).sha256 in hashes
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("a")] == ["a"], "unpacked once"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("a")] == ["a"], "extracted once"
     for seed in (0, 5):
         put(archive, pack(class_members(("cow", "pig"), seed)))
         assert (archive.stat().st_size, archive.stat().st_mtime_ns) == (size, TIME)
@@ -185,7 +185,7 @@ def test_a_replaced_image_of_a_class_folder_is_prepared_again(tmp_path):
     assert after.sha256 != before.sha256 and after.made_from != before.made_from
 
 
-def test_a_fetched_file_replaced_manually_is_prepared_again(tmp_path):
+def test_a_manually_replaced_download_is_prepared_again(tmp_path):
     files = [{"name": "set.zip", "url": "http://localhost/set.zip"}]
     root = make_project(tmp_path, a={"source": {"kind": "download", "files": files}})
     hashes = set()
@@ -230,7 +230,7 @@ def test_replaced_imagenet_archives_are_extracted_again(tmp_path):
     assert installed_path(root, catalogue.dataset("a")) is None
     (sources / "t.tar").unlink()
     assert installed_path(root, catalogue.dataset("a")) == sources / "a", (
-        "archives may be deleted once they are unpacked"
+        "archives may be deleted after their extraction"
     )
     assert (
         describe_installed(sources / "a", catalogue.dataset("a"))["content_sha256"] == before.made_from.content_sha256

@@ -50,7 +50,7 @@ def test_weights_of_the_metrics_are_in_the_catalogue():
         assert weights.url or weights.shipped or weights.package
 
 
-def test_errors_for_missing_and_wrong_weights_name_their_source(tmp_path, monkeypatch):
+def test_the_error_for_damaged_weights_gives_both_checksums_and_the_source(tmp_path, monkeypatch):
     monkeypatch.setenv("SLIM_BENCH_WEIGHTS", str(tmp_path))
     path = tmp_path / "inception-2015-12-05.pt"
     path.write_bytes(b"half a download")
@@ -93,13 +93,13 @@ def test_features_are_computed_once(tmp_path):
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".npy", ".npy"]
 
 
-def _other_rows(path, data):
+def _fewer_rows(path, data):
     with path.open("wb") as file:
         np.save(file, np.load(io.BytesIO(data))[:3])
 
 
-def _claim(path, rows):
-    """Write the header of an array of 2 TB or 16 EB."""
+def _write_header(path, rows):
+    """Write only the header of an array of `rows` rows, which would need terabytes or more."""
     with path.open("wb") as file:
         header = {"descr": "<f4", "fortran_order": False, "shape": (rows, 3)}
         np.lib.format.write_array_header_1_0(file, header)
@@ -110,11 +110,11 @@ CACHE_DAMAGE = {
     "no array": lambda path, data: path.write_bytes(b"\x93NUMPY garbage"),
     "truncated": lambda path, data: path.write_bytes(data[:-5]),
     "one bit": lambda path, data: path.write_bytes(data[:130] + bytes([data[130] ^ 1]) + data[131:]),
-    "other rows": _other_rows,
+    "fewer rows": _fewer_rows,
     "several arrays": lambda path, data: np.savez(path.open("wb"), a=np.zeros(3)),
     "header": lambda path, data: path.write_bytes(b"\x93NUMPY\x01\x00\x0a\x00{'descr':(" + data),
-    "large": lambda path, data: _claim(path, 2**37),
-    "larger": lambda path, data: _claim(path, 2**60),
+    "large": lambda path, data: _write_header(path, 2**37),
+    "larger": lambda path, data: _write_header(path, 2**60),
     "sparse": lambda path, data: os.truncate(path, 2**28),
     "pipe": lambda path, data: (path.unlink(), os.mkfifo(path)),
     "loop": lambda path, data: (path.unlink(), path.symlink_to(path.name)),
@@ -122,7 +122,7 @@ CACHE_DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", CACHE_DAMAGE)
-def test_a_damaged_cache_file_is_computed_again(tmp_path, damage):
+def test_features_with_a_damaged_cache_file_are_computed_again(tmp_path, damage):
     images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
     extractor = Means()
     expected = cached_features(extractor, "a" * 64, lambda: [images], tmp_path)
@@ -133,7 +133,7 @@ def test_a_damaged_cache_file_is_computed_again(tmp_path, damage):
     assert (np.load(path) == expected).all()
 
 
-def test_the_key_covers_extractor_weights_and_threads(monkeypatch):
+def test_the_cache_key_depends_on_weights_and_thread_count(monkeypatch):
     first, second = Means(), Means()
     second.weights_sha256 = "1" * 64
     key = cache_key(first, "a")
@@ -142,12 +142,12 @@ def test_the_key_covers_extractor_weights_and_threads(monkeypatch):
     assert cache_key(first, "a") != key
 
 
-def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
+def test_the_environment_variable_sets_the_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("SLIM_BENCH_CACHE", str(tmp_path))
     assert cache.cache_folder() == tmp_path
 
 
-def test_folder_is_read_sorted_and_streamed(tmp_path):
+def test_images_of_a_folder_are_sorted_streamed_and_hashed(tmp_path):
     root = write_images(tmp_path / "images", 5)
     write_images(root / "deeper", 1, (7, 7))
     files = list_images(root)
@@ -170,7 +170,7 @@ def test_hidden_folders_and_folders_named_like_images_are_ignored(tmp_path):
     assert [path.name for path in list_images(root)] == ["0.png", "1.png"]
 
 
-def test_bad_folders_and_files_are_named(tmp_path):
+def test_the_error_names_a_missing_folder_or_one_with_too_few_images(tmp_path):
     with pytest.raises(InputError, match="nowhere: no such folder"):
         list_images(tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"1 images.* at least 2"):
@@ -179,7 +179,7 @@ def test_bad_folders_and_files_are_named(tmp_path):
         list_images(tmp_path / "one/0.png")
 
 
-def test_protocols_are_kept_apart():
+def test_different_protocols_are_refused():
     first = protocol_id("fd_efflite0", "efflite0-v1", "real100-all", "fake500")
     second = protocol_id("fd_efflite0", "efflite0-v1", "real100-all", "fake5000")
     assert same_protocol([first, first], "a table") == first
@@ -190,7 +190,7 @@ def test_protocols_are_kept_apart():
         protocol_id("fd", "Not This")
 
 
-def test_protocols_of_two_datasets_may_differ_only_in_dataset_numbers():
+def test_dataset_sizes_in_a_protocol_id_are_replaced_by_asterisks():
     assert without_dataset_parts(
         "kid/efflite0-v1/resize224-bicubic/pool1280/px64/real100-all/fake500/poly3-subsets100x50"
     ) == ("kid/efflite0-v1/resize224-bicubic/pool1280/px*/real*-all/fake500/poly3-subsets100x*")

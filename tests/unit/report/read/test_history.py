@@ -3,7 +3,7 @@ import math
 from bench.report.read.history import read_history
 
 
-def test_text_damage_and_short_lines_become_nan(tmp_path):
+def test_missing_values_and_values_that_are_not_numbers_become_nan(tmp_path):
     path = tmp_path / "history.csv"
     path.write_bytes(b"step,loss,\n0,1.5,x\n1,\n2,b\xffd\n3,2,5,6\n\0")
     found = read_history(path)
@@ -11,7 +11,7 @@ def test_text_damage_and_short_lines_become_nan(tmp_path):
     assert [value for value in found["loss"] if math.isfinite(value)] == [1.5, 2] and len(found["loss"]) == 4
 
 
-def test_a_missing_history_is_empty(tmp_path):
+def test_a_missing_or_empty_file_gives_an_empty_history(tmp_path):
     assert read_history(tmp_path / "history.csv") == {}
     (tmp_path / "history.csv").write_text("")
     assert read_history(tmp_path / "history.csv") == {}
