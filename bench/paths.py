@@ -32,7 +32,10 @@ def run_folder(scale: str, experiment: str, dataset: str, seed: int | str) -> Pa
 
 
 def state_folder(run_dir: Path) -> Path:
-    """Return the folder of a run's checkpoints: in results/SCALE/state, or hidden next to a run folder elsewhere."""
+    """Return the folder of a run's checkpoints.
+
+    It is in results/SCALE/state if `run_dir` is in results/SCALE/runs, and a hidden folder next to `run_dir` otherwise.
+    """
     return _related(run_dir, "state", "{}", ".{}-state")
 
 
@@ -46,7 +49,11 @@ def superseded_folder(run_dir: Path, number: int) -> Path:
 
 
 def _related(run_dir: Path, tree: str, in_results: str, elsewhere: str) -> Path:
-    """Return a folder that belongs to `run_dir`: in `tree`, which mirrors results/SCALE/runs, or next to `run_dir`."""
+    """Return a folder that belongs to `run_dir`.
+
+    If `run_dir` is in results/SCALE/runs, the folder is at the same place in results/SCALE/`tree`, and its last part is
+    given by the pattern `in_results`. Otherwise, it is next to `run_dir` and has a name of the pattern `elsewhere`.
+    """
     cwd = Path.cwd()
     folder = cwd / run_dir
     if ".." in folder.parts:
@@ -55,21 +62,21 @@ def _related(run_dir: Path, tree: str, in_results: str, elsewhere: str) -> Path:
         related = Path(*folder.parts[:-4], tree, *folder.parts[-3:-1], in_results.replace("{}", folder.name))
     else:
         related = folder.parent / elsewhere.replace("{}", folder.name)
-    named_from_here = not Path(run_dir).is_absolute() and related.is_relative_to(cwd)
-    return related.relative_to(cwd) if named_from_here else related
+    is_relative = not Path(run_dir).is_absolute() and related.is_relative_to(cwd)
+    return related.relative_to(cwd) if is_relative else related
 
 
 def lock_path(run_dir: Path) -> Path:
-    """Return the lock file of the training in `run_dir`, outside the state folder because training deletes it."""
+    """Return the lock file of the training in `run_dir`. It is outside the state folder, which training deletes."""
     state = state_folder(run_dir)
     return state.parent / f".{state.name.lstrip('.')}.lock"
 
 
 def find_data(path: str, run_file: Path | None = None) -> Path | None:
-    """Return the folder of the prepared dataset at `path`, the `data.path` of `run_file`; None if it does not exist.
+    """Return the folder of the prepared dataset at `path`, or None if it does not exist.
 
-    A relative path is resolved against the current folder, then the project that contains `run_file`, then the project
-    of this package.
+    `path` is the key `data.path` of `run_file`. A relative path is resolved against the current folder, then the
+    project that contains `run_file`, then the project of this package.
     """
     above = run_file.resolve().parents if run_file is not None else ()
     nearest = next((folder for folder in above if (folder / "config/datasets.yaml").is_file()), None)

@@ -13,9 +13,9 @@ from bench.terminal import one_line
 HEADINGS = ("state", "experiment", "dataset", "metric", "weights", "A", "B", "difference", "seeds", "p", "reason")
 UNCHANGED = ("within noise", "equal")
 NOTE = (
-    "Scores are means over seeds. With two or more seeds on both sides, p is Welch's t test over seeds with Holm's "
-    "correction, and a score has changed if p < 0.05. With one seed, the intervals over images are compared, which "
-    "exclude the variation over seeds. Reference results have tolerances instead."
+    "Scores are means over seeds. With two or more seeds on both sides, p is the p-value of Welch's t test over seeds "
+    "with Holm's correction, and a score has changed if p < 0.05. With one seed, the intervals over images are "
+    "compared, which exclude the variation over seeds. Reference results have tolerances instead."
 )
 
 
@@ -31,7 +31,7 @@ def changes_table(changes: list[Change], title: str) -> Table:
 
 
 def print_changes(changes: list[Change]) -> None:
-    """Print every score that is not unchanged, then a summary line."""
+    """Print every score whose state is not in UNCHANGED, then a summary line."""
     shown = [change for change in changes if change.state not in UNCHANGED]
     rows = [HEADINGS, *(tuple(map(one_line, _cells(change))) for change in shown)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]

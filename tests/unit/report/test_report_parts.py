@@ -15,7 +15,7 @@ def test_without_runs_there_is_no_figure(tmp_path):
     assert samples_grid(Scores([]), settings, tmp_path) is None
 
 
-def test_a_missing_image_grid_shows_the_reason(tmp_path):
+def test_the_placeholder_of_an_image_grid_contains_text(tmp_path):
     save_placeholder_grid(tmp_path / "grid.png", NO_DATA)
     with Image.open(tmp_path / "grid.png") as image:
         assert image.getchannel("A").getextrema()[1] > 0

@@ -18,7 +18,7 @@ RUN_SHA = "r" * 64
 
 
 def forged(head: bytes, state: object) -> bytes:
-    """A checkpoint with a valid checksum."""
+    """Return the bytes of a checkpoint with any header and state, and a valid checksum."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     body = head + buffer.getvalue()
@@ -38,18 +38,18 @@ DAMAGE = {
     "directory": lambda path: (path.unlink(), path.mkdir()),
     "pipe": lambda path: (path.unlink(), os.mkfifo(path)),
     "device": lambda path: (path.unlink(), path.symlink_to("/dev/zero")),
-    "no-line": lambda path: path.write_bytes(forged(b"x" * 70_000, 0)),
-    "no-json": lambda path: path.write_bytes(forged(b"[[\n", 0)),
-    "list": lambda path: path.write_bytes(forged(b"[]\n", 0)),
-    "keys": lambda path: path.write_bytes(forged(b"{}\n", 0)),
-    "types": lambda path: path.write_bytes(forged(header(step="x"), 0)),
-    "deep": lambda path: path.write_bytes(forged(b"[" * 50_000 + b"\n", 0)),
+    "no-newline": lambda path: path.write_bytes(forged(b"x" * 70_000, 0)),
+    "invalid-json": lambda path: path.write_bytes(forged(b"[[\n", 0)),
+    "list-header": lambda path: path.write_bytes(forged(b"[]\n", 0)),
+    "missing-keys": lambda path: path.write_bytes(forged(b"{}\n", 0)),
+    "wrong-type": lambda path: path.write_bytes(forged(header(step="x"), 0)),
+    "deeply-nested": lambda path: path.write_bytes(forged(b"[" * 50_000 + b"\n", 0)),
     "sparse": lambda path: (path.write_bytes(b"no"), os.truncate(path, 2**40)),
 }
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_damaged_checkpoint_is_moved_aside_and_the_previous_one_is_read(tmp_path, kind):
+def test_a_damaged_checkpoint_is_renamed_and_the_previous_one_is_read(tmp_path, kind):
     checkpoints = Checkpoints(tmp_path, RUN_SHA, DATA_SHA)
     checkpoints.save(1, {"a": 1})
     DAMAGE[kind](checkpoints.save(2, {"a": 2}))
@@ -59,7 +59,7 @@ def test_a_damaged_checkpoint_is_moved_aside_and_the_previous_one_is_read(tmp_pa
 
 
 @pytest.mark.parametrize("state", [3, [1, 2], "x"])
-def test_an_invalid_state_is_refused_with_a_remedy(tmp_path, state):
+def test_the_error_for_a_checkpoint_without_a_state_suggests_training_from_scratch(tmp_path, state):
     (tmp_path / "step-0000000002.ckpt").write_bytes(forged(header(), state))
     with pytest.raises(InputError, match=r"delete .* to train from scratch"):
         Checkpoints(tmp_path, RUN_SHA, DATA_SHA).load_latest()
@@ -68,12 +68,12 @@ def test_an_invalid_state_is_refused_with_a_remedy(tmp_path, state):
 def stopped(folder, at=7):
     run = toy_run(checkpoint_seconds=1e-6, threads=1)
     engine = ToyEngine(run, CPU)
-    take = engine.step
+    original_step = engine.step
 
     def step(index):
         if index == at:
             raise KeyboardInterrupt
-        return take(index)
+        return original_step(index)
 
     engine.step = step
     with pytest.raises(KeyboardInterrupt):
@@ -93,7 +93,7 @@ def stopped(folder, at=7):
     ],
     ids=["empty", "engine", "type", "window", "outcome", "tensors"],
 )
-def test_a_state_that_does_not_fit_gives_a_one_line_error(tmp_path, change):
+def test_a_state_with_missing_or_mismatched_values_gives_a_one_line_error(tmp_path, change):
     run = stopped(tmp_path)
     checkpoints = Checkpoints(tmp_path / "state", run.hash, DATA_SHA)
     saved = checkpoints.load_latest()

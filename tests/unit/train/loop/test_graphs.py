@@ -1,4 +1,4 @@
-"""Recorded steps.
+"""Steps recorded as CUDA graphs give the same results as other steps.
 
 No GPU is needed, because the recorder is a mock that calls the function again where CUDA would replay it.
 """
@@ -72,7 +72,7 @@ def test_graphs_are_recorded_only_if_enabled_on_a_gpu(tmp_path: Path) -> None:
 def test_recording_graphs_changes_no_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, make: Callable, changes: dict
 ) -> None:
-    """Includes a rollback, a new scale and a new learning rate, which must discard the recordings."""
+    """Includes a rollback, a new pyramid scale and a new learning rate, which must discard the recordings."""
     run = tiny_run(task, write_data(task, tmp_path / "data"), **changes)
     mocks: list[MockRecorder] = []
 
