@@ -1,8 +1,9 @@
-"""Reference implementation for training one pyramid scale of SinGAN in eager float32, from the method's description.
+"""Reference implementation of the training of one pyramid scale of SinGAN, in eager float32.
 
-Training uses batch norm, one forward pass per image, and a new sample of the coarser scales for each critic step. The
-code is not optimised for speed, but does no work beyond the description. `make bench` reports the speed-up of the
-engine of one-shot training over this code, so every change needs an entry in CHANGELOG.md.
+The code follows the published description of SinGAN. Training uses batch norm, one forward pass per image, and a new
+sample of the coarser scales for each critic step. The code is not optimised for speed, but does no work beyond that
+description. `make bench` reports the speed-up of the one-shot engine over this code, so every change needs an entry in
+CHANGELOG.md.
 """
 
 import torch

@@ -43,18 +43,19 @@ def open_statistics(path: Path, metrics: tuple[str, ...] | None) -> ReferenceSta
 def score_against_statistics(fake: ScoredImages, real: ReferenceStatistics, device: torch.device) -> list[Score]:
     """Return the FID.
 
-    The part `real-statistics` of its protocol id means that extractor and resize of the reference are not verified.
+    The part `real-statistics` of its protocol id means that the feature extractor and resizing method of the reference
+    are not verified.
     """
     print_notes([f"{fake.path}: {note}" for note in fake.notes])
     (extractor,) = open_extractors([FID], device)
     clock = Clock()
     features = fake.features(extractor)
-    number = frechet_measurement(
+    measurement = frechet_measurement(
         FID,
         frechet_from_moments(real.mean, real.factor, features),
         error_from_moments(real.mean, real.factor, features),
         replicates_for(real.factor),
     )
     sets = (f"fake-px{fake.size}", *alpha_part(fake), "real-statistics", f"fake{fake.n}-folder")
-    number = replace(number, parts=(extractor.network.name, *sets), n=fake.n, seconds=clock.seconds)
-    return [number.score(**source_of(fake, real, device))]
+    measurement = replace(measurement, parts=(extractor.network.name, *sets), n=fake.n, seconds=clock.seconds)
+    return [measurement.score(**source_of(fake, real, device))]

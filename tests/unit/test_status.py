@@ -45,7 +45,7 @@ def test_a_run_passes_through_all_states(workdir, run):
     assert run_state(run, folder).state == "running"
     lock.release()
     shutil.rmtree(state)
-    for status in ("ok", "failed"):  # for example of a version that hashed other keys
+    for status in ("ok", "failed"):  # for example, trained by a version that hashed other keys
         write_json(folder / "model.json", {"status": status, "run_sha256": "x", "reason": "of that training"})
         found = run_state(run, folder)
         assert found.state == "outdated" and "`slim-bench train` moves it to superseded/" in found.reason
@@ -87,7 +87,7 @@ def test_status_and_plan_name_a_damaged_file(workdir, run, capsys, name, state, 
     assert line.split(maxsplit=1)[1] == f"{state}: {found.reason}"
 
 
-def test_a_run_trained_with_edited_compute_is_ok(workdir, run):
+def test_a_run_trained_with_edited_compute_settings_is_ok(workdir, run):
     folder = run_folder(run.scale, run.experiment, run.dataset, run.seed)
     edited = run.model_copy(update={"compute": run.compute.model_copy(update={"threads": 3})})
     write_frozen(folder, run)
@@ -104,7 +104,7 @@ def test_a_run_trained_with_edited_compute_is_ok(workdir, run):
 
 
 def test_a_run_with_damaged_weights_is_not_ok(workdir, run):
-    """The workflow would train it again."""
+    """The workflow would retrain it."""
     folder = workdir / run_folder(run.scale, run.experiment, run.dataset, run.seed)
     write_frozen(folder, run)
     write_json(folder / "model.json", {"status": "ok", "run_sha256": run.hash})

@@ -1,4 +1,4 @@
-"""Rows of one run: its training and its scores. The row of an unreadable score gives the file and the reason.
+"""Rows of one run, for its training and each score. The row of an unreadable score gives the file and the reason.
 
 A run folder with an unreadable run.json also has rows. Its task and metrics are taken from its model.json, from another
 run of the same experiment, or from its score files.

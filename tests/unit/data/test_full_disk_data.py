@@ -27,19 +27,19 @@ def one_line(call, *arguments, **options) -> str:
     return str(caught.value)
 
 
-def other_process_wins(monkeypatch):
-    """Other processes use the free space between the check and the write."""
+def pass_free_space_check(monkeypatch):
+    """Make the check of the free space pass, as if another process used the space before the write."""
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**9))
 
 
-def made(root, **entry):
+def project_with_images(root, **entry):
     """Create a project with 12 images of 200 x 200, which are 1.4 MB as an array."""
     image_folder(root / "pictures", 12, (200, 200))
     return make_project(root / "project", a={"source": {"kind": "folder", "path": "../pictures"}} | entry)
 
 
 def test_prepare_on_a_full_disk_gives_a_one_line_error(tmp_path, monkeypatch):
-    root = made(tmp_path)
+    root = project_with_images(tmp_path)
     with mounted(root / "data/prepared") as disk:
         message = one_line(prepare, "a", 200, root=root)
         assert message.startswith(f"{disk}: No space left on device for images.npy (1.4 MB needed, 1.0 MB free); free")
@@ -52,7 +52,7 @@ def test_prepare_on_a_full_disk_gives_a_one_line_error(tmp_path, monkeypatch):
 
 
 def test_prepare_on_a_full_disk_keeps_the_previous_arrays(tmp_path):
-    root = made(tmp_path)
+    root = project_with_images(tmp_path)
     with mounted(root / "data/prepared") as disk:
         before = prepare("a", 100, root=root)
         content = files_in(disk)
@@ -63,15 +63,15 @@ def test_prepare_on_a_full_disk_keeps_the_previous_arrays(tmp_path):
         assert prepare("a", 100, root=root) == before
 
 
-def test_prepare_with_a_limit_on_the_size_of_a_file(tmp_path):
-    root = made(tmp_path)
+def test_prepare_beyond_the_file_size_limit_gives_a_one_line_error(tmp_path):
+    root = project_with_images(tmp_path)
     with largest_file(1_000_000):
         message = one_line(prepare, "a", 200, root=root)
     assert "images.npy: File too large (the limit is 1.0 MB)" in message
     assert not files_in(root / "data/prepared")
 
 
-def test_arrays_of_classes_on_a_full_disk(tmp_path, monkeypatch):
+def test_prepare_of_an_npz_file_on_a_full_disk_gives_a_one_line_error(tmp_path, monkeypatch):
     arrays = {f"{split}_images": np.zeros((40, 100, 100, 3), np.uint8) for split in ("train", "test")}
     arrays |= {f"{split}_labels": np.arange(40) % 2 for split in ("train", "test")}
     np.savez_compressed(tmp_path / "a.npz", **arrays)
@@ -79,7 +79,7 @@ def test_arrays_of_classes_on_a_full_disk(tmp_path, monkeypatch):
     root = make_project(tmp_path / "project", a=entry)
     with mounted(root / "data/prepared") as disk:
         assert str(disk) in one_line(prepare, "a", None, root=root)
-        other_process_wins(monkeypatch)
+        pass_free_space_check(monkeypatch)
         message = one_line(prepare, "a", None, root=root)
         assert message.startswith(f"{disk}: No space left on device for train_images.npy (1.2 MB needed")
         assert not files_in(disk)
@@ -94,7 +94,7 @@ def test_a_download_on_a_full_disk_is_resumed(tmp_path, monkeypatch):
         fill(disk, leave=300_000)
         message = one_line(fetch, "a", root)
         assert str(root / "data/sources") in message and "700000 bytes" in message
-        other_process_wins(monkeypatch)
+        pass_free_space_check(monkeypatch)
         message = one_line(fetch, "a", root)
         assert message.startswith(f"{root / 'data/sources'}: No space left on device for a.zip (700.0 kB needed")
         assert not (root / "data/sources/a.zip").exists()
@@ -113,7 +113,7 @@ def test_dvc_on_a_full_disk_names_the_folder_and_leaves_no_temporary_file(tmp_pa
         sources = root / "data/sources"
         sources.mkdir(parents=True)
         (root / ".dvc").mkdir()
-        (sources / f".{'y' * 22}.tmp").write_text("of somebody else")
+        (sources / f".{'y' * 22}.tmp").write_text("file of another process")
         (sources / "a.tar.dvc").write_text("outs:\n- md5: 0\n  size: 500000\n  path: a.tar\n")
         monkeypatch.setattr("bench.data.dvc.subprocess", SimpleNamespace(run=fail))
         assert one_line(run_dvc, root, "pull", "data/sources/a.tar.dvc").endswith("failed to pull data from the cloud")
@@ -123,7 +123,7 @@ def test_dvc_on_a_full_disk_names_the_folder_and_leaves_no_temporary_file(tmp_pa
         assert {path.name for path in sources.iterdir()} == {"a.tar.dvc", f".{'y' * 22}.tmp"}
 
 
-def test_audit_in_a_full_temporary_folder(tmp_path, monkeypatch):
+def test_audit_with_a_full_temporary_folder_gives_a_one_line_error(tmp_path, monkeypatch):
     image_folder(tmp_path / "pictures", 1, (200, 200))
     content = {"0.png": (tmp_path / "pictures/0.png").read_bytes()}
     (tmp_path / "a.tar").write_bytes(tar_bytes(content))

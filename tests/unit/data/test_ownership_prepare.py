@@ -1,4 +1,4 @@
-"""`prepare` replaces only files that an earlier preparation wrote, for any --out."""
+"""`prepare` replaces only files that an earlier preparation wrote, in every output folder."""
 
 import os
 import shutil
@@ -40,7 +40,7 @@ def test_an_output_folder_that_overlaps_with_the_source_is_refused(workdir, caps
     assert content(workdir) == before
 
 
-def test_another_path_of_the_source_is_recognised(workdir, capsys):
+def test_an_output_folder_that_is_a_link_to_the_source_is_refused(workdir, capsys):
     (workdir / "link").symlink_to("photos")
     before = content(workdir / "photos")
     assert prepare("photos", "link") == 2
@@ -64,7 +64,7 @@ def test_other_files_in_the_folder_are_kept(workdir, name):
 
 @pytest.mark.parametrize("name", ["images.npy", "manifest.json", ".slim-bench-prepare.json"])
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_an_output_path_of_another_file_is_refused_before_decoding(workdir, capsys, monkeypatch, name, kind):
+def test_an_unrelated_file_at_an_output_path_is_refused_before_decoding(workdir, capsys, monkeypatch, name, kind):
     (workdir / "out").mkdir()
     if kind == "file":
         (workdir / "out" / name).write_text('{"name": "of a web application"}')
@@ -78,14 +78,14 @@ def test_an_output_path_of_another_file_is_refused_before_decoding(workdir, caps
     assert content(workdir / "out") == before
 
 
-def test_a_damaged_manifest_is_named_before_the_arrays_it_describes(workdir, capsys):
+def test_the_error_names_a_damaged_manifest_and_not_its_arrays(workdir, capsys):
     assert prepare("photos", "out") == 0
     (workdir / "out/manifest.json").write_text("[]")
     assert prepare("photos", "out") == 2
     assert "out/manifest.json: is not a file that slim-bench wrote" in last_line(capsys)
 
 
-def test_a_changed_array_is_not_recognised_as_an_output(workdir, capsys):
+def test_a_changed_array_is_refused_because_prepare_did_not_write_it(workdir, capsys):
     assert prepare("photos", "out") == 0
     images = np.load(workdir / "out/images.npy")
     np.save(workdir / "out/images.npy", 255 - images)
@@ -139,17 +139,17 @@ class KilledError(BaseException):
 
 
 @pytest.mark.parametrize("moment", [0, 1])
-def test_a_kill_while_files_are_replaced_loses_nothing_and_the_next_start_completes(workdir, monkeypatch, moment):
+def test_prepare_that_was_killed_while_replacing_files_loses_no_file_and_can_be_repeated(workdir, monkeypatch, moment):
     assert prepare("photos", "out") == 0
     (workdir / "out/note.txt").write_text("mine")
     random_image(16, 16, seed=9).save(workdir / "photos/3.png")
-    done, replace, rmtree = [], os.replace, shutil.rmtree
+    replaced, replace, rmtree = [], os.replace, shutil.rmtree
 
     def killed(source, target):
         if target in (workdir / "out/images.npy", workdir / "out/manifest.json"):
-            if len(done) == moment:
+            if len(replaced) == moment:
                 raise KilledError
-            done.append(target)
+            replaced.append(target)
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", killed)
