@@ -71,8 +71,8 @@ def read_npz(
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Return the arrays among `keys` that an .npz file contains, and the names of all members.
 
-    Raises InputError for object arrays (pickles) and for shapes that do not match the size of their member. All
-    headers are checked before any data are read.
+    Raises InputError for arrays of Python objects (pickles) and for a shape that does not match the size of the archive
+    member. All headers are checked before any data are read.
     """
     headers, names = read_npz_headers(path, keys, max_unpacked_gb)
     arrays = {}
@@ -184,5 +184,7 @@ def _read_npy_header(path: Path, member: StoredFile) -> NpyHeader:
     if dtype.hasobject:
         raise InputError(f"{path}: {name} is an array of Python objects, which is unsafe to load; save a numeric array")
     if min(shape, default=0) < 0 or size != member.size:
-        raise InputError(f"{path}: {name} is damaged: header {dtype} {shape}, but {member.size} bytes")
+        raise InputError(
+            f"{path}: {name} is damaged: its header declares {dtype} {shape}, but it has {member.size} bytes"
+        )
     return header

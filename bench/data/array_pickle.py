@@ -1,8 +1,8 @@
 """Safe reader of CIFAR's batches, which are pickled dictionaries of arrays.
 
-It executes neither code from the file nor NumPy's unpickling hooks. These hooks trust their input: a damaged type or
-state can crash the process, and a shape can allocate any amount of memory. This reader unpickles each array as an inert
-record, and builds the array only if the shape, type and number of bytes in the record agree.
+The reader executes neither code from the file nor NumPy's unpickling hooks. These hooks trust their input, so a damaged
+type or state can crash the process, and a shape can allocate any amount of memory. The reader unpickles each array as
+an inert record, and builds the array only if the shape, type and number of bytes in the record agree.
 """
 
 import io
@@ -61,10 +61,10 @@ class _Unpickler(pickle.Unpickler):
 def read_array_pickle(data: bytes, name: str) -> dict[bytes, Any]:
     """Read a batch of CIFAR's Python version, a dictionary with byte-string keys.
 
-    `name`: name of the file in error messages.
+    `name`: name of the file, for error messages.
     """
     try:
-        for opcode, argument, _ in pickletools.genops(data):  # checks lengths against the data
+        for opcode, argument, _ in pickletools.genops(data):  # raises an exception if a length exceeds the data
             if "PUT" in opcode.name and isinstance(argument, int) and argument > MAX_MEMO_ENTRIES:
                 raise pickle.UnpicklingError(f"memo index {argument} exceeds {MAX_MEMO_ENTRIES}")
         value = _Unpickler(io.BytesIO(data), encoding="bytes").load()

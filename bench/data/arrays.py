@@ -25,7 +25,7 @@ KEYS = tuple(f"{split}_{kind}" for split in SPLITS for kind in ("images", "label
 
 
 def prepare_arrays(job: PreparationJob, staging: Path) -> Manifest:
-    """Prepare uint8 images [N, H, W, C] and int64 labels [N] of both splits, zero-padded to the image size."""
+    """Prepare both splits: images, uint8 [N, H, W, C], zero-padded to the image size, and labels, int64 [N]."""
     readers: dict[str, Callable[[PreparationJob], tuple[Arrays, tuple[str, ...] | None]]] = {
         "idx": _read_idx_set,
         "cifar": _read_cifar_set,
@@ -35,7 +35,7 @@ def prepare_arrays(job: PreparationJob, staging: Path) -> Manifest:
     count = _check_arrays(job, arrays, names or job.dataset.class_names)
     for split, wanted in zip(SPLITS, (job.dataset.n, job.dataset.n_test), strict=True):
         check_expected(job, f"{split} images", len(arrays[f"{split}_images"]), wanted)
-        if per_class := job.dataset.preparation.per_class:  # the first images of each class, in file order
+        if per_class := job.dataset.preparation.per_class:  # keep the first images of each class, in file order
             labels = arrays[f"{split}_labels"]
             firsts = [np.flatnonzero(labels == label)[:per_class] for label in np.unique(labels)]
             keep = np.sort(np.concatenate(firsts))
@@ -114,7 +114,10 @@ def _read_idx_set(job: PreparationJob) -> tuple[Arrays, None]:
 
 
 def _read_cifar_set(job: PreparationJob) -> tuple[Arrays, tuple[str, ...] | None]:
-    """Read the Python version of CIFAR-10 or CIFAR-100: rows of 3072 bytes, one channel plane after another."""
+    """Read the Python version of CIFAR-10 or CIFAR-100.
+
+    Each image is a row of 3072 bytes, with one channel plane after another.
+    """
     batches: dict[str, dict[bytes, Any]] = {}
     found: list[str] = []
     for file in _stored_files(job):
@@ -148,7 +151,8 @@ def _cifar_split(job: PreparationJob, split: str, batches: list[dict[bytes, Any]
 def _read_npz_set(job: PreparationJob) -> tuple[Arrays, None]:
     """Read the arrays named in KEYS. Grey images may lack the channel axis; labels may be a column, as in MedMNIST.
 
-    Other arrays, such as val_images, are not used, because held-out training images select the `best` weights.
+    Other arrays, such as val_images, are not used, because held-out training images are used to select the `best`
+    weights.
     """
     arrays, found = read_npz(job.sources[0], KEYS, job.max_unpacked_gb)
     _check_complete(job, arrays, found)

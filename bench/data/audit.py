@@ -32,12 +32,12 @@ from bench.terminal import one_line
 BY_PATH = "given-by-path"
 """Temporary name of a dataset given by path."""
 MAX_DECODED = 50_000
-"""Number of images of ImageNet that are decoded, evenly spaced. The headers of all others are read."""
+"""Maximum number of evenly spaced images of ImageNet that are decoded. Only the headers of all others are read."""
 
 
 @dataclass
 class Audit:
-    """Errors and notes found in one dataset, by kind (see bench.data.audit_record.CHECKS), and its images."""
+    """Errors and notes found in one dataset, by kind (see bench.data.problems.CHECKS), and its images."""
 
     name: str
     with_tiles: bool = False
@@ -112,7 +112,8 @@ def audit(
 ) -> Audit:
     """Validate a downloaded dataset of the catalogue, or a folder or .npz file given by path.
 
-    `prepared`: folder of the prepared dataset (default: data/prepared), which is read for arrays and ImageNet.
+    `prepared`: folder of the prepared dataset (default: its folder in data/prepared). Only the audits of array datasets
+    and ImageNet read this folder.
     `with_tiles`: also keep small copies of evenly spaced images.
     """
     catalogue = load_catalogue(root, folders)
@@ -188,7 +189,7 @@ def _audit_images(report: Audit, source: Path, dataset: Dataset, image_size: int
 def _audit_imagenet(report: Audit, prepared: Path, dataset: Dataset, image_size: int | None) -> None:
     """Audit the folder that the prepared dataset lists.
 
-    Shards are only counted, because `prepare` reads them completely.
+    The samples of shards are only counted, because `prepare` has read the shards completely.
     """
     if not (prepared / MANIFEST).is_file():
         raise InputError(f"{report.name}: prepare it first, then audit it")
@@ -250,7 +251,9 @@ def _audit_files(
     if len(chosen) < len(every):
         decoded = set(chosen)
         check([entry for entry in every if entry not in decoded], decode=False)
-        report.notes.append(f"{len(chosen)} of {len(every)} images were decoded, the headers of the others were read")
+        report.notes.append(
+            f"{len(chosen)} of {len(every)} images were decoded; only the headers of the others were read"
+        )
     report.compare(fingerprints)
     report.sizes = _sizes(headers)
     if report.with_tiles:
@@ -261,7 +264,7 @@ def _audit_files(
 
 
 def _sizes(headers: list[Header]) -> list[tuple[int, int]]:
-    """Return width and height of the smallest and of the largest image, once if they are equal."""
+    """Return the width and height of the smallest and of the largest image, or one entry if these sizes are equal."""
     found = sorted(((header.width, header.height) for header in headers), key=lambda size: size[0] * size[1])
     return list(dict.fromkeys((found[0], found[-1]))) if found else []
 

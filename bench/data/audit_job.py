@@ -1,4 +1,4 @@
-"""Audits a dataset for the workflow and writes the record.
+"""Audits a dataset for the workflow and writes the record of the audit.
 
 Problems of the dataset are recorded and do not raise an error.
 """
@@ -42,7 +42,7 @@ def record_audit(
     folders: Folders | None = None,
     max_unpacked_gb: float | None = None,
 ) -> Audit | None:
-    """Audit dataset `name`, write the record `out` and its PNG, and return the audit; None if the audit failed."""
+    """Audit dataset `name`, write the record `out` and its PNG, and return the audit, or None if the audit failed."""
     catalogue = load_catalogue(root, folders)
     dataset = catalogue.dataset(name)
     refuse_foreign(out, is_audit, REMEDY)
@@ -91,7 +91,7 @@ def record_audit(
 
 
 def _source(name: str, dataset: Dataset, root: Path) -> str:
-    """Return the source that provided the files, or all sources of the catalogue if there are no files yet."""
+    """Return as text the source that provided the files, or all sources of the catalogue if there are no files yet."""
     if dataset.folder is None and installed_path(root, dataset) is not None:
         return describe_source(dataset.manual)
     present = present_source(root, dataset, read_receipt(name, root))

@@ -17,19 +17,22 @@ from bench.paths import AUDIT_SUFFIX
 from bench.schema import Strict, Task, parse_strict
 
 FORMAT = 1
-"""Version of the record. The workflow repeats audits whose record has another version."""
+"""Version of the record's format. The workflow repeats an audit whose record has another version."""
 MAX_EXAMPLES = 10
 
 
 class Check(Strict):
-    """Number of files with one kind of problem, and the first messages."""
+    """Number of files with one kind of problem, and up to MAX_EXAMPLES messages."""
 
     count: int = 0
     examples: tuple[str, ...] = ()
 
 
 class AuditRecord(Strict):
-    """Result of an audit. `errors` are problems that `prepare` refuses or that harm training; `notes` are not."""
+    """Result of an audit.
+
+    `errors` are problems that `prepare` refuses or that harm training, and `notes` are informational.
+    """
 
     format: int
     name: str
@@ -63,7 +66,7 @@ def audit_path(prepared: Path | str) -> Path:
 
 
 def audited_folder(record: Path) -> Path | None:
-    """Return the folder of the prepared dataset of a record, or None for a record with another name."""
+    """Return the folder of the prepared dataset that a record describes, or None if the file has another suffix."""
     prepared = str(record).removesuffix(AUDIT_SUFFIX)
     return None if prepared == str(record) else Path(prepared)
 
@@ -88,7 +91,7 @@ def dataset_sha256(dataset: Dataset) -> str:
 
 
 def describe_source(source: Any) -> str:
-    """Return one source of a dataset as text, without paths of the user."""
+    """Return one source of a dataset as text, without the user's paths."""
     if isinstance(source, Folder):
         return f"a folder or file of the user ({Path(source.path).name})"
     if isinstance(source, Hub):

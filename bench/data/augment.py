@@ -96,7 +96,10 @@ def resized_crop(images: Tensor, boxes: Tensor, size: int) -> Tensor:
 
 
 def draw_boxes(uniform: Tensor, height: int, width: int) -> Tensor:
-    """Convert uniform draws [B, 4] to random-resized-crop boxes [B, 4]: area 0.08..1, aspect 3/4..4/3 (log-uniform)."""
+    """Convert uniform draws [B, 4] to the boxes [B, 4] of random resized crops.
+
+    A box covers 0.08..1 of the image area, and its aspect ratio is 3/4..4/3 (log-uniform).
+    """
     area = (0.08 + 0.92 * uniform[:, 0]) * height * width
     aspect = torch.exp((2 * uniform[:, 1] - 1) * math.log(4 / 3))
     box_height = (area / aspect).sqrt().clamp(1, height)
@@ -108,7 +111,10 @@ def draw_boxes(uniform: Tensor, height: int, width: int) -> Tensor:
 def augment(
     images: Tensor, kind: Literal["imagenet", "small", "none"], generator: torch.Generator, rows: BatchRows
 ) -> Tensor:
-    """Augment images. imagenet: random resized crop, flip; small: random crop after zero padding by 4 px, flip."""
+    """Augment images as `kind` states.
+
+    imagenet: random resized crop and flip; small: zero padding by 4 px, random crop and flip; none: no change.
+    """
     if kind == "none":
         return images
     chosen = rows.uniform(generator) < 0.5
@@ -120,7 +126,10 @@ def augment(
 
 
 def draw_lambda(alpha: float, generator: torch.Generator) -> float:
-    """Draw from Beta(alpha, alpha). `generator` seeds NumPy's generator, because torch's Beta takes none."""
+    """Draw a mixing weight from Beta(alpha, alpha).
+
+    `generator` seeds NumPy's generator, because torch's Beta distribution does not accept a generator.
+    """
     seed = int(torch.randint(2**62, (), generator=generator))
     return float(np.random.default_rng(seed).beta(alpha, alpha))
 

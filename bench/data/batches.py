@@ -1,4 +1,4 @@
-"""Batches of a classification dataset: `batch(step)` depends only on (seed, rollback, step), so runs can resume.
+"""Batches of a classification dataset. `batch(step)` depends only on (seed, rollback, step), so a run can resume.
 
 Arrays are kept on the device as uint8. Image files (bench.data.loaders) and samples of shards (bench.data.shards) are
 decoded by threads, several batches ahead. The last, incomplete batch of an epoch is dropped.
@@ -25,14 +25,14 @@ from bench.runtime.environment import launcher_variable
 from bench.runtime.rng import generator, permutation
 
 Batch = tuple[Tensor, Tensor]
-"""Images uint8 [B, C, H, W] and labels int64 [B]: this process's rows of a global batch."""
+"""Images, uint8 [B, C, H, W], and labels, int64 [B], of this process's rows of a global batch."""
 PREFETCH = 3  # number of batches that are decoded in advance
 CENTRE_CROP_RATIO = 224 / 256  # side of the centre crop relative to the shorter side, in single-crop evaluation
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """Division of a dataset into global batches, with the rows of each that this process computes."""
+    """Division of a dataset into global batches, and the rows of each batch that this process computes."""
 
     rows: BatchRows
     seed: int
@@ -149,12 +149,15 @@ def decode_ahead(batches: Iterator[list[Callable[[], tuple[Tensor, int]]]], devi
                 images, labels = images.pin_memory(), labels.pin_memory()
             yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
     finally:
-        # does not wait, because the garbage collector may close an unfinished stream on a thread of this same pool
+        # does not wait, because the garbage collector may close an unfinished stream on a thread of the same pool
         pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Stream:
-    """Random access by `batch(step)` to a restartable iterator. Consecutive steps continue it; others restart it."""
+    """Random access to the batches of a restartable iterator.
+
+    The step that follows the previous step continues the iterator, and any other step restarts the iterator.
+    """
 
     def __init__(self, start: Callable[[int], Iterator[Batch]]) -> None:
         self._start, self._next, self._batches = start, -1, iter(())

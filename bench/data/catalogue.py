@@ -19,7 +19,7 @@ from bench.schema import Name, Positive, Strict, Task, parse_cli_value, parse_st
 
 CATALOGUE = Path("config/datasets.yaml")
 PACKAGED = Path(__file__).with_name("datasets.yaml")
-"""Copy of the catalogue in an installed package; in a clone, a link to it."""
+"""Copy of the catalogue in an installed package, or in a clone a link to the catalogue."""
 PINS = Path("data/pins.yaml")
 
 Byte = Annotated[int, Field(ge=0, le=255)]
@@ -173,7 +173,7 @@ class Catalogue(Strict):
     def source_sha256(self, name: str) -> str | None:
         """Return the published sha256 of a dataset with a single file in a single source, or None.
 
-        A checksum that is recorded later would change the hash of runs, so it does not count.
+        A checksum that is recorded later would change the hash of runs, so it is ignored here.
         """
         sources = [source for source in self.dataset(name).sources if not isinstance(source, Packed)]
         files = [file for source in sources for file in source.files]
@@ -212,7 +212,7 @@ def load_weights_entry(name: str, root: Path = Path(".")) -> Weights:
 
 
 def _with_packed(root: Path, name: str, dataset: Dataset) -> Dataset:
-    """Return a dataset with the archive of its installed images as a source, if DVC tracks one."""
+    """Return the dataset, with the archive of its installed images as a further source if DVC tracks this archive."""
     file = packed_file(name)
     if dataset.manual is None or not (root / file.pointer).is_file():
         return dataset

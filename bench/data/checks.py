@@ -37,7 +37,7 @@ def dataset_problems(job: FetchJob) -> list[str]:
 
 
 def _unrecorded(job: FetchJob, files: tuple[SourceFile, ...]) -> list[str]:
-    """Return a problem for each file without a pointer, or whose content the DVC cache lacks."""
+    """Return one problem for each file that has no pointer, or whose content is missing in the DVC cache."""
     problems, cache = [], open_cache(job.root)
     for file in files:
         pointer = pointer_of(job.root / file.local)
@@ -45,6 +45,7 @@ def _unrecorded(job: FetchJob, files: tuple[SourceFile, ...]) -> list[str]:
             problems.append(f"{pointer_path(file.local)}: missing; run `slim-bench data pin {job.name}`")
         elif cache is not None and pointer.md5 and not cache.contains(pointer.md5, pointer.size):
             problems.append(
-                f"{file.local}: missing in the DVC cache, so `dvc push` lacks it; run `slim-bench data pin {job.name}`"
+                f"{file.local}: missing in the DVC cache, so `dvc push` does not upload it; run "
+                f"`slim-bench data pin {job.name}`"
             )
     return problems

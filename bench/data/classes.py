@@ -1,4 +1,4 @@
-"""Prepares large classification datasets as lists of files: class folders, or WebDataset shards."""
+"""Prepares large classification datasets, which are class folders or WebDataset shards, as lists of files."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +25,10 @@ from bench.files import sha256_bytes, sha256_file, write_bytes
 
 @dataclass(frozen=True)
 class SplitListing:
-    """Files and number of images of each split, and class names. The hash also covers `hashed_settings`."""
+    """Files and number of images of each split, and class names.
+
+    The hash of the prepared dataset also covers `hashed_settings`.
+    """
 
     rows: dict[str, list[Row]]
     counts: dict[str, int]
@@ -36,8 +39,8 @@ class SplitListing:
 def prepare_files(job: PreparationJob, staging: Path) -> Manifest:
     """List the files of an ImageFolder or of WebDataset shards without copying them, and check an ImageFolder's images.
 
-    The hash covers names, byte sizes and labels, and for shards and a user's own images also the content. For an
-    ImageFolder with transparent or rotated images, it also covers how these are treated.
+    The hash covers names, byte sizes and labels. For shards and a user's own images, the hash also covers the content.
+    For an ImageFolder with transparent or rotated images, the hash also covers how these images are treated.
     """
     with source_folder(job) as root:
         return _prepare_folder(job, root, staging)

@@ -26,9 +26,9 @@ from bench.errors import InputError
 NOTE_SECONDS, STALL_SECONDS = 10.0, 30.0
 """Seconds without data after which a message is printed, and after which the connection is closed."""
 ATTEMPTS = 4
-"""Number of attempts without progress, for problems that may be temporary."""
+"""Maximum number of attempts without progress, if the problem may be temporary."""
 MAX_WAIT_SECONDS = 60.0
-"""Maximum wait in seconds for Retry-After of a server. For a longer one, the next source is used."""
+"""Longest wait in seconds that a server may request (Retry-After). For a longer wait, the next source is used."""
 MAX_REDIRECTS = 10
 DEFAULT_HEADERS = {"Accept-Encoding": "identity", "User-Agent": "slim-bench"}
 
@@ -38,7 +38,7 @@ class UnavailableError(InputError):
 
 
 class Watch:
-    """Context that reports and ends a connection on which nothing arrives. `beat` records that data arrived."""
+    """Context manager that reports and closes a connection without incoming data. `beat` records that data arrived."""
 
     def __init__(self, url: str):
         self.url, self.stalled = url, False
@@ -84,7 +84,7 @@ class Attempts:
         self.url, self.kept, self.failures = url, kept, 0
 
     def failed(self, reason: str, wait: float | None = None, progress: bool = False) -> None:
-        """Wait before the next attempt. Raises UnavailableError after the last one, or for a very long `wait`."""
+        """Wait before the next attempt. Raises UnavailableError after the last attempt, or if `wait` is too long."""
         self.failures = 1 if progress else self.failures + 1
         if self.failures >= ATTEMPTS:
             raise UnavailableError(f"{self.url}: {reason} ({ATTEMPTS} attempts{self.kept})")
@@ -168,7 +168,7 @@ def is_timeout(error: BaseException) -> bool:
 
 
 def connection_problem(error: BaseException) -> str:
-    """Return a connection's problem as text without any content from the server."""
+    """Return the problem of a connection as text, without any text from the server."""
     reason = getattr(error, "reason", error)
     if is_timeout(error):
         return f"no response within {STALL_SECONDS:g} s"
@@ -202,7 +202,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def content_length(response: Any) -> int | None:
-    """Return the length in the header of a response, or None if the header is missing, repeated or invalid."""
+    """Return the header Content-Length of a response, or None if the header is missing, repeated or invalid."""
     if response.chunked:
         return None
     given = set(response.headers.get_all("Content-Length") or ())

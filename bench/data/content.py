@@ -1,4 +1,4 @@
-"""Content hashes of a dataset's source, recorded in its receipt. A changed hash causes a new preparation.
+"""Content hashes of a dataset's source, which its receipt records. A changed hash causes a new preparation.
 
 Sizes and modification times are used only to avoid rehashing unchanged files. Published datasets with class folders may
 contain a million files, so their content is represented by names and byte sizes, as in the hash of the prepared
@@ -31,7 +31,7 @@ FileRecord = dict[str, Any]
 
 
 def describe_installed(source: Path, dataset: Dataset, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the receipt's `content_sha256` of a folder or file and, unless its files are only listed, `members`.
+    """Return the fields `content_sha256` and `members` of a receipt for a folder or file. ImageNet has no `members`.
 
     `recorded`: an earlier receipt, whose hashes remain valid for files with unchanged size and times.
     """
@@ -82,7 +82,7 @@ def content_sha256(files: list[FileRecord]) -> str:
 
 
 def archives_sha256(folder: Path) -> str | None:
-    """Return the content hash of the archives extracted to `folder`; None for any other folder."""
+    """Return the content hash of the archives extracted to `folder`, or None for any other folder."""
     return read_mapping(folder / UNPACKED_MARKER).get("content_sha256")
 
 
@@ -99,7 +99,7 @@ def preparation_sha256(dataset: Dataset) -> str:
     """Return the hash of everything in a catalogue entry that affects the arrays, except the source's content."""
     parts = {"preparation", "layout", "task", "n", "n_test", "classes", "class_names"}
     described = dataset.model_dump(mode="json", include=parts)
-    for key in ("first", "names"):  # added later; without them, earlier hashes remain valid
+    for key in ("first", "names"):  # keys added later; without them, earlier hashes remain valid
         if described["preparation"][key] is None:
             del described["preparation"][key]
     return sha256_json(described)

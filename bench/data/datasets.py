@@ -1,4 +1,4 @@
-"""Reads prepared data as tensors. Array files are memory-mapped, and the loaders copy them into contiguous tensors."""
+"""Reads prepared datasets as tensors. Array files are memory-mapped and copied to contiguous tensors."""
 
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ from bench.errors import InputError
 __all__ = ["check_content", "load_file_list", "load_images", "load_split", "read_manifest"]
 
 MAX_HASHED_BYTES = 2**28
-"""Maximum size in bytes of arrays that are hashed before training and evaluation, which takes one to two seconds."""
+"""Maximum size in bytes of arrays that are hashed before training and evaluation. Hashing takes up to two seconds."""
 
 SplitName = Literal["train", "test"]
 
@@ -24,7 +24,7 @@ def load_images(folder: Path) -> torch.Tensor:
 
 
 def load_split(folder: Path, split: SplitName) -> tuple[torch.Tensor, torch.Tensor]:
-    """Load images uint8 [N, C, H, W] and labels int64 [N] of one split."""
+    """Load the images, uint8 [N, C, H, W], and labels, int64 [N], of one split."""
     manifest = _read_kind(folder, "classification")
     _split(folder, manifest, split)
     labels = torch.from_numpy(open_array(folder, manifest, f"{split}_labels.npy").copy())

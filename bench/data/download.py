@@ -1,4 +1,4 @@
-"""Verified downloads, which resume after an interruption and get their final name only after verification."""
+"""Downloads files, resumes interrupted downloads, and renames a file to its final name only after verification."""
 
 import http.client
 import os
@@ -114,10 +114,10 @@ def download(
 
 
 def _complete(transfer: Transfer, sha256: str | None, md5: str | None) -> str | None:
-    """Download the rest of a file and return its problem, or None. A compressed body is decompressed if necessary."""
+    """Download the rest of a file, decompress the body if necessary, and return the file's problem, or None."""
     _fetch(transfer, sha256, md5)
     problem = content_problem(transfer.partial, sha256, md5, transfer.size)
-    # a server may declare "Content-Encoding: gzip" because the archive itself is compressed; it must remain compressed
+    # a server may declare "Content-Encoding: gzip" because the archive itself is compressed; keep it compressed
     is_packed = not transfer.verifiable and not transfer.name.endswith((".gz", ".tgz"))
     if transfer.compressed and (problem or is_packed):
         decompress(transfer.partial, transfer.url, transfer.size or MAX_UNKNOWN_BYTES)
@@ -162,7 +162,7 @@ def _is_whole(transfer: Transfer, sha256: str | None, md5: str | None) -> bool:
 
 
 def _refused(transfer: Transfer, error: urllib.error.HTTPError) -> str:
-    """Return the reason of a status after which another attempt may work. Raises UnavailableError for any other."""
+    """Return the status as text if another attempt may work. Raises UnavailableError for any other status."""
     error.close()
     url, reason = transfer.url, status_text(error.code)
     if error.code == 416:  # the partial file is at least as long as the source
@@ -201,7 +201,7 @@ def _read_rest(transfer: Transfer) -> None:
 
 
 def _stalled(transfer: Transfer, before: int) -> Exception:
-    """Return the error of a stalled transfer. It permits another attempt only if this one received data."""
+    """Return the error of a stalled transfer. The error permits another attempt only if this attempt received data."""
     silence = f"no data for {connection.STALL_SECONDS:g} s"
     if transfer.received > before:
         return TimeoutError(silence)
@@ -209,7 +209,7 @@ def _stalled(transfer: Transfer, before: int) -> Exception:
 
 
 def _save(transfer: Transfer, response: http.client.HTTPResponse, received: int, watch: Watch) -> None:
-    """Append the body of a response to the partial file, or replace the file if the server sends all of it."""
+    """Append the body of a response to the partial file, or replace the file if the server sends the complete file."""
     url, size = transfer.url, transfer.size
     if response.status not in (200, 206):
         raise UnavailableError(f"{url}: {status_text(response.status)} without a file; check the address")

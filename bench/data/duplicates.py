@@ -97,7 +97,7 @@ class Fingerprints:
 def near_duplicates(thumbnails: np.ndarray) -> tuple[np.ndarray, bool]:
     """Return the near duplicates among thumbnails, uint8 [N, SIDE, SIDE], and whether the search was complete.
 
-    The rows, int64 [P, 2], are sorted. Each consists of an image and the earlier image that it nearly duplicates.
+    The rows, int64 [P, 2], are sorted. Each row has the indices of an image and of a similar earlier image.
     """
     hashes, halves = perceptual_hashes(thumbnails), _halves(thumbnails)
     rows, columns = BLOCK
@@ -127,8 +127,8 @@ def near_duplicates(thumbnails: np.ndarray) -> tuple[np.ndarray, bool]:
 def perceptual_hashes(thumbnails: np.ndarray) -> np.ndarray:
     """Return the hashes, uint64 [N], of thumbnails, uint8 [N, SIDE, SIDE].
 
-    A bit states whether one of the 8 x 8 lowest frequencies of the discrete cosine transform is above their median. The
-    mean brightness is not among them.
+    Each bit states whether a coefficient of the discrete cosine transform is above the median of the coefficients of
+    the 8 x 8 lowest frequencies. The coefficient of the mean brightness is excluded.
     """
     frequency, position = np.arange(FREQUENCIES)[:, None], np.arange(SIDE)[None, :]
     waves = np.rint(1024 * np.cos(np.pi * (2 * position + 1) * frequency / (2 * SIDE)))
@@ -148,7 +148,7 @@ def _halves(thumbnails: np.ndarray) -> np.ndarray:
 
 
 def _similar(hashes: np.ndarray, top: int, left: int) -> np.ndarray:
-    """Return the pairs (row, earlier column) of one block whose hashes are similar, int64 [P, 2]."""
+    """Return the pairs (row, earlier column) with similar hashes in one block, int64 [P, 2]."""
     rows, columns = hashes[top : top + BLOCK[0]], hashes[left : left + BLOCK[1]]
     distances = np.bitwise_count(rows[:, None] ^ columns[None, :])
     pairs = np.argwhere(distances <= MAX_DISTANCE) + (top, left)
@@ -156,7 +156,7 @@ def _similar(hashes: np.ndarray, top: int, left: int) -> np.ndarray:
 
 
 def _correlated(halves: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Return for each pair whether the correlation is at least MIN_CORRELATION. An image of one colour has none."""
+    """Return whether the correlation of each pair is at least MIN_CORRELATION; false for an image of one colour."""
     first, second = halves[pairs[:, 0]].astype(np.float64), halves[pairs[:, 1]].astype(np.float64)
     n = halves.shape[1]
 

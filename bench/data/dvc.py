@@ -1,4 +1,4 @@
-"""The only module that calls DVC."""
+"""Runs DVC commands. No other module calls DVC."""
 
 import errno
 import os
@@ -75,7 +75,7 @@ def _settings(root: Path) -> Iterator[dict[str, str]]:
             found["HOME"] = folder
         config = ConfigObj(str(configuration_folders()[0] / "config"), encoding="utf-8")
         for name, section in merged_configuration(root).items():
-            if name.startswith("remote ") and not section.get("url", "").startswith("hdfs:"):  # has no such option
+            if name.startswith("remote ") and not section.get("url", "").startswith("hdfs:"):  # hdfs has no `verify`
                 config.setdefault(name, {}).setdefault("verify", "true")
         if not (root / ".git").exists():
             config.setdefault("core", {})["no_scm"] = "true"

@@ -1,9 +1,9 @@
 """Adds files to the DVC cache and restores them from it, without starting DVC, which takes seconds.
 
 The cache has DVC's own layout (files/md5/AB/CDEF...), so `dvc status`, `dvc push` and `dvc pull` work with it. A file
-that slim-bench wrote is linked into the cache by the first method of `cache.type` that works. The link of a hard-linked
-file is read-only, because a change would also change the cache. A file of the user is never linked: DVC would make it
-read-only. It is cloned (reflink) or copied, and is not modified.
+that slim-bench wrote is linked into the cache by the first method of `cache.type` that works. A hard-linked file is
+read-only, because a change would also change the cache. A file of the user is cloned (reflink) or copied, and is never
+linked, because DVC would make a linked file read-only.
 """
 
 import errno
@@ -22,7 +22,7 @@ from bench.files import atomic_file, link_or_copy, md5_file
 from bench.terminal import one_line
 
 FICLONE = 0x40049409
-"""Request of ioctl that lets a file share the blocks of another one, on Btrfs and XFS."""
+"""Request of ioctl by which a file shares the blocks of another file, on Btrfs and XFS."""
 READ_ONLY = 0o444
 """Mode by which DVC recognises objects that it need not verify again."""
 NO_LINK = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EINVAL, errno.ENOTTY, errno.ENOSYS}
@@ -70,7 +70,7 @@ class DvcCache:
         return any(kind in methods and methods[kind](source, target) for kind in kinds)
 
     def restore(self, path: Path, md5: str) -> bool:
-        """Link or copy the object with this md5 to `path`. Return False if the cache lacks it or has a damaged one."""
+        """Link or copy the object with this md5 to `path`. Return False if the object is missing or damaged."""
         stored = self.object_path(md5)
         if not stored.is_file():
             return False
@@ -82,12 +82,12 @@ class DvcCache:
 
 
 def open_cache(root: Path) -> DvcCache | None:
-    """Return the cache of the project at `root`, or None if the project is not under DVC."""
+    """Return the cache of the project at `root`, or None if the project does not use DVC."""
     return DvcCache(Path(root)) if (Path(root) / ".dvc").is_dir() else None
 
 
 def restore_file(root: Path, path: Path, pointer: Pointer) -> bool:
-    """Restore a missing file from the DVC cache. Return False if it exists, or if the cache lacks its content."""
+    """Restore a missing file from the DVC cache. Return False if the file exists, or if the cache lacks its content."""
     cache = open_cache(root)
     if path.exists() or cache is None or pointer.md5 is None or not cache.contains(pointer.md5, pointer.size):
         return False
@@ -95,7 +95,10 @@ def restore_file(root: Path, path: Path, pointer: Pointer) -> bool:
 
 
 def merged_configuration(root: Path) -> dict[str, dict[str, Any]]:
-    """Return the sections of DVC's configuration: of the system, of the user, and of the project's two files."""
+    """Return the sections of DVC's configuration.
+
+    They are merged from the file of the system, the file of the user, and the two files of the project.
+    """
     from configobj import ConfigObj, ConfigObjError
 
     merged: dict[str, dict[str, Any]] = {}
@@ -161,7 +164,7 @@ def _copy(source: Path, target: Path) -> bool:
 
 
 def _unsupported(error: OSError) -> bool:
-    """Return False for an error that another method may avoid; raise all others."""
+    """Return False for an error that another method may avoid, and raise any other error."""
     if error.errno not in NO_LINK:
         raise error
     return False

@@ -47,7 +47,7 @@ def extract_archive(
 
 @contextmanager
 def rename_in_errors(folder: Path, archive: Path) -> Iterator[None]:
-    """Make errors in the block name `archive` and its member instead of the extracted file in `folder`."""
+    """Replace the paths of extracted files in `folder` by `archive` and its member in the errors of the block."""
     try:
         yield
     except InputError as error:

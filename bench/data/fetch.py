@@ -78,8 +78,8 @@ def fetch_dataset(
     """Obtain and verify the source of dataset `name` from the first source of the catalogue that works.
 
     Existing files with the expected checksum are not downloaded again. `replaces`: record the present content of files
-    without a published checksum in place of an earlier record. Raises InputError with the reason of every source if
-    none works.
+    without a published checksum in place of an earlier record. `completes` is explained in `FetchJob`. Raises
+    InputError with the reason of every source if no source works.
     """
     dataset = catalogue.dataset(name)
     job = FetchJob(root, catalogue, name, dataset, accept_sha256, settings or DataSettings(), replaces, completes)
@@ -104,7 +104,7 @@ def fetch_dataset(
 
 
 def _all_failed(job: FetchJob, reasons: list[str]) -> str:
-    """Return the error of a dataset that no source provides, in one line."""
+    """Return the error message for a dataset that no source provides, in one line."""
     tried = candidates(job)
     blocked = [
         source.files[0].url for source in job.dataset.sources if isinstance(source, Download) and source not in tried
@@ -142,7 +142,7 @@ def _from_source(job: FetchJob, source: Any) -> Fetched:
 
 def _installed(job: FetchJob, path: Path, origin: str | None) -> Fetched:
     """Write the receipt of a folder or file that the user installed or configured."""
-    inside = job.dataset.folder is None  # paths in the receipt are relative to the project root
+    inside = job.dataset.folder is None  # if so, the receipt has paths relative to the project root
     if not inside:
         refuse_changed_source(job.name, path, job.root)
     where = {"place": path.relative_to(job.root).as_posix() if inside else str(path)}

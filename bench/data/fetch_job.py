@@ -1,4 +1,4 @@
-"""One dataset to obtain: the checksums that its files must have, from the catalogue or from their DVC pointers."""
+"""One dataset to obtain, and the checksums that its files must have, from the catalogue or from their DVC pointers."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ class FetchJob:
     completes: bool = False
 
     def pin(self, file: SourceFile) -> str | None:
-        """Return the sha256 that a file must have: published, recorded, from data/pins.yaml, or given."""
+        """Return the published, recorded, pinned (data/pins.yaml) or given sha256 that a file must have, or None."""
         given = self.accept if self.accept != FIRST_SEEN and file in self.unpinned else None
         if file.sha256 or self.replaces:
             return file.sha256 or given
@@ -45,7 +45,7 @@ class FetchJob:
         return (recorded.sha256 if recorded else self.catalogue.pins.get(file.name)) or given
 
     def md5(self, file: SourceFile) -> str | None:
-        """Return the md5 that a file must have: published or recorded."""
+        """Return the published or recorded md5 that a file must have, or None."""
         recorded = self.recorded(file)
         return file.md5 or (recorded.md5 if recorded else None)
 
@@ -64,14 +64,17 @@ class FetchJob:
         return None if any(first and first != second for first, second in published) else pointer
 
     def origin(self, source: Any, file: SourceFile, *, is_new: bool) -> Origin:
-        """Return the record in the pointer of a file. Without a checksum, only the source that provided it is known."""
+        """Return the origin that the pointer of a file records.
+
+        The source of a file without a published checksum is known only if the file was just obtained from it.
+        """
         listed = next((source for source in self.dataset.sources if file in source.files), source)
         if not (file.sha256 or file.md5):
             listed = source if is_new else None
         return self.origin_from(source_text(listed, file), is_new=is_new)
 
     def origin_from(self, source: str, *, is_new: bool = False) -> Origin:
-        """Return the records in the pointers of the dataset, with the options of this job."""
+        """Return the origin that the pointers of the dataset record, with the options of this job."""
         options = is_new, self.replaces, self.completes
         return Origin(self.dataset.title, self.dataset.licence, source, *options)
 
@@ -86,7 +89,7 @@ def checked_file(job: FetchJob, file: SourceFile) -> dict[str, Any]:
     """Return name, size, times and checksums of a file. Raises InputError if a checksum differs.
 
     If size and times are unchanged, the checksums are taken from the receipt, because hashing a large archive takes
-    long.
+    a long time.
     """
     path = job.root / file.local
     now = file_stamp(path, file.name)
@@ -104,7 +107,7 @@ def checked_file(job: FetchJob, file: SourceFile) -> dict[str, Any]:
 
 
 def mismatch(job: FetchJob, file: SourceFile, found: dict[str, str]) -> str | None:
-    """Return how the checksums of a file differ from those that it must have, with the remedy, or None."""
+    """Return a message that names a wrong checksum of a file and the remedy, or None if all checksums are correct."""
     path = job.root / file.local
     for kind, value in (("sha256", job.pin(file)), ("md5", job.md5(file))):
         if value and found[kind] != value:

@@ -113,7 +113,10 @@ def _add_to_cache(hub: Any, source: Hub, file: SourceFile, path: Path, sha256: s
 
 
 def _file_info(hub: Any, source: Hub, file: SourceFile, url: str) -> Any:
-    """Return size, git hash and LFS sha256 that the Hub states for a file. Raises UnavailableError."""
+    """Return the size, git hash and LFS sha256 that the Hub states for a file.
+
+    Raises UnavailableError if the Hub does not have the file, or does not respond.
+    """
 
     def call() -> Any:
         api = hub.HfApi(endpoint=_endpoint(hub))
@@ -164,7 +167,7 @@ def _call_api(call: Callable[[], Any], url: str) -> Any:
 
 
 def git_blob_sha1(path: Path) -> str:
-    """Return the hash that git gives to the content of a file."""
+    """Return the hash that git computes for the content of a file."""
     digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):

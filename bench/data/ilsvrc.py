@@ -1,7 +1,7 @@
 """Extracts ImageNet's three archives to an ImageFolder: train/WNID/*.JPEG, val/WNID/*.JPEG.
 
-The training archive contains one tar per class. The validation archive is flat, and its classes come from the
-development kit (labels as ILSVRC ids 1..1000 in one text file, their WordNet ids in meta.mat).
+The training archive contains one tar per class. The validation archive is flat, and its labels are in the
+development kit (ILSVRC ids 1..1000 in one text file, and the WordNet id of each ILSVRC id in meta.mat).
 """
 
 import shutil
@@ -25,9 +25,7 @@ def unpack_imagenet(
 ) -> None:
     """Extract the archives to a temporary folder, and rename it to `target` when all are extracted.
 
-    An interrupted extraction resumes.
-
-    `content`: hash of the archives. If the archives have changed, the extraction starts again.
+    An interrupted extraction resumes, but starts again if the archives have changed. `content`: hash of the archives.
     """
     working = target.with_name(f".{target.name}.part")
     working.mkdir(parents=True, exist_ok=True)

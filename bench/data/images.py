@@ -33,7 +33,7 @@ MAX_PIXELS = 1 << 26
 PIXELS_VARIABLE = "SLIM_BENCH_MAX_PIXELS"
 """Environment variable with the pixel limit of one image. An image of more than MAX_PIXELS is decoded alone."""
 Image.core.set_block_size(1 << 26)
-"""Block size in bytes. Each thread's heap keeps freed blocks of Pillow's default size, but releases larger ones."""
+"""Pillow's block size in bytes. Each thread's heap keeps freed blocks of the default size, but releases larger ones."""
 BAND_PIXELS = 1 << 20
 """Number of pixels converted at a time."""
 Colour = tuple[int, int, int]
@@ -129,7 +129,10 @@ def print_notes(notes: Iterable[str]) -> None:
 
 
 def collect_notes(headers: Sequence[Header], folder: Path, total: int) -> list[str]:
-    """Return one note per entry of NOTES that applies; `headers`: the images, of `total`, that may need a note."""
+    """Return one note per entry of NOTES that applies to an image.
+
+    `headers`: the images that may need a note. `total`: number of all images.
+    """
     notes = []
     for text, applies in NOTES.items():
         names = [header.path.relative_to(folder).as_posix() for header in headers if applies(header)]
@@ -140,7 +143,7 @@ def collect_notes(headers: Sequence[Header], folder: Path, total: int) -> list[s
 
 
 def read_header(source: Path | BinaryIO, name: str | None = None) -> Header:
-    """Read the metadata of an image without decoding it. Raises InputError, which names the file, if it is unusable.
+    """Read the metadata of an image without decoding it. Raises InputError, which names the file, if it is invalid.
 
     `name`: the name that errors show for a source without a path.
     """
@@ -148,7 +151,7 @@ def read_header(source: Path | BinaryIO, name: str | None = None) -> Header:
     with _open(source, where) as image, _convert_image_errors(where):
         rotation = orientation(image)
         width, height = image.size
-        if rotation is not None and rotation >= 5 and image.format != "TIFF":  # Pillow swaps those of a TIFF
+        if rotation is not None and rotation >= 5 and image.format != "TIFF":  # Pillow swaps the sides of a TIFF
             width, height = height, width
         return Header(
             Path(str(where)),

@@ -1,4 +1,4 @@
-"""Moves a prepared dataset to its folder: by renaming if the folder is new, otherwise file by file.
+"""Moves a prepared dataset to its folder, by renaming if the folder is new, otherwise file by file.
 
 In an existing folder this module replaces only files of an earlier preparation, and keeps all others. It removes
 manifest.json first and writes it last, so that a partially replaced folder is never considered complete. During the

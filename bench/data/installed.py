@@ -25,9 +25,9 @@ from bench.files import md5_bytes
 
 
 def record_installed(job: FetchJob, installed: Path, described: Mapping[str, Any]) -> None:
-    """Record a folder or file that the user installed. `described`: its entry in the receipt.
+    """Record a folder or file that the user installed. `described`: the content of the receipt.
 
-    Raises InputError if it differs from an earlier record, unless `job.replaces` is true.
+    Raises InputError if the folder or file differs from an earlier record, unless `job.replaces` is true.
     """
     origin = job.origin_from(INSTALLED)
     if job.dataset.layout == "imagenet":
@@ -48,7 +48,7 @@ def record_archives(job: FetchJob, entries: list[FileRecord]) -> None:
 
 
 def used_members(job: FetchJob, installed: Path, described: Mapping[str, Any]) -> list[FileRecord]:
-    """Return the records of the images in `installed` that the dataset uses; none if the folder has problems.
+    """Return the records of the images in `installed` that the dataset uses, or [] if the folder has problems.
 
     A folder may contain the images of several datasets, and each dataset has its own record.
     """
@@ -58,7 +58,10 @@ def used_members(job: FetchJob, installed: Path, described: Mapping[str, Any]) -
 
 
 def installed_problem(job: FetchJob, installed: Path, described: Mapping[str, Any]) -> str | None:
-    """Return how an installed folder or file differs from its record, or None. Raises InputError for a damaged one."""
+    """Return how an installed folder or file differs from its record, or None.
+
+    Raises InputError if the record is damaged.
+    """
     if job.dataset.layout == "imagenet":
         if archives_sha256(installed) is not None:
             return None
@@ -86,9 +89,9 @@ def _difference(path: Path, key: str, found: str, subject: str) -> str | None:
 
 
 def _rows(installed: Path) -> list[tuple[int, str]]:
-    """Return size and name of every file of a folder."""
+    """Return the size and name of every file of a folder."""
     listing = walk(installed)
-    return [(os.stat(f"{installed}/{name}").st_size, name) for name in listing.names]  # ImageNet has a million files
+    return [(os.stat(f"{installed}/{name}").st_size, name) for name in listing.names]  # fast for a million files
 
 
 def _archive_rows(entries: list[FileRecord]) -> list[tuple[Any, ...]]:

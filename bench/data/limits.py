@@ -39,7 +39,10 @@ class Limits:
 
 
 class Budget:
-    """Running totals from the headers of `archive`. Raises InputError above the limits or free space of `target`."""
+    """Running totals of members and bytes from the headers of `archive`.
+
+    Raises InputError if a total exceeds `limits` or the free space of `target`.
+    """
 
     def __init__(self, archive: str, limits: Limits, target: Path | None = None) -> None:
         self.archive, self.limits, self.target = archive, limits, target

@@ -1,4 +1,4 @@
-"""manifest.json: content and origin of a prepared dataset. This module does not import torch."""
+"""Content and origin of a prepared dataset, in manifest.json. This module does not import torch."""
 
 import tokenize
 from pathlib import Path

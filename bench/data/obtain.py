@@ -1,6 +1,7 @@
 """Obtains the files of one source: from the Hugging Face Hub, a URL, a DVC remote or a mirror folder.
 
-A file gets its final name only after its checksum was verified. `UnavailableError` means that another source may work.
+A file is renamed to its final name after its checksum is verified. `UnavailableError` means that another source may
+work.
 """
 
 import os
@@ -33,7 +34,7 @@ from bench.errors import InputError
 
 @dataclass(frozen=True)
 class FileRequest:
-    """One file to obtain, with the checksums that it must have. `md5` may come from its DVC pointer."""
+    """One file to obtain, with the checksums that it must have. `md5` may be from the file's DVC pointer."""
 
     root: Path
     file: SourceFile
@@ -87,7 +88,7 @@ def mirror_folder(settings: DataSettings, root: Path) -> Path:
 def _from_mirror(request: FileRequest, settings: DataSettings, is_linked: bool) -> None:
     """Copy a file from the mirror folder, and verify it while copying.
 
-    `is_linked`: verify the file and link it, because archives that users install, such as ImageNet, are very large.
+    `is_linked`: link the verified file instead, because archives that users install, such as ImageNet, are very large.
     """
     original = mirror_folder(settings, request.root) / request.file.name
     if not original.is_file():

@@ -1,7 +1,8 @@
-"""Reads the images of parquet files as the Hugging Face Hub stores them: a column `image` with bytes and a path.
+"""Reads the images of parquet files as the Hugging Face Hub stores them, in a column `image` with bytes and a path.
 
-Rows are read a few at a time. Images become files, with the names of their paths if these are present and unique, and
-otherwise with the numbers of their rows. A dataset therefore has the same order as a folder of the same files.
+Rows are read a few at a time. Each image becomes a file, whose name is the one in the image's path if all these names
+are present and unique, and otherwise the number of the row. A dataset therefore has the same order as a folder of the
+same files.
 """
 
 import re
@@ -48,7 +49,7 @@ def _convert_parquet_errors(path: Path) -> Iterator[None]:
 def read_rows(
     path: Path, max_unpacked_gb: float | None = None, target: Path | None = None
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield suffix and content of each image, in the order of the rows. Raises InputError, which names the file."""
+    """Yield the suffix and content of each image, in the order of the rows. Raises InputError, which names the file."""
     check_regular(path)
     with _convert_parquet_errors(path):
         import pyarrow.parquet
@@ -93,7 +94,7 @@ def _image(path: Path, row: int, value: Any) -> tuple[str, bytes]:
 
 
 def extract_images(paths: Sequence[Path], target: Path, max_unpacked_gb: float | None = None) -> None:
-    """Write the images of parquet files to the new folder `target`, which is not created if one is damaged."""
+    """Write the images of parquet files to the new folder `target`, which is not created if a file is damaged."""
     target.parent.mkdir(parents=True, exist_ok=True)
     names = _unique_names(paths)
     partial = make_temporary(target.parent, target.name)
@@ -112,7 +113,7 @@ def extract_images(paths: Sequence[Path], target: Path, max_unpacked_gb: float |
 
 
 def _unique_names(paths: Sequence[Path]) -> list[str]:
-    """Return the file name of every image in the order of the rows, or [] if one is missing, invalid or not unique."""
+    """Return the file name of every image in row order, or [] if a name is missing, invalid or not unique."""
     names: list[str] = []
     for path in paths:
         with _convert_parquet_errors(path):

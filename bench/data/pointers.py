@@ -1,6 +1,7 @@
 """DVC pointers: data/sources/FILE.dvc records the hash, the size and the source of data/sources/FILE.
 
-A pointer that slim-bench writes has this form. Commit it, so that a commit determines the bytes that were used.
+A pointer that slim-bench writes has the following form. Commit the pointers, so that a commit determines the bytes that
+were used.
 
     outs:
     - md5: ...
@@ -13,7 +14,7 @@ A pointer that slim-bench writes has this form. Commit it, so that a commit dete
         sha256: ...
         licence: ...
 
-`dvc add` and `dvc import-url` write pointers without `meta.sha256`. slim-bench reads these, and never rewrites them.
+`dvc add` and `dvc import-url` write pointers without `meta.sha256`. slim-bench reads them, and never rewrites them.
 """
 
 import re

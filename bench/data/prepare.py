@@ -1,4 +1,4 @@
-"""Prepares the folder that training and metrics read: arrays or a list of files, and manifest.json.
+"""Prepares the folder that training and metrics read, with arrays or lists of files, and manifest.json.
 
 Images are decoded, composited onto a background, cropped or resized with antialiasing, and stored as uint8. Small
 classification datasets (28 or 32 px) are zero-padded and never resized. ImageNet-like datasets are indexed, not copied.
@@ -94,7 +94,7 @@ def _prepare(job: PreparationJob, is_default: bool) -> Manifest:
 
 
 def prepare_images(job: PreparationJob, staging: Path) -> Manifest:
-    """Prepare a few-shot or one-shot dataset: one array of RGB images, sorted by name."""
+    """Prepare a few-shot or one-shot dataset as one array of RGB images, sorted by name."""
     with image_files(job, staging) as found:
         headers = found.headers
         _check_one_image(job, headers)
@@ -146,7 +146,7 @@ def _common_size(job: PreparationJob, headers: list[Header]) -> tuple[int, int]:
 
 @contextmanager
 def image_files(job: PreparationJob, staging: Path) -> Iterator[ImageFiles]:
-    """Yield the images of the source: a folder, an archive or parquet files (extracted), or one image file."""
+    """Yield the images of the source, which is a folder, an archive or parquet files (extracted), or one image file."""
     with opened_source(job.sources, staging / ".unpacked", job.max_unpacked_gb) as path:
         found = require_images(
             path, job.dataset.preparation.members, keep=selected_names(job.dataset.preparation, job.root)

@@ -23,7 +23,7 @@ HASH_CHUNK_BYTES = 1 << 25  # bytes
 class PreparationJob:
     """The inputs of a preparation. `sources` are the downloaded files, or the installed folder.
 
-    `max_unpacked_gb`: see bench.data.limits. `root`: project root. The path of an image list is relative to it.
+    `max_unpacked_gb`: see bench.data.limits. `root`: project root, to which the path of an image list is relative.
     """
 
     name: str

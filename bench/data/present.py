@@ -19,7 +19,7 @@ def existing_path(root: Path, source: Folder) -> Path:
 
 
 def present_source(root: Path, dataset: Dataset, known: Mapping[str, Any]) -> Any:
-    """Return the source whose files are all in data/sources, or None. `known`: the receipt, which takes precedence."""
+    """Return a source whose files are all in data/sources, or None. The source in the receipt `known` is preferred."""
     complete = [
         source
         for source in dataset.sources
@@ -35,7 +35,7 @@ def installed_path(root: Path, dataset: Dataset) -> Path | None:
     """Return the folder or file that the user installed or configured, or None if the files of the catalogue are used.
 
     A folder that was extracted from these files is used only if the files no longer exist, because they may have been
-    replaced since. A folder of several datasets is used only if it contains a file of this one.
+    replaced since. A folder of several datasets is used only if it contains a file of this dataset.
     """
     if dataset.folder is not None:
         return existing_path(root, dataset.folder)

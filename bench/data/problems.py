@@ -1,4 +1,4 @@
-"""Kinds of problems of a dataset, by which the audit counts them."""
+"""Kinds of problems of a dataset. The audit counts the problems of each kind."""
 
 import re
 from typing import Literal, get_args
@@ -26,5 +26,5 @@ class ImageError(InputError):
 
 
 def damage_kind(message: str) -> Kind:
-    """Return the kind of a damage from the message of the decoder."""
+    """Return the kind of damage that the decoder's message describes."""
     return "truncated" if TRUNCATED.search(message) else "corrupt"

@@ -1,4 +1,4 @@
-"""Checks a downloaded file: checksums, web pages in place of files, unrequested compression, and damage."""
+"""Checks a downloaded file for wrong checksums, a web page in place of the file, unrequested compression and damage."""
 
 import gzip
 import hashlib
@@ -41,7 +41,7 @@ def web_page_error(url: str) -> UnavailableError:
 
 
 def decompress(path: Path, url: str, max_bytes: int) -> None:
-    """Replace a gzip file by its content, if it is one. Raises UnavailableError if that exceeds `max_bytes`."""
+    """Replace a file by its decompressed content if it is gzipped. Raises UnavailableError above `max_bytes` bytes."""
     unpacked, done = path.with_name(f"{path.name}.unpacked"), 0
     try:
         with gzip.open(path) as packed, writing(unpacked), unpacked.open("wb") as file:
@@ -59,7 +59,7 @@ def decompress(path: Path, url: str, max_bytes: int) -> None:
 
 
 def unreadable(path: Path, name: str) -> str | None:
-    """Return why a file without checksum is damaged, incomplete or text, or None. `name`: its final name."""
+    """Return why a file without a checksum is empty, damaged or text, or None. `name`: final name of the file."""
     from bench.data.readable import check_readable
 
     with path.open("rb") as file:

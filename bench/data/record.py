@@ -52,8 +52,8 @@ class Origin:
     """Information in a pointer about a file, in addition to its hash.
 
     Attributes:
-        is_new: slim-bench has just written the file, so it may become a link to the DVC cache.
-        replaces: whether a record of other content is replaced; otherwise it is an error.
+        is_new: whether slim-bench has just written the file, which may then become a link to the DVC cache.
+        replaces: whether a record of other content is replaced; if false, such a record is an error.
         completes: whether files that were recorded earlier are added to the DVC cache if they are missing there.
         content_sha256: hash of the images in an archive of an installed folder.
     """
@@ -90,7 +90,7 @@ def record_file(root: Path, path: Path, hashes: Mapping[str, Any], origin: Origi
     """Add a file to the DVC cache and write its pointer, unless it has a pointer with this md5.
 
     `hashes`: `bytes`, `md5` and `sha256` of the file, which the caller has compared with the catalogue and the pointer.
-    The pointer is written after the cache, so that an interrupted record is completed by the next one.
+    The pointer is written last, so that the next call completes an interrupted record.
     """
     known = pointer_of(path)
     is_known = known is not None and known.md5 == hashes["md5"]
@@ -115,13 +115,13 @@ def _add_to_cache(root: Path, path: Path, hashes: Mapping[str, Any], *, own: boo
 
 
 def _report(root: Path, path: Path, add: Callable[[], Any]) -> Any:
-    """Call `add`. A failure is only a message, because the file itself can be used."""
+    """Call `add` and return its result. A failure only prints a message, because the file itself can be used."""
     try:
         return add()
     except (InputError, OSError) as error:
         reason = error if isinstance(error, InputError) else storage_error(error)
         print(
-            f"{path.name}: not added to the DVC cache, so `dvc push` lacks it: {one_line(reason)}; "
+            f"{path.name}: not added to the DVC cache, so `dvc push` does not upload it: {one_line(reason)}; "
             f"`dvc commit {_relative(root, path)}` adds it",
             file=sys.stderr,
             flush=True,

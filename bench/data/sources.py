@@ -208,20 +208,20 @@ class DataSettings(Strict):
 
 
 def is_pinned(source: Any) -> bool:
-    """Return whether the catalogue identifies the bytes of a source: by a full commit, or by checksums."""
+    """Return whether the catalogue identifies the bytes of a source, by a full commit or by checksums."""
     if isinstance(source, Download):
         return all(file.sha256 or file.md5 for file in source.files)
     return True
 
 
 def download_bytes(source: Any) -> int | None:
-    """Return the total size of a source's files in bytes, or None if the catalogue lacks the size of one."""
+    """Return the total size of a source's files in bytes, or None if the catalogue lacks the size of a file."""
     sizes = [file.bytes for file in source.files]
     return None if None in sizes or not sizes else sum(size for size in sizes if size)
 
 
 def preferred_sources(sources: Iterable[Any], settings: DataSettings, root: Path | None = None) -> list[Any]:
-    """Return the sources of a dataset in order: the catalogue's order, with DVC and the mirror folder added.
+    """Return the sources of a dataset in the catalogue's order, with DVC and the mirror folder added.
 
     Both precede the first source that has no checksum or that the user installs manually. DVC is added for files with
     a pointer under `root`. `fetch` skips a source without checksum (`is_pinned`) unless `trust_first_use` is true.

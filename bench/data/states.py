@@ -26,7 +26,7 @@ class DatasetState:
 
     Attributes:
         state: HERE, FETCHABLE, TOKEN, TRUST or MANUAL.
-        source: short description of the source that is here or that `fetch` would try first.
+        source: short description of the source whose files exist, or of the source that `fetch` would try first.
         files: names of its files and their sizes, or None for an unknown size. Several datasets may share a file.
     """
 

@@ -19,7 +19,7 @@ MAX_HEADER_BYTES = CHUNK
 
 
 class HeaderTooLongError(tarfile.TarError):
-    """Error for oversized headers. It is not a ReadError, because `open_tar` takes a ReadError to mean "not a tar"."""
+    """Error for oversized headers. It is not a ReadError, because `open_tar` returns None for a ReadError."""
 
 
 class _Stream:
@@ -109,7 +109,7 @@ def _files(
 
 
 def _headers(tar: tarfile.TarFile, stream: _Stream) -> Iterator[tarfile.TarInfo]:
-    """Yield the headers. If the first one is damaged there are none, because tarfile would continue after it."""
+    """Yield the headers, or none if the first header is damaged, because tarfile would continue after that header."""
     info = tar.firstmember
     while info is not None:
         stream.allowance = MAX_HEADER_BYTES

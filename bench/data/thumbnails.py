@@ -11,7 +11,7 @@ from bench.data.catalogue import Dataset
 from bench.data.images import decoded
 
 TILE, ONE_TILE = 80, 180
-"""Largest height in pixels of one image of a row, and of a dataset's only image."""
+"""Largest height in pixels of an image in a row, and of a dataset's only image."""
 PER_ROW = {"images": 12, "train": 12, "test": 12}
 """Split -> number of images in its row."""
 LABELS = {"images": "images", "train": "training images", "test": "test images"}
@@ -21,7 +21,7 @@ Tiles = dict[str, list[Image.Image]]
 
 
 def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
-    """Return up to `count` items at even distances, in order, with the first one."""
+    """Return up to `count` evenly spaced items in order, starting with the first item."""
     count = min(count, len(items))
     return [items[index * len(items) // count] for index in range(count)]
 

@@ -64,7 +64,10 @@ class Listing:
 
 
 def list_files(folder: Path, pattern: str = "*") -> list[Path]:
-    """List the files in `folder` whose name matches, sorted. Raises InputError for the first problem or no files."""
+    """List the files in `folder` whose name matches, sorted.
+
+    Raises InputError for the first problem, or if there are no such files.
+    """
     listing = walk(folder, pattern)
     if not listing.names:
         listing.problems.append(no_files_error(folder, pattern))
@@ -107,7 +110,7 @@ def name_problem(name: str) -> str | None:
 
 
 def _visit(listing: Listing, pattern: str) -> Iterator[str]:
-    """Yield the files, folder by folder. Links are followed last, so that a folder is listed by its own path."""
+    """Yield the files, folder by folder. Links are followed last, so that a folder is listed under its own path."""
     seen: set[tuple[int, int]] = set()
     waiting, linked = [""], list[str]()
     while waiting or linked:

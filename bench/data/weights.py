@@ -27,7 +27,7 @@ def fetch_weights(
 ) -> Path:
     """Return the path of the verified weights `name`. A missing file is downloaded if `network` is true.
 
-    If the download fails, the file is copied from the mirror folder of `settings`, if it contains the file.
+    If the download fails, the file is copied from the mirror folder of `settings`, if that folder contains the file.
     """
     entry = load_weights_entry(name, root)
     path = find_weights_file(entry, root)
@@ -75,7 +75,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _download_folder(root: Path) -> Path:
-    """Return the first writable folder of `_places`. A shared folder may be read-only."""
+    """Return the first writable folder of `_folders`. A shared folder may be read-only."""
     folders = _folders(root)
     return next((folder for folder in folders if os.access(existing_parent(folder / "file"), os.W_OK)), folders[0])
 

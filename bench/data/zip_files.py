@@ -15,14 +15,14 @@ from bench.errors import InputError
 END_RECORD, ZIP64_LOCATOR, ZIP64_END = b"PK\5\6", b"PK\6\7", b"PK\6\6"
 MAX_COMMENT_BYTES = 1 << 16
 LOCAL_HEADER = 30
-"""Bytes of a local header without its name."""
+"""Size in bytes of a local header without the member's name."""
 TYPICAL_ENTRY = 256
-"""Assumed upper bound of the average directory entry in bytes, to detect a wrong number of entries."""
+"""Assumed maximum of the average size of a directory entry in bytes, to detect a wrong number of entries."""
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
 def zip_members(archive: StoredFile, budget: Budget) -> Iterator[StoredFile]:
-    """Yield the members of a zip, as in `bench.data.extract.read_members`."""
+    """Yield the members of a zip, as described in `bench.data.extract.read_members`."""
     with convert_archive_errors(str(archive)), archive.open() as file:
         budget.count_members(_count_entries(file))
         file.seek(0)

@@ -95,8 +95,8 @@ def npy(shape="(3,)", descr="'|u1'", data=b"abc", version=b"\x01\x00", length=No
 
 
 ARRAYS = {
-    "a huge shape": (npy(f"({10**12},)"), r"header uint8 \(1000000000000,\), but \d+ bytes"),
-    "a shape beyond 64 bits": (npy(f"({2**70}, {2**70})"), "is damaged: header"),
+    "a huge shape": (npy(f"({10**12},)"), r"header declares uint8 \(1000000000000,\), but it has \d+ bytes"),
+    "a shape beyond 64 bits": (npy(f"({2**70}, {2**70})"), "is damaged: its header"),
     "a negative shape": (npy("(-3,)"), "is damaged"),
     "an invalid shape": (npy("'abc'"), r"is not a readable \.npy file"),
     "objects": (npy(descr="'|O'", data=b"x" * 24), "an array of Python objects, which is unsafe to load"),

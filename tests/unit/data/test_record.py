@@ -323,7 +323,7 @@ def test_check_reads_the_files_again(tmp_path, server):
     assert [f"{SHA256} is expected" in problem for problem in problems(root)] == [True]
     path.write_bytes(DATA)
     shutil.rmtree(root / ".dvc/cache")
-    assert ["`dvc push` lacks it" in problem for problem in problems(root)] == [True]
+    assert ["`dvc push` does not upload it" in problem for problem in problems(root)] == [True]
     pointer_path(path).unlink()
     assert ["data pin a" in problem for problem in problems(root)] == [True]
     pointer_path(path).write_text("outs: []")
