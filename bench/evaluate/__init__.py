@@ -1,4 +1,4 @@
-"""Scoring: `evaluate_run` for a finished run, `evaluate_folders` for any folder of images."""
+"""Scores finished runs (`evaluate_run`) and any folder of images (`evaluate_folders`)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ __all__ = ["evaluate_folders", "evaluate_run"]
 
 
 def evaluate_run(run: "Run", run_dir: Path, out: Path, overwrite: bool = False) -> None:
-    """Write a file per planned metric of the export in `run_dir` to `out`. See bench.evaluate.run."""
+    """Score the export in `run_dir`, and write one file per planned metric to `out`. See bench.evaluate.run."""
     from bench.evaluate.run import evaluate_run
 
     evaluate_run(run, run_dir, out, overwrite)

@@ -1,7 +1,7 @@
 """Records the values of a network's gates, as data for the report's figures.
 
 A gate with a method `attention(low) -> (masks [B, G, h, w], styles [B, G, C])`, such as skip-layer SLIM, is recorded by
-its masks and by the strength of each style: its root mean square over the C channels. A gate with a method
+its masks and by the strength of each style, which is the root mean square over the C channels. A gate with a method
 `channel_gate(low) -> [B, C]`, such as SLE, has one factor per channel, which is the same at all positions.
 """
 
@@ -34,7 +34,7 @@ class GateRecords:
         self._values[f"{gate}/{part}"].append(values.detach().cpu())
 
     def tensors(self, count: int) -> dict[str, Tensor]:
-        """Return the values for the first `count` images, by GATE/PART."""
+        """Return a mapping from GATE/PART to the values for the first `count` images."""
         return {name: torch.cat(values)[:count].contiguous() for name, values in self._values.items()}
 
 
@@ -42,7 +42,7 @@ class GateRecords:
 def recorded_gates(network: nn.Module) -> Iterator[GateRecords]:
     """Record the gates of `network` in every forward pass within the block.
 
-    The output of the network and the state of the random number generators are the same as without the recording.
+    Recording changes neither the output of the network nor the state of the random number generators.
     """
     records = GateRecords()
     handles = [

@@ -1,6 +1,6 @@
 """Scores classifiers: accuracy and calibration on the test split, with a linear classifier as control.
 
-Each test image is evaluated once: uncropped for array datasets, as a single centre crop for image files.
+Each test image is evaluated once: without a crop for array datasets, and as a single centre crop for image files.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ OpenBatches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 
 @dataclass(frozen=True)
 class TestImages:
-    """The test images, the parts of the protocol id for images and weights, and the class names if known."""
+    """Test images with the protocol parts that describe images and weights, and with the class names if known."""
 
     batches: OpenBatches
     parts: tuple[str, ...]
@@ -108,7 +108,7 @@ def _score(
     logits, labels = predict(network, test.batches, scores.device)
     for metric, k in (("top1", 1), ("top5", 5)):
         if k > logits.shape[1]:
-            scores.fail(f"{metric} of {logits.shape[1]} classes", metrics=(metric,))
+            scores.fail(f"{metric} is not defined for {logits.shape[1]} classes", metrics=(metric,))
         elif scores.is_planned(metric):
             scores.add(_accuracy(metric, k, logits, labels, test, clock), weights, model_sha256)
     if scores.is_planned("ece"):

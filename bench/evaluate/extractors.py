@@ -145,13 +145,13 @@ MEASUREMENTS_BY_FAMILY: dict[
     ("memorisation",): _memorisation,
     ("inception_score",): _inception_score,
 }
-"""Functions by the metric families that they compute, in order of computation."""
+"""Mapping from metric families to the function that computes them, in order of computation."""
 
 
 def add_curve(measurement: Measurement, real: np.ndarray, fake: np.ndarray) -> Measurement:
-    """Add to a Fréchet distance its curve over the number of generated images; return other metrics unchanged.
+    """Return a Fréchet distance with its curve over the number of generated images, and other metrics unchanged.
 
-    The number of images is halved repeatedly, to no fewer than 25.
+    For the curve, the number of images is halved repeatedly, to no fewer than 25.
     """
     if METRICS[measurement.metric].family != "frechet":
         return measurement

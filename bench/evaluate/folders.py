@@ -52,7 +52,7 @@ class ScoredFolder(ScoredImages):
         self.has_alpha = any(header.transparent for header in self.images.headers)
 
     def _hashed(self, hashes: list[bytes]) -> list[ImageBlock]:
-        """Return the blocks. The hash covers names and contents of the files, the batch sizes and the background."""
+        """Return the blocks, each with a hash of its files' names and contents, the batch sizes and the background."""
         blocks, start = [], 0
         for batches in self._batches:
             files = [header.path for batch in batches for header in batch]
@@ -86,10 +86,10 @@ def evaluate_folders(
     """Score the images in `samples` against the images in `reference`, each a folder or an .npz file.
 
     `background`: colour behind transparent pixels. It is part of the protocol ids if any image has an alpha channel.
-    `metrics`: names from `FOLDER_METRICS`. Each gets a score, which is a failed one if the images do not allow the
-    metric. The default is all metrics that the images allow and whose weights are available. Of the feature-based
-    metrics, large sets get only the Fréchet distances by default. `statistics`: output file for the mean and covariance
-    of the reference's Inception features. `reference` can also be such a file, which allows only `fid_cleanfid`.
+    `metrics`: names from `FOLDER_METRICS`. A metric that the images do not allow has a failed score. The default is all
+    metrics that the images allow and whose weights are available. For large sets, the default omits all feature-based
+    metrics except the Fréchet distances. `statistics`: output file for the mean and covariance of the reference's
+    Inception features. `reference` can also be such a file, which allows only `fid_cleanfid`.
     """
     samples, reference = Path(samples), Path(reference)
     device = choose_device("auto")
@@ -158,7 +158,7 @@ def _protocol(fake: ScoredImages, real: ScoredImages) -> tuple[str, ...]:
 
 
 def _similarity(fake: ScoredImages, real: ScoredImages) -> tuple[Measurement | None, str]:
-    """Return the mean SSIM of samples and reference images of the same name, or None and the reason for its absence."""
+    """Return the mean SSIM of samples and reference images of the same name, or None and the reason."""
     if not (isinstance(fake, ScoredFolder) and isinstance(real, ScoredFolder)):
         return None, "SSIM pairs images by name, but images of an .npz file have no names"
     pairs, note = pair_images(fake.images, real.images)

@@ -1,7 +1,8 @@
 """Fits a linear classifier to the pixels of the training images, as the control of classification.
 
 The classifier is a multinomial logistic regression on normalised pixels. Full-batch L-BFGS minimises the mean
-cross-entropy plus PENALTY / 2 * |W|^2, starting from zero. The result is deterministic, and so is equal for every seed.
+cross-entropy plus PENALTY / 2 * |W|^2, starting from zero. The result is deterministic, and therefore the same for
+every seed.
 """
 
 import torch

@@ -11,7 +11,7 @@ from bench.score import Score
 
 @dataclass(frozen=True)
 class Measurement:
-    """Value of a metric, or the `reason` why the value is undefined, with the other fields that its computation gives.
+    """Value of a metric, or the `reason` why the value is undefined, with the other results of its computation.
 
     `parts`: protocol parts after the metric's name; `seconds`: total time of the metric's computations.
     """
@@ -31,7 +31,7 @@ class Measurement:
         return protocol_id(self.metric, *self.parts)
 
     def score(self, **source: Any) -> Score:
-        """Return the score with its unit and direction; `source`: fields about the scored object and the machine."""
+        """Return the score with its unit and direction. `source`: fields about the scored object and the machine."""
         measured = {name: value for name, value in vars(self).items() if name != "parts"}
         return _score(**measured, protocol=self.protocol, **source)
 

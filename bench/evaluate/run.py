@@ -41,8 +41,9 @@ def evaluate_run(run: Run, run_dir: Path, out: Path, overwrite: bool = False) ->
     read_trained(run_dir / META)  # report a damaged record before any computation
     if meta.get("run_sha256") not in (None, *accepted_hashes(run.model_dump(mode="json"), run_dir)):
         raise InputError(
-            f"{run_dir / META}: this export does not match run.json of {run.name}, which changed after training, "
-            "or an earlier version wrote it; `slim-bench train` retrains the run and keeps this export as superseded"
+            f"{run_dir / META}: this export does not match run.json of {run.name}, "
+            "because run.json changed after training or an earlier version wrote the export; "
+            "`slim-bench train` retrains the run and keeps this export as superseded"
         )
     check_scores(run, run_dir, out, overwrite)
     device = open_device(run.compute)
@@ -76,8 +77,8 @@ def _check_data(run: Run, meta: dict[str, Any], run_dir: Path) -> str:
     manifest, trained = read_manifest(folder), meta.get("data_sha256")
     if trained not in (None, manifest.sha256):
         raise InputError(
-            f"{folder}: the data have sha256 {manifest.sha256}, but {run_dir / META} was trained on {trained}; "
-            "prepare the same data again, or retrain the run"
+            f"{folder}: the data have sha256 {manifest.sha256}, but the export {run_dir / META} "
+            f"was trained on {trained}; prepare the same data again, or retrain the run"
         )
     check_content(folder, manifest)
     return manifest.licence

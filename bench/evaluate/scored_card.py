@@ -9,7 +9,7 @@ from bench.score import Score
 from bench.terminal import escaped
 
 HUB_LICENCES = {"MIT": "mit", "Apache-2.0": "apache-2.0", "BSD-3-Clause": "bsd-3-clause", "CC BY 4.0": "cc-by-4.0"}
-"""Licence as in the dataset catalogue -> its id on the Hub. Others are `other` with their text as name."""
+"""Licence in the dataset catalogue -> id on the Hub. Other licences have the id `other` and their text as the name."""
 HUB_TASKS = {
     "fewshot": "unconditional-image-generation",
     "oneshot": "unconditional-image-generation",

@@ -1,7 +1,7 @@
 """Writes measurements as score files, with metadata of the run and the machine.
 
-Only scores of the same run are replaced or removed. In the run's own scores folder, these scores may come from any
-training of the run. In any other folder, they must have the same run hash.
+Only scores of the same run are replaced or removed. In the run's own scores folder, the run name must match. In any
+other folder, the run hash must match too.
 """
 
 from collections.abc import Collection

@@ -33,7 +33,7 @@ BLOCK_IMAGES = 1000
 
 @dataclass(frozen=True)
 class ImageBlock:
-    """Consecutive images of a set. `sha256` covers their content and the way they are read."""
+    """Consecutive images of a set. `sha256` depends on their content and on how they are read."""
 
     n: int
     sha256: str
@@ -46,7 +46,7 @@ class BlockedImages(Protocol):
     def blocks(self) -> Sequence[ImageBlock]: ...
 
     def stream(self, wanted: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
-        """Yield (block index, batch uint8 [B, 3, H, W]) for the blocks with the increasing indices `wanted`."""
+        """Yield (block index, batch uint8 [B, 3, H, W]) for the blocks `wanted`, in increasing order."""
         ...
 
 
@@ -67,7 +67,7 @@ def in_blocks(batches: Iterable[list[T]]) -> list[list[list[T]]]:
 
 
 def feature_folder() -> Path:
-    """Return the folder $SLIM_BENCH_CACHE, else slim-bench/features in the user's cache folder."""
+    """Return $SLIM_BENCH_CACHE or, if it is not set, slim-bench/features in the user's cache folder."""
     given = os.environ.get(CACHE)
     return Path(given).expanduser() if given else user_cache() / "slim-bench/features"
 

@@ -1,8 +1,8 @@
 """Disk cache of reference features, with one file per (extractor, weights, data, software), written atomically.
 
 Each file is an .npy file followed by the sha256 of its bytes. The features of a damaged file are computed again. The
-key includes the number of threads and versions, because they change the last digits of float32 features. An export must
-get the same score with and without a cached file.
+key includes the number of threads and the version of torch, because both change the last digits of float32 features. An
+export must have the same score with and without a cached file.
 """
 
 import hashlib

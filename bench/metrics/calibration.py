@@ -8,7 +8,7 @@ from bench.metrics.accuracy import check_logits
 
 
 def reliability(logits: Tensor, labels: Tensor, bins: int = 15) -> list[tuple[int, float, float]]:
-    """Return count, mean confidence and accuracy (both 0..1) of each bin. Bin i is (i/bins, (i+1)/bins]."""
+    """Return count, mean confidence and accuracy (both 0..1) of each bin. Bin i covers (i/bins, (i+1)/bins]."""
     confidence, right, index = _binned(logits, labels, bins)
     count = torch.bincount(index, minlength=bins)
     divisor = count.clamp(min=1)

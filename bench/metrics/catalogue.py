@@ -1,4 +1,4 @@
-"""Table of all metrics with tasks, unit, direction, extractor and weights.
+"""Table of all metrics with their tasks, unit, direction, extractor and weights.
 
 This module does not import torch, because planning checks metric names with it. Titles for the report are in
 `bench.report.read.names`.
@@ -16,7 +16,7 @@ Direction = Literal["lower", "higher", "none"]
 EFFLITE0, CLEANFID, AUTHORS = "efflite0", "cleanfid", "authors"
 """The extractors, in the order in which they are computed."""
 INCEPTION_WHOLE = ("inception-cleanfid", "inception-pytorch-fid")
-"""Published files of the FID Inception with its last layer, which only the Inception score needs."""
+"""Published files of the FID Inception that include the last layer, which only the Inception score needs."""
 INCEPTION_FILES = ("inception-fid-helper", *INCEPTION_WHOLE)
 """Published files with the convolutions of the FID Inception, in search order."""
 EXTRACTOR_WEIGHTS: dict[str, tuple[str, ...]] = {
@@ -36,7 +36,7 @@ class Kind:
         weights: catalogue names of the weights that the metric needs in addition to the installed packages.
         min_images: minimum number of generated images.
         extractor: feature extractor of a metric that compares sets of features.
-        family: quantity that such a metric computes from the features, such as `frechet` or `kid`.
+        family: quantity that is computed from these features, such as `frechet` or `kid`.
     """
 
     tasks: tuple[str, ...]
@@ -105,7 +105,7 @@ FOLDER_METRICS = (
 
 
 def metrics_of_extractor(extractor: str) -> dict[str, str]:
-    """Return family -> metric name for all metrics that use `extractor`."""
+    """Return a mapping from family to metric name for all metrics that use `extractor`."""
     return {kind.family: name for name, kind in METRICS.items() if kind.extractor == extractor and kind.family}
 
 

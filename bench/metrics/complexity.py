@@ -1,4 +1,4 @@
-"""Number of parameters and multiply-accumulates of a network, with the same counter for all networks.
+"""Number of parameters and multiply-accumulates of a network, counted in the same way for all networks.
 
 The counter counts executed operations: convolutions (plain, grouped, transposed), matrix products, and all elementwise
 products of two tensors (the gates of SLE, SE and SLIM). As in torchvision's published totals, it does not count

@@ -12,7 +12,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 def feature_diversity(features: np.ndarray, *, limit: int = 1000) -> float:
-    """Return the mean Euclidean distance over all pairs of the first `limit` rows of [N, D]."""
+    """Return the mean Euclidean distance over all pairs of the first `limit` rows of features [N, D]."""
     x = check_features(features, "sample set")[:limit].astype(np.float64, copy=False)
     return float(distances(x, x)[np.triu_indices(len(x), 1)].mean())
 
@@ -32,8 +32,8 @@ def relative_diversity(real: np.ndarray, fake: np.ndarray) -> tuple[float, float
 def pixel_diversity(samples: Tensor, source: Tensor) -> float:
     """Return SinGAN's diversity of samples, uint8 [N, 3, H, W], trained on one source image, uint8 [1, 3, H, W].
 
-    It is the standard deviation of a pixel over samples, averaged over pixels and divided by the standard deviation of
-    the source. Pixel values are Rec. 601 luma. Standard deviations are population standard deviations.
+    This is the standard deviation of each pixel over the samples, averaged over pixels and divided by the standard
+    deviation of the source. Pixel values are Rec. 601 luma. Standard deviations are population standard deviations.
     """
     check_uint8(samples, "samples")
     check_uint8(source, "source")

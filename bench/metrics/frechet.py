@@ -3,9 +3,10 @@
     d^2 = |mu1 - mu2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2)
 
 Let A and B be the centred features divided by sqrt(n - 1), S1 = A'A and S2 = B'B. The eigenvalues of S1 S2 are the
-squared singular values of A B', so the last trace is the sum of these singular values. The size selects the algorithm:
+squared singular values of A B', so the last trace is the sum of these singular values. The number of images determines
+the algorithm:
 
-- With fewer images than dimensions, A B' (or its triangular factor, if one side is long) is small, and no covariance is
+- With fewer images than dimensions, A B' (or its triangular factor, if one set is large) is small, and no covariance is
   formed.
 - With more images, the eigenvalues of S1 S2 are computed with one Cholesky factor, which is several times cheaper. The
   square root of a small eigenvalue has only half the correct digits of a singular value. If the error bound exceeds
@@ -44,7 +45,7 @@ def frechet_distance(real: np.ndarray, fake: np.ndarray) -> float:
 
 
 def frechet_from_moments(mean: np.ndarray, factor: np.ndarray, fake: np.ndarray) -> float:
-    """Return the squared distance of a feature set [m, D] to a Gaussian of `mean` [D] and covariance factor' factor.
+    """Return the squared distance of a feature set [m, D] to a Gaussian with `mean` [D] and covariance factor' factor.
 
     `factor` is [r, D] with r <= D.
     """
@@ -86,7 +87,7 @@ def _from_eigenvalues(s1: np.ndarray, s2: np.ndarray) -> float | None:
         lower = linalg.cholesky(s2, lower=True, check_finite=False)
     except linalg.LinAlgError:  # S2 is not positive definite
         return None
-    product, _ = linalg.lapack.dsygst(s1.T, lower, itype=2, lower=1, overwrite_a=1)  # L' S1 L, its lower triangle
+    product, _ = linalg.lapack.dsygst(s1.T, lower, itype=2, lower=1, overwrite_a=1)  # lower triangle of L' S1 L
     squares = linalg.eigvalsh(product, lower=True, overwrite_a=True, check_finite=False)
     if squares[0] <= 0:
         return None

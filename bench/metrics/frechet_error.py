@@ -17,7 +17,7 @@ from bench.metrics.frechet import centre, r_factor
 
 REPLICATES, REPLICATES_LARGE = 200, 30
 MIN_LARGE_RANK = 1024
-"""If the smaller dimension of the reference factor is at least this, a replicate takes about a second."""
+"""Limit of the smaller dimension of the reference factor. From this size on, a replicate takes about a second."""
 
 
 def replicates_for(factor: np.ndarray) -> int:

@@ -1,4 +1,4 @@
-"""The Inception network of published FIDs (TensorFlow, 2015-12-05), from images of 299x299 to 2,048 pooled features.
+"""The Inception network of published FIDs (TensorFlow, 2015-12-05), which maps images of 299x299 px to 2,048 features.
 
 Architecture: Szegedy et al. 2015, arXiv 1512.00567, with two properties of the TensorFlow graph: average pooling does
 not count padding, and the last block uses max pooling. Each batch norm (scale 1) is folded into its convolution, which
@@ -28,7 +28,7 @@ class Branches(nn.Module):
 
 
 def build_inception() -> nn.Sequential:
-    """Return the network [B, 3, 299, 299] in -1..1 -> [B, 2048], with convolutions in the order of published files."""
+    """Return the network [B, 3, 299, 299] in -1..1 -> [B, 2048], with convolutions in the order of the files."""
     stem = [_conv(3, 32, 3, stride=2), _conv(32, 32, 3, padding=0), _conv(32, 64, 3), nn.MaxPool2d(3, stride=2)]
     stem += [_conv(64, 80), _conv(80, 192, 3, padding=0), nn.MaxPool2d(3, stride=2)]  # [B, 192, 35, 35]
     fine = [_block_a(192, 32), _block_a(256, 64), _block_a(288, 64), _block_b()]  # [B, 768, 17, 17]
@@ -55,7 +55,7 @@ def load_folded(network: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 
 def _conv(channels: int, out: int, kernel: Kernel = 1, stride: int = 1, padding: int | str = "same") -> nn.Module:
-    """Return a convolution with bias and a ReLU. Height and width are kept unless it has a stride or no padding."""
+    """Return a convolution with bias and a ReLU, which keep height and width unless there is a stride or no padding."""
     conv = nn.Conv2d(channels, out, kernel, stride, 0 if stride > 1 else padding)
     return nn.Sequential(conv, nn.ReLU(inplace=True))
 

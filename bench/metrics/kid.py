@@ -1,7 +1,7 @@
 """Kernel distance (KID), the unbiased squared maximum mean discrepancy with the kernel k(x, y) = (x.y / D + 1)^3.
 
-The value is the mean over random subsets. Subsets have at most half the size of the smaller set, because a subset that
-contains all of 100 images has no sampling variation. The standard error is a jackknife over the images of both sets,
+The value is the mean over random subsets. Subsets have at most half the size of the smaller set, because subsets that
+contain all 100 images of a small set do not vary. The standard error is a jackknife over the images of both sets,
 because the spread between overlapping subsets reflects only how they are drawn. Subsets are drawn with a separate
 random generator.
 """
@@ -18,7 +18,7 @@ BLOCK = 2048
 
 @dataclass(frozen=True)
 class Kid:
-    """Kernel distance, its standard error, and number and size of subsets. `value` is unbiased and can be negative."""
+    """Kernel distance with its standard error and its subsets. `value` is unbiased and can be negative."""
 
     value: float
     standard_error: float

@@ -15,12 +15,12 @@ from bench.metrics.checks import check_pair
 from bench.metrics.prdc import BLOCK, COPY_TOLERANCE, distances
 
 MAX_DISTANCES = 20_000**2
-"""Largest number of distances computed in one block. More are computed in blocks of rows to bound memory."""
+"""Largest number of distances that are computed together. A larger number is computed in blocks to limit memory."""
 
 
 @dataclass(frozen=True)
 class Memorisation:
-    """Result for m samples. `nearest` [m] indexes training images; `ratio` [m] is the ratio of the two distances."""
+    """Result for m samples. `nearest` [m]: indices of training images; `ratio` [m]: ratio of the two distances."""
 
     share: float
     median_ratio: float

@@ -20,7 +20,7 @@ COPY_TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Prdc:
-    """Shares in 0..1, except the density, which may exceed 1."""
+    """The four metrics. All are shares in 0..1 except the density, which may exceed 1."""
 
     precision: float
     recall: float

@@ -16,7 +16,7 @@ DATASET_PARTS = (
     (re.compile(r"(?<=/)(px|real|test)\d+(x\d+)?(?=-all|/|$)"), r"\1*"),
     (re.compile(r"(subsets\d+x)\d+"), r"\1*"),
 )
-"""Patterns, with replacements, of numbers that depend on the dataset: image size, image count and derived values."""
+"""Patterns of numbers that depend on the dataset (image size, image count and derived values), with replacements."""
 
 
 class ProtocolError(InputError):
@@ -43,9 +43,9 @@ def without_checkpoint_selection(protocol: str) -> str:
 
 
 def same_protocol(protocols: Iterable[str], where: str, advice: str = "") -> str | None:
-    """Return the common protocol id of the scores at `where`, or None without scores.
+    """Return the common protocol id of the scores at `where`, or None if there are no scores.
 
-    Raises ProtocolError if two ids differ. `advice` ends the error message with the next step.
+    Raises ProtocolError if two ids differ. `advice`: next step for the user, added at the end of the error message.
     """
     first = None
     for protocol in protocols:

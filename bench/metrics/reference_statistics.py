@@ -1,8 +1,8 @@
 """Mean and covariance of the Inception features of a reference set, as `mu` and `sigma` in an .npz file.
 
 pytorch-fid and clean-fid write and read this format. The file does not record which extractor and resize its features
-come from, so the protocol id of a score against such a file contains `real-statistics`. A file that this module writes
-also has the key `protocol`. Other readers ignore this key, and it marks the file as one that may be overwritten.
+come from, so the protocol id of a score that uses such a file contains `real-statistics`. A file that this module
+writes also has the key `protocol`, which marks it as a file that may be overwritten. Other readers ignore this key.
 """
 
 import io
@@ -20,8 +20,8 @@ from bench.terminal import one_line
 # to refuse an input
 MEAN, COVARIANCE, PROTOCOL = "mu", "sigma", "protocol"
 ASYMMETRY, NEGATIVE = 1e-5, 1e-4
-"""Largest accepted difference of sigma from its transpose, relative to its largest entry, and largest accepted
-magnitude of a negative eigenvalue, relative to its largest eigenvalue."""
+"""Largest accepted difference of sigma from its transpose, relative to the largest entry, and largest accepted
+magnitude of a negative eigenvalue of sigma, relative to the largest eigenvalue."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def read_statistics(path: Path) -> ReferenceStatistics:
 
 
 def save_statistics(path: Path, features: np.ndarray, protocol: str) -> None:
-    """Write mean and unbiased covariance, float64, of features [N, 2048]."""
+    """Write the mean and the unbiased covariance, float64, of features [N, 2048]."""
     from bench.metrics.frechet import centre
 
     mean, centred = centre(features)

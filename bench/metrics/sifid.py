@@ -19,7 +19,7 @@ from bench.metrics.features import exact_float32
 from bench.metrics.frechet import frechet_distance
 from bench.runtime.images import to_signed
 
-MIN_SIDE = 23  # px; the second layer then has 2x2 positions
+MIN_SIDE = 23  # px, the smallest size at which the second layer has 2x2 positions
 
 
 class InceptionStem:

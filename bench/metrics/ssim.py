@@ -5,7 +5,7 @@ divided by 255), only positions where the window fits entirely, mean over positi
 corresponding arguments of scikit-image are gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1
 and channel_axis.
 
-Multi-scale SSIM uses the scales, of five, into which the window fits, with their published weights normalised to a
+Multi-scale SSIM uses those of its five scales into which the window fits. Their published weights are normalised to a
 sum of 1. Each scale is the 2x2 mean of the previous one, without odd edges. Multi-scale SSIM is not defined for fewer
 than two scales. Negative terms are set to 0.
 """
@@ -21,7 +21,7 @@ from bench.metrics.checks import check_uint8
 
 WINDOW, SIGMA = 11, 1.5
 MAX_UNTILED_PIXELS = 1 << 18
-"""Largest image that is compared in one piece. Larger ones are compared in tiles, which bounds memory."""
+"""Pixels of the largest image that is compared in one piece. Larger images are compared in tiles to limit memory."""
 TILE = 128
 """Height and width of a tile, whose moments fit in a CPU's cache."""
 C1, C2 = 0.01**2, 0.03**2
@@ -46,7 +46,7 @@ def ssim(images: Tensor, reference: Tensor) -> Tensor:
 
 
 def ms_ssim_scales(height: int, width: int) -> int:
-    """Return the number of the five scales into which the window fits. Multi-scale SSIM needs at least 2."""
+    """Return the number of scales, at most five, into which the window fits. Multi-scale SSIM needs at least 2."""
     return sum(min(height, width) // 2**scale >= WINDOW for scale in range(len(SCALE_WEIGHTS)))
 
 
@@ -103,7 +103,7 @@ def _blur(images: Tensor) -> Tensor:
 def _blur_by_shifts(images: Tensor) -> Tensor:
     """Compute the result of `_blur` as sums of shifted copies.
 
-    On a CPU the sums take a quarter of the time of a float64 convolution. Their last digits differ.
+    On a CPU the sums take a quarter of the time of a float64 convolution. The last digits of the two results differ.
     """
     window = _window(images).tolist()
     for dim in (3, 2):

@@ -1,4 +1,4 @@
-"""Weights of feature extractors, found locally or downloaded, and verified against the catalogue's checksum."""
+"""Finds or downloads the weights of feature extractors, and verifies them against the catalogue's checksum."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def weights_entry(name: str) -> Weights:
 
 
 def folder_metrics(given: str | None) -> tuple[str, ...]:
-    """Return the metrics named by `--metrics`; by default the folder metrics whose weights are on this machine.
+    """Return the metrics that `--metrics` lists. The default is all folder metrics whose weights are on this machine.
 
     Raises InputError for a name that is not a folder metric, and for metrics whose weights are not on this machine.
     """

@@ -210,7 +210,7 @@ def test_fewer_classes_than_five_have_no_top5(tmp_path):
     run, folder = metric_runs.classification(tmp_path, n_classes=4)
     scores = evaluate(metric_runs.evaluated(run, metrics=("top1", "top5")), folder)
     assert scores["top1"].status == "ok"
-    assert (scores["top5"].status, scores["top5"].reason) == ("failed", "top5 of 4 classes")
+    assert (scores["top5"].status, scores["top5"].reason) == ("failed", "top5 is not defined for 4 classes")
 
 
 def test_a_failed_run_fails_its_metrics_with_the_reason(fewshot, tmp_path):

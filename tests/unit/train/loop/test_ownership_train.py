@@ -231,7 +231,7 @@ def test_a_finished_run_with_an_older_hash_is_moved_aside(copied, data, capsys):
             json.loads((copied / "my" / name).read_text()) | {"run_sha256": "0" * 64},
         )
     assert main(["evaluate", "--run", "my/run.json"]) == 2
-    assert "or an earlier version wrote it; `slim-bench train` retrains the run" in error(capsys)
+    assert "or an earlier version wrote the export; `slim-bench train` retrains the run" in error(capsys)
     before = content(copied / "my")
     assert train() == 0
     assert "the finished run in my was moved to my.superseded-1" in capsys.readouterr().err
