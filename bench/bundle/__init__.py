@@ -1,1 +1,1 @@
-"""Archives of results that can be cited: written by `slim-bench bundle`, verified by `slim-bench bundle --check`."""
+"""Writes (`slim-bench bundle`) and verifies (`slim-bench bundle --check`) citable archives of results."""

@@ -81,7 +81,8 @@ def is_bundle(path: Path) -> bool:
 def check_bundle(path: Path) -> int:
     """Verify every checksum and the description of a bundle, and return the number of its files.
 
-    Raises InputError that names the first member that is missing, additional, unsafe, or different from its checksum.
+    Raises an InputError that names the first member that is missing, additional, unsafe, or different from its
+    checksum.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
@@ -101,7 +102,7 @@ def check_bundle(path: Path) -> int:
 
 
 def _check_names(path: Path, archive: zipfile.ZipFile) -> tuple[str, dict[str, zipfile.ZipInfo]]:
-    """Return the only top-level folder, and the files in it by name."""
+    """Return the name of the only top-level folder, and the files in this folder by name."""
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if sum(entry.file_size for entry in entries) > MAX_BYTES:
         raise InputError(f"{path}: unpacks to more than {MAX_BYTES // 2**30} GiB; this is not a bundle")

@@ -29,7 +29,7 @@ FOLDERS = {
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts about the results for the metadata. `commits`: commits of the code that computed the scores."""
+    """Facts about the results that the metadata state. `commits`: commits of the code that computed the scores."""
 
     scale: str
     commits: tuple[str, ...]
@@ -51,7 +51,7 @@ class Facts:
 
 
 def ro_crate(facts: Facts, names: Sequence[str]) -> bytes:
-    """Return ro-crate-metadata.json of an archive with the files `names`."""
+    """Return ro-crate-metadata.json for an archive with the files `names`."""
     from rocrate.model.person import Person
     from rocrate.rocrate import ROCrate
 

@@ -34,7 +34,7 @@ class ConfigFile(NamedTuple):
 
 
 def config_files() -> dict[str, ConfigFile]:
-    """Return schema name -> configuration file."""
+    """Return a mapping from schema name to configuration file."""
     files = {
         "config": (
             "config.yaml",
@@ -71,7 +71,7 @@ def _scale() -> type[Strict]:
 
 
 def schema_of(name: str) -> dict[str, Any]:
-    """Return the JSON schema of a file in config/: its model's schema, plus the checks and shorthands of the loader."""
+    """Return the JSON schema of a file in config/: its model's schema, and the checks and shorthands of the loader."""
     file = config_files()[name]
     schema = _without_titles(TypeAdapter(dict[Name, _scale()] if name == "scales" else file.kind).json_schema())
     definitions = schema.get("$defs", {})
@@ -116,7 +116,7 @@ def _arguments(*tasks: str) -> dict[str, Any]:
 
 
 def _object_schema(models: list[type[BaseModel]]) -> dict[str, Any]:
-    """Return an object schema with exactly the keys of `models`. A key accepts every type that a model gives it."""
+    """Return an object schema with exactly the keys of `models`. A key accepts the types of all models that have it."""
     found: dict[str, list[dict[str, Any]]] = {}
     for model in models:
         for key, value in _without_titles(model.model_json_schema())["properties"].items():
@@ -135,7 +135,7 @@ def _object_schema(models: list[type[BaseModel]]) -> dict[str, Any]:
 def _without_titles(schema: Any) -> Any:
     """Return a schema without titles, and without null defaults of keys that do not accept null.
 
-    Where a schema has `patternProperties`, it rejects keys that match none of the patterns.
+    A schema with `patternProperties` rejects keys that match none of the patterns.
     """
     if isinstance(schema, list):
         return [_without_titles(part) for part in schema]

@@ -1,1 +1,1 @@
-"""Measurement of throughput: a few real steps, scorings and preparations of every workload, with synthetic images."""
+"""Measures throughput: a few real steps, scorings and preparations of every workload, with synthetic images."""

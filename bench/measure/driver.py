@@ -1,8 +1,9 @@
 """Measures the workloads of a list of runs on this device, one process after another, and writes each row immediately.
 
-A killed driver keeps the rows of the finished processes, and the next start measures the remaining workloads. On a
-CPU, all processes together get CPU_SECONDS. A process that exceeds its share is stopped: a run for which some
-steps were timed keeps them, and any other is recorded as not measured, together with larger sizes of its task.
+A killed driver keeps the rows of the finished processes, and the next start measures the remaining workloads. On a CPU,
+all processes together must end within CPU_SECONDS. A process that exceeds its share of this time is stopped. The steps
+timed until then are kept. If there are none, the workload is recorded as not measured, and so are larger sizes of its
+task.
 """
 
 import contextlib
@@ -33,19 +34,19 @@ from bench.workload import Part
 
 JOB = "bench.measure.job"
 CPU_SECONDS = 540.0
-"""Time for all measurements on a CPU, which leaves a minute of ten for the start and the end."""
+"""Time for all measurements on a CPU. Of ten minutes, it leaves one for the start and the end."""
 SHARE = 2
-"""A run gets at most 1 / SHARE of the remaining time, so that one slow size does not use all of it."""
+"""A run may use at most 1 / SHARE of the remaining time, so that one slow size does not use all of it."""
 SCORING_SECONDS = 30.0
 """Time on a CPU that is reserved for each scoring."""
 MIN_STEPS = 2
-"""Number of timed steps that give a range."""
+"""Minimum number of timed steps of a measured workload, so that their times have a range."""
 UNITS: dict[Part, str] = {"prepare": "image", "train": "step", "score": "image"}
 
 
 @dataclass
 class ScaleResult:
-    """Results of one pyramid scale, or of the only scale of another network."""
+    """Results of one pyramid scale, or of a network without pyramid scales."""
 
     warm: list[float] = field(default_factory=list)
     steps: list[float] = field(default_factory=list)
@@ -53,7 +54,7 @@ class ScaleResult:
     joules: float | None = None
 
     def fields(self) -> dict[str, Any]:
-        """Return the measured columns of the row. The warm-up in excess of normal steps counts as fixed time."""
+        """Return the measured columns of the row. Warm-up time in excess of normal steps counts as fixed."""
         middle = statistics.median(self.steps)
         return {
             "seconds": middle,
@@ -68,7 +69,7 @@ class ScaleResult:
 
 @dataclass
 class Observed:
-    """Results of one process so far. `sizes`: sides of the pyramid scales, or of the images of another network."""
+    """Results of one process so far. `sizes`: sides of the pyramid scales, or side of the images of another network."""
 
     sizes: list[int] = field(default_factory=list)
     scales: dict[int, ScaleResult] = field(default_factory=dict)
@@ -94,7 +95,7 @@ class Observed:
             setattr(self, name, result.get(name, getattr(self, name)))
 
     def rows(self, probe: Probe, reason: str) -> list[Rate]:
-        """Return the rows of a probe: one per measured scale, and one with `reason` for the first that was not."""
+        """Return the rows of a probe: one per measured scale, and one with `reason` for the first unmeasured scale."""
         common: dict[str, Any] = {"unit": _unit(probe), "torch": self.torch, "measured": _today()}
         if self.image is not None:
             each: dict[str, Any] = {
@@ -123,7 +124,8 @@ class Observed:
 def measure(probes: Sequence[Probe], throughput: Throughput, report: Callable[[str], None]) -> None:
     """Measure every probe that has no row of this version of torch, and write its row to `throughput`.
 
-    `report` gets a line per probe. SIGINT and SIGTERM stop the process of the current probe, and are raised again.
+    `report` is called with one line per probe. SIGINT and SIGTERM stop the process of the current probe, and are raised
+    again.
     """
     end = None if visible_devices() else time.monotonic() + CPU_SECONDS
     todo = [probe for probe in probes if not _is_measured(throughput.find(probe.workload))]
@@ -154,7 +156,7 @@ def _is_measured(rate: Rate | None) -> bool:
 
 
 def _limit(end: float | None, left: Sequence[Probe]) -> float | None:
-    """Return the time limit in seconds of the first of the probes `left`; None without a limit."""
+    """Return the time limit in seconds of the first of the probes `left`, or None without a limit."""
     if end is None:
         return None
     remaining, counts = end - time.monotonic(), Counter(probe.workload.part for probe in left)
@@ -204,7 +206,7 @@ def _process(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def _lines(process: subprocess.Popen[str], end: float | None) -> Iterator[str | None]:
-    """Yield the lines that a process prints; None, as the last one, if it has not ended at the time `end`."""
+    """Yield the lines that a process prints, and then None if the process has not ended at the time `end`."""
     assert process.stdout is not None
     buffered = b""
     with selectors.DefaultSelector() as selector:
@@ -223,7 +225,7 @@ def _lines(process: subprocess.Popen[str], end: float | None) -> Iterator[str | 
 
 
 def _reason(code: int | None, folder: Path) -> str:
-    """Return why a process ended without a result: the last line that it printed on stderr."""
+    """Return why a process ended without a result: the signal that stopped it, or its last line on stderr."""
     lines = (folder / "stderr").read_text(errors="replace").strip().splitlines()
     if code is not None and code < 0:
         killed = "killed, perhaps because memory ran out" if -code == signal.SIGKILL else f"signal {-code}"

@@ -44,7 +44,7 @@ COUNTS = {
     "oneshot": {"cpu": (2, 6), "cuda": (4, 20)},
     "classification": {"cpu": (32, 128), "cuda": (256, 1280)},
 }
-"""Two numbers of images, whose difference in time gives the time of an image."""
+"""Two numbers of images. The time of one image is computed from the difference between their times."""
 LPIPS_CHANNELS = (64, 128, 256, 512, 512)
 
 
@@ -53,7 +53,7 @@ def print_result(**result: Any) -> None:
 
 
 def measure_training(probe: Probe, folder: Path) -> None:
-    """Time real steps of the engine at the start of each part, and its export. Parts are the pyramid scales."""
+    """Time real steps of the engine at the start of each part (pyramid scale), and the export."""
     run, device = _with_data(probe, folder, test_images=8), open_device(probe.run.compute)
     clock = time.perf_counter()
     configure_torch(run, device)
@@ -102,7 +102,7 @@ def _synchronise(device: torch.device) -> None:
 
 
 def build_engine(run: Run, device: torch.device) -> Any:
-    """Return the engine of a run. If the weights of LPIPS are missing, its network gets random weights.
+    """Return the engine of a run. If the weights of LPIPS are missing, LPIPS has random weights.
 
     Weights do not change the operations, so they do not change the time of a step.
     """
@@ -139,7 +139,7 @@ def measure_scoring(probe: Probe, folder: Path) -> None:
     configure_torch(_eager(probe.run), device)
 
     def prepared(count: int, index: int) -> Callable[[], object]:
-        """Return the evaluation with `count` images. Test images belong to the data, so they need another export."""
+        """Return the evaluation with `count` images. Test images belong to the data, so they need a separate export."""
         subfolder = folder / (str(index) if probe.run.task == "classification" else "0")
         run = _write_untrained(probe, subfolder, count, device)
         return lambda: evaluate_run(run, subfolder / "run", folder / f"scores{index}")
@@ -154,7 +154,7 @@ def _eager(run: Run) -> Run:
 
 
 def _write_untrained(probe: Probe, folder: Path, count: int, device: torch.device) -> Run:
-    """Return a run whose scores need `count` images, with the export of its untrained network in `folder`/run."""
+    """Write the export of an untrained network to `folder`/run. Return its run, whose scores need `count` images."""
     synthetic = _with_data(probe, folder, test_images=count)
     evaluation = {} if synthetic.task == "classification" else {"n_fake": count}
     changed = synthetic.evaluation.model_copy(update=evaluation)
@@ -169,7 +169,7 @@ def _write_untrained(probe: Probe, folder: Path, count: int, device: torch.devic
 
 
 def _failed_scores(folder: Path) -> str:
-    """Return a note that names the metrics that could not be computed, so that their time is missing."""
+    """Return a note about the metrics that could not be computed, whose time is missing in the measurement."""
     scores = [read_mapping(path) for path in sorted(folder.glob("*.json"))]
     failed = [score for score in scores if score.get("status") == "failed"]
     if not failed:
@@ -198,8 +198,8 @@ def _time_image(
 ) -> None:
     """Report the time of an image, and the time that does not depend on the number of images.
 
-    `prepared(count, index)` returns the work for `count` images. The first work also loads code and weights, so the
-    time of an image is the difference of two later ones.
+    `prepared(count, index)` returns the work for `count` images. The first call also loads code and weights, so the
+    time of an image is computed from the difference of the two later calls.
     """
     small, large = counts
     cold, warm, more = (_seconds(prepared(count, index), device) for index, count in enumerate((small, small, large)))
@@ -210,7 +210,7 @@ def _time_image(
 def _with_data(probe: Probe, folder: Path, test_images: int) -> Run:
     """Write synthetic data and return the probe's run with the path of these data.
 
-    The cost of snapshots and held-out images is computed separately, and the few synthetic images leave none to hold
+    The cost of snapshots and held-out images is computed separately, and there are too few synthetic images to hold any
     out.
     """
     if not (folder / "data").exists():

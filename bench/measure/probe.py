@@ -1,4 +1,4 @@
-"""Probes: one per distinct workload of a list of runs, in the order in which they are measured.
+"""Lists one probe per distinct workload of a list of runs, in the order in which the workloads are measured.
 
 This module does not import torch.
 """
@@ -20,7 +20,7 @@ from bench.workload import (
 
 
 class Probe(Strict):
-    """A workload to measure, with a run that has it. `source_size`: side of the images to prepare, in pixels."""
+    """Workload to measure, and a run that has this workload. `source_size`: side of the images to prepare, in px."""
 
     workload: Workload
     run: Run
@@ -30,10 +30,10 @@ class Probe(Strict):
 
 
 def probes_of(runs: Iterable[Run], catalogue: Catalogue) -> list[Probe]:
-    """Return the distinct workloads: preparations, then trainings, then scorings.
+    """Return one probe per distinct workload: preparation first, then training, then scoring.
 
-    Trainings and scorings alternate between the tasks, the smallest images first. If the time ends early, each task
-    has been measured at its smallest size.
+    Training and scoring alternate between the tasks, from the smallest images to the largest. If the time ends early,
+    each task has been measured at its smallest size.
     """
     found: dict[str, Probe] = {}
     for run in runs:

@@ -1,4 +1,4 @@
-"""Synthetic datasets of random pixels with the shape of a real dataset, as prepared data or as files to prepare."""
+"""Writes synthetic datasets of the shape of a real dataset, as prepared data or as files to prepare."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ MIN_PER_CLASS = 2
 
 
 def write_prepared(folder: Path, probe: Probe, test_images: int) -> None:
-    """Write the prepared dataset of a run: images of its size, or class folders if it decodes files while training."""
+    """Write the prepared dataset of a run: images of its size, or class folders if the run decodes files."""
     random, run, images = np.random.default_rng(0), probe.run, probe.images
     size, batch = image_size_of(run), getattr(run.recipe, "batch_size", 1)
     folder.mkdir(parents=True)
@@ -59,7 +59,7 @@ def _write_arrays(folder: Path, probe: Probe, arrays: dict[str, np.ndarray]) -> 
 
 
 def _write_class_folders(folder: Path, probe: Probe, classes: int, counts: dict[str, int]) -> None:
-    """Write JPEG files. They have all class numbers as labels in the lists, but share one folder."""
+    """Write JPEG files. The lists contain all labels, but the files are in one folder."""
     splits = {}
     for split, count in counts.items():
         names = write_images(folder / split, count, PHOTOGRAPH, ".jpg")

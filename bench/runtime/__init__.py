@@ -1,1 +1,1 @@
-"""Runtime shared by data, training, evaluation and sampling: devices, processes, random streams, memory, images."""
+"""Runtime functions for data, training, evaluation and sampling: devices, processes, random streams, memory, images."""

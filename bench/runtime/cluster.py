@@ -24,7 +24,7 @@ MAX_INTERVAL = 180
 def on_cluster(workflow: Any) -> bool:
     """Return whether the jobs of Snakemake's `workflow` run on a cluster.
 
-    The executor of a dry run is unknown. Its number of nodes (`jobs` in a profile) is set for a cluster.
+    In a dry run the executor is unknown, but the number of nodes (`jobs` in a profile) is set only for a cluster.
     """
     if workflow.dryrun:
         return workflow.resource_settings.nodes is not None
@@ -32,7 +32,7 @@ def on_cluster(workflow: Any) -> bool:
 
 
 def choose_status_command(settings: Any) -> str | None:
-    """Make the SLURM executor call a program that responds, and return a message about it; None for other executors.
+    """Make the SLURM executor call a program that responds, and return a message, or None for other executors.
 
     `settings`: settings of the executor, which this function changes. Raises InputError if no program responds.
     """

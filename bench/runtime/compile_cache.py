@@ -1,4 +1,4 @@
-"""Folder for the code that torch.compile generates. torch fails on import if this folder is not writable."""
+"""Chooses a folder for the code that torch.compile generates. torch fails on import if it is not writable."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Device and number of threads of a job, and errors of a GPU that no longer works."""
+"""Selects the device and number of threads of a job, and recognises errors of a GPU that no longer works."""
 
 import torch
 

@@ -45,5 +45,5 @@ def launcher_variable(name: str, default: int) -> int:
 
 
 def user_cache() -> Path:
-    """Return XDG_CACHE_HOME, else ~/.cache. The folder may not exist, for example for a user without a home folder."""
+    """Return XDG_CACHE_HOME, or ~/.cache if it is not set. The folder may not exist (user without a home folder)."""
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))

@@ -49,7 +49,7 @@ def _count() -> int:
 def leased_device(folder: Path | None = None) -> Iterator[str | None]:
     """Hold a lease on one of several GPUs and make it the only visible GPU. Waits while all GPUs are leased.
 
-    Import torch inside the context, so that it sees only this GPU.
+    Import torch inside the context, so that torch finds only this GPU.
     """
     devices = visible_devices()
     if len(devices) < 2 or "LOCAL_RANK" in os.environ:  # torchrun assigns a device to each process

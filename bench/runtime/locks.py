@@ -19,8 +19,8 @@ POLL_SECONDS = 0.5
 def lock_file(path: Path) -> BaseFileLock | None:
     """Return a lock on `path`, held until its `release()`, or None if another process holds it.
 
-    Creates the file if it does not exist. Its content is never changed, and the file is not removed. Raises InputError
-    if the path exists but is not a file.
+    The file is created if it does not exist. It is not removed, and its content never changes. Raises InputError if the
+    path exists but is not a file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     check_lockable(path)

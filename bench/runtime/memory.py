@@ -72,7 +72,7 @@ def out_of_memory_message(
 ) -> str:
     """Return a message with peak and total memory, and with `size_that_fits`, the description of what fits in memory.
 
-    Without a description, it suggests half of `images_per_pass`, the number of images per batch.
+    Without `size_that_fits`, the message suggests half of `images_per_pass`, the number of images per batch.
     """
     reason = first_line(error)
     peak, total = peak_memory_bytes(device), total_memory_bytes(device)

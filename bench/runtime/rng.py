@@ -27,7 +27,7 @@ def seed_global_generator(seed: int, *purpose: str | int) -> Iterator[None]:
 
 
 def permutation(n: int, seed: int, *purpose: str | int) -> Tensor:
-    """Return a permutation, int64 [n] on the CPU. It depends only on the arguments, so it is equal in a resumed run."""
+    """Return a permutation, int64 [n] on the CPU. It depends only on the arguments, so a resumed run draws it again."""
     return torch.randperm(n, generator=generator("cpu", seed, *purpose))
 
 

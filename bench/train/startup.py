@@ -1,4 +1,4 @@
-"""Starts training: checks the folders and the data, sets device and precision, builds the engine, runs the loop."""
+"""Starts training: checks folders and data, sets device and precision, builds the engine and runs the loop."""
 
 import importlib
 import sys
@@ -66,7 +66,7 @@ def start(run: Run, out: Path, state: Path, overwrite: bool = False) -> None:
     except RuntimeError as error:
         if not is_device_failure(error):
             raise
-        hint = f"the checkpoints in {state} are kept; start again, on another GPU if it fails again"
+        hint = f"the checkpoints in {state} are kept; start again, on another GPU if this one fails again"
         raise InputError(f"{run.name}: the GPU failed ({first_line(error)}); {hint}") from error
     finally:
         stop_group()
@@ -129,16 +129,16 @@ def _make_engine(run: Run, device: torch.device, folders: tuple[Path, Path], dat
             raise
         reason = out_of_memory_message(error, None, device)
         if any(state.glob("step-*")):
-            raise InputError(f"{run.name}: {reason}; checkpoints are kept; free memory and run it again") from error
+            raise InputError(f"{run.name}: {reason}; checkpoints are kept; free memory and start again") from error
         _move_finished_run(run, out, state)
         write_record(out, run, data, Outcome(device=device.type, precision=run.compute.precision).training(), reason)
         raise RunFailedError(reason) from error
 
 
 def _move_finished_run(run: Run, out: Path, state: Path) -> None:
-    """Move a finished run aside. Weights without a record next to checkpoints, left by a killed export, are not moved.
+    """Move a finished run aside. Weights without a record, left by a killed export next to checkpoints, remain.
 
-    The marker file of the state folder is written first: after a kill, it shows that this folder was checked.
+    The marker file of the state folder is written first, because it shows after a kill that this folder was checked.
     """
     if rank() == 0:
         claim_state(state)

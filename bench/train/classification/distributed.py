@@ -1,7 +1,7 @@
 """Data-parallel classification under torchrun, with results that do not depend on the number of processes.
 
 Each process computes its rows of every global batch. Random augmentation parameters are drawn for the whole batch.
-DistributedDataParallel averages the gradients, which gives the gradient of the global mean loss because all local
+DistributedDataParallel averages the gradients. This average is the gradient of the global mean loss, because all local
 batches have equal size. Batch norm statistics are summed over the processes by torch's SyncBatchNorm on GPUs and by
 `GroupBatchNorm` (all-reduce, any device) elsewhere. A single process uses neither.
 """
@@ -88,7 +88,7 @@ class _AllReduceSum(torch.autograd.Function):
 
 
 class GroupBatchNorm(_BatchNorm):
-    """Batch norm over the images of all processes, with the same number in each. Evaluation mode is that of torch."""
+    """Batch norm over the images of all processes, which must have equally many. Evaluation mode is torch's."""
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim < 2:

@@ -166,7 +166,7 @@ class Classification:
         return f"micro-batch {size} (batch norm statistics over {size} images)"
 
     def size_that_fits(self) -> str:
-        """Return the largest batch size whose step fits in memory. The training cannot continue afterwards."""
+        """Return the largest batch size whose step fits in memory. Training cannot continue afterwards."""
         images, labels = self.batches.batch(0)
         random = generator("cpu", self.run.seed, "augmentation", self.rollback, 0)
         inputs, targets = self._augmented(images, labels, random)
@@ -205,7 +205,7 @@ class Classification:
 
 
 def complete_spec(run: Run, channels: int, classes: int) -> dict[str, Any]:
-    """Return the run's network with the data's channels and classes. Raises InputError if the run sets others."""
+    """Return the run's network with the data's channels and classes. Raises InputError if the run's differ."""
     args = dict(run.model.args)
     for key, value in {"in_channels": channels, "num_classes": classes}.items():
         if args.setdefault(key, value) != value:

@@ -50,7 +50,7 @@ class FewShot:
         self.micro_batch = self.recipe.batch_size  # images in one pass of the perceptual network
         self.images = load_training_images(run).to(device)  # uint8 [N, 3, S, S], augmented on the device
         self.spec = run.model.model_dump(mode="json")
-        # on a CPU the weights are not channels_last, because spectral norm would copy each to reshape it to a matrix
+        # on a CPU the weights are not channels_last, because spectral norm would copy each weight to reshape it
         layout = {"memory_format": torch.channels_last if device.type == "cuda" else torch.preserve_format}
         self.generator = create_seeded(self.spec, run.seed, copies=NETWORK_COPIES).to(device, **layout).train()
         self._check_size()
@@ -71,7 +71,7 @@ class FewShot:
         self.reseed(0)
 
     def reseed(self, rollback: int) -> None:
-        """Seed all random streams from (seed, rollback). The quadrant is drawn on the CPU, which needs its number."""
+        """Seed all random streams from (seed, rollback). The quadrant is drawn on the CPU, where its number is used."""
         self.stream = rollback
         self.streams = {
             name: generator("cpu" if name == "part" else self.device, self.run.seed, name, rollback) for name in STREAMS
@@ -170,7 +170,7 @@ class FewShot:
             stream.set_state(state["streams"][name])
 
     def shrink(self, error: BaseException) -> str | None:
-        """Halve the micro-batch of the perceptual network and return a message, or None if it is one image."""
+        """Halve the micro-batch of the perceptual network and return a message, or None if it is already one image."""
         if self.micro_batch == 1:
             return None
         self.micro_batch = math.ceil(self.micro_batch / 2)
@@ -211,7 +211,7 @@ class FewShot:
             save_weights(out / "snapshots" / f"step-{done:07d}.safetensors", self.ema.averaged(), self.spec)
 
     def export(self, out: Path) -> dict[str, Any]:
-        """Write the averaged generator, an image grid of samples and one of training images."""
+        """Write the averaged generator, and image grids of samples and of training images."""
         save_weights(out / WEIGHTS, self.ema.averaged(), self.spec)
         save_grid(out / "samples" / "grid.png", self._samples(GRID, "grid"), COLUMNS)
         save_grid(out / "samples" / "real.png", to_signed(self.images[:GRID]), COLUMNS)

@@ -1,7 +1,7 @@
 """Perceptual loss of the discriminator's decoders: LPIPS with VGG16, or a distance of EfficientNet-Lite0 features.
 
 Both sum d(x, y) over the batch, where d is the sum over layers of the mean over positions of
-sum_c w_c (f(x) - f(y))_c^2 and f has unit length over channels. LPIPS has learned w. The recipe value "efflite0"
+sum_c w_c (f(x) - f(y))_c^2 and f has unit length over channels. In LPIPS, w is learned. The recipe value "efflite0"
 selects the other distance, which needs no download. It uses the outputs of blocks 0, 2, 4 and 10 of EfficientNet-Lite0
 (strides 2, 4, 8, 16; 16, 24, 40 and 112 channels; batch norms folded) for images at their original size, scaled to the
 network's input range by (127.5 x + 0.5) / 128 for x in -1..1. With w = 1/4, which averages over the four layers, its
@@ -47,8 +47,8 @@ class PerceptualLoss:
         """Return the loss. Each group is (reconstructions, target), all [B, 3, H, W].
 
         The features of each target are computed once. With a `micro_batch`, the frozen network processes that many of
-        the B images in one pass, and their feature maps are freed before the next pass. Its batch norms are folded, so
-        that only rounding depends on the micro-batch.
+        the B images in one pass, and their feature maps are freed before the next pass. The network's batch norms are
+        folded, so only rounding depends on the micro-batch.
         """
         count = len(groups[0][1])
         if micro_batch is None or micro_batch >= count:
@@ -113,7 +113,7 @@ class _Distance(torch.autograd.Function):
     """Sum over i and c of w_c (f(x_i)_c - f(y_rows[i])_c)^2, averaged over positions. f has unit length over channels.
 
     x [N, C, h, w], y [M, C, h, w] -> scalar. The gradient for x is computed together with the value, while the maps are
-    in the cache. Separate eager operations would write and read eight arrays of that size for each layer.
+    in the cache. Separate eager operations would write and read eight arrays of the size of x for each layer.
     """
 
     @staticmethod
@@ -142,7 +142,7 @@ class _Distance(torch.autograd.Function):
 
 
 def _unit_length(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Return maps scaled to unit length over channels, and the factor. EPSILON keeps the factor finite for zeros."""
+    """Return maps scaled to unit length over channels, and the factor. EPSILON keeps the factor finite for zero vectors."""
     scale = torch.rsqrt(maps.square().sum(dim=1, keepdim=True) + EPSILON)
     return maps * scale, scale
 
@@ -181,7 +181,7 @@ def pad_evenly(conv: nn.Conv2d) -> nn.Conv2d:
     """Return an equivalent of a convolution with "same" padding that needs no padded copy of its input.
 
     The stride must divide the input's sides. At stride 2, "same" padding is one pixel wider at the end than at the
-    start. A kernel with an additional first row and column of zeros and equal padding on both sides gives the same
+    start. A kernel with an additional first row and column of zeros and equal padding on both sides computes the same
     values.
     """
     size, stride = conv.kernel_size[0], conv.stride[0]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 NETWORK_COPIES = 3
-"""Minimum number of tensors of the parameters' size held in training: parameters, gradients, one optimiser moment."""
+"""Minimum number of copies of the parameters' size in memory: parameters, gradients and one optimiser moment."""
 
 
 class Engine(Protocol):
@@ -15,8 +15,8 @@ class Engine(Protocol):
 
     Optional members:
         shrink(error) -> str | None: after an out-of-memory error, halve the micro-batch at an equal batch size, and
-            return a description of the change, or None if that is impossible. Only rounding may change; the description
-            names any other change.
+            return a description of the change, or None if that is impossible. The description must state any effect on
+            the results other than rounding.
         size_that_fits() -> str: after shrink returned None, measure the size that fits in memory, and return it with
             the recipe key to set. Training does not continue afterwards.
         micro_batch: number of images computed at once, if it differs from the batch size.

@@ -1,4 +1,4 @@
-"""Recognises the files that slim-bench wrote to the run folder and state folder of a run, and refuses others.
+"""Recognises the files that slim-bench wrote to the run folder and state folder of a run, and refuses other files.
 
 An earlier version wrote PNGs without a mark in their metadata, and state folders without a marker file. If a folder has
 a record or a checkpoint of that version, files are recognised by name. This module does not import torch.
@@ -154,7 +154,7 @@ def is_own_state(state: Path) -> bool:
 
 
 def claim_state(state: Path) -> None:
-    """Create the state folder if needed, and write its marker file. Its files are removed when the run is finished."""
+    """Create the state folder if needed, and write its marker file. A finished run removes the files in this folder."""
     with writing(state / MARKER):
         state.mkdir(parents=True, exist_ok=True)
     if not _is_marker(state / MARKER):

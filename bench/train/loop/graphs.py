@@ -30,7 +30,7 @@ class Recorder(Protocol):
 
 
 class Replayed:
-    """Callable that runs `work(*key)`. After a few calls with a key, the work is recorded and then replayed.
+    """Callable that runs `work(*key)`. After WARM_UP calls with a key, the work is recorded and then replayed.
 
     Without a recorder every call runs `work` directly. `work` may read only its key, constant numbers, and tensors with
     a fixed address (parameters, buffers, optimiser state, inputs copied to such tensors), and it must not synchronise

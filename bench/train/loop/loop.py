@@ -114,7 +114,7 @@ class Loop:
             if not is_out_of_memory(error):
                 raise
             reason = out_of_memory_message(error, None, self.engine.device)
-            hint = f"the checkpoints in {self.state_dir} are kept; free memory and run it again"
+            hint = f"the checkpoints in {self.state_dir} are kept; free memory and start again"
             raise InputError(f"{self.run.name}: {reason}; {hint}") from error
         finally:
             self._close()
@@ -249,7 +249,7 @@ class Loop:
             self.history.cut_after(self.done)
 
     def _check_environment(self, saved: LoadedCheckpoint) -> None:
-        """Check the device type and set the thread count of the checkpoint, which bit-equal results require."""
+        """Check the device type, and set the thread count of the checkpoint. Bit-equal results require both."""
         recorded, current = saved.environment, _environment(self.engine.device)
         if not isinstance(recorded.get("threads"), int) or not isinstance(saved.state.get("outcome"), dict):
             raise InputError(f"{self.state_dir}: the checkpoint is incomplete; delete the folder to train from scratch")

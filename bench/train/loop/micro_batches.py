@@ -1,7 +1,7 @@
-"""Micro-batches after an out-of-memory error: determines which networks can be split, and which size fits in memory.
+"""Determines which batches can be split into micro-batches after an out-of-memory error, and which size fits.
 
-Splitting a batch changes only rounding if no layer couples the images of a pass. Batch norm with batch
-statistics does, and a spectral norm takes a power iteration in every pass.
+Splitting a batch changes only rounding if no layer couples the images of a pass. Batch norm with batch statistics
+couples them, and spectral norm takes a power iteration in every pass.
 """
 
 import gc
@@ -55,7 +55,7 @@ def fits(work: Callable[[], T]) -> tuple[T] | None:
 
 
 def free_memory() -> None:
-    """Return the unused memory of Python and of the GPU allocator."""
+    """Release the unused memory of Python and of the GPU allocator."""
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()

@@ -14,8 +14,8 @@ CHECK_EVERY = 10
 class Window:
     """Means of the scalars since the last row of history.csv, accumulated on the device.
 
-    Reading the means costs one device synchronisation. A sum is finite only if every summand is, so a finite mean shows
-    that the scalar was finite at each step of the window.
+    Reading the means costs one device synchronisation. A sum is finite only if every summand is finite, so a finite
+    mean shows that the scalar was finite at each step of the window.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ def state_is_finite(state: Any) -> bool:
     A checkpoint must not contain NaN or infinity.
     """
     tensors = [t for t in _tensors(state) if t.is_floating_point() and t.numel()]
-    # the maximum norm takes one pass without a copy, and is NaN or infinite if any element is
+    # the maximum norm needs one pass without a copy, and is NaN or infinite if any element is
     norms = torch._foreach_norm(tensors, float("inf")) if tensors else []
     return all(_finite(value) for value in torch.stack([n.float().cpu() for n in norms]).tolist()) if norms else True
 

@@ -50,7 +50,7 @@ def _copied(out: Path, files: list[Path], record: dict[str, Any]) -> Path:
             if record:
                 write_json(part / META, record)
             if _run_hash(out / "run.json") == record.get("run_sha256"):
-                # not a link, because an edit of one would change the other
+                # not a link, because an edit of one file would change the other
                 write_bytes(part / "run.json", (out / "run.json").read_bytes())
             elif record.get("description"):
                 write_json(part / "run.json", record["description"])

@@ -42,7 +42,7 @@ class OneShot:
         self.total_steps = self.recipe.epochs_per_scale * len(self.pyramid.sizes)
         self.images_per_step = self.recipe.critic_steps + self.recipe.generator_steps
         self.micro_batch = largest_pass(self.recipe)
-        self.requested = 0  # scale of the last step, which an error may have prevented from starting
+        self.requested = 0  # scale of the last requested step, even if an error interrupted this step
         self.pyramid.coarsest.copy_(self.reals[0])
         self.pyramid.fixed_noise.copy_(self.pyramid.draw(0, 1, generator(device, run.seed, "fixed noise")))
         self.noise = generator(device, run.seed, "noise")
@@ -97,7 +97,7 @@ class OneShot:
             self.training.copy_from(below)
 
     def shrink(self, error: BaseException) -> str | None:
-        """Halve the number of images in a pass and return a message, or None if a layer couples images or it is 1."""
+        """Halve the number of images in a pass and return a message, or None if it is 1 or a layer couples images."""
         if self.micro_batch == 1 or self._coupled():
             return None
         self.micro_batch = math.ceil(self.micro_batch / 2)
@@ -112,7 +112,7 @@ class OneShot:
             optimiser.zero_grad(set_to_none=True)
 
     def size_that_fits(self) -> str:
-        """Return the largest trained scale, whose size is the largest `max_size` that is known to fit in memory."""
+        """Return a message with the largest `max_size` known to fit in memory, the size of the last trained scale."""
         coupled, scale = self._coupled(), self.requested
         reason = f"{coupled} needs all images of a pass together" if coupled else "one image is processed at a time"
         size = "x".join(map(str, self.pyramid.sizes[scale]))
@@ -123,7 +123,7 @@ class OneShot:
         return f"{reason}; the scale of {size} px does not fit; set recipe.max_size to {max(below)} ({smaller} px fits)"
 
     def ends_part(self, done: int) -> bool:
-        """Return whether a scale ends after `done` steps. Each finished scale gets a checkpoint."""
+        """Return whether a scale ends after `done` steps. A checkpoint is saved at the end of each scale."""
         return done % self.recipe.epochs_per_scale == 0
 
     def learning_rates(self) -> dict[str, float]:
@@ -159,7 +159,7 @@ class OneShot:
         save_row(out / "samples" / f"scale-{scales - 1:02d}.png", images, self.pyramid.sizes[-1][0])
 
     def _draws(self, purpose: str) -> torch.Generator:
-        """Return a random generator for samples, which is equal on all devices.
+        """Return a random generator for samples, whose numbers are the same on all devices.
 
         Drawing from it does not change the random stream of training.
         """
@@ -182,7 +182,7 @@ class OneShot:
         return torch.cat([self.pyramid(part) for part in parts])
 
     def export(self, out: Path) -> dict[str, Any]:
-        """Write the weights, and at the finest scale training image, reconstruction, bicubic control and samples."""
+        """Write the weights and, at the finest scale, the training image, reconstruction, bicubic control and samples."""
         save_weights(out / WEIGHTS, self.pyramid, self.spec)
         folder = out / "samples"
         save_png(folder / "training.png", self.reals[-1])
@@ -200,7 +200,7 @@ class OneShot:
 
 
 def train_epoch(training: ScaleTraining, source: torch.Generator) -> dict[str, Tensor]:
-    """Take the critic steps, then the generator steps on the last sample; return the losses of the last steps."""
+    """Take the critic steps, then the generator steps on the last sample, and return the losses of the last steps."""
     noise, previous = training.draw(training.recipe.critic_steps, source)
     shares = torch.rand(len(noise), generator=source, device=noise.device)
     for fake, share in zip(training.fakes(noise, previous).split(1), shares, strict=True):
@@ -211,7 +211,7 @@ def train_epoch(training: ScaleTraining, source: torch.Generator) -> dict[str, T
 
 
 def load_image(run: Run) -> Tensor:
-    """Return the image, uint8 [1, 3, H, W]. Raises InputError if the dataset has more than one."""
+    """Return the image, uint8 [1, 3, H, W]. Raises InputError if the dataset has several."""
     from bench.data.datasets import load_images
 
     images = load_images(run.data_folder)

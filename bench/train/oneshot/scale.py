@@ -14,7 +14,7 @@ from bench.train.oneshot.wgan import gradient_penalty
 
 
 def largest_pass(recipe: OneShotRecipe) -> int:
-    """Return the number of images in the largest pass: the samples of all critic steps, or two images of a critic."""
+    """Return the number of images in the largest pass: all samples of the critic steps, or two images of a critic."""
     return max(recipe.critic_steps, 2)
 
 
@@ -69,7 +69,7 @@ class ScaleTraining:
             self.pyramid.amplitudes[self.scale] = self.recipe.noise_amplitude * error
 
     def copy_from(self, below: "ScaleTraining") -> None:
-        """Copy the weights of the scale below. A gate that does not exist there (scale 1 of SLIM) keeps its weights."""
+        """Copy the weights of the scale below. A gate that is missing there (at scale 1 of SLIM) keeps its weights."""
         missing, unexpected = self.generator.load_state_dict(below.generator.state_dict(), strict=False)
         if unexpected or any(not name.startswith("gate.") for name in missing):
             names = [*missing, *unexpected]
@@ -88,7 +88,7 @@ class ScaleTraining:
     def draw(self, n: int, source: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw noise and new samples of the scale below, upsampled to this scale, both [n, 3, H, W].
 
-        One call serves all critic steps of an epoch, because the generators do not change during these steps.
+        One call draws for all critic steps of an epoch, because the generators do not change during these steps.
         """
         if self.scale:
             previous = self.pyramid.ups[self.scale - 1](self._sample_below(n, source))
