@@ -142,7 +142,7 @@ class _Distance(torch.autograd.Function):
 
 
 def _unit_length(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Return maps scaled to unit length over channels, and the factor. EPSILON keeps the factor finite for zero vectors."""
+    """Return maps scaled to unit length over channels, and the factor. EPSILON keeps the factor finite for zeros."""
     scale = torch.rsqrt(maps.square().sum(dim=1, keepdim=True) + EPSILON)
     return maps * scale, scale
 

@@ -182,7 +182,7 @@ class OneShot:
         return torch.cat([self.pyramid(part) for part in parts])
 
     def export(self, out: Path) -> dict[str, Any]:
-        """Write the weights and, at the finest scale, the training image, reconstruction, bicubic control and samples."""
+        """Write the weights and, at the finest scale, training image, reconstruction, bicubic control and samples."""
         save_weights(out / WEIGHTS, self.pyramid, self.spec)
         folder = out / "samples"
         save_png(folder / "training.png", self.reals[-1])
