@@ -77,7 +77,7 @@ def _against_reference(folder: Path, device: torch.device, repeats: int) -> dict
 
 
 def _settings(device: torch.device) -> dict[str, dict[str, Any]]:
-    """Return name -> settings of `compute` that are measured on a device."""
+    """Return the settings of `compute` that are measured on `device`, by name."""
     ways: dict[str, dict[str, Any]] = {"float32": {}}
     if device.type == "cuda" or _has_bf16():
         ways["bf16"] = {"precision": "bf16"}

@@ -1,7 +1,7 @@
-"""Time and peak memory of skip-layer gates, forward and backward with batch 8: SLIM, ReferenceSLIM and SLE.
+"""Time and peak memory of a forward and backward pass of the gates SLIM, ReferenceSLIM and SLE, with batch size 8.
 
-On a CPU the gates are measured twice. With torch's defaults, most of the time is spent on allocating memory for each
-map. If freed memory is kept, as in training (bench.runtime.memory), all three gates are about three times as fast.
+On a CPU the gates are measured twice. With torch's defaults, most of the time is spent on allocating memory for feature
+maps. If freed memory is kept, as in training (bench.runtime.memory), all three gates are about three times as fast.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def ratios(device: torch.device, repeats: int, bounded: bool) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return the rows of the three pairs, and the times in ms. Gates are compiled on a GPU to hide launch overhead."""
+    """Return the rows of the three pairs, and times in ms. Gates are compiled on a GPU to hide launch overhead."""
     rows, milliseconds = [], {}
     for size, reference_at_least in REFERENCE_AT_LEAST.items():
         label = f"{size // 16}->{size}"
@@ -68,7 +68,7 @@ def gates(size: int, device: torch.device, compiled: bool) -> dict[str, nn.Modul
 
 
 def gate_pass(gate: nn.Module, size: int, device: torch.device) -> Callable[[], None]:
-    """Return a function that runs a forward and backward pass with gradients of both maps and the parameters."""
+    """Return a function that runs a forward and backward pass, with gradients of both feature maps and parameters."""
     low, high = PAIRS[size]
     source = torch.randn(BATCH, low, size // 16, size // 16, device=device, requires_grad=True)
     sink = torch.randn(BATCH, high, size, size, device=device, requires_grad=True)

@@ -56,7 +56,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def distances(n: int, m: int, values: dict[str, float], dim: int = DIM) -> dict[str, Workload]:
-    """Return both computations on the same features. Each computation stores its result in `values`."""
+    """Return both implementations, applied to the same features. Each call stores its result in `values`."""
     from cleanfid.fid import fid_from_feats
 
     real, fake = features(n, 1)[:, :dim], features(m, 2)[:, :dim]
@@ -86,7 +86,7 @@ def extraction(count: int, repeats: int) -> tuple[dict[str, list[float]], float]
 
     @torch.inference_mode()
     def network(images: torch.Tensor) -> torch.Tensor:
-        """Call the layers as clean-fid's wrapper does."""
+        """Call the network's layers as clean-fid's wrapper does."""
         return scripted.net.layers((images - 128) / 128).flatten(1)
 
     with tempfile.TemporaryDirectory() as name:

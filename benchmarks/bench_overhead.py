@@ -1,9 +1,9 @@
-"""Overhead of the workflow per job: time of Snakemake, and of a process without its training steps or scoring.
+"""Overhead of a job: Snakemake's time, and the time of the job's process without training steps.
 
 Each process imports torch, and most also torchvision, which takes longer than everything else. The import is measured
 in the same run, alternating with the jobs, and subtracted. Snakemake's time per job is the difference between many and
-few jobs of the same rule, divided by the difference of their number, minus the time of the job's process. The CPU time
-of the same processes is less affected by other load on the machine.
+few jobs of the same rule, divided by the difference of the numbers of jobs, minus the time of the job's process. CPU
+times of the same processes are also reported, because other load on the machine affects them less.
 """
 
 import json
@@ -81,7 +81,7 @@ def _with_cpu_time(work: Workload, found: list[float]) -> Workload:
 
 
 def _runs(folder: Path) -> dict[str, Path]:
-    """Return the files of two runs of a single step, scored by the number of parameters only."""
+    """Return the `run.json` files of two runs that have a single step, and whose only metric is `params`."""
     fewshot = fewshot_run(folder / "a", 64, 16, 2, device="cpu", threads=1)
     recipe = fewshot.recipe.model_copy(update={"steps": 1, "strips": 0, "snapshots": 0})
     classifier = classification_run(folder / "b", 64, 64, device="cpu", threads=1)

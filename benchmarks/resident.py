@@ -1,9 +1,9 @@
 """Measures the peak resident memory of feature extraction: `python -m benchmarks.resident FOLDER COUNT`.
 
 The extraction runs in a separate process, because the peak of a process never decreases. The peak is read from /proc,
-because torch's allocator and profiler do not see the memory of NumPy and Pillow, and `ru_maxrss` of a child process
-starts at the value of its parent.
-The extractor uses little memory, so that the result shows the memory of the image stream.
+because torch's allocator and profiler do not count the memory of NumPy and Pillow, and `ru_maxrss` of a child process
+starts at the value of its parent. The extractor uses little memory, so that the result shows the memory of the image
+stream.
 """
 
 import re
@@ -30,7 +30,10 @@ class Means:
 
 
 def resident_megabytes(folder: Path, count: int) -> float:
-    """Return the peak resident memory in MiB of extracting features of `count` images, repeating those of `folder`."""
+    """Return the peak resident memory in MiB while features of `count` images are extracted.
+
+    The images of `folder` are repeated if it contains fewer than `count`.
+    """
     command = [sys.executable, "-m", "benchmarks.resident", str(folder), str(count)]
     return float(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
 

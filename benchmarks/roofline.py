@@ -1,7 +1,7 @@
 """Roofline bound of one step: the sum of the bounds of its convolutions and matrix products.
 
-Each takes at least max(FLOPs / matrix rate, bytes / bandwidth), where every input is read once and the output is
-written once. The matrix rate (FLOPs per second of a matrix product) and the bandwidth are measured on the device.
+Each operation takes at least max(FLOPs / matrix rate, bytes / bandwidth), where every input is read once and the output
+is written once. The matrix rate (FLOPs per second of a matrix product) and the bandwidth are measured on the device.
 """
 
 import functools

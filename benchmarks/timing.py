@@ -11,7 +11,7 @@ Workload = Callable[[], object]
 
 
 def interleaved(workloads: Mapping[str, Workload], repeats: int, warm_up: int = 2) -> dict[str, list[float]]:
-    """Return name -> seconds per repetition. Workloads alternate, so that other load affects all of them."""
+    """Return the seconds of each repetition by workload. Workloads alternate, so other load affects all of them."""
     seconds: dict[str, list[float]] = {name: [] for name in workloads}
     for repeat in range(warm_up + repeats):
         for name, workload in workloads.items():

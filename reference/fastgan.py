@@ -94,9 +94,10 @@ def up_composite(cin: int, cout: int) -> nn.Module:
 
 
 class ReferenceGenerator(nn.Module):
-    """Generator of (image, small image) from latents [B, nz]. Gates at the target sizes `slim` are SLIM, others SLE.
+    """Generator that maps latents [B, nz] to (image, small image).
 
-    At 1024 px both images pass through tanh. SLIM has no mask noise, which the authors use at 1024 px only.
+    It uses SLIM gates at the target sizes in `slim`, and SLE gates at the other target sizes. At 1024 px both images
+    pass through tanh. SLIM has no mask noise, which the authors use at 1024 px only.
     """
 
     def __init__(self, image_size: int = 256, ngf: int = 64, slim: tuple[int, ...] = (128, 256), nz: int = 256):

@@ -1,8 +1,8 @@
 """Reference implementation of the few-shot training step, written from the description of FastGAN in eager float32.
 
 Each iteration takes one discriminator and one generator step on the same generated images. The code has no speed
-optimisations. It also has no repeated work, host synchronisation or copy beyond the description. `make bench` and the
-loss curves compare against this code, so a change needs an entry in CHANGELOG.md.
+optimisations. It also repeats no work, and has no host synchronisation or copy that the description does not need.
+`make bench` and the loss curves compare the engine with this code, so a change needs an entry in CHANGELOG.md.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def quadrant(x: Tensor, part: int) -> Tensor:
 
 
 class ReferenceFewShot:
-    """Few-shot training. `step` takes uint8 images [B, 3, S, S]; `percept(x, y)` returns a distance per image.
+    """Few-shot training. `step` expects uint8 images [B, 3, S, S], and `percept(x, y)` returns one distance per image.
 
     S is 256 or 1024. At 1024 px the pair 32->512 has a SLIM gate, too. `ngf` is the number of base channels.
     """

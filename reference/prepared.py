@@ -11,7 +11,7 @@ from bench.data.prepared import content_hash
 def write_prepared(
     folder: Path, task: str, arrays: dict[str, np.ndarray], name: str, classes: tuple[str, ...] | None = None
 ) -> str:
-    """Write `arrays` (file name -> array, the images first) and their manifest. Returns the sha256 of the content."""
+    """Write `arrays` (file name -> array, images first) and their manifest. Return the sha256 of the content."""
     folder.mkdir(parents=True)
     for file, array in arrays.items():
         np.save(folder / file, array)

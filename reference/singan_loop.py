@@ -1,9 +1,9 @@
 """Reference implementation of the training of one pyramid scale of SinGAN, in eager float32.
 
 The code follows the published description of SinGAN. Training uses batch norm, one forward pass per image, and a new
-sample of the coarser scales for each critic step. The code is not optimised for speed, but does no work beyond that
-description. `make bench` reports the speed-up of the one-shot engine over this code, so every change needs an entry in
-CHANGELOG.md.
+sample of the coarser scales for each critic step. The code is not optimised for speed, but does no work that the
+description does not need. `make bench` reports the speed-up of the one-shot engine over this code, so every change
+needs an entry in CHANGELOG.md.
 """
 
 import torch
@@ -20,7 +20,7 @@ def network(width: int, out_channels: int) -> nn.Sequential:
 
 
 class ReferenceScale:
-    """Trains the last pyramid scale of `sizes` with all coarser ones frozen. `ups[i]` resizes from scale i to i + 1."""
+    """Training of the last scale of `sizes`, with all coarser scales frozen. `ups[i]` resizes from scale i to i + 1."""
 
     def __init__(self, real: Tensor, sizes: list[tuple[int, int]], widths: list[int], ups: nn.ModuleList) -> None:
         self.real, self.sizes, self.ups, device = real, sizes, ups, real.device

@@ -17,7 +17,7 @@ def normed(layer: nn.Module, spectral: bool) -> nn.Module:
 
 
 class ReferenceBranch(nn.Module):
-    """Style and mask branch of one group: [B, c, h, w] -> style [B, C_high], mask logits [B, 1, h, w]."""
+    """Style branch and mask branch of one group: [B, c, h, w] -> style [B, C_high], mask logits [B, 1, h, w]."""
 
     def __init__(
         self, width: int, hidden: int, high_channels: int, dilation: int, steps: int, spectral: bool, style_norm: bool
@@ -115,7 +115,7 @@ def layer_pairs(reference: ReferenceSLIM, gate: SkipLayerSLIM) -> list[tuple[lis
 
 
 def tensors_of(layer: nn.Module) -> dict[str, Tensor]:
-    """Return the state of one layer under common names (weight, bias, u, v, running statistics)."""
+    """Return a layer's state by names that both implementations share (weight, bias, u, v, running statistics)."""
     names = {
         "parametrizations.weight.original": "weight",
         "parametrizations.weight.0._u": "u",

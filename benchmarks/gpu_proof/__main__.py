@@ -39,7 +39,8 @@ def main(given: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu_proof", description="Measure the claims about GPUs and write one file per part."
+        prog="python -m benchmarks.gpu_proof",
+        description="Test the claims about GPUs, and write one result file per part.",
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="run the same code at tiny sizes, also on a CPU")
@@ -68,7 +69,7 @@ def _run(name: str, path: Path, arguments: argparse.Namespace) -> bool:
 
 
 def summarise(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the targets of all parts with whether each is met, and the parts and values that are not measured."""
+    """Return the rows of all parts that have a target, and the parts and values that are not measured."""
     known = {name: result for name, result in results.items() if result}
     about = next(iter(known.values()), {})
     kept = {key: about[key] for key in ("device", "processor", "quick", "versions", "code_sha256") if key in about}

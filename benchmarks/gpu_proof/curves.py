@@ -1,8 +1,9 @@
 """Loss curves of few-shot training: eager against compiled and recorded steps with the same seed.
 
-Rounding differs between these settings, and adversarial training amplifies it, so the curves cannot be equal.
-Their distance is compared with the distance between two eager runs with different seeds. The distance of two curves is
-the mean difference of their running means in standard deviations of the eager curve, averaged over the losses.
+Rounding differs between these settings, and adversarial training amplifies the differences, so the curves cannot be
+equal. Their distance is compared with the distance between two eager runs with different seeds. The distance of two
+curves is the mean absolute difference of their running means, in standard deviations of the first curve, averaged over
+the losses.
 """
 
 import tempfile

@@ -1,4 +1,4 @@
-"""Few-shot step of the engine, in each precision and compiled, against the reference loop, at 256 and 1024 px.
+"""Few-shot step of the engine against the reference loop, in each of SETTINGS, at 256 and 1024 px.
 
 Both loops use LPIPS's VGG16 with random weights. Time and operations do not depend on the weights. Steps of the
 two loops alternate. Energy is measured for the whole GPU over several seconds of consecutive steps.
@@ -36,7 +36,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 FASTEST = "bf16, compiled, recorded"
 QUICK = {256: (16, ("float32", FASTEST)), 1024: (32, ("float32",))}
-"""Base channels and settings with --quick. Fewer channels are impossible for the SLIM gates."""
+"""Base channels and settings with --quick. The SLIM gates do not support fewer channels."""
 AT_LEAST = {256: 3.0, 1024: 2.0}
 SLE_AT_MOST = 1.05
 BASE, BATCH = 64, 8

@@ -22,7 +22,7 @@ PARTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def measure_part(name: str, path: Path, quick: bool, seconds: float) -> None:
-    """Measure one part in this process. `quick` on a CPU captures compiled networks, but generates no code for them."""
+    """Measure one part in this process. If `quick` on a CPU, torch.compile captures networks but generates no code."""
     module, options = PARTS[name]
     if quick and not torch.cuda.is_available():
         torch.compile = partial(torch.compile, backend="eager")

@@ -38,7 +38,10 @@ class Record:
         self.complete = False
 
     def entry(self, name: str, work: Callable[[], Entry]) -> Entry | None:
-        """Return the measurement `name` of an earlier start, or else the result of `work`. None if it fails."""
+        """Return the measurement `name` of an earlier start, or else the result of `work`.
+
+        Returns None if `work` fails, or if the time limit has been reached.
+        """
         if name in self.entries:
             return self.entries[name]
         if time.monotonic() > self.deadline:
