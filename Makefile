@@ -3,7 +3,7 @@
 #   make demo        run the whole pipeline at demo scale on real images; writes results/demo/report/index.html
 #   make test        run the test suite, offline
 #   make test-fast   run the files of tests/fast.txt: at least one test of every module, in two minutes
-#   make test-images IMAGES=FOLDER  run the paper's one-shot images in FOLDER from download to page, at tiny scale
+#   make test-images IMAGES=FOLDER  run the workflow at tiny scale on the paper's one-shot images in FOLDER
 #   make test-scipy  test the metrics with SciPy 1.18, which clean-fid does not support
 #   make test-python PYTHON_VERSION=3.13  run the fast tests on another Python
 #   make test-slurm  run the tiny suite on a SLURM cluster of one node; needs root on Debian, installs slurm-wlm and munge
@@ -58,7 +58,7 @@ test-fast: setup
 test-images: setup
 	ONESHOT_IMAGES='$(abspath $(IMAGES))' $(BIN)/python -m pytest tests/workflow/test_oneshot_images.py
 
-# installs a temporary environment build/$@ from the lock file, on Python VERSIONS, with OVERRIDE replacing its pins
+# installs a temporary environment build/$@ from the lock file, on a Python of VERSIONS; OVERRIDE replaces pins
 define throw_away
 	mkdir -p build
 	printf '$(OVERRIDE)\n' > build/$@.txt
@@ -76,7 +76,7 @@ test-scipy: setup
 	build/$@/bin/python -m pytest --numprocesses $(CORES) --dist loadscope \
 		tests/unit/metrics tests/unit/report/compare/test_statistics.py tests/unit/data/test_prepare.py
 
-# the fast tests on another Python
+# runs the fast tests on another Python
 PYTHON_VERSION ?= 3.13
 test-python: private VERSIONS = $(PYTHON_VERSION)
 test-python: setup

@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--fashion", type=Path, required=True, help="folder with the four .gz files of Fashion-MNIST")
     parser.add_argument("--out", type=Path, default=Path("data/sources"))
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; compare content with the archives in --out"
+        "--check", action="store_true", help="write nothing; compare the content with the archives in --out"
     )
     arguments = parser.parse_args()
     archives = {
@@ -111,7 +111,7 @@ def lpips_heads() -> bytes:
 def package_folder(name: str) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
-        raise InputError(f"package {name} is not installed (it comes with the dev extra)")
+        raise InputError(f"package {name} is not installed (it is part of the dev extra)")
     return Path(spec.origin).parent
 
 

@@ -1,8 +1,9 @@
 """Finds words of the glossary's "not" column in prose: python tools/check_words.py [PATH ...]
 
 The glossary is the table in CONTRIBUTING.md, and the check covers its words in `code font`. Prose is every docstring,
-comment and message of Python code, the help of every subcommand, and text files without `code` and links. Without PATH,
-the script checks everything in CHECKED. It prints each hit as PATH:LINE: word, and exits with code 1 if there are hits.
+comment and message of Python code, the help of every subcommand, and the text of other files except `code` and links.
+Without PATH, the script checks everything in CHECKED. It prints each hit as PATH:LINE: word, and exits with code 1 if
+there are hits.
 """
 
 import io
@@ -40,7 +41,7 @@ def glossary_words(contributing: str) -> list[str]:
 
 
 def blank(text: str) -> str:
-    """Return `text` with `;` for every character except line breaks, so line numbers and ends of phrases are kept."""
+    """Replace every character except line breaks by `;`, which keeps line numbers and separates phrases."""
     return re.sub(r"[^\n]", ";", text)
 
 
@@ -76,7 +77,7 @@ def python_prose(source: str) -> str:
 
 
 def phrases(words: Iterable[str]) -> re.Pattern[str]:
-    """Compile a pattern of the phrases as whole words, in any case. A phrase may continue on the next line."""
+    """Return a pattern that matches whole phrases, ignoring case. A phrase may continue on the next line."""
     pattern = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in sorted(words, key=len, reverse=True))
     return re.compile(rf"(?<![\w.-])(?:{pattern})(?![\w-])", re.IGNORECASE)
 

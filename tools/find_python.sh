@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Print the path of a working Python of one of the given versions: tools/find_python.sh 3.11 3.12
-# If PYTHON is set, only that program is tried. A program may be a shim that fails, so each is run before it is printed.
-# On failure, print one line with the supported versions and exit with code 1. This script needs only bash.
+# If PYTHON is set, only that program is tried. A program may be a shim that fails, so each program is run before its
+# path is printed. On failure, print one line with the supported versions and exit with code 1. This script needs only
+# bash.
 set -u
 # prints the base interpreter of a virtual environment, because setup.sh may replace that environment
 probe='import sys

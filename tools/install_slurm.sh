@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install slurm-wlm and munge, if they are missing, and stop the services that their packages start.
-# `make test-slurm` calls this script. It exits with code 1 and prints the reason if this is impossible.
-#   tools/install_slurm.sh [--check]    --check: only print whether it is possible
+# `make test-slurm` calls this script. If the installation is impossible, it prints the reason and exits with code 1.
+#   tools/install_slurm.sh [--check]    --check: only check whether the installation is possible
 set -euo pipefail
 
 stop() {

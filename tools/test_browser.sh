@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Renders the report of invented results, and one of the paper suite's size, and tests their pages in Chromium with the packages of tests/browser.
-# `make test-browser` calls this script. It exits with code 1 and prints the reason if this is impossible.
-#   tools/test_browser.sh [--check | PYTHON]    --check: only print whether it is possible
+# Render a report of invented results, and a report of the size of the paper suite. Test their pages in Chromium with
+# the packages of tests/browser.
+# `make test-browser` calls this script. If the test is impossible, it prints the reason and exits with code 1.
+#   tools/test_browser.sh [--check | PYTHON]    --check: only check whether the test is possible
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -5,8 +5,8 @@
 # (bench/outdated.py, WorkflowPlan.outdated_input). The new file is the only input of note_outdated, which therefore
 # runs and triggers the job.
 #
-# A local rule runs on the machine of Snakemake, on a cluster too: compute nodes often have no network, and a cluster job
-# takes longer than a short command.
+# On a cluster, too, a local rule runs on the machine of Snakemake, because compute nodes often have no network and a
+# cluster job takes longer than a short command.
 #
 # Snakemake deletes the log of a job before each attempt. The log of a job that a cluster may interrupt is therefore a
 # link, and the file it refers to keeps the output of all attempts.
@@ -31,7 +31,7 @@ rule fetch_dataset:
         f"{plan.sources}/{{dataset}}.json",
     log:
         "logs/data/{dataset}.fetch.log",
-    priority: 100  # trainings wait for the data
+    priority: 100  # training jobs wait for the data
     localrule: True
     resources:
         dvc=1,
