@@ -22,7 +22,7 @@ MAX_TEXT_BYTES = 2**26
 BLOCK = 2**20
 STORED = (".png", ".safetensors")
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Modification time of every member, so that equal files give equal archives."""
+"""Modification time of every member, so that equal files result in equal archives."""
 
 
 def write_bundle(scale_dir: Path, facts: Facts, out: Path) -> tuple[int, int]:

@@ -22,7 +22,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems")
 TYPE_KEYWORDS = ("type", "anyOf", "enum", "const", "items", "prefixItems", "pattern", *LIMITS)
-"""Schema keywords that restrict a value, as opposed to describing it."""
+"""Schema keywords that restrict a value instead of describing it."""
 
 
 class ConfigFile(NamedTuple):

@@ -61,7 +61,7 @@ def compare_features(
     """Compute all `wanted` metrics of `extractor` from real features [n, D] and generated features [m, D].
 
     `sets` contains the parts of the protocol id that name the two sets of images. A metric that cannot be computed from
-    these images (too few images, or copies of one image) gets a reason instead of a value.
+    these images (too few images, or copies of one image) has a reason instead of a value.
     """
     measurements: list[Measurement] = []
     undefined: dict[str, str] = {}

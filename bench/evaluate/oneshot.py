@@ -38,7 +38,7 @@ LPIPS = ("lpips_reconstruction", "lpips_samples")
 MIN_LPIPS_SIDE = 16  # px, because VGG halves the resolution four times
 SIFID = {"sifid64": "maxpool1-64", "sifid192": "before-pool2-192"}
 PerImage = Callable[[Tensor, Tensor], list[float] | None]
-"""Function (images [N, 3, H, W], training image [1, 3, H, W]), uint8, -> N scores, or None if they are undefined."""
+"""Function that returns N scores of images, uint8 [N, 3, H, W], against the training image, or None if undefined."""
 
 
 def evaluate_oneshot(run: Run, run_dir: Path, scores: ScoreFolder) -> None:

@@ -144,7 +144,7 @@ def measure_scoring(probe: Probe, folder: Path) -> None:
         run = _write_untrained(probe, subfolder, count, device)
         return lambda: evaluate_run(run, subfolder / "run", folder / f"scores{index}")
 
-    sets = 2 if probe.run.task == "fewshot" else 1  # the scored images of a few-shot run come from two generators
+    sets = 2 if probe.run.task == "fewshot" else 1  # two generators are scored for a few-shot run
     _time_image(prepared, COUNTS[probe.run.task][device.type], device, sets)
     print_result(peak=peak_memory_bytes(device), note=_failed_scores(folder / "scores0"))
 

@@ -1,7 +1,7 @@
 """Feature extractors, which map images to feature vectors. An extractor's name contains everything that affects scores.
 
-An extractor takes uint8 RGB batches of any size and resizes them. `extract_features` streams images, so it keeps
-the features of N images (float32) in memory, but only one batch of images.
+An extractor accepts uint8 RGB batches of any size and resizes them. `extract_features` streams images, so it keeps the
+features of N images (float32) in memory, but only one batch of images.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,8 +1,8 @@
 """Detects whether jobs run on a cluster, and selects the program that reports their states on SLURM.
 
-SLURM has two programs that list the states of jobs. The executor plugin calls sacct wherever it is installed, and waits
-indefinitely on a cluster without accounting. It also replaces squeue by sacct if SLURM lists finished jobs only
-briefly. This module does not import torch.
+SLURM has two programs that list the states of jobs, sacct and squeue. The executor plugin calls sacct wherever it is
+installed, and waits indefinitely on a cluster without accounting. It also replaces squeue by sacct if SLURM lists
+finished jobs only briefly. This module does not import torch.
 """
 
 import re

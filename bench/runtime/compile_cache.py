@@ -1,4 +1,4 @@
-"""Chooses a folder for the code that torch.compile generates. torch fails on import if it is not writable."""
+"""Chooses a writable folder for the code that torch.compile generates. Without one, torch fails on import."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ from bench.runtime.environment import user_cache
 
 FOLDER = "TORCHINDUCTOR_CACHE_DIR"
 MIN_FREE_BYTES = 32_000_000
-"""Required free space in bytes, three times the size of the compiled code of the largest network."""
+"""Required free space in bytes: three times the compiled code of the largest network."""
 
 
 def choose_compile_cache() -> None:

@@ -30,7 +30,7 @@ def visible_devices() -> list[str]:
 
 
 def _count() -> int:
-    """Return the number of GPUs that NVIDIA's driver reports, or of their device files if NVML does not work.
+    """Return the number of GPUs that NVIDIA's driver reports, or the number of device files if NVML does not work.
 
     NVML, which takes 50 ms to import, is loaded only if the driver is present.
     """

@@ -17,7 +17,7 @@ POLL_SECONDS = 0.5
 
 
 def lock_file(path: Path) -> BaseFileLock | None:
-    """Return a lock on `path`, held until its `release()`, or None if another process holds it.
+    """Return a lock on `path`, which is held until `release()`, or None if another process holds the lock.
 
     The file is created if it does not exist. It is not removed, and its content never changes. Raises InputError if the
     path exists but is not a file.

@@ -136,7 +136,7 @@ def _make_engine(run: Run, device: torch.device, folders: tuple[Path, Path], dat
 
 
 def _move_finished_run(run: Run, out: Path, state: Path) -> None:
-    """Move a finished run aside. Weights without a record, left by a killed export next to checkpoints, remain.
+    """Move a finished run aside. Weights of a killed export, next to checkpoints and without a record, are not moved.
 
     The marker file of the state folder is written first, because it shows after a kill that this folder was checked.
     """

@@ -88,7 +88,7 @@ class _AllReduceSum(torch.autograd.Function):
 
 
 class GroupBatchNorm(_BatchNorm):
-    """Batch norm over the images of all processes, which must have equally many. Evaluation mode is torch's."""
+    """Batch norm over all processes, with equally many images in each. In evaluation mode, it is torch's batch norm."""
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim < 2:

@@ -205,7 +205,7 @@ class Classification:
 
 
 def complete_spec(run: Run, channels: int, classes: int) -> dict[str, Any]:
-    """Return the run's network with the data's channels and classes. Raises InputError if the run's differ."""
+    """Return the run's network with the data's channels and classes. Raises InputError if run.json contradicts them."""
     args = dict(run.model.args)
     for key, value in {"in_channels": channels, "num_classes": classes}.items():
         if args.setdefault(key, value) != value:

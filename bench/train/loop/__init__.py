@@ -1,1 +1,1 @@
-"""Training loop shared by all engines: resume, stop on signal, checkpoints, finite checks, history, run folder."""
+"""Training loop shared by all engines: resume, stop on signal, checkpoints, checks for NaN, history, run folder."""

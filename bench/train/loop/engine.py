@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 NETWORK_COPIES = 3
-"""Minimum number of copies of the parameters' size in memory: parameters, gradients and one optimiser moment."""
+"""Minimum number of tensors per parameter in training: the parameter, its gradient and one optimiser moment."""
 
 
 class Engine(Protocol):

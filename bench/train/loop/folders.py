@@ -154,7 +154,8 @@ def is_own_state(state: Path) -> bool:
 
 
 def claim_state(state: Path) -> None:
-    """Create the state folder if needed, and write its marker file. A finished run removes the files in this folder."""
+    """Create the state folder if needed, and write its marker file. `release_state` removes both at the end of the
+    run."""
     with writing(state / MARKER):
         state.mkdir(parents=True, exist_ok=True)
     if not _is_marker(state / MARKER):

@@ -1,4 +1,4 @@
-"""Training loop of the three engines: resume, stop on signal, timed checkpoints, finite checks, history, export.
+"""Training loop of the three engines: resume, stop on signal, timed checkpoints, checks for NaN, history, export.
 
 An engine owns networks, optimisers, data and random generators and takes one step at a time. The loop owns everything
 else that a long run on a shared machine needs. State is kept outside `out` until the run is finished, because the
@@ -51,7 +51,7 @@ def run_loop(engine: Engine, run: Run, out: Path, state_dir: Path, data: Data) -
 
 
 class Loop:
-    """One run, from its last checkpoint (if any) to its end.
+    """Training loop of one run, from its last checkpoint (if any) to its end.
 
     `row_start` is (seconds, images) at the last row of the history.
     """

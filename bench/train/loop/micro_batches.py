@@ -1,7 +1,7 @@
 """Determines which batches can be split into micro-batches after an out-of-memory error, and which size fits.
 
 Splitting a batch changes only rounding if no layer couples the images of a pass. Batch norm with batch statistics
-couples them, and spectral norm takes a power iteration in every pass.
+couples them, and spectral norm runs a power iteration in every pass.
 """
 
 import gc

@@ -211,7 +211,7 @@ def train_epoch(training: ScaleTraining, source: torch.Generator) -> dict[str, T
 
 
 def load_image(run: Run) -> Tensor:
-    """Return the image, uint8 [1, 3, H, W]. Raises InputError if the dataset has several."""
+    """Return the image, uint8 [1, 3, H, W]. Raises InputError if the dataset has several images."""
     from bench.data.datasets import load_images
 
     images = load_images(run.data_folder)
