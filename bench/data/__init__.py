@@ -1,1 +1,1 @@
-"""Datasets: catalogue -> fetch -> extract -> audit -> prepare -> datasets. None before `datasets` imports torch."""
+"""Datasets: catalogue -> fetch -> extract -> audit -> prepare -> datasets. No step before `datasets` imports torch."""

@@ -1,7 +1,7 @@
-"""Safe readers of untrusted array files: IDX and npz.
+"""Safe readers of untrusted array files (IDX and npz).
 
-The readers validate headers first. A shape must match the number of bytes that follow and must not exceed the limits of
-bench.data.limits.
+The readers validate headers first. The shape in a header must match the number of bytes that follow and must not exceed
+the limits of bench.data.limits.
 """
 
 import gzip
@@ -25,7 +25,10 @@ MAX_NPY_HEADER_BYTES = 1 << 16
 
 
 def read_idx(file: StoredFile, max_unpacked_gb: float | None = None) -> np.ndarray:
-    """Read an IDX file of unsigned bytes (MNIST's format), gzipped or plain. The header must match the data size."""
+    """Read an IDX file of unsigned bytes (MNIST's format), gzipped or uncompressed.
+
+    Raises InputError if the header does not match the size of the data.
+    """
     with convert_archive_errors(str(file)), _decompressed(file) as (stream, size):
         start = stream.read(4)
         if len(start) < 4 or start[:3] != b"\0\0\x08":

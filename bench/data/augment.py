@@ -1,4 +1,4 @@
-"""Augmentation for classification on uint8 batches [B, C, H, W] on any device.
+"""Augmentation of uint8 batches [B, C, H, W] for classification, on any device.
 
 An explicit CPU generator draws the random numbers of the global batch, and each process uses the numbers of its `rows`.
 An image therefore gets the same crop on every device and for any number of processes.
@@ -135,7 +135,7 @@ def draw_lambda(alpha: float, generator: torch.Generator) -> float:
 
 
 def mixing_partners(count: int, device: torch.device) -> Tensor:
-    """Return the partner of each row: rows 2j and 2j+1 are partners, and an unpaired last row is its own partner.
+    """Return the partner of each row. Rows 2j and 2j+1 are partners, and an unpaired last row is its own partner.
 
     The order of the images is random, so partners are random. Both partners belong to the same process.
     """

@@ -170,6 +170,6 @@ class Stream:
 
 
 def count_threads() -> int:
-    """Return the number of decoding threads: usable cores divided by processes on this machine, between 1 and 16."""
+    """Return the number of usable cores divided by the number of processes on this machine, but between 1 and 16."""
     cores = len(os.sched_getaffinity(0)) // max(1, launcher_variable("LOCAL_WORLD_SIZE", 1))
     return max(1, min(16, cores))

@@ -1,7 +1,7 @@
-"""The dataset catalogue, config/datasets.yaml: sources, licences and preparation of every dataset.
+"""The dataset catalogue, config/datasets.yaml, with the sources, licence and preparation of every dataset.
 
-A dataset has a list of sources in order of preference; bench.data.sources describes them. This module does not import
-torch.
+Every dataset has a list of sources in order of preference, which bench.data.sources describes. This module does not
+import torch.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ PINS = Path("data/pins.yaml")
 Byte = Annotated[int, Field(ge=0, le=255)]
 BACKGROUND = "RGB background colour of transparent pixels"
 RESAMPLE = "antialiased resize filter"
-UPSCALE = "allow upscaling of images below the required size; otherwise they are an error"
+UPSCALE = "allow upscaling of images below the required size; if false, such images are an error"
 PADDED = "arrays are padded, not resized"
 UNUSED = {
     "imagefolder": (("resample",), "images are resized bilinearly while training"),
@@ -68,7 +68,7 @@ class Dataset(Strict):
     citation: str | None = Field(None, description="publication to cite when using the dataset, in one line")
     task: Task = Field(description="task of the dataset")
     source: Source | None = Field(None, description="the source of the dataset; for several sources, use `sources`")
-    sources: tuple[Source, ...] = Field((), description="its sources, in order of preference")
+    sources: tuple[Source, ...] = Field((), description="sources of the dataset, in order of preference")
     layout: Literal["images", "idx", "cifar", "npz", "imagefolder", "imagenet"] = Field(
         "images", description="file layout of images and labels (`images` has no labels)"
     )
@@ -80,7 +80,7 @@ class Dataset(Strict):
     classes: Positive | None = Field(None, description="number of classes")
     class_names: tuple[str, ...] | None = Field(None, description="class names in label order")
     size: Positive | None = Field(None, description="shortest side of the images in pixels, if known")
-    preparation: Preparation = Field(Preparation(), description="conversion of its images to arrays")
+    preparation: Preparation = Field(Preparation(), description="conversion of the images to arrays")
 
     @model_validator(mode="after")
     def _one_list_of_sources(self) -> "Dataset":
@@ -119,7 +119,7 @@ class Weights(Strict):
     package: str | None = Field(None, description="path in an installed Python package that contains the file")
     shipped: bool = Field(False, description="true if the file is in the DVC remote inside the repository")
     licence: str = Field(description="licence of the weights")
-    used_by: str = Field(description="metrics and losses that use them")
+    used_by: str = Field(description="metrics and losses that use the weights")
 
 
 class UserFolder(Strict):
@@ -222,7 +222,7 @@ def _with_packed(root: Path, name: str, dataset: Dataset) -> Dataset:
 
 
 def task_of(path: Path) -> Task:
-    """Return oneshot for an image, classification for arrays or a folder with train/, fewshot for other folders."""
+    """Return oneshot for an image, classification for arrays or a folder with train/, and fewshot for other folders."""
     if is_npz(path) or (path / "train").is_dir():
         return "classification"
     return "oneshot" if path.is_file() else "fewshot"

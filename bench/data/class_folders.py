@@ -1,4 +1,4 @@
-"""Reads an ImageFolder: train/ and val/ (or test/) with one folder per class. Class folders may have subfolders."""
+"""Reads an ImageFolder, train/ and val/ (or test/) with one folder per class. Class folders may have subfolders."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -48,7 +48,7 @@ def split_folders(root: Path) -> dict[str, str]:
 
 
 def unpacked_root(folder: Path) -> Path:
-    """Return the folder with train/ and val/ in an extracted archive: its only subfolder, or the archive's root."""
+    """Return the folder with train/ and val/ in an extracted archive, its only subfolder or its root."""
     inner = [path for path in folder.iterdir() if path.is_dir() and not is_system_file(path.name)]
     return inner[0] if len(inner) == 1 else folder
 
@@ -83,7 +83,7 @@ def _note_unused(found: ClassFolders) -> list[str]:
 
 
 def _report_shared_images(found: ClassFolders) -> None:
-    """Report test images that are also training images because of links to a file or folder."""
+    """Report test images that are the same files as training images, because of links to files or folders."""
     tested = {_inode(found, "test", row): row[0] for row in found.rows["test"]}
     file_ids = (_inode(found, "train", row) for row in found.rows["train"])
     shared = [tested[file_id] for file_id in file_ids if file_id in tested]

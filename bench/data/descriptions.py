@@ -1,4 +1,4 @@
-"""Description of one dataset for `slim-bench data show`: sources in order, checksums, DVC pointers and licence."""
+"""Describes one dataset for `slim-bench data show`, with its sources in order, checksums, DVC pointers and licence."""
 
 from typing import Any
 

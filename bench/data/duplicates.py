@@ -26,7 +26,7 @@ MIN_CORRELATION = 0.99
 MAX_COMPARED = 100_000
 """Maximum number of images that are searched for near duplicates. In a larger dataset, they are evenly spaced."""
 MAX_CANDIDATES = 5_000_000
-"""Maximum number of candidate pairs. Only datasets of almost identical images reach it, and the search then stops."""
+"""Maximum number of candidate pairs, after which the search stops. Only datasets of almost equal images reach it."""
 BLOCK = (256, 8192)
 """Number of hashes that are compared at a time: rows and columns."""
 BLOCKS_TOGETHER = 8  # blocks after which the number of candidates is checked

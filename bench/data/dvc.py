@@ -92,7 +92,7 @@ def _temporaries(folder: Path) -> set[Path]:
 
 
 def _refuse_full(root: Path, pointer: Path) -> None:
-    """Raise InputError if the disk is too full for the file of `pointer`; DVC itself only reports a missing file."""
+    """Raise InputError if the disk is too full for the file of `pointer`. DVC only reports a missing file."""
     size = read_pointer(pointer).size
     for folder in (pointer.parent, root / ".dvc"):
         if size is not None and folder.is_dir() and shutil.disk_usage(folder).free < size:

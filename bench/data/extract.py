@@ -1,4 +1,4 @@
-"""Safe extraction of untrusted archives: no file is written outside the target, and the size is limited.
+"""Safe extraction of untrusted archives. No file is written outside the target, and the size is limited.
 
 The functions reject absolute names and `..`, names that are empty or too long, links, devices, encrypted members,
 members with the same name, zip directories and headers that are inconsistent with their archive, and more members or

@@ -1,4 +1,4 @@
-"""Extracts ImageNet's three archives to an ImageFolder: train/WNID/*.JPEG, val/WNID/*.JPEG.
+"""Extracts ImageNet's three archives to an ImageFolder (train/WNID/*.JPEG and val/WNID/*.JPEG).
 
 The training archive contains one tar per class. The validation archive is flat, and its labels are in the
 development kit (ILSVRC ids 1..1000 in one text file, and the WordNet id of each ILSVRC id in meta.mat).

@@ -49,7 +49,7 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # warn
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Metadata of an image file: its size when upright, and the properties that NOTES reports."""
+    """Metadata of an image file, with its size when upright and the properties that NOTES reports."""
 
     path: Path
     width: int
@@ -224,7 +224,7 @@ def bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 
 
 def max_pixels() -> int:
-    """Return the maximum number of pixels of one image: $SLIM_BENCH_MAX_PIXELS, else MAX_PIXELS."""
+    """Return the maximum number of pixels of one image, $SLIM_BENCH_MAX_PIXELS or else MAX_PIXELS."""
     given = os.environ.get(PIXELS_VARIABLE)
     limit = MAX_PIXELS if not given else whole_number(given)
     if not limit:

@@ -1,4 +1,4 @@
-"""Training images of a classification run: batches, held-out images and statistics of the prepared dataset."""
+"""Opens the training data of a classification run, with batches, held-out images and statistics."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -64,7 +64,7 @@ def prepare(
 
 
 def source_paths(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
-    """Return the verified source of a dataset: its files, or the folder that the user installed or passed."""
+    """Return the verified files of a dataset, or the folder that the user installed or passed."""
     dataset = catalogue.dataset(name)
     path = installed_path(root, dataset)
     if path is not None:

@@ -1,4 +1,4 @@
-"""Finds the existing files of a dataset: downloaded to data/sources, or installed by the user."""
+"""Finds the existing files of a dataset, downloaded to data/sources or installed by the user."""
 
 from collections.abc import Mapping
 from pathlib import Path

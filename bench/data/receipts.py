@@ -1,4 +1,4 @@
-"""Receipts, data/sources/NAME.json: which files of a dataset were downloaded or installed, with their hashes."""
+"""Receipts, data/sources/NAME.json, which list the downloaded or installed files of a dataset with their hashes."""
 
 from pathlib import Path
 from typing import Any

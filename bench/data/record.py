@@ -1,12 +1,12 @@
-"""Records with DVC which bytes of each dataset are used: a pointer in data/sources for every file, folder and list.
+"""Records with DVC which bytes of each dataset are used, in a pointer in data/sources for every file, folder and list.
 
 - A file gets the pointer FILE.dvc, and its content is added to the DVC cache (bench.data.dvc_cache).
 - The images of a folder that the user installed are packed into the archive NAME-installed.tar, because many files slow
   DVC down. `dvc pull` copies the archive to another machine, where `fetch` uses it in place of the folder.
-- ImageNet is never copied. Its record is a list: NAME-files.tsv with size and name of each file of a folder, or
-  NAME-archives.tsv with size, md5 and name of each archive.
+- ImageNet is never copied. Its record is a list, NAME-files.tsv with the size and name of each file of a folder, or
+  NAME-archives.tsv with the size, md5 and name of each archive.
 
-The first record of a source without a published checksum pins it: later, `fetch` rejects other content.
+The first record of a source without a published checksum pins the content, so that `fetch` rejects other content later.
 """
 
 import errno
@@ -73,7 +73,7 @@ class Origin:
 
 
 def source_text(source: Any, file: SourceFile) -> str:
-    """Return where a file comes from: its URL, its place on the Hugging Face Hub, or INSTALLED."""
+    """Return the source of a file as text, such as its URL, its place on the Hugging Face Hub, or INSTALLED."""
     if isinstance(source, Hub):
         kind = "datasets/" if source.repo_type == "dataset" else ""
         return f"hf://{kind}{source.repo}@{source.revision}/{file.path}"

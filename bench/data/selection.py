@@ -1,4 +1,4 @@
-"""Selects the images of a dataset to prepare: the first ones by name, or the images of a committed list."""
+"""Selects the images of a dataset to prepare, either the first images by name or the images of a committed list."""
 
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath

@@ -16,7 +16,7 @@ from bench.data.stored import StoredFile, convert_archive_errors
 from bench.errors import InputError
 
 SAMPLE_NAME = re.compile(r"((?:.*/)?[^.]+)\.([^/]*)")
-"""Pattern of a member's name: sample name and kind of file. A member without a dot in its name is not in a sample."""
+"""Pattern of a member's name, with sample name and kind of file. A member whose name has no dot is not in a sample."""
 KINDS = ("jpg", "jpeg", "png", "webp")
 MAX_LABEL_BYTES = 100
 

@@ -126,7 +126,7 @@ class Dvc(Strict):
 class Packed(Dvc):
     """The archive of a folder that the user of another machine installed. See bench.data.record.
 
-    It is not in the catalogue. It has a pointer, and its content is in the DVC cache or in a remote.
+    The archive is not in the catalogue. It has a pointer, and its content is in the DVC cache or in a remote.
     """
 
 
@@ -150,7 +150,7 @@ class Mirror(Strict):
 
 
 class Manual(Strict):
-    """Files that the user installs manually: a folder `place` under data/sources, or the `files` next to it."""
+    """Files that the user installs manually, as a folder `place` under data/sources, or as `files` in data/sources."""
 
     kind: Literal["manual"] = Field(description=KIND)
     place: FileName = Field(description="name of the folder under data/sources")

@@ -1,4 +1,4 @@
-"""State of every dataset: whether its files exist, and if not, the steps that obtain them.
+"""Determines whether the files of a dataset exist, and if not, the steps that obtain them.
 
 No file is downloaded or verified, and no large package is imported, so that `slim-bench data list` and the plan are
 fast.

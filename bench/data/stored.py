@@ -1,4 +1,4 @@
-"""Safe access to untrusted files on disk or in an archive: size limits, and errors that name damaged files."""
+"""Safe access to untrusted files on disk or in an archive, with size limits, and errors that name damaged files."""
 
 import errno
 import lzma

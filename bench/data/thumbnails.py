@@ -27,7 +27,7 @@ def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
 
 
 def file_tile(path: Path, dataset: Dataset) -> Image.Image:
-    """Return a small copy of an image file: its centre square, or the whole image for one-shot synthesis."""
+    """Return a small copy of an image file's centre square, or of the whole image for one-shot synthesis."""
     with decoded(path, dataset.preparation.background) as image:
         if dataset.task == "oneshot":
             height = min(ONE_TILE, image.height)

@@ -23,7 +23,7 @@ from bench.files import write_json
 
 @contextmanager
 def source_folder(job: PreparationJob) -> Iterator[Path]:
-    """Yield the folder with train/ and val/: the source itself, or the content of the source archives.
+    """Yield the folder with train/ and val/, which is the source itself or the extracted source archives.
 
     If there is only one archive, errors name the archive instead of the extracted folder.
     """
