@@ -72,8 +72,8 @@ class Claim(Strict):
     title: str = Field(description="heading in the report")
     statement: str = Field(description="the claim, in one sentence")
     comparisons: tuple[Comparison, ...] = Field(description="comparisons; all except controls must hold")
-    tasks: tuple[Task, ...] = Field(description="tasks whose scores are shown at other scales")
-    shown: tuple[str, ...] = Field(description="metrics shown at other scales")
+    tasks: tuple[Task, ...] = Field(description="tasks whose scores are shown at scales without verdicts")
+    shown: tuple[str, ...] = Field(description="metrics shown at scales without verdicts")
     doubt: str = Field("", description="alternative explanation of the result, and the control for it")
 
     @model_validator(mode="after")

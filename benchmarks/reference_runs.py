@@ -123,7 +123,7 @@ def supported_settings(flags: set[str]) -> list[str]:
 
 
 def plan_recording(scale: str, given: list[str] | None, supported: list[str]) -> Recording:
-    """Return the recording to make.
+    """Return the scale, commit and settings to record.
 
     Raises InputError for an unknown scale or setting, too few settings, or no git commit.
     """
