@@ -44,7 +44,7 @@ MIN_IMAGES_PER_HALF = 3
 
 @dataclass(frozen=True)
 class ScoringContext:
-    """Inputs that all scores of one run share; `real`: features of the training images, one array per extractor."""
+    """Inputs that all scores of one run share. `real`: features of the training images, one array per extractor."""
 
     run: Run
     scores: ScoreFolder
@@ -169,7 +169,7 @@ def _score_best(context: ScoringContext, run_dir: Path) -> None:
 
 
 def _controls(context: ScoringContext) -> None:
-    """Score the controls without a network: white images, and one half of the real images compared with the other."""
+    """Score the controls without a network: white images, and one half of the training images against the other."""
     for extractor, real in zip(context.extractors, context.real, strict=True):
         clock = Clock()
         white = extractor.prepare_fake(torch.full_like(context.images[:1], 255))

@@ -90,7 +90,7 @@ def draw_samples(pyramid: PyramidNetwork, n: int, seed: int) -> Tensor:
 
 
 def _measures(scores: ScoreFolder, height: int, width: int) -> dict[str, tuple[tuple[str, ...], PerImage]]:
-    """Return metric family -> (protocol parts, function) for the metrics that compare pairs of images."""
+    """Return a mapping from metric family to (protocol parts, function) for the metrics that compare two images."""
     scales = ms_ssim_scales(height, width)
     window = "gauss11-sigma1.5-population-range1-rgb"
     measures: dict[str, tuple[tuple[str, ...], PerImage]] = {

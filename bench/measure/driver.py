@@ -81,7 +81,7 @@ class Observed:
     torch: str = ""
 
     def add(self, result: dict[str, Any]) -> None:
-        """Add one line of the process."""
+        """Add one result line of the process."""
         self.peak = max(result.get("peak") or 0, self.peak or 0) or None
         if "part" in result:
             scale = self.scales.setdefault(result["part"], ScaleResult())

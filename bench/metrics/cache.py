@@ -25,7 +25,7 @@ from bench.paths import project
 from bench.provenance import processor_name
 from bench.runtime.device import device_name
 
-READ_CHUNK_BYTES = 1 << 20  # bytes
+READ_CHUNK_BYTES = 1 << 20
 CACHE = "SLIM_BENCH_CACHE"
 """Environment variable with the folder of the feature cache."""
 

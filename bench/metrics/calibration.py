@@ -1,4 +1,5 @@
-"""Expected calibration error: mean of |confidence - accuracy| over equal-width confidence bins, weighted by count."""
+"""Expected calibration error, the mean of |confidence - accuracy| over equal-width confidence bins, weighted by
+count."""
 
 import numpy as np
 import torch

@@ -28,7 +28,7 @@ from bench.metrics.checks import check_features, check_pair
 TOLERANCE = 2e-9
 """Largest accepted error bound of the eigenvalue algorithm, relative to the trace of the matrix square root."""
 ROUNDING = 4 * np.finfo(np.float64).eps
-"""Error of an eigenvalue relative to the largest eigenvalue."""
+"""Rounding error of an eigenvalue, relative to the largest eigenvalue."""
 SINGLE_THREAD_COLUMNS = 512
 """Matrices with at most this many columns use one thread, because more threads mostly wait on a loaded machine."""
 

@@ -92,7 +92,8 @@ def tensors_sha256(tensors: dict[str, Tensor]) -> str:
 
 
 def _state(path: Path) -> dict[str, Tensor]:
-    """Return name -> tensor of a verified file, in the order of the file. The code in a TorchScript file is not run."""
+    """Return the tensors of a verified file by name, in the order of the file. Code in a TorchScript file is not
+    run."""
     if path.suffix == ".pth":
         return torch.load(path, map_location="cpu", weights_only=True)
     with warnings.catch_warnings():

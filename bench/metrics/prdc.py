@@ -15,7 +15,7 @@ from bench.metrics.checks import check_pair
 
 BLOCK = 2048
 COPY_TOLERANCE = 1e-4
-"""Rows closer than this fraction of their norm count as copies; the features of equal images differ by about 1e-6."""
+"""Rows closer than this fraction of their norm count as copies. The features of equal images differ by about 1e-6."""
 
 
 @dataclass(frozen=True)

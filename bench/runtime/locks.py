@@ -46,7 +46,7 @@ def is_locked(path: Path) -> bool:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except (InputError, OSError):  # no such file, or one that cannot be opened
+    except (InputError, OSError):  # the file is missing or cannot be opened
         return False
     return False
 

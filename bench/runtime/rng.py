@@ -27,7 +27,8 @@ def seed_global_generator(seed: int, *purpose: str | int) -> Iterator[None]:
 
 
 def permutation(n: int, seed: int, *purpose: str | int) -> Tensor:
-    """Return a permutation, int64 [n] on the CPU. It depends only on the arguments, so a resumed run draws it again."""
+    """Return a permutation, int64 [n] on the CPU, that depends only on the arguments. A resumed run draws the same
+    one."""
     return torch.randperm(n, generator=generator("cpu", seed, *purpose))
 
 

@@ -99,7 +99,9 @@ class ScaleTraining:
     def _sample_below(self, n: int, source: torch.Generator) -> Tensor:
         if n <= self.micro_batch:
             return self.pyramid.sample(n, source, scales=self.scale)
-        noises = [self.pyramid.draw(scale, n, source) for scale in range(self.scale)]  # as `sample` draws them
+        noises = [
+            self.pyramid.draw(scale, n, source) for scale in range(self.scale)
+        ]  # drawn in the same order as in `sample`
         parts = zip(*(noise.split(self.micro_batch) for noise in noises), strict=True)
         return torch.cat([self.pyramid(part) for part in parts])
 
