@@ -1,1 +1,1 @@
-"""The report: tables, figures and page from results/{scale}/scores.csv. No torch."""
+"""Tables, figures and pages of the report, from results/{scale}/scores.csv. The package does not import torch."""

@@ -44,7 +44,10 @@ class Report:
 
 
 def build(scale_dir: Path, config: Path) -> Report:
-    """Write tables/ and figures/ under `scale_dir` from its scores.csv and the samples and histories of its runs."""
+    """Write tables/ and figures/ under `scale_dir`, from scores.csv and the samples and histories of the runs there.
+
+    Returns the content of the report page.
+    """
     scores = read_scores(scale_dir / "scores.csv")
     settings = load_settings(config / "claims.yaml")
     scale = scores[0].scale if scores else scale_dir.name
@@ -100,7 +103,7 @@ def _tables(
 
 
 def _draw(scores: Scores, settings: ReportSettings, scale_dir: Path) -> set[str]:
-    """Draw every plot of FIGURES, or a placeholder if its data are missing. Return the stems of the plots."""
+    """Draw every plot of FIGURES, or a placeholder if its data are missing. Return the stems of the drawn plots."""
     style.use_theme()
     makers = figure_makers(scores, settings, scale_dir)
     stems = set()
@@ -115,7 +118,7 @@ def _draw(scores: Scores, settings: ReportSettings, scale_dir: Path) -> set[str]
 
 
 def figure_makers(scores: Scores, settings: ReportSettings, scale_dir: Path) -> dict[str, Callable[[], Figure | None]]:
-    """Return the functions that draw the plots of FIGURES, by stem. They return None if their data are missing."""
+    """Return the functions that draw the plots of FIGURES, by stem. A function returns None if its data are missing."""
     few, classes = scores.where(task="fewshot"), scores.where(task="classification")
     makers: dict[str, Callable[[], Figure | None]] = {
         "figures/complexity": lambda: plots.complexity_figure(scores, settings.tasks),
@@ -146,7 +149,7 @@ def _draw_grids(scores: Scores, settings: ReportSettings, scale_dir: Path) -> se
 
 
 def grid_makers(scores: Scores, settings: ReportSettings, scale_dir: Path) -> dict[str, Callable[[], Image | None]]:
-    """Return the functions that draw the image grids of IMAGE_GRIDS, by stem. They return None without images."""
+    """Return the functions that draw the image grids of IMAGE_GRIDS, by stem. They return None if no image exists."""
     makers: dict[str, Callable[..., Image | None]] = {
         "figures/samples_fewshot": image_grids.samples_grid,
         "figures/progress_fewshot": image_grids.progress_grid,

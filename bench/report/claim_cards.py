@@ -1,4 +1,8 @@
-"""Cards of the claims at the top of the page: the verdict, and the two numbers of the comparison that decides it."""
+"""Cards of the claims at the top of the page.
+
+A card shows the verdict on a claim, and both means, the interval and the power of the comparison that decides the
+verdict.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +21,7 @@ from bench.report.tables.significance import formatter, interval_text
 
 @dataclass(frozen=True)
 class Side:
-    """One network of a comparison with its mean."""
+    """Name of one network of a comparison, and its mean score as text."""
 
     name: str
     value: str
@@ -25,7 +29,7 @@ class Side:
 
 @dataclass(frozen=True)
 class ClaimCard:
-    """Content of a card. `slim` and `baseline` are None without scores; `terms` are (label, text) pairs."""
+    """Content of a card. `slim` and `baseline` are None without scores. `terms` are (label, text) pairs."""
 
     id: str
     title: str
@@ -44,7 +48,7 @@ class ClaimCard:
 
 
 def claim_card(decision: Decision, scores: Scores, settings: ReportSettings, costs: Sequence[str]) -> ClaimCard:
-    """Return the card of a claim. At a scale without verdicts, it has the first scores that concern the claim."""
+    """Return the card of a claim. Without a verdict, the card shows the first scores that concern the claim."""
     content: dict[str, Any] = {
         "id": decision.claim.id,
         "title": decision.claim.title,
@@ -86,7 +90,7 @@ def _descriptive_fields(decision: Decision, scores: Scores, settings: ReportSett
 
 @dataclass(frozen=True)
 class _TestResult:
-    """Paired comparison; `share`: whether differences are relative to the baseline."""
+    """Result of a paired comparison. `share`: whether differences are relative to the baseline."""
 
     paired: Paired
     unit: str

@@ -75,7 +75,7 @@ def page_context(report: Report, out: Path, config: Path) -> dict[str, Any]:
 
 
 def _sections(report: Report, tasks: list[Task]) -> list[tuple[str, str]]:
-    """Return (id, title) of the sections of the page."""
+    """Return (id, title) of each section of the page."""
     listed = [("claims", "Claims"), ("summary", "Summary")]
     listed += [(task, report.settings.tasks[task].title) for task in tasks]
     listed += [("ablations", "Ablations")] if report.tables["ablations"] else []
@@ -143,7 +143,7 @@ def _facts(runs: Scores) -> list[tuple[str, str]]:
 
 
 def _byline(runs: Scores) -> str:
-    """Return the numbers of runs by status, version and date."""
+    """Return a line with the number of runs per status, the version of slim-bench and the date."""
     counts = Counter(row.status for row in runs)
     states = [f"{counts['ok']} runs finished", *(f"{counts[s]} {s}" for s in ("failed", "missing") if counts[s])]
     now = datetime.datetime.now(datetime.UTC)
@@ -151,7 +151,10 @@ def _byline(runs: Scores) -> str:
 
 
 def _unfinished_scores(scores: Scores) -> list[tuple[str, str, str, str]]:
-    """Return (run, status, scores, reason) of all failed and missing scores, with each reason once per run."""
+    """Return (run, status, scores, reason) of all failed and missing scores.
+
+    Scores of a run with the same status and reason share one entry.
+    """
     found: dict[tuple[str, str, str], list[str]] = {}
     for row in scores:
         if not row.ok:
@@ -190,7 +193,7 @@ def _figures(report: Report, out: Path, names: Any) -> list[CaptionedFigure]:
 
 
 def _dataset(used: UsedDataset) -> dict[str, Any]:
-    """Return title, facts, results of the audit and the image grid of a dataset."""
+    """Return the title, facts, audit results and image grid of a dataset."""
     record = used.record
     grid = None if record is None or used.thumbnails is None else labelled_thumbnails(used.thumbnails, record.contact)
     checks = [] if record is None else [(kind, check) for kind, check in record.checks.items() if check.count]

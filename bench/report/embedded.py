@@ -13,7 +13,7 @@ from bench.report.figures.style import inline_svg
 
 @dataclass(frozen=True)
 class CaptionedFigure:
-    """A plot or an image with its caption, as HTML. `files`: (format, link from the report page) of its files."""
+    """A plot or an image with its caption, as HTML. `files`: (format, link from the report page) of each file."""
 
     caption: str
     body: Markup
@@ -21,14 +21,14 @@ class CaptionedFigure:
 
 
 def vector(path: Path, name: str, caption: str) -> Markup:
-    """Return the SVG file in the page's colours, with ids that begin with `name`."""
+    """Return the content of an SVG file in the page's colours, with ids that begin with `name`."""
     svg, width = inline_svg(path.read_text(encoding="utf-8"), name)
     opening = f'<svg role="img" aria-label="{Markup.escape(caption)}" style="--width: {width:.0f}px"'
     return Markup(opening + svg.removeprefix("<svg"))
 
 
 def raster(image: Image.Image, text: str, quality: int = 82) -> Markup:
-    """Return an image, described by `text`, as HTML. WebP needs about a quarter of the bytes of PNG."""
+    """Return an image as HTML, with `text` as its alternative text. WebP needs about a quarter of the bytes of PNG."""
     content = io.BytesIO()
     image.save(content, "WEBP", quality=quality, method=2)
     data = base64.b64encode(content.getvalue()).decode()

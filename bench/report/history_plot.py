@@ -1,6 +1,6 @@
-"""Draws the history of a run as SVG: one small panel per column of history.csv, in the colours of the page.
+"""Draws the history of a run as SVG, with one small panel per column of history.csv, in the colours of the page.
 
-Matplotlib takes 0.3 s for such a plot, and the paper suite has 495 runs.
+The module writes the SVG directly, because matplotlib takes 0.3 s for such a plot, and the paper suite has 495 runs.
 """
 
 import math
@@ -15,7 +15,7 @@ from bench.report.read.names import format_count, format_number
 WIDTH, HEIGHT, ACROSS = 280, 96, 3
 LEFT, TOP, GAP = 8, 22, 18
 MAX_POINTS = 240
-"""Largest number of points of a line. Longer histories are thinned at equal distances."""
+"""Maximum number of points per line. Of a longer history, only rows at equal distances are drawn."""
 
 
 def history_plot(path: Path) -> Markup | None:

@@ -1,4 +1,4 @@
-"""Environment, CSS and script of the HTML templates."""
+"""Jinja environment, CSS and script of the HTML pages."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def environment() -> Environment:
-    """Return the environment of all templates. It escapes HTML, and control characters of names."""
+    """Return the Jinja environment of all templates. It escapes HTML syntax and control characters."""
     return Environment(
         loader=PackageLoader("bench.report"),
         autoescape=True,
@@ -32,7 +32,10 @@ def page_style() -> Markup:
 
 
 def page_script() -> tuple[Markup, Markup]:
-    """Return the script of the page, and its source for the Content-Security-Policy, which allows no other script."""
+    """Return the script of the page, and the hash of the script as a source expression of the Content-Security-Policy.
+
+    The policy allows no other script.
+    """
     text = "\n" + (TEMPLATES / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return Markup(text), Markup(f"'sha256-{digest}'")

@@ -25,7 +25,7 @@ class ImagePair:
 
 
 def image_pairs(scores: Scores, settings: ReportSettings, scale_dir: Path, task: Task) -> list[ImagePair]:
-    """Return the first pair of experiments with images on each dataset."""
+    """Return one image pair per dataset, from the first pair of experiments whose images exist."""
     read = READERS.get(task)
     if read is None:
         return []
@@ -56,7 +56,7 @@ def _pairs(
 
 
 def _oneshot(folder: Path) -> Image.Image | None:
-    """Return the first samples in a row."""
+    """Return the first ONESHOT_SAMPLES samples as one row of images, or None without samples."""
     found = (open_image(path) for path in sorted(folder.glob("sample_*.png"))[:ONESHOT_SAMPLES])
     images = [fit_height(image, ONESHOT_HEIGHT) for image in found if image]
     if not images:

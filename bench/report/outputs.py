@@ -60,7 +60,7 @@ def caption_of(stem: str) -> str:
 
 
 def figure_links(stem: str) -> tuple[tuple[str, str], ...]:
-    """Return (format, link from the report page) of the files of a figure or image grid."""
+    """Return (format, link from the report page) of each file of a figure or image grid."""
     suffixes = PLOT_SUFFIXES if stem in FIGURES else ("png",)
     return tuple((suffix.upper(), f"../{stem}.{suffix}") for suffix in suffixes)
 

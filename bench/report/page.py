@@ -1,6 +1,7 @@
-"""Report page, one self-contained HTML file, and a page for each run. They need no network, and no script to be read.
+"""Renders the report page as one self-contained HTML file, and a page for each run.
 
-Importing this module is fast: only `render` imports matplotlib.
+All pages can be read without a network and without scripts. Importing this module is fast, because matplotlib is
+imported only to render.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ __all__ = ["OUTPUTS", "render"]
 
 
 def render(scale_dir: Path) -> Path:
-    """Write tables/, figures/ and report/ under `scale_dir` from its scores.csv."""
+    """Write tables/, figures/ and report/ under `scale_dir` from its scores.csv. Return the path of the report page."""
     from bench.files import write_text
     from bench.input_hashes import rendered_from
     from bench.report.build import build

@@ -43,12 +43,12 @@ WORDS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (r"float32-eager", lambda m: "float32 without compilation"),
     (r"no-resize", lambda m: "no resize"),
 )
-"""Patterns of whole parts of a protocol id, with the text for each match."""
+"""Regular expressions for whole parts of a protocol id, and functions that return the text for a match."""
 
 
 def describe_protocol(protocol: str) -> str:
-    """Return a phrase for each part of the id after the metric. A part without a phrase is quoted with spaces."""
-    return ", ".join(_phrase(part) for part in protocol.split("/")[1:]) or "no further choices"
+    """Return a phrase for each part of a protocol id after the metric. Hyphens of an unknown part become spaces."""
+    return ", ".join(_phrase(part) for part in protocol.split("/")[1:]) or "no further details"
 
 
 def _phrase(part: str) -> str:

@@ -1,7 +1,7 @@
 """Recognises the files in results/{scale} that slim-bench wrote for the report, by the hashes in the record RENDERED.
 
-Reports of versions without that record are recognised by the format of their files. Pages of runs that no longer exist
-are removed.
+Reports of earlier versions, which did not write the record, are recognised by the format of their files. Pages of runs
+that no longer exist are removed.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def begin_report(scale_dir: Path, cards: Sequence[str]) -> None:
     for card in _old_cards(known, scale_dir, set(cards)):
         card.unlink()
         for folder in card.parents[:2]:
-            with suppress(OSError):  # it contains other files
+            with suppress(OSError):  # the folder contains other files
                 folder.rmdir()
     write_json(record, {"made_from": None, "writing": True})
 

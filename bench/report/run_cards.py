@@ -1,4 +1,7 @@
-"""Pages of the runs, without scripts: configuration, commands, history, samples, hashes, environment and log."""
+"""Renders a page without scripts for each run.
+
+The page shows scores, protocols, samples, history, commands, hashes, environment, configuration and logs.
+"""
 
 import json
 import shlex
@@ -27,7 +30,7 @@ LOG_LINES, LOG_BYTES = 20, 16_384
 
 
 def run_cards(scores: Scores, scale_dir: Path) -> Iterator[tuple[str, str]]:
-    """Yield (path below `scale_dir`, HTML) of the page of each run."""
+    """Yield (path below `scale_dir`, HTML) for the page of each run."""
     template, style = environment().get_template("run_card.html"), page_style()
     found: dict[str, list[Row]] = defaultdict(list)
     for row in scores.measured:
@@ -52,7 +55,8 @@ def _context(run: Row, scores: list[Row], scale_dir: Path) -> dict[str, Any]:
             for protocol in protocols
         ],
         "samples": _samples(folder),
-        "history": plot and CaptionedFigure("Each quantity of history.csv against the step, with its range.", plot),
+        "history": plot
+        and CaptionedFigure("Columns of history.csv against the training step, with their ranges.", plot),
         "commands": _commands(run),
         "facts": _facts(run, folder),
         "configuration": _configuration(folder),
@@ -89,7 +93,7 @@ def _commands(run: Row) -> list[tuple[str, str]]:
 
 
 def _facts(run: Row, folder: Path) -> list[tuple[str, str]]:
-    """Return hashes, commit, versions and machine of the run, without those that are unknown."""
+    """Return (label, value) for the known hashes, commit, versions and machine of the run."""
     record = read_mapping(folder / META)
     versions = record.get("versions")
     facts: dict[str, Any] = {
@@ -112,7 +116,7 @@ def _configuration(folder: Path) -> str:
 
 
 def _samples(folder: Path) -> CaptionedFigure | None:
-    """Return the first samples of a run: the top of its grid, or images of one-shot synthesis."""
+    """Return the top rows of a run's sample grid, the images of a one-shot run, or None if neither exists."""
     grid = top_rows(folder / "samples" / "grid.png")
     if grid is not None:
         return CaptionedFigure("The first samples from the fixed latents.", raster(grid, "samples of the run", 75))
@@ -127,7 +131,7 @@ def _log_folder(scale_dir: Path) -> Path:
 
 
 def _log_end(path: Path) -> str:
-    """Return the last lines of a log, or empty text if there is none."""
+    """Return the last lines of a log, or empty text if the log is missing."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - LOG_BYTES))

@@ -1,4 +1,4 @@
-"""Describes the uncertainty of one score over images."""
+"""Describes the uncertainty of a score that is computed over images."""
 
 from bench.report.compare.statistics import MIN_UNITS, bootstrap
 from bench.report.read.names import format_value
@@ -6,7 +6,7 @@ from bench.report.read.row import Row
 
 
 def spread_over_images(row: Row) -> str:
-    """Return the confidence interval of a score, else its standard error, else empty text."""
+    """Return the confidence interval of a score as text, or its standard error, or empty text if both are unknown."""
     values = row.extras.get("per_image", [])
     low, high, n = row.interval_low, row.interval_high, row.n or 0
     if low is None and len(values) >= MIN_UNITS:

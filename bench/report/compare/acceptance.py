@@ -23,7 +23,7 @@ Values = dict[tuple[str, str, str], float]
 
 @dataclass(frozen=True)
 class Criterion:
-    """Quantity of a run with its bound. A missing value is NaN, which meets no bound."""
+    """Quantity of a run, and the bound that its value must meet. A missing value is NaN, which meets no bound."""
 
     run: str
     quantity: str

@@ -1,4 +1,4 @@
-"""Changes between two collections of results, such as two commits or two machines, beyond the noise of the scores.
+"""Finds scores that differ by more than noise between two results, such as those of two commits or two machines.
 
 Scores with the same experiment, dataset, metric and weights are compared. With two or more seeds on both sides, the
 noise is the variation over seeds, and the test is Welch's t test with Holm's correction. With a single seed, only the
@@ -27,7 +27,7 @@ Key = tuple[str, str, str, str]
 
 @dataclass(frozen=True)
 class Change:
-    """Comparison of one score. `first`, `second`: means over seeds; `seeds`: their numbers of finite scores."""
+    """Comparison of one score. `first`, `second`: means over seeds. `seeds`: number of finite scores per side."""
 
     experiment: str
     dataset: str
@@ -42,7 +42,7 @@ class Change:
 
 
 def find_changes(first: Scores, second: Scores) -> list[Change]:
-    """Return the comparison of every score, changes first. Raises InputError if no score is on both sides."""
+    """Return the comparison of every score, changed scores first. Raises InputError if no score is on both sides."""
     left, right = _groups(first), _groups(second)
     if not left.keys() & right.keys():
         raise InputError("the two results have no score of the same experiment, dataset, metric and weights")
@@ -85,14 +85,14 @@ def _change(key: Key, first: list[Row], second: list[Row]) -> Change:
     if left == right:
         return replace(change, state="equal")
     if metric_of(key[2]).constant:
-        return replace(change, state="changed", reason="is the same for every seed")
+        return replace(change, state="changed", reason="the value is the same for every seed")
     if len(left) > 1 and len(right) > 1:
         return replace(change, p=welch(left, right))
     return _compare_intervals(change, first, second)
 
 
 def _compare_intervals(change: Change, first: list[Row], second: list[Row]) -> Change:
-    """Compare the intervals over images of single seeds."""
+    """Compare the confidence intervals over images of two scores with a single seed each."""
     bounds = [
         (row.interval_low, row.interval_high)
         for rows in (first, second)
@@ -109,7 +109,7 @@ def _compare_intervals(change: Change, first: list[Row], second: list[Row]) -> C
 
 
 def agreement_changes(agreements: list[Agreement]) -> list[Change]:
-    """Return the comparison with reference results as changes: a value outside its tolerance has changed."""
+    """Return the comparison with reference results as changes. A value outside its tolerance counts as changed."""
     states: Mapping[str, State] = {"within": "within noise", "outside": "changed", "missing": "only in B"}
     found = []
     for agreement in agreements:
@@ -134,7 +134,7 @@ def agreement_changes(agreements: list[Agreement]) -> list[Change]:
 
 
 def welch(first: list[float], second: list[float]) -> float:
-    """Return the two-sided p value of Welch's t test. It is 0 if both sides are constant and differ."""
+    """Return the two-sided p value of Welch's t test. If both sides are constant, p is 0 if they differ, else 1."""
     if len({*first}) == 1 and len({*second}) == 1:
         return 0.0 if first[0] != second[0] else 1.0
     from scipy import stats

@@ -15,7 +15,8 @@ UNCHANGED = ("within noise", "equal")
 NOTE = (
     "Scores are means over seeds. With two or more seeds on both sides, p is the p-value of Welch's t test over seeds "
     "with Holm's correction, and a score has changed if p < 0.05. With one seed, the intervals over images are "
-    "compared, which exclude the variation over seeds. Reference results have tolerances instead."
+    "compared, which exclude the variation over seeds. A score with a reference result has changed if it is outside "
+    "the tolerance."
 )
 
 
@@ -53,7 +54,7 @@ def render_changes(changes: list[Change], names: tuple[str, str], path: Path) ->
 
 
 def is_comparison(path: Path) -> bool:
-    """Return whether a file is a page of `render_changes`."""
+    """Return whether a file is a page that `render_changes` wrote."""
     return "<h1>Comparison of results</h1>" in read_text_or_empty(path)
 
 

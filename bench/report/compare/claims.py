@@ -25,7 +25,7 @@ WORST_FIRST = (NOT_TESTED, CONTRADICTED, INCONCLUSIVE, SUPPORTED)
 
 @dataclass(frozen=True)
 class Finding:
-    """Result of one comparison. `paired.mean` > 0: SLIM is better. `refused`: excluded datasets with reasons.
+    """Result of one comparison. SLIM is better if `paired.mean` > 0. `refused`: excluded datasets with reasons.
 
     `power` is the power of the t test at the significance level of the first step of Holm's correction.
     """
@@ -109,7 +109,7 @@ def insignificant_by_design(settings: ReportSettings, seeds: int) -> list[str]:
 
 
 def _find(scores: Scores, settings: ReportSettings, comparison: Comparison) -> Finding:
-    """Return the improvements per dataset, or per seed if the comparison has fewer than three datasets."""
+    """Return the result of a comparison by dataset, or by seed if the comparison has fewer than three datasets."""
     pair = Pair(slim=comparison.slim, baseline=comparison.baseline)
     found = [m for name in comparison.sets if (m := match_scores(scores, settings, pair, comparison.metric, name))]
     reasons = [

@@ -1,4 +1,4 @@
-"""Paired comparisons of SLIM with its baselines: over seeds within a dataset, and over datasets (means over seeds).
+"""Compares SLIM with its baselines, paired by seed within a dataset, and paired by dataset with means over seeds.
 
 Improvements are positive if SLIM is better. They have the unit of the metric. Across datasets, however, improvements in
 distances such as FID are relative to the baseline, because datasets differ in difficulty. Holm's correction covers all
@@ -27,7 +27,7 @@ class Result:
     """Result of one paired comparison, with means over the pairs.
 
     `share`: whether differences are relative to the baseline's value. `conflict`: the reason why nothing was compared,
-    or empty; with a conflict, the means are None. `differs`: descriptions of the training conditions that differ.
+    or empty. With a conflict, the means are None. `differs`: descriptions of the training conditions that differ.
     """
 
     task: str
@@ -61,9 +61,9 @@ class Result:
 
 
 def compared_partners(results: Sequence[Result], alpha: float) -> dict[tuple[str, ...], dict[str, bool]]:
-    """Return the experiments with which each was compared over seeds, and whether it is significantly better.
+    """Return {key: {partner: whether the experiment of the key is significantly better}}, from comparisons over seeds.
 
-    The keys are (dataset, weights, metric, protocol, experiment). Scores that must not be compared have no entry.
+    A key is (dataset, weights, metric, protocol, experiment). Scores that must not be compared have no entry.
     """
     found: dict[tuple[str, ...], dict[str, bool]] = {}
     for r in results:
@@ -80,7 +80,7 @@ class MatchedScores:
     """Finished scores of SLIM and baseline on one dataset, in the order of the seeds and with the same protocol.
 
     `conflict`: the reason why these scores must not be paired, or empty. `differs`: descriptions of the training
-    conditions that differ between SLIM and baseline with equal seeds.
+    conditions that differ between runs of SLIM and baseline with the same seed.
     """
 
     dataset: str
@@ -116,7 +116,7 @@ def improvement(slim: float, baseline: float, direction: str, share: bool) -> fl
 
 
 def finished_by_seed(scores: Scores, experiment: str, metric: str, dataset: str, weights: str) -> dict[int, Row]:
-    """Return the rows of one experiment with a finite score by seed."""
+    """Return, by seed, the rows of one experiment that have a finite score."""
     rows = scores.of(experiment, dataset).where(metric=metric, weights=weights, status="ok")
     return {row.seed: row for row in rows if row.value is not None and math.isfinite(row.value)}
 
@@ -124,7 +124,10 @@ def finished_by_seed(scores: Scores, experiment: str, metric: str, dataset: str,
 def match_scores(
     scores: Scores, settings: ReportSettings, pair: Pair, metric: str, dataset: str, weights: str = "last"
 ) -> MatchedScores | None:
-    """Return the scores of the seeds that both networks have, or None. Raises ProtocolError for two protocols."""
+    """Return the scores of the seeds that both networks have, or None if they have no common seed.
+
+    Raises ProtocolError if the protocols differ.
+    """
     slim, baseline = (finished_by_seed(scores, name, metric, dataset, weights) for name in (pair.slim, pair.baseline))
     seeds = sorted(slim.keys() & baseline.keys())
     if not seeds:
@@ -138,7 +141,7 @@ def match_scores(
         conflict = f"data differ ({', '.join(sha256[:8] for sha256 in data)})"
     else:
         conflict = "; ".join(differs[condition] for condition in differs if condition in refused)
-    protocol = one_protocol(rows, where) if len(data) < 2 else ""  # conflicting data: the scores are not used
+    protocol = one_protocol(rows, where) if len(data) < 2 else ""  # scores on different data are not used
     values = [tuple(v for seed in seeds if (v := side[seed].value) is not None) for side in (slim, baseline)]
     return MatchedScores(
         dataset,
@@ -152,7 +155,7 @@ def match_scores(
 
 
 def _differing(scores: Scores, pair: Pair, dataset: str, seeds: Sequence[int]) -> dict[Condition, str]:
-    """Return the conditions that differ between SLIM and baseline with equal seeds, described with both values."""
+    """Return the conditions that differ between runs of SLIM and baseline with the same seed, with both values."""
     runs = [{row.seed: row for row in scores.of(name, dataset).runs} for name in (pair.slim, pair.baseline)]
     pairs = [(runs[0][seed], runs[1][seed]) for seed in seeds if seed in runs[0] and seed in runs[1]]
     found: dict[Condition, str] = {}
@@ -211,7 +214,7 @@ def _by_protocol(matches: list[MatchedScores]) -> list[list[MatchedScores]]:
 
 
 def _over_datasets(matches: list[MatchedScores], n_datasets: int, fields: dict[str, Any]) -> Result:
-    """Compare means over seeds, paired by dataset. `n_datasets`: number of all datasets, also with other protocols."""
+    """Compare means over seeds, paired by dataset. `n_datasets`: number of datasets with any protocol."""
     where = f"{fields['metric']}: {fields['pair'].slim} against {fields['pair'].baseline} over datasets"
     protocol = same_protocol((without_dataset_parts(m.protocol) for m in matches), where)
     share = metric_of(fields["metric"]).relative and all(m.means[1] for m in matches)  # undefined relative to 0

@@ -98,5 +98,8 @@ def sign_flip_test(differences: Sequence[float], margin: float = 0.0) -> float |
 
 
 def smallest_exact_p(pairs: Sequence[int]) -> list[float]:
-    """Return the smallest p that each exact test can reach after Holm's correction; `pairs`: pairs of each test."""
+    """Return the smallest p that each exact test can reach after Holm's correction.
+
+    `pairs`: number of pairs of each test.
+    """
     return [p for p in holm([min(1.0, 2.0 ** (1 - n)) for n in pairs]) if p is not None]

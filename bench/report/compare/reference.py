@@ -1,4 +1,4 @@
-"""Reference results: the expected value of every score of a scale with its tolerance, and the comparison with them.
+"""Reads the reference results of a scale (expected value and tolerance of each score), and compares scores with them.
 
 `python -m benchmarks reference SCALE` records the file by running the scale's suite with several numerics settings,
 such as the vector instructions that torch uses. Training amplifies rounding, so the values differ between settings. The
@@ -92,7 +92,7 @@ def reference_path(scale: str) -> Path:
 def read_reference(scale: str) -> ReferenceResults:
     """Return the reference results of `scale`.
 
-    Raises InputError for a missing or damaged file, with the command that records it.
+    Raises InputError for a missing or damaged file, with the command that records the file.
     """
     path = reference_path(scale)
     if not path.exists():

@@ -1,10 +1,10 @@
 """Means, standard deviations, confidence intervals and paired tests for few seeds and datasets.
 
 For a comparison across datasets, the seeds of each dataset are averaged first, so that the dataset is the statistical
-unit. Fewer than three units give no interval, p value or effect size, because estimates from two points are not
-reliable.
+unit. With fewer than three units, interval, p value and effect size are None, because estimates from two points are
+not reliable.
 
-scipy.stats takes 1.2 s to import, so it is imported where it is used: `collect` needs only the means.
+scipy.stats takes 1.2 s to import, so only functions that need the module import it. `collect` needs only the means.
 """
 
 import math
@@ -70,7 +70,7 @@ def t_quantile(degrees: int, confidence: float = 0.95) -> float:
 def t_test(values: Sequence[float], margin: float = 0.0) -> float | None:
     """Return the two-sided p value of the hypothesis that the mean equals `margin`.
 
-    It is None with fewer than three values, and 0 or 1 if all values are equal.
+    The p value is None with fewer than three values, and 0 or 1 if all values are equal.
     """
     sample = np.asarray(values, dtype=float)
     if len(sample) < MIN_UNITS:
@@ -94,7 +94,7 @@ def hedges_g(differences: Sequence[float]) -> float | None:
 
 
 def compare_paired(differences: Sequence[float], margin: float = 0.0) -> Paired:
-    """Summary and t test of paired differences against `margin`. Positive differences favour SLIM."""
+    """Summarise paired differences and test them against `margin` with a t test. Positive differences favour SLIM."""
     if not all(math.isfinite(value) for value in differences):
         return Paired(0)  # a baseline is 0; dropping this pair silently would bias the test
     over = summarise(differences)

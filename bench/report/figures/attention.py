@@ -1,7 +1,8 @@
 """Draws the values of each network's gates, from the files that `evaluate` wrote next to the scores.
 
-A row shows one gate. For each image, SLIM has a tile per group: the image in grey, coloured by the mask of that group,
-with the strength of its style. SLE has one bar per channel, because its factors are equal at all positions.
+A row shows one gate. For each image, a row of SLIM has one tile per group. The tile shows the image in grey, coloured
+by the mask of the group, and the caption states the strength of the group's style. A row of SLE has one bar per
+channel, because the factors of SLE are equal at all positions.
 """
 
 import json
@@ -97,7 +98,7 @@ def overlay(image: Image.Image, mask: np.ndarray) -> Image.Image:
 
 
 def _bars(factors: np.ndarray, width: int) -> Image.Image:
-    """Return one bar per channel, with height 1 at the top of the tile, or at its centre for factors above 1."""
+    """Return one bar per channel. The top of the tile is 1, or 2 if a factor is above 1."""
     top = 1.0 if factors.max() <= 1 else 2.0
     canvas = np.zeros((TILE, width, 4), np.uint8)
     edges = np.linspace(0, width, len(factors) + 1).astype(int)
@@ -108,7 +109,7 @@ def _bars(factors: np.ndarray, width: int) -> Image.Image:
 
 
 def read_attention(path: Path) -> tuple[np.ndarray, list[Gate]] | None:
-    """Return images, uint8 [N, 3, H, W], and gates of a file, or None if it is missing or damaged."""
+    """Return images, uint8 [N, 3, H, W], and gates of a file, or None if the file is missing or damaged."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file() or not is_attention(path):

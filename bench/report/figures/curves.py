@@ -61,7 +61,7 @@ def _draw(history: pd.DataFrame, names: list[str], styles: dict[str, Series], da
 
 
 def _thin_markers(axis: Axes, colours: list[str]) -> None:
-    """Draw MARKERS_PER_LINE markers on each line. Those of equal curves do not hide each other."""
+    """Draw MARKERS_PER_LINE markers on each line, shifted per colour so that equal curves show all markers."""
     for line in axis.lines:
         every = max(1, np.size(line.get_xdata()) // MARKERS_PER_LINE)
         line.set_markevery((every * colours.index(to_hex(line.get_color())) // len(colours), every))

@@ -31,7 +31,7 @@ SMALLEST_TEXT = 6.5
 BREAKS = {": ": ":\n", " (": "\n("}
 NUMBER = re.compile(r"[-−]?[\d.,]+(e[-+]?\d+)?( ?\w)?")
 LABEL_ROOM = 1.15
-"""Largest length of the label of an axis, relative to the axis."""
+"""Maximum length of an axis label, relative to the length of the axis."""
 GAP = 4.0
 """Smallest distance between texts in pixels."""
 
@@ -48,7 +48,7 @@ def grid(count: int, each: tuple[float, float], across: int) -> tuple[Figure, li
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of this size in inches, without pyplot, which would keep it open."""
+    """Return an empty figure of this size in inches. It is created without pyplot, which would keep it open."""
     figure = Figure(figsize=(width, height), dpi=DPI)
     FigureCanvasAgg(figure)
     return figure
@@ -79,14 +79,14 @@ def _excess(legend: Legend, figure: Figure) -> float:
 
 
 def lay_out(figure: Figure) -> None:
-    """Compute the layout once, with titles and labels that fit to their panels and tick labels that do not overlap."""
+    """Compute the layout once, with titles and labels that fit their panels, and tick labels that do not overlap."""
     engine = figure.get_layout_engine()
     if not isinstance(engine, ConstrainedLayoutEngine) or not figure.axes:
         return
     engine.execute(figure)
     changed = [_fit_texts(axis, figure) for axis in figure.axes]
     if any(changed):
-        for _ in range(2):  # the second time for panels of fixed aspect, which the first one moves
+        for _ in range(2):  # the first layout moves panels of fixed aspect, which the second corrects
             engine.execute(figure)
     figure.set_layout_engine("none")
 
@@ -99,7 +99,7 @@ def extent(artist: Any, figure: Figure) -> Bbox:
 
 
 def _fit_texts(axis: Axes, figure: Figure) -> bool:
-    """Fit the texts of a panel to their space. Return whether one changed."""
+    """Fit the texts of a panel to their space. Return whether any text changed."""
     axis.apply_aspect()
     box = axis.bbox
     row = [other.bbox.x0 for other in figure.axes if abs(other.bbox.y0 - box.y0) < box.height / 2]
@@ -115,7 +115,10 @@ def _fit_texts(axis: Axes, figure: Figure) -> bool:
 
 
 def fit(text: Text, room: float, figure: Figure) -> bool:
-    """Break a text that is longer than `room` pixels, then make it smaller, then shorten it."""
+    """Break a text that is longer than `room` pixels, then make it smaller, then shorten it.
+
+    Returns whether the text changed.
+    """
 
     def length() -> float:
         box = extent(text, figure)
@@ -154,8 +157,9 @@ def _are_apart(boxes: list[Bbox]) -> bool:
 
 
 def save(figure: Figure, stem: Path) -> None:
-    """Write `stem`.png and `stem`.pdf on white, and `stem`.svg on transparent. Without a date, they are reproducible.
+    """Write `stem`.png and `stem`.pdf with a white background, and `stem`.svg with a transparent background.
 
+    The files contain no date, so that they are reproducible.
     The canvases draw once per file. `Figure.savefig` would draw twice, the first time only to compute the layout.
     """
     for suffix, content in _contents(figure).items():

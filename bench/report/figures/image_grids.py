@@ -25,7 +25,7 @@ TILE, SMALL_TILE, ONESHOT_HEIGHT = 128, 84, 180
 TILES_PER_ROW, GRID_ROWS, PROGRESS_ROWS = 8, 2, 3
 MAX_DATASETS = 6
 SOURCES = {"training": "training image", "bicubic": "bicubic upsampling"}
-"""Files, with captions, of one-shot synthesis that do not depend on the network."""
+"""Captions of the one-shot images that do not depend on the network, by file stem."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def samples_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> I
 
 
 def progress_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
-    """Return the progress grid of one dataset: samples from the same latents over training, one row per network."""
+    """Return one row per network with samples from the same latents at successive training steps, on one dataset."""
     for dataset, runs in first_runs(scores, "fewshot", settings, scale_dir):
         rows = [row for name, folder in runs if (row := _steps(name, folder / "samples"))]
         if rows:
@@ -73,8 +73,8 @@ def neighbours_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -
 def oneshot_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> Image.Image | None:
     """Return the one-shot grid.
 
-    For each training image, it shows that image, its bicubic upsampling, and a reconstruction and five samples of each
-    network.
+    For each training image, the grid shows the image, its bicubic upsampling, and a reconstruction and five samples of
+    each network.
     """
     rows = []
     for dataset, runs in first_runs(scores, "oneshot", settings, scale_dir):

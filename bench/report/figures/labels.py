@@ -23,7 +23,10 @@ DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -
 
 
 def label_points(axis: Axes, names: Sequence[str], x: Sequence[float], y: Sequence[float]) -> None:
-    """Write each name next to its point (x, y) in data units, after `lay_out`. Distant labels get a line."""
+    """Write each name near its point (x, y) in data units. A line joins a distant label to its point.
+
+    Call this function after `lay_out`.
+    """
     figure = _figure_of(axis)
     centres = axis.transData.transform(np.column_stack([x, y]))
     taken = _points(axis)
@@ -39,7 +42,7 @@ def label_points(axis: Axes, names: Sequence[str], x: Sequence[float], y: Sequen
 
 
 def _free_box(text: Text, centre: Any, taken: list[Bbox], figure: Figure, axis: Axes) -> tuple[Bbox, int]:
-    """Return the nearest free box for `text` and the number of its ring around the point."""
+    """Return the nearest box for `text` with the least overlap, and the number of its ring around the point."""
     size = extent(text, figure)
     best: tuple[float, Bbox, int] | None = None
     for ring, box in _candidates(centre, size.width, size.height):
@@ -62,7 +65,7 @@ def _candidates(centre: Any, width: float, height: float) -> Iterator[tuple[int,
 
 
 def _overlap(box: Bbox, other: Bbox) -> float:
-    """Return the area that a box with a margin of GAP / 2 shares with another."""
+    """Return the area that a box with a margin of GAP / 2 shares with another box."""
     shared = Bbox.intersection(box.padded(GAP / 2), other)
     return 0.0 if shared is None else float(shared.width * shared.height)
 
@@ -79,7 +82,10 @@ def _nearest(box: Bbox, point: Any) -> tuple[float, float]:
 
 
 def label_lines(axis: Axes, labels: dict[float, str], colour: str) -> None:
-    """Write the name of each vertical line at x upright on its free side, after `lay_out`."""
+    """Write the name of each vertical line upright near the line, where the name overlaps least.
+
+    `labels`: name by x. Call this function after `lay_out`.
+    """
     figure = _figure_of(axis)
     lines = {x: float(axis.transData.transform((x, 0))[0]) for x in labels}
     height = axis.bbox.y0, axis.bbox.y1

@@ -1,4 +1,4 @@
-"""Plots of scores. Each function returns None if there is no data."""
+"""Draws the plots of scores. Each figure function returns None without data."""
 
 from collections.abc import Iterable, Mapping
 
@@ -21,7 +21,7 @@ from bench.schema import Task
 
 MAX_PANELS = 24
 LONG_NAME = 28
-"""Largest number of characters of an experiment in a panel of half the width."""
+"""Maximum length of an experiment's name, in characters, for panels of half the width of the figure."""
 COSTS = ("params", "macs")
 BASE, VARIATION = Series(SLIM, "D"), Series(INK, "o")
 

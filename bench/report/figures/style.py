@@ -38,7 +38,7 @@ DASHES: tuple[tuple[float, ...], ...] = (
     (9, 2, 3, 2),
     (1, 3),
 )
-"""One more than the markers, so that 72 series have different pairs of marker and dashes."""
+"""There is one more dash pattern than markers, so that 72 series have different pairs of marker and dashes."""
 
 THEME: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -82,7 +82,7 @@ THEME: dict[Any, Any] = {
     "ytick.major.size": 4.8,
     "ytick.major.width": 1.0,
 }
-"""SVG glyphs are paths, so that the page depends on no font. PDF has TrueType fonts, as conferences reject Type 3."""
+"""SVG glyphs are paths, so the page depends on no font. PDF fonts are TrueType, because conferences reject Type 3."""
 
 
 @dataclass(frozen=True)

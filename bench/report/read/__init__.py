@@ -1,1 +1,1 @@
-"""Inputs of the report: scores of all runs, claims and settings, labels and roles."""
+"""Inputs of the report: scores, costs, histories, audits and published values, with their labels and roles."""

@@ -1,4 +1,4 @@
-"""Facts of the datasets of a report: audit records, and the dataset catalogue for datasets without a record."""
+"""Reads facts about the datasets of a report from their audit records and from the dataset catalogue."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,18 +21,18 @@ from bench.schema import whole_number
 
 @dataclass(frozen=True)
 class UsedDataset:
-    """A dataset of the report. `record` is None if it was not audited. `thumbnails` is a PNG that may not exist."""
+    """A dataset of the report. Without an audit, `record` is None. The PNG file `thumbnails` may not exist."""
 
     name: str
     title: str
     facts: dict[str, str]
-    """Source, licence, citation and preparation, without those that are unknown."""
+    """Source, licence, citation and preparation, as far as they are known."""
     record: AuditRecord | None = None
     thumbnails: Path | None = None
 
 
 def read_used_datasets(scores: Scores, scale_dir: Path, config: Path) -> list[UsedDataset]:
-    """Return the datasets of all runs, in the order of the table of scores."""
+    """Return the datasets of all runs, in the order of scores.csv."""
     known = load_catalogue(config.parent).datasets if (config.parent / CATALOGUE).is_file() else {}
     used = []
     for name in scores.runs.distinct("dataset"):
@@ -43,7 +43,7 @@ def read_used_datasets(scores: Scores, scale_dir: Path, config: Path) -> list[Us
 
 
 def _data_path(run_folder: Path) -> Path | None:
-    """Return the folder of the prepared dataset of a run, from its run.json."""
+    """Return the folder of the prepared dataset of a run, or None if run.json names no folder."""
     data = read_mapping(run_folder / "run.json").get("data")
     path = data.get("path") if isinstance(data, dict) else None
     return Path(path) if isinstance(path, str) else None

@@ -1,7 +1,8 @@
 """Collects the scores under results/{scale}/runs in one tidy table with a row per run x metric x weights.
 
-`scores.csv` has all provenance fields; `metrics.json` has nested means for `dvc metrics diff`. Unfinished runs, planned
-metrics without a score, damaged files, and scores of other weights have rows with status `missing`.
+`scores.csv` has all provenance fields, and `metrics.json` has nested means for `dvc metrics diff`. Unfinished runs,
+planned metrics without a score, damaged files, and scores of weights that were replaced by a later training have rows
+with status `missing`.
 """
 
 import csv
@@ -23,7 +24,7 @@ TASK_ORDER = {"fewshot": 0, "oneshot": 1, "classification": 2}
 
 
 def _is_table(path: Path) -> bool:
-    """Return whether this is a scores.csv, even a truncated one. Every version has the same first columns."""
+    """Return whether a file is a scores.csv, even a truncated one. Every version has the same first five columns."""
     start = (",".join(COLUMNS[:5]) + ",").encode()
     return start.startswith(read_head(path, len(start)))
 
@@ -65,7 +66,7 @@ def collect_rows(scale_dir: Path) -> list[Row]:
 
 
 def _mark_mixed_code(rows: list[Row], refuse: bool) -> list[Row]:
-    """Mark rows of an experiment and metric that several code versions computed, or raise InputError if `refuse`."""
+    """Mark the rows of experiments and metrics that several code versions computed. If `refuse`, raise InputError."""
     digests: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for row in rows:
         if row.code_sha256:

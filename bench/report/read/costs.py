@@ -1,7 +1,7 @@
-"""Costs of all runs of a scale: finished, failed, unfinished and superseded ones.
+"""Reads the costs of all finished, failed, unfinished and superseded runs of a scale.
 
-Scoring time is the run time of the scoring job, which the workflow records in logs/, or the sum of the times of the
-scores. An unknown cost is None, and is never estimated.
+The scoring time is the run time of the scoring job, which the workflow records in logs/. Without this record, it is the
+sum of the times in the scores. An unknown cost is None, and is never estimated.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ UNTIMED = ("params",)
 
 @dataclass(frozen=True)
 class RunCost:
-    """Cost of one run. `state`: ok, failed, unfinished or superseded. `storage`: bytes of its files.
+    """Cost of one run. `state`: ok, failed, unfinished or superseded. `storage`: size of the run's files in bytes.
 
     `train_seconds` and `score_seconds` are None if the cost is unknown. Scores that do not exist cost 0.
     """
@@ -47,7 +47,7 @@ class RunCost:
 
 
 def read_costs(scale_dir: Path, scores: Scores) -> list[RunCost]:
-    """Return the cost of every run that has begun: the rows of scores.csv, then the superseded runs of the scale."""
+    """Return the cost of each run in scores.csv that has begun, then of each superseded run of the scale."""
     times: dict[str, list[tuple[str, str, float | None]]] = {}
     for row in scores.measured:
         if row.ok:
@@ -77,7 +77,7 @@ def _of_row(scale_dir: Path, row: Row, times: list[tuple[str, str, float | None]
 
 
 def _superseded(scale_dir: Path, scores: Scores) -> Iterator[RunCost]:
-    """Yield the superseded runs, without a copy of a current run, which a killed `train` leaves."""
+    """Yield the cost of each superseded run. Skip a copy of a current run, which a killed `train` can leave."""
     tasks = {row.experiment: row.task for row in scores.runs}
     current = {(row.run, row.model_sha256, row.seconds) for row in scores.runs if row.model_sha256}
     for folder in sorted((scale_dir / SUPERSEDED).glob("*/*/*")):
@@ -110,7 +110,7 @@ def _superseded(scale_dir: Path, scores: Scores) -> Iterator[RunCost]:
 
 
 def _score_times(folder: Path) -> Iterator[tuple[str, str, float | None]]:
-    """Yield (metric, weights, seconds) of the score files of a superseded run."""
+    """Yield (metric, weights, seconds) of each successful score of a superseded run."""
     for path in sorted((folder / "scores").glob("*.json")):
         metric, _, weights = path.stem.partition("@")
         score = read_mapping(path)
@@ -120,9 +120,10 @@ def _score_times(folder: Path) -> Iterator[tuple[str, str, float | None]]:
 
 
 def _sum_of_clocks(times: Iterable[tuple[str, str, float | None]]) -> float | None:
-    """Return the total time of scores; 0 without scores, None if one has no time.
+    """Return the total time of the scores, 0 without scores, or None if the time of a score is unknown.
 
-    Metrics of one feature extractor, or of one prediction, share a clock, so only its last reading counts.
+    Metrics of the same feature extractor, or of the same prediction, share a clock, so only the largest of their times
+    is added.
     """
     clocks: dict[tuple[str, str], float] = {}
     for metric, weights, seconds in times:

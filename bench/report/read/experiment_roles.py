@@ -1,4 +1,4 @@
-"""Role of each experiment in the report, from config/claims.yaml: SLIM, baseline, control, ablation or other."""
+"""Role of each experiment in the report (SLIM, baseline, control, ablation or other), from config/claims.yaml."""
 
 from bench.claims import TaskSettings
 from bench.report.read.row import Row
@@ -17,7 +17,7 @@ def role_of(experiment: str, settings: TaskSettings) -> str:
 
 
 def is_ablation(row: Row, settings: TaskSettings) -> bool:
-    """Return whether a row belongs to a variation of an ablation base that is neither in a pair nor a control."""
+    """Return whether the row's experiment is a variation of an ablation base, but neither in a pair nor a control."""
     return row.base in settings.ablation_bases and role_of(row.experiment, settings) == "other"
 
 

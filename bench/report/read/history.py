@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def read_history(path: Path) -> dict[str, list[float]]:
-    """Return the columns of a history, with NaN for text and empty cells; empty if the file is missing."""
+    """Return the columns of a history, with NaN for text and empty cells, or no columns if the file is missing."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""Labels of scores for tables and figures: metric, variant and number of images. The full protocol id is optional."""
+"""Labels of scores for tables and figures. A label contains metric, variant and number of images, no protocol id."""
 
 import re
 from collections.abc import Sequence
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from bench.report.read.names import metric_of
 
 COUNT = re.compile(r"(?<=/)(?:fake|samples|white|test|halves)(\d+)(?=[-/]|$)")
-"""Part of a protocol id with the number of generated images or test images."""
+"""Matches the number of generated images or test images in a protocol id."""
 
 
 def image_count(protocol: str) -> int | None:
-    """Return the number of scored images of a protocol id, or None if the score is not computed over images."""
+    """Return the number of scored images in a protocol id, or None if the score is not computed over images."""
     found = COUNT.search(protocol)
     return int(found[1]) if found else None
 
@@ -29,14 +29,14 @@ def label_of(protocol: str) -> str:
 
 
 def differing_parts(labels: Sequence[str], protocols: Sequence[str]) -> list[str]:
-    """Return, for each label that occurs with several protocols, the parts of its id that the others lack.
+    """Return, for each label, the parts of its protocol id that are not in every protocol id with the same label.
 
-    The text of all other labels is empty.
+    The text is empty if the label occurs with only one protocol id.
     """
     texts = []
     for label, protocol in zip(labels, protocols, strict=True):
         ids = {other for name, other in zip(labels, protocols, strict=True) if name == label and other}
         shared = set.intersection(*(set(other.split("/")) for other in ids)) if len(ids) > 1 and protocol else set()
         parts = [part for part in protocol.split("/") if part not in shared]
-        texts.append((", ".join(parts) or "without the parts of the others") if shared else "")
+        texts.append((", ".join(parts) or "without the parts of the other protocols") if shared else "")
     return texts

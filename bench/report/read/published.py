@@ -1,4 +1,4 @@
-"""Rows of config/published.csv: published values."""
+"""Reads published values from config/published.csv."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from bench.schema import Strict, parse_strict
 
 
 class Published(Strict):
-    """One confirmed published value. `protocol`: pattern that the id of our score must match."""
+    """One confirmed published value. `protocol`: shell pattern that the protocol id of our score must match."""
 
     method: str
     experiment: str | None

@@ -22,7 +22,7 @@ class Row:
     dataset: str
     seed: int
     base: str
-    """Experiment that this one is a variation of."""
+    """Experiment of which `experiment` is a variation, or empty text."""
     model: str
     metric: str
     weights: str
@@ -60,13 +60,13 @@ class Row:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Row":
-        """Return a row with the known values. All other fields are empty."""
+        """Return a row with the given values that are not None. All other fields are empty."""
         known = {name: value for name, value in values.items() if value is not None}
         return cls(**{name: EMPTY_VALUES[kind] for name, kind in FIELD_TYPES.items()} | known)
 
     @classmethod
     def parse(cls, line: Mapping[str, str]) -> "Row":
-        """Return the row of a CSV line that `cells` wrote. `line` maps each column to its text."""
+        """Parse a CSV line that `cells` wrote. `line` maps each column to its text."""
         return cls(**{name: PARSERS[kind](line[name]) for name, kind in FIELD_TYPES.items()})
 
     def cells(self) -> list[str]:

@@ -1,4 +1,6 @@
-"""Rows of one run, for its training and each score. The row of an unreadable score gives the file and the reason.
+"""Rows of scores.csv for one run: one row for its training, and one for each score.
+
+The row of an unreadable score states the file and the reason.
 
 A run folder with an unreadable run.json also has rows. Its task and metrics are taken from its model.json, from another
 run of the same experiment, or from its score files.
@@ -149,7 +151,7 @@ def rows_of_runs(scale_dir: Path, folders: list[RunFolder]) -> Iterator[list[Row
 
 
 def _task_of_scores(folder: Path) -> str:
-    """Return the only task that has all metrics of the score files; empty if there is no such task, or several."""
+    """Return the task that has all metrics of the score files, or empty text if there is not exactly one such task."""
     metrics = {path.stem.partition("@")[0] for path in folder.glob("*.json")} & METRICS.keys()
     tasks = set.intersection(*(set(METRICS[metric].tasks) for metric in metrics)) if metrics else set()
     return tasks.pop() if len(tasks) == 1 else ""
@@ -192,7 +194,7 @@ def _score_names(folder: Path, metrics: tuple[str, ...]) -> list[str]:
 
 
 def _evaluated_scores(folder: Path) -> list[str]:
-    """Return the stems of the scores of a complete evaluation; empty if its record cannot be read."""
+    """Return the stems of the scores in the record of a complete evaluation, or [] if the record is unreadable."""
     try:
         return [Path(name).stem for name in read_complete(folder).files]
     except InputError:

@@ -62,9 +62,9 @@ class Scores(Sequence[Row]):
 
 
 def one_protocol(rows: Iterable[Row], where: str) -> str | None:
-    """Return the protocol of all rows at `where`, or None if there are no rows.
+    """Return the protocol of all rows, or None if there are no rows.
 
-    Raises ProtocolError for different protocols. The message names two runs and the remedy.
+    Raises ProtocolError for different protocols. The message contains `where`, two runs and the remedy.
     """
     first: dict[str, Row] = {}
     for row in rows:
@@ -77,7 +77,7 @@ def one_protocol(rows: Iterable[Row], where: str) -> str | None:
 
 
 def read_scores(path: Path) -> Scores:
-    """Read scores.csv. Raises InputError for a missing or damaged file, naming the command that writes it."""
+    """Read scores.csv. Raises InputError for a missing or damaged file, with the command that writes the file."""
     if not Path(path).exists():
         raise InputError(f"{path}: no such file; create it with `slim-bench collect`")
     csv.field_size_limit(1 << 30)  # the details of a run contain curves and per-image values

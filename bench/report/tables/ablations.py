@@ -17,7 +17,7 @@ PERMISSIONS = ("allow_constant",)
 
 @dataclass(frozen=True)
 class VariedExperiment:
-    """Variation of a base. `factor` is the changed argument, `level` its value, or None if several changed."""
+    """Variation of a base. `factor`: changed argument. `level`: its value, or None if several arguments changed."""
 
     experiment: str
     factor: str
@@ -48,7 +48,7 @@ class Ablation:
 
 
 def find_ablations(scores: Scores, settings: TaskSettings) -> list[Ablation]:
-    """Return all ablations: bases with variations on the same dataset."""
+    """Return one ablation for each base and each dataset on which the base and a variation have runs."""
     found = []
     for base in settings.ablation_bases:
         family = Scores([row for row in scores.runs if base in (row.experiment, row.base)])

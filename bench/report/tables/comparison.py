@@ -28,10 +28,10 @@ Tested = Mapping[tuple[str, ...], Mapping[str, bool]]
 def comparison_tables(
     scores: Scores, dataset: str, settings: TaskSettings, tested: Tested | None = None
 ) -> list[Table]:
-    """Return the table of `last` weights, then the tables of `best` weights and of controls with other protocols, if
-    any.
+    """Return the table of `last` weights, then tables of `best` weights and of other controls, if they have scores.
 
-    `tested`: result of `compared_partners`, which decides the bold values.
+    Other controls have other protocols than the `last` weights. `tested`: result of `compared_partners`, which decides
+    the bold values.
     """
     rows = without_ablations(scores.measured.where(dataset=dataset), settings)
     last = rows.where(weights="last")
@@ -76,7 +76,8 @@ def _comparison_table(rows: Scores, title: str, dataset: str, settings: TaskSett
 def _significant_best(rows: list[Row], column: Column, dataset: str, tested: Tested) -> tuple[str, str] | None:
     """Return (experiment, weights) of the best value of a column, or None if it is not significantly the best.
 
-    It must be significantly better than the next trained network, and than every network with which it was compared.
+    The best value must be significantly better than the values of the next trained network and of each compared
+    network.
     """
     means: dict[tuple[str, str], float] = {}
     for key in dict.fromkeys(("" if row.is_control else row.experiment, row.weights) for row in rows):

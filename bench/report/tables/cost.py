@@ -1,4 +1,4 @@
-"""Tables of cost: per task and claim, and the compute form of conferences. Costs on different devices are not added."""
+"""Tables of cost per task and claim, and for the compute form of conferences. Costs are never added across devices."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from bench.report.read.names import format_bytes, format_energy
 from bench.report.tables.table import Head, Table, TableCell
 
 COST_NOTE = (
-    "Hours are device-hours of all started runs: finished, failed and superseded ones. Superseded runs include the "
+    "Hours are device-hours of all started runs, including failed and superseded runs. Superseded runs include the "
     "first attempts of repeated runs. A run that several claims use is counted in each of them. Energy is measured on "
     "GPUs only. "
 )
@@ -21,7 +21,7 @@ STATES = {"failed": "failed runs", SUPERSEDED: "preliminary (superseded) runs", 
 
 
 def cost_records(costs: Sequence[RunCost], settings: ReportSettings, scale: str) -> list[dict[str, Any]]:
-    """Return the sums in full precision: a record per part (task, claim, total) and device."""
+    """Return the summed costs in full precision, with one record per part (task, claim or total) and device."""
     found = []
     for kind, name, part in _parts(costs, settings, scale):
         for device in dict.fromkeys(cost.device for cost in part):
@@ -40,14 +40,17 @@ def _parts(costs: Sequence[RunCost], settings: ReportSettings, scale: str) -> It
 
 
 def _runs_of(claim: Claim, settings: ReportSettings, scale: str) -> set[tuple[str, str]]:
-    """Return the (experiment, dataset) that a claim compares; at scales without verdicts, its pairs on all datasets."""
+    """Return the (experiment, dataset) pairs that a claim compares.
+
+    At scales without verdicts, the dataset is empty text, which means all datasets.
+    """
     if scale == settings.verdict_scale:
         return {(name, data) for c in claim.comparisons for name in (c.slim, c.baseline) for data in c.sets}
     return {(name, "") for task in claim.tasks for p in settings.tasks[task].pairs for name in (p.slim, p.baseline)}
 
 
 def _sum(costs: Sequence[RunCost]) -> dict[str, Any]:
-    """Return the sum over runs on one device. Runs of unknown cost are named, and their known parts are counted."""
+    """Return the summed cost of runs on one device. Runs of unknown cost are named. Known parts are included."""
     superseded = [cost for cost in costs if cost.state == SUPERSEDED]
     repeated = {(c.experiment, c.dataset, c.name.rpartition("/")[2].rpartition("-")[0]) for c in superseded}
     peaks = [cost.peak_memory_bytes for cost in costs if cost.peak_memory_bytes]
@@ -87,7 +90,7 @@ def cost_table(records: Sequence[dict[str, Any]]) -> Table:
 
 
 def compute_records(costs: Sequence[RunCost], settings: ReportSettings) -> list[dict[str, Any]]:
-    """Return the rows of the compute form: experiment kinds, failed and preliminary runs, and the total, per device."""
+    """Return the rows of the compute form per device: tasks, failed, superseded and unfinished runs, and the total."""
     found = []
     for device in dict.fromkeys(cost.device for cost in costs):
         on_device = [cost for cost in costs if cost.device == device]
@@ -133,7 +136,7 @@ def _unknown(record: dict[str, Any]) -> TableCell:
 def _unknown_note(records: Sequence[dict[str, Any]]) -> str:
     """Return a sentence that names all runs of unknown cost."""
     names = dict.fromkeys(name for record in records for name in record["unknown"].split("; ") if name)
-    return f"The hours lack the unknown cost of these runs: {', '.join(names)}." if names else ""
+    return f"The hours exclude the unknown cost of these runs: {', '.join(names)}." if names else ""
 
 
 def format_hours(hours: float) -> str:

@@ -19,7 +19,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "test = training": (LEAKED,),
     "test ≈ training": (NEARLY_LEAKED,),
 }
-"""Column -> kinds of problems that it counts."""
+"""Kinds of problems that each column counts."""
 NOTE = (
     "Duplicates are images with an earlier partner in the same split. The last two columns count test images that "
     "equal or resemble a training image. All counts refer to the source files."
@@ -34,7 +34,7 @@ def data_table(datasets: Sequence[UsedDataset]) -> Table:
 
 
 def data_records(datasets: Sequence[UsedDataset]) -> list[dict[str, Any]]:
-    """Return the rows of the CSV file: the table with source, licence, citation and preparation."""
+    """Return the rows of the table with source, licence, citation and preparation added, for the CSV file."""
     table, found = data_table(datasets), list[dict[str, Any]]()
     for used, row in zip(datasets, table.rows, strict=True):
         cells = {head.label: cell.plain for head, cell in zip(table.head, row, strict=True)}
@@ -63,7 +63,7 @@ def _count(record: AuditRecord, kind: str) -> int:
 
 
 def _split_counts(counts: dict[str, int]) -> str:
-    """Return `6,000 + 2,000` for training and test images."""
+    """Return the number of images per split as text, such as `6,000 + 2,000` for training and test images."""
     return " + ".join(f"{counts[split]:,}" for split in ("images", "train", "test") if split in counts)
 
 

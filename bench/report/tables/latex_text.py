@@ -20,18 +20,18 @@ SPECIAL = {
         "ł": r"\l{}",
         "Ł": r"\L{}",
     },
-    # a row that begins with one of these would otherwise be the argument of the line break before it
+    # LaTeX would read such a character at the beginning of a row as an argument of the line break before the row
     **{"[": "{[}", "]": "{]}", "*": "{*}"},
 }
 ACCENTS = {
     **{"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0304": "=", "\u0306": "u", "\u0307": "."},
     **{"\u0308": '"', "\u030a": "r", "\u030b": "H", "\u030c": "v", "\u0327": "c"},
 }
-"""Command of each combining accent."""
+"""LaTeX command of each combining accent."""
 
 
 def latex_text(text: str) -> str:
-    """Return `text` escaped. Characters that pdfTeX's fonts lack become their code point, such as `U+65E5`."""
+    """Return `text` escaped. A character that pdfTeX's fonts lack becomes its code point, such as `U+65E5`."""
     return "".join(map(_escaped, " ".join(text.split())))
 
 

@@ -11,7 +11,7 @@ from bench.report.tables.seed_averages import cell_of
 from bench.report.tables.table import Head, Table, TableCell, score_cell
 
 NOTE = (
-    "A value is reproduced if the 95 % confidence interval of our mean over seeds is inside published value ± "
+    "A value is reproduced if the 95\u00a0% confidence interval of our mean over seeds is inside published value ± "
     "tolerance, not reproduced if it is outside, and inconclusive if the two overlap. The verdict uses the last "
     "weights. The best weights are shown because sources rarely state which of the two they report."
 )

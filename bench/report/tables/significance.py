@@ -192,7 +192,7 @@ def _power_text(finding: Finding, form: Callable[[float], str]) -> str:
 
 
 def _outcome(finding: Finding) -> TableCell:
-    """Return the verdict on one comparison with its reason, and p for a control. Empty at scales without verdicts."""
+    """Return the verdict on one comparison with its reason, and p for a control. Empty if not tested."""
     if finding.verdict == NOT_TESTED:
         return TableCell("")
     notes = [finding.reason] if finding.reason else []

@@ -1,4 +1,4 @@
-"""Tables and their files: CSV, Markdown, LaTeX."""
+"""Tables, and their CSV, Markdown and LaTeX files."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from bench.report.tables.latex_text import latex_text
 
 MAX_COLUMNS = 7
 """Number of columns of scores that fit on the page at a width of 1280 px."""
-SPREAD = "Values are means ± half of their 95 % t intervals."
+SPREAD = "Values are means ± half of their 95\u00a0% t intervals."
 BOLD = (
     "The best value of a column is bold if its paired differences are significant (paired t test, Holm's correction)."
 )
@@ -93,7 +93,7 @@ class Table:
 
     @property
     def caption(self) -> str:
-        """Return the meaning of the values: mean and interval, the number of averaged units, and bold text."""
+        """Return sentences that explain mean and interval, the number of averaged units, and bold values."""
         averaged = [entry for row in self.rows for entry in row if entry.count]
         others = OTHER_COUNTS if any(entry.count != self.usual_count for entry in averaged) else ""
         texts = [
@@ -105,7 +105,7 @@ class Table:
 
     @cached_property
     def usual_count(self) -> str:
-        """Number of averaged units that most cells have. The caption states it, so that these cells need not."""
+        """Number of averaged units that most cells have. The caption states this number, so these cells omit it."""
         counts = Counter(entry.count for row in self.rows for entry in row if entry.count)
         return max(counts, key=counts.__getitem__, default="")
 
@@ -119,7 +119,7 @@ class Table:
 
     @property
     def footnotes(self) -> list[str]:
-        """Return a text per column: how its protocol differs from other columns with the same label."""
+        """Return for each column how its protocol differs from the protocols of other columns with the same label."""
         return differing_parts([head.label for head in self.head], [head.note for head in self.head])
 
     def without_empty_columns(self) -> "Table":
@@ -136,7 +136,7 @@ class Table:
     def blocks(self, widest: int = MAX_COLUMNS) -> "list[Table]":
         """Return the table in parts of at most `widest` columns of scores, so that no column is hidden on the page.
 
-        Each part repeats the first column. A table with columns of text has one part.
+        Each part repeats the first column. A table with columns of text is not divided.
         """
         count = len(self.head) - 1
         if count <= widest or not all(head.note for head in self.head[1:]):

@@ -1,4 +1,4 @@
-// Adds two conveniences to the page, which is complete without them: sorting of tables, and sliders over pairs of images.
+// Adds sorting of tables and sliders over pairs of images. The page is complete without this script.
 
 const FACTORS = {
   k: 1e3, M: 1e6, G: 1e9, T: 1e12, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40, min: 60, h: 3600, d: 86400,
@@ -9,7 +9,7 @@ function number(text) {
   return found ? Number(found[1].replaceAll(",", "")) * (FACTORS[found[2]] ?? 1) : NaN;
 }
 
-// Numbers come before words, so that FAILED and MISSING are at the end in both directions.
+// Numbers are sorted before words, so that FAILED and MISSING are at the end in both directions.
 function compare(first, second, direction) {
   const [a, b] = [number(first), number(second)];
   if (Number.isNaN(a) !== Number.isNaN(b)) return Number.isNaN(a) ? 1 : -1;

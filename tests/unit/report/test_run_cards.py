@@ -111,7 +111,7 @@ def test_a_protocol_has_a_readable_description():
         "features of EfficientNet-Lite0, images of 64 px, all 100 real images, 500 generated images, "
         "weights averaged with decay 0.999 after a warm-up, batch norm with the statistics of batches of 16"
     )
-    assert describe_protocol("x/new-part2") == "new part2" and describe_protocol("x") == "no further choices"
+    assert describe_protocol("x/new-part2") == "new part2" and describe_protocol("x") == "no further details"
 
 
 def test_a_run_without_files_has_a_card(tmp_path):

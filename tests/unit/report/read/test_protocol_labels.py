@@ -27,4 +27,4 @@ def test_only_parts_that_differ_under_one_label_are_named():
     labels = ["FID", "FID", "KID", "KID", ""]
     ids = ["fid/px64/bn-train", "fid/px64/bn-eval/ema", "kid/px64", "kid/px64", ""]
     assert differing_parts(labels, ids) == ["bn-train", "bn-eval, ema", "", "", ""]
-    assert differing_parts(["a", "a"], ["m/x", "m/x/y"]) == ["without the parts of the others", "y"]
+    assert differing_parts(["a", "a"], ["m/x", "m/x/y"]) == ["without the parts of the other protocols", "y"]
