@@ -24,8 +24,9 @@ def add_commands(commands: Any) -> None:
         "fetch",
         fetch,
         "download a dataset to data/sources and verify its checksum",
-        "Shipped datasets come from the DVC remote inside the repository, others from their URL. The checksum of\n"
-        "every file is verified. For files to install manually, the error names the source and the folder.",
+        "Shipped datasets are copied from the DVC remote inside the repository, and others are downloaded from their\n"
+        "URL. The checksum of every file is verified. For a file that must be installed manually, the error message\n"
+        "names the source and the folder.",
     )
     parser.add_argument("dataset", help="a dataset or weights in config/datasets.yaml, or NAME of --folder")
     parser.add_argument(

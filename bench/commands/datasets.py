@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 EPILOG = """\
 examples:
   slim-bench data list --suite paper       list the datasets of the paper with their states
-  slim-bench data fetch --suite paper      download all of them that need no manual installation
+  slim-bench data fetch --suite paper      download those that need no manual installation
   slim-bench data check                    read all files again and compare them with their recorded checksums
   dvc push -r lab                          copy the recorded files to a remote of your lab
 """
@@ -61,7 +61,7 @@ def add_commands(commands: Any) -> None:
         fetch_datasets,
         "download datasets, verify their checksums and record them with DVC",
         "Existing datasets are not downloaded again. The command continues after a dataset that cannot be\n"
-        "downloaded, lists these at the end, and then exits with code 2.",
+        "downloaded, lists all such datasets at the end, and then exits with code 2.",
     )
     _add_names(fetched)
     fetched.add_argument("--suite", help="the datasets of this suite, for example paper")
@@ -275,7 +275,7 @@ def _check_names(plan: "Plan", names: Any, others: Any = ()) -> None:
 
 
 def _existing_names(plan: "Plan", arguments: argparse.Namespace) -> list[str]:
-    """Return the given names, or without any the datasets of the catalogue whose files are here."""
+    """Return the given names, or, without names, all datasets of the catalogue whose files are here."""
     from bench.data.states import HERE, dataset_state
 
     if arguments.names:

@@ -30,14 +30,14 @@ REMEDIES = {
     TRUST: "; set data.trust_first_use to true in config/config.yaml",
     MANUAL: "; `slim-bench data show NAME` describes the installation",
 }
-"""Remedies for datasets by state."""
+"""Remedy for a dataset that is not here, by its state."""
 HEAD = ("", "runs", "finished", "device-hours", "range", "left", "peak memory", "energy")
 
 
 def plan_page(plan: Plan, suite: str, runs: Sequence[Run], estimator: CostEstimator, devices: int | None) -> list[str]:
     """Return the lines of the page.
 
-    `devices`: number of devices for the wall time; None: the devices of this machine.
+    `devices`: number of devices for the wall time, or None for the number of devices of this machine.
     """
     estimates, preparations = estimator.estimate(runs), estimator.preparations(runs)
     scale, done = runs[0].scale, sum(estimate.done for estimate in estimates)
@@ -129,7 +129,7 @@ def _cells(name: str, total: Total) -> list[str]:
 
 
 def _wall(estimator: CostEstimator, jobs: Sequence[JobCost], runs: Sequence[Run], devices: int | None) -> list[str]:
-    """Return the time until the unfinished jobs have ended, on one device and on several."""
+    """Return a line with the time until the unfinished jobs have ended, on one device and on several devices."""
     lengths = [job.span.seconds for job in jobs if job.span is not None and not job.done]
     if not lengths:
         return ["all jobs of known cost are finished"]

@@ -39,8 +39,9 @@ def add_commands(commands: Any) -> None:
         "plan",
         plan,
         "print the runs of a suite, their cost on a device, and the data that they need",
-        "A cost is the sum of times that --measure measured on the device, corrected by its finished runs. The cost\n"
-        "on a device that has not been measured is unknown. Without SUITE, the command lists the suites.",
+        "A cost is the sum of times that --measure measured on the device, corrected by the runs that finished on the\n"
+        "device. Without measurements and finished runs, the cost is unknown. Without SUITE, the command lists the\n"
+        "suites.",
     )
     _add_suite(parser, "suite to print (default: list all suites)", None)
     parser.add_argument(

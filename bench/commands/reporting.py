@@ -1,4 +1,4 @@
-"""collect, report, verify, models: collect scores, render the report, compare with reference results, list networks."""
+"""Commands collect, report, verify and models: collect scores, render the report, verify scores, list networks."""
 
 import argparse
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def add_commands(commands: Any) -> None:
         "report",
         report,
         "render tables, figures and results/SCALE/report/index.html from the collected scores",
-        "The page is a single file and works offline. Every score in it shows its run, protocol and command.",
+        "The page is a single file and works offline. Every score is shown with its protocol, and links to its run.",
     )
     add_scale(parser)
     parser = add_command(
@@ -40,8 +40,8 @@ def add_commands(commands: Any) -> None:
         verify,
         "compare the collected scores with the reference results of their scale",
         "Reports each score as within the tolerance of benchmarks/reference/SCALE.json, outside it, or missing. At\n"
-        "demo scale the command also prints the acceptance criteria. The exit code is 0 if both files can be read,\n"
-        "even if scores are outside the tolerance.",
+        "demo scale the command also prints the acceptance criteria. The exit code is 0 if scores and reference\n"
+        "can be read, even if scores are outside the tolerance.",
     )
     add_scale(parser)
     add_command(
@@ -97,7 +97,7 @@ def models(_: argparse.Namespace) -> None:
 
 
 def _one_call(name: str, model: Any) -> Callable[[], Any]:
-    """Return a function that generates one image, or evaluates a discriminator or classifier on one."""
+    """Return a function that generates one image, or evaluates a discriminator or classifier on one image."""
     import torch
 
     if hasattr(model, "sample"):

@@ -191,7 +191,7 @@ def _print_scores(scores: Sequence["Score"]) -> None:
 
 @contextmanager
 def _run_lock(run: Run, out: Path) -> Iterator[None]:
-    """Lock the run, so that other processes wait. Its job may still be running after a kill -9 of the workflow."""
+    """Lock the run, so that other processes wait. A job can outlive a workflow that ended with kill -9."""
     if os.environ.get("RANK", "0") != "0":
         yield
         return

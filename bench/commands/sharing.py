@@ -1,4 +1,4 @@
-"""compare, bundle: compare two results, and archive the results of a scale so that they can be cited."""
+"""Commands compare and bundle: compare two results, and archive the results of a scale so that they can be cited."""
 
 import argparse
 from pathlib import Path
@@ -15,7 +15,7 @@ def add_commands(commands: Any) -> None:
         "compare",
         compare,
         "list the scores that differ between two results by more than noise",
-        "A and B are result folders such as results/demo, or a file of reference results such as\n"
+        "A and B are result folders, such as results/demo. B can also be a file of reference results, such as\n"
         "benchmarks/reference/demo.json. Each score is compared over its seeds. The exit code does not depend on the\n"
         "outcome.",
     )
