@@ -53,7 +53,7 @@ STATE_REMEDY = "move it away, or give another --state"
 
 
 def own_run_files(folder: Path, unmarked: bool = False) -> list[Path]:
-    """Return the files of a run in `folder` except run.json. `unmarked` accepts PNGs without a mark."""
+    """Return the files of a run in `folder` except run.json. `unmarked`: also return PNGs without a mark."""
     found = [folder / name for name, is_ours in FILES.items() if (folder / name).is_file() and is_ours(folder / name)]
     for part, (names, is_ours) in PARTS.items():
         is_ours = is_png if unmarked and is_ours is is_image_grid else is_ours

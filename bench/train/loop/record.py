@@ -1,4 +1,4 @@
-"""Writes run.json, the model card and model.json of a finished run: configuration, data and outcome.
+"""Writes run.json, the model card and model.json of a finished run, which describe its data and outcome.
 
 A workflow that is killed before it registers the end of a job deletes the job's declared output, model.json. A second
 copy of model.json avoids training such a run again (see `restore_record`). This module does not import torch.
@@ -43,7 +43,7 @@ class Outcome:
 
 
 class Data(NamedTuple):
-    """Hash of the training data, and its description for users of the export (size, channels, classes)."""
+    """Hash of the training data, and their description for users of the export (size, channels, classes)."""
 
     sha256: str
     about: dict[str, Any] | None

@@ -63,7 +63,8 @@ class ScaleTraining:
         return self.micro_batch == 1
 
     def set_amplitude(self) -> None:
-        """Set the noise amplitude to a fraction of the upsampled reconstruction's RMSE. The coarsest scale keeps 1."""
+        """Set the noise amplitude to a fraction of the upsampled reconstruction's RMSE. It remains 1 at the coarsest
+        scale."""
         if self.scale:
             error = F.mse_loss(self.previous, self.real).sqrt()
             self.pyramid.amplitudes[self.scale] = self.recipe.noise_amplitude * error
@@ -99,9 +100,7 @@ class ScaleTraining:
     def _sample_below(self, n: int, source: torch.Generator) -> Tensor:
         if n <= self.micro_batch:
             return self.pyramid.sample(n, source, scales=self.scale)
-        noises = [
-            self.pyramid.draw(scale, n, source) for scale in range(self.scale)
-        ]  # drawn in the same order as in `sample`
+        noises = [self.pyramid.draw(scale, n, source) for scale in range(self.scale)]  # in the order of `sample`
         parts = zip(*(noise.split(self.micro_batch) for noise in noises), strict=True)
         return torch.cat([self.pyramid(part) for part in parts])
 
