@@ -1,4 +1,4 @@
-"""Rebuild the archives of the DVC remote inside the repository from their source folders, byte for byte.
+"""Rebuilds the archives of the DVC remote inside the repository from their source folders, byte for byte.
 
     python tools/build_shipped_data.py --emoji DIR --fashion DIR --out data/sources
 

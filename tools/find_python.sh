@@ -40,5 +40,5 @@ fi
 wanted=$1
 for version in "${@:2}"; do wanted+=", $version"; done
 [ $# -gt 1 ] && wanted="${wanted%, *} or ${wanted##*, }"
-echo "Python $wanted with venv is needed, but $found; set PYTHON to the path of one" >&2
+echo "Python $wanted with venv is needed, but $found; set PYTHON to the path of a supported Python" >&2
 exit 1

@@ -6,8 +6,8 @@
 set -euo pipefail
 cd "${0%/*}/.."
 venv=.venv
-mark=$venv/.slim-bench # written first: `make setup` created this folder and may therefore empty it
-stamp=$venv/.installed # written last: set-up is complete
+mark=$venv/.slim-bench # written first; shows that `make setup` created this folder and may empty it
+stamp=$venv/.installed # written last, when set-up is complete
 choice=$venv/.torch-backend
 
 usable() { # true if .venv works (its base Python may have been removed) and uses PYTHON, if that is set

@@ -1,4 +1,4 @@
-"""A training process killed by SIGKILL resumes from its checkpoint and records the energy of both processes."""
+"""Tests that training killed by SIGKILL resumes from its checkpoint, and measures the energy of both processes."""
 
 import json
 import signal
