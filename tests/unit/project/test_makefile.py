@@ -117,7 +117,8 @@ def test_the_error_names_the_required_version(folder, arguments, message):
     done = folder.make("setup", *arguments)
     assert done.returncode != 0
     first = done.stderr.splitlines()[0]
-    assert first == f"Python 3.11, 3.12 or 3.13 with venv is needed, but {message}; set PYTHON to the path of a supported Python"
+    remedy = "set PYTHON to the path of a supported Python"
+    assert first == f"Python 3.11, 3.12 or 3.13 with venv is needed, but {message}; {remedy}"
 
 
 def test_this_python_is_refused_if_another_version_is_required(folder):
