@@ -64,7 +64,7 @@ def add_commands(commands: Any) -> None:
         "downloaded, lists all such datasets at the end, and then exits with code 2.",
     )
     _add_names(fetched)
-    fetched.add_argument("--suite", help="the datasets of this suite, for example paper")
+    fetched.add_argument("--suite", help="download the datasets of this suite, for example paper")
     checked = _add_action(
         actions,
         "check",

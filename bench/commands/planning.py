@@ -57,10 +57,10 @@ def add_commands(commands: Any) -> None:
         "status",
         status,
         "print the state of every run of a suite",
-        "missing: no files yet; queued: run.json exists; running: training now; stopped: interrupted, resumes from\n"
-        "its checkpoint; damaged: a file cannot be read, the workflow recreates it; outdated: the configuration or\n"
-        "the version of slim-bench has changed; trained: not scored yet, or a score cannot be read; ok: scored;\n"
-        "failed: the command prints the reason.",
+        "missing: no files yet; queued: run.json exists; running: training now; stopped: interrupted, and resumes\n"
+        "from its checkpoint; damaged: a file cannot be read, and the workflow recreates it; outdated: the\n"
+        "configuration or the version of slim-bench has changed; trained: not scored yet, or a score cannot be read;\n"
+        "ok: scored; failed: the command prints the reason.",
     )
     _add_suite(parser, "suite to show (default: demo)", "demo")
     parser = add_command(

@@ -5,7 +5,7 @@ distances such as FID are relative to the baseline, because datasets differ in d
 tests of one task over the same unit (seeds or datasets). Datasets with different protocols are tested separately.
 Scores on different versions of the data are not paired. At the scale with verdicts, runs trained under different
 conditions (device, torch version, precision, compile) are not paired either, unless `may_differ` in config/claims.yaml
-allows it. At other scales the tables name the difference.
+allows it. At other scales, they are paired, and the tables name the difference.
 """
 
 import math
@@ -108,7 +108,7 @@ CONDITIONS: dict[Condition, Callable[[Row], str]] = {
 
 
 def improvement(slim: float, baseline: float, direction: str, share: bool) -> float:
-    """Return the improvement of SLIM over the baseline in the metric's unit, or (`share`) relative to the baseline."""
+    """Return the improvement of SLIM over the baseline in the metric's unit, or relative to the baseline if `share`."""
     better = baseline - slim if direction == "lower" else slim - baseline
     if share:
         return better / abs(baseline) if baseline else math.nan
@@ -167,7 +167,7 @@ def _differing(scores: Scores, pair: Pair, dataset: str, seeds: Sequence[int]) -
 
 
 def compare_experiments(scores: Scores, settings: ReportSettings) -> list[Result]:
-    """Compare every pair of every task on its primary metrics, for the last and the best weights."""
+    """Compare every pair of every task by the task's primary metrics, with `last` and with `best` weights."""
     results = []
     for task, task_settings in settings.tasks.items():
         found = list(_compare_task(scores.where(task=task), settings, task, task_settings))

@@ -34,7 +34,7 @@ class Power:
 
 
 def paired_power(differences: Sequence[float], margin: float, alpha: float) -> Power | None:
-    """Return the power of the two-sided t test at level `alpha`; None with fewer than three pairs or without spread."""
+    """Return the power of the two-sided t test at level `alpha`, or None for fewer than three pairs or no spread."""
     sample = np.asarray(differences, dtype=float)
     n = len(sample)
     if n < MIN_UNITS or not np.isfinite(sample).all() or sample.std(ddof=1) == 0:

@@ -96,7 +96,7 @@ def hedges_g(differences: Sequence[float]) -> float | None:
 def compare_paired(differences: Sequence[float], margin: float = 0.0) -> Paired:
     """Summarise paired differences and test them against `margin` with a t test. Positive differences favour SLIM."""
     if not all(math.isfinite(value) for value in differences):
-        return Paired(0)  # a baseline is 0; dropping this pair silently would bias the test
+        return Paired(0)  # a baseline is 0, and dropping this pair silently would bias the test
     over = summarise(differences)
     return Paired(over.n, over.mean, over.low, over.high, t_test(differences, margin), hedges_g(differences))
 
@@ -104,7 +104,7 @@ def compare_paired(differences: Sequence[float], margin: float = 0.0) -> Paired:
 def holm(p_values: Sequence[float | None], family: int | None = None) -> list[float | None]:
     """Return p values with Holm's step-down correction within one family of tests. None (not tested) remains None.
 
-    `family` is the number of declared tests; by default, it is the number of p values that are not None. Declared tests
+    `family` is the number of declared tests, by default the number of p values that are not None. Declared tests
     without a result count as those with the largest p values.
     """
     order = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
@@ -118,7 +118,7 @@ def holm(p_values: Sequence[float | None], family: int | None = None) -> list[fl
 
 
 def bootstrap(values: Sequence[float], resamples: int = 2000, confidence: float = 0.95, seed: int = 0) -> Summary:
-    """Return the mean over test items (images) with a percentile bootstrap interval. `seed` makes it deterministic."""
+    """Return the mean over test items (images) with a percentile bootstrap interval that depends on `seed`."""
     sample = np.asarray(values, dtype=float)
     n = len(sample)
     if n < MIN_UNITS:

@@ -27,7 +27,10 @@ SHARES = LinearSegmentedColormap.from_list("share", ["#ffffff", "#0a6a94"])
 
 
 def per_class_table(scores: Scores, dataset: str, settings: TaskSettings) -> Table | None:
-    """Return the accuracy of each class, averaged over seeds: a row per class, a column per network, one protocol."""
+    """Return the top-1 accuracy of each class, averaged over seeds, with a row per class and a column per network.
+
+    Raises ProtocolError if the protocols of the networks differ.
+    """
     found = _top1(scores, dataset, settings, "per_class")
     if not found:
         return None

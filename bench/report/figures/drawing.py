@@ -1,4 +1,4 @@
-"""Panels, layout and files of the figures. Text is measured after the layout, so that none is cut or overlaps."""
+"""Panels, layout and files of the figures. Text is measured after the layout, so that no text is cut or overlaps."""
 
 import io
 import math
@@ -137,7 +137,7 @@ def fit(text: Text, room: float, figure: Figure) -> bool:
 
 
 def _separate(axis: Axes, figure: Figure) -> bool:
-    """Turn the words below an axis upright if two overlap, or label fewer ticks if they are numbers."""
+    """If tick labels below an axis overlap, turn words upright, or label fewer ticks if the labels are numbers."""
     shown = [label for label in axis.get_xticklabels() if label.get_text()]
     boxes = [extent(label, figure) for label in shown]
     step = next((n for n in range(1, len(boxes) + 1) if _are_apart(boxes[::n])), 1)

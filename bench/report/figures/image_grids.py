@@ -30,7 +30,7 @@ SOURCES = {"training": "training image", "bicubic": "bicubic upsampling"}
 
 @dataclass(frozen=True)
 class LabelledRow:
-    """Row of images with a label; `captions`: one caption above each image, or none."""
+    """Row of images with a label. `captions`: one caption above each image, or none."""
 
     label: str
     images: tuple[Image.Image, ...]
@@ -209,14 +209,14 @@ def _place(canvas: Image.Image, draw: ImageDraw.ImageDraw, row: LabelledRow, top
 
 
 def _widths(row: LabelledRow) -> list[int]:
-    """Return the width of each column: that of its image, or of its caption if the caption is wider."""
+    """Return the width of each column, which fits its image and its caption."""
     captions = row.captions or ("",) * len(row.images)
     pairs = zip(row.images, captions, strict=True)
     return [max(image.width + GAP, _length(caption, CAPTION_SIZE)) for image, caption in pairs]
 
 
 def _length(text: str, size: int) -> int:
-    """Return the width of a text in pixels, with a gap."""
+    """Return the width of a text in pixels, including a gap, or 0 for empty text."""
     return math.ceil(_font(size).getlength(text)) + 2 * GAP if text else 0
 
 

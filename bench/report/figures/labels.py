@@ -17,7 +17,7 @@ MARKER = 9.0
 """Half the size of a marker with its margin, in pixels."""
 RINGS = 14
 LONGEST = 0.8
-"""Largest length of a label, relative to the width of the panel."""
+"""Maximum length of a label, relative to the width of the panel."""
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 """Sides of a point, preferred ones first."""
 

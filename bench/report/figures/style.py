@@ -18,7 +18,7 @@ PIXELS_PER_POINT = 1.5
 INK, MUTED, RULE = "#1c2024", "#5d666f", "#dcdfe1"
 SLIM, BASELINE = "#0b6e99", "#c8571b"
 OTHER_COLOURS = ("#49a272", "#9381e5", "#671906", "#3f3153", "#ae86a0", "#775e4c")
-"""All pairs of series colours differ by a CIEDE2000 of at least 10, also for colour-blind readers."""
+"""All pairs of series colours have a CIEDE2000 difference of at least 10, also for colour-blind readers."""
 VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule", SLIM: "--slim", BASELINE: "--baseline"} | {
     colour: f"--other{index}" for index, colour in enumerate(OTHER_COLOURS, start=1)
 }

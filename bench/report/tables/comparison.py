@@ -28,7 +28,7 @@ Tested = Mapping[tuple[str, ...], Mapping[str, bool]]
 def comparison_tables(
     scores: Scores, dataset: str, settings: TaskSettings, tested: Tested | None = None
 ) -> list[Table]:
-    """Return the table of `last` weights, then tables of `best` weights and of other controls, if they have scores.
+    """Return the table of `last` weights, then tables of `best` weights and of other controls that have scores.
 
     Other controls have other protocols than the `last` weights. `tested`: result of `compared_partners`, which decides
     the bold values.

@@ -50,7 +50,10 @@ def _runs_of(claim: Claim, settings: ReportSettings, scale: str) -> set[tuple[st
 
 
 def _sum(costs: Sequence[RunCost]) -> dict[str, Any]:
-    """Return the summed cost of runs on one device. Runs of unknown cost are named. Known parts are included."""
+    """Return the summed cost of runs on one device.
+
+    Runs of unknown cost are named, and the known parts of their cost are included.
+    """
     superseded = [cost for cost in costs if cost.state == SUPERSEDED]
     repeated = {(c.experiment, c.dataset, c.name.rpartition("/")[2].rpartition("-")[0]) for c in superseded}
     peaks = [cost.peak_memory_bytes for cost in costs if cost.peak_memory_bytes]

@@ -27,7 +27,7 @@ NOTE = (
 
 
 def data_table(datasets: Sequence[UsedDataset]) -> Table:
-    """Return a row per dataset: its number of images, the number in the catalogue, and the number of problems."""
+    """Return one row per dataset with its number of images, the number in the catalogue, and counts of problems."""
     head = [Head("dataset", numeric=False), Head("images"), Head("catalogue"), Head("pixels"), *map(Head, COLUMNS)]
     rows = [(TableCell(used.name, link=f"data-{used.name}"), *_cells(used.record)) for used in datasets]
     return Table("Audits of the datasets", tuple(head), tuple(rows), NOTE)

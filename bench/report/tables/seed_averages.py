@@ -48,7 +48,7 @@ class Cell:
         return f"{format_value(self.metric, low)} … {format_value(self.metric, high)}"
 
     def entry(self, link: str = "") -> TableCell:
-        """Return the table cell with number, standard deviation and n. The tooltip states reasons of failures."""
+        """Return the table cell with number, standard deviation and n. The tooltip states the reasons for failures."""
         if not self.metric:
             return TableCell("–", css_class="empty")
         notes = []

@@ -179,7 +179,7 @@ def _claim_line(finding: Finding) -> tuple[TableCell, ...]:
 
 
 def _power_text(finding: Finding, form: Callable[[float], str]) -> str:
-    """Return the smallest detectable improvement, and the number of additional pairs to detect the observed one."""
+    """Return the smallest detectable improvement and the number of more pairs that the observed improvement needs."""
     if finding.comparison.measure == "constant":
         return "no test"
     power = finding.power

@@ -38,7 +38,7 @@ class Head:
 class TableCell:
     """Table cell: text, small note below it, link target, CSS class, tooltip, and protocol id of a score's label.
 
-    `count`: number of averaged units, such as `3 seeds`. `bold`: whether the value is significantly the best one.
+    `count`: number of averaged units, such as `3 seeds`. `bold`: whether the value is significantly the best.
     """
 
     text: str
@@ -110,7 +110,7 @@ class Table:
         return max(counts, key=counts.__getitem__, default="")
 
     def note_of(self, entry: TableCell) -> str:
-        """Return the note of a cell, with the number of averaged units if the caption states another one."""
+        """Return the note of a cell, with the number of averaged units if the caption states another number."""
         return entry.note if entry.count == self.usual_count else entry.whole_note
 
     @property
