@@ -40,8 +40,8 @@ def generator(
 ) -> Generator:
     """Build FastGAN's generator. gate="none" omits the gates.
 
-    tanh=None selects the authors' setting, which is an output tanh only at 1024 px. Raises ValueError if `gate` is
-    unknown.
+    tanh=None selects the authors' setting, which applies tanh to the output only at 1024 px. Raises ValueError if
+    `gate` is unknown.
     """
     if gate not in ("sle", "sle-residual", "none"):
         raise ValueError(f"gate must be 'sle', 'sle-residual' or 'none', got {gate!r}")
@@ -108,10 +108,11 @@ def gated_generator(
     pairs: tuple[GateTarget, ...] | None = None,
     spectral_norm: bool = True,
 ) -> Generator:
-    """Build a FastGAN generator with `make_gate(low_channels=..., high_channels=...)` at the target sizes `pairs`.
+    """Build a FastGAN generator with gates from `make_gate` at the target sizes `pairs`.
 
-    pairs=None selects every pair. Raises ValueError, naming the pair, if a gate does not map low [B, C_low, h, w] and
-    high [B, C_high, H, W] to [B, C_high, H, W].
+    Each gate is built by `make_gate(low_channels=..., high_channels=...)`. pairs=None selects every pair. Raises a
+    ValueError that names the pair if a gate does not map low [B, C_low, h, w] and high [B, C_high, H, W] to
+    [B, C_high, H, W].
     """
 
     def checked(size: int, low: int, high: int) -> nn.Module:
@@ -131,7 +132,7 @@ def gated_generator(
 
 
 def check_gate(gate: nn.Module, size: int, low_channels: int, high_channels: int) -> None:
-    """Raise ValueError if a gate is not a module or returns a wrong shape.
+    """Raise ValueError if a gate is not a module or returns a tensor of the wrong shape.
 
     The gate runs once on zeros in evaluation mode, so the error occurs before training.
     """

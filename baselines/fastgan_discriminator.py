@@ -19,7 +19,7 @@ from baselines.fastgan_layers import GLU, batch_norm, check_size, conv, up_conv
 from baselines.sle import SLEGate
 
 GATES = {32: 256, 16: 128, 8: 64}
-"""Target map -> source map of the discriminator's gates."""
+"""Size in px of the target map -> size in px of the source map, for each gate of the discriminator."""
 SLOPE = 0.2
 DECODER_WIDTHS = (128, 64, 64, 32)
 DECODER_SIZE = 128
@@ -142,7 +142,10 @@ def _down(in_channels: int, out_channels: int, spectral: bool) -> list[nn.Module
 
 
 def _stem(image_size: int, channels: dict[int, int], spectral: bool) -> nn.Sequential:
-    """Return the stem, which reduces images above 256 px to 256x256. Its second convolution (at 1024 px) has a BN."""
+    """Return the stem, which reduces images above 256 px to 256x256.
+
+    At 1024 px it has a second convolution, followed by a BN.
+    """
     if image_size <= 256:
         return nn.Sequential(conv(3, channels[image_size], 3, spectral=spectral), nn.LeakyReLU(SLOPE))
     first = conv(3, channels[image_size // 2], 4, spectral=spectral, stride=2)

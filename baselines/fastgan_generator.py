@@ -80,7 +80,10 @@ class Generator(nn.Module):
 
 
 class Start(nn.Module):
-    """Start block: z [B, L] -> [B, C, 4, 4] by a transposed convolution of a 1x1 map (one matrix product), BN, GLU."""
+    """Start block that maps z [B, L] to [B, C, 4, 4] by a transposed convolution of a 1x1 map, BN and GLU.
+
+    The transposed convolution is computed as one matrix product.
+    """
 
     def __init__(self, latent_dim: int, channels: int, *, spectral: bool) -> None:
         super().__init__()
@@ -93,13 +96,14 @@ class Start(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         weight = self.conv.weight  # [L, 2 C, 4, 4]
         x = (z @ weight.flatten(1)).unflatten(1, weight.shape[1:])
-        # all following layers use channels_last, whatever the memory format of the weights: channels-first took 1.2
-        # times the CPU time for forward and backward pass at 128 px (32 base channels, batch 8, one AVX-512 core)
+        # all following layers use channels_last, whatever the memory format of the weights, because channels-first took
+        # 1.2 times the CPU time for the forward and backward pass at 128 px (32 base channels, batch 8, one AVX-512
+        # core)
         return glu(self.norm(x.contiguous(memory_format=torch.channels_last)))
 
 
 class Noise(nn.Module):
-    """Noise layer: adds one Gaussian map per image, multiplied by a learned scalar that is initially 0."""
+    """Noise layer that adds one Gaussian map per image, multiplied by a learned scalar that is initially 0."""
 
     def __init__(self) -> None:
         super().__init__()

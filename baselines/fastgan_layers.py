@@ -13,14 +13,17 @@ from baselines.ops.upsampled_conv import upsampled_conv
 INIT_STD = 0.02
 PART_SIZE = 4096
 WIDTH_DIVISOR = {64: 1, 128: 2, 256: 4, 512: 4, 1024: 8}
-"""Image size in px -> divisor of base_channels. The quotient is the number of channels of the narrowest feature map of
-generator and discriminator."""
+"""Image size in px -> divisor of base_channels. The quotient is the number of channels of the narrowest feature map in
+the generator and the discriminator."""
 
 
 def conv(
     in_channels: int, out_channels: int, kernel: int, *, spectral: bool, stride: int = 1, pad: bool = True
 ) -> nn.Conv2d:
-    """Build a convolution without bias. `pad` keeps the size at stride 1 (1x1, 3x3) and halves it at stride 2 (4x4)."""
+    """Build a convolution without bias.
+
+    With `pad`, a 1x1 or 3x3 convolution of stride 1 keeps the map size, and a 4x4 convolution of stride 2 halves it.
+    """
     layer = nn.Conv2d(in_channels, out_channels, kernel, stride, (kernel - 1) // 2 if pad else 0, bias=False)
     nn.init.normal_(layer.weight, 0.0, INIT_STD)
     return spectral_norm(layer) if spectral else layer

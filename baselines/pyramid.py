@@ -1,4 +1,7 @@
-"""Sizes of SinGAN's image pyramid. The scale factor is adjusted so that the coarsest shorter side equals min_size."""
+"""Sizes of SinGAN's image pyramid.
+
+The scale factor is adjusted so that the shorter side of the coarsest scale equals min_size.
+"""
 
 import math
 from dataclasses import dataclass
@@ -13,10 +16,11 @@ class PyramidSizes:
     """Sizes of one image's pyramid, coarsest first.
 
     Attributes:
-        num_scales: number of steps of the nominal factor from the full image down to `min_size`, plus one.
+        num_scales: number of reductions by the nominal factor from the full image to `min_size`, plus one.
         stop_scale: index of the finest trained scale (the full image reduced to at most max_size).
         shrink: factor from the full image to the finest scale, at most 1.
-        scale_factor: adjusted ratio of consecutive scales, which makes the coarsest shorter side exactly min_size.
+        scale_factor: adjusted size ratio of consecutive scales, with which the shorter side of the coarsest scale is
+            exactly min_size.
         sizes: (height, width) of each scale.
     """
 
@@ -52,7 +56,8 @@ def pyramid_sizes(
         )
     num_scales = math.ceil(math.log(min_size / min(height, width), scale_factor)) + 1
     removed_scales = math.ceil(math.log(min(max_size, longest) / longest, scale_factor))
-    stop_scale = max(1, num_scales - removed_scales)  # a single scale has no factor to adjust
+    # at least two scales, because a single scale has no factor to adjust
+    stop_scale = max(1, num_scales - removed_scales)
     if stop_scale >= MAX_SCALES:
         raise ValueError(
             f"scale_factor {scale_factor} gives {stop_scale + 1} scales, but at most {MAX_SCALES} are supported"

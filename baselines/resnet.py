@@ -149,7 +149,7 @@ def _initialise(network: ResNet, zero_init_residual: bool) -> None:
 
 
 def conv3x3(groups: int) -> ConvBuilder:
-    """Return the builder for ResNet (groups=1) and ResNeXt: a grouped 3x3 convolution without bias."""
+    """Return a builder of grouped 3x3 convolutions without bias, for ResNet (groups=1) and ResNeXt."""
 
     def build(channels: int, stride: int) -> nn.Module:
         if channels % groups:
@@ -174,7 +174,7 @@ def resnet(
     """Build a network of any size.
 
     `group_width` is the number of channels per group in the 3x3 layers of the first stage. With None, the 3x3 width
-    equals the planes.
+    equals the number of planes.
     """
     conv_width = groups * group_width if group_width else width
     layout = Layout(tuple(blocks), width, conv_width, stem, in_channels, num_classes, squeeze, zero_init_residual)

@@ -73,9 +73,9 @@ class Pyramid(nn.Module):
         return [imresize(finest, self.plan.scale(scale)) for scale in range(len(self.sizes))]
 
     def inputs(self, scale: int, noise: Tensor | None, previous: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the two inputs of a scale's generator, padded: `previous` plus scaled noise, and `previous`.
+        """Return the two padded inputs of a scale's generator: `previous` plus scaled noise, and `previous`.
 
-        `noise` is [B, 3 or 1, H, W], or None for zero. `previous` is the upsampled image of the previous scale.
+        `noise` is [B, 3 or 1, H, W], or None for zero noise. `previous` is the upsampled image of the previous scale.
         """
         noisy = previous if noise is None else previous + self.amplitudes[scale] * noise
         border = (PADDING,) * 4
@@ -97,7 +97,10 @@ class Pyramid(nn.Module):
     def draw(
         self, scale: int, n: int, generator: torch.Generator | None, size: tuple[int, int] | None = None
     ) -> Tensor:
-        """Draw Gaussian noise [n, 3, H, W] for a scale, or [n, 1, H, W] for the coarsest, broadcast over channels."""
+        """Draw Gaussian noise [n, 3, H, W] for a scale.
+
+        The noise of the coarsest scale is [n, 1, H, W] and is broadcast over the channels.
+        """
         device = self.amplitudes.device if generator is None else generator.device
         shape = (n, 3 if scale else 1, *(size or self.sizes[scale]))
         return torch.randn(shape, generator=generator, device=device).to(self.amplitudes.device)
@@ -113,8 +116,8 @@ class Pyramid(nn.Module):
         """Generate n images [n, 3, H, W] in [-1, 1].
 
         Args:
-            scale_sizes: (height, width) for every scale, coarsest first, in place of the trained sizes. Each is at
-                most 1 / scale_factor times the one before it.
+            scale_sizes: (height, width) for every scale, coarsest first, in place of the trained sizes. Each size
+                is at most 1 / scale_factor times the previous size.
             scales: number of scales to run; None runs all.
         """
         sizes = self.sizes if scale_sizes is None else [tuple(size) for size in scale_sizes]
@@ -129,5 +132,5 @@ class Pyramid(nn.Module):
 
     def bicubic(self) -> Tensor:
         """Return the coarsest training image resized to the finest size, [1, 3, H, W] in [-1, 1], without a network."""
-        factor = 1 / self.plan.scale(0)  # not the ratio of the sizes, because they are rounded up
+        factor = 1 / self.plan.scale(0)  # not the ratio of the sizes, because sizes are rounded up
         return Resize(self.sizes[0], factor, self.sizes[-1]).to(self.coarsest.device)(self.coarsest)

@@ -3,7 +3,7 @@
     out = x_t * sigmoid(conv1x1(swish(conv4x4(pool_to_4x4(x_s)))))
 
 The gate multiplies each channel by one factor, equal at all positions. With `residual`, the factor is 1 + sigmoid(...).
-This control separates the effect of SLIM's "1 +" from the effect of its masks.
+The residual variant is a control that separates the effect of SLIM's "1 +" from the effect of SLIM's masks.
 """
 
 import torch
@@ -48,7 +48,7 @@ class SLEGate(nn.Module):
 def pool_to_grid(x: Tensor) -> Tensor:
     """Average-pool `x` to 4x4.
 
-    If 4 divides height and width, the function is avg_pool2d, because the gradient of adaptive_avg_pool2d is not
+    If 4 divides height and width, the function uses avg_pool2d, because the gradient of adaptive_avg_pool2d is not
     deterministic on CUDA.
     """
     height, width = x.shape[2:]

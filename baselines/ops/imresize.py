@@ -31,7 +31,10 @@ def cubic(x: Tensor) -> Tensor:
 
 
 def resize_matrix(length: int, scale: float, out_length: int) -> Tensor:
-    """Return the weights [out_length, length] in float64. An out_length below ceil(length * scale) crops the output."""
+    """Return the matrix [out_length, length] that resizes along one axis, in float64.
+
+    An out_length below ceil(length * scale) crops the output.
+    """
     stretch = max(1.0, 1.0 / scale)
     centre = torch.arange(1, out_length + 1, dtype=torch.float64) / scale + 0.5 * (1 - 1 / scale)
     taps = math.ceil(4 * stretch) + 2
@@ -45,7 +48,7 @@ def resize_matrix(length: int, scale: float, out_length: int) -> Tensor:
 
 
 def truncate_to_8_bits(image: Tensor) -> Tensor:
-    """Truncate an image in [-1, 1] to 8 bits; return values in [-1, 1]."""
+    """Truncate an image in [-1, 1] to 8 bits and return values in [-1, 1]."""
     levels = (image.clamp(-1, 1) + 1) * 127.5
     return (levels + 3e-5).floor() / 127.5 - 1  # the margin leaves 8-bit images unchanged despite rounding errors
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 MIN_SIDE = 8
-"""Minimum map size in px. For smaller maps, summing the taps (16/9 of the weights) costs as much time as it saves."""
+"""Minimum map size in px for the transposed convolution. For smaller maps, computing its 4x4 taps from the 3x3 weights
+takes as much time as the convolution saves."""
 
 
 def upsampled_conv(x: Tensor, weight: Tensor) -> Tensor:
