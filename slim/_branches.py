@@ -1,4 +1,4 @@
-"""Style and mask branches of skip-layer SLIM. K unshared branches run as one grouped convolution or batched product."""
+"""Style and mask branches of skip-layer SLIM. K unshared branches run as a grouped convolution or a batched product."""
 
 import torch
 from torch import Tensor, nn

@@ -1,12 +1,12 @@
-"""Multiplies the target map x_t by a gate w given at low resolution, as if w were upsampled (nearest).
+"""Multiplies the target map x_t by a gate w of lower resolution, as if w were upsampled (nearest).
 
 Nearest upsampling commutes with pointwise arithmetic, so w [B, C, h, w] is broadcast onto x_t [B, C, H, W] and is never
 allocated at full size. The backward pass saves no tensor of the target's size except x_t. If the size ratio is not an
 integer, torch's nearest interpolation is used.
 
-On one AVX-512 core, forward and backward of high * F.interpolate(gate) took 1.6 times as long as `modulate` at 8 -> 128
-px (128 channels), 1.7 times at 16 -> 256 px (64 channels) and 3.0 times at 8 -> 32 px (512 channels). These are ratios
-of median CPU times over 9 repetitions with batch 4 and float32.
+On one AVX-512 core, the forward and backward pass of high * F.interpolate(gate) took 1.6 times as long as that of
+`modulate` at 8 -> 128 px (128 channels), 1.7 times at 16 -> 256 px (64 channels) and 3.0 times at 8 -> 32 px (512
+channels). These are ratios of median CPU times over 9 repetitions with batch 4 and float32.
 """
 
 import torch
@@ -24,7 +24,7 @@ def modulate(high: Tensor, gate: Tensor) -> Tensor:
 
 
 class _Modulate(torch.autograd.Function):
-    """Product whose gradients are recomputed from the two inputs. The peak memory is the output and one gradient."""
+    """Product whose gradients are computed from the two inputs. The peak memory is the output and one gradient."""
 
     @staticmethod
     def forward(ctx, high: Tensor, gate: Tensor) -> Tensor:
@@ -43,9 +43,8 @@ def _product(values: Tensor, gate: Tensor) -> Tensor:
     """Multiply values [B, C, H, W] by gate [B, C, h, w], applying each gate value to its block of positions."""
     batch, channels, height, width = values.shape
     rows, columns = gate.shape[2:]
-    if (
-        values.is_contiguous()
-    ):  # expand the gate to full rows, so that the inner loop runs over W and not over one block
+    if values.is_contiguous():
+        # expand the gate to full rows, so that the inner loop runs over W and not over one block
         line = gate[..., None].expand(*gate.shape, width // columns).reshape(batch, channels, rows, 1, width)
         return (values.view(batch, channels, rows, height // rows, width) * line).view(values.shape)
     blocks = values.unflatten(3, (columns, -1)).unflatten(2, (rows, -1))

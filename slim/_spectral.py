@@ -1,4 +1,4 @@
-"""Spectral normalisation of several weights stored as one tensor. Each is divided by its own largest singular value.
+"""Spectral normalisation of several weights in one tensor. Each weight is divided by its own largest singular value.
 
 A weight [K n, ...] contains K independent layers of n outputs each. Slice k, read as a matrix W_k [n, fan_in], becomes
 W_k / s_k with s_k = u_k' W_k v_k. One power iteration per forward pass in training keeps u_k and v_k close to the

@@ -12,7 +12,8 @@ from slim.options import SlimOptions
 from slim.skip import SkipLayerSLIM
 
 PAPER_PAIRS = {128: (128,), 256: (128, 256), 512: (128, 256), 1024: (128, 256, 512)}
-"""Image size -> target sizes that use SLIM. The entries at 128 and 512 px follow 256 px; no pair remains at 64 px."""
+"""Image size -> target sizes that use SLIM. The entries for 128 and 512 px contain those pairs of 256 px that exist at
+these sizes. At 64 px none of them exists."""
 
 
 def generator(

@@ -35,7 +35,7 @@ class SameLayerOptions(TypedDict, total=False):
     """Arguments of `slim.resnet.same_layer_builder`."""
 
     slim_groups: Positive
-    """G, halved where a stage's width is not divisible by it"""
+    """G, halved until it divides the width of a stage"""
     ratio: Positive
     """channels of a group divided by channels of its hidden layers"""
     variant: Variant

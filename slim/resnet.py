@@ -14,7 +14,7 @@ VARIANTS = {"softmax": SameLayerSLIM, "literal": LiteralSameLayerSLIM}
 
 
 def same_layer_builder(*, slim_groups: int = 4, ratio: int = 4, variant: Variant = "softmax") -> ConvBuilder:
-    """Return a builder of same-layer SLIM. `slim_groups` is halved until it divides the width of a stage."""
+    """Return a builder of same-layer SLIM. In each stage, `slim_groups` is halved until it divides the width."""
 
     def build(channels: int, stride: int) -> nn.Module:
         divisor = slim_groups

@@ -9,8 +9,8 @@ The input x [B, C, H, W] is split along channels into G groups of c = C/G. With 
 
 The outputs of the groups are concatenated. Stride 2 appends a 2x2 average pooling.
 
-Source: arXiv 2112.14804 (form inferred from a co-author's release). Convolutions before a BN have no bias; the others
-have one. The groups run as grouped convolutions and give the same values as G separate branches. Initialisation is
+Source: arXiv 2112.14804 (form inferred from a co-author's release). Convolutions before a BN have no bias; all others
+have a bias. The groups run as grouped convolutions and give the same values as G separate branches. Initialisation is
 Kaiming normal with the fan-out of one group, because torch's initialiser would use the fan-out of all groups together.
 
 `LiteralSameLayerSLIM` follows the wording of the abstract. It gates the value v as skip-layer SLIM does, with x as the
@@ -61,9 +61,9 @@ class SameLayerSLIM(nn.Module):
 
 
 class LiteralSameLayerSLIM(nn.Module):
-    """Variant with skip-layer gating and the same shapes. Style and mask have about max(4, c // ratio) hidden channels.
+    """Variant of same-layer SLIM with skip-layer gating and the same shapes.
 
-    The hidden width never exceeds c.
+    Style and mask have about max(4, c // ratio) hidden channels, and never more than c.
     """
 
     def __init__(self, *, channels: int, groups: int = 4, ratio: int = 4, stride: int = 1) -> None:
@@ -90,7 +90,8 @@ def gate(query: Tensor, key: Tensor, value: Tensor, groups: int) -> Tensor:
     """Return softmax(query * key) over the channels of each group, times value.
 
     key is [B, C, 1, 1]; query, value and the result are [B, C, H, W]. For channels_last input the softmax runs over the
-    innermost dimension, except for very narrow groups, which are faster with positions innermost.
+    innermost dimension, except for groups of fewer than 16 channels, because their softmax is faster with positions
+    innermost.
     """
     logits = query * key
     narrow = logits.shape[1] // groups < NARROW

@@ -18,7 +18,7 @@ from slim.skip import SkipLayerSLIM
 
 
 def dilation_at(scale: int) -> int:
-    """Return the authors' dilation: 5 up to scale 3, 8 above."""
+    """Return the authors' dilation, which is 5 up to scale 3 and 8 at finer scales."""
     return 5 if scale <= 3 else 8
 
 

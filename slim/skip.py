@@ -1,4 +1,4 @@
-"""Skip-layer SLIM: a gate that re-weights a high-resolution map by a low-resolution map, separately at every position.
+"""Skip-layer SLIM, a gate that re-weights a high-resolution map by a low-resolution map, separately at every position.
 
 The source x_s [B, C_low, h, w] is split along channels into G groups of width c = C_low / G. The hidden width is
 r = c // reduction. Each group g has its own style s_g in R^C_high (pool, linear, BN, ReLU, linear) and its own mask
@@ -6,7 +6,7 @@ m_g over the h x w positions (1x1 conv, BN, ReLU; `steps` times 3x3 conv with di
 
     w(p, k) = 1 + sum_g m_g(p) s_g(k) / (sum_g m_g(p) + 1e-6),      out = x_t * nearest_upsample(w)
 
-Source: arXiv 2112.14804 (v1); the numbers are from the authors' release. w is computed at h x w. Masks upsampled to
+Source: arXiv 2112.14804 (v1); the constants are from the authors' release. w is computed at h x w. Masks upsampled to
 H x W would give the same values, because nearest upsampling commutes with pointwise arithmetic. The groups run as
 grouped convolutions and batched products, but every layer of every group has its own spectral norm.
 """

@@ -1,9 +1,7 @@
 """Registers the classifiers for `timm.create_model`, which must be called after importing this module.
 
-The import needs the extra `timm`.
-
-The names of the baselines begin with `slimbench_` (slimbench_resnet50), because timm already uses names like resnet50.
-No pretrained weights are available.
+The import needs the extra `timm`. The names of the baselines begin with `slimbench_` (slimbench_resnet50), because timm
+already uses names like resnet50. No pretrained weights are available.
 """
 
 from collections.abc import Callable
