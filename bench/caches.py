@@ -1,4 +1,4 @@
-"""Sets a cache folder if the home folder is missing or read-only, and a home folder and name for users without them.
+"""Sets a cache folder if the home folder is missing or read-only, and a home folder and user name if they are missing.
 
 Every Python program of .venv imports this module at start-up through a .pth file that tools/setup.sh writes. The module
 therefore depends on no package. The workflow cannot set the folder, because Snakemake creates its cache before it reads

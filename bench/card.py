@@ -18,7 +18,7 @@ OLD_ENDINGS = (
     "<!-- Written by slim-bench train; another training writes it again. -->",
     "for any use in which its output is taken for real.",
 )
-"""Ends of cards that earlier versions wrote."""
+"""Final text of the model cards that earlier versions wrote."""
 
 USE = {
     "fewshot": "slim-bench sample --model . -n 64 --seed 0 --out grid.png",

@@ -1,4 +1,4 @@
-"""Models of config/claims.yaml: pre-registered comparisons and decision criteria."""
+"""Models of config/claims.yaml, which contains pre-registered comparisons and decision criteria."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +10,7 @@ from bench.schema import PositiveFloat, Strict, Task, parse_strict
 
 
 def _one_or_three_sets(sets: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the datasets of a comparison. Raises ValueError for none, two, or a dataset that occurs twice.
+    """Return the datasets of a comparison. Raises ValueError for zero or two datasets, or if one occurs twice.
 
     A test over seeds needs one dataset, and a test over datasets needs at least three.
     """
@@ -91,7 +91,7 @@ class Tolerance(Strict):
 
 
 def target_of(claim: Claim) -> str:
-    """Return the name of the workflow target with all runs of a claim, controls included."""
+    """Return the name of the workflow target that contains all runs of a claim, including controls."""
     return f"claim-{claim.id}"
 
 

@@ -1,4 +1,4 @@
-"""The command line of slim-bench: commands that plan, run and report single jobs, for Snakemake and for users.
+"""The command line of slim-bench, whose commands plan, run and report single jobs for Snakemake and for users.
 
 An input error prints one line on stderr and exits with code 2. A run that fails in training (NaN after three rollbacks,
 out of memory) is recorded as failed in model.json and exits with code 0, so that Snakemake retries only preempted jobs.
@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit code. Control characters in its output are escaped."""
+    """Run one command and return its exit code. Control characters in the output are escaped."""
     with escaped_output():
         return _run(argv)
 

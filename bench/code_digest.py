@@ -1,10 +1,9 @@
 """Computes a digest of the code that produces an artefact, as a hash of syntax trees without comments and layout.
 
-The digest also omits docstrings, and the descriptions below constants and fields.
-
-The digest follows imports from the start modules without importing anything. The registry refers to networks by name,
-so a digest that covers networks also starts from their modules. For an external network, the digest covers all modules
-that are imported from the network's own package. The files in templates/ of a package are hashed byte by byte.
+The digest also omits docstrings, and the descriptions below constants and fields. It follows imports from the start
+modules without importing anything. The registry refers to networks by name, so a digest that covers networks also
+starts from their modules. For an external network, the digest covers all modules that are imported from the network's
+own package. The files in templates/ of a package are hashed byte by byte.
 """
 
 import ast
@@ -21,7 +20,7 @@ PACKAGES = ("slim", "baselines", "bench")
 
 @cache
 def code_digest(*starts: str, root: Path = ROOT) -> str:
-    """Return the sha256 of the modules reachable from `starts` (dotted names), or of PACKAGES without `starts`."""
+    """Return the sha256 of the modules reachable from `starts` (dotted names); without `starts`, of all of PACKAGES."""
     if starts:
         found = _reachable(starts, root)
     else:

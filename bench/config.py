@@ -1,8 +1,7 @@
 """Strict models of config/*.yaml. An unknown key or name raises a one-line error that suggests the nearest valid one.
 
 A scale defines sizes and budgets, an experiment defines a network, and a suite defines a list of runs. Each setting is
-therefore defined in one place.
-This module does not import torch.
+therefore defined in one place. This module does not import torch.
 """
 
 import os
@@ -162,7 +161,7 @@ class Configuration:
 
     @classmethod
     def load(cls, root: Path | None = None, overrides: dict[str, Any] | None = None) -> "Configuration":
-        """Read config/ in `root`, by default in the current folder or else in the project of this package."""
+        """Read config/ in `root`. By default, `root` is the current folder if it is a project, else this project."""
         in_another_project = root is None and project() != Path(".")
         root = project() if root is None else Path(root)
         folder = root / "config"
@@ -187,7 +186,7 @@ class Configuration:
 
     @property
     def experiments(self) -> dict[str, Experiment]:
-        """Every experiment by name, as written in the file."""
+        """Every experiment by name, as written in the configuration files."""
         return self.networks.written
 
     @property
@@ -251,9 +250,9 @@ def _with_absolute_path(folder: UserFolder) -> UserFolder:
 
 
 def user_folders(settings: Settings) -> dict[str, UserFolder]:
-    """Return the user's folders by name. The setting `folder` gets a name derived from its path.
+    """Return the user's folders by name. The name of the setting `folder` is derived from its path.
 
-    If a folder has no task, `task_of` derives one from its path.
+    If a folder has no task, `task_of` derives the task from the path.
     """
     found = dict(settings.folders)
     if settings.folder is not None:
@@ -268,9 +267,10 @@ def user_folders(settings: Settings) -> dict[str, UserFolder]:
 
 
 def dataset_name_of_path(path: Path) -> str:
-    """Return the dataset name of a user's path: its last component and eight hexadecimal digits of the path's hash.
+    """Return the dataset name of a user's path.
 
-    The digits distinguish folders with the same last component, such as `images`.
+    The name consists of the last component of the path and eight hexadecimal digits of the path's hash. The digits
+    distinguish folders with the same last component, such as `images`.
     """
     resolved = path.resolve()
     stem = re.sub(r"[^a-z0-9]+", "-", resolved.stem.lower())[:70].strip("-") or "images"
@@ -280,7 +280,7 @@ def dataset_name_of_path(path: Path) -> str:
 def _check_network(experiment: ResolvedExperiment, where: str) -> None:
     """Raise InputError if the network does not belong to the experiment's task.
 
-    A discriminator is never trained alone.
+    A discriminator is rejected too, because it is never trained alone.
     """
     name = experiment.model.name
     if ":" not in name:

@@ -17,7 +17,7 @@ class InputError(ValueError):
 class RunFailedError(RuntimeError):
     """Failure of a run, such as NaN after three rollbacks.
 
-    `train` records it with status `failed` and exits with code 0. Other commands exit with code 1.
+    `train` records the failure with status `failed` and exits with code 0. Other commands exit with code 1.
     """
 
 
@@ -54,7 +54,7 @@ def writing(path: Path, needed: int | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        unnamed = error.filename is None and not isinstance(error, PermissionError)  # sockets also raise EPERM
+        unnamed = error.filename is None and not isinstance(error, PermissionError)  # sockets raise EPERM too
         if error.errno in WRITE_ERRNOS or (error.errno in REMEDIES and unnamed):
             raise storage_error(error, path, needed) from error
         raise

@@ -58,7 +58,7 @@ class AblationGrid(Strict):
 
 
 def require(name: str, valid: Iterable[str], where: str) -> str:
-    """Return `name` if it is one of `valid`. Otherwise raise InputError with the nearest valid name."""
+    """Return `name` if it is in `valid`. Otherwise raise InputError with the nearest valid name."""
     valid = list(valid)
     if name not in valid:
         raise InputError(f"{where}: {name!r} is not known{did_you_mean(name, valid)}")
@@ -87,7 +87,7 @@ class ResolvedExperiment(Strict):
 
 @dataclass(frozen=True)
 class Experiments:
-    """All experiments as written in the files; `places`: file and key of each, for error messages."""
+    """All experiments as written in the files. `places` contains the file and key of each, for error messages."""
 
     written: dict[str, Experiment]
     places: dict[str, str]

@@ -1,7 +1,9 @@
-"""Exports of finished runs: model.safetensors with spectral norm folded in, a model card, and model.json, written last.
+"""Exports of finished runs.
 
-`load_export` rebuilds the network from its registry name. `batch_statistics` makes batch norms use the statistics of
-the batch, which is the authors' sampling protocol. It changes no buffer, so samples do not depend on earlier samples.
+An export consists of model.safetensors with spectral norm folded in, a model card, and model.json, which is written
+last. `load_export` rebuilds the network from its registry name. `batch_statistics` makes batch norms use the statistics
+of the batch, which is the authors' sampling protocol. It changes no buffer, so samples do not depend on earlier
+samples.
 """
 
 import copy
@@ -61,9 +63,9 @@ class ExportRecord(Trained):
 
 
 def create_seeded(spec: dict[str, Any], seed: int, purpose: str = "model", copies: int = 1) -> nn.Module:
-    """Return the network `spec` = {name, args} with weights initialised from `seed`: the untrained network of a run.
+    """Return the untrained network `spec` = {name, args} of a run, with weights initialised from `seed`.
 
-    `copies` is the number of tensors of the parameters' size held in memory. Raises InputError if they do not fit.
+    `copies` is the number of copies of the parameters that will be in memory. Raises InputError if they do not fit.
     """
     from bench.registry import check_registered, create_model
     from bench.skeleton import check_network_size
@@ -75,7 +77,7 @@ def create_seeded(spec: dict[str, Any], seed: int, purpose: str = "model", copie
 
 
 def fold(model: nn.Module) -> nn.Module:
-    """Return a copy of `model` in evaluation mode on the CPU, with every parametrisation (spectral norm) folded in.
+    """Return a copy of `model` in evaluation mode on the CPU, with all parametrisations (spectral norm) folded in.
 
     The copy is set to evaluation mode first, because reading a spectrally normalised weight in training mode advances
     its power iteration.
@@ -83,7 +85,7 @@ def fold(model: nn.Module) -> nn.Module:
     folded = copy.deepcopy(model).eval().requires_grad_(False).cpu()
     for module in list(folded.modules()):
         if parametrize.is_parametrized(module):
-            # deepcopy shares the class that has the property, so removing the property would break the original
+            # deepcopy shares the class that defines the property, so removing the property would break the original
             attributes = {
                 name: value for name, value in vars(type(module)).items() if name not in ("__dict__", "__weakref__")
             }

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SOFTWARE = "slim-bench"
-"""Value of the text chunk `Software` in every PNG that this module writes. It identifies these files later."""
+"""Value of the text chunk `Software` in every PNG that this module writes. Commands recognise these files by it."""
 MAX_INTEGER_DIGITS = 1000
-"""Maximum digits of an integer in an input file; no field needs more than 16."""
+"""Maximum number of digits of an integer in an input file; no field needs more than 16."""
 MAX_TEXT_BYTES, MAX_JSON_BYTES, MAX_YAML_BYTES = 2**30, 2**26, 2**20
 """Maximum sizes in bytes of a table, a JSON record and a YAML configuration file. The largest record is the receipt of
 a folder of 200,000 images, and the largest configuration file of this project has 24 KB."""
@@ -38,7 +38,7 @@ TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.part")
 
 @contextlib.contextmanager
 def atomic_file(path: Path, size: int | None = None) -> Iterator[BinaryIO]:
-    """Open a temporary file next to `path`; on success flush, fsync, rename it to `path`, and fsync the folder.
+    """Open a temporary file next to `path`. On success, flush and fsync it, rename it to `path`, and fsync the folder.
 
     An error removes the temporary file, and an OSError becomes an InputError. `size`: bytes to write, if known.
     """
@@ -90,7 +90,7 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Create `target` as a hard link to `source`, which takes no space, or as a copy if links are not supported."""
+    """Create `target` as a hard link to `source`, which needs no space, or as a copy if links are not supported."""
     source = Path(os.path.realpath(source))
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and target.samefile(source):
@@ -237,7 +237,7 @@ def _integer(text: str) -> int:
 
 
 def _check_finite(value: Any, key: str) -> None:
-    """Reject NaN and infinity (such as 1e999) as the value of `key`, or in a list that is its value."""
+    """Reject NaN and infinity (such as 1e999) if `value`, the value of `key`, is or contains one of them."""
     if isinstance(value, list):
         for inner in value:
             _check_finite(inner, key)
@@ -255,7 +255,7 @@ def _check_values(value: Any) -> None:
 
 
 class _YamlLoader(yaml.SafeLoader):
-    """YAML 1.1 with three changes: keys are unique text, 1e-4 is a number, and numbers are finite."""
+    """Loader of YAML 1.1 with three changes: keys are unique strings, 1e-4 is a number, and numbers are finite."""
 
     composed = 0
 
@@ -292,11 +292,10 @@ def _yaml_integer(loader: _YamlLoader, node: yaml.ScalarNode) -> int:
 
 
 def _count_nodes(node: yaml.Node, counted: dict[int, int]) -> int:
-    """Count the values in `node`, including repetitions by aliases. `counted`: results of visited nodes by id."""
+    """Count the values in `node`, including repetitions by aliases. `counted` maps ids of visited nodes to counts."""
     if id(node) not in counted:
-        counted[id(node)] = (
-            MAX_NODES  # until the node has been counted: a node that contains an alias to itself would be infinite
-        )
+        # the value until the node has been counted, because a node that contains an alias to itself would be infinite
+        counted[id(node)] = MAX_NODES
         inner = [] if isinstance(node, yaml.ScalarNode) else node.value
         parts = [part for pair in inner for part in (pair if isinstance(pair, tuple) else (pair,))]
         counted[id(node)] = 1 + sum(_count_nodes(part, counted) for part in parts)

@@ -12,7 +12,7 @@ from bench.files import read_mapping, write_json
 from bench.run import Run, read_run, training_hash, write_run
 
 FROZEN = ".frozen.json"
-"""File next to a run.json under results/, with the `compute` of the configuration at the time of freezing."""
+"""File next to a run.json under results/. It contains the `compute` of the configuration at the time of freezing."""
 
 
 def write_frozen(folder: Path, run: Run) -> None:
@@ -42,7 +42,10 @@ def outdated_reason(planned: Run, folder: Path) -> str | None:
 
 
 def as_frozen(planned: Run, folder: Path) -> Run:
-    """Return the run that its jobs read: run.json with its edited `compute` if up to date, otherwise `planned`."""
+    """Return the run that its jobs read.
+
+    This is run.json, whose `compute` may be edited, if that file is up to date, and `planned` otherwise.
+    """
     path = folder / "run.json"
     if not path.exists() or outdated_reason(planned, folder):
         return planned
@@ -50,14 +53,14 @@ def as_frozen(planned: Run, folder: Path) -> Run:
 
 
 def accepted_hashes(description: dict[str, Any], folder: Path) -> frozenset[str]:
-    """Return the valid run hashes of scores in `folder`, with the `compute` of run.json and of FROZEN."""
+    """Return the run hashes that scores in `folder` may have, with the `compute` of run.json or that of FROZEN."""
     recorded = read_mapping(folder / FROZEN).get("compute")
     as_written = description | {"compute": recorded} if isinstance(recorded, dict) else description
     return frozenset({training_hash(description), training_hash(as_written)})
 
 
 def current_hashes(planned: Run, folder: Path) -> frozenset[str]:
-    """Return the valid run hashes of model and scores: of the planned run, and of an up-to-date run.json."""
+    """Return the run hashes that model and scores may have: of the planned run, and of run.json if it is up to date."""
     return frozenset({planned.hash, as_frozen(planned, folder).hash})
 
 

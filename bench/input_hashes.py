@@ -43,7 +43,7 @@ def scored_sha256(run_sha256: str, evaluation: Evaluation, export_sha256: str | 
 
 
 def write_complete(folder: Path, run: Run, model: dict[str, Any], files: Iterable[Path]) -> None:
-    """Record `files` as the complete scores of a run, computed by the current code; `model`: content of model.json."""
+    """Record `files` as the complete scores of a run, computed by the current code. `model` is the run's model.json."""
     record = {
         "scored_sha256": scored_sha256(run.hash, run.evaluation, model.get("model_sha256"), model.get("data_sha256")),
         "code_sha256": code_digest("bench.evaluate.run"),
@@ -75,7 +75,7 @@ def is_origin_record(path: Path) -> bool:
 def collected_from(scale_dir: Path, allow_mixed_code: bool) -> str:
     """Return the hash of all inputs of scores.csv.
 
-    These are the records and scores of all runs, the list of runs with a history, the code, and the option.
+    These are the records and scores of all runs, the list of runs with a history, the code, and `allow_mixed_code`.
     """
     runs = Path(scale_dir) / RUNS
     names = ("run.json", "model.json", "scores/*.json", f"scores/{COMPLETE}")
@@ -86,7 +86,7 @@ def collected_from(scale_dir: Path, allow_mixed_code: bool) -> str:
 
 
 def rendered_from(scale_dir: Path) -> str:
-    """Return the hash of the page's inputs. It omits histories and samples, which change only together with scores."""
+    """Return the hash of the page's inputs, except histories and samples, which change only together with scores."""
     names = ("claims.yaml", "published.csv", "datasets.yaml")
     paths = [Path(scale_dir) / "scores.csv", *(Path("config") / name for name in names)]
     datasets = sorted({path.name for path in (Path(scale_dir) / RUNS).glob("*/*")})

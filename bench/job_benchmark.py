@@ -1,4 +1,4 @@
-"""Reads Snakemake's benchmark file of a job: its run time and peak memory."""
+"""Reads the run time and the peak memory of a job from its Snakemake benchmark file."""
 
 import csv
 import io
@@ -10,10 +10,10 @@ from bench.paths import RUNS
 
 
 def benchmark_values(path: Path, column: str) -> list[float]:
-    """Return the values of a column, one per attempt; empty for a missing or damaged file.
+    """Return the values of a column, one per attempt; an empty list for a missing or damaged file.
 
-    Snakemake does not measure the memory of a job of less than half a second.
-    Columns: `s` (seconds), `max_rss` (peak resident memory in MiB).
+    The columns are `s` (seconds) and `max_rss` (peak resident memory in MiB). Snakemake does not measure the memory of
+    a job that takes less than half a second.
     """
     try:
         rows = csv.DictReader(io.StringIO(read_text(path), newline=""), delimiter="\t")
@@ -23,6 +23,6 @@ def benchmark_values(path: Path, column: str) -> list[float]:
 
 
 def scoring_job_seconds(project: Path, scale: str, run: str) -> float | None:
-    """Return the run time of the scoring job of a run, named as by `run_name`. None without a valid benchmark file."""
+    """Return the run time of the scoring job of `run`, a name from `run_name`; None without a valid benchmark file."""
     path = project / "logs" / scale / RUNS / run / "evaluate.tsv"
     return next(reversed(benchmark_values(path, "s")), None)

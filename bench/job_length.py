@@ -1,15 +1,15 @@
 """Expected durations of jobs. The workflow uses them to start the longest remaining work of a suite first.
 
-Only the order matters, not the seconds: short jobs at the end keep all cores busy. The constants are the
-times of the demo on one CPU core. They do not estimate the cost on this device; `slim-bench plan --measure` does. This
-module does not import torch.
+Short jobs at the end keep all cores busy, so only the order of the durations matters, not their values. The constants
+are the times of the demo on one CPU core. They do not estimate the cost on this device; `slim-bench plan --measure`
+does. This module does not import torch.
 """
 
 from bench.run import FewShotRecipe, OneShotRecipe, Run
 from bench.workload import Images, image_size_of, scored_images
 
 START_SECONDS = 4.0
-"""Start of a process that imports torch."""
+"""Time to start a process that imports torch."""
 UNKNOWN_IMAGES = 10**6
 """Assumed number of images of a classification dataset whose number is not known yet."""
 SCORED_IMAGE_SECONDS = {"fewshot": 0.18, "oneshot": 0.05, "classification": 0.002}

@@ -27,9 +27,9 @@ class MissingData:
         """Path of a prepared dataset -> required action of the user, or None."""
 
     def runnable(self, suite: str) -> list[Run]:
-        """Return the runs of a suite whose dataset is prepared, is here or can be fetched, and print the others.
+        """Return the runs of a suite whose dataset is prepared, downloaded or downloadable.
 
-        Raises InputError if there are none.
+        The first call for a suite prints the datasets of the other runs. Raises InputError if no run is left.
         """
         runs = self.plan.runs(suite)
         runnable = [run for run in runs if self._remedy(run) is None]
@@ -50,7 +50,7 @@ class MissingData:
         return self._remedies[path]
 
     def _lines(self, suite: str, runs: list[Run]) -> list[str]:
-        """Return a heading, and a line for the datasets of each remedy with the number of their runs."""
+        """Return a heading, and for each remedy a line with its datasets and the number of their runs."""
         remedies = {run.dataset: remedy for run in runs if (remedy := self._remedy(run)) is not None}
         counts = Counter(run.dataset for run in runs if run.dataset in remedies)
         lines = [

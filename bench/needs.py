@@ -1,4 +1,4 @@
-"""Data that runs need: datasets and pretrained weights, their state on this machine, and their bytes.
+"""Datasets and pretrained weights that runs need, with their state on this machine and their sizes in bytes.
 
 Sizes are read from the catalogue. A size that is not in the catalogue is None, and is never estimated. This module does
 not import torch.
@@ -31,7 +31,7 @@ class Need:
 
     Attributes:
         state: a state of bench.data.states.
-        files: files that are not here. Several datasets may share a file.
+        files: files that are not on this machine. Several datasets may share a file.
         prepared: bytes of the arrays that are still to be prepared; None if the number of images is unknown.
     """
 
@@ -79,9 +79,10 @@ def weights_of(runs: Iterable[Run]) -> list[str]:
 
 
 def prepared_bytes(run: Run, images: Images) -> int | None:
-    """Return the size of the prepared arrays of a run, or None if the number of images is not known.
+    """Return the size in bytes of the prepared arrays of a run, or None if the number of images is not known.
 
-    Class folders are listed and not copied. The size of a one-shot image is at least that of its finest pyramid scale.
+    The size of class folders is 0, because their images are listed and not copied. The size of a one-shot image is at
+    least that of its finest pyramid scale.
     """
     if images.files:
         return 0
@@ -93,7 +94,7 @@ def prepared_bytes(run: Run, images: Images) -> int | None:
 
 
 def _dataset_need(name: str, runs: Sequence[Run], configuration: Configuration, root: Path) -> Need:
-    """Return the need of one dataset. `runs`: one run for each of its prepared sizes."""
+    """Return the need of one dataset. `runs` contains one run for each size in which the dataset is prepared."""
     catalogue, settings = configuration.catalogue, configuration.settings.data
     dataset = catalogue.dataset(name)
     missing = [run for run in runs if not (root / run.data.path / MANIFEST).is_file()]

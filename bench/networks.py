@@ -43,7 +43,7 @@ class PyramidNetwork(nn.Module):
     training_images: Callable[[Tensor], list[Tensor]]
     """image [1, 3, H, W] -> the image at each scale."""
     inputs: Callable[[int, Tensor | None, Tensor], tuple[Tensor, Tensor]]
-    """(scale, noise, image of the scale below) -> the two inputs of the generator of that scale."""
+    """(scale, noise, upsampled image of the previous scale) -> the two inputs of the generator of `scale`."""
     draw: Callable[[int, int, torch.Generator | None], Tensor]
     """(scale, n, generator) -> noise of n images."""
     sample: Callable[..., Tensor]

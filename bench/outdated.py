@@ -82,7 +82,7 @@ class Outdated:
         return None
 
     def _present_content(self, name: str) -> str | None:
-        """Return the current content of a dataset's source, or its recorded content if the source was removed."""
+        """Return the hash of a dataset's current source files, or the recorded hash if the files were removed."""
         try:
             return source_content(name, self.root, self.plan.configuration.catalogue)
         except (FileNotFoundError, InputError):
@@ -103,7 +103,7 @@ class Outdated:
         return None
 
     def audit(self, path: str, name: str) -> str | None:
-        """Check the record of the audit of the dataset `name` that is prepared in `path`."""
+        """Check the audit record of the dataset `name`, which is prepared in `path`."""
         record = audit_path(path)
         if not _exists(record):
             return None
@@ -158,7 +158,7 @@ class Outdated:
         return self.model(run)
 
     def suite(self, marker: Path, runs: Iterable[Run]) -> str | None:
-        """Check `marker`, the file that exists once all `runs` of a suite have been scored."""
+        """Check `marker`, the file that is written after all `runs` of a suite have been scored."""
         return self._unfinished(runs) if _exists(marker) else None
 
     def _unfinished(self, runs: Iterable[Run]) -> str | None:

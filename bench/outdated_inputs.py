@@ -1,12 +1,13 @@
 """Inputs that make Snakemake renew outdated outputs, and the outputs that depend on them.
 
 All other inputs are `ancient`, so Snakemake reruns no job because of modification times. The job of an outdated output
-gets one more input, which the rule note_outdated makes from a file with the reason. The new file is newer than the
-output.
+has one additional input, which the rule note_outdated creates from a file with the reason. This input is newer than the
+output, so Snakemake reruns the job.
 
-Snakemake detects a missing output itself, but not if an input of its job is being renewed: it then skips the jobs after
-that input, and `ancient` prevents the renewal from starting them. The job of a missing output therefore gets the inputs
-of every renewed output before it. This module does not import torch.
+Snakemake detects a missing output itself, except if an input of the output's job is being renewed. In that case
+Snakemake skips the jobs after the renewed input, and `ancient` prevents the renewal from starting them. The job of a
+missing output therefore also has the additional inputs of all outdated outputs on which it depends. This module does
+not import torch.
 """
 
 import sys
@@ -59,7 +60,7 @@ class SuiteWildcards(NamedTuple):
 
 
 class OutdatedInputs:
-    """The additional inputs of all jobs of a WorkflowPlan. A job is a rule and its wildcards."""
+    """The additional inputs of all jobs of a WorkflowPlan. A rule and its wildcards identify a job."""
 
     def __init__(self, plan: Any):
         self.plan = plan
@@ -67,7 +68,7 @@ class OutdatedInputs:
         self._printed: set[str] = set()
 
     def of(self, rule: str, w: Any) -> list[str]:
-        """Return the outputs of note_outdated that a job needs. A file with the reason is written for each."""
+        """Return the outputs of note_outdated that a job needs. For each output, a file with the reason is written."""
         if self._reason(rule, w) is not None:
             return [self._write_reason(rule, w)]
         if self._output(rule, w).exists():
@@ -153,7 +154,7 @@ class OutdatedInputs:
             yield from self._jobs_before(*job)
 
     def _write_reason(self, rule: str, w: Any) -> str:
-        """Write the file with the reason of a job, and return the file that note_outdated makes from it."""
+        """Write the reason why a job is outdated to a file, and return the file that note_outdated creates from it."""
         path = f"{OUTDATED_REASONS}/{'/'.join([rule, *map(str, w)])}"
         reason = one_line(self._reason(rule, w) or "")
         if path not in self._printed:

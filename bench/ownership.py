@@ -28,7 +28,7 @@ SCORE_KEYS = {"metric", "value", "protocol", "status", "run_sha256"}
 HISTORY_COLUMNS = {"images_per_second", "seconds"}
 MAX_HEADER_BYTES = 1 << 20
 ATTENTION_KIND = "slim-bench attention 1"
-"""Metadata `kind` of the file of a network's gates (`bench.evaluate.attention`)."""
+"""Metadata value `kind` of a file with the recorded gates of a network (`bench.evaluate.attention`)."""
 
 
 def refuse_foreign(path: Path, is_ours: FilePredicate, remedy: str) -> None:
@@ -54,7 +54,7 @@ def move_to_aside(path: Path) -> Path:
 
 
 def move_if_foreign(path: Path, is_ours: FilePredicate) -> None:
-    """Rename a file at `path` that `is_ours` does not recognise; only for names reserved for our outputs."""
+    """Rename a file at `path` that `is_ours` does not recognise. Use this only for names reserved for our outputs."""
     if os.path.lexists(path) and not (path.is_file() and is_ours(path)):
         move_to_aside(path)
 
@@ -95,7 +95,7 @@ def is_weights(path: Path) -> bool:
 
 
 def is_complete_weights(path: Path) -> bool:
-    """Return whether weights have the file size that their header implies, without reading the tensors."""
+    """Return whether a weights file has the size that its header implies, without reading the tensors."""
     try:
         ends = [tensor["data_offsets"][1] for name, tensor in _weights_header(path).items() if name != "__metadata__"]
         length = int.from_bytes(read_head(path, 8), "little")
@@ -113,7 +113,7 @@ def is_attention(path: Path) -> bool:
 
 
 def _weights_header(path: Path) -> dict[str, Any]:
-    """Return the header of one of our weights files; empty for other files."""
+    """Return the header of a weights file that slim-bench wrote; an empty dictionary for any other file."""
     header = _safetensors_header(path)
     try:
         spec = parse_json(header["__metadata__"]["model"], path)
@@ -123,7 +123,7 @@ def _weights_header(path: Path) -> dict[str, Any]:
 
 
 def _safetensors_header(path: Path) -> dict[str, Any]:
-    """Return the header of a safetensors file; empty for other files."""
+    """Return the header of a safetensors file; an empty dictionary for any other file."""
     start = read_head(path, 8)
     length = int.from_bytes(start, "little")
     if len(start) < 8 or not 2 <= length <= MAX_HEADER_BYTES * 64:
@@ -136,7 +136,7 @@ def _safetensors_header(path: Path) -> dict[str, Any]:
 
 
 def is_history(path: Path) -> bool:
-    """Return whether a file is a history.csv, by its columns. An empty file counts, as it has no content to lose."""
+    """Return whether a file has the columns of a history.csv, or is empty and therefore has no content to lose."""
     start = read_head(path, MAX_HEADER_BYTES)
     columns = start.partition(b"\n")[0].decode("utf-8", "replace").strip().split(",")
     truncated = b"\n" not in start and b"step,".startswith(start[:5])  # truncated within its first line
@@ -178,7 +178,10 @@ def is_truncated(path: Path, start: str) -> bool:
 
 
 def read_head(path: Path, size: int) -> bytes:
-    """Return the first `size` bytes of a file; `?` for an unreadable file, or a pipe or device, which could block."""
+    """Return the first `size` bytes of a file.
+
+    Return `?` for an unreadable file. Return `?` also for a pipe or device, because reading it could block.
+    """
     if not path.is_file():
         return b"?"
     try:
@@ -189,7 +192,7 @@ def read_head(path: Path, size: int) -> bytes:
 
 
 def read_text_or_empty(path: Path) -> str:
-    """Return the text of a file; empty if it is not readable as text."""
+    """Return the text of a file; an empty string if the file is not readable as text."""
     try:
         return read_text(path)
     except InputError:

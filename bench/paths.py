@@ -7,15 +7,17 @@ from bench.code_digest import ROOT as PROJECT
 RESULTS, RUNS = Path("results"), "runs"
 WEIGHTS, META = "model.safetensors", "model.json"
 PREPARED, AUDIT_SUFFIX = Path("data/prepared"), ".audit.json"
-"""Folder of the prepared datasets, and suffix of the records of their audits in this folder."""
+"""Folder of the prepared datasets, and suffix of their audit records in this folder."""
 META_COPY = ".model.json"
-"""Copy of model.json. A killed workflow may delete model.json, a declared output, even if its job has finished."""
+"""Copy of model.json. It is needed because a killed workflow may delete model.json, a declared output, even if the job
+has finished."""
 
 
 def project() -> Path:
     """Return the current folder if it is a project folder, else the project folder that contains this package.
 
-    They differ if the workflow is a Snakemake module of another project, which keeps its results in its own folder.
+    The two folders differ if the workflow is a Snakemake module of another project, which keeps its results in its own
+    folder.
     """
     cwd = Path(".")
     return next((folder for folder in (cwd, PROJECT) if (folder / "config/datasets.yaml").is_file()), cwd)
@@ -34,7 +36,8 @@ def run_folder(scale: str, experiment: str, dataset: str, seed: int | str) -> Pa
 def state_folder(run_dir: Path) -> Path:
     """Return the folder of a run's checkpoints.
 
-    It is in results/SCALE/state if `run_dir` is in results/SCALE/runs, and a hidden folder next to `run_dir` otherwise.
+    This folder is in results/SCALE/state if `run_dir` is in results/SCALE/runs. Otherwise, it is a hidden folder next
+    to `run_dir`.
     """
     return _related(run_dir, "state", "{}", ".{}-state")
 
@@ -51,8 +54,8 @@ def superseded_folder(run_dir: Path, number: int) -> Path:
 def _related(run_dir: Path, tree: str, in_results: str, elsewhere: str) -> Path:
     """Return a folder that belongs to `run_dir`.
 
-    If `run_dir` is in results/SCALE/runs, the folder is at the same place in results/SCALE/`tree`, and its last part is
-    given by the pattern `in_results`. Otherwise, it is next to `run_dir` and has a name of the pattern `elsewhere`.
+    If `run_dir` is in results/SCALE/runs, the folder is at the same place in results/SCALE/`tree`, and its name follows
+    the pattern `in_results`. Otherwise, the folder is next to `run_dir`, and its name follows the pattern `elsewhere`.
     """
     cwd = Path.cwd()
     folder = cwd / run_dir
@@ -67,7 +70,10 @@ def _related(run_dir: Path, tree: str, in_results: str, elsewhere: str) -> Path:
 
 
 def lock_path(run_dir: Path) -> Path:
-    """Return the lock file of the training in `run_dir`. It is outside the state folder, which training deletes."""
+    """Return the lock file of the training in `run_dir`.
+
+    The file is outside the state folder, because training deletes that folder.
+    """
     state = state_folder(run_dir)
     return state.parent / f".{state.name.lstrip('.')}.lock"
 

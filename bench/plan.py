@@ -19,7 +19,7 @@ from bench.run import DataSpec, ModelSpec, Run
 from bench.schema import parse_strict
 
 SHOWN = 6
-"""Number of names of a suite that an error lists."""
+"""Maximum number of names of a suite that an error lists."""
 
 
 class Plan:
@@ -67,7 +67,7 @@ class Plan:
 
     @property
     def _part(self) -> dict[str, tuple[str, ...]]:
-        """Return the settings that choose a part of every suite, by their keys."""
+        """Return the settings that select a part of every suite, by their keys."""
         settings = self.configuration.settings
         given = {"datasets": settings.datasets, "experiments": settings.experiments, "tasks": settings.tasks}
         return {key: names for key, names in given.items() if names is not None}
@@ -81,7 +81,7 @@ class Plan:
         return self.configuration.resolved[experiment].task
 
     def unmatched(self, suite: str, scale: str | None = None) -> list[str]:
-        """Return the datasets, experiments and tasks that the settings choose, but that the suite does not have."""
+        """Return the datasets, experiments and tasks that the settings select, but the suite does not contain."""
         pairs = self._pairs(suite, scale or self.scale_of(suite), ())
         present = {name for experiment, dataset in pairs for name in (experiment, dataset, self._task(experiment))}
         if any(dataset in self.folders for _, dataset in pairs):
@@ -89,7 +89,11 @@ class Plan:
         return [name for names in self._part.values() for name in names if name not in present]
 
     def _nearest_part(self, pairs: Iterable[tuple[str, str]]) -> str:
-        """Return which names of the first unmatched setting the pairs have, or that the settings exclude each other."""
+        """Return, as text, why no pair matches all settings.
+
+        The text lists the names that the pairs have for the first setting that no pair matches. If each setting matches
+        a pair, the text states that no pair matches all of them.
+        """
         has = {
             "datasets": {dataset for _, dataset in pairs},
             "experiments": {experiment for experiment, _ in pairs},

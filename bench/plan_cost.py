@@ -1,8 +1,8 @@
-"""Estimated cost of runs on one device: hours, peak memory and energy, from measured throughput and from finished runs.
+"""Estimates hours, peak memory and energy of runs on one device, from measured throughput and from finished runs.
 
 A step, an epoch or an image has a measured time with a range (bench.throughput). A finished run of the same workload on
-the same device replaces the measured time of its steps. Without either, the cost is unknown: nothing is extrapolated
-from another device or another size. This module does not import torch.
+the same device replaces the measured time of its steps. Without either, the cost is unknown, because nothing is
+extrapolated from another device or another size. This module does not import torch.
 """
 
 import heapq
@@ -39,7 +39,7 @@ NOT_MEASURED = "not measured"
 
 @dataclass(frozen=True)
 class Span:
-    """Seconds with their range."""
+    """A time in seconds with its range."""
 
     seconds: float = 0.0
     low: float = 0.0
@@ -58,7 +58,10 @@ class Span:
 
 @dataclass(frozen=True)
 class JobCost:
-    """Cost of training or scoring one run, or of preparing one dataset. `span` is None for the reason in `missing`."""
+    """Cost of training or scoring one run, or of preparing one dataset.
+
+    If the cost is unknown, `span` is None and `missing` contains the reason.
+    """
 
     workload: Workload
     span: Span | None
@@ -79,7 +82,7 @@ class RunEstimate:
 
 @dataclass
 class Total:
-    """Sum over runs or datasets. `unknown`: number of jobs of unknown cost, which are not in `span`."""
+    """Sum over runs or datasets. `unknown` is the number of jobs of unknown cost, which `span` excludes."""
 
     count: int = 0
     done: int = 0
@@ -112,7 +115,10 @@ class Total:
 
 @dataclass
 class FinishedRuns:
-    """Runs that finished on a device: (dataset, record), and seconds of scoring, by the key of the workload."""
+    """Runs that finished on a device, by the key of their workload.
+
+    `training` contains (dataset, training record) of each run, and `scoring` the seconds of each scoring job.
+    """
 
     training: dict[str, list[tuple[str, Training]]] = field(default_factory=dict)
     scoring: dict[str, list[float]] = field(default_factory=dict)
@@ -123,7 +129,7 @@ class FinishedRuns:
 
 
 class CostEstimator:
-    """Computes the cost of runs of `plan` on a device. `finished` are the runs that correct the measured figures."""
+    """Computes the cost of runs of `plan` on a device. The times of `finished` runs replace measured times."""
 
     def __init__(self, plan: Plan, throughput: Throughput):
         self.plan, self.throughput, self.finished = plan, throughput, FinishedRuns()
@@ -136,7 +142,7 @@ class CostEstimator:
         return [self._of_run(run, images[run.name]) for run in runs]
 
     def preparations(self, runs: Sequence[Run]) -> list[JobCost]:
-        """Return a job per prepared dataset that the runs need. A dataset that is prepared costs nothing."""
+        """Return one job per prepared dataset that the runs need. An existing prepared dataset costs nothing."""
         catalogue = self.plan.configuration.catalogue
         found: dict[str, JobCost] = {}
         for run in runs:
@@ -206,9 +212,9 @@ class CostEstimator:
         return found
 
     def _is_on_device(self, name: str | None) -> bool:
-        """Return whether a run was trained on the device.
+        """Return whether `name`, the device in the record of a run, is the device of this estimate.
 
-        A record contains the model of a GPU, but only `cpu` for a CPU.
+        A record contains the model name of a GPU, but only `cpu` for a CPU.
         """
         return self._is_this_cpu if name == "cpu" else slug(name or "") == self.throughput.device
 
@@ -216,10 +222,10 @@ class CostEstimator:
 def _corrected(
     run: Run, workload: Workload, steps: int | None, done: bool, finished: Sequence[tuple[str, Training]]
 ) -> JobCost:
-    """Return the cost of training a run from finished runs of its workload, and of its dataset if there are any.
+    """Return the cost of training a run, computed from finished runs of the same workload.
 
-    One-shot images differ in their number of pyramid scales, so their total time is used. Other tasks use the time of a
-    step.
+    If some of these runs have the same dataset, only they are used. One-shot images differ in their number of pyramid
+    scales, so the total time of a run is used. For other tasks, the time of a step is used.
     """
     same = [training for dataset, training in finished if dataset == run.dataset]
     records = same or [training for _, training in finished]
@@ -237,7 +243,7 @@ def _span(rate: Rate) -> Span:
 
 
 def total_of(estimates: Iterable[RunEstimate]) -> Total:
-    """Return the sum over runs."""
+    """Return the total cost of several runs."""
     total = Total()
     for estimate in estimates:
         total.add(estimate.jobs, estimate.done)
@@ -253,7 +259,7 @@ def device_hours(total: Total) -> tuple[str, str]:
 
 
 def hours(seconds: float) -> str:
-    """Return a time in hours with three digits."""
+    """Return a time in hours as text, with three significant digits below 100 hours and as a whole number above."""
     value = seconds / 3600
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
@@ -261,7 +267,8 @@ def hours(seconds: float) -> str:
 def wall_seconds(lengths: Iterable[float], devices: int) -> float:
     """Return the time until all jobs have ended, if each of `devices` starts the longest remaining job when it is free.
 
-    Jobs of unequal length do not divide evenly, and the total is never below the longest job.
+    This time may exceed the sum of the lengths divided by `devices`, because jobs of unequal length do not divide
+    evenly. It is never below the length of the longest job.
     """
     free = [0.0] * devices
     for length in sorted(lengths, reverse=True):

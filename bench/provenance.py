@@ -33,7 +33,10 @@ def provenance(*modules: str) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """Return the versions of Python and numerical packages, and GPU, CUDA and driver if an imported torch has a GPU."""
+    """Return the versions of Python and the numerical packages.
+
+    If torch has been imported and has a GPU, the result also contains the GPU, CUDA and driver.
+    """
     found: dict[str, str | None] = {"python": platform.python_version()}
     for name in ("torch", "torchvision", "numpy", "scipy", "slim-bench"):
         try:
@@ -84,7 +87,7 @@ def _driver() -> str | None:
 def git_state() -> tuple[str | None, bool | None]:
     """Return (commit, whether tracked files are modified) of this project; (None, None) without a repository.
 
-    DVC pointers in data/sources do not count, because `fetch` writes them. Every score records the hash of its data.
+    DVC pointers in data/sources are ignored, because `fetch` writes them. Every score records the hash of its data.
     """
     try:
         top, commit = _git("rev-parse", "--show-toplevel", "HEAD").split("\n")
@@ -97,8 +100,7 @@ def git_state() -> tuple[str | None, bool | None]:
 
 def _git(*arguments: str) -> str:
     command = ["git", "-C", str(ROOT), *arguments]
-    environment = {
-        key: value for key, value in os.environ.items() if not key.startswith("GIT_")
-    }  # git sets these variables in hooks
+    # git sets variables GIT_* in hooks
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30, env=environment)
     return done.stdout.strip()

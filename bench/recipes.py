@@ -1,4 +1,4 @@
-"""Recipes, evaluation and compute settings of a run: the meaning of every key, and the source of its default.
+"""Recipes, evaluation and compute settings of a run, with the meaning of every key and the source of its default.
 
 `slim-bench schema` writes the descriptions to config/schemas/*.json and docs/reference/configuration.md.
 """

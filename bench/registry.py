@@ -1,7 +1,7 @@
 """Registry of all networks by name. `bench` refers to networks by name, so that planning does not import torch.
 
-A name with a colon, "mypackage.mymodule:MyGate", is an external network, or an external gate for FastGAN. The
-arguments of a network are those of its function, read from its source code.
+A name with a colon, such as "mypackage.mymodule:MyGate", is an external network, or an external gate for FastGAN. The
+arguments of a network are the arguments of the function that builds it, and are read from the source code.
 """
 
 from __future__ import annotations
@@ -165,7 +165,10 @@ class _OpenArguments(Arguments):
 
 
 def training_modules(task: str, model: str) -> tuple[str, ...]:
-    """Return the start modules of the code digest of training: the engine and the network, which it does not import."""
+    """Return the start modules of the code digest of training.
+
+    These are the modules of the engine and of the networks, which the engine does not import.
+    """
     networks = network_modules(model)
     if task == "fewshot":
         networks |= MODELS["fastgan-discriminator"].modules
@@ -173,7 +176,7 @@ def training_modules(task: str, model: str) -> tuple[str, ...]:
 
 
 def network_modules(model: str) -> set[str]:
-    """Return the start modules of a network's code digest; empty for an unknown network."""
+    """Return the start modules of a network's code digest; an empty set for an unknown network."""
     return entry(model).modules if ":" in model or model in MODELS else set()
 
 
@@ -183,7 +186,7 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
     parsed = parse_strict(arguments(name), overrides, f"model {name}")
     given = {key: getattr(parsed, key) for key in parsed.model_fields_set}  # the others have defaults
     build = _load(registered.target)
-    if registered.gate is not None:  # an argument that the builder and the gate share goes to both
+    if registered.gate is not None:  # an argument that the builder and the gate share is passed to both
         builders, gate_parameters = _signature(registered.target).parameters, _signature(registered.gate).parameters
         for_gate = {key: value for key, value in given.items() if key in gate_parameters or key not in builders}
         build = partial(build, partial(_load(registered.gate), **for_gate))
@@ -192,7 +195,7 @@ def create_model(name: str, **overrides: Any) -> nn.Module:
         network = build(**given)
     except InputError:
         raise
-    except ValueError as error:  # each argument is valid, but not their combination
+    except ValueError as error:  # each argument is valid, but their combination is not
         raise InputError(f"model {name}: {error}") from error
     if not hasattr(network, "state_dict"):
         raise InputError(f"model {name}: returned {type(network).__name__}, not a torch.nn.Module")

@@ -1,4 +1,4 @@
-"""run.json: the complete resolved configuration of one run. A job reads no other configuration.
+"""The complete resolved configuration of one run, which run.json contains. A job reads no other configuration.
 
 This module does not import torch, because the plan builds all runs whenever Snakemake parses the Snakefile.
 """
@@ -92,7 +92,7 @@ class Run(Strict):
 
 
 def _check_generation(evaluation: Evaluation) -> None:
-    """Raise ValueError if a batch of generated images exceeds both the number of scored images and the default size.
+    """Raise ValueError if the batch size of generation exceeds both the number of scored images and its own default.
 
     Every batch is generated completely, so the additional images would be dropped.
     """
@@ -109,9 +109,9 @@ def training_hash(description: dict[str, Any]) -> str:
     """Return the sha256 of the keys in run.json that affect the result of training. A missing key has its default.
 
     The hash excludes `evaluation`, `base` and operational keys, because they do not affect training. It also excludes
-    values equal to the default recorded for their schema_version in defaults-N.json, or to the model's default for keys
-    added later. Therefore a new key changes no hash, and a changed default changes only hashes of runs that use the new
-    default.
+    values equal to the default recorded for their schema_version in defaults-N.json or, for keys added later, to the
+    default in the code. Therefore a new key changes no hash, and a changed default changes only hashes of runs that use
+    the new default.
     """
     version = description.get("schema_version", 1)
     recorded = recorded_defaults(version)
@@ -170,7 +170,7 @@ def _hashed_values(values: Any, recorded: dict[str, Any], model: type[BaseModel]
 
 
 def _normalise_floats(value: Any) -> Any:
-    """Return a JSON value with floats such as 1.0 as integers.
+    """Return a JSON value in which floats such as 1.0 are replaced by integers.
 
     Therefore a manually edited file has the same hash as the run that is parsed from it.
     """

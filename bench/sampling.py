@@ -45,7 +45,7 @@ def generate(
 
 
 def generate_at(network: nn.Module, indices: list[int], n: int, batch_size: int, seed: int) -> Tensor:
-    """Return the images at `indices` of the n that `generate` yields, uint8 [len(indices), 3, H, W] on the CPU."""
+    """Return the images at `indices` among the n images of `generate`, uint8 [len(indices), 3, H, W] on the CPU."""
     wanted = sorted({index // batch_size for index in indices})
     batches = list(generate(network, n, batch_size, seed, keep=frozenset(indices)))
     by_batch = dict(zip(wanted, batches, strict=True))

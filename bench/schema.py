@@ -28,7 +28,8 @@ Images = Annotated[int, Field(gt=0, le=10**6)]
 BatchSize = Annotated[int, Field(gt=0, le=2**16)]
 Pixels = Annotated[int, Field(gt=0, le=2**14)]
 Threads = Annotated[int, Field(gt=0, le=1024)]
-"""Recipe values with upper limits. Larger numbers are mistakes: the run would never end, or run out of memory."""
+"""Types of recipe values with upper limits. Larger numbers are mistakes, because the run would never end or run out of
+memory."""
 PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]

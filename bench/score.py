@@ -1,4 +1,4 @@
-"""scores/<metric>.json: one score with its protocol and everything needed to trace its origin."""
+"""One score with its protocol and everything needed to trace its origin, which scores/<metric>.json contains."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path

@@ -26,7 +26,7 @@ REQUIRED = ...
 BUILTIN_TYPES = {"float": float, "bool": bool, "str": str, "list": list, "tuple": tuple, "dict": dict, "None": None}
 LIMITS = {">": "gt", ">=": "ge", "<": "lt", "<=": "le"}
 INTEGER_BOUND = 2**53
-"""Exclusive bound on the magnitude of integers. Larger ones are mistakes, and overflow in torch."""
+"""Exclusive bound on the magnitude of integers. Larger integers are mistakes, and overflow in torch."""
 MAX_DEPTH = 20
 
 
@@ -172,7 +172,7 @@ def _returned_function(node: ast.AST) -> ast.FunctionDef | None:
 
 
 def _of_class(scope: Scope, node: ast.ClassDef, depth: int) -> Signature:
-    """Return the signature of the constructor, or that of the first base class that defines one."""
+    """Return the signature of the constructor, or the signature of the first base class that defines one."""
     for child in node.body:
         if isinstance(child, ast.FunctionDef) and child.name == "__init__":
             signature = _of_function(scope, child, depth)
@@ -246,7 +246,7 @@ def _value(scope: Scope, node: ast.AST) -> Any:
 
 
 def _type(scope: Scope, node: ast.AST | None) -> Any:
-    """Return the type of an annotation, or Any if it is not validated."""
+    """Return the type of an annotation, or Any for an annotation that is not validated."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return _type(scope, ast.parse(node.value, mode="eval").body)
     if isinstance(node, ast.Constant) and node.value is None:

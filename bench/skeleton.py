@@ -65,7 +65,7 @@ def check_network_size(name: str, args: dict[str, Any], copies: int = 1) -> None
 
 @contextmanager
 def _limit_layers(name: str, copies: int) -> Iterator[None]:
-    """Stop the construction of a network that is too large. One with a billion layers would never be complete."""
+    """Stop the construction of a network that is too large. With a billion layers it would never be complete."""
     total, modules = 0, 0
 
     def count_parameter(_module: nn.Module, _name: str, parameter: Tensor | None) -> None:

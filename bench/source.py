@@ -18,7 +18,7 @@ def add_search_path(folder: Path) -> None:
 def find_source(module: str) -> Path | None:
     """Return the source file of a module or package by its dotted name; None if it has no Python source.
 
-    Unlike `importlib.util.find_spec`, this does not import parent packages.
+    Unlike `importlib.util.find_spec`, this function does not import parent packages.
     """
     first, *parts = module.split(".")
     try:

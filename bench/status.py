@@ -58,7 +58,7 @@ def run_state(planned: Run, folder: Path) -> RunState:
 
 
 def _scored(run: Run, folder: Path, hashes: Collection[str], model: Trained) -> RunState:
-    """Return the state of a trained run, which is ok if every planned metric has a score of the current weights."""
+    """Return the state of a trained run. It is `ok` if every planned metric has a score of the current weights."""
     failed, problems = [], []
     for metric in run.evaluation.metrics:
         path = score_path(folder / "scores", metric)

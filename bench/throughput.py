@@ -1,6 +1,6 @@
-"""Measured throughput of one device: benchmarks/throughput/DEVICE.csv, written by `slim-bench plan SUITE --measure`.
+"""Throughput of one device, which `slim-bench plan SUITE --measure` writes to benchmarks/throughput/DEVICE.csv.
 
-A row is a part (prepare, train or score) of a workload. This module does not import torch.
+A row contains the cost of one part (prepare, train or score) of a workload. This module does not import torch.
 """
 
 import csv
@@ -24,7 +24,7 @@ FOLDER = Path("benchmarks/throughput")
 
 
 class Rate(Strict):
-    """Cost of one part of a workload. `seconds` is None if the measurement failed, for the reason in `note`."""
+    """Cost of one part of a workload. If the measurement failed, `seconds` is None and `note` contains the reason."""
 
     part: Part
     key: str = Field(pattern=r"^[0-9a-f]{12}$")
@@ -39,7 +39,7 @@ class Rate(Strict):
     """Unit of work that takes `seconds`: a training step, an epoch of one pyramid scale, or an image."""
     scale: int = Field(0, ge=0)
     scales: int = Field(1, ge=1)
-    """Pyramid scale of a one-shot network, which has one row for each, and their number."""
+    """Index of the pyramid scale, and number of pyramid scales. A one-shot network has one row per pyramid scale."""
     seconds: float | None = Field(None, ge=0)
     seconds_low: float | None = Field(None, ge=0)
     seconds_high: float | None = Field(None, ge=0)
@@ -48,7 +48,7 @@ class Rate(Strict):
     """Time per job that does not depend on the number of units: imports, compilation, loading, export."""
     peak_memory_bytes: int | None = None
     energy_joules: float | None = None
-    """Energy of one unit, where NVML reports it."""
+    """Energy of one unit, if NVML reports it."""
     note: str = ""
     torch: str = ""
     measured: str = ""
@@ -70,16 +70,17 @@ def rate_of(workload: Workload, **measured: Any) -> Rate:
 
 
 class Throughput:
-    """Rates of one device: `rows` by the key of their workload. `add` writes the file again, atomically."""
+    """Rates of one device. `rows` maps the key of a workload to its rates. `add` rewrites the file atomically."""
 
     def __init__(self, device: str, root: Path = Path(".")):
         self.device, self.path = device, root / FOLDER / f"{device}.csv"
         self.rows = _read(self.path) if self.path.is_file() else {}
 
     def find(self, workload: Workload) -> Rate | None:
-        """Return the rate of a workload, or None without rows.
+        """Return the rate of a workload, or None if it was not measured.
 
-        The rate of a one-shot network is the mean over its pyramid scales. If one was not measured, `note` names it.
+        The rate of a one-shot network is the mean over its pyramid scales. If a scale was not measured, `note` names
+        that scale.
         """
         rows = self.rows.get(workload.key)
         return None if rows is None else _mean_over_scales(rows)
@@ -103,7 +104,7 @@ class Throughput:
 
     @property
     def dates(self) -> tuple[str, str] | None:
-        """Return the dates of the first and the last measurement; None without measurements."""
+        """Return the dates of the first and the last measurement; None if nothing was measured."""
         dates = sorted(rate.measured for rate in self.rates if rate.seconds is not None)
         return (dates[0], dates[-1]) if dates else None
 
@@ -145,7 +146,7 @@ def _read(path: Path) -> dict[str, list[Rate]]:
 
 
 def _filled(row: Mapping[str | None, Any]) -> dict[str, str]:
-    """Return the cells that are not empty, so that empty ones get their defaults."""
+    """Return the cells that are not empty, so that the fields of empty cells have their defaults."""
     return {str(key): str(text) for key, text in row.items() if text not in (None, "")}
 
 
@@ -155,11 +156,11 @@ def _value(key: str, text: str) -> Any:
     try:
         return NUMBERS[key](text) if key in NUMBERS else text
     except ValueError:
-        return text  # the model reports its key
+        return text  # the validation as a `Rate` reports the key of this value
 
 
 def local_device(setting: str = "auto") -> str:
-    """Return the name of the device that a run with `compute.device` = `setting` uses, for names of files.
+    """Return the name of the device that a run with `compute.device` = `setting` uses, in a form for file names.
 
     The name of a CPU contains its number of cores, because throughput depends on it.
     """

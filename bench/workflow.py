@@ -60,9 +60,8 @@ class WorkflowPlan(Plan):
         `files`: files of --configfile. They are read again to find duplicate keys, because Snakemake silently uses the
         last one.
         """
-        os.environ["PATH"] = (
-            f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # works without activating the environment
-        )
+        # jobs find the commands of the environment even if it is not activated
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         with _exit_on_error():
             _refuse_full_disk(Path("."))
             for path in files:
@@ -75,8 +74,9 @@ class WorkflowPlan(Plan):
     def attach(self, workflow: Any) -> None:
         """Read targets and executor from Snakemake's `workflow` object, and limit the GPUs to the GPUs of this machine.
 
-        `request` removes the limit on a cluster, which is not known yet. A Snakemake that runs one job ignores SLURM's
-        warning signal. If Snakemake ended, the job step would end and kill the training before its checkpoint.
+        On a cluster, `request` removes the limit later, because the executor is not known yet. A Snakemake process that
+        runs a single job ignores SLURM's warning signal. Otherwise Snakemake and its job step would end, and the
+        training would be killed before it writes its checkpoint.
         """
         self._workflow = workflow
         if not getattr(workflow, "is_main_process", True):
@@ -94,8 +94,8 @@ class WorkflowPlan(Plan):
         """Return a function for the resource that a job of `rule` requests: `mem_mb`, `minutes` or `gpus`.
 
         On a cluster, config/scales.yaml defines the requests. On this machine a job uses one GPU if there is one, and
-        Snakemake starts only as many jobs as GPUs. Cluster jobs have no such limit, because Snakemake reduces every
-        request to the limit, and a head node without a GPU would leave each job without one.
+        Snakemake runs at most one job per GPU. Cluster jobs have no such limit, because Snakemake reduces every request
+        to the limit, so that no job would have a GPU if the head node has no GPU.
         """
 
         def requested(w: Any) -> int:
@@ -127,7 +127,10 @@ class WorkflowPlan(Plan):
     # ---- outdated outputs -------------------------------------------------------------------------------------
 
     def outdated_input(self, rule: str) -> Callable[[Any], list[str]]:
-        """Return an input function of `rule`: the outputs of note_outdated that make Snakemake renew the output."""
+        """Return an input function for `rule`.
+
+        The input function returns the outputs of note_outdated that make Snakemake renew the output of a job.
+        """
 
         def inputs(w: Any) -> list[str]:
             _ = self._status_command
@@ -139,19 +142,19 @@ class WorkflowPlan(Plan):
     # ---- data ----------------------------------------------------------------------------------------------------
 
     def folder_option(self, w: Any) -> str:
-        """Return the option --folder for a user's dataset; empty for a dataset of the catalogue."""
+        """Return the option --folder for a user's dataset; an empty string for a dataset of the catalogue."""
         folder = self.folders.get(w.dataset)
         return "" if folder is None else "--folder " + shlex.quote(f"{w.dataset}={folder.as_yaml()}")
 
     @property
     def limit_option(self) -> str:
-        """Return the option --max-unpacked-gb; empty if the user does not set this limit."""
+        """Return the option --max-unpacked-gb; an empty string if the user does not set this limit."""
         limit = self.configuration.settings.max_unpacked_gb
         return "" if limit is None else f"--max-unpacked-gb {limit}"
 
     @property
     def source_options(self) -> str:
-        """Return the options for section `data` of config.yaml; empty for the defaults."""
+        """Return the options for section `data` of config.yaml; an empty string for the defaults."""
         given = self.configuration.settings.data
         options = ["--trust-first-use"] if given.trust_first_use else []
         return shlex.join([*options, "--mirror", given.mirror] if given.mirror else options)
@@ -165,12 +168,12 @@ class WorkflowPlan(Plan):
         return (self.configuration.root / receipt_path(w.dataset)).as_posix()
 
     def audited(self, w: Any) -> list[str]:
-        """Return the manifest of a dataset that is audited after its preparation; none for image files."""
+        """Return the manifest of a dataset that is audited after its preparation; an empty list for image files."""
         layout = self.configuration.catalogue.dataset(w.dataset).layout
         return [] if layout in ("images", "imagefolder") else [f"{prepared_folder(w)}/{MANIFEST}"]
 
     def weights(self, needed: Iterable[str]) -> list[str]:
-        """Return the marker files of pretrained weights to download. Weights in an installed package have none."""
+        """Return the marker files of pretrained weights to download. Weights in a package need no marker."""
         known = self.configuration.catalogue.weights
         markers = [f"{self.sources}/{name}.fetched" for name in sorted(set(needed)) if known[name].package is None]
         for marker in markers:
@@ -191,7 +194,7 @@ class WorkflowPlan(Plan):
         return self.run(w.scale, w.experiment, w.dataset, int(w.seed))
 
     def priority(self, rule: Literal["train", "evaluate"]) -> Callable[[Any], float]:
-        """Return a function for the priority of a job: the expected length of the remaining jobs of its run."""
+        """Return a function that computes the priority of a job from the expected time of its run's remaining jobs."""
 
         def remaining(w: Any) -> float:
             run = self.run_of(w)
@@ -230,7 +233,10 @@ class WorkflowPlan(Plan):
         return [self.marker(suite), *map(str, outputs), *self.audits(suite), *self.scores(suite), str(report / PAGE)]
 
     def runnable(self, suite: str) -> list[Run]:
-        """Return the runs of a suite without those whose dataset the user must install first, which are listed once."""
+        """Return the runs of a suite, except those whose dataset the user must install first.
+
+        The first call for a suite prints these datasets.
+        """
         return self._missing_data.runnable(suite)
 
     def audits(self, suite: str) -> list[str]:
@@ -249,7 +255,7 @@ class WorkflowPlan(Plan):
 
     @property
     def requested_suites(self) -> list[str]:
-        """Return the suites among the targets of Snakemake, and those whose targets another rule has as input."""
+        """Return the suites that are targets of Snakemake, and the suites whose targets are inputs of another rule."""
         named = set(self._workflow.dag_settings.targets or [self._workflow.default_target]) & set(self.suites)
         return sorted(named | self._planned_suites)
 
@@ -304,14 +310,14 @@ def _exit_on_error() -> Iterator[None]:
 
 
 def _refuse_full_disk(folder: Path) -> None:
-    """Raise InputError if there is no space for Snakemake's own files, because its error is a traceback."""
+    """Raise InputError if there is no space for Snakemake's own files, because Snakemake would print a traceback."""
     system = os.statvfs(folder)
     if system.f_blocks and system.f_bavail * system.f_frsize < MIN_FREE_BYTES:
         raise storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), folder / ".snakemake", MIN_FREE_BYTES)
 
 
 def _refuse_folder(path: Path) -> None:
-    """Raise InputError for a folder in place of a declared output, because Snakemake's own error gives no remedy."""
+    """Raise InputError for a folder in place of a declared output, because Snakemake's own error states no remedy."""
     if path.is_dir():
         raise InputError(f"{path}: is a folder, but a file must be written there; move it away")
     _refuse_file(path.parent)

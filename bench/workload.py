@@ -1,4 +1,4 @@
-"""Workload of a run: everything that the time and memory of its steps depend on, and the number of its steps.
+"""Workload of a run, which is everything that affects the time and memory of a step, and the number of the steps.
 
 Runs with the same workload take the same time, so only one of them is measured. This module does not import torch.
 """
@@ -28,7 +28,7 @@ FOLDERS = ("imagefolder", "imagenet")
 class Images(Strict):
     """Number and shape of a dataset's images. A number is None if it is not known before the dataset is prepared.
 
-    `files`: images are decoded in each step. Otherwise they are arrays on the device.
+    `files`: whether images are decoded from files in each step. Otherwise they are arrays on the device.
     """
 
     train: int | None
@@ -66,7 +66,7 @@ class Workload(Strict):
 
 
 def images_of(run: Run, dataset: Dataset) -> Images:
-    """Return the images of a run, from its prepared dataset if that exists, else from the catalogue."""
+    """Return number and shape of a run's images, from its prepared dataset if that exists, else from the catalogue."""
     manifest = read_mapping(Path(run.data.path) / MANIFEST)
     if manifest.get("arrays") or manifest.get("splits"):
         test = ((manifest.get("splits") or {}).get("test") or {}).get("n")
@@ -137,7 +137,7 @@ def preparation_workload(run: Run, dataset: Dataset) -> Workload:
 
 
 def image_size_of(run: Run) -> int:
-    """Return the side of the images that the network sees. A one-shot image is assumed to be square."""
+    """Return the side in pixels of the network's input images. A one-shot image is assumed to be square."""
     if isinstance(run.recipe, OneShotRecipe):
         return run.recipe.max_size
     return run.data.image_size or CLASS_CROP
@@ -159,7 +159,8 @@ def steps_of(run: Run, images: Images, scales: int = 1) -> int | None:
 def scored_images(run: Run, images: Images) -> int | None:
     """Return the number of images that are generated or classified to score a run; None if it is not known."""
     recipe, n_fake = run.recipe, run.evaluation.n_fake
-    if isinstance(recipe, FewShotRecipe):  # last and untrained weights; with snapshots also each snapshot, and the best
+    if isinstance(recipe, FewShotRecipe):
+        # images from the last and untrained weights; with snapshots also from each snapshot and the best weights
         return (n_fake or 0) * (2 + (recipe.snapshots + 1 if recipe.snapshots else 0))
     if isinstance(recipe, OneShotRecipe):
         return n_fake or recipe.n_samples
