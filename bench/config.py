@@ -157,7 +157,7 @@ class Configuration:
     suites: dict[str, Suite]
     catalogue: Catalogue
     folders: dict[str, UserFolder]
-    """The user's own datasets by name, each with its task."""
+    """Datasets of the user by name, each with its task."""
 
     @classmethod
     def load(cls, root: Path | None = None, overrides: dict[str, Any] | None = None) -> "Configuration":

@@ -42,7 +42,7 @@ def outdated_reason(planned: Run, folder: Path) -> str | None:
 
 
 def as_frozen(planned: Run, folder: Path) -> Run:
-    """Return the run that its jobs read.
+    """Return the run description that the jobs of `planned` read.
 
     This is run.json, whose `compute` may be edited, if that file is up to date, and `planned` otherwise.
     """

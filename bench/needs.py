@@ -81,8 +81,8 @@ def weights_of(runs: Iterable[Run]) -> list[str]:
 def prepared_bytes(run: Run, images: Images) -> int | None:
     """Return the size in bytes of the prepared arrays of a run, or None if the number of images is not known.
 
-    The size of class folders is 0, because their images are listed and not copied. The size of a one-shot image is at
-    least that of its finest pyramid scale.
+    The size of class folders is 0, because their images are listed and not copied. For a one-shot image, the size of
+    its finest pyramid scale is returned, although the image may be larger.
     """
     if images.files:
         return 0

@@ -51,5 +51,5 @@ class PyramidNetwork(nn.Module):
     reconstruct: Callable[..., Tensor]
     """(scales=None) -> the reconstruction from the fixed noise."""
     bicubic: Callable[[], Tensor]
-    """() -> the coarsest training image, upsampled bicubically. It is the control for reconstructions."""
+    """() -> the coarsest training image, upsampled bicubically, as the control for reconstructions."""
     new_critic: Callable[[int], nn.Module]

@@ -1,4 +1,4 @@
-"""The complete resolved configuration of one run, which run.json contains. A job reads no other configuration.
+"""Complete configuration of one run, as stored in run.json. A job reads no other configuration.
 
 This module does not import torch, because the plan builds all runs whenever Snakemake parses the Snakefile.
 """

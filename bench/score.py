@@ -1,4 +1,4 @@
-"""One score with its protocol and everything needed to trace its origin, which scores/<metric>.json contains."""
+"""Reads and writes scores/<metric>.json, which contains one score and everything needed to trace its origin."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Suites of runs, which are the suites of config/suites/*.yaml and one suite per claim of config/claims.yaml.
+"""Reads the suites of runs from config/suites/*.yaml, and creates one suite per claim of config/claims.yaml.
 
 This module does not import torch.
 """
