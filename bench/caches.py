@@ -13,7 +13,7 @@ def set_cache_home() -> None:
     """Set XDG_CACHE_HOME to build/cache of the project, unless the variable is set or ~/.cache is writable.
 
     MPLCONFIGDIR is set too, because Matplotlib uses ~/.config. For a user unknown to the system, such as a numeric user
-    of a container, HOME is set to the same folder and LOGNAME to the user id. Snakemake and DVC fail without them.
+    of a container, HOME is set to build/cache and LOGNAME to the user id. Snakemake and DVC fail without them.
     """
     project = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     fallback = os.path.join(project, "build", "cache")

@@ -82,7 +82,7 @@ def _fingerprint(path: Path) -> str:
 def _lines(node: ast.AST) -> Iterator[str]:
     """Yield a syntax tree as lines that are equal on all Python versions.
 
-    Docstrings and empty fields are omitted. Empty fields differ between Python versions.
+    Docstrings are omitted. Empty fields are omitted too, because they differ between Python versions.
     """
     yield type(node).__name__
     for name, value in ast.iter_fields(node):

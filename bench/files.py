@@ -177,7 +177,7 @@ def md5_bytes(data: bytes) -> str:
 
 
 def md5_file(path: Path) -> str:
-    """Return the md5 of a file, which DVC uses as its name."""
+    """Return the md5 of a file, which is the name of the file in DVC's cache."""
     check_regular(path)
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()

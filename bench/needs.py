@@ -30,7 +30,7 @@ class Need:
     """One dataset or weights file.
 
     Attributes:
-        state: a state of bench.data.states.
+        state: one of the states in bench.data.states.
         files: files that are not on this machine. Several datasets may share a file.
         prepared: bytes of the arrays that are still to be prepared; None if the number of images is unknown.
     """
@@ -94,7 +94,7 @@ def prepared_bytes(run: Run, images: Images) -> int | None:
 
 
 def _dataset_need(name: str, runs: Sequence[Run], configuration: Configuration, root: Path) -> Need:
-    """Return the need of one dataset. `runs` contains one run for each size in which the dataset is prepared."""
+    """Return the `Need` of one dataset. `runs` contains one run for each size in which the dataset is prepared."""
     catalogue, settings = configuration.catalogue, configuration.settings.data
     dataset = catalogue.dataset(name)
     missing = [run for run in runs if not (root / run.data.path / MANIFEST).is_file()]

@@ -1,9 +1,9 @@
-"""Determines which outputs of the workflow are outdated, and why. It compares content, never modification times.
+"""Determines by content, never by modification time, which outputs of the workflow are outdated, and why.
 
 Snakemake's triggers compare modification times, and Snakemake deletes an output before it recreates it. A touched
 archive, a wrong clock or a copied results folder would therefore delete finished runs. This module compares recorded
-descriptions and hashes with current ones, and does not need Snakemake's metadata. A missing output is not outdated;
-Snakemake detects it itself, with the help of bench.outdated_inputs. This module does not import torch.
+descriptions and hashes with current ones, and does not need Snakemake's metadata. A missing output is not outdated.
+Snakemake detects missing outputs, with the help of bench.outdated_inputs. This module does not import torch.
 """
 
 import os

@@ -81,7 +81,7 @@ def lock_path(run_dir: Path) -> Path:
 def find_data(path: str, run_file: Path | None = None) -> Path | None:
     """Return the folder of the prepared dataset at `path`, or None if it does not exist.
 
-    `path` is the key `data.path` of `run_file`. A relative path is resolved against the current folder, then the
+    `path` is the value of `data.path` in `run_file`. A relative path is resolved against the current folder, then the
     project that contains `run_file`, then the project of this package.
     """
     above = run_file.resolve().parents if run_file is not None else ()

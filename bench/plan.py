@@ -39,7 +39,7 @@ class Plan:
         return sorted(self.configuration.suites)
 
     def scale_of(self, suite: str) -> str:
-        """Return the scale of a suite: the user's setting, or the suite's default."""
+        """Return the scale of a suite, which is the user's setting or else the suite's default."""
         require(suite, self.configuration.suites, "suite")
         return self.configuration.settings.scale or self.configuration.suites[suite].scale
 

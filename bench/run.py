@@ -130,7 +130,7 @@ def training_hash(description: dict[str, Any]) -> str:
 
 
 def evaluation_hash(evaluation: Evaluation) -> str:
-    """Return the sha256 of the evaluation settings, without defaults, as in `training_hash`."""
+    """Return the sha256 of the evaluation settings that differ from their defaults, as in `training_hash`."""
     recorded = recorded_defaults(SCHEMA_VERSION)["evaluation"]
     return sha256_json(_normalise_floats(_hashed_values(evaluation.model_dump(mode="json"), recorded, Evaluation)))
 

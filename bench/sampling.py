@@ -20,7 +20,7 @@ from bench.runtime.rng import derive, generator, seed_global_generator
 def latents(n: int, dim: int, batch_size: int, seed: int, purpose: str = "latents") -> Iterator[Tensor]:
     """Yield at least n Gaussian latents in full batches [batch_size, dim].
 
-    They are drawn on the CPU, so that they are equal for all devices.
+    The latents are drawn on the CPU, so that they are equal on all devices.
     """
     source = generator("cpu", seed, purpose)
     for _ in range(0, n, batch_size):

@@ -1,6 +1,6 @@
-"""Networks without parameter values, to check their size before allocating memory.
+"""Builds networks without parameter values, to check the size of a network before its memory is allocated.
 
-A recipe or an export may be untrusted. Its network is built once with parameters on torch's device `meta`, where
+A run.json or an export may be untrusted. Its network is first built with parameters on torch's device `meta`, where
 tensors have a shape but no storage. The construction stops when the parameters no longer fit in memory.
 """
 

@@ -58,7 +58,7 @@ class WorkflowPlan(Plan):
         """Read the configuration merged by Snakemake. An error in it ends Snakemake with a one-line message.
 
         `files`: files of --configfile. They are read again to find duplicate keys, because Snakemake silently uses the
-        last one.
+        last value of a duplicate key.
         """
         # jobs find the commands of the environment even if it is not activated
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -271,9 +271,10 @@ class WorkflowPlan(Plan):
 def clear_stale_lock(folder: Path = Path(".snakemake")) -> IO[str]:
     """Remove the lock files of a killed Snakemake. The caller keeps the returned file open until the process ends.
 
-    Snakemake's lock files survive a SIGKILL and do not identify their owner. Every Snakemake of this project
-    holds a shared kernel lock, which ends with its process. A process that can acquire the lock exclusively is the only
-    one, so all lock files are stale. The package filelock does not support changing an exclusive to a shared lock.
+    Snakemake's lock files survive a SIGKILL and do not identify their owner. Every Snakemake process of this project
+    therefore acquires a shared kernel lock, which the kernel releases when the process ends. If this process can
+    acquire the lock exclusively, no other Snakemake process is running, so all lock files are stale. The package
+    filelock is not used, because it cannot change an exclusive lock to a shared lock.
     """
     with _exit_on_error():
         folder.mkdir(exist_ok=True)

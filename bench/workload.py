@@ -107,7 +107,7 @@ def training_workload(run: Run, images: Images) -> Workload:
 def scoring_workload(run: Run, images: Images) -> Workload:
     """Return the workload of scoring, which is measured with one network per task and size.
 
-    Feature extractors take most of the time of scoring, and the network that is scored takes little.
+    Feature extractors need most of the time of scoring, and the scored network needs little.
     """
     evaluation = run.evaluation.model_dump(mode="json")
     data = {"channels": images.channels, "classes": images.classes, "files": images.files}
