@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 MIN_SIDE = 8
-"""Minimum map size in px for the transposed convolution. For smaller maps, computing its 4x4 taps from the 3x3 weights
-takes as much time as the convolution saves."""
+"""Minimum map size in px for the transposed convolution. For smaller maps, computing its 4x4 taps, which are 16/9 as
+many as the 3x3 weights, takes as much time as the convolution saves."""
 
 
 def upsampled_conv(x: Tensor, weight: Tensor) -> Tensor:
