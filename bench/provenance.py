@@ -20,7 +20,7 @@ POINTERS = "data/sources/*.dvc"
 def provenance(*modules: str) -> dict[str, Any]:
     """Return the fields of every model.json and score: versions, commit, dirty, code_sha256, command.
 
-    `modules`: the start modules of the code digest; if empty, the digest covers all code.
+    `modules`: modules from which the code digest follows imports; if empty, the digest covers all code.
     """
     commit, dirty = git_state()
     return {

@@ -165,9 +165,9 @@ class _OpenArguments(Arguments):
 
 
 def training_modules(task: str, model: str) -> tuple[str, ...]:
-    """Return the start modules of the code digest of training.
+    """Return the modules from which the code digest of training follows imports.
 
-    These are the modules of the engine and of the networks, which the engine does not import.
+    They are those of the engine and of the networks. The engine does not import the networks.
     """
     networks = network_modules(model)
     if task == "fewshot":
@@ -176,7 +176,7 @@ def training_modules(task: str, model: str) -> tuple[str, ...]:
 
 
 def network_modules(model: str) -> set[str]:
-    """Return the start modules of a network's code digest; an empty set for an unknown network."""
+    """Return the modules from which the code digest of a network follows imports; empty for an unknown network."""
     return entry(model).modules if ":" in model or model in MODELS else set()
 
 

@@ -1,7 +1,7 @@
-"""Reference implementation of the few-shot training step, written from the description of FastGAN in eager float32.
+"""Reference implementation of the few-shot training step, in eager float32, written from the description of FastGAN.
 
 Each iteration takes one discriminator and one generator step on the same generated images. The code has no speed
-optimisations. It also repeats no work, and has no host synchronisation or copy that the description does not need.
+optimisations, but it repeats no work and has only the host synchronisations and copies that the description requires.
 `make bench` and the loss curves compare the engine with this code, so a change needs an entry in CHANGELOG.md.
 """
 

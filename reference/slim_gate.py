@@ -115,7 +115,7 @@ def layer_pairs(reference: ReferenceSLIM, gate: SkipLayerSLIM) -> list[tuple[lis
 
 
 def tensors_of(layer: nn.Module) -> dict[str, Tensor]:
-    """Return a layer's state by names that both implementations share (weight, bias, u, v, running statistics)."""
+    """Return a layer's state under the names that both implementations share (weight, bias, u, v, statistics)."""
     names = {
         "parametrizations.weight.original": "weight",
         "parametrizations.weight.0._u": "u",

@@ -18,7 +18,7 @@ class SlimOptions(TypedDict, total=False):
     """Arguments of `slim.SkipLayerSLIM`, the same in every network."""
 
     groups: Positive
-    """G, the groups into which the source's channels are split"""
+    """G, the number of groups into which the channels of `low` are split"""
     normalise: bool
     """divide by the sum of the masks"""
     style: bool

@@ -1,8 +1,9 @@
-"""SinGAN with skip-layer SLIM. At every scale except the coarsest, a gate re-weights the body's output by the head's.
+"""SinGAN with skip-layer SLIM.
 
-The gate has no spectral norm, and no BN in its style branch. Its masks are resized (nearest) from the size of the
-head's output to the size of the body's output, which is 6 px smaller. The authors also remove SinGAN's residual at
-these scales. The removal may affect scores as much as SLIM does, so it is a separate option.
+At every pyramid scale except the coarsest, a gate re-weights the body's output by the head's. The gate has no spectral
+norm, and no BN in its style branch. Its masks are resized (nearest) from the size of the head's output to the size of
+the body's output, which is 6 px smaller. The authors also remove SinGAN's residual at these scales. The removal may
+affect scores as much as SLIM does, so it is a separate option.
 """
 
 from typing import Unpack

@@ -9,8 +9,8 @@ stop() {
     exit 1
 }
 
-[ "$(id -u)" = 0 ] || stop "root is needed, to start the daemons of SLURM"
-[ -e /etc/debian_version ] && command -v apt-get >/dev/null || stop "Debian is needed, for the packages slurm-wlm and munge"
+[ "$(id -u)" = 0 ] || stop "root is needed to start the SLURM daemons"
+[ -e /etc/debian_version ] && command -v apt-get >/dev/null || stop "Debian is needed for the packages slurm-wlm and munge"
 
 installed() {
     command -v slurmctld slurmd munged sbatch srun scontrol >/dev/null

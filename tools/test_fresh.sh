@@ -65,7 +65,7 @@ for option in "$@"; do
         *) stop "unknown option $option; usage: tools/test_fresh.sh [--quick] [--archive]" ;;
     esac
 done
-[ "$(id -u)" = 0 ] || stop "root is needed, for debootstrap and chroot"
+[ "$(id -u)" = 0 ] || stop "root is needed for debootstrap and chroot"
 for program in debootstrap chroot unshare git; do
     command -v $program >/dev/null || stop "$program is not installed"
 done

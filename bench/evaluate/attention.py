@@ -1,8 +1,8 @@
 """Records the values of a network's gates, as data for the report's figures.
 
-A gate with a method `attention(low) -> (masks [B, G, h, w], styles [B, G, C])`, such as skip-layer SLIM, is recorded by
-its masks and by the strength of each style, which is the root mean square over the C channels. A gate with a method
-`channel_gate(low) -> [B, C]`, such as SLE, has one factor per channel, which is the same at all positions.
+For a gate with a method `attention(low) -> (masks [B, G, h, w], styles [B, G, C])`, such as skip-layer SLIM, the masks
+and the strength of each style are recorded. The strength is the root mean square over the C channels. A gate with a
+method `channel_gate(low) -> [B, C]`, such as SLE, has one factor per channel, which is the same at all positions.
 """
 
 import json
@@ -62,7 +62,7 @@ def _hook(records: GateRecords, name: str) -> Callable[[Any, tuple[Tensor, ...]]
         low, high = maps[:2]
         records.sizes[name] = [list(low.shape[2:]), list(high.shape[2:])]
         devices = [low.device] if low.is_cuda else []
-        with torch.random.fork_rng(devices):  # the forward pass then draws the same mask noise
+        with torch.random.fork_rng(devices):  # so the forward pass draws the mask noise recorded here
             if not hasattr(module, "attention"):
                 records.add(name, "channels", module.channel_gate(low).float())
                 return

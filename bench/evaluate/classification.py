@@ -1,4 +1,4 @@
-"""Scores classifiers: accuracy and calibration on the test split, with a linear classifier as control.
+"""Scores classifiers: accuracy and calibration on the test set, with a linear classifier as control.
 
 Each test image is evaluated once: without a crop for array datasets, and as a single centre crop for image files.
 """
@@ -33,7 +33,7 @@ OpenBatches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 
 @dataclass(frozen=True)
 class TestImages:
-    """Test images with the protocol parts that describe images and weights, and with the class names if known."""
+    """Test images, the parts of the protocol id that describe images and weights, and the class names if known."""
 
     batches: OpenBatches
     parts: tuple[str, ...]

@@ -70,7 +70,10 @@ def _unbiased_mmd2(within_x, within_y, cross, n: int, m: int):
 
 
 def _kernel_sums(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return row sums of k(x, x) and k(y, y) without diagonals, and row and column sums of k(x, y), in blocks."""
+    """Return row sums of k(x, x) and k(y, y) without diagonals, and row and column sums of k(x, y).
+
+    The kernel is computed in blocks of rows.
+    """
     cross_x, cross_y = [], np.zeros(len(y))
     for rows in _blocks(x):
         kernel = _kernel(rows, y)
