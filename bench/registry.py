@@ -139,7 +139,7 @@ class Arguments(Strict):
 
 
 def arguments(name: str) -> type[Arguments]:
-    """Return the model that validates the arguments of the network `name`, with their defaults."""
+    """Return the Pydantic class that validates the arguments of the network `name`, with their defaults."""
     registered = entry(name)
     return _arguments(registered.target, registered.gate, *map(find_source, sorted(registered.modules)))
 
