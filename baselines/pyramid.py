@@ -1,6 +1,6 @@
 """Sizes of SinGAN's image pyramid.
 
-The scale factor is adjusted so that the shorter side of the coarsest scale equals min_size.
+The scale factor is adjusted so that the shorter side of the coarsest pyramid scale equals min_size.
 """
 
 import math
@@ -17,11 +17,11 @@ class PyramidSizes:
 
     Attributes:
         num_scales: number of reductions by the nominal factor from the full image to `min_size`, plus one.
-        stop_scale: index of the finest trained scale (the full image reduced to at most max_size).
+        stop_scale: index of the finest trained pyramid scale (the full image reduced to at most max_size).
         shrink: factor from the full image to the finest scale, at most 1.
         scale_factor: adjusted size ratio of consecutive scales, with which the shorter side of the coarsest scale is
             exactly min_size.
-        sizes: (height, width) of each scale.
+        sizes: (height, width) of each pyramid scale.
     """
 
     num_scales: int
@@ -31,7 +31,7 @@ class PyramidSizes:
     sizes: tuple[tuple[int, int], ...]
 
     def scale(self, index: int) -> float:
-        """Return the factor from the finest image to scale `index`."""
+        """Return the factor from the finest image to pyramid scale `index`."""
         return math.pow(self.scale_factor, self.stop_scale - index)
 
 
@@ -56,7 +56,7 @@ def pyramid_sizes(
         )
     num_scales = math.ceil(math.log(min_size / min(height, width), scale_factor)) + 1
     removed_scales = math.ceil(math.log(min(max_size, longest) / longest, scale_factor))
-    # at least two scales, because a single scale has no factor to adjust
+    # at least two pyramid scales, because the factor cannot be adjusted for a single one
     stop_scale = max(1, num_scales - removed_scales)
     if stop_scale >= MAX_SCALES:
         raise ValueError(

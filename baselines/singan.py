@@ -3,8 +3,8 @@
     x_0 = G_0(z_0, 0),    x_n = G_n(a_n z_n + up(x_{n-1}), up(x_{n-1}))
 
 z_0 is one channel repeated three times. a_0 = 1, and a_n is 0.1 times the RMSE between up(x*_{n-1}) and the image of
-scale n, where x* is the reconstruction (fixed z_0, z_n = 0 for n > 0). up is a bicubic resize by 1 / scale_factor. Its
-result is cropped to the top left corner if it is larger than the next scale. Images are in [-1, 1].
+pyramid scale n, where x* is the reconstruction (fixed z_0, z_n = 0 for n > 0). up is a bicubic resize by 1 /
+scale_factor. Its result is cropped to the top left corner if it is larger than the next scale. Images are in [-1, 1].
 """
 
 import itertools
@@ -39,7 +39,7 @@ def pyramid(
 
 
 class Pyramid(nn.Module):
-    """Generators of all scales, with the noise amplitudes, the fixed noise and the coarsest training image."""
+    """Generators of all pyramid scales, with the noise amplitudes, the fixed noise and the coarsest training image."""
 
     def __init__(
         self, plan: PyramidSizes, *, base_channels: int = 32, residual: bool = True, make_gate: MakeGate | None = None
@@ -65,7 +65,7 @@ class Pyramid(nn.Module):
         return ScaleCritic(self.widths[scale])
 
     def training_images(self, image: Tensor) -> list[Tensor]:
-        """Return the image at every scale, coarsest first.
+        """Return the image at every pyramid scale, coarsest first.
 
         `image` is [1, 3, H, W] in [-1, 1] and has the size that the pyramid was built for.
         """
@@ -73,7 +73,7 @@ class Pyramid(nn.Module):
         return [imresize(finest, self.plan.scale(scale)) for scale in range(len(self.sizes))]
 
     def inputs(self, scale: int, noise: Tensor | None, previous: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the two padded inputs of a scale's generator: `previous` plus scaled noise, and `previous`.
+        """Return the two padded inputs of the generator of `scale`: `previous` plus scaled noise, and `previous`.
 
         `noise` is [B, 3 or 1, H, W], or None for zero noise. `previous` is the upsampled image of the previous scale.
         """
@@ -97,7 +97,7 @@ class Pyramid(nn.Module):
     def draw(
         self, scale: int, n: int, generator: torch.Generator | None, size: tuple[int, int] | None = None
     ) -> Tensor:
-        """Draw Gaussian noise [n, 3, H, W] for a scale.
+        """Draw Gaussian noise [n, 3, H, W] for a pyramid scale.
 
         The noise of the coarsest scale is [n, 1, H, W] and is broadcast over the channels.
         """
@@ -116,9 +116,9 @@ class Pyramid(nn.Module):
         """Generate n images [n, 3, H, W] in [-1, 1].
 
         Args:
-            scale_sizes: (height, width) for every scale, coarsest first, in place of the trained sizes. Each size
-                is at most 1 / scale_factor times the previous size.
-            scales: number of scales to run; None runs all.
+            scale_sizes: (height, width) for every pyramid scale, coarsest first, in place of the trained sizes. Each
+                size is at most 1 / scale_factor times the previous size.
+            scales: number of pyramid scales to run; None runs all.
         """
         sizes = self.sizes if scale_sizes is None else [tuple(size) for size in scale_sizes]
         noises = [self.draw(scale, n, generator, size) for scale, size in enumerate(sizes[:scales])]

@@ -1,4 +1,4 @@
-"""Sets a cache folder if the home folder is missing or read-only, and a home folder and user name if they are missing.
+"""Sets a cache folder if ~/.cache is not writable, and HOME and LOGNAME if the user has no home folder or user name.
 
 Every Python program of .venv imports this module at start-up through a .pth file that tools/setup.sh writes. The module
 therefore depends on no package. The workflow cannot set the folder, because Snakemake creates its cache before it reads
@@ -13,7 +13,8 @@ def set_cache_home() -> None:
     """Set XDG_CACHE_HOME to build/cache of the project, unless the variable is set or ~/.cache is writable.
 
     MPLCONFIGDIR is set too, because Matplotlib uses ~/.config. For a user unknown to the system, such as a numeric user
-    of a container, HOME is set to build/cache and LOGNAME to the user id. Snakemake and DVC fail without them.
+    of a container, HOME is set to build/cache, and LOGNAME is set to the user id. Without these variables, Snakemake
+    and DVC fail.
     """
     project = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     fallback = os.path.join(project, "build", "cache")

@@ -1,4 +1,4 @@
-"""Models of config/claims.yaml, which contains pre-registered comparisons and decision criteria."""
+"""Pydantic models of config/claims.yaml, which contains pre-registered comparisons and decision criteria."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,9 +1,10 @@
 """Computes a digest of the code that produces an artefact, as a hash of syntax trees without comments and layout.
 
-The digest also omits docstrings, and the descriptions below constants and fields. It follows imports from the start
-modules without importing anything. The registry refers to networks by name, so a digest that covers networks also
-starts from their modules. For an external network, the digest covers all modules that are imported from the network's
-own package. The files in templates/ of a package are hashed byte by byte.
+The digest also omits docstrings, and the strings that describe the constant or field above them. It covers the modules
+that the caller names and all modules that they import, directly or indirectly. The import statements are read without
+importing anything. The registry refers to networks by name, so the caller also names the modules of the networks. For
+an external network, the digest covers all modules that are imported from the network's own package. The files in
+templates/ of a package are hashed byte by byte.
 """
 
 import ast

@@ -2,7 +2,7 @@
 
 An export consists of model.safetensors with spectral norm folded in, a model card, and model.json, which is written
 last. `load_export` rebuilds the network from its registry name. `batch_statistics` makes batch norms use the statistics
-of the batch, which is the authors' sampling protocol. It changes no buffer, so samples do not depend on earlier
+of the batch, as in the authors' sampling protocol. The function changes no buffer, so samples do not depend on earlier
 samples.
 """
 
@@ -118,8 +118,8 @@ def batch_statistics(model: nn.Module) -> Iterator[nn.Module]:
 def save_weights(path: Path, model: nn.Module, spec: dict[str, Any]) -> str:
     """Write the folded weights of `model`, created from `spec` = {name, args}, and return the file's sha256.
 
-    The file's metadata contain `spec`, with spectral_norm=False if spectral norm was folded in. A network without that
-    argument is folded again when it is loaded.
+    The file's metadata contain `spec`, with spectral_norm=False if spectral norm was folded in. A network without the
+    argument `spectral_norm` is folded again when it is loaded.
     """
     from safetensors.torch import save
 
@@ -176,7 +176,10 @@ def _network_of(path: Path, spec: dict[str, Any]) -> nn.Module:
 
 
 def _check_shapes(path: Path, spec: dict[str, Any]) -> None:
-    """Raise InputError if the tensors in the header of a weights file differ from the network's. No tensor is read."""
+    """Raise InputError if the tensors in the header of a weights file differ from those of the network.
+
+    Only the header is read.
+    """
     from bench.skeleton import build_skeleton
 
     if ":" in spec["name"]:  # an external network, whose code is not run twice

@@ -53,14 +53,17 @@ def as_frozen(planned: Run, folder: Path) -> Run:
 
 
 def accepted_hashes(description: dict[str, Any], folder: Path) -> frozenset[str]:
-    """Return the run hashes that scores in `folder` may have, with the `compute` of run.json or that of FROZEN."""
+    """Return the hashes of `description` with its own `compute` and with that of FROZEN. Scores may record either."""
     recorded = read_mapping(folder / FROZEN).get("compute")
     as_written = description | {"compute": recorded} if isinstance(recorded, dict) else description
     return frozenset({training_hash(description), training_hash(as_written)})
 
 
 def current_hashes(planned: Run, folder: Path) -> frozenset[str]:
-    """Return the run hashes that model and scores may have: of the planned run, and of run.json if it is up to date."""
+    """Return the run hashes that model and scores may record.
+
+    These are the hash of the planned run and, if run.json is up to date, the hash of run.json.
+    """
     return frozenset({planned.hash, as_frozen(planned, folder).hash})
 
 

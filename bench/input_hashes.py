@@ -1,4 +1,4 @@
-"""Records of the inputs of scores, tables and the report page, which are stored next to these outputs.
+"""Records the inputs of scores, tables and the report page in files next to these outputs.
 
 `bench.outdated` compares the records with the current inputs.
 """

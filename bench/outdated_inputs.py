@@ -1,4 +1,4 @@
-"""Inputs that make Snakemake renew outdated outputs, and the outputs that depend on them.
+"""Computes the inputs that make Snakemake renew outdated outputs, and all outputs that depend on outdated outputs.
 
 All other inputs are `ancient`, so Snakemake reruns no job because of modification times. The job of an outdated output
 has one additional input, which the rule note_outdated creates from a file with the reason. This input is newer than the

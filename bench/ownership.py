@@ -148,7 +148,7 @@ def is_png(path: Path) -> bool:
 
 
 def is_image_grid(path: Path) -> bool:
-    """Return whether a file is a PNG with the mark of `bench.files.write_png`."""
+    """Return whether a file is a PNG with the metadata that `bench.files.write_png` writes."""
     from PIL import Image
 
     if not is_png(path):

@@ -54,8 +54,9 @@ def superseded_folder(run_dir: Path, number: int) -> Path:
 def _related(run_dir: Path, tree: str, in_results: str, elsewhere: str) -> Path:
     """Return a folder that belongs to `run_dir`.
 
-    If `run_dir` is in results/SCALE/runs, the folder is at the same place in results/SCALE/`tree`, and its name follows
-    the pattern `in_results`. Otherwise, the folder is next to `run_dir`, and its name follows the pattern `elsewhere`.
+    If `run_dir` is in results/SCALE/runs, the folder has the same relative path in results/SCALE/`tree`, and its name
+    follows the pattern `in_results`. Otherwise, the folder is next to `run_dir`, and its name follows the pattern
+    `elsewhere`.
     """
     cwd = Path.cwd()
     folder = cwd / run_dir

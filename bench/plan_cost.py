@@ -1,8 +1,9 @@
 """Estimates hours, peak memory and energy of runs on one device, from measured throughput and from finished runs.
 
-A step, an epoch or an image has a measured time with a range (bench.throughput). A finished run of the same workload on
-the same device replaces the measured time of its steps. Without either, the cost is unknown, because nothing is
-extrapolated from another device or another size. This module does not import torch.
+The time of a step, an epoch or an image is measured, with a range (bench.throughput). If a run of the same workload has
+finished on the same device, the time of its steps replaces the measured time. Without a measurement and without a
+finished run, the cost is unknown, because nothing is extrapolated from another device or another size. This module does
+not import torch.
 """
 
 import heapq
@@ -224,8 +225,8 @@ def _corrected(
 ) -> JobCost:
     """Return the cost of training a run, computed from finished runs of the same workload.
 
-    If some of these runs have the same dataset, only they are used. One-shot images differ in their number of pyramid
-    scales, so the total time of a run is used. For other tasks, the time of a step is used.
+    If some of these runs use the dataset of this run, only those runs are used. One-shot images differ in their number
+    of pyramid scales, so the total time of a run is used. For other tasks, the time of a step is used.
     """
     same = [training for dataset, training in finished if dataset == run.dataset]
     records = same or [training for _, training in finished]

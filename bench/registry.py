@@ -167,7 +167,8 @@ class _OpenArguments(Arguments):
 def training_modules(task: str, model: str) -> tuple[str, ...]:
     """Return the modules from which the code digest of training follows imports.
 
-    They are those of the engine and of the networks. The engine does not import the networks.
+    These are the modules of the engine and of the networks. Both are listed, because the engine does not import the
+    networks.
     """
     networks = network_modules(model)
     if task == "fewshot":

@@ -80,7 +80,7 @@ def parse_strict(model: type[M], value: Any, source: Path | str) -> M:
     """Validate `value`. Raises InputError for the first problem, with source, key, problem and nearest valid key."""
     try:
         text = json.dumps(value)
-    except (TypeError, ValueError) as error:  # JSON has no dates, bytes and sets, but YAML has
+    except (TypeError, ValueError) as error:  # YAML has dates, bytes and sets, but JSON does not
         raise InputError(f"{source}: {error}; put it in quotes") from None
     except RecursionError:
         raise InputError(f"{source}: nested too deeply") from None

@@ -40,7 +40,7 @@ class ClaimSuite(Suite):
 
 
 def read_suites(folder: Path) -> dict[str, Suite]:
-    """Return the suites of the configuration in `folder` by name, with the targets of its claims."""
+    """Return the suites of the configuration in `folder` by name, including one suite per claim."""
     suites: dict[str, Suite] = {
         valid_name(path.stem, str(path.relative_to(folder.parent))): parse_strict(
             Suite, read_yaml(path), path.relative_to(folder.parent)

@@ -1,4 +1,4 @@
-"""Input functions and parameters of the Snakemake rules, so that the rules contain no logic."""
+"""Defines the input functions and parameters of the Snakemake rules, so that the rules contain no logic."""
 
 import errno
 import fcntl
@@ -94,8 +94,8 @@ class WorkflowPlan(Plan):
         """Return a function for the resource that a job of `rule` requests: `mem_mb`, `minutes` or `gpus`.
 
         On a cluster, config/scales.yaml defines the requests. On this machine a job uses one GPU if there is one, and
-        Snakemake runs at most one job per GPU. Cluster jobs have no such limit, because Snakemake reduces every request
-        to the limit, so that no job would have a GPU if the head node has no GPU.
+        Snakemake runs at most one job per GPU. Cluster jobs have no such limit, because Snakemake would reduce every
+        request to the limit. If the head node has no GPU, no job would then have a GPU.
         """
 
         def requested(w: Any) -> int:
@@ -173,7 +173,7 @@ class WorkflowPlan(Plan):
         return [] if layout in ("images", "imagefolder") else [f"{prepared_folder(w)}/{MANIFEST}"]
 
     def weights(self, needed: Iterable[str]) -> list[str]:
-        """Return the marker files of pretrained weights to download. Weights in a package need no marker."""
+        """Return the marker files of pretrained weights to download. Weights in an installed package need no marker."""
         known = self.configuration.catalogue.weights
         markers = [f"{self.sources}/{name}.fetched" for name in sorted(set(needed)) if known[name].package is None]
         for marker in markers:

@@ -105,9 +105,9 @@ def training_workload(run: Run, images: Images) -> Workload:
 
 
 def scoring_workload(run: Run, images: Images) -> Workload:
-    """Return the workload of scoring, which is measured with one network per task and size.
+    """Return the workload of scoring. Scoring is measured with only one network per task and size.
 
-    Feature extractors need most of the time of scoring, and the scored network needs little.
+    The scored network hardly affects the time, because feature extractors need most of it.
     """
     evaluation = run.evaluation.model_dump(mode="json")
     data = {"channels": images.channels, "classes": images.classes, "files": images.files}

@@ -24,7 +24,7 @@ def modulate(high: Tensor, gate: Tensor) -> Tensor:
 
 
 class _Modulate(torch.autograd.Function):
-    """Product whose gradients are computed from the two inputs. The peak memory is the output and one gradient."""
+    """Product whose gradients are computed from the two inputs. Peak memory is that of the output and one gradient."""
 
     @staticmethod
     def forward(ctx, high: Tensor, gate: Tensor) -> Tensor:

@@ -10,13 +10,13 @@ NARROW_CONV = 8
 
 
 class NarrowConv2d(nn.Conv2d):
-    """nn.Conv2d that merges narrow groups in training on contiguous CPU tensors, with the same output and parameters.
+    """nn.Conv2d that merges narrow groups in training on contiguous CPU tensors. Output and parameters are unchanged.
 
     oneDNN computes the gradients of a contiguous grouped convolution slowly below eight channels per group. Merged
     groups with zeros off the diagonal blocks take less time although they do two to eight times the work. Without
-    merging, the forward and backward pass of a batch of 16 with 64 channels took 2.0 times as long with 32 groups at
-    56 px, and 1.4 times as long with 16 groups at 32 px. Four groups of 16 channels are not narrow, so they are not
-    merged and the time is the same. All times are median CPU times of 7 repetitions on one AVX-512 core.
+    merging, the forward and backward pass of a batch of 16 with 64 channels took 2.0 times as long with 32 groups at 56
+    px, and 1.4 times as long with 16 groups at 32 px. Four groups of 16 channels are not narrow, so they are not
+    merged, and take the same time as in nn.Conv2d. All times are median CPU times of 7 repetitions on one AVX-512 core.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -86,8 +86,8 @@ def _(values: Tensor) -> Tensor:
 def _copy_for_backward(u: Tensor, v: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Copy u, v and sigma for the backward pass.
 
-    The compiled backward would otherwise recompute them from the buffers, which contain the next step's vectors by
-    then.
+    Otherwise the compiled backward pass would recompute these values from the buffers, which by then contain the
+    vectors of the next step.
     """
     u, v, sigma = _opaque_copy(torch.cat([u, v, sigma[:, None]], dim=1)).split([u.shape[1], v.shape[1], 1], dim=1)
     return u, v, sigma[:, 0]

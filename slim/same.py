@@ -13,8 +13,8 @@ Source: arXiv 2112.14804 (form inferred from a co-author's release). Convolution
 have a bias. The groups run as grouped convolutions and give the same values as G separate branches. Initialisation is
 Kaiming normal with the fan-out of one group, because torch's initialiser would use the fan-out of all groups together.
 
-`LiteralSameLayerSLIM` follows the wording of the abstract. It gates the value v as skip-layer SLIM does, with x as the
-source: out = v * (1 + sum_g m_g s_g / (sum_g m_g + 1e-6)).
+`LiteralSameLayerSLIM` follows the wording of the abstract. It gates the value v as skip-layer SLIM does, with masks and
+styles computed from x, so that out = v * (1 + sum_g m_g s_g / (sum_g m_g + 1e-6)).
 """
 
 import math
@@ -61,9 +61,9 @@ class SameLayerSLIM(nn.Module):
 
 
 class LiteralSameLayerSLIM(nn.Module):
-    """Variant of same-layer SLIM with skip-layer gating and the same shapes.
+    """Variant of same-layer SLIM with skip-layer gating. Its input and output shapes are those of SameLayerSLIM.
 
-    Style and mask have about max(4, c // ratio) hidden channels, and never more than c.
+    The style and mask branches have about max(4, c // ratio) hidden channels, and never more than c.
     """
 
     def __init__(self, *, channels: int, groups: int = 4, ratio: int = 4, stride: int = 1) -> None:

@@ -1,9 +1,9 @@
 """SinGAN with skip-layer SLIM.
 
-At every pyramid scale except the coarsest, a gate re-weights the body's output by the head's. The gate has no spectral
-norm, and no BN in its style branch. Its masks are resized (nearest) from the size of the head's output to the size of
-the body's output, which is 6 px smaller. The authors also remove SinGAN's residual at these scales. The removal may
-affect scores as much as SLIM does, so it is a separate option.
+At every pyramid scale except the coarsest, a gate re-weights the body's output by the head's output. The gate has no
+spectral norm, and no BN in its style branch. Its masks are resized (nearest) from the size of the head's output to the
+size of the body's output, which is 6 px smaller. The authors also remove SinGAN's residual at these scales. The removal
+may affect scores as much as SLIM does, so it is a separate option.
 """
 
 from typing import Unpack
@@ -19,7 +19,7 @@ from slim.skip import SkipLayerSLIM
 
 
 def dilation_at(scale: int) -> int:
-    """Return the authors' dilation, which is 5 up to scale 3 and 8 at finer scales."""
+    """Return the authors' dilation, which is 5 up to pyramid scale 3 and 8 at finer pyramid scales."""
     return 5 if scale <= 3 else 8
 
 

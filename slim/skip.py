@@ -1,8 +1,9 @@
 """Skip-layer SLIM, a gate that re-weights a high-resolution map by a low-resolution map, separately at every position.
 
-The source x_s [B, C_low, h, w] is split along channels into G groups of width c = C_low / G. The hidden width is
-r = c // reduction. Each group g has its own style s_g in R^C_high (pool, linear, BN, ReLU, linear) and its own mask
-m_g over the h x w positions (1x1 conv, BN, ReLU; `steps` times 3x3 conv with dilation, BN, ReLU; 1x1 conv; sigmoid).
+The low-resolution map x_s [B, C_low, h, w] is split along channels into G groups of width c = C_low / G. The hidden
+width is r = c // reduction. Each group g has its own style s_g in R^C_high (pool, linear, BN, ReLU, linear) and its own
+mask m_g over the h x w positions (1x1 conv, BN, ReLU; `steps` times 3x3 conv with dilation, BN, ReLU; 1x1 conv;
+sigmoid).
 
     w(p, k) = 1 + sum_g m_g(p) s_g(k) / (sum_g m_g(p) + 1e-6),      out = x_t * nearest_upsample(w)
 

@@ -6,9 +6,9 @@ s < 1, the kernel is stretched by 1/s for antialiasing. Resizing is linear along
 matrix products.
 
 Source: Keys, Cubic convolution interpolation for digital image processing, 1981. Three properties of SinGAN's version
-are kept, because its training images depend on them. Beyond the right and lower border the image is mirrored (with the
-border pixel repeated), but taps beyond the left and upper border are dropped and the others renormalised. The input is
-truncated to 8 bits. The result is clamped.
+are kept, because SinGAN's training images depend on them. Beyond the right and lower border the image is mirrored (with
+the border pixel repeated), but taps beyond the left and upper border are dropped and the other taps renormalised. The
+input is truncated to 8 bits. The result is clamped.
 """
 
 import math
