@@ -1,4 +1,4 @@
-"""Overhead of loading data from memory: step time with new batches divided by step time with one fixed batch."""
+"""Measures the overhead of loading data: step time with new batches from memory divided by that with a fixed batch."""
 
 import statistics
 import tempfile

@@ -1,7 +1,7 @@
 """Times the few-shot training step against the reference loop: 256 px, base_channels 64, batch 8, two CPU threads.
 
-Both loops use the same perceptual network, LPIPS's VGG16. If the weights of LPIPS are not available, the network gets
-random weights, which does not change the operations. Steps of the two loops alternate, and the reported ratio is the
+Both loops use the same perceptual network, LPIPS's VGG16. If the weights of LPIPS are not available, the network has
+random weights, which require the same operations. Steps of the two loops alternate, and the reported ratio is the
 median over pairs of consecutive steps. float32 is always measured. bf16 is measured only if the device has instructions
 for it, and is otherwise recorded as not measured. Compiled steps, and compiled steps replayed as CUDA graphs, are
 measured on a GPU. Step times are also reported as multiples of the roofline bound.

@@ -1,9 +1,9 @@
-"""Overhead of a job: Snakemake's time, and the time of the job's process without training steps.
+"""Measures the overhead of a job, which is Snakemake's time plus the time of the job's process without training steps.
 
-Each process imports torch, and most also torchvision, which takes longer than everything else. The import is measured
-in the same run, alternating with the jobs, and subtracted. Snakemake's time per job is the difference between many and
-few jobs of the same rule, divided by the difference of the numbers of jobs, minus the time of the job's process. CPU
-times of the same processes are also reported, because other load on the machine affects them less.
+Each process imports torch, and most processes also import torchvision. These imports take longer than everything else,
+so they are timed in alternation with the jobs, and their time is subtracted. Snakemake's time per job is the difference
+between many and few jobs of the same rule, divided by the difference of the numbers of jobs, minus the time of the
+job's process. The CPU times of these processes are also reported, because other load on the machine affects them less.
 """
 
 import json
@@ -69,7 +69,7 @@ def _rounded(times: Mapping[str, list[float]]) -> dict[str, list[float]]:
 
 
 def _with_cpu_time(work: Workload, found: list[float]) -> Workload:
-    """Return `work` that also appends the CPU seconds of the processes that it waits for."""
+    """Return a workload that runs `work` and appends the CPU seconds of its child processes to `found`."""
 
     def run() -> None:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

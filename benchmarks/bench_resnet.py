@@ -1,4 +1,4 @@
-"""Time of a forward and backward pass of SLIM-ResNet-50, ResNeXt-50 32x4d and ResNet-50 at 224 px.
+"""Times a forward and backward pass of SLIM-ResNet-50, ResNeXt-50 32x4d and ResNet-50 at 224 px.
 
 CPU: batch 8, float32, contiguous memory format. GPU: batch 64, bf16, channels_last, both eager and compiled.
 """

@@ -1,4 +1,4 @@
-"""Time per epoch (3 critic and 3 generator steps) of the one-shot engine and the reference loop, at three scales."""
+"""Times an epoch (3 critic, 3 generator steps) of one-shot engine and reference loop at three pyramid scales."""
 
 from typing import Any
 

@@ -170,7 +170,7 @@ def job_environment(folder: Path, setting: str, outside: Mapping[str, str]) -> d
 
 
 def _clone(commit: str, folder: Path) -> None:
-    """Clone the project at `commit`. The folder gets its name last, so a folder with that name is complete."""
+    """Clone the project at `commit`. The clone is renamed to `folder` last, so an existing `folder` is complete."""
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.parent.mkdir(parents=True, exist_ok=True)

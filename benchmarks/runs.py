@@ -1,4 +1,4 @@
-"""Runs for the benchmarks, with the real networks and recipes on random pixels."""
+"""Creates runs for the benchmarks, which train the real networks with the real recipes on random pixels."""
 
 from pathlib import Path
 from typing import Any

@@ -152,7 +152,7 @@ def decoder(cin: int) -> nn.Module:
 class ReferenceDiscriminator(nn.Module):
     """Discriminator that maps (image, small image) to logits [B, 50], for 256 or 1024 px.
 
-    If `part`, the index of a quadrant, is given, it also returns three reconstructions.
+    If `part`, the index of a quadrant, is given, the output also contains three reconstructions.
     """
 
     def __init__(self, ngf: int = 64, image_size: int = 256):

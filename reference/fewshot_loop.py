@@ -1,8 +1,9 @@
 """Reference implementation of the few-shot training step, in eager float32, written from the description of FastGAN.
 
 Each iteration takes one discriminator and one generator step on the same generated images. The code has no speed
-optimisations, but it repeats no work and has only the host synchronisations and copies that the description requires.
-`make bench` and the loss curves compare the engine with this code, so a change needs an entry in CHANGELOG.md.
+optimisations. It computes each value once, and its only host synchronisations and copies are those that the description
+requires. `make bench` and the loss curves compare the engine with this code, so a change needs an entry in
+CHANGELOG.md.
 """
 
 from collections.abc import Callable

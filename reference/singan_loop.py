@@ -1,8 +1,8 @@
 """Reference implementation of the training of one pyramid scale of SinGAN, in eager float32.
 
 The code follows the published description of SinGAN. Training uses batch norm, one forward pass per image, and a new
-sample of the coarser scales for each critic step. The code is not optimised for speed, but does no work that the
-description does not need. `make bench` reports the speed-up of the one-shot engine over this code, so every change
+sample of the coarser scales for each critic step. The code is not optimised for speed, but computes only the values
+that the description requires. `make bench` reports the speed-up of the one-shot engine over this code, so every change
 needs an entry in CHANGELOG.md.
 """
 

@@ -1,9 +1,9 @@
-"""Loss curves of few-shot training: eager against compiled and recorded steps with the same seed.
+"""Compares the loss curves of few-shot training with eager steps and with compiled and recorded steps of equal seed.
 
-Rounding differs between these settings, and adversarial training amplifies the differences, so the curves cannot be
-equal. Their distance is compared with the distance between two eager runs with different seeds. The distance of two
-curves is the mean absolute difference of their running means, in standard deviations of the first curve, averaged over
-the losses.
+Rounding differs between eager and compiled steps, and adversarial training amplifies the differences, so the curves
+cannot be equal. Their distance is compared with the distance between two eager runs with different seeds. The distance
+of two curves is the mean absolute difference of their running means, in standard deviations of the first curve,
+averaged over the losses.
 """
 
 import tempfile
@@ -41,7 +41,7 @@ def measure(record: Record, quick: bool) -> None:
         def train(seed: int, **compute: Any) -> Entry:
             made = run.model_copy(update={"seed": seed, "compute": Compute(**compute)})
             set_precision(made, device)
-            torch.compiler.reset()  # earlier networks share the compiled code and its limit
+            torch.compiler.reset()  # the compiled code of earlier networks counts towards the recompile limit
             engine = FewShot(made, device)
             kept = [{name: value.clone() for name, value in engine.step(i).items()} for i in range(steps)]
             return {name: [float(f"{float(row[name]):.6g}") for row in kept] for name in LOSSES}

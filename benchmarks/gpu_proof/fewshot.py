@@ -1,4 +1,4 @@
-"""Few-shot step of the engine against the reference loop, in each of SETTINGS, at 256 and 1024 px.
+"""Times the few-shot step of the engine and of the reference loop in each of SETTINGS, at 256 and 1024 px.
 
 Both loops use LPIPS's VGG16 with random weights. Time and operations do not depend on the weights. Steps of the
 two loops alternate. Energy is measured for the whole GPU over several seconds of consecutive steps.

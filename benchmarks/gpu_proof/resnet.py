@@ -1,7 +1,7 @@
-"""Training step of the classification engine with ResNet-50 and SLIM-ResNet-50 at 224 px, against a minimal loop.
+"""Times a training step of ResNet-50 and SLIM-ResNet-50 at 224 px in the classification engine and in a minimal loop.
 
-The minimal loop trains the same compiled channels-last network in bf16 on one fixed batch that is already normalised.
-The engine also gathers, augments and normalises each batch, and computes the gradient norm.
+The minimal loop trains the compiled channels-last network of the engine in bf16 on one fixed batch that is already
+normalised. The engine also gathers, augments and normalises each batch, and computes the gradient norm.
 """
 
 import tempfile

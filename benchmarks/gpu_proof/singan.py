@@ -1,4 +1,4 @@
-"""SinGAN epoch (3 critic and 3 generator steps) of the engine against the reference loop, at every pyramid scale."""
+"""Times a SinGAN epoch (3 critic, 3 generator steps) of the engine and the reference loop at every pyramid scale."""
 
 from statistics import median
 

@@ -1,6 +1,6 @@
 # A run is an experiment on a dataset with a seed at a scale. Training resumes from checkpoints in
 # results/{scale}/state. No rule declares that folder, because Snakemake deletes declared outputs of a killed job. The
-# declared output is model.json, which is written last. `tee` shows progress. It ignores INT and TERM, which the whole
+# declared output is model.json, which is written last. `tee` shows progress, and ignores INT and TERM, which the whole
 # process group receives, so that the job can still print and finish. The shell ignores SLURM's warning signal, USR1. On
 # TERM, the shell waits for the job, which may be writing a checkpoint, because SLURM kills the remaining processes of a
 # job step as soon as the first has ended. The shell exits with the exit code of the job.
