@@ -44,7 +44,7 @@ class Report:
 
 
 def build(scale_dir: Path, config: Path) -> Report:
-    """Write tables/ and figures/ under `scale_dir`, from scores.csv and the samples and histories of the runs there.
+    """Write tables/ and figures/ under `scale_dir` from its scores.csv and from the samples and histories of its runs.
 
     Returns the content of the report page.
     """
@@ -103,7 +103,7 @@ def _tables(
 
 
 def _draw(scores: Scores, settings: ReportSettings, scale_dir: Path) -> set[str]:
-    """Draw every plot of FIGURES, or a placeholder if its data are missing. Return the stems of the drawn plots."""
+    """Draw each plot of FIGURES, or a placeholder if the plot has no data. Return the stems of the plots with data."""
     style.use_theme()
     makers = figure_makers(scores, settings, scale_dir)
     stems = set()
@@ -149,7 +149,10 @@ def _draw_grids(scores: Scores, settings: ReportSettings, scale_dir: Path) -> se
 
 
 def grid_makers(scores: Scores, settings: ReportSettings, scale_dir: Path) -> dict[str, Callable[[], Image | None]]:
-    """Return the functions that draw the image grids of IMAGE_GRIDS, by stem. They return None if no image exists."""
+    """Return the functions that draw the image grids of IMAGE_GRIDS, by stem.
+
+    A function returns None if the images of its grid do not exist.
+    """
     makers: dict[str, Callable[..., Image | None]] = {
         "figures/samples_fewshot": image_grids.samples_grid,
         "figures/progress_fewshot": image_grids.progress_grid,

@@ -1,7 +1,7 @@
 """Cards of the claims at the top of the page.
 
-A card shows the verdict on a claim, and both means, the interval and the power of the comparison that decides the
-verdict.
+A card shows the verdict on a claim. For the comparison that decides the verdict, the card also shows the mean scores of
+both networks, the confidence interval of the improvement, and the power.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ class Side:
 
 @dataclass(frozen=True)
 class ClaimCard:
-    """Content of a card. `slim` and `baseline` are None without scores. `terms` are (label, text) pairs."""
+    """Content of a card. `slim` and `baseline` are None if no scores exist. `terms` are (label, text) pairs."""
 
     id: str
     title: str
@@ -48,7 +48,7 @@ class ClaimCard:
 
 
 def claim_card(decision: Decision, scores: Scores, settings: ReportSettings, costs: Sequence[str]) -> ClaimCard:
-    """Return the card of a claim. Without a verdict, the card shows the first scores that concern the claim."""
+    """Return the card of a claim. If the claim is not tested, the card shows the first scores that concern it."""
     content: dict[str, Any] = {
         "id": decision.claim.id,
         "title": decision.claim.title,

@@ -1,4 +1,4 @@
-"""Estimated cost of the workflow target of each claim, on every measured device, for the report page."""
+"""Estimates the cost of each claim's workflow target on every measured device. The report page shows these costs."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from bench.throughput import Throughput, measured_devices
 
 
 def claim_costs(settings: ReportSettings, root: Path) -> dict[str, list[str]]:
-    """Return sentences that state the cost of each claim, by the id of the claim.
+    """Return, by claim id, sentences that state the cost of the claim.
 
     A claim has no sentence if its runs cannot be planned, for example because its experiments are not in config/.
     """

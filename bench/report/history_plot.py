@@ -15,7 +15,7 @@ from bench.report.read.names import format_count, format_number
 WIDTH, HEIGHT, ACROSS = 280, 96, 3
 LEFT, TOP, GAP = 8, 22, 18
 MAX_POINTS = 240
-"""Maximum number of points per line. Of a longer history, only rows at equal distances are drawn."""
+"""Maximum number of points per line. If a history is longer, only equally spaced rows are drawn."""
 
 
 def history_plot(path: Path) -> Markup | None:

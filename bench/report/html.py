@@ -13,7 +13,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def environment() -> Environment:
-    """Return the Jinja environment of all templates. It escapes HTML syntax and control characters."""
+    """Return the Jinja environment of all templates. The environment escapes HTML syntax and control characters."""
     return Environment(
         loader=PackageLoader("bench.report"),
         autoescape=True,

@@ -68,7 +68,7 @@ def figure_links(stem: str) -> tuple[tuple[str, str], ...]:
 def run_page(run: str) -> str:
     """Return the path of the page of a run. Raises InputError if `run` is not EXPERIMENT/DATASET/seedN.
 
-    Names are read from scores.csv, so they could contain `..`.
+    Run names are read from scores.csv, so a name could contain `..`.
     """
     parts = run.split("/")
     if len(parts) != 3 or any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):

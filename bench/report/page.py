@@ -1,7 +1,7 @@
 """Renders the report page as one self-contained HTML file, and a page for each run.
 
-All pages can be read without a network and without scripts. Importing this module is fast, because matplotlib is
-imported only to render.
+All pages can be read without a network and without scripts. Importing this module is fast, because only rendering
+imports matplotlib.
 """
 
 from __future__ import annotations

@@ -47,7 +47,10 @@ WORDS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
 
 
 def describe_protocol(protocol: str) -> str:
-    """Return a phrase for each part of a protocol id after the metric. Hyphens of an unknown part become spaces."""
+    """Return a phrase for each part of a protocol id that follows the metric.
+
+    In a part that WORDS does not describe, hyphens become spaces.
+    """
     return ", ".join(_phrase(part) for part in protocol.split("/")[1:]) or "no further details"
 
 

@@ -1,4 +1,4 @@
-"""Recognises the files in results/{scale} that slim-bench wrote for the report, by the hashes in the record RENDERED.
+"""Uses the hashes in the record RENDERED to recognise files of results/{scale} that slim-bench wrote for the report.
 
 Reports of earlier versions, which did not write the record, are recognised by the format of their files. Pages of runs
 that no longer exist are removed.
@@ -30,10 +30,10 @@ REMEDY = "move it away, or delete it if it is an edited file of the report"
 
 
 def begin_report(scale_dir: Path, cards: Sequence[str]) -> None:
-    """Record that the report is being written, with the run pages `cards`. Remove the pages of other runs.
+    """Record that the report and its run pages `cards` are being written. Remove the pages of other runs.
 
-    Raises InputError if another file has the name of a file of the report. A damaged record is moved aside. The files
-    are then recognised by their format, as without a record.
+    Raises InputError if another file has the name of a file of the report. A damaged record is moved aside, and the
+    files are then recognised by their format.
     """
     record = scale_dir / RENDERED
     move_if_foreign(record, is_origin_record)
@@ -58,7 +58,7 @@ def end_report(scale_dir: Path, made_from: str, cards: Sequence[str]) -> None:
 def _old_cards(known: dict[str, Any], scale_dir: Path, cards: set[str]) -> list[Path]:
     """Return the unedited pages of runs that are not in `cards`.
 
-    Files with other names or contents were not written by slim-bench.
+    Files with other names or contents are excluded, because slim-bench did not write them.
     """
     found = [path for path in (scale_dir / RUN_PAGES).glob("*/*/seed*.html") if path.is_file()]
     names = [(path, path.relative_to(scale_dir).as_posix()) for path in found]
@@ -73,7 +73,7 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 
 def _is_written(known: dict[str, Any], scale_dir: Path, name: str, path: Path) -> bool:
-    """Return whether slim-bench wrote the file `path`, called `name` in the report, according to the record `known`."""
+    """Return whether slim-bench wrote the file `path`. `name`: path of this file in the record `known`."""
     if "files" in known:
         return _same_hash(path, known["files"].get(name))
     if name.startswith(f"{RUN_PAGES}/"):

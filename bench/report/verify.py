@@ -1,4 +1,4 @@
-"""Compares finished results with the reference results of their scale, and the demo scores with acceptance criteria."""
+"""Compares results with the reference results of their scale, and demo results also with acceptance criteria."""
 
 import math
 from collections import Counter

@@ -1,7 +1,7 @@
-"""Acceptance criteria of the demo: every network learns, and no job needs more than 3 GB of memory.
+"""Acceptance criteria of the demo. Every network must learn, and every job must need less than 3 GB of memory.
 
-The few-shot distance is compared with the untrained network, the one-shot reconstruction with bicubic upsampling, and
-top-1 accuracy with a linear classifier.
+The few-shot distance is compared with the distance of the untrained network, the SSIM of the one-shot reconstruction
+with the SSIM of bicubic upsampling, and top-1 accuracy with the accuracy of a linear classifier.
 """
 
 import math

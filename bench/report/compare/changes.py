@@ -1,8 +1,8 @@
-"""Finds scores that differ by more than noise between two results, such as those of two commits or two machines.
+"""Finds scores that differ by more than noise between two results, such as the results of two commits or machines.
 
 Scores with the same experiment, dataset, metric and weights are compared. With two or more seeds on both sides, the
 noise is the variation over seeds, and the test is Welch's t test with Holm's correction. With a single seed, only the
-confidence intervals over images can be compared, which exclude the variation over seeds.
+confidence intervals over images can be compared. These intervals exclude the variation over seeds.
 """
 
 import math
@@ -42,7 +42,7 @@ class Change:
 
 
 def find_changes(first: Scores, second: Scores) -> list[Change]:
-    """Return the comparison of every score, changed scores first. Raises InputError if no score is on both sides."""
+    """Return the comparison of every score, changed scores first. Raises InputError if A and B share no score."""
     left, right = _groups(first), _groups(second)
     if not left.keys() & right.keys():
         raise InputError("the two results have no score of the same experiment, dataset, metric and weights")
@@ -64,7 +64,7 @@ def _groups(scores: Scores) -> dict[Key, list[Row]]:
 
 
 def _change(key: Key, first: list[Row], second: list[Row]) -> Change:
-    """Compare the scores of one key. A tested change has a p value without correction and a provisional state."""
+    """Compare the scores of one key. The p value of a tested change is uncorrected, and the state is provisional."""
     left, right = _finite(first), _finite(second)
     change = Change(
         *key,

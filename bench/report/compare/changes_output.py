@@ -42,7 +42,7 @@ def print_changes(changes: list[Change]) -> None:
 
 
 def render_changes(changes: list[Change], names: tuple[str, str], path: Path) -> None:
-    """Write the comparison of A and B, called `names`, as a page without scripts."""
+    """Write the changes between two results as a page without scripts. `names`: the names of the two results."""
     from bench.report.html import environment, page_style
 
     groups = [(state, [change for change in changes if change.state == state]) for state in STATES]

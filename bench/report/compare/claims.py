@@ -1,10 +1,10 @@
 """Verdicts on the abstract's claims: supported, contradicted, inconclusive, or not tested at this scale.
 
 A verdict needs the scale and all datasets named in config/claims.yaml, and enough seeds on each dataset. The units of a
-test are datasets, with their seeds averaged, or seeds if the comparison has fewer than three datasets. A claim is
-supported if all its comparisons are supported, and contradicted if one comparison is contradicted. Controls are tested
-without correction and do not affect the verdict. The t test decides the verdict, as pre-registered. The report also
-shows the exact sign-flip test and the power of the t test.
+test are datasets, whose scores are averaged over seeds. If the comparison has fewer than three datasets, the units are
+seeds. A claim is supported if all its comparisons are supported, and contradicted if one comparison is contradicted.
+Controls are tested without correction and do not affect the verdict. The t test decides the verdict, as pre-registered.
+The report also shows the exact sign-flip test and the power of the t test.
 """
 
 from dataclasses import dataclass, replace
@@ -138,7 +138,7 @@ def _find(scores: Scores, settings: ReportSettings, comparison: Comparison) -> F
 
 
 def _decide(finding: Finding, settings: ReportSettings, scale: str) -> Finding:
-    """Return the finding with its verdict, based on the corrected p value, or the uncorrected one for a control."""
+    """Return the finding with its verdict. The verdict uses the corrected p value, except for controls."""
     comparison, paired = finding.comparison, finding.paired
     if scale != settings.verdict_scale:
         needs = f"verdicts need the {settings.verdict_scale} scale and {settings.minimum_seeds} seeds"

@@ -1,11 +1,11 @@
-"""Compares SLIM with its baselines, paired by seed within a dataset, and paired by dataset with means over seeds.
+"""Compares SLIM with its baselines. Scores are paired by seed, and means over seeds are paired by dataset.
 
 Improvements are positive if SLIM is better. They have the unit of the metric. Across datasets, however, improvements in
 distances such as FID are relative to the baseline, because datasets differ in difficulty. Holm's correction covers all
 tests of one task over the same unit (seeds or datasets). Datasets with different protocols are tested separately.
 Scores on different versions of the data are not paired. At the scale with verdicts, runs trained under different
 conditions (device, torch version, precision, compile) are not paired either, unless `may_differ` in config/claims.yaml
-allows it. At other scales, they are paired, and the tables name the difference.
+allows the difference. At other scales, such runs are paired, and the tables name the difference.
 """
 
 import math
@@ -61,7 +61,7 @@ class Result:
 
 
 def compared_partners(results: Sequence[Result], alpha: float) -> dict[tuple[str, ...], dict[str, bool]]:
-    """Return {key: {partner: whether the experiment of the key is significantly better}}, from comparisons over seeds.
+    """Return {key: {partner: whether the experiment of the key is significantly better}} of comparisons over seeds.
 
     A key is (dataset, weights, metric, protocol, experiment). Scores that must not be compared have no entry.
     """
@@ -77,7 +77,7 @@ def compared_partners(results: Sequence[Result], alpha: float) -> dict[tuple[str
 
 @dataclass(frozen=True)
 class MatchedScores:
-    """Finished scores of SLIM and baseline on one dataset, in the order of the seeds and with the same protocol.
+    """Finished scores of SLIM and a baseline on one dataset with one protocol, ordered by seed.
 
     `conflict`: the reason why these scores must not be paired, or empty. `differs`: descriptions of the training
     conditions that differ between runs of SLIM and baseline with the same seed.
@@ -214,10 +214,11 @@ def _by_protocol(matches: list[MatchedScores]) -> list[list[MatchedScores]]:
 
 
 def _over_datasets(matches: list[MatchedScores], n_datasets: int, fields: dict[str, Any]) -> Result:
-    """Compare means over seeds, paired by dataset. `n_datasets`: number of datasets with any protocol."""
+    """Compare means over seeds, paired by dataset. `n_datasets`: number of datasets with scores of any protocol."""
     where = f"{fields['metric']}: {fields['pair'].slim} against {fields['pair'].baseline} over datasets"
     protocol = same_protocol((without_dataset_parts(m.protocol) for m in matches), where)
-    share = metric_of(fields["metric"]).relative and all(m.means[1] for m in matches)  # undefined relative to 0
+    # a difference relative to a baseline of 0 is undefined
+    share = metric_of(fields["metric"]).relative and all(m.means[1] for m in matches)
     count = f"all {n_datasets}" if len(matches) == n_datasets else f"{len(matches)} of {n_datasets}"
     slim, baseline = (mean_of([m.means[side] for m in matches]) for side in (0, 1))
     return Result(

@@ -25,8 +25,8 @@ class Power:
     """Power of the t test with the observed standard deviation.
 
     `detectable`: smallest difference that is detected with probability POWER. `more`: number of additional pairs that
-    are needed to detect the observed difference. It is 0 if that difference is detectable already, and None if
-    MAX_PAIRS are not enough.
+    are needed to detect the observed difference. `more` is 0 if the observed difference is already detectable, and None
+    if MAX_PAIRS are not enough.
     """
 
     detectable: float
@@ -34,7 +34,7 @@ class Power:
 
 
 def paired_power(differences: Sequence[float], margin: float, alpha: float) -> Power | None:
-    """Return the power of the two-sided t test at level `alpha`, or None for fewer than three pairs or no spread."""
+    """Return the power of the two-sided t test at level `alpha`, or None for fewer than 3 pairs or no spread."""
     sample = np.asarray(differences, dtype=float)
     n = len(sample)
     if n < MIN_UNITS or not np.isfinite(sample).all() or sample.std(ddof=1) == 0:

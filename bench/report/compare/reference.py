@@ -1,9 +1,10 @@
 """Reads the reference results of a scale (expected value and tolerance of each score), and compares scores with them.
 
-`python -m benchmarks reference SCALE` records the file by running the scale's suite with several numerics settings,
-such as the vector instructions that torch uses. Training amplifies rounding, so the values differ between settings. The
-tolerance of a score is three times the range of its values over the settings. It is at least the standard deviation
-over the seeds of its experiment and dataset, and at least 1e-6 of the mean unless the metric is a count.
+`python -m benchmarks reference SCALE` records these results by running the scale's suite with several numerics
+settings, such as the vector instructions that torch uses. Training amplifies rounding, so the values differ between
+settings. The tolerance of a score is three times the range of its values over the settings. The tolerance is at least
+the standard deviation over the seeds of the same experiment and dataset, and at least 1e-6 of the mean unless the
+metric is a count.
 """
 
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ class ReferenceResults(Strict):
 
 @dataclass(frozen=True)
 class Agreement:
-    """One score of the reference, the value in the results, and whether it is within the tolerance."""
+    """One reference score, the value in the results, and whether this value is within the tolerance."""
 
     expected: ReferenceScore
     value: float | None
@@ -92,7 +93,7 @@ def reference_path(scale: str) -> Path:
 def read_reference(scale: str) -> ReferenceResults:
     """Return the reference results of `scale`.
 
-    Raises InputError for a missing or damaged file, with the command that records the file.
+    Raises InputError if the file is missing, damaged or of another scale.
     """
     path = reference_path(scale)
     if not path.exists():
@@ -106,7 +107,7 @@ def read_reference(scale: str) -> ReferenceResults:
 
 
 def read_reference_file(path: Path) -> ReferenceResults:
-    """Return the reference results in a file. Raises InputError with file and key for any problem."""
+    """Return the reference results in a file. Raises InputError that names the file and key of a problem."""
     return parse_strict(ReferenceResults, read_json(path), path)
 
 

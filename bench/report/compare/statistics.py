@@ -96,7 +96,7 @@ def hedges_g(differences: Sequence[float]) -> float | None:
 def compare_paired(differences: Sequence[float], margin: float = 0.0) -> Paired:
     """Summarise paired differences and test them against `margin` with a t test. Positive differences favour SLIM."""
     if not all(math.isfinite(value) for value in differences):
-        return Paired(0)  # a baseline is 0, and dropping this pair silently would bias the test
+        return Paired(0)  # a baseline score is 0, and dropping its pair silently would bias the test
     over = summarise(differences)
     return Paired(over.n, over.mean, over.low, over.high, t_test(differences, margin), hedges_g(differences))
 

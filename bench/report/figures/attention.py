@@ -48,7 +48,7 @@ class Gate:
 
 
 def attention_grid(scores: Scores, settings: ReportSettings, scale_dir: Path, task: Task) -> Image.Image | None:
-    """Return the grid of all gates of the task's networks on its first datasets, or None if no run recorded gates."""
+    """Return the grid of all gates of a task's networks on the first datasets, or None if no run recorded gates."""
     rows: list[LabelledRow] = []
     found = 0
     for dataset, runs in first_runs(scores, task, settings, scale_dir):
@@ -98,7 +98,7 @@ def overlay(image: Image.Image, mask: np.ndarray) -> Image.Image:
 
 
 def _bars(factors: np.ndarray, width: int) -> Image.Image:
-    """Return one bar per channel. The top of the tile is 1, or 2 if a factor is above 1."""
+    """Return a tile with one bar per channel. A bar of full height means 1, or 2 if a factor is above 1."""
     top = 1.0 if factors.max() <= 1 else 2.0
     canvas = np.zeros((TILE, width, 4), np.uint8)
     edges = np.linspace(0, width, len(factors) + 1).astype(int)

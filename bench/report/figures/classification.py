@@ -23,7 +23,7 @@ from bench.report.tables.table import Head, Table, TableCell
 MAX_CLASSES = 20
 """Maximum number of classes in a table or figure. scores.csv contains the values of all classes."""
 SHARES = LinearSegmentedColormap.from_list("share", ["#ffffff", "#0a6a94"])
-"""Colour map of the confusion matrix. It has no series colour, because dark pages make series colours lighter."""
+"""Colour map of the confusion matrix. The map has no series colour, because dark pages make series colours lighter."""
 
 
 def per_class_table(scores: Scores, dataset: str, settings: TaskSettings) -> Table | None:

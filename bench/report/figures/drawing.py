@@ -48,7 +48,7 @@ def grid(count: int, each: tuple[float, float], across: int) -> tuple[Figure, li
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of this size in inches. It is created without pyplot, which would keep it open."""
+    """Return an empty figure of this size in inches. pyplot is not used, because it would keep the figure open."""
     figure = Figure(figsize=(width, height), dpi=DPI)
     FigureCanvasAgg(figure)
     return figure
@@ -86,7 +86,7 @@ def lay_out(figure: Figure) -> None:
     engine.execute(figure)
     changed = [_fit_texts(axis, figure) for axis in figure.axes]
     if any(changed):
-        for _ in range(2):  # the first layout moves panels of fixed aspect, which the second corrects
+        for _ in range(2):  # the second layout corrects the positions of panels of fixed aspect
             engine.execute(figure)
     figure.set_layout_engine("none")
 
@@ -159,8 +159,8 @@ def _are_apart(boxes: list[Bbox]) -> bool:
 def save(figure: Figure, stem: Path) -> None:
     """Write `stem`.png and `stem`.pdf with a white background, and `stem`.svg with a transparent background.
 
-    The files contain no date, so that they are reproducible.
-    The canvases draw once per file. `Figure.savefig` would draw twice, the first time only to compute the layout.
+    The files contain no date, so that they are reproducible. Each canvas draws once per file. `Figure.savefig` would
+    draw twice, the first time only to compute the layout.
     """
     for suffix, content in _contents(figure).items():
         write_bytes(stem.with_suffix(f".{suffix}"), content)

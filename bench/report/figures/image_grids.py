@@ -85,9 +85,9 @@ def oneshot_grid(scores: Scores, settings: ReportSettings, scale_dir: Path) -> I
 
 
 def labelled_samples(folder: Path, label: str = "", sources: bool = True) -> LabelledRow | None:
-    """Return the reconstruction and five samples of one-shot synthesis, with a label.
+    """Return a labelled row with the reconstruction and five samples of a one-shot run.
 
-    If `sources`, the training image and its bicubic upsampling precede them. Returns None if none of these images
+    If `sources`, the row begins with the training image and its bicubic upsampling. Returns None if no image of the row
     exists.
     """
     names = SOURCES if sources else {}

@@ -96,7 +96,7 @@ def _score_panel(axis: Axes, rows: list[Row], column: Column, styles: Mapping[st
 
 
 def _controls(rows: list[Row]) -> dict[float, str]:
-    """Return the mean of each control and its name."""
+    """Return {mean score: name} of the controls."""
     found: dict[float, str] = {}
     for weights in dict.fromkeys(row.weights for row in rows if row.is_control):
         values = [row.value for row in rows if row.weights == weights and row.value is not None]
@@ -132,7 +132,7 @@ def complexity_figure(scores: Scores, settings: Mapping[Task, TaskSettings]) -> 
 
 
 def _costs(rows: Scores, settings: TaskSettings) -> tuple[pd.DataFrame, Column] | None:
-    """Return mean score, parameters and MACs of two or more networks on one dataset, except ablations, or None."""
+    """Return mean score, parameters and MACs of the networks except ablations, or None for fewer than two networks."""
     rows = without_ablations(rows, settings)
     for column in columns_of(rows.where(metric=settings.primary), settings.primary):
         points = []

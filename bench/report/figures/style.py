@@ -22,7 +22,7 @@ OTHER_COLOURS = ("#49a272", "#9381e5", "#671906", "#3f3153", "#ae86a0", "#775e4c
 VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule", SLIM: "--slim", BASELINE: "--baseline"} | {
     colour: f"--other{index}" for index, colour in enumerate(OTHER_COLOURS, start=1)
 }
-"""Colour in the SVG file -> CSS variable of the page, which has a value for light and dark mode."""
+"""Colour in the SVG file -> CSS variable of the page. The page defines each variable for light and dark mode."""
 
 MARKER_AREA = 38.0
 """Size of a marker without a line, in square points."""

@@ -24,7 +24,7 @@ TASK_ORDER = {"fewshot": 0, "oneshot": 1, "classification": 2}
 
 
 def _is_table(path: Path) -> bool:
-    """Return whether a file is a scores.csv, even a truncated one. Every version has the same first five columns."""
+    """Return whether a file is a scores.csv, even a truncated one. The first five columns never change."""
     start = (",".join(COLUMNS[:5]) + ",").encode()
     return start.startswith(read_head(path, len(start)))
 
@@ -66,7 +66,7 @@ def collect_rows(scale_dir: Path) -> list[Row]:
 
 
 def _mark_mixed_code(rows: list[Row], refuse: bool) -> list[Row]:
-    """Mark the rows of experiments and metrics that several code versions computed. If `refuse`, raise InputError."""
+    """Mark rows whose experiment and metric have scores of several code versions. If `refuse`, raise InputError."""
     digests: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for row in rows:
         if row.code_sha256:

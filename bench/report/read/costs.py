@@ -1,7 +1,7 @@
 """Reads the costs of all finished, failed, unfinished and superseded runs of a scale.
 
-The scoring time is the run time of the scoring job, which the workflow records in logs/. Without this record, it is the
-sum of the times in the scores. An unknown cost is None, and is never estimated.
+The scoring time is the run time of the scoring job, which the workflow records in logs/. Without this record, the
+scoring time is the sum of the times that the scores state. An unknown cost is None, and is never estimated.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ UNTIMED = ("params",)
 class RunCost:
     """Cost of one run. `state`: ok, failed, unfinished or superseded. `storage`: size of the run's files in bytes.
 
-    `train_seconds` and `score_seconds` are None if the cost is unknown. Scores that do not exist cost 0.
+    `train_seconds` and `score_seconds` are None if they are unknown. A missing score adds 0 to `score_seconds`.
     """
 
     name: str
@@ -77,7 +77,7 @@ def _of_row(scale_dir: Path, row: Row, times: list[tuple[str, str, float | None]
 
 
 def _superseded(scale_dir: Path, scores: Scores) -> Iterator[RunCost]:
-    """Yield the cost of each superseded run. Skip a copy of a current run, which a killed `train` can leave."""
+    """Yield the cost of each superseded run. Skip copies of current runs. A killed `train` can leave such a copy."""
     tasks = {row.experiment: row.task for row in scores.runs}
     current = {(row.run, row.model_sha256, row.seconds) for row in scores.runs if row.model_sha256}
     for folder in sorted((scale_dir / SUPERSEDED).glob("*/*/*")):

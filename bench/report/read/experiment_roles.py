@@ -17,7 +17,7 @@ def role_of(experiment: str, settings: TaskSettings) -> str:
 
 
 def is_ablation(row: Row, settings: TaskSettings) -> bool:
-    """Return whether the row's experiment is a variation of an ablation base, but neither in a pair nor a control."""
+    """Return whether the row's experiment is a variation of an ablation base, and neither in a pair nor a control."""
     return row.base in settings.ablation_bases and role_of(row.experiment, settings) == "other"
 
 

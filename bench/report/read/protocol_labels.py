@@ -1,4 +1,4 @@
-"""Labels of scores for tables and figures. A label contains metric, variant and number of images, no protocol id."""
+"""Labels of scores for tables and figures. A label states metric, variant and number of images, but no protocol id."""
 
 import re
 from collections.abc import Sequence

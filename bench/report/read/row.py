@@ -7,9 +7,9 @@ from typing import Any
 from bench.files import parse_json
 
 TRAINING = "train_seconds"
-"""Metric of the row that describes the training of a run, finished or not. Its value is the training time."""
+"""Metric of the row that describes the training of a run, even an unfinished one. The score is the training time."""
 MACHINE_TIMES = (TRAINING, "latency")
-"""Metrics that measure the machine, not the network."""
+"""Metrics that are times, so their scores depend on the machine."""
 
 
 @dataclass(frozen=True)

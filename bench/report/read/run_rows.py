@@ -2,8 +2,8 @@
 
 The row of an unreadable score states the file and the reason.
 
-A run folder with an unreadable run.json also has rows. Its task and metrics are taken from its model.json, from another
-run of the same experiment, or from its score files.
+A run with an unreadable run.json also has rows. The task and metrics of such a run are taken from its model.json, from
+another run of the same experiment, or from its score files.
 """
 
 import json
@@ -29,7 +29,7 @@ from bench.score import Score, StaleError, read_run_score
 from bench.training_record import Trained, read_trained
 
 RUN_TRACES = ("run.json", META, META_COPY, "history.csv", "scores")
-"""Names that identify a run folder, which contains at least one of them."""
+"""Names of files and folders. A folder that contains at least one of these is a run folder."""
 SEED = re.compile(r"seed(\d{1,15})")
 
 
@@ -119,7 +119,7 @@ def _replace(folder: RunFolder, **changes: Any) -> RunFolder:
 
 
 def _recorded(folder: RunFolder) -> RunDescription | None:
-    """Return the description of the run from model.json, or None."""
+    """Return the description of the run from model.json, or None if model.json is invalid or describes another run."""
     try:
         value = read_trained(folder.path / META).description
         described = parse_strict(RunDescription, value, folder.path / META)
@@ -247,7 +247,7 @@ def _versions(versions: Mapping[str, str | None] | None) -> dict[str, Any]:
 
 
 def _relative_message(folder: Path, error: InputError) -> str:
-    """Return the error message with paths relative to the run folder, so that it does not depend on the location."""
+    """Return the error message with paths relative to the run folder, so that moved results have the same message."""
     return str(error).replace(f"{folder}/", "")
 
 

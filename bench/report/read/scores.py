@@ -41,7 +41,7 @@ class Scores(Sequence[Row]):
         return Scores(self._by_source.get((experiment, dataset), ()))
 
     def where(self, keep: Callable[[Row], bool] | None = None, **equal: str | Collection[str]) -> "Scores":
-        """Return the rows whose fields equal the given value (or one of several) and for which `keep` is true."""
+        """Return the rows for which `keep` is true and each field in `equal` has the given value or one of several."""
         tests = [(name, {value} if isinstance(value, str) else set(value)) for name, value in equal.items()]
         chosen = [row for row in self._rows if all(getattr(row, name) in valid for name, valid in tests)]
         return Scores([row for row in chosen if keep(row)] if keep else chosen)
@@ -77,10 +77,10 @@ def one_protocol(rows: Iterable[Row], where: str) -> str | None:
 
 
 def read_scores(path: Path) -> Scores:
-    """Read scores.csv. Raises InputError for a missing or damaged file, with the command that writes the file."""
+    """Read scores.csv. If the file is missing or damaged, raises InputError with the command that writes the file."""
     if not Path(path).exists():
         raise InputError(f"{path}: no such file; create it with `slim-bench collect`")
-    csv.field_size_limit(1 << 30)  # the details of a run contain curves and per-image values
+    csv.field_size_limit(1 << 30)  # the column `details` contains curves and per-image values
     text = read_text(path)
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     rows = []

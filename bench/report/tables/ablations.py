@@ -1,4 +1,4 @@
-"""Ablation tables: a base experiment and its variations, labelled by the changed network arguments."""
+"""Tables of ablations, with a row for the base experiment and each variation. Labels state the changed arguments."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +42,7 @@ class Ablation:
         return list(dict.fromkeys(counted))
 
     def levels(self, factor: str) -> dict[str, Any]:
-        """Return the level of `factor` of each experiment, including the base."""
+        """Return the level of `factor` in each experiment that varies this factor, and in the base."""
         varied = {v.experiment: v.level for v in self.variations if v.factor == factor and v.level is not None}
         return {self.base: self.arguments.get(factor)} | varied
 
@@ -66,7 +66,7 @@ def find_ablations(scores: Scores, settings: TaskSettings) -> list[Ablation]:
 
 
 def arguments_of(run: Row) -> dict[str, Any]:
-    """Return a network's arguments with its defaults, so that a base has a level for arguments that it does not set."""
+    """Return the arguments of a run's network, including defaults, so that a base has a level for every argument."""
     try:
         fields = arguments(run.model).model_fields
     except InputError:  # the package of the network is not installed

@@ -1,4 +1,5 @@
-"""Tables of one task: one per dataset, with a row per experiment and a column per metric and protocol.
+"""Tables of the scores of one task. Each dataset has a table with a row per experiment and a column per metric and
+protocol.
 
 The table of the `last` weights also has the untrained networks and the controls with the same protocol. The `best`
 weights have a separate table, because their protocol contains the rule of the checkpoint selection. Controls with other
@@ -28,10 +29,10 @@ Tested = Mapping[tuple[str, ...], Mapping[str, bool]]
 def comparison_tables(
     scores: Scores, dataset: str, settings: TaskSettings, tested: Tested | None = None
 ) -> list[Table]:
-    """Return the table of `last` weights, then tables of `best` weights and of other controls that have scores.
+    """Return the table of `last` weights, then the tables of `best` weights and of controls with other protocols.
 
-    Other controls have other protocols than the `last` weights. `tested`: result of `compared_partners`, which decides
-    the bold values.
+    The last two tables are omitted if they have no scores. `tested`: result of `compared_partners`, which decides the
+    bold values.
     """
     rows = without_ablations(scores.measured.where(dataset=dataset), settings)
     last = rows.where(weights="last")
@@ -74,7 +75,7 @@ def _comparison_table(rows: Scores, title: str, dataset: str, settings: TaskSett
 
 
 def _significant_best(rows: list[Row], column: Column, dataset: str, tested: Tested) -> tuple[str, str] | None:
-    """Return (experiment, weights) of the best value of a column, or None if it is not significantly the best.
+    """Return (experiment, weights) of the best value of a column, or None if no value is significantly the best.
 
     The best value must be significantly better than the values of the next trained network and of each compared
     network.

@@ -1,4 +1,7 @@
-"""Tables of cost per task and claim, and for the compute form of conferences. Costs are never added across devices."""
+"""Tables of cost per task and claim, and a table for the compute form of conferences.
+
+Costs are never added across devices.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -27,14 +27,14 @@ NOTE = (
 
 
 def data_table(datasets: Sequence[UsedDataset]) -> Table:
-    """Return one row per dataset with its number of images, the number in the catalogue, and counts of problems."""
+    """Return one row per dataset with the number of images found and in the catalogue, and counts of problems."""
     head = [Head("dataset", numeric=False), Head("images"), Head("catalogue"), Head("pixels"), *map(Head, COLUMNS)]
     rows = [(TableCell(used.name, link=f"data-{used.name}"), *_cells(used.record)) for used in datasets]
     return Table("Audits of the datasets", tuple(head), tuple(rows), NOTE)
 
 
 def data_records(datasets: Sequence[UsedDataset]) -> list[dict[str, Any]]:
-    """Return the rows of the table with source, licence, citation and preparation added, for the CSV file."""
+    """Return the rows of the CSV file, which also contain source, licence, citation and preparation."""
     table, found = data_table(datasets), list[dict[str, Any]]()
     for used, row in zip(datasets, table.rows, strict=True):
         cells = {head.label: cell.plain for head, cell in zip(table.head, row, strict=True)}

@@ -63,7 +63,7 @@ def _compare_value(
 
 def _verdict(ours: Summary, low: float, high: float) -> str:
     """Return the verdict from the interval of our mean and the accepted range around the published value."""
-    assert ours.low is not None and ours.high is not None  # the mean of at least minimum_seeds (>= 5) has an interval
+    assert ours.low is not None and ours.high is not None  # a mean over `minimum_seeds` (>= 5) seeds has an interval
     if low <= ours.low and ours.high <= high:
         return "reproduced (interval inside the tolerance)"
     if high < ours.low or ours.high < low:
@@ -72,7 +72,7 @@ def _verdict(ours: Summary, low: float, high: float) -> str:
 
 
 def _best(scores: Scores, value: Published) -> str:
-    """Return our value with the `best` weights, because sources often do not state which weights they report."""
+    """Return our value with the `best` weights, because publications often do not state the scored weights."""
     if value.experiment is None:
         return "–"
     rows = scores.of(value.experiment, value.dataset).where(metric=value.metric, weights="best", status="ok")

@@ -7,7 +7,7 @@ from bench.report.tables.table import Head, Table, TableCell
 
 
 def _finished(row: Row) -> TableCell:
-    """Return the status cell of a finished run. Its note lists rollbacks and other events."""
+    """Return the status cell of a finished run. The note of the cell lists rollbacks and other events."""
     rollbacks, events = row.extras.get("rollbacks") or [], row.extras.get("events") or []
     notes = [f"rolled back at {entry['step']}: {entry['reason']}" for entry in rollbacks] + list(events)
     return TableCell(row.status, "; ".join(notes))

@@ -179,7 +179,7 @@ def _claim_line(finding: Finding) -> tuple[TableCell, ...]:
 
 
 def _power_text(finding: Finding, form: Callable[[float], str]) -> str:
-    """Return the smallest detectable improvement and the number of more pairs that the observed improvement needs."""
+    """Return the smallest detectable improvement and how many more pairs the observed improvement needs."""
     if finding.comparison.measure == "constant":
         return "no test"
     power = finding.power
@@ -192,7 +192,10 @@ def _power_text(finding: Finding, form: Callable[[float], str]) -> str:
 
 
 def _outcome(finding: Finding) -> TableCell:
-    """Return the verdict on one comparison with its reason, and p for a control. Empty if not tested."""
+    """Return a cell with the verdict on one comparison, its reason, and p for a control.
+
+    The cell of an untested comparison is empty.
+    """
     if finding.verdict == NOT_TESTED:
         return TableCell("")
     notes = [finding.reason] if finding.reason else []

@@ -61,7 +61,7 @@ class TableCell:
 
 
 def score_cell(metric: str, protocol: str, note: str = "") -> TableCell:
-    """Return the cell with the label of a score. The table files and the page also have its protocol id."""
+    """Return the cell with the label of a score. The table files and the page add the protocol id."""
     return TableCell(score_label(metric, protocol), note, css_class="metric", protocol=protocol)
 
 
@@ -188,7 +188,7 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table, label: str) -> str:
-    """Return a LaTeX table with caption, label, and the protocols in the caption. It needs \\usepackage{booktabs}."""
+    """Return a LaTeX table with label and caption, which lists the protocols. LaTeX needs \\usepackage{booktabs}."""
     spec = "".join("r" if head.numeric else "l" for head in table.head)
     ids = [f"{latex_text(label_of(id))}: {_latex_code(id)}" for id in table.protocols]
     protocols = f"Protocols: {'; '.join(ids)}." if ids else ""
