@@ -1,1 +1,1 @@
-"""The commands of slim-bench by topic. Each imports its dependencies when called, so planning does not import torch."""
+"""The commands of slim-bench by topic. A command imports its modules when called, so planning imports no torch."""

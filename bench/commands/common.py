@@ -29,7 +29,7 @@ def add_command(
 
 
 def non_empty_path(given: str) -> str:
-    """Return a path argument that is not empty, else raise ArgumentTypeError.
+    """Return a path argument, or raise ArgumentTypeError if it is empty.
 
     An empty path, for example from an unset shell variable, would mean the current folder.
     """

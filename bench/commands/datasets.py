@@ -1,4 +1,4 @@
-"""Command data: list, describe, download, verify and pin the datasets of the catalogue. It does not import torch."""
+"""Command data: list, describe, download, verify and pin the datasets of the catalogue, without importing torch."""
 
 import argparse
 import json
@@ -180,7 +180,7 @@ def fetch_datasets(arguments: argparse.Namespace) -> None:
 
 
 def _print_missing_weights(plan: "Plan", suite: str) -> None:
-    """Print the pretrained weights that the runs of a suite need and that are not here."""
+    """Print the pretrained weights that the runs of a suite need but that this machine lacks."""
     from bench.needs import needs_of
 
     missing = [
@@ -275,7 +275,7 @@ def _check_names(plan: "Plan", names: Any, others: Any = ()) -> None:
 
 
 def _existing_names(plan: "Plan", arguments: argparse.Namespace) -> list[str]:
-    """Return the given names, or, without names, all datasets of the catalogue whose files are here."""
+    """Return the given names, or, without names, all datasets of the catalogue whose files exist."""
     from bench.data.states import HERE, dataset_state
 
     if arguments.names:

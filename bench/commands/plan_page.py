@@ -30,7 +30,7 @@ REMEDIES = {
     TRUST: "; set data.trust_first_use to true in config/config.yaml",
     MANUAL: "; `slim-bench data show NAME` describes the installation",
 }
-"""Remedy for a dataset that is not here, by its state."""
+"""Remedy for a missing dataset, by the state of the dataset."""
 HEAD = ("", "runs", "finished", "device-hours", "range", "left", "peak memory", "energy")
 
 
@@ -161,7 +161,7 @@ def duration(seconds: float) -> str:
 
 
 def _claims(plan: Plan, estimator: CostEstimator, runs: Sequence[Run]) -> list[str]:
-    """Return the cost of each claim that these runs decide, and the tests that cannot be significant."""
+    """Return the cost of each claim that `runs` decide, and the tests that cannot be significant."""
     path = plan.configuration.root / "config/claims.yaml"
     if not path.is_file() or runs[0].scale != (rules := load_settings(path)).verdict_scale:
         return []
@@ -195,7 +195,7 @@ def _untestable(plan: Plan, rules: ReportSettings, planned: set[str]) -> list[st
 
 
 def _data(needs: Sequence[Need]) -> list[str]:
-    """Return the bytes to download and to write, and the datasets and weights that are not here, by state."""
+    """Return the bytes to download and to write, and the missing datasets and weights, by state."""
     parts = []
     for kind in ("dataset", "weights"):
         states = [need.state for need in needs if need.kind == kind]

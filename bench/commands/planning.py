@@ -1,6 +1,6 @@
 """Commands plan, status, freeze and schema: list runs, show their state, write run.json, describe the configuration.
 
-They do not import torch.
+The commands do not import torch.
 """
 
 import argparse

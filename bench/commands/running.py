@@ -191,7 +191,10 @@ def _print_scores(scores: Sequence["Score"]) -> None:
 
 @contextmanager
 def _run_lock(run: Run, out: Path) -> Iterator[None]:
-    """Lock the run, so that other processes wait. A job can outlive a workflow that ended with kill -9."""
+    """Lock the run, so that other processes wait.
+
+    A job can outlive a workflow that ended with kill -9, and a new workflow then starts the same job again.
+    """
     if os.environ.get("RANK", "0") != "0":
         yield
         return
