@@ -1,1 +1,4 @@
-"""Datasets: catalogue -> fetch -> extract -> audit -> prepare -> datasets. No step before `datasets` imports torch."""
+"""Dataset modules, used in the order catalogue -> fetch -> extract -> audit -> prepare -> datasets.
+
+None of the modules before `datasets` imports torch.
+"""

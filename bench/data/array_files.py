@@ -47,7 +47,7 @@ def read_idx(file: StoredFile, max_unpacked_gb: float | None = None) -> np.ndarr
 
 @contextmanager
 def _decompressed(file: StoredFile) -> Iterator[tuple[BinaryIO, int | None]]:
-    """Yield the content as a stream, decompressed if gzipped, and the size of the stream if known."""
+    """Yield the content as a stream, decompressed if gzipped, and the size of the stream, or None if it is unknown."""
     with file.open() as opened:
         packed = opened.read(2) == b"\x1f\x8b"
         opened.seek(0)
@@ -72,7 +72,7 @@ def _read_exactly(stream: BinaryIO, count: int) -> np.ndarray | None:
 def read_npz(
     path: Path, keys: Collection[str], max_unpacked_gb: float | None = None
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Return the arrays among `keys` that an .npz file contains, and the names of all members.
+    """Return the arrays named in `keys` that an .npz file contains, and the names of all members.
 
     Raises InputError for arrays of Python objects (pickles) and for a shape that does not match the size of the archive
     member. All headers are checked before any data are read.
@@ -89,7 +89,7 @@ def read_npz(
 def read_npz_headers(
     path: Path, keys: Collection[str], max_unpacked_gb: float | None = None
 ) -> tuple[dict[str, "NpyHeader"], list[str]]:
-    """Return the headers of the arrays among `keys` that an .npz file contains, and the names of all members."""
+    """Return the headers of the arrays named in `keys` that an .npz file contains, and the names of all members."""
     headers: dict[str, NpyHeader] = {}
     names: list[str] = []
     for member in read_members(path, max_unpacked_gb):

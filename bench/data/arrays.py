@@ -25,7 +25,7 @@ KEYS = tuple(f"{split}_{kind}" for split in SPLITS for kind in ("images", "label
 
 
 def prepare_arrays(job: PreparationJob, staging: Path) -> Manifest:
-    """Prepare both splits: images, uint8 [N, H, W, C], zero-padded to the image size, and labels, int64 [N]."""
+    """Prepare both splits. Images are uint8 [N, H, W, C], zero-padded to the image size; labels are int64 [N]."""
     readers: dict[str, Callable[[PreparationJob], tuple[Arrays, tuple[str, ...] | None]]] = {
         "idx": _read_idx_set,
         "cifar": _read_cifar_set,

@@ -32,7 +32,7 @@ from bench.terminal import one_line
 BY_PATH = "given-by-path"
 """Temporary name of a dataset given by path."""
 MAX_DECODED = 50_000
-"""Maximum number of evenly spaced images of ImageNet that are decoded. Only the headers of all others are read."""
+"""Maximum number of evenly spaced images of ImageNet that are decoded. Of all other images, only the header is read."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Audit:
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     by_kind: dict[str, list[str]] = field(default_factory=dict)
-    """Kind of problem -> its errors or notes."""
+    """Kind of problem -> errors or notes of this kind."""
 
     @property
     def ok(self) -> bool:
@@ -160,7 +160,7 @@ def _current(folder: Path, content: str, dataset: Dataset) -> Manifest | None:
 
 @contextmanager
 def _opened(sources: list[Path], max_unpacked_gb: float | None) -> Iterator[Path]:
-    """Yield the folder or image file of a source, extracted to a temporary folder if it is packed."""
+    """Yield the folder or image file of a source, extracted to a temporary folder if the source is packed."""
     with (
         tempfile.TemporaryDirectory(prefix=".slim-bench-audit-") as folder,
         opened_source(sources, Path(folder) / "files", max_unpacked_gb) as path,

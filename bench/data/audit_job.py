@@ -99,7 +99,7 @@ def _source(name: str, dataset: Dataset, root: Path) -> str:
 
 
 def _results(found: Audit) -> dict[str, object]:
-    """Return the fields of a record that the audit determines."""
+    """Return the results of an audit as fields of its record."""
     texts = {kind: found.by_kind.get(kind, []) for kind in CHECKS}
     return {
         "images": found.counts,

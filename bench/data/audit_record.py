@@ -1,6 +1,6 @@
 """The record of an audit, data/prepared/NAME-SIZE.audit.json, and a PNG with images, both for the report.
 
-The workflow writes the record in addition to the prepared dataset, and never changes that dataset.
+The workflow writes both files next to the prepared dataset, and never changes the dataset itself.
 """
 
 from pathlib import Path
@@ -61,12 +61,12 @@ class AuditRecord(Strict):
 
 
 def audit_path(prepared: Path | str) -> Path:
-    """Return the path of the record of the dataset that is prepared in the folder `prepared`."""
+    """Return the path of the audit record of the prepared dataset in the folder `prepared`."""
     return Path(f"{prepared}{AUDIT_SUFFIX}")
 
 
 def audited_folder(record: Path) -> Path | None:
-    """Return the folder of the prepared dataset that a record describes, or None if the file has another suffix."""
+    """Return the folder of the prepared dataset that a record describes, or None for a path of another form."""
     prepared = str(record).removesuffix(AUDIT_SUFFIX)
     return None if prepared == str(record) else Path(prepared)
 
@@ -108,7 +108,7 @@ def describe_source(source: Any) -> str:
 
 
 def describe_preparation(dataset: Dataset, image_size: int | None) -> str:
-    """Return the conversion of images to arrays as text."""
+    """Return a text that describes the conversion of images to arrays."""
     preparation = dataset.preparation
     size = "original size" if image_size is None else f"{image_size} px"
     if dataset.layout in ("imagefolder", "imagenet"):
@@ -125,7 +125,7 @@ def describe_preparation(dataset: Dataset, image_size: int | None) -> str:
 
 
 def expected_counts(dataset: Dataset) -> dict[str, int]:
-    """Return the number of images of each split that the catalogue states."""
+    """Return the number of images that the catalogue states for each split."""
     if dataset.task != "classification":
         known = 1 if dataset.task == "oneshot" else dataset.n
         return {} if known is None else {"images": known}

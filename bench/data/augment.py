@@ -154,7 +154,7 @@ def mixup(images: Tensor, targets: Tensor, weight: float) -> tuple[Tensor, Tenso
 def cutmix(images: Tensor, targets: Tensor, weight: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Replace a box that covers the fraction 1 - `weight` of the area with the same box of the partner.
 
-    The box is clipped to the image, and the targets are mixed in proportion to its clipped area.
+    The box is clipped to the image, and the targets are mixed in proportion to the clipped area.
     """
     height, width = images.shape[2:]
     side = math.sqrt(1 - weight)

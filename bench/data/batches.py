@@ -1,7 +1,7 @@
 """Batches of a classification dataset. `batch(step)` depends only on (seed, rollback, step), so a run can resume.
 
-Arrays are kept on the device as uint8. Image files (bench.data.loaders) and samples of shards (bench.data.shards) are
-decoded by threads, several batches ahead. The last, incomplete batch of an epoch is dropped.
+Arrays are kept on the device as uint8. Threads decode image files (bench.data.loaders) and samples of shards
+(bench.data.shards) several batches ahead. The last, incomplete batch of an epoch is dropped.
 """
 
 import itertools
@@ -32,7 +32,7 @@ CENTRE_CROP_RATIO = 224 / 256  # side of the centre crop relative to the shorter
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """Division of a dataset into global batches, and the rows of each batch that this process computes."""
+    """Division of a dataset into global batches, and the rows of each batch that belong to this process."""
 
     rows: BatchRows
     seed: int
@@ -51,7 +51,7 @@ class Batches(Protocol):
 
 
 def count_steps(images: int, batch_size: int, source: str) -> int:
-    """Return the number of full batches in an epoch. Raises InputError if there is none."""
+    """Return the number of full batches in an epoch. Raises InputError if there is no full batch."""
     if batch_size > images:
         raise InputError(
             f"recipe.batch_size {batch_size} exceeds the {images} training images of {source}: "
@@ -84,7 +84,7 @@ class MemoryBatches:
 
 
 def training_crop(image: Image.Image, size: int, uniform: Tensor) -> Tensor:
-    """Return a random crop of an RGB image, resized with antialiased bilinear interpolation, uint8 [3, size, size].
+    """Return a random crop of an RGB image as uint8 [3, size, size], resized with antialiased bilinear interpolation.
 
     `uniform` has 5 random numbers in [0, 1): four determine the box, and the fifth whether the crop is flipped.
     """
@@ -97,7 +97,7 @@ def training_crop(image: Image.Image, size: int, uniform: Tensor) -> Tensor:
 
 
 def evaluation_crop(image: Image.Image, size: int) -> Tensor:
-    """Return the centre crop of an RGB image, resized with antialiased bilinear interpolation, uint8 [3, size, size].
+    """Return the centre crop of an RGB image as uint8 [3, size, size], resized with antialiased bilinear interpolation.
 
     The side of the square crop is 224/256 of the shorter side of the image.
     """
@@ -134,7 +134,7 @@ def crop(image: Image.Image, size: int, crop_seed: int | None, index: int) -> Te
 
 
 def decode_ahead(batches: Iterator[list[Callable[[], tuple[Tensor, int]]]], device: torch.device) -> Iterator[Batch]:
-    """Yield batches, decoded by threads up to PREFETCH batches ahead. Pillow decodes and resizes without the GIL."""
+    """Yield batches that threads decode up to PREFETCH batches ahead. Pillow decodes and resizes without the GIL."""
     pool = ThreadPoolExecutor(count_threads())
     waiting: deque[list[Future]] = deque()
     try:
@@ -149,7 +149,7 @@ def decode_ahead(batches: Iterator[list[Callable[[], tuple[Tensor, int]]]], devi
                 images, labels = images.pin_memory(), labels.pin_memory()
             yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
     finally:
-        # does not wait, because the garbage collector may close an unfinished stream on a thread of the same pool
+        # does not wait, because the garbage collector may close an unfinished stream on a thread of this pool
         pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -170,6 +170,6 @@ class Stream:
 
 
 def count_threads() -> int:
-    """Return the number of usable cores divided by the number of processes on this machine, but between 1 and 16."""
+    """Return the number of usable cores divided by the number of processes on this machine, clamped to 1..16."""
     cores = len(os.sched_getaffinity(0)) // max(1, launcher_variable("LOCAL_WORLD_SIZE", 1))
     return max(1, min(16, cores))

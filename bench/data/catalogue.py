@@ -1,7 +1,6 @@
 """The dataset catalogue, config/datasets.yaml, with the sources, licence and preparation of every dataset.
 
-Every dataset has a list of sources in order of preference, which bench.data.sources describes. This module does not
-import torch.
+Every dataset lists its sources in order of preference (see bench.data.sources). This module does not import torch.
 """
 
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from bench.schema import Name, Positive, Strict, Task, parse_cli_value, parse_st
 
 CATALOGUE = Path("config/datasets.yaml")
 PACKAGED = Path(__file__).with_name("datasets.yaml")
-"""Copy of the catalogue in an installed package, or in a clone a link to the catalogue."""
+"""The catalogue inside the package. An installed package contains a copy, and a clone contains a link."""
 PINS = Path("data/pins.yaml")
 
 Byte = Annotated[int, Field(ge=0, le=255)]
@@ -187,7 +186,7 @@ Folders = Mapping[str, UserFolder | Mapping[str, Any]]
 def load_catalogue(root: Path = Path("."), folders: Folders | None = None) -> Catalogue:
     """Read config/datasets.yaml under `root`, and add the user's own folders.
 
-    data/pins.yaml of earlier versions is read if it exists. DVC pointers take precedence over it.
+    data/pins.yaml of earlier versions is read if it exists. DVC pointers take precedence over this file.
     """
     path = Path(root) / CATALOGUE
     value = read_yaml(path)

@@ -1,4 +1,7 @@
-"""Reads an ImageFolder, train/ and val/ (or test/) with one folder per class. Class folders may have subfolders."""
+"""Reads an ImageFolder, which has train/ and val/ (or test/) with one folder per class.
+
+Class folders may have subfolders.
+"""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +28,7 @@ Row = tuple[str, int, int]
 
 @dataclass
 class ClassFolders:
-    """The labelled images of both splits, and all problems found in their folders."""
+    """The labelled images of both splits, and all problems found in the folders of the splits."""
 
     root: Path
     classes: tuple[str, ...] = ()
@@ -48,7 +51,7 @@ def split_folders(root: Path) -> dict[str, str]:
 
 
 def unpacked_root(folder: Path) -> Path:
-    """Return the folder with train/ and val/ in an extracted archive, its only subfolder or its root."""
+    """Return the folder with train/ and val/ in an extracted archive, which is the only subfolder or the root."""
     inner = [path for path in folder.iterdir() if path.is_dir() and not is_system_file(path.name)]
     return inner[0] if len(inner) == 1 else folder
 
@@ -83,7 +86,7 @@ def _note_unused(found: ClassFolders) -> list[str]:
 
 
 def _report_shared_images(found: ClassFolders) -> None:
-    """Report test images that are the same files as training images, because of links to files or folders."""
+    """Report test images that are, through links to files or folders, the same files as training images."""
     tested = {_inode(found, "test", row): row[0] for row in found.rows["test"]}
     file_ids = (_inode(found, "train", row) for row in found.rows["train"])
     shared = [tested[file_id] for file_id in file_ids if file_id in tested]
@@ -139,7 +142,7 @@ def _check_classes(found: ClassFolders, split: str) -> None:
 def check_images(
     paths: list[Path], image_size: int | None, dataset: Dataset, inspect: Callable[[Image.Image], T] | None
 ) -> Iterator[tuple[Header, T | None] | InputError]:
-    """Yield, for each image in order, its header and the result of `inspect` on the decoded image, or its error.
+    """Yield, for each image in order, its header and the result of `inspect` on the decoded image, or an error.
 
     If `inspect` is None, no image is decoded. The size of images in class folders of a published dataset is not
     checked, because the dataset's protocol may upscale them. All other images must have the required size.

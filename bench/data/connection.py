@@ -1,8 +1,8 @@
 """HTTP requests that cannot hang, follow only safe redirects, and describe every problem in one line.
 
 A server that sends nothing is reported after NOTE_SECONDS, and its connection is closed after STALL_SECONDS. Messages
-contain no text from the server, because it may contain control characters. The variables http_proxy, https_proxy and
-no_proxy set the proxies.
+contain no text from the server, because such text may contain control characters. The variables http_proxy, https_proxy
+and no_proxy set the proxies.
 """
 
 import http.client
@@ -26,7 +26,7 @@ from bench.errors import InputError
 NOTE_SECONDS, STALL_SECONDS = 10.0, 30.0
 """Seconds without data after which a message is printed, and after which the connection is closed."""
 ATTEMPTS = 4
-"""Maximum number of attempts without progress, if the problem may be temporary."""
+"""Maximum number of attempts without progress after problems that may be temporary."""
 MAX_WAIT_SECONDS = 60.0
 """Longest wait in seconds that a server may request (Retry-After). For a longer wait, the next source is used."""
 MAX_REDIRECTS = 10
@@ -97,7 +97,7 @@ class Attempts:
 
 @contextmanager
 def open_url(url: str, headers: Mapping[str, str], watch: Watch) -> Iterator[Any]:
-    """Open `url` and yield the response. Its content is not decoded."""
+    """Open `url` and yield the response. The content of the response is not decoded."""
     request = urllib.request.Request(url, headers={**DEFAULT_HEADERS, **headers})
     handlers = (_Plain(watch), _Secure(watch), _Redirects())
     with urllib.request.build_opener(*handlers).open(request, timeout=STALL_SECONDS) as response:
@@ -189,7 +189,7 @@ def connection_problem(error: BaseException) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds in the header Retry-After (a number or a date), or None if it is missing or invalid."""
+    """Return the seconds in the header Retry-After (a number or date), or None if the header is missing or invalid."""
     given = (headers.get("Retry-After") or "").strip()
     if given.isascii() and given.isdigit():
         return float(given[:9])

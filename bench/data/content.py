@@ -1,4 +1,4 @@
-"""Content hashes of a dataset's source, which its receipt records. A changed hash causes a new preparation.
+"""Content hashes of datasets' sources. A receipt records the hash, and a changed hash causes a new preparation.
 
 Sizes and modification times are used only to avoid rehashing unchanged files. Published datasets with class folders may
 contain a million files, so their content is represented by names and byte sizes, as in the hash of the prepared
@@ -21,7 +21,7 @@ UNREAD_LAYOUTS = ("imagefolder", "imagenet")
 """Layouts whose images are listed by name and size instead of being read."""
 
 UNREAD_CONTENT = sha256_json([])
-"""Constant in place of the content hash of an ImageNet folder, whose files are only listed by `prepare`."""
+"""Constant in place of the content hash of an ImageNet folder, because `prepare` only lists the files of the folder."""
 
 UNPACKED_MARKER = ".slim-bench-unpacked.json"
 """Marker file in a folder of extracted archives: {"content_sha256": hash of the archives}."""
@@ -72,7 +72,7 @@ def file_stamp(path: Path, name: str) -> FileRecord:
 
 
 def is_unchanged(recorded: FileRecord | None, stamp: FileRecord) -> bool:
-    """Return whether the hash in `recorded` is still valid for a file with stamp `stamp`."""
+    """Return whether the hash in `recorded` is still valid for a file with the size and times in `stamp`."""
     return recorded is not None and all(recorded.get(key) == value for key, value in stamp.items())
 
 
@@ -99,7 +99,7 @@ def preparation_sha256(dataset: Dataset) -> str:
     """Return the hash of everything in a catalogue entry that affects the arrays, except the source's content."""
     parts = {"preparation", "layout", "task", "n", "n_test", "classes", "class_names"}
     described = dataset.model_dump(mode="json", include=parts)
-    for key in ("first", "names"):  # keys added later; without them, earlier hashes remain valid
+    for key in ("first", "names"):  # newer keys are omitted if unset, so that earlier hashes remain valid
         if described["preparation"][key] is None:
             del described["preparation"][key]
     return sha256_json(described)

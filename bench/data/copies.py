@@ -10,7 +10,7 @@ CHUNK = 1 << 20
 
 
 def copy_verified(source: Path, path: Path, sha256: str | None, md5: str | None, size: int | None) -> None:
-    """Copy `source` to `path`. Raises UnavailableError if the size or a checksum differs from the given one."""
+    """Copy `source` to `path`. Raises UnavailableError if the size or a checksum does not match."""
     check_regular(source)
     digests = {"sha256": hashlib.sha256(), "md5": hashlib.md5(usedforsecurity=False)}
     count = 0

@@ -32,7 +32,7 @@ def load_split(folder: Path, split: SplitName) -> tuple[torch.Tensor, torch.Tens
 
 
 def load_file_list(folder: Path, split: SplitName) -> tuple[list[Path], list[int]]:
-    """Return the paths and labels of an ImageFolder split, or the paths and numbers of samples of its shards."""
+    """Return the paths and labels of the images of a split, or the paths and numbers of samples of its shards."""
     manifest = _read_kind(folder, "folder")
     entry = _split(folder, manifest, split)
     base = Path(manifest.root) / entry.path
@@ -45,7 +45,10 @@ def load_file_list(folder: Path, split: SplitName) -> tuple[list[Path], list[int
 
 
 def check_content(folder: Path, manifest: Manifest) -> None:
-    """Raise InputError if the arrays differ from the manifest's hash. Arrays above MAX_HASHED_BYTES are not checked."""
+    """Raise InputError if the arrays do not match the manifest's hash.
+
+    Arrays above MAX_HASHED_BYTES are not checked.
+    """
     arrays = {file: open_array(folder, manifest, file) for file in manifest.arrays}
     if not 0 < sum(array.nbytes for array in arrays.values()) <= MAX_HASHED_BYTES:
         return

@@ -1,4 +1,4 @@
-"""Describes one dataset for `slim-bench data show`, with its sources in order, checksums, DVC pointers and licence."""
+"""Describes the sources (in order), checksums, DVC pointers and licence of a dataset for `slim-bench data show`."""
 
 from typing import Any
 

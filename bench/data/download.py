@@ -40,7 +40,7 @@ TEMPORARY_CODES = (408, 425, 429)
 LOGIN_CODES = (401, 403, 407)
 COMPRESSED = ("gzip", "x-gzip")
 VERSION = re.compile(r'"[!#-~]*"|[A-Za-z0-9:, ]+')
-"""Form of a strong ETag or a date."""
+"""Pattern of a strong ETag or a date."""
 
 
 KEPT = "; the partial download is kept, and the next fetch resumes it"
@@ -56,7 +56,7 @@ class Transfer:
     headers: Mapping[str, str] = field(default_factory=dict)
     verifiable: bool = True
     version: str | None = None
-    """ETag or date of the partial file. If the source has changed since, the server sends the complete file."""
+    """ETag or date of the partial file. If the source has changed since then, the server sends the complete file."""
     compressed: bool = False
 
     @property
@@ -80,8 +80,8 @@ def download(
 ) -> None:
     """Download `url` to a partial file next to `path` (resuming an existing one), verify it, and rename it to `path`.
 
-    `sha256` may be a prefix, if the publisher states only a prefix. Without sha256 and md5, the file must be readable:
-    archives, parquet files and images are read to their end. `check` returns a further problem of the file, or None.
+    `sha256` may be a prefix, if the publisher states only a prefix. Without sha256 and md5, the file must be readable,
+    so archives, parquet files and images are read to their end. `check` returns a further problem of the file, or None.
     Raises UnavailableError if the server does not provide the file.
     """
     if is_enabled(OFFLINE):
@@ -117,7 +117,7 @@ def _complete(transfer: Transfer, sha256: str | None, md5: str | None) -> str | 
     """Download the rest of a file, decompress the body if necessary, and return the file's problem, or None."""
     _fetch(transfer, sha256, md5)
     problem = content_problem(transfer.partial, sha256, md5, transfer.size)
-    # a server may declare "Content-Encoding: gzip" because the archive itself is compressed; keep it compressed
+    # a server may declare "Content-Encoding: gzip" because the archive itself is compressed; it stays compressed
     is_packed = not transfer.verifiable and not transfer.name.endswith((".gz", ".tgz"))
     if transfer.compressed and (problem or is_packed):
         decompress(transfer.partial, transfer.url, transfer.size or MAX_UNKNOWN_BYTES)
@@ -201,7 +201,10 @@ def _read_rest(transfer: Transfer) -> None:
 
 
 def _stalled(transfer: Transfer, before: int) -> Exception:
-    """Return the error of a stalled transfer. The error permits another attempt only if this attempt received data."""
+    """Return the error of a stalled transfer.
+
+    The error permits another attempt only if the stalled attempt received data.
+    """
     silence = f"no data for {connection.STALL_SECONDS:g} s"
     if transfer.received > before:
         return TimeoutError(silence)

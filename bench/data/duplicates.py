@@ -4,7 +4,7 @@ Exact duplicates have the same pixels after decoding. Near duplicates are copies
 made slightly darker or brighter, cropped by about one percent, or converted to grey. Each image is reduced to a grey
 thumbnail of 32 x 32 pixels. A 64-bit perceptual hash of the thumbnail (C. Zauner, Implementation and benchmarking of
 perceptual image hash functions, 2010) selects pairs, and the correlation of the thumbnails at 16 x 16 pixels confirms
-them. All sums are exact integers, so the result is the same on every CPU.
+the pairs. All sums are exact integers, so the result is the same on every CPU.
 """
 
 import hashlib
@@ -24,11 +24,14 @@ MAX_DISTANCE = 6
 MIN_CORRELATION = 0.99
 """Smallest correlation between the thumbnails of near duplicates."""
 MAX_COMPARED = 100_000
-"""Maximum number of images that are searched for near duplicates. In a larger dataset, they are evenly spaced."""
+"""Maximum number of images that are searched for near duplicates.
+
+In a larger dataset, the searched images are evenly spaced.
+"""
 MAX_CANDIDATES = 5_000_000
 """Maximum number of candidate pairs, after which the search stops. Only datasets of almost equal images reach it."""
 BLOCK = (256, 8192)
-"""Number of hashes that are compared at a time: rows and columns."""
+"""Rows and columns of a block of the matrix of all pairs. The hashes of one block are compared at a time."""
 BLOCKS_TOGETHER = 8  # blocks after which the number of candidates is checked
 CONFIRM_CHUNK = 4096  # pairs
 
@@ -156,7 +159,7 @@ def _similar(hashes: np.ndarray, top: int, left: int) -> np.ndarray:
 
 
 def _correlated(halves: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Return whether the correlation of each pair is at least MIN_CORRELATION; false for an image of one colour."""
+    """Return whether each pair's correlation is at least MIN_CORRELATION; false if an image has only one colour."""
     first, second = halves[pairs[:, 0]].astype(np.float64), halves[pairs[:, 1]].astype(np.float64)
     n = halves.shape[1]
 

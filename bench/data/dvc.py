@@ -21,7 +21,7 @@ DVC_TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp")
 
 
 def run_dvc(root: Path, command: str, *arguments: str) -> None:
-    """Run `dvc COMMAND ARGUMENTS` in `root` without analytics, waiting until DVC's lock is free.
+    """Wait until DVC's lock is free, and run `dvc COMMAND ARGUMENTS` in `root` without analytics.
 
     Raises InputError if the command fails.
     """
@@ -61,8 +61,8 @@ def allow_without_git(root: Path) -> None:
 def _settings(root: Path) -> Iterator[dict[str, str]]:
     """Yield environment variables for DVC.
 
-    HOME is a temporary folder if the home folder does not exist, because DVC reads files there. Two options can only be
-    set in configuration files, so they are set in a temporary copy of the system-wide configuration. No file of the
+    HOME is a temporary folder if the home folder does not exist, because DVC reads files in HOME. Two options can only
+    be set in configuration files, so they are set in a temporary copy of the system-wide configuration. No file of the
     repository or the user is modified. `verify` is set for each remote, because otherwise DVC accepts a modified
     object. `no_scm` is set if there is no `.git` (a repository extracted from an archive), because otherwise DVC fails,
     or uses a git repository that contains this folder.
@@ -92,7 +92,7 @@ def _temporaries(folder: Path) -> set[Path]:
 
 
 def _refuse_full(root: Path, pointer: Path) -> None:
-    """Raise InputError if the disk is too full for the file of `pointer`. DVC only reports a missing file."""
+    """Raise InputError if the disk is too full for the file of `pointer`. DVC itself only reports a missing file."""
     size = read_pointer(pointer).size
     for folder in (pointer.parent, root / ".dvc"):
         if size is not None and folder.is_dir() and shutil.disk_usage(folder).free < size:
@@ -100,7 +100,7 @@ def _refuse_full(root: Path, pointer: Path) -> None:
 
 
 def pull_if_tracked(root: Path, path: Path) -> bool:
-    """Restore `path` from the DVC cache or the default remote if DVC tracks it. Return whether it exists now.
+    """Restore `path` from the DVC cache or the default remote if DVC tracks it. Return whether `path` exists now.
 
     The remote inside the repository is not searched, because it contains only the shipped files.
     """

@@ -1,9 +1,9 @@
-"""Adds files to the DVC cache and restores them from it, without starting DVC, which takes seconds.
+"""Adds files to the DVC cache and restores them, without starting DVC, because starting DVC takes seconds.
 
 The cache has DVC's own layout (files/md5/AB/CDEF...), so `dvc status`, `dvc push` and `dvc pull` work with it. A file
 that slim-bench wrote is linked into the cache by the first method of `cache.type` that works. A hard-linked file is
-read-only, because a change would also change the cache. A file of the user is cloned (reflink) or copied, and is never
-linked, because DVC would make a linked file read-only.
+read-only, because changing the file would also change the cache. A file of the user is cloned (reflink) or copied, and
+is never linked, because DVC would make a linked file read-only.
 """
 
 import errno
@@ -22,9 +22,9 @@ from bench.files import atomic_file, link_or_copy, md5_file
 from bench.terminal import one_line
 
 FICLONE = 0x40049409
-"""Request of ioctl by which a file shares the blocks of another file, on Btrfs and XFS."""
+"""The ioctl request that makes a file share the blocks of another file, on Btrfs and XFS."""
 READ_ONLY = 0o444
-"""Mode by which DVC recognises objects that it need not verify again."""
+"""File mode by which DVC recognises objects that need not be verified again."""
 NO_LINK = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EINVAL, errno.ENOTTY, errno.ENOSYS}
 
 
@@ -49,19 +49,19 @@ class DvcCache:
         return [kind.strip() for kind in (given.split(",") if isinstance(given, str) else given)]
 
     def contains(self, md5: str, size: int | None) -> bool:
-        """Return whether the cache has an object of this md5 and size. Its content is not read."""
+        """Return whether the cache has an object of this md5 and size. The content of the object is not read."""
         path = self.object_path(md5)
         return path.is_file() and (size is None or path.stat().st_size == size)
 
     def add(self, path: Path, md5: str, *, own: bool) -> bool:
-        """Add a file with this md5. Return False if DVC itself has to add it, because of the settings of the cache.
+        """Add a file with this md5. Return False if the settings of the cache require DVC itself to add the file.
 
         `own`: slim-bench wrote the file, so it may become a link. Raises OSError or InputError if writing fails.
         """
         target, source = self.object_path(md5), Path(os.path.realpath(path))
         if self.contains(md5, source.stat().st_size):
             return True
-        target.unlink(missing_ok=True)  # of another size, so it is damaged
+        target.unlink(missing_ok=True)  # an object of another size is damaged
         target.parent.mkdir(parents=True, exist_ok=True)
         if own and "shared" in self.settings.get("cache", {}):
             return False  # DVC sets the modes of a shared cache
@@ -119,7 +119,7 @@ def merged_configuration(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def configuration_folders() -> tuple[Path, Path]:
-    """Return the folders of DVC's system-wide configuration and of the user's."""
+    """Return the folders of DVC's system-wide configuration and of the user's configuration."""
     import platformdirs  # importing dvc.dirs takes longer
 
     system = os.environ.get("DVC_SYSTEM_CONFIG_DIR") or platformdirs.site_config_dir("dvc", "iterative")
@@ -145,7 +145,10 @@ def _clone(source: Path, target: Path) -> bool:
 
 
 def _link(source: Path, target: Path) -> bool:
-    """Create an object as a hard link, and make both read-only. Return False if links are not possible."""
+    """Create an object as a hard link to `source`, and make both files read-only.
+
+    Return False if links are not possible.
+    """
     try:
         os.link(source, target)
     except FileExistsError:  # another process has added the same content

@@ -22,7 +22,7 @@ from bench.errors import InputError, writing
 def extract_archive(
     archive: Path | StoredFile, target: Path, max_unpacked_gb: float | None = None, pattern: str = "*"
 ) -> None:
-    """Extract the members that match `pattern` to the new folder `target`, which is not created if a member fails."""
+    """Extract the members that match `pattern` to the new folder `target`, which is not created after an error."""
     target = Path(target)
     if target.exists():
         raise InputError(f"{target}: already exists; {archive} is only extracted to a new folder")
@@ -47,7 +47,7 @@ def extract_archive(
 
 @contextmanager
 def rename_in_errors(folder: Path, archive: Path) -> Iterator[None]:
-    """Replace the paths of extracted files in `folder` by `archive` and its member in the errors of the block."""
+    """In the errors of the block, replace the path of an extracted file in `folder` by the archive and the member."""
     try:
         yield
     except InputError as error:

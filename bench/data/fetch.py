@@ -56,7 +56,7 @@ def fetch(
     """Obtain and verify the source of dataset `name`, and return the path of its receipt.
 
     For a name in the section `weights` of the catalogue, the function returns the path of the weights file.
-    `accept_sha256` (64 hex digits, or `first-seen`) pins the checksum of a file without a published one.
+    `accept_sha256` (64 hex digits, or `first-seen`) pins the checksum of a file that has no published checksum.
     """
     root = Path(root)
     catalogue = load_catalogue(root, folders)
@@ -79,7 +79,7 @@ def fetch_dataset(
 
     Existing files with the expected checksum are not downloaded again. `replaces`: record the present content of files
     without a published checksum in place of an earlier record. `completes` is explained in `FetchJob`. Raises
-    InputError with the reason of every source if no source works.
+    InputError with one reason per source if no source works.
     """
     dataset = catalogue.dataset(name)
     job = FetchJob(root, catalogue, name, dataset, accept_sha256, settings or DataSettings(), replaces, completes)
@@ -104,7 +104,7 @@ def fetch_dataset(
 
 
 def _all_failed(job: FetchJob, reasons: list[str]) -> str:
-    """Return the error message for a dataset that no source provides, in one line."""
+    """Return the one-line error message for a dataset that no source provides."""
     tried = candidates(job)
     blocked = [
         source.files[0].url for source in job.dataset.sources if isinstance(source, Download) and source not in tried
@@ -162,7 +162,7 @@ def _recorded(job: FetchJob, source: Any, origin: str | None) -> Fetched:
 
 
 def source_files(name: str, root: Path, catalogue: Catalogue) -> list[Path]:
-    """Return the downloaded files of a dataset, each verified."""
+    """Verify the downloaded files of a dataset, and return their paths."""
     job = FetchJob(root, catalogue, name, catalogue.dataset(name))
     source = present_source(root, job.dataset, read_receipt(name, root))
     if source is None:

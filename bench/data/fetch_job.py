@@ -1,4 +1,4 @@
-"""One dataset to obtain, and the checksums that its files must have, from the catalogue or from their DVC pointers."""
+"""One dataset to obtain, and the checksums that the catalogue or the DVC pointers require of its files."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -22,8 +22,8 @@ class FetchJob:
     """One dataset to obtain in the project at `root`.
 
     Attributes:
-        accept: sha256 of the file without a published checksum, or FIRST_SEEN.
-        replaces: whether the recorded checksums of files without a published one are replaced.
+        accept: sha256 that is accepted for the file without a published checksum, or FIRST_SEEN.
+        replaces: whether the recorded checksums of files without published checksums are replaced.
         completes: whether files that were recorded earlier are added to the DVC cache if they are missing there.
     """
 
@@ -50,7 +50,7 @@ class FetchJob:
         return file.md5 or (recorded.md5 if recorded else None)
 
     def recorded(self, file: SourceFile) -> Pointer | None:
-        """Return the DVC pointer of a file, or None if it has none or if the catalogue now names other content."""
+        """Return the DVC pointer of a file, or None if there is none or if the catalogue now states other content."""
         pointer = pointer_of(self.root / file.local)
         if pointer is None or (self.replaces and not (file.sha256 or file.md5)):
             return None
@@ -66,7 +66,7 @@ class FetchJob:
     def origin(self, source: Any, file: SourceFile, *, is_new: bool) -> Origin:
         """Return the origin that the pointer of a file records.
 
-        The source of a file without a published checksum is known only if the file was just obtained from it.
+        The source of a file without a published checksum is known only if the file was just obtained from this source.
         """
         listed = next((source for source in self.dataset.sources if file in source.files), source)
         if not (file.sha256 or file.md5):
@@ -80,7 +80,7 @@ class FetchJob:
 
     @property
     def unpinned(self) -> list[SourceFile]:
-        """Return the files at URLs without a published checksum."""
+        """Return the files that are downloaded from URLs and have no published checksum."""
         files = [file for source in self.dataset.sources if isinstance(source, Download) for file in source.files]
         return [file for file in files if not (file.sha256 or file.md5)]
 
@@ -119,7 +119,7 @@ def mismatch(job: FetchJob, file: SourceFile, found: dict[str, str]) -> str | No
 
 
 def hashes_of(path: Path) -> dict[str, str]:
-    """Return sha256 and md5 of a file, which is read once."""
+    """Return the sha256 and md5 of a file. The file is read only once."""
     check_regular(path)
     digests = {"sha256": hashlib.sha256(), "md5": hashlib.md5(usedforsecurity=False)}
     with path.open("rb") as file:
@@ -130,7 +130,7 @@ def hashes_of(path: Path) -> dict[str, str]:
 
 
 def check_acceptable(job: FetchJob) -> None:
-    """Raise InputError if the given value is not a checksum, or if the dataset does not need one."""
+    """Raise InputError if the given value is not a checksum, or if the dataset does not need a checksum."""
     accept = job.accept or ""
     if accept != FIRST_SEEN and (len(accept) != 64 or set(accept) - set("0123456789abcdef")):
         raise InputError(f"--accept-sha256 {accept}: expected 64 hexadecimal digits (lower case) or {FIRST_SEEN}")

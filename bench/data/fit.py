@@ -1,4 +1,4 @@
-"""Fits images to the prepared size with a centre crop or the original aspect ratio, and antialiased resizing."""
+"""Resizes images to the prepared size with antialiasing, after a centre crop or with the original aspect ratio."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def check_image_size(name: str, image_size: int | None) -> None:
 
 
 def check_size(header: Header, image_size: int | None, preparation: Preparation) -> None:
-    """Raise InputError for an image that needs upscaling, unless the dataset allows it."""
+    """Raise InputError for an image that needs upscaling, unless the dataset allows upscaling."""
     if image_size is None or preparation.upscale:
         return
     side = min if preparation.fit == "crop" else max

@@ -28,7 +28,7 @@ LOGIN = "log in with `hf auth login` or set HF_TOKEN, and accept the terms of th
 def download_from_hub(
     source: Hub, file: SourceFile, path: Path, *, sha256: str | None, md5: str | None, size: int | None
 ) -> None:
-    """Download one file of `source` to `path`. Raises UnavailableError if the Hub does not provide it."""
+    """Download one file of `source` to `path`. Raises UnavailableError if the Hub does not provide the file."""
     hub = _quiet_hub()
     if _from_cache(hub, source, file, path, sha256, md5, size):
         return

@@ -23,7 +23,7 @@ GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 def unpack_imagenet(
     train: Path, val: Path, devkit: Path, target: Path, content: str, max_unpacked_gb: float | None = None
 ) -> None:
-    """Extract the archives to a temporary folder, and rename it to `target` when all are extracted.
+    """Extract the archives to a temporary folder, and rename the folder to `target` when all are extracted.
 
     An interrupted extraction resumes, but starts again if the archives have changed. `content`: hash of the archives.
     """

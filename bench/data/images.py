@@ -29,7 +29,7 @@ from bench.terminal import one_line
 
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "TIFF", "PPM", "GIF")
 MAX_PIXELS = 1 << 26
-"""Default pixel limit (8192 x 8192) of one image, and of all concurrently decoded images, which need less than 1 GB."""
+"""Default pixel limit (8192 x 8192) of one image, and of all concurrently decoded images (less than 1 GB in total)."""
 PIXELS_VARIABLE = "SLIM_BENCH_MAX_PIXELS"
 """Environment variable with the pixel limit of one image. An image of more than MAX_PIXELS is decoded alone."""
 Image.core.set_block_size(1 << 26)
@@ -217,7 +217,7 @@ def pixels_of(image: Image.Image) -> np.ndarray:
 
 
 def bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """Yield the image a few rows at a time, each with the index of its first row."""
+    """Yield parts of the image of a few rows each, together with the index of the part's first row."""
     rows = max(1, BAND_PIXELS // image.width)
     for top in range(0, image.height, rows):
         yield top, image.crop((0, top, image.width, min(top + rows, image.height)))

@@ -1,4 +1,4 @@
-"""Opens the training data of a classification run, with batches, held-out images and statistics."""
+"""Opens the training data of a classification run (batches, held-out images and statistics)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +88,7 @@ def _shards(run: Run, manifest: Manifest, plan: BatchPlan) -> Inputs:
 
 
 def _decoded(files: list[File], size: int, manifest: Manifest) -> tuple[Tensor, Tensor] | None:
-    """Return the held-out images, centre-cropped, uint8 [N, 3, size, size], and their labels, on the CPU."""
+    """Return the centre-cropped held-out images, uint8 [N, 3, size, size], and their labels, both on the CPU."""
     if not files:
         return None
     parts = list(evaluation_batches(files, size, 64, background_of(manifest)))
@@ -96,7 +96,7 @@ def _decoded(files: list[File], size: int, manifest: Manifest) -> tuple[Tensor, 
 
 
 def background_of(manifest: Manifest) -> Colour:
-    """Return the background colour of transparent pixels that the preparation recorded."""
+    """Return the background colour of transparent pixels, which the preparation has recorded in the manifest."""
     red, green, blue = manifest.preparation.get("background", WHITE)
     return red, green, blue
 
@@ -110,7 +110,7 @@ def list_split(folder: Path, manifest: Manifest, split: str) -> list[File]:
 
 
 def split_shards(shards: list[File], count: int) -> tuple[list[File], list[File]]:
-    """Return (kept, held) shards. Shards are held out from the end until they contain at least `count` samples."""
+    """Return (kept, held) shards. The fewest last shards with at least `count` samples are held out."""
     training, held_out = list(shards), []
     while sum(number for _, number in held_out) < count and training:
         held_out.append(training.pop())

@@ -1,4 +1,4 @@
-"""Limits on the extracted size of an archive or array file. docs/how-to/data.md states the same numbers.
+"""Limits on the extracted size of an archive or array file. docs/how-to/data.md also states these limits.
 
 The limit grows with the size of the file, so it admits large datasets but not a small file that expands to gigabytes of
 zeros. Holes of a sparse file do not count as part of its size. Extracted sizes are added up from headers before the
@@ -19,7 +19,7 @@ MAX_EXTRACTION_RATIO = 20
 """Maximum ratio of extracted size to file size; archives of images and pixel arrays stay below 10."""
 MIN_MEMBER_LIMIT = 200_000
 MEMBERS_PER_GB = 100_000
-"""Allowed members per GB of a limit set by the user."""
+"""Number of archive members that a limit set by the user allows per GB."""
 LIMIT_OPTION = "--max-unpacked-gb (or max_unpacked_gb in config/config.yaml)"
 
 

@@ -50,7 +50,7 @@ class FolderBatches:
 
 
 def evaluation_batches(files: list[File], size: int, batch_size: int, background: Colour = WHITE) -> Iterator[Batch]:
-    """Yield all images once, in order, centre-cropped, on the CPU. A file ending in .tar is a shard."""
+    """Yield all images once and in order, as centre crops on the CPU. A file ending in .tar is a shard."""
     jobs = (job for file in files for job in _evaluation_jobs(file, size, background))
     batches = iter(lambda: list(itertools.islice(jobs, batch_size)), [])
     return decode_ahead(batches, torch.device("cpu"))

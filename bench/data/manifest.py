@@ -82,7 +82,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def open_array(folder: Path, manifest: Manifest, file: str) -> "np.ndarray":
     """Open one array of the folder, memory-mapped read-only, and check its shape against the manifest."""
-    import numpy as np  # commands that only list or plan need not load it
+    import numpy as np  # commands that only list or plan need not load NumPy
 
     path = Path(folder) / file
     if not path.is_file():  # opening a pipe would block

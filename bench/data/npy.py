@@ -1,4 +1,4 @@
-"""Writes .npy files without memory maps, because writing to one on a full disk kills the process with a bus error.
+"""Writes .npy files without memory maps. Writing to a memory map on a full disk kills the process with a bus error.
 
 The files are identical to those of `numpy.save`, whose error message does not mention a full disk.
 """

@@ -1,7 +1,7 @@
-"""Obtains the files of one source: from the Hugging Face Hub, a URL, a DVC remote or a mirror folder.
+"""Obtains the files of one source, which is the Hugging Face Hub, a URL, a DVC remote or a mirror folder.
 
-A file is renamed to its final name after its checksum is verified. `UnavailableError` means that another source may
-work.
+A file is renamed to its final name only after its checksum is verified. `UnavailableError` means that another source
+may work.
 """
 
 import os
@@ -88,7 +88,8 @@ def mirror_folder(settings: DataSettings, root: Path) -> Path:
 def _from_mirror(request: FileRequest, settings: DataSettings, is_linked: bool) -> None:
     """Copy a file from the mirror folder, and verify it while copying.
 
-    `is_linked`: link the verified file instead, because archives that users install, such as ImageNet, are very large.
+    `is_linked`: link the verified file instead of copying it, because archives that users install, such as ImageNet,
+    are very large.
     """
     original = mirror_folder(settings, request.root) / request.file.name
     if not original.is_file():
@@ -105,7 +106,7 @@ def _from_mirror(request: FileRequest, settings: DataSettings, is_linked: bool) 
 
 
 def link_place(source: Mirror, root: Path, settings: DataSettings) -> None:
-    """Link the folder `place` of the mirror, if it exists, into data/sources, without copying."""
+    """If the mirror has the folder `place`, link this folder into data/sources without copying it."""
     original = mirror_folder(settings, root) / (source.place or "")
     target = root / SOURCES / (source.place or "")
     if source.place is not None and original.is_dir() and not os.path.lexists(target):

@@ -53,7 +53,7 @@ def _is_file(folder: Path, name: str) -> bool:
 
 
 def _arrays_of(folder: Path, manifest: dict[str, Any]) -> set[str]:
-    """Return the names of the arrays that have the shape in the manifest.
+    """Return the names of the array files whose shapes match the manifest.
 
     Returns an empty set if all arrays are present, but the hash of their content differs from the manifest's.
     """

@@ -1,8 +1,8 @@
 """Reads the images of parquet files as the Hugging Face Hub stores them, in a column `image` with bytes and a path.
 
-Rows are read a few at a time. Each image becomes a file, whose name is the one in the image's path if all these names
-are present and unique, and otherwise the number of the row. A dataset therefore has the same order as a folder of the
-same files.
+Rows are read a few at a time. Each image becomes a file. If the paths of all images have file names and these names are
+unique, the files get these names. Otherwise, the number of the row is the name. The images are therefore in the order
+that a folder of the files would have.
 """
 
 import re
@@ -94,7 +94,7 @@ def _image(path: Path, row: int, value: Any) -> tuple[str, bytes]:
 
 
 def extract_images(paths: Sequence[Path], target: Path, max_unpacked_gb: float | None = None) -> None:
-    """Write the images of parquet files to the new folder `target`, which is not created if a file is damaged."""
+    """Write the images of parquet files to the new folder `target`, which is not created after an error."""
     target.parent.mkdir(parents=True, exist_ok=True)
     names = _unique_names(paths)
     partial = make_temporary(target.parent, target.name)

@@ -14,7 +14,8 @@ were used.
         sha256: ...
         licence: ...
 
-`dvc add` and `dvc import-url` write pointers without `meta.sha256`. slim-bench reads them, and never rewrites them.
+`dvc add` and `dvc import-url` write pointers without `meta.sha256`. slim-bench reads such pointers, and never rewrites
+them.
 """
 
 import re

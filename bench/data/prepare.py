@@ -1,4 +1,4 @@
-"""Prepares the folder that training and metrics read, with arrays or lists of files, and manifest.json.
+"""Prepares the folder that training and metrics read. It contains arrays or lists of files, and manifest.json.
 
 Images are decoded, composited onto a background, cropped or resized with antialiasing, and stored as uint8. Small
 classification datasets (28 or 32 px) are zero-padded and never resized. ImageNet-like datasets are indexed, not copied.
@@ -157,7 +157,10 @@ def image_files(job: PreparationJob, staging: Path) -> Iterator[ImageFiles]:
 
 @contextmanager
 def opened_source(sources: Sequence[Path], folder: Path, max_unpacked_gb: float | None = None) -> Iterator[Path]:
-    """Yield the folder or image file of a source. Packed files are extracted to `folder` for the block."""
+    """Yield the folder or image file of a source.
+
+    Packed files are extracted to `folder`, which is deleted after the block.
+    """
     first = sources[0]
     if first.is_dir() or not (is_parquet(first) or is_archive(first)):
         yield first

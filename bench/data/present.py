@@ -1,4 +1,4 @@
-"""Finds the existing files of a dataset, downloaded to data/sources or installed by the user."""
+"""Finds the existing files of a dataset, which were downloaded to data/sources or installed by the user."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,8 +34,8 @@ def present_source(root: Path, dataset: Dataset, known: Mapping[str, Any]) -> An
 def installed_path(root: Path, dataset: Dataset) -> Path | None:
     """Return the folder or file that the user installed or configured, or None if the files of the catalogue are used.
 
-    A folder that was extracted from these files is used only if the files no longer exist, because they may have been
-    replaced since. A folder of several datasets is used only if it contains a file of this dataset.
+    A folder that was extracted from these files is used only if the files no longer exist, because the files may have
+    been replaced after the extraction. A folder of several datasets is used only if it contains a file of this dataset.
     """
     if dataset.folder is not None:
         return existing_path(root, dataset.folder)

@@ -1,4 +1,4 @@
-"""Reads a file to its end, to find damage in a file that has no checksum.
+"""Finds damage in a file without a checksum by reading the file to its end.
 
 Archives, parquet files and images are recognised by their first bytes. Other files are not read.
 """

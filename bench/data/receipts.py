@@ -36,7 +36,10 @@ def receipt_path(name: str) -> Path:
 
 
 def read_receipt(name: str, root: Path = Path(".")) -> dict[str, Any]:
-    """Return the receipt of dataset `name`. It is empty if missing or damaged, so that `fetch` creates it again."""
+    """Return the receipt of dataset `name`.
+
+    A missing or damaged receipt is read as empty, so that `fetch` creates it again.
+    """
     path = root / receipt_path(name)
     try:
         return parse_strict(Receipt, read_json(path), path).model_dump(exclude_unset=True) if path.exists() else {}

@@ -59,7 +59,10 @@ def decompress(path: Path, url: str, max_bytes: int) -> None:
 
 
 def unreadable(path: Path, name: str) -> str | None:
-    """Return why a file without a checksum is empty, damaged or text, or None. `name`: final name of the file."""
+    """Return the problem of a file without a checksum (empty, damaged or text), or None.
+
+    `name`: final name of the file.
+    """
     from bench.data.readable import check_readable
 
     with path.open("rb") as file:

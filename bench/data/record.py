@@ -1,4 +1,4 @@
-"""Records with DVC which bytes of each dataset are used, in a pointer in data/sources for every file, folder and list.
+"""Records with DVC which bytes of each dataset are used. Every file, folder and list has a pointer in data/sources.
 
 - A file gets the pointer FILE.dvc, and its content is added to the DVC cache (bench.data.dvc_cache).
 - The images of a folder that the user installed are packed into the archive NAME-installed.tar, because many files slow
@@ -49,7 +49,7 @@ INSTALLED = "installed manually"
 
 @dataclass(frozen=True)
 class Origin:
-    """Information in a pointer about a file, in addition to its hash.
+    """Information in a pointer about a file, in addition to the file's hash.
 
     Attributes:
         is_new: whether slim-bench has just written the file, which may then become a link to the DVC cache.
@@ -87,7 +87,7 @@ def source_text(source: Any, file: SourceFile) -> str:
 
 
 def record_file(root: Path, path: Path, hashes: Mapping[str, Any], origin: Origin) -> None:
-    """Add a file to the DVC cache and write its pointer, unless it has a pointer with this md5.
+    """Add a file to the DVC cache and write its pointer, unless the file already has a pointer with this md5.
 
     `hashes`: `bytes`, `md5` and `sha256` of the file, which the caller has compared with the catalogue and the pointer.
     The pointer is written last, so that the next call completes an interrupted record.

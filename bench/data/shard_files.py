@@ -16,7 +16,10 @@ from bench.data.stored import StoredFile, convert_archive_errors
 from bench.errors import InputError
 
 SAMPLE_NAME = re.compile(r"((?:.*/)?[^.]+)\.([^/]*)")
-"""Pattern of a member's name, with sample name and kind of file. A member whose name has no dot is not in a sample."""
+"""Pattern of a member's name, with groups for the sample name and the kind of file.
+
+A member whose name has no dot belongs to no sample.
+"""
 KINDS = ("jpg", "jpeg", "png", "webp")
 MAX_LABEL_BYTES = 100
 

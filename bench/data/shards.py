@@ -1,9 +1,9 @@
 """Batches of WebDataset shards, tar files of KEY.jpg|jpeg|png|webp and KEY.cls. Reading needs the extra `webdataset`.
 
 In each pass, the shards are shuffled and distributed to the processes, and samples are shuffled in a buffer. The order
-depends on seed, rollback and number of processes, so a resumed run must use the same number of processes. On
-resuming, completed passes are skipped without reading them, and the skipped samples of the interrupted pass are read
-but not decoded. Global batch size and epoch length do not depend on the number of processes, but the images of each
+depends on seed, rollback and number of processes, so a run must be resumed with the number of processes that it was
+started with. A resumed run does not read the completed passes, and reads but does not decode the skipped samples of the
+interrupted pass. Global batch size and epoch length do not depend on the number of processes, but the images of each
 batch do. With datasets of arrays or image files, in contrast, the batches are equal for any number of processes.
 """
 

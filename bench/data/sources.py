@@ -1,4 +1,4 @@
-"""Models of a dataset's sources, and their order of preference.
+"""Pydantic models of a dataset's sources, and the order of preference of the sources.
 
 A dataset lists its sources in order of preference in config/datasets.yaml. `fetch` tries them in this order:
 
@@ -11,7 +11,7 @@ A dataset lists its sources in order of preference in config/datasets.yaml. `fet
     folder    the user's own images, by path
 
 A DVC pointer and the folder `data.mirror` can provide every file of the other sources, so the catalogue need not list
-them. This module does not import torch.
+these two sources. This module does not import torch.
 """
 
 import re

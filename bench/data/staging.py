@@ -39,7 +39,7 @@ def remove_marker(folder: Path) -> None:
 
 @contextmanager
 def creation_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock on the creation of `folder` in the block, after waiting for any other process that holds the lock.
+    """Hold the lock on the creation of `folder` during the block, after any other process has released the lock.
 
     Temporary folders of killed processes are removed first.
     """

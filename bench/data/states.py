@@ -1,4 +1,4 @@
-"""Determines whether the files of a dataset exist, and if not, the steps that obtain them.
+"""Determines whether the files of a dataset exist, and the steps that obtain missing files.
 
 No file is downloaded or verified, and no large package is imported, so that `slim-bench data list` and the plan are
 fast.
@@ -27,7 +27,7 @@ class DatasetState:
     Attributes:
         state: HERE, FETCHABLE, TOKEN, TRUST or MANUAL.
         source: short description of the source whose files exist, or of the source that `fetch` would try first.
-        files: names of its files and their sizes, or None for an unknown size. Several datasets may share a file.
+        files: name and size of each file; an unknown size is None. Several datasets may share a file.
     """
 
     name: str
@@ -125,7 +125,7 @@ def _shown_path(job: FetchJob, path: Path) -> str:
 
 
 def _installed_files(receipt: Mapping[str, Any], path: Path) -> list[tuple[str, int | None]]:
-    """Return the sizes of an installed file, or of the images that the receipt lists."""
+    """Return the name and size of an installed file, or of each image that the receipt lists."""
     if path.is_file():
         return [(path.name, path.stat().st_size)]
     members = [(f"{path}/{member['name']}", member.get("bytes")) for member in receipt.get("members", ())]
@@ -149,7 +149,7 @@ def _is_gated(source: Any) -> bool:
 
 
 def has_token() -> bool:
-    """Return whether huggingface_hub would find a token, in its variables or in the file of `hf auth login`."""
+    """Return whether huggingface_hub would find a token, in environment variables or in the file of `hf auth login`."""
     if os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN"):
         return True
     home = Path(os.environ.get("HF_HOME") or user_cache() / "huggingface").expanduser()

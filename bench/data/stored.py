@@ -50,7 +50,7 @@ class StoredFile:
         return self.source if Path(self.source).name == self.name else f"{self.source}: member {self.name!r}"
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the content in chunks. Raises InputError if its size differs from the size in the header."""
+        """Yield the content in chunks. Raises InputError if the content is not as long as the header states."""
         left = self.size
         with convert_archive_errors(self.source), self.open() as file:
             while chunk := file.read(min(CHUNK, left + 1)):
@@ -64,7 +64,7 @@ class StoredFile:
 
 @contextmanager
 def convert_archive_errors(archive: Path | str) -> Iterator[None]:
-    """Convert library exceptions for a damaged archive to a one-line InputError with its path."""
+    """Convert library exceptions for a damaged archive to a one-line InputError with the archive's path."""
     try:
         yield
     except InputError:

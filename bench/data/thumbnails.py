@@ -1,4 +1,4 @@
-"""Small copies of evenly spaced images of a dataset, which the report shows as an image grid."""
+"""Creates small copies of evenly spaced images of a dataset. The report shows the copies as an image grid."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,7 +49,7 @@ def array_image(image: np.ndarray) -> Image.Image:
 
 
 def thumbnail_grid(tiles: Tiles) -> Image.Image | None:
-    """Return an image with one row per split, or None without images. All rows have the same height."""
+    """Return an image with one row per split, or None if there are no images. All rows have the same height."""
     rows = [row for row in tiles.values() if row]
     if not rows:
         return None

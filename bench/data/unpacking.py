@@ -1,7 +1,8 @@
 """Extracts archives of class folders to a folder next to them, once for each version of the archives.
 
-The folder has the name of the dataset. A marker file in it identifies the archives that it was extracted from, so
-that a user's folder or the content of earlier archives is never used by mistake. No existing folder is deleted.
+The folder has the name of the dataset. A marker file in the folder identifies the archives that the folder was
+extracted from, so that a user's folder or the content of earlier archives is never used by mistake. No existing folder
+is deleted.
 """
 
 import os
@@ -38,8 +39,8 @@ def source_folder(job: PreparationJob) -> Iterator[Path]:
 def _unpacked_folder(job: PreparationJob) -> Path:
     """Return the folder with the extracted archives, and extract them if no such folder exists.
 
-    The folder has the name of the dataset. If a folder of that name has other content, the name of the new folder
-    ends with eight digits of the hash.
+    The folder has the name of the dataset. If a folder of that name has other content, the name of the new folder ends
+    with eight digits of the archives' hash.
     """
     archive, content = job.sources[0], job.made_from.content_sha256
     plain = archive.parent / job.name

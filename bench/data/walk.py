@@ -64,9 +64,9 @@ class Listing:
 
 
 def list_files(folder: Path, pattern: str = "*") -> list[Path]:
-    """List the files in `folder` whose name matches, sorted.
+    """Return the files in `folder` whose names match `pattern`, sorted by name.
 
-    Raises InputError for the first problem, or if there are no such files.
+    Raises InputError for the first problem, or if no name matches.
     """
     listing = walk(folder, pattern)
     if not listing.names:
@@ -81,7 +81,7 @@ def no_files_error(folder: Path, pattern: str) -> InputError:
 
 
 def walk(folder: Path, pattern: str = "*") -> Listing:
-    """Find all files in `folder` whose name matches, and all problems."""
+    """Find all files in `folder` whose names match `pattern`, and all problems."""
     listing = Listing(Path(folder))
     if not listing.folder.is_dir():
         problem = "is a file, but a folder is needed" if listing.folder.exists() else "no such folder"

@@ -27,7 +27,7 @@ def fetch_weights(
 ) -> Path:
     """Return the path of the verified weights `name`. A missing file is downloaded if `network` is true.
 
-    If the download fails, the file is copied from the mirror folder of `settings`, if that folder contains the file.
+    If the download fails and the mirror folder of `settings` contains the file, the file is copied from there.
     """
     entry = load_weights_entry(name, root)
     path = find_weights_file(entry, root)

@@ -17,7 +17,7 @@ MAX_COMMENT_BYTES = 1 << 16
 LOCAL_HEADER = 30
 """Size in bytes of a local header without the member's name."""
 TYPICAL_ENTRY = 256
-"""Assumed maximum of the average size of a directory entry in bytes, to detect a wrong number of entries."""
+"""Assumed maximum of the average size of a directory entry in bytes. It reveals a wrong number of entries."""
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
