@@ -18,8 +18,8 @@ WEIGHTS = ("normal", "bold")
 def font_families() -> tuple[str, ...]:
     """Add the subset to matplotlib's fonts for this process, and return the font families of the figures.
 
-    Embedding the full font would add two seconds to a report, mostly for reading its layout tables. If the temporary
-    folder cannot be written, all characters are drawn with the full font.
+    Embedding the full font would add two seconds to a report, mostly for reading the layout tables of the font. If the
+    temporary folder cannot be written, all characters are drawn with the full font.
     """
     try:
         for weight in WEIGHTS:

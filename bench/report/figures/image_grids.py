@@ -97,7 +97,7 @@ def labelled_samples(folder: Path, label: str = "", sources: bool = True) -> Lab
 
 
 def labelled_thumbnails(path: Path, labels: Sequence[str]) -> Image.Image | None:
-    """Return the images of a dataset with one labelled row per split, from the PNG of its audit; None if missing."""
+    """Return a grid with one labelled row of images per split, or None if the PNG of the dataset's audit is missing."""
     image = open_image(path)
     if image is None or not labels or image.height % len(labels):
         return None
@@ -158,7 +158,7 @@ def _stack(tiles: Sequence[Image.Image]) -> Image.Image:
 
 
 def _row(folder: Path, names: dict[str, str]) -> tuple[tuple[Image.Image, ...], tuple[str, ...]] | None:
-    """Return the existing images `folder`/NAME.png, scaled to one height, with their captions; None if none exists."""
+    """Return the existing images `folder`/NAME.png at one height, with their captions, or None without images."""
     found = [(image, caption) for name, caption in names.items() if (image := open_image(folder / f"{name}.png"))]
     images, captions = (tuple(part) for part in zip(*found, strict=True)) if found else ((), ())
     return (tuple(fit_height(image, ONESHOT_HEIGHT) for image in images), captions) if found else None

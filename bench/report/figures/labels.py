@@ -42,7 +42,7 @@ def label_points(axis: Axes, names: Sequence[str], x: Sequence[float], y: Sequen
 
 
 def _free_box(text: Text, centre: Any, taken: list[Bbox], figure: Figure, axis: Axes) -> tuple[Bbox, int]:
-    """Return the nearest box for `text` with the least overlap, and the number of its ring around the point."""
+    """Return the nearest box for `text` with the least overlap, and the ring of this box around the point."""
     size = extent(text, figure)
     best: tuple[float, Bbox, int] | None = None
     for ring, box in _candidates(centre, size.width, size.height):
@@ -56,7 +56,7 @@ def _free_box(text: Text, centre: Any, taken: list[Bbox], figure: Figure, axis: 
 
 
 def _candidates(centre: Any, width: float, height: float) -> Iterator[tuple[int, Bbox]]:
-    """Yield (ring, box) around a point, from near to far."""
+    """Yield boxes around a point as (number of the ring, box), with the nearest ring first."""
     for ring, (dx, dy) in itertools.product(range(1, RINGS + 1), DIRECTIONS):
         far = MARKER + GAP + (ring - 1) * (height + GAP) / 2
         left = centre[0] + dx * far - (0.5 - 0.5 * dx) * width

@@ -21,7 +21,7 @@ from bench.schema import Task
 
 MAX_PANELS = 24
 LONG_NAME = 28
-"""Maximum length of an experiment's name, in characters, for panels of half the width of the figure."""
+"""Maximum length in characters of an experiment's name in a panel of half the figure's width."""
 COSTS = ("params", "macs")
 BASE, VARIATION = Series(SLIM, "D"), Series(INK, "o")
 

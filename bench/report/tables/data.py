@@ -27,7 +27,7 @@ NOTE = (
 
 
 def data_table(datasets: Sequence[UsedDataset]) -> Table:
-    """Return one row per dataset with the number of images found and in the catalogue, and counts of problems."""
+    """Return a table with the images found, the images in the catalogue, and the counts of problems of each dataset."""
     head = [Head("dataset", numeric=False), Head("images"), Head("catalogue"), Head("pixels"), *map(Head, COLUMNS)]
     rows = [(TableCell(used.name, link=f"data-{used.name}"), *_cells(used.record)) for used in datasets]
     return Table("Audits of the datasets", tuple(head), tuple(rows), NOTE)
