@@ -123,7 +123,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
 
 
 def overrides_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return settings from the command line, in the structure of config.yaml."""
+    """Return the settings of the command line as a dict with the structure of config.yaml."""
     folders = {}
     for given in arguments.folder:
         name, equals, value = given.partition("=")

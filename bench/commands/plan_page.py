@@ -80,7 +80,7 @@ def _device_lines(estimator: CostEstimator, suite: str, jobs: Sequence[JobCost])
 
 
 def _missing(jobs: Iterable[JobCost], command: str) -> list[str]:
-    """Return a message per task, part and reason with the names of the workloads of unknown cost."""
+    """Return a message per task, part and reason that names the workloads of unknown cost."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for job in jobs:
         if job.span is None:
@@ -145,7 +145,7 @@ def _wall(estimator: CostEstimator, jobs: Sequence[JobCost], runs: Sequence[Run]
 
 
 def _local_device_count(estimator: CostEstimator, runs: Sequence[Run]) -> int:
-    """Return how many jobs this machine runs at a time: one per GPU, or as many as its cores allow."""
+    """Return how many jobs this machine runs at a time: one per GPU, or as many as the CPU cores allow."""
     if estimator.throughput.device != local_device(runs[0].compute.device):
         return 1
     cores = len(os.sched_getaffinity(0))
