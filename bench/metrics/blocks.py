@@ -73,7 +73,7 @@ def feature_folder() -> Path:
 
 
 def blocked_features(extractor: Extractor, images: BlockedImages, name: str) -> np.ndarray:
-    """Return the features of an image set, float32 [N, dim]. Cached blocks are read, and the others are computed.
+    """Return the features of an image set, float32 [N, dim]. Only blocks that are not cached are computed.
 
     `name`: name of the set in progress lines. Raises InputError if the files change while they are read.
     """

@@ -90,7 +90,7 @@ def read_features(path: Path, dim: int) -> np.ndarray | None:
                 return None
             file.seek(0)
             features = np.lib.format.read_array(file, allow_pickle=False)
-    except (OSError, EOFError, *NPY_ERRORS):  # InputError is a ValueError
+    except (OSError, EOFError, *NPY_ERRORS):  # NPY_ERRORS contains ValueError, and InputError is a ValueError
         return None
     return features if features.ndim == 2 and features.shape[1] == dim and features.dtype == np.float32 else None
 

@@ -1,5 +1,7 @@
-"""Expected calibration error, the mean of |confidence - accuracy| over equal-width confidence bins, weighted by
-count."""
+"""Expected calibration error, the mean of |confidence - accuracy| over confidence bins of equal width.
+
+Each bin is weighted by its number of images.
+"""
 
 import numpy as np
 import torch
@@ -28,10 +30,11 @@ def calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -> float:
 def calibration_interval(
     logits: Tensor, labels: Tensor, bins: int = 15, *, resamples: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Return the 95 % confidence interval of the error in percent, by bootstrap over test images.
+    """Return the 95 % bootstrap confidence interval of the expected calibration error, in percent.
 
-    The error of a finite test set is biased upwards, and resampling adds the same bias again. The interval therefore
-    uses the quantiles of the resampled errors relative to their mean, added to the error of the test set.
+    The bootstrap resamples the test images. The error of a finite test set is biased upwards, and resampling adds the
+    same bias again. The interval therefore uses the quantiles of the resampled errors relative to their mean, added to
+    the error of the test set.
     """
     confidence, right, index = (x.numpy() for x in _binned(logits, labels, bins))
     gap, n = confidence - right, len(index)
@@ -46,7 +49,7 @@ def calibration_interval(
 
 
 def _binned(logits: Tensor, labels: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return confidence, correctness (0 or 1) and bin of each test image."""
+    """Return the confidence, the correctness (0 or 1) and the bin of each test image."""
     check_logits(logits, labels)
     confidence, prediction = logits.double().softmax(dim=1).max(dim=1)
     index = (confidence * bins).ceil().long().sub(1).clamp(0, bins - 1)

@@ -1,7 +1,7 @@
-"""Table of all metrics with their tasks, unit, direction, extractor and weights.
+"""Table of all metrics, with the tasks, unit, direction, extractor and weights of each metric.
 
-This module does not import torch, because planning checks metric names with it. Titles for the report are in
-`bench.report.read.names`.
+This module does not import torch, because the planner uses the table to check metric names. Titles for the report are
+in `bench.report.read.names`.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Kind:
         weights: catalogue names of the weights that the metric needs in addition to the installed packages.
         min_images: minimum number of generated images.
         extractor: feature extractor of a metric that compares sets of features.
-        family: quantity that is computed from these features, such as `frechet` or `kid`.
+        family: quantity that is computed from the features of `extractor`, such as `frechet` or `kid`.
     """
 
     tasks: tuple[str, ...]

@@ -1,10 +1,10 @@
 """Number of parameters and multiply-accumulates of a network, counted in the same way for all networks.
 
 The counter counts executed operations: convolutions (plain, grouped, transposed), matrix products, and all elementwise
-products of two tensors (the gates of SLE, SE and SLIM). As in torchvision's published totals, it does not count
-normalisation, activations, pooling, interpolation and additions. ResNet-50 and ResNeXt-50 32x4d at 224 px have 4.09 and
-4.23 G multiply-accumulates. SinGAN's resizing between scales counts as two matrix products per image, which is 0.3 % of
-the total at 186x250 px, with and without SLIM.
+products of two tensors (the gates of SLE, SE and SLIM). As in torchvision's published totals, normalisation,
+activations, pooling, interpolation and additions are not counted. ResNet-50 and ResNeXt-50 32x4d at 224 px have 4.09
+and 4.23 G multiply-accumulates. SinGAN's resizing between pyramid scales counts as two matrix products per image, which
+is 0.3 % of the total at 186x250 px, with and without SLIM.
 """
 
 from collections.abc import Callable

@@ -32,8 +32,9 @@ def relative_diversity(real: np.ndarray, fake: np.ndarray) -> tuple[float, float
 def pixel_diversity(samples: Tensor, source: Tensor) -> float:
     """Return SinGAN's diversity of samples, uint8 [N, 3, H, W], of a network trained on `source`, uint8 [1, 3, H, W].
 
-    This is the standard deviation of each pixel over the samples, averaged over pixels and divided by the standard
-    deviation of the source. Pixel values are Rec. 601 luma. Standard deviations are population standard deviations.
+    The diversity is the standard deviation of each pixel over the samples, averaged over pixels and divided by the
+    standard deviation of the pixels of `source`. Pixel values are Rec. 601 luma. Standard deviations are population
+    standard deviations.
     """
     check_uint8(samples, "samples")
     check_uint8(source, "source")

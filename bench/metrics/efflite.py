@@ -2,8 +2,8 @@
 
 Preprocessing: bicubic resize with antialiasing to 224x224 (without keeping the aspect ratio), clamping to 0..255, and
 (x - 127) / 128 as in the TensorFlow release. Features: the 1280 channels after the last ReLU6, averaged over positions.
-Batch norms are folded into the convolutions, and the memory format is channels_last. Together, these optimisations more
-than halve the time on a CPU, and the function remains the same.
+Batch norms are folded into the convolutions, and the memory format is channels_last. Together, these two optimisations
+more than halve the time on a CPU. They do not change the function that the network computes.
 """
 
 from pathlib import Path

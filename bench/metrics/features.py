@@ -1,6 +1,6 @@
 """Feature extractors, which map images to feature vectors. An extractor's name contains everything that affects scores.
 
-An extractor accepts uint8 RGB batches of any size and resizes them. `extract_features` streams images, so it keeps the
+An extractor accepts uint8 RGB images of any size and resizes them. `extract_features` streams images, so it keeps the
 features of N images (float32) in memory, but only one batch of images.
 """
 
@@ -17,7 +17,7 @@ from bench.metrics.checks import check_uint8
 
 
 class Extractor(Protocol):
-    """Feature extractor. `name` is its part of the protocol id, and `input_range` the range of its input images."""
+    """Feature extractor. `name`: the extractor's part of protocol ids; `input_range`: range of the input images."""
 
     name: str
     dim: int
@@ -58,7 +58,7 @@ class FeatureRows:
         self._n = end
 
     def all(self) -> np.ndarray:
-        """Return all added features [N, dim]. Raises InputError if there are none."""
+        """Return all added features [N, dim]. Raises InputError if no features were added."""
         if not self._n:
             raise InputError("no images to score")
         return self._rows[: self._n]

@@ -11,7 +11,8 @@ from torch import Tensor
 from bench.data.images import WHITE, Colour, Header, decoded, pixels_of, read_header, require_images
 
 BATCH_PIXELS = 1 << 25
-"""Maximum number of pixels in a batch, equal to eight images of 2048 x 2048. A larger image is a batch of one."""
+"""Maximum number of pixels in a batch, equal to eight images of 2048 x 2048. A larger image is the only image of its
+batch."""
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -28,7 +29,8 @@ def read_image(path: Path, background: Colour = WHITE) -> Tensor:
 def stream_images(files: list[Path], batch_size: int = 8, background: Colour = WHITE) -> Iterator[Tensor]:
     """Yield uint8 batches [<= batch_size, 3, H, W]. Consecutive images of equal size share a batch.
 
-    Batches of large images are smaller. Sizes come from headers, so no image is decoded before its batch is requested.
+    Batches of large images are smaller. The sizes are read from file headers, so no image is decoded before its batch
+    is requested.
     """
     for batch in batches_of(map(read_header, files), batch_size):
         yield read_batch([header.path for header in batch], background)
@@ -50,7 +52,7 @@ def batches_of(headers: Iterable[Header], batch_size: int = 8) -> Iterator[list[
 
 
 def batch_limit(height: int, width: int, batch_size: int = 8) -> int:
-    """Return the maximum number of images of this size in a batch."""
+    """Return the maximum number of images of size `height` x `width` in a batch."""
     return max(1, min(batch_size, BATCH_PIXELS // (height * width)))
 
 

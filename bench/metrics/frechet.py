@@ -6,8 +6,8 @@ Let A and B be the centred features divided by sqrt(n - 1), S1 = A'A and S2 = B'
 squared singular values of A B', so the last trace is the sum of these singular values. The number of images determines
 the algorithm:
 
-- With fewer images than dimensions, A B' (or its triangular factor, if one set is large) is small, and no covariance is
-  formed.
+- With fewer images than dimensions, A B' is small, or has a small triangular factor if one set is large, and no
+  covariance is formed.
 - With more images, the eigenvalues of S1 S2 are computed with one Cholesky factor, which is several times cheaper. The
   square root of a small eigenvalue has only half the correct digits of a singular value. If the error bound exceeds
   TOLERANCE (rank-deficient sets), the trace is computed from the singular values of the product of the triangular
@@ -74,7 +74,7 @@ def _trace_of_square_root(a: np.ndarray, b: np.ndarray) -> float:
     if min(len(a), len(b)) > a.shape[1]:
         trace = _from_eigenvalues(a.T @ a, b.T @ b)
         return _singular_values(r_factor(a) @ r_factor(b).T) if trace is None else trace
-    product = a @ b.T if len(a) >= len(b) else b @ a.T  # long side first
+    product = a @ b.T if len(a) >= len(b) else b @ a.T  # tall, as `r_factor` requires
     return _singular_values(r_factor(product))
 
 

@@ -1,9 +1,10 @@
 """Bootstrap standard error of the Fréchet distance over generated images, with the reference images fixed.
 
-Each replicate draws m of the m generated images with replacement, and represents them by their counts w. Let A be the
-centred reference features divided by sqrt(n - 1), or the triangular factor of this matrix, and G = F A' the projection
-of the generated features F. The trace of the matrix square root then depends only on w and G. It is the sum of the
-square roots of the eigenvalues of G' diag(w) G / (m - 1) with centred G, a matrix with at most min(n, D) rows.
+Each replicate draws m of the m generated images with replacement, and is represented by the number of times w that each
+image was drawn. Let A be the centred reference features divided by sqrt(n - 1), or the triangular factor of this
+matrix, and G = F A' the projection of the generated features F. The trace of the matrix square root then depends only
+on w and G. It is the sum of the square roots of the eigenvalues of G' diag(w) G / (m - 1), where G is centred. This
+matrix has at most min(n, D) rows.
 
 The replicates are biased upwards, because repeated images lower the rank of their covariance. Therefore only their
 standard deviation is used.
@@ -17,7 +18,7 @@ from bench.metrics.frechet import centre, r_factor
 
 REPLICATES, REPLICATES_LARGE = 200, 30
 MIN_LARGE_RANK = 1024
-"""Limit of the smaller dimension of the reference factor. From this size on, a replicate takes about a second."""
+"""Limit of the smaller dimension of the reference factor. At this size, a replicate takes about a second."""
 
 
 def replicates_for(factor: np.ndarray) -> int:

@@ -28,7 +28,7 @@ class Branches(nn.Module):
 
 
 def build_inception() -> nn.Sequential:
-    """Return the network [B, 3, 299, 299] in -1..1 -> [B, 2048], with convolutions in the order of the files."""
+    """Return the network [B, 3, 299, 299] in -1..1 -> [B, 2048], with the published files' order of convolutions."""
     stem = [_conv(3, 32, 3, stride=2), _conv(32, 32, 3, padding=0), _conv(32, 64, 3), nn.MaxPool2d(3, stride=2)]
     stem += [_conv(64, 80), _conv(80, 192, 3, padding=0), nn.MaxPool2d(3, stride=2)]  # [B, 192, 35, 35]
     fine = [_block_a(192, 32), _block_a(256, 64), _block_a(288, 64), _block_b()]  # [B, 768, 17, 17]
@@ -55,7 +55,7 @@ def load_folded(network: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 
 def _conv(channels: int, out: int, kernel: Kernel = 1, stride: int = 1, padding: int | str = "same") -> nn.Module:
-    """Return a convolution with bias and a ReLU, which keep height and width unless there is a stride or no padding."""
+    """Return a convolution with bias, and a ReLU. Height and width change only if `stride` > 1 or `padding` = 0."""
     conv = nn.Conv2d(channels, out, kernel, stride, 0 if stride > 1 else padding)
     return nn.Sequential(conv, nn.ReLU(inplace=True))
 

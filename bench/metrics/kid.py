@@ -53,7 +53,7 @@ def squared_mmd(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def jackknife_error(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the jackknife standard error of `squared_mmd`, leaving out each image of either set in turn."""
+    """Return the jackknife standard error of `squared_mmd`, for which each image of x and y is left out in turn."""
     n, m = len(x), len(y)
     if min(n, m) < 3:
         return float("nan")

@@ -20,7 +20,11 @@ MAX_DISTANCES = 20_000**2
 
 @dataclass(frozen=True)
 class Memorisation:
-    """Result for m samples. `nearest` [m]: indices of training images; `ratio` [m]: ratio of the two distances."""
+    """Result for m samples.
+
+    `nearest` [m]: index of the training image r that is nearest to each sample; `ratio` [m]: distance from the sample
+    to r, divided by the distance from r to the nearest training image that is not a copy of r.
+    """
 
     share: float
     median_ratio: float

@@ -1,9 +1,10 @@
 """Precision, recall, density and coverage from k-nearest neighbours in feature space.
 
 The ball around a real image reaches to its k-th nearest other real image. Precision is the share of generated images in
-at least one ball, and recall is the same with the roles exchanged (Kynkaanniemi et al. 2019). Density is the mean
-number of balls that contain a generated image, divided by k. Coverage is the share of real images whose ball contains a
-generated image (Naeem et al. 2020). All four depend on n and k, so the protocol id contains both.
+at least one ball, and recall is the share of real images in at least one ball around a generated image (Kynkaanniemi et
+al. 2019). Density is the mean number of balls that contain a generated image, divided by k. Coverage is the share of
+real images whose ball contains a generated image (Naeem et al. 2020). All four depend on n and k, so the protocol id
+contains both.
 """
 
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ class Prdc:
 def precision_recall(real: np.ndarray, fake: np.ndarray, *, k: int = 5) -> Prdc:
     """Return all four metrics for feature sets [n, D] and [m, D].
 
-    Raises InputError unless both have more than k rows.
+    Raises InputError unless both sets have more than k rows.
     """
     real, fake = (x.astype(np.float64, copy=False) for x in check_pair(real, fake))
     if min(len(real), len(fake)) <= k:

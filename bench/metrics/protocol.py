@@ -16,7 +16,7 @@ DATASET_PARTS = (
     (re.compile(r"(?<=/)(px|real|test)\d+(x\d+)?(?=-all|/|$)"), r"\1*"),
     (re.compile(r"(subsets\d+x)\d+"), r"\1*"),
 )
-"""Patterns of numbers that depend on the dataset (image size, image count and derived values), with replacements."""
+"""Patterns of numbers that depend on the dataset (image size, image count, derived values), and replacements."""
 
 
 class ProtocolError(InputError):
@@ -38,7 +38,7 @@ def without_dataset_parts(protocol: str) -> str:
 
 
 def without_checkpoint_selection(protocol: str) -> str:
-    """Return the id without the part that describes checkpoint selection, which `last` weights do not have."""
+    """Return the id without the part for checkpoint selection. The ids of `last` weights do not have this part."""
     return re.sub(r"/best-[^/]+", "", protocol)
 
 

@@ -1,8 +1,8 @@
 """Mean and covariance of the Inception features of a reference set, as `mu` and `sigma` in an .npz file.
 
-pytorch-fid and clean-fid write and read this format. The file does not record which extractor and resize its features
-come from, so the protocol id of a score that uses such a file contains `real-statistics`. A file that this module
-writes also has the key `protocol`, which marks it as a file that may be overwritten. Other readers ignore this key.
+pytorch-fid and clean-fid write and read this format. The file does not record which extractor and resizing method
+produced the features, so the protocol id of a score that uses such a file contains `real-statistics`. This module also
+writes the key `protocol`. Files with this key may be overwritten, and other readers ignore the key.
 """
 
 import io

@@ -5,9 +5,10 @@ divided by 255), only positions where the window fits entirely, mean over positi
 corresponding arguments of scikit-image are gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1
 and channel_axis.
 
-Multi-scale SSIM uses those of its five scales into which the window fits. Their published weights are normalised to a
-sum of 1. Each scale is the 2x2 mean of the previous one, without odd edges. Multi-scale SSIM is not defined for fewer
-than two scales. Negative terms are set to 0.
+Multi-scale SSIM uses the scales, at most five, at which the window fits into the image. The published weights of these
+scales are normalised to a sum of 1. Each scale is the 2x2 mean of the previous scale, whose last row or column is
+ignored if the height or width is odd. Multi-scale SSIM is not defined for fewer than two scales. Negative terms are set
+to 0.
 """
 
 from collections.abc import Callable
