@@ -1,8 +1,9 @@
 """Records the values of a network's gates, as data for the report's figures.
 
 For a gate with a method `attention(low) -> (masks [B, G, h, w], styles [B, G, C])`, such as skip-layer SLIM, the masks
-and the strength of each style are recorded. The strength is the root mean square over the C channels. A gate with a
-method `channel_gate(low) -> [B, C]`, such as SLE, has one factor per channel, which is the same at all positions.
+and the strength of each style are recorded. The strength is the root mean square over the C channels. For a gate with a
+method `channel_gate(low) -> [B, C]`, such as SLE, the factor of each channel is recorded. The factor is the same at all
+positions.
 """
 
 import json
@@ -19,12 +20,12 @@ from bench.files import write_bytes
 from bench.ownership import ATTENTION_KIND
 
 ATTENTION = "attention.safetensors"
-"""File in a scores folder: the images, and for each gate NAME the tensors NAME/masks and NAME/strength, or
+"""File in a scores folder with the images and, for each gate NAME, the tensors NAME/masks and NAME/strength, or
 NAME/channels. The metadata list the gates in the order of the network, with the sizes of both feature maps."""
 
 
 class GateRecords:
-    """Values of each gate over all recorded forward passes. `sizes`: gate -> [[h, w], [H, W]] of the two maps."""
+    """Values of each gate over all recorded forward passes. `sizes`: gate -> [[h, w], [H, W]] of `low` and `high`."""
 
     def __init__(self) -> None:
         self.sizes: dict[str, list[list[int]]] = {}
@@ -62,7 +63,7 @@ def _hook(records: GateRecords, name: str) -> Callable[[Any, tuple[Tensor, ...]]
         low, high = maps[:2]
         records.sizes[name] = [list(low.shape[2:]), list(high.shape[2:])]
         devices = [low.device] if low.is_cuda else []
-        with torch.random.fork_rng(devices):  # so the forward pass draws the mask noise recorded here
+        with torch.random.fork_rng(devices):  # the forward pass then draws the same mask noise again
             if not hasattr(module, "attention"):
                 records.add(name, "channels", module.channel_gate(low).float())
                 return
@@ -74,7 +75,7 @@ def _hook(records: GateRecords, name: str) -> Callable[[Any, tuple[Tensor, ...]]
 
 
 def save_attention(path: Path, images: Tensor, records: GateRecords) -> None:
-    """Write images, uint8 [N, 3, H, W], and the records of their gates. Write nothing for a network without gates."""
+    """Write images, uint8 [N, 3, H, W], and their gate values. Write nothing for a network without gates."""
     from safetensors.torch import save
 
     if not records.sizes:

@@ -59,7 +59,7 @@ def evaluate_classification(run: Run, run_dir: Path, scores: ScoreFolder) -> Non
         selected = replace(test, parts=(view, averaged, part))
         _score(scores, lambda x: chosen(normalise(x)), selected, "best", sha256_file(best))
     if manifest.kind == "classification":
-        images, labels = load_split(folder, "train")  # logistic regression on the pixels of the same training images
+        images, labels = load_split(folder, "train")  # the linear classifier is fitted to their pixels
         linear = fit_linear(images.to(scores.device), labels.to(scores.device), int(labels.max()) + 1)
         _score(scores, linear, replace(test, parts=(view, "last")), "control-linear")
     images, _ = next(batches())

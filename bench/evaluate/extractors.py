@@ -23,7 +23,7 @@ from bench.metrics.memorisation import memorisation
 from bench.metrics.prdc import precision_recall
 
 FRECHET = ("fid_authors", "fid_cleanfid", "fd_efflite0")
-"""Metrics that can select the best snapshot. The first one that is planned is used."""
+"""Metrics that can select the best snapshot. The first planned metric of this tuple is used."""
 FID = "fid_cleanfid"
 PRDC = ("precision", "recall", "density", "coverage")
 N_NEIGHBOURS = 5
@@ -145,11 +145,11 @@ MEASUREMENTS_BY_FAMILY: dict[
     ("memorisation",): _memorisation,
     ("inception_score",): _inception_score,
 }
-"""Mapping from metric families to the function that computes them, in order of computation."""
+"""Mapping from each metric family to the function that computes its metrics, in order of computation."""
 
 
 def add_curve(measurement: Measurement, real: np.ndarray, fake: np.ndarray) -> Measurement:
-    """Return a Fréchet distance with its curve over the number of generated images, and other metrics unchanged.
+    """Return `measurement`. A Fréchet distance has an added curve over the number of generated images.
 
     For the curve, the number of images is halved repeatedly, to no fewer than 25.
     """

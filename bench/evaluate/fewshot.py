@@ -3,7 +3,7 @@
 The scored weights are `last` (the export), `best` (the best snapshot, if the run has snapshots) and `untrained` (the
 network of the same seed before training). The latents for selecting the best snapshot differ from the latents of the
 reported scores. Two controls need no network: a constant white image, and one half of the training images compared with
-the other.
+the other half.
 """
 
 from collections.abc import Iterable
@@ -63,7 +63,7 @@ class ScoringContext:
 
     @property
     def sampling_parts(self) -> tuple[str, ...]:
-        """Return the protocol parts of the EMA weights and of the batch-norm mode that generate the images."""
+        """Return the protocol parts of the EMA weights and of the batch-norm mode used for generating images."""
         recipe = self.run.recipe
         assert isinstance(recipe, FewShotRecipe)
         ema = f"ema{recipe.ema_decay:g}" + ("-warmup" if recipe.ema_warmup else "")
@@ -169,7 +169,7 @@ def _score_best(context: ScoringContext, run_dir: Path) -> None:
 
 
 def _controls(context: ScoringContext) -> None:
-    """Score the controls without a network: white images, and one half of the training images against the other."""
+    """Score the two controls: white images, and one half of the training images compared with the other half."""
     for extractor, real in zip(context.extractors, context.real, strict=True):
         clock = Clock()
         white = extractor.prepare_fake(torch.full_like(context.images[:1], 255))

@@ -85,11 +85,12 @@ def evaluate_folders(
 ) -> list[Score]:
     """Score the images in `samples` against the images in `reference`, each a folder or an .npz file.
 
-    `background`: colour behind transparent pixels. It is part of the protocol ids if any image has an alpha channel.
-    `metrics`: names from `FOLDER_METRICS`. A metric that the images do not allow has a failed score. The default is all
-    metrics that the images allow and whose weights are available. For large sets, the default omits all feature-based
-    metrics except the Fréchet distances. `statistics`: output file for the mean and covariance of the reference's
-    Inception features. `reference` can also be such a file, which allows only `fid_cleanfid`.
+    `background`: colour behind transparent pixels. This colour is part of the protocol ids if any image has an alpha
+    channel. `metrics`: names from `FOLDER_METRICS`. A metric that cannot be computed from the images has a failed
+    score. The default is all metrics that can be computed and whose weights are available. For large sets, the default
+    omits all feature-based metrics except the Fréchet distances. `statistics`: output file for the mean and covariance
+    of the reference's Inception features. `reference` can also be a file of statistics, which allows only
+    `fid_cleanfid`.
     """
     samples, reference = Path(samples), Path(reference)
     device = choose_device("auto")

@@ -55,7 +55,7 @@ class ScoredImages:
         raise NotImplementedError
 
     def features(self, extractor: MetricExtractor) -> np.ndarray:
-        """Compute the features, float32 [N, dim]."""
+        """Return the features of all images, float32 [N, dim]."""
         network = extractor.network
         return blocked_features(network, self, f"{self.name}, {network.name.partition('/')[0]}")
 
@@ -166,5 +166,5 @@ def source_of(fake: ScoredImages, real: Reference, device: torch.device) -> dict
 
 
 def is_array_file(path: Path) -> bool:
-    """Return whether a path is an .npz file, by its content or its name."""
+    """Return whether a path has the content or the name of an .npz file."""
     return path.is_file() and (read_head(path, 2) == b"PK" or path.suffix.lower() == ".npz")

@@ -31,7 +31,7 @@ class LinearClassifier(nn.Module):
 
 
 def fit_linear(images: Tensor, labels: Tensor, classes: int) -> LinearClassifier:
-    """Fit the classifier to images, uint8 [N, C, H, W], and labels, int64 [N], on their device."""
+    """Fit the classifier to images, uint8 [N, C, H, W], and labels, int64 [N], on the device of the images."""
     normalise = Normalise(measure_statistics(images), images.device)
     features = normalise(images).flatten(1)
     weight = features.new_zeros(classes, features.shape[1]).requires_grad_()

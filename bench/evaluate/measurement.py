@@ -11,7 +11,7 @@ from bench.score import Score
 
 @dataclass(frozen=True)
 class Measurement:
-    """Value of a metric, or the `reason` why the value is undefined, with the other results of its computation.
+    """Value of a metric, or the `reason` why the value is undefined, with further results of the computation.
 
     `parts`: protocol parts after the metric's name; `seconds`: total time of the metric's computations.
     """

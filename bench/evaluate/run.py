@@ -69,7 +69,7 @@ def _write_card(run: Run, meta: dict[str, Any], run_dir: Path, licence: str, sco
 
 
 def _check_data(run: Run, meta: dict[str, Any], run_dir: Path) -> str:
-    """Raise InputError if the prepared dataset differs from the one that the export was trained on.
+    """Raise InputError if the prepared dataset differs from the dataset that the export was trained on.
 
     Returns the licence of the dataset.
     """

@@ -41,7 +41,7 @@ def open_statistics(path: Path, metrics: tuple[str, ...] | None) -> ReferenceSta
 
 
 def score_against_statistics(fake: ScoredImages, real: ReferenceStatistics, device: torch.device) -> list[Score]:
-    """Return the FID, in a list of one score.
+    """Return a list with one score, the FID.
 
     The part `real-statistics` of its protocol id means that the feature extractor and resizing method of the reference
     are not verified.

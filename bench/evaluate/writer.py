@@ -1,7 +1,7 @@
 """Writes measurements as score files, with metadata of the run and the machine.
 
-Only scores of the same run are replaced or removed. In the run's own scores folder, the run name must match. In any
-other folder, the run hash must match too.
+Only scores of the evaluated run are replaced or removed. In the run's own scores folder, these are the scores with the
+name of the run. In any other folder, the run hash must match too.
 """
 
 from collections.abc import Collection
