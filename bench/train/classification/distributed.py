@@ -33,8 +33,8 @@ def local_rows(batch_size: int) -> BatchRows:
 def check_even(rows: BatchRows) -> None:
     """Raise InputError if the local batch of each process has an odd size.
 
-    Mixup and cutmix pair images within a process. With odd local batches, the pairs would differ from a run with one
-    process.
+    Mixup and cutmix pair images within a process. With odd local batches, the pairs would differ from those of a run
+    with one process.
     """
     if world_size() > 1 and (rows.stop - rows.start) % 2:
         raise InputError(f"recipe.batch_size {rows.total}: mixup and cutmix need an even number of images per process")
@@ -88,7 +88,7 @@ class _AllReduceSum(torch.autograd.Function):
 
 
 class GroupBatchNorm(_BatchNorm):
-    """Batch norm over all processes, with equally many images in each. In evaluation mode, it is torch's batch norm."""
+    """Batch norm over all processes, with equally many images in each. Evaluation mode is torch's."""
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim < 2:

@@ -36,7 +36,7 @@ class DiffAugment:
     def _color(self, x: Tensor) -> Tensor:
         brightness = self._uniform(x) - 0.5
         saturation, contrast = 2 * self._uniform(x), 0.5 + self._uniform(x)
-        # The three steps are fused. This is possible because saturation preserves the mean over channels (grey), and
+        # The three steps can be fused, because saturation preserves the mean over channels (grey), and
         # contrast preserves the mean of grey.
         grey = x.mean(dim=1, keepdim=True)
         mean = grey.mean(dim=(2, 3), keepdim=True)

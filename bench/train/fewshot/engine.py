@@ -1,9 +1,10 @@
 """Few-shot engine: training of FastGAN (Liu et al. 2021, arXiv 2101.04775) with any gates in the generator.
 
-A step uses one batch of real images and one of generated images. The discriminator step minimises a random-margin hinge
-loss on both, in separate passes so that batch statistics do not mix, and the perceptual loss of three decoders on the
-real images. The generator step then minimises -mean(logits) of the same generated images, and the moving average is
-updated. Augmentation parameters are drawn separately for each of the two sizes of generated images.
+A step uses one batch of real images and one batch of generated images. The discriminator step minimises the sum of a
+random-margin hinge loss on both batches and the perceptual loss of three decoders on the real images. The two batches
+are processed in separate passes, so that their batch statistics do not mix. The generator step then minimises
+-mean(logits) of the same generated images, and the moving average of the generator is updated. Augmentation parameters
+are drawn separately for each of the two sizes of generated images.
 
 Batch norm couples the images of a pass, so generator and discriminator process the whole batch in one pass. After an
 out-of-memory error, only the perceptual network processes micro-batches.
@@ -39,7 +40,7 @@ COLUMNS, GRID = 8, 64
 
 
 class FewShot:
-    """Engine for bench.train.loop.loop that trains on a dataset of images of one size."""
+    """Engine for bench.train.loop.loop that trains on a dataset whose images have the same size."""
 
     unit = "step"
 
@@ -181,7 +182,7 @@ class FewShot:
 
     def size_that_fits(self) -> str:
         """Return the largest batch size whose step fits in memory. Training cannot continue afterwards."""
-        # recordings need more memory than a single step, so all of them are made
+        # all recordings are made, because they need more memory than a single step
         tried = [part for part in range(4) for _ in range(WARM_UP + 1)] if self.compute.recorder else [0]
 
         def attempt(batch: int) -> None:
@@ -298,6 +299,6 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 
 def evenly_spaced_steps(count: int, total: int, first: int | None = None) -> set[int]:
-    """Return `count` evenly spaced steps in 1..total, including the last, and also `first` if given."""
+    """Return `count` evenly spaced steps in 1..total, including `total`, and also the step `first` if given."""
     steps = {round(total * (k + 1) / count) for k in range(count)}
     return steps | {first} if first is not None and count else steps

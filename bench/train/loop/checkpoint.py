@@ -35,7 +35,7 @@ class LoadedCheckpoint(NamedTuple):
 
 
 class DamagedError(Exception):
-    """Error for a checkpoint whose bytes differ from those that were written."""
+    """Error for a checkpoint whose bytes differ from the bytes that were written."""
 
 
 class Checkpoints:
@@ -51,7 +51,7 @@ class Checkpoints:
         return sorted(path for path in self.folder.glob("step-*.ckpt") if CHECKPOINT_NAME.fullmatch(path.name))
 
     def save(self, step: int, state: dict[str, Any], environment: dict[str, Any] | None = None) -> Path:
-        """Write a checkpoint atomically, then remove all but the newest `keep`.
+        """Write a checkpoint atomically, then remove all but the newest `keep` checkpoints.
 
         Raises InputError if the disk is full.
         """
@@ -87,14 +87,14 @@ class Checkpoints:
     def load_latest(self) -> LoadedCheckpoint | None:
         """Return the newest undamaged checkpoint, or None if no checkpoint is usable.
 
-        Raises InputError if the run, data or torch version of the checkpoint differs.
+        Raises InputError if the checkpoint belongs to another run, other data or another version of torch.
         """
         for path in reversed(self.files()):
             try:
                 header, payload = _read(path)
             except DamagedError as error:
                 print(f"{path}: damaged ({error}) and renamed; resuming from the previous checkpoint", file=sys.stderr)
-                with contextlib.suppress(FileNotFoundError):  # another process of this run renamed it first
+                with contextlib.suppress(FileNotFoundError):  # another process of this run renamed the file first
                     path.rename(path.with_suffix(".damaged"))
                 continue
             self._check(path, header)

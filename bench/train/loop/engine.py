@@ -31,7 +31,7 @@ class Engine(Protocol):
     def step(self, index: int) -> dict[str, Tensor]:
         """Take step `index` (from 0) and return detached scalar tensors without a host sync.
 
-        The loop checks that all of them, including gradient norms, are finite.
+        The loop checks that all scalars, including gradient norms, are finite.
         """
 
     def learning_rates(self) -> dict[str, float]: ...

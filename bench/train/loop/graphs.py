@@ -1,7 +1,8 @@
 """Records a sequence of many small kernels as a CUDA graph, which launches all of them with one call.
 
 With a batch of eight or an image of 25 px, a GPU finishes each kernel before Python launches the next one. A recorded
-step takes only the time of its kernels. A recording needs more memory, because its tensors remain allocated.
+step takes only the time of its kernels. A recorded step needs more memory than an unrecorded step, because the tensors
+of a recording remain allocated.
 """
 
 from collections import Counter
@@ -18,12 +19,12 @@ Call = Callable[[], Scalars]
 Replay = Callable[[], None]
 
 WARM_UP = 3
-"""Number of calls with the same arguments before recording, to select kernels and allocate optimiser state."""
+"""Number of calls with the same arguments before recording. These calls select kernels and allocate optimiser state."""
 
 
 class Recorder(Protocol):
     def run(self, call: Call) -> Scalars:
-        """Run the call without recording, in a way that permits recording it later."""
+        """Run the call without recording, so that the call can be recorded later."""
 
     def record(self, call: Call) -> tuple[Replay, Scalars]:
         """Record the call without executing it. Return a function that replays it, and the tensors that it fills."""
@@ -65,7 +66,7 @@ class CudaRecorder:
     Recordings share one memory pool, because only one is replayed at a time and none reads the results of another.
 
     Args:
-        generators: all random generators that the work uses, except torch's global one.
+        generators: all random generators that the work uses, except torch's global generator.
     """
 
     def __init__(self, generators: Sequence[torch.Generator]) -> None:

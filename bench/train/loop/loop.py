@@ -156,7 +156,7 @@ class Loop:
         if self.main:
             self.engine.observe(self.done, self.staging)
             self.progress.update(self.done)
-        # several processes agree by a collective operation, which runs only at checks, where they synchronise anyway
+        # processes agree to stop by a collective operation, which runs only at checks, where they synchronise anyway
         if checking or world_size() == 1:
             self._stop_or_save(stop)
 
@@ -249,7 +249,7 @@ class Loop:
             self.history.cut_after(self.done)
 
     def _check_environment(self, saved: LoadedCheckpoint) -> None:
-        """Check the device type, and set the thread count of the checkpoint. Bit-equal results require both."""
+        """Require the device type of the checkpoint, and set its thread count. Bit-equal results need both."""
         recorded, current = saved.environment, _environment(self.engine.device)
         if not isinstance(recorded.get("threads"), int) or not isinstance(saved.state.get("outcome"), dict):
             raise InputError(f"{self.state_dir}: the checkpoint is incomplete; delete the folder to train from scratch")
@@ -265,7 +265,7 @@ class Loop:
             print(f"[{self.run.name}] {note}", file=sys.stderr)
 
     def _out_of_memory(self, error: BaseException) -> None:
-        """Halve the engine's micro-batch and reload the last checkpoint, or fail if the engine cannot."""
+        """Halve the engine's micro-batch and reload the last checkpoint, or fail if the engine cannot halve it."""
         if world_size() > 1:  # the other processes wait for this one in the middle of their step
             raise InputError(f"{self.run.name}: {self._memory_message(error)}; or use more processes")
         change = self.engine.shrink(error) if hasattr(self.engine, "shrink") else None
@@ -276,7 +276,7 @@ class Loop:
         self._reload_checkpoint(f"out of memory, {change}")
 
     def _size_that_fits(self) -> str | None:
-        """Return the size that fits in memory as text, or None if the engine cannot measure it."""
+        """Return a text with the size that fits in memory, or None if the engine cannot measure this size."""
         if not hasattr(self.engine, "size_that_fits"):
             return None
         self.progress.print_line("out of memory; measuring the size that fits")
@@ -318,7 +318,7 @@ class Loop:
             self._record_end(self.outcome.training(), str(error))
 
     def _record_end(self, training: dict[str, Any], reason: str | None = None) -> None:
-        """Write the record, then remove the state, so that a job that fails here on a full disk can be resumed."""
+        """Write the record, then remove the state, so that a run can be resumed if a full disk prevents writing."""
         copied = self._copy_staging()
         self._close()
         write_record(self.out, self.run, self.data, training, reason)

@@ -44,7 +44,7 @@ def largest_that_fits(too_large: int, attempt: Callable[[int], object], smallest
 
 
 def fits(work: Callable[[], T]) -> tuple[T] | None:
-    """Return the result of `work` as a tuple, or None if it runs out of memory. Its tensors are freed in that case."""
+    """Return the result of `work` as a tuple, or None if `work` runs out of memory. Its tensors are then freed."""
     try:
         return (work(),)
     except (RuntimeError, MemoryError) as error:

@@ -1,7 +1,8 @@
 """Writes run.json, the model card and model.json of a finished run, which describe its data and outcome.
 
 A workflow that is killed before it registers the end of a job deletes the job's declared output, model.json. A second
-copy of model.json avoids training such a run again (see `restore_record`). This module does not import torch.
+copy of model.json prevents such a run from being trained again (see `restore_record`). This module does not import
+torch.
 """
 
 import sys
@@ -80,7 +81,7 @@ def write_record(out: Path, run: Run, data: Data, training: dict[str, Any], reas
 
 
 def forget_record(out: Path) -> None:
-    """Remove the second copy of model.json, because the run that starts now replaces the recorded one."""
+    """Remove the second copy of model.json, because the run that starts now replaces the recorded run."""
     (out / META_COPY).unlink(missing_ok=True)
 
 

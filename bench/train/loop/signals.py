@@ -27,7 +27,7 @@ class StopRequest:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.number is not None:
-            # not print, which fails if the signal interrupts another print
+            # print is not used, because it fails if the signal interrupts another print
             line = f"slim-bench: stopped by a second signal {number}; the last complete checkpoint is kept\n"
             os.write(2, line.encode())
             raise SystemExit(128 + number)

@@ -1,7 +1,7 @@
 """Moves a finished run that will be replaced to a separate folder: weights, record, run.json, samples and scores.
 
-The copy is complete before anything is removed, and takes almost no space on file systems with hard links. If the
-process is killed, the run is still complete in its folder, in the copy, or in both.
+The files are copied completely before any file is removed. On file systems with hard links, the copy takes almost no
+space. If the process is killed, the run is still complete in its folder, in the copy, or in both.
 """
 
 import os
@@ -18,7 +18,7 @@ from bench.train.loop.folders import finished_record, is_unmarked, own_run_files
 
 
 def move_aside(run: Run, out: Path) -> Path | None:
-    """Move the weights in `out`, with all files that belong to them, to the returned folder.
+    """Move the weights in `out` and all files that belong to the weights to another folder, and return this folder.
 
     Returns None if there are no weights. run.json is not moved if it describes `run`, the run to be trained.
     """
@@ -40,7 +40,7 @@ def _copied(out: Path, files: list[Path], record: dict[str, Any]) -> Path:
         number += 1
     destination = superseded_folder(out, number)
     part = destination.with_name(f".{destination.name}.part")
-    if part.is_dir():  # left by a move that was killed; each file in it is a copy
+    if part.is_dir():  # left by a killed move, so each file in the folder is a copy
         _remove_copies(part, out)
     try:
         with writing(destination):
@@ -50,7 +50,7 @@ def _copied(out: Path, files: list[Path], record: dict[str, Any]) -> Path:
             if record:
                 write_json(part / META, record)
             if _run_hash(out / "run.json") == record.get("run_sha256"):
-                # not a link, because an edit of one file would change the other
+                # copied, not linked, because an edit of one file would change the other file
                 write_bytes(part / "run.json", (out / "run.json").read_bytes())
             elif record.get("description"):
                 write_json(part / "run.json", record["description"])
@@ -84,7 +84,7 @@ def _remove_copies(part: Path, out: Path) -> None:
 
 
 def _run_hash(description: Path) -> str | None:
-    """Return the hash of the run that a run.json describes, or None if it is not a valid description."""
+    """Return the hash of the run that a run.json describes, or None if the file is not valid."""
     try:
         return read_run(description).hash
     except InputError:
@@ -92,7 +92,7 @@ def _run_hash(description: Path) -> str | None:
 
 
 def _scores(out: Path, record: dict[str, Any]) -> list[Path]:
-    """Return the files of the run's scores, with nearest neighbours, recorded gates and the completion mark."""
+    """Return the run's score files and, if present, the files of nearest neighbours, gates and completion."""
     folder = out / "scores"
     found = [
         path for path in folder.glob("*.json") if path.is_file() and is_score_of(path, record.get("run", ""), None)

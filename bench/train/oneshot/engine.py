@@ -1,7 +1,7 @@
 """One-shot engine: training of SinGAN with or without SLIM, one pyramid scale after another.
 
-A step of the loop is one epoch of a scale: `critic_steps` critic steps, each on a new sample, and `generator_steps`
-generator steps on the last of these samples. All coarser scales are frozen.
+A step of the loop is one epoch of a pyramid scale: `critic_steps` critic steps, each on a new sample, and
+`generator_steps` generator steps on the last of these samples. All coarser pyramid scales are frozen.
 
 After an out-of-memory error, the images of a pass are processed in smaller passes. No layer of SinGAN couples the
 images of a pass, so only rounding changes. Networks with such layers are not split.
@@ -42,7 +42,7 @@ class OneShot:
         self.total_steps = self.recipe.epochs_per_scale * len(self.pyramid.sizes)
         self.images_per_step = self.recipe.critic_steps + self.recipe.generator_steps
         self.micro_batch = largest_pass(self.recipe)
-        self.requested = 0  # scale of the last requested step, even if an error interrupted this step
+        self.requested = 0  # pyramid scale of the last requested step, even if an error interrupted this step
         self.pyramid.coarsest.copy_(self.reals[0])
         self.pyramid.fixed_noise.copy_(self.pyramid.draw(0, 1, generator(device, run.seed, "fixed noise")))
         self.noise = generator(device, run.seed, "noise")
@@ -89,7 +89,7 @@ class OneShot:
         self.epoch = Replayed(lambda: train_epoch(training, self.noise), record)
 
     def _begin(self, scale: int) -> None:
-        """Start training `scale`. The critic and optimisers of the scale below are discarded."""
+        """Start training the pyramid scale `scale`. The critic and optimisers of the previous one are discarded."""
         below = self.training
         self._train(self._open(scale))
         self.training.set_amplitude()
@@ -112,7 +112,7 @@ class OneShot:
             optimiser.zero_grad(set_to_none=True)
 
     def size_that_fits(self) -> str:
-        """Return a message with the largest `max_size` known to fit in memory, the size of the last trained scale."""
+        """Return a message with the largest `max_size` that is known to fit, from the last trained pyramid scale."""
         coupled, scale = self._coupled(), self.requested
         reason = f"{coupled} needs all images of a pass together" if coupled else "one image is processed at a time"
         size = "x".join(map(str, self.pyramid.sizes[scale]))
@@ -123,7 +123,7 @@ class OneShot:
         return f"{reason}; the scale of {size} px does not fit; set recipe.max_size to {max(below)} ({smaller} px fits)"
 
     def ends_part(self, done: int) -> bool:
-        """Return whether a scale ends after `done` steps. A checkpoint is saved at the end of each scale."""
+        """Return whether a pyramid scale ends after `done` steps. A checkpoint is saved at this point."""
         return done % self.recipe.epochs_per_scale == 0
 
     def learning_rates(self) -> dict[str, float]:
@@ -150,7 +150,7 @@ class OneShot:
         self._train(self.training)
 
     def observe(self, done: int, out: Path) -> None:
-        """Write an image row at the end of a scale, with training image, reconstruction and four samples."""
+        """Write a row with the training image, its reconstruction and four samples at the end of a pyramid scale."""
         scales, epoch = divmod(done, self.recipe.epochs_per_scale)
         if not scales or epoch:
             return
@@ -235,6 +235,6 @@ def create_pyramid(spec: dict[str, Any], run: Run) -> PyramidNetwork:
     except InputError as error:
         if not isinstance(error.__cause__, ValueError):
             raise
-        raise InputError(f"{run.data_folder}: {error.__cause__}") from None  # usually about the image size
+        raise InputError(f"{run.data_folder}: {error.__cause__}") from None  # the cause is usually the image size
     check_members(pyramid, PyramidNetwork, run.model.name)
     return pyramid

@@ -14,7 +14,7 @@ from bench.train.oneshot.wgan import gradient_penalty
 
 
 def largest_pass(recipe: OneShotRecipe) -> int:
-    """Return the number of images in the largest pass: all samples of the critic steps, or two images of a critic."""
+    """Return the number of images in the largest pass: all samples of the critic steps, or two images for a critic."""
     return max(recipe.critic_steps, 2)
 
 
@@ -23,7 +23,7 @@ class ScaleTraining:
 
     Args:
         critic: newly initialised critic on the device of `real`.
-        real: [1, 3, H, W] in [-1, 1], the training image at this scale.
+        real: [1, 3, H, W] in [-1, 1], the training image at this pyramid scale.
         compute: with precision bf16, the networks run under autocast, except in the gradient penalty. `compile` applies
             only to the generator, because a compiled critic has no second derivative.
     """
@@ -44,9 +44,9 @@ class ScaleTraining:
         self.generator, self.critic = pyramid.scales[scale], critic
         self.generate = self.generator
         if compute.compile:
-            torch.compiler.reset()  # scales share their code, so together they would exceed the recompilation limit
+            torch.compiler.reset()  # pyramid scales share code, whose total would exceed the recompilation limit
             self.generate = torch.compile(self.generator, dynamic=False)
-        # computed once, because the reconstruction of the frozen scales does not change during this scale's training
+        # computed once, because the reconstruction of the frozen scales does not change while this scale is trained
         self.previous = pyramid.ups[scale - 1](pyramid.reconstruct(scale)) if scale else torch.zeros_like(real)
         fixed_noise = torch.zeros_like(real) if scale else pyramid.fixed_noise.expand_as(real)
         self.fixed_noise = fixed_noise.contiguous()
@@ -63,14 +63,16 @@ class ScaleTraining:
         return self.micro_batch == 1
 
     def set_amplitude(self) -> None:
-        """Set the noise amplitude to a fraction of the upsampled reconstruction's RMSE. It remains 1 at the coarsest
-        scale."""
+        """Set the noise amplitude to a fraction of the RMSE of the upsampled reconstruction.
+
+        The amplitude remains 1 at the coarsest pyramid scale.
+        """
         if self.scale:
             error = F.mse_loss(self.previous, self.real).sqrt()
             self.pyramid.amplitudes[self.scale] = self.recipe.noise_amplitude * error
 
     def copy_from(self, below: "ScaleTraining") -> None:
-        """Copy the weights of the scale below. A gate that is missing there (at scale 1 of SLIM) keeps its weights."""
+        """Copy the weights of pyramid scale `below`. If it has no gate (scale 0 of SLIM), this gate is unchanged."""
         missing, unexpected = self.generator.load_state_dict(below.generator.state_dict(), strict=False)
         if unexpected or any(not name.startswith("gate.") for name in missing):
             names = [*missing, *unexpected]
@@ -89,7 +91,8 @@ class ScaleTraining:
     def draw(self, n: int, source: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw noise and new samples of the scale below, upsampled to this scale, both [n, 3, H, W].
 
-        One call draws for all critic steps of an epoch, because the generators do not change during these steps.
+        One call draws the noise and samples of all critic steps of an epoch, because the generators do not change
+        during these steps.
         """
         if self.scale:
             previous = self.pyramid.ups[self.scale - 1](self._sample_below(n, source))
@@ -100,7 +103,7 @@ class ScaleTraining:
     def _sample_below(self, n: int, source: torch.Generator) -> Tensor:
         if n <= self.micro_batch:
             return self.pyramid.sample(n, source, scales=self.scale)
-        noises = [self.pyramid.draw(scale, n, source) for scale in range(self.scale)]  # in the order of `sample`
+        noises = [self.pyramid.draw(scale, n, source) for scale in range(self.scale)]  # in the same order as `sample`
         parts = zip(*(noise.split(self.micro_batch) for noise in noises), strict=True)
         return torch.cat([self.pyramid(part) for part in parts])
 
@@ -128,7 +131,7 @@ class ScaleTraining:
         return {"critic": distance.detach(), "penalty": penalty.detach(), "gradient_norm_d": norm}
 
     def _add_gradient(self, image: Tensor, sign: float) -> Tensor:
-        """Add the gradient of the critic's mean value of one image, times `sign`. Return the product."""
+        """Compute `sign` times the critic's mean output for one image, add its gradient, and return the product."""
         with self.autocast:
             value = sign * self.critic(image).float().mean()
         value.backward()
