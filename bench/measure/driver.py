@@ -1,9 +1,9 @@
 """Measures the workloads of a list of runs on this device, one process after another, and writes each row immediately.
 
-A killed driver keeps the rows of the finished processes, and the next start measures the remaining workloads. On a CPU,
-all processes together must end within CPU_SECONDS. A process that exceeds its share of this time is stopped. The steps
-timed until then are kept. If there are none, the workload is recorded as not measured, and so are larger sizes of its
-task.
+If the driver is killed, the rows of the finished processes are kept, and the next start measures the remaining
+workloads. On a CPU, all processes together must end within CPU_SECONDS. A process that exceeds its share of this time
+is stopped. The steps timed until then are kept. If no step was timed, this workload and the larger sizes of its task
+are recorded as not measured.
 """
 
 import contextlib
@@ -34,13 +34,13 @@ from bench.workload import Part
 
 JOB = "bench.measure.job"
 CPU_SECONDS = 540.0
-"""Time for all measurements on a CPU. Of ten minutes, it leaves one for the start and the end."""
+"""Time for all measurements on a CPU: ten minutes, minus one minute for the start and the end."""
 SHARE = 2
-"""A run may use at most 1 / SHARE of the remaining time, so that one slow size does not use all of it."""
+"""A run may use at most 1 / SHARE of the remaining time, so that one slow size does not use all of this time."""
 SCORING_SECONDS = 30.0
 """Time on a CPU that is reserved for each scoring."""
 MIN_STEPS = 2
-"""Minimum number of timed steps of a measured workload, so that their times have a range."""
+"""Minimum number of timed steps of a measured workload, so that a range of times can be reported."""
 UNITS: dict[Part, str] = {"prepare": "image", "train": "step", "score": "image"}
 
 
@@ -54,7 +54,7 @@ class ScaleResult:
     joules: float | None = None
 
     def fields(self) -> dict[str, Any]:
-        """Return the measured columns of the row. Warm-up time in excess of normal steps counts as fixed."""
+        """Return the measured columns of the row. The excess of warm-up steps over normal steps is fixed time."""
         middle = statistics.median(self.steps)
         return {
             "seconds": middle,
@@ -69,7 +69,7 @@ class ScaleResult:
 
 @dataclass
 class Observed:
-    """Results of one process so far. `sizes`: sides of the pyramid scales, or side of the images of another network."""
+    """Results of one process so far. `sizes`: sides of the pyramid scales, or image side without pyramid scales."""
 
     sizes: list[int] = field(default_factory=list)
     scales: dict[int, ScaleResult] = field(default_factory=dict)
@@ -122,7 +122,7 @@ class Observed:
 
 
 def measure(probes: Sequence[Probe], throughput: Throughput, report: Callable[[str], None]) -> None:
-    """Measure every probe that has no row of this version of torch, and write its row to `throughput`.
+    """Measure every probe without a row for this version of torch, and write its row to `throughput`.
 
     `report` is called with one line per probe. SIGINT and SIGTERM stop the process of the current probe, and are raised
     again.
@@ -156,7 +156,7 @@ def _is_measured(rate: Rate | None) -> bool:
 
 
 def _limit(end: float | None, left: Sequence[Probe]) -> float | None:
-    """Return the time limit in seconds of the first of the probes `left`, or None without a limit."""
+    """Return the time limit in seconds of the first of the probes `left`, or None if there is no limit."""
     if end is None:
         return None
     remaining, counts = end - time.monotonic(), Counter(probe.workload.part for probe in left)
@@ -167,7 +167,7 @@ def _limit(end: float | None, left: Sequence[Probe]) -> float | None:
 
 
 def _measure_one(probe: Probe, folder: Path, limit: float | None) -> tuple[list[Rate], bool]:
-    """Run the process of one probe. Returns its rows, and whether it ended within `limit` seconds."""
+    """Run the process of one probe. Returns its rows, and whether the process ended within `limit` seconds."""
     folder.mkdir()
     write_json(folder / "probe.json", probe.model_dump(mode="json"))
     observed, in_time = Observed(), True
@@ -225,7 +225,7 @@ def _lines(process: subprocess.Popen[str], end: float | None) -> Iterator[str | 
 
 
 def _reason(code: int | None, folder: Path) -> str:
-    """Return why a process ended without a result: the signal that stopped it, or its last line on stderr."""
+    """Return why a process ended without a result: the signal that stopped the process, or its last line on stderr."""
     lines = (folder / "stderr").read_text(errors="replace").strip().splitlines()
     if code is not None and code < 0:
         killed = "killed, perhaps because memory ran out" if -code == signal.SIGKILL else f"signal {-code}"

@@ -1,8 +1,8 @@
 """Measures one workload: `python -m bench.measure.job PROBE.json FOLDER SPAWNED`.
 
-The process uses the same engine, evaluation or preparation as a job of the workflow. In a separate process, peak memory
-can be measured and the job can be stopped. Each result is printed immediately as a line of JSON. SPAWNED is the time at
-which the process was started.
+The process uses the same engine, evaluation or preparation as a job of the workflow. In a separate process, the peak
+memory of a workload can be measured, and the measurement can be stopped. Each result is printed immediately as a line
+of JSON. SPAWNED is the time at which the process was started.
 """
 
 import ctypes
@@ -44,7 +44,7 @@ COUNTS = {
     "oneshot": {"cpu": (2, 6), "cuda": (4, 20)},
     "classification": {"cpu": (32, 128), "cuda": (256, 1280)},
 }
-"""Two numbers of images. The time of one image is computed from the difference between their times."""
+"""Two numbers of images. The time per image is computed from the difference between the two measured times."""
 LPIPS_CHANNELS = (64, 128, 256, 512, 512)
 
 
@@ -53,7 +53,7 @@ def print_result(**result: Any) -> None:
 
 
 def measure_training(probe: Probe, folder: Path) -> None:
-    """Time real steps of the engine at the start of each part (pyramid scale), and the export."""
+    """Time the export and, at the start of each part (pyramid scale), real steps of the engine."""
     run, device = _with_data(probe, folder, test_images=8), open_device(probe.run.compute)
     clock = time.perf_counter()
     configure_torch(run, device)
@@ -82,7 +82,7 @@ def _time_steps(engine: Engine, part: int, steps: Sequence[int], monitor: Monito
         seconds = _seconds(partial(engine.step, step), engine.device)
         print_result(part=part, warm=warm, step=seconds, peak=peak_memory_bytes(engine.device))
         if repeat + 1 == len(steps) - REPEATS:
-            monitor.spent_joules()  # starts the count of energy for the timed steps
+            monitor.spent_joules()  # the next call then returns the energy of the timed steps
     joules = monitor.spent_joules()
     if joules is not None:
         print_result(part=part, joules=joules / REPEATS)
@@ -113,7 +113,7 @@ def build_engine(run: Run, device: torch.device) -> Any:
     recipe = run.recipe.model_copy(update={"perceptual": "efflite0"})
     engine = engine_class(run.task)(run.model_copy(update={"recipe": recipe}), device)
     trunk = LpipsTrunk(random_lpips()).to(device)
-    trunk.to(memory_format=torch.channels_last)  # a module changes in place
+    trunk.to(memory_format=torch.channels_last)  # changes the module in place
     engine.perceptual = PerceptualLoss(trunk)
     print_result(note="LPIPS with random weights")
     return engine
@@ -139,7 +139,7 @@ def measure_scoring(probe: Probe, folder: Path) -> None:
     configure_torch(_eager(probe.run), device)
 
     def prepared(count: int, index: int) -> Callable[[], object]:
-        """Return the evaluation with `count` images. Test images belong to the data, so they need a separate export."""
+        """Return the evaluation with `count` images. Each number of test images needs its own data and export."""
         subfolder = folder / (str(index) if probe.run.task == "classification" else "0")
         run = _write_untrained(probe, subfolder, count, device)
         return lambda: evaluate_run(run, subfolder / "run", folder / f"scores{index}")
@@ -154,7 +154,7 @@ def _eager(run: Run) -> Run:
 
 
 def _write_untrained(probe: Probe, folder: Path, count: int, device: torch.device) -> Run:
-    """Write the export of an untrained network to `folder`/run. Return its run, whose scores need `count` images."""
+    """Write the export of an untrained network to `folder`/run. Return a run whose scores need `count` images."""
     synthetic = _with_data(probe, folder, test_images=count)
     evaluation = {} if synthetic.task == "classification" else {"n_fake": count}
     changed = synthetic.evaluation.model_copy(update=evaluation)
@@ -169,7 +169,7 @@ def _write_untrained(probe: Probe, folder: Path, count: int, device: torch.devic
 
 
 def _failed_scores(folder: Path) -> str:
-    """Return a note about the metrics that could not be computed, whose time is missing in the measurement."""
+    """Return a note about the metrics that could not be computed. Their time is missing in the measurement."""
     scores = [read_mapping(path) for path in sorted(folder.glob("*.json"))]
     failed = [score for score in scores if score.get("status") == "failed"]
     if not failed:
@@ -196,10 +196,10 @@ def measure_preparation(probe: Probe, folder: Path) -> None:
 def _time_image(
     prepared: Callable[[int, int], Callable[[], object]], counts: tuple[int, int], device: torch.device, sets: int = 1
 ) -> None:
-    """Report the time of an image, and the time that does not depend on the number of images.
+    """Print the time per image, and the time that does not depend on the number of images.
 
     `prepared(count, index)` returns the work for `count` images. The first call also loads code and weights, so the
-    time of an image is computed from the difference of the two later calls.
+    time per image is computed from the difference of the two later calls.
     """
     small, large = counts
     cold, warm, more = (_seconds(prepared(count, index), device) for index, count in enumerate((small, small, large)))
@@ -224,7 +224,7 @@ MEASURES = {"prepare": measure_preparation, "train": measure_training, "score": 
 
 
 def end_with_parent() -> None:
-    """Ask Linux to kill this process when its parent ends, because a killed driver cannot stop it."""
+    """Ask Linux to kill this process when its parent ends, because a killed driver cannot stop its processes."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

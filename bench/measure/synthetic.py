@@ -13,7 +13,7 @@ from bench.measure.probe import Probe
 from bench.workload import image_size_of
 
 PHOTOGRAPH = (500, 375)
-"""Width and height of the files of class folders, the most frequent size in ImageNet."""
+"""Width and height of the images in class folders, the most frequent size in ImageNet."""
 MAX_FEWSHOT = 32
 MIN_PER_CLASS = 2
 
@@ -59,7 +59,7 @@ def _write_arrays(folder: Path, probe: Probe, arrays: dict[str, np.ndarray]) -> 
 
 
 def _write_class_folders(folder: Path, probe: Probe, classes: int, counts: dict[str, int]) -> None:
-    """Write JPEG files. The lists contain all labels, but the files are in one folder."""
+    """Write JPEG files. The files of a split are in one folder, and their labels are in a list of files."""
     splits = {}
     for split, count in counts.items():
         names = write_images(folder / split, count, PHOTOGRAPH, ".jpg")
@@ -91,7 +91,7 @@ def _write_manifest(folder: Path, probe: Probe, **fields: Any) -> None:
 def write_images(folder: Path, count: int, size: Sequence[int], suffix: str) -> list[str]:
     """Write `count` different images of `size` (width, height) and return their names.
 
-    The pixels are smooth, because random pixels would make the files larger than those of photographs.
+    The pixels are smooth, because random pixels would make the files larger than files of photographs.
     """
     folder.mkdir(parents=True)
     random, names = np.random.default_rng(1), [f"{index:05d}{suffix}" for index in range(count)]
