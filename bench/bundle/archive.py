@@ -22,7 +22,7 @@ MAX_TEXT_BYTES = 2**26
 BLOCK = 2**20
 STORED = (".png", ".safetensors")
 EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Modification time of every member, so that equal files result in equal archives."""
+"""Modification time of every member. It is fixed, so that equal files result in equal archives."""
 
 
 def write_bundle(scale_dir: Path, facts: Facts, out: Path) -> tuple[int, int]:
@@ -69,7 +69,7 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 
 def is_bundle(path: Path) -> bool:
-    """Return whether a file is a bundle, by the names of its members."""
+    """Return whether the members of a file have the names of a bundle."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = {PurePosixPath(name).name for name in archive.namelist() if name.count("/") == 1}

@@ -15,7 +15,7 @@ RUN_PATTERNS = ("run.json", "model.json", "history.csv", "README.md", "scores/*.
 
 @dataclass(frozen=True)
 class Member:
-    """A file of the bundle. `name`: its path in the archive; `sha256`: its hash if the report recorded one."""
+    """A file of the bundle. `name`: path in the archive; `sha256`: hash, if recorded in the report."""
 
     name: str
     path: Path
