@@ -1,4 +1,4 @@
-"""Generates JSON schemas and the reference page of the configuration from the models. Does not import torch."""
+"""Generates the JSON schemas and reference page of the configuration from Pydantic models, without importing torch."""
 
 from pathlib import Path
 

@@ -26,7 +26,7 @@ TYPE_KEYWORDS = ("type", "anyOf", "enum", "const", "items", "prefixItems", "patt
 
 
 class ConfigFile(NamedTuple):
-    """A file (or glob of files) in config/, its model, and a one-line summary."""
+    """A file (or glob of files) in config/, its Pydantic model, and a one-line summary."""
 
     path: str
     kind: Any
@@ -61,7 +61,7 @@ def schema_text(name: str) -> str:
 
 
 def _scale() -> type[Strict]:
-    """Return the model of a scale with typed recipes. Every recipe key is optional, because experiments may set it."""
+    """Return the Pydantic model of a scale with typed recipes. Experiments may set recipe keys, so all are optional."""
     tasks = {}
     for task, recipe in RECIPES.items():
         part = (partial_model(recipe), field({}, description=TaskScale.model_fields["recipe"].description))
