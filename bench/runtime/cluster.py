@@ -1,7 +1,7 @@
 """Detects whether jobs run on a cluster, and selects the program that reports their states on SLURM.
 
-SLURM has two programs that list the states of jobs, sacct and squeue. The executor plugin calls sacct wherever it is
-installed, and waits indefinitely on a cluster without accounting. It also replaces squeue by sacct if SLURM lists
+SLURM has two programs that list the states of jobs, sacct and squeue. If sacct is installed, the executor plugin calls
+sacct, and waits indefinitely on a cluster without accounting. The plugin also replaces squeue by sacct if SLURM lists
 finished jobs only briefly. This module does not import torch.
 """
 
@@ -32,7 +32,7 @@ def on_cluster(workflow: Any) -> bool:
 
 
 def choose_status_command(settings: Any) -> str | None:
-    """Make the SLURM executor call a program that responds, and return a message, or None for other executors.
+    """Make the SLURM executor call a program that responds. Return a message, or None for other executors.
 
     `settings`: settings of the executor, which this function changes. Raises InputError if no program responds.
     """

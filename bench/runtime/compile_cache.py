@@ -1,4 +1,4 @@
-"""Chooses a writable folder for the code that torch.compile generates. Without one, torch fails on import."""
+"""Chooses a writable folder for the code that torch.compile generates. Without such a folder, torch fails on import."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ def choose_compile_cache() -> None:
     for folder in (*given, default, user_cache() / "slim-bench/compile"):
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if folder == default and folder.stat().st_uid != os.getuid():  # torch would execute the code in it
+            if folder == default and folder.stat().st_uid != os.getuid():  # torch runs the cached code
                 raise PermissionError(errno.EPERM, "belongs to another user", str(folder))
             with tempfile.TemporaryFile(dir=folder) as file:
                 os.posix_fallocate(file.fileno(), 0, MIN_FREE_BYTES)

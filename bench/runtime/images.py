@@ -1,4 +1,4 @@
-"""Converts images between uint8 and the range of the networks and writes tensors to PNG files atomically.
+"""Converts images between uint8 and the range -1..1 of the networks, and writes tensors to PNG files atomically.
 
 Image grids are pixel-identical to torchvision.utils.make_grid. This module does not import torchvision, because
 training a generator does not need it and the import takes 4.7 s of CPU time, nearly as much as the import of torch.

@@ -2,7 +2,7 @@
 
 Snakemake counts GPUs but does not assign a particular GPU to a job. A lease is a file lock, which the kernel releases
 when the job ends for any reason. This module does not import torch, because CUDA_VISIBLE_DEVICES must be set before
-that import. A job takes no lease if at most one GPU is visible.
+torch is imported. A job takes no lease if at most one GPU is visible.
 """
 
 import os
@@ -47,7 +47,7 @@ def _count() -> int:
 
 @contextmanager
 def leased_device(folder: Path | None = None) -> Iterator[str | None]:
-    """Hold a lease on one of several GPUs and make it the only visible GPU. Waits while all GPUs are leased.
+    """Hold a lease on one of several GPUs and make this GPU the only visible GPU. Waits while all GPUs are leased.
 
     Import torch inside the context, so that torch finds only this GPU.
     """

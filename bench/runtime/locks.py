@@ -27,7 +27,7 @@ def lock_file(path: Path) -> BaseFileLock | None:
     lock = FileLock(path, thread_local=False, fallback_to_soft=False)  # a soft lock would remain after a kill
     try:
         lock.acquire(blocking=False)
-    except Timeout:  # held by another process, or removed by its last holder while it was opened
+    except Timeout:  # another process holds the lock, or removed the file while it was opened
         return None
     return lock
 

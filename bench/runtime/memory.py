@@ -20,7 +20,7 @@ CGROUP_LIMITS = (
 )
 """Files with the memory limit and usage of a container, for versions 2 and 1 of Linux control groups."""
 MIN_CHECKED_BYTES = 2**20
-"""Size in bytes up to which memory is not checked."""
+"""Size in bytes up to which an allocation is not checked."""
 
 
 def available_memory_bytes() -> int:
@@ -70,7 +70,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def out_of_memory_message(
     error: BaseException, images_per_pass: int | None, device: torch.device, size_that_fits: str | None = None
 ) -> str:
-    """Return a message with peak and total memory, and with `size_that_fits`, the description of what fits in memory.
+    """Return a message with peak and total memory. `size_that_fits`: description of the size that fits in memory.
 
     Without `size_that_fits`, the message suggests half of `images_per_pass`, the number of images per batch.
     """
@@ -95,8 +95,9 @@ def keep_freed_memory() -> None:
 
     By default, glibc maps each block of several megabytes separately and unmaps the block when it is freed, so each
     training step causes thousands of page faults. A forward and backward pass of FastGAN-SLIM at 128 px (32 base
-    channels, batch 8) had 110,000 page faults by default, and took 1.3 to 1.4 times the CPU time. With this setting it
-    had 5,000 to 10,000 page faults, and peak memory grew by 3 to 15 %. The function has no effect without glibc.
+    channels, batch 8) had 110,000 page faults by default. With this setting, the pass had 5,000 to 10,000 page faults,
+    and peak memory grew by 3 to 15 %. Without this setting, the pass took 1.3 to 1.4 times the CPU time. The function
+    has no effect without glibc.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def derive(seed: int, *purpose: str | int) -> int:
-    """Return a 63-bit seed for `purpose`, independent of other purposes and stable across versions and platforms."""
+    """Return a 63-bit seed, independent of seeds for other purposes, and equal on all versions and platforms."""
     text = "/".join(str(part) for part in (seed, *purpose))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
@@ -27,8 +27,7 @@ def seed_global_generator(seed: int, *purpose: str | int) -> Iterator[None]:
 
 
 def permutation(n: int, seed: int, *purpose: str | int) -> Tensor:
-    """Return a permutation, int64 [n] on the CPU, that depends only on the arguments. A resumed run draws the same
-    one."""
+    """Return a permutation, int64 [n] on the CPU. It depends only on the arguments, so a resumed run repeats it."""
     return torch.randperm(n, generator=generator("cpu", seed, *purpose))
 
 
