@@ -86,7 +86,7 @@ class Pyramid(nn.Module):
         return self.scales[scale](*self.inputs(scale, noise, previous))
 
     def forward(self, noises: Sequence[Tensor | None], ups: nn.ModuleList | None = None) -> Tensor:
-        """Generate images [B, 3, H, W] in [-1, 1] from one noise map for each scale to run, coarsest first."""
+        """Generate images [B, 3, H, W] in [-1, 1] from one noise map per pyramid scale to run, coarsest first."""
         image = noises[0].new_zeros(1, 3, *noises[0].shape[-2:]).expand(noises[0].shape[0], -1, -1, -1)
         for scale, noise in enumerate(noises):
             if scale:

@@ -12,7 +12,7 @@ from bench.schema import PositiveFloat, Strict, Task, parse_strict
 def _one_or_three_sets(sets: tuple[str, ...]) -> tuple[str, ...]:
     """Return the datasets of a comparison. Raises ValueError for zero or two datasets, or if a dataset occurs twice.
 
-    A test over seeds needs one dataset, and a test over datasets needs at least three.
+    A test over seeds needs one dataset, and a test over datasets needs at least three datasets.
     """
     twice = [name for index, name in enumerate(sets) if name in sets[:index]]
     if twice:

@@ -111,7 +111,7 @@ def _output_file() -> str | None:
 
 
 def _drop_output(stream: TextIO) -> None:
-    """Redirect a stream to /dev/null, so that the exit of the process does not flush its buffer again."""
+    """Redirect a stream to /dev/null, so that the exit of the process does not flush the stream's buffer again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

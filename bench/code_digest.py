@@ -21,7 +21,7 @@ PACKAGES = ("slim", "baselines", "bench")
 
 @cache
 def code_digest(*starts: str, root: Path = ROOT) -> str:
-    """Return the sha256 of the modules reachable from `starts` (dotted names); without `starts`, of all of PACKAGES."""
+    """Return the sha256 of `starts` (dotted names) and all modules that they import, or of all PACKAGES by default."""
     if starts:
         found = _reachable(starts, root)
     else:

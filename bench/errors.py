@@ -61,7 +61,7 @@ def writing(path: Path, needed: int | None = None) -> Iterator[None]:
 
 
 def find_write_error(error: BaseException | None) -> OSError | None:
-    """Return the OSError of a failed write that caused `error`, or None if it has another cause."""
+    """Return the OSError of a failed write that caused `error`, or None if `error` has another cause."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in WRITE_ERRNOS:
             return error
@@ -70,7 +70,7 @@ def find_write_error(error: BaseException | None) -> OSError | None:
 
 
 def storage_error(error: OSError, path: Path | str | None = None, needed: int | None = None) -> InputError:
-    """Return an InputError that describes an OSError in one line, with its remedy.
+    """Return an InputError that describes an OSError and its remedy in one line.
 
     The message names the path or, if the disk is full, the folder and its free space.
     """

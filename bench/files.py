@@ -90,7 +90,7 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Create `target` as a hard link to `source`, which needs no space, or as a copy if links are not supported."""
+    """Create `target` as a hard link to `source`, or as a copy if links are not supported. A link needs no space."""
     source = Path(os.path.realpath(source))
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and target.samefile(source):

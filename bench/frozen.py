@@ -1,4 +1,4 @@
-"""Compares run.json with the configuration, to decide whether run.json is up to date. Does not import torch.
+"""Compares run.json with the configuration to decide whether run.json is up to date. Does not import torch.
 
 Users may edit keys of `compute` in a run.json under results/, and the run remains up to date. If `compute` has changed
 in the configuration, run.json is outdated. To distinguish these cases, `freeze` records the `compute` that it wrote.

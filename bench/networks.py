@@ -27,7 +27,7 @@ class GeneratorNetwork(nn.Module):
 
 
 class PyramidNetwork(nn.Module):
-    """One-shot generator: forward(noises), with one noise map per scale -> image [B, 3, H, W] in -1..1."""
+    """One-shot generator: forward(noises), with one noise map per pyramid scale -> image [B, 3, H, W] in -1..1."""
 
     sizes: Sequence[tuple[int, int]]
     """(height, width) of each scale, the coarsest first."""

@@ -109,9 +109,9 @@ def training_hash(description: dict[str, Any]) -> str:
     """Return the sha256 of the keys in run.json that affect the result of training. A missing key has its default.
 
     The hash excludes `evaluation`, `base` and operational keys, because they do not affect training. It also excludes
-    values equal to the default recorded for their schema_version in defaults-N.json or, for keys added later, to the
-    default in the code. Therefore a new key changes no hash, and a changed default changes only hashes of runs that use
-    the new default.
+    values equal to the default recorded for the run's schema_version in defaults-N.json or, for keys added later, to
+    the default in the code. Therefore a new key changes no hash, and a changed default changes only hashes of runs that
+    use the new default.
     """
     version = description.get("schema_version", 1)
     recorded = recorded_defaults(version)

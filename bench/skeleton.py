@@ -1,4 +1,4 @@
-"""Builds networks without parameter values, to check the size of a network before its memory is allocated.
+"""Builds networks without parameter values to check the size of a network before its memory is allocated.
 
 A run.json or an export may be untrusted. Its network is first built with parameters on torch's device `meta`, where
 tensors have a shape but no storage. The construction stops when the parameters no longer fit in memory.
@@ -65,7 +65,7 @@ def check_network_size(name: str, args: dict[str, Any], copies: int = 1) -> None
 
 @contextmanager
 def _limit_layers(name: str, copies: int) -> Iterator[None]:
-    """Stop the construction of a network that is too large. With a billion layers it would never be complete."""
+    """Stop the construction of a network that is too large. With a billion layers, the construction would never end."""
     total, modules = 0, 0
 
     def count_parameter(_module: nn.Module, _name: str, parameter: Tensor | None) -> None:

@@ -79,8 +79,8 @@ class Throughput:
     def find(self, workload: Workload) -> Rate | None:
         """Return the rate of a workload, or None if it was not measured.
 
-        The rate of a one-shot network is the mean over its pyramid scales. If a scale was not measured, `note` names
-        that scale.
+        The rate of a one-shot network is the mean over its pyramid scales. If a pyramid scale was not measured, `note`
+        names that pyramid scale.
         """
         rows = self.rows.get(workload.key)
         return None if rows is None else _mean_over_scales(rows)
@@ -160,7 +160,7 @@ def _value(key: str, text: str) -> Any:
 
 
 def local_device(setting: str = "auto") -> str:
-    """Return the name of the device that a run with `compute.device` = `setting` uses, in a form for file names.
+    """Return the name of the device that a run with `compute.device` = `setting` uses, as written in file names.
 
     The name of a CPU contains its number of cores, because throughput depends on it.
     """

@@ -1,4 +1,4 @@
-"""Typed reader of model.json of every version, for all code outside training. Does not import torch."""
+"""Reads model.json of every version into typed records for all code outside training. Does not import torch."""
 
 from pathlib import Path
 from typing import Any, Literal

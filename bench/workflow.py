@@ -55,7 +55,7 @@ class WorkflowPlan(Plan):
 
     @classmethod
     def open(cls, config: Mapping[str, Any], files: Iterable[Path] = ()) -> Self:
-        """Read the configuration merged by Snakemake. An error in it ends Snakemake with a one-line message.
+        """Read the configuration merged by Snakemake. A configuration error ends Snakemake with a one-line message.
 
         `files`: files of --configfile. They are read again to find duplicate keys, because Snakemake silently uses the
         last value of a duplicate key.

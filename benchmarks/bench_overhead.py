@@ -117,7 +117,7 @@ def _training_seconds(run: Path) -> float:
 def _call(command: list[str]) -> None:
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": path}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # with it, each process compiles torch again
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # with this variable, each process compiles torch again
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with code {done.returncode}: {done.stderr[-2000:]}")

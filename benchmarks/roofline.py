@@ -1,4 +1,4 @@
-"""Roofline bound of one step: the sum of the bounds of its convolutions and matrix products.
+"""Computes the roofline bound of one step, which is the sum of the bounds of its convolutions and matrix products.
 
 Each operation takes at least max(FLOPs / matrix rate, bytes / bandwidth), where every input is read once and the output
 is written once. The matrix rate (FLOPs per second of a matrix product) and the bandwidth are measured on the device.

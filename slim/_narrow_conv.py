@@ -30,7 +30,7 @@ class NarrowConv2d(nn.Conv2d):
 
 
 def merge_groups(weight: Tensor, groups: int, merged: int) -> Tensor:
-    """Return the weight of the same convolution with G / merged groups: [G o, i, k, k] -> [G o, merged i, k, k]."""
+    """Return the weight of an equal convolution with G / merged groups: [G o, i, k, k] -> [G o, merged i, k, k]."""
     apart = weight.unflatten(0, (groups // merged, merged, -1)).unsqueeze(3)  # [G / merged, merged, o, 1, i, k, k]
     own = torch.eye(merged, dtype=weight.dtype).view(1, merged, 1, merged, 1, 1, 1)
     return (apart * own).flatten(3, 4).flatten(0, 2)

@@ -90,7 +90,7 @@ class SkipLayerSLIM(nn.Module):
         return modulate(high, self._gate(self._styles(low), masks))
 
     def attention(self, low: Tensor, noise: Tensor | None = None) -> Attention:
-        """Return the masks and styles from which `forward` computes the gate, for low [B, C_low, h, w].
+        """Return the masks and styles from which `forward` computes the gate. `low` is [B, C_low, h, w].
 
         With mask_noise and without `noise`, the masks contain new random noise.
         """

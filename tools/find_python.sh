@@ -11,12 +11,12 @@ try: import venv, ensurepip
 except ImportError: sys.exit("Python %d.%d.%d without venv (Debian: apt install python3-venv)" % sys.version_info[:3])
 sys.stdout.write(getattr(sys, "_base_executable", sys.executable))'
 
-works() { # PROGRAM: print its interpreter if the version is supported
+works() { # PROGRAM: print the interpreter of PROGRAM if its version is supported
     local found
     found=$("$1" -c "$probe" "${versions[@]}" 2>/dev/null) && [ -n "$found" ] && echo "$found"
 }
 
-reason() { # PROGRAM: print why it is unsuitable
+reason() { # PROGRAM: print why PROGRAM is unsuitable
     local said
     said=$("$1" -c "$probe" "${versions[@]}" 2>&1)
     [[ $said == "Python "* ]] && echo "is $said" || echo "does not run"

@@ -2,7 +2,8 @@
 # Create .venv from requirements.lock, or recreate it if its stamp differs; called by `make setup`.
 # The stamp contains a hash of the lock file, the package's metadata and the path of this folder, because the environment
 # of a copied or renamed folder still imports the original code. Modification times are ignored.
-# TORCH_BACKEND=cpu installs torch's CPU build, TORCH_BACKEND=cuda the build of the lock file; unset keeps the last choice.
+# TORCH_BACKEND=cpu installs torch's CPU build, and TORCH_BACKEND=cuda installs the build of the lock file. If the
+# variable is unset, the last choice is kept.
 set -euo pipefail
 cd "${0%/*}/.."
 venv=.venv

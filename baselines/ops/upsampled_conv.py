@@ -2,7 +2,7 @@
 
 Nearest upsampling repeats every pixel along each axis, so each output depends on only 2x2 distinct inputs, weighted by
 sums of the 3x3 taps. Along one axis, (w0, w1, w2) becomes the 4 taps (w2, w1 + w2, w0 + w1, w0) of a transposed
-convolution with stride 2 and padding 1. The result is mathematically the same, and the upsampled map is never
+convolution with stride 2 and padding 1. The two forms are mathematically equal, and the upsampled map is never
 allocated.
 """
 

@@ -72,7 +72,7 @@ def _distance(one: list[float], other: list[float]) -> float:
 
 
 def running_means(values: list[float]) -> list[float]:
-    """Return the means of all windows of WINDOW values, or of all values if they are fewer."""
+    """Return the means of all windows of WINDOW values, or the mean of all values if there are fewer than WINDOW."""
     width = min(WINDOW, len(values))
     sums = [0.0]
     for value in values:

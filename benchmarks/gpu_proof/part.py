@@ -1,4 +1,4 @@
-"""The parts of the proof, and the function that measures one of them in the current process."""
+"""The parts of the proof, and the function that measures one part in the current process."""
 
 import importlib
 from functools import partial

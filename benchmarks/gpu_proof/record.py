@@ -1,4 +1,4 @@
-"""Result file of one part. It is written after every measurement, and a later start reuses its measurements."""
+"""Writes the result file of one part after every measurement. A later start reuses the measurements in the file."""
 
 import json
 import sys

@@ -81,7 +81,7 @@ def _command(folder: Path) -> list[str]:
 
 
 def _kill(folder: Path, step: int, end: float) -> int:
-    """Start training, kill it after the checkpoint of `step` or a later one, and return the checkpoint's step."""
+    """Start training, kill it after the checkpoint of `step` or of a later step, and return the checkpoint's step."""
     with subprocess.Popen(_command(folder), cwd=ROOT, stderr=subprocess.DEVNULL) as process:
         while _latest(folder) < step:
             if process.poll() is not None or not _seconds_left(end):
