@@ -119,6 +119,6 @@ def _results(found: Audit) -> dict[str, object]:
 
 
 def _other_notes(found: Audit) -> list[str]:
-    """Return the notes that belong to no check."""
+    """Return the notes that no check counts."""
     counted = {text for texts in found.by_kind.values() for text in texts}
     return [text for text in found.notes if text not in counted]

@@ -25,7 +25,7 @@ from bench.runtime.environment import launcher_variable
 from bench.runtime.rng import generator, permutation
 
 Batch = tuple[Tensor, Tensor]
-"""Images, uint8 [B, C, H, W], and labels, int64 [B], of this process's rows of a global batch."""
+"""Images, uint8 [B, C, H, W], and labels, int64 [B]. They are this process's rows of a global batch."""
 PREFETCH = 3  # number of batches that are decoded in advance
 CENTRE_CROP_RATIO = 224 / 256  # side of the centre crop relative to the shorter side, in single-crop evaluation
 

@@ -31,7 +31,7 @@ UNUSED = {
     "npz": (("background", "resample", "upscale"), PADDED),
     "idx": (("background", "resample", "upscale"), PADDED),
 }
-"""Options of a user's folder that a layout does not use, with the reason."""
+"""Layout -> options of a user's folder that have no effect, and the reason."""
 USER_DATA = "own"
 """Placeholder in a suite's list of datasets for all folders and images of the user."""
 
@@ -144,7 +144,7 @@ class UserFolder(Strict):
         return {**value, "path": str(value["path"])} if isinstance(value.get("path"), int) else value
 
     def as_yaml(self) -> str:
-        """Return the keys that the user gave as one line of YAML."""
+        """Return one line of YAML with the keys that the user gave."""
         given = self.model_dump(mode="json", exclude_unset=True)
         return yaml.safe_dump(given, default_flow_style=True, width=100000).strip()
 

@@ -78,7 +78,7 @@ def download(
     headers: Mapping[str, str] | None = None,
     check: Callable[[Path], str | None] | None = None,
 ) -> None:
-    """Download `url` to a partial file next to `path` (resuming an existing one), verify it, and rename it to `path`.
+    """Download `url` to a new or existing partial file next to `path`, verify the file, and rename it to `path`.
 
     `sha256` may be a prefix, if the publisher states only a prefix. Without sha256 and md5, the file must be readable,
     so archives, parquet files and images are read to their end. `check` returns a further problem of the file, or None.

@@ -102,7 +102,7 @@ def _refuse_full(root: Path, pointer: Path) -> None:
 def pull_if_tracked(root: Path, path: Path) -> bool:
     """Restore `path` from the DVC cache or the default remote if DVC tracks it. Return whether `path` exists now.
 
-    The remote inside the repository is not searched, because it contains only the shipped files.
+    The remote inside the repository is not searched, because this remote contains only the shipped files.
     """
     pointer = pointer_of(root / path)
     if pointer is None:

@@ -139,7 +139,10 @@ def check_acceptable(job: FetchJob) -> None:
 
 
 def candidates(job: FetchJob) -> list[Any]:
-    """Return the sources that `fetch` tries, in order. A given checksum selects the source to which it applies."""
+    """Return the sources that `fetch` tries, in order.
+
+    If `job.accept` is set, these are only the sources with a file that has no published checksum.
+    """
 
     def allowed(source: Any) -> bool:
         if job.accept is not None:

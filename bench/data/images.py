@@ -49,7 +49,7 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # warn
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Metadata of an image file, with its size when upright and the properties that NOTES reports."""
+    """Metadata of an image file, including the size of the upright image and the properties that NOTES reports."""
 
     path: Path
     width: int
@@ -143,9 +143,10 @@ def collect_notes(headers: Sequence[Header], folder: Path, total: int) -> list[s
 
 
 def read_header(source: Path | BinaryIO, name: str | None = None) -> Header:
-    """Read the metadata of an image without decoding it. Raises InputError, which names the file, if it is invalid.
+    """Read the metadata of an image without decoding the pixels.
 
-    `name`: the name that errors show for a source without a path.
+    Raises InputError, which names the file, if the image is invalid. `name`: the name that errors show for a source
+    without a path.
     """
     where = name or source
     with _open(source, where) as image, _convert_image_errors(where):

@@ -15,7 +15,7 @@ TRANSPOSES = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""Transposition that turns an image upright, by EXIF orientation. Orientations 5 to 8 swap width and height."""
+"""EXIF orientation -> transposition that turns the image upright. Orientations 5 to 8 swap width and height."""
 MAX_EXIF_BYTES = 1 << 20
 """Maximum number of bytes of EXIF data that are read."""
 

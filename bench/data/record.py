@@ -87,7 +87,7 @@ def source_text(source: Any, file: SourceFile) -> str:
 
 
 def record_file(root: Path, path: Path, hashes: Mapping[str, Any], origin: Origin) -> None:
-    """Add a file to the DVC cache and write its pointer, unless the file already has a pointer with this md5.
+    """Add a file to the DVC cache and write its pointer, unless its pointer already has the md5 in `hashes`.
 
     `hashes`: `bytes`, `md5` and `sha256` of the file, which the caller has compared with the catalogue and the pointer.
     The pointer is written last, so that the next call completes an interrupted record.

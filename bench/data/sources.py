@@ -32,7 +32,10 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 FULL_COMMIT = re.compile(r"/[0-9a-f]{40}/")
 SHIPPED = "shipped"
-"""Name of the DVC remote inside the repository. It is passed explicitly, because the default remote may be another."""
+"""Name of the DVC remote inside the repository.
+
+The name is passed explicitly, because the default remote may be a different one.
+"""
 KIND = "type of source"
 
 

@@ -21,7 +21,7 @@ RANDOM = re.compile(r"[a-z0-9_]{8}")
 
 
 def make_temporary(parent: Path, name: str) -> Path:
-    """Create a temporary folder with the marker file in `parent`, for a folder with the final name `name`."""
+    """Create a temporary folder with the marker file in `parent`. The final name of the folder will be `name`."""
     with writing(parent / name):
         folder = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=parent))
         try:

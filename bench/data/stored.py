@@ -1,4 +1,4 @@
-"""Safe access to untrusted files on disk or in an archive, with size limits, and errors that name damaged files."""
+"""Safe access to untrusted files on disk or in an archive. Sizes are limited, and errors name the damaged file."""
 
 import errno
 import lzma
@@ -74,7 +74,7 @@ def convert_archive_errors(archive: Path | str) -> Iterator[None]:
             f"{archive}: damaged archive ({' '.join(str(error).split()) or type(error).__name__})"
         ) from None
     except OSError as error:
-        if error.errno not in (None, errno.EINVAL):  # bz2 and gzip set no errno; a wrong offset gives EINVAL
+        if error.errno not in (None, errno.EINVAL):  # bz2 and gzip set no errno; a wrong offset causes EINVAL
             raise
         raise InputError(f"{archive}: damaged archive ({error.strerror or error})") from None
 

@@ -59,7 +59,7 @@ def _checked_name(archive: str, info: zipfile.ZipInfo) -> str:
 
 
 def _refuse_overlap(infos: list[zipfile.ZipInfo], size: int) -> None:
-    """Raise BadZipFile if members overlap. Such members could extract to far more bytes than the archive has."""
+    """Raise BadZipFile if members overlap. Such members could extract to far more bytes than the archive contains."""
     end = 0
     for info in sorted(infos, key=lambda info: info.header_offset):
         if info.header_offset < end or info.header_offset + LOCAL_HEADER + info.compress_size > size:
