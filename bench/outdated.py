@@ -103,7 +103,7 @@ class Outdated:
         return None
 
     def audit(self, path: str, name: str) -> str | None:
-        """Check the audit record of the dataset `name`, which is prepared in `path`."""
+        """Check the audit record of the prepared dataset `name` in folder `path`."""
         record = audit_path(path)
         if not _exists(record):
             return None
@@ -172,7 +172,7 @@ class Outdated:
 
     @_error_as_reason
     def table(self, scale: str, runs: Iterable[Run], allow_mixed_code: bool) -> str | None:
-        """Check scores.csv of a scale, which depends on `runs`."""
+        """Check scores.csv of a scale. The table depends on `runs`."""
         folder = RESULTS / scale
         if not _exists(folder / "scores.csv"):
             return None
@@ -187,7 +187,7 @@ class Outdated:
 
     @_error_as_reason
     def page(self, scale: str, page: str, audits: Iterable[Path] = ()) -> str | None:
-        """Check the tables, figures and page of a scale, which show the records `audits`."""
+        """Check the tables, figures and page of a scale. The page shows the audit records `audits`."""
         folder = RESULTS / scale
         if not _exists(folder / page) or not (folder / "scores.csv").exists():
             return None

@@ -16,8 +16,8 @@ has finished."""
 def project() -> Path:
     """Return the current folder if it is a project folder, else the project folder that contains this package.
 
-    The two folders differ if the workflow is a Snakemake module of another project, which keeps its results in its own
-    folder.
+    The two folders differ if the workflow is a Snakemake module of another project, because that project keeps its
+    results in its own folder.
     """
     cwd = Path(".")
     return next((folder for folder in (cwd, PROJECT) if (folder / "config/datasets.yaml").is_file()), cwd)

@@ -1,4 +1,4 @@
-"""Throughput of one device, which `slim-bench plan SUITE --measure` writes to benchmarks/throughput/DEVICE.csv.
+"""Reads and writes benchmarks/throughput/DEVICE.csv, the throughput that `slim-bench plan SUITE --measure` measured.
 
 A row contains the cost of one part (prepare, train or score) of a workload. This module does not import torch.
 """
@@ -171,7 +171,7 @@ def local_device(setting: str = "auto") -> str:
 
 
 def _gpu_name(device: str) -> str:
-    """Return NVML's name of a GPU given by index or UUID, which is also torch's name."""
+    """Return the name that NVML and torch report for the GPU with the index or UUID `device`."""
     try:
         import pynvml
 

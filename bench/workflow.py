@@ -243,7 +243,7 @@ class WorkflowPlan(Plan):
         return list(dict.fromkeys(audit_path(run.data.path).as_posix() for run in self.runnable(suite)))
 
     def audits_of_scale(self, w: Any) -> list[str]:
-        """Return the audit records of the requested suites, which the page shows."""
+        """Return the audit records that the page shows, which are those of the requested suites."""
         suites = [suite for suite in self.requested_suites if self.scale_of(suite) == w.scale]
         return list(dict.fromkeys(path for suite in suites for path in self.audits(suite)))
 
@@ -260,7 +260,7 @@ class WorkflowPlan(Plan):
         return sorted(named | self._planned_suites)
 
     def finished(self, w: Any) -> list[str]:
-        """Return the marker files of the requested suites, which define only the order of jobs."""
+        """Return the marker files of the requested suites. These inputs define only the order of jobs."""
         return [self.marker(suite) for suite in self.requested_suites if self.scale_of(suite) == w.scale]
 
     @property
@@ -326,7 +326,7 @@ def _refuse_folder(path: Path) -> None:
 
 
 def _refuse_loop(path: Path) -> None:
-    """Raise InputError for a symbolic link to itself, which Snakemake reports with a traceback."""
+    """Raise InputError for a symbolic link to itself, because Snakemake would print a traceback."""
     try:
         path.stat()
     except OSError as error:

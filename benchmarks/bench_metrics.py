@@ -78,7 +78,7 @@ def extraction(count: int, repeats: int) -> tuple[dict[str, list[float]], float]
     """Measure feature extraction from a folder of PNGs with clean-fid and with this project.
 
     clean-fid uses the published TorchScript network. Returns the seconds of both implementations, and the ratio of this
-    project's resident memory for many and for few images, which is 1 if images are streamed.
+    project's resident memory for many images to that for few images. The ratio is 1 if images are streamed.
     """
     from cleanfid.fid import get_folder_features
 

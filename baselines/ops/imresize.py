@@ -1,4 +1,4 @@
-"""Bicubic resizing with antialiasing as in MATLAB's imresize, which SinGAN uses for its pyramid.
+"""Bicubic resizing with antialiasing as in MATLAB's imresize. SinGAN builds its pyramid with this resizing.
 
 Output pixel o is at input position u = o / s + (1 - 1/s) / 2 (1-based, s = scale). The value of the pixel is the sum of
 the input pixels i with weights k(u - i), normalised to a sum of one, where k is Keys' cubic kernel (a = -1/2). For
