@@ -33,7 +33,7 @@ BLOCK_IMAGES = 1000
 
 @dataclass(frozen=True)
 class ImageBlock:
-    """Consecutive images of a set. `sha256` depends on their content and on how they are read."""
+    """Consecutive images of a set. `sha256` depends on the content of the images and on how they are read."""
 
     n: int
     sha256: str

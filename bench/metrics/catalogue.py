@@ -16,7 +16,7 @@ Direction = Literal["lower", "higher", "none"]
 EFFLITE0, CLEANFID, AUTHORS = "efflite0", "cleanfid", "authors"
 """The extractors, in the order in which they are computed."""
 INCEPTION_WHOLE = ("inception-cleanfid", "inception-pytorch-fid")
-"""Published files of the FID Inception that include the last layer, which only the Inception score needs."""
+"""Published files of the FID Inception that include the last layer. Only the Inception score needs this layer."""
 INCEPTION_FILES = ("inception-fid-helper", *INCEPTION_WHOLE)
 """Published files with the convolutions of the FID Inception, in search order."""
 EXTRACTOR_WEIGHTS: dict[str, tuple[str, ...]] = {
@@ -101,7 +101,7 @@ FOLDER_METRICS = (
     *(name for name, kind in METRICS.items() if kind.extractor in (EFFLITE0, CLEANFID)),
     "ssim_samples",
 )
-"""The metrics of `evaluate --samples`, in the order of its output."""
+"""The metrics of `evaluate --samples`, in the order in which the command prints them."""
 
 
 def metrics_of_extractor(extractor: str) -> dict[str, str]:

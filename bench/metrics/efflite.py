@@ -37,7 +37,8 @@ def load_efflite0(path: Path | None = None) -> "EfficientNet":
 
 
 def fold_batch_norms(network: nn.Module) -> nn.Module:
-    """Fold each batch norm of a network in evaluation mode into the convolution before it, in place."""
+    """Fold each batch norm of a network in evaluation mode into the preceding convolution. Changes the network in
+    place."""
     pairs = [(network, "_conv_stem", "_bn0"), (network, "_conv_head", "_bn1")]
     for block in network.get_submodule("_blocks").children():
         if hasattr(block, "_expand_conv"):

@@ -31,7 +31,7 @@ class Extractor(Protocol):
 
 @runtime_checkable
 class HasLogits(Protocol):
-    """Feature extractor with a classifier on its features, which the Inception score needs."""
+    """Feature extractor with a classifier on its features, as needed for the Inception score."""
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Return class logits [N, classes] of features, float32 [N, dim]."""

@@ -21,7 +21,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read_image(path: Path, background: Colour = WHITE) -> Tensor:
-    """Return an image, uint8 [3, H, W], upright, with transparent pixels composited onto `background`."""
+    """Return an upright image, uint8 [3, H, W]. Transparent pixels are composited onto `background`."""
     with decoded(path, background) as image:
         return torch.from_numpy(pixels_of(image)).permute(2, 0, 1)
 

@@ -8,7 +8,8 @@ the algorithm:
 
 - With fewer images than dimensions, A B' is small, or has a small triangular factor if one set is large, and no
   covariance is formed.
-- With more images, the eigenvalues of S1 S2 are computed with one Cholesky factor, which is several times cheaper. The
+- With more images, the eigenvalues of S1 S2 are computed with one Cholesky factor, which is several times cheaper than
+singular values. The
   square root of a small eigenvalue has only half the correct digits of a singular value. If the error bound exceeds
   TOLERANCE (rank-deficient sets), the trace is computed from the singular values of the product of the triangular
   factors (A = Q R, R'R = S1).
@@ -30,7 +31,8 @@ TOLERANCE = 2e-9
 ROUNDING = 4 * np.finfo(np.float64).eps
 """Rounding error of an eigenvalue, relative to the largest eigenvalue."""
 SINGLE_THREAD_COLUMNS = 512
-"""Matrices with at most this many columns use one thread, because more threads mostly wait on a loaded machine."""
+"""Matrices with at most this many columns use one thread, because additional threads mostly wait on a loaded
+machine."""
 
 
 def frechet_distance(real: np.ndarray, fake: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Bootstrap standard error of the Fréchet distance over generated images, with the reference images fixed.
+"""Bootstrap standard error of the Fréchet distance. Generated images are resampled, and reference images are fixed.
 
 Each replicate draws m of the m generated images with replacement, and is represented by the number of times w that each
 image was drawn. Let A be the centred reference features divided by sqrt(n - 1), or the triangular factor of this
@@ -6,8 +6,8 @@ matrix, and G = F A' the projection of the generated features F. The trace of th
 on w and G. It is the sum of the square roots of the eigenvalues of G' diag(w) G / (m - 1), where G is centred. This
 matrix has at most min(n, D) rows.
 
-The replicates are biased upwards, because repeated images lower the rank of their covariance. Therefore only their
-standard deviation is used.
+The replicates are biased upwards, because repeated images lower the rank of the covariance. Therefore only the standard
+deviation of the replicates is used.
 """
 
 import numpy as np

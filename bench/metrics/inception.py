@@ -61,7 +61,7 @@ class CleanFidInception(Inception):
         return (torch.from_numpy(resized).to(self.device).permute(0, 3, 1, 2) - 128) / 128
 
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """Return class logits [N, 1008] without the bias of the last layer, as the Inception score uses them."""
+        """Return the class logits [N, 1008] of the Inception score, which omits the bias of the last layer."""
         return features @ last_layer().numpy().T
 
 
@@ -79,5 +79,5 @@ class AuthorsInception(Inception):
 
 
 def as_saved_by_authors(images: Tensor) -> Tensor:
-    """Resize generated uint8 images to 512x512 (nearest), as the authors' script does when it saves them."""
+    """Resize generated uint8 images to 512x512 (nearest), as the authors' script does when saving images."""
     return F.interpolate(images.float(), size=(512, 512), mode="nearest").to(torch.uint8)

@@ -1,8 +1,8 @@
 """The Inception network of published FIDs (TensorFlow, 2015-12-05), which maps images of 299x299 px to 2,048 features.
 
-Architecture: Szegedy et al. 2015, arXiv 1512.00567, with two properties of the TensorFlow graph: average pooling does
-not count padding, and the last block uses max pooling. Each batch norm (scale 1) is folded into its convolution, which
-computes the same function with fewer passes over memory.
+Architecture: Szegedy et al. 2015, arXiv 1512.00567, with two differences. As in the TensorFlow graph, average pooling
+does not count padding, and the last block uses max pooling. Each batch norm (scale 1) is folded into its convolution,
+which computes the same function with fewer passes over memory.
 """
 
 import torch
@@ -28,7 +28,10 @@ class Branches(nn.Module):
 
 
 def build_inception() -> nn.Sequential:
-    """Return the network [B, 3, 299, 299] in -1..1 -> [B, 2048], with the published files' order of convolutions."""
+    """Return the network [B, 3, 299, 299] in -1..1 -> [B, 2048].
+
+    The convolutions are in the order of the published files.
+    """
     stem = [_conv(3, 32, 3, stride=2), _conv(32, 32, 3, padding=0), _conv(32, 64, 3), nn.MaxPool2d(3, stride=2)]
     stem += [_conv(64, 80), _conv(80, 192, 3, padding=0), nn.MaxPool2d(3, stride=2)]  # [B, 192, 35, 35]
     fine = [_block_a(192, 32), _block_a(256, 64), _block_a(288, 64), _block_b()]  # [B, 768, 17, 17]

@@ -66,7 +66,7 @@ def _unit(features: Tensor) -> Tensor:
 
 
 def has_lpips_weights() -> bool:
-    """Return whether the VGG16 weights are on this machine. They take 553 MB, so scoring does not download them."""
+    """Return whether the VGG16 weights are on this machine. The file has 553 MB, so scoring does not download it."""
     return has_weights(TRUNK)
 
 

@@ -1,4 +1,4 @@
-"""Peak memory of a computation, excluding memory allocated before it."""
+"""Peak memory of a computation, excluding memory allocated before the computation."""
 
 from collections.abc import Callable
 

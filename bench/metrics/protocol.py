@@ -1,4 +1,4 @@
-"""Builds protocol ids, which describe how a score was measured, and refuses to mix scores of different protocols.
+"""Builds protocol ids, and refuses to mix scores of different protocols. An id describes how a score was measured.
 
 A protocol id is a path of lower-case parts from general to specific, such as
 `fd_efflite0/efflite0-v1/resize224-bicubic/pool1280/px64/real100-all/fake500/ema0.999/bn-train-b16`.

@@ -20,7 +20,7 @@ def has_weights(name: str) -> bool:
 
 
 def weights_entry(name: str) -> Weights:
-    """Return the catalogue entry of weights `name`."""
+    """Return the catalogue entry of the weights `name`."""
     return load_weights_entry(name, project())
 
 
