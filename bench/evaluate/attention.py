@@ -1,4 +1,4 @@
-"""Records the values of a network's gates, as data for the report's figures.
+"""Records the values of a network's gates for the report's figures.
 
 For a gate with a method `attention(low) -> (masks [B, G, h, w], styles [B, G, C])`, such as skip-layer SLIM, the masks
 and the strength of each style are recorded. The strength is the root mean square over the C channels. For a gate with a
@@ -21,7 +21,8 @@ from bench.ownership import ATTENTION_KIND
 
 ATTENTION = "attention.safetensors"
 """File in a scores folder with the images and, for each gate NAME, the tensors NAME/masks and NAME/strength, or
-NAME/channels. The metadata list the gates in the order of the network, with the sizes of both feature maps."""
+NAME/channels. The metadata list the gates in the order of the network, and the sizes of the feature maps `low` and
+`high`."""
 
 
 class GateRecords:

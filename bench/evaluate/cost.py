@@ -1,4 +1,4 @@
-"""Scores parameters, multiply-accumulates, latency and peak memory of a run's network at batch size 1."""
+"""Scores the number of parameters, multiply-accumulates, latency and peak memory of a run's network at batch size 1."""
 
 from collections.abc import Callable
 from typing import Any
@@ -37,7 +37,7 @@ def measure_cost(scores: ScoreFolder, model: nn.Module, call: Callable[[], Any],
 
 
 def _device_part(device: torch.device) -> str:
-    """Return the protocol part of the device, which differs between GPUs, CPUs and thread counts."""
+    """Return the protocol part of the device. This part differs between GPUs, CPUs and thread counts."""
     if device.type == "cpu":
         return f"cpu-{slug(processor_name())}-threads{torch.get_num_threads()}"
     return slug(device_name(device))

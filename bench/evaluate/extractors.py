@@ -149,9 +149,9 @@ MEASUREMENTS_BY_FAMILY: dict[
 
 
 def add_curve(measurement: Measurement, real: np.ndarray, fake: np.ndarray) -> Measurement:
-    """Return `measurement`. A Fréchet distance has an added curve over the number of generated images.
+    """Return `measurement`, with a curve over the number of generated images if the metric is a Fréchet distance.
 
-    For the curve, the number of images is halved repeatedly, to no fewer than 25.
+    The curve has one point for each number of images that results from repeated halving and is at least 25.
     """
     if METRICS[measurement.metric].family != "frechet":
         return measurement

@@ -1,4 +1,4 @@
-"""Scores few-shot runs: distances between generated and all training images, with the planned feature extractors.
+"""Scores few-shot runs by the distances between generated images and all training images in feature space.
 
 The scored weights are `last` (the export), `best` (the best snapshot, if the run has snapshots) and `untrained` (the
 network of the same seed before training). The latents for selecting the best snapshot differ from the latents of the

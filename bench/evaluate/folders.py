@@ -1,4 +1,4 @@
-"""Scores a folder of images against a reference folder, with the same extractors and distances as for runs."""
+"""Scores a folder of images against a reference folder. Extractors and distances are those that score runs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

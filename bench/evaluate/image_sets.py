@@ -25,7 +25,7 @@ from bench.runtime.memory import peak_memory_bytes
 from bench.terminal import one_line
 
 IMAGES = "arr_0"
-"""Name of the array of images, which is the default name in `numpy.savez`. ADM also writes class labels, as `arr_1`."""
+"""Name of the array of images, as `numpy.savez` names the first array. ADM writes class labels to `arr_1`."""
 
 
 class Reference(Protocol):
@@ -65,7 +65,7 @@ class ScoredImages:
 
     @property
     def size(self) -> str:
-        """Return the protocol part of the image size, which is `mixed` for several sizes."""
+        """Return the protocol part of the image size. This part is `mixed` for several sizes."""
         if len(self.sizes) > 1:
             return "mixed"
         height, width = next(iter(self.sizes))

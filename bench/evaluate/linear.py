@@ -1,4 +1,4 @@
-"""Fits a linear classifier to the pixels of the training images, as the control of classification.
+"""Fits the control of the classification task, a linear classifier on the pixels of the training images.
 
 The classifier is a multinomial logistic regression on normalised pixels. Full-batch L-BFGS minimises the mean
 cross-entropy plus PENALTY / 2 * |W|^2, starting from zero. The result is deterministic, and therefore the same for

@@ -1,7 +1,7 @@
 """Scores one-shot runs: compares samples and reconstruction with the training image at the finest pyramid scale.
 
-Samples are generated one at a time from the evaluation's latent seed, with the network in evaluation mode. The control
-is the coarsest training image, upsampled bicubically to the finest size. A network that learnt nothing above the first
+The network is in evaluation mode, and generates samples one at a time from the evaluation's latent seed. The control is
+the coarsest training image, upsampled bicubically to the finest size. A network that learnt nothing above the first
 pyramid scale would produce this image.
 """
 
