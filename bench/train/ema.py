@@ -31,7 +31,7 @@ class Ema:
 
     @torch.no_grad()
     def averaged(self) -> nn.Module:
-        """Return the averaged model (not a copy) with the live model's current buffers. Callers must not train it."""
+        """Return the averaged model (not a copy) with the live model's current buffers. It must not be trained."""
         for shadow, live in zip(self._shadow_buffers, self._live_buffers, strict=True):
             shadow.copy_(live)
         return self.model

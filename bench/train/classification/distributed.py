@@ -88,7 +88,10 @@ class _AllReduceSum(torch.autograd.Function):
 
 
 class GroupBatchNorm(_BatchNorm):
-    """Batch norm over all processes, with equally many images in each. Evaluation mode is torch's."""
+    """Batch norm over all processes, with equally many images in each.
+
+    In evaluation mode, the computation is that of torch's batch norm.
+    """
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim < 2:

@@ -1,8 +1,8 @@
 """Records a sequence of many small kernels as a CUDA graph, which launches all of them with one call.
 
-With a batch of eight or an image of 25 px, a GPU finishes each kernel before Python launches the next one. A recorded
-step takes only the time of its kernels. A recorded step needs more memory than an unrecorded step, because the tensors
-of a recording remain allocated.
+With a batch of eight or an image of 25 px, a GPU finishes each kernel before Python launches the next kernel. A
+recorded step takes only the time of its kernels. A recorded step needs more memory than an unrecorded step, because the
+tensors of a recording remain allocated.
 """
 
 from collections import Counter

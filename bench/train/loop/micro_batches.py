@@ -1,7 +1,7 @@
 """Determines which batches can be split into micro-batches after an out-of-memory error, and which size fits.
 
 Splitting a batch changes only rounding if no layer couples the images of a pass. Batch norm with batch statistics
-couples them, and spectral norm runs a power iteration in every pass.
+couples images, and spectral norm runs a power iteration in every pass.
 """
 
 import gc
@@ -29,7 +29,7 @@ def couples_images(network: nn.Module) -> str | None:
 
 
 def largest_that_fits(too_large: int, attempt: Callable[[int], object], smallest: int = 1) -> int | None:
-    """Return the largest number below `too_large` with which `attempt` does not run out of memory, by bisection.
+    """Find by bisection the largest number below `too_large` with which `attempt` does not run out of memory.
 
     Numbers below `smallest` are not tried. Returns None if no number fits.
     """

@@ -11,7 +11,7 @@ from bench.runtime.memory import peak_memory_bytes
 class Monitor:
     """Sampler of the resource columns of history.csv. GPU columns are missing on a CPU or without NVML.
 
-    `problem` describes why NVML does not work on a GPU. `problem` is None if NVML works, and on a CPU.
+    `problem` describes why NVML does not work on a GPU. On a CPU, or if NVML works, `problem` is None.
     """
 
     def __init__(self, device: torch.device):

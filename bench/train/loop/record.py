@@ -1,4 +1,4 @@
-"""Writes run.json, the model card and model.json of a finished run, which describe its data and outcome.
+"""Writes run.json, the model card and model.json, which describe a finished run with its data and outcome.
 
 A workflow that is killed before it registers the end of a job deletes the job's declared output, model.json. A second
 copy of model.json prevents such a run from being trained again (see `restore_record`). This module does not import

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 MAX_ROLLBACKS = 3
 CHECK_EVERY = 10
-"""Number of steps between two checks of the scalars, fixed so that the logging interval does not change results."""
+"""Number of steps between two checks of the scalars. A fixed number makes results independent of the logging
+interval."""
 
 
 class Window:

@@ -112,7 +112,7 @@ class OneShot:
             optimiser.zero_grad(set_to_none=True)
 
     def size_that_fits(self) -> str:
-        """Return a message with the largest `max_size` that is known to fit, from the last trained pyramid scale."""
+        """Return a message that suggests the size of the last trained pyramid scale, which fits, as `max_size`."""
         coupled, scale = self._coupled(), self.requested
         reason = f"{coupled} needs all images of a pass together" if coupled else "one image is processed at a time"
         size = "x".join(map(str, self.pyramid.sizes[scale]))
@@ -159,7 +159,7 @@ class OneShot:
         save_row(out / "samples" / f"scale-{scales - 1:02d}.png", images, self.pyramid.sizes[-1][0])
 
     def _draws(self, purpose: str) -> torch.Generator:
-        """Return a random generator for samples, whose numbers are the same on all devices.
+        """Return a random generator for samples that draws the same numbers on all devices.
 
         Drawing from it does not change the random stream of training.
         """

@@ -44,7 +44,7 @@ class ScaleTraining:
         self.generator, self.critic = pyramid.scales[scale], critic
         self.generate = self.generator
         if compute.compile:
-            torch.compiler.reset()  # pyramid scales share code, whose total would exceed the recompilation limit
+            torch.compiler.reset()  # otherwise, all scales together would exceed the recompilation limit
             self.generate = torch.compile(self.generator, dynamic=False)
         # computed once, because the reconstruction of the frozen scales does not change while this scale is trained
         self.previous = pyramid.ups[scale - 1](pyramid.reconstruct(scale)) if scale else torch.zeros_like(real)
@@ -72,7 +72,10 @@ class ScaleTraining:
             self.pyramid.amplitudes[self.scale] = self.recipe.noise_amplitude * error
 
     def copy_from(self, below: "ScaleTraining") -> None:
-        """Copy the weights of pyramid scale `below`. If it has no gate (scale 0 of SLIM), this gate is unchanged."""
+        """Copy the weights of `below`, the next coarser pyramid scale.
+
+        If that scale has no gate (scale 0 of SLIM), the weights of this scale's gate remain unchanged.
+        """
         missing, unexpected = self.generator.load_state_dict(below.generator.state_dict(), strict=False)
         if unexpected or any(not name.startswith("gate.") for name in missing):
             names = [*missing, *unexpected]
