@@ -120,7 +120,7 @@ def build_engine(run: Run, device: torch.device) -> Any:
 
 
 def random_lpips() -> Any:
-    """Return LPIPS with random weights, for measurements of time."""
+    """Return LPIPS with random weights, which is sufficient for measuring times."""
     from torchvision.models.vgg import cfgs, make_layers
 
     from bench.metrics.lpips import Lpips

@@ -1,4 +1,4 @@
-"""Lists one probe per distinct workload of a list of runs, in the order in which the workloads are measured.
+"""Returns one probe per distinct workload of a list of runs, in the order of measurement.
 
 This module does not import torch.
 """

@@ -1,4 +1,4 @@
-"""Writes synthetic datasets of the shape of a real dataset, as prepared data or as files to prepare."""
+"""Writes synthetic datasets in the form of a real dataset: prepared data, or files to prepare."""
 
 from collections.abc import Sequence
 from pathlib import Path
