@@ -49,7 +49,7 @@ def configuration_page() -> str:
 
 
 def _table(schema: dict[str, Any], left_out: tuple[str, ...] = ()) -> str:
-    """Return a Markdown table with a row per key, without empty columns."""
+    """Return a Markdown table with one row per key. Empty columns are omitted."""
     required = schema.get("required", ())
     rows = []
     for key, value in schema["properties"].items():
