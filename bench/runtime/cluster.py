@@ -65,7 +65,7 @@ def _keep_squeue(settings: Any) -> str:
 
 
 def _minimum_age() -> int:
-    """Return for how many seconds SLURM lists finished jobs."""
+    """Return the number of seconds for which SLURM lists finished jobs."""
     text = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=60).stdout
     found = re.search(r"^MinJobAge\s*=\s*(\d+)", text, re.MULTILINE)
     return int(found[1]) if found else 0

@@ -7,7 +7,7 @@ from bench.run import Compute
 from bench.runtime.environment import check_threads, launcher_variable
 
 DEVICE_FAILURES = ("CUDA error", "CUDA driver error", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS", "NCCL error")
-"""Parts of torch's messages about a failed GPU. Later calls in the same process fail too."""
+"""Parts of torch's messages about a failed GPU. After such a message, later calls in the same process fail too."""
 
 
 def choose_device(name: str) -> torch.device:

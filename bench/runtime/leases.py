@@ -32,7 +32,7 @@ def visible_devices() -> list[str]:
 def _count() -> int:
     """Return the number of GPUs that NVIDIA's driver reports, or the number of device files if NVML does not work.
 
-    NVML, which takes 50 ms to import, is loaded only if the driver is present.
+    NVML is imported only if the driver is present, because the import takes 50 ms.
     """
     if not Path("/proc/driver/nvidia").exists() and not (DEVICE_FILES / "nvidiactl").exists():
         return 0
