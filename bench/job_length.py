@@ -1,8 +1,8 @@
 """Expected durations of jobs. The workflow uses them to start the longest remaining work of a suite first.
 
 Short jobs at the end keep all cores busy until the suite ends. Only the order of the jobs matters, so the durations
-need not be exact. The constants are the times of the demo on one CPU core. They do not estimate the cost on this
-device; `slim-bench plan --measure` does. This module does not import torch.
+need not be exact. The constants are the times of the demo on one CPU core, not on this device. To estimate the cost on
+this device, use `slim-bench plan --measure`. This module does not import torch.
 """
 
 from bench.run import FewShotRecipe, OneShotRecipe, Run

@@ -1,4 +1,4 @@
-"""Estimates hours, peak memory and energy of runs on one device, from measured throughput and from finished runs.
+"""Estimates hours, peak memory and energy of runs on one device from measured throughput and finished runs.
 
 The time of a step, an epoch or an image is measured, with a range (bench.throughput). If a run of the same workload has
 finished on the same device, the time of its steps replaces the measured time. Without a measurement and without a
