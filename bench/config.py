@@ -299,13 +299,13 @@ def check_recipe(task: Task, recipe: dict[str, Any], where: str) -> None:
 
 
 def _check_partial(model: type[BaseModel], values: dict[str, Any], where: str) -> None:
-    """Validate `values` against `model`. Required fields of `model` may be missing."""
+    """Validate `values` against the Pydantic class `model`. Required fields may be missing."""
     parse_strict(partial_model(model), values, where)
 
 
 @cache
 def partial_model(model: type[BaseModel]) -> type[BaseModel]:
-    """Return a variant of `model` in which every required field has the default None."""
+    """Return a variant of the Pydantic class `model` in which every required field has the default None."""
     fields: dict[str, Any] = {
         name: (field.annotation, copy(field)) for name, field in model.model_fields.items() if field.is_required()
     }

@@ -53,7 +53,7 @@ class RunWildcards(NamedTuple):
 
 
 class SuiteWildcards(NamedTuple):
-    """Wildcards of the rule that marks a suite as scored."""
+    """Wildcards of the rule that records that all runs of a suite are scored."""
 
     scale: str
     suite: str

@@ -1,4 +1,4 @@
-"""Strict models, which report an unknown key in one line that suggests the nearest valid key.
+"""Strict Pydantic models, which report an unknown key in one line that suggests the nearest valid key.
 
 This module does not import torch.
 """
@@ -99,7 +99,7 @@ def parse_strict(model: type[M], value: Any, source: Path | str) -> M:
 
 
 def _valid_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """Return the field names of the models that `path` leads to, skipping list indices, mapping keys and union tags."""
+    """Return the field names of the Pydantic classes at `path`, skipping list indices, mapping keys and union tags."""
     models = [model]
     for part in path:
         tagged = [m for m in models if "task" in m.model_fields and m.model_fields["task"].default == part]
