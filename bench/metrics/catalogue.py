@@ -14,7 +14,7 @@ ALL = (FEWSHOT, ONESHOT, CLASSIFICATION)
 Direction = Literal["lower", "higher", "none"]
 
 EFFLITE0, CLEANFID, AUTHORS = "efflite0", "cleanfid", "authors"
-"""The extractors, in the order in which they are computed."""
+"""The extractors, in the order in which their features are computed."""
 INCEPTION_WHOLE = ("inception-cleanfid", "inception-pytorch-fid")
 """Published files of the FID Inception that include the last layer. Only the Inception score needs this layer."""
 INCEPTION_FILES = ("inception-fid-helper", *INCEPTION_WHOLE)

@@ -21,7 +21,7 @@ def check_features(features: np.ndarray, name: str) -> np.ndarray:
 
 
 def check_pair(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return both feature sets after checking them. Raises InputError if their dimensions differ."""
+    """Return both feature sets after checking them. Raises InputError if the feature dimensions differ."""
     real, fake = check_features(real, "reference set"), check_features(fake, "sample set")
     if real.shape[1] != fake.shape[1]:
         raise InputError(f"features of different extractors have {real.shape[1]} and {fake.shape[1]} dimensions")

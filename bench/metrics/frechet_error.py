@@ -38,7 +38,7 @@ def error_from_moments(mean: np.ndarray, factor: np.ndarray, fake: np.ndarray, s
 
 
 def spread(distance: "ResampledFromMoments", replicates: int, seed: int) -> float:
-    """Return the standard deviation of a distance over resamples of its generated images."""
+    """Return the standard deviation of a distance over resamples of the generated images."""
     generator = np.random.default_rng(seed)
     m = len(distance.fake)
     values = [distance(np.bincount(generator.integers(m, size=m), minlength=m)) for _ in range(replicates)]

@@ -1,9 +1,9 @@
 """Kernel distance (KID), the unbiased squared maximum mean discrepancy with the kernel k(x, y) = (x.y / D + 1)^3.
 
 The value is the mean over random subsets. Subsets have at most half the size of the smaller set, because subsets that
-contain all 100 images of a small set do not vary. The standard error is a jackknife over the images of both sets,
-because the spread between overlapping subsets reflects only how they are drawn. Subsets are drawn with a separate
-random generator.
+contain all 100 images of a small set do not vary. The standard error is estimated by a jackknife over the images of
+both sets, because the spread between overlapping subsets reflects only how the subsets are drawn. Subsets are drawn
+with a separate random generator.
 """
 
 from dataclasses import dataclass

@@ -53,7 +53,7 @@ def _nearest(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nearest_distinct(x: np.ndarray) -> np.ndarray:
-    """Return the distance [n] of each row to the nearest row that is not a copy of it.
+    """Return the distance [n] from each row to the nearest row that is not a copy of this row.
 
     Raises InputError if all rows are copies of one image.
     """

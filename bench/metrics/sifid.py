@@ -1,9 +1,9 @@
 """Computes the single-image FID (SinGAN): the Fréchet distance between the feature vectors of two images.
 
 Each position of a feature map has one feature vector. The network is torchvision's ImageNet Inception v3, and images
-are scaled to -1..1 at their original size. Two layers are in common use: the 64 channels after the first max pooling
-(code of the paper's authors), and the 192 channels before the second max pooling (text of the SinGAN paper). Both
-variants are computed.
+are scaled to -1..1 at their original size. Features of two layers are in common use: the 64 channels after the first
+max pooling (code of the paper's authors), and the 192 channels before the second max pooling (text of the SinGAN
+paper). Both variants are computed.
 """
 
 from pathlib import Path

@@ -104,7 +104,7 @@ def _blur(images: Tensor) -> Tensor:
 def _blur_by_shifts(images: Tensor) -> Tensor:
     """Compute the result of `_blur` as sums of shifted copies.
 
-    On a CPU the sums take a quarter of the time of a float64 convolution. The last digits of the two results differ.
+    On a CPU, the sums take a quarter of the time of a float64 convolution. The last digits of the two results differ.
     """
     window = _window(images).tolist()
     for dim in (3, 2):

@@ -10,7 +10,7 @@ from bench.paths import project
 
 
 def weights_path(name: str) -> Path:
-    """Return the path of the verified weights file. If it is missing, InputError explains how to get it."""
+    """Return the path of the verified weights file. If it is missing, InputError explains how to install the file."""
     return fetch_weights(name, project())
 
 
