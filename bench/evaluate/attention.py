@@ -20,9 +20,9 @@ from bench.files import write_bytes
 from bench.ownership import ATTENTION_KIND
 
 ATTENTION = "attention.safetensors"
-"""File in a scores folder with the images and, for each gate NAME, the tensors NAME/masks and NAME/strength, or
-NAME/channels. The metadata list the gates in the order of the network, and the sizes of the feature maps `low` and
-`high`."""
+"""File in a scores folder. The file contains the images and, for each gate NAME, the tensors NAME/masks and
+NAME/strength, or NAME/channels. The metadata list the gates in the order of the network, and the sizes of the feature
+maps `low` and `high`."""
 
 
 class GateRecords:

@@ -120,7 +120,7 @@ def _score(
     extra: tuple[str, ...] = (),
     model_sha256: str | None = None,
 ) -> list[np.ndarray]:
-    """Score a generator with every extractor, and return the features of its images."""
+    """Score a generator with every extractor, and return the features of the generated images."""
     clock = Clock()
     fakes = _features(context, network) if context.extractors else []
     for extractor, real, fake in zip(context.extractors, context.real, fakes, strict=True):

@@ -1,4 +1,4 @@
-"""Scores a folder of images against a reference folder. Extractors and distances are those that score runs."""
+"""Scores a folder of images against a reference folder, using the extractors and distances that score runs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

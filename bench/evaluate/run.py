@@ -1,7 +1,8 @@
 """Scores a finished run.
 
-`evaluate_run` writes one file per planned metric and set of weights to the scores folder. For a failed run, it writes
-scores with the status `failed` and the reason. The command then exits with code 0, so that other runs continue.
+`evaluate_run` writes one file per planned metric and set of weights to the scores folder. For a failed run, the
+function writes scores with the status `failed` and the reason. The command then exits with code 0, so that other runs
+continue.
 """
 
 from collections.abc import Callable
