@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class Ema:
-    """Averaged copy of `model`. With `warmup` the decay is min(decay, (1 + t) / (10 + t)) after t updates."""
+    """Averaged copy of `model`. With `warmup`, the decay is min(decay, (1 + t) / (10 + t)) after t updates."""
 
     def __init__(self, model: nn.Module, decay: float, warmup: bool = False):
         self.decay, self.warmup, self.updates = decay, warmup, 0

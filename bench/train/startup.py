@@ -93,7 +93,7 @@ def describe_data(manifest: Manifest) -> dict[str, Any]:
 
 
 def configure_torch(run: Run, device: torch.device) -> None:
-    """Set precision, allocator and compiler of this process for a run, before its engine is created."""
+    """Set this process's precision, allocator and compiler for a run. Call this before the engine is created."""
     set_precision(run, device)
     if device.type == "cpu":
         keep_freed_memory()

@@ -3,7 +3,7 @@
 Each process computes its rows of every global batch. Random augmentation parameters are drawn for the whole batch.
 DistributedDataParallel averages the gradients. This average is the gradient of the global mean loss, because all local
 batches have equal size. Batch norm statistics are summed over the processes by torch's SyncBatchNorm on GPUs and by
-`GroupBatchNorm` (all-reduce, any device) elsewhere. A single process uses neither.
+`GroupBatchNorm` (all-reduce, any device) elsewhere. A single process uses neither class.
 """
 
 from typing import Any

@@ -2,7 +2,8 @@
 
 The learning rate and the random numbers depend on the global batch, not on the number of processes or micro-batches.
 With several processes, batch norm uses the statistics of the global batch (see distributed.py). With micro-batches
-(after an out-of-memory error), it uses the statistics of each micro-batch, and model.json records the micro-batch size.
+(after an out-of-memory error), batch norm uses the statistics of each micro-batch, and model.json records the
+micro-batch size.
 """
 
 import math
@@ -111,7 +112,7 @@ class Classification:
 
     @torch.no_grad()
     def _select(self, done: int) -> Tensor:
-        """Return top-1 on the held-out training images and keep the weights of the best epoch."""
+        """Return the top-1 accuracy on the held-out training images and keep the weights of the best epoch."""
         model, right = self._trained().eval(), 0
         images, labels = self.holdout
         for part, label in zip(images.split(500), labels.split(500), strict=True):

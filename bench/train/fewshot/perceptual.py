@@ -2,10 +2,11 @@
 
 Both losses sum d(x, y) over the batch, where d is the sum over layers of the mean over positions of
 sum_c w_c (f(x) - f(y))_c^2 and f has unit length over channels. In LPIPS, w is learned. The recipe value "efflite0"
-selects the second loss, which needs no download. It uses the outputs of blocks 0, 2, 4 and 10 of EfficientNet-Lite0
-(strides 2, 4, 8, 16; 16, 24, 40 and 112 channels; batch norms folded) for images at their original size, scaled to the
-network's input range by (127.5 x + 0.5) / 128 for x in -1..1. With w = 1/4, which averages over the four layers, the
-distances are about as large as LPIPS distances, and the balance with the hinge loss is about the same.
+selects the second loss, which needs no download. This loss uses the outputs of blocks 0, 2, 4 and 10 of
+EfficientNet-Lite0 (strides 2, 4, 8, 16; 16, 24, 40 and 112 channels; batch norms folded) for images at their original
+size, scaled to the network's input range by (127.5 x + 0.5) / 128 for x in -1..1. With w = 1/4, which averages over
+the four layers, the distances are about as large as LPIPS distances, and the balance with the hinge loss is about the
+same as with LPIPS.
 """
 
 import functools
@@ -213,7 +214,7 @@ class LpipsTrunk(nn.Module):
 
 
 def perceptual_loss(name: str, device: torch.device) -> PerceptualLoss:
-    """Return the perceptual loss `name`. If the LPIPS weights are missing, InputError explains how to get them."""
+    """Return the perceptual loss `name`. If the LPIPS weights are missing, InputError explains how to install them."""
     if name == "lpips-vgg16":
         from bench.metrics.lpips import load_lpips
 

@@ -15,10 +15,10 @@ class Engine(Protocol):
 
     Optional members:
         shrink(error) -> str | None: after an out-of-memory error, halve the micro-batch at an equal batch size, and
-            return a description of the change, or None if that is impossible. The description must state any effect on
-            the results other than rounding.
-        size_that_fits() -> str: after shrink returned None, measure the size that fits in memory, and return it with
-            the recipe key to set. Training does not continue afterwards.
+            return a description of the change, or None if the micro-batch cannot be halved. The description must state
+            any effect on the results other than rounding.
+        size_that_fits() -> str: after shrink returned None, measure the size that fits in memory, and return this
+            size with the recipe key to set. Training does not continue afterwards.
         micro_batch: number of images computed at once, if it differs from the batch size.
         ends_part(done) -> bool: whether a checkpoint is due after `done` steps, regardless of `checkpoint_seconds`.
     """

@@ -1,7 +1,7 @@
 """Recognises the files that slim-bench wrote to the run folder and state folder of a run, and refuses other files.
 
-An earlier version wrote PNGs without a mark in their metadata, and state folders without a marker file. If a folder has
-a record or a checkpoint of that version, files are recognised by name. This module does not import torch.
+An earlier version wrote PNGs without a marker in their metadata, and state folders without a marker file. If a folder
+has a record or a checkpoint of that version, files are recognised by name. This module does not import torch.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ STATE_REMEDY = "move it away, or give another --state"
 
 
 def own_run_files(folder: Path, unmarked: bool = False) -> list[Path]:
-    """Return the files of a run in `folder` except run.json. `unmarked`: also return PNGs without a mark."""
+    """Return the files of a run in `folder` except run.json. `unmarked`: also return PNGs without a marker."""
     found = [folder / name for name, is_ours in FILES.items() if (folder / name).is_file() and is_ours(folder / name)]
     for part, (names, is_ours) in PARTS.items():
         is_ours = is_png if unmarked and is_ours is is_image_grid else is_ours

@@ -1,4 +1,4 @@
-"""Records a sequence of many small kernels as a CUDA graph, which launches all of them with one call.
+"""Records a sequence of many small kernels as a CUDA graph, which launches all kernels with one call.
 
 With a batch of eight or an image of 25 px, a GPU finishes each kernel before Python launches the next kernel. A
 recorded step takes only the time of its kernels. A recorded step needs more memory than an unrecorded step, because the
@@ -33,10 +33,10 @@ class Recorder(Protocol):
 class Replayed:
     """Callable that runs `work(*key)`. After WARM_UP calls with a key, the work is recorded and then replayed.
 
-    Without a recorder every call runs `work` directly. `work` may read only its key, constant numbers, and tensors with
-    a fixed address (parameters, buffers, optimiser state, inputs copied to such tensors), and it must not synchronise
-    with the device. The next call overwrites the returned tensors. Call `forget` if anything else that `work` uses has
-    changed, such as a learning rate.
+    Without a recorder, every call runs `work` directly. `work` may read only its key, constant numbers, and tensors
+    with a fixed address (parameters, buffers, optimiser state, inputs copied to such tensors), and it must not
+    synchronise with the device. The next call overwrites the returned tensors. Call `forget` if anything else that
+    `work` uses has changed, such as a learning rate.
     """
 
     def __init__(self, work: Callable[..., Scalars], recorder: Recorder | None) -> None:
@@ -63,7 +63,8 @@ class Replayed:
 class CudaRecorder:
     """Recorder with a separate stream, because a backward pass remains bound to the stream of its first run.
 
-    Recordings share one memory pool, because only one is replayed at a time and none reads the results of another.
+    Recordings share one memory pool, because only one recording is replayed at a time and no recording reads the
+    results of another.
 
     Args:
         generators: all random generators that the work uses, except torch's global generator.

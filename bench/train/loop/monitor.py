@@ -40,7 +40,7 @@ class Monitor:
         return row
 
     def spent_joules(self) -> float | None:
-        """Return the energy in J that the whole GPU used since the previous call, or None if it cannot be read.
+        """Return the energy in J that the whole GPU used since the previous call, or None if this energy is unknown.
 
         The first call returns the energy since the monitor was created.
         """

@@ -1,6 +1,7 @@
 """Optionally logs the rows of history.csv to TensorBoard or Weights & Biases (extras `tensorboard`, `wandb`).
 
-The environment variable SLIM_BENCH_SINKS=tensorboard,wandb enables the sinks. They are not part of a run's description.
+The environment variable SLIM_BENCH_SINKS=tensorboard,wandb enables the sinks. The sinks are not part of a run's
+description.
 """
 
 import os

@@ -4,7 +4,7 @@ A step of the loop is one epoch of a pyramid scale: `critic_steps` critic steps,
 `generator_steps` generator steps on the last of these samples. All coarser pyramid scales are frozen.
 
 After an out-of-memory error, the images of a pass are processed in smaller passes. No layer of SinGAN couples the
-images of a pass, so only rounding changes. Networks with such layers are not split.
+images of a pass, so only rounding changes. The passes of a network with layers that couple images are not split.
 """
 
 import math

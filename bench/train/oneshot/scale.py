@@ -160,7 +160,7 @@ class ScaleTraining:
         return {**losses, "gradient_norm_g": norm}
 
     def _separate_gradients(self, noise: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute the generator's gradients in one pass for the sample and one for the reconstruction."""
+        """Compute the generator's gradients in one pass for the sample and a second pass for the reconstruction."""
         with self.autocast:
             adversarial = -self.critic(self.generate(*self.pyramid.inputs(self.scale, noise, previous))).float().mean()
         adversarial.backward()
