@@ -16,8 +16,8 @@ from bench.errors import InputError
 from bench.files import sha256_file, write_bytes
 from bench.terminal import one_line
 
-# bench.metrics.frechet and inception_network are imported in functions, because these modules import torch, and refusing
-# an input does not need torch
+# bench.metrics.frechet and inception_network are imported in functions, because these modules import torch, and
+# refusing an input does not need torch
 MEAN, COVARIANCE, PROTOCOL = "mu", "sigma", "protocol"
 ASYMMETRY, NEGATIVE = 1e-5, 1e-4
 """Largest accepted difference of sigma from its transpose, relative to the largest entry, and largest accepted
