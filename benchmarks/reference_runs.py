@@ -1,6 +1,6 @@
 """Records the reference results of a scale: python -m benchmarks reference SCALE [--settings NAME NAME NAME ...]
 
-The suite of the scale runs once per numerics setting, on the CPU, each in a separate clone of the last commit in
+The suite of the scale runs on the CPU once per numerics setting, each time in a separate clone of the last commit in
 build/reference/COMMIT/SCALE-SETTING. A setting that has finished is not run again; an interrupted one resumes. The last
 setting is left out of the means and tolerances, and is used to check them.
 """
@@ -58,7 +58,7 @@ SETTINGS: dict[str, dict[str, str]] = {
 """Environment variables that select the vector instructions of torch's own loops and of oneDNN's convolutions. The most
 different settings are first. The number of threads is not varied, because every run sets it (compute.threads)."""
 COUNTS = {"tiny": 6}
-"""Number of settings in the reference results of a scale, 3 for other scales. One additional setting is the check."""
+"""Number of settings in the reference results of each scale (default: 3). One more setting checks the tolerances."""
 EXCLUDED_VARIABLES = (ATEN, ONEDNN, "SLIM_BENCH_CACHE", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 """Environment variables that the workflow does not inherit. They would change the scores, share features between
 settings, or slow down every job."""

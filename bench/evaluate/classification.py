@@ -69,7 +69,7 @@ def evaluate_classification(run: Run, run_dir: Path, scores: ScoreFolder) -> Non
 
 
 def open_test(run: Run, folder: Path, manifest: Manifest, size: int) -> tuple[OpenBatches, str]:
-    """Return a function that opens the test batches (uint8 images, labels), and a part of the protocol id.
+    """Return a function that iterates over the test batches (uint8 images, labels), and a part of the protocol id.
 
     This part describes the preprocessing of the images.
     """

@@ -1,6 +1,6 @@
 """Exponential moving average of a model's parameters. Buffers are copied from the live model.
 
-Averaged batch statistics and power-iteration vectors would lag behind the live network that they describe. As in the
+Averaged batch statistics and power-iteration vectors would lag behind the live model that they describe. As in the
 authors' FastGAN, all buffers are therefore copied from the live model when the average is used.
 """
 

@@ -14,7 +14,7 @@ class Engine(Protocol):
     """Networks, optimisers, data and random generators of one task, created as `Engine(run, device)`.
 
     Optional members:
-        shrink(error) -> str | None: after an out-of-memory error, halve the micro-batch at an equal batch size, and
+        shrink(error) -> str | None: after an out-of-memory error, halve the micro-batch at the same batch size, and
             return a description of the change, or None if the micro-batch cannot be halved. The description must state
             any effect on the results other than rounding.
         size_that_fits() -> str: after shrink returned None, measure the size that fits in memory, and return this
@@ -42,7 +42,7 @@ class Engine(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
     def reseed(self, rollback: int) -> None:
-        """Replace the random streams by streams from (seed, rollback), after a rollback to the last checkpoint."""
+        """Seed all random streams from (seed, rollback), after a rollback to the last checkpoint."""
 
     def observe(self, done: int, out: Path) -> None:
         """Write the outputs due after `done` steps (0: untrained) to `out`, atomically and without changing state."""
