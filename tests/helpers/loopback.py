@@ -110,6 +110,10 @@ class Handler(BaseHTTPRequestHandler):
             return next((content for content in stored if path == STORE + sha256_bytes(content)), None)
         return self.loopback.files.get(path)
 
+    def end_headers(self) -> None:
+        self.send_header("Connection", "close")  # otherwise a client may send its next request to the closed connection
+        super().end_headers()
+
     def send_status(self, code: int, **headers: str) -> None:
         self.send_response(code)
         for name, value in {"Content-Length": "0", **headers}.items():
@@ -255,7 +259,6 @@ def endless() -> Problem:
 
     def send(handler: Handler, _: bytes) -> None:
         handler.send_response(200)
-        handler.send_header("Connection", "close")
         handler.end_headers()
         while not handler.loopback.closing.is_set():
             handler.wfile.write(b"\1" * 65536)
