@@ -3,22 +3,28 @@
 import csv
 import io
 import math
+from contextlib import suppress
 from pathlib import Path
 
 
 def read_history(path: Path) -> dict[str, list[float]]:
-    """Return the columns of a history, with NaN for text and empty cells, or no columns if the file is missing."""
+    """Return the columns of a history, with NaN for text and empty cells; empty if the file is missing.
+
+    Of two columns with the same name, the last one is used. Lines after one that is not valid CSV are ignored.
+    """
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError:
         return {}
-    reader = csv.reader(io.StringIO(text.replace("\0", ""), newline=""))
-    head = next(reader, [])
-    columns: dict[str, list[float]] = {name: [] for name in head if name}
-    for line in reader:
-        for name, cell in zip(head, line + [""] * len(head), strict=False):
-            if name:
-                columns[name].append(_number(cell))
+    columns: dict[str, list[float]] = {}
+    with suppress(csv.Error):
+        reader = csv.reader(io.StringIO(text.replace("\0", ""), newline=""))
+        head = next(reader, [])
+        columns = {name: [] for name in head if name}
+        for line in reader:
+            cells = dict(zip(head, line + [""] * len(head), strict=False))
+            for name, column in columns.items():
+                column.append(_number(cells[name]))
     return columns
 
 
