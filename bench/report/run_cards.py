@@ -18,7 +18,7 @@ from bench.report.history_plot import history_plot
 from bench.report.html import environment, page_style
 from bench.report.outputs import run_page
 from bench.report.protocol_text import describe_protocol
-from bench.report.read.names import control_label, format_bytes, format_seconds, format_value
+from bench.report.read.names import control_label, format_bytes, format_seconds, format_value, metric_rank
 from bench.report.read.protocol_labels import label_of, score_label
 from bench.report.read.row import Row
 from bench.report.read.scores import Scores
@@ -41,6 +41,7 @@ def run_cards(scores: Scores, scale_dir: Path) -> Iterator[tuple[str, str]]:
 
 def _context(run: Row, scores: list[Row], scale_dir: Path) -> dict[str, Any]:
     folder = scale_dir / run.run_dir
+    scores = sorted(scores, key=lambda row: metric_rank(row.metric))
     protocols = dict.fromkeys(row.protocol for row in scores if row.protocol)
     lines = [_score(row) for row in scores]
     plot = history_plot(folder / "history.csv")

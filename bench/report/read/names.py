@@ -27,23 +27,23 @@ class Metric:
 
 
 METRIC_LABELS = {
-    "fd_efflite0": Metric("FD", 1, "EfficientNet-Lite0", relative=True),
     "fid_authors": Metric("FID", 2, "authors' protocol", relative=True),
     "fid_cleanfid": Metric("FID", 2, "clean-fid", relative=True),
-    "kid_efflite0": Metric("KID", 3, "EfficientNet-Lite0"),
     "kid_inception": Metric("KID", 4, "Inception"),
-    "precision_efflite0": Metric("Precision", 3, "EfficientNet-Lite0"),
-    "recall_efflite0": Metric("Recall", 3, "EfficientNet-Lite0"),
-    "density_efflite0": Metric("Density", 3, "EfficientNet-Lite0"),
-    "coverage_efflite0": Metric("Coverage", 3, "EfficientNet-Lite0"),
-    "diversity_efflite0": Metric("Feature diversity", 3, "EfficientNet-Lite0"),
-    "memorisation_efflite0": Metric("Memorised samples", 3, "EfficientNet-Lite0"),
+    "fd_efflite0": Metric("FD", 1, "EfficientNet-Lite0", relative=True),
+    "kid_efflite0": Metric("KID", 3, "EfficientNet-Lite0"),
     "precision_inception": Metric("Precision", 3, "Inception"),
     "recall_inception": Metric("Recall", 3, "Inception"),
     "density_inception": Metric("Density", 3, "Inception"),
     "coverage_inception": Metric("Coverage", 3, "Inception"),
     "diversity_inception": Metric("Feature diversity", 3, "Inception"),
     "memorisation_inception": Metric("Memorised samples", 3, "Inception"),
+    "precision_efflite0": Metric("Precision", 3, "EfficientNet-Lite0"),
+    "recall_efflite0": Metric("Recall", 3, "EfficientNet-Lite0"),
+    "density_efflite0": Metric("Density", 3, "EfficientNet-Lite0"),
+    "coverage_efflite0": Metric("Coverage", 3, "EfficientNet-Lite0"),
+    "diversity_efflite0": Metric("Feature diversity", 3, "EfficientNet-Lite0"),
+    "memorisation_efflite0": Metric("Memorised samples", 3, "EfficientNet-Lite0"),
     "inception_score": Metric("Inception score", 2),
     "sifid64": Metric("SIFID", 4, "64 channels", relative=True),
     "sifid192": Metric("SIFID", 4, "192 channels", relative=True),
@@ -64,6 +64,8 @@ METRIC_LABELS = {
     "memory": Metric("Peak memory", constant=True),
     "train_seconds": Metric("Training time", 0),
 }
+"""Labels of the metrics, in the order of tables. FID comes first."""
+RANKS = {name: rank for rank, name in enumerate(METRIC_LABELS)}
 CONTROLS = {
     "control-white": "white images",
     "control-halves": "halves of the real images",
@@ -72,6 +74,11 @@ CONTROLS = {
 }
 ARROWS = {"lower": "↓", "higher": "↑", "none": ""}
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def metric_rank(name: str) -> int:
+    """Return the position of a metric in tables. Unknown metrics come last."""
+    return RANKS.get(name, len(RANKS))
 
 
 def metric_of(name: str) -> Metric:

@@ -15,7 +15,7 @@ from bench.report.read.collect import collect
 from bench.report.read.scores import read_scores
 from bench.report.report_files import REMEDY, begin_report, end_report
 from bench.report.run_cards import run_cards
-from tests.helpers.report_fixture import EMOJI, FD, make_results, run_description, write_run, write_score
+from tests.helpers.report_fixture import EMOJI, FD, collected, make_results, run_description, write_run, write_score
 
 RUN = f"fastgan-sle/{EMOJI}/seed0"
 
@@ -42,6 +42,18 @@ def test_a_card_has_configuration_history_samples_machine_and_the_end_of_the_log
     assert "<polyline" in text and "data:image/webp" in text
     assert "line 49 &lt;b&gt;\\x1b[31m" in text and "line 29" not in text
     assert f"slim-bench train --run results/demo/runs/{RUN}/run.json" in text
+
+
+def test_the_scores_of_a_card_begin_with_fid(tmp_path):
+    scale_dir = tmp_path / "demo"
+    metrics = ["coverage_efflite0", "fd_efflite0", "fid_cleanfid", "params"]
+    folder = write_run(scale_dir, run_description("demo", "fewshot", "fastgan-sle", EMOJI, 0, metrics))
+    for metric in metrics:
+        write_score(folder, metric, 1.0)
+    ((_, text),) = run_cards(collected(scale_dir), scale_dir)
+    shown = text[text.index("<h2>Scores</h2>") : text.index("<h2>Protocols</h2>")]
+    positions = [shown.index(f"<td>{label}") for label in ("FID (", "FD (", "Coverage (", "Parameters")]
+    assert positions == sorted(positions)
 
 
 def test_runs_that_failed_or_did_not_start_have_a_card(cards):
